@@ -1,0 +1,110 @@
+# macvfast: `make` lists what there is. Each target sets up what it needs, once, under .venv and target.
+# Python's tools are pinned in constraints.txt, Rust's crates in Cargo.lock.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help build demo test check bench fmt docs clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKERS := import-linter mypy ruff
+TESTERS := hypothesis pyroute2 pytest pytest-timeout
+RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
+SAY := printf '==> %s\n'
+
+# A toolchain that rustup put there counts even where the shell's profile does not name it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+# One setting for maturin and cargo alike, so that neither builds again what the other has built.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PYO3_BUILD_EXTENSION_MODULE := 1
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+build: $(VENV)/.built  ## the command at .venv/bin/macvfast
+	@$(SAY) 'built: $(BIN)/macvfast'
+
+demo: build  ## the first example of the guide, on a real kernel, in namespaces of its own
+	@tools/need demo
+	@tests/acceptance/demo.sh
+
+test: build $(VENV)/.tools  ## every test that this machine can run
+	@tools/need test
+	@$(BIN)/python -m tests.probe
+	@$(SAY) 'cargo test'
+	@cargo test --quiet --locked --workspace --exclude macvfast-py
+	@$(SAY) 'pytest'
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
+	@tools/need check
+	@$(SAY) 'cargo fmt'
+	@cargo fmt --all --check
+	@$(SAY) 'cargo clippy'
+	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@$(SAY) 'ruff'
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(SAY) 'mypy'
+	@$(BIN)/mypy --no-error-summary
+	@$(SAY) 'import-linter'
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(SAY) 'stubtest'
+	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml macvfast._core
+	@$(SAY) 'generated docs'
+	@$(BIN)/python docs/generate.py --check
+	@$(SAY) 'check: all good'
+
+bench: build  ## the figures of benches/README.md
+	@tools/need build
+	@cargo bench --quiet --locked -p macvfast-ipam --bench ipam
+	@cargo bench --quiet --locked -p macvfast-netlink --bench batch
+	@$(BIN)/python benches/pool.py
+
+fmt: $(VENV)/.tools  ## format and mend what can be mended by itself
+	@cargo fmt --all
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format --quiet
+
+docs: build  ## write docs/errors.md and docs/cli.md anew
+	@$(BIN)/python docs/generate.py
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) target dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f python/macvfast/_core*.so python/macvfast/macvfast-init
+	find python tests docs benches -name __pycache__ -type d -exec rm -rf {} + 2>/dev/null || true
+
+# Each stamp is touched last: what was cut short is done again.
+
+$(VENV)/.made: constraints.txt
+	@tools/need build
+	@$(SAY) 'making $(VENV)'
+	@rm -rf $(VENV)
+	@"$$(tools/need python)" -m venv $(VENV)
+	@$(BIN)/pip install --quiet maturin rich typer
+	@# Of no use here, and its .pth file would slow down every start of the command.
+	@$(BIN)/pip uninstall --quiet --yes setuptools 2>/dev/null
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.made
+	@$(SAY) 'installing $(CHECKERS) $(TESTERS)'
+	@$(BIN)/pip install --quiet $(CHECKERS) $(TESTERS)
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml
+	@tools/need build
+	@$(SAY) 'building the native part (about a minute the first time)'
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked >$(VENV)/build.log 2>&1 \
+	  || { cat $(VENV)/build.log >&2; exit 1; }
+	@touch $@
+
+# What the stamp speaks of may have been cleaned away behind its back.
+ifeq ($(wildcard python/macvfast/_core*.so),)
+$(VENV)/.built: FORCE
+endif
+FORCE:
