@@ -1,0 +1,26 @@
+//! Pools of addresses: which address of a subnet is free, reserved or in use.
+//!
+//! Pure: no files, no kernel, no clock. An address is an integer and its position in the subnet an ordinal; a pool is a
+//! bitmap of ordinals under a tree of summaries ([`Pool`]'s cost follows the addresses in use, never the subnet's size)
+//! with the rules of a subnet on top: its own ends, gateway and aux addresses, and the ranges of automatic allocation.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod bitmap;
+mod error;
+mod page;
+mod pool;
+mod prefix;
+mod ranges;
+mod rules;
+mod snapshot;
+mod tree;
+
+pub use addresses::Addresses;
+pub use bitmap::StoredPage;
+pub use error::{AddressFault, Damage, Error, PlaceFault, RangeFault, SubnetFault};
+pub use page::PAGE_BYTES;
+pub use pool::{Pool, MOST_AT_ONCE};
+pub use prefix::{Address, AddressRange, Family, Subnet};
+pub use rules::{Changes, Order, Role, Rules, Stored};

@@ -1,0 +1,102 @@
+//! The place of automatic allocation: a set of ranges of ordinals.
+
+/// Ranges of ordinals, sorted, apart from each other, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ranges {
+    list: Vec<(u128, u128)>,
+    size: u128,
+}
+
+impl Ranges {
+    /// The union of ranges in any order; they may overlap or touch.
+    pub(crate) fn union(mut ranges: Vec<(u128, u128)>) -> Self {
+        ranges.sort_unstable();
+        let mut list: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match list.last_mut() {
+                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
+                _ => list.push((first, last)),
+            }
+        }
+        let size = list.iter().map(|(first, last)| last - first + 1).sum();
+        Self { list, size }
+    }
+
+    /// How many ordinals they hold.
+    #[inline]
+    pub(crate) fn size(&self) -> u128 {
+        self.size
+    }
+
+    pub(crate) fn as_slice(&self) -> &[(u128, u128)] {
+        &self.list
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, ordinal: u128) -> bool {
+        self.list
+            .get(self.at(ordinal))
+            .is_some_and(|range| range.0 <= ordinal)
+    }
+
+    /// Position of the first range that does not end before an ordinal.
+    #[inline]
+    fn at(&self, ordinal: u128) -> usize {
+        self.list.partition_point(|range| range.1 < ordinal)
+    }
+
+    /// The range that an ordinal lies in, or else the next one; none at all is an empty one.
+    pub(crate) fn around(&self, ordinal: u128) -> (u128, u128) {
+        self.list
+            .get(self.at(ordinal))
+            .copied()
+            .unwrap_or((u128::MAX, 0))
+    }
+
+    /// What they hold from `from` to before `until`, piece by piece, both ends of each included.
+    #[inline]
+    pub(crate) fn between(
+        &self,
+        from: u128,
+        until: u128,
+    ) -> impl Iterator<Item = (u128, u128)> + '_ {
+        let pieces = self.list[self.at(from)..].iter();
+        pieces
+            .take_while(move |range| range.0 < until)
+            .filter_map(move |(first, last)| {
+                let (first, end) = ((*first).max(from), (last + 1).min(until));
+                (first < end).then(|| (first, end - 1))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ranges;
+
+    #[test]
+    fn ranges_that_overlap_or_touch_become_one() {
+        let ranges = Ranges::union(vec![(20, 29), (0, 3), (4, 9), (25, 40), (50, 50), (22, 23)]);
+        assert_eq!(ranges.as_slice(), [(0, 9), (20, 40), (50, 50)]);
+        assert_eq!(ranges.size(), 10 + 21 + 1);
+    }
+
+    #[test]
+    fn an_ordinal_between_two_ranges_is_in_none() {
+        let ranges = Ranges::union(vec![(5, 9), (20, 29)]);
+        let inside: Vec<u128> = (0..40)
+            .filter(|ordinal| ranges.contains(*ordinal))
+            .collect();
+        assert_eq!(inside, (5..=9).chain(20..=29).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_sweep_sees_each_range_as_far_as_it_reaches() {
+        let ranges = Ranges::union(vec![(5, 9), (20, 29)]);
+        let between = |from, until| ranges.between(from, until).collect::<Vec<_>>();
+        assert_eq!(between(7, 100), [(7, 9), (20, 29)]);
+        assert_eq!(between(0, 21), [(5, 9), (20, 20)]);
+        assert_eq!(between(10, 20), []);
+        assert_eq!(between(8, 8), []);
+    }
+}

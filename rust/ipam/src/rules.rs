@@ -1,0 +1,99 @@
+//! What a pool is made from, and what is stored of it.
+
+use crate::bitmap::StoredPage;
+use crate::page::PAGE_BYTES;
+use crate::prefix::{Address, AddressRange, Subnet};
+use std::fmt;
+
+/// Which free address automatic allocation gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The lowest one.
+    Lowest,
+    /// The first one after the last given, beginning again at the end.
+    Next,
+}
+
+/// What the subnet itself needs an address for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// The first address of an IPv4 subnet.
+    NetworkAddress,
+    /// The last address of an IPv4 subnet.
+    BroadcastAddress,
+    /// The first address of an IPv6 subnet (RFC 4291 section 2.6.1).
+    SubnetRouterAnycast,
+    /// The gateway.
+    Gateway,
+    /// An aux address, by its name.
+    Aux(String),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NetworkAddress => f.write_str("network address"),
+            Self::BroadcastAddress => f.write_str("broadcast address"),
+            Self::SubnetRouterAnycast => f.write_str("subnet-router anycast address"),
+            Self::Gateway => f.write_str("gateway"),
+            Self::Aux(name) => write!(f, "aux address `{name}`"),
+        }
+    }
+}
+
+/// What a pool is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// Where automatic allocation goes: the union of these, nowhere where there are none; None: the whole subnet.
+    pub ranges: Option<Vec<AddressRange>>,
+    /// The gateway, anywhere in the subnet.
+    pub gateway: Option<Address>,
+    /// Names and addresses, anywhere in the subnet, that are never given.
+    pub aux: Vec<(String, Address)>,
+    /// Which free address automatic allocation gives.
+    pub order: Order,
+}
+
+impl Rules {
+    /// A subnet alone: every address that it does not need itself, the lowest first.
+    #[must_use]
+    pub fn new(subnet: Subnet) -> Self {
+        Self {
+            subnet,
+            ranges: None,
+            gateway: None,
+            aux: Vec::new(),
+            order: Order::Lowest,
+        }
+    }
+}
+
+/// What is stored of a pool, its pages aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Addresses in use.
+    pub used: u128,
+    /// Addresses in use within the ip-ranges.
+    pub used_in_ranges: u128,
+    /// Where allocation goes on: see [`Pool::cursor`].
+    pub cursor: u128,
+    /// Summary pages, by number: bit b of page k is set where page 4096 k + b of the pool has no free address.
+    pub summary: Vec<(u128, [u8; PAGE_BYTES])>,
+}
+
+/// What differs from what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Addresses in use.
+    pub used: u128,
+    /// Addresses in use within the ip-ranges.
+    pub used_in_ranges: u128,
+    /// Where allocation goes on.
+    pub cursor: u128,
+    /// Changed pages, by number.
+    pub pages: Vec<StoredPage>,
+    /// Changed summary pages, by number.
+    pub summary: Vec<StoredPage>,
+}
