@@ -1,0 +1,144 @@
+//! What a request costs to encode, and what batching saves in the kernel.
+//!
+//! `cargo bench -p macvfast-netlink --bench batch [-- LINKS]`: the first table anywhere, the second as root. All links
+//! are made in namespaces of the benchmark's own.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
+
+use std::hint::black_box;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use macvfast_netlink::netns::{make_unpinned, Namespace};
+use macvfast_netlink::{Batch, LinkKind, MacvlanMode, NewLink, Request, Sysctl, REQUESTS_PER_SEND};
+
+const PARENT: u32 = 10;
+const FIRST: u32 = 1 << 20;
+const ROUNDS: usize = 5;
+
+fn macvlan(number: u32, name: &str, netns: Option<i32>) -> Request<'_> {
+    let [_, _, high, low] = number.to_be_bytes();
+    Request::AddLink(NewLink {
+        ifname: name,
+        ifindex: FIRST + number,
+        mac: Some([2, 0x42, 10, 0, high, low]),
+        mtu: Some(1500),
+        group: 77,
+        netns,
+        up: true,
+        kind: LinkKind::Macvlan {
+            parent: PARENT,
+            mode: MacvlanMode::Bridge,
+        },
+    })
+}
+
+fn encoding() {
+    let address = Request::AddAddress {
+        ifindex: FIRST,
+        address: [10, 0, 0, 2].into(),
+        prefix_length: 24,
+    };
+    let cases = [
+        ("macvlan", macvlan(1, "eth0", Some(3))),
+        ("address", address),
+    ];
+    println!("{:<34}{:>12}", "encode one request", "ns");
+    for (name, request) in cases {
+        const COUNT: u32 = 100_000;
+        let mut batch = Batch::new();
+        let begin = Instant::now();
+        for _ in 0..COUNT {
+            batch.push(black_box(&request)).unwrap();
+        }
+        println!(
+            "{name:<34}{:>12.0}",
+            begin.elapsed().as_nanos() as f64 / f64::from(COUNT)
+        );
+    }
+}
+
+/// A namespace with a parent, IPv6 off.
+fn host() -> Namespace {
+    let off = Sysctl::new("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+    let mut host = make_unpinned(&[off]).expect("root is needed to make a network namespace");
+    let mut batch = Batch::new();
+    let kind = LinkKind::Veth {
+        peer_ifname: "far",
+        peer_ifindex: PARENT + 1,
+        peer_netns: None,
+    };
+    let (ifname, ifindex) = ("parent", PARENT);
+    let new = NewLink {
+        ifname,
+        ifindex,
+        mac: None,
+        mtu: None,
+        group: 0,
+        netns: None,
+        up: true,
+        kind,
+    };
+    batch.push(&Request::AddLink(new)).unwrap();
+    batch
+        .push(&Request::SetUp {
+            ifindex: PARENT + 1,
+        })
+        .unwrap();
+    assert!(host.socket.send(&batch).unwrap().is_empty());
+    host
+}
+
+/// Make `count` macvlans in one other namespace, `per_send` at a time.
+fn links(count: u32, per_send: usize) -> Duration {
+    let mut host = host();
+    let target = host_target();
+    let names: Vec<String> = (0..count).map(|number| format!("m{number}")).collect();
+    let numbers: Vec<u32> = (0..count).collect();
+    let begin = Instant::now();
+    for some in numbers.chunks(per_send) {
+        let mut batch = Batch::new();
+        for &number in some {
+            let name = &names[usize::try_from(number).unwrap()];
+            batch
+                .push(&macvlan(number, name, Some(target.fd.as_raw_fd())))
+                .unwrap();
+        }
+        assert!(host.socket.send(&batch).unwrap().is_empty());
+    }
+    begin.elapsed()
+}
+
+fn host_target() -> Namespace {
+    let off = Sysctl::new("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
+    make_unpinned(&[off]).expect("root is needed to make a network namespace")
+}
+
+fn main() {
+    encoding();
+    let count = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(1000);
+    let (mut batched, mut single) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        batched.push(links(count, REQUESTS_PER_SEND));
+        single.push(links(count, 1));
+    }
+    println!(
+        "\n{:<34}{:>12}{:>12}{:>12}",
+        format!("{count} macvlans, µs each"),
+        "lowest",
+        "median",
+        "highest"
+    );
+    for (name, mut times) in [("256 to a send", batched), ("one to a send", single)] {
+        times.sort_unstable();
+        let each = |time: Duration| time.as_micros() as f64 / f64::from(count);
+        println!(
+            "{name:<34}{:>12.1}{:>12.1}{:>12.1}",
+            each(times[0]),
+            each(times[ROUNDS / 2]),
+            each(times[ROUNDS - 1])
+        );
+    }
+}

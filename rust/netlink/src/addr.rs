@@ -1,0 +1,119 @@
+//! Addresses of links, and the hardware addresses in a link's filter.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{DecodeError, Parseable, ParseableParametrized};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeader, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourHeader, NeighbourMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::error::RequestError;
+use crate::link::{attributes, check_ifindex};
+
+/// Bytes of an address header (`struct ifaddrmsg`).
+const ADDRESS_HEADER_LENGTH: usize = 8;
+/// Bytes of a neighbour header (`struct ndmsg`).
+const NEIGHBOUR_HEADER_LENGTH: usize = 12;
+
+/// RTM_NEWADDR: scope global, no broadcast address, IPv6 without duplicate address detection.
+pub(crate) fn add(
+    ifindex: u32,
+    address: IpAddr,
+    prefix_length: u8,
+) -> Result<RouteNetlinkMessage, RequestError> {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    if prefix_length > bits {
+        return Err(RequestError::PrefixLength {
+            length: i64::from(prefix_length),
+            bits,
+        });
+    }
+    let mut message = AddressMessage::default();
+    message.header = AddressHeader {
+        family: if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        },
+        prefix_len: prefix_length,
+        flags: AddressHeaderFlags::empty(),
+        scope: AddressScope::Universe,
+        index: check_ifindex(ifindex)?,
+    };
+    // The address itself is IFA_LOCAL; IFA_ADDRESS would be another only on a point-to-point link.
+    message.attributes = vec![
+        AddressAttribute::Local(address),
+        AddressAttribute::Address(address),
+    ];
+    if address.is_ipv6() {
+        message
+            .attributes
+            .push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    Ok(RouteNetlinkMessage::NewAddress(message))
+}
+
+/// RTM_GETADDR of one link's addresses, of both families.
+pub(crate) fn dump(ifindex: u32) -> RouteNetlinkMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = ifindex;
+    RouteNetlinkMessage::GetAddress(message)
+}
+
+/// Decode the payload of an RTM_NEWADDR: the address and its prefix length, or None where it is another link's.
+///
+/// # Errors
+/// The payload is shorter than an address header.
+pub fn decode(payload: &[u8], ifindex: u32) -> Result<Option<(IpAddr, u8)>, DecodeError> {
+    let header = AddressHeader::parse(payload)?;
+    if header.index != ifindex {
+        return Ok(None);
+    }
+    let (mut local, mut address) = (None, None);
+    for nla in attributes(payload.get(ADDRESS_HEADER_LENGTH..).unwrap_or_default()) {
+        if !matches!(nla.kind(), libc::IFA_LOCAL | libc::IFA_ADDRESS) {
+            continue;
+        }
+        match AddressAttribute::parse(&nla) {
+            Ok(AddressAttribute::Local(ip)) => local = Some(ip),
+            Ok(AddressAttribute::Address(ip)) => address = Some(ip),
+            _ => {}
+        }
+    }
+    Ok(local.or(address).map(|ip| (ip, header.prefix_len)))
+}
+
+/// RTM_GETNEIGH of a link's own filter list, as `bridge fdb show dev LINK` asks for it.
+pub(crate) fn dump_filter(ifindex: u32) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = ifindex;
+    RouteNetlinkMessage::GetNeighbour(message)
+}
+
+/// Decode the payload of an RTM_NEWNEIGH: the MAC, where it is a unicast one of the link's own list. A bridge shows
+/// what it has learned from its ports in the same dump.
+///
+/// # Errors
+/// The payload is shorter than a neighbour header.
+pub fn decode_filter(payload: &[u8], ifindex: u32) -> Result<Option<[u8; 6]>, DecodeError> {
+    let header = NeighbourHeader::parse(payload)?;
+    if header.ifindex != ifindex || !header.flags.contains(NeighbourFlags::Own) {
+        return Ok(None);
+    }
+    for nla in attributes(payload.get(NEIGHBOUR_HEADER_LENGTH..).unwrap_or_default()) {
+        if nla.kind() != libc::NDA_LLADDR {
+            continue;
+        }
+        if let Ok(NeighbourAttribute::LinkLayerAddress(mac)) =
+            NeighbourAttribute::parse_with_param(&nla, header.family)
+        {
+            return Ok(<[u8; 6]>::try_from(mac).ok().filter(|mac| mac[0] & 1 == 0));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,225 @@
+//! Requests, encoded one behind the other into one buffer, to be sent some hundred at a time.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use netlink_packet_core::{
+    Emitable, NetlinkBuffer, NetlinkHeader, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+
+use crate::error::RequestError;
+use crate::link::NewLink;
+use crate::route::Family;
+use crate::{addr, link, route};
+
+/// Requests per send: enough to make the system call's own cost vanish, few enough that the kernel's lock is let go
+/// of every 20 to 80 ms and that the replies to a send in which everything fails fit the receive buffer.
+pub const REQUESTS_PER_SEND: usize = 256;
+
+/// Netlink messages begin at multiples of this (NLMSG_ALIGNTO).
+const ALIGNMENT: usize = 4;
+/// Bytes of `struct nlmsghdr`.
+pub(crate) const HEADER_LENGTH: usize = 16;
+
+/// One thing to ask of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Make a link. EEXIST where its name or index is taken.
+    AddLink(NewLink<'a>),
+    /// Bring a link UP.
+    SetUp {
+        /// The link.
+        ifindex: u32,
+    },
+    /// Put a link into a link group.
+    SetGroup {
+        /// The link.
+        ifindex: u32,
+        /// The group; 0 is none in particular.
+        group: u32,
+    },
+    /// Delete a link. Costs a wait for all processors (some 20 ms), whatever the number of links in the request.
+    DeleteLink {
+        /// The link.
+        ifindex: u32,
+    },
+    /// Delete all links of a group, for the price of one.
+    DeleteGroup {
+        /// The group, not 0.
+        group: u32,
+    },
+    /// Give a link an address, with its connected route.
+    AddAddress {
+        /// The link.
+        ifindex: u32,
+        /// The address.
+        address: IpAddr,
+        /// Length of its subnet's prefix.
+        prefix_length: u8,
+    },
+    /// Make the default route of a family. EEXIST where there is one.
+    AddDefaultRoute {
+        /// The link it leaves by.
+        ifindex: u32,
+        /// The family.
+        family: Family,
+        /// None: the link itself.
+        gateway: Option<IpAddr>,
+    },
+    /// Delete a default route that `AddDefaultRoute` (or `ip route add`) made. ESRCH where there is none.
+    DeleteDefaultRoute {
+        /// The link it leaves by.
+        ifindex: u32,
+        /// The family.
+        family: Family,
+    },
+}
+
+impl Request<'_> {
+    /// The message, and its flags but for NLM_F_REQUEST and NLM_F_ACK.
+    fn encode(&self) -> Result<(RouteNetlinkMessage, u16), RequestError> {
+        const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+        Ok(match *self {
+            Request::AddLink(ref new) => (new.message()?, NEW),
+            Request::SetUp { ifindex } => (link::set_up(ifindex)?, 0),
+            Request::SetGroup { ifindex, group } => (link::set_group(ifindex, group)?, 0),
+            Request::DeleteLink { ifindex } => (link::delete(ifindex)?, 0),
+            Request::DeleteGroup { group } => (link::delete_group(group)?, 0),
+            Request::AddAddress {
+                ifindex,
+                address,
+                prefix_length,
+            } => (addr::add(ifindex, address, prefix_length)?, NEW),
+            Request::AddDefaultRoute {
+                ifindex,
+                family,
+                gateway,
+            } => {
+                // In IPv6 a router may have advertised one meanwhile, with the same metric: that is no clash.
+                let flags = match family {
+                    Family::V4 => NEW,
+                    Family::V6 => NLM_F_CREATE,
+                };
+                (route::add_default(ifindex, family, gateway)?, flags)
+            }
+            Request::DeleteDefaultRoute { ifindex, family } => {
+                (route::delete_default(ifindex, family)?, 0)
+            }
+        })
+    }
+}
+
+/// Encoded requests, known by their positions: 0 for the first.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    buffer: Vec<u8>,
+    /// Where each request ends.
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requests in the batch.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Encode a request and return its position. Less than 1 µs.
+    ///
+    /// # Errors
+    /// The request cannot be encoded; the batch is as it was.
+    pub fn push(&mut self, request: &Request<'_>) -> Result<usize, RequestError> {
+        let (message, flags) = request.encode()?;
+        append(&mut self.buffer, &message, NLM_F_REQUEST | flags, 0);
+        self.ends.push(self.buffer.len());
+        Ok(self.ends.len() - 1)
+    }
+
+    /// Positions of the requests that go into one send each: at most `REQUESTS_PER_SEND` and `limit` bytes, and one
+    /// request at least.
+    pub(crate) fn sends(&self, limit: usize) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            if first == self.len() {
+                return None;
+            }
+            let begin = self.begin(first);
+            let most = self.len().min(first + REQUESTS_PER_SEND);
+            let fitting = self.ends[first..most].partition_point(|&end| end - begin <= limit);
+            let range = first..first + fitting.max(1);
+            first = range.end;
+            Some(range)
+        })
+    }
+
+    /// Fill `buffer` with the requests at `positions`, numbered upwards from `sequence`, the last to be acknowledged.
+    pub(crate) fn copy(&self, positions: Range<usize>, sequence: u32, buffer: &mut Vec<u8>) {
+        let begin = self.begin(positions.start);
+        let end = self.begin(positions.end);
+        buffer.clear();
+        buffer.extend_from_slice(&self.buffer[begin..end]);
+        let last = positions.end.saturating_sub(1);
+        for (position, number) in positions.zip(Sequences(sequence)) {
+            let mut message = NetlinkBuffer::new(&mut buffer[self.begin(position) - begin..]);
+            message.set_sequence_number(number);
+            if position == last {
+                message.set_flags(message.flags() | NLM_F_ACK);
+            }
+        }
+    }
+
+    fn begin(&self, position: usize) -> usize {
+        position
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before])
+    }
+}
+
+/// Sequence numbers from the given one upwards, beginning again at 0 after the last.
+struct Sequences(u32);
+
+impl Iterator for Sequences {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let number = self.0;
+        self.0 = number.wrapping_add(1);
+        Some(number)
+    }
+}
+
+/// Append one message with its header, aligned.
+pub(crate) fn append(
+    buffer: &mut Vec<u8>,
+    message: &RouteNetlinkMessage,
+    flags: u16,
+    sequence: u32,
+) {
+    let begin = buffer.len();
+    let length = HEADER_LENGTH + message.buffer_len();
+    buffer.resize(begin + length.next_multiple_of(ALIGNMENT), 0);
+    let mut header = NetlinkHeader::default();
+    // A message is some hundred bytes: names, addresses and numbers, none of unbounded length.
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    header.message_type = message.message_type();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    header.emit(&mut buffer[begin..]);
+    message.emit(&mut buffer[begin + HEADER_LENGTH..begin + length]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::{
+    InfoData, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, MacVlanMode,
+};
+
+use super::*;
+use crate::link::{LinkKind, MacvlanMode};
+
+fn macvlan(ifname: &str) -> Request<'_> {
+    Request::AddLink(NewLink {
+        ifname,
+        ifindex: 1 << 20,
+        mac: Some([2, 0x42, 10, 0, 0, 2]),
+        mtu: Some(1400),
+        group: 77,
+        netns: Some(5),
+        up: true,
+        kind: LinkKind::Macvlan {
+            parent: 10,
+            mode: MacvlanMode::Vepa,
+        },
+    })
+}
+
+fn decode(bytes: &[u8]) -> NetlinkMessage<RouteNetlinkMessage> {
+    NetlinkMessage::deserialize(bytes).unwrap()
+}
+
+#[test]
+fn a_macvlan_is_asked_for_whole_in_one_message() {
+    let mut batch = Batch::new();
+    assert_eq!(batch.push(&macvlan("eth0")).unwrap(), 0);
+    let message = decode(&batch.buffer);
+    assert_eq!(
+        message.header.flags,
+        NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL
+    );
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = message.payload else {
+        panic!("not RTM_NEWLINK");
+    };
+    assert_eq!(link.header.index, 1 << 20);
+    assert_eq!(
+        (link.header.flags, link.header.change_mask),
+        (LinkFlags::Up, LinkFlags::Up)
+    );
+    for wanted in [
+        LinkAttribute::IfName("eth0".to_owned()),
+        LinkAttribute::Address(vec![2, 0x42, 10, 0, 0, 2]),
+        LinkAttribute::Mtu(1400),
+        LinkAttribute::Group(77),
+        LinkAttribute::NetNsFd(5),
+        LinkAttribute::Link(10),
+    ] {
+        assert!(link.attributes.contains(&wanted), "{wanted:?}");
+    }
+    let info = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(info) => Some(info),
+            _ => None,
+        });
+    let mode = LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(
+        MacVlanMode::Vepa,
+    )]));
+    assert!(info.unwrap().contains(&mode));
+}
+
+#[test]
+fn an_address_is_encoded_as_the_kernel_headers_say() {
+    let mut batch = Batch::new();
+    let address = [10, 0, 0, 2].into();
+    batch
+        .push(&Request::AddAddress {
+            ifindex: 20,
+            address,
+            prefix_length: 24,
+        })
+        .unwrap();
+    let expected: Vec<u8> = [
+        &40_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_NEWADDR, REQUEST | EXCL | CREATE, number, port
+        &20_u16.to_ne_bytes(),
+        &0x601_u16.to_ne_bytes(),
+        &[0; 8],
+        &[2, 24, 0, 0], // ifaddrmsg: AF_INET, prefix, flags, scope global, index
+        &20_u32.to_ne_bytes(),
+        &8_u16.to_ne_bytes(), // IFA_LOCAL
+        &2_u16.to_ne_bytes(),
+        &[10, 0, 0, 2],
+        &8_u16.to_ne_bytes(), // IFA_ADDRESS
+        &1_u16.to_ne_bytes(),
+        &[10, 0, 0, 2],
+    ]
+    .concat();
+    assert_eq!(batch.buffer, expected);
+}
+
+#[test]
+fn only_the_last_request_of_a_send_is_acknowledged() {
+    let mut batch = Batch::new();
+    for name in ["a", "ab", "abc", "abcd"] {
+        batch.push(&macvlan(name)).unwrap();
+    }
+    let mut buffer = vec![0xff; 3];
+    batch.copy(1..3, 41, &mut buffer);
+    let first = decode(&buffer);
+    let second = decode(&buffer[first.header.length.next_multiple_of(4) as usize..]);
+    assert_eq!(
+        (first.header.sequence_number, first.header.flags & NLM_F_ACK),
+        (41, 0)
+    );
+    assert_eq!(
+        (
+            second.header.sequence_number,
+            second.header.flags & NLM_F_ACK
+        ),
+        (42, NLM_F_ACK)
+    );
+    assert_eq!(
+        buffer.len(),
+        (first.header.length + second.header.length).next_multiple_of(4) as usize
+    );
+}
+
+#[test]
+fn sequence_numbers_begin_again_at_zero() {
+    let mut batch = Batch::new();
+    for _ in 0..3 {
+        batch.push(&Request::SetUp { ifindex: 1 }).unwrap();
+    }
+    let mut buffer = Vec::new();
+    batch.copy(0..3, u32::MAX, &mut buffer);
+    let numbers: Vec<u32> = buffer
+        .chunks(buffer.len() / 3)
+        .map(|message| decode(message).header.sequence_number)
+        .collect();
+    assert_eq!(numbers, [u32::MAX, 0, 1]);
+}
+
+#[test]
+fn a_batch_is_split_by_count_and_by_bytes_and_nothing_is_left_out() {
+    let mut batch = Batch::new();
+    for _ in 0..600 {
+        batch.push(&Request::SetUp { ifindex: 1 }).unwrap();
+    }
+    let each = batch.buffer.len() / 600;
+    let by_count: Vec<_> = batch.sends(usize::MAX).collect();
+    assert_eq!(by_count, [0..256, 256..512, 512..600]);
+    let by_bytes: Vec<_> = batch.sends(each * 100 + 1).collect();
+    assert_eq!(
+        by_bytes,
+        [0..100, 100..200, 200..300, 300..400, 400..500, 500..600]
+    );
+    // What is larger than the limit goes alone, for the kernel to refuse.
+    assert_eq!(batch.sends(1).count(), 600);
+    assert_eq!(Batch::new().sends(usize::MAX).count(), 0);
+}
+
+#[test]
+fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
+    let mut batch = Batch::new();
+    batch.push(&macvlan("eth0")).unwrap();
+    let before = batch.buffer.clone();
+    let long = "a".repeat(16);
+    for name in [
+        "", &long, "a\0b", "a/b", "a b", "a:b", "eth%d", ".", "..", "a\tb",
+    ] {
+        assert_eq!(
+            batch.push(&macvlan(name)),
+            Err(RequestError::Ifname(name.to_owned())),
+            "{name:?}"
+        );
+    }
+    assert_eq!(
+        batch.push(&Request::DeleteGroup { group: 0 }),
+        Err(RequestError::GroupZero)
+    );
+    assert_eq!(
+        batch.push(&Request::DeleteLink { ifindex: 0 }),
+        Err(RequestError::Ifindex(0))
+    );
+    assert_eq!(
+        batch.push(&Request::SetUp { ifindex: 1 << 31 }),
+        Err(RequestError::Ifindex(1 << 31))
+    );
+    let address = [10, 0, 0, 2].into();
+    let too_long = Request::AddAddress {
+        ifindex: 1,
+        address,
+        prefix_length: 33,
+    };
+    assert_eq!(
+        batch.push(&too_long),
+        Err(RequestError::PrefixLength {
+            length: 33,
+            bits: 32
+        })
+    );
+    let other = Request::AddDefaultRoute {
+        ifindex: 1,
+        family: Family::V6,
+        gateway: Some(address),
+    };
+    assert_eq!(batch.push(&other), Err(RequestError::GatewayFamily));
+    assert_eq!((batch.buffer, batch.ends.len()), (before, 1));
+}
+
+#[test]
+fn a_name_of_fifteen_bytes_is_a_name() {
+    assert_eq!(Batch::new().push(&macvlan(&"a".repeat(15))), Ok(0));
+}

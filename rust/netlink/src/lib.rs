@@ -1,0 +1,31 @@
+//! macvfast-netlink: what to ask of the kernel, in batches, and network namespaces to ask it in.
+//!
+//! [`Request`]s are plain values; a [`Batch`] encodes them as they come; a [`Socket`] sends a batch in a few system
+//! calls and gives one outcome per request. `netlink-packet-route` knows the messages; what is here is how many of
+//! them travel at once and how their replies find back to them.
+//!
+//! Not `async`, and nothing retried but interrupted dumps: who asks knows what a refusal means.
+
+#![deny(unsafe_code)]
+
+mod addr;
+mod batch;
+#[cfg(test)]
+mod captured;
+mod error;
+mod link;
+pub mod netns;
+mod pin;
+mod reply;
+mod route;
+mod socket;
+mod sysctl;
+
+pub use batch::{Batch, Request, REQUESTS_PER_SEND};
+pub use error::{Error, NotANamespace, Operation, RequestError};
+pub use link::{IpvlanFlag, IpvlanMode, Link, LinkKey, LinkKind, MacvlanMode, NewLink};
+pub use pin::unpin;
+pub use reply::{Refusal, Refusals};
+pub use route::{DefaultRoute, Family};
+pub use socket::Socket;
+pub use sysctl::Sysctl;

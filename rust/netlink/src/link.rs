@@ -1,0 +1,387 @@
+//! Links: what to ask of them, and how a dump shows them.
+
+mod shown;
+
+use std::os::fd::RawFd;
+use std::str::FromStr;
+
+use netlink_packet_core::DefaultNla;
+use netlink_packet_route::link::{
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanFlags, IpVlanMode,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+
+use crate::error::RequestError;
+
+pub use shown::Link;
+pub(crate) use shown::{attributes, text};
+
+/// Bytes of a link name without its NUL.
+const IFNAME_MAX: usize = libc::IFNAMSIZ - 1;
+/// Bytes of an alternative name without its NUL (ALTIFNAMSIZ).
+const ALTNAME_MAX: usize = 127;
+
+/// Mode of a macvlan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacvlanMode {
+    /// Links of one parent reach each other directly.
+    Bridge,
+    /// Links of one parent never reach each other.
+    Private,
+    /// Everything leaves by the parent, and a switch may send it back.
+    Vepa,
+    /// One link only, with the parent's MAC.
+    Passthru,
+}
+
+impl FromStr for MacvlanMode {
+    type Err = RequestError;
+
+    fn from_str(mode: &str) -> Result<Self, RequestError> {
+        match mode {
+            "bridge" => Ok(Self::Bridge),
+            "private" => Ok(Self::Private),
+            "vepa" => Ok(Self::Vepa),
+            "passthru" => Ok(Self::Passthru),
+            other => Err(RequestError::Mode {
+                what: "a macvlan mode",
+                value: other.to_owned(),
+                known: "bridge, private, vepa, passthru",
+            }),
+        }
+    }
+}
+
+/// Mode of an ipvlan. It belongs to the parent's port: a second link with another mode changes the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpvlanMode {
+    /// Switched.
+    L2,
+    /// Routed.
+    L3,
+    /// Routed, by way of the host's netfilter.
+    L3s,
+}
+
+impl FromStr for IpvlanMode {
+    type Err = RequestError;
+
+    fn from_str(mode: &str) -> Result<Self, RequestError> {
+        match mode {
+            "l2" => Ok(Self::L2),
+            "l3" => Ok(Self::L3),
+            "l3s" => Ok(Self::L3s),
+            other => Err(RequestError::Mode {
+                what: "an ipvlan mode",
+                value: other.to_owned(),
+                known: "l2, l3, l3s",
+            }),
+        }
+    }
+}
+
+/// Flag of an ipvlan, the parent's port's like its mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IpvlanFlag {
+    /// Links of one parent reach each other directly.
+    Bridge,
+    /// Links of one parent never reach each other.
+    Private,
+    /// Everything leaves by the parent.
+    Vepa,
+}
+
+impl FromStr for IpvlanFlag {
+    type Err = RequestError;
+
+    fn from_str(flag: &str) -> Result<Self, RequestError> {
+        match flag {
+            "bridge" => Ok(Self::Bridge),
+            "private" => Ok(Self::Private),
+            "vepa" => Ok(Self::Vepa),
+            other => Err(RequestError::Mode {
+                what: "an ipvlan flag",
+                value: other.to_owned(),
+                known: "bridge, private, vepa",
+            }),
+        }
+    }
+}
+
+/// What kind of link, with what belongs to the kind alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind<'a> {
+    /// A macvlan on link `parent` of the socket's namespace.
+    Macvlan {
+        /// Index of the parent.
+        parent: u32,
+        /// Its mode.
+        mode: MacvlanMode,
+    },
+    /// An ipvlan on link `parent` of the socket's namespace.
+    Ipvlan {
+        /// Index of the parent.
+        parent: u32,
+        /// Its mode.
+        mode: IpvlanMode,
+        /// Its flag.
+        flag: IpvlanFlag,
+    },
+    /// An 802.1Q link.
+    Vlan {
+        /// Index of the link it is a part of.
+        parent: u32,
+        /// VLAN id, 1 to 4094.
+        vid: u16,
+    },
+    /// A link that leads nowhere.
+    Dummy,
+    /// One end of a pair. The other is born down: the kernel sets it up before it knows of this one, and a veth
+    /// without its other end does not come UP.
+    Veth {
+        /// Name of the other end.
+        peer_ifname: &'a str,
+        /// Index of the other end.
+        peer_ifindex: u32,
+        /// Namespace of the other end; None: the socket's own.
+        peer_netns: Option<RawFd>,
+    },
+}
+
+/// A link to be born whole: nothing of it is changed afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewLink<'a> {
+    /// Name in the namespace it is born in.
+    pub ifname: &'a str,
+    /// Index in the namespace it is born in. With one the kernel asks for no other name than this.
+    pub ifindex: u32,
+    /// None: the kernel's choice. passthru and ipvlan ignore it and have the parent's.
+    pub mac: Option<[u8; 6]>,
+    /// None: the parent's.
+    pub mtu: Option<u32>,
+    /// Link group; 0 is that of every link without one.
+    pub group: u32,
+    /// Descriptor of the namespace it is born in; None: the socket's own. Read when the batch is sent.
+    pub netns: Option<RawFd>,
+    /// Whether it is born UP.
+    pub up: bool,
+    /// The rest.
+    pub kind: LinkKind<'a>,
+}
+
+impl NewLink<'_> {
+    /// The RTM_NEWLINK message.
+    pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
+        let mut message = LinkMessage::default();
+        message.header = header(check_ifindex(self.ifindex)?, self.up);
+        let attributes = &mut message.attributes;
+        attributes.reserve_exact(8);
+        attributes.push(LinkAttribute::IfName(check_ifname(self.ifname)?.to_owned()));
+        if let Some(mac) = self.mac {
+            attributes.push(LinkAttribute::Address(mac.to_vec()));
+        }
+        if let Some(mtu) = self.mtu {
+            attributes.push(LinkAttribute::Mtu(mtu));
+        }
+        if self.group != 0 {
+            attributes.push(LinkAttribute::Group(self.group));
+        }
+        if let Some(netns) = self.netns {
+            attributes.push(LinkAttribute::NetNsFd(netns));
+        }
+        self.push_kind(attributes)?;
+        Ok(RouteNetlinkMessage::NewLink(message))
+    }
+
+    fn push_kind(&self, attributes: &mut Vec<LinkAttribute>) -> Result<(), RequestError> {
+        let info = match self.kind {
+            LinkKind::Macvlan { parent, mode } => {
+                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
+                let mode = match mode {
+                    MacvlanMode::Bridge => MacVlanMode::Bridge,
+                    MacvlanMode::Private => MacVlanMode::Private,
+                    MacvlanMode::Vepa => MacVlanMode::Vepa,
+                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
+                };
+                vec![
+                    LinkInfo::Kind(InfoKind::MacVlan),
+                    LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
+                ]
+            }
+            LinkKind::Ipvlan { parent, mode, flag } => {
+                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
+                let mode = match mode {
+                    IpvlanMode::L2 => IpVlanMode::L2,
+                    IpvlanMode::L3 => IpVlanMode::L3,
+                    IpvlanMode::L3s => IpVlanMode::L3S,
+                };
+                let flags = match flag {
+                    IpvlanFlag::Bridge => IpVlanFlags::empty(),
+                    IpvlanFlag::Private => IpVlanFlags::Private,
+                    IpvlanFlag::Vepa => IpVlanFlags::Vepa,
+                };
+                vec![
+                    LinkInfo::Kind(InfoKind::IpVlan),
+                    LinkInfo::Data(InfoData::IpVlan(vec![
+                        InfoIpVlan::Mode(mode),
+                        InfoIpVlan::Flags(flags),
+                    ])),
+                ]
+            }
+            LinkKind::Vlan { parent, vid } => {
+                if !(1..=4094).contains(&vid) {
+                    return Err(RequestError::Vid(i64::from(vid)));
+                }
+                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
+                vec![
+                    LinkInfo::Kind(InfoKind::Vlan),
+                    LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(vid)])),
+                ]
+            }
+            LinkKind::Dummy => vec![LinkInfo::Kind(InfoKind::Dummy)],
+            LinkKind::Veth {
+                peer_ifname,
+                peer_ifindex,
+                peer_netns,
+            } => {
+                let mut peer = LinkMessage::default();
+                peer.header = header(check_ifindex(peer_ifindex)?, false);
+                peer.attributes
+                    .push(LinkAttribute::IfName(check_ifname(peer_ifname)?.to_owned()));
+                peer.attributes
+                    .extend(peer_netns.map(LinkAttribute::NetNsFd));
+                vec![
+                    LinkInfo::Kind(InfoKind::Veth),
+                    LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+                ]
+            }
+        };
+        attributes.push(LinkAttribute::LinkInfo(info));
+        Ok(())
+    }
+}
+
+/// A link header for link `index` that brings the link UP, or says nothing of its state.
+fn header(index: u32, up: bool) -> LinkHeader {
+    let flags = if up {
+        LinkFlags::Up
+    } else {
+        LinkFlags::empty()
+    };
+    LinkHeader {
+        index,
+        flags,
+        change_mask: flags,
+        ..LinkHeader::default()
+    }
+}
+
+/// RTM_SETLINK that brings a link UP.
+pub(crate) fn set_up(ifindex: u32) -> Result<RouteNetlinkMessage, RequestError> {
+    let mut message = LinkMessage::default();
+    message.header = header(check_ifindex(ifindex)?, true);
+    Ok(RouteNetlinkMessage::SetLink(message))
+}
+
+/// RTM_SETLINK that puts a link into a group.
+pub(crate) fn set_group(ifindex: u32, group: u32) -> Result<RouteNetlinkMessage, RequestError> {
+    let mut message = LinkMessage::default();
+    message.header = header(check_ifindex(ifindex)?, false);
+    message.attributes.push(LinkAttribute::Group(group));
+    Ok(RouteNetlinkMessage::SetLink(message))
+}
+
+/// RTM_DELLINK of one link, by index: an address by name has meant other links on some kernels.
+pub(crate) fn delete(ifindex: u32) -> Result<RouteNetlinkMessage, RequestError> {
+    let mut message = LinkMessage::default();
+    message.header = header(check_ifindex(ifindex)?, false);
+    Ok(RouteNetlinkMessage::DelLink(message))
+}
+
+/// RTM_DELLINK of all links of a group.
+pub(crate) fn delete_group(group: u32) -> Result<RouteNetlinkMessage, RequestError> {
+    if group == 0 {
+        return Err(RequestError::GroupZero);
+    }
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    Ok(RouteNetlinkMessage::DelLink(message))
+}
+
+pub(crate) fn check_ifindex(ifindex: u32) -> Result<u32, RequestError> {
+    match i32::try_from(ifindex) {
+        Ok(1..) => Ok(ifindex),
+        _ => Err(RequestError::Ifindex(i64::from(ifindex))),
+    }
+}
+
+/// Refuses what `dev_valid_name` refuses, and `%`, which makes the name a pattern.
+fn check_ifname(ifname: &str) -> Result<&str, RequestError> {
+    let forbidden = |byte: u8| {
+        matches!(byte, 0 | b'/' | b':' | b'%') || byte.is_ascii_whitespace() || byte == 0x0b
+    };
+    if ifname.is_empty()
+        || ifname.len() > IFNAME_MAX
+        || matches!(ifname, "." | "..")
+        || ifname.bytes().any(forbidden)
+    {
+        return Err(RequestError::Ifname(ifname.to_owned()));
+    }
+    Ok(ifname)
+}
+
+/// How to name the one link to be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKey<'a> {
+    /// By index.
+    Index(u32),
+    /// By name, or else by alternative name.
+    Name(&'a str),
+}
+
+/// RTM_GETLINK of one link; None where no link can have that key.
+pub(crate) fn get(key: LinkKey<'_>) -> Option<RouteNetlinkMessage> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(without_statistics());
+    match key {
+        LinkKey::Index(index) => message.header.index = check_ifindex(index).ok()?,
+        LinkKey::Name(name)
+            if name.is_empty() || name.len() > ALTNAME_MAX || name.contains('\0') =>
+        {
+            return None
+        }
+        // The kernel finds alternative names up to this length by IFLA_IFNAME, too.
+        LinkKey::Name(name) if name.len() <= IFNAME_MAX => {
+            message
+                .attributes
+                .push(LinkAttribute::IfName(name.to_owned()));
+        }
+        LinkKey::Name(name) => {
+            let mut value = name.as_bytes().to_vec();
+            value.push(0);
+            message
+                .attributes
+                .push(LinkAttribute::Other(DefaultNla::new(
+                    libc::IFLA_ALT_IFNAME,
+                    value,
+                )));
+        }
+    }
+    Some(RouteNetlinkMessage::GetLink(message))
+}
+
+/// RTM_GETLINK of all links.
+pub(crate) fn dump() -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(without_statistics());
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// IPv6's counters are a part of each link's message that nobody here reads.
+fn without_statistics() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::captured::{bytes, ADDRESS, FILTER, LINK_ALTNAME, LINK_MACVLAN, ROUTES, SEQUENCE};
+use crate::reply::Answers;
+use crate::route::{DefaultRoute, Family};
+use crate::{addr, route};
+
+fn payloads(hex: &str) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    Answers::new(SEQUENCE).read(&bytes(hex), |payload| payloads.push(payload.to_vec()));
+    payloads
+}
+
+#[test]
+fn a_macvlan_is_read_as_the_kernel_showed_it() {
+    let link = Link::decode(&payloads(LINK_MACVLAN)[0]).unwrap();
+    let expected = Link {
+        ifindex: 20,
+        ifname: "m0".to_owned(),
+        kind: Some("macvlan".to_owned()),
+        mac: vec![2, 0x42, 10, 0, 0, 2],
+        mtu: 1400,
+        up: true,
+        group: 77,
+        parent: Some(10),
+        mode: Some("vepa".to_owned()),
+        ..Link::default()
+    };
+    assert_eq!(link, expected);
+}
+
+#[test]
+fn alternative_names_are_read() {
+    let link = Link::decode(&payloads(LINK_ALTNAME)[0]).unwrap();
+    assert_eq!(
+        (link.ifname.as_str(), link.kind.as_deref()),
+        ("p0", Some("veth"))
+    );
+    assert_eq!(link.altnames, ["a-long-name-for-the-parent"]);
+}
+
+#[test]
+fn an_address_is_read_only_for_its_own_link() {
+    let payload = &payloads(ADDRESS)[0];
+    assert_eq!(
+        addr::decode(payload, 20).unwrap(),
+        Some((IpAddr::from([10, 0, 0, 2]), 24))
+    );
+    assert_eq!(addr::decode(payload, 10).unwrap(), None);
+}
+
+#[test]
+fn only_unicast_macs_of_the_parent_itself_are_in_its_filter() {
+    let macs = |ifindex| -> Vec<[u8; 6]> {
+        payloads(FILTER)
+            .iter()
+            .filter_map(|payload| addr::decode_filter(payload, ifindex).unwrap())
+            .collect()
+    };
+    assert_eq!(macs(10), [[2, 0x42, 10, 0, 0, 2]]);
+    assert_eq!(macs(11), [] as [[u8; 6]; 0]);
+}
+
+#[test]
+fn only_default_routes_are_read_from_a_table() {
+    let routes: Vec<DefaultRoute> = payloads(ROUTES)
+        .iter()
+        .flat_map(|payload| route::decode(payload, Family::V4).unwrap())
+        .collect();
+    let gateway = Some(IpAddr::from([10, 0, 0, 1]));
+    assert_eq!(
+        routes,
+        [DefaultRoute {
+            family: Family::V4,
+            ifindex: Some(20),
+            gateway
+        }]
+    );
+}
+
+#[test]
+fn a_payload_shorter_than_its_header_is_an_error() {
+    assert!(Link::decode(&[0; 15]).is_err());
+    assert!(addr::decode(&[0; 7], 1).is_err());
+    assert!(addr::decode_filter(&[0; 11], 1).is_err());
+    assert!(route::decode(&[0; 11], Family::V4).is_err());
+}
+
+#[test]
+fn every_mode_is_parsed_and_no_other_word() {
+    for mode in ["bridge", "private", "vepa", "passthru"] {
+        assert!(mode.parse::<MacvlanMode>().is_ok(), "{mode}");
+    }
+    for mode in ["l2", "l3", "l3s"] {
+        assert!(mode.parse::<IpvlanMode>().is_ok(), "{mode}");
+    }
+    for flag in ["bridge", "private", "vepa"] {
+        assert!(flag.parse::<IpvlanFlag>().is_ok(), "{flag}");
+    }
+    assert!("source".parse::<MacvlanMode>().is_err());
+    assert!("L2".parse::<IpvlanMode>().is_err());
+    assert!("".parse::<IpvlanFlag>().is_err());
+}
+
+#[test]
+fn what_no_link_can_have_is_not_asked_for() {
+    assert!(get(LinkKey::Index(0)).is_none());
+    assert!(get(LinkKey::Index(u32::MAX)).is_none());
+    assert!(get(LinkKey::Name("")).is_none());
+    assert!(get(LinkKey::Name("a\0b")).is_none());
+    assert!(get(LinkKey::Name(&"a".repeat(128))).is_none());
+    assert!(get(LinkKey::Name(&"a".repeat(127))).is_some());
+}

@@ -1,0 +1,302 @@
+//! Network namespaces: made, opened, entered, pinned, unpinned.
+//!
+//! The only place of `unshare` and `setns`. Both change the thread they are called on, so both happen only on threads
+//! made for them, which end with it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rustix::fs::{fstat, fstatfs, open, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{move_into_link_name_space, unshare_unsafe, LinkNameSpaceType, UnshareFlags};
+
+use crate::batch::{Batch, Request};
+use crate::error::{Error, NotANamespace, Operation};
+use crate::pin;
+use crate::reply::Refusal;
+use crate::socket::Socket;
+use crate::sysctl::{Procfs, Sysctl};
+
+/// `f_type` of a file that stands for a namespace (NSFS_MAGIC of `linux/magic.h`).
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// `lo` is the first link of every namespace.
+const LOOPBACK: u32 = 1;
+/// More makers of namespaces than this only wait for each other.
+const MAKERS_MAX: usize = 64;
+
+/// A network namespace, kept alive by a descriptor and an rtnetlink socket inside.
+#[derive(Debug)]
+pub struct Namespace {
+    /// The namespace itself (close-on-exec).
+    pub fd: OwnedFd,
+    /// The inode number under nsfs, used again as soon as the namespace is gone.
+    pub inode: u64,
+    /// A socket in it, which knows its cookie.
+    pub socket: Socket,
+}
+
+/// Make a network namespace for each entry and pin it there, or (None) nowhere: then it lives as long as the value, and
+/// no crash leaves it behind. Results in the order of the entries.
+///
+/// Each has the `sysctls` written and `lo` up before it is pinned. A path that exists is refused with EEXIST and left
+/// alone; what failed half-way is undone, and takes no other with it. The folders of the pins are prepared as
+/// `ip netns` does. Spread over `threads` threads; about 0.4 ms each on one.
+#[must_use]
+pub fn make(
+    pins: &[Option<PathBuf>],
+    sysctls: &[Sysctl],
+    threads: usize,
+) -> Vec<Result<Namespace, Error>> {
+    let folders = pin::prepare_all(pins.iter().flatten());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut procfs = Procfs::new();
+        let mut made = Vec::new();
+        while let Some(path) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            pins.get(index).map(|path| (index, path))
+        } {
+            let (index, path) = path;
+            let result = match path {
+                None => make_here(sysctls, &mut procfs),
+                Some(path) => folders
+                    .check(path)
+                    .and_then(|()| make_pinned(path, sysctls, &mut procfs)),
+            };
+            made.push((index, result));
+        }
+        made
+    };
+    let mut results: Vec<Option<Result<Namespace, Error>>> = pins.iter().map(|_| None).collect();
+    let mut not_started = None;
+    thread::scope(|scope| {
+        let mut makers = Vec::new();
+        for _ in 0..threads.clamp(1, MAKERS_MAX).min(pins.len()) {
+            match thread::Builder::new()
+                .name("macvfast-make".to_owned())
+                .spawn_scoped(scope, work)
+            {
+                Ok(maker) => makers.push(maker),
+                Err(error) => not_started = Some(Error::io(Operation::StartThread, &error)),
+            }
+        }
+        for maker in makers {
+            for (index, result) in maker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            {
+                results[index] = Some(result);
+            }
+        }
+    });
+    // Unfilled only where not one thread could be started.
+    let failure = not_started.unwrap_or(Error::System {
+        operation: Operation::StartThread,
+        errno: libc::EAGAIN,
+        text: None,
+    });
+    results
+        .into_iter()
+        .map(|result| result.unwrap_or_else(|| Err(failure.clone())))
+        .collect()
+}
+
+/// Make a network namespace that is pinned nowhere: it lives as long as the value.
+///
+/// # Errors
+/// A system call failed.
+pub fn make_unpinned(sysctls: &[Sysctl]) -> Result<Namespace, Error> {
+    on_thread(|| make_here(sysctls, &mut Procfs::new()))
+}
+
+fn make_pinned(path: &Path, sysctls: &[Sysctl], procfs: &mut Procfs) -> Result<Namespace, Error> {
+    // First the file, so that a path which is taken costs no namespace.
+    let place = pin::Place::take(path)?;
+    let namespace = make_here(sysctls, procfs)?;
+    place.mount(namespace.fd.as_fd())?;
+    Ok(namespace)
+}
+
+/// Make a namespace and leave the calling thread in it.
+fn make_here(sysctls: &[Sysctl], procfs: &mut Procfs) -> Result<Namespace, Error> {
+    unshare_network().map_err(|errno| Error::system(Operation::MakeNamespace, errno))?;
+    let fd = open(
+        "/proc/thread-self/ns/net",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| Error::system(Operation::HoldNamespace, errno))?;
+    let mut socket = Socket::open()?;
+    // Before `lo` comes up, so that they decide what it comes up with.
+    procfs.write_all(sysctls)?;
+    bring_loopback_up(&mut socket)?;
+    with_inode(fd, socket)
+}
+
+#[allow(unsafe_code)]
+fn unshare_network() -> Result<(), Errno> {
+    // SAFETY: only UnshareFlags::FILES is unsafe (it would give this thread a descriptor table of its own).
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+}
+
+fn bring_loopback_up(socket: &mut Socket) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    let failed = |errno, text| Error::System {
+        operation: Operation::BringLoopbackUp,
+        errno,
+        text,
+    };
+    batch
+        .push(&Request::SetUp { ifindex: LOOPBACK })
+        .map_err(|_| failed(libc::EINVAL, None))?;
+    match socket.send(&batch)?.into_values().next() {
+        None => Ok(()),
+        Some(Refusal::Refused { errno, text }) => Err(failed(errno, text)),
+        Some(Refusal::Unknown) => Err(failed(libc::EINTR, None)),
+    }
+}
+
+fn with_inode(fd: OwnedFd, socket: Socket) -> Result<Namespace, Error> {
+    let inode = fstat(&fd)
+        .map_err(|errno| Error::system(Operation::HoldNamespace, errno))?
+        .st_ino;
+    Ok(Namespace { fd, inode, socket })
+}
+
+/// Open the network namespace that is pinned at, or linked from, `path`.
+///
+/// What stands there is looked at before it is opened: opening a FIFO would wait, opening a device may do anything.
+///
+/// # Errors
+/// `NotANamespace`; or a system call failed.
+pub fn open_at(path: &Path) -> Result<Namespace, Error> {
+    let failed = |errno| match not_there(errno) {
+        Some(reason) => Error::NotANamespace {
+            path: path.to_owned(),
+            reason,
+        },
+        None => Error::system(Operation::OpenNamespace(path.to_owned()), errno),
+    };
+    let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    if let Some(reason) = no_namespace_file(place.as_fd()).map_err(failed)? {
+        return Err(Error::NotANamespace {
+            path: path.to_owned(),
+            reason,
+        });
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = open(descriptor_path(place.as_fd()), flags, Mode::empty())
+        .map_err(|errno| Error::system(Operation::OpenNamespace(path.to_owned()), errno))?;
+    let socket = on_thread(|| {
+        // Also the check of its kind: the kernel compares before it asks for permission.
+        enter(fd.as_fd()).map_err(|errno| match errno {
+            Errno::INVAL => Error::NotANamespace {
+                path: path.to_owned(),
+                reason: NotANamespace::OtherKind,
+            },
+            errno => Error::system(Operation::EnterNamespace, errno),
+        })?;
+        Socket::open()
+    })?;
+    with_inode(fd, socket)
+}
+
+/// Write sysctls inside a namespace; one that this kernel does not have is skipped.
+///
+/// # Errors
+/// A system call failed; those before it in the list are written.
+pub fn write_sysctls(namespace: BorrowedFd<'_>, sysctls: &[Sysctl]) -> Result<(), Error> {
+    on_thread(|| {
+        enter(namespace).map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
+        Procfs::new().write_all(sysctls)
+    })
+}
+
+/// Pin a living namespace at `path`, a new, empty file.
+///
+/// # Errors
+/// EEXIST and whatever else the kernel says; nothing is left at `path`.
+pub fn pin_at(namespace: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
+    pin::prepare_all(std::iter::once(path)).check(path)?;
+    pin::Place::take(path)?.mount(namespace)
+}
+
+/// SO_NETNS_COOKIE of the calling thread's network namespace.
+///
+/// # Errors
+/// A system call failed.
+pub fn home_cookie() -> Result<u64, Error> {
+    Ok(Socket::open()?.cookie())
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+}
+
+/// Run something on a thread that may change its namespace.
+fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    thread::scope(|scope| {
+        let started = thread::Builder::new()
+            .name("macvfast-netns".to_owned())
+            .spawn_scoped(scope, work);
+        match started {
+            Ok(handle) => handle
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(Error::io(Operation::StartThread, &error)),
+        }
+    })
+}
+
+/// The path that leads to an open file again, whatever happened to its name. The thread's own: the process may have
+/// lost its first thread.
+pub(crate) fn descriptor_path(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/thread-self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Why an O_PATH descriptor is no namespace's; None where it is one.
+pub(crate) fn no_namespace_file(place: BorrowedFd<'_>) -> Result<Option<NotANamespace>, Errno> {
+    // The sign differs between architectures.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
+    if fstatfs(place)?.f_type as u64 == NSFS_MAGIC {
+        return Ok(None);
+    }
+    Ok(Some(match FileType::from_raw_mode(fstat(place)?.st_mode) {
+        FileType::Directory => NotANamespace::Folder,
+        FileType::Symlink => NotANamespace::SymbolicLink,
+        _ => NotANamespace::OtherFile,
+    }))
+}
+
+/// Why nothing can be at a path.
+pub(crate) fn not_there(errno: Errno) -> Option<NotANamespace> {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => {
+            Some(NotANamespace::Missing)
+        }
+        Errno::LOOP => Some(NotANamespace::SymbolicLink),
+        _ => None,
+    }
+}
+
+/// The folder of a pin; the current one for a mere name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder.as_os_str() != OsStr::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A folder, opened to be locked.
+pub(crate) fn open_folder(path: &Path) -> Result<File, Errno> {
+    Ok(open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?
+    .into())
+}

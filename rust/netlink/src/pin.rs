@@ -1,0 +1,150 @@
+//! Pins: names for namespaces in the file system, as `ip netns` makes them.
+//!
+//! A pin is an empty file with the namespace bind-mounted on it, in a folder that is a shared mount, so that taking
+//! the pin away in one mount namespace takes it away in all.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{flock, fstat, open, unlink, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    mount_bind, mount_bind_recursive, mount_change, unmount, MountPropagationFlags, UnmountFlags,
+};
+
+use crate::error::{Error, NotANamespace, Operation};
+use crate::netns::{descriptor_path, folder_of, no_namespace_file, not_there, open_folder};
+
+/// Namespaces mounted on top of each other at one path; more than this is someone's game.
+const MOUNTS_MAX: usize = 16;
+
+/// Folders of pins, with what went wrong in preparing each.
+pub(crate) struct Folders(BTreeMap<PathBuf, Result<(), Error>>);
+
+impl Folders {
+    /// Whether the folder of a pin is ready.
+    pub(crate) fn check(&self, pin: &Path) -> Result<(), Error> {
+        self.0.get(folder_of(pin)).cloned().unwrap_or(Ok(()))
+    }
+}
+
+/// Prepare the folder of each pin, once.
+pub(crate) fn prepare_all<P: AsRef<Path>>(pins: impl Iterator<Item = P>) -> Folders {
+    let mut folders = BTreeMap::new();
+    for pin in pins {
+        let folder = folder_of(pin.as_ref());
+        if !folders.contains_key(folder) {
+            folders.insert(folder.to_owned(), prepare(folder));
+        }
+    }
+    Folders(folders)
+}
+
+/// Make a folder, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do:
+/// under the same lock, so that two at once do not mount it on itself twice. To make shared what is shared already
+/// changes nothing and takes 65 µs with 4,000 pins; to find it out from `/proc/self/mountinfo` takes 7 ms.
+fn prepare(folder: &Path) -> Result<(), Error> {
+    let operation = || Operation::PreparePins(folder.to_owned());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(|error| Error::io(operation(), &error))?;
+    let failed = |errno| Error::system(operation(), errno);
+    let lock = open_folder(folder).map_err(failed)?;
+    // Given up with the descriptor. iproute2 goes on without it, too, where the file system has no locks.
+    let _ = flock(&lock, FlockOperation::LockExclusive);
+    let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+    match mount_change(folder, shared) {
+        // It is no mount yet.
+        Err(Errno::INVAL) => {
+            mount_bind_recursive(folder, folder).map_err(failed)?;
+            mount_change(folder, shared).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
+}
+
+/// A new, empty file that waits for its namespace; deleted again unless that is mounted.
+pub(crate) struct Place<'a> {
+    path: &'a Path,
+    mounted: bool,
+}
+
+impl<'a> Place<'a> {
+    /// Make the file.
+    pub(crate) fn take(path: &'a Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        open(path, flags, Mode::empty())
+            .map_err(|errno| Error::system(Operation::Pin(path.to_owned()), errno))?;
+        Ok(Self {
+            path,
+            mounted: false,
+        })
+    }
+
+    /// Mount the namespace on it.
+    pub(crate) fn mount(mut self, namespace: BorrowedFd<'_>) -> Result<(), Error> {
+        mount_bind(descriptor_path(namespace), self.path)
+            .map_err(|errno| Error::system(Operation::Pin(self.path.to_owned()), errno))?;
+        self.mounted = true;
+        Ok(())
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.mounted {
+            // The first error is the one to report; an empty file hurts nobody.
+            let _ = unlink(self.path);
+        }
+    }
+}
+
+/// Take a pin away: unmount it, then delete the file. False if nothing was there.
+///
+/// Deleted is only what a pin leaves behind, an empty regular file. So a pin whose mount is not seen here (made in
+/// another mount namespace, or lost with it) is taken away as well.
+///
+/// # Errors
+/// `NotANamespace` where something else is there, which is left alone; or a system call failed.
+pub fn unpin(path: &Path) -> Result<bool, Error> {
+    let failed = |errno| Error::system(Operation::Unpin(path.to_owned()), errno);
+    for _ in 0..MOUNTS_MAX {
+        let place = match open(
+            path,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(place) => place,
+            Err(errno) if not_there(errno) == Some(NotANamespace::Missing) => return Ok(false),
+            Err(errno) => return Err(failed(errno)),
+        };
+        match no_namespace_file(place.as_fd()).map_err(failed)? {
+            None => {
+                drop(place);
+                unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(failed)?;
+            }
+            Some(reason) => {
+                let file = fstat(&place).map_err(failed)?;
+                if FileType::from_raw_mode(file.st_mode) != FileType::RegularFile
+                    || file.st_size != 0
+                {
+                    return Err(Error::NotANamespace {
+                        path: path.to_owned(),
+                        reason,
+                    });
+                }
+                return match unlink(path) {
+                    Ok(()) => Ok(true),
+                    Err(Errno::NOENT) => Ok(false),
+                    Err(errno) => Err(failed(errno)),
+                };
+            }
+        }
+    }
+    Err(failed(Errno::BUSY))
+}

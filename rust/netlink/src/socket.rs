@@ -1,0 +1,399 @@
+//! One rtnetlink socket: batches sent, outcomes and dumps read.
+//!
+//! The kernel does all requests of a send before `send` returns, and has queued all replies by then. So replies are
+//! read without waiting: what is not there then will never come.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{self, sockopt, RecvFlags, SendFlags};
+
+use crate::batch::{append, Batch};
+use crate::error::{Error, Operation};
+use crate::link::{Link, LinkKey};
+use crate::reply::{Answers, Progress, Refusal, Refusals, Replies};
+use crate::route::{DefaultRoute, Family};
+use crate::{addr, link, route};
+
+/// Asked of SO_SNDBUFFORCE. A send of 256 requests is some 40 KiB.
+const SEND_BUFFER: usize = 1 << 20;
+/// Asked of SO_RCVBUFFORCE. 256 refusals, charged at about 1 KiB each; dumps come 32 KiB at a time.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// What the kernel takes off a send buffer for itself.
+const SEND_OVERHEAD: usize = 32;
+/// A reply to one request of a batch: header, code, the request's header, and the kernel's words (at most 80 bytes).
+const REPLY_LENGTH: usize = 4 << 10;
+/// The kernel makes the parts of a dump no longer than 32 KiB, unless a single entry is.
+const DUMP_LENGTH: usize = 64 << 10;
+/// How often an interrupted dump is begun again. Each attempt takes as long as the last one, so this is a bound in time.
+const DUMP_ATTEMPTS: u32 = 64;
+
+/// What came out of one non-blocking receive.
+enum Received {
+    /// A whole datagram, now in the buffer.
+    Datagram,
+    /// A datagram of that many bytes, of which the buffer holds only the first.
+    Truncated(usize),
+    /// The kernel dropped replies.
+    Overrun,
+    /// There is nothing (more).
+    Empty,
+}
+
+/// What one dump gave.
+struct Dump<T> {
+    items: Vec<T>,
+    /// Datagrams it came in: between them, the list may have changed.
+    parts: usize,
+}
+
+/// An rtnetlink socket, in the network namespace it was opened in as long as it is open.
+#[derive(Debug)]
+pub struct Socket {
+    inner: netlink_sys::Socket,
+    sequence: u32,
+    send_limit: usize,
+    cookie: u64,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl Socket {
+    /// Open a socket in the calling thread's network namespace. About 5 µs.
+    ///
+    /// # Errors
+    /// A system call failed; ENOPROTOOPT of reading the cookie before Linux 5.14.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |error: std::io::Error| Error::io(Operation::OpenSocket, &error);
+        let inner = netlink_sys::Socket::new(NETLINK_ROUTE).map_err(failed)?;
+        // A connected socket takes messages from the kernel alone.
+        inner
+            .connect(&netlink_sys::SocketAddr::new(0, 0))
+            .map_err(failed)?;
+        inner.set_ext_ack(true).map_err(failed)?;
+        inner.set_cap_ack(true).map_err(failed)?;
+        inner.set_netlink_get_strict_chk(true).map_err(failed)?;
+        let fd = inner.as_fd();
+        // Without CAP_NET_ADMIN the plain options give what the host's limits allow, and that serves too.
+        if sockopt::set_socket_send_buffer_size_force(fd, SEND_BUFFER).is_err() {
+            let _ = sockopt::set_socket_send_buffer_size(fd, SEND_BUFFER);
+        }
+        if sockopt::set_socket_recv_buffer_size_force(fd, RECEIVE_BUFFER).is_err() {
+            let _ = sockopt::set_socket_recv_buffer_size(fd, RECEIVE_BUFFER);
+        }
+        let room = sockopt::socket_send_buffer_size(fd)
+            .map_err(|errno| Error::system(Operation::OpenSocket, errno))?;
+        let cookie = read_cookie(fd)?;
+        Ok(Self {
+            inner,
+            sequence: 1,
+            send_limit: room.saturating_sub(SEND_OVERHEAD),
+            cookie,
+        })
+    }
+
+    /// SO_NETNS_COOKIE of its namespace: unique for the life of the boot.
+    #[must_use]
+    pub fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    /// Send all requests of a batch; what was not done, by position.
+    ///
+    /// # Errors
+    /// The first send failed: nothing was done. A later one that fails refuses its requests and those after it.
+    pub fn send(&mut self, batch: &Batch) -> Result<Refusals, Error> {
+        let mut refusals = Refusals::new();
+        let mut buffer = Vec::new();
+        let mut datagram = Vec::with_capacity(REPLY_LENGTH);
+        for positions in batch.sends(self.send_limit) {
+            let sequence = self.take_sequences(positions.len());
+            batch.copy(positions.clone(), sequence, &mut buffer);
+            match net::send(&self.inner, &buffer, SendFlags::empty()) {
+                Ok(_) => {}
+                Err(errno) if positions.start == 0 => {
+                    return Err(Error::system(Operation::SendBatch, errno))
+                }
+                Err(errno) => {
+                    let refusal = Refusal::Refused {
+                        errno: errno.raw_os_error(),
+                        text: None,
+                    };
+                    refusals.extend(
+                        (positions.start..batch.len()).map(|position| (position, refusal.clone())),
+                    );
+                    break;
+                }
+            }
+            let mut replies = Replies::new(sequence, positions.len());
+            while !replies.finished() {
+                match self.receive(&mut datagram) {
+                    // The kernel's words come last, so a reply that is cut short has lost nothing but those.
+                    Ok(Received::Datagram | Received::Truncated(_)) => replies.read(&datagram),
+                    Ok(Received::Overrun) => replies.lose(),
+                    Ok(Received::Empty) => break,
+                    Err(_) => {
+                        replies.lose();
+                        break;
+                    }
+                }
+            }
+            refusals.append(&mut replies.into_refusals(positions.start));
+        }
+        Ok(refusals)
+    }
+
+    /// Look up one link; None if there is none.
+    ///
+    /// # Errors
+    /// The look-up failed for another reason.
+    pub fn link(&mut self, key: LinkKey<'_>) -> Result<Option<Link>, Error> {
+        let Some(request) = link::get(key) else {
+            return Ok(None);
+        };
+        match self.ask(&Operation::ReadLink, &request, NLM_F_ACK, |payload| {
+            Link::decode(payload).map(Some)
+        }) {
+            Ok(found) => Ok(found.items.into_iter().next()),
+            Err(Error::System {
+                errno: libc::ENODEV,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All links of the namespace, by index.
+    ///
+    /// # Errors
+    /// The dump failed, or was interrupted by changes too often.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        let mut links = self
+            .ask(
+                &Operation::ReadLinks,
+                &link::dump(),
+                NLM_F_DUMP,
+                |payload| Link::decode(payload).map(Some),
+            )?
+            .items;
+        links.sort_unstable_by_key(|link| link.ifindex);
+        Ok(links)
+    }
+
+    /// A link's addresses and prefix lengths, in the kernel's order; none where there is no such link.
+    ///
+    /// # Errors
+    /// The dump failed, or was interrupted by changes too often.
+    pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<(IpAddr, u8)>, Error> {
+        if link::check_ifindex(ifindex).is_err() {
+            return Ok(Vec::new());
+        }
+        let request = addr::dump(ifindex);
+        match self.ask(&Operation::ReadAddresses, &request, NLM_F_DUMP, |payload| {
+            addr::decode(payload, ifindex)
+        }) {
+            Ok(found) => Ok(found.items),
+            Err(Error::System {
+                errno: libc::ENODEV,
+                ..
+            }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The default routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
+    ///
+    /// # Errors
+    /// A dump failed, or was interrupted by changes too often.
+    pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
+        let mut routes = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            let request = route::dump(family);
+            let found = self.ask(&Operation::ReadRoutes, &request, NLM_F_DUMP, |payload| {
+                route::decode(payload, family).map(Some)
+            });
+            match found {
+                Ok(found) => routes.extend(found.items.into_iter().flatten()),
+                // A table comes into being with its first route; a kernel without IPv6 has none of it.
+                Err(Error::System {
+                    errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(routes)
+    }
+
+    /// The unicast MACs in a link's own filter list: those of all macvlans that are up on it, in any namespace, dying
+    /// ones included.
+    ///
+    /// The kernel makes the list in parts and finds its place again by counting, so that removals in between make it
+    /// skip what comes after. Hence a list of several parts is read until two readings agree; failing that, what any
+    /// of them showed is given: a MAC that is left out is gone.
+    ///
+    /// # Errors
+    /// The dump failed.
+    pub fn filter_macs(&mut self, ifindex: u32) -> Result<BTreeSet<[u8; 6]>, Error> {
+        const READINGS: usize = 8;
+        if link::check_ifindex(ifindex).is_err() {
+            return Ok(BTreeSet::new());
+        }
+        let request = addr::dump_filter(ifindex);
+        let mut before = None;
+        let mut seen = BTreeSet::new();
+        for _ in 0..READINGS {
+            let found = self.ask(&Operation::ReadFilter, &request, NLM_F_DUMP, |payload| {
+                addr::decode_filter(payload, ifindex)
+            });
+            let found = match found {
+                Err(Error::System {
+                    errno: libc::ENODEV,
+                    ..
+                }) => return Ok(BTreeSet::new()),
+                other => other?,
+            };
+            let macs: BTreeSet<[u8; 6]> = found.items.into_iter().collect();
+            if found.parts <= 1 || before.as_ref() == Some(&macs) {
+                return Ok(macs);
+            }
+            seen.extend(macs.iter().copied());
+            before = Some(macs);
+        }
+        Ok(seen)
+    }
+
+    /// Ask for something, again where the answer was interrupted by a change or longer than the buffer.
+    fn ask<T>(
+        &mut self,
+        operation: &Operation,
+        request: &RouteNetlinkMessage,
+        flags: u16,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Dump<T>, Error> {
+        let mut buffer = Vec::new();
+        let mut datagram = Vec::with_capacity(DUMP_LENGTH);
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.take_sequences(1);
+            buffer.clear();
+            append(&mut buffer, request, NLM_F_REQUEST | flags, sequence);
+            net::send(&self.inner, &buffer, SendFlags::empty())
+                .map_err(|errno| Error::system(operation.clone(), errno))?;
+            let mut answers = Answers::new(sequence);
+            let mut items = Vec::new();
+            let mut malformed = false;
+            let mut longest = 0;
+            // To its end in any case: a socket with a dump under way refuses the next one.
+            let progress = loop {
+                match self
+                    .receive(&mut datagram)
+                    .map_err(|errno| Error::system(operation.clone(), errno))?
+                {
+                    Received::Datagram => {}
+                    Received::Truncated(length) => longest = longest.max(length),
+                    Received::Overrun => malformed = true,
+                    Received::Empty => break Progress::More,
+                }
+                let progress = answers.read(&datagram, |payload| match decode(payload) {
+                    Ok(item) => items.extend(item),
+                    Err(_) => malformed = true,
+                });
+                if progress != Progress::More {
+                    break progress;
+                }
+            };
+            match progress {
+                Progress::Failed { errno, text } => {
+                    return Err(Error::System {
+                        operation: operation.clone(),
+                        errno,
+                        text,
+                    });
+                }
+                _ if longest > datagram.capacity() => datagram.reserve(longest),
+                Progress::Done if malformed => {
+                    return Err(Error::ReplyIncomplete {
+                        operation: operation.clone(),
+                    })
+                }
+                Progress::More => {
+                    return Err(Error::ReplyIncomplete {
+                        operation: operation.clone(),
+                    })
+                }
+                Progress::Done if answers.interrupted => {}
+                Progress::Done => {
+                    return Ok(Dump {
+                        items,
+                        parts: answers.parts,
+                    })
+                }
+            }
+        }
+        Err(Error::DumpInterrupted {
+            operation: operation.clone(),
+            attempts: DUMP_ATTEMPTS,
+        })
+    }
+
+    /// Receive one datagram into `buffer`, without waiting.
+    fn receive(&self, buffer: &mut Vec<u8>) -> Result<Received, Errno> {
+        loop {
+            buffer.clear();
+            match net::recv(
+                &self.inner,
+                spare_capacity(buffer),
+                RecvFlags::DONTWAIT | RecvFlags::TRUNC,
+            ) {
+                Ok((_, length)) if length > buffer.len() => return Ok(Received::Truncated(length)),
+                Ok(_) => return Ok(Received::Datagram),
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS) => return Ok(Received::Overrun),
+                Err(Errno::AGAIN) => return Ok(Received::Empty),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Numbers for `count` requests, the first of them returned.
+    fn take_sequences(&mut self, count: usize) -> u32 {
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+        first
+    }
+}
+
+/// SO_NETNS_COOKIE of the namespace of a socket.
+#[allow(unsafe_code)]
+fn read_cookie(socket: BorrowedFd<'_>) -> Result<u64, Error> {
+    let mut cookie = 0_u64;
+    let mut length: libc::socklen_t = 8;
+    // SAFETY: the option writes at most `length` bytes, and `cookie` has that many; rustix does not offer it.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &mut length,
+        )
+    };
+    if status == 0 {
+        Ok(cookie)
+    } else {
+        Err(Error::io(
+            Operation::ReadCookie,
+            &std::io::Error::last_os_error(),
+        ))
+    }
+}
