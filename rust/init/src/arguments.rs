@@ -1,0 +1,258 @@
+//! The command line, which only macvfast itself writes.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+use crate::sys;
+
+/// How the program is called.
+pub const USAGE: &str = "\
+usage: macvfast-init run --netns-fd N --dir DIR [--name NAME] [--tty] [--interactive] [--detach] [--rootfs DIR] \
+[--after ARG]... -- COMMAND [ARG...]
+       macvfast-init join --pidfd N [--tty] [--interactive] [--detach] -- COMMAND [ARG...]
+";
+
+/// What is asked for.
+pub struct Request {
+    pub target: Target,
+    pub tty: bool,
+    pub interactive: bool,
+    pub detach: bool,
+    /// The command's name and arguments; never empty.
+    pub command: Vec<CString>,
+}
+
+/// Where the command is to run.
+pub enum Target {
+    /// With a pid 1 of its own.
+    New {
+        /// The sandbox's network namespace; None once the supervisor has its own copy.
+        netns: Option<OwnedFd>,
+        /// The sandbox's folder, for lock, status and log.
+        directory: CString,
+        /// The sandbox's name, for messages.
+        name: Option<String>,
+        rootfs: Option<CString>,
+        /// A program to run last, its name first; empty for none.
+        after: Vec<CString>,
+    },
+    /// Beside the command of that pid 1.
+    Running { pidfd: OwnedFd },
+}
+
+impl Target {
+    /// The number of the descriptor that was handed over; -1 when it is closed.
+    pub fn descriptor(&self) -> RawFd {
+        match self {
+            Self::New { netns, .. } => netns.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            Self::Running { pidfd } => pidfd.as_raw_fd(),
+        }
+    }
+}
+
+/// The command line as it was written, its numbers not yet looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    join: bool,
+    netns: Option<RawFd>,
+    pidfd: Option<RawFd>,
+    directory: Option<CString>,
+    name: Option<CString>,
+    rootfs: Option<CString>,
+    after: Vec<CString>,
+    tty: bool,
+    interactive: bool,
+    detach: bool,
+    command: Vec<CString>,
+}
+
+/// Reads the arguments (without the program's name) and takes over the descriptor that they name.
+///
+/// # Errors
+///
+/// What is wrong with them, in words.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
+    let words = read(arguments.into_iter().map(OsString::into_vec))?;
+    let needed = |value: Option<RawFd>, option: &str| {
+        let number = value.ok_or_else(|| format!("{option} is missing"))?;
+        sys::inherited(number).ok_or_else(|| format!("{option}: descriptor {number} is not open"))
+    };
+    let target = if words.join {
+        if words.netns.is_some()
+            || words.directory.is_some()
+            || words.rootfs.is_some()
+            || !words.after.is_empty()
+        {
+            return Err("join takes the namespaces and files that are there".to_owned());
+        }
+        Target::Running {
+            pidfd: needed(words.pidfd, "--pidfd")?,
+        }
+    } else {
+        if words.pidfd.is_some() {
+            return Err("run takes no --pidfd".to_owned());
+        }
+        Target::New {
+            netns: Some(needed(words.netns, "--netns-fd")?),
+            directory: words.directory.ok_or("--dir is missing")?,
+            name: words.name.map(|name| shown(name.as_bytes())),
+            rootfs: words.rootfs,
+            after: words.after,
+        }
+    };
+    let Words {
+        tty,
+        interactive,
+        detach,
+        command,
+        ..
+    } = words;
+    Ok(Request {
+        target,
+        tty,
+        interactive,
+        detach,
+        command,
+    })
+}
+
+fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
+    let mut words = Words::default();
+    match arguments.next().as_deref() {
+        Some(b"run") => {}
+        Some(b"join") => words.join = true,
+        _ => return Err("the first argument is neither run nor join".to_owned()),
+    }
+    loop {
+        let Some(option) = arguments.next() else {
+            return Err("`--` and the command are missing".to_owned());
+        };
+        let mut value = || {
+            let value = arguments
+                .next()
+                .ok_or_else(|| format!("{} wants a value", shown(&option)))?;
+            CString::new(value).map_err(|_| format!("{} wants a value without NUL", shown(&option)))
+        };
+        match option.as_slice() {
+            b"--netns-fd" => words.netns = Some(descriptor(&value()?)?),
+            b"--pidfd" => words.pidfd = Some(descriptor(&value()?)?),
+            b"--dir" => words.directory = Some(value()?),
+            b"--name" => words.name = Some(value()?),
+            b"--rootfs" => words.rootfs = Some(value()?),
+            b"--after" => words.after.push(value()?),
+            b"--tty" => words.tty = true,
+            b"--interactive" => words.interactive = true,
+            b"--detach" => words.detach = true,
+            b"--" => break,
+            other => return Err(format!("unknown argument `{}`", shown(other))),
+        }
+    }
+    words.command = arguments
+        .filter_map(|word| CString::new(word).ok())
+        .collect();
+    if words.command.is_empty() {
+        return Err("the command is missing".to_owned());
+    }
+    Ok(words)
+}
+
+fn descriptor(value: &CString) -> Result<RawFd, String> {
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|number: &RawFd| *number > 2);
+    number.ok_or_else(|| {
+        format!(
+            "`{}` is not the number of a descriptor above 2",
+            shown(value.as_bytes())
+        )
+    })
+}
+
+/// Text for a terminal: control characters escaped, what is no UTF-8 replaced.
+pub fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for character in String::from_utf8_lossy(bytes).chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Result<Words, String> {
+        read(line.split(' ').map(|word| word.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let read = words(
+            "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty -- c --x",
+        );
+        let expected = Words {
+            netns: Some(7),
+            directory: Some(c"/d".to_owned()),
+            name: Some(c"n".to_owned()),
+            rootfs: Some(c"/r".to_owned()),
+            after: vec![c"a".to_owned(), c"--tty".to_owned()],
+            tty: true,
+            interactive: true,
+            detach: true,
+            command: vec![c"c".to_owned(), c"--x".to_owned()],
+            ..Words::default()
+        };
+        assert_eq!(read, Ok(expected));
+        let expected = Words {
+            join: true,
+            pidfd: Some(3),
+            command: vec![c"--".to_owned()],
+            ..Words::default()
+        };
+        assert_eq!(words("join --pidfd 3 -- --"), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_incomplete_or_unknown_is_refused() {
+        let cases = [
+            ("exec --pidfd 3 -- c", "neither run nor join"),
+            ("run --netns-fd 7 --dir /d c", "unknown argument `c`"),
+            (
+                "run --netns-fd 7 --dir /d",
+                "`--` and the command are missing",
+            ),
+            ("run --netns-fd 7 --dir /d --", "the command is missing"),
+            ("run --netns-fd", "--netns-fd wants a value"),
+            ("run --netns-fd 2 -- c", "`2` is not the number"),
+            ("run --netns-fd seven -- c", "`seven` is not the number"),
+            ("run --colour\x1b -- c", "`--colour\\u{1b}`"),
+        ];
+        for (line, reason) in cases {
+            let refusal = words(line).unwrap_err();
+            assert!(refusal.contains(reason), "{line}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_request_needs_what_its_kind_needs() {
+        let parse = |line: &str| parse(line.split(' ').map(OsString::from)).err().unwrap();
+        assert_eq!(parse("run --dir /d -- c"), "--netns-fd is missing");
+        assert_eq!(parse("run --pidfd 3 --dir /d -- c"), "run takes no --pidfd");
+        assert_eq!(parse("join -- c"), "--pidfd is missing");
+        assert_eq!(
+            parse("join --pidfd 3 --dir /d -- c"),
+            "join takes the namespaces and files that are there"
+        );
+        assert_eq!(
+            parse("join --pidfd 9999999 -- c"),
+            "--pidfd: descriptor 9999999 is not open"
+        );
+    }
+}

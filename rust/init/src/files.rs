@@ -1,0 +1,124 @@
+//! The files that a sandbox's command sees: the host's or those of another root folder, with /proc and /sys of its own.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{openat, openat2, Mode, OFlags, ResolveFlags, CWD};
+use rustix::io::Errno;
+use rustix::mount::{
+    fsconfig_create, fsmount, fsopen, mount_change, move_mount, open_tree, unmount, FsMountFlags,
+    FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+use rustix::process::{chdir, fchdir, pivot_root};
+use rustix::thread::{unshare_unsafe, UnshareFlags};
+
+/// A step that failed, in words that follow "cannot", and why.
+pub struct Failed {
+    pub step: &'static str,
+    pub errno: Errno,
+}
+
+impl Failed {
+    /// What makes a failure out of an errno of that step.
+    pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self { step, errno }
+    }
+}
+
+/// Gives this process a mount namespace with /proc of its pid namespace and /sys of its network namespace, and
+/// `rootfs`, if given, as its root with the host's /dev.
+///
+/// The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
+pub fn make(rootfs: Option<&CStr>) -> Result<(), Failed> {
+    // SAFETY: not the descriptors but the mounts are no longer shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
+    mount_change(
+        c"/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .map_err(Failed::at("keep mounts to the sandbox"))?;
+    let control_groups = copy_of(c"/sys/fs/cgroup").ok();
+    let root = match rootfs {
+        None => open_folder(c"/"),
+        Some(path) => copy_of(path).and_then(|tree| {
+            move_mount(
+                &tree,
+                c"",
+                CWD,
+                path,
+                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+            )?;
+            open_folder(path)
+        }),
+    };
+    let root = root.map_err(Failed::at("open the root folder"))?;
+    fresh(c"proc")
+        .and_then(|tree| attach(&tree, &root, c"proc"))
+        .map_err(Failed::at("mount /proc"))?;
+    fresh(c"sysfs")
+        .and_then(|tree| attach(&tree, &root, c"sys"))
+        .map_err(Failed::at("mount /sys"))?;
+    if let Some(tree) = control_groups {
+        // Where they are not there, nobody can miss them.
+        let _ = attach(&tree, &root, c"sys/fs/cgroup");
+    }
+    if rootfs.is_some() {
+        match copy_of(c"/dev").and_then(|tree| attach(&tree, &root, c"dev")) {
+            // A root folder without /dev may do without.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => {
+                return Err(Failed {
+                    step: "mount /dev",
+                    errno,
+                })
+            }
+        }
+        change_root(&root).map_err(Failed::at("make the folder the root"))?;
+    }
+    Ok(())
+}
+
+fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
+    openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// A copy, attached nowhere, of what is mounted at and below `path`.
+fn copy_of(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, path, flags)
+}
+
+/// A new instance of a kernel file system, attached nowhere, that shows this process's namespaces.
+fn fresh(kind: &CStr) -> Result<OwnedFd, Errno> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Mounts `tree` at `path` below `root`; symbolic links on the way do not lead out of it.
+fn attach(tree: &OwnedFd, root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let both_by_descriptor =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, c"", target.as_fd(), c"", both_by_descriptor)
+}
+
+fn change_root(root: &OwnedFd) -> Result<(), Errno> {
+    fchdir(root)?;
+    // The old root then lies on top of the new one (pivot_root(2)): one unmount uncovers it.
+    pivot_root(c".", c".")?;
+    unmount(c".", UnmountFlags::DETACH)?;
+    chdir(c"/")
+}

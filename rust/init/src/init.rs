@@ -1,0 +1,183 @@
+//! Inside the sandbox: the supervisor of the command, which is pid 1 or, beside a running command, one that joined.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::pipe::{pipe_with, PipeFlags};
+use rustix::process::{
+    chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid, wait, waitpid, Pid, Signal,
+    WaitOptions, WaitStatus,
+};
+use rustix::thread::{
+    move_into_link_name_space, move_into_thread_name_spaces, LinkNameSpaceType, ThreadNameSpaceType,
+};
+
+use crate::command::execute;
+use crate::files::{self, Failed};
+use crate::report::{read_up_to, Report};
+use crate::signals::{self, Inbox};
+use crate::sys::{self, Spawned};
+
+/// Where a supervisor is to run its command.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files.
+    New {
+        netns: BorrowedFd<'a>,
+        rootfs: Option<&'a CStr>,
+    },
+    /// Beside the command whose pid 1 this is.
+    Beside { pidfd: BorrowedFd<'a> },
+}
+
+/// What a supervisor needs to know.
+pub struct Task<'a> {
+    /// Where to run the command.
+    pub place: Place<'a>,
+    /// The command's name and arguments.
+    pub command: &'a [CString],
+    /// The working directory, taken if it exists there.
+    pub directory: Option<&'a CStr>,
+    /// The command's standard streams.
+    pub streams: [RawFd; 3],
+    /// Whether the first of them is a terminal that the command is to control.
+    pub terminal: bool,
+}
+
+/// Runs the command from here to its end, as the process that `sys::spawn` has just made.
+///
+/// `report` is the pipe to the keeper, which must hold its only reading end once this process has closed its own copy.
+pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
+    let namespace = match task.place {
+        Place::New { netns, .. } => netns,
+        Place::Beside { pidfd } => pidfd,
+    };
+    let mut kept = [report.as_raw_fd(), namespace.as_raw_fd(), 0, 1, 2, 0, 0, 0];
+    kept[5..].copy_from_slice(&task.streams);
+    sys::close_all_but(&mut kept);
+    let inbox = Inbox::open();
+    if let Err(Failed { step, errno }) = enter(task.place, report) {
+        Report::NotSetUp(step.to_owned(), errno).send(report);
+        sys::leave(125)
+    }
+    run(task, report, &inbox)
+}
+
+fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
+    match place {
+        Place::New { netns, rootfs } => {
+            die_with_keeper(report)?;
+            move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+                .map_err(Failed::at("enter the network namespace"))?;
+            files::make(rootfs)
+        }
+        Place::Beside { pidfd } => move_into_thread_name_spaces(
+            pidfd,
+            ThreadNameSpaceType::NETWORK | ThreadNameSpaceType::MOUNT,
+        )
+        .map_err(Failed::at("enter the sandbox")),
+    }
+}
+
+/// Makes the keeper's death this process's own, and with it the death of all that runs in the sandbox.
+fn die_with_keeper(report: BorrowedFd<'_>) -> Result<(), Failed> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(Failed::at("depend on the keeper"))?;
+    // The keeper may have died before that. Its pid says nothing in here (it is 0 before and after); the pipe does.
+    let mut entry = [libc::pollfd {
+        fd: report.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    sys::poll(&mut entry, 0);
+    if entry[0].revents & libc::POLLERR != 0 {
+        sys::leave(125)
+    }
+    Ok(())
+}
+
+fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
+    let (command, executed) = match start(task) {
+        Ok(started) => started,
+        Err(Failed { step, errno }) => {
+            Report::NotSetUp(step.to_owned(), errno).send(report);
+            sys::leave(125)
+        }
+    };
+    sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd()]);
+    // A directory of the host, or of a file system that somebody wants to unmount, is not held by waiting in it.
+    let _ = chdir(c"/");
+    if let Ok(errno) = <[u8; 4]>::try_from(read_up_to(executed.as_fd(), 4)) {
+        Report::NotExecuted(Errno::from_raw_os_error(i32::from_ne_bytes(errno))).send(report);
+        let _ = waitpid(Pid::from_raw(command), WaitOptions::empty());
+        sys::leave(127)
+    }
+    sys::close_all_but(&mut [report.as_raw_fd()]);
+    Report::Started.send(report);
+    loop {
+        match inbox.next() {
+            libc::SIGCHLD => {
+                if let Some(status) = reap(command) {
+                    Report::Ended(status).send(report);
+                    sys::leave(status)
+                }
+            }
+            // It was not waited for yet, so the pid is still its own.
+            signal => sys::kill(command, signal),
+        }
+    }
+}
+
+/// Takes leave of all children that have ended; the exit status of the command if it was among them.
+fn reap(command: i32) -> Option<u8> {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_nonzero().get() == command {
+            return Some(exit_status(status));
+        }
+    }
+    None
+}
+
+fn exit_status(status: WaitStatus) -> u8 {
+    let code = status
+        .exit_status()
+        .or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(u8::MAX)
+}
+
+/// Forks the command. The pipe carries an errno if it cannot be executed, and ends without one when it is.
+fn start(task: &Task<'_>) -> Result<(i32, OwnedFd), Failed> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::at("make a pipe"))?;
+    match sys::spawn(0).map_err(Failed::at("fork"))? {
+        Spawned::Child => {
+            let errno = become_command(task);
+            let _ = rustix::io::write(&writer, &errno.raw_os_error().to_ne_bytes());
+            sys::leave(127)
+        }
+        Spawned::Parent(child) => Ok((child.pid, reader)),
+    }
+}
+
+fn become_command(task: &Task<'_>) -> Errno {
+    if let Err(errno) = setsid() {
+        return errno;
+    }
+    sys::set_standard_streams(task.streams);
+    if task.terminal {
+        // Descriptor 0 is the terminal now, and this process leads a session that has none.
+        if let Err(errno) = ioctl_tiocsctty(sys::standard_input()) {
+            return errno;
+        }
+    }
+    if task
+        .directory
+        .is_none_or(|directory| chdir(directory).is_err())
+    {
+        let _ = chdir(c"/");
+    }
+    signals::reset();
+    sys::close_on_exec_above_standard_streams();
+    execute(task.command)
+}

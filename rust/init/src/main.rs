@@ -1,0 +1,41 @@
+//! The program around a sandbox's command: a keeper outside the sandbox and, inside, pid 1.
+//!
+//! ```text
+//! macvfast ── keeper ─────────────────────── pid 1 ───────── command
+//!             home namespaces                of the pid      its own session,
+//!             holds lock and terminal,       namespace:      with --tty the terminal's
+//!             records the status,            reaps, passes
+//!             runs --after last              signals on
+//! ```
+//!
+//! The keeper waits for pid 1 on a pidfd and for its reports on a pipe ([`report`]). When either of the two dies, all
+//! that runs in the pid namespace dies; when pid 1 does, the keeper records it.
+
+mod arguments;
+mod command;
+mod files;
+mod init;
+mod keeper;
+mod report;
+mod running;
+mod signals;
+mod status;
+mod streams;
+mod sys;
+mod terminal;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let status = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(request) => keeper::keep(request),
+        Err(reason) => {
+            keeper::say(&format!(
+                "error: macvfast-init: {reason}\n{}",
+                arguments::USAGE
+            ));
+            keeper::FAILED
+        }
+    };
+    ExitCode::from(status)
+}

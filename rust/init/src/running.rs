@@ -1,0 +1,138 @@
+//! Staying with a command that runs: passing on signals and what is typed and shown, until it has ended.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{pidfd_send_signal, waitid, Signal, WaitId, WaitIdOptions};
+
+use crate::signals::Signals;
+use crate::status::Process;
+use crate::streams::Streams;
+use crate::sys::{self, Child};
+use crate::terminal::{Event, Terminal};
+
+/// A supervisor that runs, with what the keeper holds for it.
+pub struct Running {
+    pub child: Child,
+    /// Known where the status is recorded.
+    pub process: Option<Process>,
+    pub reports: OwnedFd,
+    pub signals: Signals,
+    pub streams: Streams,
+}
+
+impl Running {
+    /// Passes on what comes until the supervisor has ended, and with it all that runs in its pid namespace.
+    pub fn watch(&mut self) {
+        if let Some(terminal) = &mut self.streams.terminal {
+            terminal.make_raw();
+        }
+        let readable = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let unused = libc::pollfd {
+            fd: -1,
+            events: 0,
+            revents: 0,
+        };
+        let mut hang_up = HangUp::default();
+        loop {
+            let ([input, master, output], timeout_ms) = self
+                .streams
+                .terminal
+                .as_ref()
+                .map_or(([unused; 3], -1), Terminal::interest);
+            let pidfd = readable(self.child.pidfd.as_raw_fd());
+            let mut entries = [pidfd, readable(self.signals.fd()), input, master, output];
+            sys::poll(&mut entries, timeout_ms);
+            let [ended, signalled, copying @ ..] = entries;
+            if signalled.revents != 0 {
+                self.pass_signals_on(&mut hang_up);
+            }
+            if let Some(terminal) = &mut self.streams.terminal {
+                if terminal.pump(&copying) == Some(Event::HungUp) && hang_up.seen() {
+                    let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
+                }
+            }
+            if ended.revents != 0 {
+                return;
+            }
+        }
+    }
+
+    fn pass_signals_on(&mut self, hang_up: &mut HangUp) {
+        while let Some(signal) = self.signals.next() {
+            match (signal, &mut self.streams.terminal) {
+                (libc::SIGWINCH, Some(terminal)) => terminal.follow_window(),
+                (libc::SIGCONT, Some(terminal)) => {
+                    // Whoever used the terminal meanwhile has left it in modes of their own.
+                    terminal.make_raw();
+                    terminal.follow_window();
+                }
+                (libc::SIGHUP, Some(_)) if !hang_up.signalled() => {}
+                _ => {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _ = pidfd_send_signal(&self.child.pidfd, signal);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for an output that is slower than the command was, unless a signal says that it is enough.
+    pub fn finish_showing(&mut self) {
+        let Some(terminal) = &mut self.streams.terminal else {
+            return;
+        };
+        while !terminal.drain() {
+            let signal = libc::pollfd {
+                fd: self.signals.fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            let mut entries = [terminal.output_entry(), signal];
+            sys::poll(&mut entries, -1);
+            while let Some(signal) = self.signals.next() {
+                if !matches!(signal, libc::SIGWINCH | libc::SIGCONT) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until a child has ended.
+pub fn wait_for(child: &Child) {
+    // One that the kernel has reaped is an error, and has ended as well.
+    while let Err(Errno::INTR) = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+    }
+}
+
+/// Kills a child, and waits until it has ended.
+pub fn kill(child: &Child) {
+    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    wait_for(child);
+}
+
+/// The keeper's terminal goes once, but two things tell of it: a signal, and the terminal itself.
+#[derive(Default)]
+struct HangUp {
+    by_signal: bool,
+    by_terminal: bool,
+}
+
+impl HangUp {
+    /// The terminal shows it; whether that is news.
+    fn seen(&mut self) -> bool {
+        self.by_terminal = !self.by_signal;
+        self.by_terminal
+    }
+
+    /// A signal tells it; whether that is news. Further ones are no longer about the terminal.
+    fn signalled(&mut self) -> bool {
+        self.by_signal = true;
+        !std::mem::take(&mut self.by_terminal)
+    }
+}

@@ -1,0 +1,179 @@
+//! Signals: blocked and read one by one, so that none of the program's code runs inside a handler.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// What a keeper passes on to its command.
+const FORWARDED: [c_int; 6] = [
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+];
+
+/// What concerns a keeper that holds a terminal: its window's size, and being continued after a stop.
+const OF_THE_TERMINAL: [c_int; 2] = [libc::SIGWINCH, libc::SIGCONT];
+
+/// Faults of the process's own, which are not to be passed on.
+const FAULTS: [c_int; 7] = [
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGSYS,
+];
+
+const HIGHEST: c_int = 64;
+
+/// The signals that a keeper reads instead of suffering them.
+pub struct Signals {
+    fd: OwnedFd,
+}
+
+impl Signals {
+    /// Blocks what a keeper passes on, and everything concerning the terminal if there is one.
+    ///
+    /// A signal that was ignored when the program started stays ignored, as `nohup` and a shell's `&` want it.
+    pub fn take(terminal: bool) -> Result<Self, Errno> {
+        let mut set = Set::empty();
+        for signal in FORWARDED.into_iter().filter(|&signal| !is_ignored(signal)) {
+            set.add(signal);
+        }
+        if terminal {
+            OF_THE_TERMINAL
+                .into_iter()
+                .for_each(|signal| set.add(signal));
+        }
+        set.block_exactly();
+        // SAFETY: a valid set; -1 asks for a new descriptor.
+        let fd =
+            unsafe { libc::signalfd(-1, set.pointer(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(sys::last_error());
+        }
+        // SAFETY: it was just opened.
+        Ok(Self {
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
+    }
+
+    /// Readable while a signal waits.
+    pub fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// The next signal that waits, if one does.
+    pub fn next(&self) -> Option<c_int> {
+        let mut buffer = [0; size_of::<libc::signalfd_siginfo>()];
+        let read = rustix::io::read(&self.fd, &mut buffer).ok()?;
+        // ssi_signo is the structure's first field.
+        let number = buffer.first_chunk::<4>().filter(|_| read == buffer.len())?;
+        c_int::try_from(u32::from_ne_bytes(*number)).ok()
+    }
+}
+
+/// What a supervisor inside the sandbox waits for: every signal but its own faults.
+pub struct Inbox {
+    set: Set,
+}
+
+impl Inbox {
+    /// Blocks everything, so that from here on signals wait for [`Inbox::next`], those that are ignored as well.
+    pub fn open() -> Self {
+        let mut set = Set::full();
+        FAULTS.into_iter().for_each(|signal| set.remove(signal));
+        set.block_exactly();
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+        Self { set }
+    }
+
+    /// Waits for the next signal.
+    pub fn next(&self) -> c_int {
+        loop {
+            // SAFETY: a valid set; a null pointer asks for no details.
+            let signal = unsafe { libc::sigwaitinfo(self.set.pointer(), ptr::null_mut()) };
+            if signal > 0 {
+                return signal;
+            }
+        }
+    }
+}
+
+/// Gives every signal its default action and blocks none: what a new program expects to find.
+pub fn reset() {
+    for signal in 1..=HIGHEST {
+        set_disposition(signal, libc::SIG_DFL);
+    }
+    Set::empty().block_exactly();
+}
+
+/// Lets the kernel reap children by itself, whatever this process is doing.
+pub fn let_children_be_reaped() {
+    set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+}
+
+fn set_disposition(signal: c_int, action: libc::sighandler_t) {
+    // SAFETY: the action is SIG_DFL or SIG_IGN. It fails for those signals that have no choice, and then nothing is
+    // to be done.
+    unsafe { libc::signal(signal, action) };
+}
+
+fn is_ignored(signal: c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer changes nothing; the present action is written to `action`, zeroed before.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+struct Set(libc::sigset_t);
+
+impl Set {
+    fn empty() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset initialises the whole set.
+        Self(unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            set.assume_init()
+        })
+    }
+
+    fn full() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigfillset initialises the whole set.
+        Self(unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            set.assume_init()
+        })
+    }
+
+    fn add(&mut self, signal: c_int) {
+        // SAFETY: an initialised set and the number of a signal.
+        unsafe { libc::sigaddset(&raw mut self.0, signal) };
+    }
+
+    fn remove(&mut self, signal: c_int) {
+        // SAFETY: an initialised set and the number of a signal.
+        unsafe { libc::sigdelset(&raw mut self.0, signal) };
+    }
+
+    fn pointer(&self) -> *const libc::sigset_t {
+        &raw const self.0
+    }
+
+    fn block_exactly(&self) {
+        // SAFETY: an initialised set; the old mask is not asked for.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, self.pointer(), ptr::null_mut()) };
+    }
+}

@@ -1,0 +1,109 @@
+//! The command's standard streams, and what the keeper holds of them.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use rustix::fs::{open, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{pipe_with, PipeFlags};
+use rustix::process::chdir;
+use rustix::termios::Winsize;
+
+use crate::arguments::Request;
+use crate::status::Record;
+use crate::sys;
+use crate::terminal::{Ends, Terminal};
+
+/// The streams of one command.
+pub struct Streams {
+    /// The command's terminal, if it has one.
+    pub terminal: Option<Terminal>,
+    inside: [RawFd; 3],
+    /// What the command alone needs.
+    given: Vec<OwnedFd>,
+    /// The end of a pipe that nobody writes to, so that the command's input does not end.
+    _held: Option<OwnedFd>,
+}
+
+impl Streams {
+    /// Opens what the request asks for; a failure comes with the step, in words that follow "cannot".
+    pub fn prepare(
+        request: &Request,
+        record: Option<&Record>,
+        window: Option<Winsize>,
+    ) -> Result<Self, (&'static str, Errno)> {
+        let log = || match record {
+            Some(record) if request.detach => record
+                .open_log()
+                .map(Some)
+                .map_err(|errno| ("open the log", errno)),
+            _ => Ok(None),
+        };
+        if request.tty {
+            let ends = if request.detach {
+                Ends::Detached { log: log()? }
+            } else {
+                Ends::Standard {
+                    interactive: request.interactive,
+                }
+            };
+            let terminal =
+                Terminal::open(ends, window).map_err(|errno| ("make a pseudo-terminal", errno))?;
+            let inside = [terminal.slave(); 3];
+            return Ok(Self {
+                terminal: Some(terminal),
+                inside,
+                given: Vec::new(),
+                _held: None,
+            });
+        }
+        let mut streams = Self {
+            terminal: None,
+            inside: [0, 1, 2],
+            given: Vec::new(),
+            _held: None,
+        };
+        if !request.interactive {
+            let null = open(
+                c"/dev/null",
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            );
+            streams.give(&[0], null.map_err(|errno| ("open /dev/null", errno))?);
+        } else if request.detach {
+            let (reader, writer) =
+                pipe_with(PipeFlags::CLOEXEC).map_err(|errno| ("make a pipe", errno))?;
+            streams.give(&[0], reader);
+            streams._held = Some(writer);
+        }
+        if let Some(log) = log()? {
+            streams.give(&[1, 2], log);
+        }
+        Ok(streams)
+    }
+
+    fn give(&mut self, targets: &[usize], fd: OwnedFd) {
+        for &target in targets {
+            self.inside[target] = fd.as_raw_fd();
+        }
+        self.given.push(fd);
+    }
+
+    /// The command's standard input, output and error.
+    pub fn inside(&self) -> [RawFd; 3] {
+        self.inside
+    }
+
+    /// Closes what is the command's now: whoever reads its output learns of its end from itself alone.
+    ///
+    /// Standard error stays, for what the keeper has to say.
+    pub fn let_go(&mut self, detached: bool) {
+        self.given.clear();
+        if detached {
+            let _ = chdir(c"/");
+        } else if self.terminal.is_none() {
+            if let Ok(null) = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+                sys::set_standard_streams([null.as_raw_fd(), null.as_raw_fd(), 2]);
+            }
+        }
+    }
+}

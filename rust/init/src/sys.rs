@@ -1,0 +1,188 @@
+//! The system calls that rustix does not offer, each in the smallest possible `unsafe`.
+//!
+//! Everything here counts on the process having one thread, as this program always has.
+
+use std::ffi::{c_int, c_long, c_uint, CStr, CString};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use rustix::io::Errno;
+
+/// `struct clone_args` of <linux/sched.h>, as far as Linux 5.3 knows it.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// Which of the two processes returned from [`spawn`].
+pub enum Spawned {
+    /// The new one.
+    Child,
+    /// The one that called.
+    Parent(Child),
+}
+
+/// A child process, named so that its pid cannot mean another.
+pub struct Child {
+    /// Its pid in the pid namespace of the caller.
+    pub pid: i32,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// Forks, into new namespaces where `namespaces` (CLONE_NEW…) says so.
+///
+/// The child has a copy of everything and must not return into the parent's code: it ends with [`leave`] or exec.
+pub fn spawn(namespaces: c_int) -> Result<Spawned, Errno> {
+    let mut pidfd: c_int = -1;
+    let arguments = CloneArguments {
+        flags: (namespaces | libc::CLONE_PIDFD) as u64,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArguments::default()
+    };
+    // SAFETY: the structure and its size are as clone3(2) wants them; without CLONE_VM and with no stack given it is
+    // a plain fork, and with one thread there is no lock that the child could find taken.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<CloneArguments>(),
+        )
+    };
+    match pid {
+        0 => Ok(Spawned::Child),
+        1.. => {
+            // SAFETY: the kernel has just opened it for us.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Spawned::Parent(Child {
+                pid: pid as i32,
+                pidfd,
+            }))
+        }
+        _ => Err(last_error()),
+    }
+}
+
+/// Ends this process at once: no destructors, no exit handlers.
+pub fn leave(status: u8) -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(c_int::from(status)) }
+}
+
+/// Replaces this process by `program`; returns only with the reason why not.
+///
+/// `arguments` are those of the new program, its name first; the environment is this process's.
+pub fn execute(program: &CStr, arguments: &[CString]) -> Errno {
+    let mut pointers: Vec<_> = arguments.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY: a terminated string and a terminated array of such, alive until the call returns.
+    unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
+    last_error()
+}
+
+/// Takes over a descriptor that the caller named on the command line; None where it is not open.
+pub fn inherited(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: it changes a flag of the descriptor, or fails.
+    if fd < 3 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return None;
+    }
+    // SAFETY: it is open, and nothing else in this process knows its number.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes the three descriptors standard input, output and error. Each is its own target or above 2.
+pub fn set_standard_streams(sources: [RawFd; 3]) {
+    for (target, source) in (0..).zip(sources) {
+        if source != target {
+            // SAFETY: plain numbers; a failure would be a source that is not open, and leaves the target as it is.
+            unsafe { libc::dup2(source, target) };
+        }
+    }
+}
+
+/// Standard input, whatever it is at the moment.
+pub fn standard_input() -> BorrowedFd<'static> {
+    // SAFETY: the Rust runtime has seen to it that it is open, and only `close_all_but` may close it, in a process
+    // that does not ask for it afterwards.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Standard output, whatever it is at the moment.
+pub fn standard_output() -> BorrowedFd<'static> {
+    // SAFETY: as for standard input.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Closes every descriptor but those of `kept`, which it sorts. Negative ones are passed over.
+pub fn close_all_but(kept: &mut [RawFd]) {
+    kept.sort_unstable();
+    let mut first: c_uint = 0;
+    for fd in kept.iter().filter_map(|&fd| c_uint::try_from(fd).ok()) {
+        if fd > first {
+            close_range(first, fd - 1, 0);
+        }
+        first = first.max(fd + 1);
+    }
+    close_range(first, c_uint::MAX, 0);
+}
+
+/// Lets exec close every descriptor above the standard streams.
+pub fn close_on_exec_above_standard_streams() {
+    close_range(3, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+}
+
+fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
+    // SAFETY: callers give up the descriptors of that range, and drop no owner of them afterwards.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            c_long::from(first),
+            c_long::from(last),
+            c_long::from(flags),
+        )
+    };
+}
+
+/// Sends a signal to a child that was not yet waited for, so that its pid is still its own.
+pub fn kill(pid: i32, signal: c_int) {
+    // SAFETY: plain numbers; it can only fail.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Waits for whichever of the `entries` has something to say, or `timeout_ms` (-1: for ever); entries with a
+/// negative descriptor are passed over. An interruption is told as nothing having happened.
+pub fn poll(entries: &mut [libc::pollfd], timeout_ms: c_int) {
+    for entry in entries.iter_mut() {
+        entry.revents = 0;
+    }
+    // SAFETY: pointer and length of one slice, written to by the kernel.
+    unsafe {
+        libc::poll(
+            entries.as_mut_ptr(),
+            entries.len() as libc::nfds_t,
+            timeout_ms,
+        )
+    };
+}
+
+/// An error's text as the C library says it: `Permission denied`.
+pub fn text_of(errno: Errno) -> String {
+    // SAFETY: strerror returns a terminated string, valid until its next call; it is copied before that.
+    let text = unsafe { CStr::from_ptr(libc::strerror(errno.raw_os_error())) };
+    text.to_string_lossy().into_owned()
+}
+
+/// The error of the C library's call that has just failed.
+pub fn last_error() -> Errno {
+    let error = std::io::Error::last_os_error();
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+}

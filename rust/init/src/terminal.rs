@@ -1,0 +1,398 @@
+//! The command's pseudo-terminal, and the copying between it and whatever the keeper has instead.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{fcntl_setfl, fstat, open, FileType, Mode, OFlags};
+use rustix::io::{read, write, Errno};
+use rustix::pty::{ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
+use rustix::termios::{
+    isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize, OptionalActions, SpecialCodeIndex,
+    Termios, Winsize,
+};
+
+use crate::sys;
+
+/// How much is on its way in one direction. The kernel's own buffer for what a program has shown is no larger.
+const BUFFER: usize = 4096;
+
+/// How long to wait before looking again at a terminal that nobody in the sandbox has open at the moment.
+const LOOK_AGAIN_MS: i32 = 200;
+
+/// The pseudo-terminal of one command.
+pub struct Terminal {
+    master: OwnedFd,
+    /// Held so that the terminal does not hang up while the command has closed all of its own.
+    slave: Option<OwnedFd>,
+    input: Input,
+    output: Output,
+    /// On its way from the input to the command.
+    typed: Buffer,
+    /// On its way from the command to the output.
+    shown: Buffer,
+    /// The master said that no slave is open.
+    unattended: bool,
+}
+
+/// Where typed characters come from.
+struct Input {
+    open: bool,
+    is_terminal: bool,
+    /// The modes that the terminal had before it was made raw.
+    saved: Option<Termios>,
+    /// Whether the last character ended a line.
+    at_line_start: bool,
+}
+
+/// Where shown characters go.
+enum Output {
+    /// Standard output or, where that can be written to without waiting, another way to the same.
+    Standard(Option<OwnedFd>),
+    Log(OwnedFd),
+    Nowhere,
+}
+
+/// What is at the keeper's end of a command's terminal.
+pub enum Ends {
+    /// The keeper's own standard streams; typed characters only if `interactive`.
+    Standard { interactive: bool },
+    /// A log, or nothing, and nobody types.
+    Detached { log: Option<OwnedFd> },
+}
+
+/// Something that concerns the command, not only its terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The person at the other end has gone.
+    HungUp,
+}
+
+/// The size of the window that this process was started in, if one of its standard streams is a terminal.
+pub fn window() -> Option<Winsize> {
+    [sys::standard_input(), sys::standard_output()]
+        .into_iter()
+        .find_map(|stream| tcgetwinsize(stream).ok())
+}
+
+impl Terminal {
+    /// Makes a pseudo-terminal with a window of that size.
+    pub fn open(ends: Ends, window: Option<Winsize>) -> Result<Self, Errno> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(
+            &master,
+            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+        )?;
+        if let Some(window) = window {
+            tcsetwinsize(&slave, window)?;
+        }
+        fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
+        let (open, output) = match ends {
+            Ends::Standard { interactive } => {
+                (interactive, Output::Standard(reopened_to_not_wait()))
+            }
+            Ends::Detached { log: Some(log) } => (false, Output::Log(log)),
+            Ends::Detached { log: None } => (false, Output::Nowhere),
+        };
+        let is_terminal = open && isatty(sys::standard_input());
+        Ok(Self {
+            master,
+            slave: Some(slave),
+            input: Input {
+                open,
+                is_terminal,
+                saved: None,
+                at_line_start: true,
+            },
+            output,
+            typed: Buffer::new(),
+            shown: Buffer::new(),
+            unattended: false,
+        })
+    }
+
+    /// The command's end of it.
+    pub fn slave(&self) -> RawFd {
+        self.slave.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Makes the keeper's terminal raw, where it has one and types into it: every key goes to the command.
+    pub fn make_raw(&mut self) {
+        let stdin = sys::standard_input();
+        if !self.input.is_terminal {
+            return;
+        }
+        if let Ok(modes) = tcgetattr(stdin) {
+            let mut raw = modes.clone();
+            raw.make_raw();
+            if tcsetattr(stdin, OptionalActions::Now, &raw).is_ok() {
+                self.input.saved.get_or_insert(modes);
+            }
+        }
+    }
+
+    /// Gives the keeper's terminal its modes back.
+    pub fn restore(&mut self) {
+        if let Some(modes) = self.input.saved.take() {
+            // A terminal that has gone needs nothing.
+            let _ = tcsetattr(sys::standard_input(), OptionalActions::Now, &modes);
+        }
+    }
+
+    /// Gives the command's terminal the size of the keeper's.
+    pub fn follow_window(&self) {
+        if let (Output::Standard(_), Some(window)) = (&self.output, window()) {
+            let _ = tcsetwinsize(&self.master, window);
+        }
+    }
+
+    /// What to wait for: the input, the master, the output; and how long at most.
+    pub fn interest(&self) -> ([libc::pollfd; 3], i32) {
+        let wanted = |on: bool, events| if on { events } else { 0 };
+        let entry = |fd, events| libc::pollfd {
+            fd: if events == 0 { -1 } else { fd },
+            events,
+            revents: 0,
+        };
+        let output = self.output.fd().map_or(-1, |fd| fd.as_raw_fd());
+        let master = wanted(self.shown.is_empty() && !self.unattended, libc::POLLIN)
+            | wanted(!self.typed.is_empty() && !self.unattended, libc::POLLOUT);
+        let entries = [
+            entry(
+                0,
+                wanted(self.input.open && self.typed.is_empty(), libc::POLLIN),
+            ),
+            entry(self.master.as_raw_fd(), master),
+            entry(output, wanted(!self.shown.is_empty(), libc::POLLOUT)),
+        ];
+        (entries, if self.unattended { LOOK_AGAIN_MS } else { -1 })
+    }
+
+    /// Moves on what can be moved without waiting, after `entries` came back from poll.
+    pub fn pump(&mut self, entries: &[libc::pollfd; 3]) -> Option<Event> {
+        let [input, master, output] = entries.map(|entry| entry.revents != 0);
+        let mut event = None;
+        if input {
+            event = self.read_input();
+        }
+        if master || self.unattended {
+            if !self.typed.is_empty() {
+                self.type_in();
+            }
+            if self.shown.is_empty() {
+                self.unattended = self.read_master() == Err(Errno::IO);
+            }
+        }
+        if output && !self.show() {
+            event = Some(Event::HungUp);
+        }
+        event
+    }
+
+    fn read_input(&mut self) -> Option<Event> {
+        match self.typed.fill_from(sys::standard_input()) {
+            Ok(1..) => {
+                self.input.at_line_start = self.typed.ends_line();
+                None
+            }
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            _ => {
+                self.input.open = false;
+                if self.input.is_terminal {
+                    return Some(Event::HungUp);
+                }
+                self.type_end_of_file();
+                None
+            }
+        }
+    }
+
+    /// Types what makes a program that reads lines find the end of its input: once to hand over a line begun, and
+    /// once more, at the start of a line, for the end.
+    fn type_end_of_file(&mut self) {
+        let Ok(modes) = tcgetattr(&self.master) else {
+            return;
+        };
+        let end = modes.special_codes[SpecialCodeIndex::VEOF];
+        let twice = [end; 2];
+        self.typed.put(if self.input.at_line_start {
+            &twice[..1]
+        } else {
+            &twice
+        });
+    }
+
+    fn type_in(&mut self) {
+        // What a terminal that has gone does not take, nobody will read.
+        if !matches!(
+            self.typed.drain_to(self.master.as_fd()),
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR)
+        ) {
+            self.typed.clear();
+        }
+    }
+
+    fn read_master(&mut self) -> Result<usize, Errno> {
+        let outcome = self.shown.fill_from(self.master.as_fd());
+        if matches!(self.output, Output::Nowhere) {
+            self.shown.clear();
+        }
+        outcome
+    }
+
+    /// Writes what was shown; false when the output takes no more, for ever.
+    fn show(&mut self) -> bool {
+        let Some(fd) = self.output.fd() else {
+            return true;
+        };
+        match self.shown.drain_to(fd) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => true,
+            // A disk may have room again; a person does not come back.
+            Err(_) if matches!(self.output, Output::Log(_)) => {
+                self.shown.clear();
+                true
+            }
+            Err(_) => {
+                self.shown.clear();
+                self.output = Output::Nowhere;
+                false
+            }
+        }
+    }
+
+    /// Copies what the command, which has ended, has still shown; false where the output would have to be waited for.
+    pub fn drain(&mut self) -> bool {
+        self.slave = None;
+        loop {
+            let (mut entries, _) = self.interest();
+            let output = &mut entries[2];
+            if output.fd >= 0 {
+                sys::poll(std::slice::from_mut(output), 0);
+                if output.revents == 0 {
+                    return false;
+                }
+            }
+            self.show();
+            if self.shown.is_empty() && !matches!(self.read_master(), Ok(1..) | Err(Errno::INTR)) {
+                return true;
+            }
+        }
+    }
+
+    /// The output's entry for poll, when [`Terminal::drain`] has to wait for it.
+    pub fn output_entry(&self) -> libc::pollfd {
+        self.interest().0[2]
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+impl Output {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Standard(Some(fd)) | Self::Log(fd) => Some(fd.as_fd()),
+            Self::Standard(None) => Some(sys::standard_output()),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+/// Opens standard output once more where it is a pipe or a terminal, so that a full one is not waited for, and the
+/// flag for that not set for everybody who shares it.
+fn reopened_to_not_wait() -> Option<OwnedFd> {
+    let stdout = sys::standard_output();
+    let kind = FileType::from_raw_mode(fstat(stdout).ok()?.st_mode);
+    if kind != FileType::Fifo && !isatty(stdout) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open(c"/proc/self/fd/1", flags, Mode::empty()).ok()
+}
+
+/// Bytes on their way: filled when empty, then drained.
+struct Buffer {
+    bytes: [u8; BUFFER],
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; BUFFER],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    fn content(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn ends_line(&self) -> bool {
+        matches!(self.content().last(), Some(b'\n' | b'\r'))
+    }
+
+    /// Replaces the content by a few bytes.
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+            (self.start, self.end) = (0, bytes.len());
+        }
+    }
+
+    /// Reads into an empty buffer, and says how much.
+    fn fill_from(&mut self, fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let count = read(fd, &mut self.bytes)?;
+        (self.start, self.end) = (0, count);
+        Ok(count)
+    }
+
+    /// Writes what there is, or as much as is taken.
+    fn drain_to(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.start += write(fd, self.content())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::pipe;
+
+    #[test]
+    fn a_buffer_gives_what_it_was_filled_with() {
+        let (reader, writer) = pipe().unwrap();
+        write(&writer, b"one\n").unwrap();
+        let mut buffer = Buffer::new();
+        assert_eq!(buffer.fill_from(reader.as_fd()), Ok(4));
+        assert!(buffer.ends_line());
+        buffer.drain_to(writer.as_fd()).unwrap();
+        assert!(buffer.is_empty());
+        let mut back = [0; 8];
+        assert_eq!(read(&reader, &mut back), Ok(4));
+        assert_eq!(&back[..4], b"one\n");
+    }
+
+    #[test]
+    fn a_detached_terminal_shows_into_its_log() {
+        let (reader, writer) = pipe().unwrap();
+        let mut terminal = Terminal::open(Ends::Detached { log: Some(writer) }, None).unwrap();
+        write(terminal.slave.as_ref().unwrap(), b"hello\n").unwrap();
+        assert!(terminal.drain());
+        let mut shown = [0; 32];
+        let count = read(&reader, &mut shown).unwrap();
+        assert_eq!(&shown[..count], b"hello\r\n");
+    }
+}
