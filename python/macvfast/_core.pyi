@@ -1,0 +1,443 @@
+"""The native half of macvfast: the bitmap allocator, and netlink in batches.
+
+Only `macvfast.ipam` (the allocator) and `macvfast.kernel` (netlink and namespaces) import this module.
+Addresses cross the border as packed bytes or `ipaddress` objects, MACs as 6 bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Self, final, overload
+
+__all__ = [
+    "Addresses",
+    "Batch",
+    "Link",
+    "Namespace",
+    "Netlink",
+    "Pool",
+    "PoolChanges",
+    "Refusal",
+    "home_cookie",
+    "make_namespaces",
+    "open_namespace",
+    "pin_namespace",
+    "unpin_namespace",
+    "write_sysctls",
+]
+
+@final
+class Pool:
+    """The addresses of one subnet under management. No kernel, no file.
+
+    A pool hands out addresses automatically from its ip-ranges (the whole subnet where none is given) and
+    reserves explicit ones anywhere in the subnet. Reserved by itself: the network and broadcast address of an
+    IPv4 subnet, the first address of an IPv6 subnet (RFC 4291 section 2.6.1); nothing on /31, /32, /127, /128
+    (RFC 3021, RFC 6164). Memory follows the addresses in use, not the size of the subnet.
+
+    Args:
+        subnet: IPv4 /8 to /32 or IPv6 /32 to /128; no host bits set.
+        ip_range: one or several CIDRs (`10.0.0.128/25`) or `FIRST-LAST`, within the subnet; they unite.
+        gateway: an address of the subnet, never handed out; None: none is reserved.
+        aux: names to addresses of the subnet that are never handed out.
+        order: "lowest" gives the lowest free address; "next" goes on after the last one given and wraps.
+
+    Raises:
+        SubnetInvalid, RangeInvalid, GatewayInvalid, AuxAddressInvalid, AddressInvalid, OptionInvalid
+    """
+
+    def __new__(
+        cls,
+        subnet: str | IPv4Network | IPv6Network,
+        *,
+        ip_range: str | IPv4Network | IPv6Network | Iterable[str | IPv4Network | IPv6Network] | None = None,
+        gateway: str | int | IPv4Address | IPv6Address | None = None,
+        aux: Mapping[str, str | int | IPv4Address | IPv6Address] | None = None,
+        order: str = "lowest",
+    ) -> Self: ...
+    @property
+    def subnet(self) -> IPv4Network | IPv6Network:
+        """The subnet itself."""
+    @property
+    def size(self) -> int:
+        """Addresses in the subnet, reserved ones included: 256 for a /24."""
+    @property
+    def free(self) -> int:
+        """Addresses of the subnet that are not in use; `free + len(pool) == size`."""
+    @property
+    def available(self) -> int:
+        """Free addresses of the ip-ranges: what automatic allocation can still give."""
+    def __len__(self) -> int:
+        """Addresses in use, the reserved ones included (saturates at 2^63 - 1)."""
+    def __contains__(self, address: object, /) -> bool:
+        """Whether the address is in use."""
+    def allocate(self) -> IPv4Address | IPv6Address:
+        """Take one address of the ip-ranges in the pool's order. At most 0.3 µs.
+
+        Raises:
+            PoolExhausted: every address of the ip-ranges is in use.
+        """
+    def allocate_many(self, count: int) -> Addresses:
+        """Take `count` addresses in the pool's order, or none at all. Whole words at once.
+
+        Raises:
+            PoolExhausted: fewer than `count` are free; nothing was taken.
+            OptionInvalid: negative, or more than 2^24.
+        """
+    def reserve(self, address: str | int | IPv4Address | IPv6Address) -> None:
+        """Take the given address, inside or outside the ip-ranges.
+
+        Raises:
+            AddressTaken: it is in use or reserved.
+            AddressOutsideSubnet, AddressInvalid
+        """
+    def release(self, address: str | int | IPv4Address | IPv6Address) -> bool:
+        """Free an address. False if it was free already.
+
+        Raises:
+            AddressReserved: it is an end of the subnet, the gateway or an aux address.
+            AddressOutsideSubnet, AddressInvalid
+        """
+    def role(self, address: str | int | IPv4Address | IPv6Address) -> str | None:
+        """What a reserved address is: "network address", "broadcast address", "subnet-router anycast address",
+        "gateway", "aux address `NAME`"; None for any other address.
+        """
+    def snapshot(self) -> bytes:
+        """The whole pool as versioned, checksummed bytes: equal pools give equal bytes.
+
+        A pool of `from_pages` reads all its pages for it.
+
+        Raises:
+            SnapshotDamaged: the pool is of `from_pages`, its subnet has more than 2^24 addresses (4,096 pages), and
+                not all pages in use were read.
+        """
+    @staticmethod
+    def from_snapshot(data: bytes) -> Pool:
+        """The pool that `snapshot` saw.
+
+        Raises:
+            SnapshotDamaged: truncated, altered, or of an unknown version.
+        """
+    @staticmethod
+    def from_pages(
+        subnet: str | IPv4Network | IPv6Network,
+        *,
+        ip_range: str | IPv4Network | IPv6Network | Iterable[str | IPv4Network | IPv6Network] | None,
+        gateway: str | int | IPv4Address | IPv6Address | None,
+        aux: Mapping[str, str | int | IPv4Address | IPv6Address] | None,
+        order: str,
+        used: int,
+        used_in_ranges: int,
+        cursor: int,
+        summary: Iterable[tuple[int, bytes]],
+        fetch: Callable[[int], bytes | None],
+    ) -> Pool:
+        """A pool whose pages lie in a store: read through `fetch` when an operation first touches them.
+
+        A page is the 512-byte bitmap of 4,096 ordinals (page n holds ordinals 4096 n to 4096 n + 4095, least
+        significant bit of each byte first; a set bit is an address in use). A summary page says the same of 4,096
+        pages: a set bit is a page with no free address. `fetch(n)` gives the page's bytes, or None where all is free.
+
+        An operation that needs a page takes effect after `fetch` gave it, or, where `fetch` raises, not at all.
+
+        Raises:
+            SnapshotDamaged: a page or summary is not 512 bytes long, or counts, pages, summary and reserved addresses
+                contradict each other. Operations raise it too, when they read such a page; nothing was changed then.
+        """
+    def changes(self) -> PoolChanges:
+        """What is to be stored since the pool was made, read from pages, or last asked.
+
+        A pool that was made anew or from a snapshot has all of it to be stored. What was told counts as stored: where
+        storing it fails, the pool is to be read again.
+        """
+
+@final
+class PoolChanges:
+    """The pages of one pool that differ from what is stored."""
+
+    @property
+    def used(self) -> int:
+        """Addresses in use."""
+    @property
+    def used_in_ranges(self) -> int:
+        """Addresses in use within the ip-ranges."""
+    @property
+    def cursor(self) -> int:
+        """Where allocation goes on: an ordinal below which (order "lowest") none of the ip-ranges is free, or
+        (order "next") the one after the last given.
+        """
+    @property
+    def pages(self) -> list[tuple[int, bytes | None]]:
+        """Changed pages, by number; None where all of the page became free."""
+    @property
+    def summary(self) -> list[tuple[int, bytes | None]]:
+        """Changed summary pages, by number; None where none of its pages is full any more."""
+
+@final
+class Addresses(Sequence[IPv4Address | IPv6Address]):
+    """Addresses in one buffer, made into objects or text only when asked."""
+
+    @property
+    def packed(self) -> bytes:
+        """All of them, network byte order, 4 or 16 bytes each."""
+    def texts(self) -> list[str]:
+        """All of them as text."""
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> IPv4Address | IPv6Address: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Addresses: ...
+    def __iter__(self) -> Iterator[IPv4Address | IPv6Address]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Refusal:
+    """Why one request of a batch, or one of several namespaces, was not done."""
+
+    @property
+    def errno(self) -> int:
+        """The error number, positive. Meaningless where `unknown`."""
+    @property
+    def text(self) -> str | None:
+        """The kernel's own words (NLMSGERR_ATTR_MSG), where it gave any."""
+    @property
+    def unknown(self) -> bool:
+        """No outcome was seen: the reply was lost (ENOBUFS), or the kernel was interrupted (EINTR), unreported."""
+    @property
+    def operation(self) -> str | None:
+        """What failed, as the rest of "could not …", for one of several namespaces; None for a request of a batch."""
+
+@final
+class Batch:
+    """Requests, encoded as they are added, to be sent together. Each method returns the request's position.
+
+    `flags` of links: a link is born with its name, index, MAC, MTU, group and UP in one message, in the namespace
+    of `netns_fd` (None: the socket's own) and with NLM_F_CREATE | NLM_F_EXCL.
+
+    Raises (all link methods):
+        ValueError: a name is longer than 15 bytes, empty, `.`, `..`, or holds NUL, `/`, `:`, `%` (a pattern to the
+            kernel) or white space; an index is not 1 to 2^31 - 1, a MAC not 6 bytes, a mode unknown; nothing was added.
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def add_macvlan(
+        self,
+        ifname: str,
+        ifindex: int,
+        parent: int,
+        mode: str,
+        *,
+        mac: bytes | None = None,
+        mtu: int | None = None,
+        group: int = 0,
+        netns_fd: int | None = None,
+        up: bool = True,
+    ) -> int:
+        """A macvlan on link `parent`; mode "bridge", "private", "vepa" or "passthru"."""
+    def add_ipvlan(
+        self,
+        ifname: str,
+        ifindex: int,
+        parent: int,
+        mode: str,
+        flag: str,
+        *,
+        mtu: int | None = None,
+        group: int = 0,
+        netns_fd: int | None = None,
+        up: bool = True,
+    ) -> int:
+        """An ipvlan on link `parent`; mode "l2", "l3" or "l3s"; flag "bridge", "private" or "vepa"."""
+    def add_vlan(self, ifname: str, ifindex: int, parent: int, vid: int, *, up: bool = True) -> int:
+        """An 802.1Q sub-interface of link `parent` with VLAN id `vid` (1 to 4094)."""
+    def add_dummy(self, ifname: str, ifindex: int, *, up: bool = True) -> int:
+        """A dummy link."""
+    def add_veth(
+        self,
+        ifname: str,
+        ifindex: int,
+        peer_ifname: str,
+        peer_ifindex: int,
+        *,
+        peer_netns_fd: int | None = None,
+        up: bool = True,
+    ) -> int:
+        """A veth pair, this end UP if `up`. The other end is born down, as the kernel insists: `set_up` it inside."""
+
+    def set_up(self, ifindex: int) -> int:
+        """Set a link UP."""
+    def set_group(self, ifindex: int, group: int) -> int:
+        """Put a link into a link group."""
+    def add_address(self, ifindex: int, address: bytes, prefix_length: int) -> int:
+        """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD)."""
+    def add_default_route(self, ifindex: int, family: int, gateway: bytes | None) -> int:
+        """The default route of a family (4 or 6) by way of `gateway`, or of the link itself; main table, NLM_F_EXCL."""
+    def delete_link(self, ifindex: int) -> int:
+        """Delete one link."""
+    def delete_group(self, group: int) -> int:
+        """Delete every link of a group (not 0) in the socket's namespace, in one go."""
+    def delete_default_route(self, ifindex: int, family: int) -> int:
+        """Delete the default route of a family that leaves by the link, one that `add_default_route` or `ip route` made
+        (protocol boot), not one that a router advertised.
+        """
+
+@final
+class Link:
+    """One link, as a dump shows it (RTM_NEWLINK)."""
+
+    @property
+    def ifindex(self) -> int: ...
+    @property
+    def ifname(self) -> str: ...
+    @property
+    def altnames(self) -> list[str]: ...
+    @property
+    def kind(self) -> str | None:
+        """IFLA_INFO_KIND: "macvlan", "vlan", "veth", …; None for a physical link."""
+    @property
+    def port_kind(self) -> str | None:
+        """IFLA_INFO_SLAVE_KIND: what the link is a port of: "bridge", "bond", and so on."""
+    @property
+    def controller(self) -> int | None:
+        """IFLA_MASTER: index of the bridge or bond that the link is a port of."""
+    @property
+    def mac(self) -> bytes: ...
+    @property
+    def mtu(self) -> int: ...
+    @property
+    def up(self) -> bool:
+        """IFF_UP: administratively up."""
+    @property
+    def loopback(self) -> bool: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def parent(self) -> int | None:
+        """IFLA_LINK: index of the link it stands on (of a veth: the other end), in `parent_netnsid`'s namespace."""
+    @property
+    def parent_netnsid(self) -> int | None:
+        """IFLA_LINK_NETNSID: set where the parent lives in another namespace."""
+    @property
+    def mode(self) -> str | None:
+        """Mode of a macvlan or ipvlan."""
+    @property
+    def vid(self) -> int | None:
+        """VLAN id of an 802.1Q link."""
+
+@final
+class Netlink:
+    """An rtnetlink socket, for as long as it is open, in the network namespace it was opened in.
+
+    Replies carry the kernel's own text (NETLINK_EXT_ACK), dumps are strictly checked (NETLINK_GET_STRICT_CHK) and
+    repeated when something changed meanwhile (NLM_F_DUMP_INTR). Safe from several threads: one exchange at a time.
+
+    Raises (all methods):
+        KernelRefused, PermissionNeeded: the system call itself failed.
+        ValueError: it is closed.
+    """
+
+    def __init__(self) -> None:
+        """Open in the calling thread's namespace."""
+    @property
+    def cookie(self) -> int:
+        """SO_NETNS_COOKIE of its namespace: unique for the life of the boot. Linux 5.14+."""
+    def send(self, batch: Batch) -> dict[int, Refusal]:
+        """Send all requests; what was refused, by position. Never raises for a refused request.
+
+        What is sent is what the batch holds at this moment; it can be sent again. Where a send after the first fails
+        as a system call, its requests and those after it are refused with that error number.
+
+        Cost: the kernel's own, plus one send per some hundred requests. The GIL is free meanwhile.
+        """
+    def link(self, key: int | str) -> Link | None:
+        """The link of that index, name or alternative name; None if there is none."""
+    def links(self) -> list[Link]:
+        """All links of the namespace, by index."""
+    def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
+        """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
+    def default_routes(self) -> list[tuple[int, int | None, bytes | None]]:
+        """Default routes of the main table: family (4 or 6), ifindex, gateway; IPv4 first, then in the kernel's order.
+        Of a route with several next hops, each.
+        """
+    def filter_macs(self, ifindex: int) -> set[bytes]:
+        """The MACs in a link's own unicast filter list (RTM_GETNEIGH, PF_BRIDGE): those of all macvlans that are up
+        on it in any namespace, dying ones included. Links of a dying namespace appear in no other dump.
+        """
+    def close(self) -> None:
+        """Close the socket. Closing twice is closing once."""
+
+@final
+class Namespace:
+    """A network namespace, held by a descriptor, with an rtnetlink socket inside. Holding it keeps it alive."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor (close-on-exec). ValueError once it is closed; inode and cookie stay known."""
+    @property
+    def inode(self) -> int:
+        """The inode number under `nsfs`: it is reused once the namespace is gone, so it identifies nothing for long."""
+    @property
+    def cookie(self) -> int:
+        """SO_NETNS_COOKIE: unique for the life of the boot."""
+    @property
+    def netlink(self) -> Netlink: ...
+    def close(self) -> None:
+        """Let go of it, the socket included. Closing twice is closing once."""
+
+def open_namespace(path: str) -> Namespace:
+    """The namespace pinned at, or linked from, `path` (`/run/netns/NAME`, `/proc/PID/ns/net`).
+
+    Raises:
+        NamespaceInvalid: nothing is there, or it is something else; only an nsfs file is opened for reading.
+        PermissionNeeded, KernelRefused
+    """
+
+def make_namespaces(
+    pins: Sequence[str | None], sysctls: Sequence[tuple[str, str]] = (), threads: int = 1
+) -> list[Namespace | Refusal]:
+    """Make a network namespace for each entry, with `lo` up, pinned at that path or (None) nowhere; one outcome each.
+
+    What is pinned nowhere is gone when it is dropped, or when the process that holds it dies. A path that exists is
+    refused with EEXIST and left alone. `sysctls` (names under `/proc/sys`, as `net/ipv6/conf/default/disable_ipv6`)
+    are written inside each; one that this kernel does not have is skipped. Cost: about 0.4 ms each, spread over
+    `threads` threads made for it. The GIL is free meanwhile.
+
+    Raises:
+        ValueError: a sysctl is not below `net/`; nothing was made.
+    """
+
+def pin_namespace(namespace: Namespace, path: str) -> None:
+    """Pin a living namespace at `path` (a bind mount on a new, empty file).
+
+    The folder of the pins is made, and made a shared mount as `ip netns` does, where it is not.
+
+    Raises:
+        KernelRefused: EEXIST and whatever else the kernel says; nothing is left at `path`.
+    """
+
+def unpin_namespace(path: str) -> bool:
+    """Take a pin away (unmount, then delete the file). False if nothing was there.
+
+    An empty regular file with nothing mounted on it is what a pin leaves behind, and is deleted, too.
+
+    Raises:
+        NamespaceInvalid: something else is there; it is left alone.
+        KernelRefused, PermissionNeeded
+    """
+
+def write_sysctls(namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None:
+    """Write sysctls (names under `/proc/sys`) inside a namespace; one that this kernel does not have is skipped.
+
+    Through a procfs instance of its own: a look-up through `/proc/sys` grows with the number of namespaces.
+
+    Raises:
+        KernelRefused, PermissionNeeded
+    """
+
+def home_cookie() -> int:
+    """SO_NETNS_COOKIE of the calling thread's network namespace.
+
+    Raises:
+        KernelRefused
+    """

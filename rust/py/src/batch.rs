@@ -1,0 +1,275 @@
+//! `Batch` of `macvfast._core`.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use macvfast_netlink::{self as netlink, Family, LinkKind, NewLink, Request, RequestError};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::error::from_request;
+
+/// Requests to be sent together.
+///
+/// Shared and copied only if something is added while it is being sent: what is sent is what was there.
+#[pyclass(frozen, module = "macvfast._core")]
+pub struct Batch(Mutex<Arc<netlink::Batch>>);
+
+impl Batch {
+    fn lock(&self) -> MutexGuard<'_, Arc<netlink::Batch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is in it now, unchanged by what is added later.
+    pub fn snapshot(&self) -> Arc<netlink::Batch> {
+        Arc::clone(&self.lock())
+    }
+
+    fn push(&self, request: &Request<'_>) -> PyResult<usize> {
+        Arc::make_mut(&mut self.lock())
+            .push(request)
+            .map_err(from_request)
+    }
+}
+
+#[pymethods]
+impl Batch {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::new(Arc::new(netlink::Batch::new())))
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().len()
+    }
+
+    #[pyo3(signature = (ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns_fd=None, up=true))]
+    #[allow(clippy::too_many_arguments)] // As many as the link has properties; Python names them.
+    fn add_macvlan(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        parent: i64,
+        mode: &str,
+        mac: Option<&[u8]>,
+        mtu: Option<u32>,
+        group: u32,
+        netns_fd: Option<RawFd>,
+        up: bool,
+    ) -> PyResult<usize> {
+        let kind = LinkKind::Macvlan {
+            parent: index(parent)?,
+            mode: mode.parse().map_err(from_request)?,
+        };
+        let mac = mac.map(mac_bytes).transpose()?;
+        let ifindex = index(ifindex)?;
+        self.push(&Request::AddLink(NewLink {
+            ifname,
+            ifindex,
+            mac,
+            mtu,
+            group,
+            netns: netns_fd,
+            up,
+            kind,
+        }))
+    }
+
+    #[pyo3(signature = (ifname, ifindex, parent, mode, flag, *, mtu=None, group=0, netns_fd=None, up=true))]
+    #[allow(clippy::too_many_arguments)]
+    fn add_ipvlan(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        parent: i64,
+        mode: &str,
+        flag: &str,
+        mtu: Option<u32>,
+        group: u32,
+        netns_fd: Option<RawFd>,
+        up: bool,
+    ) -> PyResult<usize> {
+        let mode = mode.parse().map_err(from_request)?;
+        let flag = flag.parse().map_err(from_request)?;
+        let kind = LinkKind::Ipvlan {
+            parent: index(parent)?,
+            mode,
+            flag,
+        };
+        let ifindex = index(ifindex)?;
+        self.push(&Request::AddLink(NewLink {
+            ifname,
+            ifindex,
+            mac: None,
+            mtu,
+            group,
+            netns: netns_fd,
+            up,
+            kind,
+        }))
+    }
+
+    #[pyo3(signature = (ifname, ifindex, parent, vid, *, up=true))]
+    fn add_vlan(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        parent: i64,
+        vid: i64,
+        up: bool,
+    ) -> PyResult<usize> {
+        let vid = u16::try_from(vid).map_err(|_| from_request(RequestError::Vid(vid)))?;
+        self.add_plain(
+            ifname,
+            ifindex,
+            LinkKind::Vlan {
+                parent: index(parent)?,
+                vid,
+            },
+            up,
+        )
+    }
+
+    #[pyo3(signature = (ifname, ifindex, *, up=true))]
+    fn add_dummy(&self, ifname: &str, ifindex: i64, up: bool) -> PyResult<usize> {
+        self.add_plain(ifname, ifindex, LinkKind::Dummy, up)
+    }
+
+    #[pyo3(signature = (ifname, ifindex, peer_ifname, peer_ifindex, *, peer_netns_fd=None, up=true))]
+    fn add_veth(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        peer_ifname: &str,
+        peer_ifindex: i64,
+        peer_netns_fd: Option<RawFd>,
+        up: bool,
+    ) -> PyResult<usize> {
+        let peer_ifindex = index(peer_ifindex)?;
+        self.add_plain(
+            ifname,
+            ifindex,
+            LinkKind::Veth {
+                peer_ifname,
+                peer_ifindex,
+                peer_netns: peer_netns_fd,
+            },
+            up,
+        )
+    }
+
+    fn set_up(&self, ifindex: i64) -> PyResult<usize> {
+        self.push(&Request::SetUp {
+            ifindex: index(ifindex)?,
+        })
+    }
+
+    fn set_group(&self, ifindex: i64, group: u32) -> PyResult<usize> {
+        self.push(&Request::SetGroup {
+            ifindex: index(ifindex)?,
+            group,
+        })
+    }
+
+    fn add_address(&self, ifindex: i64, address: &[u8], prefix_length: i64) -> PyResult<usize> {
+        let address = ip_address(address)?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_length = u8::try_from(prefix_length).map_err(|_| {
+            from_request(RequestError::PrefixLength {
+                length: prefix_length,
+                bits,
+            })
+        })?;
+        self.push(&Request::AddAddress {
+            ifindex: index(ifindex)?,
+            address,
+            prefix_length,
+        })
+    }
+
+    fn add_default_route(
+        &self,
+        ifindex: i64,
+        family: i64,
+        gateway: Option<&[u8]>,
+    ) -> PyResult<usize> {
+        let gateway = gateway.map(ip_address).transpose()?;
+        self.push(&Request::AddDefaultRoute {
+            ifindex: index(ifindex)?,
+            family: ip_family(family)?,
+            gateway,
+        })
+    }
+
+    fn delete_link(&self, ifindex: i64) -> PyResult<usize> {
+        self.push(&Request::DeleteLink {
+            ifindex: index(ifindex)?,
+        })
+    }
+
+    fn delete_group(&self, group: u32) -> PyResult<usize> {
+        self.push(&Request::DeleteGroup { group })
+    }
+
+    fn delete_default_route(&self, ifindex: i64, family: i64) -> PyResult<usize> {
+        self.push(&Request::DeleteDefaultRoute {
+            ifindex: index(ifindex)?,
+            family: ip_family(family)?,
+        })
+    }
+}
+
+impl Batch {
+    fn add_plain(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        kind: LinkKind<'_>,
+        up: bool,
+    ) -> PyResult<usize> {
+        let ifindex = index(ifindex)?;
+        self.push(&Request::AddLink(NewLink {
+            ifname,
+            ifindex,
+            mac: None,
+            mtu: None,
+            group: 0,
+            netns: None,
+            up,
+            kind,
+        }))
+    }
+}
+
+fn index(ifindex: i64) -> PyResult<u32> {
+    u32::try_from(ifindex).map_err(|_| from_request(RequestError::Ifindex(ifindex)))
+}
+
+fn mac_bytes(mac: &[u8]) -> PyResult<[u8; 6]> {
+    mac.try_into()
+        .map_err(|_| PyValueError::new_err(format!("a MAC is 6 bytes, not {}", mac.len())))
+}
+
+fn ip_address(packed: &[u8]) -> PyResult<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(packed) {
+        return Ok(IpAddr::from(octets));
+    }
+    match <[u8; 16]>::try_from(packed) {
+        Ok(octets) => Ok(IpAddr::from(octets)),
+        Err(_) => Err(PyValueError::new_err(format!(
+            "a packed address is 4 or 16 bytes, not {}",
+            packed.len()
+        ))),
+    }
+}
+
+fn ip_family(family: i64) -> PyResult<Family> {
+    match family {
+        4 => Ok(Family::V4),
+        6 => Ok(Family::V6),
+        other => Err(PyValueError::new_err(format!(
+            "{other} is not an address family: 4 or 6"
+        ))),
+    }
+}

@@ -1,0 +1,39 @@
+//! `macvfast._core`: the native half of the macvfast package.
+//!
+//! Converts, calls the pure crates, converts back. Nothing here decides anything about networks.
+
+mod address;
+mod addresses;
+mod batch;
+mod error;
+mod netlink;
+mod netns;
+mod pool;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    use super::*;
+
+    #[pymodule_export]
+    use super::addresses::Addresses;
+    #[pymodule_export]
+    use super::batch::Batch;
+    #[pymodule_export]
+    use super::netlink::{Link, Netlink, Refusal};
+    #[pymodule_export]
+    use super::netns::{
+        home_cookie, make_namespaces, open_namespace, pin_namespace, unpin_namespace,
+        write_sysctls, Namespace,
+    };
+    #[pymodule_export]
+    use super::pool::{Pool, PoolChanges};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let sequence = module.py().import("collections.abc")?.getattr("Sequence")?;
+        sequence.call_method1("register", (module.getattr("Addresses")?,))?;
+        Ok(())
+    }
+}

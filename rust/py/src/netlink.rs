@@ -1,0 +1,323 @@
+//! `Netlink`, `Link` and `Refusal` of `macvfast._core`.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use macvfast_netlink::{self as netlink, Family, LinkKey, Socket};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PySet};
+
+use crate::batch::Batch;
+use crate::error::from_netlink;
+
+/// Why one thing of several was not done.
+#[pyclass(frozen, module = "macvfast._core")]
+pub struct Refusal {
+    errno: i32,
+    text: Option<String>,
+    unknown: bool,
+    operation: Option<String>,
+}
+
+impl From<netlink::Refusal> for Refusal {
+    fn from(refusal: netlink::Refusal) -> Self {
+        match refusal {
+            netlink::Refusal::Refused { errno, text } => Self {
+                errno,
+                text,
+                unknown: false,
+                operation: None,
+            },
+            netlink::Refusal::Unknown => Self {
+                errno: 0,
+                text: None,
+                unknown: true,
+                operation: None,
+            },
+        }
+    }
+}
+
+impl From<netlink::Error> for Refusal {
+    fn from(error: netlink::Error) -> Self {
+        let (operation, errno, text) = match error {
+            netlink::Error::System {
+                operation,
+                errno,
+                text,
+            } => (operation.to_string(), errno, text),
+            netlink::Error::DumpInterrupted { operation, .. } => {
+                (operation.to_string(), libc::EINTR, None)
+            }
+            netlink::Error::ReplyIncomplete { operation } => {
+                (operation.to_string(), libc::EPROTO, None)
+            }
+            netlink::Error::NotANamespace { .. } => (error.to_string(), libc::EINVAL, None),
+        };
+        Self {
+            errno,
+            text,
+            unknown: false,
+            operation: Some(operation),
+        }
+    }
+}
+
+#[pymethods]
+impl Refusal {
+    #[getter]
+    fn errno(&self) -> i32 {
+        self.errno
+    }
+
+    #[getter]
+    fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    #[getter]
+    fn unknown(&self) -> bool {
+        self.unknown
+    }
+
+    #[getter]
+    fn operation(&self) -> Option<&str> {
+        self.operation.as_deref()
+    }
+
+    fn __repr__(&self) -> String {
+        match (self.unknown, &self.text) {
+            (true, _) => "<Refusal: unknown>".to_owned(),
+            (false, Some(text)) => format!("<Refusal: errno {}, {text}>", self.errno),
+            (false, None) => format!("<Refusal: errno {}>", self.errno),
+        }
+    }
+}
+
+fn packed<'py>(py: Python<'py>, address: &IpAddr) -> Bound<'py, PyBytes> {
+    match address {
+        IpAddr::V4(ip) => PyBytes::new(py, &ip.octets()),
+        IpAddr::V6(ip) => PyBytes::new(py, &ip.octets()),
+    }
+}
+
+/// One link, as a dump shows it.
+#[pyclass(frozen, module = "macvfast._core")]
+pub struct Link(netlink::Link);
+
+#[pymethods]
+impl Link {
+    #[getter]
+    fn ifindex(&self) -> u32 {
+        self.0.ifindex
+    }
+
+    #[getter]
+    fn ifname(&self) -> &str {
+        &self.0.ifname
+    }
+
+    #[getter]
+    fn altnames(&self) -> Vec<String> {
+        self.0.altnames.clone()
+    }
+
+    #[getter]
+    fn kind(&self) -> Option<&str> {
+        self.0.kind.as_deref()
+    }
+
+    #[getter]
+    fn port_kind(&self) -> Option<&str> {
+        self.0.port_kind.as_deref()
+    }
+
+    #[getter]
+    fn controller(&self) -> Option<u32> {
+        self.0.controller
+    }
+
+    #[getter]
+    fn mac<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.mac)
+    }
+
+    #[getter]
+    fn mtu(&self) -> u32 {
+        self.0.mtu
+    }
+
+    #[getter]
+    fn up(&self) -> bool {
+        self.0.up
+    }
+
+    #[getter]
+    fn loopback(&self) -> bool {
+        self.0.loopback
+    }
+
+    #[getter]
+    fn group(&self) -> u32 {
+        self.0.group
+    }
+
+    #[getter]
+    fn parent(&self) -> Option<u32> {
+        self.0.parent
+    }
+
+    #[getter]
+    fn parent_netnsid(&self) -> Option<i32> {
+        self.0.parent_netnsid
+    }
+
+    #[getter]
+    fn mode(&self) -> Option<&str> {
+        self.0.mode.as_deref()
+    }
+
+    #[getter]
+    fn vid(&self) -> Option<u16> {
+        self.0.vid
+    }
+
+    fn __repr__(&self) -> String {
+        let kind = self.0.kind.as_deref().unwrap_or("physical");
+        format!("<Link {}: {} ({kind})>", self.0.ifindex, self.0.ifname)
+    }
+}
+
+/// What a link is looked up by.
+#[derive(FromPyObject)]
+pub enum Key {
+    Index(i64),
+    Name(String),
+}
+
+/// An rtnetlink socket; one exchange at a time.
+#[pyclass(frozen, module = "macvfast._core")]
+pub struct Netlink {
+    socket: Mutex<Option<Socket>>,
+    cookie: u64,
+}
+
+impl From<Socket> for Netlink {
+    fn from(socket: Socket) -> Self {
+        Self {
+            cookie: socket.cookie(),
+            socket: Mutex::new(Some(socket)),
+        }
+    }
+}
+
+impl Netlink {
+    /// Use the socket, with the GIL free: also while another thread uses it, and this one waits.
+    fn exchange<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Socket) -> Result<T, netlink::Error> + Send,
+    ) -> PyResult<T> {
+        let result = py.detach(|| {
+            let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.as_mut().map(work)
+        });
+        match result {
+            None => Err(PyValueError::new_err("the netlink socket is closed")),
+            Some(result) => result.map_err(|error| from_netlink(py, error)),
+        }
+    }
+}
+
+#[pymethods]
+impl Netlink {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        py.detach(Socket::open)
+            .map(Self::from)
+            .map_err(|error| from_netlink(py, error))
+    }
+
+    #[getter]
+    fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    fn send<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyDict>> {
+        let batch = batch.snapshot();
+        let refusals = self.exchange(py, move |socket| socket.send(&batch))?;
+        let by_position = PyDict::new(py);
+        for (position, refusal) in refusals {
+            by_position.set_item(position, Bound::new(py, Refusal::from(refusal))?)?;
+        }
+        Ok(by_position)
+    }
+
+    fn link(&self, py: Python<'_>, key: Key) -> PyResult<Option<Link>> {
+        let found = self.exchange(py, |socket| match key {
+            // No link has an index that is none.
+            Key::Index(ifindex) => socket.link(LinkKey::Index(u32::try_from(ifindex).unwrap_or(0))),
+            Key::Name(name) => socket.link(LinkKey::Name(&name)),
+        })?;
+        Ok(found.map(Link))
+    }
+
+    fn links(&self, py: Python<'_>) -> PyResult<Vec<Link>> {
+        Ok(self
+            .exchange(py, Socket::links)?
+            .into_iter()
+            .map(Link)
+            .collect())
+    }
+
+    fn addresses<'py>(
+        &self,
+        py: Python<'py>,
+        ifindex: i64,
+    ) -> PyResult<Vec<(Bound<'py, PyBytes>, u8)>> {
+        let ifindex = u32::try_from(ifindex).unwrap_or(0);
+        let addresses = self.exchange(py, |socket| socket.addresses(ifindex))?;
+        Ok(addresses
+            .iter()
+            .map(|(address, prefix_length)| (packed(py, address), *prefix_length))
+            .collect())
+    }
+
+    #[allow(clippy::type_complexity)] // The tuple of the stub.
+    fn default_routes<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(u8, Option<u32>, Option<Bound<'py, PyBytes>>)>> {
+        let routes = self.exchange(py, Socket::default_routes)?;
+        Ok(routes
+            .iter()
+            .map(|route| {
+                let family = match route.family {
+                    Family::V4 => 4,
+                    Family::V6 => 6,
+                };
+                (
+                    family,
+                    route.ifindex,
+                    route.gateway.as_ref().map(|gateway| packed(py, gateway)),
+                )
+            })
+            .collect())
+    }
+
+    fn filter_macs<'py>(&self, py: Python<'py>, ifindex: i64) -> PyResult<Bound<'py, PySet>> {
+        let ifindex = u32::try_from(ifindex).unwrap_or(0);
+        let macs = self.exchange(py, |socket| socket.filter_macs(ifindex))?;
+        PySet::new(py, macs.iter().map(|mac| PyBytes::new(py, mac)))
+    }
+
+    pub fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.socket
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+        });
+    }
+}
