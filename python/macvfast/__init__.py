@@ -1,0 +1,76 @@
+"""Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed.
+
+    from macvfast import Host
+
+    with Host.open() as host:
+        host.create_network("lan", subnets=["172.16.86.0/24"], gateways=["172.16.86.1"], parent="eth0")
+        sandbox = host.create_sandbox("web", endpoints=[EndpointRequest.of("lan", ip="172.16.86.10")])
+
+Importing this package is cheap; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from macvfast.errors import MacvfastError as MacvfastError
+    from macvfast.host import Host as Host
+    from macvfast.ipam import Addresses as Addresses
+    from macvfast.ipam import Pool as Pool
+    from macvfast.model import CommandRequest as CommandRequest
+    from macvfast.model import Endpoint as Endpoint
+    from macvfast.model import EndpointRequest as EndpointRequest
+    from macvfast.model import Network as Network
+    from macvfast.model import NetworkRequest as NetworkRequest
+    from macvfast.model import Outcome as Outcome
+    from macvfast.model import Outcomes as Outcomes
+    from macvfast.model import Sandbox as Sandbox
+    from macvfast.model import SandboxState as SandboxState
+    from macvfast.model import Subnet as Subnet
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Addresses": "ipam",
+    "CommandRequest": "model",
+    "Endpoint": "model",
+    "EndpointRequest": "model",
+    "Host": "host",
+    "MacvfastError": "errors",
+    "Network": "model",
+    "NetworkRequest": "model",
+    "Outcome": "model",
+    "Outcomes": "model",
+    "Pool": "ipam",
+    "Sandbox": "model",
+    "SandboxState": "model",
+    "Subnet": "model",
+}
+
+__all__ = [
+    "Addresses",
+    "CommandRequest",
+    "Endpoint",
+    "EndpointRequest",
+    "Host",
+    "MacvfastError",
+    "Network",
+    "NetworkRequest",
+    "Outcome",
+    "Outcomes",
+    "Pool",
+    "Sandbox",
+    "SandboxState",
+    "Subnet",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use."""
+    from importlib import import_module  # noqa: PLC0415
+
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"macvfast.{_HOMES[name]}"), name)

@@ -1,0 +1,765 @@
+"""What macvfast raises: one class, one stable code, one kind per failure.
+
+    MacvfastError
+    ├── InvalidConfig       what was asked for cannot be
+    ├── NotFound            what was named is not there
+    ├── Conflict            something else holds what was asked for
+    ├── PoolExhausted       every address is accounted for
+    ├── PermissionNeeded    a capability or a file permission is missing
+    ├── KernelRefused       the kernel said no
+    ├── StateProblem        the state directory cannot be used
+    └── Incomplete          partly done, or something remains
+
+Each instance says what failed (`message`), why (`causes`, outermost first) and what to type next
+(`hints`); the values it speaks of are attributes. This module imports nothing of macvfast: the
+native half imports it to raise from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def escape(text: str) -> str:
+    r"""Show `text` with its control and unprintable characters escaped: `a\x1b[0m` for a terminal escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _listed(values: Sequence[str], limit: int = 8) -> str:
+    """`a`, `b`, `c` … with the rest counted, so that a message stays one line."""
+    shown = ", ".join(f"`{escape(value)}`" for value in values[:limit])
+    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+class MacvfastError(Exception):
+    """The root of all that macvfast raises on purpose."""
+
+    code: ClassVar[str] = "macvfast-error"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = escape(message)
+        self.causes = tuple(escape(cause) for cause in causes)
+        self.hints = tuple(escape(hint) for hint in hints)
+
+    def __str__(self) -> str:
+        return ": ".join((self.message, *self.causes))
+
+
+# The kinds. A caller branches on these; a person reads the message.
+
+
+class InvalidConfig(MacvfastError):
+    """What was asked for cannot be, whatever the host looks like."""
+
+    code = "invalid-config"
+
+
+class NotFound(MacvfastError):
+    """What was named is not there."""
+
+    code = "not-found"
+
+
+class Conflict(MacvfastError):
+    """Something else holds what was asked for."""
+
+    code = "conflict"
+
+
+class StateProblem(MacvfastError):
+    """The state directory, or the file in it, cannot be used."""
+
+    code = "state-problem"
+
+
+class Incomplete(MacvfastError):
+    """Partly done, or something remains: each item is named, and the command that mends it."""
+
+    code = "incomplete"
+    exit_status = 3
+
+
+# Invalid requests.
+
+
+class NameInvalid(InvalidConfig):
+    """A network's or sandbox's name is empty, too long, or has a character that names may not have."""
+
+    code = "name-invalid"
+
+    def __init__(self, kind: str, name: str) -> None:
+        shown = name if len(name) <= 40 else f"{name[:40]}…"
+        super().__init__(
+            f"`{shown}` is not a {kind} name",
+            causes=["names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit"],
+        )
+        self.kind = kind
+        self.name = name
+
+
+class SubnetInvalid(InvalidConfig):
+    """A subnet is malformed, has host bits set, or is larger than a pool may be."""
+
+    code = "subnet-invalid"
+
+    def __init__(self, subnet: str, reason: str, meant: str | None = None) -> None:
+        super().__init__(
+            f"`{subnet}` is not a usable subnet",
+            causes=[reason],
+            hints=[f"--subnet={meant}"] if meant else [],
+        )
+        self.subnet = subnet
+        self.reason = reason
+        self.meant = meant
+
+
+class SubnetsOverlap(InvalidConfig):
+    """Two subnets of one network overlap."""
+
+    code = "subnets-overlap"
+
+    def __init__(self, subnet: str, other: str) -> None:
+        super().__init__(f"subnets `{subnet}` and `{other}` of one network overlap")
+        self.subnet = subnet
+        self.other = other
+
+
+class SubnetMissing(InvalidConfig):
+    """A network was asked for without the subnets it needs."""
+
+    code = "subnet-missing"
+
+    def __init__(self, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__("a subnet is missing", causes=[reason], hints=hints)
+        self.reason = reason
+
+
+class RangeInvalid(InvalidConfig):
+    """An ip-range is malformed, reversed, or not within one of the network's subnets."""
+
+    code = "ip-range-invalid"
+
+    def __init__(self, ip_range: str, reason: str, meant: str | None = None) -> None:
+        super().__init__(
+            f"`{ip_range}` is not a usable ip-range",
+            causes=[reason],
+            hints=[f"--ip-range={meant}"] if meant else [],
+        )
+        self.ip_range = ip_range
+        self.reason = reason
+        self.meant = meant
+
+
+class GatewayInvalid(InvalidConfig):
+    """A gateway is malformed, reserved, outside every subnet, or the second one of its subnet."""
+
+    code = "gateway-invalid"
+
+    def __init__(self, gateway: str, reason: str) -> None:
+        super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason])
+        self.gateway = gateway
+        self.reason = reason
+
+
+class AuxAddressInvalid(InvalidConfig):
+    """An aux address is malformed, reserved, outside every subnet, named twice, or the gateway."""
+
+    code = "aux-address-invalid"
+
+    def __init__(self, name: str, address: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"`{name}={address}` cannot be an aux address", causes=[reason], hints=hints)
+        self.name = name
+        self.address = address
+        self.reason = reason
+
+
+class AddressInvalid(InvalidConfig):
+    """An address is malformed, of the wrong family, or of a kind no endpoint can have."""
+
+    code = "address-invalid"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"`{address}` is not a usable address", causes=[reason])
+        self.address = address
+        self.reason = reason
+
+
+class AddressOutsideSubnet(InvalidConfig):
+    """An address lies in none of the subnets it would have to belong to."""
+
+    code = "address-outside-subnet"
+
+    def __init__(self, address: str, subnets: Sequence[str], network: str | None = None) -> None:
+        where = f"network `{network}`" if network else "the pool"
+        super().__init__(
+            f"address {address} is outside {where}",
+            causes=[
+                f"its subnets of that family are {_listed(list(subnets))}"
+                if subnets
+                else "it has no subnet of that family"
+            ],
+        )
+        self.address = address
+        self.subnets = tuple(subnets)
+        self.network = network
+
+
+class AddressReserved(InvalidConfig):
+    """An address that the subnet itself needs (its ends, gateway, aux addresses) cannot be released."""
+
+    code = "address-reserved"
+
+    def __init__(self, address: str, role: str) -> None:
+        super().__init__(f"address {address} cannot be released", causes=[f"it is the subnet's {role}"])
+        self.address = address
+        self.role = role
+
+
+class MacInvalid(InvalidConfig):
+    """A MAC is malformed, multicast, all zero, or given where the link has its parent's."""
+
+    code = "mac-invalid"
+
+    def __init__(self, mac: str, reason: str) -> None:
+        super().__init__(f"`{mac}` cannot be the endpoint's MAC", causes=[reason])
+        self.mac = mac
+        self.reason = reason
+
+
+class OptionUnknown(InvalidConfig):
+    """An option (`-o`), filter or driver is not one that macvfast knows."""
+
+    code = "option-unknown"
+
+    def __init__(self, what: str, key: str, known: Sequence[str]) -> None:
+        super().__init__(f"`{key}` is not a known {what}", causes=[f"known: {_listed(list(known), 20)}"])
+        self.what = what
+        self.key = key
+        self.known = tuple(known)
+
+
+class OptionInvalid(InvalidConfig):
+    """An option is known, but its value is not one it takes."""
+
+    code = "option-invalid"
+
+    def __init__(self, key: str, value: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"`{key}` cannot be `{value}`", causes=[reason], hints=hints)
+        self.key = key
+        self.value = value
+        self.reason = reason
+
+
+class ParentUnusable(InvalidConfig):
+    """A link exists but cannot carry the network's endpoints."""
+
+    code = "parent-unusable"
+
+    def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"link `{parent}` cannot be a parent", causes=[reason], hints=hints)
+        self.parent = parent
+        self.reason = reason
+
+
+class NamespaceInvalid(InvalidConfig):
+    """A path or pid does not lead to a network namespace."""
+
+    code = "namespace-invalid"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"`{path}` is not a network namespace", causes=[reason])
+        self.path = path
+        self.reason = reason
+
+
+class RootfsInvalid(InvalidConfig):
+    """A directory cannot serve as the root file system of a command."""
+
+    code = "rootfs-invalid"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"`{path}` cannot be the root file system", causes=[reason])
+        self.path = path
+        self.reason = reason
+
+
+class TerminalMissing(InvalidConfig):
+    """A terminal was asked for, and standard input is none."""
+
+    code = "terminal-missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "standard input is not a terminal",
+            causes=["`-i` with `-t` needs one, unless `-d` is given"],
+            hints=["leave out `-t`"],
+        )
+
+
+# What is not there.
+
+
+class NetworkNotFound(NotFound):
+    """No network has that id, name or id prefix."""
+
+    code = "network-not-found"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"network `{network}` not found", hints=["`macvfast network ls` lists them"])
+        self.network = network
+
+
+class SandboxNotFound(NotFound):
+    """No sandbox has that id, name or id prefix."""
+
+    code = "sandbox-not-found"
+
+    def __init__(self, sandbox: str) -> None:
+        super().__init__(f"sandbox `{sandbox}` not found", hints=["`macvfast ps -a` lists them"])
+        self.sandbox = sandbox
+
+
+class EndpointNotFound(NotFound):
+    """The sandbox is not connected to the network."""
+
+    code = "endpoint-not-found"
+
+    def __init__(self, network: str, sandbox: str) -> None:
+        super().__init__(f"sandbox `{sandbox}` is not connected to network `{network}`")
+        self.network = network
+        self.sandbox = sandbox
+
+
+class ParentNotFound(NotFound):
+    """The parent link is not there, and its name is not one macvfast makes a sub-interface for."""
+
+    code = "parent-not-found"
+
+    def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"parent `{parent}` not found", causes=[reason], hints=hints)
+        self.parent = parent
+        self.reason = reason
+
+
+class NameAmbiguous(NotFound):
+    """An id prefix fits several networks or sandboxes."""
+
+    code = "name-ambiguous"
+
+    def __init__(self, kind: str, prefix: str, matches: Sequence[str]) -> None:
+        super().__init__(f"`{prefix}` fits several {kind}s", causes=[_listed(list(matches))])
+        self.kind = kind
+        self.prefix = prefix
+        self.matches = tuple(matches)
+
+
+class CommandNotFound(NotFound):
+    """The command is not on this host (or in `--rootfs`)."""
+
+    code = "command-not-found"
+    exit_status = 127
+
+    def __init__(self, command: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"command `{command}` not found", hints=hints)
+        self.command = command
+
+
+class CommandNotStarted(NotFound):
+    """The command is there but cannot be started."""
+
+    code = "command-not-started"
+    exit_status = 126
+
+    def __init__(self, command: str, reason: str) -> None:
+        super().__init__(f"command `{command}` cannot be started", causes=[reason])
+        self.command = command
+        self.reason = reason
+
+
+# What something else holds.
+
+
+class NetworkExists(Conflict):
+    """Another network has that name."""
+
+    code = "network-exists"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(
+            f"network `{network}` exists already", hints=[f"`macvfast network rm {network}`, or choose another name"]
+        )
+        self.network = network
+
+
+class SandboxExists(Conflict):
+    """Another sandbox has that name."""
+
+    code = "sandbox-exists"
+
+    def __init__(self, sandbox: str) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` exists already", hints=[f"`macvfast rm {sandbox}`, or choose another name"]
+        )
+        self.sandbox = sandbox
+
+
+class NamespaceNameTaken(Conflict):
+    """Something that macvfast did not make is pinned under the sandbox's name."""
+
+    code = "namespace-name-taken"
+
+    def __init__(self, sandbox: str, path: str) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` cannot be pinned",
+            causes=[f"`{path}` is there already, and macvfast did not make it"],
+            hints=["choose another name"],
+        )
+        self.sandbox = sandbox
+        self.path = path
+
+
+class NamespaceChanged(Conflict):
+    """What stands at a sandbox's path is not the namespace that was recorded."""
+
+    code = "namespace-changed"
+
+    def __init__(self, sandbox: str, path: str, reason: str) -> None:
+        super().__init__(f"sandbox `{sandbox}` is not at `{path}`", causes=[reason])
+        self.sandbox = sandbox
+        self.path = path
+        self.reason = reason
+
+
+class ParentTaken(Conflict):
+    """Another network, or a link that macvfast did not make, holds the parent."""
+
+    code = "parent-taken"
+
+    def __init__(self, network: str, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"network `{network}` cannot use parent `{parent}`", causes=[reason], hints=hints)
+        self.network = network
+        self.parent = parent
+        self.reason = reason
+
+
+class SubnetTaken(Conflict):
+    """A subnet overlaps one of another network in the same layer-2 domain."""
+
+    code = "subnet-taken"
+
+    def __init__(self, subnet: str, other: str, network: str) -> None:
+        super().__init__(
+            f"subnet `{subnet}` is taken", causes=[f"it overlaps `{other}` of network `{network}` on the same parent"]
+        )
+        self.subnet = subnet
+        self.other = other
+        self.network = network
+
+
+class AddressTaken(Conflict):
+    """An address is reserved, or held by another endpoint."""
+
+    code = "address-taken"
+
+    def __init__(self, address: str, holder: str | None = None, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"address {address} is taken", causes=[f"it is {holder}"] if holder else [], hints=hints)
+        self.address = address
+        self.holder = holder
+
+
+class MacTaken(Conflict):
+    """Another link on the parent has that MAC."""
+
+    code = "mac-taken"
+
+    def __init__(self, mac: str, holder: str) -> None:
+        super().__init__(f"MAC {mac} is taken", causes=[f"{holder} has it"])
+        self.mac = mac
+        self.holder = holder
+
+
+class NetworkInUse(Conflict):
+    """A network with endpoints is not removed."""
+
+    code = "network-in-use"
+
+    def __init__(self, network: str, sandboxes: Sequence[str]) -> None:
+        super().__init__(
+            f"network `{network}` has endpoints",
+            causes=[f"connected: {_listed(list(sandboxes))}"],
+            hints=[f"`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm {sandboxes[0]}`"]
+            if sandboxes
+            else [],
+        )
+        self.network = network
+        self.sandboxes = tuple(sandboxes)
+
+
+class PassthruOccupied(Conflict):
+    """A passthru network has room for one endpoint, and it is there."""
+
+    code = "passthru-occupied"
+
+    def __init__(self, network: str, sandbox: str) -> None:
+        super().__init__(
+            f"passthru network `{network}` takes one endpoint only",
+            causes=[f"sandbox `{sandbox}` is connected"],
+            hints=[f"`macvfast network disconnect {network} {sandbox}`"],
+        )
+        self.network = network
+        self.sandbox = sandbox
+
+
+class AlreadyConnected(Conflict):
+    """The sandbox has an endpoint on that network already, or on one with an overlapping subnet."""
+
+    code = "already-connected"
+
+    def __init__(self, sandbox: str, network: str, reason: str | None = None) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` cannot be connected to network `{network}`",
+            causes=[reason or "it is connected already"],
+        )
+        self.sandbox = sandbox
+        self.network = network
+        self.reason = reason
+
+
+class SandboxRunning(Conflict):
+    """A sandbox with a running command is removed only by force."""
+
+    code = "sandbox-running"
+
+    def __init__(self, sandbox: str) -> None:
+        super().__init__(f"sandbox `{sandbox}` runs a command", hints=[f"`macvfast rm -f {sandbox}`"])
+        self.sandbox = sandbox
+
+
+class SandboxBusy(Conflict):
+    """Another macvfast process is making or removing the sandbox or network, or died while doing so."""
+
+    code = "being-changed"
+
+    def __init__(self, kind: str, name: str, doing: str) -> None:
+        super().__init__(f"{kind} `{name}` is being {doing}", causes=["another macvfast process began it"])
+        self.kind = kind
+        self.name = name
+        self.doing = doing
+
+
+# Kinds with one class each.
+
+
+class PoolExhausted(MacvfastError):
+    """Every address of the place of automatic allocation is accounted for."""
+
+    code = "pool-exhausted"
+
+    def __init__(self, subnets: Sequence[str], network: str | None = None, family: str = "") -> None:
+        whose = f"network `{network}`" if network else "the pool"
+        super().__init__(
+            f"no free {family + ' ' if family else ''}address in {whose}",
+            causes=[f"every address of {_listed(list(subnets))} for automatic allocation is in use"],
+            hints=["remove a sandbox, or give an address outside the ip-range with --ip"] if network else [],
+        )
+        self.subnets = tuple(subnets)
+        self.network = network
+        self.family = family
+
+
+class PermissionNeeded(MacvfastError):
+    """A capability or a file permission is missing."""
+
+    code = "permission-needed"
+
+    def __init__(self, operation: str, needed: str) -> None:
+        super().__init__(
+            f"not permitted to {operation}", causes=[f"{needed} is needed"], hints=["run macvfast as root"]
+        )
+        self.operation = operation
+        self.needed = needed
+
+
+class KernelRefused(MacvfastError):
+    """The kernel said no. Not an `OSError`: command-line libraries swallow some of those."""
+
+    code = "kernel-refused"
+
+    def __init__(
+        self, operation: str, errno: int, text: str | None = None, hints: Sequence[str] = (), reason: str | None = None
+    ) -> None:
+        import errno as names  # noqa: PLC0415 - only a failure needs the names
+        import os  # noqa: PLC0415
+
+        # Python's table knows this one by an alias that the kernel does not use.
+        name = "EOPNOTSUPP" if errno == names.EOPNOTSUPP else names.errorcode.get(errno, errno)
+        said = f"{os.strerror(errno)} ({name})"
+        causes = [reason] if reason else []
+        causes.append(f"the kernel said: {text}: {said}" if text else f"the kernel said: {said}")
+        super().__init__(f"could not {operation}", causes=causes, hints=hints)
+        self.operation = operation
+        self.errno = errno
+        self.text = text
+        self.reason = reason
+
+
+class KernelFeatureMissing(KernelRefused):
+    """This kernel was built, or booted, without what the request needs."""
+
+    code = "kernel-feature-missing"
+
+    def __init__(self, operation: str, errno: int, feature: str, module: str) -> None:
+        super().__init__(
+            operation,
+            errno,
+            hints=[f"modprobe {module}", "give an existing link with -o parent=NAME"],
+            reason=f"this kernel has no {feature} (module `{module}`)",
+        )
+        self.feature = feature
+        self.module = module
+
+
+# The state directory.
+
+
+class StateUnusable(StateProblem):
+    """The state directory cannot be made, read, written or locked."""
+
+    code = "state-unusable"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the state in `{path}` cannot be used",
+            causes=[reason],
+            hints=["run as root, or name another directory with --state-dir or MACVFAST_STATE_DIR"],
+        )
+        self.path = path
+        self.reason = reason
+
+
+class StateBusy(StateProblem):
+    """Another process kept the state locked for longer than macvfast waits."""
+
+    code = "state-busy"
+
+    def __init__(self, path: str, waited_s: float) -> None:
+        super().__init__(f"the state in `{path}` is busy", causes=[f"another process held it for {waited_s:g} s"])
+        self.path = path
+        self.waited_s = waited_s
+
+
+class StateCorrupt(StateProblem):
+    """The state file is damaged. It is left as it is."""
+
+    code = "state-corrupt"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the state file `{path}` is damaged",
+            causes=[reason],
+            hints=["move it away and bring back a copy; nothing was changed"],
+        )
+        self.path = path
+        self.reason = reason
+
+
+class StateNewer(StateProblem):
+    """The state file was written by a later macvfast."""
+
+    code = "state-newer"
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"the state file `{path}` is of format {found}",
+            causes=[f"this macvfast knows formats up to {known}"],
+            hints=["use the macvfast that wrote it, or a later one"],
+        )
+        self.path = path
+        self.found = found
+        self.known = known
+
+
+class HomeNamespaceOther(StateProblem):
+    """In this boot, the state belongs to another network namespace than the one macvfast was started in."""
+
+    code = "home-namespace-other"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the state in `{path}` belongs to another network namespace",
+            causes=["its parents live there, and not where macvfast was started"],
+            hints=["start macvfast in that namespace, or name another state directory with --state-dir"],
+        )
+        self.path = path
+
+
+class SnapshotDamaged(StateProblem):
+    """A pool's snapshot is truncated, altered, or of an unknown version."""
+
+    code = "snapshot-damaged"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the snapshot of a pool is damaged", causes=[reason])
+        self.reason = reason
+
+
+# Partly done.
+
+
+class NamespaceHeld(Incomplete):
+    """Something that entered a sandbox's namespace from outside keeps it, its link and its address alive."""
+
+    code = "namespace-held"
+
+    def __init__(self, sandbox: str, holders: Sequence[str]) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` is not gone yet",
+            causes=[f"its namespace is held by {', '.join(holders) or 'something unknown'}; its address stays taken"],
+            hints=[f"end that, then `macvfast rm {sandbox}` again"],
+        )
+        self.sandbox = sandbox
+        self.holders = tuple(holders)
+
+
+class RemovalUnfinished(Incomplete):
+    """A removal was begun and could not be finished; what remains stays recorded."""
+
+    code = "removal-unfinished"
+
+    def __init__(self, kind: str, name: str, reason: str, again: str) -> None:
+        super().__init__(f"{kind} `{name}` is not removed yet", causes=[reason], hints=[f"`{again}` again"])
+        self.kind = kind
+        self.name = name
+        self.reason = reason
+        self.again = again
+
+
+class UndoFailed(Incomplete):
+    """Something failed, and undoing what had been done failed too."""
+
+    code = "undo-failed"
+
+    def __init__(self, first: MacvfastError, failures: Sequence[str]) -> None:
+        super().__init__(
+            first.message, causes=[*first.causes, *(f"and then, while undoing: {failure}" for failure in failures)]
+        )
+        self.first = first
+        self.failures = tuple(failures)
+
+
+class SomeFailed(Incomplete):
+    """Of several items, some were refused; the others are done."""
+
+    code = "some-failed"
+
+    def __init__(self, failures: Sequence[tuple[str, MacvfastError]], total: int) -> None:
+        super().__init__(
+            f"{len(failures)} of {total} failed", causes=[f"{name}: {error}" for name, error in failures[:20]]
+        )
+        self.failures = tuple(failures)
+        self.total = total
