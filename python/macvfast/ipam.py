@@ -1,0 +1,314 @@
+"""A network's addresses: which subnet each part of a request belongs to, and the pools behind them.
+
+The door to the native allocator. The rules within one subnet (reserved ends, ip-ranges, gateway, aux addresses,
+order) live there, in `rust/ipam/pool.rs`; here is what concerns several subnets: which one contains what, the
+automatic gateway, one address of each family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from macvfast._core import Addresses, Pool
+from macvfast.errors import (
+    AddressOutsideSubnet,
+    AddressTaken,
+    AuxAddressInvalid,
+    GatewayInvalid,
+    OptionInvalid,
+    PoolExhausted,
+    RangeInvalid,
+    SubnetInvalid,
+    SubnetsOverlap,
+)
+from macvfast.model import Address, Cidr, Interface, Network, NetworkRequest, Subnet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from macvfast.records import PoolRow, Records
+
+__all__ = ["Addresses", "NetworkPools", "Pool", "Taken", "default_subnet", "settle_subnets", "store_pool"]
+
+# RFC 3021 and RFC 6164: point-to-point subnets and single addresses reserve nothing by themselves, no gateway either.
+_NO_AUTOMATIC_GATEWAY = {(4, 31), (4, 32), (6, 127), (6, 128)}
+
+# The kernel gives these to no endpoint, or means something else by them (RFC 6890, RFC 4291 sections 2.5.5 and 2.7).
+_NOT_FOR_LINKS = (
+    ("127.0.0.0/8", "loopback"),
+    ("224.0.0.0/4", "multicast"),
+    ("::1/128", "loopback"),
+    ("::ffff:0:0/96", "IPv4-mapped"),
+    ("ff00::/8", "multicast"),
+)
+
+# What a network without --subnet is cut from, in Docker's order: 172.17/16 to 172.31/16, then 192.168/16 in /20s.
+_DEFAULT_SUBNETS = (
+    *(f"172.{second}.0.0/16" for second in range(17, 32)),
+    *(f"192.168.{third}.0/20" for third in range(0, 256, 16)),
+)
+
+
+def default_subnet(taken: Iterable[Cidr]) -> str | None:
+    """The first of Docker's default subnets that overlaps none of `taken`; None when there is none left."""
+    others = [cidr for cidr in taken if isinstance(cidr, IPv4Network)]
+    for text in _DEFAULT_SUBNETS:
+        if not any(IPv4Network(text).overlaps(other) for other in others):
+            return text
+    return None
+
+
+def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
+    """The request's subnets in their order, each with its ip-ranges, gateway and aux addresses, and a pool with
+    these taken.
+
+    Raises:
+        SubnetInvalid, SubnetsOverlap, RangeInvalid, GatewayInvalid, AuxAddressInvalid, OptionInvalid
+    """
+    # The pool refuses a malformed subnet in words of its own; afterwards the text is known to be good.
+    cidrs = [Pool(text).subnet for text in request.subnets]
+    for index, cidr in enumerate(cidrs):
+        for text, what in _NOT_FOR_LINKS:
+            never = ip_network(text)
+            if type(cidr) is type(never) and cidr.overlaps(never):
+                raise SubnetInvalid(
+                    request.subnets[index], f"{text} is for {what} addresses, which no endpoint can have"
+                )
+        for other in cidrs[:index]:
+            if type(cidr) is type(other) and cidr.overlaps(other):
+                raise SubnetsOverlap(str(cidr), str(other))
+        _refuse_kind(cidr)
+    _refuse_ipv6_switch(request, cidrs)
+    ranges: dict[Cidr, list[str]] = {cidr: [] for cidr in cidrs}
+    gateways: dict[Cidr, str] = {}
+    aux: dict[Cidr, list[tuple[str, str]]] = {cidr: [] for cidr in cidrs}
+    for text in request.ip_ranges:
+        ranges[_of_range(cidrs, text)].append(text)
+    for text in request.gateways:
+        cidr = _containing(cidrs, text, partial(GatewayInvalid, text))
+        if cidr in gateways:
+            raise GatewayInvalid(text, f"subnet {cidr} has the gateway {gateways[cidr]} already")
+        gateways[cidr] = text
+    names: set[str] = set()
+    for name, text in request.aux:
+        if name in names:
+            raise AuxAddressInvalid(name, text, f"the name `{name}` is given twice")
+        names.add(name)
+        cidr = _containing(cidrs, text, partial(AuxAddressInvalid, name, text))
+        aux[cidr].append((name, text))
+    return tuple(_settle_one(request, cidr, ranges[cidr], gateways.get(cidr), aux[cidr]) for cidr in cidrs)
+
+
+def _refuse_kind(cidr: Cidr) -> None:
+    """Refuse a subnet in which no address can be an endpoint's (RFC 6890)."""
+    for what, network in (
+        ("multicast", "224.0.0.0/4"), ("loopback", "127.0.0.0/8"), ("this-network", "0.0.0.0/8"),
+        ("multicast", "ff00::/8"), ("loopback", "::1/128"),
+    ):  # fmt: skip
+        reserved = ip_network(network)
+        if reserved.version == cidr.version and cidr.overlaps(reserved):
+            raise SubnetInvalid(str(cidr), f"{network} is for {what} addresses, which no endpoint can have")
+
+
+def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
+    if request.ipv6 and not any(isinstance(cidr, IPv6Network) for cidr in cidrs):
+        raise OptionInvalid("--ipv6", "true", "no IPv6 subnet is given", hints=["--subnet=2001:db8:1::/64"])
+    if request.ipv6 is False and cidrs and not any(isinstance(cidr, IPv4Network) for cidr in cidrs):
+        raise OptionInvalid("--ipv6", "false", "the network would have no subnet left")
+
+
+def _settle_one(
+    request: NetworkRequest, cidr: Cidr, ranges: list[str], gateway: str | None, aux: list[tuple[str, str]]
+) -> tuple[Subnet, Pool]:
+    """One subnet with its pool. The gateway is settled first, so that an aux address can be refused for being it."""
+    given = None if gateway is None else ip_address(gateway)
+    automatic = None
+    if given is None and request.wants_gateways and (cidr.version, cidr.prefixlen) not in _NO_AUTOMATIC_GATEWAY:
+        automatic = _first_free(cidr, ranges)
+    settled = given or automatic
+    taken: dict[Address, str] = {}
+    for name, text in aux:
+        address = ip_address(text)
+        if address in taken:
+            raise AuxAddressInvalid(name, text, f"aux address `{taken[address]}` names it already")
+        taken[address] = name
+        if address == settled:
+            raise AuxAddressInvalid(
+                name,
+                text,
+                f"it is the gateway of {cidr}" + ("" if given else ", which no --gateway names"),
+                hints=[] if given else ["give the gateway with --gateway, or none with --gateway none"],
+            )
+    pool = Pool(
+        cidr,
+        ip_range=ranges or None,
+        # As text where it was given so: a refusal shows what was typed.
+        gateway=gateway or settled,
+        aux=dict(aux),
+        order=request.order,
+    )
+    subnet = Subnet(
+        cidr=cidr,
+        ranges=tuple(ranges),
+        gateway=settled,
+        gateway_automatic=automatic is not None,
+        aux=tuple((name, ip_address(text)) for name, text in aux),
+    )
+    return subnet, pool
+
+
+def _first_free(cidr: Cidr, ranges: list[str]) -> Address:
+    """The first free address of the ip-range, or else of the subnet: the automatic gateway."""
+    try:
+        return Pool(cidr, ip_range=ranges or None).allocate()
+    except PoolExhausted:
+        # Only reserved ends are in the ip-range.
+        return Pool(cidr).allocate()
+
+
+def _containing(cidrs: Sequence[Cidr], text: str, refusal: Callable[[str], Exception]) -> Cidr:
+    """The subnet that contains the address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise refusal("it is not an IP address") from None
+    for cidr in cidrs:
+        if address.version == cidr.version and address in cidr:
+            return cidr
+    raise refusal(_outside(cidrs))
+
+
+def _of_range(cidrs: Sequence[Cidr], text: str) -> Cidr:
+    """The subnet that contains an ip-range, by its first address; the pool checks the rest."""
+    first = text.partition("-")[0] if "-" in text else text
+    try:
+        network = ip_network(first.strip(), strict=False)
+    except ValueError:
+        raise RangeInvalid(text, "it is neither a CIDR nor FIRST-LAST") from None
+    for cidr in cidrs:
+        if network.version == cidr.version and network.network_address in cidr:
+            return cidr
+    for cidr in cidrs:
+        if network.version == cidr.version and network.overlaps(cidr):
+            raise RangeInvalid(text, f"it is larger than subnet {cidr}")
+    raise RangeInvalid(text, _outside(cidrs))
+
+
+def _outside(cidrs: Sequence[Cidr]) -> str:
+    return f"no subnet of the network contains it ({', '.join(map(str, cidrs))})" if cidrs else "no --subnet is given"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The addresses that one endpoint got, with the gateways of their subnets."""
+
+    interfaces: dict[int, Interface]
+    gateways: dict[int, Address]
+
+
+class NetworkPools:
+    """The pools of one network within one transaction: read page by page as they are touched, written back by
+    `save`.
+    """
+
+    def __init__(self, records: Records, network: Network) -> None:
+        self._records = records
+        self._network = network
+        self._rows: list[PoolRow] = records.pools(network.id)
+        self._pools: dict[int, Pool] = {}
+
+    def take(self, ip: Address | None = None, ip6: Address | None = None) -> Taken:
+        """One address of each family the network has, the given ones where they are given, or none at all.
+
+        Raises:
+            PoolExhausted, AddressTaken, AddressOutsideSubnet
+        """
+        taken: dict[int, Interface] = {}
+        gateways: dict[int, Address] = {}
+        try:
+            for version, wanted in ((4, ip), (6, ip6)):
+                subnets = self._network.usable_subnets(version)
+                if not subnets:
+                    if wanted is not None:
+                        raise AddressOutsideSubnet(str(wanted), [], self._network.name)
+                    continue
+                row, address = self._take_one(version, wanted)
+                taken[version] = row.subnet.interface(address)
+                if row.subnet.gateway is not None:
+                    gateways[version] = row.subnet.gateway
+        except Exception:
+            self.give_back(taken.values())
+            raise
+        return Taken(taken, gateways)
+
+    def _take_one(self, version: int, wanted: Address | None) -> tuple[PoolRow, Address]:
+        rows = [row for row in self._rows if row.subnet.version == version]
+        if wanted is not None:
+            for row in rows:
+                if wanted in row.subnet.cidr:
+                    self._reserve(row, wanted)
+                    return row, wanted
+            raise AddressOutsideSubnet(str(wanted), [str(row.subnet.cidr) for row in rows], self._network.name)
+        for row in rows:
+            try:
+                return row, self._pool(row).allocate()
+            except PoolExhausted:
+                continue
+        raise PoolExhausted([str(row.subnet.cidr) for row in rows], self._network.name, f"IPv{version}")
+
+    def _reserve(self, row: PoolRow, wanted: Address) -> None:
+        pool = self._pool(row)
+        try:
+            pool.reserve(wanted)
+        except AddressTaken:
+            role = pool.role(wanted)
+            if role is not None:
+                raise AddressTaken(str(wanted), f"the {role} of {row.subnet.cidr}") from None
+            sandbox = self._records.address_holder(self._network.id, str(row.subnet.interface(wanted)))
+            raise AddressTaken(
+                str(wanted),
+                f"held by sandbox `{sandbox}` on network `{self._network.name}`" if sandbox else "being released",
+                hints=[f"macvfast rm {sandbox}"] if sandbox else [],
+            ) from None
+
+    def give_back(self, interfaces: Iterable[Interface]) -> None:
+        """Release addresses that `take` gave; one that is free already stays so."""
+        for interface in interfaces:
+            for row in self._rows:
+                if interface.ip.version == row.subnet.version and interface.ip in row.subnet.cidr:
+                    self._pool(row).release(interface.ip)
+
+    def save(self) -> None:
+        """Write what changed back into the transaction."""
+        for row in self._rows:
+            pool = self._pools.get(row.subnet_id)
+            if pool is not None:
+                store_pool(self._records, row.subnet_id, pool)
+
+    def _pool(self, row: PoolRow) -> Pool:
+        pool = self._pools.get(row.subnet_id)
+        if pool is None:
+            subnet = row.subnet
+            pool = Pool.from_pages(
+                subnet.cidr,
+                ip_range=subnet.ranges or None,
+                gateway=subnet.gateway,
+                aux=dict(subnet.aux),
+                order=self._network.order,
+                used=row.used,
+                used_in_ranges=row.used_in_ranges,
+                cursor=row.cursor,
+                summary=self._records.summary(row.subnet_id),
+                fetch=lambda number: self._records.page(row.subnet_id, number),
+            )
+            self._pools[row.subnet_id] = pool
+        return pool
+
+
+def store_pool(records: Records, subnet_id: int, pool: Pool) -> None:
+    """Write a pool's changed pages and counters."""
+    changes = pool.changes()
+    records.save_pool(subnet_id, (changes.used, changes.used_in_ranges, changes.cursor), changes.pages, changes.summary)

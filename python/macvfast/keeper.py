@@ -1,0 +1,367 @@
+"""The door to the native program around a sandbox's command: start it, read what it recorded, end it.
+
+The program (`rust/init`) runs as two processes, pid 1 inside the sandbox and a keeper outside; what it records lies
+in the sandbox's folder of the state directory. A pid is believed only with its start time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.errors import (
+    CommandNotFound,
+    CommandNotStarted,
+    KernelRefused,
+    RootfsInvalid,
+    SandboxRunning,
+    StateUnusable,
+    TerminalMissing,
+)
+from macvfast.model import CommandRequest, SandboxState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = Path(__file__).with_name("macvfast-init")
+
+# How long a killed pid 1, and then its keeper, may take to be gone. SIGKILL is not refused: only a stuck kernel is
+# slower.
+KILL_S = 10.0
+
+# A pid is below PID_MAX_LIMIT (linux/threads.h).
+PID_MAX = 4 * 1024 * 1024
+
+# Statuses of the program itself (those of `env` and Docker).
+_FAILED, _NOT_STARTED, _NOT_FOUND = 125, 126, 127
+
+# First words that people carry over from `docker run`.
+_IMAGES = frozenset(
+    (
+        *("alpine", "busybox", "centos", "debian", "fedora", "golang", "hello-world", "httpd"),
+        *("mysql", "nginx", "node", "postgres", "python", "redis", "ubuntu"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, named so that its pid cannot mean another: pid and start time (clock ticks since boot, proc(5))."""
+
+    pid: int
+    start_time: int
+
+    def alive(self) -> bool:
+        """Whether it is there and no zombie."""
+        fields = _stat(self.pid)
+        return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == self.start_time
+
+    def open(self) -> int | None:
+        """A pidfd of it; None if it is gone."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the keeper recorded of a command."""
+
+    boot_id: str
+    keeper: Process
+    init: Process
+    state: str
+    exit_code: int | None
+
+
+def read_status(directory: Path) -> Status | None:
+    """The recorded status of a sandbox's command; None where none was ever started."""
+    try:
+        text = (directory / "status").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+    fields = {key: rest.split() for key, _, rest in (line.partition(" ") for line in text.splitlines())}
+    try:
+        ended = fields["state"][0] == "exited"
+        return Status(
+            boot_id=fields["boot"][0],
+            keeper=_process(fields["keeper"]),
+            init=_process(fields["init"]),
+            state=fields["state"][0],
+            exit_code=int(fields["exit"][0]) if ended else None,
+        )
+    except (KeyError, IndexError, ValueError):
+        raise StateUnusable(str(directory), "its status file is damaged") from None
+
+
+def _process(words: Sequence[str]) -> Process:
+    """A pid and a start time, as recorded.
+
+    Raises:
+        IndexError, ValueError: they are none.
+    """
+    pid, start_time = int(words[0]), int(words[1])
+    if not 0 <= pid <= PID_MAX or start_time < 0:
+        raise ValueError
+    return Process(pid, start_time)
+
+
+def state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
+    """What a sandbox's command does now, and its exit status where it has ended by itself; lost, where its status is
+    damaged.
+    """
+    try:
+        return _state(directory, boot_id)
+    except StateUnusable:
+        return SandboxState.LOST, None
+
+
+def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
+    status = read_status(directory)
+    if status is None:
+        return SandboxState.IDLE, None
+    if status.state == "exited":
+        return SandboxState.EXITED, status.exit_code
+    if status.state == "running" and status.boot_id == boot_id and status.init.alive():
+        return SandboxState.RUNNING, None
+    if status.state == "running" and status.boot_id == boot_id and status.keeper.alive():
+        # pid 1 has just ended and the keeper is about to say how: look again.
+        _wait_dead(status.keeper, KILL_S, until=lambda: _state_of(directory) != "running")
+        fresh = read_status(directory)
+        if fresh is not None and fresh.state == "exited":
+            return SandboxState.EXITED, fresh.exit_code
+    return SandboxState.LOST, None
+
+
+def kill(directory: Path, boot_id: str) -> None:
+    """End a sandbox's command with all that it started: done when pid 1 is dead and the keeper has recorded it.
+
+    Raises:
+        KernelRefused: it would not die.
+        StateUnusable: its status is damaged, and a keeper is there.
+    """
+    try:
+        status = read_status(directory)
+    except StateUnusable:
+        if _wait_unlocked(directory, 0):
+            return
+        raise
+    if status is None or status.boot_id != boot_id:
+        return
+    descriptor = status.init.open()
+    if descriptor is not None:
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            # poll, which has no limit of 1,024 descriptors.
+            death = select.poll()
+            death.register(descriptor, select.POLLIN)
+            if not death.poll(KILL_S * 1000):
+                raise KernelRefused(f"end process {status.init.pid}", 110, reason="it does not die")
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
+    _wait_unlocked(directory, KILL_S)
+
+
+def remove(directory: Path) -> None:
+    """Delete a sandbox's folder with its status and log; one that is gone already stays so."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def check(request: CommandRequest, *, inside: bool = False) -> None:
+    """Refuse a command that could not be started, before anything is made for it.
+
+    Args:
+        request: the command.
+        inside: it is to join a running command, whose files may be others than this host's; only the terminal is
+            checked.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing
+    """
+    if request.tty and request.interactive and not request.detach and not os.isatty(0):
+        raise TerminalMissing
+    if inside:
+        return
+    root = Path("/")
+    if request.rootfs is not None:
+        root = Path(request.rootfs)
+        _check_rootfs(root)
+    name = request.argv[0]
+    if "/" in name:
+        candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
+    else:
+        candidates = [
+            root / folder.lstrip("/") / name for folder in os.environ.get("PATH", os.defpath).split(":") if folder
+        ]
+    found = False
+    for candidate in candidates:
+        try:
+            mode = candidate.stat().st_mode
+        except OSError:
+            # Within another root file system a symbolic link points elsewhere than it does here.
+            if request.rootfs is not None and candidate.is_symlink():
+                return
+            continue
+        found = True
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return
+    if found:
+        raise CommandNotStarted(name, "it is not an executable file")
+    raise CommandNotFound(name, hints=_image_hint(request.argv))
+
+
+def _image_hint(argv: Sequence[str]) -> list[str]:
+    """What to say where the first word looks like an image's name."""
+    name, rest = argv[0], argv[1:]
+    bare = name.rpartition("/")[2].partition(":")[0]
+    if bare not in _IMAGES and ":" not in name:
+        return []
+    line = " ".join(rest) or "/bin/sh"
+    return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
+
+
+def _check_rootfs(root: Path) -> None:
+    if not root.is_dir():
+        raise RootfsInvalid(str(root), "it is not a directory")
+    for needed in ("proc", "sys"):
+        if not (root / needed).is_dir():
+            raise RootfsInvalid(str(root), f"it has no folder `{needed}` to mount on")
+
+
+def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: int, removal: Sequence[str]) -> None:
+    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
+
+    Args:
+        request: the command.
+        directory: the sandbox's folder; made where it is missing.
+        name: the sandbox's name.
+        namespace_fd: a descriptor of its namespace.
+        removal: the command that removes the sandbox afterwards; used with `auto_remove`.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, SandboxRunning, StateUnusable
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+    status = read_status(directory)
+    pidfd: int | None = None
+    if request.join and status is not None and status.state == "running" and (pidfd := status.init.open()) is not None:
+        arguments, descriptor = ["join", "--pidfd", str(pidfd)], pidfd
+    else:
+        arguments, descriptor = (
+            ["run", "--netns-fd", str(namespace_fd), "--dir", str(directory), "--name", name],
+            namespace_fd,
+        )
+        if request.rootfs is not None:
+            arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
+        if request.auto_remove:
+            arguments += [word for part in removal for word in ("--after", part)]
+    for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
+        if given:
+            arguments.append(flag)
+    argv = [str(PROGRAM), *arguments, "--", *request.argv]
+    try:
+        os.set_inheritable(descriptor, True)
+        if not request.detach:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.execv(PROGRAM, argv)
+        _start_detached(argv, request.argv[0], name)
+    except OSError as error:
+        # Of the program itself: it is not there, or the arguments are too many.
+        raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+def _start_detached(argv: list[str], command: str, name: str) -> None:
+    """Run the program until it says that the command has started."""
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8", errors="replace") as pipe:
+        try:
+            pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
+        finally:
+            os.close(writer)
+        said = pipe.read(4096).strip()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    reason = said.splitlines()[-1].partition("caused by: ")[2] or said if said else f"status {code}"
+    if code == _NOT_FOUND:
+        raise CommandNotFound(command)
+    if code == _NOT_STARTED:
+        raise CommandNotStarted(command, reason)
+    if code == _FAILED and "lock" in said:
+        raise SandboxRunning(name)
+    if code != 0:
+        raise CommandNotStarted(command, reason)
+
+
+def removal_command(state_dir: Path, sandbox_id: str) -> list[str]:
+    """The command line that removes a sandbox by force, in a process of its own."""
+    return [sys.executable, "-P", "-m", "macvfast", "--state-dir", str(state_dir), "rm", "-f", sandbox_id]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat after the name, which may hold spaces and parentheses; the state comes first."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(") ")[2].split()
+
+
+def _state_of(directory: Path) -> str:
+    status = read_status(directory)
+    return "" if status is None else status.state
+
+
+def _wait_dead(process: Process, seconds: float, until: object = None) -> None:
+    """Wait for a process to end, or for `until()`, at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while process.alive() and time.monotonic() < deadline:
+        if callable(until) and until():
+            return
+        time.sleep(0.002)
+
+
+def _wait_unlocked(directory: Path, seconds: float) -> bool:
+    """Wait, at most `seconds`, until the keeper has recorded the end: it holds the lock until then. Whether it has."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(0.002)
+            else:
+                return True
+    finally:
+        os.close(descriptor)

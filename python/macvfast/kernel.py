@@ -1,0 +1,354 @@
+"""The kernel as macvfast sees it: a protocol of a dozen verbs, and its netlink form.
+
+The door to the native batches. Batches return one outcome per step and never raise for a refused one; what a refusal
+means is said here, where the step is known, in `link_refused` and `configure_refused`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from macvfast import _core
+from macvfast.errors import (
+    Conflict,
+    KernelFeatureMissing,
+    KernelRefused,
+    MacTaken,
+    MacvfastError,
+    NamespaceNameTaken,
+    ParentUnusable,
+    PermissionNeeded,
+)
+from macvfast.model import mac_text
+from macvfast.plan import AddAddress, AddDefaultRoute, AddLink, Configure, SetUp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.plan import LinkFacts, SubInterface
+
+# What making and removing needs, by bit number (linux/capability.h).
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+
+# What each kind of link needs of the kernel: its name for people, and the module that has it.
+_FEATURES = {
+    "macvlan": ("macvlan links", "macvlan"),
+    "ipvlan": ("ipvlan links", "ipvlan"),
+    "vlan": ("802.1Q sub-interfaces", "8021q"),
+    "dummy": ("dummy links", "dummy"),
+}
+
+
+class Refusal(Protocol):
+    """Why the kernel refused one step."""
+
+    @property
+    def errno(self) -> int: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def unknown(self) -> bool: ...
+
+
+class Namespace(Protocol):
+    """A network namespace that is held open."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def inode(self) -> int: ...
+    @property
+    def cookie(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Kernel(Protocol):
+    """What `host` asks of the kernel. Tests put a failing one in its place."""
+
+    def boot_id(self) -> str: ...
+    def home_cookie(self) -> int: ...
+    def link(self, key: int | str) -> LinkFacts | None: ...
+    def links(self) -> Sequence[LinkFacts]: ...
+    def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]: ...
+    def filter_macs(self, ifindex: int) -> set[bytes]: ...
+    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None: ...
+    def add_dummy(self, ifname: str, ifindex: int) -> None: ...
+    def delete_parent(self, ifindex: int) -> None: ...
+    def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]: ...
+    def open_namespace(self, path: str) -> Namespace: ...
+    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None: ...
+    def unpin(self, path: str) -> None: ...
+    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None: ...
+    def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None: ...
+    def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]: ...
+    def default_families(self, namespace: Namespace) -> set[int]: ...
+    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]: ...
+    def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]: ...
+    def delete_link(self, namespace: Namespace, ifindex: int) -> None: ...
+    def holders(self, inode: int) -> list[str]: ...
+
+
+def _require_capabilities() -> None:
+    """Refuse, before anything is begun, what the kernel would refuse half-way."""
+    for line in Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+            if missing:
+                raise PermissionNeeded("change networks and sandboxes", " and ".join(missing))
+
+
+class NetlinkKernel:
+    """The running kernel, seen from the network namespace in which this is made: the home namespace, with the
+    parents.
+
+    Raises:
+        PermissionNeeded: this process could not finish what it would begin.
+    """
+
+    def __init__(self) -> None:
+        _require_capabilities()
+        self._home = _core.Netlink()
+        self._boot_id = ""
+
+    def close(self) -> None:
+        """Close the socket in the home namespace."""
+        self._home.close()
+
+    # This host.
+
+    def boot_id(self) -> str:
+        """The kernel's random id of this boot."""
+        if not self._boot_id:
+            self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return self._boot_id
+
+    def home_cookie(self) -> int:
+        """SO_NETNS_COOKIE of the home namespace."""
+        return self._home.cookie
+
+    def link(self, key: int | str) -> LinkFacts | None:
+        """A link of the home namespace by index, name or alternative name."""
+        return self._home.link(key)
+
+    def links(self) -> Sequence[LinkFacts]:
+        """All links of the home namespace. Cost: a few microseconds a link."""
+        return self._home.links()
+
+    def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
+        """A link's addresses, packed, with prefix lengths."""
+        return self._home.addresses(ifindex)
+
+    def filter_macs(self, ifindex: int) -> set[bytes]:
+        """The MACs that a parent still carries for links on it, wherever these live; none where the parent is
+        gone.
+        """
+        return self._home.filter_macs(ifindex)
+
+    # Parents of ours.
+
+    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None:
+        """Make an 802.1Q sub-interface, up.
+
+        Raises:
+            KernelFeatureMissing, KernelRefused, PermissionNeeded
+        """
+        batch = _core.Batch()
+        batch.add_vlan(wanted.ifname, ifindex, base, wanted.vid)
+        self._one(batch, f"make sub-interface `{wanted.ifname}`", "vlan")
+
+    def add_dummy(self, ifname: str, ifindex: int) -> None:
+        """Make a dummy link, up.
+
+        Raises:
+            KernelFeatureMissing, KernelRefused, PermissionNeeded
+        """
+        batch = _core.Batch()
+        batch.add_dummy(ifname, ifindex)
+        self._one(batch, f"make dummy link `{ifname}`", "dummy")
+
+    def delete_parent(self, ifindex: int) -> None:
+        """Delete a link of the home namespace; one that is gone already stays so."""
+        batch = _core.Batch()
+        batch.delete_link(ifindex)
+        self._one(batch, f"delete link {ifindex}", None, ignored=errno.ENODEV)
+
+    def _one(self, batch: _core.Batch, operation: str, kind: str | None, ignored: int = 0) -> None:
+        refusal = self._home.send(batch).get(0)
+        if refusal is not None and (refusal.unknown or refusal.errno != ignored):
+            raise _explained(operation, refusal, kind)
+
+    # Namespaces.
+
+    def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]:
+        """New namespaces with `lo` up and the sysctls written, held open and pinned nowhere: all, or none and an
+        error.
+
+        Raises:
+            KernelRefused, PermissionNeeded
+        """
+        nowhere: list[str | None] = [None] * count
+        made = _core.make_namespaces(nowhere, list(sysctls), threads=min(count, os.cpu_count() or 1, 4))
+        namespaces: list[Namespace] = [one for one in made if isinstance(one, _core.Namespace)]
+        for one in made:
+            if isinstance(one, _core.Refusal):
+                for namespace in namespaces:
+                    namespace.close()
+                raise _explained(one.operation or "make a network namespace", one, None, "CAP_SYS_ADMIN")
+        return namespaces
+
+    def open_namespace(self, path: str) -> Namespace:
+        """The namespace at a path.
+
+        Raises:
+            NamespaceInvalid, KernelRefused, PermissionNeeded
+        """
+        return _core.open_namespace(path)
+
+    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None:
+        """Pin a namespace at a new path, as `ip netns` does.
+
+        Raises:
+            NamespaceNameTaken: something is there.
+            KernelRefused, PermissionNeeded
+        """
+        try:
+            _core.pin_namespace(_native(namespace), path)
+        except KernelRefused as error:
+            if error.errno == errno.EEXIST:
+                raise NamespaceNameTaken(sandbox, path) from None
+            raise
+
+    def unpin(self, path: str) -> None:
+        """Take a pin away; one that is gone already stays so."""
+        _core.unpin_namespace(path)
+
+    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None:
+        """Write sysctls inside a namespace."""
+        _core.write_sysctls(_native(namespace), list(sysctls))
+
+    # Inside a namespace.
+
+    def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None:
+        """A link of a namespace."""
+        return _native(namespace).netlink.link(key)
+
+    def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]:
+        """All links of a namespace."""
+        return _native(namespace).netlink.links()
+
+    def default_families(self, namespace: Namespace) -> set[int]:
+        """The families (4, 6) that have a default route in a namespace."""
+        return {family for family, _, _ in _native(namespace).netlink.default_routes()}
+
+    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
+        """Make links in their namespaces, in few sends from the home namespace; one outcome per step."""
+        batch = _core.Batch()
+        for namespace, step in steps:
+            if step.driver == "macvlan":
+                batch.add_macvlan(
+                    step.ifname, step.ifindex, step.parent, step.mode,
+                    mac=step.mac, mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
+                )  # fmt: skip
+            else:
+                batch.add_ipvlan(
+                    step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge",
+                    mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
+                )  # fmt: skip
+        refused = self._home.send(batch)
+        return [refused.get(position) for position in range(len(steps))]
+
+    def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
+        """Configure links, one send per namespace; the first refusal of each."""
+        outcomes: list[Refusal | None] = []
+        for namespace, wanted in steps:
+            batch = _core.Batch()
+            for step in wanted:
+                match step:
+                    case AddAddress():
+                        batch.add_address(step.ifindex, step.address, step.prefix_length)
+                    case AddDefaultRoute():
+                        batch.add_default_route(step.ifindex, step.family, step.gateway)
+                    case SetUp():
+                        batch.set_up(step.ifindex)
+            refused = _native(namespace).netlink.send(batch) if len(batch) else {}
+            outcomes.append(refused[min(refused)] if refused else None)
+        return outcomes
+
+    def delete_link(self, namespace: Namespace, ifindex: int) -> None:
+        """Delete one link from a namespace; one that is gone already stays so. Cost: about 18 ms."""
+        batch = _core.Batch()
+        batch.delete_link(ifindex)
+        refusal = _native(namespace).netlink.send(batch).get(0)
+        if refusal is not None and (refusal.unknown or refusal.errno != errno.ENODEV):
+            raise _explained(f"delete link {ifindex}", refusal, None)
+
+    def holders(self, inode: int) -> list[str]:
+        """The processes in a living namespace, as `process 123 (sleep)`. Cost: a look at every process of the
+        host.
+        """
+        found = []
+        for entry in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
+            try:
+                if os.stat(f"/proc/{entry}/ns/net").st_ino == inode:
+                    found.append(f"process {entry} ({Path(f'/proc/{entry}/comm').read_text().strip()})")
+            except OSError:
+                continue
+        return found
+
+
+def _native(namespace: Namespace) -> _core.Namespace:
+    """The native namespace behind the protocol: this kernel made it."""
+    assert isinstance(namespace, _core.Namespace)  # noqa: S101 - a programming error
+    return namespace
+
+
+def _explained(operation: str, refusal: Refusal, kind: str | None, capability: str = "CAP_NET_ADMIN") -> MacvfastError:
+    """The error for a refusal that has no special meaning in its place."""
+    if refusal.unknown:
+        return KernelRefused(operation, errno.ENOBUFS, reason="the kernel's answer was lost")
+    if refusal.errno in (errno.EPERM, errno.EACCES):
+        return PermissionNeeded(operation, capability)
+    if kind is not None and refusal.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not refusal.text:
+        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
+    if kind is not None and refusal.errno == errno.EOPNOTSUPP and "type" in str(refusal.text):
+        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
+    return KernelRefused(operation, refusal.errno, refusal.text)
+
+
+def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) -> MacvfastError:
+    """What a refused link means.
+
+    EADDRINUSE is a MAC that another link on the parent has (`macvlan_open`); EBUSY and EINVAL hide several causes
+    (`macvlan_common_newlink`, `netdev_rx_handler_register`), of which those that can be seen were refused beforehand.
+    """
+    operation = f"make {step.driver} link `{step.ifname}` on `{parent}` in {where}"
+    if refusal.unknown:
+        return _explained(operation, refusal, step.driver)
+    if refusal.errno == errno.EADDRINUSE and step.mac is not None:
+        return MacTaken(mac_text(step.mac), f"another link on `{parent}`")
+    if refusal.errno == errno.EBUSY:
+        return ParentUnusable(
+            parent,
+            "something claims its frames already: the other driver, a bridge or bond, perhaps from another namespace",
+        )
+    if refusal.errno == errno.EINVAL and step.driver == "macvlan":
+        return ParentUnusable(
+            parent,
+            "the kernel refused a macvlan on it (EINVAL): a passthru link has it, or passthru finds others there",
+        )
+    if refusal.errno == errno.EEXIST:
+        return Conflict(
+            f"could not {operation}", causes=["a link of that name is there already, and macvfast did not make it"]
+        )
+    return _explained(operation, refusal, step.driver)
+
+
+def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None, parent: str = "") -> MacvfastError:
+    """What a refused address, route or bringing up means; a link born down shows only then that its MAC is taken."""
+    if not refusal.unknown and refusal.errno == errno.EADDRINUSE and mac is not None:
+        return MacTaken(mac_text(mac), f"another link on `{parent}`")
+    return _explained(f"configure the endpoint in {where}", refusal, None)
