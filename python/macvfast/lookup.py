@@ -1,0 +1,58 @@
+"""Finding one network or sandbox by what a person typed: full id, name, or unambiguous id prefix, in that order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
+
+if TYPE_CHECKING:
+    from macvfast.model import Network, Sandbox
+    from macvfast.records import Records
+    from macvfast.store import Store
+
+
+def one_network(records: Records, store: Store, key: str) -> Network:
+    """The network that `key` names, settled.
+
+    Raises:
+        NetworkNotFound, NameAmbiguous
+        SandboxBusy: it is being made or removed.
+    """
+    found = records.network(key)
+    if not found:
+        raise NetworkNotFound(key)
+    if len(found) > 1:
+        raise NameAmbiguous("network", key, [network.id[:12] for network in found])
+    refuse_unsettled("network", found[0].name, records.network_intent(found[0].id), store)
+    return found[0]
+
+
+def one_sandbox(records: Records, store: Store, key: str, *, removing: bool = False, shown: bool = False) -> Sandbox:
+    """The sandbox that `key` names, settled; with `removing`, also one whose removal was begun; with `shown`, without
+    endpoints that are still being made.
+
+    Raises:
+        SandboxNotFound, NameAmbiguous
+        SandboxBusy: it is being made or removed.
+    """
+    found = records.sandbox(key, shown=shown)
+    if not found:
+        raise SandboxNotFound(key)
+    if len(found) > 1:
+        raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
+    intent = records.sandbox_intent(found[0].id)
+    if not (removing and intent is not None and not store.owner_lives(intent[0])):
+        refuse_unsettled("sandbox", found[0].name, intent, store)
+    return found[0]
+
+
+def refuse_unsettled(kind: str, name: str, intent: tuple[str, bool] | None, store: Store) -> None:
+    """Refuse what is being made or removed.
+
+    Raises:
+        SandboxBusy
+    """
+    if intent is not None:
+        doing = "removed" if intent[1] else "made"
+        raise SandboxBusy(kind, name, doing if store.owner_lives(intent[0]) else f"{doing}, by a process that died")
