@@ -1,0 +1,318 @@
+r"""Every command of macvfast with its options and its help, as values: read by the parser, the help and the docs.
+
+In `details`, a paragraph that begins with a line of `\b` keeps its lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.cli.arguments import Argument, Command, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ABOUT = "Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed."
+
+DETAILS = "--state-dir may be given before a command or among its options."
+
+# The options of every command; they may also stand before it.
+COMMON = (
+    Option(
+        ("--state-dir",),
+        "Where networks and sandboxes are recorded; /var/lib/macvfast unless said.",
+        "DIR",
+        envvar="MACVFAST_STATE_DIR",
+    ),
+)
+VERSION = Option(("--version",), "Show the version and exit.", kind="flag")
+
+GROUPS = {("network",): "Make, list, show and remove networks; connect sandboxes to them."}
+
+_NETWORK = Argument("NETWORK", "Its id, name, or an unambiguous beginning of its id.")
+_NETWORKS = Argument("NETWORK...", "Ids, names, or unambiguous beginnings of ids.", many=True)
+_SANDBOX = Argument("SANDBOX", "Its id, name, or an unambiguous beginning of its id.")
+_SANDBOXES = Argument("SANDBOX...", "Ids, names, or unambiguous beginnings of ids.", many=True)
+
+_IP = Option(("--ip",), "The IPv4 address to have; otherwise the lowest free one.", "ADDRESS")
+_IP6 = Option(("--ip6",), "The IPv6 address to have; otherwise the lowest free one.", "ADDRESS")
+_MAC = Option(("--mac-address",), "The MAC to have; otherwise one is made from the address.", "MAC")
+_LABEL = Option(("--label",), "A label for filters; may be repeated.", "KEY=VALUE", kind="labels")
+_QUIET = Option(("-q", "--quiet"), "Show ids only.", kind="flag")
+_NO_TRUNC = Option(("--no-trunc",), "Show ids at full length.", kind="flag")
+
+_LISTED_AS = """\
+--format json prints one object per line, a TEMPLATE what it asks of each, in Docker's form: {{.Name}}, {{json .}}.
+A TEMPLATE that begins with `table` gives columns, with `\\t` between them."""
+
+NETWORK_CREATE = Command(
+    path=("network", "create"),
+    function="network:create",
+    about="Create a network on a parent link, and print its id.",
+    details="""\
+Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
+--gateway, the first address of the ip-range, or else of the subnet, becomes the gateway. An IPv6 subnet
+switches IPv6 on.
+
+What -o takes:
+
+\b
+  parent=LINK        a link of this host; NAME.VID is made where it is missing
+  macvlan_mode=MODE  bridge (default), private, vepa, passthru
+  ipvlan_mode=MODE   l2 (default), l3, l3s
+  ipvlan_flag=FLAG   bridge (default), private, vepa
+  mtu=BYTES          the parent's unless said
+  share_parent=BOOL  whether other networks that say so too may use the parent
+  ipam_order=ORDER   lowest (default): the lowest free address; or next
+  ipv6_ra=WHETHER    on (default): take IPv6 router advertisements; or off""",
+    example="""\
+macvfast network create -d macvlan \\
+    --subnet=172.16.86.0/24 \\
+    --gateway=172.16.86.1 \\
+    -o parent=eth0 pub_net""",
+    options=(
+        Option(("-d", "--driver"), "macvlan (default) or ipvlan.", "DRIVER"),
+        Option(("--subnet",), "A subnet; may be repeated.", "CIDR", kind="list"),
+        Option(("--ip-range",), "Where to give addresses from by itself.", "CIDR|FIRST-LAST", kind="list"),
+        Option(("--gateway",), "A subnet's gateway; none: no subnet gets one by itself.", "ADDRESS|none", kind="list"),
+        Option(
+            ("--aux-address",),
+            "An address never to be given; without a name, it is its own name.",
+            "[NAME=]ADDRESS",
+            kind="many",
+        ),
+        Option(
+            ("--ipv6",), "Whether endpoints have IPv6; by default where a subnet has.", kind="flag", off="--no-ipv6"
+        ),
+        Option(("--internal",), "No default route in sandboxes.", kind="flag"),
+        _LABEL,
+        Option(("-o", "--opt"), "An option of the driver; may be repeated.", "KEY=VALUE", kind="pairs"),
+    ),
+    arguments=(Argument("NAME", "1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit."),),
+)
+
+NETWORK_LS = Command(
+    path=("network", "ls"),
+    function="network:ls",
+    about="List networks.",
+    details=f"""\
+{_LISTED_AS}
+
+Filters: name and id (a part, or a regular expression), driver, label=KEY or label=KEY=VALUE, type (builtin, custom),
+dangling (true, false), scope. Of one key, any may hold, of labels, all must; different keys must all hold.
+
+Also: macvfast network list.""",
+    example="macvfast network ls -f driver=macvlan",
+    options=(
+        _QUIET,
+        _NO_TRUNC,
+        Option(("-f", "--filter"), "Show only what fits; may be repeated.", "KEY=VALUE", kind="pairs"),
+        Option(("--format",), "table (default), json, or a TEMPLATE.", "FORMAT"),
+    ),
+    aliases=("list",),
+    changes=False,
+    listing=True,
+)
+
+NETWORK_INSPECT = Command(
+    path=("network", "inspect"),
+    function="network:inspect",
+    about="Show networks in full, as Docker's JSON.",
+    details="""\
+What is found is shown, also where something else is not; the exit status is then 1. Several ip-ranges of one subnet
+stand in its IPRange with commas between. --format json prints the same on one line, a TEMPLATE what it asks of each
+network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
+    example="macvfast network inspect pub_net",
+    options=(
+        Option(("-f", "--format"), "json, or a TEMPLATE.", "FORMAT"),
+        Option(("-v", "--verbose"), "Taken as in Docker; there is nothing more to show.", kind="flag"),
+    ),
+    arguments=(_NETWORKS,),
+    changes=False,
+    listing=True,
+)
+
+NETWORK_RM = Command(
+    path=("network", "rm"),
+    function="network:rm",
+    about="Remove networks without endpoints, and print their names.",
+    details="""\
+A parent that macvfast made goes with its last network. Of several, those that can be are removed; the exit status is
+then 3.
+
+Also: macvfast network remove.""",
+    example="macvfast network rm pub_net",
+    options=(Option(("-f", "--force"), "Pass over networks that are not there.", kind="flag"),),
+    arguments=(_NETWORKS,),
+    aliases=("remove",),
+)
+
+NETWORK_PRUNE = Command(
+    path=("network", "prune"),
+    function="network:prune",
+    about="Remove all networks without endpoints, and print their names.",
+    example="macvfast network prune -f",
+    options=(Option(("-f", "--force"), "Do not ask.", kind="flag"),),
+)
+
+NETWORK_CONNECT = Command(
+    path=("network", "connect"),
+    function="network:connect",
+    about="Connect a sandbox to a network.",
+    details="""\
+With --netns or --pid, SANDBOX is the name of a new sandbox that stands for that namespace, or of one that already does;
+macvfast then makes and removes only its own links there.""",
+    example="macvfast network connect --ip=172.16.86.10 pub_net web",
+    options=(
+        _IP,
+        _IP6,
+        _MAC,
+        Option(("--netns",), "A namespace that something else made, by its path.", "PATH"),
+        Option(("--pid",), "The namespace of a process.", "PID"),
+    ),
+    arguments=(_NETWORK, _SANDBOX),
+)
+
+NETWORK_DISCONNECT = Command(
+    path=("network", "disconnect"),
+    function="network:disconnect",
+    about="Disconnect a sandbox from a network.",
+    example="macvfast network disconnect pub_net web",
+    arguments=(_NETWORK, _SANDBOX),
+)
+
+_OF_A_SANDBOX = (
+    Option(("--net", "--network"), "Connect it to a network; may be repeated: eth0, eth1, ….", "NETWORK", kind="many"),
+    Option(_IP.names, "The IPv4 address to have on the first network.", _IP.metavar),
+    Option(_IP6.names, "The IPv6 address to have on the first network.", _IP6.metavar),
+    Option(_MAC.names, "The MAC to have on the first network.", _MAC.metavar),
+    Option(("--name",), "The sandbox's name; by default the first 12 of its id.", "NAME"),
+    _LABEL,
+)
+_INTERACTIVE = Option(("-i", "--interactive"), "Keep the command's standard input open.", kind="flag")
+_TTY = Option(("-t", "--tty"), "Give the command a terminal.", kind="flag")
+_COMMAND = Argument("COMMAND [ARG...]", "A command of this host, and its arguments, as they are.", many=True)
+
+RUN = Command(
+    path=("run",),
+    function="sandbox:run",
+    about="Run a command of this host in a new sandbox.",
+    details="""\
+From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
+126 where the command cannot be started, 127 where it is not there.""",
+    example="""\
+macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
+macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
+    options=(
+        *_OF_A_SANDBOX,
+        Option(("-d", "--detach"), "Do not wait for the command; print the sandbox's id.", kind="flag"),
+        _INTERACTIVE,
+        _TTY,
+        Option(("--rm",), "Remove the sandbox when the command ends.", kind="flag"),
+        Option(("--rootfs",), "The command's root file system.", "DIR"),
+    ),
+    arguments=(_COMMAND,),
+    interspersed=False,
+    runs=True,
+)
+
+CREATE = Command(
+    path=("create",),
+    function="sandbox:create",
+    about="Create a sandbox without a command, and print its id.",
+    details="""\
+Commands are started in it with `macvfast exec`. -d, -i and -t are taken as in Docker, and mean nothing here.""",
+    example="macvfast create --net=pub_net --ip=172.16.86.10 --name web",
+    options=(
+        *_OF_A_SANDBOX,
+        Option(("-d", "--detach"), "Means nothing here.", kind="flag"),
+        Option(("-i", "--interactive"), "Means nothing here.", kind="flag"),
+        Option(("-t", "--tty"), "Means nothing here.", kind="flag"),
+    ),
+    instead="`macvfast run` starts a command in a new sandbox",
+)
+
+EXEC = Command(
+    path=("exec",),
+    function="sandbox:execute",
+    about="Run a command in a sandbox that is there.",
+    details="""\
+From COMMAND on, everything belongs to it. It joins the command that runs there already, if one does. The exit status is
+the command's; 125, 126 and 127 as with `macvfast run`.""",
+    example="macvfast exec web ip address show eth0",
+    options=(
+        Option(("-d", "--detach"), "Do not wait for the command.", kind="flag"),
+        _INTERACTIVE,
+        _TTY,
+    ),
+    arguments=(_SANDBOX, _COMMAND),
+    interspersed=False,
+    runs=True,
+)
+
+PS = Command(
+    path=("ps",),
+    function="sandbox:ps",
+    about="List sandboxes; those whose command has exited only with -a.",
+    details=f"""\
+The status is idle (no command), running, exited, or lost (it ran when the host or its first process went down).
+
+{_LISTED_AS}
+
+Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE. Of one key,
+any may hold, of labels, all must; different keys must all hold.""",
+    example="macvfast ps -a -f network=pub_net",
+    options=(
+        Option(("-a", "--all"), "Also those whose command has exited.", kind="flag"),
+        _QUIET,
+        _NO_TRUNC,
+        Option(("-f", "--filter"), "Show only what fits; may be repeated.", "KEY=VALUE", kind="pairs"),
+        Option(("--format",), "table (default), json, or a TEMPLATE.", "FORMAT"),
+    ),
+    changes=False,
+    listing=True,
+)
+
+RM = Command(
+    path=("rm",),
+    function="sandbox:rm",
+    about="Remove sandboxes with all their endpoints, and print their names.",
+    details="""\
+Done when the kernel has let go of the links. Of several, those that can be are removed; the exit status is then 3.""",
+    example="macvfast rm -f web",
+    options=(Option(("-f", "--force"), "End running commands; pass over what is gone.", kind="flag"),),
+    arguments=(_SANDBOXES,),
+)
+
+# In the order of the help.
+COMMANDS = (
+    RUN,
+    CREATE,
+    EXEC,
+    PS,
+    RM,
+    NETWORK_CREATE,
+    NETWORK_LS,
+    NETWORK_INSPECT,
+    NETWORK_RM,
+    NETWORK_PRUNE,
+    NETWORK_CONNECT,
+    NETWORK_DISCONNECT,
+)
+
+
+def find(path: Sequence[str]) -> Command | None:
+    """The command that is called so; None for a group."""
+    if not path:
+        return None
+    for command in COMMANDS:
+        if (*command.path[:-1], path[-1]) == tuple(path) and path[-1] in (command.path[-1], *command.aliases):
+            return command
+    return None
+
+
+def below(path: Sequence[str]) -> list[str]:
+    """The words that may follow: commands and groups, aliases left out."""
+    depth = len(path)
+    found = [c.path[depth] for c in COMMANDS if c.path[:depth] == tuple(path) and len(c.path) > depth]
+    return list(dict.fromkeys(found))

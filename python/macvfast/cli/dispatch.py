@@ -1,0 +1,177 @@
+"""From the words of the command line to an exit status: find the command, read its words, do it, show what failed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from macvfast.cli import commands
+from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, parse, see_help
+from macvfast.cli.output import Failure, Output, of_this_process
+from macvfast.errors import Incomplete, MacvfastError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from macvfast.cli.arguments import Command
+    from macvfast.host import Host
+    from macvfast.model import Outcomes
+
+    Opener = Callable[[str | None], Host]
+
+USAGE = 2
+PARTLY = 3
+BUG = 70
+RUN_REFUSED = 125
+INTERRUPTED = 130
+
+
+class Call:
+    """One call of a command: what was given, where to show results, and the host."""
+
+    def __init__(self, given: Given, out: Output, opener: Opener | None = None) -> None:
+        self.given = given
+        self.out = out
+        self._opener = opener
+
+    def host(self) -> Host:
+        """Open the host of `--state-dir`; to be used as a context manager."""
+        state_dir = self.given.text("state-dir")
+        if self._opener is not None:
+            return self._opener(state_dir)
+        # Only here: usage errors and help need no state.
+        from macvfast.host import Host  # noqa: PLC0415
+
+        return Host.open(state_dir)
+
+    def report(self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None) -> int:
+        """Print the names of what was done, and an error for each that was not; the exit status of all together."""
+        self.out.lines(escape(outcome.name) for outcome in outcomes if outcome.ok)
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if forgiven is not None:
+            errors = [error for error in errors if not isinstance(error, forgiven)]
+        for error in errors:
+            self.out.problem(error)
+        if not errors:
+            return 0
+        partly = any(outcome.ok for outcome in outcomes) or any(isinstance(error, Incomplete) for error in errors)
+        return PARTLY if partly else errors[0].exit_status
+
+
+def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | None = None) -> int:
+    """Do what the command line says; its exit status.
+
+    Args:
+        words: without the program's name.
+        opener: opens the host of a state directory; None: `Host.open`.
+        out: None: the streams of this process.
+    """
+    out = out or of_this_process()
+    given = Given()
+    command: Command | None = None
+    try:
+        path, rest = _path(words, given)
+        command = commands.find(path)
+        out.problems_as_json = command is not None and command.listing and _asks_for_json(command, rest)
+        status = _do(command, path, rest, Call(given, out, opener))
+    except Usage as error:
+        out.problem(error)
+        status = RUN_REFUSED if command is not None and command.runs else USAGE
+    except MacvfastError as error:
+        out.problem(error)
+        status = RUN_REFUSED if command is not None and command.runs and error.exit_status == 1 else error.exit_status
+    except KeyboardInterrupt:
+        hints = ["`macvfast network ls` and `macvfast ps -a` show what is there"]
+        out.problem(Failure("interrupted", "interrupted", hints=hints))
+        status = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        status = _bug(out, error)
+    return _finished(out, status, changes=command is not None and command.changes)
+
+
+def _path(words: Sequence[str], given: Given) -> tuple[tuple[str, ...], list[str]]:
+    """The command as it was typed, and the words after it; the options of all commands may stand before and between.
+
+    Raises:
+        Usage
+    """
+    path: tuple[str, ...] = ()
+    rest = list(words)
+    while True:
+        options = (*commands.COMMON, commands.VERSION)
+        rest = Parser(" ".join(("macvfast", *path)), options).parse(rest, given, interspersed=False)
+        if not rest or given.help or given.flag("version"):
+            return path, rest
+        path, rest = (*path, rest[0]), rest[1:]
+        if commands.find(path) is not None:
+            return path, rest
+        if path not in commands.GROUPS:
+            raise _unknown(path)
+
+
+def _unknown(path: tuple[str, ...]) -> Usage:
+    group = " ".join(("macvfast", *path[:-1]))
+    known = commands.below(path[:-1])
+    return Usage(
+        f"`{path[-1]}` is not a command of `{group}`",
+        causes=[f"its commands are {', '.join(known)}"],
+        hints=[*did_you_mean(path[-1], known), see_help(group)],
+    )
+
+
+def _do(command: Command | None, path: tuple[str, ...], rest: list[str], call: Call) -> int:
+    """Call a command's function, or show help or the version."""
+    given, out = call.given, call.out
+    if given.flag("version"):
+        from macvfast import __version__  # noqa: PLC0415
+
+        out.line(f"macvfast {__version__}")
+        return 0
+    if command is not None and not given.help:
+        parse(command, rest, commands.COMMON, given)
+    if command is None or given.help:
+        from macvfast.cli.app import help_text  # noqa: PLC0415 - Typer takes longer than most commands
+
+        text = help_text(path if command is None else command.path)
+        if given.help:
+            out.text(text)
+            return 0
+        out.aside(text)
+        return USAGE
+    if given.text("state-dir") == "":
+        raise Usage("option `--state-dir` was given nothing", hints=[see_help(command.name)])
+    from importlib import import_module  # noqa: PLC0415
+
+    module, _, name = command.function.partition(":")
+    status: int = getattr(import_module(f"macvfast.cli.{module}"), name)(call)
+    return status
+
+
+def _asks_for_json(command: Command, rest: Sequence[str]) -> bool:
+    """Whether the words, understood or not, ask for JSON: then errors are JSON too."""
+    names = [name for option in command.options if option.key == "format" for name in option.names]
+    return any(f"{name} json" in " ".join(rest) or f"{name}=json" in rest for name in names)
+
+
+def _bug(out: Output, error: Exception) -> int:
+    """Show an exception that nothing foresaw, as one line; with MACVFAST_DEBUG=1 with its traceback."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    debug = os.environ.get("MACVFAST_DEBUG") == "1"
+    if debug:
+        out.trace()
+    hints = (
+        [] if debug else ["with MACVFAST_DEBUG=1 in the environment, the same command shows where; please report that"]
+    )
+    out.problem(Failure("bug", f"a bug in macvfast: {said}", hints=hints))
+    return BUG
+
+
+def _finished(out: Output, status: int, *, changes: bool) -> int:
+    """Write out what is held back; a result that was lost is a failure too."""
+    out.flush()
+    if out.failed is None:
+        return status
+    hints = ["what was asked for is done; only its result was not shown"] if changes and status == 0 else []
+    cause = out.failed.strerror or str(out.failed)
+    out.problem(Failure("output-lost", "standard output cannot be written", causes=[cause], hints=hints))
+    return status or (PARTLY if changes else 1)

@@ -1,0 +1,283 @@
+"""The commands on networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.listing import (
+    SHORT_ID,
+    Filter,
+    Listing,
+    Shape,
+    chosen,
+    created_at,
+    has_label,
+    labels_text,
+    matches,
+    rfc3339,
+)
+from macvfast.cli.output import Column
+from macvfast.errors import Conflict, NetworkNotFound, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.cli.dispatch import Call
+    from macvfast.errors import MacvfastError
+    from macvfast.host import Host
+    from macvfast.model import Endpoint, Network, Subnet
+
+
+def create(call: Call) -> int:
+    """`network create`."""
+    from macvfast.model import NetworkRequest  # noqa: PLC0415 - a list needs none
+
+    given = call.given
+    gateways = given.many("gateway")
+    request = NetworkRequest.from_options(
+        given.words[0],
+        driver=given.text("driver") or "macvlan",
+        options=given.pairs("opt"),
+        subnets=given.many("subnet"),
+        ip_ranges=given.many("ip-range"),
+        gateways=tuple(gateway for gateway in gateways if gateway != "none"),
+        gateway_automatic="none" not in gateways,
+        aux=tuple(_aux(text) for text in given.many("aux-address")),
+        ipv6=given.choice("ipv6"),
+        internal=given.flag("internal"),
+        labels=tuple(dict(given.pairs("label")).items()),
+    )
+    with call.host() as host:
+        network = host.create_network(request)
+    call.out.line(network.id)
+    return 0
+
+
+def _aux(text: str) -> tuple[str, str]:
+    """`NAME=ADDRESS`; an address without a name, as the guide's prose has it, is its own name."""
+    name, equals, address = text.partition("=")
+    return (name, address) if equals else (text, text)
+
+
+def ls(call: Call) -> int:
+    """`network ls`."""
+    listing = Listing(call.given, SHAPE)
+    with call.host() as host:
+        fits = chosen(call.given.pairs("filter"), _filters(host))
+        listing.show(call.out, filter(fits, host.networks()))
+    return 0
+
+
+def _filters(host: Host) -> dict[str, Filter[Network]]:
+    return {
+        "name": Filter(lambda network, value: matches(network.name, value)),
+        "id": Filter(lambda network, value: matches(network.id, value)),
+        "driver": Filter(lambda network, value: network.driver == value),
+        "label": Filter(lambda network, value: has_label(network.labels, value)),
+        "scope": Filter(lambda _, value: value == "local"),
+        # Docker's own networks (bridge, host, none) are builtin.
+        "type": Filter(lambda _, value: value == "custom", ("builtin", "custom")),
+        "dangling": Filter(
+            lambda network, value: (value in ("true", "1")) != bool(host.endpoints(network)),
+            ("true", "false", "1", "0"),
+        ),
+    }
+
+
+def _fields(network: Network, whole: bool) -> dict[str, object]:
+    """Docker's keys, all as text."""
+    return {
+        "CreatedAt": created_at(network.created_at),
+        "Driver": network.driver,
+        "ID": network.id if whole else network.id[:SHORT_ID],
+        "IPv4": _said(_has(network, 4)),
+        "IPv6": _said(network.ipv6),
+        "Internal": _said(network.internal),
+        "Labels": labels_text(network.labels),
+        "Name": network.name,
+        "Scope": "local",
+    }
+
+
+def _besides(network: Network) -> dict[str, object]:
+    return {"Label": dict(network.labels), "Parent": network.parent or "", "Subnets": _subnets(network)}
+
+
+def _row(network: Network, whole: bool) -> tuple[str, ...]:
+    return (
+        network.id if whole else network.id[:SHORT_ID],
+        network.name,
+        network.driver,
+        "local",
+        network.parent or "",
+        _subnets(network),
+    )
+
+
+def _subnets(network: Network) -> str:
+    return ",".join(str(subnet.cidr) for subnet in network.subnets)
+
+
+def _has(network: Network, version: int) -> bool:
+    return any(subnet.version == version for subnet in network.subnets)
+
+
+def _said(value: bool) -> str:
+    return "true" if value else "false"
+
+
+SHAPE: Shape[Network] = Shape(
+    # Docker's columns, then ours.
+    columns=(
+        Column("NETWORK ID"),
+        Column("NAME", fold=" "),
+        Column("DRIVER"),
+        Column("SCOPE"),
+        Column("PARENT", fold=" "),
+        Column("SUBNETS", fold=","),
+    ),
+    row=_row,
+    fields=_fields,
+    besides=_besides,
+    names=(
+        "CreatedAt", "Driver", "ID", "IPv4", "IPv6", "Internal", "Label", "Labels", "Name", "Scope",
+        "Parent", "Subnets",
+    ),
+    headers={"ID": "NETWORK ID", "CreatedAt": "CREATED AT"},
+)  # fmt: skip
+
+
+def inspect(call: Call) -> int:
+    """`network inspect`."""
+    from macvfast.cli.template import Template  # noqa: PLC0415
+
+    given = call.given
+    form = given.text("format") or ""
+    template = Template(form, INSPECTED) if form not in ("", "json") else None
+    found: list[dict[str, object]] = []
+    missing: list[MacvfastError] = []
+    with call.host() as host:
+        for key in given.words:
+            try:
+                network = host.network(key)
+                found.append(inspected(network, host.endpoints(network)))
+            except (NotFound, Conflict) as error:
+                missing.append(error)
+    if template is not None:
+        call.out.lines(template.render(one) for one in found)
+    elif form == "json":
+        call.out.json_lines([found])
+    else:
+        call.out.json_document(found)
+    for problem in missing:
+        call.out.problem(problem)
+    return 1 if missing else 0
+
+
+# Docker's keys in Docker's order.
+INSPECTED = (
+    "Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable", "Ingress",
+    "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels",
+)  # fmt: skip
+
+
+def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, object]:
+    """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name."""
+    ordered = sorted(network.subnets, key=lambda subnet: subnet.version)
+    return {
+        "Name": network.name,
+        "Id": network.id,
+        "Created": rfc3339(network.created_at),
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv4": _has(network, 4),
+        "EnableIPv6": network.ipv6,
+        "IPAM": {"Driver": "default", "Options": {}, "Config": [_config(subnet) for subnet in ordered]},
+        "Internal": network.internal,
+        "Attachable": False,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {endpoint.sandbox_id: _container(endpoint) for endpoint in endpoints},
+        "Options": dict(network.options),
+        "Labels": dict(network.labels),
+    }
+
+
+def _config(subnet: Subnet) -> dict[str, object]:
+    """One subnet. Docker knows one ip-range of a subnet: several stand with commas between, as they were given."""
+    config: dict[str, object] = {"Subnet": str(subnet.cidr)}
+    if subnet.ranges:
+        config["IPRange"] = ",".join(subnet.ranges)
+    if subnet.gateway is not None:
+        config["Gateway"] = str(subnet.gateway)
+    if subnet.aux:
+        config["AuxiliaryAddresses"] = {name: str(address) for name, address in subnet.aux}
+    return config
+
+
+def _container(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        "Name": endpoint.sandbox,
+        "EndpointID": endpoint.id,
+        "MacAddress": endpoint.mac.hex(":"),
+        "IPv4Address": str(endpoint.ip or ""),
+        "IPv6Address": str(endpoint.ip6 or ""),
+    }
+
+
+def rm(call: Call) -> int:
+    """`network rm`."""
+    with call.host() as host:
+        outcomes = host.remove_networks(call.given.words)
+    return call.report(outcomes, forgiven=NetworkNotFound if call.given.flag("force") else None)
+
+
+def prune(call: Call) -> int:
+    """`network prune`."""
+    if not call.given.flag("force"):
+        answer = call.out.ask("This removes all networks that have no endpoints. Are you sure? [y/N] ")
+        if answer is None:
+            raise Usage("`macvfast network prune` was not told whether to go on", hints=["macvfast network prune -f"])
+        if answer.lower() not in ("y", "yes"):
+            return 0
+    with call.host() as host:
+        outcomes = host.prune_networks()
+    return call.report(outcomes)
+
+
+def connect(call: Call) -> int:
+    """`network connect`."""
+    given = call.given
+    network, sandbox = given.words
+    with call.host() as host:
+        host.connect(
+            network,
+            sandbox,
+            ip=given.text("ip"),
+            ip6=given.text("ip6"),
+            mac=given.text("mac-address"),
+            netns=_netns(given.text("netns"), given.text("pid")),
+        )
+    return 0
+
+
+def _netns(path: str | None, pid: str | None) -> str | None:
+    """The namespace of `--netns` or `--pid` as a path."""
+    hints = [see_help("macvfast network connect")]
+    if path is not None and pid is not None:
+        raise Usage("options `--netns` and `--pid` name one namespace both: give one of them", hints=hints)
+    if pid is None:
+        return path
+    if not (pid.isascii() and pid.isdigit() and pid.strip("0")):
+        raise Usage(f"option `--pid` cannot be `{pid}`", causes=["it is the number of a process"], hints=hints)
+    return f"/proc/{int(pid)}/ns/net"
+
+
+def disconnect(call: Call) -> int:
+    """`network disconnect`."""
+    network, sandbox = call.given.words
+    with call.host() as host:
+        host.disconnect(network, sandbox)
+    return 0

@@ -1,0 +1,232 @@
+"""The commands on sandboxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.listing import SHORT_ID, Filter, Listing, Shape, chosen, created_at, has_label, labels_text, matches
+from macvfast.cli.output import Column
+from macvfast.errors import MacvfastError, UndoFailed
+
+if TYPE_CHECKING:
+    from macvfast.cli.arguments import Given
+    from macvfast.cli.dispatch import Call
+    from macvfast.host import Host
+    from macvfast.model import CommandRequest, EndpointRequest, Sandbox
+
+
+def run(call: Call) -> int:
+    """`run`."""
+    given = call.given
+    endpoints = _endpoints(given, "macvfast run")
+    request = _command(given, given.words)
+    made: Sandbox | None = None
+    try:
+        with call.host() as host:
+            # Before anything is made: a command that is not there changes nothing.
+            host.check_command(request)
+            made = host.create_sandbox(
+                given.text("name"), endpoints=endpoints, command=request.argv, labels=_labels(given)
+            )
+            _start(host, made, request)
+    except MacvfastError as error:
+        raise error if made is None else _undone(call, made, error) from None
+    except BaseException:
+        if made is not None:
+            _remove(call, made)
+        raise
+    if request.detach:
+        call.out.line(made.id)
+    return 0
+
+
+def _start(host: Host, sandbox: Sandbox, request: CommandRequest) -> None:
+    """Start the command; where it is waited for, this process becomes its keeper and does not come back."""
+    if request.detach:
+        host.start(sandbox, request)
+    else:
+        host.replace_process(sandbox, request)
+
+
+def _undone(call: Call, made: Sandbox, first: MacvfastError) -> MacvfastError:
+    """Remove a sandbox whose command could not be started; what to raise: the first error, with what remains."""
+    remains = _remove(call, made)
+    if remains is None:
+        return first
+    return UndoFailed(first, [f"sandbox `{made.name}` remains: {remains}; remove it: `macvfast rm -f {made.name}`"])
+
+
+def _remove(call: Call, sandbox: Sandbox) -> MacvfastError | None:
+    """Remove a sandbox; why it is still there, if it is."""
+    try:
+        with call.host() as host:
+            (outcome,) = host.remove_many([sandbox.id], force=True)
+    except MacvfastError as error:
+        return error
+    return outcome.error
+
+
+def create(call: Call) -> int:
+    """`create`."""
+    given = call.given
+    endpoints = _endpoints(given, "macvfast create")
+    with call.host() as host:
+        sandbox = host.create_sandbox(given.text("name"), endpoints=endpoints, labels=_labels(given))
+    call.out.line(sandbox.id)
+    return 0
+
+
+def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
+    """One endpoint per `--net`; the addresses and the MAC belong to the first."""
+    from macvfast.model import EndpointRequest  # noqa: PLC0415 - a list needs none
+
+    networks = given.many("net")
+    keys = ("ip", "ip6", "mac-address")
+    alone = [f"--{key}" for key in keys if given.text(key) is not None]
+    if alone and not networks:
+        raise Usage(f"option `{alone[0]}` needs a network", hints=[f"{alone[0]} belongs with --net", see_help(name)])
+    ip, ip6, mac = (given.text(key) for key in keys)
+    return [
+        EndpointRequest.of(network, ip=ip, ip6=ip6, mac=mac) if index == 0 else EndpointRequest.of(network)
+        for index, network in enumerate(networks)
+    ]
+
+
+def _labels(given: Given) -> tuple[tuple[str, str], ...]:
+    return tuple(dict(given.pairs("label")).items())
+
+
+def _command(given: Given, words: list[str], *, join: bool = False) -> CommandRequest:
+    from macvfast.model import CommandRequest  # noqa: PLC0415
+
+    return CommandRequest(
+        argv=tuple(words),
+        interactive=given.flag("interactive"),
+        tty=given.flag("tty"),
+        detach=given.flag("detach"),
+        rootfs=given.text("rootfs"),
+        auto_remove=given.flag("rm"),
+        join=join,
+    )
+
+
+def execute(call: Call) -> int:
+    """`exec`."""
+    key, *words = call.given.words
+    request = _command(call.given, words, join=True)
+    with call.host() as host:
+        sandbox = host.sandbox(key)
+        host.check_command(request, sandbox)
+        _start(host, sandbox, request)
+    return 0
+
+
+def ps(call: Call) -> int:
+    """`ps`."""
+    given = call.given
+    pairs = given.pairs("filter")
+    # Who asks for a status wants to see it, as in Docker.
+    everything = given.flag("all") or any(key == "status" for key, _ in pairs)
+    fits = chosen(pairs, FILTERS)
+    listing = Listing(given, SHAPE)
+    with call.host() as host:
+        shown = (box for box in host.sandboxes() if fits(box) and (everything or box.state.value != "exited"))
+        listing.show(call.out, shown)
+    return 0
+
+
+def _is_on(sandbox: Sandbox, network: str) -> bool:
+    """Whether it is connected to the network of that name or id (also the short one)."""
+    return any(
+        endpoint.network == network or (len(network) >= SHORT_ID and endpoint.network_id.startswith(network))
+        for endpoint in sandbox.endpoints
+    )
+
+
+FILTERS: dict[str, Filter[Sandbox]] = {
+    "name": Filter(lambda sandbox, value: matches(sandbox.name, value)),
+    "id": Filter(lambda sandbox, value: matches(sandbox.id, value)),
+    "network": Filter(_is_on),
+    "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
+    "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
+}
+
+
+def _fields(sandbox: Sandbox, whole: bool) -> dict[str, object]:
+    """Docker's keys as far as it has them, as text; the exit status is a number or null."""
+    return {
+        "ID": sandbox.id if whole else sandbox.id[:SHORT_ID],
+        "Names": sandbox.name,
+        "Networks": _networks(sandbox),
+        "Addresses": _addresses(sandbox),
+        "Command": _typed(sandbox),
+        "State": sandbox.state.value,
+        "ExitCode": sandbox.exit_code,
+        "CreatedAt": created_at(sandbox.created_at),
+        "Labels": labels_text(sandbox.labels),
+    }
+
+
+def _besides(sandbox: Sandbox) -> dict[str, object]:
+    return {"Label": dict(sandbox.labels), "Status": _status(sandbox)}
+
+
+def _row(sandbox: Sandbox, whole: bool) -> tuple[str, ...]:
+    return (
+        sandbox.id if whole else sandbox.id[:SHORT_ID],
+        sandbox.name,
+        _networks(sandbox),
+        _addresses(sandbox),
+        _typed(sandbox),
+        _status(sandbox),
+    )
+
+
+def _networks(sandbox: Sandbox) -> str:
+    """In the order of eth0, eth1, …."""
+    return ",".join(endpoint.network for endpoint in sandbox.endpoints)
+
+
+def _addresses(sandbox: Sandbox) -> str:
+    return ",".join(str(address.ip) for endpoint in sandbox.endpoints for address in endpoint.addresses)
+
+
+def _typed(sandbox: Sandbox) -> str:
+    """The command as a shell would read it."""
+    if not sandbox.command:
+        return ""
+    from shlex import join  # noqa: PLC0415
+
+    return join(sandbox.command)
+
+
+def _status(sandbox: Sandbox) -> str:
+    return sandbox.state.value if sandbox.exit_code is None else f"{sandbox.state.value} ({sandbox.exit_code})"
+
+
+SHAPE: Shape[Sandbox] = Shape(
+    columns=(
+        Column("SANDBOX ID"),
+        Column("NAME", fold=" "),
+        Column("NETWORKS", fold=","),
+        Column("ADDRESSES", fold=","),
+        Column("COMMAND", fold=" "),
+        Column("STATUS"),
+    ),
+    row=_row,
+    fields=_fields,
+    besides=_besides,
+    names=(
+        "ID", "Names", "Networks", "Addresses", "Command", "State", "ExitCode", "CreatedAt", "Label", "Labels",
+        "Status",
+    ),
+    headers={"ID": "SANDBOX ID", "CreatedAt": "CREATED AT", "ExitCode": "EXIT CODE"},
+)  # fmt: skip
+
+
+def rm(call: Call) -> int:
+    """`rm`."""
+    with call.host() as host:
+        outcomes = host.remove_many(call.given.words, force=call.given.flag("force"))
+    return call.report(outcomes)
