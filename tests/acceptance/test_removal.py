@@ -1,0 +1,243 @@
+"""`rm` and `--rm`: what ran is dead, and the kernel has let go of the link, when they are done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import netns
+from tests.acceptance import support
+from tests.acceptance.support import Terminal, check_error, filter_macs, ps, refused, wait_for_process
+
+if TYPE_CHECKING:
+    from tests.netns import Lan
+
+pytestmark = pytest.mark.needs("macvlan")
+
+# Ignores SIGTERM and SIGHUP, and starts the same again in a session of its own.
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+time.sleep(1000)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _network(lan: Lan) -> None:
+    support.create_pub_net(lan)
+
+
+def assert_empty(lan: Lan) -> None:
+    """Nothing of any sandbox is left, neither in the kernel nor in the record nor on the disk."""
+    assert filter_macs(lan) == set()
+    assert lan.sandbox_names() == []
+    assert support.programs(lan) == []
+    world = support.world(lan)
+    assert {"sandbox", "endpoint"}.isdisjoint(world["record"])
+    assert world["files"] == []
+
+
+def test_when_rm_is_done_the_parent_has_let_go_of_the_link(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    assert filter_macs(lan) == {"02:42:ac:10:56:02"}
+    lan.macvfast("rm", "box")
+    assert filter_macs(lan) == set()
+    # So the address with its MAC can be had again at once.
+    lan.macvfast("create", "--net=pub_net", "--name=box", "--ip=172.16.86.2")
+    assert filter_macs(lan) == {"02:42:ac:10:56:02"}
+
+
+def test_rm_takes_several_by_name_id_and_prefix_and_prints_them(lan: Lan) -> None:
+    ids = [lan.macvfast("create", "--net=pub_net", "--name", name) for name in ("a", "b", "c")]
+    assert lan.macvfast("rm", "a", ids[1], ids[2][:12]).split() == ["a", ids[1], ids[2][:12]]
+    assert_empty(lan)
+
+
+def test_rm_refuses_a_running_one(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    said = refused(lan, "rm", "box")
+    assert "`macvfast rm -f box`" in said
+    lan.macvfast("rm", "-f", "box")
+    assert_empty(lan)
+
+
+def test_rm_of_several_goes_on_after_an_error(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=busy", "sleep", "1000")
+    lan.macvfast("create", "--net=pub_net", "--name=idle")
+    done = lan.attempt("rm", "missing", "busy", "idle")
+    said = check_error(done, 3, errors=2)
+    assert "missing" in said
+    assert "busy" in said
+    assert done.stdout.split() == ["idle"]
+    assert lan.sandbox_names() == ["busy"]
+
+
+def test_rm_of_what_is_not_there_is_refused_and_by_force_done_already(lan: Lan) -> None:
+    refused(lan, "rm", "missing")
+    with support.unchanged(lan):
+        lan.macvfast("rm", "-f", "missing")
+
+
+def test_force_ends_what_ignores_signals_and_has_sessions_of_its_own(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", sys.executable, "-c", STUBBORN)
+    inode = lan.sandbox("box").inode
+
+    def all_three() -> bool:
+        return sum(line[1:] == ["-c", STUBBORN] for line in support.command_lines(inode).values()) == 3
+
+    netns.wait_until(all_three, what="the three processes")
+    lan.macvfast("rm", "-f", "box")
+    assert support.command_lines(inode) == {}
+    assert_empty(lan)
+
+
+def test_force_ends_a_stopped_command(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    os.kill(wait_for_process(lan.sandbox("box").inode, "sleep", "1000"), signal.SIGSTOP)
+    lan.macvfast("rm", "-f", "box")
+    assert_empty(lan)
+
+
+def test_force_ends_what_exec_started_in_an_idle_sandbox(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lan.macvfast("exec", "-d", "box", "sleep", "1000")
+    lan.macvfast("rm", "-f", "box")
+    assert_empty(lan)
+
+
+def test_force_on_the_sandbox_of_an_open_terminal_ends_that_too(lan: Lan) -> None:
+    with Terminal(lan, "run", "--net=pub_net", "--name=box", "-it", "/bin/sh") as terminal:
+        terminal.wait_for("# ")
+        lan.macvfast("rm", "-f", "box")
+        assert terminal.wait() == 137
+    assert_empty(lan)
+
+
+def test_a_process_that_entered_from_outside_is_named_and_keeps_the_address(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    box = lan.sandbox("box")
+    inode = box.inode
+    with box.start("sleep", "1000") as intruder:
+        try:
+            wait_for_process(inode, "sleep", "1000")
+            done = lan.attempt("rm", "-f", "box")
+            said = check_error(done, 3)
+            assert str(intruder.pid) in said
+            assert "sleep" in said
+            assert "`macvfast rm box`" in said
+            assert done.stdout == ""
+            assert filter_macs(lan) == {"02:42:ac:10:56:02"}
+            assert "taken" in refused(lan, "create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
+            lan.macvfast("create", "--net=pub_net", "--name=other")
+            assert support.address_of(lan, "other") == "172.16.86.3"
+            lan.macvfast("rm", "other")
+            check_error(lan.attempt("network", "rm", "pub_net"), 1)
+        finally:
+            intruder.kill()
+    lan.macvfast("rm", "box")
+    assert_empty(lan)
+    lan.macvfast("create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
+
+
+def test_an_intruder_that_leaves_soon_is_waited_for(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    box = lan.sandbox("box")
+    inode = box.inode
+    with box.start("sleep", "0.3"):
+        wait_for_process(inode, "sleep", "0.3")
+        lan.macvfast("rm", "box")
+    assert_empty(lan)
+
+
+# --rm.
+
+
+def test_a_foreground_command_with_rm_is_removed_when_it_returns(lan: Lan) -> None:
+    assert lan.attempt("run", "--rm", "--net=pub_net", "sh", "-c", "exit 3").returncode == 3
+    assert_empty(lan)
+
+
+def test_a_detached_command_with_rm_is_removed_when_it_ends(lan: Lan) -> None:
+    lan.macvfast("run", "--rm", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    os.kill(wait_for_process(lan.sandbox("box").inode, "sleep", "1000"), signal.SIGTERM)
+    netns.wait_until(lambda: not lan.sandbox_names() and not support.programs(lan), what="the removal")
+    netns.wait_until(lambda: "sandbox" not in support.record(lan), what="the removal from the record")
+    assert_empty(lan)
+
+
+@pytest.mark.parametrize("detach", [False, True], ids=["attached", "detached"])
+def test_a_command_with_rm_is_removed_though_its_pid_1_is_killed(lan: Lan, *, detach: bool) -> None:
+    arguments = ["run", "--rm", "--net=pub_net", "--name=box", *(["-d"] if detach else []), "sleep", "1000"]
+    with lan.host.start(netns.MACVFAST, *arguments) as process:
+        netns.wait_until(lambda: "box" in lan.sandbox_names(), what="the sandbox")
+        wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+        if detach:
+            assert process.wait(30) == 0
+        os.kill(support.pid_one(lan), signal.SIGKILL)
+        assert process.wait(30) == (0 if detach else 137)
+    netns.wait_until(lambda: not lan.sandbox_names() and not support.programs(lan), what="the removal")
+    netns.wait_until(lambda: "sandbox" not in support.record(lan), what="the removal from the record")
+    assert_empty(lan)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=["TERM", "INT", "HUP"])
+def test_a_signal_to_run_reaches_the_command(lan: Lan, number: signal.Signals) -> None:
+    with lan.host.start(netns.MACVFAST, "run", "--rm", "--net=pub_net", "--name=box", "sleep", "1000") as process:
+        netns.wait_until(lambda: "box" in lan.sandbox_names(), what="the sandbox")
+        wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert_empty(lan)
+
+
+def test_closing_the_window_of_a_command_with_rm_removes_its_sandbox(lan: Lan) -> None:
+    with Terminal(lan, "run", "--rm", "--net=pub_net", "-it", "/bin/sh") as terminal:
+        terminal.wait_for("# ")
+        terminal.hang_up()
+        terminal.wait()
+    netns.wait_until(lambda: not lan.sandbox_names() and not support.programs(lan), what="the removal")
+    assert_empty(lan)
+
+
+# What stands in the way.
+
+
+def test_a_pin_that_something_else_replaced_is_left_alone(lan: Lan) -> None:
+    """Identity is the namespace's cookie, not the name it was pinned under."""
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    path = lan.netns_dir / "box"
+    subprocess.run(["umount", path], check=True)
+    subprocess.run(["mount", "--bind", lan.router.path, path], check=True)
+    lan.attempt("rm", "box")
+    assert netns.Netns(path).inode == lan.router.inode
+    assert lan.router.link_names() == ["lan0", "lo"]
+    subprocess.run(["umount", path], check=True)
+    Path(path).unlink()
+
+
+def test_two_removals_at_once_both_find_it_gone(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    started = [lan.host.start(netns.MACVFAST, "rm", "-f", "box") for _ in range(2)]
+    for process in started:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert_empty(lan)
+
+
+def test_a_lost_status_file_does_not_keep_a_sandbox_from_being_removed(lan: Lan) -> None:
+    lan.macvfast("run", "--net=pub_net", "--name=box", "true")
+    (lan.state_dir / "sandboxes" / ps(lan, "box")["ID"] / "status").unlink()
+    assert ps(lan, "box")["State"] == "idle"
+    lan.macvfast("rm", "box")
+    assert_empty(lan)

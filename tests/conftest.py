@@ -1,0 +1,103 @@
+"""What every test can ask for: the probe table, `needs`, a test bed, and the certainty that nothing is left behind."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+from tests import netns, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+# Random tests are as slow as the machine is busy. In CI they are the same each time: a failure is the change's.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "here")
+
+_skipped: collections.Counter[str] = collections.Counter()
+
+
+def pytest_configure() -> None:
+    """Ask the machine first, then leave its namespaces: nothing of the tests can reach them."""
+    machine = probe.features()
+    if machine["root"].present and machine["netns"].present:
+        netns.isolate()
+
+
+def pytest_report_header() -> str:
+    """Name what this machine lacks: tests that need it do not run."""
+    lacking = [feature.name for feature in probe.features().values() if not feature.present]
+    return f"this machine lacks: {', '.join(lacking) or 'nothing'}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose machine lacks something; in CI that fails, save for what a kernel may well be without."""
+    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
+    if "lan" in getattr(item, "fixturenames", ()):
+        wanted += ["root", "netns", "veth", "ip", "nsenter", "ping", "tcpdump"]
+    for name in wanted:
+        feature = probe.features()[name]
+        if feature.present:
+            continue
+        if IN_CI and feature.expected:
+            pytest.fail(f"needs {name}, which every build machine can have: {feature.detail}", pytrace=False)
+        _skipped[name] += 1
+        pytest.skip(f"needs {name}: {feature.detail}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run, and for want of what."""
+    for name, count in sorted(_skipped.items()):
+        terminalreporter.write_line(f"not run for want of {name}: {count}")
+
+
+def _links() -> list[str]:
+    said = subprocess.run(["ip", "-json", "link", "show"], capture_output=True, check=True).stdout
+    return sorted(link["ifname"] for link in json.loads(said))
+
+
+def _mounts() -> list[str]:
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        return sorted(line.split()[4] for line in table)
+
+
+def _what_is_there() -> dict[str, list[str]]:
+    return {
+        "links": _links(),
+        "namespaces": sorted(os.listdir(netns.NETNS_DIR)),
+        "mounts": [mount for mount in _mounts() if not mount.startswith("/sys")],
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """After the last test: the links, pins, mounts and processes of before the first."""
+    if netns.SESSION_VARIABLE not in os.environ:
+        yield
+        return
+    before = _what_is_there()
+    yield
+    left = netns.processes_of_this_run()
+    netns.kill_all(lambda: list(netns.processes_of_this_run()))
+    assert not left, f"processes outlived the tests that started them: {left}"
+    assert _what_is_there() == before
+
+
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[netns.Lan]:
+    """A host with `eth0` (172.16.86.250/24), a router at its far end (172.16.86.1/24), and an empty state."""
+    made = netns.Lan(tmp_path)
+    try:
+        yield made
+    finally:
+        made.remove()

@@ -1,0 +1,608 @@
+"""The native program around a command: statuses, signals, what is recorded, and that nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel.init_bed import PROGRAM, Bed, Process, read_line, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """A sandbox to run commands in."""
+    made = Bed(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _alive_with(word: str) -> list[str]:
+    """The command lines of living processes that have `word` as an argument."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if word.encode() in words:
+                found.append(b" ".join(words).decode(errors="replace"))
+    return found
+
+
+# Statuses
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 125, 255])
+def test_the_commands_exit_status_is_ours(bed: Bed, status: int) -> None:
+    assert bed.run("sh", "-c", f"exit {status}").returncode == status
+    assert bed.state == f"exited {status}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+def test_a_command_ended_by_a_signal_has_128_and_the_signal(bed: Bed, number: signal.Signals) -> None:
+    assert bed.run("sh", "-c", f"kill -{number} $$").returncode == 128 + number
+    assert bed.state == f"exited {128 + number}"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "cause"),
+    [
+        ("no-such-command", 127, "not found"),
+        ("/no/such/command", 127, "not found"),
+        ("/etc/passwd/sh", 127, "not found"),
+        ("", 127, "not found"),
+        ("/etc/passwd", 126, "Permission denied"),
+        ("/etc", 126, "Permission denied"),
+        ("./empty", 126, "Exec format error"),
+        ("n" * 300, 126, "File name too long"),
+    ],
+)
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_command_that_cannot_be_started_is_told_and_recorded(
+    bed: Bed, tmp_path: Path, command: str, status: int, cause: str, detached: bool
+) -> None:
+    (tmp_path / "empty").touch(mode=0o755)
+    done = bed.run(command, options=["--detach"] * detached, cwd=tmp_path)
+    expected = f"error: command `{command}` cannot be started\n  caused by: {cause}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", expected)
+    assert bed.state == f"exited {status}"
+
+
+def test_control_characters_of_a_commands_name_do_not_reach_the_terminal(bed: Bed) -> None:
+    assert bed.run("a\x1b[31mb").stderr.startswith(r"error: command `a\u{1b}[31mb` cannot")
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_what_is_no_network_namespace_is_one_line_and_125(bed: Bed, tmp_path: Path, detached: bool) -> None:
+    with open(tmp_path / "file", "w", encoding="utf-8") as file:
+        line = [str(file.fileno()) if word == str(bed.netns) else word for word in bed.line("true")]
+        if detached:
+            line.insert(2, "--detach")
+        done = subprocess.run(line, pass_fds=[file.fileno()], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr == "error: cannot enter the network namespace: Invalid argument\n"
+    assert bed.state == ""
+
+
+def test_a_missing_folder_is_one_line_and_125(bed: Bed) -> None:
+    bed.folder.rmdir()
+    done = bed.run("true")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr == f"error: cannot lock the folder {bed.folder}: No such file or directory\n"
+
+
+def test_a_wrong_command_line_is_125_with_the_usage(bed: Bed) -> None:
+    done = bed.run("true", options=["--colour"])
+    assert done.returncode == 125
+    assert done.stderr.startswith("error: macvfast-init: unknown argument `--colour`\nusage: macvfast-init run ")
+
+
+# What the command finds
+
+
+def test_the_command_sees_only_the_sandboxs_processes(bed: Bed) -> None:
+    assert bed.run("sh", "-c", "cd /proc; echo [0-9]*; readlink self").stdout == "1 2\n3\n"
+
+
+def test_the_command_sees_the_namespaces_links_in_sys(bed: Bed) -> None:
+    assert bed.run("ls", "/sys/class/net").stdout.split() == ["eth0", "far0", "lo"]
+    assert bed.run("ls", "/sys/fs/cgroup").stdout.split() == sorted(os.listdir("/sys/fs/cgroup"))
+
+
+def test_the_hosts_mounts_stay_as_they_are(bed: Bed) -> None:
+    before = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    bed.run("sh", "-c", "mount -t tmpfs tmpfs /mnt")
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("options", [[], ["--tty"], ["--interactive"]])
+def test_no_descriptor_leaks_into_the_command(bed: Bed, options: list[str]) -> None:
+    reader, writer = os.pipe()
+    try:
+        done = bed.run("sh", "-c", "ls /proc/self/fd", options=options, pass_fds=[reader, writer])
+    finally:
+        os.close(reader)
+        os.close(writer)
+    # 3 is the folder that ls itself reads.
+    assert done.stdout.split() == ["0", "1", "2", "3"]
+
+
+def test_the_command_starts_with_default_signals(bed: Bed) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
+
+    done = bed.run("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status", preexec_fn=ignore)
+    assert re.findall(r"\S+$", done.stdout, re.MULTILINE) == ["0" * 16] * 2
+
+
+def test_environment_and_working_directory_are_kept(bed: Bed, tmp_path: Path) -> None:
+    done = bed.run("sh", "-c", "echo $COLOUR; pwd", cwd=tmp_path, env={**os.environ, "COLOUR": "blue"})
+    assert done.stdout == f"blue\n{tmp_path}\n"
+
+
+def test_a_detached_keeper_holds_no_folder_but_its_command_starts_there(bed: Bed, tmp_path: Path) -> None:
+    done = bed.run("sh", "-c", "pwd; exec sleep 1000", options=["--detach"], cwd=tmp_path)
+    assert done.returncode == 0
+    wait_until(lambda: bed.log == f"{tmp_path}\n", "the command's working directory")
+    assert os.readlink(f"/proc/{bed.keeper.pid}/cwd") == "/"
+    assert os.readlink(f"/proc/{bed.init.pid}/cwd") == "/"
+
+
+def test_a_working_directory_that_is_gone_is_the_root(bed: Bed, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f'rmdir "$PWD"; exec {shlex.join(bed.line("pwd"))}'
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=gone, pass_fds=[bed.netns], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.stdout == "/\n"
+
+
+def test_without_interactive_the_input_is_empty(bed: Bed) -> None:
+    assert bed.run("cat", stdin=b"text").stdout == ""
+    assert bed.run("cat", options=["--interactive"], stdin=b"text").stdout == "text"
+
+
+def test_closed_standard_streams_do_no_harm(bed: Bed) -> None:
+    line = shlex.join(bed.line("sh", "-c", "echo out; exit 3", options=["--interactive"]))
+    done = subprocess.run(
+        ["sh", "-c", f"exec {line} <&- 2>&-"],
+        pass_fds=[bed.netns],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "out\n")
+
+
+def test_much_output_arrives_whole(bed: Bed) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(bed.line('head', '-c', '100000000', '/dev/zero'))} | wc -c"],
+        pass_fds=[bed.netns],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "100000000"
+
+
+def test_whoever_reads_the_output_learns_of_its_end_from_the_command(bed: Bed) -> None:
+    process = bed.start("sh", "-c", "exec >&- </dev/null; while :; do sleep 1; done")
+    assert read_line(process) == ""
+    assert process.poll() is None
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_reaches_the_command_once(bed: Bed, number: signal.Signals) -> None:
+    script = f"trap 'echo caught' {number.name[3:]}; echo ready; read line; exit 4"
+    process = bed.start("sh", "-c", script, options=["--interactive"])
+    assert read_line(process) == "ready"
+    process.send_signal(number)
+    assert read_line(process) == "caught"
+    out, _ = process.communicate(b"\n", timeout=20)
+    assert (process.returncode, out) == (4, b"")
+
+
+def test_a_signal_before_the_command_runs_is_not_lost(bed: Bed) -> None:
+    process = bed.start("sleep", "1000")
+    wait_until(lambda: "SigBlk:\t0000000000000000" not in _status(process.pid), "signals are blocked")
+    process.terminate()
+    assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+
+
+def test_what_was_ignored_at_the_start_stays_ignored(bed: Bed) -> None:
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done"
+    process = bed.start("sh", "-c", script, before="trap '' HUP")
+    assert read_line(process) == "ready"
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 5
+
+
+def test_a_signal_to_pid_1_reaches_the_command(bed: Bed) -> None:
+    bed.detach("sh", "-c", "trap 'echo caught; exit 6' TERM; echo ready; while :; do sleep 0.01; done")
+    wait_until(lambda: bed.log == "ready\n", "the command's first words")
+    os.kill(bed.init.pid, signal.SIGTERM)
+    bed.wait_for_state("exited 6")
+
+
+# The end
+
+
+def test_children_that_called_setsid_die_with_the_command(bed: Bed) -> None:
+    done = bed.run("sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; exec sleep 4711.25' & sleep 0.05; exit 2")
+    assert done.returncode == 2
+    assert _alive_with("4711.25") == []
+
+
+def test_killing_pid_1_kills_everything_and_is_recorded_as_lost(bed: Bed) -> None:
+    script = "trap '' TERM; setsid sh -c 'exec sleep 4712.25' & echo ready; while :; do sleep 1; done"
+    bed.detach("sh", "-c", script, options=bed.after('cat "$1/status" > "$2"'))
+    wait_until(lambda: bed.log == "ready\n", "the command's first words")
+    os.kill(bed.init.pid, signal.SIGKILL)
+    wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
+    assert bed.state == "lost"
+    assert "state lost\n" in bed.marks.read_text(encoding="utf-8")
+    assert _alive_with("4712.25") == []
+
+
+def test_a_foreground_command_whose_pid_1_is_killed_has_137(bed: Bed) -> None:
+    process = bed.start("sleep", "1000")
+    bed.wait_for_state("running")
+    os.kill(bed.init.pid, signal.SIGKILL)
+    assert process.wait(20) == 137
+    assert bed.state == "lost"
+
+
+def test_killing_the_keeper_kills_everything(bed: Bed) -> None:
+    bed.detach("sh", "-c", "setsid sleep 4713.25 & exec sleep 4713.25")
+    init, keeper = bed.init, bed.keeper
+    os.kill(keeper.pid, signal.SIGKILL)
+    wait_until(lambda: not init.alive() and not keeper.alive(), "their end")
+    wait_until(lambda: _alive_with("4713.25") == [], "the end of the sandbox's processes")
+
+
+def test_orphans_inside_are_reaped(bed: Bed) -> None:
+    count = "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '"
+    script = f"for i in 1 2 3 4 5; do sh -c 'true & exec true'; done; while [ $({count}) != 0 ]; do :; done"
+    assert bed.run("sh", "-c", script).returncode == 0
+
+
+def test_nothing_but_the_two_processes_is_there_and_no_zombie(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    init, keeper = bed.init, bed.keeper
+    assert keeper.children() == [init.pid]
+    assert len(init.children()) == 1
+    os.kill(init.pid, signal.SIGTERM)
+    wait_until(lambda: keeper.state() == init.state() == "", "their end")
+
+
+def test_the_keeper_waits_without_working(bed: Bed) -> None:
+    for options in ([], ["--tty"], ["--tty", "--interactive"]):
+        process = bed.start("sleep", "0.3", options=options)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert usage.ru_nvcsw < 100
+        assert usage.ru_utime + usage.ru_stime < 0.1
+
+
+def test_both_processes_are_small(bed: Bed) -> None:
+    bed.detach("sleep", "1000", options=["--tty"])
+    for process in (bed.keeper, bed.init):
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8")
+        private = sum(map(int, re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", rollup, re.MULTILINE)))
+        assert private < 512
+
+
+# Detached
+
+
+def test_a_detached_command_runs_on_and_writes_its_log(bed: Bed) -> None:
+    # `run` reads to the end of the pipes: a keeper that held them would keep it waiting.
+    bed.detach("sh", "-c", "echo one; echo two >&2; exec sleep 1000")
+    assert bed.state == "running"
+    wait_until(lambda: bed.log == "one\ntwo\n", "the command's words")
+    assert (bed.folder / "log").stat().st_mode & 0o777 == 0o600
+    assert os.getsid(bed.keeper.pid) == bed.keeper.pid
+    held = {os.readlink(link) for link in Path(f"/proc/{bed.keeper.pid}/fd").iterdir()}
+    assert not [name for name in held if name.startswith("net:")]
+    os.kill(bed.init.pid, signal.SIGTERM)
+    bed.wait_for_state(f"exited {128 + signal.SIGTERM}")
+
+
+def test_a_detached_keeper_holds_no_pipe_that_the_caller_forgot(bed: Bed) -> None:
+    reader, writer = os.pipe()
+    bed.run("sleep", "1000", options=["--detach"], pass_fds=[writer])
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert pipe.read() == b""
+    assert bed.init.alive()
+
+
+def test_a_detached_command_outlives_the_session_that_started_it(bed: Bed) -> None:
+    line = f"{shlex.join(bed.line('sleep', '1000', options=['--detach']))}; kill -HUP -$$"
+    subprocess.run(["setsid", "sh", "-c", line], pass_fds=[bed.netns], timeout=20, check=False)
+    assert bed.init.alive()
+    assert bed.keeper.alive()
+
+
+def test_a_second_log_follows_the_first(bed: Bed) -> None:
+    for word in ("first", "second"):
+        bed.detach("echo", word)
+        wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
+    assert bed.log == "first\nsecond\n"
+
+
+def test_a_detached_interactive_commands_input_is_held_open(bed: Bed) -> None:
+    bed.detach("cat", options=["--interactive"])
+    (command,) = bed.init.children()
+    pipe = os.readlink(f"/proc/{command}/fd/0")
+    assert pipe.startswith("pipe:")
+    assert pipe in {os.readlink(link) for link in Path(f"/proc/{bed.keeper.pid}/fd").iterdir()}
+
+
+# The folder
+
+
+def test_a_second_run_is_refused_and_changes_nothing(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    before = (bed.folder / "status").read_bytes()
+    for options in ([], ["--detach"]):
+        done = bed.run("true", options=[*options, *bed.after('echo ran > "$2"')])
+        expected = f"error: sandbox `web` runs a command: another keeper holds the lock in {bed.folder}\n"
+        assert (done.returncode, done.stdout, done.stderr) == (125, "", expected)
+    assert (bed.folder / "status").read_bytes() == before
+    assert not bed.marks.exists()
+    assert bed.init.alive()
+
+
+def test_the_status_names_the_boot_and_both_processes(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    assert bed.status["boot"] == [boot_id]
+    assert bed.keeper.alive()
+    assert bed.init.alive()
+    assert bed.keeper.children() == [bed.init.pid]
+    assert Process(bed.init.pid, bed.init.start_time + 1).state() == ""
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_program_that_cleans_up_runs_last(bed: Bed, detached: bool) -> None:
+    script = 'flock -n "$1/lock" cat "$1/status" > "$2"; readlink /proc/self/ns/net >> "$2"; echo said; echo told >&2'
+    done = bed.run("sh", "-c", "exit 9", options=["--detach"] * detached + bed.after(script))
+    assert done.returncode == (0 if detached else 9)
+    wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
+    marks = bed.marks.read_text(encoding="utf-8")
+    assert "state exited\nexit 9\n" in marks
+    assert os.readlink("/proc/self/ns/net") in marks
+    assert (done.stdout, done.stderr) == ("", "" if detached else "told\n")
+
+
+@pytest.mark.parametrize("command", ["no-such-command", "/etc/passwd"])
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_program_that_cleans_up_has_run_when_a_failed_start_is_told(bed: Bed, command: str, detached: bool) -> None:
+    options = ["--detach"] * detached + bed.after('cp "$1/status" "$2"')
+    assert bed.run(command, options=options).returncode in {126, 127}
+    assert "state exited\n" in bed.marks.read_text(encoding="utf-8")
+
+
+def test_the_program_that_cleans_up_is_out_of_the_terminals_reach(bed: Bed) -> None:
+    script = 'echo begun > "$2"; read line < "$1/go"; echo done >> "$2"'
+    os.mkfifo(bed.folder / "go")
+    process = bed.start("true", options=bed.after(script), start_new_session=True)
+    wait_until(lambda: bed.marks.exists() and bed.marks.read_text(encoding="utf-8"), "the program that cleans up")
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGHUP)
+    (bed.folder / "go").write_text("go\n", encoding="utf-8")
+    assert process.wait(20) == 0
+    assert bed.marks.read_text(encoding="utf-8") == "begun\ndone\n"
+
+
+def test_a_command_that_cannot_be_recorded_is_ended_at_once(bed: Bed) -> None:
+    (bed.folder / "status").mkdir()
+    done = bed.run("sh", "-c", "sleep 1000; echo ran")
+    (bed.folder / "status").rmdir()
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr == "error: cannot record the command's status: Is a directory\n"
+
+
+def test_the_lock_is_free_when_the_command_has_ended(bed: Bed) -> None:
+    assert bed.run("true").returncode == 0
+    with open(bed.folder / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_namespace_is_not_held_by_the_keeper(bed: Bed) -> None:
+    script = 'for fd in /proc/$PPID/fd/*; do readlink "$fd"; done > "$2"'
+    bed.run("true", options=bed.after(script))
+    assert "net:" not in bed.marks.read_text(encoding="utf-8")
+    assert str(bed.folder / "lock") not in bed.marks.read_text(encoding="utf-8")
+
+
+def test_the_namespace_is_not_held_where_nothing_could_be_set_up(bed: Bed) -> None:
+    (bed.folder / "log").mkdir()
+    script = 'for fd in /proc/$PPID/fd/*; do readlink "$fd"; done > "$2"'
+    done = bed.run("true", options=["--detach", *bed.after(script)])
+    assert (done.returncode, done.stderr) == (125, "error: cannot open the log: Is a directory\n")
+    assert "net:" not in bed.marks.read_text(encoding="utf-8")
+
+
+# Another root
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """A folder with a shell and little else."""
+    root = tmp_path / "root"
+    for name in ("bin", "proc", "sys", "dev", "etc"):
+        (root / name).mkdir(parents=True)
+    busybox = Path("/bin/busybox")
+    if not busybox.exists():
+        pytest.skip("needs /bin/busybox")
+    (root / "bin/busybox").write_bytes(busybox.read_bytes())
+    (root / "bin/busybox").chmod(0o755)
+    for name in ("sh", "ls", "cat", "ps", "tty", "pwd", "mount"):
+        (root / "bin" / name).symlink_to("busybox")
+    return root
+
+
+@pytest.mark.needs("busybox")
+def test_another_root_is_all_that_the_command_sees(bed: Bed, rootfs: Path) -> None:
+    done = bed.run("sh", "-c", "echo /*; pwd; ls /sys/class/net; ls -d /proc/[0-9]*", options=["--rootfs", str(rootfs)])
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "/bin /dev /etc /proc /sys",
+        "/",
+        *("eth0", "far0", "lo"),
+        *("/proc/1", "/proc/2"),
+    ]
+    done = bed.run("cat", "/proc/self/mountinfo", options=["--rootfs", str(rootfs)])
+    mounted = {line.split()[4] for line in done.stdout.splitlines()}
+    assert {"/", "/proc", "/sys", "/dev"} <= mounted
+    assert not [path for path in mounted if path.startswith(str(rootfs.parent))]
+
+
+@pytest.mark.needs("busybox")
+def test_a_terminal_has_its_name_in_another_root(bed: Bed, rootfs: Path) -> None:
+    done = bed.run("tty", options=["--rootfs", str(rootfs), "--tty"])
+    assert re.fullmatch(r"/dev/pts/\d+\r?\n", done.stdout)
+
+
+@pytest.mark.needs("busybox")
+def test_links_in_another_root_do_not_lead_out_of_it(bed: Bed, rootfs: Path) -> None:
+    (rootfs / "proc").rmdir()
+    (rootfs / "proc").symlink_to("/etc/../../../../bin")
+    done = bed.run("sh", "-c", "echo /etc/*; ls -d /proc/1", options=["--rootfs", str(rootfs)])
+    assert done.returncode == 127  # /proc of the sandbox lies on the root's own /bin now, not on the host's
+    assert Path("/bin/sh").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/no/such/folder", "cannot open the root folder: No such file or directory"),
+        ("/etc/passwd", "cannot open the root folder: Not a directory"),
+        ("/etc/apt", "cannot mount /proc: No such file or directory"),
+        ("/", "cannot make the folder the root: Device or resource busy"),
+    ],
+)
+def test_what_cannot_be_a_root_is_one_line_and_125(bed: Bed, path: str, reason: str) -> None:
+    done = bed.run("true", options=["--rootfs", path])
+    assert (done.returncode, done.stdout, done.stderr) == (125, "", f"error: {reason}\n")
+
+
+# Beside a running command
+
+
+def test_a_joined_command_is_in_the_sandbox(bed: Bed) -> None:
+    bed.detach("sleep", "4714.25")
+    done = bed.join("sh", "-c", "tr '\\0' ' ' < /proc/2/cmdline; ls /sys/class/net; readlink /proc/self/ns/net; exit 8")
+    inside = os.readlink(f"/proc/{bed.init.pid}/ns/net")
+    assert (done.returncode, done.stderr) == (8, "")
+    assert done.stdout == f"sleep 4714.25 eth0\nfar0\nlo\n{inside}\n"
+    assert bed.state == "running"
+
+
+def test_a_joined_command_keeps_streams_and_refusals_of_its_own(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    assert bed.join("cat", options=["--interactive"], stdin=b"text").stdout == "text"
+    assert bed.join("cat", stdin=b"text").stdout == ""
+    assert bed.join("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]
+    done = bed.join("no-such-command")
+    assert (done.returncode, done.stderr) == (
+        127,
+        "error: command `no-such-command` cannot be started\n  caused by: not found\n",
+    )
+
+
+def test_a_joined_command_takes_signals(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    process = bed.joining("sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done")
+    assert read_line(process) == "ready"
+    process.terminate()
+    assert process.wait(20) == 5
+
+
+def test_a_joined_command_dies_with_the_sandbox(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    process = bed.joining("sh", "-c", "echo ready; exec sleep 4715.25")
+    assert read_line(process) == "ready"
+    os.kill(bed.init.pid, signal.SIGTERM)
+    assert process.wait(20) == 137
+    bed.wait_for_state(f"exited {128 + signal.SIGTERM}")
+    assert _alive_with("4715.25") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_the_sandbox_ends_though_one_who_joined_is_stopped_or_killed(bed: Bed, number: signal.Signals) -> None:
+    bed.detach("sleep", "1000")
+    process = bed.joining("sh", "-c", "echo ready; exec sleep 1000")
+    assert read_line(process) == "ready"
+    process.send_signal(number)
+    os.kill(bed.init.pid, signal.SIGTERM)
+    wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
+
+
+def test_one_who_joined_does_not_hold_the_namespace(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    process = bed.joining("sleep", "1000")
+    assert process.stdout is not None
+    outside = os.readlink("/proc/self/ns/net")
+    wait_until(lambda: "sleep" in bed.join("sh", "-c", "cat /proc/[0-9]*/comm").stdout, "the joined command")
+    assert os.readlink(f"/proc/{process.pid}/ns/net") == outside
+    held = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+    assert not [name for name in held if name.startswith("net:")]
+
+
+def test_a_detached_joined_command_runs_on(bed: Bed, tmp_path: Path) -> None:
+    bed.detach("sleep", "1000")
+    mark = tmp_path / "mark"
+    done = bed.join("sh", "-c", f"echo lost; echo kept > {mark}; exec sleep 4716.25", options=["--detach"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    wait_until(mark.exists, "the command's mark")
+    assert len(_alive_with("4716.25")) >= 1
+    os.kill(bed.init.pid, signal.SIGTERM)
+    wait_until(lambda: _alive_with("4716.25") == [], "its end with the sandbox")
+
+
+def test_joining_what_has_ended_is_refused(bed: Bed) -> None:
+    bed.detach("sleep", "1000")
+    pidfd = os.pidfd_open(bed.init.pid)
+    os.kill(bed.init.pid, signal.SIGTERM)
+    wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
+    done = subprocess.run(
+        bed.line("true", join=pidfd), pass_fds=[pidfd], capture_output=True, text=True, timeout=20, check=False
+    )
+    os.close(pidfd)
+    assert (done.returncode, done.stderr) == (125, "error: cannot enter the sandbox: its command has ended\n")
+
+
+def test_the_program_is_executable() -> None:
+    assert os.access(PROGRAM, os.X_OK)

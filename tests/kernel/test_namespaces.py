@@ -1,0 +1,485 @@
+"""Namespaces on a real kernel, beside `ip netns`."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import _core, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.needs("root")
+
+NO_IPV6 = [("net/ipv6/conf/default/disable_ipv6", "1")]
+
+
+def run_ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def listed() -> set[str]:
+    """The namespaces that `ip netns` sees."""
+    return {entry["name"] for entry in json.loads(run_ip("-json", "netns", "list") or "[]")}
+
+
+def is_namespace(path: Path) -> bool:
+    return subprocess.run(["nsenter", f"--net={path}", "true"], check=False, capture_output=True).returncode == 0
+
+
+def mounts_at(path: Path) -> int:
+    return sum(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+@pytest.fixture
+def prefix() -> Iterator[str]:
+    """Names for namespaces; whatever is there under them at the end is removed."""
+    prefix = f"mvf-{uuid.uuid4().hex[:8]}"
+    yield prefix
+    for path in Path("/run/netns").glob(f"{prefix}*"):
+        subprocess.run(["ip", "netns", "del", path.name], check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for pins that is unmounted at the end."""
+    folder = tmp_path / "deep" / "netns"
+    yield folder
+    while subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True).returncode == 0:
+        pass
+
+
+def made(result: _core.Namespace | _core.Refusal) -> _core.Namespace:
+    assert isinstance(result, _core.Namespace), result
+    return result
+
+
+def refused(result: _core.Namespace | _core.Refusal) -> _core.Refusal:
+    assert isinstance(result, _core.Refusal), result
+    return result
+
+
+def test_a_namespace_is_made_with_lo_up_and_seen_by_ip_netns(prefix: str) -> None:
+    (namespace,) = map(made, _core.make_namespaces([f"/run/netns/{prefix}"], ()))
+    assert prefix in listed()
+    (lo,) = json.loads(run_ip("-n", prefix, "-json", "address", "show"))
+    assert lo["ifname"] == "lo"
+    assert {"UP", "LOWER_UP"} <= set(lo["flags"])
+    assert "127.0.0.1" in {address["local"] for address in lo["addr_info"]}
+    assert namespace.inode == os.stat(f"/run/netns/{prefix}").st_ino == os.fstat(namespace.fd).st_ino
+    assert [link.ifname for link in namespace.netlink.links()] == ["lo"]
+    assert not os.get_inheritable(namespace.fd)
+    namespace.close()
+    run_ip("netns", "del", prefix)
+    assert prefix not in listed()
+
+
+def test_results_come_in_the_order_asked_whatever_the_threads(prefix: str) -> None:
+    pins = [f"/run/netns/{prefix}-{number}" for number in range(40)]
+    namespaces = [made(result) for result in _core.make_namespaces(pins, NO_IPV6, 4)]
+    assert len({namespace.cookie for namespace in namespaces}) == 40
+    for pin, namespace in zip(pins, namespaces, strict=True):
+        assert os.stat(pin).st_ino == namespace.inode
+        assert namespace.netlink.cookie == namespace.cookie
+        namespace.close()
+        assert _core.unpin_namespace(pin)
+    assert not any(Path(pin).exists() for pin in pins)
+
+
+def test_a_taken_path_is_refused_alone_and_left_alone(prefix: str) -> None:
+    pins = [f"/run/netns/{prefix}-{number}" for number in range(5)]
+    run_ip("netns", "add", f"{prefix}-1")
+    Path(pins[3]).write_text("not ours")
+    before = os.stat(pins[1]).st_ino
+    results = _core.make_namespaces(pins, (), 2)
+    assert [isinstance(result, _core.Refusal) for result in results] == [False, True, False, True, False]
+    for number in (1, 3):
+        refusal = refused(results[number])
+        assert (refusal.errno, refusal.unknown) == (errno.EEXIST, False)
+        assert refusal.operation == f"pin a network namespace at `{pins[number]}`"
+    assert os.stat(pins[1]).st_ino == before
+    assert Path(pins[3]).read_text() == "not ours"
+    Path(pins[3]).unlink()
+
+
+def test_a_path_asked_for_twice_is_made_once(prefix: str) -> None:
+    pin = f"/run/netns/{prefix}"
+    results = _core.make_namespaces([pin, pin], (), 2)
+    assert sorted(type(result).__name__ for result in results) == ["Namespace", "Refusal"]
+
+
+def test_sysctls_are_written_in_the_new_namespace_and_nowhere_else(prefix: str) -> None:
+    own = Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()
+    sysctls = [
+        ("net/ipv4/ip_default_ttl", "42"),
+        ("net/no/such/sysctl", "1"),
+        ("net/ipv6/conf/lo/disable_ipv6", "1"),
+        *NO_IPV6,
+    ]
+    # More than the 32 that one procfs instance serves.
+    pins = [f"/run/netns/{prefix}-{number}" for number in range(70)]
+    for namespace in map(made, _core.make_namespaces(pins, sysctls, 1)):
+        namespace.close()
+    for pin in (pins[0], pins[33], pins[69]):
+        words = ["net.ipv4.ip_default_ttl", "net.ipv6.conf.default.disable_ipv6"]
+        shown = run_ip("netns", "exec", Path(pin).name, "sysctl", "-n", *words)
+        assert shown.split() == ["42", "1"]
+        (lo,) = json.loads(run_ip("-n", Path(pin).name, "-json", "address", "show", "dev", "lo"))
+        assert [address["family"] for address in lo["addr_info"]] == ["inet"]
+    assert Path("/proc/sys/net/ipv4/ip_default_ttl").read_text() == own
+
+
+def test_a_value_that_the_kernel_refuses_leaves_nothing_behind(prefix: str) -> None:
+    pins = [f"/run/netns/{prefix}-{number}" for number in range(3)]
+    for result in _core.make_namespaces(pins, [("net/ipv4/ip_default_ttl", "4242")], 2):
+        assert refused(result).errno == errno.EINVAL
+        assert refused(result).operation == "write the sysctl `net/ipv4/ip_default_ttl`"
+    assert not any(Path(pin).exists() for pin in pins)
+
+
+def test_sysctls_are_written_in_a_namespace_of_others(prefix: str) -> None:
+    run_ip("netns", "add", prefix)
+    namespace = _core.open_namespace(f"/run/netns/{prefix}")
+    own = Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()
+    _core.write_sysctls(namespace, [("net/ipv4/ip_default_ttl", "42"), ("net/no/such/sysctl", "1")])
+    assert run_ip("netns", "exec", prefix, "sysctl", "-n", "net.ipv4.ip_default_ttl").strip() == "42"
+    with pytest.raises(errors.KernelRefused) as caught:
+        _core.write_sysctls(namespace, [("net/ipv4/ip_default_ttl", "4242")])
+    assert caught.value.errno == errno.EINVAL
+    assert "net/ipv4/ip_default_ttl" in str(caught.value)
+    assert Path("/proc/sys/net/ipv4/ip_default_ttl").read_text() == own
+    namespace.close()
+
+
+@pytest.mark.parametrize("name", ["kernel/hostname", "net/../kernel/hostname", "/net/ipv4/ip_default_ttl", "net", ""])
+def test_a_sysctl_of_the_host_is_refused_before_anything_is_made(prefix: str, name: str) -> None:
+    with pytest.raises(ValueError, match="sysctl"):
+        _core.make_namespaces([f"/run/netns/{prefix}"], [(name, "1")])
+    assert not Path(f"/run/netns/{prefix}").exists()
+
+
+def test_making_none_makes_none() -> None:
+    assert _core.make_namespaces([], ()) == []
+
+
+def test_the_calling_thread_stays_where_it_is(prefix: str) -> None:
+    before = os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()
+    (namespace,) = map(made, _core.make_namespaces([f"/run/netns/{prefix}"], NO_IPV6, 2))
+    other = _core.open_namespace(f"/run/netns/{prefix}")
+    _core.write_sysctls(other, NO_IPV6)
+    assert (os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()) == before
+    assert {os.readlink(f"/proc/self/task/{task}/ns/net") for task in os.listdir("/proc/self/task")} == {before[0]}
+    namespace.close()
+    other.close()
+
+
+def test_a_namespace_dies_with_its_pin_and_its_handle(prefix: str) -> None:
+    (namespace,) = map(made, _core.make_namespaces([f"/run/netns/{prefix}"], ()))
+    # A veth ties the two together: its end out here goes when the namespace goes.
+    run_ip("netns", "add", f"{prefix}-peer")
+    peer = _core.open_namespace(f"/run/netns/{prefix}-peer")
+    batch = _core.Batch()
+    batch.add_veth("near", 100, "far", 100, peer_netns_fd=namespace.fd)
+    assert peer.netlink.send(batch) == {}
+    assert _core.unpin_namespace(f"/run/netns/{prefix}")
+    assert peer.netlink.link("near") is not None
+    namespace.close()
+    deadline = time.monotonic() + 10
+    while peer.netlink.link("near") is not None:
+        assert time.monotonic() < deadline, "the namespace outlives its handle"
+    peer.close()
+
+
+def test_pins_may_lie_in_another_folder(folder: Path) -> None:
+    pins = [folder / "a", folder / "b"]
+    namespaces = [made(result) for result in _core.make_namespaces([str(pin) for pin in pins], ())]
+    assert (folder.stat().st_mode & 0o777, mounts_at(folder)) == (0o755, 1)
+    for pin, namespace in zip(pins, namespaces, strict=True):
+        assert is_namespace(pin)
+        assert _core.open_namespace(str(pin)).cookie == namespace.cookie
+    # Its mount is shared, once.
+    (line,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == str(folder)]
+    assert " shared:" in line
+    for pin in pins:
+        assert _core.unpin_namespace(str(pin))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_every_items_refusal(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    pins = [str(tmp_path / "file" / name) for name in ("a", "b")]
+    for result in _core.make_namespaces(pins, ()):
+        assert refused(result).errno in (errno.ENOTDIR, errno.EEXIST)
+        assert refused(result).operation == f"prepare `{tmp_path / 'file'}` for network namespaces"
+
+
+def test_a_living_namespace_is_pinned_again(prefix: str) -> None:
+    first, second = f"/run/netns/{prefix}-1", f"/run/netns/{prefix}-2"
+    (namespace,) = map(made, _core.make_namespaces([first], ()))
+    assert _core.unpin_namespace(first)
+    _core.pin_namespace(namespace, second)
+    assert f"{prefix}-2" in listed()
+    assert os.stat(second).st_ino == namespace.inode
+    with pytest.raises(errors.KernelRefused) as caught:
+        _core.pin_namespace(namespace, second)
+    assert caught.value.errno == errno.EEXIST
+    assert mounts_at(Path(second)) == 1
+    namespace.close()
+
+
+def test_a_namespace_of_ip_netns_is_opened_by_path_link_and_pid(prefix: str, tmp_path: Path) -> None:
+    run_ip("netns", "add", prefix)
+    (tmp_path / "link").symlink_to(f"/run/netns/{prefix}")
+    with subprocess.Popen(["ip", "netns", "exec", prefix, "sh", "-c", "echo; read x"], stdin=-1, stdout=-1) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        paths = [f"/run/netns/{prefix}", str(tmp_path / "link"), f"/proc/{child.pid}/ns/net"]
+        namespaces = [_core.open_namespace(path) for path in paths]
+        child.communicate(b"\n")
+    assert len({namespace.cookie for namespace in namespaces}) == 1
+    assert {namespace.inode for namespace in namespaces} == {os.stat(f"/run/netns/{prefix}").st_ino}
+    for namespace in namespaces:
+        namespace.close()
+
+
+def test_what_is_no_namespace_is_refused_and_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "to-file").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        cases = {
+            "missing": "nothing is there",
+            "file": "it is a file that no namespace is mounted on",
+            "to-file": "it is a file that no namespace is mounted on",
+            "file/below": "nothing is there",
+            "dangling": "nothing is there",
+            "loop": "it is a symbolic link",
+            "fifo": "it is a file that no namespace is mounted on",
+            "socket": "it is a file that no namespace is mounted on",
+            ".": "it is a folder",
+            "a" * 5000: "nothing is there",
+            "nul\0byte": "nothing is there",
+        }
+        paths = {str(tmp_path / name): reason for name, reason in cases.items()}
+        paths["/dev/null"] = "it is a file that no namespace is mounted on"
+        paths["/proc/self/ns/mnt"] = "it is a namespace of another kind"
+        paths["/proc/self/ns/user"] = "it is a namespace of another kind"
+        paths["/proc/999999999/ns/net"] = "nothing is there"
+        paths[""] = "nothing is there"
+        for path, reason in paths.items():
+            with pytest.raises(errors.NamespaceInvalid) as caught:
+                _core.open_namespace(path)
+            assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+def test_opening_a_fifo_does_not_wake_its_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_text("x"), daemon=True)
+    writer.start()
+    with pytest.raises(errors.NamespaceInvalid):
+        _core.open_namespace(str(tmp_path / "fifo"))
+    # Had it been opened for reading, the writer would have gone on and ended.
+    assert writer.is_alive()
+    assert (tmp_path / "fifo").read_text() == "x"
+    writer.join(10)
+
+
+def test_unpinning_what_is_not_there_says_false(tmp_path: Path) -> None:
+    assert not _core.unpin_namespace(str(tmp_path / "missing"))
+    assert not _core.unpin_namespace(str(tmp_path / "missing" / "below"))
+    assert not _core.unpin_namespace(str(tmp_path / ("a" * 300)))
+
+
+def test_a_pin_that_lost_its_mount_is_taken_away(prefix: str) -> None:
+    pin = Path(f"/run/netns/{prefix}")
+    run_ip("netns", "add", prefix)
+    subprocess.run(["umount", str(pin)], check=True)
+    assert _core.unpin_namespace(str(pin))
+    assert not pin.exists()
+
+
+def test_unpinning_anything_but_a_pin_is_refused_and_leaves_it(prefix: str, tmp_path: Path) -> None:
+    run_ip("netns", "add", prefix)
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(f"/run/netns/{prefix}")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("file", "folder", "link", "fifo"):
+        with pytest.raises(errors.NamespaceInvalid) as caught:
+            _core.unpin_namespace(str(tmp_path / name))
+        assert caught.value.path == str(tmp_path / name)
+    with pytest.raises(errors.NamespaceInvalid):
+        _core.unpin_namespace("/proc/self/ns/net")
+    assert (tmp_path / "file").read_text() == "precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "link", "fifo"}
+    assert is_namespace(Path(f"/run/netns/{prefix}"))
+
+
+def test_a_closed_namespace_says_so(prefix: str) -> None:
+    (namespace,) = map(made, _core.make_namespaces([f"/run/netns/{prefix}"], ()))
+    netlink = namespace.netlink
+    assert netlink is namespace.netlink
+    namespace.close()
+    namespace.close()
+    for call in (
+        lambda: namespace.fd,
+        namespace.netlink.links,
+        netlink.links,
+        lambda: _core.pin_namespace(namespace, f"/run/netns/{prefix}-2"),
+        lambda: _core.write_sysctls(namespace, NO_IPV6),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+    assert not Path(f"/run/netns/{prefix}-2").exists()
+
+
+def in_own_mounts(script: str) -> str:
+    """Run a program with `/run/netns` to itself: a mount namespace of its own, and an empty `/run`."""
+    program = textwrap.dedent(script)
+    shell = 'while umount -l /run/netns; do :; done 2>/dev/null; mount -t tmpfs none /run && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", shell, "sh", sys.executable, "-c", PRELUDE + program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PRELUDE = """
+import errno, os, subprocess
+from pathlib import Path
+from macvfast import _core, errors
+def ip(*words):
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+def mounts():
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [line for line in lines if line[4].startswith("/run/netns")]
+def make(*names):
+    made = _core.make_namespaces([f"/run/netns/{name}" for name in names], ())
+    assert all(isinstance(one, _core.Namespace) for one in made), made
+"""
+
+
+def test_ip_netns_works_after_macvfast_has_made_its_folder() -> None:
+    in_own_mounts("""
+        assert not Path("/run/netns").exists()
+        make("ours")
+        assert os.stat("/run/netns").st_mode & 0o777 == 0o755
+        ip("netns", "add", "theirs")
+        assert set(ip("netns", "list").split()) == {"ours", "theirs"}
+        assert "lo" in ip("netns", "exec", "ours", "ip", "link")
+        # One mount of the folder on itself, shared, and one for each namespace.
+        assert sorted(line[4] for line in mounts()) == ["/run/netns", "/run/netns/ours", "/run/netns/theirs"], mounts()
+        assert all(any(word.startswith("shared:") for word in line) for line in mounts()), mounts()
+        ip("netns", "del", "ours")
+        assert ip("netns", "list").split() == ["theirs"]
+        assert not _core.unpin_namespace("/run/netns/ours")
+        assert _core.unpin_namespace("/run/netns/theirs")
+        assert os.listdir("/run/netns") == []
+        assert [line[4] for line in mounts()] == ["/run/netns"]
+    """)
+
+
+def test_macvfast_works_after_ip_netns_has_made_its_folder() -> None:
+    in_own_mounts("""
+        ip("netns", "add", "theirs")
+        before = [line[4] for line in mounts()]
+        make("ours")
+        make("again")
+        assert set(ip("netns", "list").split()) == {"ours", "theirs", "again"}
+        added = sorted(line[4] for line in mounts() if line[4] not in before)
+        assert added == ["/run/netns/again", "/run/netns/ours"], mounts()
+        ip("netns", "del", "theirs")
+        ip("netns", "exec", "ours", "true")
+        ip("netns", "del", "ours")
+        assert _core.unpin_namespace("/run/netns/again")
+        assert os.listdir("/run/netns") == []
+    """)
+
+
+def test_a_pin_removed_in_one_mount_namespace_is_gone_in_the_others() -> None:
+    in_own_mounts("""
+        make("ours")
+        # A child with mounts of its own that follow ours, as a service of systemd has them.
+        child = subprocess.Popen(
+            ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", "echo; read x; cat /proc/self/mountinfo"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        child.stdout.readline()
+        assert _core.unpin_namespace("/run/netns/ours")
+        out, _ = child.communicate("\\n")
+        assert "/run/netns" in out and "/run/netns/ours" not in out, out
+    """)
+
+
+def test_sysctls_are_written_where_no_procfs_of_ones_own_is_to_be_had() -> None:
+    script = """
+        made = _core.make_namespaces(["/run/netns/ours"], [("net/ipv4/ip_default_ttl", "42")])
+        assert isinstance(made[0], _core.Namespace), (made[0].operation, made[0].errno)
+        assert ip("netns", "exec", "ours", "sysctl", "-n", "net.ipv4.ip_default_ttl").strip() == "42"
+    """
+    program = textwrap.dedent(script)
+    # Root of a user namespace that has no process namespace of its own may not mount a procfs; /proc is there.
+    shell = 'mount -t tmpfs none /run && exec "$@"'
+    command = ["unshare", "-Urm", "sh", "-c", shell, "sh", sys.executable, "-c", PRELUDE + program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_privilege_the_needed_capability_is_named(prefix: str, tmp_path: Path) -> None:
+    run_ip("netns", "add", prefix)
+    script = f"""
+        try:
+            _core.open_namespace("/run/netns/{prefix}")
+            raise SystemExit("opened")
+        except errors.PermissionNeeded as error:
+            assert "CAP_SYS_ADMIN" in str(error), error
+        netlink = _core.Netlink()
+        batch = _core.Batch()
+        batch.delete_link(999_999)
+        assert netlink.send(batch)[0].errno == errno.EPERM
+        assert netlink.link("lo").loopback
+        refusal, = _core.make_namespaces(["{tmp_path}/new"], ())
+        assert refusal.errno == errno.EPERM, (refusal.operation, refusal.errno)
+        assert not Path("{tmp_path}/new").exists()
+    """
+    keep = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    command = [*keep, sys.executable, "-c", PRELUDE + textwrap.dedent(script)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_many_threads_make_and_take_away_namespaces_at_once(prefix: str) -> None:
+    problems: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for turn in range(10):
+                pins = [f"/run/netns/{prefix}-{thread}-{turn}-{number}" for number in range(3)]
+                for namespace in map(made, _core.make_namespaces(pins, NO_IPV6, 2)):
+                    namespace.close()
+                assert all(_core.unpin_namespace(pin) for pin in pins)
+        except BaseException as problem:  # noqa: BLE001 - handed to the main thread
+            problems.append(problem)
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert not [name for name in os.listdir("/run/netns") if name.startswith(prefix)]

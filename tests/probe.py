@@ -1,0 +1,118 @@
+"""What this machine offers to the tests: `python -m tests.probe` prints it as a table."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing that a test may need."""
+
+    name: str
+    present: bool
+    detail: str
+    expected: bool
+    """Whether every build machine can have it: lacking it in CI is a failure, not a skip."""
+
+
+# Commands of Debian packages, with the package.
+COMMANDS = {
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "nsenter": "util-linux",
+    "tcpdump": "tcpdump",
+    "busybox": "busybox-static",
+    "strace": "strace",
+    "ps": "procps",
+    "qemu-system-x86_64": "qemu-system-x86",
+}
+
+# What the kernel must be able to make, as typed after `ip link add` in a namespace with a veth end `probe0`.
+LINKS = {
+    "veth": "probe2 type veth peer name probe3",
+    "bridge": "probe2 type bridge",
+    "macvlan": "link probe0 name probe2 type macvlan mode bridge",
+    "vlan": "link probe0 name probe2 type vlan id 10",
+    "dummy": "probe2 type dummy",
+    "ipvlan": "link probe0 name probe2 type ipvlan mode l2",
+    "bond": "probe2 type bond",
+}
+
+# Not every kernel is built with these, and nothing that can be installed brings them.
+OPTIONAL_LINKS = frozenset({"vlan", "dummy", "ipvlan", "bond"})
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+
+
+def _kernel_can(command: str) -> tuple[bool, str]:
+    """Whether a shell command succeeds in a network namespace of its own, and what it said if not."""
+    try:
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-ec", command], capture_output=True, text=True, timeout=30, check=False
+        )
+    except OSError as error:
+        return False, str(error)
+    return done.returncode == 0, "" if done.returncode == 0 else _first_line(done.stderr)
+
+
+def _root() -> Feature:
+    present = os.geteuid() == 0
+    return Feature("root", present, "" if present else f"the tests run as user {os.geteuid()}", expected=True)
+
+
+def _namespaces() -> Feature:
+    present, detail = _kernel_can("ip link set lo up")
+    return Feature("netns", present, detail, expected=True)
+
+
+def _link(kind: str, arguments: str) -> Feature:
+    pair = "ip link add probe0 type veth peer name probe1; " if "probe0" in arguments else ""
+    present, detail = _kernel_can(f"{pair}ip link add {arguments}")
+    return Feature(kind, present, detail, expected=kind not in OPTIONAL_LINKS)
+
+
+def _ipv6() -> Feature:
+    present, detail = _kernel_can("ip link set lo up; ip -6 addr add 2001:db8::1/128 dev lo")
+    return Feature("ipv6", present, detail, expected=True)
+
+
+def _command(command: str, package: str) -> Feature:
+    found = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return Feature(command, found is not None, found or f"Debian package {package}", expected=True)
+
+
+def _docker() -> Feature:
+    found = shutil.which("docker")
+    if found is None:
+        return Feature("docker", present=False, detail="no docker command", expected=False)
+    done = subprocess.run([found, "info"], capture_output=True, text=True, timeout=30, check=False)
+    present = done.returncode == 0
+    return Feature("docker", present, "" if present else _first_line(done.stderr), expected=False)
+
+
+@functools.cache
+def features() -> dict[str, Feature]:
+    """Everything that `needs` can name, asked of this machine once."""
+    found = [_root(), _namespaces(), *(_link(kind, arguments) for kind, arguments in LINKS.items()), _ipv6()]
+    found += [_command(command, package) for command, package in COMMANDS.items()]
+    found.append(_docker())
+    return {feature.name: feature for feature in found}
+
+
+def table() -> str:
+    """The features as lines: name, yes or no, and why not."""
+    release = os.uname().release
+    rows = [f"this machine, Linux {release}:"]
+    rows += [f"  {f.name:<20}{'yes' if f.present else 'no':<5}{f.detail}".rstrip() for f in features().values()]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,140 @@
+"""A person at a terminal: start a command on a pseudo-terminal, wait for what it shows, type lines into it.
+
+    python -m tests.terminal COMMAND [ARG...] <<'LINES'
+
+starts COMMAND so, types each line of standard input when a shell's prompt (`# ` or `$ `) stands there, shows the
+session as the screen would, and ends with the command's exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+PROMPT = re.compile(r"(?:^|[\r\n])[^\r\n]*[#$] $")
+
+
+class Terminal:
+    """A command whose standard streams and controlling terminal are one pseudo-terminal."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        rows: int = 24,
+        columns: int = 120,
+    ) -> None:
+        self._fd, far_end = os.openpty()
+        try:
+            self.resize(rows, columns)
+            # `setsid --ctty` makes the terminal the command's own, so that Ctrl-C and window changes reach it.
+            self.process = subprocess.Popen(
+                ["setsid", "--ctty", "--wait", *command],
+                stdin=far_end,
+                stdout=far_end,
+                stderr=far_end,
+                env={**os.environ, "TERM": "dumb", **(environment or {})},
+            )
+        except BaseException:
+            os.close(self._fd)
+            raise
+        finally:
+            os.close(far_end)
+        self.screen = ""
+        self._read_to = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Hang up, and end the command if that did not."""
+        os.close(self._fd)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size, as dragging its corner does."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: str) -> None:
+        r"""Type characters as they are: `"ls\n"`, `"\x03"` for Ctrl-C."""
+        os.write(self._fd, text.encode())
+
+    def _read(self, timeout_s: float) -> bool:
+        """Take what the command shows next; False when it has let go of the terminal."""
+        if not select.select([self._fd], [], [], max(0.0, timeout_s))[0]:
+            return True
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False
+        self.screen += data.decode(errors="replace")
+        return bool(data)
+
+    def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float = 20) -> re.Match[str]:
+        """Wait until what came since the last match matches `pattern`, and go on after it.
+
+        Raises:
+            TimeoutError: it did not come.
+            EOFError: the command ended without it.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            if match := re.compile(pattern).search(self.screen, self._read_to):
+                self._read_to = match.end()
+                return match
+            if time.monotonic() > end:
+                raise TimeoutError(f"{pattern!r} did not come; on the screen:\n{self.screen}")
+            if not self._read(end - time.monotonic()):
+                raise EOFError(f"the command ended before {pattern!r}; on the screen:\n{self.screen}")
+
+    def wait(self, timeout_s: float = 20) -> int:
+        """Wait for the command's end; its exit status. What it still shows is on `screen`."""
+        end = time.monotonic() + timeout_s
+        while self._read(min(0.05, end - time.monotonic())):
+            if self.process.poll() is not None and not select.select([self._fd], [], [], 0)[0]:
+                break
+            if time.monotonic() > end:
+                raise TimeoutError(f"the command goes on; on the screen:\n{self.screen}")
+        return self.process.wait(max(0.1, end - time.monotonic()))
+
+
+def main() -> int:
+    """Type standard input's lines into the command of the arguments, each at a prompt."""
+    with Terminal(sys.argv[1:], environment={"PS1": "# "}) as terminal:
+        with contextlib.suppress(EOFError):
+            for line in sys.stdin:
+                terminal.wait_for(PROMPT, timeout_s=30)
+                terminal.type(line)
+        status = terminal.wait(timeout_s=60)
+        sys.stdout.write(terminal.screen.replace("\r\n", "\n"))
+    return status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,245 @@
+"""A command line typed at a host that only notes what it is asked for."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+
+from macvfast.cli.dispatch import dispatch
+from macvfast.cli.output import Output
+from macvfast.errors import NetworkNotFound, SandboxNotFound
+from macvfast.model import Endpoint, Network, Outcome, Outcomes, Sandbox, SandboxState, Subnet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.errors import MacvfastError
+    from macvfast.host import Host
+    from macvfast.model import CommandRequest, EndpointRequest, NetworkRequest
+
+MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
+
+
+def network(name: str = "pub_net", **values: Any) -> Network:
+    """The network of the guide's first example, or one that differs from it."""
+    defaults: dict[str, Any] = {
+        "id": "3fa9c1" + "0" * 58,
+        "name": name,
+        "driver": "macvlan",
+        "mode": "bridge",
+        "flag": None,
+        "parent": "eth0",
+        "link": "eth0",
+        "subnets": (Subnet(IPv4Network("172.16.86.0/24"), gateway=IPv4Address("172.16.86.1")),),
+        "ipv6": False,
+        "ipv6_ra": True,
+        "internal": False,
+        "mtu": None,
+        "share_parent": False,
+        "order": "lowest",
+        "labels": (),
+        "options": (("parent", "eth0"),),
+        "created_at": MADE_AT,
+    }
+    return Network(**{**defaults, **values})
+
+
+DUAL = network(
+    "dual",
+    id="7b" * 32,
+    subnets=(
+        Subnet(IPv6Network("2001:db8:abc8::/64"), gateway=IPv6Address("2001:db8:abc8::10")),
+        Subnet(
+            IPv4Network("192.168.32.0/24"),
+            ranges=("192.168.32.128/25", "192.168.32.10-192.168.32.19"),
+            aux=(("exclude_host", IPv4Address("192.168.32.250")),),
+        ),
+    ),
+    ipv6=True,
+    labels=(("tier", "web"), ("zone", "")),
+)
+
+
+def endpoint(on: Network | None = None, sandbox: str = "web", **values: Any) -> Endpoint:
+    """What `run --ip=172.16.86.10` connects."""
+    on = on or network()
+    defaults: dict[str, Any] = {
+        "id": "e1" * 32,
+        "network_id": on.id,
+        "network": on.name,
+        "sandbox_id": "5d" * 32,
+        "sandbox": sandbox,
+        "ifname": "eth0",
+        "ifindex": 7001,
+        "group": 9,
+        "mac": bytes.fromhex("0242ac10560a"),
+        "ip": IPv4Interface("172.16.86.10/24"),
+        "ip6": None,
+        "gateway": IPv4Address("172.16.86.1"),
+        "gateway6": None,
+    }
+    return Endpoint(**{**defaults, **values})
+
+
+def sandbox(name: str = "web", **values: Any) -> Sandbox:
+    """An idle sandbox with one endpoint."""
+    defaults: dict[str, Any] = {
+        "id": "5d" * 32,
+        "name": name,
+        "path": f"/run/netns/{name}",
+        "made": True,
+        "cookie": 4242,
+        "boot_id": "b",
+        "created_at": MADE_AT,
+        "endpoints": (endpoint(),),
+    }
+    return Sandbox(**{**defaults, **values})
+
+
+RUNNING = sandbox("web", command=("/bin/sh", "-c", "sleep 5"), state=SandboxState.RUNNING)
+EXITED = sandbox(
+    "job", id="aa" * 32, command=("make",), state=SandboxState.EXITED, exit_code=2, labels=(("tier", "ci"),)
+)
+DUAL_BOX = sandbox(
+    "both",
+    id="bb" * 32,
+    endpoints=(
+        endpoint(DUAL, ip=IPv4Interface("192.168.32.128/24"), ip6=IPv6Interface("2001:db8:abc8::2/64")),
+        endpoint(),
+    ),
+)
+
+
+class FakeHost:
+    """Answers like a Host; `calls` says what it was asked for, in order."""
+
+    def __init__(self, *, networks: Sequence[Network] = (), sandboxes: Sequence[Sandbox] = ()) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.refusals: dict[str, BaseException] = {}
+        self.outcomes: dict[str, MacvfastError] = {}
+        self._networks = networks
+        self._sandboxes = sandboxes
+
+    def _note(self, *call: Any) -> None:
+        self.calls.append(call)
+        if call[0] in self.refusals:
+            raise self.refusals[call[0]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def names(self) -> list[str]:
+        """The names of the calls."""
+        return [call[0] for call in self.calls]
+
+    def create_network(self, request: NetworkRequest) -> Network:
+        self._note("create_network", request)
+        return network(request.name)
+
+    def networks(self) -> list[Network]:
+        self._note("networks")
+        return list(self._networks)
+
+    def network(self, key: str) -> Network:
+        self._note("network", key)
+        found = [one for one in self._networks if one.name == key or one.id.startswith(key)]
+        if not found:
+            raise NetworkNotFound(key)
+        return found[0]
+
+    def endpoints(self, on: Network) -> list[Endpoint]:
+        self._note("endpoints", on.name)
+        return [one for box in self._sandboxes for one in box.endpoints if one.network_id == on.id]
+
+    def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
+        return Outcomes(
+            tuple(Outcome(n, error=self.outcomes[n]) if n in self.outcomes else Outcome(n, value=n) for n in names)
+        )
+
+    def remove_networks(self, names: Sequence[str]) -> Outcomes[str]:
+        self._note("remove_networks", tuple(names))
+        return self._outcomes(names)
+
+    def prune_networks(self) -> Outcomes[str]:
+        self._note("prune_networks")
+        return self._outcomes([one.name for one in self._networks])
+
+    def create_sandbox(
+        self,
+        name: str | None = None,
+        *,
+        endpoints: Sequence[EndpointRequest] = (),
+        command: Sequence[str] = (),
+        labels: Sequence[tuple[str, str]] = (),
+    ) -> Sandbox:
+        self._note("create_sandbox", name, tuple(endpoints), tuple(command), tuple(labels))
+        return sandbox(name or "5d" * 6)
+
+    def connect(self, on: str, box: str, **values: Any) -> Endpoint:
+        self._note("connect", on, box, values)
+        return endpoint()
+
+    def disconnect(self, on: str, box: str) -> None:
+        self._note("disconnect", on, box)
+
+    def sandboxes(self) -> list[Sandbox]:
+        self._note("sandboxes")
+        return list(self._sandboxes)
+
+    def sandbox(self, key: str) -> Sandbox:
+        self._note("sandbox", key)
+        found = [one for one in self._sandboxes if key in (one.name, one.id)]
+        if not found:
+            raise SandboxNotFound(key)
+        return found[0]
+
+    def remove_many(self, names: Sequence[str], *, force: bool = False) -> Outcomes[str]:
+        self._note("remove_many", tuple(names), force)
+        return self._outcomes(names)
+
+    def check_command(self, request: CommandRequest, box: Sandbox | None = None) -> None:
+        self._note("check_command", request, box)
+
+    def start(self, box: Sandbox, request: CommandRequest) -> None:
+        self._note("start", box.name, request)
+
+    def replace_process(self, box: Sandbox, request: CommandRequest) -> None:
+        self._note("replace_process", box.name, request)
+
+
+class Screen(io.StringIO):
+    """A standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Said(NamedTuple):
+    """What a command line led to."""
+
+    status: int
+    out: str
+    err: str
+
+
+def typed(line: str | Sequence[str], host: FakeHost | None = None, *, answer: str = "", screen: bool = False) -> Said:
+    """Type a command line as in a shell, without the word `macvfast`."""
+    words = shlex.split(line) if isinstance(line, str) else line
+    stdout, stderr = Screen() if screen else io.StringIO(), io.StringIO()
+    state_dirs: list[str | None] = []
+
+    def open_host(state_dir: str | None) -> Host:
+        state_dirs.append(state_dir)
+        fake = FakeHost() if host is None else host
+        fake.calls.append(("open", state_dir))
+        return cast("Host", fake)
+
+    out = Output(stdout, stderr, io.StringIO(answer))
+    status = dispatch(words, open_host, out)
+    return Said(status, stdout.getvalue(), stderr.getvalue())

@@ -1,0 +1,42 @@
+"""The speed of the disk, and how long the kernel may take, are not what these tests are about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import attach, detach
+from macvfast.store import Store
+from tests.unit.machine import Machine, make_networks
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon what never comes, and do not wait for the disk."""
+    connect = Store._connect
+
+    def connect_hastily(store: Store) -> sqlite3.Connection:
+        connection = connect(store)
+        connection.execute("PRAGMA synchronous=OFF")
+        return connection
+
+    monkeypatch.setattr(Store, "_connect", connect_hastily)
+    monkeypatch.setattr(detach, "LOOK_S", 0.01)
+    monkeypatch.setattr(detach, "GIVE_UP_S", 0.03)
+    monkeypatch.setattr(attach, "MAC_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, hasty: object) -> Iterator[Machine]:  # noqa: ARG001 - asked for before it is made
+    """A machine with the networks `lan` and `other`."""
+    made = Machine(tmp_path)
+    make_networks(made)
+    yield made
+    made.faults.arm()
+    made.host.close()

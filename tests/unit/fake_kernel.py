@@ -1,0 +1,502 @@
+"""A kernel in memory, which can refuse or die at any step, and remembers everything that was not taken away again."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_interface
+from typing import TYPE_CHECKING
+
+from macvfast.errors import KernelRefused, NamespaceInvalid, NamespaceNameTaken, StateUnusable
+from macvfast.plan import AddAddress, AddDefaultRoute, SetUp
+from macvfast.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from macvfast.kernel import Namespace, Refusal
+    from macvfast.plan import AddLink, Configure, LinkFacts, SubInterface
+    from macvfast.records import Records
+
+
+class Crash(BaseException):
+    """kill -9: what is under way ends here, and nothing that it does afterwards reaches kernel or disk."""
+
+
+class Faults:
+    """Counts the steps of kernel and store, and lets one of them fail, or the process die there."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seen: list[str] = []
+        self.crashed = False
+        self._fail_at: int | None = None
+        self._onwards = False
+        self._crash_at: int | None = None
+        self._only = ""
+
+    def arm(
+        self, *, fail_at: int | None = None, crash_at: int | None = None, onwards: bool = False, only: str = ""
+    ) -> None:
+        """Count from 1 again; `onwards`: every step from that one on fails; `only`: of those whose name begins so."""
+        self.count, self.seen = 0, []
+        self._fail_at, self._crash_at, self._onwards, self._only = fail_at, crash_at, onwards, only
+
+    def fails(self, what: str) -> str | None:
+        """Count a step; what to say, where it is to fail.
+
+        Raises:
+            Crash
+        """
+        if self.crashed:
+            raise Crash(what)
+        if not what.startswith(self._only):
+            return None
+        self.count += 1
+        self.seen.append(what)
+        if self.count == self._crash_at:
+            self.crashed = True
+            raise Crash(what)
+        if self._fail_at is not None and (
+            self.count == self._fail_at or (self._onwards and self.count > self._fail_at)
+        ):
+            return f"injected at step {self.count}, {what}"
+        return None
+
+    def step(self, what: str) -> None:
+        """Count a step of the kernel that raises where it fails."""
+        said = self.fails(what)
+        if said is not None:
+            raise KernelRefused(what, errno.EIO, said)
+
+
+@dataclass(frozen=True)
+class FakeRefusal:
+    """Why one step of a batch was refused."""
+
+    errno: int
+    text: str | None = None
+    unknown: bool = False
+
+
+@dataclass
+class FakeLink:
+    """A link of some namespace; `parent` is an index in the home namespace."""
+
+    ifindex: int
+    ifname: str
+    kind: str | None = None
+    mac: bytes = b"\x02\x00\x00\x00\x00\x01"
+    mtu: int = 1500
+    up: bool = True
+    loopback: bool = False
+    parent: int | None = None
+    parent_netnsid: int | None = None
+    port_kind: str | None = None
+    controller: int | None = None
+    vid: int | None = None
+    mode: str | None = None
+    group: int = 0
+    addresses: list[tuple[bytes, int]] = field(default_factory=list)
+    has_ipv6: bool = True
+
+
+@dataclass
+class FakeNetns:
+    """A namespace, alive while something holds it."""
+
+    cookie: int
+    links: dict[int, FakeLink] = field(default_factory=dict)
+    routes: dict[int, int] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    holders: int = 0
+    stranger: bool = False
+
+    @property
+    def inode(self) -> int:
+        return 4_026_000_000 + self.cookie
+
+    def named(self, ifname: str) -> FakeLink | None:
+        return next((link for link in self.links.values() if link.ifname == ifname), None)
+
+    def remove(self, ifindex: int) -> None:
+        del self.links[ifindex]
+        self.routes = {family: index for family, index in self.routes.items() if index != ifindex}
+
+
+class FakeNamespace:
+    """A namespace that is held open by one process."""
+
+    def __init__(self, world: World, netns: FakeNetns) -> None:
+        self.world = world
+        self.netns = netns
+        self.open = True
+        netns.holders += 1
+        world.handles.append(self)
+
+    @property
+    def fd(self) -> int:
+        return 1000 + self.netns.cookie
+
+    @property
+    def inode(self) -> int:
+        return self.netns.inode
+
+    @property
+    def cookie(self) -> int:
+        return self.netns.cookie
+
+    def close(self) -> None:
+        if self.open:
+            self.open = False
+            self.world.handles.remove(self)
+            self.world.let_go(self.netns)
+
+
+class World:
+    """What outlives a process: namespaces, links, pins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pins_dir = folder / "netns"
+        self.pins_dir.mkdir()
+        self._cookies = itertools.count(1)
+        self.boot = "boot-1"
+        self.home = FakeNetns(next(self._cookies))
+        self.pins: dict[str, FakeNetns] = {}
+        self.given: dict[str, FakeNetns] = {}
+        self.handles: list[FakeNamespace] = []
+        # MACs of links whose namespace is dying, and how often they will still be seen.
+        self.dying: dict[tuple[int, bytes], int] = {}
+        self.linger = 1
+        self.add_home(FakeLink(1, "lo", loopback=True))
+        self.add_home(FakeLink(2, "eth0", mac=b"\x52\x54\x00\x00\x00\x02"))
+        self.add_home(FakeLink(3, "eth1", mac=b"\x52\x54\x00\x00\x00\x03"))
+
+    def add_home(self, link: FakeLink) -> FakeLink:
+        self.home.links[link.ifindex] = link
+        return link
+
+    def new_netns(self) -> FakeNetns:
+        return FakeNetns(next(self._cookies))
+
+    def give(self, path: str) -> FakeNetns:
+        """A namespace that something else made and keeps alive."""
+        netns = self.given[path] = self.new_netns()
+        netns.stranger = True
+        netns.holders = 1
+        return netns
+
+    def let_go(self, netns: FakeNetns) -> None:
+        netns.holders -= 1
+        if netns.holders == 0:
+            for link in netns.links.values():
+                if link.kind == "macvlan" and link.up and link.mode != "passthru" and link.parent is not None:
+                    self.dying[link.parent, link.mac] = self.linger
+            netns.links.clear()
+
+    def living(self) -> list[FakeNetns]:
+        """Namespaces that macvfast made and that something holds."""
+        held = [*self.pins.values(), *(handle.netns for handle in self.handles)]
+        return list({netns.cookie: netns for netns in held if not netns.stranger and netns is not self.home}.values())
+
+    def uppers(self, parent: int) -> list[FakeLink]:
+        """The links that stand on a link of the home namespace, wherever they live."""
+        everywhere = [*self.living(), *self.given.values()]
+        return [link for netns in everywhere for link in netns.links.values() if link.parent == parent] + [
+            link for link in self.home.links.values() if link.parent == parent
+        ]
+
+    def process_ends(self) -> None:
+        """Close what a process held open."""
+        for handle in list(self.handles):
+            handle.close()
+
+    def reboot(self) -> None:
+        """Everything in memory is gone; the NICs come back."""
+        self.process_ends()
+        self.boot = f"boot-{next(self._cookies)}"
+        for path in self.pins:
+            os.unlink(path)
+        self.pins.clear()
+        self.given.clear()
+        self.dying.clear()
+        kept = {index: link for index, link in self.home.links.items() if link.kind is None}
+        self.home = FakeNetns(next(self._cookies), links=kept)
+
+    def picture(self) -> dict[str, object]:
+        """All that macvfast could have left behind, for comparison."""
+        return {
+            "pins": sorted(self.pins),
+            "files": sorted(os.listdir(self.pins_dir)),
+            "namespaces": sorted(netns.cookie for netns in self.living()),
+            "home": sorted(link.ifname for link in self.home.links.values()),
+            "links": sorted(
+                (netns.cookie, link.ifname, link.mac, tuple(link.addresses))
+                for netns in [*self.living(), *self.given.values()]
+                for link in netns.links.values()
+            ),
+            "routes": sorted(
+                (netns.cookie, family) for netns in [*self.living(), *self.given.values()] for family in netns.routes
+            ),
+            "held open": len(self.handles),
+        }
+
+
+class FakeKernel:
+    """The kernel of one process in a world."""
+
+    def __init__(self, world: World, faults: Faults) -> None:
+        self.world = world
+        self.faults = faults
+
+    def boot_id(self) -> str:
+        return self.world.boot
+
+    def home_cookie(self) -> int:
+        return self.world.home.cookie
+
+    def link(self, key: int | str) -> LinkFacts | None:
+        self.faults.step("look for a link")
+        return self._find(self.world.home, key)
+
+    @staticmethod
+    def _find(netns: FakeNetns, key: int | str) -> FakeLink | None:
+        return netns.links.get(key) if isinstance(key, int) else netns.named(key)
+
+    def links(self) -> Sequence[LinkFacts]:
+        self.faults.step("list the links")
+        return list(self.world.home.links.values())
+
+    def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
+        self.faults.step("list the addresses")
+        return list(self.world.home.links[ifindex].addresses)
+
+    def filter_macs(self, ifindex: int) -> set[bytes]:
+        self.faults.step("list the MACs")
+        dying = {mac for parent, mac in self.world.dying if parent == ifindex}
+        for key in [key for key in self.world.dying if key[0] == ifindex]:
+            self.world.dying[key] -= 1
+            if self.world.dying[key] <= 0:
+                del self.world.dying[key]
+        return dying | {
+            link.mac
+            for link in self.world.uppers(ifindex)
+            if link.kind == "macvlan" and link.up and link.mode != "passthru"
+        }
+
+    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None:
+        self.faults.step("make a sub-interface")
+        self._add_home(FakeLink(ifindex, wanted.ifname, "vlan", parent=base, vid=wanted.vid))
+
+    def add_dummy(self, ifname: str, ifindex: int) -> None:
+        self.faults.step("make a dummy link")
+        self._add_home(FakeLink(ifindex, ifname, "dummy", mac=b"\x02\x00\x00\x00\x00\x09"))
+
+    def _add_home(self, link: FakeLink) -> None:
+        home = self.world.home
+        same = [
+            one
+            for one in home.links.values()
+            if one.vid is not None and (one.parent, one.vid) == (link.parent, link.vid)
+        ]
+        if link.ifindex in home.links or home.named(link.ifname) is not None or same:
+            raise KernelRefused("make a link", errno.EEXIST)
+        self.world.add_home(link)
+
+    def delete_parent(self, ifindex: int) -> None:
+        self.faults.step("delete a parent")
+        assert not self.world.uppers(ifindex), "links stand on the parent that is being deleted"
+        self.world.home.links.pop(ifindex, None)
+
+    def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]:
+        self.faults.step("make namespaces")
+        made = [FakeNamespace(self.world, self.world.new_netns()) for _ in range(count)]
+        for one in made:
+            one.netns.sysctls.update(sysctls)
+        return list(made)
+
+    def open_namespace(self, path: str) -> Namespace:
+        self.faults.step("open a namespace")
+        netns = self.world.pins.get(path) or self.world.given.get(path)
+        if netns is None:
+            raise NamespaceInvalid(path, "nothing is there")
+        return FakeNamespace(self.world, netns)
+
+    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None:
+        self.faults.step("pin a namespace")
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            raise NamespaceNameTaken(sandbox, path) from None
+        netns = self._netns(namespace)
+        netns.holders += 1
+        self.world.pins[path] = netns
+
+    def unpin(self, path: str) -> None:
+        self.faults.step("unpin a namespace")
+        netns = self.world.pins.pop(path, None)
+        if netns is not None:
+            os.unlink(path)
+            self.world.let_go(netns)
+
+    @staticmethod
+    def _netns(namespace: Namespace) -> FakeNetns:
+        assert isinstance(namespace, FakeNamespace)
+        assert namespace.open, "a closed namespace is used"
+        return namespace.netns
+
+    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None:
+        self.faults.step("write sysctls")
+        netns = self._netns(namespace)
+        for name, value in sysctls:
+            _, _, _, scope, key = name.split("/")
+            link = netns.named(scope)
+            if scope == "default":
+                assert not netns.stranger, "the defaults of a namespace that others made are changed"
+                netns.sysctls[name] = value
+            elif link is not None:
+                assert not link.up, "a link is changed that is up"
+                link.has_ipv6 = value == "0" if key == "disable_ipv6" else link.has_ipv6
+            else:
+                raise KernelRefused("write a sysctl", errno.ENOENT)
+
+    def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None:
+        self.faults.step("look for a link inside")
+        return self._find(self._netns(namespace), key)
+
+    def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]:
+        self.faults.step("list the links inside")
+        return list(self._netns(namespace).links.values())
+
+    def default_families(self, namespace: Namespace) -> set[int]:
+        self.faults.step("list the routes inside")
+        return set(self._netns(namespace).routes)
+
+    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
+        return [self._add_link(self._netns(namespace), step) for namespace, step in steps]
+
+    def _add_link(self, netns: FakeNetns, step: AddLink) -> FakeRefusal | None:
+        said = self.faults.fails("make a link")
+        if said is not None:
+            return FakeRefusal(errno.EIO, said)
+        parent = self.world.home.links.get(step.parent)
+        if parent is None:
+            return FakeRefusal(errno.ENODEV)
+        if step.ifindex in netns.links or netns.named(step.ifname) is not None:
+            return FakeRefusal(errno.EEXIST)
+        company = self.world.uppers(parent.ifindex)
+        if any(other.kind != step.driver for other in company if other.kind != "vlan"):
+            return FakeRefusal(errno.EBUSY)
+        if "passthru" in {step.mode, *(other.mode for other in company)} and company:
+            return FakeRefusal(errno.EINVAL)
+        default = netns.sysctls.get("net/ipv6/conf/default/disable_ipv6", "0")
+        link = FakeLink(
+            step.ifindex, step.ifname, step.driver, step.mac or parent.mac, step.mtu or parent.mtu, False,
+            parent=parent.ifindex, parent_netnsid=0, mode=step.mode, group=step.group, has_ipv6=default == "0",
+        )  # fmt: skip
+        if step.up and not self._bring_up(link):
+            return FakeRefusal(errno.EADDRINUSE)
+        netns.links[link.ifindex] = link
+        return None
+
+    def _bring_up(self, link: FakeLink) -> bool:
+        """False where another link on the parent has its MAC."""
+        if link.kind == "macvlan" and link.mode != "passthru":
+            parent = self.world.home.links[link.parent or 0]
+            taken = {other.mac for other in self.world.uppers(parent.ifindex) if other.up and other is not link}
+            taken |= {parent.mac} | {mac for index, mac in self.world.dying if index == parent.ifindex}
+            if link.mac in taken:
+                return False
+        link.up = True
+        return True
+
+    def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
+        outcomes: list[Refusal | None] = []
+        for namespace, wanted in steps:
+            netns = self._netns(namespace)
+            refusals = [self._configure(netns, step) for step in wanted]
+            outcomes.append(next((refusal for refusal in refusals if refusal is not None), None))
+        return outcomes
+
+    def _configure(self, netns: FakeNetns, step: Configure) -> FakeRefusal | None:
+        said = self.faults.fails(f"configure: {type(step).__name__}")
+        if said is not None:
+            return FakeRefusal(errno.EIO, said)
+        link = netns.links.get(step.ifindex)
+        if link is None:
+            return FakeRefusal(errno.ENODEV)
+        match step:
+            case AddAddress():
+                if len(step.address) == 16 and not link.has_ipv6:
+                    return FakeRefusal(errno.EACCES)
+                link.addresses.append((step.address, step.prefix_length))
+            case SetUp():
+                if not self._bring_up(link):
+                    return FakeRefusal(errno.EADDRINUSE)
+            case AddDefaultRoute():
+                return self._route(netns, link, step)
+        return None
+
+    @staticmethod
+    def _route(netns: FakeNetns, link: FakeLink, step: AddDefaultRoute) -> FakeRefusal | None:
+        if step.family in netns.routes:
+            return FakeRefusal(errno.EEXIST)
+        if not link.up:
+            return FakeRefusal(errno.ENETDOWN)
+        if step.gateway is not None:
+            gateway = ip_address(step.gateway)
+            near = [ip_interface((address, length)).network for address, length in link.addresses]
+            if not any(gateway.version == one.version and gateway in one for one in near):
+                return FakeRefusal(errno.ENETUNREACH)
+        netns.routes[step.family] = link.ifindex
+        return None
+
+    def delete_link(self, namespace: Namespace, ifindex: int) -> None:
+        self.faults.step("delete a link")
+        netns = self._netns(namespace)
+        if ifindex in netns.links:
+            netns.remove(ifindex)
+
+    def holders(self, inode: int) -> list[str]:
+        self.faults.step("look who holds a namespace")
+        return ["process 7 (sleep)"] if any(n.inode == inode for n in self.world.living()) else []
+
+
+class FaultyStore(Store):
+    """The real state, of a process that can find the disk full, or die, around each transaction."""
+
+    def __init__(self, directory: str, faults: Faults) -> None:
+        self.faults = faults
+        super().__init__(directory)
+
+    def _step(self, what: str) -> None:
+        said = self.faults.fails(what)
+        if said is not None:
+            raise StateUnusable(str(self.directory), said)
+
+    @contextmanager
+    def reading(self) -> Iterator[Records]:
+        if self.faults.crashed:
+            raise Crash
+        with super().reading() as records:
+            yield records
+
+    @contextmanager
+    def writing(self) -> Iterator[Records]:
+        self._step("store: begin")
+        with super().writing() as records:
+            yield records
+            self._step("store: commit")
+        if self.faults.crashed:
+            raise Crash
+
+    def _give_up(self, token: str, descriptor: int) -> None:
+        if self.faults.crashed:
+            # The dead delete nothing; their locks end with them.
+            os.close(descriptor)
+        else:
+            super()._give_up(token, descriptor)

@@ -1,0 +1,117 @@
+"""A host on a kernel in memory, whose process can fail, die and be started again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from macvfast.host import Host
+from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore, World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAN = "172.16.86.0/24"
+LAN6 = "2001:db8:86::/64"
+
+
+class Machine:
+    """A world, its state directory, and processes that come and go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.state_dir = str(folder / "state")
+        self.faults = Faults()
+        self.host = self.start()
+
+    def start(self) -> Host:
+        """Another process, after the last has ended."""
+        self.faults = Faults()
+        store = FaultyStore(self.state_dir, self.faults)
+        return Host(store, FakeKernel(self.world, self.faults), str(self.world.pins_dir))
+
+    def restart(self) -> None:
+        self.world.process_ends()
+        self.host.close()
+        self.host = self.start()
+
+    def mend(self) -> None:
+        """Change nothing, which finishes first what was given up or left by the dead. Twice: what began to die before
+        the first look may need a second.
+        """
+        self.host.remove_networks([])
+        self.host.remove_networks([])
+
+    def addresses_in_use(self) -> dict[str, int]:
+        """Per subnet, how many addresses its pool counts."""
+        with self.host._store.reading() as records:
+            return {
+                f"{network.name} {row.subnet.cidr}": row.used
+                for network in records.networks()
+                for row in records.pools(network.id)
+            }
+
+    def record(self) -> dict[str, object]:
+        """What is recorded, settled or not."""
+        with self.host._store.reading() as records:
+            return {
+                "networks": sorted(network.name for network in records.networks()),
+                "sandboxes": {
+                    box.name: sorted((e.ifname, e.mac, e.addresses) for e in box.endpoints)
+                    for box in records.sandboxes()
+                },
+                "addresses": self.addresses_in_use(),
+                "intents": records.intents(),
+                "owners": self.owners(),
+            }
+
+    def owners(self) -> list[str]:
+        """The files of operations that go on, or that died."""
+        folder = self.host._store.directory / "owners"
+        return os.listdir(folder) if folder.exists() else []
+
+    def everything(self) -> tuple[dict[str, object], dict[str, object]]:
+        return self.record(), self.world.picture()
+
+    def assert_record_is_true(self) -> None:
+        """Each recorded link is there as recorded, and nothing else is."""
+        recorded: dict[int, dict[int, tuple[str, bytes, tuple[tuple[bytes, int], ...]]]] = {}
+        pins = set()
+        with self.host._store.reading() as records:
+            assert records.intents() == set()
+            sandboxes = list(records.sandboxes())
+            made = {network.link for network in records.networks() if records.made_parent(network.link)}
+        for box in sandboxes:
+            links = recorded.setdefault(box.cookie, {})
+            if box.made:
+                pins.add(box.path)
+            for one in box.endpoints:
+                addresses = tuple((a.ip.packed, a.network.prefixlen) for a in one.addresses)
+                links[one.ifindex] = (one.ifname, one.mac, addresses)
+        there = {
+            netns.cookie: {
+                link.ifindex: (link.ifname, link.mac, tuple(link.addresses)) for link in netns.links.values()
+            }
+            for netns in [*self.world.living(), *self.world.given.values()]
+        }
+        assert {cookie: links for cookie, links in there.items() if links} == {
+            cookie: links for cookie, links in recorded.items() if links
+        }
+        assert {netns.cookie for netns in self.world.living()} == {box.cookie for box in sandboxes if box.made}
+        assert set(self.world.pins) == pins
+        assert {link.ifname for link in self.world.home.links.values() if link.kind in ("vlan", "dummy")} == made
+        assert self.world.handles == []
+        used = [a.ip for box in sandboxes for one in box.endpoints for a in one.addresses]
+        assert len(used) == len(set(used))
+        reserved = {4: 3, 6: 2}
+        total = sum(self.addresses_in_use().values())
+        with self.host._store.reading() as records:
+            assert total == len(used) + sum(
+                reserved[subnet.version] for network in records.networks() for subnet in network.subnets
+            )
+
+
+def make_networks(machine: Machine) -> None:
+    """Make `lan`, dual-stack on eth0, and `other`, IPv4 on eth1."""
+    machine.host.create_network("lan", subnets=[LAN, LAN6], parent="eth0")
+    machine.host.create_network("other", subnets=["10.7.0.0/24"], parent="eth1")

@@ -1,0 +1,360 @@
+"""Listings and `inspect`: Docker's shapes, filters and templates; terminals and pipes."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.unit.cli_bed import DUAL, DUAL_BOX, EXITED, RUNNING, FakeHost, endpoint, network, sandbox, typed
+
+HOSTILE = network("lab", id="cc" * 32, labels=(("a\x1b[31m", "b\nc\x9b"),), parent="eth0")
+
+
+def full_host() -> FakeHost:
+    return FakeHost(networks=[DUAL, HOSTILE, network()], sandboxes=[DUAL_BOX, EXITED, RUNNING])
+
+
+def listed(line: str) -> list[str]:
+    """The lines that a command prints at the full host."""
+    said = typed(line, full_host())
+    assert (said.status, said.err) == (0, "")
+    return said.out.splitlines()
+
+
+def test_network_ls_has_dockers_columns_and_then_ours() -> None:
+    assert listed("network ls") == [
+        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS",
+        "7b7b7b7b7b7b   dual      macvlan   local   eth0     2001:db8:abc8::/64,192.168.32.0/24",
+        "cccccccccccc   lab       macvlan   local   eth0     172.16.86.0/24",
+        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24",
+    ]
+
+
+def test_an_empty_list_is_its_header() -> None:
+    assert typed("network ls", FakeHost()).out == "NETWORK ID   NAME   DRIVER   SCOPE   PARENT   SUBNETS\n"
+    assert typed("ps", FakeHost()).out == "SANDBOX ID   NAME   NETWORKS   ADDRESSES   COMMAND   STATUS\n"
+    assert typed("ps -q", FakeHost()).out == ""
+    assert typed("network ls --format json", FakeHost()).out == ""
+
+
+def test_network_ls_as_json_has_dockers_keys_one_object_per_line() -> None:
+    objects = [json.loads(line) for line in listed("network ls --format json")]
+    assert objects[0] == {
+        "CreatedAt": "2026-08-20 07:41:09.5 +0000 UTC",
+        "Driver": "macvlan",
+        "ID": "7b" * 6,
+        "IPv4": "true",
+        "IPv6": "true",
+        "Internal": "false",
+        "Labels": "tier=web,zone=",
+        "Name": "dual",
+        "Scope": "local",
+    }
+    assert [one["Name"] for one in objects] == ["dual", "lab", "pub_net"]
+    assert json.loads(listed("network ls --no-trunc --format json")[0])["ID"] == "7b" * 32
+
+
+def test_ps_shows_networks_addresses_command_and_status() -> None:
+    assert [line.split("   ") for line in re.sub("   +", "   ", typed("ps -a", full_host()).out).splitlines()] == [
+        ["SANDBOX ID", "NAME", "NETWORKS", "ADDRESSES", "COMMAND", "STATUS"],
+        ["b" * 12, "both", "dual,pub_net", "192.168.32.128,2001:db8:abc8::2,172.16.86.10", "idle"],
+        ["a" * 12, "job", "pub_net", "172.16.86.10", "make", "exited (2)"],
+        ["5d" * 6, "web", "pub_net", "172.16.86.10", "/bin/sh -c 'sleep 5'", "running"],
+    ]
+
+
+def test_ps_as_json_has_the_keys_of_the_specification_and_no_relative_times() -> None:
+    assert [json.loads(line) for line in listed("ps -a --format json")][1] == {
+        "ID": "aa" * 6,
+        "Names": "job",
+        "Networks": "pub_net",
+        "Addresses": "172.16.86.10",
+        "Command": "make",
+        "State": "exited",
+        "ExitCode": 2,
+        "CreatedAt": "2026-08-20 07:41:09.5 +0000 UTC",
+        "Labels": "tier=ci",
+    }
+    assert json.loads(listed("ps --format json")[0])["ExitCode"] is None
+
+
+# Filters.
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ("-f name=pub", "pub_net"),
+        ("-f name=^dual$", "dual"),
+        ("-f name=(", ""),
+        ("-f id=7b7b", "dual"),
+        ("-f driver=macvlan", "dual lab pub_net"),
+        ("-f driver=macv", ""),
+        ("-f label=tier", "dual"),
+        ("-f label=tier=web", "dual"),
+        ("-f label=tier=db", ""),
+        ("-f label=tier -f label=nope", ""),
+        ("-f name=dual -f name=lab", "dual lab"),
+        ("-f name=dual -f label=nope", ""),
+        ("-f type=custom", "dual lab pub_net"),
+        ("-f type=builtin", ""),
+        ("-f dangling=true", "lab"),
+        ("-f dangling=0", "dual pub_net"),
+        ("--filter=scope=local", "dual lab pub_net"),
+        ("--filter scope=swarm", ""),
+    ],
+)
+def test_networks_are_filtered_as_in_docker(filters: str, names: str) -> None:
+    assert listed(f"network ls --format {{{{.Name}}}} {filters}") == names.split()
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ("-f name=o", "both job"),
+        ("-f id=^aa", "job"),
+        ("-f network=dual", "both"),
+        ("-f network=pub", ""),
+        (f"-f network={'7b' * 6}", "both"),
+        (f"-f network={network().id}", "both job web"),
+        ("-f status=idle", "both"),
+        ("-f status=running -f status=exited", "job web"),
+        ("-f label=tier=ci", "job"),
+    ],
+)
+def test_sandboxes_are_filtered_as_in_docker(filters: str, names: str) -> None:
+    assert listed(f"ps -a --format {{{{.Names}}}} {filters}") == names.split()
+
+
+# Templates.
+
+
+@pytest.mark.parametrize(
+    ("template", "first"),
+    [
+        ("{{.ID}} {{.Name}}", f"{'7b' * 6} dual"),
+        ("{{ .Name }} : {{- .Driver -}} /{{.Scope}}", "dual :macvlan/local"),
+        ("{{.IPv4}} {{.Internal}} {{.Labels}}", "true false tier=web,zone="),
+        (r"{{.Name}}\t{{.Parent}}", "dual\teth0"),
+        ('{{.Label "tier"}}|{{.Label "nope"}}|{{index .Label "tier"}}', "web||web"),
+        ("{{json .Name}} {{len .Name}}", '"dual" 4'),
+        ("{{.Subnets}}", "2001:db8:abc8::/64,192.168.32.0/24"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_template_shows_what_it_asks_for(template: str, first: str) -> None:
+    said = typed(["network", "ls", "--format", template], full_host())
+    assert said.out.splitlines()[0] == first
+
+
+def test_json_of_the_dot_is_the_object_of_format_json() -> None:
+    assert listed("network ls --format '{{json .}}'") == listed("network ls --format json")
+
+
+def test_a_template_after_table_has_headers() -> None:
+    template = r"table {{.ID}}\t{{.Name}}\t{{.CreatedAt}}"
+    assert typed(["network", "ls", "-f", "name=dual", "--format", template], full_host()).out == (
+        "NETWORK ID     NAME   CREATED AT\n7b7b7b7b7b7b   dual   2026-08-20 07:41:09.5 +0000 UTC\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("{{.Foo}}", "{{", "{{.Name", ".Name}}", "{{end}}", "{{range .Name}}", "{{if .Name}}x{{end}}", "{{json}}"),
+        *(
+            "{{foo .Name}}",
+            "{{index .Labels}}",
+            "{{.Name | upper}}",
+            "{{-.Name}}",
+            "{{json .Foo}}",
+            "{{}}",
+            "{{range .Foo}}{{end}}",
+        ),
+    ],
+)
+def test_a_template_that_is_not_understood_is_refused_with_the_fields(template: str) -> None:
+    host = full_host()
+    said = typed(["network", "ls", "--format", template], host)
+    assert (said.status, said.out, host.calls) == (2, "", [])
+    assert "hint: fields: {{.CreatedAt}} {{.Driver}} {{.ID}} " in said.err
+
+
+# Inspect.
+
+
+def test_inspect_prints_dockers_array_in_dockers_order() -> None:
+    said = typed("network inspect dual", full_host())
+    assert (
+        said.out
+        == """\
+[
+    {
+        "Name": "dual",
+        "Id": "7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b7b",
+        "Created": "2026-08-20T07:41:09.5Z",
+        "Scope": "local",
+        "Driver": "macvlan",
+        "EnableIPv4": true,
+        "EnableIPv6": true,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {},
+            "Config": [
+                {
+                    "Subnet": "192.168.32.0/24",
+                    "IPRange": "192.168.32.128/25,192.168.32.10-192.168.32.19",
+                    "AuxiliaryAddresses": {
+                        "exclude_host": "192.168.32.250"
+                    }
+                },
+                {
+                    "Subnet": "2001:db8:abc8::/64",
+                    "Gateway": "2001:db8:abc8::10"
+                }
+            ]
+        },
+        "Internal": false,
+        "Attachable": false,
+        "Ingress": false,
+        "ConfigFrom": {
+            "Network": ""
+        },
+        "ConfigOnly": false,
+        "Containers": {
+            "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d": {
+                "Name": "web",
+                "EndpointID": "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1",
+                "MacAddress": "02:42:ac:10:56:0a",
+                "IPv4Address": "192.168.32.128/24",
+                "IPv6Address": "2001:db8:abc8::2/64"
+            }
+        },
+        "Options": {
+            "parent": "eth0"
+        },
+        "Labels": {
+            "tier": "web",
+            "zone": ""
+        }
+    }
+]
+"""
+    )
+
+
+def test_inspect_without_addresses_of_a_family_says_so_as_docker_does() -> None:
+    on = network()
+    host = FakeHost(networks=[on], sandboxes=[sandbox(endpoints=(endpoint(on, ip=None),))])
+    (shown,) = json.loads(typed("network inspect -v pub_net", host).out)
+    (container,) = shown["Containers"].values()
+    assert (container["IPv4Address"], container["IPv6Address"]) == ("", "")
+    assert (shown["EnableIPv6"], shown["Options"]) == (False, {"parent": "eth0"})
+    assert shown["IPAM"]["Config"] == [{"Subnet": "172.16.86.0/24", "Gateway": "172.16.86.1"}]
+
+
+def test_times_are_shown_in_utc_with_what_there_is_of_a_second() -> None:
+    there = timezone(timedelta(hours=2))
+    host = FakeHost(networks=[network(created_at=datetime(2026, 1, 2, 1, 0, 0, 120, tzinfo=there))])
+    assert typed("network inspect -f {{.Created}} pub_net", host).out == "2026-01-01T23:00:00.00012Z\n"
+    host = FakeHost(networks=[network(created_at=datetime(2026, 1, 2, 1, 0, 0, tzinfo=there))])
+    assert typed("network inspect -f {{.Created}} pub_net", host).out == "2026-01-01T23:00:00Z\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{{.Id}} {{.IPAM.Driver}} {{.EnableIPv6}}", f"{'7b' * 32} default true"),
+        (
+            "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}};{{end}}",
+            "192.168.32.0/24 ;2001:db8:abc8::/64 2001:db8:abc8::10;",
+        ),
+        ("{{range .Containers}}{{.Name}}={{.IPv4Address}}{{println}}{{end}}", "web=192.168.32.128/24\n"),
+        ('{{json .Labels}} {{index .Options "parent"}} {{len .Containers}}', '{"tier":"web","zone":""} eth0 1'),
+    ],
+)
+def test_inspect_takes_the_templates_that_docker_users_type(template: str, shown: str) -> None:
+    assert typed(["network", "inspect", "-f", template, "dual"], full_host()).out == f"{shown}\n"
+
+
+def test_inspect_as_json_is_one_line() -> None:
+    said = typed("network inspect --format json dual pub_net", full_host())
+    assert said.out.count("\n") == 1
+    assert [one["Name"] for one in json.loads(said.out)] == ["dual", "pub_net"]
+
+
+# Characters that a terminal would obey.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "network ls --format {{.Labels}}",
+        "network ls --format json",
+        "network inspect lab",
+        "network ls --format '{{json .}}'",
+    ],
+)
+@pytest.mark.parametrize("screen", [False, True])
+def test_labels_cannot_send_a_terminal_control_characters(line: str, screen: bool) -> None:
+    said = typed(line, FakeHost(networks=[HOSTILE]), screen=screen)
+    assert said.status == 0
+    assert all(character.isprintable() or character == "\n" for character in said.out)
+    assert "x1b[31m" in said.out or "u001b[31m" in said.out
+
+
+def test_a_command_is_shown_on_one_line_and_escaped() -> None:
+    host = FakeHost(sandboxes=[sandbox(command=("sh", "-c", "printf '\x1b[31m\n'"))])
+    assert typed("ps", host).out.count("\n") == 2
+    assert "\x1b" not in typed("ps", host, screen=True).out
+
+
+# Widths.
+
+
+SCRIPT = "while true; do date; sleep 1; done"
+LONG = [sandbox("a-sandbox-with-a-name-of-more-than-forty-characters", command=("sh", "-c", SCRIPT)), DUAL_BOX]
+
+
+def test_a_table_fits_a_terminal_of_80_columns_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert (
+        typed("ps -a", FakeHost(sandboxes=LONG), screen=True).out
+        == """\
+SANDBOX ID     NAME           NETWORKS    ADDRESSES           COMMAND     STATUS
+5d5d5d5d5d5d   a-sandbox-wi   pub_net     172.16.86.10        sh -c       idle
+               th-a-name-of                                   'while
+               -more-than-f                                   true; do
+               orty-charact                                   date;
+               ers                                            sleep 1;
+                                                              done'
+bbbbbbbbbbbb   both           dual,       192.168.32.128,                 idle
+                              pub_net     2001:db8:abc8::2,
+                                          172.16.86.10
+"""
+    )
+
+
+def test_a_table_that_fits_is_shown_as_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert typed("ps -a", full_host(), screen=True) == typed("ps -a", full_host())
+    # Too narrow for any table: the terminal breaks the lines.
+    monkeypatch.setenv("COLUMNS", "20")
+    assert typed("ps -a", full_host(), screen=True) == typed("ps -a", full_host())
+
+
+def test_a_table_is_never_cut_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = typed("ps -a", FakeHost(sandboxes=LONG)).out
+    assert "a-sandbox-with-a-name-of-more-than-forty-characters   pub_net" in out
+    assert "sh -c 'while true; do date; sleep 1; done'   idle" in out
+    assert len(out.splitlines()) == 3
+
+
+def test_names_are_not_taken_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    host = FakeHost(sandboxes=[sandbox(command=("[bold]x[/bold]", ":smile:"))])
+    assert "[bold]x[/bold]" in typed("ps", host, screen=True).out

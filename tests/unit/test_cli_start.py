@@ -1,0 +1,141 @@
+"""What the command loads, and what it says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+import macvfast
+from docs import generate
+from macvfast.cli import commands, main
+from macvfast.cli.app import app, help_text
+from tests.unit.cli_bed import typed
+
+CALLED = [command.path for command in commands.COMMANDS]
+SHOWN = [(), *commands.GROUPS, *CALLED]
+
+PROGRAM = """
+import sys
+before = set(sys.modules)
+from macvfast.cli.dispatch import dispatch
+
+class Host:
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def networks(self): return iter(())
+    sandboxes = networks
+
+status = dispatch({words}, lambda state_dir: Host())
+print(status, *sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+
+
+def loaded_by(*words: str) -> set[str]:
+    """The modules that a command loads, the host's own left out."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PROGRAM.format(words=words)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    status, *modules = done.stderr.split()
+    assert status == "0"
+    return set(modules)
+
+
+@pytest.mark.parametrize("words", [("network", "ls"), ("network", "ls", "-q"), ("ps", "-a")])
+def test_a_list_loads_the_parser_the_table_of_commands_and_its_own_part_only(words: tuple[str, ...]) -> None:
+    part = {"network": "network", "ps": "sandbox"}[words[0]]
+    assert {name for name in loaded_by(*words) if name.split(".")[0] == "macvfast"} == {
+        "macvfast",
+        "macvfast.cli",
+        "macvfast.cli.arguments",
+        "macvfast.cli.commands",
+        "macvfast.cli.dispatch",
+        "macvfast.cli.listing",
+        "macvfast.cli.output",
+        f"macvfast.cli.{part}",
+        "macvfast.errors",
+    }
+
+
+def test_a_list_loads_nothing_that_takes_long() -> None:
+    heavy = {
+        *("asyncio", "msgspec", "pyroute2", "rich", "typer", "click"),
+        *("argparse", "dataclasses", "inspect", "json", "difflib", "shlex", "shutil", "subprocess", "traceback"),
+    }
+    assert {name.split(".")[0] for name in loaded_by("network", "ls")} & heavy == set()
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=[" ".join(path) or "macvfast" for path in SHOWN])
+def test_help_fits_80_columns_and_begins_with_the_usage(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = typed([*path, "--help"])
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(f"Usage: {' '.join(('macvfast', *path))} [OPTIONS]")
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "\b" not in said.out
+    assert typed([*path, "-h"]) == said
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS, ids=[" ".join(command.path) for command in commands.COMMANDS])
+def test_every_command_shows_an_example_that_it_takes(command: Any) -> None:
+    said = help_text(command.path)
+    assert f"Example:\n\n    {command.example.splitlines()[0]}" in said
+    for line in command.example.replace("\\\n", "").splitlines():
+        name, *words = line.split()
+        assert name == "macvfast"
+        # The host answers that nothing is there, or does it; the words themselves are understood.
+        assert typed(words).status != 2
+        assert "--help` shows the usage" not in typed(words).err
+
+
+def test_every_option_is_explained() -> None:
+    for command in commands.COMMANDS:
+        said = help_text(command.path)
+        for option in command.options:
+            assert option.help
+            assert all(name in said for name in (*option.names, option.off))
+
+
+def test_the_typer_application_has_every_command_and_is_the_same_command() -> None:
+    shown: Any = typer.main.get_command(app)
+    flat = [(name,) if not hasattr(one, "commands") else None for name, one in shown.commands.items()]
+    nested = [("network", name) for name in shown.commands["network"].commands]
+    assert {path for path in flat if path} | set(nested) == set(CALLED)
+    for words in ("network create a b", "run", "--version", "network --help", "bogus"):
+        ran = CliRunner().invoke(app, words.split())
+        assert (ran.exit_code, ran.stdout, ran.stderr) == typed(words)
+
+
+def test_the_generated_page_shows_usage_options_and_example() -> None:
+    page = generate.cli_page()
+    assert "```\nmacvfast network connect [OPTIONS] NETWORK SANDBOX\n```" in page
+    assert "```\nmacvfast run [OPTIONS] COMMAND [ARG...]\n```" in page
+    assert "| `-o KEY=VALUE`, `--opt KEY=VALUE` | An option of the driver; may be repeated. |" in page
+    assert "```\n  parent=LINK " in page or "```\nparent=LINK " in page
+    assert "Example:\n\n```\nmacvfast network create -d macvlan \\\n    --subnet=172.16.86.0/24 \\\n" in page
+
+
+def test_the_version_is_the_packages() -> None:
+    assert typed("--version") == (0, f"macvfast {macvfast.__version__}\n", "")
+
+
+def test_main_returns_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert main(["bogus"]) == 2
+    assert capsys.readouterr().err.startswith("error: `bogus` is not a command of `macvfast`\n")
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "macvfast", "bogus"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == typed("bogus").err

@@ -1,0 +1,113 @@
+"""Command lines that are refused: one error, the exit status, and nothing asked of the host."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from tests.unit.cli_bed import DUAL, RUNNING, FakeHost, typed
+
+# A command line, its exit status, and what the error says.
+WRONG: list[tuple[str, int, str]] = [
+    ("network create", 2, "error: `macvfast network create` needs NAME"),
+    ("network create a b", 2, "takes NAME, and `b` is one too many"),
+    # The guide's misprint.
+    ("network create -o parent=eth0.60 -o -o macvlan_mode=bridge macvlan60", 2, "hint: leave out the stray `-o`"),
+    ("network create -o foo lab", 2, "error: option `-o` cannot be `foo`\n  caused by: it has the form KEY=VALUE"),
+    ("network create -o =foo lab", 2, "error: option `-o` cannot be `=foo`"),
+    ("network create lab -o", 2, "error: option `-o` needs a value"),
+    ("network create --label = lab", 2, "error: option `--label` cannot be `=`"),
+    ("network create --subnet= lab", 2, "error: option `--subnet` was given nothing"),
+    ("network create --subnet=10.0.0.0/8, lab", 2, "error: option `--subnet` was given nothing"),
+    ("network create --ipv6=maybe lab", 2, "error: option `--ipv6` cannot be `maybe`"),
+    ("network create --attachable lab", 2, "error: `--attachable` is not an option of `macvfast network create`"),
+    ("network create --subnt=10.0.0.0/8 lab", 2, "hint: did you mean `--subnet`?"),
+    ("network create -o mtu=x lab", 1, "error: `mtu` cannot be `x`"),
+    ("network create -o foo=bar lab", 1, "error: `foo` is not a known option of driver `macvlan`"),
+    ("network create -d bridge lab", 1, "error: `bridge` is not a known driver"),
+    ("network create a/b", 1, "error: `a/b` is not a network name"),
+    ("network create ''", 1, "error: `` is not a network name"),
+    ("network ls extra", 2, "takes no argument, and `extra` is one too many"),
+    ("network ls -f foo", 2, "error: option `-f` cannot be `foo`"),
+    ("network ls -f foo=bar", 1, "error: `foo` is not a known filter"),
+    ("network ls -f dangling=maybe", 1, "error: `dangling` cannot be `maybe`"),
+    ("network ls --format '{{.Foo}}'", 2, "caused by: `{{.Foo}}` is not there"),
+    ("network inspect", 2, "error: `macvfast network inspect` needs NETWORK..."),
+    ("network rm", 2, "error: `macvfast network rm` needs NETWORK..."),
+    ("network connect lab", 2, "error: `macvfast network connect` needs SANDBOX"),
+    ("network connect lab web extra", 2, "takes NETWORK SANDBOX, and `extra` is one too many"),
+    ("network connect --alias x lab web", 2, "error: `--alias` is not an option"),
+    ("network connect --driver-opt x=y lab web", 2, "error: `--driver-opt` is not an option"),
+    ("network connect --pid 1 --netns /x lab web", 2, "error: options `--netns` and `--pid` name one namespace both"),
+    ("network connect --pid 0 lab web", 2, "error: option `--pid` cannot be `0`"),
+    ("network connect --pid -3 lab web", 2, "error: option `--pid` cannot be `-3`"),
+    ("network connect --pid self lab web", 2, "error: option `--pid` cannot be `self`"),
+    ("network frobnicate", 2, "error: `frobnicate` is not a command of `macvfast network`"),
+    ("network lst", 2, "hint: did you mean `ls`?"),
+    ("network --bogus ls", 2, "error: `--bogus` is not an option of `macvfast network`"),
+    ("netwrok ls", 2, "hint: did you mean `network`?"),
+    ("--state-dir= ps", 2, "error: option `--state-dir` was given nothing"),
+    ("--state-dir", 2, "error: option `--state-dir` needs a value"),
+    ("ps -x", 2, "error: `-x` is not an option of `macvfast ps`"),
+    ("ps -ax", 2, "error: `-x` (in `-ax`) is not an option of `macvfast ps`"),
+    ("rm", 2, "error: `macvfast rm` needs SANDBOX..."),
+    ("create /bin/sh", 2, "hint: `macvfast run` starts a command in a new sandbox"),
+    ("create --rm", 2, "error: `--rm` is not an option of `macvfast create`"),
+    ("create --ip=10.0.0.1", 2, "error: option `--ip` needs a network"),
+    ("run", 125, "error: `macvfast run` needs COMMAND [ARG...]"),
+    ("run -it", 125, "error: `macvfast run` needs COMMAND [ARG...]"),
+    ("run --bogus sh", 125, "error: `--bogus` is not an option of `macvfast run`"),
+    ("run --ip=10.0.0.1 sh", 125, "error: option `--ip` needs a network"),
+    ("run --mac-address=02:00:5e:00:53:01 sh", 125, "error: option `--mac-address` needs a network"),
+    ("run --net= sh", 125, "error: option `--net` was given nothing"),
+    ("run --net --rm sh", 125, "error: option `--net` needs a value, and `--rm` follows it"),
+    ("run --net a --ip 999.1.1.1 sh", 125, "error: `999.1.1.1` is not a usable address"),
+    ("run --net a --ip fd00::1 sh", 125, "caused by: it is an IPv6 address where IPv4 is asked for"),
+    ("run --net a --mac-address 01:00:5e:00:00:01 sh", 125, "caused by: it is a multicast address"),
+    ("exec", 125, "error: `macvfast exec` needs SANDBOX COMMAND [ARG...]"),
+    ("exec web", 125, "error: `macvfast exec` needs COMMAND [ARG...]"),
+    ("exec -x web sh", 125, "error: `-x` is not an option of `macvfast exec`"),
+]
+
+
+@pytest.mark.parametrize(("line", "status", "shown"), WRONG, ids=[line for line, _, _ in WRONG])
+def test_a_wrong_command_line_is_refused_with_one_error(line: str, status: int, shown: str) -> None:
+    host = FakeHost()
+    said = typed(line, host)
+    assert (said.status, said.out) == (status, "")
+    assert shown in said.err
+    assert said.err.count("error:") == 1
+    assert [name for name in host.names() if name != "open"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"), [("", "macvfast [OPTIONS] COMMAND"), ("network", "macvfast network [OPTIONS]")]
+)
+def test_a_group_without_a_command_shows_its_help_on_standard_error(line: str, usage: str) -> None:
+    said = typed(line)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith(f"Usage: {usage}")
+
+
+def test_what_is_typed_is_shown_with_control_characters_escaped() -> None:
+    said = typed(["network", "create", "a\x1b[31mb"])
+    assert "`a\\x1b[31mb` is not a network name" in said.err
+    said = typed(["network", "lab\x1b[31m"])
+    assert "`lab\\x1b[31m` is not a command" in said.err
+
+
+_PIECES = [
+    *("network", "create", "ls", "rm", "inspect", "prune", "connect", "run", "exec", "ps", "web", "lab", "sh"),
+    *("--", "-", "", "-o", "-o=", "-oa=b", "-itd", "-d=true", "-t=x", "--net", "--net=", "--net=a", "-f", "-x"),
+    "--ip=1.2.3.4",
+    *("--ipv6=true", "--no-ipv6", "--format", "json", "table", "{{.Name}}", "--state-dir=/tmp/s", "--help", "--rm"),
+    *("name=(", "status=idle", "=", "-=", "--=", "--=x", "\x1b", "\udcff", "é", "a" * 300),
+]  # fmt: skip
+
+
+@hypothesis.given(st.lists(st.sampled_from(_PIECES), max_size=7))
+def test_no_command_line_is_a_bug(words: list[str]) -> None:
+    said = typed(words, FakeHost(networks=[DUAL], sandboxes=[RUNNING]), answer="y\n")
+    assert said.status in {0, 1, 2, 125}, said
+    assert ("error:" in said.err) == (said.status != 0) or said.err.startswith("Usage: ")

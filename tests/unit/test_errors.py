@@ -1,0 +1,337 @@
+"""Classes, codes, messages and docs/errors.md, held together one to one."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from macvfast import errors
+from macvfast.errors import MacvfastError
+
+ERRORS_PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+
+# One instance of every class, as a person sees it: the message, `caused by` lines, hints.
+EXAMPLES: list[tuple[MacvfastError, str]] = [
+    (
+        errors.NameInvalid("network", "a/b"),
+        "`a/b` is not a network name\n"
+        "  caused by: names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit",
+    ),
+    (
+        errors.SubnetInvalid("172.16.86.5/24", "it has host bits set", meant="172.16.86.0/24"),
+        "`172.16.86.5/24` is not a usable subnet\n  caused by: it has host bits set\nhint: --subnet=172.16.86.0/24",
+    ),
+    (
+        errors.SubnetsOverlap("10.0.0.0/8", "10.1.0.0/16"),
+        "subnets `10.0.0.0/8` and `10.1.0.0/16` of one network overlap",
+    ),
+    (
+        errors.SubnetMissing("eth0 needs one", ["--subnet=172.16.86.0/24"]),
+        "a subnet is missing\n  caused by: eth0 needs one\nhint: --subnet=172.16.86.0/24",
+    ),
+    (
+        errors.RangeInvalid("10.0.0.9/25", "it has host bits set", meant="10.0.0.0/25"),
+        "`10.0.0.9/25` is not a usable ip-range\n  caused by: it has host bits set\nhint: --ip-range=10.0.0.0/25",
+    ),
+    (
+        errors.GatewayInvalid("10.0.1.1", "it is outside every subnet"),
+        "`10.0.1.1` cannot be the gateway\n  caused by: it is outside every subnet",
+    ),
+    (
+        errors.AuxAddressInvalid("host", "10.0.0.1", "it is the gateway", ["--gateway=10.0.0.254"]),
+        "`host=10.0.0.1` cannot be an aux address\n  caused by: it is the gateway\nhint: --gateway=10.0.0.254",
+    ),
+    (
+        errors.AddressInvalid("10.0.0", "it is neither IPv4 nor IPv6"),
+        "`10.0.0` is not a usable address\n  caused by: it is neither IPv4 nor IPv6",
+    ),
+    (
+        errors.AddressOutsideSubnet("10.0.1.1", ["10.0.0.0/24"], "lab"),
+        "address 10.0.1.1 is outside network `lab`\n  caused by: its subnets of that family are `10.0.0.0/24`",
+    ),
+    (
+        errors.AddressReserved("10.0.0.255", "broadcast address"),
+        "address 10.0.0.255 cannot be released\n  caused by: it is the subnet's broadcast address",
+    ),
+    (
+        errors.MacInvalid("01:00:5e:00:00:01", "it is a multicast address"),
+        "`01:00:5e:00:00:01` cannot be the endpoint's MAC\n  caused by: it is a multicast address",
+    ),
+    (
+        errors.OptionUnknown("network option", "prent", ["mtu", "parent"]),
+        "`prent` is not a known network option\n  caused by: known: `mtu`, `parent`",
+    ),
+    (
+        errors.OptionInvalid("macvlan_mode", "brige", "it is bridge, private, vepa or passthru", ["bridge"]),
+        "`macvlan_mode` cannot be `brige`\n  caused by: it is bridge, private, vepa or passthru\nhint: bridge",
+    ),
+    (
+        errors.ParentUnusable("lo", "it is the loopback link", ["-o parent=eth0"]),
+        "link `lo` cannot be a parent\n  caused by: it is the loopback link\nhint: -o parent=eth0",
+    ),
+    (
+        errors.NamespaceInvalid("/etc/passwd", "it is a regular file"),
+        "`/etc/passwd` is not a network namespace\n  caused by: it is a regular file",
+    ),
+    (
+        errors.RootfsInvalid("/nowhere", "there is no such folder"),
+        "`/nowhere` cannot be the root file system\n  caused by: there is no such folder",
+    ),
+    (
+        errors.TerminalMissing(),
+        "standard input is not a terminal\n"
+        "  caused by: `-i` with `-t` needs one, unless `-d` is given\n"
+        "hint: leave out `-t`",
+    ),
+    (errors.NetworkNotFound("lab"), "network `lab` not found\nhint: `macvfast network ls` lists them"),
+    (errors.SandboxNotFound("web"), "sandbox `web` not found\nhint: `macvfast ps -a` lists them"),
+    (errors.EndpointNotFound("lab", "web"), "sandbox `web` is not connected to network `lab`"),
+    (
+        errors.ParentNotFound("eth9", "no link has that name", ["`ip link` lists them"]),
+        "parent `eth9` not found\n  caused by: no link has that name\nhint: `ip link` lists them",
+    ),
+    (
+        errors.NameAmbiguous("network", "3f", ["3fa1", "3fb2"]),
+        "`3f` fits several networks\n  caused by: `3fa1`, `3fb2`",
+    ),
+    (
+        errors.CommandNotFound("alpine", ["macvfast takes no image name"]),
+        "command `alpine` not found\nhint: macvfast takes no image name",
+    ),
+    (
+        errors.CommandNotStarted("/etc/passwd", "permission denied"),
+        "command `/etc/passwd` cannot be started\n  caused by: permission denied",
+    ),
+    (
+        errors.NetworkExists("lab"),
+        "network `lab` exists already\nhint: `macvfast network rm lab`, or choose another name",
+    ),
+    (errors.SandboxExists("web"), "sandbox `web` exists already\nhint: `macvfast rm web`, or choose another name"),
+    (
+        errors.NamespaceNameTaken("web", "/run/netns/web"),
+        "sandbox `web` cannot be pinned\n"
+        "  caused by: `/run/netns/web` is there already, and macvfast did not make it\n"
+        "hint: choose another name",
+    ),
+    (
+        errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
+        "sandbox `web` is not at `/run/netns/web`\n  caused by: another namespace stands there",
+    ),
+    (
+        errors.ParentTaken("lab", "eth0", "network `dmz` holds it", ["macvfast network rm dmz"]),
+        "network `lab` cannot use parent `eth0`\n  caused by: network `dmz` holds it\nhint: macvfast network rm dmz",
+    ),
+    (
+        errors.SubnetTaken("10.0.0.0/24", "10.0.0.0/16", "dmz"),
+        "subnet `10.0.0.0/24` is taken\n  caused by: it overlaps `10.0.0.0/16` of network `dmz` on the same parent",
+    ),
+    (
+        errors.AddressTaken("10.0.0.5", "sandbox `web`", ["choose another"]),
+        "address 10.0.0.5 is taken\n  caused by: it is sandbox `web`\nhint: choose another",
+    ),
+    (
+        errors.MacTaken("02:42:0a:00:00:05", "sandbox `web`"),
+        "MAC 02:42:0a:00:00:05 is taken\n  caused by: sandbox `web` has it",
+    ),
+    (
+        errors.NetworkInUse("lab", ["web", "db"]),
+        "network `lab` has endpoints\n"
+        "  caused by: connected: `web`, `db`\n"
+        "hint: `macvfast network disconnect lab web`, or `macvfast rm web`",
+    ),
+    (
+        errors.PassthruOccupied("lab", "web"),
+        "passthru network `lab` takes one endpoint only\n"
+        "  caused by: sandbox `web` is connected\n"
+        "hint: `macvfast network disconnect lab web`",
+    ),
+    (
+        errors.AlreadyConnected("web", "lab"),
+        "sandbox `web` cannot be connected to network `lab`\n  caused by: it is connected already",
+    ),
+    (errors.SandboxRunning("web"), "sandbox `web` runs a command\nhint: `macvfast rm -f web`"),
+    (
+        errors.SandboxBusy("sandbox", "web", "removed"),
+        "sandbox `web` is being removed\n  caused by: another macvfast process began it",
+    ),
+    (
+        errors.PoolExhausted(["10.0.0.0/30"], "lab", "IPv4"),
+        "no free IPv4 address in network `lab`\n"
+        "  caused by: every address of `10.0.0.0/30` for automatic allocation is in use\n"
+        "hint: remove a sandbox, or give an address outside the ip-range with --ip",
+    ),
+    (
+        errors.PermissionNeeded("make a link", "CAP_NET_ADMIN"),
+        "not permitted to make a link\n  caused by: CAP_NET_ADMIN is needed\nhint: run macvfast as root",
+    ),
+    (
+        errors.KernelRefused("make link `eth0`", errno.EBUSY, "Device is busy", ["try later"], "a bridge has it"),
+        "could not make link `eth0`\n"
+        "  caused by: a bridge has it\n"
+        "  caused by: the kernel said: Device is busy: Device or resource busy (EBUSY)\n"
+        "hint: try later",
+    ),
+    (
+        errors.KernelFeatureMissing("make link `eth0.10`", errno.EOPNOTSUPP, "802.1Q", "8021q"),
+        "could not make link `eth0.10`\n"
+        "  caused by: this kernel has no 802.1Q (module `8021q`)\n"
+        "  caused by: the kernel said: Operation not supported (EOPNOTSUPP)\n"
+        "hint: modprobe 8021q\n"
+        "hint: give an existing link with -o parent=NAME",
+    ),
+    (
+        errors.StateUnusable("/var/lib/macvfast", "permission denied"),
+        "the state in `/var/lib/macvfast` cannot be used\n"
+        "  caused by: permission denied\n"
+        "hint: run as root, or name another directory with --state-dir or MACVFAST_STATE_DIR",
+    ),
+    (
+        errors.StateBusy("/var/lib/macvfast", 30.0),
+        "the state in `/var/lib/macvfast` is busy\n  caused by: another process held it for 30 s",
+    ),
+    (
+        errors.StateCorrupt("/var/lib/macvfast/state.db", "file is not a database"),
+        "the state file `/var/lib/macvfast/state.db` is damaged\n"
+        "  caused by: file is not a database\n"
+        "hint: move it away and bring back a copy; nothing was changed",
+    ),
+    (
+        errors.StateNewer("/var/lib/macvfast/state.db", 7, 1),
+        "the state file `/var/lib/macvfast/state.db` is of format 7\n"
+        "  caused by: this macvfast knows formats up to 1\n"
+        "hint: use the macvfast that wrote it, or a later one",
+    ),
+    (
+        errors.HomeNamespaceOther("/var/lib/macvfast"),
+        "the state in `/var/lib/macvfast` belongs to another network namespace\n"
+        "  caused by: its parents live there, and not where macvfast was started\n"
+        "hint: start macvfast in that namespace, or name another state directory with --state-dir",
+    ),
+    (
+        errors.SnapshotDamaged("its checksum is wrong"),
+        "the snapshot of a pool is damaged\n  caused by: its checksum is wrong",
+    ),
+    (
+        errors.NamespaceHeld("web", ["tcpdump (pid 41)"]),
+        "sandbox `web` is not gone yet\n"
+        "  caused by: its namespace is held by tcpdump (pid 41); its address stays taken\n"
+        "hint: end that, then `macvfast rm web` again",
+    ),
+    (
+        errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
+        "network `lab` is not removed yet\n"
+        "  caused by: could not delete link `eth0.10`\n"
+        "hint: `macvfast network rm lab` again",
+    ),
+    (
+        errors.UndoFailed(errors.NetworkNotFound("lab"), ["could not delete link `eth0`"]),
+        "network `lab` not found\n  caused by: and then, while undoing: could not delete link `eth0`",
+    ),
+    (
+        errors.SomeFailed([("web", errors.SandboxNotFound("web"))], 3),
+        "1 of 3 failed\n  caused by: web: sandbox `web` not found",
+    ),
+]
+
+
+def all_below(cls: type[MacvfastError]) -> list[type[MacvfastError]]:
+    """Every class of errors.py below `cls`, in the order written."""
+    found = []
+    for below in cls.__subclasses__():
+        if below.__module__ == errors.__name__:
+            found += [below, *all_below(below)]
+    return found
+
+
+CLASSES = all_below(MacvfastError)
+KINDS = {cls for cls in CLASSES if "__init__" not in vars(cls)}
+
+
+def as_shown(error: MacvfastError) -> str:
+    causes = [f"  caused by: {cause}" for cause in error.causes]
+    return "\n".join([error.message, *causes, *(f"hint: {hint}" for hint in error.hints)])
+
+
+@pytest.mark.parametrize(("error", "shown"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES])
+def test_every_error_says_what_failed_why_and_what_to_type(error: MacvfastError, shown: str) -> None:
+    assert as_shown(error) == shown
+    assert str(error) == ": ".join((error.message, *error.causes))
+
+
+def test_every_class_has_an_example_and_every_example_a_class_of_its_own() -> None:
+    shown = sorted(type(error).__name__ for error, _ in EXAMPLES)
+    assert shown == sorted(cls.__name__ for cls in CLASSES if cls not in KINDS)
+
+
+def test_no_two_classes_share_a_code() -> None:
+    codes = [MacvfastError.code, *(cls.code for cls in CLASSES)]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code) for code in codes)
+
+
+def test_every_class_states_its_code_itself() -> None:
+    assert [cls.__name__ for cls in CLASSES if "code" not in vars(cls)] == []
+
+
+def test_the_kinds_are_those_that_callers_branch_on() -> None:
+    assert {cls.__name__ for cls in MacvfastError.__subclasses__() if cls.__module__ == errors.__name__} == {
+        "InvalidConfig",
+        "NotFound",
+        "Conflict",
+        "PoolExhausted",
+        "PermissionNeeded",
+        "KernelRefused",
+        "StateProblem",
+        "Incomplete",
+    }
+
+
+def test_exit_statuses_are_those_of_the_table() -> None:
+    differing = {cls.__name__: cls.exit_status for cls in CLASSES if cls.exit_status != 1}
+    partly = dict.fromkeys(["Incomplete", *(cls.__name__ for cls in all_below(errors.Incomplete))], 3)
+    assert differing == {**partly, "CommandNotFound": 127, "CommandNotStarted": 126}
+
+
+@pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: type(error).__name__)
+def test_the_values_an_error_speaks_of_are_attributes(error: MacvfastError) -> None:
+    names = [name for name in inspect.signature(type(error)).parameters if name != "hints"]
+    assert [name for name in names if name not in vars(error)] == []
+
+
+def test_the_docs_page_has_one_row_for_every_class_and_no_other() -> None:
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \| `(\w+)` \| (\d+) \| (.+) \|$", ERRORS_PAGE.read_text("utf-8"), re.MULTILINE
+    )
+    assert [(code, name, int(status)) for code, name, status, _ in rows] == [
+        (cls.code, cls.__name__, cls.exit_status) for cls in CLASSES
+    ]
+    assert all(meaning.endswith(".") for *_, meaning in rows)
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    shown = as_shown(errors.OptionInvalid("\x1b[2Jkey", "v\r\n\u202e", "because\x07", ["type \x9b"]))
+    assert shown.replace("\n  caused by: ", "").replace("\nhint: ", "").isprintable()
+    assert r"\x1b[2Jkey" in shown
+
+
+def test_long_names_and_long_lists_are_shortened() -> None:
+    assert "x" * 40 + "…`" in errors.NameInvalid("network", "x" * 300).message
+    (cause,) = errors.NetworkInUse("lab", [f"s{n}" for n in range(1000)]).causes
+    assert cause.endswith("`s7` and 992 more")
+
+
+def test_a_refusal_of_the_kernel_is_no_oserror() -> None:
+    # Command-line libraries take an OSError of EPIPE for a closed pipe and end without a word.
+    assert not issubclass(errors.KernelRefused, OSError)
+
+
+def test_importing_the_errors_imports_nothing_else_of_macvfast() -> None:
+    command = "import macvfast.errors, sys; print(sorted(m for m in sys.modules if m.startswith('macvfast')))"
+    said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "['macvfast', 'macvfast.errors']"

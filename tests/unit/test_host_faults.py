@@ -1,0 +1,215 @@
+"""Every operation of a host, failing or dying at every one of its steps: what remains agrees with the record."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.errors import Incomplete, MacvfastError, UndoFailed
+from macvfast.model import EndpointRequest
+from tests.unit.fake_kernel import Crash
+from tests.unit.machine import LAN, Machine, make_networks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from macvfast.host import Host
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation: what must be there first, and what is done."""
+
+    name: str
+    prepare: Callable[[Machine], object]
+    act: Callable[[Host], object]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def a_sandbox(machine: Machine) -> None:
+    make_networks(machine)
+    machine.host.create_sandbox("a", endpoints=[EndpointRequest(network="lan")])
+
+
+def two_endpoints(machine: Machine) -> None:
+    make_networks(machine)
+    machine.host.create_sandbox("a", endpoints=[EndpointRequest(network=one) for one in ("lan", "other")])
+    machine.host.create_sandbox("b", endpoints=[EndpointRequest(network="lan")])
+
+
+def given(machine: Machine) -> None:
+    make_networks(machine)
+    machine.world.give("/proc/7/ns/net")
+
+
+def given_with_endpoint(machine: Machine) -> None:
+    given(machine)
+    machine.host.connect("lan", "guest", netns="/proc/7/ns/net")
+
+
+def a_sub_interface(machine: Machine) -> None:
+    machine.host.create_network("vlan", subnets=[LAN], parent="eth0.50")
+
+
+def all_of(host: Host, outcomes: Callable[[Host], object]) -> object:
+    result = outcomes(host)
+    result.raise_if_any()  # type: ignore[attr-defined]
+    return result
+
+
+MADE = [
+    Case("network", lambda _: None, lambda h: h.create_network("n", subnets=[LAN], parent="eth0")),
+    Case("network on a sub-interface", lambda _: None, lambda h: h.create_network("n", subnets=[LAN], parent="eth0.9")),
+    Case("network without a parent", lambda _: None, lambda h: h.create_network("n")),
+    Case("sandbox", make_networks, lambda h: h.create_sandbox("x")),
+    Case("sandbox with an endpoint", make_networks, lambda h: h.create_sandbox(
+        "x", endpoints=[EndpointRequest(network="lan")])),
+    Case("sandbox with two endpoints", make_networks, lambda h: h.create_sandbox(
+        "x", endpoints=[EndpointRequest(network="lan"), EndpointRequest(network="other")])),
+    Case("connect", a_sandbox, lambda h: h.connect("other", "a")),
+    Case("connect a given namespace", given, lambda h: h.connect("lan", "guest", netns="/proc/7/ns/net")),
+    Case("connect a given namespace again", given_with_endpoint, lambda h: h.connect("other", "guest")),
+]  # fmt: skip
+
+REMOVED = [
+    Case("remove a network", make_networks, lambda h: all_of(h, lambda h: h.remove_networks(["other"]))),
+    Case("remove a sub-interface", a_sub_interface, lambda h: all_of(h, lambda h: h.remove_networks(["vlan"]))),
+    Case("disconnect", two_endpoints, lambda h: h.disconnect("other", "a")),
+    Case("disconnect the default route", two_endpoints, lambda h: h.disconnect("lan", "a")),
+    Case("disconnect a given namespace", given_with_endpoint, lambda h: h.disconnect("lan", "guest")),
+    Case("remove sandboxes", two_endpoints, lambda h: all_of(h, lambda h: h.remove_many(["a", "b"]))),
+    Case("remove from a given namespace", given_with_endpoint, lambda h: all_of(h, lambda h: h.remove_many(["guest"]))),
+]  # fmt: skip
+
+
+def steps_of(case: Case, folder: Path) -> list[str]:
+    """The steps that the operation takes when nothing fails."""
+    (folder / "dry").mkdir()
+    machine = Machine(folder / "dry")
+    case.prepare(machine)
+    machine.faults.arm()
+    case.act(machine.host)
+    steps = list(machine.faults.seen)
+    machine.host.close()
+    return steps
+
+
+@contextmanager
+def machine_for(case: Case, folder: Path, number: int) -> Iterator[Machine]:
+    (folder / str(number)).mkdir()
+    machine = Machine(folder / str(number))
+    case.prepare(machine)
+    try:
+        yield machine
+    finally:
+        machine.faults.arm()
+        machine.host.close()
+
+
+@pytest.mark.parametrize("case", MADE, ids=str)
+def test_what_fails_at_any_step_is_undone_and_can_be_done_again(case: Case, tmp_path: Path) -> None:
+    steps = steps_of(case, tmp_path)
+    for number, step in enumerate(steps, 1):
+        with machine_for(case, tmp_path, number) as machine:
+            before = machine.everything()
+            machine.faults.arm(fail_at=number)
+            with pytest.raises(MacvfastError) as caught:
+                case.act(machine.host)
+            assert f"injected at step {number}, {step}" in str(caught.value), "the first error is the one that is told"
+            assert not isinstance(caught.value, UndoFailed)
+            machine.faults.arm()
+            assert machine.everything() == before, f"after {step} failed"
+            first = case.act(machine.host)
+            machine.assert_record_is_true()
+            second = clean_run(case, tmp_path, number)
+            assert addresses_of(first) == addresses_of(second), "the lowest address was free again"
+
+
+def clean_run(case: Case, folder: Path, number: int) -> object:
+    with machine_for(case, folder, 1000 + number) as machine:
+        return case.act(machine.host)
+
+
+def addresses_of(made: object) -> object:
+    endpoints = getattr(made, "endpoints", None)
+    if endpoints is not None:
+        return [endpoint.addresses for endpoint in endpoints]
+    return getattr(made, "addresses", None) or getattr(made, "subnets", None)
+
+
+@pytest.mark.parametrize("case", REMOVED, ids=str)
+def test_a_removal_that_fails_at_any_step_is_finished_by_the_next(case: Case, tmp_path: Path) -> None:
+    steps = steps_of(case, tmp_path)
+    for number, step in enumerate(steps, 1):
+        with machine_for(case, tmp_path, number) as machine:
+            machine.faults.arm(fail_at=number)
+            with pytest.raises(MacvfastError) as caught:
+                case.act(machine.host)
+            assert f"injected at step {number}, {step}" in str(caught.value)
+            machine.faults.arm()
+            # Whatever changes something finishes, first, what was given up: in the same process too.
+            machine.mend()
+            machine.assert_record_is_true()
+            if not isinstance(caught.value, Incomplete):
+                case.act(machine.host)
+            machine.assert_record_is_true()
+            with machine_for(case, tmp_path, 1000 + number) as other:
+                case.act(other.host)
+                assert machine.record()["sandboxes"] == other.record()["sandboxes"]
+                assert machine.record()["networks"] == other.record()["networks"]
+
+
+@pytest.mark.parametrize("only", ["", "store"])
+@pytest.mark.parametrize("case", [*MADE, *REMOVED], ids=str)
+def test_where_undoing_fails_too_the_first_error_is_told_and_the_next_operation_mends_it(
+    case: Case, only: str, tmp_path: Path
+) -> None:
+    steps = [step for step in steps_of(case, tmp_path) if step.startswith(only)]
+    for number, step in enumerate(steps, 1):
+        with machine_for(case, tmp_path, number) as machine:
+            machine.faults.arm(fail_at=number, onwards=True, only=only)
+            with pytest.raises(MacvfastError) as caught:
+                case.act(machine.host)
+            first = caught.value.first if isinstance(caught.value, UndoFailed) else caught.value
+            assert f"injected at step {number}, {step}" in str(first)
+            machine.faults.arm()
+            machine.mend()
+            machine.assert_record_is_true()
+
+
+@pytest.mark.parametrize("case", [*MADE, *REMOVED], ids=str)
+def test_what_dies_at_any_step_leaves_nothing_once_another_process_has_begun(case: Case, tmp_path: Path) -> None:
+    steps = steps_of(case, tmp_path)
+    for number, step in enumerate(steps, 1):
+        with machine_for(case, tmp_path, number) as machine:
+            machine.faults.arm(crash_at=number)
+            with pytest.raises(Crash):
+                case.act(machine.host)
+            machine.restart()
+            machine.mend()
+            machine.assert_record_is_true()
+            machine.host.create_sandbox("afterwards")
+            assert machine.owners() == [], f"after dying at {step}"
+
+
+@pytest.mark.parametrize("case", [*MADE, *REMOVED], ids=str)
+def test_what_was_left_by_a_process_that_died_before_a_reboot_is_forgotten_after_it(case: Case, tmp_path: Path) -> None:
+    steps = steps_of(case, tmp_path)
+    for number in range(1, len(steps) + 1):
+        with machine_for(case, tmp_path, number) as machine:
+            machine.faults.arm(crash_at=number)
+            with pytest.raises(Crash):
+                case.act(machine.host)
+            machine.world.reboot()
+            machine.restart()
+            machine.mend()
+            with machine.host._store.reading() as records:
+                assert records.intents() == set()

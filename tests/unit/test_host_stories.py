@@ -1,0 +1,424 @@
+"""What a host does where the kernel, a stranger or another process is in its way: one story each."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import attach
+from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, SandboxBusy
+from macvfast.model import EndpointRequest
+from macvfast.store import Store
+from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
+from tests.unit.machine import LAN
+
+if TYPE_CHECKING:
+    from macvfast.plan import AddLink
+    from tests.unit.machine import Machine
+
+GIVEN = "/proc/7/ns/net"
+ON_LAN = (EndpointRequest(network="lan"),)
+ON_BOTH = (EndpointRequest(network="lan"), EndpointRequest(network="other"))
+
+
+# Batches.
+
+
+def test_the_last_address_is_given_again_after_each_refusal(machine: Machine) -> None:
+    machine.host.create_network("tiny", subnets=["10.9.0.0/30"], parent="eth0.4")
+    tiny = (EndpointRequest(network="tiny"),)
+    for number in range(5):
+        machine.faults.arm(fail_at=1, only="make a link")
+        with pytest.raises(MacvfastError, match="injected"):
+            machine.host.create_sandbox(f"x{number}", endpoints=tiny)
+    machine.faults.arm()
+    made = machine.host.create_sandbox("x", endpoints=tiny)
+    assert made.endpoints[0].addresses[0].ip == ip_address("10.9.0.2")
+
+
+def test_a_batch_goes_on_without_the_items_that_are_refused(machine: Machine) -> None:
+    machine.faults.arm(fail_at=3, only="make a link")
+    outcomes = machine.host.connect_many("lan", [f"x{number}" for number in range(5)])
+    assert [outcome.ok for outcome in outcomes] == [True, True, False, True, True]
+    assert "injected at step 3" in str(outcomes[2].error)
+    machine.faults.arm()
+    machine.assert_record_is_true()
+    (freed,) = machine.host.connect_many("lan", ["x2"])
+    assert freed.value is not None
+    assert freed.value.addresses[0].ip == ip_address("172.16.86.4")
+
+
+def test_a_batch_names_each_item_that_it_refuses_beforehand(machine: Machine) -> None:
+    machine.host.create_sandbox("b", endpoints=ON_LAN)
+    asked: list[str | EndpointRequest] = ["a", "a", "b", "-bad", EndpointRequest.of("lan", "far", ip="10.0.0.1"), "c"]
+    outcomes = machine.host.connect_many("lan", asked)
+    codes = [outcome.error.code if outcome.error else None for outcome in outcomes]
+    assert codes == [None, "sandbox-exists", "already-connected", "name-invalid", "address-outside-subnet", None]
+    machine.assert_record_is_true()
+
+
+def test_the_name_of_a_sandbox_to_be_made_is_not_taken_for_another_s_id_prefix(machine: Machine) -> None:
+    other = machine.host.create_sandbox("other", endpoints=ON_LAN)
+    prefix = other.id[:4]
+    (outcome,) = machine.host.connect_many("lan", [prefix])
+    assert outcome.value is not None
+    assert outcome.value.sandbox == prefix
+    assert machine.host.sandbox(prefix).id != other.id
+
+
+def test_many_sandboxes_can_stand_in_one_given_namespace(machine: Machine) -> None:
+    netns = machine.world.give(GIVEN)
+    netns.links[1] = FakeLink(1, "lo", loopback=True)
+    names = [f"x{number}" for number in range(attach.CHUNK + 2)]
+    outcomes = machine.host.connect_many("lan", names, netns=GIVEN)
+    assert [outcome.error for outcome in outcomes if not outcome.ok] == []
+    assert [outcome.value.ifname for outcome in outcomes if outcome.value] == [f"eth{n}" for n in range(len(names))]
+    first = outcomes[0].value
+    assert first is not None
+    assert netns.routes == {4: first.ifindex, 6: first.ifindex}, "the first connected holds the default routes"
+    machine.host.remove_many(names).raise_if_any()
+    assert [link.ifname for link in netns.links.values()] == ["lo"]
+
+
+def test_a_refused_item_takes_no_name_and_no_default_route_in_a_given_namespace(machine: Machine) -> None:
+    netns = machine.world.give(GIVEN)
+    asked: list[str | EndpointRequest] = [EndpointRequest.of("lan", "far", ip="10.0.0.1"), "near"]
+    outcomes = machine.host.connect_many("lan", asked, netns=GIVEN)
+    assert outcomes[1].value is not None
+    assert outcomes[1].value.ifname == "eth0"
+    assert set(netns.routes) == {4, 6}
+
+
+def test_passthru_takes_one_endpoint_of_a_batch(machine: Machine) -> None:
+    machine.host.create_network("through", subnets=["10.3.0.0/24"], parent="eth0.7", mode="passthru")
+    outcomes = machine.host.connect_many("through", ["a", "b"])
+    assert [outcome.error.code if outcome.error else None for outcome in outcomes] == [None, "passthru-occupied"]
+    machine.assert_record_is_true()
+
+
+# MACs and indexes.
+
+
+def test_a_mac_that_a_stranger_has_is_refused_and_leaves_nothing(machine: Machine) -> None:
+    mac = b"\x02\x42\x00\x00\x00\x77"
+    machine.world.give(GIVEN).links[9] = FakeLink(9, "eth0", "macvlan", mac, parent=2, mode="bridge")
+    before = machine.everything()
+    with pytest.raises(MacTaken) as caught:
+        machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="lan", mac=mac)])
+    assert caught.value.mac == "02:42:00:00:00:77"
+    assert machine.everything() == before
+    with pytest.raises(MacTaken):
+        machine.host.connect("lan", "y", mac=mac, netns=GIVEN)
+    assert machine.everything() == before
+
+
+def test_the_parents_own_mac_is_refused_at_once(machine: Machine) -> None:
+    mac = machine.world.home.links[2].mac
+    machine.faults.arm()
+    with pytest.raises(MacTaken, match="parent `eth0` itself"):
+        machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="lan", mac=mac)])
+    assert "make a link" not in machine.faults.seen
+
+
+def test_two_parents_may_each_have_one_mac(machine: Machine) -> None:
+    mac = b"\x02\x42\x00\x00\x00\x77"
+    both = [EndpointRequest(network="lan", mac=mac), EndpointRequest(network="other", mac=mac)]
+    assert [endpoint.mac for endpoint in machine.host.create_sandbox("x", endpoints=both).endpoints] == [mac, mac]
+    machine.host.create_network("too", subnets=["10.8.0.0/24"], parent="eth0.8")
+    twice = [EndpointRequest(network="too", mac=mac), EndpointRequest(network="lan", mac=mac)]
+    with pytest.raises(MacTaken, match="sandbox `x`"):
+        machine.host.create_sandbox("y", endpoints=twice)
+
+
+@pytest.mark.parametrize("where", ["home", "inside"])
+def test_a_clash_of_indexes_is_answered_with_another_index(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    netns = machine.world.give(GIVEN)
+    (netns if where == "inside" else machine.world.home).links[77] = FakeLink(77, "stranger")
+    really = FakeKernel._add_link
+
+    def add(kernel: FakeKernel, netns: FakeNetns, step: AddLink) -> FakeRefusal | None:
+        # Where the request comes from, an index may be looked up too.
+        return FakeRefusal(17) if step.ifindex in machine.world.home.links else really(kernel, netns, step)
+
+    monkeypatch.setattr(FakeKernel, "_add_link", add)
+    indexes = iter([77, 78])
+    monkeypatch.setattr(attach, "new_ifindex", lambda: next(indexes))
+    made = machine.host.connect("lan", "guest", netns=GIVEN)
+    assert made.ifindex == 78
+    assert netns.links[78].ifname == made.ifname
+
+
+def test_dying_after_a_second_index_leaves_no_link(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    netns = machine.world.give(GIVEN)
+    netns.links[77] = FakeLink(77, "stranger")
+    indexes = iter([77, 78])
+    monkeypatch.setattr(attach, "new_ifindex", lambda: next(indexes))
+    machine.faults.arm(crash_at=1, only="configure")
+    with pytest.raises(Crash):
+        machine.host.connect("lan", "guest", netns=GIVEN)
+    assert sorted(netns.links) == [77, 78]
+    machine.restart()
+    machine.host.remove_networks([])
+    assert sorted(netns.links) == [77]
+    machine.host.remove_networks(["lan"]).raise_if_any()
+
+
+# Letting go.
+
+
+def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    holder = FakeKernel(machine.world, Faults()).open_namespace(box.path)
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, NamespaceHeld)
+    assert outcome.error.holders == ("process 7 (sleep)",)
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    assert other.endpoints[0].addresses[0].ip == ip_address("172.16.86.3"), "the first is still taken"
+    holder.close()
+    (again,) = machine.host.remove_many(["x"])
+    assert again.ok, "in the same process"
+    third = machine.host.create_sandbox("z", endpoints=ON_LAN)
+    assert third.endpoints[0].addresses[0].ip == ip_address("172.16.86.2")
+    machine.assert_record_is_true()
+
+
+def test_a_disconnected_address_is_kept_while_its_link_lives_on_elsewhere(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    holder = FakeKernel(machine.world, Faults()).open_namespace(box.path)
+    FakeKernel(machine.world, Faults()).unpin(box.path)
+    with pytest.raises(Incomplete, match="lives on elsewhere"):
+        machine.host.disconnect("lan", "x")
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 4
+    holder.close()
+    machine.host.remove_networks([])
+    machine.host.remove_networks([])
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+
+
+def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Machine) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    seen = machine.host.sandbox("x")
+    machine.host.remove_many(["x"]).raise_if_any()
+    heir = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    assert heir.endpoints[0].ip == seen.endpoints[0].ip
+    # Another process saw the first sandbox, and comes to it only now.
+    with machine.host._store.operation():
+        (error,) = machine.host._detacher().remove([seen])
+        assert error is not None
+        assert error.code == "sandbox-not-found"
+        assert machine.host._detacher().remove([seen], force=True) == [None]
+        late = machine.host._detacher().disconnect(seen, seen.endpoints[0])
+        assert late is not None
+        assert late.code == "endpoint-not-found"
+    machine.assert_record_is_true()
+    second = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    assert second.endpoints[0].ip != heir.endpoints[0].ip
+
+
+def test_what_another_operation_is_changing_is_left_to_it(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    other = Store(machine.state_dir)
+    try:
+        with other.operation():
+            with other.writing() as records:
+                records.begin_endpoint_removal(box.endpoints[0].id, other.owner())
+            (outcome,) = machine.host.remove_many(["x"], force=True)
+            assert isinstance(outcome.error, SandboxBusy)
+            with pytest.raises(SandboxBusy):
+                machine.host.disconnect("lan", "x")
+        machine.host.remove_networks([])
+        assert machine.host.sandbox("x").endpoints == (), "finished, once the other had ended"
+    finally:
+        other.close()
+
+
+# Strangers.
+
+
+def test_the_pin_of_a_stranger_under_our_name_is_left_alone(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    kernel = FakeKernel(machine.world, Faults())
+    kernel.unpin(box.path)
+    (stranger,) = kernel.make_namespaces(1, ())
+    kernel.pin(stranger, box.path, "x")
+    with pytest.raises(Conflict, match="another namespace stands there"):
+        machine.host.connect("other", "x")
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert machine.world.pins[box.path].cookie == stranger.cookie
+    stranger.close()
+
+
+def test_a_file_under_our_name_is_left_alone(machine: Machine) -> None:
+    path = machine.world.pins_dir / "x"
+    path.touch()
+    before = machine.everything()
+    with pytest.raises(Conflict, match="macvfast did not make it"):
+        machine.host.create_sandbox("x", endpoints=ON_LAN)
+    assert machine.everything() == before
+
+
+def test_a_link_with_our_index_and_another_mac_is_left_alone(machine: Machine) -> None:
+    netns = machine.world.give(GIVEN)
+    made = machine.host.connect("lan", "guest", netns=GIVEN)
+    netns.links[made.ifindex] = FakeLink(made.ifindex, "eth0", "macvlan", b"\x02\x00\x00\x00\x00\x99", parent=2)
+    machine.host.remove_many(["guest"]).raise_if_any()
+    assert made.ifindex in netns.links
+
+
+def test_a_sub_interface_of_ours_stays_while_a_stranger_stands_on_it(machine: Machine) -> None:
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    parent = machine.world.home.named("eth0.50")
+    assert parent is not None
+    machine.world.add_home(FakeLink(99, "theirs", "macvlan", b"\x02\x00\x00\x00\x00\x99", parent=parent.ifindex))
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is parent
+
+
+def test_a_sub_interface_that_was_there_stays(machine: Machine) -> None:
+    machine.world.add_home(FakeLink(50, "eth0.50", "vlan", parent=2, vid=50))
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is not None
+
+
+@pytest.mark.parametrize(
+    ("ifname", "said"), [("eth0.50", "just appeared"), ("vlan50", "`vlan50` is VLAN 50 on it already")]
+)
+def test_a_sub_interface_that_appears_meanwhile_is_not_taken_for_ours(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, ifname: str, said: str
+) -> None:
+    really = FakeKernel._add_home
+
+    def late(kernel: FakeKernel, link: FakeLink) -> None:
+        machine.world.add_home(FakeLink(50, ifname, "vlan", parent=2, vid=50))
+        really(kernel, link)
+
+    monkeypatch.setattr(FakeKernel, "_add_home", late)
+    with pytest.raises(MacvfastError, match=said):
+        machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    assert [network.name for network in machine.host.networks()] == ["lan", "other"]
+    assert machine.world.home.named(ifname) is not None
+
+
+# Company.
+
+
+def test_a_second_network_on_a_lost_sub_interface_is_refused_as_company(machine: Machine) -> None:
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.world.reboot()
+    machine.restart()
+    with pytest.raises(Conflict, match="network `v` holds it"):
+        machine.host.create_network("w", subnets=["10.2.0.0/24"], parent="eth0.50")
+
+
+def test_a_shared_sub_interface_goes_with_the_last_network(machine: Machine) -> None:
+    for number in (1, 2):
+        machine.host.create_network(f"v{number}", subnets=[f"10.{number}.0.0/24"], parent="eth0.50", share_parent=True)
+    machine.host.remove_networks(["v1"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is not None
+    machine.host.remove_networks(["v2"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is None
+
+
+def test_a_parent_that_another_operation_is_about_to_take_away_is_not_shared(machine: Machine) -> None:
+    made = machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50", share_parent=True)
+    other = Store(machine.state_dir)
+    try:
+        with other.operation():
+            with other.writing() as records:
+                records.begin_network_removal(made.id, other.owner())
+            with pytest.raises(SandboxBusy, match="`v` is being removed"):
+                machine.host.create_network("w", subnets=["10.2.0.0/24"], parent="eth0.50", share_parent=True)
+    finally:
+        other.close()
+    machine.host.create_network("w", subnets=["10.2.0.0/24"], parent="eth0.50", share_parent=True)
+    assert machine.world.home.named("eth0.50") is not None
+    machine.assert_record_is_true()
+
+
+def test_a_parent_that_comes_between_the_look_and_the_record_is_used(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    original = FakeKernel.boot_id
+
+    def boot_id(kernel: FakeKernel) -> str:
+        # Asked for when what is to be made is written down, just before the record.
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            machine.world.add_home(FakeLink(50, "eth0.50", "vlan", parent=2, vid=50))
+        return original(kernel)
+
+    monkeypatch.setattr(FakeKernel, "boot_id", boot_id)
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert 50 in machine.world.home.links, "it was not ours"
+
+
+# What is shown.
+
+
+def test_lists_can_be_gone_through_while_they_are_emptied(machine: Machine) -> None:
+    for network in machine.host.networks():
+        machine.host.remove_networks([network.name]).raise_if_any()
+    assert list(machine.host.networks()) == []
+    machine.host.create_sandbox("x")
+    for box in machine.host.sandboxes():
+        machine.host.remove_many([box.name]).raise_if_any()
+    assert list(machine.host.sandboxes()) == []
+
+
+def test_an_endpoint_that_is_being_made_is_not_shown(machine: Machine) -> None:
+    machine.host.create_sandbox("x")
+    machine.faults.arm(crash_at=1, only="configure")
+    with pytest.raises(Crash):
+        machine.host.connect("lan", "x")
+    machine.restart()
+    assert machine.host.sandbox("x").endpoints == ()
+    assert [box.endpoints for box in machine.host.sandboxes()] == [()]
+    assert machine.host.endpoints(machine.host.network("lan")) == []
+
+
+@pytest.mark.parametrize("key", ["", "nobody", "f" * 64, "\udcff", "a\0b"])
+def test_what_names_nothing_is_not_found(machine: Machine, key: str) -> None:
+    with pytest.raises(MacvfastError, match="not found"):
+        machine.host.network(key)
+    with pytest.raises(MacvfastError, match="not found"):
+        machine.host.sandbox(key)
+    (outcome,) = machine.host.remove_many([key])
+    assert outcome.error is not None
+    assert machine.host.remove_many([key], force=True)[0].ok
+
+
+# Default routes.
+
+
+def test_the_next_network_takes_the_default_route_over_per_family(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_BOTH)
+    netns = machine.world.pins[box.path]
+    assert netns.routes == {4: box.endpoints[0].ifindex, 6: box.endpoints[0].ifindex}
+    machine.host.disconnect("lan", "x")
+    assert netns.routes == {4: box.endpoints[1].ifindex}
+
+
+def test_an_endpoint_goes_even_where_nothing_can_take_over_its_default_route(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_BOTH)
+    del machine.world.pins[box.path].links[box.endpoints[1].ifindex]
+    with pytest.raises(Incomplete, match="no default route"):
+        machine.host.disconnect("lan", "x")
+    assert [endpoint.network for endpoint in machine.host.sandbox("x").endpoints] == ["other"]
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+
+
+def test_from_another_home_namespace_nothing_is_changed(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.home.cookie += 1000
+    with pytest.raises(MacvfastError) as caught:
+        machine.host.remove_many(["x"])
+    assert caught.value.code == "home-namespace-other"
+    assert box.path in machine.world.pins
