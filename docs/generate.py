@@ -1,0 +1,154 @@
+"""Write docs/errors.md from macvfast/errors.py and docs/cli.md from the command itself.
+
+`python docs/generate.py --check` writes nothing and ends with 1 where a page is not what would be written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from macvfast import errors
+from macvfast.errors import MacvfastError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parent
+NOTICE = "<!-- Written by docs/generate.py; `make docs` writes it anew. -->\n"
+
+ERRORS_INTRODUCTION = f"""{NOTICE}
+# Errors
+
+Every failure that macvfast foresees is an exception of `macvfast.errors`, below `MacvfastError`. It has a stable code,
+says what failed (`message`), why (`causes`) and what to type next (`hints`), and carries the values it speaks of as
+attributes. The command shows it on standard error and ends with the exit status in the table; `run` and `exec` end with
+125 in place of 1. The code is what `--format json` prints.
+"""
+
+CLI_INTRODUCTION = f"""{NOTICE}
+# The command
+
+What `--help` says of each command, on one page.
+"""
+
+
+def first_paragraph(text: str | None) -> str:
+    """The first paragraph of a docstring as one line."""
+    return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split())
+
+
+def kinds() -> list[type[MacvfastError]]:
+    """The classes straight below the root, in the order they are written."""
+    return MacvfastError.__subclasses__()
+
+
+def family(kind: type[MacvfastError]) -> Iterator[type[MacvfastError]]:
+    """A class, then everything below it, in the order written."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from family(below)
+
+
+def error_row(cls: type[MacvfastError]) -> str:
+    """One class as a row of the table."""
+    return f"| `{cls.code}` | `{cls.__name__}` | {cls.exit_status} | {first_paragraph(cls.__doc__)} |"
+
+
+def errors_page() -> str:
+    """docs/errors.md."""
+    lines = [ERRORS_INTRODUCTION]
+    for kind in kinds():
+        lines += [f"## {kind.__name__}", "", "| code | class | exit status | meaning |", "| --- | --- | --- | --- |"]
+        lines += [error_row(cls) for cls in family(kind) if cls.__module__ == errors.__name__]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def as_markdown(text: str | None) -> list[str]:
+    """Help text as Markdown lines: paragraphs that are typed, or indented, become code blocks."""
+    lines: list[str] = []
+    # Click's \b, which keeps the lines of a paragraph apart, is for terminals.
+    for paragraph in textwrap.dedent((text or "").replace("\b\n", "")).split("\n\n"):
+        rows = textwrap.dedent(paragraph.strip("\n")).splitlines()
+        if not rows:
+            continue
+        if all(re.match(r"  |\$ |macvfast ", row) for row in paragraph.strip("\n").splitlines()):
+            rows = ["```", *rows, "```"]
+        lines += [*rows, ""]
+    return lines
+
+
+def option_text(parameter: Any) -> str:
+    """How an option or argument is typed: `-d`, `--detach`, `--subnet CIDR`."""
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`"
+    value = "" if parameter.is_flag else f" {parameter.metavar or parameter.type.name.upper()}"
+    return ", ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
+
+
+def option_rows(parameters: list[Any]) -> list[str]:
+    """The options and arguments of one command as a table; hidden ones are left out."""
+    rows = []
+    for parameter in parameters:
+        said = getattr(parameter, "help", None)
+        if getattr(parameter, "hidden", False) or (not said and parameter.param_type_name == "argument"):
+            continue
+        variable = getattr(parameter, "envvar", None)
+        meaning = " ".join((said or "").split()).replace("|", "\\|") + (f" Also: `{variable}`." if variable else "")
+        rows.append(f"| {option_text(parameter)} | {meaning} |")
+    return ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
+
+
+def usage(command: Any, path: str) -> str:
+    """The usage line, without the word."""
+    context = command.context_class(command, info_name=path)
+    return " ".join([path, *command.collect_usage_pieces(context)])
+
+
+def command_section(command: Any, path: str, depth: int = 2) -> list[str]:
+    """One command, then its subcommands, as Markdown lines."""
+    if getattr(command, "hidden", False):
+        return []
+    lines = [f"{'#' * depth} {path}", "", "```", usage(command, path), "```", ""]
+    lines += as_markdown(command.help)
+    lines += option_rows(command.params)
+    lines += as_markdown(getattr(command, "epilog", None))
+    for name, below in getattr(command, "commands", {}).items():
+        lines += command_section(below, f"{path} {name}", min(depth + 1, 4))
+    return lines
+
+
+def cli_page(app: Any = None) -> str:
+    """docs/cli.md; `app` is a Typer application, by default macvfast's own."""
+    import typer.main
+
+    if app is None:
+        from macvfast.cli.app import app as own_app
+
+        app = own_app
+    return "\n".join([CLI_INTRODUCTION, *command_section(typer.main.get_command(app), "macvfast")])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` compare them."""
+    stale = []
+    for name, text in (("errors.md", errors_page()), ("cli.md", cli_page())):
+        page, wanted = DOCS / name, text.rstrip("\n") + "\n"
+        if page.exists() and page.read_text(encoding="utf-8") == wanted:
+            continue
+        if "--check" in arguments:
+            stale.append(f"docs/{name}")
+        else:
+            page.write_text(wanted, encoding="utf-8")
+    if stale:
+        print(f"error: not current: {', '.join(stale)}; type: make docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
