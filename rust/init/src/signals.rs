@@ -34,6 +34,8 @@ const FAULTS: [c_int; 7] = [
 ];
 
 const HIGHEST: c_int = 64;
+/// What the kernel takes a set of `HIGHEST` signals to be.
+const KERNEL_SIGSET_BYTES: usize = 8;
 
 /// The signals that a keeper reads instead of suffering them.
 pub struct Signals {
@@ -112,9 +114,27 @@ impl Inbox {
 /// Gives every signal its default action and blocks none: what a new program expects to find.
 pub fn reset() {
     for signal in 1..=HIGHEST {
-        set_disposition(signal, libc::SIG_DFL);
+        set_default(signal);
     }
     Set::empty().block_exactly();
+}
+
+/// Asks the kernel itself: the C library refuses to touch the two signals that it keeps for threads (32 and 33), and its
+/// own `posix_spawn`, which GNU make uses, leaves them ignored.
+fn set_default(signal: c_int) {
+    // Room for the kernel's `struct sigaction` of every architecture; all zero is SIG_DFL, no flags, an empty mask.
+    let action = [0_u64; 4];
+    // SAFETY: the action is valid and outlives the call; a null pointer asks for no old one. It fails for SIGKILL and
+    // SIGSTOP, which have no choice.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            action.as_ptr(),
+            ptr::null::<u64>(),
+            KERNEL_SIGSET_BYTES,
+        )
+    };
 }
 
 /// Lets the kernel reap children by itself, whatever this process is doing.
