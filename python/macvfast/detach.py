@@ -1,4 +1,4 @@
-"""The engine that takes away: whole sandboxes, or one endpoint of a sandbox that stays.
+"""The engine that takes away: whole sandboxes, or endpoints of sandboxes that stay, many at once or one.
 
 Removal is durable before it begins and settled when the kernel has let go, not before: until then the addresses stay
 taken. What a process left half-made or half-removed when it died is finished here too. Nothing is removed whose
@@ -8,15 +8,15 @@ recorded identity (boot, namespace cookie, index and MAC) is not found.
 from __future__ import annotations
 
 import errno
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from macvfast import keeper, plan
 from macvfast.errors import (
     EndpointNotFound,
     Incomplete,
-    InvalidConfig,
     MacvfastError,
     NamespaceChanged,
     NamespaceHeld,
@@ -24,18 +24,23 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
     SandboxRunning,
+    StateUnusable,
 )
 from macvfast.ipam import NetworkPools
 from macvfast.kernel import configure_refused
 from macvfast.model import SandboxState
+from macvfast.namespaces import close_all, open_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.records import Records
     from macvfast.store import Store
+
+# Sandboxes whose removal is begun, or settled, in one transaction.
+CHUNK = 256
 
 # How long the kernel may take to let go without any progress before we look who holds a namespace, and before we
 # give up.
@@ -44,20 +49,33 @@ GIVE_UP_S = 10.0
 
 
 @dataclass(slots=True)
-class _Going:
-    """A sandbox that is being removed."""
+class Going:
+    """A sandbox that is being removed (`whole`), or loses some of its endpoints."""
 
     sandbox: Sandbox
-    half_made: bool
-    # Its endpoints whose links the kernel may take a while to let go of.
-    lingering: list[Endpoint]
+    leaving: list[tuple[Network, Endpoint]]
+    whole: bool
+    half_made: bool = False
+    # All endpoints of a sandbox that stays, before any left: one of them takes over the default route.
+    siblings: list[tuple[Network, Endpoint]] = field(default_factory=list)
+    intent: int = 0
+    # Whether the kernel may take a while to let go of the links.
+    lingers: bool = True
     inode: int = 0
     # Whether this removal let go of its namespace, and not one before it.
     released: bool = False
+    error: MacvfastError | None = None
+    lost: MacvfastError | None = None
 
-
-def _unfinished(sandbox: Sandbox, error: MacvfastError) -> RemovalUnfinished:
-    return RemovalUnfinished("sandbox", sandbox.name, str(error), f"macvfast rm -f {sandbox.name}")
+    def fail(self, error: MacvfastError) -> None:
+        """It could not be finished."""
+        if self.error is None:
+            kind, again = "sandbox", f"macvfast rm -f {self.sandbox.name}"
+            if not self.whole:
+                kind = "endpoint of sandbox"
+                again = f"macvfast network disconnect {self.leaving[0][0].name} {self.sandbox.name}"
+            reason = str(error) if self.lost is None else f"{self.lost}; and then {error}"
+            self.error = RemovalUnfinished(kind, self.sandbox.name, reason, again)
 
 
 class Detacher:
@@ -67,266 +85,340 @@ class Detacher:
         self._store = store
         self._kernel = kernel
 
+    # What goes.
+
     def remove(
-        self, sandboxes: Sequence[Sandbox], *, force: bool = False, undoing: bool = False, patient: bool = True
+        self,
+        sandboxes: Sequence[Sandbox],
+        *,
+        force: bool = False,
+        patient: bool = True,
+        progress: Callable[[int], None] | None = None,
     ) -> list[MacvfastError | None]:
         """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
 
         Args:
             sandboxes: as they were seen; what has become of them since is read again.
             force: whether a running command is ended, and one that is gone already counts as removed.
-            undoing: what is removed was half-made by this very operation.
             patient: whether to wait for what something else keeps alive; otherwise only, and shortly, for what is let
                 go of here.
+            progress: told, time and again, how many more are gone.
 
         Returns:
             Per sandbox, None or what is in the way: SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
             RemovalUnfinished.
         """
         errors: dict[str, MacvfastError] = {}
-        going: list[_Going] = []
-        networks: dict[str, Network] = {}
-        with self._store.writing() as records:
-            for sandbox in sandboxes:
-                try:
-                    going += self._begin(records, sandbox, networks, force=force, undoing=undoing)
-                except MacvfastError as error:
-                    errors[sandbox.id] = error
-        for one in going:
+        going: list[Going] = []
+        for start in range(0, len(sandboxes), CHUNK):
+            chunk = sandboxes[start : start + CHUNK]
             try:
-                keeper.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id())
-                self._let_die(one, networks, undoing=undoing)
+                begun = self._begin_chunk(chunk, errors, force=force)
             except MacvfastError as error:
-                errors[one.sandbox.id] = _unfinished(one.sandbox, error)
-        going = [one for one in going if one.sandbox.id not in errors]
-        try:
-            for sandbox, holders in self._wait_gone(going, networks, patient=patient):
-                errors[sandbox.id] = NamespaceHeld(sandbox.name, holders)
-            self._forget([one.sandbox for one in going if one.sandbox.id not in errors], networks)
-        except MacvfastError as error:
-            errors = {one.sandbox.id: _unfinished(one.sandbox, error) for one in going} | errors
+                if not going:
+                    # Nothing was begun.
+                    raise
+                errors |= {sandbox.id: error for sandbox in chunk}
+                continue
+            self._let_go(begun)
+            going += begun
+        self._end(going, patient=patient, progress=progress)
+        errors |= {one.sandbox.id: one.error for one in going if one.error is not None}
         return [errors.get(sandbox.id) for sandbox in sandboxes]
 
-    def _begin(
-        self, records: Records, seen: Sandbox, networks: dict[str, Network], *, force: bool, undoing: bool
-    ) -> list[_Going]:
-        """Note that a sandbox is about to go; nothing, where it is gone already and need not be there."""
+    def _begin_chunk(self, chunk: Sequence[Sandbox], errors: dict[str, MacvfastError], *, force: bool) -> list[Going]:
+        going = []
+        with self._store.writing() as records:
+            for sandbox in chunk:
+                try:
+                    going += self._begin(records, sandbox, force=force)
+                except MacvfastError as error:
+                    errors[sandbox.id] = error
+            self.mark(records, going)
+        return going
+
+    def _begin(self, records: Records, seen: Sandbox, *, force: bool) -> list[Going]:
+        """What is to go of a sandbox; nothing, where it is gone already and need not be there."""
         found = list(records.sandboxes("id = ?", (seen.id,)))
         if not found:
-            if force or undoing:
+            if force:
                 return []
             raise SandboxNotFound(seen.name)
         sandbox = found[0]
         intent = records.sandbox_intent(sandbox.id)
-        if not undoing:
-            if intent is not None and self._store.owner_lives(intent[0]):
-                raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
-            if any(self._store.owner_lives(token) for token in records.unsettled_endpoints(sandbox.id)):
-                raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
-            if not force:
-                state, _ = keeper.state(self._store.sandbox_dir(sandbox.id), self._kernel.boot_id())
-                if state is SandboxState.RUNNING:
-                    raise SandboxRunning(sandbox.name)
-        records.begin_sandbox_removal(sandbox.id, self._store.owner())
-        for endpoint in sandbox.endpoints:
-            if endpoint.network_id not in networks:
-                networks[endpoint.network_id] = records.network(endpoint.network_id)[0]
-        half_made = intent is not None and not intent[1]
-        return [_Going(sandbox, half_made, [*sandbox.endpoints])]
+        if intent is not None and self._store.owner_lives(intent[0]):
+            raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
+        if any(self._store.owner_lives(token) for token in records.unsettled_endpoints(sandbox.id).values()):
+            raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
+        if not force:
+            state, _ = keeper.state(self._store.sandbox_dir(sandbox.id), self._kernel.boot_id())
+            if state is SandboxState.RUNNING:
+                raise SandboxRunning(sandbox.name)
+        leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
+        return [Going(sandbox, leaving, whole=True, half_made=intent is not None and not intent[1])]
 
-    def _let_die(self, going: _Going, networks: dict[str, Network], *, undoing: bool) -> None:
-        """Let go of a sandbox's namespace, having deleted what would not die, or show that it dies, with it."""
-        sandbox = going.sandbox
-        namespace = self.open_ours(sandbox)
-        if namespace is None:
-            if undoing and sandbox.made:
-                # Links come after the pin.
-                going.lingering = []
+    def disconnect(self, seen: Sequence[tuple[Sandbox, Endpoint]]) -> list[MacvfastError | None]:
+        """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
+
+        Args:
+            seen: as they were seen; what has become of them since is read again.
+
+        Returns:
+            Per endpoint, None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete
+            where the endpoint is gone and nothing could take over its default route.
+        """
+        outcomes: list[MacvfastError | None] = [None] * len(seen)
+        for start in range(0, len(seen), CHUNK):
+            going: dict[int, Going] = {}
+            try:
+                with self._store.writing() as records:
+                    for at, (sandbox, endpoint) in enumerate(seen[start : start + CHUNK], start):
+                        try:
+                            going[at] = self._begin_endpoint(records, sandbox, endpoint)
+                        except MacvfastError as error:
+                            outcomes[at] = error
+                    self.mark(records, list(going.values()))
+            except MacvfastError as error:
+                if start == 0:
+                    # Nothing was begun.
+                    raise
+                for at in range(start, min(start + CHUNK, len(seen))):
+                    outcomes[at] = error
+                continue
+            self._let_go(list(going.values()))
+            self._end(list(going.values()), patient=False)
+            for at, one in going.items():
+                outcomes[at] = one.error or _without_route(one)
+        return outcomes
+
+    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint) -> Going:
+        """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
+        siblings = [
+            (records.network_of(one), one)
+            for box in records.sandboxes("id = ?", (sandbox.id,))
+            for one in box.endpoints
+        ]
+        leaving = [(network, one) for network, one in siblings if one.id == seen.id]
+        if not leaving:
+            raise EndpointNotFound(seen.network, sandbox.name)
+        intent = records.sandbox_intent(sandbox.id)
+        if intent is not None and self._store.owner_lives(intent[0]):
+            raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
+        token = records.unsettled_endpoints(sandbox.id).get(seen.network_id)
+        if token is not None and self._store.owner_lives(token):
+            raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
+        return Going(sandbox, leaving, whole=False, siblings=siblings)
+
+    def mark(self, records: Records, going: Sequence[Going]) -> None:
+        """Note, within the caller's transaction, that all of these are about to go; `carry_out` is to follow."""
+        if not going:
             return
+        intent = records.begin(self._store.owner(), removing=True)
+        for one in going:
+            one.intent = intent
+            if one.whole:
+                records.begin_sandbox_removal(one.sandbox.id, intent)
+            else:
+                for _, endpoint in one.leaving:
+                    records.begin_endpoint_removal(endpoint, intent)
+
+    def carry_out(self, going: Sequence[Going]) -> None:
+        """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its
+        `error`.
+        """
+        self._let_go(going, undoing=True)
+        self._end(going, patient=True)
+
+    # Letting go.
+
+    def _let_go(self, going: Sequence[Going], *, undoing: bool = False) -> None:
+        """Let go of namespaces, having deleted the links that would not die, or show that they die, with them."""
+        todo: Sequence[Going] = going
+        opened: list[Namespace | MacvfastError] = []
         try:
-            going.inode, going.released = namespace.inode, True
-            if going.half_made:
+            self._kill([one for one in going if one.whole])
+            todo = [one for one in going if one.error is None]
+            opened = open_recorded(self._kernel, [one.sandbox for one in todo])
+            held: list[tuple[Going, Namespace]] = []
+            for one, namespace in zip(todo, opened, strict=True):
+                if not isinstance(namespace, MacvfastError):
+                    held.append((one, namespace))
+                elif not isinstance(namespace, NamespaceChanged):
+                    one.fail(namespace)
+                elif undoing and one.sandbox.made:
+                    # Links come after the pin.
+                    one.lingers = False
+            self._delete(held)
+            for one, namespace in held:
+                if one.siblings and not undoing and one.error is None:
+                    one.lost = self._hand_over(namespace, one)
+            self._unpin([one for one, _ in held if one.whole and one.sandbox.made and one.error is None])
+        except MacvfastError as error:
+            for one in todo:
+                one.fail(error)
+        finally:
+            close_all(opened)
+
+    def _kill(self, going: Sequence[Going]) -> None:
+        """End the commands that run in sandboxes which go."""
+        for one in self._with_folder(going):
+            try:
+                keeper.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id())
+            except MacvfastError as error:
+                one.fail(error)
+
+    def _with_folder(self, going: Iterable[Going]) -> list[Going]:
+        """Those whose sandbox ever ran a command."""
+        folder = self._store.sandbox_dir("")
+        try:
+            there = set(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+        return [one for one in going if one.sandbox.id in there]
+
+    def _delete(self, held: Sequence[tuple[Going, Namespace]]) -> None:
+        """Delete the links that do not go with a namespace of ours, or whose going the parent would not show."""
+        wanted: dict[int, tuple[Namespace, list[plan.ExpectedLink]]] = {}
+        whose: dict[int, list[Going]] = {}
+        for one, namespace in held:
+            one.inode = namespace.inode
+            dies = one.whole and one.sandbox.made
+            if dies and one.half_made:
                 # A link that was refused because of its MAC is not to be waited for: somebody else has that MAC.
-                going.lingering = [
-                    endpoint
-                    for endpoint in sandbox.endpoints
+                one.leaving = [
+                    (network, endpoint)
+                    for network, endpoint in one.leaving
                     if self._kernel.link_in(namespace, endpoint.ifindex) is not None
                 ]
-            for endpoint in reversed(sandbox.endpoints):
-                if not sandbox.made or not networks[endpoint.network_id].has_own_macs:
-                    self._delete(namespace, networks[endpoint.network_id], endpoint)
-            if sandbox.made:
-                self._kernel.unpin(sandbox.path)
-            else:
-                # Deleted one by one, they are gone at once.
-                going.lingering = []
-        finally:
-            namespace.close()
+            links = [
+                plan.ExpectedLink.of(network, endpoint)
+                for network, endpoint in one.leaving
+                if not (dies and network.has_own_macs)
+            ]
+            # What is deleted is gone at once.
+            one.lingers = dies
+            if links:
+                wanted.setdefault(namespace.cookie, (namespace, []))[1].extend(links)
+                whose.setdefault(namespace.cookie, []).append(one)
+        outcomes = self._kernel.delete_links(list(wanted.values())) if wanted else []
+        for cookie, error in zip(wanted, outcomes, strict=True):
+            for one in whose[cookie]:
+                if error is not None:
+                    one.fail(error)
 
-    def open_ours(self, sandbox: Sandbox) -> Namespace | None:
-        """The recorded namespace of a sandbox; None if it is gone or something else stands in its place."""
-        if sandbox.boot_id != self._kernel.boot_id():
-            return None
+    def _hand_over(self, namespace: Namespace, going: Going) -> MacvfastError | None:
+        """Give the default routes of the endpoint that left to the next; what was in the way, if anything."""
+        leaving = going.leaving[0]
+        at = next((i for i, (_, one) in enumerate(going.siblings) if one.id == leaving[1].id), len(going.siblings))
+        failed: MacvfastError | None = None
+        for step in plan.hand_over(leaving, going.siblings[:at], going.siblings[at + 1 :]):
+            refusal = self._kernel.configure([(namespace, [step])])[0]
+            if refusal is not None and (refusal.unknown or refusal.errno != errno.EEXIST):
+                failed = failed or configure_refused(refusal, where=f"sandbox `{going.sandbox.name}`")
+        return failed
+
+    def _unpin(self, going: Sequence[Going]) -> None:
+        if going:
+            outcomes = self._kernel.unpin([one.sandbox.path for one in going])
+            for one, error in zip(going, outcomes, strict=True):
+                one.released = error is None
+                if error is not None:
+                    one.fail(error)
+
+    # Waiting and settling.
+
+    def _end(self, going: Sequence[Going], *, patient: bool, progress: Callable[[int], None] | None = None) -> None:
+        """Wait, for all together, until the parents carry none of the MACs; settle each as it is gone."""
+        report = progress or (lambda _: None)
         try:
-            namespace = self._kernel.open_namespace(sandbox.path)
-        except InvalidConfig:
-            return None
-        if namespace.cookie == sandbox.cookie:
-            return namespace
-        namespace.close()
-        return None
+            waiting = self._waiting(going)
+            gone = [one for one in going if one.error is None and id(one) not in waiting]
+            self._forget(gone)
+            report(len(gone))
+            self._wait(waiting, report, patient=patient)
+        except MacvfastError as error:
+            for one in going:
+                if one.intent:
+                    one.fail(error)
 
-    def _delete(self, namespace: Namespace, network: Network, endpoint: Endpoint) -> None:
-        """Delete an endpoint's link, if what has its index is that link."""
-        link = self._kernel.link_in(namespace, endpoint.ifindex)
-        if link is None or link.kind != network.driver or (network.has_own_macs and link.mac != endpoint.mac):
-            return
-        self._kernel.delete_link(namespace, endpoint.ifindex)
-
-    def _wait_gone(
-        self, going: Sequence[_Going], networks: dict[str, Network], *, patient: bool
-    ) -> list[tuple[Sandbox, list[str]]]:
-        """Wait, for all together, until the parents carry none of the sandboxes' MACs; gives those that stay, with
-        who holds them.
-        """
+    def _waiting(self, going: Sequence[Going]) -> dict[int, tuple[Going, set[tuple[str, bytes]]]]:
+        """What is to be waited for: the parents and MACs of each, by the identity of its Going."""
         boot_id = self._kernel.boot_id()
-        waiting = {
-            (networks[endpoint.network_id].link, endpoint.mac): one
-            for one in going
-            for endpoint in one.lingering
-            if networks[endpoint.network_id].has_own_macs and one.sandbox.boot_id == boot_id
-        }
+        waiting = {}
+        for one in going:
+            if one.error is None and one.lingers and one.sandbox.boot_id == boot_id:
+                macs = {(network.link, endpoint.mac) for network, endpoint in one.leaving if network.has_own_macs}
+                if macs:
+                    waiting[id(one)] = (one, macs)
+        return waiting
+
+    def _wait(
+        self, waiting: dict[int, tuple[Going, set[tuple[str, bytes]]]], report: Callable[[int], None], *, patient: bool
+    ) -> None:
         pause, progress = 0.001, time.monotonic()
-        holders: dict[str, list[str]] = {}
         while waiting:
-            held = {(link, mac) for link in {link for link, _ in waiting} for mac in self._filter_macs(link)}
-            left = {key: one for key, one in waiting.items() if key in held}
-            if len(left) < len(waiting):
+            links = {link for _, macs in waiting.values() for link, _ in macs}
+            held = {(link, mac) for link in links for mac in self._filter_macs(link)}
+            gone = [key for key, (_, macs) in waiting.items() if macs.isdisjoint(held)]
+            if gone:
                 progress = time.monotonic()
-            waiting = left
+                self._forget([waiting.pop(key)[0] for key in gone])
+                report(len(gone))
+                continue
             idle = time.monotonic() - progress
-            hopeless = not patient and not any(one.released for one in waiting.values())
+            left = [one for one, _ in waiting.values()]
+            hopeless = not patient and not any(one.released for one in left)
             if hopeless or idle > LOOK_S:
-                holders = {one.sandbox.id: self._kernel.holders(one.inode) for one in waiting.values()}
+                holders = {id(one): self._kernel.holders(one.inode) for one in left}
                 if not patient or idle > GIVE_UP_S or all(holders.values()):
-                    break
+                    for one in left:
+                        one.error = self._lives_on(one, holders[id(one)])
+                    return
             time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-        stay = {one.sandbox.id: one.sandbox for one in waiting.values()}
-        return [(sandbox, holders.get(sandbox.id, [])) for sandbox in stay.values()]
+            pause = min(pause * 2, 0.02)
+
+    def _lives_on(self, one: Going, holders: list[str]) -> MacvfastError:
+        """Why the addresses of a link stay taken that the parent still carries."""
+        if one.whole:
+            return NamespaceHeld(one.sandbox.name, holders)
+        link = one.leaving[0][0].link
+        changed = NamespaceChanged(
+            one.sandbox.name, one.sandbox.path, f"its namespace lives on elsewhere, with the link on `{link}`"
+        )
+        one.fail(changed)
+        return one.error or changed
 
     def _filter_macs(self, link_name: str) -> set[bytes]:
         link = self._kernel.link(link_name)
         return set() if link is None else self._kernel.filter_macs(link.ifindex)
 
-    def _forget(self, sandboxes: Sequence[Sandbox], networks: dict[str, Network]) -> None:
-        """Settle removals: rows and addresses in one transaction, then the folders."""
-        if not sandboxes:
-            return
-        with self._store.writing() as records:
-            pools = {id_: NetworkPools(records, network) for id_, network in networks.items()}
-            for sandbox in sandboxes:
-                for endpoint in sandbox.endpoints:
-                    pools[endpoint.network_id].give_back(endpoint.addresses)
-                records.delete_sandbox(sandbox.id)
-            for pool in pools.values():
-                pool.save()
-        for sandbox in sandboxes:
-            keeper.remove(self._store.sandbox_dir(sandbox.id))
-
-    # One endpoint of a sandbox that stays.
-
-    def disconnect(self, sandbox: Sandbox, endpoint: Endpoint, *, undoing: bool = False) -> MacvfastError | None:
-        """Remove one endpoint; the default routes it held go to the next that can have them.
-
-        Args:
-            sandbox, endpoint: as they were seen; what has become of them since is read again.
-            undoing: the endpoint was half-made by this very operation.
-
-        Returns:
-            None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete where the
-            endpoint is gone and nothing could take over its default route.
-        """
-        try:
+    def _forget(self, going: Sequence[Going]) -> None:
+        """Settle removals: rows and addresses, a chunk in one transaction, then the folders."""
+        for start in range(0, len(going), CHUNK):
+            chunk = going[start : start + CHUNK]
             with self._store.writing() as records:
-                leaving = self._begin_endpoint(records, sandbox, endpoint, undoing=undoing)
-        except MacvfastError as error:
-            return error
-        if leaving is None:
-            return None
-        network, endpoint, siblings = leaving
-        lost: MacvfastError | None = None
-        try:
-            namespace = self.open_ours(sandbox)
-            if namespace is None:
-                self._refuse_lingering(sandbox, network, endpoint)
-            else:
-                try:
-                    self._delete(namespace, network, endpoint)
-                    lost = None if undoing else self._hand_over(namespace, (network, endpoint), siblings)
-                finally:
-                    namespace.close()
-            with self._store.writing() as records:
-                pools = NetworkPools(records, network)
-                pools.give_back(endpoint.addresses)
-                pools.save()
-                records.delete_endpoint(endpoint.id)
-        except MacvfastError as error:
-            return RemovalUnfinished(
-                "endpoint of sandbox",
-                sandbox.name,
-                str(error) if lost is None else f"{lost}; and then {error}",
-                f"macvfast network disconnect {network.name} {sandbox.name}",
-            )
-        if lost is not None:
-            return Incomplete(
-                f"sandbox `{sandbox.name}` has no default route any more",
-                causes=[str(lost)],
-                hints=["`macvfast network disconnect` and `connect` the network that is to hold it"],
-            )
-        return None
+                self._release(records, chunk)
+                records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
+                records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
+                records.sweep({one.intent for one in chunk})
+            for one in self._with_folder(one for one in chunk if one.whole):
+                keeper.remove(self._store.sandbox_dir(one.sandbox.id))
 
-    def _begin_endpoint(
-        self, records: Records, sandbox: Sandbox, seen: Endpoint, *, undoing: bool
-    ) -> tuple[Network, Endpoint, list[tuple[Network, Endpoint]]] | None:
-        """Note that an endpoint is about to go; gives it as it is recorded now, and all that the sandbox has."""
-        recorded = [*records.endpoints("sandbox_id = ?", (sandbox.id,))]
-        siblings = [(records.network(one.network_id)[0], one) for one in recorded]
-        leaving = [(network, one) for network, one in siblings if one.id == seen.id]
-        if not leaving:
-            if undoing:
-                return None
-            raise EndpointNotFound(seen.network, sandbox.name)
-        network, endpoint = leaving[0]
-        if not undoing:
-            intent = records.sandbox_intent(sandbox.id)
-            if intent is not None and self._store.owner_lives(intent[0]):
-                raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
-            token = records.unsettled_endpoint(endpoint.id)
-            if token is not None and self._store.owner_lives(token):
-                raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
-        records.begin_endpoint_removal(endpoint.id, self._store.owner())
-        return network, endpoint, siblings
-
-    def _refuse_lingering(self, sandbox: Sandbox, network: Network, endpoint: Endpoint) -> None:
-        """Keep the addresses of a link that cannot be reached, and that the parent still carries."""
-        same_boot = sandbox.boot_id == self._kernel.boot_id()
-        if same_boot and network.has_own_macs and endpoint.mac in self._filter_macs(network.link):
-            raise NamespaceChanged(
-                sandbox.name, sandbox.path, f"its namespace lives on elsewhere, with the link on `{network.link}`"
-            )
-
-    def _hand_over(
-        self, namespace: Namespace, leaving: tuple[Network, Endpoint], siblings: Sequence[tuple[Network, Endpoint]]
-    ) -> MacvfastError | None:
-        """Give the default routes of the endpoint that left to the next; what was in the way, if anything."""
-        at = next((i for i, (_, one) in enumerate(siblings) if one.id == leaving[1].id), len(siblings))
-        failed: MacvfastError | None = None
-        for step in plan.hand_over(leaving, siblings[:at], siblings[at + 1 :]):
-            refusal = self._kernel.configure([(namespace, [step])])[0]
-            if refusal is not None and (refusal.unknown or refusal.errno != errno.EEXIST):
-                failed = failed or configure_refused(refusal, where=f"sandbox `{leaving[1].sandbox}`")
-        return failed
+    def _release(self, records: Records, chunk: Iterable[Going]) -> None:
+        """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""
+        pools: dict[str, NetworkPools] = {}
+        for one in chunk:
+            recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
+            for endpoint in recorded:
+                found = pools.get(endpoint.network_id)
+                if found is None:
+                    network = records.network_of(endpoint)
+                    found = pools[endpoint.network_id] = NetworkPools(records, network)
+                found.give_back(endpoint.placed)
+        for found in pools.values():
+            found.save()
 
     # What the dead left.
 
@@ -335,14 +427,31 @@ class Detacher:
         tried again later.
         """
         with self._store.reading() as records:
-            dead = [token for token in records.intents() if not self._store.owner_lives(token)]
-            sandboxes = [s for token in dead for s in records.sandboxes("intent = ?", (token,))]
+            dead = [intent for intent, token in records.intents().items() if not self._store.owner_lives(token)]
+            if not dead:
+                return
+            sandboxes = [s for intent in dead for s in records.sandboxes("intent = ?", (intent,))]
             gone = {sandbox.id for sandbox in sandboxes}
             endpoints = [
-                e for token in dead for e in records.endpoints("intent = ?", (token,)) if e.sandbox_id not in gone
+                (records.sandbox(e.sandbox_id)[0], e)
+                for intent in dead
+                for e in records.endpoints("intent = ?", (intent,))
+                if e.sandbox_id not in gone
             ]
-            owners = {endpoint.sandbox_id: records.sandbox(endpoint.sandbox_id)[0] for endpoint in endpoints}
         if sandboxes:
             self.remove(sandboxes, force=True, patient=False)
-        for endpoint in endpoints:
-            self.disconnect(owners[endpoint.sandbox_id], endpoint)
+        if endpoints:
+            self.disconnect(endpoints)
+        with self._store.writing() as records:
+            records.sweep(dead)
+
+
+def _without_route(one: Going) -> MacvfastError | None:
+    """What is to be said of an endpoint that is gone, and whose default route nothing could take over."""
+    if one.lost is None:
+        return None
+    return Incomplete(
+        f"sandbox `{one.sandbox.name}` has no default route any more",
+        causes=[str(one.lost)],
+        hints=["`macvfast network disconnect` and `connect` the network that is to hold it"],
+    )

@@ -9,23 +9,16 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import keeper
 from macvfast.errors import (
-    EndpointNotFound,
     HomeNamespaceOther,
     MacvfastError,
-    NamespaceChanged,
-    NamespaceInvalid,
-    NotFound,
-    SandboxBusy,
-    SandboxNotFound,
     SandboxRunning,
 )
 from macvfast.lookup import one_network, one_sandbox
@@ -49,18 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from macvfast.attach import Attacher, Wanted
-    from macvfast.detach import Detacher
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
-
-# Rows that are being made are nobody's business yet; those being removed still hold their addresses.
-_VISIBLE = "(intent IS NULL OR removing = 1)"
+    from macvfast.sandboxes import Sandboxes
 
 DEFAULT_NETNS_DIR = "/run/netns"
 
-# How long `rm` waits for another process that is removing the same sandbox.
-_OTHERS_S = 10.0
+# Rows that a listing reads at a time.
+_PAGE = 256
 
 
 class Host:
@@ -116,15 +105,10 @@ class Host:
                 self._own_kernel = NetlinkKernel()
             return self._own_kernel
 
-    def _detacher(self) -> Detacher:
-        from macvfast.detach import Detacher  # noqa: PLC0415
+    def _boxes(self) -> Sandboxes:
+        from macvfast.sandboxes import Sandboxes  # noqa: PLC0415
 
-        return Detacher(self._store, self._kernel)
-
-    def _attacher(self) -> Attacher:
-        from macvfast.attach import Attacher  # noqa: PLC0415
-
-        return Attacher(self._store, self._kernel, self._detacher(), self._netns_dir)
+        return Sandboxes(self._store, self._kernel, self._netns_dir)
 
     def _networks(self) -> Networks:
         from macvfast.networks import Networks  # noqa: PLC0415
@@ -151,7 +135,7 @@ class Host:
             with self._store.writing() as records:
                 records.set_host("boot_id", boot_id)
                 records.set_host("home_cookie", cookie)
-        self._detacher().finish()
+        self._boxes().detacher.finish()
         self._networks().finish()
 
     # Networks.
@@ -203,9 +187,15 @@ class Host:
             return self._networks().create(request)
 
     def networks(self) -> Iterator[Network]:
-        """All networks, by name, as they are now: they may be changed while they are gone through."""
-        with self._store.reading() as records:
-            return iter([*records.networks(_VISIBLE)])
+        """All networks, by name. They may be changed while they are gone through: some hundred are read at a time."""
+        name = ""
+        while True:
+            with self._store.reading() as records:
+                page = records.shown_networks(name, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            name = page[-1].name
 
     def network(self, key: str) -> Network:
         """The network of that id, name, or unambiguous id prefix, in that order.
@@ -219,7 +209,7 @@ class Host:
     def endpoints(self, network: Network) -> list[Endpoint]:
         """The endpoints of a network, by sandbox name."""
         with self._store.reading() as records:
-            return [*records.endpoints("network_id = ?", (network.id,), shown=True)]
+            return records.endpoints_on(network.id, shown=True)
 
     def remove_networks(self, names: Iterable[str]) -> Outcomes[str]:
         """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else
@@ -235,7 +225,7 @@ class Host:
     def prune_networks(self) -> Outcomes[str]:
         """Remove all networks that have no endpoints."""
         with self._store.reading() as records:
-            unused = [n.name for n in records.networks(f"{_VISIBLE} AND id NOT IN (SELECT network_id FROM endpoint)")]
+            unused = [network.name for network in records.unused_networks()]
         return self.remove_networks(unused)
 
     # Sandboxes.
@@ -263,11 +253,11 @@ class Host:
         """
         if name is not None:
             check_name("sandbox", name)
-        from macvfast.attach import Wanted  # noqa: PLC0415
+        from macvfast.make import Wanted  # noqa: PLC0415
 
         wanted = Wanted(tuple(endpoints), name=name, command=tuple(command), labels=pairs(labels))
         with self._changing():
-            return self._attached(wanted)
+            return self.sandbox(self._boxes().create(wanted))
 
     def connect(
         self,
@@ -296,9 +286,9 @@ class Host:
         """
         request = EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
         with self._changing():
-            resolved = self.network(request.network)
-            made = self._attached(self._wanted(replace(request, network=resolved.id), netns))
-            return next(endpoint for endpoint in made.endpoints if endpoint.network_id == resolved.id)
+            network_id, sandbox_id = self._boxes().connect(request, netns)
+            made = self.sandbox(sandbox_id)
+            return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
 
     def connect_many(
         self, network: str | Network, sandboxes: Iterable[str | EndpointRequest], *, netns: str | None = None
@@ -314,77 +304,7 @@ class Host:
             One outcome per item, in the order asked; a refused one takes no other with it and leaves nothing.
         """
         with self._changing():
-            return self._connected_many(_key(network), sandboxes, netns)
-
-    def _connected_many(
-        self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None
-    ) -> Outcomes[Endpoint]:
-        resolved = self.network(network)
-        wanted: list[Wanted] = []
-        refused: dict[int, MacvfastError] = {}
-        names: list[str] = []
-        for position, item in enumerate(sandboxes):
-            given = EndpointRequest(network=resolved.id, sandbox=item) if isinstance(item, str) else item
-            names.append(given.sandbox)
-            request = EndpointRequest(
-                network=resolved.id, sandbox=given.sandbox, ip=given.ip, ip6=given.ip6, mac=given.mac
-            )
-            try:
-                wanted.append(self._wanted(request, netns, make=True))
-            except MacvfastError as error:
-                refused[position] = error
-        done = iter(self._attacher().attach(wanted))
-        outcomes: list[Outcome[Endpoint]] = []
-        for position, name in enumerate(names):
-            if position in refused:
-                outcomes.append(Outcome(name, error=refused[position]))
-                continue
-            one = next(done)
-            outcomes.append(Outcome(name, error=one.error) if one.error else Outcome(name, value=one.endpoints[0][1]))
-        return Outcomes(tuple(outcomes))
-
-    def _wanted(self, request: EndpointRequest, netns: str | None, *, make: bool = False) -> Wanted:
-        """The sandbox a request speaks of: one that is there, a new one for a given namespace, or (`make`) a new
-        one.
-        """
-        may_be_new = make or netns is not None
-        found: Sandbox | None = None
-        try:
-            with self._store.reading() as records:
-                found = one_sandbox(records, self._store, request.sandbox)
-        except NotFound:
-            if not may_be_new:
-                raise
-        if may_be_new and found is not None and request.sandbox not in (found.name, found.id):
-            # The name of one to be made is not another's id prefix.
-            found = None
-        if netns is not None:
-            path = _absolute(netns)
-            namespace = self._kernel.open_namespace(path)
-            try:
-                self._refuse_given(path, namespace.cookie, found)
-            finally:
-                namespace.close()
-            netns = path
-        from macvfast.attach import Wanted  # noqa: PLC0415
-
-        return Wanted((request,), name=request.sandbox, sandbox=found, netns=netns if found is None else None)
-
-    def _refuse_given(self, path: str, cookie: int, found: Sandbox | None) -> None:
-        """A given namespace is not the home namespace, and is the one that an existing sandbox of that name stands
-        for.
-        """
-        if cookie == self._kernel.home_cookie():
-            raise NamespaceInvalid(path, "it is the home namespace, which holds the parents")
-        if found is not None and (found.cookie != cookie or found.boot_id != self._kernel.boot_id()):
-            raise NamespaceChanged(found.name, path, "the sandbox stands for another namespace")
-
-    def _attached(self, wanted: Wanted) -> Sandbox:
-        done = self._attacher().attach([wanted])[0]
-        if done.error is not None:
-            raise done.error
-        assert done.sandbox is not None  # noqa: S101 - settled items have one
-        return self.sandbox(done.sandbox.id)
+            return self._boxes().connect_many(_key(network), sandboxes, netns)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox) -> None:
         """Take a sandbox off a network; its link and addresses are gone when this returns.
@@ -392,31 +312,25 @@ class Host:
         Raises:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
         """
-        with self._changing():
-            self._disconnect(_key(network), _key(sandbox))
-
-    def _disconnect(self, network: str, sandbox: str) -> str:
-        with self._store.reading() as records:
-            net = one_network(records, self._store, network)
-            box = one_sandbox(records, self._store, sandbox)
-        for endpoint in box.endpoints:
-            if endpoint.network_id == net.id:
-                error = self._detacher().disconnect(box, endpoint)
-                if error is not None:
-                    raise error
-                return sandbox
-        raise EndpointNotFound(net.name, box.name)
+        self.disconnect_many(network, [_key(sandbox)]).raise_if_any()
 
     def disconnect_many(self, network: str | Network, sandboxes: Iterable[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
         with self._changing():
-            return Outcomes(tuple(_outcome(name, partial(self._disconnect, _key(network))) for name in sandboxes))
+            return self._boxes().disconnect_many(_key(network), sandboxes)
 
     def sandboxes(self) -> Iterator[Sandbox]:
-        """All sandboxes by name, as they are now, with what their commands do."""
-        with self._store.reading() as records:
-            found = [*records.sandboxes(_VISIBLE, shown=True)]
-        return map(self._with_state, found)
+        """All sandboxes by name, with what their commands do. They may be changed while they are gone through: some
+        hundred are read at a time.
+        """
+        name = ""
+        while True:
+            with self._store.reading() as records:
+                page = records.shown_sandboxes(name, _PAGE)
+            yield from map(self._with_state, page)
+            if len(page) < _PAGE:
+                return
+            name = page[-1].name
 
     def sandbox(self, key: str) -> Sandbox:
         """The sandbox of that id, name, or unambiguous id prefix, in that order.
@@ -443,72 +357,9 @@ class Host:
             RemovalUnfinished.
         """
         keys = list(sandboxes)
-        unfinished = self._unfinished(keys)
+        unfinished = self._boxes().unfinished(keys)
         with self._changing():
-            return self._removed(keys, unfinished, force=force)
-
-    def _removed(self, keys: list[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
-        found: dict[str, Sandbox] = {}
-        errors: dict[str, MacvfastError] = {}
-        for key in keys:
-            try:
-                found[key] = self._to_remove(key)
-            except SandboxNotFound as error:
-                if not force and key not in unfinished:
-                    errors[key] = error
-            except MacvfastError as error:
-                errors[key] = error
-        unique = list({sandbox.id: sandbox for sandbox in found.values()}.values())
-        failures = self._remove_patiently(unique, force=force)
-        outcomes: list[Outcome[str]] = []
-        for key in keys:
-            failed = errors.get(key) or (failures.get(found[key].id) if key in found else None)
-            name = found[key].name if key in found else unfinished.get(key, key)
-            outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
-        return Outcomes(tuple(outcomes))
-
-    def _remove_patiently(self, sandboxes: Sequence[Sandbox], *, force: bool) -> dict[str, MacvfastError]:
-        """Remove sandboxes; one that another process has begun to change since it was looked for is waited for. Gives
-        what is in the way, by id.
-        """
-        failures: dict[str, MacvfastError] = {}
-        deadline = time.monotonic() + _OTHERS_S
-        todo = {sandbox.id: sandbox for sandbox in sandboxes}
-        while todo:
-            refusals = self._detacher().remove([*todo.values()], force=force)
-            for sandbox, error in zip([*todo.values()], refusals, strict=True):
-                if isinstance(error, SandboxBusy) and time.monotonic() < deadline:
-                    continue
-                del todo[sandbox.id]
-                if error is not None:
-                    failures[sandbox.id] = error
-            time.sleep(0.01 if todo else 0)
-        return failures
-
-    def _unfinished(self, keys: Iterable[str]) -> dict[str, str]:
-        """Names of sandboxes whose removal was begun and not finished, by what they were called here: it may be
-        finished before they are looked for.
-        """
-        names: dict[str, str] = {}
-        with self._store.reading() as records:
-            for key in keys:
-                found = records.sandbox(key)
-                intent = records.sandbox_intent(found[0].id) if len(found) == 1 else None
-                if intent is not None and intent[1]:
-                    names[key] = found[0].name
-        return names
-
-    def _to_remove(self, key: str) -> Sandbox:
-        """The sandbox to be removed; one that another process is removing is waited for."""
-        deadline = time.monotonic() + _OTHERS_S
-        while True:
-            try:
-                with self._store.reading() as records:
-                    return one_sandbox(records, self._store, key, removing=True)
-            except SandboxBusy:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.01)
+            return self._boxes().remove_many(keys, unfinished, force=force)
 
     # Commands.
 
@@ -545,7 +396,11 @@ class Host:
         if not running:
             with self._store.writing() as records:
                 records.set_command(fresh.id, request.argv)
-        namespace = self._attacher().open_recorded(fresh)
+        from macvfast.namespaces import open_recorded  # noqa: PLC0415
+
+        (namespace,) = open_recorded(self._kernel, [fresh])
+        if isinstance(namespace, MacvfastError):
+            raise namespace
         try:
             removal = keeper.removal_command(self._store.directory, fresh.id)
             directory = self._store.sandbox_dir(fresh.id)
@@ -567,17 +422,6 @@ def _outcome(name: str, act: Callable[[str], str]) -> Outcome[str]:
         return Outcome(name, value=act(name))
     except MacvfastError as error:
         return Outcome(name, error=error)
-
-
-def _absolute(path: str) -> str:
-    """A namespace's path as it is recorded: not relative to where this process happens to be."""
-    try:
-        path.encode()
-        return str(Path(path).absolute())
-    except UnicodeEncodeError:
-        raise NamespaceInvalid(path, "its path is not UTF-8") from None
-    except OSError as error:
-        raise NamespaceInvalid(path, f"there is no current directory: {error.strerror}") from None
 
 
 @cache

@@ -18,13 +18,14 @@ from macvfast.errors import (
     AddressTaken,
     AuxAddressInvalid,
     GatewayInvalid,
+    MacvfastError,
     OptionInvalid,
     PoolExhausted,
     RangeInvalid,
     SubnetInvalid,
     SubnetsOverlap,
 )
-from macvfast.model import Address, Cidr, Interface, Network, NetworkRequest, Subnet
+from macvfast.model import Address, Cidr, Network, NetworkRequest, Subnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,6 +39,7 @@ _NO_AUTOMATIC_GATEWAY = {(4, 31), (4, 32), (6, 127), (6, 128)}
 
 # The kernel gives these to no endpoint, or means something else by them (RFC 6890, RFC 4291 sections 2.5.5 and 2.7).
 _NOT_FOR_LINKS = (
+    ("0.0.0.0/8", "this-network"),
     ("127.0.0.0/8", "loopback"),
     ("224.0.0.0/4", "multicast"),
     ("::1/128", "loopback"),
@@ -80,7 +82,6 @@ def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
         for other in cidrs[:index]:
             if type(cidr) is type(other) and cidr.overlaps(other):
                 raise SubnetsOverlap(str(cidr), str(other))
-        _refuse_kind(cidr)
     _refuse_ipv6_switch(request, cidrs)
     ranges: dict[Cidr, list[str]] = {cidr: [] for cidr in cidrs}
     gateways: dict[Cidr, str] = {}
@@ -100,17 +101,6 @@ def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
         cidr = _containing(cidrs, text, partial(AuxAddressInvalid, name, text))
         aux[cidr].append((name, text))
     return tuple(_settle_one(request, cidr, ranges[cidr], gateways.get(cidr), aux[cidr]) for cidr in cidrs)
-
-
-def _refuse_kind(cidr: Cidr) -> None:
-    """Refuse a subnet in which no address can be an endpoint's (RFC 6890)."""
-    for what, network in (
-        ("multicast", "224.0.0.0/4"), ("loopback", "127.0.0.0/8"), ("this-network", "0.0.0.0/8"),
-        ("multicast", "ff00::/8"), ("loopback", "::1/128"),
-    ):  # fmt: skip
-        reserved = ip_network(network)
-        if reserved.version == cidr.version and cidr.overlaps(reserved):
-            raise SubnetInvalid(str(cidr), f"{network} is for {what} addresses, which no endpoint can have")
 
 
 def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
@@ -203,10 +193,12 @@ def _outside(cidrs: Sequence[Cidr]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The addresses that one endpoint got, with the gateways of their subnets."""
+    """The addresses that one endpoint got, packed, with the subnets they are from."""
 
-    interfaces: dict[int, Interface]
-    gateways: dict[int, Address]
+    packed: bytes | None
+    subnet: Subnet | None
+    packed6: bytes | None
+    subnet6: Subnet | None
 
 
 class NetworkPools:
@@ -217,7 +209,11 @@ class NetworkPools:
     def __init__(self, records: Records, network: Network) -> None:
         self._records = records
         self._network = network
-        self._rows: list[PoolRow] = records.pools(network.id)
+        rows = records.pools(network.id)
+        self._rows: dict[int, list[PoolRow]] = {
+            version: [row for row in rows if row.subnet.version == version] for version in (4, 6)
+        }
+        self._usable = {version: bool(network.usable_subnets(version)) for version in (4, 6)}
         self._pools: dict[int, Pool] = {}
 
     def take(self, ip: Address | None = None, ip6: Address | None = None) -> Taken:
@@ -226,35 +222,30 @@ class NetworkPools:
         Raises:
             PoolExhausted, AddressTaken, AddressOutsideSubnet
         """
-        taken: dict[int, Interface] = {}
-        gateways: dict[int, Address] = {}
+        packed, subnet = self._take_one(4, ip)
         try:
-            for version, wanted in ((4, ip), (6, ip6)):
-                subnets = self._network.usable_subnets(version)
-                if not subnets:
-                    if wanted is not None:
-                        raise AddressOutsideSubnet(str(wanted), [], self._network.name)
-                    continue
-                row, address = self._take_one(version, wanted)
-                taken[version] = row.subnet.interface(address)
-                if row.subnet.gateway is not None:
-                    gateways[version] = row.subnet.gateway
-        except Exception:
-            self.give_back(taken.values())
+            packed6, subnet6 = self._take_one(6, ip6)
+        except MacvfastError:
+            if packed is not None and subnet is not None:
+                self.give_back([(packed, subnet)])
             raise
-        return Taken(taken, gateways)
+        return Taken(packed, subnet, packed6, subnet6)
 
-    def _take_one(self, version: int, wanted: Address | None) -> tuple[PoolRow, Address]:
-        rows = [row for row in self._rows if row.subnet.version == version]
+    def _take_one(self, version: int, wanted: Address | None) -> tuple[bytes | None, Subnet | None]:
+        if not self._usable[version]:
+            if wanted is not None:
+                raise AddressOutsideSubnet(str(wanted), [], self._network.name)
+            return None, None
+        rows = self._rows[version]
         if wanted is not None:
             for row in rows:
                 if wanted in row.subnet.cidr:
                     self._reserve(row, wanted)
-                    return row, wanted
+                    return wanted.packed, row.subnet
             raise AddressOutsideSubnet(str(wanted), [str(row.subnet.cidr) for row in rows], self._network.name)
         for row in rows:
             try:
-                return row, self._pool(row).allocate()
+                return self._pool(row).allocate().packed, row.subnet
             except PoolExhausted:
                 continue
         raise PoolExhausted([str(row.subnet.cidr) for row in rows], self._network.name, f"IPv{version}")
@@ -267,26 +258,27 @@ class NetworkPools:
             role = pool.role(wanted)
             if role is not None:
                 raise AddressTaken(str(wanted), f"the {role} of {row.subnet.cidr}") from None
-            sandbox = self._records.address_holder(self._network.id, str(row.subnet.interface(wanted)))
+            sandbox = self._records.address_holder(self._network.id, wanted.packed)
             raise AddressTaken(
                 str(wanted),
                 f"held by sandbox `{sandbox}` on network `{self._network.name}`" if sandbox else "being released",
                 hints=[f"macvfast rm {sandbox}"] if sandbox else [],
             ) from None
 
-    def give_back(self, interfaces: Iterable[Interface]) -> None:
+    def give_back(self, placed: Iterable[tuple[bytes, Subnet]]) -> None:
         """Release addresses that `take` gave; one that is free already stays so."""
-        for interface in interfaces:
-            for row in self._rows:
-                if interface.ip.version == row.subnet.version and interface.ip in row.subnet.cidr:
-                    self._pool(row).release(interface.ip)
+        for packed, subnet in placed:
+            for row in self._rows[subnet.version]:
+                if row.subnet.first == subnet.first:
+                    self._pool(row).release(int.from_bytes(packed))
 
     def save(self) -> None:
         """Write what changed back into the transaction."""
-        for row in self._rows:
-            pool = self._pools.get(row.subnet_id)
-            if pool is not None:
-                store_pool(self._records, row.subnet_id, pool)
+        for rows in self._rows.values():
+            for row in rows:
+                pool = self._pools.get(row.subnet_id)
+                if pool is not None:
+                    store_pool(self._records, row.subnet_id, pool)
 
     def _pool(self, row: PoolRow) -> Pool:
         pool = self._pools.get(row.subnet_id)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from macvfast import _core
+from macvfast import _core, plan
 from macvfast.errors import (
     Conflict,
     KernelFeatureMissing,
@@ -23,7 +24,7 @@ from macvfast.errors import (
     PermissionNeeded,
 )
 from macvfast.model import mac_text
-from macvfast.plan import AddAddress, AddDefaultRoute, AddLink, Configure, SetUp
+from macvfast.plan import AddAddress, AddDefaultRoute, AddLink, Configure, ExpectedLink, SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,12 @@ _FEATURES = {
     "vlan": ("802.1Q sub-interfaces", "8021q"),
     "dummy": ("dummy links", "dummy"),
 }
+
+
+# Namespaces are made on at most so many threads, one per processor: more only wait for each other. Deletions wait for
+# the whole machine, together where they are begun together.
+_MAKING_THREADS = 4
+_DELETING_THREADS = 32
 
 
 class Refusal(Protocol):
@@ -78,16 +85,21 @@ class Kernel(Protocol):
     def add_dummy(self, ifname: str, ifindex: int) -> None: ...
     def delete_parent(self, ifindex: int) -> None: ...
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]: ...
-    def open_namespace(self, path: str) -> Namespace: ...
-    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None: ...
-    def unpin(self, path: str) -> None: ...
-    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None: ...
+    def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]: ...
+    def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]: ...
+    def unpin(self, paths: Sequence[str]) -> list[MacvfastError | None]: ...
+    def write_sysctls(
+        self, writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]]
+    ) -> list[MacvfastError | None]: ...
+    def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]: ...
     def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None: ...
     def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]: ...
     def default_families(self, namespace: Namespace) -> set[int]: ...
     def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]: ...
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]: ...
-    def delete_link(self, namespace: Namespace, ifindex: int) -> None: ...
+    def delete_links(
+        self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
+    ) -> list[MacvfastError | None]: ...
     def holders(self, inode: int) -> list[str]: ...
 
 
@@ -190,8 +202,7 @@ class NetlinkKernel:
         Raises:
             KernelRefused, PermissionNeeded
         """
-        nowhere: list[str | None] = [None] * count
-        made = _core.make_namespaces(nowhere, list(sysctls), threads=min(count, os.cpu_count() or 1, 4))
+        made = _core.make_namespaces(count, list(sysctls), threads=min(count, os.cpu_count() or 1, _MAKING_THREADS))
         namespaces: list[Namespace] = [one for one in made if isinstance(one, _core.Namespace)]
         for one in made:
             if isinstance(one, _core.Refusal):
@@ -200,35 +211,37 @@ class NetlinkKernel:
                 raise _explained(one.operation or "make a network namespace", one, None, "CAP_SYS_ADMIN")
         return namespaces
 
-    def open_namespace(self, path: str) -> Namespace:
-        """The namespace at a path.
-
-        Raises:
-            NamespaceInvalid, KernelRefused, PermissionNeeded
+    def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
+        """The namespaces at the paths, or for each why there is none: NamespaceInvalid, KernelRefused,
+        PermissionNeeded. Some 20 µs each.
         """
-        return _core.open_namespace(path)
+        return list(_core.open_namespaces(list(paths)))
 
-    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None:
-        """Pin a namespace at a new path, as `ip netns` does.
-
-        Raises:
-            NamespaceNameTaken: something is there.
-            KernelRefused, PermissionNeeded
+    def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
+        """Pin namespaces at new paths, as `ip netns` does; one outcome each: None, NamespaceNameTaken (something is
+        there), KernelRefused, PermissionNeeded.
         """
-        try:
-            _core.pin_namespace(_native(namespace), path)
-        except KernelRefused as error:
-            if error.errno == errno.EEXIST:
-                raise NamespaceNameTaken(sandbox, path) from None
-            raise
+        outcomes = _core.pin_namespaces([(_native(namespace), path) for namespace, path in pins])
+        return [
+            NamespaceNameTaken(os.path.basename(path), path)
+            if isinstance(error, KernelRefused) and error.errno == errno.EEXIST
+            else error
+            for error, (_, path) in zip(outcomes, pins, strict=True)
+        ]
 
-    def unpin(self, path: str) -> None:
-        """Take a pin away; one that is gone already stays so."""
-        _core.unpin_namespace(path)
+    def unpin(self, paths: Sequence[str]) -> list[MacvfastError | None]:
+        """Take pins away; one that is gone already stays so."""
+        return _core.unpin_namespaces(list(paths))
 
-    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None:
-        """Write sysctls inside a namespace."""
-        _core.write_sysctls(_native(namespace), list(sysctls))
+    def write_sysctls(
+        self, writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]]
+    ) -> list[MacvfastError | None]:
+        """Write sysctls inside namespaces; one outcome each."""
+        return _core.write_sysctls([(_native(namespace), list(sysctls)) for namespace, sysctls in writes])
+
+    def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]:
+        """The values of sysctls inside a namespace; None for one that this kernel does not have."""
+        return _core.read_sysctls(_native(namespace), list(names))
 
     # Inside a namespace.
 
@@ -262,10 +275,13 @@ class NetlinkKernel:
         return [refused.get(position) for position in range(len(steps))]
 
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
-        """Configure links, one send per namespace; the first refusal of each."""
-        outcomes: list[Refusal | None] = []
-        for namespace, wanted in steps:
-            batch = _core.Batch()
+        """Configure links, in few sends per namespace; the first refusal of each entry."""
+        batches: dict[int, tuple[Namespace, _core.Batch, list[int]]] = {}
+        for at, (namespace, wanted) in enumerate(steps):
+            found = batches.get(id(namespace))
+            if found is None:
+                found = batches[id(namespace)] = (namespace, _core.Batch(), [])
+            _, batch, whose = found
             for step in wanted:
                 match step:
                     case AddAddress():
@@ -274,17 +290,42 @@ class NetlinkKernel:
                         batch.add_default_route(step.ifindex, step.family, step.gateway)
                     case SetUp():
                         batch.set_up(step.ifindex)
-            refused = _native(namespace).netlink.send(batch) if len(batch) else {}
-            outcomes.append(refused[min(refused)] if refused else None)
+                whose.append(at)
+        sent = [one for one in batches.values() if one[2]]
+        outcomes: list[Refusal | None] = [None] * len(steps)
+        refused = _core.send_each([(_native(namespace).netlink, batch) for namespace, batch, _ in sent])
+        for (_, _, whose), refusals in zip(sent, refused, strict=True):
+            for position in sorted(refusals):
+                outcomes[whose[position]] = outcomes[whose[position]] or refusals[position]
         return outcomes
 
-    def delete_link(self, namespace: Namespace, ifindex: int) -> None:
-        """Delete one link from a namespace; one that is gone already stays so. Cost: about 18 ms."""
-        batch = _core.Batch()
-        batch.delete_link(ifindex)
-        refusal = _native(namespace).netlink.send(batch).get(0)
-        if refusal is not None and (refusal.unknown or refusal.errno != errno.ENODEV):
-            raise _explained(f"delete link {ifindex}", refusal, None)
+    def delete_links(self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
+        """Delete links from namespaces that live on; one outcome per namespace. What is gone already stays so, and what
+        has the index of one of them but is another link is left alone.
+
+        Cost: one wait of the kernel (about 18 ms) per namespace, whatever the number of links; those of several
+        namespaces are waited for together.
+        """
+        sends: list[tuple[_core.Netlink, _core.Batch]] = []
+        whose: list[int] = []
+        outcomes: list[MacvfastError | None] = [None] * len(wanted)
+        for at, (namespace, expected) in enumerate(wanted):
+            netlink = _native(namespace).netlink
+            try:
+                batch = _removal(netlink, expected)
+            except MacvfastError as error:
+                outcomes[at] = error
+                continue
+            if len(batch):
+                sends.append((netlink, batch))
+                whose.append(at)
+        threads = min(len(sends), _DELETING_THREADS) or 1
+        for at, refusals in zip(whose, _core.send_each(sends, threads), strict=True):
+            for position in sorted(refusals):
+                refusal = refusals[position]
+                if refusal.unknown or refusal.errno != errno.ENODEV:
+                    outcomes[at] = outcomes[at] or _explained("delete a link", refusal, None)
+        return outcomes
 
     def holders(self, inode: int) -> list[str]:
         """The processes in a living namespace, as `process 123 (sleep)`. Cost: a look at every process of the
@@ -298,6 +339,30 @@ class NetlinkKernel:
             except OSError:
                 continue
         return found
+
+
+def _removal(netlink: _core.Netlink, expected: Sequence[ExpectedLink]) -> _core.Batch:
+    """The requests that delete those of the expected links that are there: one by its index, several by a group."""
+    batch = _core.Batch()
+    if len(expected) == 1:
+        link = netlink.link(expected[0].ifindex)
+        if link is not None and expected[0].is_(link):
+            batch.delete_link(link.ifindex)
+        return batch
+    removal = plan.group_removal(netlink.links(), expected)
+    group = removal.group
+    if removal.ifindexes and not group:
+        group = new_group()
+        for ifindex in removal.ifindexes:
+            batch.set_group(ifindex, group)
+    if group:
+        batch.delete_group(group)
+    return batch
+
+
+def new_group() -> int:
+    """A link group that nothing else is in: 31 random bits, not 0."""
+    return secrets.randbelow((1 << 31) - 2) + 1
 
 
 def _native(namespace: Namespace) -> _core.Namespace:

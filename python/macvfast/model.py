@@ -122,15 +122,18 @@ class Subnet:
     gateway_automatic: bool = False
     aux: tuple[tuple[str, Address], ...] = ()
 
-    @property
-    def version(self) -> int:
-        """Its family: 4 or 6."""
-        return self.cidr.version
+    version: int = field(init=False)
+    """Its family: 4 or 6."""
+    first: int = field(init=False, repr=False)
+    """Its first address."""
+    last: int = field(init=False, repr=False)
+    """Its last address."""
 
-    def interface(self, address: Address) -> Interface:
-        """The address with the subnet's prefix length, as an endpoint carries it."""
-        text = f"{address}/{self.cidr.prefixlen}"
-        return IPv4Interface(text) if isinstance(address, IPv4Address) else IPv6Interface(text)
+    def __post_init__(self) -> None:
+        """Keep what is asked for often."""
+        object.__setattr__(self, "version", self.cidr.version)
+        object.__setattr__(self, "first", int(self.cidr.network_address))
+        object.__setattr__(self, "last", int(self.cidr.broadcast_address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +300,16 @@ class Network:
             return ()
         return tuple(subnet for subnet in self.subnets if subnet.version == version)
 
+    def subnet_of(self, packed: bytes | None) -> Subnet | None:
+        """The subnet that contains an address."""
+        if packed is None:
+            return None
+        version, number = (4 if len(packed) == 4 else 6), int.from_bytes(packed)
+        for subnet in self.subnets:
+            if subnet.version == version and subnet.first <= number <= subnet.last:
+                return subnet
+        return None
+
     @property
     def routed_by_link(self) -> bool:
         """Whether the default route is the link itself (ipvlan l3 and l3s)."""
@@ -364,26 +377,70 @@ class EndpointRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A sandbox's link on a network, as it is recorded."""
+    """A sandbox's link on a network, as it is recorded.
 
-    id: str
+    Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
+    `position` counts the sandbox's endpoints in the order of connection.
+    """
+
     network_id: str
     network: str
     sandbox_id: str
     sandbox: str
+    position: int
     ifname: str
     ifindex: int
     group: int
     mac: bytes
-    ip: IPv4Interface | None
-    ip6: IPv6Interface | None
-    gateway: IPv4Address | None
-    gateway6: IPv6Address | None
+    packed: bytes | None = None
+    packed6: bytes | None = None
+    subnet: Subnet | None = None
+    subnet6: Subnet | None = None
+
+    @property
+    def id(self) -> str:
+        """64 hex digits that are this endpoint's alone."""
+        # Slow to load, and asked for by `inspect` only.
+        from hashlib import sha256  # noqa: PLC0415
+
+        return sha256(f"{self.network_id}/{self.sandbox_id}/{self.position}".encode()).hexdigest()
+
+    @property
+    def ip(self) -> IPv4Interface | None:
+        """Its IPv4 address with the prefix length."""
+        if self.packed is None or self.subnet is None:
+            return None
+        return IPv4Interface((self.packed, self.subnet.cidr.prefixlen))
+
+    @property
+    def ip6(self) -> IPv6Interface | None:
+        """Its IPv6 address with the prefix length."""
+        if self.packed6 is None or self.subnet6 is None:
+            return None
+        return IPv6Interface((self.packed6, self.subnet6.cidr.prefixlen))
 
     @property
     def addresses(self) -> tuple[Interface, ...]:
         """Its addresses with prefix lengths, IPv4 first."""
         return tuple(address for address in (self.ip, self.ip6) if address is not None)
+
+    @property
+    def placed(self) -> tuple[tuple[bytes, Subnet], ...]:
+        """Its addresses as packed bytes, each with the subnet it is from, IPv4 first."""
+        both = ((self.packed, self.subnet), (self.packed6, self.subnet6))
+        return tuple((packed, subnet) for packed, subnet in both if packed is not None and subnet is not None)
+
+    @property
+    def gateway(self) -> IPv4Address | None:
+        """The gateway of its IPv4 subnet."""
+        found = None if self.subnet is None else self.subnet.gateway
+        return found if isinstance(found, IPv4Address) else None
+
+    @property
+    def gateway6(self) -> IPv6Address | None:
+        """The gateway of its IPv6 subnet."""
+        found = None if self.subnet6 is None else self.subnet6.gateway
+        return found if isinstance(found, IPv6Address) else None
 
 
 class SandboxState(Enum):

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.attach import new_id, new_ifindex
+from macvfast.choose import new_id
 from macvfast.errors import (
     Conflict,
     KernelRefused,
@@ -25,6 +25,7 @@ from macvfast.errors import (
 )
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import one_network, refuse_unsettled
+from macvfast.make import new_ifindex
 from macvfast.model import Network, NetworkRequest
 from macvfast.records import MadeParent, now
 
@@ -93,8 +94,8 @@ class Networks:
             if not self._as_seen(parent):
                 return None
             plan.refuse_overlap(network.subnets, sharing)
-            self._add(records, network, [pool for _, pool in settled], made)
-        if made is not None and not self._make(network, parent, made):
+            intent = self._add(records, network, [pool for _, pool in settled], made)
+        if made is not None and intent is not None and not self._make(network, parent, made, intent):
             return None
         return network
 
@@ -172,18 +173,18 @@ class Networks:
         base, vid = (parent.wanted.base, parent.wanted.vid) if parent.wanted else (None, None)
         return MadeParent(parent.name, kind, base, vid, new_ifindex(), self._kernel.boot_id())
 
-    def _add(self, records: Records, network: Network, pools: Sequence[Pool], made: MadeParent | None) -> None:
-        intent = self._store.owner()
+    def _add(self, records: Records, network: Network, pools: Sequence[Pool], made: MadeParent | None) -> int | None:
+        """Note the network; the intent under which its parent is going to be made."""
+        intent = None if made is None else records.begin(self._store.owner(), removing=False)
         for subnet_id, pool in zip(records.add_network(network, intent), pools, strict=True):
             store_pool(records, subnet_id, pool)
-        if made is not None:
+        if made is not None and intent is not None:
             # A record of an earlier boot, or of a link that somebody deleted, is of no link any more.
             records.delete_made_parent(made.link)
             records.add_made_parent(made, intent)
-        else:
-            records.settle_network(network.id)
+        return intent
 
-    def _make(self, network: Network, parent: _Parent, made: MadeParent) -> bool:
+    def _make(self, network: Network, parent: _Parent, made: MadeParent, intent: int) -> bool:
         """Make a recorded parent, then settle; or forget the network again. False: another index is to be tried."""
         try:
             if parent.wanted is not None and parent.base is not None:
@@ -191,12 +192,11 @@ class Networks:
             else:
                 self._kernel.add_dummy(made.link, made.ifindex)
             with self._store.writing() as records:
-                records.settle_made_parent(made.link)
-                records.settle_network(network.id)
+                records.settle(intent)
         except MacvfastError as error:
             try:
                 first = self._explained(error, parent, made)
-                self._take_away(network)
+                self._take_away(network, intent)
             except MacvfastError as second:
                 raise UndoFailed(error, [str(second)]) from None
             if first is not None:
@@ -236,19 +236,20 @@ class Networks:
         """
         with self._store.writing() as records:
             network = one_network(records, self._store, key)
-            sandboxes = [endpoint.sandbox for endpoint in records.endpoints("network_id = ?", (network.id,))]
+            sandboxes = records.occupants(network.id)
             if sandboxes:
                 raise NetworkInUse(network.name, sandboxes)
-            records.begin_network_removal(network.id, self._store.owner())
+            intent = records.begin(self._store.owner(), removing=True)
+            records.begin_network_removal(network.id, intent)
         try:
-            self._take_away(network)
+            self._take_away(network, intent)
         except MacvfastError as error:
             raise RemovalUnfinished(
                 "network", network.name, str(error), f"macvfast network rm {network.name}"
             ) from None
         return network.name
 
-    def _take_away(self, network: Network) -> None:
+    def _take_away(self, network: Network, intent: int) -> None:
         """Delete the network's parent, if it is ours and no other network's, and then its record."""
         with self._store.reading() as records:
             made = records.made_parent(network.link)
@@ -262,6 +263,7 @@ class Networks:
             if last:
                 records.delete_made_parent(network.link)
             records.delete_network(network.id)
+            records.sweep([intent])
 
     def _occupied(self, link: LinkFacts) -> bool:
         """Whether something that macvfast does not know stands on a link of ours."""
@@ -271,11 +273,11 @@ class Networks:
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""
         with self._store.reading() as records:
-            dead = [token for token in records.intents() if not self._store.owner_lives(token)]
-            networks = [network for token in dead for network in records.networks("intent = ?", (token,))]
-        for network in networks:
+            dead = [intent for intent, token in records.intents().items() if not self._store.owner_lives(token)]
+            networks = [(network, one) for one in dead for network in records.networks("intent = ?", (one,))]
+        for network, intent in networks:
             try:
-                self._take_away(network)
+                self._take_away(network, intent)
             except MacvfastError:
                 # It stays recorded as unsettled and is tried again by the next command.
                 continue

@@ -62,6 +62,8 @@ class LinkFacts(Protocol):
     def vid(self) -> int | None: ...
     @property
     def mode(self) -> str | None: ...
+    @property
+    def group(self) -> int: ...
 
 
 # Parents.
@@ -261,13 +263,6 @@ def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteLink:
-    """Delete a link of ours from a namespace."""
-
-    ifindex: int
-
-
-@dataclass(frozen=True, slots=True)
 class AddLink:
     """Make an endpoint's link: born in its namespace, with all it will ever have, in one message."""
 
@@ -281,11 +276,6 @@ class AddLink:
     mtu: int | None
     group: int
     up: bool
-
-    @property
-    def undo(self) -> DeleteLink:
-        """What takes it away again."""
-        return DeleteLink(self.ifindex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +308,8 @@ Configure = AddAddress | AddDefaultRoute | SetUp
 
 @dataclass(frozen=True, slots=True)
 class EndpointPlan:
-    """The steps of one endpoint, in order: sysctls, the link, its own sysctls, then what is configured on it."""
+    """The steps of one endpoint, in order: the link, its own sysctls, then what is configured on it."""
 
-    sysctls: tuple[tuple[str, str], ...]
     link: AddLink
     link_sysctls: tuple[tuple[str, str], ...]
     configure: tuple[Configure, ...]
@@ -330,8 +319,7 @@ def default_families(network: Network, endpoint: Endpoint) -> set[int]:
     """The families (4, 6) in which the endpoint could hold its sandbox's default route."""
     if not network.has_default_route:
         return set()
-    has = {4: (endpoint.ip, endpoint.gateway), 6: (endpoint.ip6, endpoint.gateway6)}
-    return {family for family, (address, gateway) in has.items() if address and (gateway or network.routed_by_link)}
+    return {subnet.version for _, subnet in endpoint.placed if subnet.gateway is not None or network.routed_by_link}
 
 
 def default_route(network: Network, endpoint: Endpoint, family: int) -> AddDefaultRoute:
@@ -342,12 +330,16 @@ def default_route(network: Network, endpoint: Endpoint, family: int) -> AddDefau
     )
 
 
-def ipv6_sysctls(scope: str, network: Network, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
-    """IPv6 off where the endpoint has none; router advertisements only where the network wants them.
+# What decides how a link is born, in a namespace's own defaults.
+IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
+
+
+def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
+    """IPv6 off where the network has none; router advertisements only where it wants them.
 
     `scope` is `default`, for what links will be born with, or the link's own name.
     """
-    if endpoint.ip6 is None:
+    if not network.usable_subnets(6):
         return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
     advertised = "1" if takes_advertisements(network) else "0"
     return (
@@ -364,17 +356,16 @@ def takes_advertisements(network: Network) -> bool:
 
 
 def plan_endpoint(
-    network: Network, endpoint: Endpoint, parent: int, *, own_namespace: bool, held: Iterable[int]
+    network: Network, endpoint: Endpoint, parent: int, *, ready: bool, held: Iterable[int]
 ) -> EndpointPlan:
     """The steps that make an endpoint.
 
     Args:
         network, endpoint: as recorded; index, name, MAC and group were chosen beforehand.
         parent: the parent link's index, in the home namespace.
-        own_namespace: whether macvfast made the namespace. In one that others made, its defaults are left alone: the
-            link is born
-            down, set, and brought up.
-        held: the families whose default route an earlier endpoint of the sandbox holds.
+        ready: whether links in the namespace are born with the settings that this one needs. Elsewhere, in a namespace
+            that others made, the link is born down, set, and brought up.
+        held: the families whose default route an earlier endpoint in the namespace holds.
     """
     link = AddLink(
         driver=network.driver,
@@ -386,18 +377,61 @@ def plan_endpoint(
         mac=endpoint.mac if network.has_own_macs else None,
         mtu=network.mtu,
         group=endpoint.group,
-        up=own_namespace,
+        up=ready,
     )
-    configure: list[Configure] = [] if own_namespace else [SetUp(endpoint.ifindex)]
-    configure += [AddAddress(endpoint.ifindex, a.ip.packed, a.network.prefixlen) for a in endpoint.addresses]
-    for family in sorted(default_families(network, endpoint) - set(held)):
+    configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
+    configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]
+    for family in sorted(default_families(network, endpoint).difference(held)):
         configure.append(default_route(network, endpoint, family))
     return EndpointPlan(
-        sysctls=ipv6_sysctls("default", network, endpoint) if own_namespace else (),
         link=link,
-        link_sysctls=() if own_namespace else ipv6_sysctls(endpoint.ifname, network, endpoint),
+        link_sysctls=() if ready else ipv6_sysctls(endpoint.ifname, network),
         configure=tuple(configure),
     )
+
+
+# Removing.
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLink:
+    """A link of ours, as it is recorded; a MAC of None is not compared (it is the parent's)."""
+
+    ifindex: int
+    kind: str
+    mac: bytes | None
+
+    @classmethod
+    def of(cls, network: Network, endpoint: Endpoint) -> ExpectedLink:
+        """The link of an endpoint."""
+        return cls(endpoint.ifindex, network.driver, endpoint.mac if network.has_own_macs else None)
+
+    def is_(self, link: LinkFacts) -> bool:
+        """Whether what has the index is that link."""
+        return link.kind == self.kind and self.mac in (None, link.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRemoval:
+    """Links to delete in one go: by a group that is exactly theirs, or (0) by one that they are put into first."""
+
+    ifindexes: tuple[int, ...]
+    group: int
+
+
+def group_removal(links: Iterable[LinkFacts], expected: Iterable[ExpectedLink]) -> GroupRemoval:
+    """Which of a namespace's links are ours, by what was just read, and the group that holds these and no other.
+
+    What has one of our indexes and is another link is left alone.
+    """
+    there = list(links)
+    by_index = {one.ifindex: one for one in expected}
+    ours = [link for link in there if link.ifindex in by_index and by_index[link.ifindex].is_(link)]
+    groups = {link.group for link in ours}
+    group = groups.pop() if len(groups) == 1 else 0
+    if group and sum(link.group == group for link in there) != len(ours):
+        group = 0
+    return GroupRemoval(tuple(link.ifindex for link in ours), group)
 
 
 def held_families(siblings: Iterable[tuple[Network, Endpoint]]) -> set[int]:

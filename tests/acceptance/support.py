@@ -156,30 +156,38 @@ def wait_for_process(inode: int, *argv: str) -> int:
 
 
 def record(lan: Lan) -> dict[str, list[dict[str, object]]]:
-    """Every row that the state holds, by table; what is known of the host itself left out."""
+    """Every row that the state holds, by table; what is known of the host itself, and numbers that only count, left
+    out.
+    """
     path = lan.state_dir / "state.db"
     if not path.exists():
         return {}
     with contextlib.closing(sqlite3.connect(path)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        tables = {name: _rows(connection, name) for name in sorted(names) if name != "host"}
+        unsettled = {number for (number,) in connection.execute("SELECT id FROM intent")}
+        tables = {
+            name: _rows(connection, name, unsettled)
+            for name in sorted(names)
+            if name not in ("host", "intent", "sqlite_sequence")
+        }
     return {name: rows for name, rows in tables.items() if rows}
 
 
-def _rows(connection: sqlite3.Connection, table: str) -> list[dict[str, object]]:
+def _rows(connection: sqlite3.Connection, table: str, unsettled: set[int]) -> list[dict[str, object]]:
     cursor = connection.execute(f"SELECT * FROM {table}")
     columns = [column for column, *_ in cursor.description]
     rows = [dict(zip(columns, row, strict=True)) for row in cursor]
     # A pool's cursor says where to look first, not what is taken.
     return sorted(
-        ({column: _shown(column, row[column]) for column in columns if column != "cursor"} for row in rows), key=repr
+        ({column: _shown(column, row[column], unsettled) for column in columns if column != "cursor"} for row in rows),
+        key=repr,
     )
 
 
-def _shown(column: str, value: object) -> object:
+def _shown(column: str, value: object, unsettled: set[int]) -> object:
     """Whose intent it is changes with every command that looks after it; a page of a pool is the bits set in it."""
     if column == "intent":
-        return value is not None
+        return value in unsettled
     if column == "bits" and isinstance(value, bytes):
         return [number for number in range(8 * len(value)) if value[number // 8] >> number % 8 & 1]
     return value

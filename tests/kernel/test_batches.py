@@ -463,7 +463,7 @@ def test_the_filter_shows_a_dying_namespace_and_then_no_longer(host: Place) -> N
 
 def test_a_filter_of_a_thousand_macs_is_read_whole(host: Place, sandbox: Place) -> None:
     sysctl = [("net/ipv6/conf/default/disable_ipv6", "1")]
-    _core.write_sysctls(sandbox.namespace, sysctl)
+    assert _core.write_sysctls([(sandbox.namespace, sysctl)]) == [None]
     batch = _core.Batch()
     for number in range(1000):
         batch.add_macvlan(

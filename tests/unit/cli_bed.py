@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from macvfast.cli.dispatch import dispatch
@@ -67,19 +67,17 @@ def endpoint(on: Network | None = None, sandbox: str = "web", **values: Any) -> 
     """What `run --ip=172.16.86.10` connects."""
     on = on or network()
     defaults: dict[str, Any] = {
-        "id": "e1" * 32,
         "network_id": on.id,
         "network": on.name,
         "sandbox_id": "5d" * 32,
         "sandbox": sandbox,
+        "position": 0,
         "ifname": "eth0",
         "ifindex": 7001,
         "group": 9,
         "mac": bytes.fromhex("0242ac10560a"),
-        "ip": IPv4Interface("172.16.86.10/24"),
-        "ip6": None,
-        "gateway": IPv4Address("172.16.86.1"),
-        "gateway6": None,
+        "packed": bytes([172, 16, 86, 10]),
+        "subnet": on.subnet_of(bytes([172, 16, 86, 10])) or network().subnets[0],
     }
     return Endpoint(**{**defaults, **values})
 
@@ -107,7 +105,13 @@ DUAL_BOX = sandbox(
     "both",
     id="bb" * 32,
     endpoints=(
-        endpoint(DUAL, ip=IPv4Interface("192.168.32.128/24"), ip6=IPv6Interface("2001:db8:abc8::2/64")),
+        endpoint(
+            DUAL,
+            packed=IPv4Address("192.168.32.128").packed,
+            subnet=DUAL.subnet_of(IPv4Address("192.168.32.128").packed),
+            packed6=IPv6Address("2001:db8:abc8::2").packed,
+            subnet6=DUAL.subnet_of(IPv6Address("2001:db8:abc8::2").packed),
+        ),
         endpoint(),
     ),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import attach, detach
+from macvfast import detach, make
 from macvfast.store import Store
 from tests.unit.machine import Machine, make_networks
 
@@ -29,7 +29,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "_connect", connect_hastily)
     monkeypatch.setattr(detach, "LOOK_S", 0.01)
     monkeypatch.setattr(detach, "GIVE_UP_S", 0.03)
-    monkeypatch.setattr(attach, "MAC_WAIT_S", 0.05)
+    monkeypatch.setattr(make, "MAC_WAIT_S", 0.05)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
-from macvfast.errors import KernelRefused, NamespaceInvalid, NamespaceNameTaken, StateUnusable
-from macvfast.plan import AddAddress, AddDefaultRoute, SetUp
+from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
+from macvfast.plan import AddAddress, AddDefaultRoute, SetUp, group_removal
 from macvfast.store import Store
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.kernel import Namespace, Refusal
-    from macvfast.plan import AddLink, Configure, LinkFacts, SubInterface
+    from macvfast.plan import AddLink, Configure, ExpectedLink, LinkFacts, SubInterface
     from macvfast.records import Records
 
 
@@ -319,29 +319,44 @@ class FakeKernel:
             one.netns.sysctls.update(sysctls)
         return list(made)
 
-    def open_namespace(self, path: str) -> Namespace:
-        self.faults.step("open a namespace")
-        netns = self.world.pins.get(path) or self.world.given.get(path)
-        if netns is None:
-            raise NamespaceInvalid(path, "nothing is there")
-        return FakeNamespace(self.world, netns)
+    def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
+        return [self._open_namespace(path) for path in paths]
 
-    def pin(self, namespace: Namespace, path: str, sandbox: str) -> None:
-        self.faults.step("pin a namespace")
+    def _open_namespace(self, path: str) -> Namespace | MacvfastError:
+        said = self.faults.fails("open a namespace")
+        if said is not None:
+            return KernelRefused("open a namespace", errno.EIO, said)
+        netns = self.world.pins.get(path) or self.world.given.get(path)
+        return NamespaceInvalid(path, "nothing is there") if netns is None else FakeNamespace(self.world, netns)
+
+    def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
+        return [self._pin(namespace, path) for namespace, path in pins]
+
+    def _pin(self, namespace: Namespace, path: str) -> MacvfastError | None:
+        said = self.faults.fails("pin a namespace")
+        if said is not None:
+            return KernelRefused("pin a namespace", errno.EIO, said)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            raise NamespaceNameTaken(sandbox, path) from None
+            return NamespaceNameTaken(os.path.basename(path), path)
         netns = self._netns(namespace)
         netns.holders += 1
         self.world.pins[path] = netns
+        return None
 
-    def unpin(self, path: str) -> None:
-        self.faults.step("unpin a namespace")
+    def unpin(self, paths: Sequence[str]) -> list[MacvfastError | None]:
+        return [self._unpin(path) for path in paths]
+
+    def _unpin(self, path: str) -> MacvfastError | None:
+        said = self.faults.fails("unpin a namespace")
+        if said is not None:
+            return KernelRefused("unpin a namespace", errno.EIO, said)
         netns = self.world.pins.pop(path, None)
         if netns is not None:
             os.unlink(path)
             self.world.let_go(netns)
+        return None
 
     @staticmethod
     def _netns(namespace: Namespace) -> FakeNetns:
@@ -349,9 +364,15 @@ class FakeKernel:
         assert namespace.open, "a closed namespace is used"
         return namespace.netns
 
-    def write_sysctls(self, namespace: Namespace, sysctls: Sequence[tuple[str, str]]) -> None:
-        self.faults.step("write sysctls")
-        netns = self._netns(namespace)
+    def write_sysctls(
+        self, writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]]
+    ) -> list[MacvfastError | None]:
+        return [self._write_sysctls(self._netns(namespace), sysctls) for namespace, sysctls in writes]
+
+    def _write_sysctls(self, netns: FakeNetns, sysctls: Sequence[tuple[str, str]]) -> MacvfastError | None:
+        said = self.faults.fails("write sysctls")
+        if said is not None:
+            return KernelRefused("write sysctls", errno.EIO, said)
         for name, value in sysctls:
             _, _, _, scope, key = name.split("/")
             link = netns.named(scope)
@@ -362,7 +383,14 @@ class FakeKernel:
                 assert not link.up, "a link is changed that is up"
                 link.has_ipv6 = value == "0" if key == "disable_ipv6" else link.has_ipv6
             else:
-                raise KernelRefused("write a sysctl", errno.ENOENT)
+                return KernelRefused("write a sysctl", errno.ENOENT)
+        return None
+
+    def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]:
+        self.faults.step("read sysctls")
+        born = {"disable_ipv6": "0", "accept_ra": "1", "autoconf": "1"}
+        sysctls = self._netns(namespace).sysctls
+        return [sysctls.get(name, born[name.rpartition("/")[2]]) for name in names]
 
     def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None:
         self.faults.step("look for a link inside")
@@ -455,11 +483,16 @@ class FakeKernel:
         netns.routes[step.family] = link.ifindex
         return None
 
-    def delete_link(self, namespace: Namespace, ifindex: int) -> None:
-        self.faults.step("delete a link")
-        netns = self._netns(namespace)
-        if ifindex in netns.links:
+    def delete_links(self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
+        return [self._delete_links(self._netns(namespace), expected) for namespace, expected in wanted]
+
+    def _delete_links(self, netns: FakeNetns, expected: Sequence[ExpectedLink]) -> MacvfastError | None:
+        said = self.faults.fails("delete links")
+        if said is not None:
+            return KernelRefused("delete links", errno.EIO, said)
+        for ifindex in group_removal(netns.links.values(), expected).ifindexes:
             netns.remove(ifindex)
+        return None
 
     def holders(self, inode: int) -> list[str]:
         self.faults.step("look who holds a namespace")

@@ -61,7 +61,7 @@ class Machine:
                     for box in records.sandboxes()
                 },
                 "addresses": self.addresses_in_use(),
-                "intents": records.intents(),
+                "intents": set(records.intents().values()),
                 "owners": self.owners(),
             }
 
@@ -78,7 +78,7 @@ class Machine:
         recorded: dict[int, dict[int, tuple[str, bytes, tuple[tuple[bytes, int], ...]]]] = {}
         pins = set()
         with self.host._store.reading() as records:
-            assert records.intents() == set()
+            assert records.intents() == {}
             sandboxes = list(records.sandboxes())
             made = {network.link for network in records.networks() if records.made_parent(network.link)}
         for box in sandboxes:

@@ -227,7 +227,7 @@ def test_inspect_prints_dockers_array_in_dockers_order() -> None:
         "Containers": {
             "5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d": {
                 "Name": "web",
-                "EndpointID": "e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1",
+                "EndpointID": "eec57724a7cf0e191b2d9dd59ff1f818d7ecc0ae5d1b6504b8bfe15ce35936e9",
                 "MacAddress": "02:42:ac:10:56:0a",
                 "IPv4Address": "192.168.32.128/24",
                 "IPv6Address": "2001:db8:abc8::2/64"
@@ -248,7 +248,7 @@ def test_inspect_prints_dockers_array_in_dockers_order() -> None:
 
 def test_inspect_without_addresses_of_a_family_says_so_as_docker_does() -> None:
     on = network()
-    host = FakeHost(networks=[on], sandboxes=[sandbox(endpoints=(endpoint(on, ip=None),))])
+    host = FakeHost(networks=[on], sandboxes=[sandbox(endpoints=(endpoint(on, packed=None, subnet=None),))])
     (shown,) = json.loads(typed("network inspect -v pub_net", host).out)
     (container,) = shown["Containers"].values()
     assert (container["IPv4Address"], container["IPv6Address"]) == ("", "")

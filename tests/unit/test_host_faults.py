@@ -212,4 +212,4 @@ def test_what_was_left_by_a_process_that_died_before_a_reboot_is_forgotten_after
             machine.restart()
             machine.mend()
             with machine.host._store.reading() as records:
-                assert records.intents() == set()
+                assert records.intents() == {}

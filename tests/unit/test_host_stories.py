@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import attach
+from macvfast import attach, choose, make
 from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, SandboxBusy
 from macvfast.model import EndpointRequest
 from macvfast.store import Store
@@ -15,6 +15,8 @@ from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeR
 from tests.unit.machine import LAN
 
 if TYPE_CHECKING:
+    from macvfast.kernel import Namespace
+    from macvfast.model import Sandbox
     from macvfast.plan import AddLink
     from tests.unit.machine import Machine
 
@@ -146,7 +148,8 @@ def test_a_clash_of_indexes_is_answered_with_another_index(
 
     monkeypatch.setattr(FakeKernel, "_add_link", add)
     indexes = iter([77, 78])
-    monkeypatch.setattr(attach, "new_ifindex", lambda: next(indexes))
+    for module in (choose, make):
+        monkeypatch.setattr(module, "new_ifindex", lambda: next(indexes))
     made = machine.host.connect("lan", "guest", netns=GIVEN)
     assert made.ifindex == 78
     assert netns.links[78].ifname == made.ifname
@@ -156,7 +159,8 @@ def test_dying_after_a_second_index_leaves_no_link(machine: Machine, monkeypatch
     netns = machine.world.give(GIVEN)
     netns.links[77] = FakeLink(77, "stranger")
     indexes = iter([77, 78])
-    monkeypatch.setattr(attach, "new_ifindex", lambda: next(indexes))
+    for module in (choose, make):
+        monkeypatch.setattr(module, "new_ifindex", lambda: next(indexes))
     machine.faults.arm(crash_at=1, only="configure")
     with pytest.raises(Crash):
         machine.host.connect("lan", "guest", netns=GIVEN)
@@ -170,9 +174,16 @@ def test_dying_after_a_second_index_leaves_no_link(machine: Machine, monkeypatch
 # Letting go.
 
 
+def hold(machine: Machine, box: Sandbox) -> Namespace:
+    """Keep a sandbox's namespace alive, as a process does that entered it."""
+    (holder,) = FakeKernel(machine.world, Faults()).open_namespaces([box.path])
+    assert not isinstance(holder, MacvfastError)
+    return holder
+
+
 def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
-    holder = FakeKernel(machine.world, Faults()).open_namespace(box.path)
+    holder = hold(machine, box)
     (outcome,) = machine.host.remove_many(["x"])
     assert isinstance(outcome.error, NamespaceHeld)
     assert outcome.error.holders == ("process 7 (sleep)",)
@@ -188,8 +199,8 @@ def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) ->
 
 def test_a_disconnected_address_is_kept_while_its_link_lives_on_elsewhere(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
-    holder = FakeKernel(machine.world, Faults()).open_namespace(box.path)
-    FakeKernel(machine.world, Faults()).unpin(box.path)
+    holder = hold(machine, box)
+    FakeKernel(machine.world, Faults()).unpin([box.path])
     with pytest.raises(Incomplete, match="lives on elsewhere"):
         machine.host.disconnect("lan", "x")
     assert machine.addresses_in_use()[f"lan {LAN}"] == 4
@@ -207,11 +218,12 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     assert heir.endpoints[0].ip == seen.endpoints[0].ip
     # Another process saw the first sandbox, and comes to it only now.
     with machine.host._store.operation():
-        (error,) = machine.host._detacher().remove([seen])
+        detacher = machine.host._boxes().detacher
+        (error,) = detacher.remove([seen])
         assert error is not None
         assert error.code == "sandbox-not-found"
-        assert machine.host._detacher().remove([seen], force=True) == [None]
-        late = machine.host._detacher().disconnect(seen, seen.endpoints[0])
+        assert detacher.remove([seen], force=True) == [None]
+        (late,) = detacher.disconnect([(seen, seen.endpoints[0])])
         assert late is not None
         assert late.code == "endpoint-not-found"
     machine.assert_record_is_true()
@@ -225,7 +237,7 @@ def test_what_another_operation_is_changing_is_left_to_it(machine: Machine) -> N
     try:
         with other.operation():
             with other.writing() as records:
-                records.begin_endpoint_removal(box.endpoints[0].id, other.owner())
+                records.begin_endpoint_removal(box.endpoints[0], records.begin(other.owner(), removing=True))
             (outcome,) = machine.host.remove_many(["x"], force=True)
             assert isinstance(outcome.error, SandboxBusy)
             with pytest.raises(SandboxBusy):
@@ -242,9 +254,9 @@ def test_what_another_operation_is_changing_is_left_to_it(machine: Machine) -> N
 def test_the_pin_of_a_stranger_under_our_name_is_left_alone(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     kernel = FakeKernel(machine.world, Faults())
-    kernel.unpin(box.path)
+    kernel.unpin([box.path])
     (stranger,) = kernel.make_namespaces(1, ())
-    kernel.pin(stranger, box.path, "x")
+    assert kernel.pin([(stranger, box.path)]) == [None]
     with pytest.raises(Conflict, match="another namespace stands there"):
         machine.host.connect("other", "x")
     machine.host.remove_many(["x"]).raise_if_any()
@@ -330,7 +342,7 @@ def test_a_parent_that_another_operation_is_about_to_take_away_is_not_shared(mac
     try:
         with other.operation():
             with other.writing() as records:
-                records.begin_network_removal(made.id, other.owner())
+                records.begin_network_removal(made.id, records.begin(other.owner(), removing=True))
             with pytest.raises(SandboxBusy, match="`v` is being removed"):
                 machine.host.create_network("w", subnets=["10.2.0.0/24"], parent="eth0.50", share_parent=True)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +22,7 @@ from macvfast.errors import (
     SubnetTaken,
 )
 from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
-from macvfast.plan import AddAddress, AddDefaultRoute, DeleteLink, SetUp, SubInterface
+from macvfast.plan import AddAddress, AddDefaultRoute, ExpectedLink, GroupRemoval, SetUp, SubInterface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,7 @@ class Link:
     parent_netnsid: int | None = None
     vid: int | None = None
     mode: str | None = None
+    group: int = 0
 
 
 ETH0 = Link(HOME_ETH0, "eth0")
@@ -74,16 +75,11 @@ def network(name: str = "lan", *, subnets: Sequence[Subnet] = (V4,), **given: ob
 def endpoint(of: Network, *, number: int = 10, ifindex: int = 1_000_000, ifname: str = "eth0") -> Endpoint:
     """An endpoint with the number-th address of the first subnet of each family that the network uses."""
     four, six = (next(iter(of.usable_subnets(version)), None) for version in (4, 6))
-    ip = four and four.interface(four.cidr[number])
-    ip6 = six and six.interface(six.cidr[number])
-    gateway, gateway6 = four and four.gateway, six and six.gateway
-    assert ip is None or isinstance(ip, IPv4Interface)
-    assert ip6 is None or isinstance(ip6, IPv6Interface)
-    assert gateway is None or isinstance(gateway, IPv4Address)
-    assert gateway6 is None or isinstance(gateway6, IPv6Address)
     return Endpoint(
-        id=f"e-{of.name}", network_id=of.id, network=of.name, sandbox_id="s", sandbox="web", ifname=ifname,
-        ifindex=ifindex, group=7, mac=MAC, ip=ip, ip6=ip6, gateway=gateway, gateway6=gateway6,
+        network_id=of.id, network=of.name, sandbox_id="s", sandbox="web", position=0, ifname=ifname, ifindex=ifindex,
+        group=7, mac=MAC, packed=None if four is None else four.cidr[number].packed,
+        packed6=None if six is None else six.cidr[number].packed,
+        subnet=four, subnet6=six,
     )  # fmt: skip
 
 
@@ -284,29 +280,26 @@ def test_overlapping_subnets_are_refused_within_one_layer_2_domain() -> None:
 # The steps of endpoints.
 
 
-def steps(of: Network, *, own: bool = True, held: Sequence[int] = ()) -> plan.EndpointPlan:
-    return plan.plan_endpoint(of, endpoint(of), 2, own_namespace=own, held=held)
+def steps(of: Network, *, ready: bool = True, held: Sequence[int] = ()) -> plan.EndpointPlan:
+    return plan.plan_endpoint(of, endpoint(of), 2, ready=ready, held=held)
 
 
-def test_an_endpoint_is_born_whole_and_up_in_a_namespace_of_ours() -> None:
+def test_an_endpoint_is_born_whole_and_up_where_links_are_born_with_what_it_needs() -> None:
     made = steps(network(mtu=1400))
     assert made.link == plan.AddLink(
         driver="macvlan", mode="bridge", flag=None, ifname="eth0", ifindex=1_000_000, parent=2, mac=MAC, mtu=1400,
         group=7, up=True,
     )  # fmt: skip
-    assert made.sysctls == (("net/ipv6/conf/default/disable_ipv6", "1"),)
     assert made.link_sysctls == ()
     assert made.configure == (
         AddAddress(1_000_000, ip_address("172.16.86.10").packed, 24),
         AddDefaultRoute(1_000_000, 4, ip_address("172.16.86.1").packed),
     )
-    assert made.link.undo == DeleteLink(1_000_000)
 
 
-def test_in_a_namespace_of_others_it_is_born_down_and_set_by_its_own_name() -> None:
-    made = steps(network(), own=False)
+def test_elsewhere_it_is_born_down_and_set_by_its_own_name() -> None:
+    made = steps(network(), ready=False)
     assert not made.link.up
-    assert made.sysctls == (), "the defaults of a namespace of others are left alone"
     assert made.link_sysctls == (("net/ipv6/conf/eth0/disable_ipv6", "1"),)
     assert made.configure[0] == SetUp(1_000_000)
     assert [type(step) for step in made.configure] == [SetUp, AddAddress, AddDefaultRoute]
@@ -320,7 +313,7 @@ def test_a_dual_stack_endpoint_has_both_addresses_and_both_routes() -> None:
         AddDefaultRoute(1_000_000, 4, ip_address("172.16.86.1").packed),
         AddDefaultRoute(1_000_000, 6, ip_address("2001:db8:86::1").packed),
     )
-    assert dict(made.sysctls) == {
+    assert dict(plan.ipv6_sysctls("default", network(subnets=[V6, V4]))) == {
         "net/ipv6/conf/default/disable_ipv6": "0",
         "net/ipv6/conf/default/accept_ra": "1",
         "net/ipv6/conf/default/autoconf": "1",
@@ -328,7 +321,9 @@ def test_a_dual_stack_endpoint_has_both_addresses_and_both_routes() -> None:
 
 
 def test_with_ipv6_switched_off_an_ipv6_subnet_changes_nothing() -> None:
-    assert steps(network(subnets=[V4, V6], ipv6=False)) == steps(network())
+    off = network(subnets=[V4, V6], ipv6=False)
+    assert steps(off) == steps(network())
+    assert plan.ipv6_sysctls("default", off) == (("net/ipv6/conf/default/disable_ipv6", "1"),)
 
 
 NO_GATEWAY = subnet("2001:db8:86::/64")
@@ -347,8 +342,8 @@ NO_GATEWAY = subnet("2001:db8:86::/64")
     ],
 )
 def test_routers_are_listened_to_where_the_network_has_one(of: Network, advertised: str) -> None:
-    assert dict(steps(of).sysctls)["net/ipv6/conf/default/accept_ra"] == advertised
-    assert dict(steps(of, own=False).link_sysctls)["net/ipv6/conf/eth0/accept_ra"] == advertised
+    assert dict(plan.ipv6_sysctls("default", of))["net/ipv6/conf/default/accept_ra"] == advertised
+    assert dict(steps(of, ready=False).link_sysctls)["net/ipv6/conf/eth0/accept_ra"] == advertised
 
 
 def routes(of: Network, held: Sequence[int] = ()) -> list[tuple[int, bytes | None]]:
@@ -473,3 +468,33 @@ def test_a_sandbox_is_connected_once_to_a_network_and_to_one_of_overlapping_subn
 
 def test_subnets_that_are_not_in_use_do_not_overlap() -> None:
     refuse(network(subnets=[V4, V6], ipv6=False), others=[network("six", subnets=[V6])])
+
+
+# Which links are deleted together.
+
+
+def ours(*ifindexes: int) -> list[ExpectedLink]:
+    return [ExpectedLink(ifindex, "macvlan", bytes([2, 0, 0, 0, 0, ifindex])) for ifindex in ifindexes]
+
+
+def there(ifindex: int, group: int, *, kind: str = "macvlan", last: int | None = None) -> Link:
+    mac = bytes([2, 0, 0, 0, 0, ifindex if last is None else last])
+    return Link(ifindex, f"eth{ifindex}", kind, mac=mac, group=group)
+
+
+@pytest.mark.parametrize(
+    ("links", "removal"),
+    [
+        ([there(1, 7), there(2, 7), Link(9, "lo")], GroupRemoval((1, 2), 7)),
+        ([there(1, 7), there(2, 7), there(3, 7)], GroupRemoval((1, 2), 0)),
+        ([there(1, 7), there(2, 8)], GroupRemoval((1, 2), 0)),
+        ([there(1, 0), there(2, 0)], GroupRemoval((1, 2), 0)),
+        ([there(1, 7), there(2, 7, last=99)], GroupRemoval((1,), 0)),
+        ([there(1, 7), there(2, 7, kind="veth")], GroupRemoval((1,), 0)),
+        ([there(1, 7)], GroupRemoval((1,), 7)),
+        ([Link(9, "lo")], GroupRemoval((), 0)),
+    ],
+    ids=["ours", "a third", "two groups", "no group", "another MAC", "another kind", "one is gone", "all are gone"],
+)
+def test_a_group_is_deleted_only_where_it_is_exactly_ours(links: list[Link], removal: GroupRemoval) -> None:
+    assert plan.group_removal(links, ours(1, 2)) == removal

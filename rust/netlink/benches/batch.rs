@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use macvfast_netlink::netns::{make_unpinned, Namespace};
+use macvfast_netlink::netns::{make, Namespace};
 use macvfast_netlink::{Batch, LinkKind, MacvlanMode, NewLink, Request, Sysctl, REQUESTS_PER_SEND};
 
 const PARENT: u32 = 10;
@@ -60,7 +60,7 @@ fn encoding() {
 /// A namespace with a parent, IPv6 off.
 fn host() -> Namespace {
     let off = Sysctl::new("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
-    let mut host = make_unpinned(&[off]).expect("root is needed to make a network namespace");
+    let mut host = one_namespace(&off);
     let mut batch = Batch::new();
     let kind = LinkKind::Veth {
         peer_ifname: "far",
@@ -110,7 +110,12 @@ fn links(count: u32, per_send: usize) -> Duration {
 
 fn host_target() -> Namespace {
     let off = Sysctl::new("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
-    make_unpinned(&[off]).expect("root is needed to make a network namespace")
+    one_namespace(&off)
+}
+
+fn one_namespace(sysctl: &Sysctl) -> Namespace {
+    let made = make(1, std::slice::from_ref(sysctl), 1).remove(0);
+    made.expect("root is needed to make a network namespace")
 }
 
 fn main() {

@@ -46,6 +46,8 @@ pub enum Operation {
     OpenProcfs,
     /// Writing a sysctl.
     WriteSysctl(String),
+    /// Reading a sysctl.
+    ReadSysctl(String),
 }
 
 impl fmt::Display for Operation {
@@ -74,6 +76,7 @@ impl fmt::Display for Operation {
             Self::Unpin(path) => write!(f, "unpin the network namespace at `{}`", path.display()),
             Self::OpenProcfs => f.write_str("open procfs"),
             Self::WriteSysctl(name) => write!(f, "write the sysctl `{name}`"),
+            Self::ReadSysctl(name) => write!(f, "read the sysctl `{name}`"),
         }
     }
 }
@@ -92,6 +95,7 @@ impl Operation {
             | Self::ReadRoutes
             | Self::ReadFilter
             | Self::BringLoopbackUp
+            | Self::ReadSysctl(_)
             | Self::WriteSysctl(_) => "CAP_NET_ADMIN",
             Self::StartThread
             | Self::MakeNamespace

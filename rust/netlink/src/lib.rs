@@ -20,6 +20,7 @@ mod reply;
 mod route;
 mod socket;
 mod sysctl;
+mod threads;
 
 pub use batch::{Batch, Request, REQUESTS_PER_SEND};
 pub use error::{Error, NotANamespace, Operation, RequestError};
@@ -29,3 +30,4 @@ pub use reply::{Refusal, Refusals};
 pub use route::{DefaultRoute, Family};
 pub use socket::Socket;
 pub use sysctl::Sysctl;
+pub use threads::spread;

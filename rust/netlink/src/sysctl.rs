@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{openat, Mode, OFlags, CWD};
-use rustix::io::{write, Errno};
+use rustix::io::{read, write, Errno};
 use rustix::mount::{fsconfig_create, fsmount, fsopen, FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::error::{Error, Operation, RequestError};
@@ -61,6 +61,23 @@ impl Procfs {
         if sysctls.is_empty() {
             return Ok(());
         }
+        let folder = self.folder()?;
+        sysctls
+            .iter()
+            .try_for_each(|sysctl| write_one(folder, sysctl))
+    }
+
+    /// The values of sysctls in the calling thread's namespace; None for one that this kernel does not have.
+    pub(crate) fn read_all(&mut self, sysctls: &[Sysctl]) -> Result<Vec<Option<String>>, Error> {
+        let folder = self.folder()?;
+        sysctls
+            .iter()
+            .map(|sysctl| read_one(folder, &sysctl.name))
+            .collect()
+    }
+
+    /// The folder `sys` of an instance that is still quick.
+    fn folder(&mut self) -> Result<&OwnedFd, Error> {
         let (folder, used) = match self.instance.take() {
             Some((folder, used)) if used < NAMESPACES_PER_INSTANCE => (folder, used),
             _ => (
@@ -68,11 +85,27 @@ impl Procfs {
                 0,
             ),
         };
-        let (folder, _) = self.instance.insert((folder, used + 1));
-        sysctls
-            .iter()
-            .try_for_each(|sysctl| write_one(folder, sysctl))
+        Ok(&self.instance.insert((folder, used + 1)).0)
     }
+}
+
+fn read_one(folder: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
+    let failed = |errno| Error::system(Operation::ReadSysctl(name.to_owned()), errno);
+    let file = match openat(
+        folder,
+        name,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed(errno)),
+    };
+    // A number, or some words: the kernel gives all of it at once.
+    let mut value = [0; 256];
+    let length = read(&file, &mut value).map_err(failed)?;
+    let text = String::from_utf8_lossy(&value[..length]);
+    Ok(Some(text.trim_end().to_owned()))
 }
 
 fn write_one(folder: &OwnedFd, sysctl: &Sysctl) -> Result<(), Error> {

@@ -21,11 +21,11 @@ mod _core {
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]
-    use super::netlink::{Link, Netlink, Refusal};
+    use super::netlink::{send_each, Link, Netlink, Refusal};
     #[pymodule_export]
     use super::netns::{
-        home_cookie, make_namespaces, open_namespace, pin_namespace, unpin_namespace,
-        write_sysctls, Namespace,
+        home_cookie, make_namespaces, open_namespace, open_namespaces, pin_namespaces,
+        read_sysctls, unpin_namespaces, write_sysctls, Namespace,
     };
     #[pymodule_export]
     use super::pool::{Pool, PoolChanges};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use macvfast_netlink::{self as netlink, Family, LinkKey, Socket};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PySet};
+use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
 use crate::batch::Batch;
 use crate::error::from_netlink;
@@ -230,6 +230,52 @@ impl Netlink {
     }
 }
 
+fn by_position<'py>(py: Python<'py>, refusals: netlink::Refusals) -> PyResult<Bound<'py, PyDict>> {
+    let positions = PyDict::new(py);
+    for (position, refusal) in refusals {
+        positions.set_item(position, Bound::new(py, Refusal::from(refusal))?)?;
+    }
+    Ok(positions)
+}
+
+#[pyfunction]
+#[pyo3(signature = (sends, threads=1))]
+pub fn send_each<'py>(
+    py: Python<'py>,
+    sends: Vec<(PyRef<'py, Netlink>, PyRef<'py, Batch>)>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyList>> {
+    let sends: Vec<_> = sends
+        .iter()
+        .map(|(socket, batch)| (&socket.socket, batch.snapshot()))
+        .collect();
+    let send = |index: usize| {
+        let (socket, batch) = &sends[index];
+        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.as_mut().map(|socket| socket.send(batch)).transpose()
+    };
+    let results = py.detach(|| {
+        if threads == 1 {
+            (0..sends.len()).map(send).collect()
+        } else {
+            netlink::spread(sends.len(), threads, || (), |(), index| send(index))
+        }
+    });
+    let outcomes = PyList::empty(py);
+    for result in results {
+        match result {
+            Ok(Some(refusals)) => outcomes.append(by_position(py, refusals)?)?,
+            Ok(None) => return Err(PyValueError::new_err("the netlink socket is closed")),
+            Err(error) => {
+                let positions = PyDict::new(py);
+                positions.set_item(0, Bound::new(py, Refusal::from(error))?)?;
+                outcomes.append(positions)?;
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
 #[pymethods]
 impl Netlink {
     #[new]
@@ -247,11 +293,7 @@ impl Netlink {
     fn send<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyDict>> {
         let batch = batch.snapshot();
         let refusals = self.exchange(py, move |socket| socket.send(&batch))?;
-        let by_position = PyDict::new(py);
-        for (position, refusal) in refusals {
-            by_position.set_item(position, Bound::new(py, Refusal::from(refusal))?)?;
-        }
-        Ok(by_position)
+        by_position(py, refusals)
     }
 
     fn link(&self, py: Python<'_>, key: Key) -> PyResult<Option<Link>> {

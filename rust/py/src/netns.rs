@@ -84,6 +84,19 @@ fn parse_sysctls(sysctls: &[(String, String)]) -> PyResult<Vec<Sysctl>> {
         .collect()
 }
 
+/// One outcome per entry: None, or the exception that says why not.
+fn outcomes<'py>(
+    py: Python<'py>,
+    results: Vec<Result<(), netlink::Error>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let errors = results.into_iter().map(|result| {
+        result
+            .err()
+            .map(|error| from_netlink(py, error).into_value(py))
+    });
+    PyList::new(py, errors.collect::<Vec<_>>())
+}
+
 #[pyfunction]
 pub fn open_namespace(py: Python<'_>, path: PathBuf) -> PyResult<Namespace> {
     let namespace = py
@@ -93,16 +106,33 @@ pub fn open_namespace(py: Python<'_>, path: PathBuf) -> PyResult<Namespace> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (pins, sysctls=Vec::new(), threads=1), text_signature = "(pins, sysctls=(), threads=1)")]
+#[pyo3(signature = (paths, threads=1))]
+pub fn open_namespaces<'py>(
+    py: Python<'py>,
+    paths: Vec<PathBuf>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyList>> {
+    let opened = PyList::empty(py);
+    for result in py.detach(|| netns::open_all(&paths, threads)) {
+        match result {
+            Ok(namespace) => opened.append(Bound::new(py, Namespace::new(py, namespace)?)?)?,
+            Err(error) => opened.append(from_netlink(py, error).into_value(py))?,
+        }
+    }
+    Ok(opened)
+}
+
+#[pyfunction]
+#[pyo3(signature = (count, sysctls=Vec::new(), threads=1), text_signature = "(count, sysctls=(), threads=1)")]
 pub fn make_namespaces<'py>(
     py: Python<'py>,
-    pins: Vec<Option<PathBuf>>,
+    count: usize,
     sysctls: Vec<(String, String)>,
     threads: usize,
 ) -> PyResult<Bound<'py, PyList>> {
     let sysctls = parse_sysctls(&sysctls)?;
     let made = PyList::empty(py);
-    for result in py.detach(|| netns::make(&pins, &sysctls, threads)) {
+    for result in py.detach(|| netns::make(count, &sysctls, threads)) {
         match result {
             Ok(namespace) => made.append(Bound::new(py, Namespace::new(py, namespace)?)?)?,
             Err(error) => made.append(Bound::new(py, Refusal::from(error))?)?,
@@ -112,27 +142,68 @@ pub fn make_namespaces<'py>(
 }
 
 #[pyfunction]
-pub fn pin_namespace(py: Python<'_>, namespace: &Namespace, path: PathBuf) -> PyResult<()> {
-    let fd = namespace.descriptor()?;
-    py.detach(|| netns::pin_at(fd.as_fd(), &path))
-        .map_err(|error| from_netlink(py, error))
+pub fn pin_namespaces<'py>(
+    py: Python<'py>,
+    pins: Vec<(PyRef<'py, Namespace>, PathBuf)>,
+) -> PyResult<Bound<'py, PyList>> {
+    let held = pins
+        .iter()
+        .map(|(namespace, path)| Ok((namespace.descriptor()?, path.clone())))
+        .collect::<PyResult<Vec<_>>>()?;
+    let results = py.detach(|| {
+        let pins: Vec<_> = held
+            .iter()
+            .map(|(fd, path)| (fd.as_fd(), path.clone()))
+            .collect();
+        netns::pin_all(&pins)
+    });
+    outcomes(py, results)
 }
 
 #[pyfunction]
-pub fn unpin_namespace(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
-    py.detach(|| netlink::unpin(&path))
-        .map_err(|error| from_netlink(py, error))
+#[pyo3(signature = (paths, threads=1))]
+pub fn unpin_namespaces<'py>(
+    py: Python<'py>,
+    paths: Vec<PathBuf>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyList>> {
+    let work = |(): &mut (), index: usize| netlink::unpin(&paths[index]).map(|_| ());
+    let results = py.detach(|| netlink::spread(paths.len(), threads, || (), work));
+    outcomes(py, results)
 }
 
 #[pyfunction]
-pub fn write_sysctls(
+#[allow(clippy::type_complexity)] // The tuple of the stub.
+pub fn write_sysctls<'py>(
+    py: Python<'py>,
+    writes: Vec<(PyRef<'py, Namespace>, Vec<(String, String)>)>,
+) -> PyResult<Bound<'py, PyList>> {
+    let held = writes
+        .iter()
+        .map(|(namespace, sysctls)| Ok((namespace.descriptor()?, parse_sysctls(sysctls)?)))
+        .collect::<PyResult<Vec<_>>>()?;
+    let results = py.detach(|| {
+        let writes: Vec<_> = held
+            .iter()
+            .map(|(fd, sysctls)| (fd.as_fd(), sysctls.clone()))
+            .collect();
+        netns::write_sysctls(&writes)
+    });
+    outcomes(py, results)
+}
+
+#[pyfunction]
+pub fn read_sysctls(
     py: Python<'_>,
     namespace: &Namespace,
-    sysctls: Vec<(String, String)>,
-) -> PyResult<()> {
-    let sysctls = parse_sysctls(&sysctls)?;
+    names: Vec<String>,
+) -> PyResult<Vec<Option<String>>> {
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| Sysctl::new(name, "").map_err(from_request))
+        .collect::<PyResult<_>>()?;
     let fd = namespace.descriptor()?;
-    py.detach(|| netns::write_sysctls(fd.as_fd(), &sysctls))
+    py.detach(|| netns::read_sysctls(fd.as_fd(), &names))
         .map_err(|error| from_netlink(py, error))
 }
 

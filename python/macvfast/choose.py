@@ -1,0 +1,227 @@
+"""Choose what new endpoints are to be: ids, names, addresses, MACs and indexes, within one transaction.
+
+Item by item in the order asked, so that many at once end as one after the other would: an item that cannot be gets its
+error and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, cast
+
+from macvfast import plan
+from macvfast.errors import MacTaken, MacvfastError, NamespaceNameTaken, SandboxBusy, SandboxExists
+from macvfast.ipam import NetworkPools
+from macvfast.kernel import new_group
+from macvfast.lookup import one_network
+from macvfast.make import new_ifindex
+from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
+from macvfast.records import now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.ipam import Taken
+    from macvfast.kernel import Kernel, Namespace
+    from macvfast.make import Wanted
+    from macvfast.model import EndpointRequest
+    from macvfast.records import Records
+    from macvfast.store import Store
+
+
+@dataclass(slots=True)
+class Place:
+    """What is taken in one namespace, in which several sandboxes may stand: interface names, and default routes."""
+
+    names: set[str] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
+    # Below this number, every ethN is taken.
+    number: int = 0
+    # What links are born with there, where others made it.
+    defaults: dict[str, str | None] = field(default_factory=dict)
+
+    def next_name(self) -> str:
+        """Take the first of eth0, eth1, … that is free."""
+        while f"eth{self.number}" in self.names:
+            self.number += 1
+        name = f"eth{self.number}"
+        self.names.add(name)
+        return name
+
+    def suits(self, network: Network) -> bool:
+        """Whether links are born there with the settings that the network's endpoints need."""
+        wanted = plan.ipv6_sysctls("default", network)
+        return all(self.defaults.get(name) in (value, None) for name, value in wanted)
+
+
+class Chooser:
+    """Chooses for one call, however many chunks that has: what is taken in a given namespace is looked up once."""
+
+    def __init__(self, store: Store, kernel: Kernel, netns_dir: str) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._netns_dir = netns_dir
+        # One for all links of a call: what was made together is deleted together.
+        self._group = new_group()
+        self._places: dict[int, Place] = {}
+
+    def choose(self, records: Records, items: Sequence[Wanted]) -> int:
+        """Settle and note what each item is to be; items that have an error already are passed over.
+
+        Returns:
+            The intent that all of it carries; 0 where no item can be, and nothing was changed.
+        """
+        intent = 0
+        networks: dict[str, tuple[Network, NetworkPools]] = {}
+        for item in items:
+            if item.error is None:
+                begun: list[tuple[Network, Taken]] = []
+                try:
+                    self._item(records, item, networks, begun)
+                except MacvfastError as error:
+                    self._take_back(item, networks, begun)
+                    item.error = error
+                    continue
+                intent = intent or records.begin(self._store.owner(), removing=False)
+                if item.new:
+                    records.add_sandbox(cast("Sandbox", item.sandbox), intent)
+                for _, endpoint in item.endpoints:
+                    records.add_endpoint(endpoint, intent)
+        # The pools of each network, which is known by its id and by what it was called.
+        for pools in {id(pools): pools for _, pools in networks.values()}.values():
+            pools.save()
+        return intent
+
+    def _item(
+        self, records: Records, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]],
+        begun: list[tuple[Network, Taken]],
+    ) -> None:  # fmt: skip
+        self._sandbox(records, item)
+        place = self._place(records, item)
+        position = 0 if item.new else records.next_position(cast("Sandbox", item.sandbox).id)
+        for request in item.requests:
+            network, pools = self._network(records, networks, request.network)
+            self._endpoint(records, item, (network, pools), request, begun, (place, position + len(item.endpoints)))
+
+    def _take_back(
+        self, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]], begun: Sequence[tuple[Network, Taken]]
+    ) -> None:
+        """Undo what a refused item had taken."""
+        for network, taken in begun:
+            both = ((taken.packed, taken.subnet), (taken.packed6, taken.subnet6))
+            networks[network.id][1].give_back((packed, subnet) for packed, subnet in both if packed and subnet)
+        place = self._places.get(cast("Namespace", item.namespace).cookie)
+        if place is not None and item.endpoints:
+            place.names -= {endpoint.ifname for _, endpoint in item.endpoints}
+            place.held = set(item.held[0])
+            place.number = 0
+        item.endpoints.clear()
+        item.held.clear()
+        item.ready.clear()
+
+    def _network(
+        self, records: Records, known: dict[str, tuple[Network, NetworkPools]], key: str
+    ) -> tuple[Network, NetworkPools]:
+        found = known.get(key)
+        if found is None:
+            network = one_network(records, self._store, key)
+            found = known.get(network.id) or (network, NetworkPools(records, network))
+            known[key] = known[network.id] = found
+        return found
+
+    def _sandbox(self, records: Records, item: Wanted) -> None:
+        """Settle the identity of the item's sandbox; for one that is there, read its endpoints afresh."""
+        if item.sandbox is not None:
+            found = records.sandbox(item.sandbox.id)
+            if not found or records.sandbox_intent(item.sandbox.id) is not None:
+                raise SandboxBusy("sandbox", item.sandbox.name, "removed")
+            item.sandbox = found[0]
+            item.siblings = [(records.network(one.network_id)[0], one) for one in item.sandbox.endpoints]
+            return
+        id_ = new_id()
+        name = check_name("sandbox", item.name if item.name is not None else id_[:12])
+        if records.has_sandbox(name):
+            raise SandboxExists(name)
+        path = item.netns or os.path.join(self._netns_dir, name)
+        if item.netns is None and os.path.lexists(path):
+            raise NamespaceNameTaken(name, path)
+        item.sandbox = Sandbox(
+            id=id_, name=name, path=path, made=item.netns is None, cookie=cast("Namespace", item.namespace).cookie,
+            boot_id=self._kernel.boot_id(), created_at=now(), labels=item.labels, command=item.command,
+        )  # fmt: skip
+
+    def _place(self, records: Records, item: Wanted) -> Place:
+        """What is taken in the item's namespace: by what is recorded and, where others made it, by what is there."""
+        if item.new and item.made:
+            return Place()
+        namespace = cast("Namespace", item.namespace)
+        place = self._places.get(namespace.cookie)
+        if place is not None:
+            return place
+        here = (namespace.cookie, self._kernel.boot_id())
+        siblings = [
+            (records.network(endpoint.network_id)[0], endpoint)
+            for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
+            for endpoint in sandbox.endpoints
+        ]
+        place = Place(names={endpoint.ifname for _, endpoint in siblings}, held=plan.held_families(siblings))
+        if not item.made:
+            place.names |= {link.ifname for link in self._kernel.links_in(namespace)}
+            place.held |= self._kernel.default_families(namespace)
+            names = plan.IPV6_DEFAULTS
+            place.defaults = dict(zip(names, self._kernel.read_sysctls(namespace, names), strict=True))
+        return self._places.setdefault(namespace.cookie, place)
+
+    def _endpoint(
+        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest,
+        begun: list[tuple[Network, Taken]], slot: tuple[Place, int],
+    ) -> None:  # fmt: skip
+        """Choose the addresses, MAC, name and index of one endpoint."""
+        (network, pools), (place, position) = where, slot
+        sandbox = cast("Sandbox", item.sandbox)
+        occupants = records.occupants(network.id) if network.mode == "passthru" else []
+        plan.refuse_endpoint(network, request.mac, occupants, [*item.siblings, *item.endpoints], sandbox.name)
+        taken = pools.take(request.ip, request.ip6)
+        begun.append((network, taken))
+        mac = request.mac or self._mac(records, network, sandbox, taken)
+        if network.has_own_macs:
+            holder = records.mac_holder(network.link, mac)
+            for theirs, other in item.endpoints:
+                holder = sandbox.name if other.mac == mac and theirs.link == network.link else holder
+            if holder is not None:
+                raise MacTaken(mac_text(mac), f"sandbox `{holder}` on parent `{network.link}`")
+        endpoint = Endpoint(
+            network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
+            position=position, ifname=place.next_name(), ifindex=new_ifindex(), group=self._group, mac=mac,
+            packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
+        )  # fmt: skip
+        item.endpoints.append((network, endpoint))
+        item.held.append(frozenset(place.held))
+        item.ready.append(item.made or place.suits(network))
+        place.held |= plan.default_families(network, endpoint)
+
+    def _mac(self, records: Records, network: Network, sandbox: Sandbox, taken: Taken) -> bytes:
+        """`02:42:` and the IPv4 address, or a keyed 46-bit hash of sandbox and network where there is none."""
+        if not network.has_own_macs:
+            link = self._kernel.link(network.link)
+            return bytes(6) if link is None else link.mac
+        if taken.packed is not None:
+            return b"\x02\x42" + taken.packed
+        key = records.host("mac_key")
+        if key is None:
+            key = secrets.token_hex(16)
+            records.set_host("mac_key", key)
+        digest = blake2b(f"{network.id}/{sandbox.id}".encode(), key=bytes.fromhex(key), digest_size=6).digest()
+        # IEEE 802c: local (bit 1) and individual (bit 0 clear).
+        return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
+
+
+def new_id() -> str:
+    """64 hex digits whose first 12 are not all decimal, so that a short id is never taken for a number."""
+    while True:
+        id_ = secrets.token_hex(32)
+        if not id_[:12].isdigit():
+            return id_

@@ -1,0 +1,63 @@
+"""What the state holds, as values: rows read and written within one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from macvfast.records.networks import MadeParent, PoolRow
+from macvfast.records.sandboxes import SandboxRecords
+from macvfast.records.schema import FORMAT, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FORMAT", "SCHEMA", "MadeParent", "PoolRow", "Records", "now"]
+
+
+class Records(SandboxRecords):
+    """The tables within one transaction. Made by `Store`; not to be kept beyond it."""
+
+    # The host.
+
+    def host(self, key: str) -> str | None:
+        """A fact about this host."""
+        row = self._db.execute("SELECT value FROM host WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_host(self, key: str, value: str) -> None:
+        """Note a fact about this host."""
+        self._db.execute(
+            "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+        )
+
+    # Intents.
+
+    def begin(self, owner: str, *, removing: bool) -> int:
+        """Begin to make or remove something; what carries the number is unsettled until `settle`."""
+        cursor = self._db.execute("INSERT INTO intent VALUES (NULL, ?, ?)", (owner, removing))
+        return int(cursor.lastrowid or 0)
+
+    def settle(self, intent: int) -> None:
+        """All that carries the intent is made."""
+        self._db.execute("DELETE FROM intent WHERE id = ?", (intent,))
+
+    def sweep(self, intents: Iterable[int]) -> None:
+        """Forget those of the intents that nothing carries any more."""
+        for intent in intents:
+            self._db.execute(
+                "DELETE FROM intent WHERE id = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM sandbox WHERE intent = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM endpoint WHERE intent = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM network WHERE intent = ?1)",
+                (intent,),
+            )
+
+    def intents(self) -> dict[int, str]:
+        """All that is unsettled: the owner token of each intent."""
+        return dict(self._db.execute("SELECT id, owner FROM intent ORDER BY id"))
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)

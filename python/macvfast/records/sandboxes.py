@@ -1,0 +1,202 @@
+"""Rows of sandboxes and their endpoints."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from macvfast.model import Endpoint, Sandbox
+from macvfast.records.networks import SHOWN, NetworkRecords, is_prefix, text_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_SANDBOX = "number, id, name, path, made, cookie, boot_id, labels, command, created_at"
+_ENDPOINT = (
+    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6"
+    " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+)
+_OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
+_OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+_THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
+
+
+class SandboxRecords(NetworkRecords):
+    """The tables sandbox and endpoint."""
+
+    # Sandboxes.
+
+    def add_sandbox(self, sandbox: Sandbox, intent: int) -> None:
+        """Insert a sandbox that is about to be made; its endpoints are inserted by themselves."""
+        self._db.execute(
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.boot_id,
+                json.dumps(sandbox.labels), json.dumps(sandbox.command), sandbox.created_at.isoformat(), intent,
+            ),
+        )  # fmt: skip
+
+    def begin_sandbox_removal(self, sandbox_id: str, intent: int) -> None:
+        """The sandbox is about to go, with all its endpoints."""
+        self._db.execute("UPDATE sandbox SET intent = ? WHERE id = ?", (intent, sandbox_id))
+
+    def delete_sandboxes(self, sandbox_ids: Iterable[str]) -> None:
+        """Forget sandboxes and their endpoints; their addresses are released by the caller."""
+        keys = [(sandbox_id,) for sandbox_id in sandbox_ids]
+        self._db.executemany(f"DELETE FROM endpoint WHERE {_OF_SANDBOX}", keys)
+        self._db.executemany("DELETE FROM sandbox WHERE id = ?", keys)
+
+    def sandboxes(
+        self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False
+    ) -> Iterator[Sandbox]:
+        """Sandboxes by name, with their endpoints (`shown`: without those still being made); `where` is one of this
+        package's own conditions on `sandbox`.
+        """
+        for row in self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values)):
+            yield self._sandbox(row, shown=shown)
+
+    def shown_sandboxes(self, after: str, most: int) -> list[Sandbox]:
+        """The next sandboxes by name, with their endpoints, without what is only being made."""
+        condition = f"name > ? AND {SHOWN.format('sandbox')}"
+        rows = self._db.execute(
+            f"SELECT {_SANDBOX} FROM sandbox WHERE {condition} ORDER BY name LIMIT ?", (after, most)
+        )
+        return [self._sandbox(row, shown=True) for row in rows.fetchall()]
+
+    def _sandbox(self, row: Sequence[object], *, shown: bool) -> Sandbox:
+        number, id_, name, path, made, cookie, boot_id, labels, command, at = row
+        return Sandbox(
+            id=id_, name=name, path=path, made=bool(made), cookie=cookie, boot_id=boot_id,  # type: ignore[arg-type]
+            labels=text_pairs(str(labels)), command=tuple(json.loads(str(command))),
+            created_at=datetime.fromisoformat(str(at)),
+            endpoints=tuple(self.endpoints("sandbox = ?", (number,), shown=shown)),
+        )  # fmt: skip
+
+    def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
+        """The sandbox of that id or name, or else all whose id begins with it."""
+        if not key.isascii():
+            return []
+        for condition in ("id = ?", "name = ?"):
+            if found := list(self.sandboxes(condition, (key,), shown=shown)):
+                return found
+        if not is_prefix(key):
+            return []
+        return list(self.sandboxes("id >= ? AND id < ?", (key, key + "g"), shown=shown))
+
+    def sandbox_named(self, key: str) -> Sandbox | None:
+        """The sandbox of exactly that id or name."""
+        if not key.isascii():
+            return None
+        found = list(self.sandboxes("id = ?1 OR name = ?1", (key,)))
+        return next((one for one in found if one.id == key), found[0] if found else None)
+
+    def has_sandbox(self, name: str) -> bool:
+        """Whether a sandbox has that name."""
+        return self._db.execute("SELECT 1 FROM sandbox WHERE name = ?", (name,)).fetchone() is not None
+
+    def sandbox_intent(self, sandbox_id: str) -> tuple[str, bool] | None:
+        """The owner token of an unsettled sandbox, and whether it is being removed."""
+        row = self._db.execute(
+            "SELECT i.owner, i.removing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
+        ).fetchone()
+        return None if row is None else (str(row[0]), bool(row[1]))
+
+    def set_command(self, sandbox_id: str, command: Sequence[str]) -> None:
+        """Note the command that is about to be started in a sandbox."""
+        self._db.execute("UPDATE sandbox SET command = ? WHERE id = ?", (json.dumps(list(command)), sandbox_id))
+
+    # Endpoints.
+
+    def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
+        """Insert an endpoint that is about to be made."""
+        self._db.execute(
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+            " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
+            (
+                endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
+                endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
+            ),
+        )  # fmt: skip
+
+    def set_endpoint(self, endpoint: Endpoint) -> None:
+        """Note the index and MAC that an endpoint is going to have, or has by now."""
+        self._db.execute(
+            f"UPDATE endpoint SET ifindex = ?, mac = ? WHERE {_THE_ENDPOINT}",
+            (endpoint.ifindex, endpoint.mac, endpoint.sandbox_id, endpoint.network_id),
+        )
+
+    def begin_endpoint_removal(self, endpoint: Endpoint, intent: int) -> None:
+        """The endpoint is about to go."""
+        self._db.execute(
+            f"UPDATE endpoint SET intent = ? WHERE {_THE_ENDPOINT}",
+            (intent, endpoint.sandbox_id, endpoint.network_id),
+        )
+
+    def delete_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
+        """Forget endpoints; their addresses are released by the caller."""
+        keys = [(one.sandbox_id, one.network_id) for one in endpoints]
+        self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
+
+    def endpoints(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:
+        """Endpoints by sandbox name, then by the order of connection; `where` is one of this package's own
+        conditions. `shown`: without those that are still being made.
+        """
+        settled = f" AND {SHOWN.format('e')}" if shown else ""
+        rows = self._db.execute(
+            f"SELECT {_ENDPOINT} WHERE e.{where}{settled} ORDER BY s.name, e.position", tuple(values)
+        )
+        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6 in rows:
+            network = self.network_by_number(number)
+            yield Endpoint(
+                network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
+                position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
+                subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
+            )  # fmt: skip
+
+    def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
+        """The endpoints of a network, by sandbox name."""
+        return list(self.endpoints(_OF_NETWORK, (network_id,), shown=shown))
+
+    def occupants(self, network_id: str) -> list[str]:
+        """The names of the sandboxes on a network, sorted."""
+        rows = self._db.execute(
+            f"SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.{_OF_NETWORK}"
+            " ORDER BY s.name",
+            (network_id,),
+        )
+        return [name for (name,) in rows]
+
+    def unsettled_endpoints(self, sandbox_id: str) -> dict[str, str]:
+        """The owner tokens of a sandbox's endpoints that are being made or removed, by network id."""
+        rows = self._db.execute(
+            "SELECT n.id, i.owner FROM endpoint e JOIN intent i ON i.id = e.intent JOIN network n ON n.number ="
+            f" e.network WHERE e.{_OF_SANDBOX}",
+            (sandbox_id,),
+        )
+        return dict(rows)
+
+    def next_position(self, sandbox_id: str) -> int:
+        """The position of the next endpoint of a sandbox: past all it has had since it was last without."""
+        row = self._db.execute(
+            f"SELECT coalesce(max(position) + 1, 0) FROM endpoint WHERE {_OF_SANDBOX}", (sandbox_id,)
+        )
+        return int(row.fetchone()[0])
+
+    def mac_holder(self, link: str, mac: bytes) -> str | None:
+        """The sandbox whose endpoint on that parent has the MAC."""
+        row = self._db.execute(
+            "SELECT s.name FROM endpoint e JOIN network n ON n.number = e.network"
+            " JOIN sandbox s ON s.number = e.sandbox WHERE e.mac = ? AND n.link = ?",
+            (mac, link),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def address_holder(self, network_id: str, packed: bytes) -> str | None:
+        """The sandbox whose endpoint on that network has the address. Cost: a look at each of its endpoints."""
+        row = self._db.execute(
+            "SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            f" WHERE e.{_OF_NETWORK} AND (e.ip = ? OR e.ip6 = ?)",
+            (network_id, packed, packed),
+        ).fetchone()
+        return None if row is None else str(row[0])

@@ -1,0 +1,262 @@
+"""Sandboxes with their endpoints, made, connected, disconnected and removed: many at once, or one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from macvfast.attach import CHUNK, Attacher
+from macvfast.detach import Detacher
+from macvfast.errors import (
+    EndpointNotFound,
+    MacvfastError,
+    NamespaceChanged,
+    NamespaceInvalid,
+    SandboxBusy,
+    SandboxNotFound,
+)
+from macvfast.lookup import one_network, one_sandbox, refuse_unsettled
+from macvfast.make import Wanted
+from macvfast.model import Endpoint, EndpointRequest, Outcome, Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from macvfast.kernel import Kernel
+    from macvfast.model import Sandbox
+    from macvfast.records import Records
+    from macvfast.store import Store
+
+# How long `rm` waits for another process that is removing the same sandbox.
+_OTHERS_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A namespace that something else made."""
+
+    path: str
+    cookie: int
+
+
+class Sandboxes:
+    """Makes and removes sandboxes and endpoints."""
+
+    def __init__(self, store: Store, kernel: Kernel, netns_dir: str) -> None:
+        self._store = store
+        self._kernel = kernel
+        self.detacher = Detacher(store, kernel)
+        self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
+
+    def create(self, wanted: Wanted) -> str:
+        """Make a sandbox with its endpoints; gives its id.
+
+        Raises:
+            what refused it.
+        """
+        self._attacher.attach([[wanted]])
+        if wanted.error is not None:
+            raise wanted.error
+        return cast("Sandbox", wanted.sandbox).id
+
+    # Connecting.
+
+    def connect(self, request: EndpointRequest, netns: str | None) -> tuple[str, str]:
+        """Connect one sandbox, which must be there unless it is to stand for a given namespace; gives the ids of
+        network and sandbox.
+        """
+        with self._store.reading() as records:
+            network = one_network(records, self._store, request.network)
+        given = None if netns is None else self._given(netns)
+        with self._store.reading() as records:
+            if given is None:
+                found = one_sandbox(records, self._store, request.sandbox)
+                wanted = Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
+            else:
+                wanted = self._wanted(records, _on(network.id, request), given, ())
+        if wanted.error is not None:
+            raise wanted.error
+        return network.id, self.create(wanted)
+
+    def connect_many(
+        self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,
+        labels: tuple[tuple[str, str], ...] = (), progress: Callable[[int], None] | None = None,
+    ) -> Outcomes[Endpoint]:  # fmt: skip
+        """Connect many sandboxes to a network; those that do not exist are made, with the labels."""
+        with self._store.reading() as records:
+            network_id = one_network(records, self._store, network).id
+        given = None if netns is None else self._given(netns)
+        outcomes: list[Outcome[Endpoint]] = []
+
+        def ended(items: Sequence[Wanted]) -> None:
+            for item in items:
+                made = None if item.error is not None else item.endpoints[0][1]
+                outcomes.append(Outcome(item.name or "", value=made, error=item.error))
+            if progress is not None:
+                progress(len(items))
+
+        self._attacher.attach(self._chunks(network_id, sandboxes, given, labels), ended)
+        return Outcomes(tuple(outcomes))
+
+    def _chunks(
+        self, network_id: str, sandboxes: Iterable[str | EndpointRequest], given: _Given | None,
+        labels: tuple[tuple[str, str], ...],
+    ) -> Iterator[list[Wanted]]:  # fmt: skip
+        items = iter(sandboxes)
+        while chunk := list(islice(items, CHUNK)):
+            with self._store.reading() as records:
+                wanted = [self._wanted(records, _on(network_id, item), given, labels) for item in chunk]
+            yield wanted
+
+    def _wanted(
+        self, records: Records, request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...]
+    ) -> Wanted:
+        """The sandbox that has the request's name, or a new one."""
+        wanted = Wanted((request,), name=request.sandbox, labels=labels)
+        try:
+            found = records.sandbox_named(request.sandbox)
+            if found is not None:
+                refuse_unsettled("sandbox", found.name, records.sandbox_intent(found.id), self._store)
+                if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
+                    raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
+                wanted.sandbox = found
+            elif given is not None:
+                wanted.netns = given.path
+        except MacvfastError as error:
+            wanted.error = error
+        return wanted
+
+    def _given(self, netns: str) -> _Given:
+        """A given namespace, which is not the home namespace.
+
+        Raises:
+            NamespaceInvalid, KernelRefused, PermissionNeeded
+        """
+        path = _absolute(netns)
+        (opened,) = self._kernel.open_namespaces([path])
+        if isinstance(opened, MacvfastError):
+            raise opened
+        cookie = opened.cookie
+        opened.close()
+        if cookie == self._kernel.home_cookie():
+            raise NamespaceInvalid(path, "it is the home namespace, which holds the parents")
+        return _Given(path, cookie)
+
+    # Disconnecting.
+
+    def disconnect_many(self, network: str, sandboxes: Iterable[str]) -> Outcomes[str]:
+        """Take sandboxes off a network; one outcome per name."""
+        names = list(sandboxes)
+        errors: dict[int, MacvfastError] = {}
+        seen: dict[int, tuple[Sandbox, Endpoint]] = {}
+        with self._store.reading() as records:
+            for at, name in enumerate(names):
+                try:
+                    seen[at] = self._seen(records, network, name)
+                except MacvfastError as error:
+                    errors[at] = error
+        failures = self.detacher.disconnect(list(seen.values()))
+        errors |= {at: failed for at, failed in zip(seen, failures, strict=True) if failed is not None}
+        return Outcomes(
+            tuple(
+                Outcome(name, error=errors[at]) if at in errors else Outcome(name, value=name)
+                for at, name in enumerate(names)
+            )
+        )
+
+    def _seen(self, records: Records, network: str, sandbox: str) -> tuple[Sandbox, Endpoint]:
+        net = one_network(records, self._store, network)
+        box = one_sandbox(records, self._store, sandbox)
+        for endpoint in box.endpoints:
+            if endpoint.network_id == net.id:
+                return box, endpoint
+        raise EndpointNotFound(net.name, box.name)
+
+    # Removing.
+
+    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
+        """Names of sandboxes whose removal was begun and not finished, by what they were called here: it may be
+        finished before they are looked for.
+        """
+        names: dict[str, str] = {}
+        with self._store.reading() as records:
+            for key in keys if records.intents() else ():
+                found = records.sandbox(key)
+                intent = records.sandbox_intent(found[0].id) if len(found) == 1 else None
+                if intent is not None and intent[1]:
+                    names[key] = found[0].name
+        return names
+
+    def remove_many(self, keys: Sequence[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
+        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
+        found: dict[str, Sandbox] = {}
+        errors: dict[str, MacvfastError] = {}
+        for key in keys:
+            try:
+                found[key] = self._to_remove(key)
+            except SandboxNotFound as error:
+                if not force and key not in unfinished:
+                    errors[key] = error
+            except MacvfastError as error:
+                errors[key] = error
+        unique = list({sandbox.id: sandbox for sandbox in found.values()}.values())
+        failures = self.remove(unique, force=force)
+        outcomes: list[Outcome[str]] = []
+        for key in keys:
+            failed = errors.get(key) or (failures.get(found[key].id) if key in found else None)
+            name = found[key].name if key in found else unfinished.get(key, key)
+            outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
+        return Outcomes(tuple(outcomes))
+
+    def remove(
+        self, sandboxes: Sequence[Sandbox], *, force: bool, progress: Callable[[int], None] | None = None
+    ) -> dict[str, MacvfastError]:
+        """Remove sandboxes; one that another process has begun to change since it was looked for is waited for. Gives
+        what is in the way, by id.
+        """
+        failures: dict[str, MacvfastError] = {}
+        deadline = time.monotonic() + _OTHERS_S
+        todo = {sandbox.id: sandbox for sandbox in sandboxes}
+        while todo:
+            refusals = self.detacher.remove([*todo.values()], force=force, progress=progress)
+            for sandbox, error in zip([*todo.values()], refusals, strict=True):
+                if isinstance(error, SandboxBusy) and time.monotonic() < deadline:
+                    continue
+                del todo[sandbox.id]
+                if error is not None:
+                    failures[sandbox.id] = error
+            time.sleep(0.01 if todo else 0)
+        return failures
+
+    def _to_remove(self, key: str) -> Sandbox:
+        """The sandbox to be removed; one that another process is removing is waited for."""
+        deadline = time.monotonic() + _OTHERS_S
+        while True:
+            try:
+                with self._store.reading() as records:
+                    return one_sandbox(records, self._store, key, removing=True)
+            except SandboxBusy:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+
+def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
+    """The item as a request for that network."""
+    if isinstance(item, str):
+        return EndpointRequest(network=network_id, sandbox=item)
+    return EndpointRequest(network=network_id, sandbox=item.sandbox, ip=item.ip, ip6=item.ip6, mac=item.mac)
+
+
+def _absolute(path: str) -> str:
+    """A namespace's path as it is recorded: not relative to where this process happens to be."""
+    try:
+        path.encode()
+        return str(Path(path).absolute())
+    except UnicodeEncodeError:
+        raise NamespaceInvalid(path, "its path is not UTF-8") from None
+    except OSError as error:
+        raise NamespaceInvalid(path, f"there is no current directory: {error.strerror}") from None
