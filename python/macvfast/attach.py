@@ -102,6 +102,8 @@ class Attacher:
         self._detacher = detacher
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
+        # Given namespaces by their paths: held as long as a call goes on.
+        self._given: dict[str, Namespace | MacvfastError] = {}
 
     def attach(
         self, chunks: Iterable[Sequence[Wanted]], ended: Callable[[Sequence[Wanted]], None] = lambda _: None
@@ -142,6 +144,9 @@ class Attacher:
                 if chunk is not None and not chunk.ended:
                     self._break_off(chunk)
             raise
+        finally:
+            close_all(list(self._given.values()))
+            self._given.clear()
 
     def _next(self, coming: Iterator[Sequence[Wanted]]) -> _Chunk | None:
         items = next(coming, None)
@@ -215,12 +220,14 @@ class Attacher:
         opened = open_recorded(self._kernel, [cast("Sandbox", item.sandbox) for item in recorded])
         _hold(recorded, opened)
         given = [item for item in chunk.good if item.sandbox is None and item.netns is not None]
-        paths = list(dict.fromkeys(cast("str", item.netns) for item in given))
-        by_path = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
-        _hold(given, [by_path[cast("str", item.netns)] for item in given])
+        paths = list({cast("str", item.netns): None for item in given if item.netns not in self._given})
+        if paths:
+            self._given |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
+        _hold(given, [self._given[cast("str", item.netns)] for item in given])
 
     def _close(self, chunk: _Chunk) -> None:
-        close_all([item.namespace for item in chunk.items])
+        kept = self._given.values()
+        close_all([item.namespace for item in chunk.items if item.namespace not in kept])
         for item in chunk.items:
             item.namespace = None
 

@@ -22,7 +22,7 @@ from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.records import now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.ipam import Taken
     from macvfast.kernel import Kernel, Namespace
@@ -66,6 +66,8 @@ class Chooser:
         self._netns_dir = netns_dir
         # One for all links of a call: what was made together is deleted together.
         self._group = new_group()
+        self._random = _Random()
+        self._now = now()
         self._places: dict[int, Place] = {}
 
     def choose(self, records: Records, items: Sequence[Wanted]) -> int:
@@ -75,19 +77,20 @@ class Chooser:
             The intent that all of it carries; 0 where no item can be, and nothing was changed.
         """
         intent = 0
+        self._now = now()
         networks: dict[str, tuple[Network, NetworkPools]] = {}
         for item in items:
             if item.error is None:
                 begun: list[tuple[Network, Taken]] = []
                 try:
                     self._item(records, item, networks, begun)
+                    intent = intent or records.begin(self._store.owner(), removing=False)
+                    if item.new and not records.add_sandbox(cast("Sandbox", item.sandbox), intent):
+                        raise SandboxExists(cast("Sandbox", item.sandbox).name)
                 except MacvfastError as error:
                     self._take_back(item, networks, begun)
                     item.error = error
                     continue
-                intent = intent or records.begin(self._store.owner(), removing=False)
-                if item.new:
-                    records.add_sandbox(cast("Sandbox", item.sandbox), intent)
                 for _, endpoint in item.endpoints:
                     records.add_endpoint(endpoint, intent)
         # The pools of each network, which is known by its id and by what it was called.
@@ -141,16 +144,14 @@ class Chooser:
             item.sandbox = found[0]
             item.siblings = [(records.network(one.network_id)[0], one) for one in item.sandbox.endpoints]
             return
-        id_ = new_id()
+        id_ = new_id(self._random)
         name = check_name("sandbox", item.name if item.name is not None else id_[:12])
-        if records.has_sandbox(name):
-            raise SandboxExists(name)
         path = item.netns or os.path.join(self._netns_dir, name)
         if item.netns is None and os.path.lexists(path):
             raise NamespaceNameTaken(name, path)
         item.sandbox = Sandbox(
             id=id_, name=name, path=path, made=item.netns is None, cookie=cast("Namespace", item.namespace).cookie,
-            boot_id=self._kernel.boot_id(), created_at=now(), labels=item.labels, command=item.command,
+            boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
         )  # fmt: skip
 
     def _place(self, records: Records, item: Wanted) -> Place:
@@ -195,7 +196,7 @@ class Chooser:
                 raise MacTaken(mac_text(mac), f"sandbox `{holder}` on parent `{network.link}`")
         endpoint = Endpoint(
             network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
-            position=position, ifname=place.next_name(), ifindex=new_ifindex(), group=self._group, mac=mac,
+            position=position, ifname=place.next_name(), ifindex=new_ifindex(self._random), group=self._group, mac=mac,
             packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
         )  # fmt: skip
         item.endpoints.append((network, endpoint))
@@ -219,9 +220,23 @@ class Chooser:
         return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
 
 
-def new_id() -> str:
+class _Random:
+    """The kernel's random bytes, fetched some thousand at a time: a system call for each number would show."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._used = 0
+
+    def __call__(self, count: int) -> bytes:
+        if self._used + count > len(self._bytes):
+            self._bytes, self._used = os.urandom(4096), 0
+        self._used += count
+        return self._bytes[self._used - count : self._used]
+
+
+def new_id(random: Callable[[int], bytes] = os.urandom) -> str:
     """64 hex digits whose first 12 are not all decimal, so that a short id is never taken for a number."""
     while True:
-        id_ = secrets.token_hex(32)
+        id_ = random(32).hex()
         if not id_[:12].isdigit():
             return id_

@@ -88,17 +88,14 @@ class Detacher:
     # What goes.
 
     def remove(
-        self,
-        sandboxes: Sequence[Sandbox],
-        *,
-        force: bool = False,
-        patient: bool = True,
+        self, ids: Sequence[str], names: dict[str, str] | None = None, *, force: bool = False, patient: bool = True,
         progress: Callable[[int], None] | None = None,
-    ) -> list[MacvfastError | None]:
+    ) -> list[MacvfastError | None]:  # fmt: skip
         """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
 
         Args:
-            sandboxes: as they were seen; what has become of them since is read again.
+            ids: the sandboxes' full ids.
+            names: told the names of those that were there, by id.
             force: whether a running command is ended, and one that is gone already counts as removed.
             patient: whether to wait for what something else keeps alive; otherwise only, and shortly, for what is let
                 go of here.
@@ -110,52 +107,66 @@ class Detacher:
         """
         errors: dict[str, MacvfastError] = {}
         going: list[Going] = []
-        for start in range(0, len(sandboxes), CHUNK):
-            chunk = sandboxes[start : start + CHUNK]
+        stays: list[Going] = []
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
             try:
                 begun = self._begin_chunk(chunk, errors, force=force)
             except MacvfastError as error:
                 if not going:
                     # Nothing was begun.
                     raise
-                errors |= {sandbox.id: error for sandbox in chunk}
+                errors |= dict.fromkeys(chunk, error)
                 continue
-            self._let_go(begun)
             going += begun
+            stays += [one for one in begun if not one.sandbox.made]
+            self._let_go([one for one in begun if one.sandbox.made])
+        # Many stand for few namespaces, whose links go together.
+        self._let_go(stays)
+        if names is not None:
+            names |= {one.sandbox.id: one.sandbox.name for one in going}
         self._end(going, patient=patient, progress=progress)
         errors |= {one.sandbox.id: one.error for one in going if one.error is not None}
-        return [errors.get(sandbox.id) for sandbox in sandboxes]
+        return [errors.get(id_) for id_ in ids]
 
-    def _begin_chunk(self, chunk: Sequence[Sandbox], errors: dict[str, MacvfastError], *, force: bool) -> list[Going]:
+    def _begin_chunk(self, ids: Sequence[str], errors: dict[str, MacvfastError], *, force: bool) -> list[Going]:
         going = []
         with self._store.writing() as records:
-            for sandbox in chunk:
+            unsettled = bool(records.intents())
+            there = records.sandboxes_named(ids)
+            for id_ in ids:
                 try:
-                    going += self._begin(records, sandbox, force=force)
+                    going += self._begin(records, id_, there.get(id_), force=force, unsettled=unsettled)
                 except MacvfastError as error:
-                    errors[sandbox.id] = error
+                    errors[id_] = error
+            if not force:
+                self._refuse_running(going, errors)
+                going = [one for one in going if one.sandbox.id not in errors]
             self.mark(records, going)
         return going
 
-    def _begin(self, records: Records, seen: Sandbox, *, force: bool) -> list[Going]:
+    def _begin(
+        self, records: Records, id_: str, sandbox: Sandbox | None, *, force: bool, unsettled: bool
+    ) -> list[Going]:
         """What is to go of a sandbox; nothing, where it is gone already and need not be there."""
-        found = list(records.sandboxes("id = ?", (seen.id,)))
-        if not found:
+        if sandbox is None:
             if force:
                 return []
-            raise SandboxNotFound(seen.name)
-        sandbox = found[0]
-        intent = records.sandbox_intent(sandbox.id)
+            raise SandboxNotFound(id_[:12])
+        intent = records.sandbox_intent(sandbox.id) if unsettled else None
         if intent is not None and self._store.owner_lives(intent[0]):
             raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
-        if any(self._store.owner_lives(token) for token in records.unsettled_endpoints(sandbox.id).values()):
+        owners = records.unsettled_endpoints(sandbox.id).values() if unsettled else ()
+        if any(self._store.owner_lives(token) for token in owners):
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
-        if not force:
-            state, _ = keeper.state(self._store.sandbox_dir(sandbox.id), self._kernel.boot_id())
-            if state is SandboxState.RUNNING:
-                raise SandboxRunning(sandbox.name)
         leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
         return [Going(sandbox, leaving, whole=True, half_made=intent is not None and not intent[1])]
+
+    def _refuse_running(self, going: Sequence[Going], errors: dict[str, MacvfastError]) -> None:
+        for one in self._with_folder(going):
+            state, _ = keeper.state(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id())
+            if state is SandboxState.RUNNING:
+                errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(self, seen: Sequence[tuple[Sandbox, Endpoint]]) -> list[MacvfastError | None]:
         """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
@@ -439,7 +450,7 @@ class Detacher:
                 if e.sandbox_id not in gone
             ]
         if sandboxes:
-            self.remove(sandboxes, force=True, patient=False)
+            self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=False)
         if endpoints:
             self.disconnect(endpoints)
         with self._store.writing() as records:

@@ -7,7 +7,7 @@ here, but for a second index where the first is some other link's.
 from __future__ import annotations
 
 import errno
-import secrets
+import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
@@ -18,7 +18,7 @@ from macvfast.kernel import configure_refused, link_refused
 from macvfast.model import mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, EndpointRequest, Network, Sandbox
@@ -216,9 +216,9 @@ class Maker:
             pause = min(pause * 2, 0.02)
 
 
-def new_ifindex() -> int:
+def new_ifindex(random: Callable[[int], bytes] = os.urandom) -> int:
     """An index that the kernel would not come to by itself for long."""
-    return secrets.randbelow(_IFINDEX_LAST - _IFINDEX_FIRST) + _IFINDEX_FIRST
+    return _IFINDEX_FIRST + int.from_bytes(random(4)) % (_IFINDEX_LAST - _IFINDEX_FIRST)
 
 
 def _namespace(item: Wanted) -> Namespace:

@@ -13,6 +13,7 @@ from macvfast.detach import Detacher
 from macvfast.errors import (
     EndpointNotFound,
     MacvfastError,
+    NameAmbiguous,
     NamespaceChanged,
     NamespaceInvalid,
     SandboxBusy,
@@ -76,7 +77,8 @@ class Sandboxes:
                 found = one_sandbox(records, self._store, request.sandbox)
                 wanted = Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
             else:
-                wanted = self._wanted(records, _on(network.id, request), given, ())
+                there = records.sandboxes_named([request.sandbox])
+                wanted = self._wanted(records, _on(network.id, request), there, given, ())
         if wanted.error is not None:
             raise wanted.error
         return network.id, self.create(wanted)
@@ -107,17 +109,20 @@ class Sandboxes:
     ) -> Iterator[list[Wanted]]:  # fmt: skip
         items = iter(sandboxes)
         while chunk := list(islice(items, CHUNK)):
+            requests = [_on(network_id, item) for item in chunk]
             with self._store.reading() as records:
-                wanted = [self._wanted(records, _on(network_id, item), given, labels) for item in chunk]
+                there = records.sandboxes_named([request.sandbox for request in requests])
+                wanted = [self._wanted(records, request, there, given, labels) for request in requests]
             yield wanted
 
     def _wanted(
-        self, records: Records, request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...]
-    ) -> Wanted:
+        self, records: Records, request: EndpointRequest, there: dict[str, Sandbox], given: _Given | None,
+        labels: tuple[tuple[str, str], ...],
+    ) -> Wanted:  # fmt: skip
         """The sandbox that has the request's name, or a new one."""
         wanted = Wanted((request,), name=request.sandbox, labels=labels)
         try:
-            found = records.sandbox_named(request.sandbox)
+            found = there.get(request.sandbox)
             if found is not None:
                 refuse_unsettled("sandbox", found.name, records.sandbox_intent(found.id), self._store)
                 if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
@@ -192,56 +197,57 @@ class Sandboxes:
 
     def remove_many(self, keys: Sequence[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
-        found: dict[str, Sandbox] = {}
+        found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
-        for key in keys:
-            try:
-                found[key] = self._to_remove(key)
-            except SandboxNotFound as error:
-                if not force and key not in unfinished:
-                    errors[key] = error
-            except MacvfastError as error:
-                errors[key] = error
-        unique = list({sandbox.id: sandbox for sandbox in found.values()}.values())
-        failures = self.remove(unique, force=force)
+        for start in range(0, len(keys), CHUNK):
+            with self._store.reading() as records:
+                for key in keys[start : start + CHUNK]:
+                    try:
+                        found[key] = records.sandbox_id(key) or self._by_prefix(records, key)
+                    except SandboxNotFound as error:
+                        if not force and key not in unfinished:
+                            errors[key] = error
+                    except MacvfastError as error:
+                        errors[key] = error
+        names, failures = self.remove(list(dict.fromkeys(found.values())), force=force)
         outcomes: list[Outcome[str]] = []
         for key in keys:
-            failed = errors.get(key) or (failures.get(found[key].id) if key in found else None)
-            name = found[key].name if key in found else unfinished.get(key, key)
+            id_ = found.get(key, "")
+            failed = errors.get(key) or failures.get(id_)
+            name = names.get(id_) or unfinished.get(key, key)
             outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
         return Outcomes(tuple(outcomes))
 
+    @staticmethod
+    def _by_prefix(records: Records, key: str) -> str:
+        found = records.sandbox(key)
+        if not found:
+            raise SandboxNotFound(key)
+        if len(found) > 1:
+            raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
+        return found[0].id
+
     def remove(
-        self, sandboxes: Sequence[Sandbox], *, force: bool, progress: Callable[[int], None] | None = None
-    ) -> dict[str, MacvfastError]:
-        """Remove sandboxes; one that another process has begun to change since it was looked for is waited for. Gives
-        what is in the way, by id.
+        self, ids: Sequence[str], *, force: bool, progress: Callable[[int], None] | None = None
+    ) -> tuple[dict[str, str], dict[str, MacvfastError]]:
+        """Remove sandboxes; one that another process is changing is waited for. Gives, by id, the names of those that
+        were there, and what is in the way.
         """
+        names: dict[str, str] = {}
         failures: dict[str, MacvfastError] = {}
         deadline = time.monotonic() + _OTHERS_S
-        todo = {sandbox.id: sandbox for sandbox in sandboxes}
+        todo = list(ids)
         while todo:
-            refusals = self.detacher.remove([*todo.values()], force=force, progress=progress)
-            for sandbox, error in zip([*todo.values()], refusals, strict=True):
+            refusals = self.detacher.remove(todo, names, force=force, progress=progress)
+            again = []
+            for id_, error in zip(todo, refusals, strict=True):
                 if isinstance(error, SandboxBusy) and time.monotonic() < deadline:
-                    continue
-                del todo[sandbox.id]
-                if error is not None:
-                    failures[sandbox.id] = error
+                    again.append(id_)
+                elif error is not None:
+                    failures[id_] = error
+            todo = again
             time.sleep(0.01 if todo else 0)
-        return failures
-
-    def _to_remove(self, key: str) -> Sandbox:
-        """The sandbox to be removed; one that another process is removing is waited for."""
-        deadline = time.monotonic() + _OTHERS_S
-        while True:
-            try:
-                with self._store.reading() as records:
-                    return one_sandbox(records, self._store, key, removing=True)
-            except SandboxBusy:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.01)
+        return names, failures
 
 
 def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:

@@ -149,7 +149,7 @@ def test_a_clash_of_indexes_is_answered_with_another_index(
     monkeypatch.setattr(FakeKernel, "_add_link", add)
     indexes = iter([77, 78])
     for module in (choose, make):
-        monkeypatch.setattr(module, "new_ifindex", lambda: next(indexes))
+        monkeypatch.setattr(module, "new_ifindex", lambda *_: next(indexes))
     made = machine.host.connect("lan", "guest", netns=GIVEN)
     assert made.ifindex == 78
     assert netns.links[78].ifname == made.ifname
@@ -160,7 +160,7 @@ def test_dying_after_a_second_index_leaves_no_link(machine: Machine, monkeypatch
     netns.links[77] = FakeLink(77, "stranger")
     indexes = iter([77, 78])
     for module in (choose, make):
-        monkeypatch.setattr(module, "new_ifindex", lambda: next(indexes))
+        monkeypatch.setattr(module, "new_ifindex", lambda *_: next(indexes))
     machine.faults.arm(crash_at=1, only="configure")
     with pytest.raises(Crash):
         machine.host.connect("lan", "guest", netns=GIVEN)
@@ -219,10 +219,10 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     # Another process saw the first sandbox, and comes to it only now.
     with machine.host._store.operation():
         detacher = machine.host._boxes().detacher
-        (error,) = detacher.remove([seen])
+        (error,) = detacher.remove([seen.id])
         assert error is not None
         assert error.code == "sandbox-not-found"
-        assert detacher.remove([seen], force=True) == [None]
+        assert detacher.remove([seen.id], force=True) == [None]
         (late,) = detacher.disconnect([(seen, seen.endpoints[0])])
         assert late is not None
         assert late.code == "endpoint-not-found"

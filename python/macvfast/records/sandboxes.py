@@ -27,15 +27,18 @@ class SandboxRecords(NetworkRecords):
 
     # Sandboxes.
 
-    def add_sandbox(self, sandbox: Sandbox, intent: int) -> None:
-        """Insert a sandbox that is about to be made; its endpoints are inserted by themselves."""
-        self._db.execute(
-            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    def add_sandbox(self, sandbox: Sandbox, intent: int) -> bool:
+        """Insert a sandbox that is about to be made; its endpoints are inserted by themselves. False: another one has
+        its name.
+        """
+        cursor = self._db.execute(
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
             (
                 sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.boot_id,
-                json.dumps(sandbox.labels), json.dumps(sandbox.command), sandbox.created_at.isoformat(), intent,
+                _json(sandbox.labels), _json(sandbox.command), sandbox.created_at.isoformat(), intent,
             ),
         )  # fmt: skip
+        return cursor.rowcount == 1
 
     def begin_sandbox_removal(self, sandbox_id: str, intent: int) -> None:
         """The sandbox is about to go, with all its endpoints."""
@@ -68,7 +71,7 @@ class SandboxRecords(NetworkRecords):
         number, id_, name, path, made, cookie, boot_id, labels, command, at = row
         return Sandbox(
             id=id_, name=name, path=path, made=bool(made), cookie=cookie, boot_id=boot_id,  # type: ignore[arg-type]
-            labels=text_pairs(str(labels)), command=tuple(json.loads(str(command))),
+            labels=text_pairs(str(labels)), command=() if command == "[]" else tuple(json.loads(str(command))),
             created_at=datetime.fromisoformat(str(at)),
             endpoints=tuple(self.endpoints("sandbox = ?", (number,), shown=shown)),
         )  # fmt: skip
@@ -84,16 +87,21 @@ class SandboxRecords(NetworkRecords):
             return []
         return list(self.sandboxes("id >= ? AND id < ?", (key, key + "g"), shown=shown))
 
-    def sandbox_named(self, key: str) -> Sandbox | None:
-        """The sandbox of exactly that id or name."""
+    def sandboxes_named(self, keys: Sequence[str]) -> dict[str, Sandbox]:
+        """Those of the keys that are exactly a sandbox's id or name, with it."""
+        asked = json.dumps([key for key in keys if key.isascii()])
+        found: dict[str, Sandbox] = {}
+        for column in ("name", "id"):
+            for one in self.sandboxes(f"{column} IN (SELECT value FROM json_each(?))", (asked,)):
+                found[one.name if column == "name" else one.id] = one
+        return found
+
+    def sandbox_id(self, key: str) -> str | None:
+        """The id of the sandbox of exactly that id or name."""
         if not key.isascii():
             return None
-        found = list(self.sandboxes("id = ?1 OR name = ?1", (key,)))
-        return next((one for one in found if one.id == key), found[0] if found else None)
-
-    def has_sandbox(self, name: str) -> bool:
-        """Whether a sandbox has that name."""
-        return self._db.execute("SELECT 1 FROM sandbox WHERE name = ?", (name,)).fetchone() is not None
+        rows = self._db.execute("SELECT id FROM sandbox WHERE id = ?1 OR name = ?1", (key,)).fetchall()
+        return next((id_ for (id_,) in rows if id_ == key), rows[0][0] if rows else None)
 
     def sandbox_intent(self, sandbox_id: str) -> tuple[str, bool] | None:
         """The owner token of an unsettled sandbox, and whether it is being removed."""
@@ -185,6 +193,8 @@ class SandboxRecords(NetworkRecords):
 
     def mac_holder(self, link: str, mac: bytes) -> str | None:
         """The sandbox whose endpoint on that parent has the MAC."""
+        if self._db.execute("SELECT 1 FROM endpoint WHERE mac = ?", (mac,)).fetchone() is None:
+            return None
         row = self._db.execute(
             "SELECT s.name FROM endpoint e JOIN network n ON n.number = e.network"
             " JOIN sandbox s ON s.number = e.sandbox WHERE e.mac = ? AND n.link = ?",
@@ -200,3 +210,7 @@ class SandboxRecords(NetworkRecords):
             (network_id, packed, packed),
         ).fetchone()
         return None if row is None else str(row[0])
+
+
+def _json(values: Sequence[object]) -> str:
+    return json.dumps(values) if values else "[]"
