@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from macvfast import plan
 from macvfast.choose import Chooser
 from macvfast.detach import Going
-from macvfast.errors import MacvfastError, SandboxBusy, UndoFailed
+from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
 from macvfast.make import Maker, Wanted
 from macvfast.namespaces import close_all, open_recorded
 
@@ -82,6 +82,7 @@ class _Chunk:
     fresh: _Task[list[Namespace]] | None = None
     making: _Task[None] | None = None
     ended: bool = False
+    second: bool = False
 
     @property
     def good(self) -> list[Wanted]:
@@ -102,6 +103,7 @@ class Attacher:
         self._detacher = detacher
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
+        self._chooser = Chooser(store, kernel, netns_dir)
         # Given namespaces by their paths: held as long as a call goes on.
         self._given: dict[str, Namespace | MacvfastError] = {}
 
@@ -116,7 +118,7 @@ class Attacher:
                 as they are needed. An item that has an error already is passed over.
             ended: told of the items of each chunk, in order, once they have ended.
         """
-        chooser = Chooser(self._store, self._kernel, self._netns_dir)
+        self._chooser = Chooser(self._store, self._kernel, self._netns_dir)
         coming = iter(chunks)
         current = self._next(coming)
         upcoming = self._next(coming)
@@ -129,7 +131,7 @@ class Attacher:
                 if upcoming is not None:
                     self._namespaces(upcoming, beside=True)
                 self._open(current)
-                self._choose(chooser, current)
+                self._choose(current)
                 if before is not None:
                     self._finish(before)
                     ended(before.items)
@@ -233,13 +235,13 @@ class Attacher:
 
     # One chunk.
 
-    def _choose(self, chooser: Chooser, chunk: _Chunk) -> None:
+    def _choose(self, chunk: _Chunk) -> None:
         """Note, durably, what is going to be made."""
         if not chunk.good:
             return
         try:
             with self._store.writing() as records:
-                chunk.intent = chooser.choose(records, chunk.items)
+                chunk.intent = self._chooser.choose(records, chunk.items)
             for item in chunk.good:
                 item.recorded = True
         except MacvfastError as error:
@@ -275,6 +277,23 @@ class Attacher:
         finally:
             chunk.ended = True
             self._close(chunk)
+        if not chunk.second:
+            self._try_again([item for item in chunk.items if _another_address_may_do(item)])
+
+    def _try_again(self, items: Sequence[Wanted]) -> None:
+        """Make with other addresses what was refused because of MACs that the record knows nothing of."""
+        if not items:
+            return
+        self._chooser.avoid({network.link for item in items for network, _ in item.endpoints})
+        for item in items:
+            item.reset()
+        chunk = _Chunk(items, second=True)
+        self._prepare(items)
+        self._namespaces(chunk, beside=False)
+        self._open(chunk)
+        self._choose(chunk)
+        self._start(chunk, beside=False)
+        self._finish(chunk)
 
     def _settle(self, chunk: _Chunk) -> None:
         with self._store.writing() as records:
@@ -327,6 +346,11 @@ class Attacher:
         for item in chunk.items:
             if item.sandbox is not None and item.error is not None:
                 _note_failure(item, failures.get(item.sandbox.id))
+
+
+def _another_address_may_do(item: Wanted) -> bool:
+    automatic = all(request.ip is None and request.mac is None for request in item.requests)
+    return automatic and item.recorded and isinstance(item.error, MacTaken)
 
 
 def _with_endpoints(item: Wanted) -> Sandbox:

@@ -13,7 +13,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
 from macvfast import plan
-from macvfast.errors import MacTaken, MacvfastError, NamespaceNameTaken, SandboxBusy, SandboxExists
+from macvfast.errors import (
+    AlreadyConnected,
+    MacTaken,
+    MacvfastError,
+    NamespaceNameTaken,
+    PoolExhausted,
+    SandboxBusy,
+    SandboxExists,
+)
 from macvfast.ipam import NetworkPools
 from macvfast.kernel import new_group
 from macvfast.lookup import one_network
@@ -22,7 +30,7 @@ from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.records import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.ipam import Taken
     from macvfast.kernel import Kernel, Namespace
@@ -67,6 +75,9 @@ class Chooser:
         # One for all links of a call: what was made together is deleted together.
         self._group = new_group()
         self._random = _Random()
+        # Of this call's new sandboxes: names that come twice are seen before addresses are taken for them.
+        self._names: set[str] = set()
+        self._strange: dict[str, set[bytes]] = {}
         self._now = now()
         self._places: dict[int, Place] = {}
 
@@ -86,7 +97,8 @@ class Chooser:
                     self._item(records, item, networks, begun)
                     intent = intent or records.begin(self._store.owner(), removing=False)
                     if item.new and not records.add_sandbox(cast("Sandbox", item.sandbox), intent):
-                        raise SandboxExists(cast("Sandbox", item.sandbox).name)
+                        name = cast("Sandbox", item.sandbox).name
+                        raise _exists(records, item, name) or SandboxExists(name)
                 except MacvfastError as error:
                     self._take_back(item, networks, begun)
                     item.error = error
@@ -96,6 +108,9 @@ class Chooser:
         # The pools of each network, which is known by its id and by what it was called.
         for pools in {id(pools): pools for _, pools in networks.values()}.values():
             pools.save()
+        if intent and not any(item.error is None for item in items):
+            records.settle(intent)
+            return 0
         return intent
 
     def _item(
@@ -114,8 +129,7 @@ class Chooser:
     ) -> None:
         """Undo what a refused item had taken."""
         for network, taken in begun:
-            both = ((taken.packed, taken.subnet), (taken.packed6, taken.subnet6))
-            networks[network.id][1].give_back((packed, subnet) for packed, subnet in both if packed and subnet)
+            networks[network.id][1].give_back(taken.placed)
         place = self._places.get(cast("Namespace", item.namespace).cookie)
         if place is not None and item.endpoints:
             place.names -= {endpoint.ifname for _, endpoint in item.endpoints}
@@ -146,9 +160,12 @@ class Chooser:
             return
         id_ = new_id(self._random)
         name = check_name("sandbox", item.name if item.name is not None else id_[:12])
+        if name in self._names and (error := _exists(records, item, name)) is not None:
+            raise error
+        self._names.add(name)
         path = item.netns or os.path.join(self._netns_dir, name)
         if item.netns is None and os.path.lexists(path):
-            raise NamespaceNameTaken(name, path)
+            raise _exists(records, item, name) or NamespaceNameTaken(name, path)
         item.sandbox = Sandbox(
             id=id_, name=name, path=path, made=item.netns is None, cookie=cast("Namespace", item.namespace).cookie,
             boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
@@ -185,15 +202,8 @@ class Chooser:
         sandbox = cast("Sandbox", item.sandbox)
         occupants = records.occupants(network.id) if network.mode == "passthru" else []
         plan.refuse_endpoint(network, request.mac, occupants, [*item.siblings, *item.endpoints], sandbox.name)
-        taken = pools.take(request.ip, request.ip6)
+        taken, mac = self._taken(records, item, (network, pools), request)
         begun.append((network, taken))
-        mac = request.mac or self._mac(records, network, sandbox, taken)
-        if network.has_own_macs:
-            holder = records.mac_holder(network.link, mac)
-            for theirs, other in item.endpoints:
-                holder = sandbox.name if other.mac == mac and theirs.link == network.link else holder
-            if holder is not None:
-                raise MacTaken(mac_text(mac), f"sandbox `{holder}` on parent `{network.link}`")
         endpoint = Endpoint(
             network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
             position=position, ifname=place.next_name(), ifindex=new_ifindex(self._random), group=self._group, mac=mac,
@@ -203,6 +213,49 @@ class Chooser:
         item.held.append(frozenset(place.held))
         item.ready.append(item.made or place.suits(network))
         place.held |= plan.default_families(network, endpoint)
+
+    def _taken(
+        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest
+    ) -> tuple[Taken, bytes]:
+        """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over."""
+        network, pools = where
+        passed: list[Taken] = []
+        held: MacTaken | None = None
+        try:
+            while True:
+                try:
+                    taken = pools.take(request.ip, request.ip6)
+                except PoolExhausted:
+                    if held is not None:
+                        raise held from None
+                    raise
+                mac = request.mac or self._mac(records, network, cast("Sandbox", item.sandbox), taken)
+                holder = self._holder(records, item, network, mac) if network.has_own_macs else None
+                if holder is None:
+                    return taken, mac
+                passed.append(taken)
+                held = MacTaken(mac_text(mac), f"{holder} on parent `{network.link}`")
+                if request.mac or request.ip or taken.packed is None:
+                    raise held
+        finally:
+            for one in passed:
+                pools.give_back(one.placed)
+
+    def _holder(self, records: Records, item: Wanted, network: Network, mac: bytes) -> str | None:
+        """What has the MAC on the network's parent already."""
+        for theirs, other in item.endpoints:
+            if other.mac == mac and theirs.link == network.link:
+                return f"sandbox `{other.sandbox}`"
+        recorded = records.mac_holder(network.link, mac)
+        if recorded is not None:
+            return f"sandbox `{recorded}`"
+        return "another link" if mac in self._strange.get(network.link, ()) else None
+
+    def avoid(self, links: Iterable[str]) -> None:
+        """Pass over what the kernel has on these parents, whoever made it."""
+        for name in links:
+            parent = self._kernel.link(name)
+            self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
 
     def _mac(self, records: Records, network: Network, sandbox: Sandbox, taken: Taken) -> bytes:
         """`02:42:` and the IPv4 address, or a keyed 46-bit hash of sandbox and network where there is none."""
@@ -218,6 +271,19 @@ class Chooser:
         digest = blake2b(f"{network.id}/{sandbox.id}".encode(), key=bytes.fromhex(key), digest_size=6).digest()
         # IEEE 802c: local (bit 1) and individual (bit 0 clear).
         return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
+
+
+def _exists(records: Records, item: Wanted, name: str) -> MacvfastError | None:
+    """Why there is no new sandbox of that name: one has appeared since it was looked for, or earlier in this call."""
+    there = records.sandboxes_named([name]).get(name)
+    if there is None:
+        return None
+    on = {endpoint.network for endpoint in there.endpoints} | {endpoint.network_id for endpoint in there.endpoints}
+    for request in item.requests if item.joins else ():
+        if request.network in on:
+            network = next(one.network for one in there.endpoints if request.network in (one.network, one.network_id))
+            return AlreadyConnected(name, network)
+    return SandboxExists(name)
 
 
 class _Random:

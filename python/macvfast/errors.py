@@ -408,6 +408,36 @@ class SandboxExists(Conflict):
         self.sandbox = sandbox
 
 
+class NotScaled(Conflict):
+    """A sandbox whose name `scale` would have is not one that it made."""
+
+    code = "sandbox-not-scaled"
+
+    def __init__(self, sandbox: str, network: str) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` is left as it is",
+            causes=[f"`scale` did not make it on network `{network}`"],
+            hints=[f"choose another prefix, or remove it first: `macvfast rm -f {sandbox}`"],
+        )
+        self.sandbox = sandbox
+        self.network = network
+
+
+class SandboxOnOthers(Conflict):
+    """`scale` does not take a sandbox away that is connected to further networks."""
+
+    code = "sandbox-on-others"
+
+    def __init__(self, sandbox: str, network: str) -> None:
+        super().__init__(
+            f"sandbox `{sandbox}` is left as it is",
+            causes=[f"it is connected to other networks than `{network}` too"],
+            hints=["`scale --force` removes it all the same"],
+        )
+        self.sandbox = sandbox
+        self.network = network
+
+
 class NamespaceNameTaken(Conflict):
     """Something that macvfast did not make is pinned under the sandbox's name."""
 

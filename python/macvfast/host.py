@@ -33,6 +33,7 @@ from macvfast.model import (
     Outcomes,
     Sandbox,
     SandboxState,
+    Scaled,
     check_name,
     pairs,
 )
@@ -305,6 +306,38 @@ class Host:
         """
         with self._changing():
             return self._boxes().connect_many(_key(network), sandboxes, netns)
+
+    def scale(
+        self,
+        network: str | Network,
+        prefix: str,
+        count: int,
+        *,
+        force: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Scaled:
+        """Have exactly `count` sandboxes `prefix-0`, `prefix-1`, … on a network: the lowest missing numbers are made,
+        the highest are removed.
+
+        Args:
+            network: itself, or its id, name or id prefix.
+            prefix: of their names.
+            count: 0 removes them all.
+            force: remove also what runs a command or has a second network.
+            progress: told, time and again, how many items are done, of how many.
+
+        Returns:
+            What was made and removed. A sandbox of such a name that `scale` did not make is left as it is, its number
+            is not skipped, and it is among the refused.
+
+        Raises:
+            NetworkNotFound, NameAmbiguous, NameInvalid, OptionInvalid
+        """
+        from macvfast.scale import Scaler  # noqa: PLC0415
+
+        with self._changing():
+            scaler = Scaler(self._store, self._boxes())
+            return scaler.scale(_key(network), prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox) -> None:
         """Take a sandbox off a network; its link and addresses are gone when this returns.

@@ -200,6 +200,12 @@ class Taken:
     packed6: bytes | None
     subnet6: Subnet | None
 
+    @property
+    def placed(self) -> list[tuple[bytes, Subnet]]:
+        """Each address with its subnet."""
+        both = ((self.packed, self.subnet), (self.packed6, self.subnet6))
+        return [(packed, subnet) for packed, subnet in both if packed is not None and subnet is not None]
+
 
 class NetworkPools:
     """The pools of one network within one transaction: read page by page as they are touched, written back by

@@ -46,6 +46,8 @@ class Wanted:
     netns: str | None = None
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    # Whether a sandbox of that name would do that is there already.
+    joins: bool = False
     # From here on the engine's own.
     new: bool = False
     namespace: Namespace | None = None
@@ -58,6 +60,13 @@ class Wanted:
     ready: list[bool] = field(default_factory=list)
     recorded: bool = False
     error: MacvfastError | None = None
+
+    def reset(self) -> None:
+        """Forget what it has become, before it is tried again."""
+        if self.new:
+            self.sandbox = None
+        self.namespace, self.error, self.recorded = None, None, False
+        self.endpoints, self.siblings, self.held, self.ready = [], [], [], []
 
     @property
     def fresh(self) -> bool:
@@ -104,6 +113,7 @@ class Maker:
                 parent = parents.get(network.link)
                 if parent is None:
                     parent = parents[network.link] = self.parent(network)
+                plan.refuse_mtu(network, parent.ifname, parent.mtu)
                 if endpoint.mac == parent.mac and network.has_own_macs:
                     raise MacTaken(mac_text(endpoint.mac), f"parent `{parent.ifname}` itself")
                 ready.append((item, _planned(item, turn, parent.ifindex)))

@@ -529,6 +529,26 @@ class Outcomes(Sequence[Outcome[T]]):
             raise failures[0][1] if len(self.items) == 1 else SomeFailed(failures, len(self.items))
 
 
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What `scale` did: what it made, what it removed or left alone, and how many were there already."""
+
+    made: Outcomes[Endpoint]
+    removed: Outcomes[str]
+    kept: int
+
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self.kept + sum(one.ok for one in self.made)
+
+    @property
+    def errors(self) -> list[MacvfastError]:
+        """What refused an item, those that were to be made first."""
+        made = [one.error for one in self.made if one.error is not None]
+        return made + [one.error for one in self.removed if one.error is not None]
+
+
 def pairs(values: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """A mapping, or pairs, as pairs in their order."""
     return tuple(values.items()) if isinstance(values, Mapping) else tuple(values)

@@ -120,11 +120,15 @@ class Sandboxes:
         labels: tuple[tuple[str, str], ...],
     ) -> Wanted:  # fmt: skip
         """The sandbox that has the request's name, or a new one."""
-        wanted = Wanted((request,), name=request.sandbox, labels=labels)
+        wanted = Wanted((request,), name=request.sandbox, labels=labels, joins=True)
         try:
             found = there.get(request.sandbox)
+            intent = None if found is None else records.sandbox_intent(found.id)
+            if intent is not None and intent == (self._store.owner(), False):
+                # This very call is making it: what comes of that is known when this item's turn comes.
+                found = None
             if found is not None:
-                refuse_unsettled("sandbox", found.name, records.sandbox_intent(found.id), self._store)
+                refuse_unsettled("sandbox", found.name, intent, self._store)
                 if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
                     raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
                 wanted.sandbox = found

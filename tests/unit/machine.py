@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from macvfast.host import Host
 from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore, World
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 LAN = "172.16.86.0/24"
@@ -73,8 +75,10 @@ class Machine:
     def everything(self) -> tuple[dict[str, object], dict[str, object]]:
         return self.record(), self.world.picture()
 
-    def assert_record_is_true(self) -> None:
-        """Each recorded link is there as recorded, and nothing else is."""
+    def assert_record_is_true(self, reserved: Mapping[int, int] = MappingProxyType({4: 3, 6: 2})) -> None:
+        """Each recorded link is there as recorded, and nothing else is; `reserved`: per family, a subnet's addresses
+        that nothing has.
+        """
         recorded: dict[int, dict[int, tuple[str, bytes, tuple[tuple[bytes, int], ...]]]] = {}
         pins = set()
         with self.host._store.reading() as records:
@@ -103,7 +107,6 @@ class Machine:
         assert self.world.handles == []
         used = [a.ip for box in sandboxes for one in box.endpoints for a in one.addresses]
         assert len(used) == len(set(used))
-        reserved = {4: 3, 6: 2}
         total = sum(self.addresses_in_use().values())
         with self.host._store.reading() as records:
             assert total == len(used) + sum(

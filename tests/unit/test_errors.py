@@ -112,6 +112,18 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.NetworkExists("lab"),
         "network `lab` exists already\nhint: `macvfast network rm lab`, or choose another name",
     ),
+    (
+        errors.NotScaled("web-3", "lab"),
+        "sandbox `web-3` is left as it is\n"
+        "  caused by: `scale` did not make it on network `lab`\n"
+        "hint: choose another prefix, or remove it first: `macvfast rm -f web-3`",
+    ),
+    (
+        errors.SandboxOnOthers("web-3", "lab"),
+        "sandbox `web-3` is left as it is\n"
+        "  caused by: it is connected to other networks than `lab` too\n"
+        "hint: `scale --force` removes it all the same",
+    ),
     (errors.SandboxExists("web"), "sandbox `web` exists already\nhint: `macvfast rm web`, or choose another name"),
     (
         errors.NamespaceNameTaken("web", "/run/netns/web"),

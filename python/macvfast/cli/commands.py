@@ -284,6 +284,22 @@ Done when the kernel has let go of the links. Of several, those that can be are 
     arguments=(_SANDBOXES,),
 )
 
+SCALE = Command(
+    path=("scale",),
+    function="scale:scale",
+    about="Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network.",
+    details="""\
+The lowest missing numbers are made and the highest removed, many at once; PREFIX=0 removes all. A sandbox of such a
+name that `scale` did not make on the network is left as it is; so is, unless --force is given, one that runs a command
+or has a second network. What is refused is listed, and the exit status is then 3. A terminal shows how far it is.""",
+    example="macvfast scale pub_net web=100",
+    options=(
+        Option(("--progress",), "Show a bar; by default on a terminal.", kind="flag", off="--no-progress"),
+        Option(("-f", "--force"), "Remove also what runs a command or has a second network.", kind="flag"),
+    ),
+    arguments=(_NETWORK, Argument("PREFIX=COUNT", "What their names begin with, and how many there are to be.")),
+)
+
 # In the order of the help.
 COMMANDS = (
     RUN,
@@ -291,6 +307,7 @@ COMMANDS = (
     EXEC,
     PS,
     RM,
+    SCALE,
     NETWORK_CREATE,
     NETWORK_LS,
     NETWORK_INSPECT,

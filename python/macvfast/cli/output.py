@@ -132,6 +132,11 @@ class Output:
 
     # Everything else.
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person sees both results and errors as they come."""
+        return all(stream is not None and stream.isatty() for stream in (self._stdout, self._stderr))
+
     def problem(self, problem: Problem) -> None:
         """One error with its causes and hints, or the same as JSON; several are kept apart by an empty line."""
         shown = problem_json(problem) if self.problems_as_json else problem_text(problem)

@@ -96,6 +96,17 @@ class SandboxRecords(NetworkRecords):
                 found[one.name if column == "name" else one.id] = one
         return found
 
+    def named_like(self, beginning: str) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...], int]]:
+        """Id, name, labels and number of endpoints of the sandboxes whose names begin so."""
+        after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+        rows = self._db.execute(
+            "SELECT id, name, labels, (SELECT count(*) FROM endpoint e WHERE e.sandbox = s.number)"
+            " FROM sandbox s WHERE name >= ? AND name < ? ORDER BY name",
+            (beginning, after),
+        )
+        for id_, name, labels, endpoints in rows:
+            yield id_, name, text_pairs(labels), endpoints
+
     def sandbox_id(self, key: str) -> str | None:
         """The id of the sandbox of exactly that id or name."""
         if not key.isascii():

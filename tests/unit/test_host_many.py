@@ -1,0 +1,191 @@
+"""Many at once: what becomes of each, of the others, and of all when something ends it half-way."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from macvfast import sandboxes
+from macvfast.errors import MacTaken, MacvfastError, OptionInvalid
+from macvfast.model import EndpointRequest
+from macvfast.scale import Numbered, plan_scale
+from tests.unit.fake_kernel import Crash, FakeLink
+from tests.unit.machine import Machine, make_networks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from macvfast.model import Endpoint, Outcome
+
+GIVEN = "/proc/7/ns/net"
+ON_LAN = (EndpointRequest(network="lan"),)
+
+
+# Bulk equals one by one.
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[EndpointRequest]:
+    """Plain items, explicit addresses and MACs, and names that come twice."""
+    names = draw(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=10))
+    made = []
+    for name in names:
+        ip = draw(st.none() | st.integers(0, 15).map(lambda n: f"10.0.0.{n}"))
+        ip6 = draw(st.none() | st.integers(0, 15).map(lambda n: f"fd00::{n + 1:x}"))
+        mac = draw(st.none() | st.sampled_from(["02:42:0a:00:00:03", "02:42:0a:00:00:05", "02:00:00:00:00:77"]))
+        made.append(EndpointRequest.of("dual", name, ip=ip, ip6=ip6, mac=mac))
+    return made
+
+
+def outcome_of(outcome: Outcome[Endpoint]) -> object:
+    if outcome.error is not None:
+        return type(outcome.error)
+    assert outcome.value is not None
+    return outcome.value.sandbox, outcome.value.addresses, outcome.value.mac, outcome.value.ifname
+
+
+@given(asked=items(), chunk=st.integers(1, 5), order=st.sampled_from(["lowest", "next"]))
+@settings(max_examples=60)
+def test_many_at_once_end_as_one_after_the_other(asked: list[EndpointRequest], chunk: int, order: str) -> None:
+    ends = []
+    for together in (True, False):
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sandboxes, "CHUNK", chunk)
+            machine = Machine(Path(folder))
+            machine.host.create_network(
+                "dual", subnets=["10.0.0.0/28", "fd00::/124"], aux={"x": "10.0.0.4"}, parent="eth0", order=order
+            )
+            machine.host.create_sandbox("c")
+            if together:
+                outcomes = [*machine.host.connect_many("dual", iter(asked))]
+            else:
+                outcomes = [machine.host.connect_many("dual", [one])[0] for one in asked]
+            machine.assert_record_is_true(reserved={4: 4, 6: 2})
+            record = machine.record()
+            ends.append(([outcome_of(one) for one in outcomes], record["sandboxes"], record["addresses"]))
+            machine.host.close()
+    assert ends[0] == ends[1]
+
+
+# Chunks.
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_fault_at_any_step_of_several_chunks_leaves_the_record_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: bool
+) -> None:
+    monkeypatch.setattr(sandboxes, "CHUNK", 2)
+    names = [f"x{number}" for number in range(6)]
+
+    def prepared(folder: Path) -> Machine:
+        folder.mkdir()
+        machine = Machine(folder)
+        make_networks(machine)
+        machine.faults.arm()
+        return machine
+
+    dry = prepared(tmp_path / "dry")
+    dry.host.connect_many("lan", names).raise_if_any()
+    steps = dry.faults.count
+    dry.host.close()
+    for step in range(1, steps + 1):
+        machine = prepared(tmp_path / str(step))
+        machine.faults.arm(crash_at=step if crash else None, fail_at=None if crash else step)
+        done: list[str] = []
+        with contextlib.suppress(MacvfastError, Crash):
+            done = [one.value.sandbox for one in machine.host.connect_many("lan", names) if one.value is not None]
+        if crash:
+            machine.restart()
+        machine.faults.arm()
+        machine.mend()
+        machine.assert_record_is_true()
+        there = {box.name for box in machine.host.sandboxes()}
+        assert set(done) <= there, "what was acknowledged is there"
+        if not crash:
+            assert there == set(done), "what was refused is not"
+        machine.host.close()
+
+
+def test_an_interruption_between_chunks_leaves_those_that_were_made(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandboxes, "CHUNK", 2)
+
+    def names() -> Iterator[str]:
+        for number in range(100):
+            if number == 8:
+                raise KeyboardInterrupt
+            yield f"x{number}"
+
+    with pytest.raises(KeyboardInterrupt):
+        machine.host.connect_many("lan", names())
+    machine.assert_record_is_true()
+    assert len([*machine.host.sandboxes()]) in range(2, 9, 2)
+
+
+# MACs that something else has.
+
+
+def test_an_address_whose_mac_was_given_to_another_is_passed_over(machine: Machine) -> None:
+    taken = EndpointRequest.of("lan", ip="172.16.86.50", mac="02:42:ac:10:56:02")
+    machine.host.create_sandbox("first", endpoints=[taken])
+    for number in (3, 4):
+        box = machine.host.create_sandbox(endpoints=ON_LAN)
+        assert box.endpoints[0].addresses[0].ip == ip_address(f"172.16.86.{number}")
+    with pytest.raises(MacTaken):
+        machine.host.create_sandbox(endpoints=[EndpointRequest.of("lan", ip="172.16.86.2")])
+    machine.assert_record_is_true()
+
+
+def test_an_address_whose_mac_a_stranger_has_is_passed_over(machine: Machine) -> None:
+    netns = machine.world.give(GIVEN)
+    for number in (2, 3):
+        mac = bytes([2, 0x42, 172, 16, 86, number])
+        netns.links[number] = FakeLink(number, f"mv{number}", "macvlan", mac, parent=2, mode="bridge")
+    outcomes = machine.host.connect_many("lan", ["a", "b"])
+    outcomes.raise_if_any()
+    assert [str(one.value and one.value.ip) for one in outcomes] == ["172.16.86.4/24", "172.16.86.5/24"]
+    with pytest.raises(MacTaken):
+        machine.host.create_sandbox(endpoints=[EndpointRequest.of("lan", ip="172.16.86.2")])
+
+
+def test_a_parent_whose_mtu_has_shrunk_is_named(machine: Machine) -> None:
+    machine.host.create_network("narrow", subnets=["10.8.0.0/24"], parent="eth0.8", mtu=1400)
+    parent = machine.world.home.named("eth0.8")
+    assert parent is not None
+    parent.mtu = 1300
+    with pytest.raises(OptionInvalid, match="1400") as caught:
+        machine.host.create_sandbox(endpoints=[EndpointRequest(network="narrow")])
+    assert "1300" in " ".join(caught.value.causes)
+
+
+# Scaling.
+
+
+def test_scaling_is_planned_from_numbers_alone() -> None:
+    there = [Numbered(number, str(number), f"w-{number}", number != 4, 1) for number in (0, 2, 4, 7, 9)]
+    plan = plan_scale(there, 5)
+    assert (list(plan.make), [one.number for one in plan.remove], [one.number for one in plan.refused], plan.kept) == (
+        [1, 3], [9, 7], [4], 2,
+    )  # fmt: skip
+    plan = plan_scale(there, 0)
+    assert ([one.number for one in plan.remove], [one.number for one in plan.refused]) == ([9, 7, 2, 0], [4])
+
+
+def test_scaling_speaks_of_names_that_it_would_give_and_of_no_others(machine: Machine) -> None:
+    for name in ("w-01", "w-x", "w-", "w.1", "w-1-2", "ww-1"):
+        machine.host.create_sandbox(name)
+    done = machine.host.scale("lan", "w", 3)
+    assert (done.count, done.errors) == (3, [])
+    seen: list[tuple[int, int]] = []
+    done = machine.host.scale("lan", "w", 1, progress=lambda *step: seen.append(step))
+    assert [one.value for one in done.removed] == ["w-2", "w-1"]
+    assert (seen[0], seen[-1]) == ((0, 2), (2, 2))
+    machine.assert_record_is_true()
