@@ -33,13 +33,15 @@ demo: build  ## the first example of the guide, on a real kernel, in namespaces 
 	@tools/need demo
 	@tests/acceptance/demo.sh
 
-test: build $(VENV)/.tools  ## every test that this machine can run
+test: build $(VENV)/.tools  ## every test; those that need another kernel in a virtual machine
 	@tools/need test
 	@$(BIN)/python -m tests.probe
 	@$(SAY) 'cargo test'
 	@cargo test --quiet --locked --workspace --exclude macvfast-py
 	@$(SAY) 'pytest'
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(SAY) 'pytest in a virtual machine'
+	@$(BIN)/python -m tests.vm.suite
 
 check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
 	@tools/need check

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
-
 # Random tests are as slow as the machine is busy. In CI they are the same each time: a failure is the change's.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if IN_CI else "here")
+hypothesis.settings.load_profile("ci" if probe.IN_CI else "here")
 
 _skipped: collections.Counter[str] = collections.Counter()
+# Of the tests asked for: how many are for this machine, and how many for the virtual one.
+_places: collections.Counter[str] = collections.Counter()
 
 
 def pytest_configure() -> None:
@@ -40,25 +40,56 @@ def pytest_report_header() -> str:
     return f"this machine lacks: {', '.join(lacking) or 'nothing'}"
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose machine lacks something; in CI that fails, save for what a kernel may well be without."""
+def _needs(item: pytest.Item) -> list[str]:
     wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
     if "lan" in getattr(item, "fixturenames", ()):
         wanted += ["root", "netns", "veth", "ip", "nsenter", "ping", "tcpdump"]
-    for name in wanted:
+    return wanted
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests whose place this is: the machine itself, or the virtual one. What is left to that is noted for
+    `tests/vm/suite.py`.
+    """
+    places: dict[bool, list[pytest.Item]] = {False: [], True: []}
+    for item in items:
+        places[not probe.OF_THE_VM.isdisjoint(_needs(item))].append(item)
+    if not probe.IN_VM and config.cache is not None:
+        config.cache.set(probe.LEFT_TO_THE_VM, [item.nodeid for item in places[True]])
+    _places.update(here=len(places[probe.IN_VM]), vm=len(places[True]))
+    config.hook.pytest_deselected(items=places[not probe.IN_VM])
+    items[:] = places[probe.IN_VM]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Having left all to the virtual machine is no failure."""
+    if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and _places["vm"]:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose machine lacks something; that fails where the machine could have it: in CI, and in the virtual
+    machine.
+    """
+    for name in _needs(item):
         feature = probe.features()[name]
         if feature.present:
             continue
-        if IN_CI and feature.expected:
+        if probe.IN_VM or (probe.IN_CI and feature.expected):
             pytest.fail(f"needs {name}, which every build machine can have: {feature.detail}", pytrace=False)
         _skipped[name] += 1
         pytest.skip(f"needs {name}: {feature.detail}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests did not run, and for want of what."""
+    """Say how many tests did not run here, and for want of what."""
     for name, count in sorted(_skipped.items()):
         terminalreporter.write_line(f"not run for want of {name}: {count}")
+    if probe.IN_VM:
+        terminalreporter.write_line(f"tests in the virtual machine, Linux {os.uname().release}: {_places['here']}")
+    elif _places["vm"]:
+        terminalreporter.write_line(f"left to the virtual machine: {_places['vm']}")
 
 
 def _links() -> list[str]:

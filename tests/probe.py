@@ -43,8 +43,18 @@ LINKS = {
     "bond": "probe2 type bond",
 }
 
-# Not every kernel is built with these, and nothing that can be installed brings them.
-OPTIONAL_LINKS = frozenset({"vlan", "dummy", "ipvlan", "bond"})
+# Whether this is a build machine, which can have all that can be installed.
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+
+# Whether this is the virtual machine of tests/vm.
+IN_VM = os.environ.get("MACVFAST_VM") == "1"
+
+# What not every kernel is built with. Tests that need one of these run in the virtual machine, and nowhere else: its
+# kernel has them all, and is the same everywhere.
+OF_THE_VM = frozenset({"vlan", "dummy", "ipvlan", "bond", "vm"})
+
+# Where pytest's cache has the ids of the tests that the last run left to the virtual machine.
+LEFT_TO_THE_VM = "vm/left"
 
 
 def _first_line(text: str) -> str:
@@ -75,7 +85,7 @@ def _namespaces() -> Feature:
 def _link(kind: str, arguments: str) -> Feature:
     pair = "ip link add probe0 type veth peer name probe1; " if "probe0" in arguments else ""
     present, detail = _kernel_can(f"{pair}ip link add {arguments}")
-    return Feature(kind, present, detail, expected=kind not in OPTIONAL_LINKS)
+    return Feature(kind, present, detail, expected=kind not in OF_THE_VM)
 
 
 def _ipv6() -> Feature:
@@ -86,6 +96,10 @@ def _ipv6() -> Feature:
 def _command(command: str, package: str) -> Feature:
     found = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     return Feature(command, found is not None, found or f"Debian package {package}", expected=True)
+
+
+def _vm() -> Feature:
+    return Feature("vm", IN_VM, "this is it" if IN_VM else "tests/vm/run starts it", expected=False)
 
 
 def _docker() -> Feature:
@@ -102,7 +116,7 @@ def features() -> dict[str, Feature]:
     """Everything that `needs` can name, asked of this machine once."""
     found = [_root(), _namespaces(), *(_link(kind, arguments) for kind, arguments in LINKS.items()), _ipv6()]
     found += [_command(command, package) for command, package in COMMANDS.items()]
-    found.append(_docker())
+    found += [_docker(), _vm()]
     return {feature.name: feature for feature in found}
 
 
