@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from macvfast.model import CommandRequest as CommandRequest
     from macvfast.model import Endpoint as Endpoint
     from macvfast.model import EndpointRequest as EndpointRequest
+    from macvfast.model import LinkKept as LinkKept
     from macvfast.model import Network as Network
     from macvfast.model import NetworkRequest as NetworkRequest
     from macvfast.model import Outcome as Outcome
@@ -37,6 +38,7 @@ _HOMES = {
     "Endpoint": "model",
     "EndpointRequest": "model",
     "Host": "host",
+    "LinkKept": "model",
     "MacvfastError": "errors",
     "Network": "model",
     "NetworkRequest": "model",
@@ -54,6 +56,7 @@ __all__ = [
     "Endpoint",
     "EndpointRequest",
     "Host",
+    "LinkKept",
     "MacvfastError",
     "Network",
     "NetworkRequest",

@@ -27,6 +27,7 @@ from macvfast.model import (
     CommandRequest,
     Endpoint,
     EndpointRequest,
+    LinkKept,
     Network,
     NetworkRequest,
     Outcome,
@@ -58,6 +59,9 @@ class Host:
 
     The network namespace in which the kernel is first needed is the home namespace: its links are the parents.
 
+    `on_note` is called, on the thread that is at it, with what a person should know of something that succeeded: a
+    link of macvfast's own that had to stay. It does nothing until it is set.
+
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
         HomeNamespaceOther: the state belongs to another namespace (what changes something only).
@@ -69,6 +73,7 @@ class Host:
         self._own_kernel: NetlinkKernel | None = None
         self._lock = threading.Lock()
         self._netns_dir = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
+        self.on_note: Callable[[LinkKept], None] = lambda _: None
 
     @classmethod
     def open(cls, state_dir: str | None = None) -> Host:
@@ -114,7 +119,7 @@ class Host:
     def _networks(self) -> Networks:
         from macvfast.networks import Networks  # noqa: PLC0415
 
-        return Networks(self._store, self._kernel)
+        return Networks(self._store, self._kernel, self.on_note)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -214,7 +219,7 @@ class Host:
 
     def remove_networks(self, names: Iterable[str]) -> Outcomes[str]:
         """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else
-        stands on it.
+        stands on it; `on_note` is told of one that stays.
 
         Returns:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.

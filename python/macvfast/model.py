@@ -474,6 +474,29 @@ class Sandbox:
     endpoints: tuple[Endpoint, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LinkKept:
+    """A link that macvfast made and left where it is, because something that it does not know needs it. The record of
+    it is gone: from now on it is a link like any other. `str` of it is one line for people.
+
+    `macs` are in the link's filter list, `uppers` the links on it that its own namespace shows.
+    """
+
+    link: str
+    was: str
+    macs: tuple[bytes, ...] = ()
+    uppers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.link != self.was:
+            why = f"somebody renamed it from `{self.was}`"
+        else:
+            on_it = [f"`{upper}`" for upper in self.uppers] + [f"MAC {mac_text(mac)}" for mac in self.macs]
+            shown = ", ".join(on_it[:8]) + (f" and {len(on_it) - 8} more" if len(on_it) > 8 else "")
+            why = f"{shown} on it {'is' if len(on_it) == 1 else 'are'} not macvfast's"
+        return f"link `{self.link}` is kept: {why}; `ip link del {self.link}` removes it"
+
+
 T = TypeVar("T")
 
 

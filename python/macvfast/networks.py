@@ -26,11 +26,11 @@ from macvfast.errors import (
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import one_network, refuse_unsettled
 from macvfast.make import new_ifindex
-from macvfast.model import Network, NetworkRequest
+from macvfast.model import LinkKept, Network, NetworkRequest
 from macvfast.records import MadeParent, now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
@@ -59,11 +59,12 @@ class _Parent:
 
 
 class Networks:
-    """Makes and removes networks."""
+    """Makes and removes networks; `on_note` is told of links that were to be removed and stay."""
 
-    def __init__(self, store: Store, kernel: Kernel) -> None:
+    def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[LinkKept], None]) -> None:
         self._store = store
         self._kernel = kernel
+        self._on_note = on_note
 
     def create(self, request: NetworkRequest) -> Network:
         """Make a network: checked, recorded, its parent made where it is to be, settled."""
@@ -255,20 +256,33 @@ class Networks:
             made = records.made_parent(network.link)
             shared = len(records.networks_on(network.link)) > 1
         last = made is not None and not shared
-        if made is not None and last and made.boot_id == self._kernel.boot_id():
-            link = self._kernel.link(made.ifindex)
-            if link is not None and link.ifname == made.link and link.kind == made.kind and not self._occupied(link):
-                self._kernel.delete_parent(link.ifindex)
+        kept = self._delete_parent(made) if made is not None and last else None
         with self._store.writing() as records:
             if last:
                 records.delete_made_parent(network.link)
             records.delete_network(network.id)
             records.sweep([intent])
+        if kept is not None:
+            self._on_note(kept)
 
-    def _occupied(self, link: LinkFacts) -> bool:
-        """Whether something that macvfast does not know stands on a link of ours."""
+    def _delete_parent(self, made: MadeParent) -> LinkKept | None:
+        """Delete a link of ours; where something that macvfast does not know needs it, it stays, and that is told."""
+        link = self._kernel.link(made.ifindex) if made.boot_id == self._kernel.boot_id() else None
+        if link is None or (link.kind, link.vid) != (made.kind, made.vid):
+            return None
+        # No network is on it any more: whoever stands on it is not ours.
         uppers = [one for one in self._kernel.links() if one.parent == link.ifindex and one.parent_netnsid is None]
-        return bool(uppers or self._kernel.filter_macs(link.ifindex))
+        on_it = {one.mac for one in uppers}
+        kept = LinkKept(
+            link.ifname,
+            made.link,
+            macs=tuple(sorted(self._kernel.filter_macs(link.ifindex) - on_it)),
+            uppers=tuple(sorted(one.ifname for one in uppers)),
+        )
+        if kept == LinkKept(made.link, made.link):
+            self._kernel.delete_parent(link.ifindex)
+            return None
+        return kept
 
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""

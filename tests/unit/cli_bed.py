@@ -14,11 +14,11 @@ from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.model import Endpoint, Network, Outcome, Outcomes, Sandbox, SandboxState, Subnet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import CommandRequest, EndpointRequest, NetworkRequest
+    from macvfast.model import CommandRequest, EndpointRequest, LinkKept, NetworkRequest
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
 
@@ -124,6 +124,7 @@ class FakeHost:
         self.calls: list[tuple[Any, ...]] = []
         self.refusals: dict[str, BaseException] = {}
         self.outcomes: dict[str, MacvfastError] = {}
+        self.on_note: Callable[[LinkKept], None] = lambda _: None
         self._networks = networks
         self._sandboxes = sandboxes
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import errors
+from macvfast.model import LinkKept
 from tests.unit.cli_bed import RUNNING, FakeHost, network, typed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from macvfast.errors import MacvfastError
+    from macvfast.model import Outcomes
 
 TAKEN = errors.ParentTaken(
     "lab",
@@ -53,6 +56,22 @@ def test_an_error_is_shown_as_in_the_specification() -> None:
         "  caused by: network `dmz` holds it\n"
         "\n"
         "hint: give both networks `-o share_parent=true`, or remove `dmz` first: `macvfast network rm dmz`\n",
+    )
+
+
+def test_a_note_is_one_line_on_stderr_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = FakeHost()
+    really = host.remove_networks
+
+    def remove(names: Sequence[str]) -> Outcomes[str]:
+        host.on_note(LinkKept("eth0.50", "eth0.50", uppers=("a\nb",)))
+        return really(names)
+
+    monkeypatch.setattr(host, "remove_networks", remove)
+    assert typed("network rm lab", host) == (
+        0,
+        "lab\n",
+        "note: link `eth0.50` is kept: `a\\nb` on it is not macvfast's; `ip link del eth0.50` removes it\n",
     )
 
 

@@ -16,7 +16,7 @@ from tests.unit.machine import LAN
 
 if TYPE_CHECKING:
     from macvfast.kernel import Namespace
-    from macvfast.model import Sandbox
+    from macvfast.model import LinkKept, Sandbox
     from macvfast.plan import AddLink
     from tests.unit.machine import Machine
 
@@ -282,12 +282,53 @@ def test_a_link_with_our_index_and_another_mac_is_left_alone(machine: Machine) -
 
 
 def test_a_sub_interface_of_ours_stays_while_a_stranger_stands_on_it(machine: Machine) -> None:
+    notes: list[LinkKept] = []
+    machine.host.on_note = notes.append
     machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     parent = machine.world.home.named("eth0.50")
     assert parent is not None
     machine.world.add_home(FakeLink(99, "theirs", "macvlan", b"\x02\x00\x00\x00\x00\x99", parent=parent.ifindex))
+    elsewhere = machine.world.give(GIVEN)
+    elsewhere.links[7] = FakeLink(7, "eth0", "macvlan", b"\x02\x00\x00\x00\x00\x98", parent=parent.ifindex)
     machine.host.remove_networks(["v"]).raise_if_any()
     assert machine.world.home.named("eth0.50") is parent
+    assert list(map(str, notes)) == [
+        "link `eth0.50` is kept: `theirs`, MAC 02:00:00:00:00:98 on it are not macvfast's;"
+        " `ip link del eth0.50` removes it"
+    ]
+    machine.host.create_network("w", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.world.home.remove(99)
+    del elsewhere.links[7]
+    machine.host.remove_networks(["w"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is parent, "it is nobody's any more"
+    assert len(notes) == 1
+
+
+def test_a_sub_interface_of_ours_that_somebody_renamed_stays(machine: Machine) -> None:
+    notes: list[LinkKept] = []
+    machine.host.on_note = notes.append
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    parent = machine.world.home.named("eth0.50")
+    assert parent is not None
+    parent.ifname = "tenant"
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named("tenant") is parent
+    assert list(map(str, notes)) == [
+        "link `tenant` is kept: somebody renamed it from `eth0.50`; `ip link del tenant` removes it"
+    ]
+
+
+def test_a_stranger_with_the_name_of_a_sub_interface_of_ours_stays(machine: Machine) -> None:
+    notes: list[LinkKept] = []
+    machine.host.on_note = notes.append
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    parent = machine.world.home.named("eth0.50")
+    assert parent is not None
+    machine.world.home.remove(parent.ifindex)
+    theirs = machine.world.add_home(FakeLink(50, "eth0.50", "vlan", parent=2, vid=50))
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is theirs
+    assert notes == [], "none of ours is there"
 
 
 def test_a_sub_interface_that_was_there_stays(machine: Machine) -> None:

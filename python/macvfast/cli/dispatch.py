@@ -35,14 +35,16 @@ class Call:
         self._opener = opener
 
     def host(self) -> Host:
-        """Open the host of `--state-dir`; to be used as a context manager."""
-        state_dir = self.given.text("state-dir")
-        if self._opener is not None:
-            return self._opener(state_dir)
-        # Only here: usage errors and help need no state.
-        from macvfast.host import Host  # noqa: PLC0415
+        """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager."""
+        opener = self._opener
+        if opener is None:
+            # Only here: usage errors and help need no state.
+            from macvfast.host import Host  # noqa: PLC0415
 
-        return Host.open(state_dir)
+            opener = Host.open
+        host = opener(self.given.text("state-dir"))
+        host.on_note = self.out.note
+        return host
 
     def report(self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None) -> int:
         """Print the names of what was done, and an error for each that was not; the exit status of all together."""

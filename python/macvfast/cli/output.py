@@ -144,6 +144,10 @@ class Output:
         self._shown_problems = True
         self._tell(f"{before}{shown}\n")
 
+    def note(self, about: object) -> None:
+        """One line on what succeeded, with something that should be known."""
+        self._tell(f"note: {escape(str(about))}\n")
+
     def aside(self, text: str) -> None:
         """A text that is no result, and ends with its own line end."""
         self._tell(text)
