@@ -29,6 +29,7 @@ COMMANDS = {
     "busybox": "busybox-static",
     "strace": "strace",
     "ps": "procps",
+    "radvd": "radvd",
     "qemu-system-x86_64": "qemu-system-x86",
 }
 

@@ -131,12 +131,12 @@ class Networks:
         """
         if request.subnets:
             return request
-        on = parent.link or parent.base
-        if on is not None:
-            theirs = self._subnets_of(on)
+        if request.parent is not None:
+            # A sub-interface that is to be made has no subnet yet, and not its base's.
+            theirs = self._subnets_of(parent.link) if parent.link is not None else []
             raise SubnetMissing(
                 f"network `{request.name}` has a parent, so its subnet must be that of the LAN",
-                hints=[f"{on.ifname} is on {cidr}: --subnet={cidr}" for cidr in theirs]
+                hints=[f"{parent.name} is on {cidr}: --subnet={cidr}" for cidr in theirs]
                 or ["--subnet=192.0.2.0/24, or what the LAN has"],
             )
         with self._store.reading() as records:
