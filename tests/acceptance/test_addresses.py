@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -113,6 +115,60 @@ def test_each_address_brings_the_gateway_of_its_own_subnet(lan: Lan) -> None:
         ["192.168.218.10/24"],
         [("192.168.218.1", "eth0")],
     )
+
+
+# Flags of three subnets of both families, each with something of its own.
+FLAGS = (
+    "--subnet=192.168.216.0/24", "--subnet=192.168.218.0/24", "--subnet=2001:db8:abc8::/64",
+    "--ip-range=192.168.218.128/30", "--ip-range=2001:db8:abc8::100/120",
+    "--gateway=192.168.218.128", "--gateway=192.168.216.1", "--gateway=2001:db8:abc8::10",
+    "--aux-address=router2=192.168.216.2", "--aux-address=printer=192.168.218.130",
+    "--aux-address=six=2001:db8:abc8::100",
+)  # fmt: skip
+
+
+@pytest.mark.needs("ipv6")
+@pytest.mark.parametrize("seed", ["as they are", "backwards", "shuffled"])
+def test_ranges_gateways_and_aux_addresses_belong_to_the_subnet_that_contains_them(lan: Lan, seed: str) -> None:
+    flags = [*FLAGS] if seed == "as they are" else [*reversed(FLAGS)]
+    if seed == "shuffled":
+        random.Random(0).shuffle(flags)
+    lan.macvfast("network", "create", *flags, "-o", "parent=eth0", "lab")
+    config = json.loads(lan.macvfast("network", "inspect", "lab"))[0]["IPAM"]["Config"]
+    assert sorted(config, key=lambda one: str(one["Subnet"])) == [
+        {
+            "Subnet": "192.168.216.0/24",
+            "Gateway": "192.168.216.1",
+            "AuxiliaryAddresses": {"router2": "192.168.216.2"},
+        },
+        {
+            "Subnet": "192.168.218.0/24",
+            "IPRange": "192.168.218.128/30",
+            "Gateway": "192.168.218.128",
+            "AuxiliaryAddresses": {"printer": "192.168.218.130"},
+        },
+        {
+            "Subnet": "2001:db8:abc8::/64",
+            "IPRange": "2001:db8:abc8::100/120",
+            "Gateway": "2001:db8:abc8::10",
+            "AuxiliaryAddresses": {"six": "2001:db8:abc8::100"},
+        },
+    ]
+    given = [flag.removeprefix("--subnet=") for flag in flags if flag.startswith("--subnet=192")]
+    first = {"192.168.216.0/24": "192.168.216.3/24", "192.168.218.0/24": "192.168.218.129/24"}[given[0]]
+    for name, ip, expected in (
+        ("auto", [], first),
+        ("low", ["--ip=192.168.216.9"], "192.168.216.9/24"),
+        ("high", ["--ip=192.168.218.9"], "192.168.218.9/24"),
+    ):
+        lan.macvfast("create", "--net=lab", "--name", name, *ip)
+        assert addresses_of(lan, name) == [expected]
+        gateway = "192.168.216.1" if expected.startswith("192.168.216.") else "192.168.218.128"
+        assert default_routes(lan, name) == [(gateway, "eth0")]
+        assert default_routes(lan, name, "-6") == [("2001:db8:abc8::10", "eth0")]
+    assert [addresses_of(lan, name, family="inet6") for name in ("auto", "low", "high")] == [
+        [f"2001:db8:abc8::10{number}/64"] for number in (1, 2, 3)
+    ]
 
 
 def test_an_address_asked_for_is_taken_out_of_the_way_of_automatic_ones(lan: Lan) -> None:
