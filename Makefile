@@ -35,6 +35,7 @@ demo: build  ## the first example of the guide, on a real kernel, in namespaces 
 
 test: build $(VENV)/.tools  ## every test; those that need another kernel in a virtual machine
 	@tools/need test
+	@$(BIN)/python -m tests.vm.suite prepare
 	@$(BIN)/python -m tests.probe
 	@$(SAY) 'cargo test'
 	@cargo test --quiet --locked --workspace --exclude macvfast-py

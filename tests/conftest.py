@@ -55,8 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places: dict[bool, list[pytest.Item]] = {False: [], True: []}
     for item in items:
         places[not probe.OF_THE_VM.isdisjoint(_needs(item))].append(item)
-    if not probe.IN_VM and config.cache is not None:
-        config.cache.set(probe.LEFT_TO_THE_VM, [item.nodeid for item in places[True]])
+    cache = config.pluginmanager.hasplugin("cacheprovider") and config.cache
+    if cache and not probe.IN_VM:
+        cache.set(probe.LEFT_TO_THE_VM, [item.nodeid for item in places[True]])
     _places.update(here=len(places[probe.IN_VM]), vm=len(places[True]))
     config.hook.pytest_deselected(items=places[not probe.IN_VM])
     items[:] = places[probe.IN_VM]
