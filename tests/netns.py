@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import json
 import os
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -38,6 +40,7 @@ SESSION_VARIABLE = "MACVFAST_TEST_SESSION"
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental EtherType: no protocol of the tests uses it
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -282,6 +285,14 @@ def _up(ifname: str, address: str | None) -> list[str]:
     return [*([f"address add {address} brd + dev {ifname}"] if address else []), f"link set {ifname} up"]
 
 
+def _is_running(ifname: str) -> bool:
+    """Whether the kernel has noticed the carrier of a link, which it does a moment after the link is up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16s24x", ifname.encode())
+        (flags,) = struct.unpack_from("16xH", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))
+    return bool(flags & IFF_RUNNING)
+
+
 class Lan:
     """A host with a parent link, the router at its other end, and macvfast with a state of its own."""
 
@@ -304,6 +315,8 @@ class Lan:
         pair = f"link add {ifname} type veth peer name {far_ifname} netns {self.router.name}"
         self.host.ip_batch(pair, *_up(ifname, address))
         self.router.ip_batch(*_up(far_ifname, far_address))
+        for end, name in ((self.host, ifname), (self.router, far_ifname)):
+            end.call(lambda name=name: wait_until(lambda: _is_running(name), what=f"the carrier of {name}"))  # type: ignore[misc]
 
     def run(self, *command: str | Path, stdin: str = "") -> str:
         """Run a command on the host that must succeed; its standard output."""
