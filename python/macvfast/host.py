@@ -30,7 +30,6 @@ from macvfast.model import (
     LinkKept,
     Network,
     NetworkRequest,
-    Outcome,
     Outcomes,
     Sandbox,
     SandboxState,
@@ -189,8 +188,20 @@ class Host:
                 share_parent=share_parent, order=order, ipv6=ipv6, ipv6_ra=ipv6_ra, internal=internal,
                 labels=pairs(labels),
             )  # fmt: skip
+        (outcome,) = self.create_networks([request])
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.value is not None  # noqa: S101 - what was not refused is there
+        return outcome.value
+
+    def create_networks(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
+        """Make many networks, as `create_network` each: all VLANs of a parent in one call.
+
+        Returns:
+            One outcome per request, in the order asked; a refused one takes no other with it and leaves nothing.
+        """
         with self._changing():
-            return self._networks().create(request)
+            return self._networks().create_many(requests)
 
     def networks(self) -> Iterator[Network]:
         """All networks, by name. They may be changed while they are gone through: some hundred are read at a time."""
@@ -225,8 +236,7 @@ class Host:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
         with self._changing():
-            remove = self._networks().remove
-            return Outcomes(tuple(_outcome(name, remove) for name in names))
+            return self._networks().remove_many(names)
 
     def prune_networks(self) -> Outcomes[str]:
         """Remove all networks that have no endpoints."""
@@ -452,14 +462,6 @@ class Host:
 def _key(thing: str | Network | Sandbox) -> str:
     """What finds a network or sandbox: the text that names it, or its own id."""
     return thing if isinstance(thing, str) else thing.id
-
-
-def _outcome(name: str, act: Callable[[str], str]) -> Outcome[str]:
-    """What becomes of one item."""
-    try:
-        return Outcome(name, value=act(name))
-    except MacvfastError as error:
-        return Outcome(name, error=error)
 
 
 @cache

@@ -24,12 +24,20 @@ from macvfast.errors import (
     PermissionNeeded,
 )
 from macvfast.model import mac_text
-from macvfast.plan import AddAddress, AddDefaultRoute, AddLink, Configure, ExpectedLink, SetUp
+from macvfast.plan import (
+    AddAddress,
+    AddDefaultRoute,
+    AddLink,
+    AddParent,
+    Configure,
+    ExpectedLink,
+    SetUp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.plan import LinkFacts, SubInterface
+    from macvfast.plan import LinkFacts
 
 # What making and removing needs, by bit number (linux/capability.h).
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
@@ -81,9 +89,8 @@ class Kernel(Protocol):
     def links(self) -> Sequence[LinkFacts]: ...
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]: ...
     def filter_macs(self, ifindex: int) -> set[bytes]: ...
-    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None: ...
-    def add_dummy(self, ifname: str, ifindex: int) -> None: ...
-    def delete_parent(self, ifindex: int) -> None: ...
+    def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]: ...
+    def delete_parents(self, ifindexes: Sequence[int]) -> None: ...
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]: ...
     def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]: ...
     def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]: ...
@@ -162,36 +169,42 @@ class NetlinkKernel:
 
     # Parents of ours.
 
-    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None:
-        """Make an 802.1Q sub-interface, up.
-
-        Raises:
-            KernelFeatureMissing, KernelRefused, PermissionNeeded
+    def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
+        """Make sub-interfaces and dummy links, up, in few sends; one outcome each: None, KernelFeatureMissing,
+        KernelRefused, PermissionNeeded.
         """
         batch = _core.Batch()
-        batch.add_vlan(wanted.ifname, ifindex, base, wanted.vid)
-        self._one(batch, f"make sub-interface `{wanted.ifname}`", "vlan")
+        for step in steps:
+            if step.base is not None and step.vid is not None:
+                batch.add_vlan(step.ifname, step.ifindex, step.base, step.vid)
+            else:
+                batch.add_dummy(step.ifname, step.ifindex)
+        refused = self._home.send(batch)
+        words = {"vlan": "sub-interface", "dummy": "dummy link"}
+        return [
+            _explained(f"make {words[step.kind]} `{step.ifname}`", refused[position], step.kind)
+            if position in refused
+            else None
+            for position, step in enumerate(steps)
+        ]
 
-    def add_dummy(self, ifname: str, ifindex: int) -> None:
-        """Make a dummy link, up.
+    def delete_parents(self, ifindexes: Sequence[int]) -> None:
+        """Delete links of the home namespace, for the price of one; what is gone already stays so.
 
         Raises:
-            KernelFeatureMissing, KernelRefused, PermissionNeeded
+            KernelRefused, PermissionNeeded
         """
         batch = _core.Batch()
-        batch.add_dummy(ifname, ifindex)
-        self._one(batch, f"make dummy link `{ifname}`", "dummy")
-
-    def delete_parent(self, ifindex: int) -> None:
-        """Delete a link of the home namespace; one that is gone already stays so."""
-        batch = _core.Batch()
-        batch.delete_link(ifindex)
-        self._one(batch, f"delete link {ifindex}", None, ignored=errno.ENODEV)
-
-    def _one(self, batch: _core.Batch, operation: str, kind: str | None, ignored: int = 0) -> None:
-        refusal = self._home.send(batch).get(0)
-        if refusal is not None and (refusal.unknown or refusal.errno != ignored):
-            raise _explained(operation, refusal, kind)
+        if len(ifindexes) == 1:
+            batch.delete_link(ifindexes[0])
+        else:
+            group = new_group()
+            for ifindex in ifindexes:
+                batch.set_group(ifindex, group)
+            batch.delete_group(group)
+        for refusal in self._home.send(batch).values():
+            if refusal.unknown or refusal.errno != errno.ENODEV:
+                raise _explained("delete links", refusal, None)
 
     # Namespaces.
 

@@ -1,12 +1,11 @@
-"""Networks and the parents that macvfast makes for them.
+"""Networks, made and removed: many at once, or one.
 
-Whether a link is ours is decided here and recorded before it is made: its random index is durable first, and it is
-asked for with NLM_F_EXCL, so neither a crash nor a reboot turns ours into a stranger's or a stranger's into ours.
+Per chunk: what is asked for is checked, one durable transaction notes it, parents of our own are made in few sends, one
+durable transaction settles them. What failed is taken away again.
 """
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ from typing import TYPE_CHECKING
 from macvfast import plan
 from macvfast.choose import new_id
 from macvfast.errors import (
-    Conflict,
-    KernelRefused,
     MacvfastError,
     NetworkExists,
     NetworkInUse,
@@ -25,37 +22,37 @@ from macvfast.errors import (
 )
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import one_network, refuse_unsettled
-from macvfast.make import new_ifindex
-from macvfast.model import LinkKept, Network, NetworkRequest
-from macvfast.records import MadeParent, now
+from macvfast.model import Network, NetworkRequest, Outcome, Outcomes
+from macvfast.parents import Parent, Parents
+from macvfast.records import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
-    from macvfast.model import Cidr, Subnet
-    from macvfast.plan import LinkFacts, SubInterface
-    from macvfast.records import Records
+    from macvfast.model import Cidr, LinkKept, Subnet
+    from macvfast.plan import LinkFacts, Links
+    from macvfast.records import MadeParent, Records
     from macvfast.store import Store
 
+# Networks in one transaction and one send.
+CHUNK = 128
 
-@dataclass(frozen=True, slots=True)
-class _Parent:
-    """What a network is to stand on: a link that is there, a sub-interface to be made, or (neither) a dummy to be
-    made.
-    """
 
-    name: str
-    link: LinkFacts | None = None
-    wanted: SubInterface | None = None
-    base: LinkFacts | None = None
+@dataclass(slots=True)
+class _New:
+    """A network that is to be made, and how far it has come."""
 
-    @property
-    def mtu(self) -> int:
-        """Its MTU; what is made has its base's or, a dummy, that of Ethernet."""
-        on = self.link or self.base
-        return 1500 if on is None else on.mtu
+    asked: NetworkRequest
+    network: Network | None = None
+    pools: tuple[Pool, ...] = ()
+    parent: Parent | None = None
+    made: MadeParent | None = None
+    noted: bool = False
+    # Whether what was seen of the host was not so any more: it is looked at once more.
+    again: bool = False
+    error: MacvfastError | None = None
 
 
 class Networks:
@@ -64,66 +61,136 @@ class Networks:
     def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[LinkKept], None]) -> None:
         self._store = store
         self._kernel = kernel
+        self._parents = Parents(kernel)
         self._on_note = on_note
 
-    def create(self, request: NetworkRequest) -> Network:
-        """Make a network: checked, recorded, its parent made where it is to be, settled."""
-        while True:
-            # Again where the parent has appeared, or gone, between the look and the record.
-            network = self._create(request)
-            if network is not None:
-                return network
+    # Making.
 
-    def _create(self, asked: NetworkRequest) -> Network | None:
-        with self._store.reading() as records:
-            self._refuse_name(records, asked.name)
-        id_ = new_id()
-        links = self._kernel.links()
-        parent = self._parent(asked, id_, links)
-        request = self._with_subnets(asked, parent)
-        settled = settle_subnets(request)
-        network = self._network(request, id_, parent, tuple(subnet for subnet, _ in settled))
-        plan.refuse_mtu(network, parent.name, parent.mtu)
-        made = self._made_parent(parent)
+    def create_many(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
+        """Make networks; one outcome each, in the order asked."""
+        outcomes: list[Outcome[Network]] = []
+        for chunk in _apart(requests):
+            items = [_New(request) for request in chunk]
+            todo = items
+            while todo:
+                try:
+                    self._create(todo)
+                except MacvfastError as error:
+                    # Nothing of these was begun.
+                    for item in todo:
+                        item.error = item.error or error
+                todo = [item for item in todo if item.again and item.error is None]
+            outcomes += (
+                Outcome(item.asked.name, value=None if item.error else item.network, error=item.error) for item in items
+            )
+        return Outcomes(tuple(outcomes))
+
+    def _create(self, items: Sequence[_New]) -> None:
+        """Make the networks of a chunk; one for which that must be tried again ends with `again`."""
+        links = self._parents.links()
+        for item in items:
+            item.again = False
+            try:
+                self._check(item, links)
+            except MacvfastError as error:
+                item.error = error
+        good = [item for item in items if item.error is None]
+        if not good:
+            return
         with self._store.writing() as records:
-            self._refuse_name(records, request.name)
-            sharing = records.networks_on(parent.name)
-            plan.refuse_company(parent.name, request, sharing)
-            for other in sharing:
-                # Its parent may be about to come, or to go.
-                refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
-            if not self._as_seen(parent):
-                return None
-            plan.refuse_overlap(network.subnets, sharing)
-            intent = self._add(records, network, [pool for _, pool in settled], made)
-        if made is not None and intent is not None and not self._make(network, parent, made, intent):
-            return None
-        return network
+            intent = self._note(records, good)
+        making = [item for item in good if item.noted and item.made is not None]
+        if making:
+            self._make(making, intent)
 
-    def _as_seen(self, parent: _Parent) -> bool:
-        """Whether the parent is there, or not there, as it was when it was looked for."""
-        link = self._kernel.link(parent.name)
-        seen = parent.link and parent.link.ifindex
-        return (link and link.ifindex) == seen
+    def _check(self, item: _New, links: Links) -> None:
+        """Settle what the network is to be, and refuse what can be refused before anything is begun."""
+        with self._store.reading() as records:
+            _refuse_name(records, item.asked.name)
+        id_ = new_id()
+        parent = self._parents.find(item.asked, id_, links)
+        request = self._with_subnets(item.asked, parent, links)
+        settled = settle_subnets(request)
+        network = _network(request, id_, parent, tuple(subnet for subnet, _ in settled))
+        plan.refuse_mtu(network, parent.name, parent.mtu)
+        item.network, item.pools, item.parent = network, tuple(pool for _, pool in settled), parent
+        item.made = parent.to_be_made(self._kernel.boot_id())
 
-    def _refuse_name(self, records: Records, name: str) -> None:
-        if [*records.networks("name = ?", (name,))]:
-            raise NetworkExists(name)
+    def _note(self, records: Records, items: Sequence[_New]) -> int:
+        """Note what can be noted; the intent under which parents are going to be made, 0 where none are."""
+        intent = 0
+        for item in items:
+            network, parent = item.network, item.parent
+            if network is None or parent is None:
+                continue
+            try:
+                if not self._may_be(records, item, network, parent):
+                    item.again = True
+                    continue
+            except MacvfastError as error:
+                item.error = error
+                continue
+            if item.made is not None and not intent:
+                intent = records.begin(self._store.owner(), removing=False)
+            ids = records.add_network(network, None if item.made is None else intent)
+            for subnet_id, pool in zip(ids, item.pools, strict=True):
+                store_pool(records, subnet_id, pool)
+            if item.made is not None:
+                # A record of an earlier boot, or of a link that somebody deleted, is of no link any more.
+                records.delete_made_parent(item.made.link)
+                records.add_made_parent(item.made, intent)
+            item.noted = True
+        return intent
 
-    def _parent(self, request: NetworkRequest, id_: str, links: Sequence[LinkFacts]) -> _Parent:
-        """Find the request's parent, or what must be made for it."""
-        if request.parent is None:
-            return _Parent(f"dm-{id_[:12]}")
-        link = self._kernel.link(request.parent)
-        if link is not None:
-            plan.refuse_parent(link, links, request)
-            return _Parent(link.ifname, link=link)
-        wanted = plan.sub_interface(request.parent)
-        base = self._kernel.link(wanted.base)
-        plan.refuse_base(base, wanted, links)
-        return _Parent(wanted.ifname, wanted=wanted, base=base)
+    def _may_be(self, records: Records, item: _New, network: Network, parent: Parent) -> bool:
+        """Refuse what the record forbids; False where the parent has appeared, or gone, since it was looked for."""
+        _refuse_name(records, network.name)
+        sharing = records.networks_on(parent.name)
+        plan.refuse_company(parent.name, item.asked, sharing)
+        for other in sharing:
+            # Its parent may be about to come, or to go.
+            refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
+        if not self._parents.as_seen(parent):
+            return False
+        plan.refuse_overlap(network.subnets, sharing)
+        return True
 
-    def _with_subnets(self, request: NetworkRequest, parent: _Parent) -> NetworkRequest:
+    def _make(self, items: Sequence[_New], intent: int) -> None:
+        """Make recorded parents, then settle; forget the networks whose parents could not be made."""
+        failed: list[_New] = []
+        try:
+            refusals = self._parents.make([(i.parent, i.made) for i in items if i.parent and i.made])
+            for item, refusal in zip(items, refusals, strict=True):
+                if refusal is not None:
+                    failed.append(item)
+                    item.again = refusal.index_taken
+                    item.error = None if refusal.index_taken else refusal.error
+            with self._store.writing() as records:
+                removal = self._mark(records, failed)
+                records.settle(intent)
+        except MacvfastError as error:
+            failed = list(items)
+            removal = intent
+            for item in items:
+                item.error, item.again = item.error or error, False
+        if not failed:
+            return
+        try:
+            self._take_away([(item.network, removal) for item in failed if item.network])
+        except MacvfastError as second:
+            for item in failed:
+                item.error = UndoFailed(item.error or second, [str(second)])
+
+    def _mark(self, records: Records, items: Sequence[_New]) -> int:
+        if not items:
+            return 0
+        removal = records.begin(self._store.owner(), removing=True)
+        for item in items:
+            if item.network is not None:
+                records.begin_network_removal(item.network.id, removal)
+        return removal
+
+    def _with_subnets(self, request: NetworkRequest, parent: Parent, links: Links) -> NetworkRequest:
         """The request with a default subnet where it may have one.
 
         Raises:
@@ -141,7 +208,7 @@ class Networks:
             )
         with self._store.reading() as records:
             taken: list[Cidr] = [subnet.cidr for network in records.networks() for subnet in network.subnets]
-        for link in self._kernel.links():
+        for link in links:
             taken += self._subnets_of(link)
         chosen = default_subnet(taken)
         if chosen is None:
@@ -155,143 +222,130 @@ class Networks:
         ]
         return [cidr for cidr in found if not ip_address(cidr.network_address).is_link_local]
 
-    @staticmethod
-    def _network(request: NetworkRequest, id_: str, parent: _Parent, subnets: tuple[Subnet, ...]) -> Network:
-        has_ipv6 = any(subnet.version == 6 for subnet in subnets)
-        return Network(
-            id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
-            parent=request.parent, link=parent.name, subnets=subnets,
-            ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
-            internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
-            labels=request.labels, options=request.options, created_at=now(),
-        )  # fmt: skip
-
-    def _made_parent(self, parent: _Parent) -> MadeParent | None:
-        """What is recorded of a link that is going to be made."""
-        if parent.link is not None:
-            return None
-        kind = "vlan" if parent.wanted else "dummy"
-        base, vid = (parent.wanted.base, parent.wanted.vid) if parent.wanted else (None, None)
-        return MadeParent(parent.name, kind, base, vid, new_ifindex(), self._kernel.boot_id())
-
-    def _add(self, records: Records, network: Network, pools: Sequence[Pool], made: MadeParent | None) -> int | None:
-        """Note the network; the intent under which its parent is going to be made."""
-        intent = None if made is None else records.begin(self._store.owner(), removing=False)
-        for subnet_id, pool in zip(records.add_network(network, intent), pools, strict=True):
-            store_pool(records, subnet_id, pool)
-        if made is not None and intent is not None:
-            # A record of an earlier boot, or of a link that somebody deleted, is of no link any more.
-            records.delete_made_parent(made.link)
-            records.add_made_parent(made, intent)
-        return intent
-
-    def _make(self, network: Network, parent: _Parent, made: MadeParent, intent: int) -> bool:
-        """Make a recorded parent, then settle; or forget the network again. False: another index is to be tried."""
-        try:
-            if parent.wanted is not None and parent.base is not None:
-                self._kernel.add_sub_interface(parent.wanted, made.ifindex, parent.base.ifindex)
-            else:
-                self._kernel.add_dummy(made.link, made.ifindex)
-            with self._store.writing() as records:
-                records.settle(intent)
-        except MacvfastError as error:
-            try:
-                first = self._explained(error, parent, made)
-                self._take_away(network, intent)
-            except MacvfastError as second:
-                raise UndoFailed(error, [str(second)]) from None
-            if first is not None:
-                raise first from None
-            return False
-        return True
-
-    def _explained(self, error: MacvfastError, parent: _Parent, made: MadeParent) -> MacvfastError | None:
-        """What a refused parent means: EEXIST and EBUSY stand for several causes, which are looked up; None: the index
-        is some other link's.
-        """
-        if not isinstance(error, KernelRefused) or error.errno not in (errno.EEXIST, errno.EBUSY):
-            return error
-        links = self._kernel.links()
-        if any(link.ifindex == made.ifindex and link.ifname != made.link for link in links):
-            return None
-        if any(link.ifname == made.link for link in links):
-            return Conflict(
-                f"could not make parent `{made.link}`",
-                causes=["a link of that name has just appeared, and macvfast did not make it"],
-                hints=["the same command again takes it as it is"],
-            )
-        if parent.wanted is not None:
-            try:
-                plan.refuse_base(parent.base, parent.wanted, links)
-            except MacvfastError as cause:
-                return cause
-        return error
-
     # Removing.
 
-    def remove(self, key: str) -> str:
-        """Remove a network without endpoints; gives its name.
+    def remove_many(self, keys: Iterable[str]) -> Outcomes[str]:
+        """Remove networks without endpoints; one outcome per key, in the order asked."""
+        asked = list(keys)
+        outcomes: dict[int, Outcome[str]] = {}
+        todo = list(enumerate(asked))
+        while todo:
+            later = todo[CHUNK:]
+            try:
+                with self._store.writing() as records:
+                    going, postponed, intent = self._begin_removal(records, todo[:CHUNK], outcomes)
+            except MacvfastError as error:
+                outcomes |= {at: Outcome(key, error=error) for at, key in todo[:CHUNK]}
+                todo = later
+                continue
+            failure: MacvfastError | None = None
+            try:
+                self._take_away([(network, intent) for network in going.values()])
+            except MacvfastError as error:
+                failure = error
+            for at, network in going.items():
+                outcomes[at] = _removed(asked[at], network, failure)
+            todo = postponed + later
+        return Outcomes(tuple(outcomes[at] for at in range(len(asked))))
 
-        Raises:
-            NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished
+    def _begin_removal(
+        self, records: Records, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]
+    ) -> tuple[dict[int, Network], list[tuple[int, str]], int]:
+        """Note which networks are about to go. Of several on one parent the first; the rest is postponed, so that the
+        last takes the parent along.
         """
-        with self._store.writing() as records:
-            network = one_network(records, self._store, key)
-            sandboxes = records.occupants(network.id)
-            if sandboxes:
-                raise NetworkInUse(network.name, sandboxes)
-            intent = records.begin(self._store.owner(), removing=True)
+        going: dict[int, Network] = {}
+        postponed: list[tuple[int, str]] = []
+        links: set[str] = set()
+        intent = 0
+        for at, key in todo:
+            try:
+                network = one_network(records, self._store, key)
+                if network.link in links:
+                    postponed.append((at, key))
+                    continue
+                sandboxes = records.occupants(network.id)
+                if sandboxes:
+                    raise NetworkInUse(network.name, sandboxes)
+            except MacvfastError as error:
+                outcomes[at] = Outcome(key, error=error)
+                continue
+            intent = intent or records.begin(self._store.owner(), removing=True)
             records.begin_network_removal(network.id, intent)
-        try:
-            self._take_away(network, intent)
-        except MacvfastError as error:
-            raise RemovalUnfinished(
-                "network", network.name, str(error), f"macvfast network rm {network.name}"
-            ) from None
-        return network.name
+            links.add(network.link)
+            going[at] = network
+        return going, postponed, intent
 
-    def _take_away(self, network: Network, intent: int) -> None:
-        """Delete the network's parent, if it is ours and no other network's, and then its record."""
+    def _take_away(self, going: Sequence[tuple[Network, int]]) -> None:
+        """Delete the parents of networks, where they are ours and no other network's, and then the records."""
+        if not going:
+            return
         with self._store.reading() as records:
-            made = records.made_parent(network.link)
-            shared = len(records.networks_on(network.link)) > 1
-        last = made is not None and not shared
-        kept = self._delete_parent(made) if made is not None and last else None
+            last: list[MadeParent] = []
+            for network, _ in going:
+                made = records.made_parent(network.link)
+                if made is not None and len(records.networks_on(network.link)) == 1:
+                    last.append(made)
+        kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
-            if last:
-                records.delete_made_parent(network.link)
-            records.delete_network(network.id)
-            records.sweep([intent])
-        if kept is not None:
-            self._on_note(kept)
-
-    def _delete_parent(self, made: MadeParent) -> LinkKept | None:
-        """Delete a link of ours; where something that macvfast does not know needs it, it stays, and that is told."""
-        link = self._kernel.link(made.ifindex) if made.boot_id == self._kernel.boot_id() else None
-        if link is None or (link.kind, link.vid) != (made.kind, made.vid):
-            return None
-        # No network is on it any more: whoever stands on it is not ours.
-        uppers = [one for one in self._kernel.links() if one.parent == link.ifindex and one.parent_netnsid is None]
-        on_it = {one.mac for one in uppers}
-        kept = LinkKept(
-            link.ifname,
-            made.link,
-            macs=tuple(sorted(self._kernel.filter_macs(link.ifindex) - on_it)),
-            uppers=tuple(sorted(one.ifname for one in uppers)),
-        )
-        if kept == LinkKept(made.link, made.link):
-            self._kernel.delete_parent(link.ifindex)
-            return None
-        return kept
+            for made in last:
+                records.delete_made_parent(made.link)
+            for network, _ in going:
+                records.delete_network(network.id)
+            records.sweep({intent for _, intent in going})
+        for one in kept:
+            if one is not None:
+                self._on_note(one)
 
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""
         with self._store.reading() as records:
             dead = [intent for intent, token in records.intents().items() if not self._store.owner_lives(token)]
             networks = [(network, one) for one in dead for network in records.networks("intent = ?", (one,))]
-        for network, intent in networks:
+        for going in networks:
             try:
-                self._take_away(network, intent)
+                self._take_away([going])
             except MacvfastError:
                 # It stays recorded as unsettled and is tried again by the next command.
                 continue
+
+
+def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
+    """The requests in chunks. What one of them decides for another, a name, a parent or a default subnet, comes
+    first, in a chunk before.
+    """
+    chunk: list[NetworkRequest] = []
+    taken: set[object] = set()
+    for request in requests:
+        parent = ("parent", request.parent) if request.parent is not None else None
+        keys = {("name", request.name), parent, ("subnet",) if not request.subnets else None} - {None}
+        if len(chunk) == CHUNK or keys & taken:
+            yield chunk
+            chunk, taken = [], set()
+        chunk.append(request)
+        taken |= keys
+    if chunk:
+        yield chunk
+
+
+def _refuse_name(records: Records, name: str) -> None:
+    if [*records.networks("name = ?", (name,))]:
+        raise NetworkExists(name)
+
+
+def _network(request: NetworkRequest, id_: str, parent: Parent, subnets: tuple[Subnet, ...]) -> Network:
+    has_ipv6 = any(subnet.version == 6 for subnet in subnets)
+    return Network(
+        id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
+        parent=request.parent, link=parent.name, subnets=subnets,
+        ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
+        internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
+        labels=request.labels, options=request.options, created_at=now(),
+    )  # fmt: skip
+
+
+def _removed(key: str, network: Network, failure: MacvfastError | None) -> Outcome[str]:
+    if failure is None:
+        return Outcome(key, value=network.name)
+    again = f"macvfast network rm {network.name}"
+    return Outcome(key, error=RemovalUnfinished("network", network.name, str(failure), again))

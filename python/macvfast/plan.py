@@ -22,7 +22,7 @@ from macvfast.errors import (
 from macvfast.model import IFNAME_MAX, mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
 
@@ -66,7 +66,37 @@ class LinkFacts(Protocol):
     def group(self) -> int: ...
 
 
+class Links:
+    """The links of one namespace, as a dump showed them, found by what stands on what."""
+
+    def __init__(self, links: Iterable[LinkFacts]) -> None:
+        self.by_index = {link.ifindex: link for link in links}
+        self._on: dict[int, list[LinkFacts]] = {}
+        for link in self.by_index.values():
+            if link.parent is not None and link.parent_netnsid is None:
+                self._on.setdefault(link.parent, []).append(link)
+
+    def __iter__(self) -> Iterator[LinkFacts]:
+        """Each link, in the order of the dump."""
+        return iter(self.by_index.values())
+
+    def on(self, ifindex: int) -> list[LinkFacts]:
+        """The links of this namespace that stand on one of it."""
+        return self._on.get(ifindex, [])
+
+
 # Parents.
+
+
+@dataclass(frozen=True, slots=True)
+class AddParent:
+    """Make a parent, up: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
+
+    kind: str
+    ifname: str
+    ifindex: int
+    base: int | None
+    vid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +129,7 @@ def sub_interface(parent: str) -> SubInterface:
     return SubInterface(parent, base, int(vid))
 
 
-def refuse_parent(link: LinkFacts, links: Iterable[LinkFacts], request: NetworkRequest) -> None:
+def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> None:
     """Refuse a link that cannot carry the network's endpoints, naming the culprit.
 
     Args:
@@ -110,11 +140,10 @@ def refuse_parent(link: LinkFacts, links: Iterable[LinkFacts], request: NetworkR
     Raises:
         ParentUnusable: `lo`, a port of something, itself a macvlan or ipvlan, claimed by links that are not ours.
     """
-    by_index = {other.ifindex: other for other in links}
     if link.loopback:
         raise ParentUnusable(link.ifname, "it is the loopback link: no frame leaves by it")
     if link.kind in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
-        lower = by_index.get(link.parent or 0) if link.parent_netnsid is None else None
+        lower = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
         where = f" with -o parent={lower.ifname}" if lower else ""
         raise ParentUnusable(
             link.ifname,
@@ -123,16 +152,15 @@ def refuse_parent(link: LinkFacts, links: Iterable[LinkFacts], request: NetworkR
             hints=[f"use that link{where}"],
         )
     if link.controller is not None:
-        controller = by_index.get(link.controller)
+        controller = links.by_index.get(link.controller)
         name = f"`{controller.ifname}`" if controller else "another link"
         raise ParentUnusable(
             link.ifname,
             f"it is a port of {link.port_kind or 'link'} {name}",
             hints=[f"-o parent={controller.ifname}"] if controller else [],
         )
-    for upper in by_index.values():
-        if upper.parent == link.ifindex and upper.parent_netnsid is None:
-            _refuse_stranger(link, upper, request)
+    for upper in links.on(link.ifindex):
+        _refuse_stranger(link, upper, request)
 
 
 def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
@@ -217,7 +245,7 @@ def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest)
         )
 
 
-def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Iterable[LinkFacts]) -> None:
+def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> None:
     """Refuse a base on which the sub-interface cannot be made.
 
     Raises:
@@ -234,13 +262,8 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Iterable[Li
         raise ParentUnusable(
             base.ifname, "it is down, and a VLAN on it cannot come up", [f"ip link set {base.ifname} up"]
         )
-    for link in links:
-        if (
-            link.kind == "vlan"
-            and link.vid == wanted.vid
-            and link.parent == base.ifindex
-            and link.parent_netnsid is None
-        ):
+    for link in links.on(base.ifindex):
+        if link.kind == "vlan" and link.vid == wanted.vid:
             raise ParentUnusable(
                 base.ifname, f"link `{link.ifname}` is VLAN {wanted.vid} on it already", [f"-o parent={link.ifname}"]
             )

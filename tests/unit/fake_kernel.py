@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.kernel import Namespace, Refusal
-    from macvfast.plan import AddLink, Configure, ExpectedLink, LinkFacts, SubInterface
+    from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
     from macvfast.records import Records
 
 
@@ -288,15 +288,17 @@ class FakeKernel:
             if link.kind == "macvlan" and link.up and link.mode != "passthru"
         }
 
-    def add_sub_interface(self, wanted: SubInterface, ifindex: int, base: int) -> None:
-        self.faults.step("make a sub-interface")
-        self._add_home(FakeLink(ifindex, wanted.ifname, "vlan", parent=base, vid=wanted.vid))
+    def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
+        return [self._add_parent(step) for step in steps]
 
-    def add_dummy(self, ifname: str, ifindex: int) -> None:
-        self.faults.step("make a dummy link")
-        self._add_home(FakeLink(ifindex, ifname, "dummy", mac=b"\x02\x00\x00\x00\x00\x09"))
+    def _add_parent(self, step: AddParent) -> MacvfastError | None:
+        said = self.faults.fails(f"make a {step.kind}")
+        if said is not None:
+            return KernelRefused(f"make a {step.kind}", errno.EIO, said)
+        mac = b"\x02\x00\x00\x00\x00" + (b"\x01" if step.kind == "vlan" else b"\x09")
+        return self._add_home(FakeLink(step.ifindex, step.ifname, step.kind, mac, parent=step.base, vid=step.vid))
 
-    def _add_home(self, link: FakeLink) -> None:
+    def _add_home(self, link: FakeLink) -> MacvfastError | None:
         home = self.world.home
         same = [
             one
@@ -304,13 +306,15 @@ class FakeKernel:
             if one.vid is not None and (one.parent, one.vid) == (link.parent, link.vid)
         ]
         if link.ifindex in home.links or home.named(link.ifname) is not None or same:
-            raise KernelRefused("make a link", errno.EEXIST)
+            return KernelRefused("make a link", errno.EEXIST)
         self.world.add_home(link)
+        return None
 
-    def delete_parent(self, ifindex: int) -> None:
-        self.faults.step("delete a parent")
-        assert not self.world.uppers(ifindex), "links stand on the parent that is being deleted"
-        self.world.home.links.pop(ifindex, None)
+    def delete_parents(self, ifindexes: Sequence[int]) -> None:
+        self.faults.step("delete parents")
+        for ifindex in ifindexes:
+            assert not self.world.uppers(ifindex), "links stand on the parent that is being deleted"
+            self.world.home.links.pop(ifindex, None)
 
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]:
         self.faults.step("make namespaces")

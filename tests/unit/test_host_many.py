@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from macvfast import sandboxes
+from macvfast import networks, sandboxes
 from macvfast.errors import MacTaken, MacvfastError, OptionInvalid
-from macvfast.model import EndpointRequest
+from macvfast.model import EndpointRequest, NetworkRequest
 from macvfast.scale import Numbered, plan_scale
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
@@ -189,3 +189,109 @@ def test_scaling_speaks_of_names_that_it_would_give_and_of_no_others(machine: Ma
     assert [one.value for one in done.removed] == ["w-2", "w-1"]
     assert (seen[0], seen[-1]) == ((0, 2), (2, 2))
     machine.assert_record_is_true()
+
+
+# Networks.
+
+
+def vlans(vids: range | list[int], **options: object) -> list[NetworkRequest]:
+    return [
+        NetworkRequest(name=f"v{vid}", subnets=("10.0.0.0/24",), parent=f"eth0.{vid}", **options)  # type: ignore[arg-type]
+        for vid in vids
+    ]
+
+
+def test_networks_on_many_vlans_are_made_and_removed_in_few_steps(machine: Machine) -> None:
+    before = machine.everything()
+    machine.faults.arm()
+    outcomes = machine.host.create_networks(vlans(range(1, 301)))
+    outcomes.raise_if_any()
+    assert [one.value and one.value.link for one in outcomes] == [f"eth0.{vid}" for vid in range(1, 301)]
+    assert sum(step.startswith("store") for step in machine.faults.seen) == 2 * 2 * 3, "two transactions per 128"
+    machine.assert_record_is_true()
+    machine.faults.arm()
+    removed = machine.host.remove_networks([f"v{vid}" for vid in range(1, 301)])
+    removed.raise_if_any()
+    assert machine.faults.seen.count("delete parents") == 3
+    assert machine.everything() == before
+
+
+def test_a_refused_network_takes_no_other_with_it(machine: Machine) -> None:
+    machine.host.create_network("v3", subnets=["10.3.0.0/24"], parent="eth1.3")
+    asked = [
+        *vlans([1, 2, 3, 4095]),
+        NetworkRequest(name="v1", subnets=("10.9.0.0/24",), parent="eth1.9"),
+        NetworkRequest(name="w", subnets=("10.9.0.0/24",), parent="eth0.2"),
+        NetworkRequest(name="x", subnets=("10.9.0.1/24",), parent="eth0.5"),
+        NetworkRequest(name="y", subnets=("10.9.0.0/24",), parent="eth9.5"),
+        *vlans([6]),
+    ]
+    codes = [one.error and one.error.code for one in machine.host.create_networks(iter(asked))]
+    assert codes == [
+        None, None, "network-exists", "option-invalid", "network-exists", "parent-taken", "subnet-invalid",
+        "parent-not-found", None,
+    ]  # fmt: skip
+    assert sorted(network.name for network in machine.host.networks()) == ["lan", "other", "v1", "v2", "v3", "v6"]
+    machine.assert_record_is_true()
+
+
+def test_networks_that_share_a_parent_are_made_and_removed_in_one_call(machine: Machine) -> None:
+    shared = [
+        NetworkRequest(name=f"s{number}", subnets=(f"10.{number}.0.0/24",), parent="eth0.7", share_parent=True)
+        for number in range(3)
+    ]
+    machine.host.create_networks(shared).raise_if_any()
+    assert machine.world.home.named("eth0.7") is not None
+    machine.assert_record_is_true()
+    machine.host.remove_networks(["s0", "s1", "s2"]).raise_if_any()
+    assert machine.world.home.named("eth0.7") is None
+    machine.assert_record_is_true()
+
+
+def test_networks_without_subnets_get_different_ones(machine: Machine) -> None:
+    outcomes = machine.host.create_networks([NetworkRequest(name=name) for name in "abc"])
+    outcomes.raise_if_any()
+    assert len({one.value.subnets[0].cidr for one in outcomes if one.value}) == 3
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("removing", [False, True])
+def test_a_fault_at_any_step_of_several_networks_leaves_the_record_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: bool, removing: bool
+) -> None:
+    monkeypatch.setattr(networks, "CHUNK", 2)
+    names = [f"v{vid}" for vid in range(1, 6)]
+
+    def prepared(folder: Path) -> Machine:
+        folder.mkdir()
+        machine = Machine(folder)
+        if removing:
+            machine.host.create_networks(vlans(range(1, 6))).raise_if_any()
+        machine.faults.arm()
+        return machine
+
+    def act(machine: Machine) -> list[str]:
+        if removing:
+            return [one.name for one in machine.host.remove_networks(names) if one.ok]
+        return [one.name for one in machine.host.create_networks(vlans(range(1, 6))) if one.ok]
+
+    dry = prepared(tmp_path / "dry")
+    assert act(dry) == names
+    steps = dry.faults.count
+    dry.host.close()
+    for step in range(1, steps + 1):
+        machine = prepared(tmp_path / str(step))
+        machine.faults.arm(crash_at=step if crash else None, fail_at=None if crash else step)
+        done: list[str] = []
+        with contextlib.suppress(MacvfastError, Crash):
+            done = act(machine)
+        if crash:
+            machine.restart()
+        machine.faults.arm()
+        machine.mend()
+        machine.assert_record_is_true()
+        there = {network.name for network in machine.host.networks()}
+        assert there.isdisjoint(done) if removing else set(done) <= there
+        if not crash and not removing:
+            assert there == set(done)
+        machine.host.close()

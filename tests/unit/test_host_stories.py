@@ -57,7 +57,7 @@ def test_a_batch_names_each_item_that_it_refuses_beforehand(machine: Machine) ->
     asked: list[str | EndpointRequest] = ["a", "a", "b", "-bad", EndpointRequest.of("lan", "far", ip="10.0.0.1"), "c"]
     outcomes = machine.host.connect_many("lan", asked)
     codes = [outcome.error.code if outcome.error else None for outcome in outcomes]
-    assert codes == [None, "sandbox-exists", "already-connected", "name-invalid", "address-outside-subnet", None]
+    assert codes == [None, "already-connected", "already-connected", "name-invalid", "address-outside-subnet", None]
     machine.assert_record_is_true()
 
 
@@ -346,9 +346,9 @@ def test_a_sub_interface_that_appears_meanwhile_is_not_taken_for_ours(
 ) -> None:
     really = FakeKernel._add_home
 
-    def late(kernel: FakeKernel, link: FakeLink) -> None:
+    def late(kernel: FakeKernel, link: FakeLink) -> MacvfastError | None:
         machine.world.add_home(FakeLink(50, ifname, "vlan", parent=2, vid=50))
-        really(kernel, link)
+        return really(kernel, link)
 
     monkeypatch.setattr(FakeKernel, "_add_home", late)
     with pytest.raises(MacvfastError, match=said):

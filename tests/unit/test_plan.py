@@ -132,7 +132,7 @@ def test_a_base_on_which_no_vlan_can_be_is_refused(
     base: Link | None, links: list[Link], error: type[MacvfastError], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        plan.refuse_base(base, SubInterface("eth0.50", "eth0", 50), links)
+        plan.refuse_base(base, SubInterface("eth0.50", "eth0", 50), plan.Links(links))
 
 
 def test_a_base_with_other_vlans_is_taken() -> None:
@@ -142,7 +142,7 @@ def test_a_base_with_other_vlans_is_taken() -> None:
         # An index of another namespace says nothing here.
         Link(11, "theirs", "vlan", parent=2, parent_netnsid=0, vid=50),
     ]
-    plan.refuse_base(ETH0, SubInterface("eth0.50", "eth0", 50), others)
+    plan.refuse_base(ETH0, SubInterface("eth0.50", "eth0", 50), plan.Links(others))
 
 
 # Parents.
@@ -173,22 +173,24 @@ def test_a_link_that_cannot_be_a_parent_is_refused_with_the_culprit(
     link: Link, others: list[Link], request_: NetworkRequest, said: str
 ) -> None:
     with pytest.raises(ParentUnusable, match=said) as caught:
-        plan.refuse_parent(link, [link, *others], request_)
+        plan.refuse_parent(link, plan.Links([link, *others]), request_)
     assert caught.value.parent == link.ifname
 
 
 def test_the_hint_for_a_macvlan_names_the_link_below_it() -> None:
     with pytest.raises(ParentUnusable) as caught:
-        plan.refuse_parent(Link(5, "mv0", "macvlan", parent=2), [ETH0], REQUEST)
+        plan.refuse_parent(Link(5, "mv0", "macvlan", parent=2), plan.Links([ETH0]), REQUEST)
     assert caught.value.hints == ("use that link with -o parent=eth0",)
     with pytest.raises(ParentUnusable) as caught:
-        plan.refuse_parent(Link(5, "mv0", "macvlan", parent=2, parent_netnsid=0), [ETH0], REQUEST)
+        plan.refuse_parent(Link(5, "mv0", "macvlan", parent=2, parent_netnsid=0), plan.Links([ETH0]), REQUEST)
     assert caught.value.hints == ("use that link",)
 
 
 @pytest.mark.parametrize("kind", [None, "veth", "bond", "bridge", "vlan", "dummy", "tun", "ipip"])
 def test_a_link_of_any_other_kind_is_taken_up_or_down(kind: str | None) -> None:
-    plan.refuse_parent(Link(2, "x", kind, up=False), [Link(2, "x", kind), Link(1, "lo", loopback=True)], REQUEST)
+    plan.refuse_parent(
+        Link(2, "x", kind, up=False), plan.Links([Link(2, "x", kind), Link(1, "lo", loopback=True)]), REQUEST
+    )
 
 
 def test_strangers_of_the_same_kind_and_other_vlans_are_no_obstacle() -> None:
@@ -198,7 +200,7 @@ def test_strangers_of_the_same_kind_and_other_vlans_are_no_obstacle() -> None:
         Link(7, "iv0", "ipvlan", parent=3, mode="l2"),
         Link(8, "iv1", "ipvlan", parent=2, parent_netnsid=0, mode="l2"),
     ]
-    plan.refuse_parent(ETH0, [ETH0, *others], REQUEST)
+    plan.refuse_parent(ETH0, plan.Links([ETH0, *others]), REQUEST)
 
 
 SHARING = NetworkRequest(name="new", parent="eth0", share_parent=True)

@@ -13,9 +13,11 @@ from tests.acceptance.support import record
 from tests.vm.support import create, link, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from macvfast.errors import MacvfastError
     from macvfast.host import Host
+    from macvfast.plan import AddParent
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("vlan", "macvlan")
@@ -57,13 +59,13 @@ def look_after(lan: Lan) -> None:
 
 
 def test_the_index_is_recorded_before_the_link_is_asked_for_and_is_the_one_it_gets(lan: Lan) -> None:
-    killed(lan, making, at="add_sub_interface", done=False)
+    killed(lan, making, at="add_parents", done=False)
     (intent,) = record(lan)["made_parent"]
     assert (intent["link"], intent["vid"], intent["intent"]) == ("eth0.50", 50, True)
     assert lan.host.link_names() == ["eth0", "lo"]
     look_after(lan)
     assert record(lan) == {}
-    killed(lan, making, at="add_sub_interface", done=True)
+    killed(lan, making, at="add_parents", done=True)
     (intent,) = record(lan)["made_parent"]
     assert link(lan.host, "eth0.50")["ifindex"] == intent["ifindex"]
     assert int(str(intent["ifindex"])) > 1 << 20, "not one that the kernel comes to by itself"
@@ -72,7 +74,7 @@ def test_the_index_is_recorded_before_the_link_is_asked_for_and_is_the_one_it_ge
 
 
 def test_a_strangers_sub_interface_is_not_taken_for_the_one_that_a_dead_process_wanted(lan: Lan) -> None:
-    killed(lan, making, at="add_sub_interface", done=False)
+    killed(lan, making, at="add_parents", done=False)
     lan.run("ip", "link", "add", "link", "eth0", "name", "eth0.50", "type", "vlan", "id", "50")
     theirs = link(lan.host, "eth0.50")["ifindex"]
     look_after(lan)
@@ -85,8 +87,8 @@ def test_a_strangers_sub_interface_is_not_taken_for_the_one_that_a_dead_process_
 @pytest.mark.parametrize("done", [False, True])
 def test_a_removal_that_died_is_finished_by_the_next_command(lan: Lan, done: bool) -> None:
     lan.api(making)
-    killed(lan, removing, at="delete_parent", done=done)
-    assert [row["removing"] for row in record(lan)["network"]] == [1]
+    killed(lan, removing, at="delete_parents", done=done)
+    assert [row["intent"] for row in record(lan)["network"]] == [True]
     assert ("eth0.50" in lan.host.link_names()) == (not done)
     look_after(lan)
     assert (record(lan), lan.host.link_names()) == ({}, ["eth0", "lo"])
@@ -94,7 +96,7 @@ def test_a_removal_that_died_is_finished_by_the_next_command(lan: Lan, done: boo
 
 def test_a_removal_that_died_takes_no_stranger_for_the_link_that_it_had_removed(lan: Lan) -> None:
     lan.api(making)
-    killed(lan, removing, at="delete_parent", done=True)
+    killed(lan, removing, at="delete_parents", done=True)
     lan.run("ip", "link", "add", "link", "eth0", "name", "eth0.50", "type", "vlan", "id", "50")
     look_after(lan)
     assert (record(lan), lan.host.link_names()) == ({}, ["eth0", "eth0.50", "lo"])
@@ -102,13 +104,13 @@ def test_a_removal_that_died_takes_no_stranger_for_the_link_that_it_had_removed(
 
 def test_a_stranger_that_comes_first_is_not_overwritten(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link is asked for with NLM_F_EXCL: who appears between the look and the request stays what it is."""
-    really = NetlinkKernel.add_sub_interface
+    really = NetlinkKernel.add_parents
 
-    def late(kernel: NetlinkKernel, *arguments: object) -> None:
+    def late(kernel: NetlinkKernel, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
         lan.run("ip", "link", "add", "link", "eth0", "name", "eth0.50", "mtu", "1400", "type", "vlan", "id", "50")
-        really(kernel, *arguments)  # type: ignore[arg-type]
+        return really(kernel, steps)
 
-    monkeypatch.setattr(NetlinkKernel, "add_sub_interface", late)
+    monkeypatch.setattr(NetlinkKernel, "add_parents", late)
     with pytest.raises(Exception, match="has just appeared, and macvfast did not make it"):
         lan.api(making)
     shown = link(lan.host, "eth0.50")
@@ -119,7 +121,7 @@ def test_a_stranger_that_comes_first_is_not_overwritten(lan: Lan, monkeypatch: p
 def test_an_index_that_is_some_other_links_is_replaced_by_another(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     lan.run("ip", "link", "add", "name", "other", "index", "2000000", "type", "veth", "peer", "name", "end")
     indexes = iter([2000000, 2000001])
-    monkeypatch.setattr("macvfast.networks.new_ifindex", lambda: next(indexes))
+    monkeypatch.setattr("macvfast.parents.new_ifindex", lambda: next(indexes))
     lan.api(making)
     assert link(lan.host, "eth0.50")["ifindex"] == 2000001
     remove(lan, "lab")
