@@ -312,7 +312,9 @@ class Lan:
         self, ifname: str, far_ifname: str, address: str | None = None, far_address: str | None = None
     ) -> None:
         """A further wire between host and router, up at both ends."""
-        pair = f"link add {ifname} type veth peer name {far_ifname} netns {self.router.name}"
+        # With one index at both ends the kernel would notice the carrier a second later (`linkwatch_urgent_event`).
+        near, far = f"index {1000 + next(_numbers)} name {ifname}", f"name {far_ifname} netns {self.router.name}"
+        pair = f"link add {near} type veth peer {far}"
         self.host.ip_batch(pair, *_up(ifname, address))
         self.router.ip_batch(*_up(far_ifname, far_address))
         for end, name in ((self.host, ifname), (self.router, far_ifname)):
