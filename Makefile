@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test check bench fmt docs clean
+.PHONY: help build demo test check bench bench-quick fmt docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PYO3_BUILD_EXTENSION_MODULE := 1
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: $(VENV)/.built  ## the command at .venv/bin/macvfast
 	@$(SAY) 'built: $(BIN)/macvfast'
@@ -61,13 +61,16 @@ check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated d
 	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml macvfast._core
 	@$(SAY) 'generated docs'
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python -m benches.report --check
 	@$(SAY) 'check: all good'
 
-bench: build  ## the figures of benches/README.md
-	@tools/need build
-	@cargo bench --quiet --locked -p macvfast-ipam --bench ipam
-	@cargo bench --quiet --locked -p macvfast-netlink --bench batch
-	@$(BIN)/python benches/pool.py
+bench: build $(VENV)/.bench  ## the figures of benches/README.md, in full; BENCH_ARGS='--only sandboxes' for some
+	@tools/need bench
+	@$(BIN)/python -m benches $(BENCH_ARGS)
+
+bench-quick: build $(VENV)/.bench  ## the same at small counts: that every row still runs and ends as it should
+	@tools/need bench
+	@$(BIN)/python -m benches --quick $(BENCH_ARGS)
 
 fmt: $(VENV)/.tools  ## format and mend what can be mended by itself
 	@cargo fmt --all
@@ -97,6 +100,11 @@ $(VENV)/.made: constraints.txt
 $(VENV)/.tools: $(VENV)/.made
 	@$(SAY) 'installing $(CHECKERS) $(TESTERS)'
 	@$(BIN)/pip install --quiet $(CHECKERS) $(TESTERS)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made benches/requirements.txt
+	@$(SAY) 'installing what the benchmarks need'
+	@$(BIN)/pip install --quiet --requirement benches/requirements.txt
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml

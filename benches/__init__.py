@@ -1,0 +1,1 @@
+"""The figures of benches/README.md: `python -m benches --help`."""

@@ -1,0 +1,270 @@
+"""Every comparison: its sides, its counts in a full and in a quick run, and the goals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benches import docker, floor, networks, ours, peers, start
+from benches.measure import Goal, Group, Side
+
+# Labels that the goals, the table and the plots know the sides by.
+OURS = "macvfast"
+SCALE = "macvfast scale"
+IN_STEPS = "macvfast, in several calls"
+FLOOR = "floor (C, no record)"
+IP = "ip -batch"
+IP_IPV6 = "ip -batch, IPv6 left on"
+PYROUTE2 = "pyroute2"
+CNI = "CNI macvlan + host-local"
+NETNS_CNI = "ip netns + CNI"
+NETAVARK = "netavark"
+EMPTY, LARGE = "nothing recorded", "all recorded"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is."""
+
+    links: tuple[int, ...]
+    sandboxes: tuple[int, ...]
+    removals: tuple[int, ...]
+    endpoints: int
+    growth: int
+    """The count whose way is cut into many steps: one of `links` and of `sandboxes`."""
+    growth_steps: int
+    memory: tuple[int, ...]
+    record: str
+    networks: int
+    calls: int
+    """Whole commands timed in one run of a side."""
+    slow: int
+    """Items, at most, of what costs 10 ms and more each."""
+    rounds: int
+    slow_rounds: int
+    """Where a side takes seconds."""
+    warm_up: bool
+
+
+FULL = Size(
+    links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
+    removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, growth=10_000, growth_steps=40, memory=(1_000, 10_000),
+    record="4094+10000", networks=1_000, calls=10, slow=60, rounds=7, slow_rounds=5, warm_up=True,
+)  # fmt: skip
+QUICK = Size(
+    links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, growth=64, growth_steps=4, memory=(32, 64),
+    record="20+50", networks=16, calls=1, slow=2, rounds=1, slow_rounds=1, warm_up=False,
+)  # fmt: skip
+
+# From this count on a run takes seconds.
+SLOW = 4_000
+
+
+def groups(size: Size) -> list[Group]:
+    """All groups of a run of that size, in the order they are run."""
+    return [
+        *(_links(size, count) for count in size.links),
+        *(_deletion(size, count) for count in size.removals),
+        _endpoints(size),
+        *(_sandboxes(size, count) for count in size.sandboxes),
+        *(_removal(size, count) for count in size.removals),
+        *(_networks(size, vlan=vlan) for vlan in (False, True)),
+        _start(size),
+        _record(size),
+        _memory(size),
+        _docker(size),
+    ]
+
+
+def _goal_count(counts: tuple[int, ...], wanted: int) -> int:
+    """The count that stands for one of a full run in this one."""
+    return wanted if wanted in counts else counts[-1]
+
+
+def _rounds(size: Size, count: int) -> int:
+    if count >= 2 * SLOW:
+        return min(3, size.slow_rounds)
+    return size.slow_rounds if count >= SLOW else size.rounds
+
+
+def _steps(size: Size, count: int) -> int:
+    return size.growth_steps if count == size.growth else 1
+
+
+def _fill(size: Size, count: int) -> dict[str, int]:
+    """A few items among as many others as there are on average while so many are made."""
+    items = min(count, size.slow)
+    return {"fill": (count - items) // 2, "items": items}
+
+
+def _filled_note(fill: dict[str, int]) -> str:
+    return f"{fill['items']} items beside {fill['fill']} others, counted per item"
+
+
+def _links(size: Size, count: int) -> Group:
+    steps = _steps(size, count)
+    sides = [
+        Side(OURS, ours.links, {"count": count, "steps": steps}, f"{steps} calls" if steps > 1 else ""),
+        Side(FLOOR, floor.links, {"count": count, "steps": steps}),
+    ]
+    goals = []
+    if count == _goal_count(size.links, 1_000):
+        sides.append(Side(PYROUTE2, peers.pyroute2_links, {"count": count}))
+        goals.append(Goal(f"{count:,} links UP with addresses in one namespace", OURS, FLOOR, at_most=1.10))
+    if count < 2 * SLOW:
+        sides.append(Side(IP, peers.ip_links, {"count": count}))
+    if count == _goal_count(size.links, 4_000):
+        left_on = "IPv6 is on in the namespace: not the same end state"
+        sides.append(Side(IP_IPV6, peers.ip_links, {"count": count, "ipv6": True}, left_on))
+        goals += [
+            Goal(f"{count:,} such links", OURS, IP, at_most=1.0),
+            Goal(f"{count:,} such links, IPv6 left on on their side only", OURS, IP_IPV6, times_faster=3),
+        ]
+    title = f"{count:,} links in one namespace that is there"
+    return Group(f"links-{count}", title, sides, _rounds(size, count), count, goals=goals, warm_up=size.warm_up)
+
+
+def _deletion(size: Size, count: int) -> Group:
+    few = {"count": count, "items": min(count, size.slow)}
+    note = f"{few['items']} of {count:,} links, counted per item"
+    sides = [
+        Side(OURS, ours.delete_links, {"count": count}),
+        Side(FLOOR, floor.delete, {"count": count}),
+        Side(IP, peers.ip_delete, few, note),
+        Side(PYROUTE2, peers.pyroute2_delete, few, note),
+    ]
+    goals = []
+    if count == _goal_count(size.removals, 1_000):
+        work = f"delete {count:,} links of one namespace"
+        goals = [Goal(work, OURS, other, times_faster=80) for other in (IP, PYROUTE2)]
+    title = f"deleting {count:,} links of one namespace that stays"
+    return Group(f"delete-{count}", title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _endpoints(size: Size) -> Group:
+    count, fill = size.endpoints, _fill(size, size.endpoints)
+    sides = [
+        Side(OURS, ours.endpoints, {"count": count}),
+        Side(CNI, peers.cni_endpoints, fill, _filled_note(fill)),
+        Side(NETAVARK, peers.netavark_endpoints, fill, f"{_filled_note(fill)}; podman would choose the address"),
+    ]
+    goals = [
+        Goal(f"{count:,} endpoints in namespaces that are there", OURS, CNI, times_faster=50),
+        Goal(f"{count:,} endpoints in namespaces that are there", OURS, NETAVARK, times_faster=0),
+    ]
+    title = f"{count:,} endpoints, each in a namespace that is there"
+    return Group(f"endpoints-{count}", title, sides, size.rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _sandboxes(size: Size, count: int) -> Group:
+    fill, grows = _fill(size, count), count == size.growth
+    steps = _steps(size, count) if grows else 4
+    work = f"{count:,} sandboxes, namespaces made too"
+    sides = [
+        Side(FLOOR, floor.sandboxes, {"count": count, "steps": steps if count >= 4 else 1}),
+        *([] if grows and count >= SLOW else [Side(OURS, ours.sandboxes, {"count": count})]),
+    ]
+    goals = []
+    goal_counts = {_goal_count(size.sandboxes, 1_000), _goal_count(size.sandboxes, 4_096)}
+    if grows or count in goal_counts:
+        sides.append(Side(IN_STEPS, ours.sandboxes, {"count": count, "steps": steps}, f"{steps} calls"))
+    if count in goal_counts:
+        goals.append(Goal(work, OURS, FLOOR, at_most=1.10))
+        goals.append(Goal(f"{work}, each quarter", IN_STEPS, FLOOR, at_most=1.10, by_steps=True))
+    if count < SLOW:
+        note = f"{_filled_note(fill)}; IPv6 off and `lo` up are not on the clock"
+        sides.append(Side(NETNS_CNI, peers.cni_sandboxes, fill, note))
+    if count == _goal_count(size.sandboxes, 1_000):
+        sides.append(Side(SCALE, ours.scale, {"count": count}, "the whole command"))
+        goals.append(Goal(f"{work}, from Python", OURS, NETNS_CNI, times_faster=22))
+        goals.append(Goal(f"{work}, by one command", SCALE, NETNS_CNI, times_faster=18))
+    return Group(f"sandboxes-{count}", work, sides, _rounds(size, count), count, goals=goals, warm_up=size.warm_up)
+
+
+def _removal(size: Size, count: int) -> Group:
+    fill = _fill(size, count)
+    sides = [
+        Side(OURS, ours.remove_sandboxes, {"count": count}),
+        Side(FLOOR, floor.removal, {"count": count}),
+        Side(NETNS_CNI, peers.cni_removal, fill, _filled_note(fill)),
+    ]
+    goals = []
+    if count == _goal_count(size.removals, 1_000):
+        sides.append(Side(NETAVARK, peers.netavark_removal, fill, _filled_note(fill)))
+        goals = [Goal(f"remove {count:,} sandboxes", OURS, NETNS_CNI, times_faster=75)]
+    title = f"removing {count:,} sandboxes, until the parent holds none of their links"
+    return Group(f"removal-{count}", title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _networks(size: Size, *, vlan: bool) -> Group:
+    count = size.networks
+    with_vlan = {"count": count, "vlan": vlan}
+    one_by_one, removal = "macvfast, one by one", "macvfast, removal"
+    sides = [
+        Side(OURS, networks.networks, with_vlan),
+        Side(one_by_one, networks.networks, {**with_vlan, "at_once": False}),
+        Side(removal, networks.networks_removal, with_vlan),
+    ]
+    goals = [Goal(f"{count:,} networks on parents that are there", OURS, one_by_one, times_faster=0)]
+    title = f"{count:,} networks on parents that are there"
+    if vlan:
+        ip, ip_removal = "ip -batch, the sub-interfaces alone", "ip -batch, their removal"
+        few = {"count": count, "items": min(count, size.slow)}
+        sides.append(Side(ip, networks.ip_vlans, {"count": count}))
+        sides.append(Side(ip_removal, networks.ip_vlans_removal, few, f"{few['items']} items, counted per item"))
+        title = f"{count:,} networks, each with its sub-interface"
+        goals = [Goal(title, OURS, ip), Goal(f"removing {title}", removal, ip_removal, times_faster=0)]
+    name = f"networks{'-vlan' if vlan else ''}-{count}"
+    return Group(name, title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _start(size: Size) -> Group:
+    listing = {"count": size.calls, "command": "network ls"}
+    sides = [
+        Side("network ls", start.listing, listing),
+        Side("python -I -c 'import typer'", start.import_typer, {"count": size.calls}),
+    ]
+    goals = [Goal("start of a command (`network ls`, empty state)", sides[0].label, sides[1].label, at_most=1.25)]
+    return Group("start", "whole processes", sides, size.rounds, unit="ms", goals=goals, warm_up=size.warm_up)
+
+
+def _record(size: Size) -> Group:
+    networks_, endpoints = size.record.split("+")
+    sides, goals = [], []
+    for label, at in ((EMPTY, ""), (LARGE, size.record)):
+        sides += [
+            Side(f"network ls, {label}", start.listing, {"count": size.calls, "command": "network ls", "size": at}),
+            Side(f"ps, {label}", start.listing, {"count": size.calls, "command": "ps", "size": at}),
+            Side(f"connect, {label}", start.connect, {"count": 2 * size.calls, "size": at}),
+        ]
+    beside = f"beside {int(networks_):,} networks and {int(endpoints):,} endpoints"
+    for what, limit in (("connect", 1.2), ("network ls", None), ("ps", None)):
+        goals.append(Goal(f"{what} {beside}", f"{what}, {LARGE}", f"{what}, {EMPTY}", at_most=limit))
+    return Group(
+        "record", f"commands {beside}", sides, size.rounds, unit="ms", goals=goals, warm_up=size.warm_up,
+        prepare=(Side("record", start.make_record, {"size": size.record}),),
+    )  # fmt: skip
+
+
+def _memory(size: Size) -> Group:
+    sides = [
+        Side(f"{count:,} sandboxes", ours.peak_memory, {"count": count}, "one call, its outcomes kept")
+        for count in (0, *size.memory)
+    ]
+    largest = size.memory[-1]
+    sides.append(Side(f"macvfast scale, {largest:,}", ours.scale_memory, {"count": largest}, "the whole command"))
+    return Group("memory", "peak memory of one process", sides, size.slow_rounds, unit="MiB", warm_up=False)
+
+
+def _docker(size: Size) -> Group:
+    count = size.calls
+    sides = [
+        Side("macvfast run", docker.macvfast_run, {"count": count}, "no image, no cgroup"),
+        Side("docker run", docker.docker_run, {"count": count}, "with the Engine's own container", optional=True),
+        Side(
+            "docker run --net=none", docker.docker_run, {"count": count, "network": "none"},
+            "the part of it that is not the network", optional=True,
+        ),
+    ]  # fmt: skip
+    goals = [Goal("one sandbox with a command, begun and removed", "macvfast run", "docker run", times_faster=0)]
+    title = "`run --rm … true`, whole command"
+    return Group("run", title, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
