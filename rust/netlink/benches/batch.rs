@@ -1,4 +1,4 @@
-//! What a request costs to encode, and what batching saves in the kernel.
+//! What a request costs to encode, and what batching saves in the kernel, as Markdown tables.
 //!
 //! `cargo bench -p macvfast-netlink --bench batch [-- LINKS]`: the first table anywhere, the second as root. All links
 //! are made in namespaces of the benchmark's own.
@@ -42,7 +42,7 @@ fn encoding() {
         ("macvlan", macvlan(1, "eth0", Some(3))),
         ("address", address),
     ];
-    println!("{:<34}{:>12}", "encode one request", "ns");
+    println!("| encode one request | ns |\n| --- | ---: |");
     for (name, request) in cases {
         const COUNT: u32 = 100_000;
         let mut batch = Batch::new();
@@ -51,7 +51,7 @@ fn encoding() {
             batch.push(black_box(&request)).unwrap();
         }
         println!(
-            "{name:<34}{:>12.0}",
+            "| {name} | {:.0} |",
             begin.elapsed().as_nanos() as f64 / f64::from(COUNT)
         );
     }
@@ -129,18 +129,13 @@ fn main() {
         batched.push(links(count, REQUESTS_PER_SEND));
         single.push(links(count, 1));
     }
-    println!(
-        "\n{:<34}{:>12}{:>12}{:>12}",
-        format!("{count} macvlans, µs each"),
-        "lowest",
-        "median",
-        "highest"
-    );
+    println!("\n| {count} macvlans, µs each | lowest | median | highest |");
+    println!("| --- | ---: | ---: | ---: |");
     for (name, mut times) in [("256 to a send", batched), ("one to a send", single)] {
         times.sort_unstable();
         let each = |time: Duration| time.as_micros() as f64 / f64::from(count);
         println!(
-            "{name:<34}{:>12.1}{:>12.1}{:>12.1}",
+            "| {name} | {:.1} | {:.1} | {:.1} |",
             each(times[0]),
             each(times[ROUNDS / 2]),
             each(times[ROUNDS - 1])
