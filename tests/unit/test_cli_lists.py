@@ -341,9 +341,29 @@ bbbbbbbbbbbb   both           dual,       192.168.32.128,                 idle
 def test_a_table_that_fits_is_shown_as_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert typed("ps -a", full_host(), screen=True) == typed("ps -a", full_host())
-    # Too narrow for any table: the terminal breaks the lines.
-    monkeypatch.setenv("COLUMNS", "20")
-    assert typed("ps -a", full_host(), screen=True) == typed("ps -a", full_host())
+
+
+def test_on_a_terminal_too_narrow_for_the_table_each_row_is_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert (
+        typed("ps -a", FakeHost(sandboxes=LONG), screen=True).out
+        == """\
+SANDBOX ID   5d5d5d5d5d5d
+NAME         a-sandbox-with-a-name-of-more-than-forty-characters
+NETWORKS     pub_net
+ADDRESSES    172.16.86.10
+COMMAND      sh -c 'while true; do date; sleep 1; done'
+STATUS       idle
+
+SANDBOX ID   bbbbbbbbbbbb
+NAME         both
+NETWORKS     dual,pub_net
+ADDRESSES    192.168.32.128,2001:db8:abc8::2,172.16.86.10
+COMMAND
+STATUS       idle
+"""
+    )
+    assert typed("ps -a", FakeHost(), screen=True).out.startswith("SANDBOX ID   NAME   NETWORKS")
 
 
 def test_a_table_is_never_cut_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:

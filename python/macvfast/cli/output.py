@@ -233,7 +233,7 @@ def _aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
     """The same within the terminal's width: what does not fit goes on below, lists at their commas, text at spaces.
 
-    On a terminal too narrow even for that, the terminal breaks the lines.
+    On a terminal too narrow even for that, each row is a block of lines.
     """
     headers = [column.header for column in columns]
     widths = [max(map(len, (column.header, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
@@ -242,8 +242,10 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
         for column, *cells in zip(columns, *rows, strict=True)
     ]
     room = width - len(_GAP) * (len(columns) - 1)
-    if sum(widths) <= room or sum(least) > room:
+    if sum(widths) <= room or not rows:
         return _aligned(headers, rows)
+    if sum(least) > room:
+        return "\n".join(_block(headers, row) for row in rows)
     while sum(widths) > room:
         # The widest gives way first, and never below what it needs.
         giving = max((w, index) for index, w in enumerate(widths) if w > least[index])[1]
@@ -255,6 +257,14 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
             cells = [(part[index] if index < len(part) else "").ljust(w) for part, w in zip(parts, widths, strict=True)]
             lines.append(_GAP.join(cells).rstrip())
     return "".join(f"{line}\n" for line in lines)
+
+
+def _block(headers: Sequence[str], row: Sequence[str]) -> str:
+    """One row as lines of header and cell; what is longer than the terminal is broken by the terminal."""
+    width = max(map(len, headers))
+    return "".join(
+        f"{f'{header.ljust(width)}{_GAP}{cell}'.rstrip()}\n" for header, cell in zip(headers, row, strict=True)
+    )
 
 
 # What a folded text is allowed to be broken into at least, when it has no space where it should.
