@@ -13,7 +13,7 @@ import pytest
 
 from macvfast import errors
 from macvfast.model import LinkKept
-from tests.unit.cli_bed import RUNNING, FakeHost, network, typed
+from tests.unit.cli_bed import RUNNING, FakeHost, network, sandbox, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +157,23 @@ def test_where_nothing_was_removed_the_status_says_so() -> None:
 
 
 def test_what_is_printed_of_the_removed_is_escaped() -> None:
-    assert typed(["rm", "-f", "gone\x1b[31m"]).out == "gone\\x1b[31m\n"
+    host = FakeHost(sandboxes=[sandbox("gone\x1b[31m")])
+    assert typed(["rm", "-f", "gone\x1b[31m"], host).out == "gone\\x1b[31m\n"
+
+
+def test_rm_prints_what_was_typed_and_by_force_nothing_for_what_was_not_there() -> None:
+    host = FakeHost(sandboxes=[RUNNING])
+    assert typed(f"rm -f {RUNNING.id} nosuch", host) == (0, f"{RUNNING.id}\n", "")
+    assert typed("rm -f nosuch", host) == (0, "", "")
+    # Where nothing was removed, a failure is no partial one.
+    host.outcomes[RUNNING.id] = errors.KernelRefused("end process 7", 110)
+    assert typed(f"rm -f nosuch {RUNNING.id}", host).status == 1
+
+
+def test_a_sandbox_that_is_being_changed_is_there_for_rm() -> None:
+    host = FakeHost()
+    host.refusals["sandbox"] = errors.SandboxBusy("sandbox", "web", "removed")
+    assert typed("rm -f web", host) == (0, "web\n", "")
 
 
 def test_network_rm_by_force_passes_over_what_is_not_there_only() -> None:

@@ -135,7 +135,7 @@ network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}
 NETWORK_RM = Command(
     path=("network", "rm"),
     function="network:rm",
-    about="Remove networks without endpoints, and print their names.",
+    about="Remove networks without endpoints, and print each as it was given.",
     details="""\
 A parent that macvfast made goes with its last network. Of several, those that can be are removed; the exit status is
 then 3.
@@ -276,7 +276,7 @@ any may hold, of labels, all must; different keys must all hold.""",
 RM = Command(
     path=("rm",),
     function="sandbox:rm",
-    about="Remove sandboxes with all their endpoints, and print their names.",
+    about="Remove sandboxes with all their endpoints, and print each as it was given.",
     details="""\
 Done when the kernel has let go of the links. Of several, those that can be are removed; the exit status is then 3.""",
     example="macvfast rm -f web",

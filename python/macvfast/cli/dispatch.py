@@ -11,7 +11,7 @@ from macvfast.cli.output import Failure, Output, of_this_process
 from macvfast.errors import Incomplete, MacvfastError, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from macvfast.cli.arguments import Command
     from macvfast.host import Host
@@ -46,9 +46,18 @@ class Call:
         host.on_note = self.out.note
         return host
 
-    def report(self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None) -> int:
-        """Print the names of what was done, and an error for each that was not; the exit status of all together."""
-        self.out.lines(escape(outcome.name) for outcome in outcomes if outcome.ok)
+    def report(
+        self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None, absent: Collection[str] = ()
+    ) -> int:
+        """Print what was done as it was typed, and an error for each that was not; the exit status of all together.
+
+        Args:
+            outcomes: of the items.
+            forgiven: an error that is none here.
+            absent: items of which nothing is said, since nothing was to be done.
+        """
+        done = [outcome.name for outcome in outcomes if outcome.ok and outcome.name not in absent]
+        self.out.lines(map(escape, done))
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if forgiven is not None:
             errors = [error for error in errors if not isinstance(error, forgiven)]
@@ -56,7 +65,7 @@ class Call:
             self.out.problem(error)
         if not errors:
             return 0
-        partly = any(outcome.ok for outcome in outcomes) or any(isinstance(error, Incomplete) for error in errors)
+        partly = done or any(isinstance(error, Incomplete) for error in errors)
         return PARTLY if partly else errors[0].exit_status
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.listing import SHORT_ID, Filter, Listing, Shape, chosen, created_at, has_label, labels_text, matches
 from macvfast.cli.output import Column
-from macvfast.errors import MacvfastError, UndoFailed
+from macvfast.errors import MacvfastError, SandboxNotFound, UndoFailed
 
 if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
@@ -228,5 +228,18 @@ SHAPE: Shape[Sandbox] = Shape(
 def rm(call: Call) -> int:
     """`rm`."""
     with call.host() as host:
-        outcomes = host.remove_many(call.given.words, force=call.given.flag("force"))
-    return call.report(outcomes)
+        absent = [key for key in words if force and not _is_there(host, key)]
+        outcomes = host.remove_many(words, force=force)
+    return call.report(outcomes, absent=absent)
+
+
+def _is_there(host: Host, key: str) -> bool:
+    try:
+        host.sandbox(key)
+    except SandboxNotFound:
+        return False
+    except MacvfastError:
+        # Ambiguous, or being changed by another process.
+        return True
+    return True
+    words, force = call.given.words, call.given.flag("force")
