@@ -236,6 +236,28 @@ def test_a_bug_is_one_line_and_a_status_of_its_own(monkeypatch: pytest.MonkeyPat
     assert said.err.startswith("error: a bug in macvfast: ValueError: odd\\x1b[31m\n\nhint: ")
     assert "MACVFAST_DEBUG=1" in said.err
     assert "Traceback" not in said.err
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_ctrl_c_that_python_has_wrapped_is_no_bug(link: str) -> None:
+    """As `Error calling __set_name__ of …`, where it comes while a class is made."""
+    wrapped = RuntimeError("Error calling __set_name__")
+    between = ValueError("between")
+    setattr(wrapped, link, between)
+    setattr(between, link, KeyboardInterrupt())
+    host = FakeHost()
+    host.refusals["networks"] = wrapped
+    said = typed("network ls", host)
+    assert said.status == 130
+    assert said.err.startswith("error: interrupted\n  caused by: ")
+
+
+def test_exceptions_that_name_each_other_are_a_bug_all_the_same() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__context__ = other, one
+    host = FakeHost()
+    host.refusals["networks"] = one
+    assert typed("network ls", host).status == 70
+
+
     monkeypatch.setenv("MACVFAST_DEBUG", "1")
     assert typed("network ls", host).err.startswith("Traceback (most recent call last):\n")
 

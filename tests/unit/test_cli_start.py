@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from typing import Any
 
 import pytest
@@ -131,6 +132,19 @@ def test_main_returns_the_exit_status(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["--version"]) == 0
     assert main(["bogus"]) == 2
     assert capsys.readouterr().err.startswith("error: `bogus` is not a command of `macvfast`\n")
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of Python's own code wraps it, as in the making of a class."""
+
+    class Loading(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name != "dispatch":
+                raise AttributeError(name)
+            raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setitem(sys.modules, "macvfast.cli.dispatch", Loading("macvfast.cli.dispatch"))
+    assert main(["ps"]) == 130
 
 
 def test_python_dash_m_is_the_same_command() -> None:

@@ -17,3 +17,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dispatch(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if interrupted(error):
+            return 130
+        raise
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C lies behind an exception: some of Python's own code wraps it, as in the making of a class."""
+    todo: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            todo += [one.__cause__, one.__context__]
+    return False

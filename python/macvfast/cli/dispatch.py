@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from macvfast.cli import commands
+from macvfast.cli import commands, interrupted
 from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, parse, see_help
 from macvfast.cli.output import Failure, Output, of_this_process
 from macvfast.errors import Incomplete, MacvfastError, escape
@@ -91,12 +91,8 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
     except MacvfastError as error:
         out.problem(error)
         status = RUN_REFUSED if command is not None and command.runs and error.exit_status == 1 else error.exit_status
-    except KeyboardInterrupt:
-        hints = ["`macvfast network ls` and `macvfast ps -a` show what is there"]
-        out.problem(Failure("interrupted", "interrupted", hints=hints))
-        status = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the one place where everything ends
-        status = _bug(out, error)
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
+        status = _interruption(out) if interrupted(error) else _bug(out, error)
     return _finished(out, status, changes=command is not None and command.changes)
 
 
@@ -164,7 +160,13 @@ def _asks_for_json(command: Command, rest: Sequence[str]) -> bool:
     return any(f"{name} json" in " ".join(rest) or f"{name}=json" in rest for name in names)
 
 
-def _bug(out: Output, error: Exception) -> int:
+def _interruption(out: Output) -> int:
+    hints = ["`macvfast network ls` and `macvfast ps -a` show what is there"]
+    out.problem(Failure("interrupted", "interrupted", causes=["Ctrl-C, or SIGINT from elsewhere"], hints=hints))
+    return INTERRUPTED
+
+
+def _bug(out: Output, error: BaseException) -> int:
     """Show an exception that nothing foresaw, as one line; with MACVFAST_DEBUG=1 with its traceback."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     debug = os.environ.get("MACVFAST_DEBUG") == "1"
