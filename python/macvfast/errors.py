@@ -10,8 +10,8 @@
     ├── StateProblem        the state directory cannot be used
     └── Incomplete          partly done, or something remains
 
-Each instance says what failed (`message`), why (`causes`, outermost first) and what to type next
-(`hints`); the values it speaks of are attributes. This module imports nothing of macvfast: the
+Each instance says what failed (`message`), why (`causes`, outermost first, at least one) and what to
+type next (`hints`, at least one); the values it speaks of are attributes. This module imports nothing of macvfast: the
 native half imports it to raise from it.
 """
 
@@ -39,12 +39,14 @@ class MacvfastError(Exception):
 
     code: ClassVar[str] = "macvfast-error"
     exit_status: ClassVar[int] = 1
+    # What to do where the instance knows nothing better.
+    _hint: ClassVar[str] = "`macvfast network ls` and `macvfast ps -a` show what is there"
 
     def __init__(self, message: str, *, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = escape(message)
         self.causes = tuple(escape(cause) for cause in causes)
-        self.hints = tuple(escape(hint) for hint in hints)
+        self.hints = tuple(escape(hint) for hint in hints or [self._hint])
 
     def __str__(self) -> str:
         return ": ".join((self.message, *self.causes))
@@ -69,6 +71,7 @@ class Conflict(MacvfastError):
     """Something else holds what was asked for."""
 
     code = "conflict"
+    _hint = "`ip link` and `macvfast network ls` show what is there"
 
 
 class StateProblem(MacvfastError):
@@ -97,9 +100,16 @@ class NameInvalid(InvalidConfig):
         super().__init__(
             f"`{shown}` is not a {kind} name",
             causes=["names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit"],
+            hints=[f"`{_as_name(name) or kind}` would be one"],
         )
         self.kind = kind
         self.name = name
+
+
+def _as_name(text: str) -> str:
+    """The name that is most like `text`; empty where nothing of it may stand in a name."""
+    allowed = (c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in text)
+    return "".join(allowed).strip("_.-")[:40]
 
 
 class SubnetInvalid(InvalidConfig):
@@ -111,11 +121,16 @@ class SubnetInvalid(InvalidConfig):
         super().__init__(
             f"`{subnet}` is not a usable subnet",
             causes=[reason],
-            hints=[f"--subnet={meant}"] if meant else [],
+            hints=[f"--subnet={meant}" if meant else f"{_example_subnet(subnet)}, for example"],
         )
         self.subnet = subnet
         self.reason = reason
         self.meant = meant
+
+
+def _example_subnet(like: str) -> str:
+    """`--subnet` with a value of the same family."""
+    return "--subnet=2001:db8:abc8::/64" if ":" in like else "--subnet=192.168.32.0/24"
 
 
 class SubnetsOverlap(InvalidConfig):
@@ -124,7 +139,15 @@ class SubnetsOverlap(InvalidConfig):
     code = "subnets-overlap"
 
     def __init__(self, subnet: str, other: str) -> None:
-        super().__init__(f"subnets `{subnet}` and `{other}` of one network overlap")
+        # Of two prefixes that overlap, the longer lies in the shorter.
+        outer, inner = sorted((subnet, other), key=lambda text: int(text.rpartition("/")[2]))
+        super().__init__(
+            f"subnets `{subnet}` and `{other}` of one network overlap",
+            causes=[f"`{inner}` lies within `{outer}`" if inner != outer else "they are the same"],
+            hints=[f"leave --subnet={inner} out, or give --ip-range={inner} in its place"]
+            if inner != outer
+            else [f"give --subnet={subnet} once"],
+        )
         self.subnet = subnet
         self.other = other
 
@@ -133,6 +156,7 @@ class SubnetMissing(InvalidConfig):
     """A network was asked for without the subnets it needs."""
 
     code = "subnet-missing"
+    _hint = "--subnet=192.168.32.0/24, for example"
 
     def __init__(self, reason: str, hints: Sequence[str] = ()) -> None:
         super().__init__("a subnet is missing", causes=[reason], hints=hints)
@@ -143,6 +167,7 @@ class RangeInvalid(InvalidConfig):
     """An ip-range is malformed, reversed, or not within one of the network's subnets."""
 
     code = "ip-range-invalid"
+    _hint = "an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example"
 
     def __init__(self, ip_range: str, reason: str, meant: str | None = None) -> None:
         super().__init__(
@@ -159,6 +184,7 @@ class GatewayInvalid(InvalidConfig):
     """A gateway is malformed, reserved, outside every subnet, or the second one of its subnet."""
 
     code = "gateway-invalid"
+    _hint = "--gateway takes another address of the subnet; without it the first free one is taken"
 
     def __init__(self, gateway: str, reason: str) -> None:
         super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason])
@@ -170,6 +196,7 @@ class AuxAddressInvalid(InvalidConfig):
     """An aux address is malformed, reserved, outside every subnet, named twice, or the gateway."""
 
     code = "aux-address-invalid"
+    _hint = "--aux-address=NAME=ADDRESS takes a name and an address of the subnet that nothing else has"
 
     def __init__(self, name: str, address: str, reason: str, hints: Sequence[str] = ()) -> None:
         super().__init__(f"`{name}={address}` cannot be an aux address", causes=[reason], hints=hints)
@@ -182,9 +209,15 @@ class AddressInvalid(InvalidConfig):
     """An address is malformed, of the wrong family, or of a kind no endpoint can have."""
 
     code = "address-invalid"
+    _hint = "--ip takes an address such as 192.168.32.10, --ip6 one such as 2001:db8:abc8::10"
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"`{address}` is not a usable address", causes=[reason])
+        bare, slash, _ = address.partition("/")
+        super().__init__(
+            f"`{address}` is not a usable address",
+            causes=[reason],
+            hints=[f"leave the prefix length out: `{bare}`"] if slash and bare else [],
+        )
         self.address = address
         self.reason = reason
 
@@ -203,6 +236,11 @@ class AddressOutsideSubnet(InvalidConfig):
                 if subnets
                 else "it has no subnet of that family"
             ],
+            hints=[
+                f"give an address of {subnets[0]}, or leave it out for the next free one"
+                if subnets
+                else "leave the address out, or make a network with a subnet of that family, too"
+            ],
         )
         self.address = address
         self.subnets = tuple(subnets)
@@ -213,6 +251,7 @@ class AddressReserved(InvalidConfig):
     """An address that the subnet itself needs (its ends, gateway, aux addresses) cannot be released."""
 
     code = "address-reserved"
+    _hint = "release what was allocated or reserved; the rest goes with the subnet"
 
     def __init__(self, address: str, role: str) -> None:
         super().__init__(f"address {address} cannot be released", causes=[f"it is the subnet's {role}"])
@@ -224,6 +263,7 @@ class MacInvalid(InvalidConfig):
     """A MAC is malformed, multicast, all zero, or given where the link has its parent's."""
 
     code = "mac-invalid"
+    _hint = "leave --mac-address out, and the endpoint has one that fits"
 
     def __init__(self, mac: str, reason: str) -> None:
         super().__init__(f"`{mac}` cannot be the endpoint's MAC", causes=[reason])
@@ -237,7 +277,16 @@ class OptionUnknown(InvalidConfig):
     code = "option-unknown"
 
     def __init__(self, what: str, key: str, known: Sequence[str]) -> None:
-        super().__init__(f"`{key}` is not a known {what}", causes=[f"known: {_listed(list(known), 20)}"])
+        from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
+        # `com.docker.network.driver.mtu` is Docker's word for `mtu`.
+        short = key.rpartition(".")[2]
+        meant = [short] if short in known else get_close_matches(key, known, n=1)
+        super().__init__(
+            f"`{key}` is not a known {what}",
+            causes=[f"known: {_listed(list(known), 20)}"],
+            hints=[f"did you mean `{meant[0]}`?" if meant else "leave it out, or give one that is known"],
+        )
         self.what = what
         self.key = key
         self.known = tuple(known)
@@ -249,7 +298,10 @@ class OptionInvalid(InvalidConfig):
     code = "option-invalid"
 
     def __init__(self, key: str, value: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"`{key}` cannot be `{value}`", causes=[reason], hints=hints)
+        instead = (
+            "`ip link` lists the links" if key == "parent" else f"leave `{key}` out, or give a value that it takes"
+        )
+        super().__init__(f"`{key}` cannot be `{value}`", causes=[reason], hints=hints or [instead])
         self.key = key
         self.value = value
         self.reason = reason
@@ -261,7 +313,11 @@ class ParentUnusable(InvalidConfig):
     code = "parent-unusable"
 
     def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"link `{parent}` cannot be a parent", causes=[reason], hints=hints)
+        super().__init__(
+            f"link `{parent}` cannot be a parent",
+            causes=[reason],
+            hints=hints or ["give another link with -o parent=NAME: `ip link` lists them"],
+        )
         self.parent = parent
         self.reason = reason
 
@@ -270,6 +326,7 @@ class NamespaceInvalid(InvalidConfig):
     """A path or pid does not lead to a network namespace."""
 
     code = "namespace-invalid"
+    _hint = "`ip netns` and `lsns -t net` list the network namespaces of this host"
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"`{path}` is not a network namespace", causes=[reason])
@@ -281,6 +338,7 @@ class RootfsInvalid(InvalidConfig):
     """A directory cannot serve as the root file system of a command."""
 
     code = "rootfs-invalid"
+    _hint = "--rootfs takes a folder with all that the command needs, and with folders `proc` and `sys`"
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"`{path}` cannot be the root file system", causes=[reason])
@@ -310,7 +368,11 @@ class NetworkNotFound(NotFound):
     code = "network-not-found"
 
     def __init__(self, network: str) -> None:
-        super().__init__(f"network `{network}` not found", hints=["`macvfast network ls` lists them"])
+        super().__init__(
+            f"network `{network}` not found",
+            causes=["no network has that name, or an id that begins so"],
+            hints=["`macvfast network ls` lists them"],
+        )
         self.network = network
 
 
@@ -320,7 +382,11 @@ class SandboxNotFound(NotFound):
     code = "sandbox-not-found"
 
     def __init__(self, sandbox: str) -> None:
-        super().__init__(f"sandbox `{sandbox}` not found", hints=["`macvfast ps -a` lists them"])
+        super().__init__(
+            f"sandbox `{sandbox}` not found",
+            causes=["no sandbox has that name, or an id that begins so"],
+            hints=["`macvfast ps -a` lists them"],
+        )
         self.sandbox = sandbox
 
 
@@ -330,7 +396,11 @@ class EndpointNotFound(NotFound):
     code = "endpoint-not-found"
 
     def __init__(self, network: str, sandbox: str) -> None:
-        super().__init__(f"sandbox `{sandbox}` is not connected to network `{network}`")
+        super().__init__(
+            f"sandbox `{sandbox}` is not connected to network `{network}`",
+            causes=["it has no endpoint there"],
+            hints=[f"`macvfast network connect {network} {sandbox}` connects it"],
+        )
         self.network = network
         self.sandbox = sandbox
 
@@ -339,6 +409,7 @@ class ParentNotFound(NotFound):
     """The parent link is not there, and its name is not one macvfast makes a sub-interface for."""
 
     code = "parent-not-found"
+    _hint = "`ip link` lists the links"
 
     def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
         super().__init__(f"parent `{parent}` not found", causes=[reason], hints=hints)
@@ -352,7 +423,11 @@ class NameAmbiguous(NotFound):
     code = "name-ambiguous"
 
     def __init__(self, kind: str, prefix: str, matches: Sequence[str]) -> None:
-        super().__init__(f"`{prefix}` fits several {kind}s", causes=[_listed(list(matches))])
+        super().__init__(
+            f"`{prefix}` fits several {kind}s",
+            causes=[f"ids that begin so: {_listed(list(matches))}"],
+            hints=["give more of the id, or the name"],
+        )
         self.kind = kind
         self.prefix = prefix
         self.matches = tuple(matches)
@@ -365,7 +440,17 @@ class CommandNotFound(NotFound):
     exit_status = 127
 
     def __init__(self, command: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"command `{command}` not found", hints=hints)
+        path = "/" in command
+        super().__init__(
+            f"command `{command}` not found",
+            causes=["there is no such file" if path else "no folder of PATH has it"],
+            hints=hints
+            or [
+                "give the path of a command that is there, or its name"
+                if path
+                else "install it, or give its whole path"
+            ],
+        )
         self.command = command
 
 
@@ -374,9 +459,10 @@ class CommandNotStarted(NotFound):
 
     code = "command-not-started"
     exit_status = 126
+    _hint = "it must be an executable program, or a script whose first line names one: `#!/bin/sh`"
 
-    def __init__(self, command: str, reason: str) -> None:
-        super().__init__(f"command `{command}` cannot be started", causes=[reason])
+    def __init__(self, command: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"command `{command}` cannot be started", causes=[reason], hints=hints)
         self.command = command
         self.reason = reason
 
@@ -391,7 +477,9 @@ class NetworkExists(Conflict):
 
     def __init__(self, network: str) -> None:
         super().__init__(
-            f"network `{network}` exists already", hints=[f"`macvfast network rm {network}`, or choose another name"]
+            f"network `{network}` exists already",
+            causes=["a name stands for one network"],
+            hints=[f"choose another name, or remove it first: `macvfast network rm {network}`"],
         )
         self.network = network
 
@@ -403,7 +491,9 @@ class SandboxExists(Conflict):
 
     def __init__(self, sandbox: str) -> None:
         super().__init__(
-            f"sandbox `{sandbox}` exists already", hints=[f"`macvfast rm {sandbox}`, or choose another name"]
+            f"sandbox `{sandbox}` exists already",
+            causes=["a name stands for one sandbox"],
+            hints=[f"choose another name, or remove it first: `macvfast rm -f {sandbox}`"],
         )
         self.sandbox = sandbox
 
@@ -459,7 +549,11 @@ class NamespaceChanged(Conflict):
     code = "namespace-changed"
 
     def __init__(self, sandbox: str, path: str, reason: str) -> None:
-        super().__init__(f"sandbox `{sandbox}` is not at `{path}`", causes=[reason])
+        super().__init__(
+            f"sandbox `{sandbox}` is not at `{path}`",
+            causes=[reason],
+            hints=[f"`macvfast rm -f {sandbox}` removes it; then make it anew"],
+        )
         self.sandbox = sandbox
         self.path = path
         self.reason = reason
@@ -469,6 +563,7 @@ class ParentTaken(Conflict):
     """Another network, or a link that macvfast did not make, holds the parent."""
 
     code = "parent-taken"
+    _hint = "give another link with -o parent=NAME: `macvfast network ls` shows which are taken"
 
     def __init__(self, network: str, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
         super().__init__(f"network `{network}` cannot use parent `{parent}`", causes=[reason], hints=hints)
@@ -484,7 +579,9 @@ class SubnetTaken(Conflict):
 
     def __init__(self, subnet: str, other: str, network: str) -> None:
         super().__init__(
-            f"subnet `{subnet}` is taken", causes=[f"it overlaps `{other}` of network `{network}` on the same parent"]
+            f"subnet `{subnet}` is taken",
+            causes=[f"it overlaps `{other}` of network `{network}` on the same parent"],
+            hints=[f"give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"],
         )
         self.subnet = subnet
         self.other = other
@@ -495,9 +592,10 @@ class AddressTaken(Conflict):
     """An address is reserved, or held by another endpoint."""
 
     code = "address-taken"
+    _hint = "give another address, or leave it out for the next free one"
 
     def __init__(self, address: str, holder: str | None = None, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"address {address} is taken", causes=[f"it is {holder}"] if holder else [], hints=hints)
+        super().__init__(f"address {address} is taken", causes=[f"it is {holder or 'in use'}"], hints=hints)
         self.address = address
         self.holder = holder
 
@@ -506,6 +604,7 @@ class MacTaken(Conflict):
     """Another link on the parent has that MAC."""
 
     code = "mac-taken"
+    _hint = "give another --mac-address, or leave it out for one that is free"
 
     def __init__(self, mac: str, holder: str) -> None:
         super().__init__(f"MAC {mac} is taken", causes=[f"{holder} has it"])
@@ -522,9 +621,9 @@ class NetworkInUse(Conflict):
         super().__init__(
             f"network `{network}` has endpoints",
             causes=[f"connected: {_listed(list(sandboxes))}"],
-            hints=[f"`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm {sandboxes[0]}`"]
+            hints=[f"`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm -f {sandboxes[0]}`"]
             if sandboxes
-            else [],
+            else [f"`macvfast network inspect {network}` shows them"],
         )
         self.network = network
         self.sandboxes = tuple(sandboxes)
@@ -554,6 +653,11 @@ class AlreadyConnected(Conflict):
         super().__init__(
             f"sandbox `{sandbox}` cannot be connected to network `{network}`",
             causes=[reason or "it is connected already"],
+            hints=[
+                f"`macvfast create --net={network}` makes a sandbox of its own for it"
+                if reason
+                else f"`macvfast network disconnect {network} {sandbox}` disconnects it first"
+            ],
         )
         self.sandbox = sandbox
         self.network = network
@@ -566,7 +670,11 @@ class SandboxRunning(Conflict):
     code = "sandbox-running"
 
     def __init__(self, sandbox: str) -> None:
-        super().__init__(f"sandbox `{sandbox}` runs a command", hints=[f"`macvfast rm -f {sandbox}`"])
+        super().__init__(
+            f"sandbox `{sandbox}` runs a command",
+            causes=["it goes on until it ends by itself, or by force"],
+            hints=[f"`macvfast rm -f {sandbox}` ends it and removes the sandbox"],
+        )
         self.sandbox = sandbox
 
 
@@ -574,6 +682,7 @@ class SandboxBusy(Conflict):
     """Another macvfast process is making or removing the sandbox or network, or died while doing so."""
 
     code = "being-changed"
+    _hint = "wait for it, then give the same command again"
 
     def __init__(self, kind: str, name: str, doing: str) -> None:
         super().__init__(f"{kind} `{name}` is being {doing}", causes=["another macvfast process began it"])
@@ -586,20 +695,33 @@ class SandboxBusy(Conflict):
 
 
 class PoolExhausted(MacvfastError):
-    """Every address of the place of automatic allocation is accounted for."""
+    """Every address of the place of automatic allocation is accounted for.
+
+    `free_outside`: the subnets have free addresses that are not given by themselves.
+    """
 
     code = "pool-exhausted"
 
-    def __init__(self, subnets: Sequence[str], network: str | None = None, family: str = "") -> None:
+    def __init__(
+        self, subnets: Sequence[str], network: str | None = None, family: str = "", *, free_outside: bool = False
+    ) -> None:
         whose = f"network `{network}`" if network else "the pool"
+        hints = [
+            f"remove a sandbox that is not needed: `macvfast ps -a -f network={network}` lists them"
+            if network
+            else "release an address, or take a larger subnet"
+        ]
+        if free_outside:
+            hints.append(f"give an address outside the ip-range with --ip{'6' if family == 'IPv6' else ''}")
         super().__init__(
             f"no free {family + ' ' if family else ''}address in {whose}",
             causes=[f"every address of {_listed(list(subnets))} for automatic allocation is in use"],
-            hints=["remove a sandbox, or give an address outside the ip-range with --ip"] if network else [],
+            hints=hints,
         )
         self.subnets = tuple(subnets)
         self.network = network
         self.family = family
+        self.free_outside = free_outside
 
 
 class PermissionNeeded(MacvfastError):
@@ -609,7 +731,9 @@ class PermissionNeeded(MacvfastError):
 
     def __init__(self, operation: str, needed: str) -> None:
         super().__init__(
-            f"not permitted to {operation}", causes=[f"{needed} is needed"], hints=["run macvfast as root"]
+            f"not permitted to {operation}",
+            causes=[f"{needed} {'are' if ' and ' in needed else 'is'} needed"],
+            hints=["run macvfast as root"],
         )
         self.operation = operation
         self.needed = needed
@@ -619,6 +743,7 @@ class KernelRefused(MacvfastError):
     """The kernel said no. Not an `OSError`: command-line libraries swallow some of those."""
 
     code = "kernel-refused"
+    _hint = "`dmesg | tail` shows what the kernel has logged"
 
     def __init__(
         self, operation: str, errno: int, text: str | None = None, hints: Sequence[str] = (), reason: str | None = None
@@ -647,7 +772,11 @@ class KernelFeatureMissing(KernelRefused):
         super().__init__(
             operation,
             errno,
-            hints=[f"modprobe {module}", "give an existing link with -o parent=NAME"],
+            # Only a parent that macvfast would make can be made by others beforehand.
+            hints=[
+                f"modprobe {module}",
+                *(["give an existing link with -o parent=NAME"] if module in ("8021q", "dummy") else []),
+            ],
             reason=f"this kernel has no {feature} (module `{module}`)",
         )
         self.feature = feature
@@ -666,10 +795,24 @@ class StateUnusable(StateProblem):
         super().__init__(
             f"the state in `{path}` cannot be used",
             causes=[reason],
-            hints=["run as root, or name another directory with --state-dir or MACVFAST_STATE_DIR"],
+            hints=[_state_hint(path, reason)],
         )
         self.path = path
         self.reason = reason
+
+
+def _state_hint(path: str, reason: str) -> str:
+    """What helps, by the words of SQLite and of strerror."""
+    for words, hint in (
+        (("full", "No space", "quota"), f"make room on its file system: `df -h {path}` shows what there is"),
+        (("read-only", "Read-only"), f"`findmnt --target {path}` shows what is mounted read-only"),
+        (("ermission denied", "not permitted"), "run macvfast as root"),
+    ):
+        if any(word in reason for word in words):
+            return hint
+    if reason in ("Not a directory", "File exists", "File name too long"):
+        return "name a folder with --state-dir or MACVFAST_STATE_DIR"
+    return f"`ls -la {path}` shows what is there"
 
 
 class StateBusy(StateProblem):
@@ -678,7 +821,11 @@ class StateBusy(StateProblem):
     code = "state-busy"
 
     def __init__(self, path: str, waited_s: float) -> None:
-        super().__init__(f"the state in `{path}` is busy", causes=[f"another process held it for {waited_s:g} s"])
+        super().__init__(
+            f"the state in `{path}` is busy",
+            causes=[f"another process held it for {waited_s:g} s"],
+            hints=[f"give the same command again; `fuser -v {path}/state.db` shows who holds it"],
+        )
         self.path = path
         self.waited_s = waited_s
 
@@ -732,6 +879,7 @@ class SnapshotDamaged(StateProblem):
     """A pool's snapshot is truncated, altered, or of an unknown version."""
 
     code = "snapshot-damaged"
+    _hint = "take another snapshot, or make the pool anew and reserve what is in use"
 
     def __init__(self, reason: str) -> None:
         super().__init__("the snapshot of a pool is damaged", causes=[reason])
@@ -750,7 +898,7 @@ class NamespaceHeld(Incomplete):
         super().__init__(
             f"sandbox `{sandbox}` is not gone yet",
             causes=[f"its namespace is held by {', '.join(holders) or 'something unknown'}; its address stays taken"],
-            hints=[f"end that, then `macvfast rm {sandbox}` again"],
+            hints=[f"end that, then `macvfast rm -f {sandbox}` again"],
         )
         self.sandbox = sandbox
         self.holders = tuple(holders)
@@ -773,10 +921,17 @@ class UndoFailed(Incomplete):
     """Something failed, and undoing what had been done failed too."""
 
     code = "undo-failed"
+    # Whoever changes something next finishes what others have left.
+    _hint = "the next command that changes something tries it again: `macvfast ps -a` shows what is still there"
 
-    def __init__(self, first: MacvfastError, failures: Sequence[str]) -> None:
+    def __init__(
+        self, first: MacvfastError, failures: Sequence[str | MacvfastError], hints: Sequence[str] = ()
+    ) -> None:
+        of_failures = [hint for failure in failures if isinstance(failure, MacvfastError) for hint in failure.hints]
         super().__init__(
-            first.message, causes=[*first.causes, *(f"and then, while undoing: {failure}" for failure in failures)]
+            first.message,
+            causes=[*first.causes, *(f"and then, while undoing: {failure}" for failure in failures)],
+            hints=list(dict.fromkeys([*first.hints, *of_failures, *(hints or [self._hint])])),
         )
         self.first = first
         self.failures = tuple(failures)
@@ -789,7 +944,9 @@ class SomeFailed(Incomplete):
 
     def __init__(self, failures: Sequence[tuple[str, MacvfastError]], total: int) -> None:
         super().__init__(
-            f"{len(failures)} of {total} failed", causes=[f"{name}: {error}" for name, error in failures[:20]]
+            f"{len(failures)} of {total} failed",
+            causes=[f"{name}: {error}" for name, error in failures[:20]],
+            hints=list(dict.fromkeys(hint for _, error in failures[:20] for hint in error.hints)),
         )
         self.failures = tuple(failures)
         self.total = total

@@ -21,7 +21,8 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.NameInvalid("network", "a/b"),
         "`a/b` is not a network name\n"
-        "  caused by: names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit",
+        "  caused by: names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit\n"
+        "hint: `a-b` would be one",
     ),
     (
         errors.SubnetInvalid("172.16.86.5/24", "it has host bits set", meant="172.16.86.0/24"),
@@ -29,7 +30,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.SubnetsOverlap("10.0.0.0/8", "10.1.0.0/16"),
-        "subnets `10.0.0.0/8` and `10.1.0.0/16` of one network overlap",
+        "subnets `10.0.0.0/8` and `10.1.0.0/16` of one network overlap\n"
+        "  caused by: `10.1.0.0/16` lies within `10.0.0.0/8`\n"
+        "hint: leave --subnet=10.1.0.0/16 out, or give --ip-range=10.1.0.0/16 in its place",
     ),
     (
         errors.SubnetMissing("eth0 needs one", ["--subnet=172.16.86.0/24"]),
@@ -41,7 +44,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.GatewayInvalid("10.0.1.1", "it is outside every subnet"),
-        "`10.0.1.1` cannot be the gateway\n  caused by: it is outside every subnet",
+        "`10.0.1.1` cannot be the gateway\n"
+        "  caused by: it is outside every subnet\n"
+        "hint: --gateway takes another address of the subnet; without it the first free one is taken",
     ),
     (
         errors.AuxAddressInvalid("host", "10.0.0.1", "it is the gateway", ["--gateway=10.0.0.254"]),
@@ -49,23 +54,31 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.AddressInvalid("10.0.0", "it is neither IPv4 nor IPv6"),
-        "`10.0.0` is not a usable address\n  caused by: it is neither IPv4 nor IPv6",
+        "`10.0.0` is not a usable address\n"
+        "  caused by: it is neither IPv4 nor IPv6\n"
+        "hint: --ip takes an address such as 192.168.32.10, --ip6 one such as 2001:db8:abc8::10",
     ),
     (
         errors.AddressOutsideSubnet("10.0.1.1", ["10.0.0.0/24"], "lab"),
-        "address 10.0.1.1 is outside network `lab`\n  caused by: its subnets of that family are `10.0.0.0/24`",
+        "address 10.0.1.1 is outside network `lab`\n"
+        "  caused by: its subnets of that family are `10.0.0.0/24`\n"
+        "hint: give an address of 10.0.0.0/24, or leave it out for the next free one",
     ),
     (
         errors.AddressReserved("10.0.0.255", "broadcast address"),
-        "address 10.0.0.255 cannot be released\n  caused by: it is the subnet's broadcast address",
+        "address 10.0.0.255 cannot be released\n"
+        "  caused by: it is the subnet's broadcast address\n"
+        "hint: release what was allocated or reserved; the rest goes with the subnet",
     ),
     (
         errors.MacInvalid("01:00:5e:00:00:01", "it is a multicast address"),
-        "`01:00:5e:00:00:01` cannot be the endpoint's MAC\n  caused by: it is a multicast address",
+        "`01:00:5e:00:00:01` cannot be the endpoint's MAC\n"
+        "  caused by: it is a multicast address\n"
+        "hint: leave --mac-address out, and the endpoint has one that fits",
     ),
     (
         errors.OptionUnknown("network option", "prent", ["mtu", "parent"]),
-        "`prent` is not a known network option\n  caused by: known: `mtu`, `parent`",
+        "`prent` is not a known network option\n  caused by: known: `mtu`, `parent`\nhint: did you mean `parent`?",
     ),
     (
         errors.OptionInvalid("macvlan_mode", "brige", "it is bridge, private, vepa or passthru", ["bridge"]),
@@ -77,11 +90,15 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.NamespaceInvalid("/etc/passwd", "it is a regular file"),
-        "`/etc/passwd` is not a network namespace\n  caused by: it is a regular file",
+        "`/etc/passwd` is not a network namespace\n"
+        "  caused by: it is a regular file\n"
+        "hint: `ip netns` and `lsns -t net` list the network namespaces of this host",
     ),
     (
         errors.RootfsInvalid("/nowhere", "there is no such folder"),
-        "`/nowhere` cannot be the root file system\n  caused by: there is no such folder",
+        "`/nowhere` cannot be the root file system\n"
+        "  caused by: there is no such folder\n"
+        "hint: --rootfs takes a folder with all that the command needs, and with folders `proc` and `sys`",
     ),
     (
         errors.TerminalMissing(),
@@ -89,28 +106,55 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "  caused by: `-i` with `-t` needs one, unless `-d` is given\n"
         "hint: leave out `-t`",
     ),
-    (errors.NetworkNotFound("lab"), "network `lab` not found\nhint: `macvfast network ls` lists them"),
-    (errors.SandboxNotFound("web"), "sandbox `web` not found\nhint: `macvfast ps -a` lists them"),
-    (errors.EndpointNotFound("lab", "web"), "sandbox `web` is not connected to network `lab`"),
+    (
+        errors.NetworkNotFound("lab"),
+        "network `lab` not found\n"
+        "  caused by: no network has that name, or an id that begins so\n"
+        "hint: `macvfast network ls` lists them",
+    ),
+    (
+        errors.SandboxNotFound("web"),
+        "sandbox `web` not found\n"
+        "  caused by: no sandbox has that name, or an id that begins so\n"
+        "hint: `macvfast ps -a` lists them",
+    ),
+    (
+        errors.EndpointNotFound("lab", "web"),
+        "sandbox `web` is not connected to network `lab`\n"
+        "  caused by: it has no endpoint there\n"
+        "hint: `macvfast network connect lab web` connects it",
+    ),
     (
         errors.ParentNotFound("eth9", "no link has that name", ["`ip link` lists them"]),
         "parent `eth9` not found\n  caused by: no link has that name\nhint: `ip link` lists them",
     ),
     (
         errors.NameAmbiguous("network", "3f", ["3fa1", "3fb2"]),
-        "`3f` fits several networks\n  caused by: `3fa1`, `3fb2`",
+        "`3f` fits several networks\n"
+        "  caused by: ids that begin so: `3fa1`, `3fb2`\n"
+        "hint: give more of the id, or the name",
     ),
     (
         errors.CommandNotFound("alpine", ["macvfast takes no image name"]),
-        "command `alpine` not found\nhint: macvfast takes no image name",
+        "command `alpine` not found\n  caused by: no folder of PATH has it\nhint: macvfast takes no image name",
     ),
     (
         errors.CommandNotStarted("/etc/passwd", "permission denied"),
-        "command `/etc/passwd` cannot be started\n  caused by: permission denied",
+        "command `/etc/passwd` cannot be started\n"
+        "  caused by: permission denied\n"
+        "hint: it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
     ),
     (
         errors.NetworkExists("lab"),
-        "network `lab` exists already\nhint: `macvfast network rm lab`, or choose another name",
+        "network `lab` exists already\n"
+        "  caused by: a name stands for one network\n"
+        "hint: choose another name, or remove it first: `macvfast network rm lab`",
+    ),
+    (
+        errors.SandboxExists("web"),
+        "sandbox `web` exists already\n"
+        "  caused by: a name stands for one sandbox\n"
+        "hint: choose another name, or remove it first: `macvfast rm -f web`",
     ),
     (
         errors.NotScaled("web-3", "lab"),
@@ -124,7 +168,6 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "  caused by: it is connected to other networks than `lab` too\n"
         "hint: `scale --force` removes it all the same",
     ),
-    (errors.SandboxExists("web"), "sandbox `web` exists already\nhint: `macvfast rm web`, or choose another name"),
     (
         errors.NamespaceNameTaken("web", "/run/netns/web"),
         "sandbox `web` cannot be pinned\n"
@@ -133,7 +176,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
-        "sandbox `web` is not at `/run/netns/web`\n  caused by: another namespace stands there",
+        "sandbox `web` is not at `/run/netns/web`\n"
+        "  caused by: another namespace stands there\n"
+        "hint: `macvfast rm -f web` removes it; then make it anew",
     ),
     (
         errors.ParentTaken("lab", "eth0", "network `dmz` holds it", ["macvfast network rm dmz"]),
@@ -141,7 +186,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.SubnetTaken("10.0.0.0/24", "10.0.0.0/16", "dmz"),
-        "subnet `10.0.0.0/24` is taken\n  caused by: it overlaps `10.0.0.0/16` of network `dmz` on the same parent",
+        "subnet `10.0.0.0/24` is taken\n"
+        "  caused by: it overlaps `10.0.0.0/16` of network `dmz` on the same parent\n"
+        "hint: give another --subnet, or remove `dmz` first: `macvfast network rm dmz`",
     ),
     (
         errors.AddressTaken("10.0.0.5", "sandbox `web`", ["choose another"]),
@@ -149,13 +196,15 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.MacTaken("02:42:0a:00:00:05", "sandbox `web`"),
-        "MAC 02:42:0a:00:00:05 is taken\n  caused by: sandbox `web` has it",
+        "MAC 02:42:0a:00:00:05 is taken\n"
+        "  caused by: sandbox `web` has it\n"
+        "hint: give another --mac-address, or leave it out for one that is free",
     ),
     (
         errors.NetworkInUse("lab", ["web", "db"]),
         "network `lab` has endpoints\n"
         "  caused by: connected: `web`, `db`\n"
-        "hint: `macvfast network disconnect lab web`, or `macvfast rm web`",
+        "hint: `macvfast network disconnect lab web`, or `macvfast rm -f web`",
     ),
     (
         errors.PassthruOccupied("lab", "web"),
@@ -165,18 +214,27 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.AlreadyConnected("web", "lab"),
-        "sandbox `web` cannot be connected to network `lab`\n  caused by: it is connected already",
+        "sandbox `web` cannot be connected to network `lab`\n"
+        "  caused by: it is connected already\n"
+        "hint: `macvfast network disconnect lab web` disconnects it first",
     ),
-    (errors.SandboxRunning("web"), "sandbox `web` runs a command\nhint: `macvfast rm -f web`"),
+    (
+        errors.SandboxRunning("web"),
+        "sandbox `web` runs a command\n"
+        "  caused by: it goes on until it ends by itself, or by force\n"
+        "hint: `macvfast rm -f web` ends it and removes the sandbox",
+    ),
     (
         errors.SandboxBusy("sandbox", "web", "removed"),
-        "sandbox `web` is being removed\n  caused by: another macvfast process began it",
+        "sandbox `web` is being removed\n"
+        "  caused by: another macvfast process began it\n"
+        "hint: wait for it, then give the same command again",
     ),
     (
         errors.PoolExhausted(["10.0.0.0/30"], "lab", "IPv4"),
         "no free IPv4 address in network `lab`\n"
         "  caused by: every address of `10.0.0.0/30` for automatic allocation is in use\n"
-        "hint: remove a sandbox, or give an address outside the ip-range with --ip",
+        "hint: remove a sandbox that is not needed: `macvfast ps -a -f network=lab` lists them",
     ),
     (
         errors.PermissionNeeded("make a link", "CAP_NET_ADMIN"),
@@ -199,13 +257,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.StateUnusable("/var/lib/macvfast", "permission denied"),
-        "the state in `/var/lib/macvfast` cannot be used\n"
-        "  caused by: permission denied\n"
-        "hint: run as root, or name another directory with --state-dir or MACVFAST_STATE_DIR",
+        "the state in `/var/lib/macvfast` cannot be used\n  caused by: permission denied\nhint: run macvfast as root",
     ),
     (
         errors.StateBusy("/var/lib/macvfast", 30.0),
-        "the state in `/var/lib/macvfast` is busy\n  caused by: another process held it for 30 s",
+        "the state in `/var/lib/macvfast` is busy\n"
+        "  caused by: another process held it for 30 s\n"
+        "hint: give the same command again; `fuser -v /var/lib/macvfast/state.db` shows who holds it",
     ),
     (
         errors.StateCorrupt("/var/lib/macvfast/state.db", "file is not a database"),
@@ -227,13 +285,15 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.SnapshotDamaged("its checksum is wrong"),
-        "the snapshot of a pool is damaged\n  caused by: its checksum is wrong",
+        "the snapshot of a pool is damaged\n"
+        "  caused by: its checksum is wrong\n"
+        "hint: take another snapshot, or make the pool anew and reserve what is in use",
     ),
     (
         errors.NamespaceHeld("web", ["tcpdump (pid 41)"]),
         "sandbox `web` is not gone yet\n"
         "  caused by: its namespace is held by tcpdump (pid 41); its address stays taken\n"
-        "hint: end that, then `macvfast rm web` again",
+        "hint: end that, then `macvfast rm -f web` again",
     ),
     (
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
@@ -243,11 +303,17 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.UndoFailed(errors.NetworkNotFound("lab"), ["could not delete link `eth0`"]),
-        "network `lab` not found\n  caused by: and then, while undoing: could not delete link `eth0`",
+        "network `lab` not found\n"
+        "  caused by: no network has that name, or an id that begins so\n"
+        "  caused by: and then, while undoing: could not delete link `eth0`\n"
+        "hint: `macvfast network ls` lists them\n"
+        "hint: the next command that changes something tries it again: `macvfast ps -a` shows what is still there",
     ),
     (
         errors.SomeFailed([("web", errors.SandboxNotFound("web"))], 3),
-        "1 of 3 failed\n  caused by: web: sandbox `web` not found",
+        "1 of 3 failed\n"
+        "  caused by: web: sandbox `web` not found: no sandbox has that name, or an id that begins so\n"
+        "hint: `macvfast ps -a` lists them",
     ),
 ]
 

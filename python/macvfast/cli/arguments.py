@@ -25,7 +25,7 @@ class Usage(Exception):
 
     code = "usage"
 
-    def __init__(self, message: str, *, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
         super().__init__(message)
         self.message = message
         self.causes = tuple(causes)
@@ -194,7 +194,7 @@ class Parser:
             value, used = self._following(option, name, following), 1
         values = value.split(",") if option.kind == "list" else [value]
         if option.kind in ("list", "many") and "" in values:
-            raise Usage(f"option `{name}` was given nothing", hints=[f"{name} {option.metavar}", self._see_help()])
+            raise given_nothing(name, self._name, option.metavar)
         if option.kind in ("pairs", "labels"):
             self._check_pair(option, name, value)
         given.texts.setdefault(option.key, []).extend(values)
@@ -216,13 +216,18 @@ class Parser:
     def _following(self, option: Option, name: str, following: Sequence[str]) -> str:
         """The next word as an option's value; refused where it is itself an option, as in `-o -o parent=eth0`."""
         if not following:
-            raise Usage(f"option `{name}` needs a value", hints=[f"{name} {option.metavar}", self._see_help()])
+            raise Usage(
+                f"option `{name}` needs a value",
+                causes=["nothing follows it"],
+                hints=[f"{name} {option.metavar}", self._see_help()],
+            )
         word = following[0]
         spelling = word.partition("=")[0] if word.startswith("--") else word[:2]
         if spelling in self._by_name or word == "--":
             stray = f"leave out the stray `{name}`, or give it a value: {name} {option.metavar}"
             raise Usage(
-                f"option `{name}` needs a value, and `{word}` follows it",
+                f"option `{name}` needs a value",
+                causes=[f"`{word}` follows it"],
                 hints=[stray if spelling == name else f"{name} {option.metavar}", self._see_help()],
             )
         return word
@@ -240,11 +245,21 @@ class Parser:
         within = f" (in `{word}`)" if word and word != name else ""
         return Usage(
             f"`{name}`{within} is not an option of `{self._name}`",
+            causes=["a word that begins with `-` is an option, unless `--` stands before it"],
             hints=[*did_you_mean(name, self._by_name), self._see_help()],
         )
 
     def _see_help(self) -> str:
         return see_help(self._name)
+
+
+def given_nothing(option: str, command: str, metavar: str) -> Usage:
+    """The refusal of an option whose value is empty."""
+    return Usage(
+        f"option `{option}` was given nothing",
+        causes=["its value is empty"],
+        hints=[f"{option} {metavar}", see_help(command)],
+    )
 
 
 def see_help(name: str) -> str:
@@ -274,12 +289,17 @@ def parse(command: Command, words: Sequence[str], common: Sequence[Option], give
         del rest[1]
     if len(rest) < len(command.arguments):
         missing = " ".join(argument.metavar for argument in command.arguments[len(rest) :])
-        raise Usage(f"`{command.name}` needs {missing}", hints=[see_help(command.name)])
+        raise Usage(
+            f"`{command.name}` needs {missing}",
+            causes=[f"it was given {'only ' + ' '.join(rest) if rest else 'nothing'}"],
+            hints=[see_help(command.name)],
+        )
     many = bool(command.arguments) and command.arguments[-1].many
     if len(rest) > len(command.arguments) and not many:
         taken = " ".join(argument.metavar for argument in command.arguments) or "no argument"
         raise Usage(
-            f"`{command.name}` takes {taken}, and `{rest[len(command.arguments)]}` is one too many",
+            f"`{command.name}` takes {taken}",
+            causes=[f"`{rest[len(command.arguments)]}` is one too many"],
             hints=[*([command.instead] if command.instead else []), see_help(command.name)],
         )
     given.words = rest

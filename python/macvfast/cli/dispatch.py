@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from macvfast.cli import commands, interrupted
-from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, parse, see_help
+from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
 from macvfast.cli.output import Failure, Output, of_this_process
 from macvfast.errors import Incomplete, MacvfastError, escape
 
@@ -146,7 +146,7 @@ def _do(command: Command | None, path: tuple[str, ...], rest: list[str], call: C
         out.aside(text)
         return USAGE
     if given.text("state-dir") == "":
-        raise Usage("option `--state-dir` was given nothing", hints=[see_help(command.name)])
+        raise given_nothing("--state-dir", command.name, "DIR")
     from importlib import import_module  # noqa: PLC0415
 
     module, _, name = command.function.partition(":")
@@ -169,13 +169,12 @@ def _interruption(out: Output) -> int:
 def _bug(out: Output, error: BaseException) -> int:
     """Show an exception that nothing foresaw, as one line; with MACVFAST_DEBUG=1 with its traceback."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
-    debug = os.environ.get("MACVFAST_DEBUG") == "1"
-    if debug:
+    hint = "please report what stands above"
+    if os.environ.get("MACVFAST_DEBUG") == "1":
         out.trace()
-    hints = (
-        [] if debug else ["with MACVFAST_DEBUG=1 in the environment, the same command shows where; please report that"]
-    )
-    out.problem(Failure("bug", f"a bug in macvfast: {said}", hints=hints))
+    else:
+        hint = "with MACVFAST_DEBUG=1 in the environment, the same command shows where; please report that"
+    out.problem(Failure("bug", "a bug in macvfast", causes=[said], hints=[hint]))
     return BUG
 
 
@@ -184,7 +183,8 @@ def _finished(out: Output, status: int, *, changes: bool) -> int:
     out.flush()
     if out.failed is None:
         return status
-    hints = ["what was asked for is done; only its result was not shown"] if changes and status == 0 else []
+    done = changes and status == 0
+    hint = "what was asked for is done; only its result was not shown" if done else "let it write to something else"
     cause = out.failed.strerror or str(out.failed)
-    out.problem(Failure("output-lost", "standard output cannot be written", causes=[cause], hints=hints))
+    out.problem(Failure("output-lost", "standard output cannot be written", causes=[cause], hints=[hint]))
     return status or (PARTLY if changes else 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.arguments import Usage, given_nothing, see_help
 from macvfast.cli.listing import (
     SHORT_ID,
     Filter,
@@ -239,7 +239,11 @@ def prune(call: Call) -> int:
     if not call.given.flag("force"):
         answer = call.out.ask("This removes all networks that have no endpoints. Are you sure? [y/N] ")
         if answer is None:
-            raise Usage("`macvfast network prune` was not told whether to go on", hints=["macvfast network prune -f"])
+            raise Usage(
+                "`macvfast network prune` was not told whether to go on",
+                causes=["standard input ended without an answer"],
+                hints=["macvfast network prune -f"],
+            )
         if answer.lower() not in ("y", "yes"):
             return 0
     with call.host() as host:
@@ -267,7 +271,13 @@ def _netns(path: str | None, pid: str | None) -> str | None:
     """The namespace of `--netns` or `--pid` as a path."""
     hints = [see_help("macvfast network connect")]
     if path is not None and pid is not None:
-        raise Usage("options `--netns` and `--pid` name one namespace both: give one of them", hints=hints)
+        raise Usage(
+            "options `--netns` and `--pid` cannot be given together",
+            causes=["each names the one namespace to connect"],
+            hints=hints,
+        )
+    if path == "":
+        raise given_nothing("--netns", "macvfast network connect", "PATH")
     if pid is None:
         return path
     if not (pid.isascii() and pid.isdigit() and pid.strip("0")):

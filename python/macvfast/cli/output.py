@@ -42,7 +42,7 @@ class Problem(Protocol):
 class Failure:
     """A problem that is no exception of ours: an interruption, a bug, a standard output that cannot be written."""
 
-    def __init__(self, code: str, message: str, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
+    def __init__(self, code: str, message: str, causes: Sequence[str], hints: Sequence[str]) -> None:
         self.code = code
         self.message = message
         self.causes = tuple(causes)

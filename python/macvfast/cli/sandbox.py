@@ -54,7 +54,9 @@ def _undone(call: Call, made: Sandbox, first: MacvfastError) -> MacvfastError:
     remains = _remove(call, made)
     if remains is None:
         return first
-    return UndoFailed(first, [f"sandbox `{made.name}` remains: {remains}; remove it: `macvfast rm -f {made.name}`"])
+    return UndoFailed(
+        first, [remains], hints=[f"`macvfast rm -f {made.name}` removes sandbox `{made.name}`, which remains"]
+    )
 
 
 def _remove(call: Call, sandbox: Sandbox) -> MacvfastError | None:
@@ -85,7 +87,11 @@ def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
     keys = ("ip", "ip6", "mac-address")
     alone = [f"--{key}" for key in keys if given.text(key) is not None]
     if alone and not networks:
-        raise Usage(f"option `{alone[0]}` needs a network", hints=[f"{alone[0]} belongs with --net", see_help(name)])
+        raise Usage(
+            f"option `{alone[0]}` needs a network",
+            causes=["no --net says where it is to be had"],
+            hints=[f"{alone[0]} belongs with --net", see_help(name)],
+        )
     ip, ip6, mac = (given.text(key) for key in keys)
     return [
         EndpointRequest.of(network, ip=ip, ip6=ip6, mac=mac) if index == 0 else EndpointRequest.of(network)
@@ -227,6 +233,7 @@ SHAPE: Shape[Sandbox] = Shape(
 
 def rm(call: Call) -> int:
     """`rm`."""
+    words, force = call.given.words, call.given.flag("force")
     with call.host() as host:
         absent = [key for key in words if force and not _is_there(host, key)]
         outcomes = host.remove_many(words, force=force)
@@ -242,4 +249,3 @@ def _is_there(host: Host, key: str) -> bool:
         # Ambiguous, or being changed by another process.
         return True
     return True
-    words, force = call.given.words, call.given.flag("force")

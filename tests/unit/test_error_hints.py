@@ -1,0 +1,87 @@
+"""What an error says helps, where that depends on its values."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from macvfast import errors
+from tests.unit.test_errors import EXAMPLES
+
+if TYPE_CHECKING:
+    from macvfast.errors import MacvfastError
+
+HINTS: list[tuple[MacvfastError, list[str]]] = [
+    (errors.NameInvalid("network", ".."), ["`network` would be one"]),
+    (errors.NameInvalid("sandbox", "n" * 300), [f"`{'n' * 40}` would be one"]),
+    (errors.SubnetInvalid("10.0.0.0/33", "too long"), ["--subnet=192.168.32.0/24, for example"]),
+    (errors.SubnetInvalid("fd00::/129", "too long"), ["--subnet=2001:db8:abc8::/64, for example"]),
+    (errors.SubnetsOverlap("10.0.0.0/8", "10.0.0.0/8"), ["give --subnet=10.0.0.0/8 once"]),
+    (
+        errors.RangeInvalid("x", "it is no range"),
+        ["an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example"],
+    ),
+    (errors.AddressInvalid("10.0.0.9/24", "it is not an IPv4 address"), ["leave the prefix length out: `10.0.0.9`"]),
+    (
+        errors.AddressOutsideSubnet("fd00::9", [], "lab"),
+        ["leave the address out, or make a network with a subnet of that family, too"],
+    ),
+    (errors.OptionUnknown("option", "com.docker.network.driver.mtu", ["mtu", "parent"]), ["did you mean `mtu`?"]),
+    (errors.OptionUnknown("driver", "overlay", ["ipvlan"]), ["leave it out, or give one that is known"]),
+    (errors.OptionInvalid("mtu", "x", "it is a number"), ["leave `mtu` out, or give a value that it takes"]),
+    (errors.OptionInvalid("parent", "a/b", "it is no name"), ["`ip link` lists the links"]),
+    (errors.ParentUnusable("lo", "loopback"), ["give another link with -o parent=NAME: `ip link` lists them"]),
+    (errors.CommandNotFound("/bin/nope"), ["give the path of a command that is there, or its name"]),
+    (errors.CommandNotFound("nope"), ["install it, or give its whole path"]),
+    (
+        errors.AlreadyConnected("web", "lab", "its subnet overlaps"),
+        ["`macvfast create --net=lab` makes a sandbox of its own for it"],
+    ),
+    (errors.NetworkInUse("lab", []), ["`macvfast network inspect lab` shows them"]),
+    (
+        errors.PoolExhausted(["fd00::/64"], "lab", "IPv6", free_outside=True),
+        [
+            "remove a sandbox that is not needed: `macvfast ps -a -f network=lab` lists them",
+            "give an address outside the ip-range with --ip6",
+        ],
+    ),
+    (errors.PoolExhausted(["10.0.0.0/30"]), ["release an address, or take a larger subnet"]),
+    (errors.KernelFeatureMissing("make link `eth0`", errno.EOPNOTSUPP, "macvlan", "macvlan"), ["modprobe macvlan"]),
+    (errors.Conflict("taken", causes=["why"]), ["`ip link` and `macvfast network ls` show what is there"]),
+    (
+        errors.StateUnusable("/s", "the file system is full"),
+        ["make room on its file system: `df -h /s` shows what there is"],
+    ),
+    (
+        errors.StateUnusable("/s", os.strerror(errno.ENOSPC)),
+        ["make room on its file system: `df -h /s` shows what there is"],
+    ),
+    (errors.StateUnusable("/s", os.strerror(errno.EROFS)), ["`findmnt --target /s` shows what is mounted read-only"]),
+    (errors.StateUnusable("/s", "it is read-only"), ["`findmnt --target /s` shows what is mounted read-only"]),
+    (errors.StateUnusable("/s", os.strerror(errno.EACCES)), ["run macvfast as root"]),
+    (errors.StateUnusable("/s", os.strerror(errno.EPERM)), ["run macvfast as root"]),
+    (errors.StateUnusable("/s", os.strerror(errno.ENOTDIR)), ["name a folder with --state-dir or MACVFAST_STATE_DIR"]),
+    (errors.StateUnusable("/s", "its file cannot be opened"), ["`ls -la /s` shows what is there"]),
+    (
+        errors.UndoFailed(errors.NetworkNotFound("lab"), [errors.NamespaceHeld("web", [])], hints=["mend it"]),
+        ["`macvfast network ls` lists them", "end that, then `macvfast rm -f web` again", "mend it"],
+    ),
+]
+
+
+def test_what_helps_is_told_by_what_is_known() -> None:
+    assert [(error.message, list(error.hints)) for error, _ in HINTS] == [
+        (error.message, hints) for error, hints in HINTS
+    ]
+
+
+def test_every_error_has_a_cause_and_a_hint() -> None:
+    without = [repr(error) for error, _ in [*EXAMPLES, *HINTS] if not (all(error.causes) and error.causes)]
+    without += [repr(error) for error, _ in [*EXAMPLES, *HINTS] if not (all(error.hints) and error.hints)]
+    assert without == []
+
+
+def test_what_is_needed_is_or_are() -> None:
+    needed = [errors.PermissionNeeded("x", needed).causes for needed in ("CAP_A", "CAP_A and CAP_B")]
+    assert needed == [("CAP_A is needed",), ("CAP_A and CAP_B are needed",)]
