@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from dataclasses import dataclass
+from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from macvfast.errors import (
     CommandNotStarted,
     KernelRefused,
     RootfsInvalid,
+    SandboxBusy,
     SandboxRunning,
     StateUnusable,
     TerminalMissing,
@@ -31,6 +33,8 @@ from macvfast.model import CommandRequest, SandboxState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from macvfast.errors import MacvfastError
 
 PROGRAM = Path(__file__).with_name("macvfast-init")
 
@@ -41,8 +45,8 @@ KILL_S = 10.0
 # A pid is below PID_MAX_LIMIT (linux/threads.h).
 PID_MAX = 4 * 1024 * 1024
 
-# Statuses of the program itself (those of `env` and Docker).
-_FAILED, _NOT_STARTED, _NOT_FOUND = 125, 126, 127
+# Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
+_HELD, _FOLDER, _REFUSED, _NOT_FOUND = 121, 122, 123, 127
 
 # First words that people carry over from `docker run`.
 _IMAGES = frozenset(
@@ -88,14 +92,28 @@ class Status:
     exit_code: int | None
 
 
+# Between the status of a command that is a guest (`exec` where nothing ran) and the one that counts again after it.
+_BEFORE = "\nbefore\n"
+
+
 def read_status(directory: Path) -> Status | None:
-    """The recorded status of a sandbox's command; None where none was ever started."""
+    """The recorded status of what was last started in a sandbox; None where nothing was, or only guests that have
+    ended.
+    """
+    text = _read(directory)
+    return _parse(directory, text.partition(_BEFORE)[0]) if text else None
+
+
+def _read(directory: Path) -> str:
     try:
-        text = (directory / "status").read_text(encoding="ascii", errors="replace")
+        return (directory / "status").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
-        return None
+        return ""
     except OSError as error:
-        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+        raise StateUnusable(str(directory), f"cannot read its status: {error.strerror or error}") from None
+
+
+def _parse(directory: Path, text: str) -> Status:
     fields = {key: rest.split() for key, _, rest in (line.partition(" ") for line in text.splitlines())}
     try:
         ended = fields["state"][0] == "exited"
@@ -133,9 +151,15 @@ def state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
 
 
 def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
-    status = read_status(directory)
-    if status is None:
+    text, guest, before = _read(directory).partition(_BEFORE)
+    if guest:
+        status = _parse(directory, text)
+        if status.boot_id == boot_id and status.init.alive():
+            return SandboxState.RUNNING, None
+        text = before
+    if not text:
         return SandboxState.IDLE, None
+    status = _parse(directory, text)
     if status.state == "exited":
         return SandboxState.EXITED, status.exit_code
     if status.state == "running" and status.boot_id == boot_id and status.init.alive():
@@ -156,28 +180,41 @@ def kill(directory: Path, boot_id: str) -> None:
         KernelRefused: it would not die.
         StateUnusable: its status is damaged, and a keeper is there.
     """
-    try:
-        status = read_status(directory)
-    except StateUnusable:
-        if _wait_unlocked(directory, 0):
-            return
-        raise
-    if status is None or status.boot_id != boot_id:
+    if not directory.is_dir():
         return
-    descriptor = status.init.open()
-    if descriptor is not None:
+    deadline = time.monotonic() + KILL_S
+    while True:
+        unlocked = _is_unlocked(directory)
         try:
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            # poll, which has no limit of 1,024 descriptors.
-            death = select.poll()
-            death.register(descriptor, select.POLLIN)
-            if not death.poll(KILL_S * 1000):
-                raise KernelRefused(f"end process {status.init.pid}", 110, reason="it does not die")
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(descriptor)
-    _wait_unlocked(directory, KILL_S)
+            status = read_status(directory)
+        except StateUnusable:
+            if unlocked:
+                return
+            raise
+        if status is not None and status.boot_id == boot_id:
+            _kill(status.init)
+        # Otherwise a keeper is about to start its command, or to record its end.
+        if unlocked or time.monotonic() > deadline:
+            return
+        time.sleep(0.002)
+
+
+def _kill(process: Process) -> None:
+    """Kill a process and wait until it is dead."""
+    descriptor = process.open()
+    if descriptor is None:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        # poll, which has no limit of 1,024 descriptors.
+        death = select.poll()
+        death.register(descriptor, select.POLLIN)
+        if not death.poll(KILL_S * 1000):
+            raise KernelRefused(f"end process {process.pid}", ETIMEDOUT, reason="it does not die")
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def remove(directory: Path) -> None:
@@ -257,46 +294,38 @@ def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: in
         removal: the command that removes the sandbox afterwards; used with `auto_remove`.
 
     Raises:
-        CommandNotFound, CommandNotStarted, SandboxRunning, StateUnusable
+        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StateUnusable(str(directory), error.strerror or str(error)) from None
-    status = read_status(directory)
-    pidfd: int | None = None
-    if request.join and status is not None and status.state == "running" and (pidfd := status.init.open()) is not None:
-        arguments, descriptor = ["join", "--pidfd", str(pidfd)], pidfd
-    else:
-        arguments, descriptor = (
-            ["run", "--netns-fd", str(namespace_fd), "--dir", str(directory), "--name", name],
-            namespace_fd,
-        )
-        if request.rootfs is not None:
-            arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
-        if request.auto_remove:
-            arguments += [word for part in removal for word in ("--after", part)]
+    arguments = ["join" if request.join else "run"]
+    arguments += ["--netns-fd", str(namespace_fd), "--dir", str(directory), "--name", name]
+    if request.rootfs is not None:
+        arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
+    if request.auto_remove:
+        arguments += [word for part in removal for word in ("--after", part)]
     for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
         if given:
             arguments.append(flag)
     argv = [str(PROGRAM), *arguments, "--", *request.argv]
     try:
-        os.set_inheritable(descriptor, True)
+        os.set_inheritable(namespace_fd, True)
         if not request.detach:
             sys.stdout.flush()
             sys.stderr.flush()
             os.execv(PROGRAM, argv)
-        _start_detached(argv, request.argv[0], name)
+        code, said = _start_detached(argv)
     except OSError as error:
         # Of the program itself: it is not there, or the arguments are too many.
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
-    finally:
-        if pidfd is not None:
-            os.close(pidfd)
+    if code != 0:
+        raise _explained(code, said, request, directory, name)
 
 
-def _start_detached(argv: list[str], command: str, name: str) -> None:
-    """Run the program until it says that the command has started."""
+def _start_detached(argv: list[str]) -> tuple[int, str]:
+    """Run the program until it knows whether the command has started; its exit status, and what it says."""
     reader, writer = os.pipe()
     with open(reader, encoding="utf-8", errors="replace") as pipe:
         try:
@@ -304,16 +333,27 @@ def _start_detached(argv: list[str], command: str, name: str) -> None:
         finally:
             os.close(writer)
         said = pipe.read(4096).strip()
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    reason = said.splitlines()[-1].partition("caused by: ")[2] or said if said else f"status {code}"
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def _explained(code: int, said: str, request: CommandRequest, directory: Path, name: str) -> MacvfastError:
+    """What the program's status means; it says `ERRNO WORDS`."""
+    command = request.argv[0]
+    number, _, words = said.partition(" ")
+    errno = int(number) if number.isdigit() else 0
     if code == _NOT_FOUND:
-        raise CommandNotFound(command)
-    if code == _NOT_STARTED:
-        raise CommandNotStarted(command, reason)
-    if code == _FAILED and "lock" in said:
-        raise SandboxRunning(name)
-    if code != 0:
-        raise CommandNotStarted(command, reason)
+        return CommandNotFound(command)
+    if code == _HELD:
+        return SandboxBusy("sandbox", name, "given a command") if request.join else SandboxRunning(name)
+    if code == _FOLDER:
+        return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
+    if code == _REFUSED:
+        return KernelRefused(words, errno)
+    if errno:
+        return CommandNotStarted(command, words)
+    # It, or what it was to run beside, was ended meanwhile.
+    again = "give the same command again; `dmesg | tail` shows whether the kernel ended it"
+    return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
 
 
 def removal_command(state_dir: Path, sandbox_id: str) -> list[str]:
@@ -344,24 +384,19 @@ def _wait_dead(process: Process, seconds: float, until: object = None) -> None:
         time.sleep(0.002)
 
 
-def _wait_unlocked(directory: Path, seconds: float) -> bool:
-    """Wait, at most `seconds`, until the keeper has recorded the end: it holds the lock until then. Whether it has."""
+def _is_unlocked(directory: Path) -> bool:
+    """Whether no keeper is there: it holds the lock until it has recorded how its command ended."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     except OSError as error:
-        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+        raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(0.002)
-            else:
-                return True
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
     finally:
         os.close(descriptor)

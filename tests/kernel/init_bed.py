@@ -119,13 +119,10 @@ class Bed:
             wait_until(process.dead, f"the end of {process}")
         os.close(self.netns)
 
-    def line(self, *command: str, options: Sequence[str] = (), join: int | None = None) -> list[str]:
-        """The command line that runs `command` in the sandbox, or beside what runs there (`join`: a pidfd)."""
-        if join is not None:
-            head = ["join", "--pidfd", str(join)]
-        else:
-            head = ["run", "--netns-fd", str(self.netns), "--dir", str(self.folder), "--name", "web"]
-        return [str(PROGRAM), *head, *options, "--", *command]
+    def line(self, *command: str, options: Sequence[str] = (), join: bool = False) -> list[str]:
+        """The command line that runs `command` in the sandbox or, to `join`, beside what runs there."""
+        place = ["--netns-fd", str(self.netns), "--dir", str(self.folder), "--name", "web"]
+        return [str(PROGRAM), "join" if join else "run", *place, *options, "--", *command]
 
     def run(
         self,
@@ -178,28 +175,24 @@ class Bed:
     def join(
         self, *command: str, options: Sequence[str] = (), stdin: bytes | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command beside the one that runs."""
+        """Run a command beside the one that runs, where one does."""
         with self.joining(*command, options=options) as process:
             out, error = process.communicate(stdin, timeout=30)
         return subprocess.CompletedProcess(process.args, process.returncode, out.decode(), error.decode())
 
     def joining(self, *command: str, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start a command beside the one that runs."""
-        pidfd = os.pidfd_open(self.init.pid)
-        try:
-            line = self.line(*command, options=options, join=pidfd)
-            pipe = subprocess.PIPE
-            process = subprocess.Popen(line, pass_fds=[pidfd], stdin=pipe, stdout=pipe, stderr=pipe)
-        finally:
-            os.close(pidfd)
+        """Start a command beside the one that runs, where one does, with unbuffered pipes on its streams."""
+        line = self.line(*command, options=options, join=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(line, bufsize=0, pass_fds=[self.netns], stdin=pipe, stdout=pipe, stderr=pipe)
         self._started.append(process)
         return process
 
     @property
     def status(self) -> Mapping[str, list[str]]:
-        """The recorded status: the words after each line's first."""
-        lines = (self.folder / "status").read_text(encoding="ascii").splitlines()
-        return {words[0]: words[1:] for words in map(str.split, lines)}
+        """The recorded status, less the one before it: the words after each line's first."""
+        text, _, _ = (self.folder / "status").read_text(encoding="ascii").partition("\nbefore\n")
+        return {words[0]: words[1:] for words in map(str.split, text.splitlines())}
 
     @property
     def state(self) -> str:
@@ -247,3 +240,14 @@ def read_line(process: subprocess.Popen[bytes], timeout_s: float = 10) -> str:
             break
         line += byte
     return line.decode().rstrip("\n")
+
+
+def alive_with(word: str) -> list[str]:
+    """The command lines of living processes that have `word` as an argument."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if word.encode() in words:
+                found.append(b" ".join(words).decode(errors="replace"))
+    return found

@@ -199,7 +199,10 @@ RUN = Command(
     about="Run a command of this host in a new sandbox.",
     details="""\
 From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
-126 where the command cannot be started, 127 where it is not there.""",
+126 where the command cannot be started, 127 where it is not there.
+
+With -d, what the command shows goes to the file sandboxes/ID/log in the state directory, ID being what `run -d`
+prints: /var/lib/macvfast/sandboxes/ID/log unless --state-dir says otherwise.""",
     example="""\
 macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
 macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
@@ -237,8 +240,12 @@ EXEC = Command(
     function="sandbox:execute",
     about="Run a command in a sandbox that is there.",
     details="""\
-From COMMAND on, everything belongs to it. It joins the command that runs there already, if one does. The exit status is
-the command's; 125, 126 and 127 as with `macvfast run`.""",
+From COMMAND on, everything belongs to it. It joins the command that runs there already, if one does, whether `run` or
+another `exec` started that: it sees the same processes, and when that command ends, it ends too, with status 137. Where
+none runs, the sandbox counts as running until COMMAND ends, and is then what it was before.
+
+The exit status is the command's; 125, 126 and 127 as with `macvfast run`. With -d, what COMMAND shows goes to the
+sandbox's log, or nowhere where it has joined another.""",
     example="macvfast exec web ip address show eth0",
     options=(
         Option(("-d", "--detach"), "Do not wait for the command.", kind="flag"),

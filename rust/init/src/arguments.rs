@@ -10,12 +10,21 @@ use crate::sys;
 pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--name NAME] [--tty] [--interactive] [--detach] [--rootfs DIR] \
 [--after ARG]... -- COMMAND [ARG...]
-       macvfast-init join --pidfd N [--tty] [--interactive] [--detach] -- COMMAND [ARG...]
+       macvfast-init join --netns-fd N --dir DIR [--name NAME] [--tty] [--interactive] [--detach] -- COMMAND [ARG...]
 ";
 
-/// What is asked for.
+/// What is asked for: a command with a pid 1 of its own or, to `join`, beside the one that runs, where one does.
 pub struct Request {
-    pub target: Target,
+    pub join: bool,
+    /// The sandbox's network namespace; None once a supervisor is in it.
+    pub netns: Option<OwnedFd>,
+    /// The sandbox's folder, for lock, status and log.
+    pub directory: CString,
+    /// The sandbox's name, for messages.
+    pub name: String,
+    pub rootfs: Option<CString>,
+    /// A program to run last, its name first; empty for none.
+    pub after: Vec<CString>,
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
@@ -23,31 +32,10 @@ pub struct Request {
     pub command: Vec<CString>,
 }
 
-/// Where the command is to run.
-pub enum Target {
-    /// With a pid 1 of its own.
-    New {
-        /// The sandbox's network namespace; None once the supervisor has its own copy.
-        netns: Option<OwnedFd>,
-        /// The sandbox's folder, for lock, status and log.
-        directory: CString,
-        /// The sandbox's name, for messages.
-        name: Option<String>,
-        rootfs: Option<CString>,
-        /// A program to run last, its name first; empty for none.
-        after: Vec<CString>,
-    },
-    /// Beside the command of that pid 1.
-    Running { pidfd: OwnedFd },
-}
-
-impl Target {
+impl Request {
     /// The number of the descriptor that was handed over; -1 when it is closed.
     pub fn descriptor(&self) -> RawFd {
-        match self {
-            Self::New { netns, .. } => netns.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-            Self::Running { pidfd } => pidfd.as_raw_fd(),
-        }
+        self.netns.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 }
 
@@ -56,7 +44,6 @@ impl Target {
 struct Words {
     join: bool,
     netns: Option<RawFd>,
-    pidfd: Option<RawFd>,
     directory: Option<CString>,
     name: Option<CString>,
     rootfs: Option<CString>,
@@ -74,46 +61,25 @@ struct Words {
 /// What is wrong with them, in words.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     let words = read(arguments.into_iter().map(OsString::into_vec))?;
-    let needed = |value: Option<RawFd>, option: &str| {
-        let number = value.ok_or_else(|| format!("{option} is missing"))?;
-        sys::inherited(number).ok_or_else(|| format!("{option}: descriptor {number} is not open"))
-    };
-    let target = if words.join {
-        if words.netns.is_some()
-            || words.directory.is_some()
-            || words.rootfs.is_some()
-            || !words.after.is_empty()
-        {
-            return Err("join takes the namespaces and files that are there".to_owned());
-        }
-        Target::Running {
-            pidfd: needed(words.pidfd, "--pidfd")?,
-        }
-    } else {
-        if words.pidfd.is_some() {
-            return Err("run takes no --pidfd".to_owned());
-        }
-        Target::New {
-            netns: Some(needed(words.netns, "--netns-fd")?),
-            directory: words.directory.ok_or("--dir is missing")?,
-            name: words.name.map(|name| shown(name.as_bytes())),
-            rootfs: words.rootfs,
-            after: words.after,
-        }
-    };
-    let Words {
-        tty,
-        interactive,
-        detach,
-        command,
-        ..
-    } = words;
+    if words.join && (words.rootfs.is_some() || !words.after.is_empty()) {
+        return Err("join takes the files that are there".to_owned());
+    }
+    let number = words.netns.ok_or("--netns-fd is missing")?;
+    let netns = sys::inherited(number)
+        .ok_or_else(|| format!("--netns-fd: descriptor {number} is not open"))?;
     Ok(Request {
-        target,
-        tty,
-        interactive,
-        detach,
-        command,
+        join: words.join,
+        netns: Some(netns),
+        directory: words.directory.ok_or("--dir is missing")?,
+        name: words
+            .name
+            .map_or_else(String::new, |name| shown(name.as_bytes())),
+        rootfs: words.rootfs,
+        after: words.after,
+        tty: words.tty,
+        interactive: words.interactive,
+        detach: words.detach,
+        command: words.command,
     })
 }
 
@@ -136,7 +102,6 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
         };
         match option.as_slice() {
             b"--netns-fd" => words.netns = Some(descriptor(&value()?)?),
-            b"--pidfd" => words.pidfd = Some(descriptor(&value()?)?),
             b"--dir" => words.directory = Some(value()?),
             b"--name" => words.name = Some(value()?),
             b"--rootfs" => words.rootfs = Some(value()?),
@@ -172,7 +137,7 @@ fn descriptor(value: &CString) -> Result<RawFd, String> {
 }
 
 /// Text for a terminal: control characters escaped, what is no UTF-8 replaced.
-pub fn shown(bytes: &[u8]) -> String {
+fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     for character in String::from_utf8_lossy(bytes).chars() {
         if character.is_control() {
@@ -182,6 +147,11 @@ pub fn shown(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// A command's or file's name for a message.
+pub fn shown_name(name: &CString) -> String {
+    shown(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -212,17 +182,17 @@ mod tests {
         assert_eq!(read, Ok(expected));
         let expected = Words {
             join: true,
-            pidfd: Some(3),
+            netns: Some(3),
             command: vec![c"--".to_owned()],
             ..Words::default()
         };
-        assert_eq!(words("join --pidfd 3 -- --"), Ok(expected));
+        assert_eq!(words("join --netns-fd 3 -- --"), Ok(expected));
     }
 
     #[test]
     fn what_is_incomplete_or_unknown_is_refused() {
         let cases = [
-            ("exec --pidfd 3 -- c", "neither run nor join"),
+            ("exec --netns-fd 3 -- c", "neither run nor join"),
             ("run --netns-fd 7 --dir /d c", "unknown argument `c`"),
             (
                 "run --netns-fd 7 --dir /d",
@@ -244,15 +214,16 @@ mod tests {
     fn a_request_needs_what_its_kind_needs() {
         let parse = |line: &str| parse(line.split(' ').map(OsString::from)).err().unwrap();
         assert_eq!(parse("run --dir /d -- c"), "--netns-fd is missing");
-        assert_eq!(parse("run --pidfd 3 --dir /d -- c"), "run takes no --pidfd");
-        assert_eq!(parse("join -- c"), "--pidfd is missing");
+        assert_eq!(parse("join -- c"), "--netns-fd is missing");
+        for option in ["--rootfs /r", "--after a"] {
+            assert_eq!(
+                parse(&format!("join --netns-fd 9999999 --dir /d {option} -- c")),
+                "join takes the files that are there"
+            );
+        }
         assert_eq!(
-            parse("join --pidfd 3 --dir /d -- c"),
-            "join takes the namespaces and files that are there"
-        );
-        assert_eq!(
-            parse("join --pidfd 9999999 -- c"),
-            "--pidfd: descriptor 9999999 is not open"
+            parse("run --netns-fd 9999999 --dir /d -- c"),
+            "--netns-fd: descriptor 9999999 is not open"
         );
     }
 }

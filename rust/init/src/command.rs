@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::fs::{access, Access};
 use rustix::io::Errno;
 
 use crate::sys;
@@ -10,11 +11,9 @@ use crate::sys;
 /// Where the C library looks when there is no PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Statuses for a command that cannot be executed, as `env` and shells have them.
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
-
 /// Replaces this process by the command, its name first; returns only with the reason why not.
+///
+/// A file that is there, and whose interpreter or loader is not, is LIBACC: the kernel says NOENT of it, too.
 pub fn execute(command: &[CString]) -> Errno {
     let Some(name) = command.first() else {
         return Errno::NOENT;
@@ -25,6 +24,7 @@ pub fn execute(command: &[CString]) -> Errno {
     for candidate in candidates(name, path.as_bytes()) {
         match sys::execute(&candidate, command) {
             Errno::ACCESS => forbidden = true,
+            Errno::NOENT if access(&candidate, Access::EXISTS).is_ok() => return Errno::LIBACC,
             Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NODEV | Errno::TIMEDOUT => {}
             errno => return errno,
         }
@@ -53,14 +53,6 @@ fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {
     joined.filter_map(|file| CString::new(file).ok()).collect()
 }
 
-/// The exit status for a command that could not be executed for that reason, and the reason in words.
-pub fn refusal(errno: Errno) -> (u8, String) {
-    match errno {
-        Errno::NOENT | Errno::NOTDIR => (NOT_FOUND, "not found".to_owned()),
-        _ => (NOT_EXECUTABLE, sys::text_of(errno)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,16 +73,5 @@ mod tests {
     #[test]
     fn an_empty_name_is_nowhere() {
         assert_eq!(candidates(c"", b"/bin:"), Vec::<CString>::new());
-    }
-
-    #[test]
-    fn only_what_is_not_there_is_not_found() {
-        assert_eq!(refusal(Errno::NOENT).0, 127);
-        assert_eq!(refusal(Errno::NOTDIR).0, 127);
-        assert_eq!(
-            refusal(Errno::ACCESS),
-            (126, "Permission denied".to_owned())
-        );
-        assert_eq!(refusal(Errno::NOEXEC).0, 126);
     }
 }

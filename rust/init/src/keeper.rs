@@ -15,61 +15,52 @@ use rustix::process::{getcwd, setsid};
 use rustix::termios::Winsize;
 use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
-use crate::arguments::{Request, Target};
+use crate::arguments::{shown_name, Request};
 use crate::command;
+use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
 use crate::init::{self, Place, Task};
+use crate::post::{ended_or, has_ended, return_to_own_processes, take_post, Post, ABOUT_TO_END_MS};
 use crate::report::{read_up_to, Report};
 use crate::running::{kill, wait_for, Running};
 use crate::signals::{self, Signals};
-use crate::status::{Process, Record, State};
+use crate::status::{Process, State};
 use crate::streams::Streams;
 use crate::sys::{self, Spawned};
 use crate::terminal::{self, Terminal};
-
-/// Our own refusals and failures.
-pub const FAILED: u8 = 125;
-/// The command was ended together with its pid 1, by SIGKILL.
-const KILLED: u8 = 128 + 9;
-
-/// Why there is no command: the exit status and what to say.
-pub struct Failure {
-    pub status: u8,
-    pub text: String,
-}
-
-impl Failure {
-    fn of_step(step: &str, errno: Errno) -> Self {
-        Self {
-            status: FAILED,
-            text: format!("error: cannot {step}: {}\n", sys::text_of(errno)),
-        }
-    }
-
-    fn at(step: &str) -> impl FnOnce(Errno) -> Self + '_ {
-        move |errno| Self::of_step(step, errno)
-    }
-}
 
 /// Whom to tell whether the command was started.
 enum Announce {
     /// Nobody is told of a success; a failure is written to standard error.
     StandardError,
-    /// The process that started a detached keeper: status and text.
+    /// The process that started a detached keeper.
     Pipe(OwnedFd),
     Done,
 }
 
 impl Announce {
-    fn tell(&mut self, status: u8, text: &str) {
-        match std::mem::replace(self, Self::Done) {
-            Self::StandardError => say(text),
-            Self::Pipe(pipe) => {
-                let mut pipe = File::from(pipe);
-                let _ = pipe
-                    .write_all(&[status])
-                    .and_then(|()| pipe.write_all(text.as_bytes()));
+    fn started(&mut self) {
+        if let Self::Pipe(_) = self {
+            self.tell(0, "");
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        match self {
+            Self::StandardError => say(&failure.text()),
+            Self::Pipe(_) => {
+                let (status, line) = failure.report();
+                self.tell(status, &line);
             }
             Self::Done => {}
+        }
+    }
+
+    fn tell(&mut self, status: u8, line: &str) {
+        if let Self::Pipe(pipe) = std::mem::replace(self, Self::Done) {
+            let mut pipe = File::from(pipe);
+            let _ = pipe
+                .write_all(&[status])
+                .and_then(|()| pipe.write_all(line.as_bytes()));
         }
     }
 }
@@ -86,18 +77,14 @@ pub fn keep(request: Request) -> u8 {
         window: terminal::window(),
     };
     // Whatever else the caller left open would be held for as long as the command runs.
-    sys::close_all_but(&mut [0, 1, 2, request.target.descriptor()]);
+    sys::close_all_but(&mut [0, 1, 2, request.descriptor()]);
     if !request.detach {
         return keep_in_this_process(request, &surroundings, Announce::StandardError);
     }
-    match detach(request, &surroundings) {
-        Ok(status) => status,
-        Err(errno) => {
-            let failure = Failure::of_step("start the keeper", errno);
-            say(&failure.text);
-            failure.status
-        }
-    }
+    let (status, line) = detach(request, &surroundings)
+        .unwrap_or_else(|errno| Failure::at("start the keeper")(errno).report());
+    say(&line);
+    status
 }
 
 /// What is to be known of the process that asked, before anything changes.
@@ -106,8 +93,8 @@ struct Surroundings {
     window: Option<Winsize>,
 }
 
-/// Leaves the keeper to itself and waits only until the command runs or does not.
-fn detach(request: Request, surroundings: &Surroundings) -> Result<u8, Errno> {
+/// Leaves the keeper to itself and waits only until the command runs or does not: status and line of its report.
+fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String), Errno> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     match sys::spawn(0)? {
         Spawned::Child => {
@@ -117,9 +104,8 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<u8, Errno> {
             match open_null() {
                 Ok(null) => sys::set_standard_streams([null.as_raw_fd(); 3]),
                 Err(errno) => {
-                    let failure = Failure::of_step("open /dev/null", errno);
-                    announce.tell(failure.status, &failure.text);
-                    sys::leave(failure.status)
+                    announce.failed(&Failure::at("open /dev/null")(errno));
+                    sys::leave(FAILED)
                 }
             }
             sys::leave(keep_in_this_process(request, surroundings, announce))
@@ -127,15 +113,10 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<u8, Errno> {
         Spawned::Parent(_) => {
             drop(writer);
             let told = read_up_to(reader.as_fd(), 8192);
-            let (status, text) = told.split_first().map_or(
-                (
-                    FAILED,
-                    b"error: the keeper ended before the command started\n".as_slice(),
-                ),
-                |(status, text)| (*status, text),
-            );
-            say(&String::from_utf8_lossy(text));
-            Ok(status)
+            Ok(told.split_first().map_or_else(
+                || (FAILED, "0 its keeper was killed\n".to_owned()),
+                |(status, line)| (*status, String::from_utf8_lossy(line).into_owned()),
+            ))
         }
     }
 }
@@ -150,59 +131,36 @@ fn keep_in_this_process(
     surroundings: &Surroundings,
     mut announce: Announce,
 ) -> u8 {
-    let record = match open_record(&request) {
-        Ok(record) => record,
-        Err(failure) => {
-            announce.tell(failure.status, &failure.text);
-            return failure.status;
+    let outcome = loop {
+        let post = match take_post(&request) {
+            Ok(post) => post,
+            Err(failure) => {
+                announce.failed(&failure);
+                return failure.status();
+            }
+        };
+        let keeper = Keeper {
+            request: &mut request,
+            surroundings,
+            post,
+        };
+        match keeper.keep(&mut announce) {
+            // Something else runs by now, or nothing: look again.
+            Err(Failure::Ended) => {
+                if let Err(errno) = return_to_own_processes() {
+                    break Err(Failure::at("return from the sandbox")(errno));
+                }
+            }
+            outcome => break outcome,
         }
     };
-    let outcome = Keeper::new(&mut request, surroundings, record.as_ref()).keep(&mut announce);
-    // From here on another keeper may be there.
-    drop(record);
-    if let Target::New { netns, after, .. } = &mut request.target {
-        // The namespace is to go, also where no supervisor ever came so far.
-        *netns = None;
-        clean_up(after);
-    }
+    // The namespace is to go, also where no supervisor ever came so far.
+    request.netns = None;
+    clean_up(&request.after);
     outcome.unwrap_or_else(|failure| {
-        announce.tell(failure.status, &failure.text);
-        failure.status
+        announce.failed(&failure);
+        failure.status()
     })
-}
-
-fn open_record(request: &Request) -> Result<Option<Record>, Failure> {
-    let Target::New {
-        directory, name, ..
-    } = &request.target
-    else {
-        return Ok(None);
-    };
-    match Record::open(directory) {
-        Ok(Some(record)) => Ok(Some(record)),
-        Ok(None) => {
-            let name = name
-                .as_deref()
-                .map_or_else(|| "it".to_owned(), |name| format!("sandbox `{name}`"));
-            let directory = shown(directory);
-            let text = format!(
-                "error: {name} runs a command: another keeper holds the lock in {directory}\n"
-            );
-            Err(Failure {
-                status: FAILED,
-                text,
-            })
-        }
-        Err(errno) => Err(Failure::of_step(
-            &format!("lock the folder {}", shown(directory)),
-            errno,
-        )),
-    }
-}
-
-/// A command's or file's name for a message.
-fn shown(name: &CString) -> String {
-    crate::arguments::shown(name.as_bytes())
 }
 
 /// Runs the program that cleans up, and waits for it. It is out of the terminal's reach: a second Ctrl-C is no reason
@@ -219,17 +177,16 @@ fn clean_up(program: &[CString]) {
             }
             signals::reset();
             sys::close_on_exec_above_standard_streams();
-            let (status, reason) = command::refusal(command::execute(program));
-            let name = program.first().map(shown).unwrap_or_default();
-            say(&format!(
-                "error: command `{name}` cannot be started\n  caused by: {reason}\n"
-            ));
-            sys::leave(status)
+            let errno = command::execute(program);
+            let name = program.first().map(shown_name).unwrap_or_default();
+            let failure = Failure::of_command(name, errno);
+            say(&failure.text());
+            sys::leave(failure.status())
         }
         Spawned::Parent(child) => wait_for(&child),
     });
     if let Err(errno) = outcome {
-        say(&Failure::of_step("start the program that cleans up", errno).text);
+        say(&Failure::at("start the program that cleans up")(errno).text());
     }
 }
 
@@ -237,58 +194,46 @@ fn clean_up(program: &[CString]) {
 struct Keeper<'a> {
     request: &'a mut Request,
     surroundings: &'a Surroundings,
-    record: Option<&'a Record>,
+    post: Post,
 }
 
-impl<'a> Keeper<'a> {
-    fn new(
-        request: &'a mut Request,
-        surroundings: &'a Surroundings,
-        record: Option<&'a Record>,
-    ) -> Self {
-        Self {
-            request,
-            surroundings,
-            record,
-        }
-    }
-
+impl Keeper<'_> {
     /// Starts the command, stays with it and records its end; the status to end with.
-    fn keep(mut self, announce: &mut Announce) -> Result<u8, Failure> {
+    fn keep(self, announce: &mut Announce) -> Result<u8, Failure> {
         let mut running = self.start()?;
         let first = Report::receive(&running.reports);
         if first != Some(Report::Started) {
             wait_for(&running.child);
             return Err(self.not_started(&running, first));
         }
+        // Whoever reads the command's output learns of its end from itself alone; the supervisor is in the namespace.
+        running.streams.let_go(self.request.detach);
+        self.request.netns = None;
         if let Err(failure) = self.write(&running, State::Running) {
             // What is not recorded must not run.
             kill(&running.child);
             return Err(failure);
         }
-        if let Announce::Pipe(_) = announce {
-            announce.tell(0, "");
-        }
+        announce.started();
         running.watch();
         Ok(self.end(&mut running))
     }
 
-    fn start(&mut self) -> Result<Running, Failure> {
+    fn start(&self) -> Result<Running, Failure> {
         let signals = Signals::take(self.request.tty).map_err(Failure::at("block signals"))?;
-        let streams = Streams::prepare(self.request, self.record, self.surroundings.window)
-            .map_err(|(step, errno)| Failure::of_step(step, errno))?;
+        let streams = self.streams()?;
         let (reports, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
-        let spawned = match &self.request.target {
-            Target::New { .. } => {
+        let spawned = match &self.post {
+            Post::Own(_) => {
                 sys::spawn(libc::CLONE_NEWPID).map_err(Failure::at("make a pid namespace"))?
             }
-            Target::Running { pidfd } => {
+            Post::Beside(pidfd) => {
                 // A child that nobody has waited for would keep the sandbox's pid 1 from ending, even while this
                 // process is stopped.
                 signals::let_children_be_reaped();
                 move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
                     .and_then(|()| sys::spawn(0))
-                    .map_err(|errno| ended_or(errno, pidfd))?
+                    .map_err(|errno| ended_or("enter the sandbox", errno, pidfd))?
             }
         };
         let child = match spawned {
@@ -296,59 +241,61 @@ impl<'a> Keeper<'a> {
             Spawned::Child => self.supervise(&streams, &pipe),
         };
         drop(pipe);
-        if let Target::New { netns, .. } = &mut self.request.target {
-            *netns = None;
-        }
-        let process = match self.record.map(|_| Process::child(child.pid)).transpose() {
-            Ok(process) => process,
-            Err(errno) => {
-                kill(&child);
-                return Err(Failure::of_step("read the start time of pid 1", errno));
-            }
+        let process = match &self.post {
+            Post::Own(_) => Some(Process::child(child.pid)),
+            Post::Beside(_) => None,
         };
-        let mut running = Running {
+        let process = process.transpose().map_err(|errno| {
+            kill(&child);
+            Failure::at("read the start time of pid 1")(errno)
+        })?;
+        Ok(Running {
             child,
             process,
             reports,
             signals,
             streams,
+        })
+    }
+
+    fn streams(&self) -> Result<Streams, Failure> {
+        let log = match &self.post {
+            Post::Own(record) if self.request.detach => Some(
+                record
+                    .open_log()
+                    .map_err(|errno| self.folder_failed("open its log", errno))?,
+            ),
+            _ => None,
         };
-        running.streams.let_go(self.request.detach);
-        Ok(running)
+        Streams::prepare(self.request, log, self.surroundings.window)
+    }
+
+    fn folder_failed(&self, step: &'static str, errno: Errno) -> Failure {
+        Failure::Folder {
+            path: shown_name(&self.request.directory),
+            step,
+            errno,
+        }
     }
 
     /// Becomes the supervisor, in the process that was forked for it.
     fn supervise(&self, streams: &Streams, pipe: &OwnedFd) -> ! {
-        let (place, directory) = match &self.request.target {
-            Target::New {
-                netns: Some(netns),
+        let rootfs = self.request.rootfs.as_deref();
+        let place = match (&self.post, &self.request.netns) {
+            (Post::Own(_), Some(netns)) => Place::New {
+                netns: netns.as_fd(),
                 rootfs,
-                ..
-            } => {
-                let place = Place::New {
-                    netns: netns.as_fd(),
-                    rootfs: rootfs.as_deref(),
-                };
-                (
-                    place,
-                    self.surroundings
-                        .directory
-                        .as_deref()
-                        .filter(|_| rootfs.is_none()),
-                )
-            }
-            Target::Running { pidfd } => (
-                Place::Beside {
-                    pidfd: pidfd.as_fd(),
-                },
-                self.surroundings.directory.as_deref(),
-            ),
-            Target::New { netns: None, .. } => sys::leave(FAILED),
+            },
+            (Post::Beside(pidfd), _) => Place::Beside {
+                pidfd: pidfd.as_fd(),
+            },
+            (Post::Own(_), None) => sys::leave(FAILED),
         };
+        let directory = self.surroundings.directory.as_deref();
         let task = Task {
             place,
             command: &self.request.command,
-            directory,
+            directory: directory.filter(|_| rootfs.is_none()),
             streams: streams.inside(),
             terminal: self.request.tty,
         };
@@ -356,47 +303,41 @@ impl<'a> Keeper<'a> {
     }
 
     fn not_started(&self, running: &Running, report: Option<Report>) -> Failure {
-        match report {
-            Some(Report::NotExecuted(errno)) => {
-                let (status, reason) = command::refusal(errno);
-                let name = self.request.command.first().map(shown).unwrap_or_default();
-                let text =
-                    format!("error: command `{name}` cannot be started\n  caused by: {reason}\n");
-                match self.write(running, State::Exited(status)) {
-                    Ok(()) => Failure { status, text },
+        let command = self
+            .request
+            .command
+            .first()
+            .map(shown_name)
+            .unwrap_or_default();
+        match (report, &self.post) {
+            (Some(Report::NotExecuted(errno)), _) => {
+                let failure = Failure::of_command(command, errno);
+                match self.write(running, State::Exited(failure.status())) {
+                    Ok(()) => failure,
                     Err(failure) => failure,
                 }
             }
-            Some(Report::NotSetUp(step, errno)) => match &self.request.target {
-                Target::Running { pidfd } => ended_or(errno, pidfd),
-                Target::New { .. } => Failure::of_step(&step, errno),
-            },
-            _ => match &self.request.target {
-                // It may have started: whatever it was, it has died with the sandbox.
-                Target::Running { .. } => Failure {
-                    status: KILLED,
-                    text: "error: the sandbox's command has ended, and this one with it\n"
-                        .to_owned(),
-                },
-                Target::New { .. } => Failure {
-                    status: FAILED,
-                    text: "error: pid 1 was killed before the command started\n".to_owned(),
-                },
-            },
+            (Some(Report::NotSetUp(step, errno)), Post::Own(_)) => Failure::at(&step)(errno),
+            (Some(Report::NotSetUp(step, errno)), Post::Beside(pidfd)) => {
+                ended_or(&step, errno, pidfd)
+            }
+            // It may have started: whatever it was, it has died with the sandbox.
+            (_, Post::Beside(_)) => Failure::EndedTogether,
+            (_, Post::Own(_)) => Failure::Killed { command },
         }
     }
 
     fn write(&self, running: &Running, state: State) -> Result<(), Failure> {
-        match (self.record, running.process) {
-            (Some(record), Some(process)) => record
+        match (&self.post, running.process) {
+            (Post::Own(record), Some(process)) => record
                 .write(process, state)
-                .map_err(Failure::at("record the command's status")),
+                .map_err(|errno| self.folder_failed("record the command's status", errno)),
             _ => Ok(()),
         }
     }
 
     /// Records how the command ended, which it has, and hands over the last of what it has shown.
-    fn end(&self, running: &mut Running) -> u8 {
+    fn end(self, running: &mut Running) -> u8 {
         wait_for(&running.child);
         let shown = running
             .streams
@@ -408,34 +349,30 @@ impl<'a> Keeper<'a> {
             _ => State::Lost,
         };
         let recorded = self.write(running, state);
+        // From here on another keeper may be there: a slow reader is no reason to keep the sandbox.
+        let joined = match self.post {
+            Post::Own(record) => {
+                drop(record);
+                None
+            }
+            Post::Beside(pidfd) => Some(pidfd),
+        };
         if !shown {
             running.finish_showing();
         }
         running.streams.terminal = None;
         if let Err(failure) = recorded {
-            say(&failure.text);
+            say(&failure.text());
         }
         match state {
             State::Exited(status) => status,
-            _ => KILLED,
+            _ => {
+                // pid 1 ends last, when all that it takes with it has been reaped.
+                if joined.is_some_and(|pidfd| has_ended(&pidfd, ABOUT_TO_END_MS)) {
+                    say(&format!("note: {ENDED_TOGETHER}\n"));
+                }
+                KILLED
+            }
         }
     }
-}
-
-/// A failure to join: that the command has ended meanwhile, if it has.
-fn ended_or(errno: Errno, pidfd: &OwnedFd) -> Failure {
-    let mut entry = [libc::pollfd {
-        fd: pidfd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    }];
-    sys::poll(&mut entry, 0);
-    if entry[0].revents != 0 {
-        let text = "error: cannot enter the sandbox: its command has ended\n".to_owned();
-        return Failure {
-            status: FAILED,
-            text,
-        };
-    }
-    Failure::of_step("enter the sandbox", errno)
 }

@@ -13,9 +13,11 @@
 
 mod arguments;
 mod command;
+mod failure;
 mod files;
 mod init;
 mod keeper;
+mod post;
 mod report;
 mod running;
 mod signals;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
                 "error: macvfast-init: {reason}\n{}",
                 arguments::USAGE
             ));
-            keeper::FAILED
+            failure::FAILED
         }
     };
     ExitCode::from(status)

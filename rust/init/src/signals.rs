@@ -142,6 +142,11 @@ pub fn let_children_be_reaped() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);
 }
 
+/// Leaves children to be waited for, as a process does that was just started.
+pub fn let_children_be_waited_for() {
+    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+}
+
 fn set_disposition(signal: c_int, action: libc::sighandler_t) {
     // SAFETY: the action is SIG_DFL or SIG_IGN. It fails for those signals that have no choice, and then nothing is
     // to be done.

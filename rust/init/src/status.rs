@@ -1,11 +1,23 @@
 //! A sandbox's folder: the lock that says that a keeper is there, and the status that outlives it.
+//!
+//! ```text
+//! boot 4be5d7bc-…              the boot, the keeper and pid 1, each process with its start time
+//! keeper 4711 98765
+//! init 4712 98766
+//! state running                or `exited` with a line `exit 3`, or `lost`
+//! before                       of a guest, which runs where no command of the sandbox's own does: what was
+//! boot …                       recorded before and counts again when it has ended, however it ends
+//! ```
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{flock, fsync, openat, renameat, FlockOperation, Mode, OFlags, CWD};
+use rustix::fs::{
+    flock, fsync, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
+};
 use rustix::io::{read, write, Errno};
+use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 /// A process, named so that its pid cannot mean another after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,30 +68,35 @@ pub struct Record {
     directory: OwnedFd,
     boot_id: String,
     keeper: Process,
+    /// Of a guest: the status that comes back.
+    before: Option<Vec<u8>>,
     _lock: OwnedFd,
 }
 
 impl Record {
     /// Opens the folder for a keeper that is this process; None where another keeper is there.
-    pub fn open(directory: &CStr) -> Result<Option<Self>, Errno> {
-        let directory = openat(
-            CWD,
-            directory,
-            OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+    ///
+    /// The command of a `guest` counts only while it runs.
+    pub fn open(directory: &CStr, guest: bool) -> Result<Option<Self>, Errno> {
+        let directory = open_folder(directory)?;
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = openat(&directory, c"lock", flags, Mode::RUSR | Mode::WUSR)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             outcome => outcome?,
         }
-        let boot_id = read_small(CWD, "/proc/sys/kernel/random/boot_id")?;
-        let boot_id = String::from_utf8_lossy(&boot_id).trim().to_owned();
+        let before = if guest {
+            let recorded = read_status(&directory)?;
+            let (head, before) = split(&recorded);
+            Some(before.unwrap_or(head).to_owned())
+        } else {
+            None
+        };
         Ok(Some(Self {
             directory,
-            boot_id,
+            boot_id: boot_id()?,
             keeper: Process::own()?,
+            before,
             _lock: lock,
         }))
     }
@@ -93,7 +110,21 @@ impl Record {
 
     /// Records `state` durably: after a crash there is the old status or the new one, never a part.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
-        let text = status_text(&self.boot_id, self.keeper, init, state);
+        let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();
+        match &self.before {
+            None => {}
+            Some(before) if state == State::Running => {
+                text.extend(BEFORE);
+                text.extend(before);
+            }
+            Some(before) if before.is_empty() => {
+                return match unlinkat(&self.directory, c"status", AtFlags::empty()) {
+                    Err(Errno::NOENT) => Ok(()),
+                    outcome => outcome,
+                };
+            }
+            Some(before) => text.clone_from(before),
+        }
         let flags =
             OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = openat(
@@ -102,13 +133,83 @@ impl Record {
             flags,
             Mode::RUSR | Mode::WUSR,
         )?;
-        let mut left = text.as_bytes();
+        let mut left = text.as_slice();
         while !left.is_empty() {
             left = left.get(write(&file, left)?..).unwrap_or_default();
         }
         fsync(&file)?;
         renameat(&self.directory, c"status.new", &self.directory, c"status")?;
         fsync(&self.directory)
+    }
+}
+
+/// What stands between a guest's status and the one before it.
+const BEFORE: &[u8] = b"before\n";
+
+/// A status, and the one before it where it is a guest's.
+fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let at = text
+        .windows(BEFORE.len())
+        .enumerate()
+        .find(|(at, window)| *window == BEFORE && (*at == 0 || text[at - 1] == b'\n'));
+    at.map_or((text, None), |(at, _)| {
+        (&text[..at], text.get(at + BEFORE.len()..))
+    })
+}
+
+/// A descriptor of pid 1 of the command that runs in a sandbox; None where none does, or is not recorded yet.
+pub fn running(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    let recorded = read_status(&open_folder(directory)?)?;
+    let Some(init) = running_init(split(&recorded).0, &boot_id()?) else {
+        return Ok(None);
+    };
+    let Some(pid) = Pid::from_raw(init.pid) else {
+        return Ok(None);
+    };
+    // Between the two looks at it nothing else can take its pid: it is held.
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) if Process::child(init.pid) == Ok(init) => Ok(Some(pidfd)),
+        Ok(_) | Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The pid 1 of which a status says that it runs, in this boot.
+fn running_init(status: &[u8], boot_id: &str) -> Option<Process> {
+    let text = std::str::from_utf8(status).ok()?;
+    let line = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
+    };
+    if line("boot")? != boot_id || line("state")? != "running" {
+        return None;
+    }
+    let (pid, start_time) = line("init")?.split_once(' ')?;
+    Some(Process {
+        pid: pid.parse().ok()?,
+        start_time: start_time.parse().ok()?,
+    })
+}
+
+fn boot_id() -> Result<String, Errno> {
+    let text = read_small(CWD, "/proc/sys/kernel/random/boot_id")?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
+    openat(
+        CWD,
+        path,
+        OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// The status as it is; empty where there is none.
+fn read_status(directory: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    match read_small(directory.as_fd(), "status") {
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        outcome => outcome,
     }
 }
 
@@ -190,5 +291,35 @@ mod tests {
             format!("{head}state exited\nexit 137\n")
         );
         assert_eq!(text(State::Lost), format!("{head}state lost\n"));
+    }
+
+    #[test]
+    fn a_guests_status_has_the_one_before_it_below() {
+        assert_eq!(split(b"state running\n"), (&b"state running\n"[..], None));
+        assert_eq!(split(b"a\nbefore\n"), (&b"a\n"[..], Some(&b""[..])));
+        assert_eq!(split(b"a\nbefore\nb\n"), (&b"a\n"[..], Some(&b"b\n"[..])));
+        assert_eq!(split(b"xbefore\n").1, None);
+    }
+
+    #[test]
+    fn only_what_runs_in_this_boot_can_be_joined() {
+        let status = |boot: &str, state| {
+            let process = Process {
+                pid: 3,
+                start_time: 10,
+            };
+            status_text(boot, process, process, state)
+        };
+        let found = |text: String| running_init(text.as_bytes(), "b");
+        assert!(found(status("b", State::Running)).is_some_and(|init| init.pid == 3));
+        for other in [
+            status("c", State::Running),
+            status("b", State::Exited(0)),
+            status("b", State::Lost),
+            "state running\n".to_owned(),
+            "init x y\nboot b\nstate running\n".to_owned(),
+        ] {
+            assert_eq!(found(other), None);
+        }
     }
 }

@@ -3,13 +3,12 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
-use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::chdir;
 use rustix::termios::Winsize;
 
 use crate::arguments::Request;
-use crate::status::Record;
+use crate::failure::Failure;
 use crate::sys;
 use crate::terminal::{Ends, Terminal};
 
@@ -25,29 +24,22 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Opens what the request asks for; a failure comes with the step, in words that follow "cannot".
+    /// Opens what the request asks for; what a detached command shows goes to the `log`, where there is one.
     pub fn prepare(
         request: &Request,
-        record: Option<&Record>,
+        log: Option<OwnedFd>,
         window: Option<Winsize>,
-    ) -> Result<Self, (&'static str, Errno)> {
-        let log = || match record {
-            Some(record) if request.detach => record
-                .open_log()
-                .map(Some)
-                .map_err(|errno| ("open the log", errno)),
-            _ => Ok(None),
-        };
+    ) -> Result<Self, Failure> {
         if request.tty {
             let ends = if request.detach {
-                Ends::Detached { log: log()? }
+                Ends::Detached { log }
             } else {
                 Ends::Standard {
                     interactive: request.interactive,
                 }
             };
             let terminal =
-                Terminal::open(ends, window).map_err(|errno| ("make a pseudo-terminal", errno))?;
+                Terminal::open(ends, window).map_err(Failure::at("make a pseudo-terminal"))?;
             let inside = [terminal.slave(); 3];
             return Ok(Self {
                 terminal: Some(terminal),
@@ -68,14 +60,14 @@ impl Streams {
                 OFlags::RDONLY | OFlags::CLOEXEC,
                 Mode::empty(),
             );
-            streams.give(&[0], null.map_err(|errno| ("open /dev/null", errno))?);
+            streams.give(&[0], null.map_err(Failure::at("open /dev/null"))?);
         } else if request.detach {
             let (reader, writer) =
-                pipe_with(PipeFlags::CLOEXEC).map_err(|errno| ("make a pipe", errno))?;
+                pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
             streams.give(&[0], reader);
             streams._held = Some(writer);
         }
-        if let Some(log) = log()? {
+        if let Some(log) = log {
             streams.give(&[1, 2], log);
         }
         Ok(streams)

@@ -1,0 +1,237 @@
+//! Why there is no command: in words for the person who waits for it, or in a line for the macvfast that started a
+//! detached keeper and has words of its own (`errors.py`; a test holds the two against each other).
+
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// Our own refusals and failures, as Docker has them.
+pub const FAILED: u8 = 125;
+/// The command was ended together with its pid 1, by SIGKILL.
+pub const KILLED: u8 = 128 + 9;
+
+/// Statuses for a command that cannot be executed, as `env` and shells have them.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Statuses with `--detach`, where none is the command's: what else can be in the way.
+const HELD: u8 = 121;
+const FOLDER: u8 = 122;
+const REFUSED: u8 = 123;
+
+/// What is said when pid 1 of another command has ended, and with it one that ran beside it.
+pub const ENDED_TOGETHER: &str =
+    "the command that this one had joined has ended, and all that ran beside it";
+
+/// Why a command does not run.
+#[derive(Debug)]
+pub enum Failure {
+    /// It is not there.
+    NotFound { command: String },
+    /// It is there, and is none that can be executed.
+    NotExecutable { command: String, errno: Errno },
+    /// Another keeper is there, whose command cannot be joined, or not yet.
+    Held { name: String, joining: bool },
+    /// The sandbox's folder does not let something be done, in words that follow "cannot".
+    Folder {
+        path: String,
+        step: &'static str,
+        errno: Errno,
+    },
+    /// The kernel does not let something be done, in words that follow "could not".
+    Refused { step: String, errno: Errno },
+    /// Its pid 1 was killed at once.
+    Killed { command: String },
+    /// What it was to join has ended, and it had not been started.
+    Ended,
+    /// What it had joined has ended, before it was known whether it had been started.
+    EndedTogether,
+}
+
+impl Failure {
+    /// What makes a failure out of an errno of that step.
+    pub fn at(step: &str) -> impl FnOnce(Errno) -> Self + '_ {
+        move |errno| Self::Refused {
+            step: step.to_owned(),
+            errno,
+        }
+    }
+
+    /// The failure of a command that could not be executed.
+    pub fn of_command(command: String, errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => Self::NotFound { command },
+            _ => Self::NotExecutable { command, errno },
+        }
+    }
+
+    /// The exit status, where it takes the place of the command's.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => NOT_FOUND,
+            Self::NotExecutable { .. } | Self::Killed { .. } => NOT_EXECUTABLE,
+            Self::EndedTogether => KILLED,
+            Self::Held { .. } | Self::Folder { .. } | Self::Refused { .. } | Self::Ended => FAILED,
+        }
+    }
+
+    /// With `--detach`: the exit status, and `ERRNO WORDS`, the words being those of the reason or the step.
+    pub fn report(&self) -> (u8, String) {
+        let (status, errno, words) = match self {
+            Self::NotFound { .. } => (NOT_FOUND, None, String::new()),
+            Self::NotExecutable { errno, .. } => (NOT_EXECUTABLE, Some(errno), reason(*errno)),
+            Self::Held { .. } => (HELD, None, String::new()),
+            Self::Folder { step, errno, .. } => (FOLDER, Some(errno), (*step).to_owned()),
+            Self::Refused { step, errno } => (REFUSED, Some(errno), step.clone()),
+            Self::Killed { .. } => (NOT_EXECUTABLE, None, PID_1_KILLED.to_owned()),
+            Self::Ended | Self::EndedTogether => (FAILED, None, ENDED_TOGETHER.to_owned()),
+        };
+        let errno = errno.map_or(0, |errno| errno.raw_os_error());
+        (status, format!("{errno} {words}\n"))
+    }
+
+    /// Without: what failed, why, and what to do.
+    pub fn text(&self) -> String {
+        match self {
+            Self::NotFound { command } if command.contains('/') => block(
+                &format!("command `{command}` not found"),
+                "there is no such file",
+                "give the path of a command that is there, or its name",
+            ),
+            Self::NotFound { command } => block(
+                &format!("command `{command}` not found"),
+                "no folder of PATH has it",
+                "install it, or give its whole path",
+            ),
+            Self::NotExecutable { command, errno } => not_started(
+                command,
+                &reason(*errno),
+                "it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
+            ),
+            Self::Killed { command } => not_started(
+                command,
+                PID_1_KILLED,
+                "give the same command again; `dmesg | tail` shows whether the kernel ended it",
+            ),
+            Self::Held { name, joining: true } => block(
+                &format!("sandbox `{name}` is being given a command"),
+                "another macvfast process began it",
+                "wait for it, then give the same command again",
+            ),
+            Self::Held { name, joining: false } => block(
+                &format!("sandbox `{name}` runs a command"),
+                "it goes on until it ends by itself, or by force",
+                &format!("`macvfast rm -f {name}` ends it and removes the sandbox"),
+            ),
+            Self::Folder { path, step, errno } => block(
+                &format!("the state in `{path}` cannot be used"),
+                &format!("cannot {step}: {}", sys::text_of(*errno)),
+                &folder_hint(path, *errno),
+            ),
+            Self::Refused { step, errno } => block(
+                &format!("could not {step}"),
+                &format!("the kernel said: {}", sys::text_of(*errno)),
+                "`dmesg | tail` shows what the kernel has logged",
+            ),
+            Self::Ended | Self::EndedTogether => format!("note: {ENDED_TOGETHER}\n"),
+        }
+    }
+}
+
+const PID_1_KILLED: &str = "its pid 1 was killed";
+
+fn not_started(command: &str, reason: &str, hint: &str) -> String {
+    block(
+        &format!("command `{command}` cannot be started"),
+        reason,
+        hint,
+    )
+}
+
+/// One error, as macvfast shows every one.
+fn block(message: &str, cause: &str, hint: &str) -> String {
+    format!("error: {message}\n  caused by: {cause}\n\nhint: {hint}\n")
+}
+
+/// Why a file is not executed. LIBACC stands for an interpreter that is not there (`command::execute`).
+fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::LIBACC => "the interpreter that it names is not there".to_owned(),
+        _ => sys::text_of(errno),
+    }
+}
+
+fn folder_hint(path: &str, errno: Errno) -> String {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT => {
+            format!("make room on its file system: `df -h {path}` shows what there is")
+        }
+        Errno::ROFS => format!("`findmnt --target {path}` shows what is mounted read-only"),
+        Errno::ACCESS | Errno::PERM => "run macvfast as root".to_owned(),
+        _ => format!("`ls -la {path}` shows what is there"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Failure> {
+        let name = || "web".to_owned();
+        vec![
+            Failure::of_command("sh".to_owned(), Errno::NOENT),
+            Failure::of_command("/x/sh".to_owned(), Errno::NOTDIR),
+            Failure::of_command("sh".to_owned(), Errno::ACCESS),
+            Failure::of_command("sh".to_owned(), Errno::LIBACC),
+            Failure::Killed {
+                command: "sh".to_owned(),
+            },
+            Failure::Held {
+                name: name(),
+                joining: true,
+            },
+            Failure::Held {
+                name: name(),
+                joining: false,
+            },
+            Failure::Folder {
+                path: "/d".to_owned(),
+                step: "lock it",
+                errno: Errno::NOSPC,
+            },
+            Failure::at("fork")(Errno::AGAIN),
+        ]
+    }
+
+    #[test]
+    fn every_failure_is_one_error_with_a_cause_and_a_hint() {
+        for failure in samples() {
+            let text = failure.text();
+            let lines: Vec<_> = text.lines().collect();
+            assert!(lines[0].starts_with("error: "), "{text}");
+            assert!(lines[1].starts_with("  caused by: "), "{text}");
+            assert_eq!((lines[2], lines.len()), ("", 4), "{text}");
+            assert!(lines[3].starts_with("hint: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_not_found() {
+        let status = |errno| Failure::of_command("sh".to_owned(), errno).status();
+        assert_eq!(status(Errno::NOENT), 127);
+        assert_eq!(status(Errno::NOTDIR), 127);
+        assert_eq!(status(Errno::ACCESS), 126);
+        assert_eq!(status(Errno::NOEXEC), 126);
+        assert_eq!(status(Errno::LIBACC), 126);
+    }
+
+    #[test]
+    fn a_detached_failure_is_told_by_its_status_its_errno_and_a_word() {
+        let reports: Vec<_> = samples().iter().map(Failure::report).collect();
+        assert_eq!(reports[0], (127, "0 \n".to_owned()));
+        assert_eq!(reports[2], (126, "13 Permission denied\n".to_owned()));
+        assert_eq!(reports[5].0, 121);
+        assert_eq!(reports[7], (122, "28 lock it\n".to_owned()));
+        assert_eq!(reports[8], (123, "11 fork\n".to_owned()));
+    }
+}

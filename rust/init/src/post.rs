@@ -1,0 +1,87 @@
+//! Where a keeper has its command run: in a pid namespace of its own, or beside another keeper's command.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{getpid, pidfd_open, PidfdFlags};
+use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
+
+use crate::arguments::{shown_name, Request};
+use crate::failure::Failure;
+use crate::signals;
+use crate::status::{self, Record};
+use crate::sys;
+
+/// How long another keeper may take to get its command running, or to be gone.
+const OTHERS: Duration = Duration::from_secs(10);
+/// How often to look at what it does meanwhile.
+const LOOK_AGAIN_MS: i32 = 2;
+/// How long a pid 1 may be about to end.
+pub const ABOUT_TO_END_MS: i32 = 1000;
+
+/// Where a keeper has its command run.
+pub enum Post {
+    /// In a pid namespace of its own: this keeper is the sandbox's, and records what becomes of its command.
+    Own(Record),
+    /// In that of another keeper's command, whose pid 1 this is.
+    Beside(OwnedFd),
+}
+
+/// Becomes the sandbox's keeper or, to join where there is one, finds pid 1 of its command, once that runs.
+pub fn take_post(request: &Request) -> Result<Post, Failure> {
+    let failed = |step| {
+        move |errno| Failure::Folder {
+            path: shown_name(&request.directory),
+            step,
+            errno,
+        }
+    };
+    let deadline = Instant::now() + OTHERS;
+    loop {
+        let record = Record::open(&request.directory, request.join).map_err(failed("lock it"))?;
+        if let Some(record) = record {
+            return Ok(Post::Own(record));
+        }
+        if request.join {
+            let init = status::running(&request.directory).map_err(failed("read its status"))?;
+            if let Some(pidfd) = init.filter(|pidfd| !has_ended(pidfd, 0)) {
+                return Ok(Post::Beside(pidfd));
+            }
+        }
+        if !request.join || Instant::now() > deadline {
+            return Err(Failure::Held {
+                name: request.name.clone(),
+                joining: request.join,
+            });
+        }
+        sys::poll(&mut [], LOOK_AGAIN_MS);
+    }
+}
+
+/// Whether pid 1 of a sandbox has ended, or does so within `timeout_ms`.
+pub fn has_ended(pidfd: &OwnedFd, timeout_ms: i32) -> bool {
+    let mut entry = [libc::pollfd {
+        fd: pidfd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    }];
+    sys::poll(&mut entry, timeout_ms);
+    entry[0].revents != 0
+}
+
+/// Lets the next child be one of this process's own pid namespace again, and waited for.
+pub fn return_to_own_processes() -> Result<(), Errno> {
+    signals::let_children_be_waited_for();
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    move_into_thread_name_spaces(own.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+}
+
+/// A failure to join: that the command to be joined has ended meanwhile, if it has.
+pub fn ended_or(step: &str, errno: Errno, pidfd: &OwnedFd) -> Failure {
+    // A pid 1 that is about to end has no namespaces (SRCH) and takes no processes (NOMEM) before it shows as ended.
+    if errno == Errno::SRCH || has_ended(pidfd, ABOUT_TO_END_MS) {
+        return Failure::Ended;
+    }
+    Failure::at(step)(errno)
+}
