@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import re
 import select
@@ -27,21 +28,26 @@ if TYPE_CHECKING:
 
 PROMPT = re.compile(r"(?:^|[\r\n])[^\r\n]*[#$] $")
 
+_numbers = itertools.count(1)
+
 
 class Terminal:
-    """A command whose standard streams and controlling terminal are one pseudo-terminal."""
+    """A command whose standard streams and controlling terminal are one pseudo-terminal.
+
+    A context manager: it ends by hanging up. `screen` is all that was shown, `process` the command.
+    """
 
     def __init__(
         self,
         command: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
-        rows: int = 24,
-        columns: int = 120,
+        size: tuple[int, int] = (24, 120),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._fd, far_end = os.openpty()
         try:
-            self.resize(rows, columns)
+            self.resize(*size)
             # `setsid --ctty` makes the terminal the command's own, so that Ctrl-C and window changes reach it.
             self.process = subprocess.Popen(
                 ["setsid", "--ctty", "--wait", *command],
@@ -49,6 +55,7 @@ class Terminal:
                 stdout=far_end,
                 stderr=far_end,
                 env={**os.environ, "TERM": "dumb", **(environment or {})},
+                pass_fds=pass_fds,
             )
         except BaseException:
             os.close(self._fd)
@@ -65,23 +72,43 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Hang up, and end the command if that did not."""
-        os.close(self._fd)
+        self.hang_up()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
 
+    def hang_up(self) -> None:
+        """Close the window. Closing twice is closing once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def resize(self, rows: int, columns: int) -> None:
         """Change the window's size, as dragging its corner does."""
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def modes(self) -> list[object]:
+        """Everything that can be set on the terminal (termios(3))."""
+        return termios.tcgetattr(self._fd)
+
+    def set_modes(self, modes: list[object]) -> None:
+        """Set it all."""
+        termios.tcsetattr(self._fd, termios.TCSANOW, modes)  # type: ignore[arg-type]
+
+    def is_raw(self) -> bool:
+        """Whether keys are neither echoed, nor gathered to lines, nor made into signals."""
+        return not termios.tcgetattr(self._fd)[3] & (termios.ECHO | termios.ICANON | termios.ISIG)
 
     def type(self, text: str) -> None:
         r"""Type characters as they are: `"ls\n"`, `"\x03"` for Ctrl-C."""
         os.write(self._fd, text.encode())
 
     def _read(self, timeout_s: float) -> bool:
-        """Take what the command shows next; False when it has let go of the terminal."""
+        """Take what the command shows next; False when it has let go of the terminal, or the window is closed."""
+        if self._fd < 0:
+            return False
         if not select.select([self._fd], [], [], max(0.0, timeout_s))[0]:
             return True
         try:
@@ -94,7 +121,7 @@ class Terminal:
         return bool(data)
 
     def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float = 20) -> re.Match[str]:
-        """Wait until what came since the last match matches `pattern`, and go on after it.
+        """Wait until what came since the last match matches `pattern`, and go on after it. `^` is where that begins.
 
         Raises:
             TimeoutError: it did not come.
@@ -102,15 +129,27 @@ class Terminal:
         """
         end = time.monotonic() + timeout_s
         while True:
-            if match := re.compile(pattern).search(self.screen, self._read_to):
-                self._read_to = match.end()
+            unread = self.screen[self._read_to :]
+            if match := re.search(pattern, unread):
+                self._read_to += match.end()
                 return match
             if time.monotonic() > end:
                 raise TimeoutError(f"{pattern!r} did not come; on the screen:\n{self.screen}")
             if not self._read(end - time.monotonic()):
                 raise EOFError(f"the command ended before {pattern!r}; on the screen:\n{self.screen}")
 
-    def wait(self, timeout_s: float = 20) -> int:
+    def ask(self, command: str) -> str:
+        """Type a command at a shell's prompt; what it prints."""
+        number = next(_numbers)
+        # The mark is not in what is typed, and so not in its echo.
+        self.type(f"{command}; echo end-$(({number}+0))-\n")
+        self.wait_for(r"\n")
+        start = self._read_to
+        end = start + self.wait_for(f"end-{number}-").start()
+        self.wait_for("# ")
+        return self.screen[start:end].replace("\r\n", "\n")
+
+    def wait(self, timeout_s: float = 30) -> int:
         """Wait for the command's end; its exit status. What it still shows is on `screen`."""
         end = time.monotonic() + timeout_s
         while self._read(min(0.05, end - time.monotonic())):

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import itertools
 import json
 import os
-import pty
 import re
-import select
 import sqlite3
-import struct
-import subprocess
-import termios
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tests import netns
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from tests.netns import Lan, Netns
@@ -28,11 +22,8 @@ if TYPE_CHECKING:
 # The network of the guide's first example, less its name.
 PUB_NET = ("-d", "macvlan", "--subnet=172.16.86.0/24", "--gateway=172.16.86.1", "-o", "parent=eth0")
 
-# One error with its causes, then an empty line and what can be typed: spec section 6.
-_ERROR_BLOCK = re.compile(r"error: [^\n]+\n(?:  caused by: [^\n]+\n)*(?:\n(?:hint: [^\n]+\n)+)?\Z")
-
-_numbers = itertools.count(1)
-
+# One error with its causes, then an empty line and what can be typed.
+_ERROR_BLOCK = re.compile(r"error: [^\n]+\n(?:  caused by: [^\n]+\n)+\n(?:hint: [^\n]+\n)+\Z")
 
 # What is there.
 
@@ -276,78 +267,6 @@ def refused(lan: Lan, *arguments: str, status: int = 1, errors: int = 1) -> str:
 # A terminal.
 
 
-class Terminal:
-    """A macvfast command typed on a terminal of its own. A context manager: it ends by hanging up."""
-
-    def __init__(self, lan: Lan, *arguments: str, rows: int = 24, columns: int = 80) -> None:
-        self._ours, theirs = pty.openpty()
-        self._text = ""
-        self._changed = threading.Condition()
-        self._closing = threading.Event()
-        self.resize(rows, columns)
-        self._process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *lan.host.command(netns.MACVFAST, *arguments)],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, **lan.host.environment},
-        )
-        os.close(theirs)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.hang_up()
-        self._process.kill()
-        self._process.wait()
-
-    def _read(self) -> None:
-        while not self._closing.is_set():
-            if not select.select([self._ours], [], [], 0.02)[0]:
-                continue
-            try:
-                data = os.read(self._ours, 65536)
-            except OSError:
-                break
-            with self._changed:
-                self._text += data.decode(errors="replace")
-                self._changed.notify_all()
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Give the window another size."""
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, text: str) -> None:
-        r"""Type on the keyboard: `\n` is the return key, `\x03` Ctrl-C."""
-        os.write(self._ours, text.encode())
-
-    def wait_for(self, text: str, *, after: int = 0, timeout_s: float = 20) -> int:
-        """Wait until the screen shows `text` beyond position `after`; where it ends."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: text in self._text[after:], timeout_s):
-                raise TimeoutError(f"no {text!r} on the screen:\n{self._text[after:]}")
-            return self._text.index(text, after) + len(text)
-
-    def ask(self, command: str) -> str:
-        """Type a command at a shell's prompt; what it prints."""
-        number = next(_numbers)
-        start = len(self._text)
-        # The mark is not in what is typed, and so not in its echo.
-        self.type(f"{command}; echo end-$(({number}+0))-\n")
-        end = self.wait_for(f"end-{number}-", after=start)
-        self.wait_for("# ", after=end)
-        return self._text[start:end].partition("\n")[2].rpartition("end-")[0].replace("\r\n", "\n")
-
-    def wait(self, timeout_s: float = 30) -> int:
-        """Wait for the command to end; its exit status."""
-        return self._process.wait(timeout_s)
-
-    def hang_up(self) -> None:
-        """Close the window. Closing twice is closing once."""
-        if not self._closing.is_set():
-            self._closing.set()
-            self._reader.join()
-            os.close(self._ours)
+def at_terminal(lan: Lan, *arguments: str, size: tuple[int, int] = (24, 80)) -> Terminal:
+    """A macvfast command typed on a terminal of its own, of so many rows and columns."""
+    return Terminal(lan.host.command(netns.MACVFAST, *arguments), environment=lan.host.environment, size=size)

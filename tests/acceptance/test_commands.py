@@ -11,7 +11,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import Terminal, check_error, listed, ps, refused, wait_for_process
+from tests.acceptance.support import at_terminal, check_error, listed, ps, refused, wait_for_process
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -138,7 +138,7 @@ def test_docker_spellings_are_understood(lan: Lan) -> None:
 
 
 def test_a_terminal_has_the_size_of_the_window_and_follows_it(lan: Lan) -> None:
-    with Terminal(lan, "run", "-it", "--rm", "/bin/sh", rows=33, columns=101) as terminal:
+    with at_terminal(lan, "run", "-it", "--rm", "/bin/sh", size=(33, 101)) as terminal:
         terminal.wait_for("# ")
         assert "not a tty" not in terminal.ask("tty")
         assert terminal.ask("stty size") == "33 101\n"
@@ -147,12 +147,13 @@ def test_a_terminal_has_the_size_of_the_window_and_follows_it(lan: Lan) -> None:
 
 
 def test_control_c_interrupts_the_command_and_not_macvfast(lan: Lan) -> None:
-    with Terminal(lan, "run", "-it", "--rm", "--name=box", "/bin/sh") as terminal:
+    with at_terminal(lan, "run", "-it", "--rm", "--name=box", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         terminal.type("sleep 1000\n")
         wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
         terminal.type("\x03")
-        terminal.wait_for("# ", after=terminal.wait_for("^C"))
+        terminal.wait_for(r"\^C")
+        terminal.wait_for("# ")
         assert terminal.ask("echo still $((40+2))") == "still 42\n"
         terminal.type("exit 5\n")
         assert terminal.wait() == 5
@@ -192,9 +193,9 @@ def test_a_detached_command_prints_the_id_and_writes_to_a_log(lan: Lan) -> None:
 
 
 def test_a_detached_command_outlives_the_terminal_that_started_it(lan: Lan) -> None:
-    with Terminal(lan, "run", "-it", "--rm", "--name=window", "/bin/sh") as window:
+    with at_terminal(lan, "run", "-it", "--rm", "--name=window", "/bin/sh") as window:
         window.wait_for("# ")
-        with Terminal(lan, "run", "-d", "--name=box", "sleep", "1000") as terminal:
+        with at_terminal(lan, "run", "-d", "--name=box", "sleep", "1000") as terminal:
             assert terminal.wait() == 0
             pid = wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
             terminal.hang_up()
@@ -241,7 +242,7 @@ def test_exec_in_an_idle_sandbox_gives_it_a_command_that_counts(lan: Lan) -> Non
 
 def test_exec_on_a_terminal_is_a_shell_inside(lan: Lan) -> None:
     lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
-    with Terminal(lan, "exec", "-it", "box", "/bin/sh") as terminal:
+    with at_terminal(lan, "exec", "-it", "box", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         assert "sleep" in terminal.ask("cat /proc/[0-9]*/comm")
         terminal.type("exit 6\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance import support
-from tests.acceptance.support import Terminal, address_of, addresses_of, default_routes, link_of, refused
+from tests.acceptance.support import address_of, addresses_of, at_terminal, default_routes, link_of, refused
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -41,7 +41,7 @@ def test_the_first_example_works_as_it_is_typed_in_the_guide(lan: Lan) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", first)
     assert lan.sandbox_names() == [first[:12]]
     assert addresses_of(lan, first[:12]) == ["172.16.86.10/24"]
-    with Terminal(lan, "run", "--net=pub_net", "-it", "--rm", "/bin/sh") as terminal:
+    with at_terminal(lan, "run", "--net=pub_net", "-it", "--rm", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         assert "4 packets transmitted, 4 received" in terminal.ask("ping -c 4 -i 0.1 172.16.86.10")
         shown = terminal.ask("ip a show eth0")

@@ -11,7 +11,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import Terminal, wait_for_process
+from tests.acceptance.support import at_terminal, wait_for_process
 from tests.netns import Netns
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def use_everything(lan: Lan, foreign: Netns) -> None:
     lan.macvfast("exec", "busy", "true")
     lan.macvfast("network", "connect", "second", "busy")
     lan.macvfast("network", "connect", "--netns", str(foreign.path), "pub_net", "guest")
-    with Terminal(lan, "run", "--rm", "-it", "--net=second", "/bin/sh") as terminal:
+    with at_terminal(lan, "run", "--rm", "-it", "--net=second", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         terminal.type("exit\n")
         assert terminal.wait() == 0

@@ -13,7 +13,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import Terminal, check_error, filter_macs, ps, refused, wait_for_process
+from tests.acceptance.support import at_terminal, check_error, filter_macs, ps, refused, wait_for_process
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -117,7 +117,7 @@ def test_force_ends_what_exec_started_in_an_idle_sandbox(lan: Lan) -> None:
 
 
 def test_force_on_the_sandbox_of_an_open_terminal_ends_that_too(lan: Lan) -> None:
-    with Terminal(lan, "run", "--net=pub_net", "--name=box", "-it", "/bin/sh") as terminal:
+    with at_terminal(lan, "run", "--net=pub_net", "--name=box", "-it", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         lan.macvfast("rm", "-f", "box")
         assert terminal.wait() == 137
@@ -202,7 +202,7 @@ def test_a_signal_to_run_reaches_the_command(lan: Lan, number: signal.Signals) -
 
 
 def test_closing_the_window_of_a_command_with_rm_removes_its_sandbox(lan: Lan) -> None:
-    with Terminal(lan, "run", "--rm", "--net=pub_net", "-it", "/bin/sh") as terminal:
+    with at_terminal(lan, "run", "--rm", "--net=pub_net", "-it", "/bin/sh") as terminal:
         terminal.wait_for("# ")
         terminal.hang_up()
         terminal.wait()
