@@ -190,6 +190,9 @@ def test_what_is_no_subnet_of_a_pool_is_refused(subnet: Any, reason: str, meant:
         ("192.168.1.130/25", "host bits", "192.168.1.128/25"),
         ("192.168.1.20-192.168.1.10", "after its last", "192.168.1.10-192.168.1.20"),
         ("192.168.2.0/25", "not within", None),
+        # What is meant would be refused, too.
+        ("192.168.1.128/23", "not within", None),
+        ("192.168.2.9-192.168.1.8", "not within", None),
         ("192.168.0.0/16", "not within", None),
         ("192.168.1.200-192.168.2.3", "not within", None),
         ("fd00::/64", "not all of IPv4", None),

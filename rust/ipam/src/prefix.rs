@@ -356,6 +356,24 @@ impl AddressRange {
         })
     }
 
+    /// The range of a text that is to lie in a subnet: what is meant by a text with a fault is told only where the subnet
+    /// has it, so that it can be typed. `10.0.0.128/23` is not within 10.0.0.0/24, whatever is meant.
+    ///
+    /// # Errors
+    /// `Error::Range` with what is wrong.
+    pub fn parse_within(text: &str, subnet: Subnet) -> Result<Self, Error> {
+        Self::parse(text).map_err(|error| match error {
+            Error::Range {
+                text,
+                fault: RangeFault::HostBits { meant } | RangeFault::Reversed { meant },
+            } if Self::parse(&meant).is_ok_and(|range| range.ordinals(subnet).is_err()) => {
+                let fault = RangeFault::Outside { subnet };
+                Error::Range { text, fault }
+            }
+            other => other,
+        })
+    }
+
     /// Its first address.
     #[must_use]
     pub fn first(self) -> Address {

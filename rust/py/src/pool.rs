@@ -319,7 +319,7 @@ fn rules(
         .map(|object| gateway_address(object, subnet))
         .transpose()?;
     let aux = aux.map_or(Ok(Vec::new()), |aux| aux_addresses(aux, subnet))?;
-    let ranges = ip_range.map_or(Ok(Vec::new()), ranges)?;
+    let ranges = ip_range.map_or(Ok(Vec::new()), |object| ranges(object, subnet))?;
     // No range at all is no limit.
     let ranges = (!ranges.is_empty()).then_some(ranges);
     Ok(Rules {
@@ -354,9 +354,10 @@ fn aux_addresses(aux: &Bound<'_, PyAny>, subnet: Subnet) -> PyResult<Vec<(String
 }
 
 /// One ip-range, or several.
-fn ranges(object: &Bound<'_, PyAny>) -> PyResult<Vec<AddressRange>> {
+fn ranges(object: &Bound<'_, PyAny>, subnet: Subnet) -> PyResult<Vec<AddressRange>> {
+    let parse = |text: &str| AddressRange::parse_within(text, subnet).map_err(error::of_ipam);
     if let Some(text) = prefix_text(object)? {
-        return Ok(vec![AddressRange::parse(&text).map_err(error::of_ipam)?]);
+        return Ok(vec![parse(&text)?]);
     }
     let refuse = |object: &Bound<'_, PyAny>| {
         error::RangeInvalid::new_err((shown(object), RangeFault::Malformed.to_string()))
@@ -364,7 +365,7 @@ fn ranges(object: &Bound<'_, PyAny>) -> PyResult<Vec<AddressRange>> {
     let range = |item: PyResult<Bound<'_, PyAny>>| {
         let item = item?;
         let text = prefix_text(&item)?.ok_or_else(|| refuse(&item))?;
-        AddressRange::parse(&text).map_err(error::of_ipam)
+        parse(&text)
     };
     object
         .try_iter()
