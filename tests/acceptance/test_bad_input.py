@@ -96,6 +96,7 @@ RANGES: list[Row] = [
     (network("--subnet=10.0.0.0/24 --ip-range=10.0.0.9-10.0.0.8"), 1, "10.0.0.9-10.0.0.8"),
     (network("--subnet=10.0.0.0/24 --ip-range=10.0.0.9-10.0.1.8"), 1, "10.0.0.9-10.0.1.8"),
     (network("--subnet=10.0.0.0/24 --ip-range=10.0.0.9-fd00::1"), 1, "10.0.0.9-fd00::1"),
+    (network("--subnet=10.0.0.0/24 --ip-range=10.0.0.128/23"), 1, "not within subnet 10.0.0.0/24"),
     (network("--subnet=10.0.0.0/24 --ip-range=some"), 1, "some"),
     (network("--subnet=10.0.0.0/24 --ip-range=-"), 1, "ip-range"),
 ]
@@ -131,14 +132,14 @@ OPTIONS: list[Row] = [
     (network("--subnet=10.0.0.0/24 -o ipv6_ra=never"), 1, "on, off"),
     (network("--subnet=10.0.0.0/24 -o macvlan_mode"), 2, "macvlan_mode"),
     # The stray `-o \` of the guide's own example.
-    (network("--subnet=10.0.0.0/24 -o -o macvlan_mode=bridge"), 2, ""),
+    (network("--subnet=10.0.0.0/24 -o -o macvlan_mode=bridge"), 2, "leave out the stray `-o`"),
     (network("--subnet=10.0.0.0/24 -d bridge"), 1, "ipvlan"),
     (network("--subnet=10.0.0.0/24 -d ipvlan -o ipvlan_mode=l4"), 1, "l2, l3, l3s"),
     (network("--subnet=10.0.0.0/24 --label=nothing --colour=red"), 2, "--colour"),
-    ("network create", 2, ""),
+    ("network create", 2, "needs NAME"),
     ("network create one two", 2, "two"),
     ("network recreate lab", 2, "recreate"),
-    ("network rm", 2, ""),
+    ("network rm", 2, "needs NETWORK"),
     ("--no-such-flag ps", 2, "--no-such-flag"),
     ("no-such-command", 2, "no-such-command"),
     ("ps -f colour=red", 1, "colour"),
@@ -233,7 +234,7 @@ NAMESPACES: list[Row] = [
     ("network connect --netns={folder}/missing pub_net guest", 1, "not a network namespace"),
     ("network connect --netns=/proc/self/ns/mnt pub_net guest", 1, "not a network namespace"),
     ("network connect --netns=/dev/null pub_net guest", 1, "not a network namespace"),
-    ("network connect --netns= pub_net guest", 1, "namespace"),
+    ("network connect --netns= pub_net guest", 2, "`--netns` was given nothing"),
     ("network connect --netns={home} pub_net guest", 1, "home namespace"),
     ("network connect --pid=0 pub_net guest", 2, "0"),
     ("network connect --pid=-1 pub_net guest", 2, "-1"),
@@ -267,6 +268,7 @@ def test_refused(lan: Lan, line: str, status: int, word: str) -> None:
     assert word in said
 
 
-def test_every_refusal_has_its_place_in_the_table_once() -> None:
+def test_every_refusal_has_its_place_in_the_table_once_and_a_word() -> None:
     lines = [line for line, _, _ in TABLE]
     assert len(lines) == len(set(lines))
+    assert [line for line, _, word in TABLE if not word] == []

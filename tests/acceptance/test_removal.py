@@ -219,7 +219,8 @@ def test_a_pin_that_something_else_replaced_is_left_alone(lan: Lan) -> None:
     path = lan.netns_dir / "box"
     subprocess.run(["umount", path], check=True)
     subprocess.run(["mount", "--bind", lan.router.path, path], check=True)
-    lan.attempt("rm", "box")
+    assert lan.macvfast("rm", "box") == "box"
+    assert lan.macvfast("ps", "-a", "-q") == ""
     assert netns.Netns(path).inode == lan.router.inode
     assert lan.router.link_names() == ["lan0", "lo"]
     subprocess.run(["umount", path], check=True)
