@@ -180,8 +180,6 @@ def kill(directory: Path, boot_id: str) -> None:
         KernelRefused: it would not die.
         StateUnusable: its status is damaged, and a keeper is there.
     """
-    if not directory.is_dir():
-        return
     deadline = time.monotonic() + KILL_S
     while True:
         unlocked = _is_unlocked(directory)

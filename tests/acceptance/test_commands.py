@@ -11,7 +11,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import at_terminal, check_error, listed, ps, refused, wait_for_process
+from tests.acceptance.support import at_terminal, listed, ps, refused, wait_for_process
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -204,59 +204,6 @@ def test_a_detached_command_outlives_the_terminal_that_started_it(lan: Lan) -> N
         netns.wait_until(lambda: lan.sandbox_names() == ["box"], what="the end of the other window's sandbox")
     assert Path(f"/proc/{pid}").exists()
     assert ps(lan, "box")["State"] == "running"
-
-
-# exec.
-
-
-def test_exec_joins_the_command_that_runs(lan: Lan) -> None:
-    support.create_pub_net(lan)
-    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
-    wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
-    assert "172.16.86.2/24" in lan.macvfast("exec", "box", "ip", "-4", "address", "show", "eth0")
-    assert "sleep" in lan.macvfast("exec", "box", "sh", "-c", "cat /proc/[0-9]*/comm")
-    assert lan.attempt("exec", "-i", "box", "cat", stdin="hello").stdout == "hello"
-    assert lan.attempt("exec", "box", "sh", "-c", "exit 9").returncode == 9
-    assert ps(lan, "box")["State"] == "running"
-
-
-@pytest.mark.parametrize("running", [True, False], ids=["running", "idle"])
-def test_exec_refuses_as_run_does(lan: Lan, *, running: bool) -> None:
-    lan.macvfast(*(("run", "-d", "--name=box", "sleep", "1000") if running else ("create", "--name=box")))
-    for command, status in ((["no-such-command"], 127), (["/etc/passwd"], 126)):
-        done = lan.attempt("exec", "box", *command)
-        assert (done.returncode, done.stdout) == (status, "")
-        assert done.stderr.startswith("error: ")
-    check_error(lan.attempt("exec", "missing", "true"), 125)
-    check_error(lan.attempt("exec", "box"), 125)
-
-
-def test_exec_in_an_idle_sandbox_gives_it_a_command_that_counts(lan: Lan) -> None:
-    lan.macvfast("create", "--name=box")
-    assert lan.attempt("exec", "box", "sh", "-c", "exit 4").returncode == 4
-    lan.macvfast("exec", "-d", "box", "sleep", "1000")
-    wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
-    assert ps(lan, "box")["State"] == "running"
-    assert "runs a command" in refused(lan, "rm", "box")
-
-
-def test_exec_on_a_terminal_is_a_shell_inside(lan: Lan) -> None:
-    lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
-    with at_terminal(lan, "exec", "-it", "box", "/bin/sh") as terminal:
-        terminal.wait_for("# ")
-        assert "sleep" in terminal.ask("cat /proc/[0-9]*/comm")
-        terminal.type("exit 6\n")
-        assert terminal.wait() == 6
-    assert ps(lan, "box")["State"] == "running"
-
-
-def test_what_exec_started_dies_with_the_command_it_joined(lan: Lan) -> None:
-    lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
-    lan.macvfast("exec", "-d", "box", "sleep", "2000")
-    inode = lan.sandbox("box").inode
-    wait_for_process(inode, "sleep", "2000")
-    os.kill(support.pid_one(lan), signal.SIGKILL)
-    netns.wait_until(lambda: not support.command_lines(inode), what="the end of all that ran in the sandbox")
 
 
 # ps.
