@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import netns
 from tests.acceptance import support
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -104,7 +106,8 @@ def test_a_wrong_count_or_prefix_changes_nothing(lan: Lan, pub_net: str, word: s
 @pytest.mark.usefixtures("pub_net")
 def test_a_terminal_shows_a_bar_and_a_pipe_does_not(lan: Lan) -> None:
     assert lan.attempt("scale", "pub_net", "web=2").stderr == ""
-    with support.Terminal(lan, "scale", "pub_net", "web=40") as terminal:
+    command = lan.host.command(netns.MACVFAST, "scale", "pub_net", "web=40")
+    with Terminal(command, environment={**lan.host.environment, "TERM": "xterm"}) as terminal:
         # Of 38 that are missing; the summary speaks of 40.
         terminal.wait_for("/38")
         terminal.wait_for("web: 40 on pub_net")
