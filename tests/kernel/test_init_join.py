@@ -119,17 +119,54 @@ def test_a_detached_joined_command_runs_on(bed: Bed, tmp_path: Path) -> None:
 # At once
 
 
-def test_many_who_come_at_once_where_nothing_runs_run_side_by_side(bed: Bed) -> None:
+def test_many_who_come_at_once_where_nothing_runs_run_side_by_side_to_their_own_ends(bed: Bed) -> None:
     script = "echo here; read line; exit 3"
     processes = [bed.joining("sh", "-c", script, options=["--interactive"]) for _ in range(6)]
     # All of them at the same time: none ends before it is told.
     assert [read_line(process) for process in processes] == ["here"] * 6
-    assert state(bed) == (SandboxState.RUNNING, None)
-    # The one that was first takes the others with it, and so comes last here.
-    for process in sorted(processes, key=lambda process: process.pid == bed.keeper.pid):
+    bed.wait_for_state("running")
+    assert sum(process.pid == bed.keeper.pid for process in processes) == 1
+    # The first to come is the first to go, and takes nobody with it.
+    for process in sorted(processes, key=lambda process: process.pid != bed.keeper.pid):
+        assert state(bed) == (SandboxState.RUNNING, None)
         out, error = process.communicate(b"\n", timeout=20)
         assert (process.returncode, out, error) == (3, b"", b"")
+    wait_until(lambda: state(bed) == (SandboxState.IDLE, None), "the end of the last")
+
+
+@pytest.mark.parametrize("options", [["--interactive"], ["--interactive", "--tty"]])
+def test_who_joined_a_guest_stays_when_it_ends(bed: Bed, options: list[str]) -> None:
+    first = bed.joining("sh", "-c", "echo here; read line; exit 5", options=options)
+    assert read_line(first).strip() == "here"
+    second = bed.joining("sh", "-c", "echo here; read line; echo again; cat /proc/1/comm", options=["--interactive"])
+    assert read_line(second) == "here"
+    bed.wait_for_state("running")
+    init = bed.init
+    assert bed.join("sh", "-c", "setsid sleep 4718.25 < /dev/null > /dev/null 2>&1 &").returncode == 0
+    # Its status is its own, and whoever waits for it, or reads what it shows, does not wait for the others.
+    first.communicate(b"\n", timeout=20)
+    assert first.returncode == 5
+    assert init.alive()
+    assert bed.join("echo", "joined").stdout == "joined\n"
+    out, error = second.communicate(b"\n", timeout=20)
+    assert (second.returncode, out, error) == (0, b"again\nmacvfast-init\n", b"")
+    wait_until(init.dead, "the end of pid 1")
+    assert alive_with("4718.25") == []
+    wait_until(lambda: state(bed) == (SandboxState.IDLE, None), "what was before")
+
+
+def test_who_joined_a_guest_that_has_ended_is_ended_by_force(bed: Bed) -> None:
+    first = bed.joining("sh", "-c", "echo here; read line", options=["--interactive"])
+    assert read_line(first) == "here"
+    second = bed.joining("sh", "-c", "echo here; exec sleep 4719.25")
+    assert read_line(second) == "here"
+    first.communicate(b"\n", timeout=20)
+    keeper.kill(bed.folder, BOOT_ID)
+    assert second.wait(20) == 137
+    assert alive_with("4719.25") == []
     assert state(bed) == (SandboxState.IDLE, None)
+    with open(bed.folder / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_many_detached_who_come_at_once_all_start(bed: Bed, tmp_path: Path) -> None:

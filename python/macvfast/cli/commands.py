@@ -240,9 +240,9 @@ EXEC = Command(
     function="sandbox:execute",
     about="Run a command in a sandbox that is there.",
     details="""\
-From COMMAND on, everything belongs to it. It joins the command that runs there already, if one does, whether `run` or
-another `exec` started that: it sees the same processes, and when that command ends, it ends too, with status 137. Where
-none runs, the sandbox counts as running until COMMAND ends, and is then what it was before.
+From COMMAND on, everything belongs to it. It joins what runs there already: it sees the same processes and, when the
+command that `run` started ends, ends with it, with status 137. Where `run` started none, or it has ended, the sandbox
+counts as running until the last COMMAND ends, and is then what it was before.
 
 The exit status is the command's; 125, 126 and 127 as with `macvfast run`. With -d, what COMMAND shows goes to the
 sandbox's log, or nowhere where it has joined another.""",

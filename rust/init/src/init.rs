@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
-    chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid, wait, waitpid, Pid, Signal,
-    WaitOptions, WaitStatus,
+    chdir, ioctl_tiocsctty, pidfd_open, set_parent_process_death_signal, setsid, wait, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus,
 };
 use rustix::thread::{
     move_into_link_name_space, move_into_thread_name_spaces, LinkNameSpaceType, ThreadNameSpaceType,
@@ -22,10 +22,12 @@ use crate::sys::{self, Spawned};
 /// Where a supervisor is to run its command.
 #[derive(Clone, Copy)]
 pub enum Place<'a> {
-    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files.
+    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files. A `guest` is pid 1 for as
+    /// long as others are there that have joined; otherwise they end with its command.
     New {
         netns: BorrowedFd<'a>,
         rootfs: Option<&'a CStr>,
+        guest: bool,
     },
     /// Beside the command whose pid 1 this is.
     Beside { pidfd: BorrowedFd<'a> },
@@ -61,12 +63,15 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
         Report::NotSetUp(step.to_owned(), errno).send(report);
         sys::leave(125)
     }
+    if let Place::Beside { .. } = task.place {
+        Report::Joined.send(report);
+    }
     run(task, report, &inbox)
 }
 
 fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
     match place {
-        Place::New { netns, rootfs } => {
+        Place::New { netns, rootfs, .. } => {
             die_with_keeper(report)?;
             move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
                 .map_err(Failed::at("enter the network namespace"))?;
@@ -119,14 +124,62 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
         match inbox.next() {
             libc::SIGCHLD => {
                 if let Some(status) = reap(command) {
-                    Report::Ended(status).send(report);
-                    sys::leave(status)
+                    end(task, report, status)
                 }
             }
             // It was not waited for yet, so the pid is still its own.
             signal => sys::kill(command, signal),
         }
     }
+}
+
+/// Tells how the command ended, and ends, with all that still runs in the pid namespace if it is this process's.
+fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
+    let stays = matches!(task.place, Place::New { guest: true, .. }) && !joined().is_empty();
+    if !stays {
+        Report::Ended(status).send(report);
+        sys::leave(status)
+    }
+    // The keeper has nothing to wait for any more.
+    let _ = set_parent_process_death_signal(None);
+    Report::EndedAlone(status).send(report);
+    loop {
+        let there = joined();
+        if there.is_empty() {
+            sys::leave(status)
+        }
+        let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
+        sys::poll(&mut entries, ORPHANS_MS);
+        reap(0);
+    }
+}
+
+/// How long what has ended inside may wait to be reaped while nothing else is to be done.
+const ORPHANS_MS: i32 = 1000;
+
+/// Who has joined this pid 1: the other processes in here whose parent is outside.
+fn joined() -> Vec<OwnedFd> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let others = numbers.filter(|&number| number != 1 && has_parent_outside(number));
+    others
+        .filter_map(|number| pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty()).ok())
+        .collect()
+}
+
+/// Whether a living process has a parent in another pid namespace, which has no number in here (proc(5), field 4).
+fn has_parent_outside(number: i32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{number}/stat")) else {
+        return false;
+    };
+    let rest = stat
+        .iter()
+        .rposition(|&byte| byte == b')')
+        .map(|end| &stat[end..]);
+    rest.is_some_and(|rest| {
+        let mut fields = rest.split(|&byte| byte == b' ').skip(1);
+        !matches!(fields.next(), None | Some(b"Z" | b"X")) && fields.next() == Some(b"0")
+    })
 }
 
 /// Takes leave of all children that have ended; the exit status of the command if it was among them.

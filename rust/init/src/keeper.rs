@@ -201,10 +201,14 @@ impl Keeper<'_> {
     /// Starts the command, stays with it and records its end; the status to end with.
     fn keep(self, announce: &mut Announce) -> Result<u8, Failure> {
         let mut running = self.start()?;
-        let first = Report::receive(&running.reports);
-        if first != Some(Report::Started) {
+        let mut report = Report::receive(&running.reports);
+        let joined = report == Some(Report::Joined);
+        if joined {
+            report = Report::receive(&running.reports);
+        }
+        if report != Some(Report::Started) {
             wait_for(&running.child);
-            return Err(self.not_started(&running, first));
+            return Err(self.not_started(&running, report, joined));
         }
         // Whoever reads the command's output learns of its end from itself alone; the supervisor is in the namespace.
         running.streams.let_go(self.request.detach);
@@ -285,6 +289,7 @@ impl Keeper<'_> {
             (Post::Own(_), Some(netns)) => Place::New {
                 netns: netns.as_fd(),
                 rootfs,
+                guest: self.request.join,
             },
             (Post::Beside(pidfd), _) => Place::Beside {
                 pidfd: pidfd.as_fd(),
@@ -302,7 +307,8 @@ impl Keeper<'_> {
         init::supervise(&task, pipe.as_fd())
     }
 
-    fn not_started(&self, running: &Running, report: Option<Report>) -> Failure {
+    /// Why there is no command; `joined`: it may have been about to start.
+    fn not_started(&self, running: &Running, report: Option<Report>, joined: bool) -> Failure {
         let command = self
             .request
             .command
@@ -321,8 +327,9 @@ impl Keeper<'_> {
             (Some(Report::NotSetUp(step, errno)), Post::Beside(pidfd)) => {
                 ended_or(&step, errno, pidfd)
             }
-            // It may have started: whatever it was, it has died with the sandbox.
-            (_, Post::Beside(_)) => Failure::EndedTogether,
+            // Whatever it was, it has died with the sandbox.
+            (_, Post::Beside(_)) if joined => Failure::EndedTogether,
+            (_, Post::Beside(_)) => Failure::Ended,
             (_, Post::Own(_)) => Failure::Killed { command },
         }
     }
@@ -336,19 +343,44 @@ impl Keeper<'_> {
         }
     }
 
+    /// Leaves a process that records the end of pid 1, which stays for those who have joined.
+    fn leave_to_others(&self, running: &Running) -> Result<(), Failure> {
+        let Post::Own(record) = &self.post else {
+            return Ok(());
+        };
+        match sys::spawn(0).map_err(Failure::at("fork"))? {
+            Spawned::Parent(_) => Ok(()),
+            Spawned::Child => {
+                let _ = setsid();
+                let [lock, directory] = record.descriptors();
+                sys::close_all_but(&mut [running.child.pidfd.as_raw_fd(), lock, directory]);
+                has_ended(&running.child.pidfd, -1);
+                let recorded = self.write(running, State::Lost);
+                sys::leave(if recorded.is_ok() { 0 } else { FAILED })
+            }
+        }
+    }
+
     /// Records how the command ended, which it has, and hands over the last of what it has shown.
     fn end(self, running: &mut Running) -> u8 {
-        wait_for(&running.child);
+        let (state, alone) = match Report::receive(&running.reports) {
+            Some(Report::Ended(status)) => (State::Exited(status), false),
+            Some(Report::EndedAlone(status)) => (State::Exited(status), true),
+            _ => (State::Lost, false),
+        };
+        if !alone {
+            wait_for(&running.child);
+        }
         let shown = running
             .streams
             .terminal
             .as_mut()
             .is_none_or(Terminal::drain);
-        let state = match Report::receive(&running.reports) {
-            Some(Report::Ended(status)) => State::Exited(status),
-            _ => State::Lost,
+        let recorded = if alone {
+            self.leave_to_others(running)
+        } else {
+            self.write(running, state)
         };
-        let recorded = self.write(running, state);
         // From here on another keeper may be there: a slow reader is no reason to keep the sandbox.
         let joined = match self.post {
             Post::Own(record) => {

@@ -10,6 +10,10 @@
 //!
 //! The keeper waits for pid 1 on a pidfd and for its reports on a pipe ([`report`]). When either of the two dies, all
 //! that runs in the pid namespace dies; when pid 1 does, the keeper records it.
+//!
+//! Another command may join (`exec`): its keeper puts a supervisor beside pid 1, into the same namespaces. Such a command
+//! ends with the sandbox's own (`run`). Where that does not run, the first to come is a guest: its pid 1 stays for as
+//! long as others are there, and a process that its keeper leaves behind records the end of the last.
 
 mod arguments;
 mod command;

@@ -1,6 +1,6 @@
 //! Where a keeper has its command run: in a pid namespace of its own, or beside another keeper's command.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -61,11 +61,7 @@ pub fn take_post(request: &Request) -> Result<Post, Failure> {
 
 /// Whether pid 1 of a sandbox has ended, or does so within `timeout_ms`.
 pub fn has_ended(pidfd: &OwnedFd, timeout_ms: i32) -> bool {
-    let mut entry = [libc::pollfd {
-        fd: pidfd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    }];
+    let mut entry = [sys::readable(pidfd)];
     sys::poll(&mut entry, timeout_ms);
     entry[0].revents != 0
 }

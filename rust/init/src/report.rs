@@ -8,6 +8,8 @@ use rustix::io::{read, write, Errno};
 /// the end of the pipe without that one means that the supervisor was killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
+    /// Of one that joined: it is in the sandbox, and the command has not been started yet.
+    Joined,
     /// The command's program runs.
     Started,
     /// The command could not be executed.
@@ -16,6 +18,8 @@ pub enum Report {
     NotSetUp(String, Errno),
     /// The command ended, with its exit status or 128 and the signal that ended it.
     Ended(u8),
+    /// The same of a pid 1 that stays for those who have joined.
+    EndedAlone(u8),
 }
 
 /// One byte for the kind and four for a number; after the kind `NOT_SET_UP` text follows up to the pipe's end.
@@ -24,6 +28,8 @@ const STARTED: u8 = 0;
 const NOT_EXECUTED: u8 = 1;
 const NOT_SET_UP: u8 = 2;
 const ENDED: u8 = 3;
+const JOINED: u8 = 4;
+const ENDED_ALONE: u8 = 5;
 
 impl Report {
     /// Tells the keeper. If that is gone there is nobody to tell, and this process's end is near.
@@ -33,6 +39,8 @@ impl Report {
             Self::NotExecuted(errno) => (NOT_EXECUTED, errno.raw_os_error(), ""),
             Self::NotSetUp(step, errno) => (NOT_SET_UP, errno.raw_os_error(), step.as_str()),
             Self::Ended(status) => (ENDED, i32::from(*status), ""),
+            Self::Joined => (JOINED, 0, ""),
+            Self::EndedAlone(status) => (ENDED_ALONE, i32::from(*status), ""),
         };
         let mut message = vec![kind];
         message.extend(number.to_ne_bytes());
@@ -56,6 +64,8 @@ impl Report {
                 Some(Self::NotSetUp(step, Errno::from_raw_os_error(number)))
             }
             ENDED => u8::try_from(number).ok().map(Self::Ended),
+            JOINED => Some(Self::Joined),
+            ENDED_ALONE => u8::try_from(number).ok().map(Self::EndedAlone),
             _ => None,
         }
     }
@@ -86,8 +96,10 @@ mod tests {
     fn what_is_sent_is_received_in_order() {
         let (reader, writer) = pipe().unwrap();
         let reports = [
+            Report::Joined,
             Report::Started,
             Report::Ended(137),
+            Report::EndedAlone(3),
             Report::NotExecuted(Errno::ACCESS),
             Report::NotSetUp("mount /proc".to_owned(), Errno::PERM),
         ];

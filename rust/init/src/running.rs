@@ -1,6 +1,6 @@
 //! Staying with a command that runs: passing on signals and what is typed and shown, until it has ended.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{pidfd_send_signal, waitid, Signal, WaitId, WaitIdOptions};
@@ -22,16 +22,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Passes on what comes until the supervisor has ended, and with it all that runs in its pid namespace.
+    /// Passes on what comes until the supervisor has something to say, or has ended.
     pub fn watch(&mut self) {
         if let Some(terminal) = &mut self.streams.terminal {
             terminal.make_raw();
         }
-        let readable = |fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
         let unused = libc::pollfd {
             fd: -1,
             events: 0,
@@ -44,10 +39,16 @@ impl Running {
                 .terminal
                 .as_ref()
                 .map_or(([unused; 3], -1), Terminal::interest);
-            let pidfd = readable(self.child.pidfd.as_raw_fd());
-            let mut entries = [pidfd, readable(self.signals.fd()), input, master, output];
+            let mut entries = [
+                sys::readable(&self.child.pidfd),
+                sys::readable(&self.reports),
+                sys::readable(&self.signals.fd()),
+                input,
+                master,
+                output,
+            ];
             sys::poll(&mut entries, timeout_ms);
-            let [ended, signalled, copying @ ..] = entries;
+            let [ended, reported, signalled, copying @ ..] = entries;
             if signalled.revents != 0 {
                 self.pass_signals_on(&mut hang_up);
             }
@@ -56,7 +57,7 @@ impl Running {
                     let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
                 }
             }
-            if ended.revents != 0 {
+            if ended.revents != 0 || reported.revents != 0 {
                 return;
             }
         }
@@ -87,12 +88,7 @@ impl Running {
             return;
         };
         while !terminal.drain() {
-            let signal = libc::pollfd {
-                fd: self.signals.fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            };
-            let mut entries = [terminal.output_entry(), signal];
+            let mut entries = [terminal.output_entry(), sys::readable(&self.signals.fd())];
             sys::poll(&mut entries, -1);
             while let Some(signal) = self.signals.next() {
                 if !matches!(signal, libc::SIGWINCH | libc::SIGCONT) {

@@ -11,7 +11,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{
     flock, fsync, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
@@ -70,7 +70,7 @@ pub struct Record {
     keeper: Process,
     /// Of a guest: the status that comes back.
     before: Option<Vec<u8>>,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Record {
@@ -97,8 +97,13 @@ impl Record {
             boot_id: boot_id()?,
             keeper: Process::own()?,
             before,
-            _lock: lock,
+            lock,
         }))
+    }
+
+    /// What keeps the lock, and what is needed to write.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.lock.as_raw_fd(), self.directory.as_raw_fd()]
     }
 
     /// Opens the command's log to append to it.

@@ -3,7 +3,7 @@
 //! Everything here counts on the process having one thread, as this program always has.
 
 use std::ffi::{c_int, c_long, c_uint, CStr, CString};
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -156,6 +156,15 @@ fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
 pub fn kill(pid: i32, signal: c_int) {
     // SAFETY: plain numbers; it can only fail.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// What [`poll`] waits for: something to read, or the end of a process.
+pub fn readable(fd: &impl AsRawFd) -> libc::pollfd {
+    libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    }
 }
 
 /// Waits for whichever of the `entries` has something to say, or `timeout_ms` (-1: for ever); entries with a
