@@ -62,34 +62,35 @@ def main(given: Sequence[str]) -> int:
         return 1
     results = CACHE / "quick" if asked.quick else report.RESULTS
     begun = time.monotonic()
-    try:
-        _prepare(results, fresh=asked.quick)
-        with tempfile.TemporaryDirectory(prefix="scratch-", dir=CACHE) as scratch:
-            os.environ[SCRATCH_VARIABLE] = scratch
-            here = machine.describe()
-            for name in names:
-                _run(name, works[name], results, {"position": [*works].index(name), "machine": here})
-    except BenchFailed as failure:
-        _say(f"error: {failure}")
-        return 1
+    _prepare(results, fresh=asked.quick)
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=CACHE) as scratch:
+        os.environ[SCRATCH_VARIABLE] = scratch
+        here = machine.describe()
+        about = {name: {"position": position, "machine": here} for position, name in enumerate(works)}
+        failed = [name for name in names if not _run(works[name], results / f"{name}.json", about[name])]
     _draw(results, quick=asked.quick)
     _say(f"{time.monotonic() - begun:.0f} s; figures in {results}")
-    return 0
+    if failed:
+        _say(f"error: failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
-def _run(name: str, work: Callable[[], dict[str, Any]], results: Path, about: dict[str, Any]) -> None:
-    """Do one piece of work, keep what came out, and show it."""
+def _run(work: Callable[[], dict[str, Any]], file: Path, about: dict[str, Any]) -> bool:
+    """Do one piece of work, keep what came out, and show it; False where it failed, which leaves no figures."""
+    file.unlink(missing_ok=True)
     try:
         result = work()
     except NotThere as reason:
-        _say(f"{name}: not there: {reason}")
-        return
+        _say(f"{file.stem}: not there: {reason}")
+        return True
     except BenchFailed as failure:
-        raise BenchFailed(f"{name}: {failure}") from failure
+        _say(f"error: {file.stem}: {failure}")
+        return False
     when = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({**result, **about, "when": when}, indent=1, ensure_ascii=False)
-    (results / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    file.write_text(f"{text}\n", encoding="utf-8")
     _show(result)
+    return True
 
 
 def _draw(results: Path, *, quick: bool) -> None:
