@@ -130,5 +130,6 @@ def _show(result: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     # Ended from outside, it still takes its children with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda got, _: sys.exit(128 + got))
     sys.exit(main(sys.argv[1:]))
