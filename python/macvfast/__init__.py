@@ -1,6 +1,6 @@
 """Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed.
 
-    from macvfast import Host
+    from macvfast import EndpointRequest, Host
 
     with Host.open() as host:
         host.create_network("lan", subnets=["172.16.86.0/24"], gateways=["172.16.86.1"], parent="eth0")
