@@ -11,7 +11,6 @@ import signal
 import subprocess
 from errno import EACCES, EINVAL, EISDIR, ELIBACC, ENAMETOOLONG, ENOENT, ENOEXEC
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,23 +18,10 @@ from macvfast.cli.output import problem_text
 from macvfast.errors import CommandNotFound, CommandNotStarted, KernelRefused, SandboxRunning, StateUnusable
 from tests.kernel.init_bed import PROGRAM, Bed, Process, alive_with, read_line, wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
 SYS_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}  # asm/unistd_64.h, asm-generic/unistd.h
-
-
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    """A sandbox to run commands in."""
-    made = Bed(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 # Statuses

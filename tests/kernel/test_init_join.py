@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,22 +15,9 @@ from macvfast.errors import CommandNotFound
 from macvfast.model import SandboxState
 from tests.kernel.init_bed import Bed, alive_with, read_line, wait_until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
-
-
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    """A sandbox to run commands in."""
-    made = Bed(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def state(bed: Bed) -> tuple[SandboxState, int | None]:

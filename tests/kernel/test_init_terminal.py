@@ -19,21 +19,11 @@ from tests.kernel.init_bed import Bed, read_line, wait_until
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
 
 INTERACTIVE = ["--tty", "--interactive"]
-
-
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    """A sandbox to run commands in."""
-    made = Bed(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def _sit_down(bed: Bed, *command: str, options: Sequence[str] = INTERACTIVE, join: bool = False) -> Terminal:
