@@ -33,23 +33,15 @@ def make_parents(world: World, count: int) -> list[str]:
 
 
 def create(host: Host, requests: Sequence[NetworkRequest]) -> None:
-    """Make networks, by one call where this macvfast has that."""
-    # No more than a fallback for as long as it has not.
-    bulk = getattr(host, "create_networks", None)
-    if bulk is None:
-        for request in requests:
-            host.create_network(request)
-    else:
-        outcomes = bulk(requests)
-        must(not outcomes.failed, f"{len(outcomes.failed)} networks refused: {outcomes.failed[:1]}")
+    """Make networks by one call."""
+    outcomes = host.create_networks(requests)
+    must(not outcomes.failed, f"{len(outcomes.failed)} networks refused: {outcomes.failed[:1]}")
 
 
 def networks(world: World, count: int, *, vlan: bool = False, at_once: bool = True) -> Sample:
     """Make networks, timed."""
     clock = Clock()
     with Host.open(str(world.folder / "state")) as host:
-        if at_once and not hasattr(host, "create_networks"):
-            raise NotThere("this macvfast has no `create_networks` yet")
         requests = _requests(world, count, vlan=vlan)
         with clock.running():
             if at_once:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benches.floor import TARGET
-from benches.measure import NotThere, Sample, timed_sample
+from benches.measure import Sample, timed_sample
 from benches.world import GATEWAY, PARENT, SUBNET, Clock, World, must
 from macvfast import Host
 
@@ -110,7 +110,6 @@ def scale(world: World, count: int) -> Sample:
     """The same by one command."""
     with open_host(world):
         pass
-    need_command(world, "scale")
     clock = Clock()
     with clock.running():
         done = subprocess.run(
@@ -120,17 +119,6 @@ def scale(world: World, count: int) -> Sample:
     must(done.returncode == 0, f"`macvfast scale` ended with {done.returncode}: {done.stderr}")
     world.check_each([f"s-{number}" for number in range(count)])
     return timed_sample(clock.seconds, count)
-
-
-def need_command(world: World, name: str) -> None:
-    """See that this macvfast has the command.
-
-    Raises:
-        NotThere
-    """
-    asked = subprocess.run(command(world, name, "--help"), capture_output=True, check=False)
-    if asked.returncode != 0:
-        raise NotThere(f"this macvfast has no `{name}` yet")
 
 
 def remove_sandboxes(world: World, count: int) -> Sample:
@@ -181,7 +169,6 @@ def scale_memory(world: World, count: int) -> Sample:
     """Of a `scale` from its start to its end."""
     with open_host(world):
         pass
-    need_command(world, "scale")
     arguments = command(world, "scale", "--no-progress", NETWORK, f"s={count}")[1:]
     done = subprocess.run([sys.executable, "-c", _PEAK, *arguments], capture_output=True, text=True, check=False)
     must(done.returncode == 0, f"`macvfast scale` ended with {done.returncode}: {done.stderr}")
