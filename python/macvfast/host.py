@@ -235,8 +235,10 @@ class Host:
         Returns:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
+        keys = list(names)
+        unfinished = self._networks().unfinished(keys)
         with self._changing():
-            return self._networks().remove_many(names)
+            return self._networks().remove_many(keys, unfinished)
 
     def prune_networks(self) -> Outcomes[str]:
         """Remove all networks that have no endpoints."""

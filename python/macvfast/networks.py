@@ -16,6 +16,7 @@ from macvfast.errors import (
     MacvfastError,
     NetworkExists,
     NetworkInUse,
+    NetworkNotFound,
     RemovalUnfinished,
     SubnetMissing,
     UndoFailed,
@@ -224,9 +225,21 @@ class Networks:
 
     # Removing.
 
-    def remove_many(self, keys: Iterable[str]) -> Outcomes[str]:
+    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
+        """Names of networks whose removal was begun and not finished, by what they were called here: it may be
+        finished before they are looked for.
+        """
+        names: dict[str, str] = {}
+        with self._store.reading() as records:
+            for key in keys if records.intents() else ():
+                found = records.network(key)
+                intent = records.network_intent(found[0].id) if len(found) == 1 else None
+                if intent is not None and intent[1]:
+                    names[key] = found[0].name
+        return names
+
+    def remove_many(self, asked: Sequence[str], unfinished: dict[str, str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key, in the order asked."""
-        asked = list(keys)
         outcomes: dict[int, Outcome[str]] = {}
         todo = list(enumerate(asked))
         while todo:
@@ -246,6 +259,9 @@ class Networks:
             for at, network in going.items():
                 outcomes[at] = _removed(asked[at], network, failure)
             todo = postponed + later
+        for at, key in enumerate(asked):
+            if key in unfinished and isinstance(outcomes[at].error, NetworkNotFound):
+                outcomes[at] = Outcome(key, value=unfinished[key])
         return Outcomes(tuple(outcomes[at] for at in range(len(asked))))
 
     def _begin_removal(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import attach, choose, make
-from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, SandboxBusy
+from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, NetworkNotFound, SandboxBusy
 from macvfast.model import EndpointRequest
 from macvfast.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
@@ -329,6 +329,30 @@ def test_a_stranger_with_the_name_of_a_sub_interface_of_ours_stays(machine: Mach
     machine.host.remove_networks(["v"]).raise_if_any()
     assert machine.world.home.named("eth0.50") is theirs
     assert notes == [], "none of ours is there"
+
+
+def test_a_removal_that_could_not_be_finished_is_finished_by_the_command_that_it_names(machine: Machine) -> None:
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.faults.arm(fail_at=1, only="delete parents")
+    (outcome,) = machine.host.remove_networks(["v"])
+    assert outcome.error is not None
+    assert outcome.error.hints == ("`macvfast network rm v` again",)
+    machine.faults.arm()
+    (again, missing) = machine.host.remove_networks(["v", "w"])
+    assert (again.ok, again.value) == (True, "v")
+    assert isinstance(missing.error, NetworkNotFound)
+    assert machine.world.home.named("eth0.50") is None
+
+
+def test_a_link_of_this_boot_is_not_the_one_that_was_made_in_the_last(machine: Machine) -> None:
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    ours = machine.world.home.named("eth0.50")
+    assert ours is not None
+    machine.world.reboot()
+    machine.restart()
+    theirs = machine.world.add_home(FakeLink(ours.ifindex, "eth0.50", "vlan", parent=2, vid=50))
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named("eth0.50") is theirs
 
 
 def test_a_sub_interface_that_was_there_stays(machine: Machine) -> None:

@@ -116,6 +116,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _fetch(kernel: Kernel) -> None:
     """Unpack the kernel's package beside its place, and move it there when it is whole."""
+    if shutil.which("apt-get") is None:
+        raise CannotRun("its kernel is fetched with apt-get, which is not here")
     package = _package()
     print(f"==> fetching {package}", flush=True)
     draft = Kernel(CACHE / "draft")
