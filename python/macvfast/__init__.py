@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from macvfast.ipam import Addresses as Addresses
     from macvfast.ipam import Pool as Pool
     from macvfast.model import CommandRequest as CommandRequest
+    from macvfast.model import Difference as Difference
     from macvfast.model import Endpoint as Endpoint
     from macvfast.model import EndpointRequest as EndpointRequest
+    from macvfast.model import Freed as Freed
     from macvfast.model import LinkKept as LinkKept
     from macvfast.model import Network as Network
     from macvfast.model import NetworkRequest as NetworkRequest
     from macvfast.model import Outcome as Outcome
     from macvfast.model import Outcomes as Outcomes
+    from macvfast.model import Plan as Plan
     from macvfast.model import Sandbox as Sandbox
     from macvfast.model import SandboxState as SandboxState
+    from macvfast.model import Step as Step
     from macvfast.model import Subnet as Subnet
 
 __version__ = "0.1.0"
@@ -35,8 +39,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Addresses": "ipam",
     "CommandRequest": "model",
+    "Difference": "model",
     "Endpoint": "model",
     "EndpointRequest": "model",
+    "Freed": "model",
     "Host": "host",
     "LinkKept": "model",
     "MacvfastError": "errors",
@@ -44,17 +50,21 @@ _HOMES = {
     "NetworkRequest": "model",
     "Outcome": "model",
     "Outcomes": "model",
+    "Plan": "model",
     "Pool": "ipam",
     "Sandbox": "model",
     "SandboxState": "model",
+    "Step": "model",
     "Subnet": "model",
 }
 
 __all__ = [
     "Addresses",
     "CommandRequest",
+    "Difference",
     "Endpoint",
     "EndpointRequest",
+    "Freed",
     "Host",
     "LinkKept",
     "MacvfastError",
@@ -62,9 +72,11 @@ __all__ = [
     "NetworkRequest",
     "Outcome",
     "Outcomes",
+    "Plan",
     "Pool",
     "Sandbox",
     "SandboxState",
+    "Step",
     "Subnet",
     "__version__",
 ]

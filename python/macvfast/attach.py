@@ -18,15 +18,15 @@ from macvfast.choose import Chooser
 from macvfast.detach import Going
 from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
 from macvfast.make import Maker, Wanted
-from macvfast.namespaces import close_all, open_recorded
+from macvfast.namespaces import close_all, make_each, open_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.detach import Detacher
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.make import Sysctls
     from macvfast.model import Sandbox
+    from macvfast.namespaces import Sysctls
     from macvfast.records import Records
     from macvfast.store import Store
 
@@ -189,30 +189,16 @@ class Attacher:
     def _namespaces(self, chunk: _Chunk, *, beside: bool) -> None:
         """Begin to make the new namespaces of a chunk, in the order of its items."""
         fresh = [item.sysctls for item in chunk.good if item.fresh]
-
-        def work() -> list[Namespace]:
-            made: list[Namespace] = []
-            try:
-                for sysctls in dict.fromkeys(fresh):
-                    made += self._kernel.make_namespaces(fresh.count(sysctls), sysctls)
-            except BaseException:
-                close_all(made)
-                raise
-            return made
-
         if fresh:
-            chunk.fresh = _Task(work, beside=beside)
+            chunk.fresh = _Task(lambda: make_each(self._kernel, fresh), beside=beside)
 
     def _open(self, chunk: _Chunk) -> None:
         """Hold the namespace of every item: new ones for new sandboxes, the recorded or given ones for others."""
         try:
             if chunk.fresh is not None:
-                made = iter(chunk.fresh.result())
-                waiting = [item for item in chunk.good if item.fresh]
-                for sysctls in dict.fromkeys(item.sysctls for item in waiting):
-                    for item in waiting:
-                        if item.sysctls == sysctls:
-                            item.namespace = next(made)
+                made = chunk.fresh.result()
+                for item, namespace in zip([one for one in chunk.good if one.fresh], made, strict=True):
+                    item.namespace = namespace
             self._open_others(chunk)
         except MacvfastError as error:
             chunk.fail(error)
@@ -299,20 +285,10 @@ class Attacher:
         with self._store.writing() as records:
             going = self._begin_undo(records, chunk)
             for item in chunk.good:
-                self._learn(records, item)
+                self._maker.learn(records, item)
             records.settle(chunk.intent)
         if going:
             self._carry_out(chunk, going)
-
-    def _learn(self, records: Records, item: Wanted) -> None:
-        """Note the MAC of a link that got its parent's."""
-        for turn, (network, endpoint) in enumerate(item.endpoints):
-            if not network.has_own_macs:
-                link = self._kernel.link_in(cast("Namespace", item.namespace), endpoint.ifindex)
-                if link is not None and link.mac != endpoint.mac:
-                    endpoint = replace(endpoint, mac=link.mac)
-                    item.endpoints[turn] = (network, endpoint)
-                    records.set_endpoint(endpoint)
 
     # Undoing.
 

@@ -27,7 +27,7 @@ from macvfast.kernel import new_group
 from macvfast.lookup import one_network
 from macvfast.make import new_ifindex
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
-from macvfast.records import now
+from macvfast.records import MADE, REMOVED, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +58,12 @@ class Place:
         name = f"eth{self.number}"
         self.names.add(name)
         return name
+
+    @classmethod
+    def of(cls, kernel: Kernel, namespace: Namespace) -> Place:
+        """A namespace that others made, with what links are born with there."""
+        names = plan.IPV6_DEFAULTS
+        return cls(defaults=dict(zip(names, kernel.read_sysctls(namespace, names), strict=True)))
 
     def suits(self, network: Network) -> bool:
         """Whether links are born there with the settings that the network's endpoints need."""
@@ -95,7 +101,7 @@ class Chooser:
                 begun: list[tuple[Network, Taken]] = []
                 try:
                     self._item(records, item, networks, begun)
-                    intent = intent or records.begin(self._store.owner(), removing=False)
+                    intent = intent or records.begin(self._store.owner(), MADE)
                     if item.new and not records.add_sandbox(cast("Sandbox", item.sandbox), intent):
                         name = cast("Sandbox", item.sandbox).name
                         raise _exists(records, item, name) or SandboxExists(name)
@@ -153,8 +159,9 @@ class Chooser:
         """Settle the identity of the item's sandbox; for one that is there, read its endpoints afresh."""
         if item.sandbox is not None:
             found = records.sandbox(item.sandbox.id)
-            if not found or records.sandbox_intent(item.sandbox.id) is not None:
-                raise SandboxBusy("sandbox", item.sandbox.name, "removed")
+            intent = records.sandbox_intent(item.sandbox.id)
+            if not found or intent is not None:
+                raise SandboxBusy("sandbox", item.sandbox.name, REMOVED if intent is None else intent.doing)
             item.sandbox = found[0]
             item.siblings = [(records.network(one.network_id)[0], one) for one in item.sandbox.endpoints]
             return
@@ -166,8 +173,9 @@ class Chooser:
         path = item.netns or os.path.join(self._netns_dir, name)
         if item.netns is None and os.path.lexists(path):
             raise _exists(records, item, name) or NamespaceNameTaken(name, path)
+        namespace = cast("Namespace", item.namespace)
         item.sandbox = Sandbox(
-            id=id_, name=name, path=path, made=item.netns is None, cookie=cast("Namespace", item.namespace).cookie,
+            id=id_, name=name, path=path, made=item.netns is None, cookie=namespace.cookie, inode=namespace.inode,
             boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
         )  # fmt: skip
 
@@ -185,12 +193,13 @@ class Chooser:
             for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
             for endpoint in sandbox.endpoints
         ]
-        place = Place(names={endpoint.ifname for _, endpoint in siblings}, held=plan.held_families(siblings))
+        place = Place() if item.made else Place.of(self._kernel, namespace)
+        place.names |= {endpoint.ifname for _, endpoint in siblings}
+        place.held |= plan.held_families(siblings)
         if not item.made:
             place.names |= {link.ifname for link in self._kernel.links_in(namespace)}
-            place.held |= self._kernel.default_families(namespace)
-            names = plan.IPV6_DEFAULTS
-            place.defaults = dict(zip(names, self._kernel.read_sysctls(namespace, names), strict=True))
+            place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
+            place.held |= {family for family, _, _ in self._kernel.default_routes(namespace)}
         return self._places.setdefault(namespace.cookie, place)
 
     def _endpoint(

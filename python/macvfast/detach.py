@@ -29,7 +29,8 @@ from macvfast.errors import (
 from macvfast.ipam import NetworkPools
 from macvfast.kernel import configure_refused
 from macvfast.model import SandboxState
-from macvfast.namespaces import close_all, open_recorded
+from macvfast.namespaces import clear_leftover, close_all, holders_of, open_recorded
+from macvfast.records import MADE, REMOVED, RESTORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -61,7 +62,6 @@ class Going:
     intent: int = 0
     # Whether the kernel may take a while to let go of the links.
     lingers: bool = True
-    inode: int = 0
     # Whether this removal let go of its namespace, and not one before it.
     released: bool = False
     error: MacvfastError | None = None
@@ -154,13 +154,13 @@ class Detacher:
                 return []
             raise SandboxNotFound(id_[:12])
         intent = records.sandbox_intent(sandbox.id) if unsettled else None
-        if intent is not None and self._store.owner_lives(intent[0]):
-            raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
+        if intent is not None and self._store.owner_lives(intent.owner):
+            raise SandboxBusy("sandbox", sandbox.name, intent.doing)
         owners = records.unsettled_endpoints(sandbox.id).values() if unsettled else ()
         if any(self._store.owner_lives(token) for token in owners):
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
         leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
-        return [Going(sandbox, leaving, whole=True, half_made=intent is not None and not intent[1])]
+        return [Going(sandbox, leaving, whole=True, half_made=intent is not None and intent.doing == MADE)]
 
     def _refuse_running(self, going: Sequence[Going], errors: dict[str, MacvfastError]) -> None:
         for one in self._with_folder(going):
@@ -213,8 +213,8 @@ class Detacher:
         if not leaving:
             raise EndpointNotFound(seen.network, sandbox.name)
         intent = records.sandbox_intent(sandbox.id)
-        if intent is not None and self._store.owner_lives(intent[0]):
-            raise SandboxBusy("sandbox", sandbox.name, "removed" if intent[1] else "made")
+        if intent is not None and self._store.owner_lives(intent.owner):
+            raise SandboxBusy("sandbox", sandbox.name, intent.doing)
         token = records.unsettled_endpoints(sandbox.id).get(seen.network_id)
         if token is not None and self._store.owner_lives(token):
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
@@ -224,7 +224,7 @@ class Detacher:
         """Note, within the caller's transaction, that all of these are about to go; `carry_out` is to follow."""
         if not going:
             return
-        intent = records.begin(self._store.owner(), removing=True)
+        intent = records.begin(self._store.owner(), REMOVED)
         for one in going:
             one.intent = intent
             if one.whole:
@@ -256,9 +256,10 @@ class Detacher:
                     held.append((one, namespace))
                 elif not isinstance(namespace, NamespaceChanged):
                     one.fail(namespace)
-                elif undoing and one.sandbox.made:
+                elif one.whole and one.sandbox.made:
                     # Links come after the pin.
-                    one.lingers = False
+                    one.lingers = not undoing
+                    clear_leftover(one.sandbox.path)
             self._delete(held)
             for one, namespace in held:
                 if one.siblings and not undoing and one.error is None:
@@ -294,7 +295,6 @@ class Detacher:
         wanted: dict[int, tuple[Namespace, list[plan.ExpectedLink]]] = {}
         whose: dict[int, list[Going]] = {}
         for one, namespace in held:
-            one.inode = namespace.inode
             dies = one.whole and one.sandbox.made
             if dies and one.half_made:
                 # A link that was refused because of its MAC is not to be waited for: somebody else has that MAC.
@@ -382,10 +382,10 @@ class Detacher:
             left = [one for one, _ in waiting.values()]
             hopeless = not patient and not any(one.released for one in left)
             if hopeless or idle > LOOK_S:
-                holders = {id(one): self._kernel.holders(one.inode) for one in left}
-                if not patient or idle > GIVE_UP_S or all(holders.values()):
+                holders = holders_of(self._kernel, [one.sandbox for one in left])
+                if not patient or idle > GIVE_UP_S or all(holders.get(one.sandbox.id) for one in left):
                     for one in left:
-                        one.error = self._lives_on(one, holders[id(one)])
+                        one.error = self._lives_on(one, [one.what for one in holders.get(one.sandbox.id, ())])
                     return
             time.sleep(pause)
             pause = min(pause * 2, 0.02)
@@ -438,9 +438,12 @@ class Detacher:
         tried again later.
         """
         with self._store.reading() as records:
-            dead = [intent for intent, token in records.intents().items() if not self._store.owner_lives(token)]
-            if not dead:
+            unsettled = records.intents().items()
+            ended = {intent: one.doing for intent, one in unsettled if not self._store.owner_lives(one.owner)}
+            if not ended:
                 return
+            # What was being restored stays: whatever was done of it is known by its recorded identity.
+            dead = [intent for intent, doing in ended.items() if doing != RESTORED]
             sandboxes = [s for intent in dead for s in records.sandboxes("intent = ?", (intent,))]
             gone = {sandbox.id for sandbox in sandboxes}
             endpoints = [
@@ -455,6 +458,8 @@ class Detacher:
             self.disconnect(endpoints)
         with self._store.writing() as records:
             records.sweep(dead)
+            for intent in ended.keys() - dead:
+                records.settle(intent)
 
 
 def _without_route(one: Going) -> MacvfastError | None:

@@ -34,6 +34,10 @@ def _listed(values: Sequence[str], limit: int = 8) -> str:
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
 
+# Lines of a message that would be as long as the host is large.
+_SHOWN = 20
+
+
 class MacvfastError(Exception):
     """The root of all that macvfast raises on purpose."""
 
@@ -433,6 +437,22 @@ class NameAmbiguous(NotFound):
         self.matches = tuple(matches)
 
 
+class SystemdMissing(NotFound):
+    """The service is one of systemd, and this machine does not run it."""
+
+    code = "systemd-missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine does not run systemd",
+            causes=["the service is a systemd unit"],
+            hints=[
+                "let whatever starts services here run `macvfast restore --wait=60`",
+                "--root DIR installs into the files of a system that is not running",
+            ],
+        )
+
+
 class CommandNotFound(NotFound):
     """The command is not on this host (or in `--rootfs`)."""
 
@@ -548,12 +568,11 @@ class NamespaceChanged(Conflict):
 
     code = "namespace-changed"
 
-    def __init__(self, sandbox: str, path: str, reason: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` is not at `{path}`",
-            causes=[reason],
-            hints=[f"`macvfast rm -f {sandbox}` removes it; then make it anew"],
-        )
+    def __init__(self, sandbox: str, path: str, reason: str, *, restorable: bool = False) -> None:
+        anew = f"`macvfast rm -f {sandbox}` removes it; then make it anew"
+        hints = ["`macvfast restore` brings it back"] if restorable else [anew]
+        super().__init__(f"sandbox `{sandbox}` is not at `{path}`", causes=[reason], hints=hints)
+        self.restorable = restorable
         self.sandbox = sandbox
         self.path = path
         self.reason = reason
@@ -610,6 +629,20 @@ class MacTaken(Conflict):
         super().__init__(f"MAC {mac} is taken", causes=[f"{holder} has it"])
         self.mac = mac
         self.holder = holder
+
+
+class ServiceTaken(Conflict):
+    """Something that macvfast did not write is in the place of its service."""
+
+    code = "service-taken"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            "the service cannot be installed or uninstalled",
+            causes=[f"`{path}` is there, and macvfast did not write it"],
+            hints=[f"rm {path}"],
+        )
+        self.path = path
 
 
 class NetworkInUse(Conflict):
@@ -875,6 +908,21 @@ class HomeNamespaceOther(StateProblem):
         self.path = path
 
 
+class ServiceUnwritable(StateProblem):
+    """The unit of the service cannot be written or taken away."""
+
+    code = "service-unwritable"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the service `{path}` cannot be changed",
+            causes=[reason],
+            hints=["--root DIR names the root of another system"],
+        )
+        self.path = path
+        self.reason = reason
+
+
 class SnapshotDamaged(StateProblem):
     """A pool's snapshot is truncated, altered, or of an unknown version."""
 
@@ -917,6 +965,22 @@ class RemovalUnfinished(Incomplete):
         self.again = again
 
 
+class RestoreIncomplete(Incomplete):
+    """Something that is recorded could not be brought back, for now."""
+
+    code = "restore-incomplete"
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        count = len(differences)
+        causes = [*differences[:_SHOWN], *([f"and {count - _SHOWN} more"] if count > _SHOWN else [])]
+        super().__init__(
+            f"{count} difference{'s remain' if count != 1 else ' remains'} between record and kernel",
+            causes=causes,
+            hints=["`macvfast check` lists them all; `macvfast restore` again mends what can be then"],
+        )
+        self.differences = tuple(differences)
+
+
 class UndoFailed(Incomplete):
     """Something failed, and undoing what had been done failed too."""
 
@@ -945,8 +1009,8 @@ class SomeFailed(Incomplete):
     def __init__(self, failures: Sequence[tuple[str, MacvfastError]], total: int) -> None:
         super().__init__(
             f"{len(failures)} of {total} failed",
-            causes=[f"{name}: {error}" for name, error in failures[:20]],
-            hints=list(dict.fromkeys(hint for _, error in failures[:20] for hint in error.hints)),
+            causes=[f"{name}: {error}" for name, error in failures[:_SHOWN]],
+            hints=list(dict.fromkeys(hint for _, error in failures[:_SHOWN] for hint in error.hints)),
         )
         self.failures = tuple(failures)
         self.total = total

@@ -25,12 +25,15 @@ from macvfast.lookup import one_network, one_sandbox
 from macvfast.model import (
     Address,
     CommandRequest,
+    Difference,
     Endpoint,
     EndpointRequest,
+    Freed,
     LinkKept,
     Network,
     NetworkRequest,
     Outcomes,
+    Plan,
     Sandbox,
     SandboxState,
     Scaled,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
+    from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
 
 DEFAULT_NETNS_DIR = "/run/netns"
@@ -124,22 +128,35 @@ class Host:
     def _changing(self) -> Iterator[None]:
         """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish."""
         with self._store.operation():
-            self._begin()
+            self._note_home()
+            self._finish()
         # Another operation: what the first could not finish may be what this one is about.
         with self._store.operation():
             yield
 
-    def _begin(self) -> None:
-        """Before anything is changed: make sure that this is the home namespace, and finish what the dead left."""
-        boot_id, cookie = self._kernel.boot_id(), str(self._kernel.home_cookie())
+    def _note_home(self) -> None:
+        """Before anything is changed: make sure that this is the home namespace, and note it in a new boot."""
+        if not self._at_home():
+            with self._store.writing() as records:
+                records.set_host("boot_id", self._kernel.boot_id())
+                records.set_host("home_cookie", str(self._kernel.home_cookie()))
+
+    def _at_home(self) -> bool:
+        """Whether this boot's home namespace is recorded, and this one; not, where it is not recorded yet.
+
+        Raises:
+            HomeNamespaceOther
+        """
         with self._store.reading() as records:
             known = (records.host("boot_id"), records.host("home_cookie"))
-        if known != (boot_id, cookie):
-            if known[0] == boot_id:
-                raise HomeNamespaceOther(str(self._store.directory))
-            with self._store.writing() as records:
-                records.set_host("boot_id", boot_id)
-                records.set_host("home_cookie", cookie)
+        if known == (self._kernel.boot_id(), str(self._kernel.home_cookie())):
+            return True
+        if known[0] == self._kernel.boot_id():
+            raise HomeNamespaceOther(str(self._store.directory))
+        return False
+
+    def _finish(self) -> None:
+        """Finish or undo what the dead left."""
         self._boxes().detacher.finish()
         self._networks().finish()
 
@@ -411,6 +428,69 @@ class Host:
         with self._changing():
             return self._boxes().remove_many(keys, unfinished, force=force)
 
+    # Record and kernel.
+
+    def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
+        """Make again what is recorded and missing, undo what was half-made, and touch nothing else. A second time
+        there is nothing to do. Commands that ran are not started again.
+
+        Args:
+            dry_run: only say what would be done.
+            wait_s: for so long, wait for parents that are missing or down, and go on as each appears; None: do not.
+        """
+        if dry_run:
+            self._at_home()
+            return self._restorer().plan()
+        restorer = self._restorer()
+        finished = restorer.unfinished()
+        with self._changing():
+            return restorer.restore(finished, wait_s)
+
+    def check(self) -> list[Difference]:
+        """All that differs between record and kernel. Changes nothing."""
+        found = self.restore(dry_run=True)
+        return [*(step.mends for step in found.steps), *found.remaining]
+
+    def gc(self) -> list[Freed]:
+        """Free what dead owners left: sandboxes that stand for a given namespace that is gone, sandboxes that were to
+        go with a command (`--rm`) that has ended, and what processes that died left half-made.
+        """
+        from macvfast.freeing import Freer  # noqa: PLC0415
+
+        freer = Freer(self._store, self._kernel, self._boxes().detacher)
+        finished = freer.unfinished()
+        with self._changing():
+            return freer.free(finished)
+
+    def install_service(self, wait_s: int, root: str | None = None) -> Path:
+        """Write and enable a systemd unit that restores this state at boot, before the network is declared online.
+
+        Args:
+            wait_s: how long it waits for parents, at most.
+            root: below which the files of a system lie that is not running; None: this system.
+
+        Returns:
+            The unit's file.
+
+        Raises:
+            SystemdMissing, ServiceTaken, ServiceUnwritable, PermissionNeeded
+        """
+        from macvfast import service  # noqa: PLC0415
+
+        return service.install(self._store.directory, wait_s, root)
+
+    @staticmethod
+    def uninstall_service(root: str | None = None) -> Path:
+        """Disable that unit and take it away; gives its file. Raises as install_service."""
+        from macvfast import service  # noqa: PLC0415
+
+        return service.uninstall(root)
+
+    def _restorer(self) -> Restorer:
+        from macvfast.restore import Restorer  # noqa: PLC0415
+
+        return Restorer(self._store, self._kernel)
+
     # Commands.
 
     def check_command(self, request: CommandRequest, sandbox: Sandbox | None = None) -> None:
@@ -445,7 +525,7 @@ class Host:
             raise SandboxRunning(fresh.name)
         if not running:
             with self._store.writing() as records:
-                records.set_command(fresh.id, request.argv)
+                records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
         from macvfast.namespaces import open_recorded  # noqa: PLC0415
 
         (namespace,) = open_recorded(self._kernel, [fresh])

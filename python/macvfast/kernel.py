@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from macvfast import _core, plan
+from macvfast import _core, holders, plan
 from macvfast.errors import (
     Conflict,
     KernelFeatureMissing,
@@ -35,9 +35,10 @@ from macvfast.plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from macvfast.plan import LinkFacts
+    from macvfast.holders import Holder
+    from macvfast.plan import DefaultRoute, LinkFacts
 
 # What making and removing needs, by bit number (linux/capability.h).
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
@@ -80,6 +81,13 @@ class Namespace(Protocol):
     def close(self) -> None: ...
 
 
+class Watch(Protocol):
+    """Tells of changes of links."""
+
+    def wait(self, timeout_s: float) -> None: ...
+    def close(self) -> None: ...
+
+
 class Kernel(Protocol):
     """What `host` asks of the kernel. Tests put a failing one in its place."""
 
@@ -90,6 +98,7 @@ class Kernel(Protocol):
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]: ...
     def filter_macs(self, ifindex: int) -> set[bytes]: ...
     def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]: ...
+    def set_parent_up(self, ifindex: int) -> None: ...
     def delete_parents(self, ifindexes: Sequence[int]) -> None: ...
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]: ...
     def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]: ...
@@ -101,13 +110,15 @@ class Kernel(Protocol):
     def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]: ...
     def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None: ...
     def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]: ...
-    def default_families(self, namespace: Namespace) -> set[int]: ...
+    def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]: ...
+    def default_routes(self, namespace: Namespace) -> list[DefaultRoute]: ...
     def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]: ...
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]: ...
     def delete_links(
         self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
     ) -> list[MacvfastError | None]: ...
-    def holders(self, inode: int) -> list[str]: ...
+    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]: ...
+    def watch_links(self) -> Watch: ...
 
 
 def _require_capabilities() -> None:
@@ -206,6 +217,17 @@ class NetlinkKernel:
             if refusal.unknown or refusal.errno != errno.ENODEV:
                 raise _explained("delete links", refusal, None)
 
+    def set_parent_up(self, ifindex: int) -> None:
+        """Bring up a link of the home namespace.
+
+        Raises:
+            KernelRefused, PermissionNeeded
+        """
+        batch = _core.Batch()
+        batch.set_up(ifindex)
+        for refusal in self._home.send(batch).values():
+            raise _explained(f"bring up link {ifindex}", refusal, None)
+
     # Namespaces.
 
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]:
@@ -266,9 +288,13 @@ class NetlinkKernel:
         """All links of a namespace."""
         return _native(namespace).netlink.links()
 
-    def default_families(self, namespace: Namespace) -> set[int]:
-        """The families (4, 6) that have a default route in a namespace."""
-        return {family for family, _, _ in _native(namespace).netlink.default_routes()}
+    def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]:
+        """The addresses of a link of a namespace, packed, with prefix lengths."""
+        return _native(namespace).netlink.addresses(ifindex)
+
+    def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
+        """The default routes of a namespace: family (4 or 6), ifindex, gateway."""
+        return _native(namespace).netlink.default_routes()
 
     def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
         """Make links in their namespaces, in few sends from the home namespace; one outcome per step."""
@@ -340,18 +366,22 @@ class NetlinkKernel:
                     outcomes[at] = outcomes[at] or _explained("delete a link", refusal, None)
         return outcomes
 
-    def holders(self, inode: int) -> list[str]:
-        """The processes in a living namespace, as `process 123 (sleep)`. Cost: a look at every process of the
-        host.
+    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]:
+        """What keeps namespaces with those inode numbers alive. Cost: a look at every thread of the host."""
+        return holders.find(inodes)
+
+    def watch_links(self) -> Watch:
+        """Listen for changes of the home namespace's links, which is the calling thread's.
+
+        Raises:
+            KernelRefused
         """
-        found = []
-        for entry in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-            try:
-                if os.stat(f"/proc/{entry}/ns/net").st_ino == inode:
-                    found.append(f"process {entry} ({Path(f'/proc/{entry}/comm').read_text().strip()})")
-            except OSError:
-                continue
-        return found
+        from macvfast.watch import LinkWatch  # noqa: PLC0415 - few wait
+
+        try:
+            return LinkWatch()
+        except OSError as error:
+            raise KernelRefused("listen for changes of links", error.errno or 0) from None
 
 
 def _removal(netlink: _core.Netlink, expected: Sequence[ExpectedLink]) -> _core.Batch:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
+from macvfast.records import RESTORED
 
 if TYPE_CHECKING:
     from macvfast.model import Network, Sandbox
-    from macvfast.records import Records
+    from macvfast.records import Records, Unsettled
     from macvfast.store import Store
 
 
@@ -42,17 +43,20 @@ def one_sandbox(records: Records, store: Store, key: str, *, removing: bool = Fa
     if len(found) > 1:
         raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
     intent = records.sandbox_intent(found[0].id)
-    if not (removing and intent is not None and not store.owner_lives(intent[0])):
+    if not (removing and intent is not None and not store.owner_lives(intent.owner)):
         refuse_unsettled("sandbox", found[0].name, intent, store)
     return found[0]
 
 
-def refuse_unsettled(kind: str, name: str, intent: tuple[str, bool] | None, store: Store) -> None:
-    """Refuse what is being made or removed.
+def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Store) -> None:
+    """Refuse what is being made, removed or restored; what a process that died was restoring is as it was recorded.
 
     Raises:
         SandboxBusy
     """
-    if intent is not None:
-        doing = "removed" if intent[1] else "made"
-        raise SandboxBusy(kind, name, doing if store.owner_lives(intent[0]) else f"{doing}, by a process that died")
+    if intent is None:
+        return
+    if store.owner_lives(intent.owner):
+        raise SandboxBusy(kind, name, intent.doing)
+    if intent.doing != RESTORED:
+        raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, EndpointRequest, Network, Sandbox
+    from macvfast.namespaces import Sysctls
     from macvfast.plan import EndpointPlan, LinkFacts
+    from macvfast.records import Records
     from macvfast.store import Store
-
-Sysctls = tuple[tuple[str, str], ...]
 
 # Our indexes begin far above what the kernel counts up to by itself, so that they can be chosen without asking.
 _IFINDEX_FIRST, _IFINDEX_LAST = 1 << 20, (1 << 31) - 1
@@ -87,7 +87,9 @@ class Wanted:
 class Maker:
     """Makes endpoints whose identity is recorded."""
 
-    def __init__(self, store: Store, kernel: Kernel) -> None:
+    def __init__(self, store: Store, kernel: Kernel, mac_wait_s: float | None = None) -> None:
+        """Wait for MACs that linger as long as said; None: MAC_WAIT_S."""
+        self._mac_wait_s = mac_wait_s
         self._store = store
         self._kernel = kernel
 
@@ -132,6 +134,16 @@ class Maker:
                     refusal, where=item.where, mac=steps.link.mac, parent=item.endpoints[turn][0].link
                 )
 
+    def learn(self, records: Records, item: Wanted) -> None:
+        """Note, once an item is made, the MACs of links that got their parent's."""
+        for turn, (network, endpoint) in enumerate(item.endpoints):
+            if not network.has_own_macs:
+                link = self._kernel.link_in(_namespace(item), endpoint.ifindex)
+                if link is not None and link.mac != endpoint.mac:
+                    endpoint = replace(endpoint, mac=link.mac)
+                    item.endpoints[turn] = (network, endpoint)
+                    records.set_endpoint(endpoint)
+
     def parent(self, network: Network) -> LinkFacts:
         """The network's parent as it is now.
 
@@ -140,7 +152,11 @@ class Maker:
         """
         link = self._kernel.link(network.link)
         if link is None:
-            raise ParentNotFound(network.link, f"network `{network.name}` needs it, and it is gone")
+            raise ParentNotFound(
+                network.link,
+                f"network `{network.name}` needs it, and it is gone",
+                hints=["`macvfast restore` brings back what macvfast made"],
+            )
         return link
 
     def _defaults(self, items: Sequence[Wanted], turn: int) -> None:
@@ -168,7 +184,7 @@ class Maker:
         """
         todo = list(range(len(ready)))
         tries = 0
-        deadline = time.monotonic() + MAC_WAIT_S
+        deadline = time.monotonic() + (MAC_WAIT_S if self._mac_wait_s is None else self._mac_wait_s)
         while todo:
             outcomes = self._kernel.add_links([(_namespace(ready[at][0]), ready[at][1].link) for at in todo])
             again = []

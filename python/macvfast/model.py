@@ -457,6 +457,8 @@ class Sandbox:
     """A network namespace with a name, as it is recorded.
 
     `made` is False where something else made the namespace (`--netns`, `--pid`); `path` then is what was given.
+    `inode` is its number under nsfs: used again by another when it is gone, so it only says where to look.
+    `auto_remove` says that the sandbox goes with its command (`--rm`).
     `exit_code` is set when exited: the command's own, or 128 and the signal that ended it.
     """
 
@@ -467,8 +469,10 @@ class Sandbox:
     cookie: int
     boot_id: str
     created_at: datetime
+    inode: int = 0
     labels: tuple[tuple[str, str], ...] = ()
     command: tuple[str, ...] = ()
+    auto_remove: bool = False
     state: SandboxState = SandboxState.IDLE
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
@@ -598,3 +602,73 @@ class CommandRequest:
     rootfs: str | None = None
     auto_remove: bool = False
     join: bool = False
+
+
+# What differs between record and kernel, and what is done about it.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something that is recorded and not so in the kernel.
+
+    Attributes:
+        kind: which, for programs: parent-missing, parent-down, parent-other, namespace-missing, pin-missing, pin-other,
+            link-missing, link-other, link-down, link-wrong, address-missing, route-missing, route-other, half-made or
+            half-removed.
+        network, sandbox: what it is a part of.
+        found: what is so, in words.
+        obstacle: why it cannot be mended now; None where `restore` mends it.
+        waits: whether what is in the way may go by itself: a parent that appears or comes up.
+    """
+
+    kind: str
+    found: str
+    network: str | None = None
+    sandbox: str | None = None
+    obstacle: str | None = None
+    waits: bool = False
+
+    def __str__(self) -> str:
+        about = f"network {self.network}" if self.sandbox is None else f"sandbox {self.sandbox}"
+        return f"{about}: {self.found}" + (f" ({self.obstacle})" if self.obstacle else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What mends a difference; once it was tried, `error` says why it failed, if it did."""
+
+    mends: Difference
+    action: str
+    error: MacvfastError | None = None
+
+    def __str__(self) -> str:
+        about = f"sandbox {self.mends.sandbox}" if self.mends.sandbox is not None else f"network {self.mends.network}"
+        return f"{about}: {self.action}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `restore` does, or did: its steps in order, and what stays different for now."""
+
+    steps: tuple[Step, ...] = ()
+    remaining: tuple[Difference, ...] = ()
+
+    @property
+    def failed(self) -> list[Step]:
+        """The steps that were tried in vain."""
+        return [step for step in self.steps if step.error is not None]
+
+    @property
+    def done(self) -> list[Step]:
+        """The others."""
+        return [step for step in self.steps if step.error is None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What `gc` freed, why, and what was in the way, if anything."""
+
+    kind: str
+    name: str
+    reason: str
+    error: MacvfastError | None = None

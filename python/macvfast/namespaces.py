@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
@@ -9,8 +11,14 @@ from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from macvfast.holders import Holder
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Sandbox
+
+# Namespaces that are held open together at most: two descriptors each.
+_AT_ONCE = 128
+
+Sysctls = tuple[tuple[str, str], ...]
 
 
 def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespace | MacvfastError]:
@@ -26,6 +34,64 @@ def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespac
         if path not in wanted and not isinstance(namespace, MacvfastError):
             namespace.close()
     return [_checked(one, opened.get(one.path)) for one in sandboxes]
+
+
+def holders_of(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, list[Holder]]:
+    """What keeps the namespaces of sandboxes alive, by sandbox id; nothing where they are gone.
+
+    Found by inode number, believed by cookie. Cost: see Kernel.holders.
+    """
+    boot_id = kernel.boot_id()
+    known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
+    found = kernel.holders({one.inode for one in known}) if known else {}
+    paths = [holder.path for holders in found.values() for holder in holders]
+    cookies: dict[str, int] = {}
+    # A few at a time: each is open meanwhile.
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        opened = kernel.open_namespaces(some)
+        close_all(opened)
+        for path, one in zip(some, opened, strict=True):
+            if not isinstance(one, MacvfastError):
+                cookies[path] = one.cookie
+            elif not isinstance(one, InvalidConfig):
+                # It is there, and so nothing can be said to be gone.
+                raise one
+    return {
+        one.id: [holder for holder in found.get(one.inode, ()) if cookies.get(holder.path) == one.cookie]
+        for one in known
+    }
+
+
+def clear_leftover(path: str) -> bool:
+    """Delete what a pin leaves behind that lost its mount: an empty file. False where something else is there.
+
+    A file on which a namespace is mounted is not deleted: the kernel refuses it (EBUSY).
+    """
+    try:
+        there = os.lstat(path)
+        if stat.S_ISREG(there.st_mode) and there.st_size == 0:
+            os.unlink(path)
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
+def make_each(kernel: Kernel, wanted: Sequence[Sysctls]) -> list[Namespace]:
+    """A new namespace for each set of sysctls, in that order: all, or none and an error.
+
+    Raises:
+        KernelRefused, PermissionNeeded
+    """
+    made: dict[Sysctls, list[Namespace]] = {}
+    try:
+        for sysctls in dict.fromkeys(wanted):
+            made[sysctls] = kernel.make_namespaces(wanted.count(sysctls), sysctls)
+    except BaseException:
+        close_all([one for some in made.values() for one in some])
+        raise
+    waiting = {sysctls: iter(some) for sysctls, some in made.items()}
+    return [next(waiting[sysctls]) for sysctls in wanted]
 
 
 def close_all(namespaces: Sequence[Namespace | MacvfastError | None]) -> None:
@@ -48,4 +114,5 @@ def _checked(sandbox: Sandbox, found: Namespace | MacvfastError | None) -> Names
         return found
     else:
         reason = "another namespace stands there, which macvfast leaves alone"
-    return NamespaceChanged(sandbox.name, sandbox.path, reason)
+    there = found is not None and not isinstance(found, MacvfastError)
+    return NamespaceChanged(sandbox.name, sandbox.path, reason, restorable=not there)

@@ -25,7 +25,7 @@ from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import one_network, refuse_unsettled
 from macvfast.model import Network, NetworkRequest, Outcome, Outcomes
 from macvfast.parents import Parent, Parents
-from macvfast.records import now
+from macvfast.records import MADE, REMOVED, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,7 +132,7 @@ class Networks:
                 item.error = error
                 continue
             if item.made is not None and not intent:
-                intent = records.begin(self._store.owner(), removing=False)
+                intent = records.begin(self._store.owner(), MADE)
             ids = records.add_network(network, None if item.made is None else intent)
             for subnet_id, pool in zip(ids, item.pools, strict=True):
                 store_pool(records, subnet_id, pool)
@@ -151,6 +151,7 @@ class Networks:
         for other in sharing:
             # Its parent may be about to come, or to go.
             refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
+        refuse_unsettled("parent", parent.name, records.made_parent_intent(parent.name), self._store)
         if not self._parents.as_seen(parent):
             return False
         plan.refuse_overlap(network.subnets, sharing)
@@ -185,7 +186,7 @@ class Networks:
     def _mark(self, records: Records, items: Sequence[_New]) -> int:
         if not items:
             return 0
-        removal = records.begin(self._store.owner(), removing=True)
+        removal = records.begin(self._store.owner(), REMOVED)
         for item in items:
             if item.network is not None:
                 records.begin_network_removal(item.network.id, removal)
@@ -283,10 +284,11 @@ class Networks:
                 sandboxes = records.occupants(network.id)
                 if sandboxes:
                     raise NetworkInUse(network.name, sandboxes)
+                refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
             except MacvfastError as error:
                 outcomes[at] = Outcome(key, error=error)
                 continue
-            intent = intent or records.begin(self._store.owner(), removing=True)
+            intent = intent or records.begin(self._store.owner(), REMOVED)
             records.begin_network_removal(network.id, intent)
             links.add(network.link)
             going[at] = network
@@ -316,7 +318,7 @@ class Networks:
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""
         with self._store.reading() as records:
-            dead = [intent for intent, token in records.intents().items() if not self._store.owner_lives(token)]
+            dead = [intent for intent, one in records.intents().items() if not self._store.owner_lives(one.owner)]
             networks = [(network, one) for one in dead for network in records.networks("intent = ?", (one,))]
         for going in networks:
             try:

@@ -66,6 +66,10 @@ class LinkFacts(Protocol):
     def group(self) -> int: ...
 
 
+# A default route that is there: family (4 or 6), the link it leaves by, and its gateway.
+DefaultRoute = tuple[int, int | None, bytes | None]
+
+
 class Links:
     """The links of one namespace, as a dump showed them, found by what stands on what."""
 

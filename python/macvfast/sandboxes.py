@@ -22,6 +22,7 @@ from macvfast.errors import (
 from macvfast.lookup import one_network, one_sandbox, refuse_unsettled
 from macvfast.make import Wanted
 from macvfast.model import Endpoint, EndpointRequest, Outcome, Outcomes
+from macvfast.records import MADE, REMOVED, Unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,7 +125,7 @@ class Sandboxes:
         try:
             found = there.get(request.sandbox)
             intent = None if found is None else records.sandbox_intent(found.id)
-            if intent is not None and intent == (self._store.owner(), False):
+            if intent is not None and intent == Unsettled(self._store.owner(), MADE):
                 # This very call is making it: what comes of that is known when this item's turn comes.
                 found = None
             if found is not None:
@@ -195,7 +196,7 @@ class Sandboxes:
             for key in keys if records.intents() else ():
                 found = records.sandbox(key)
                 intent = records.sandbox_intent(found[0].id) if len(found) == 1 else None
-                if intent is not None and intent[1]:
+                if intent is not None and intent.doing == REMOVED:
                     names[key] = found[0].name
         return names
 

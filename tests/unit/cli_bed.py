@@ -6,12 +6,24 @@ import io
 import shlex
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
-from macvfast.model import Endpoint, Network, Outcome, Outcomes, Sandbox, SandboxState, Subnet
+from macvfast.model import (
+    Difference,
+    Endpoint,
+    Freed,
+    Network,
+    Outcome,
+    Outcomes,
+    Plan,
+    Sandbox,
+    SandboxState,
+    Subnet,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,6 +137,8 @@ class FakeHost:
         self.refusals: dict[str, BaseException] = {}
         self.outcomes: dict[str, MacvfastError] = {}
         self.on_note: Callable[[LinkKept], None] = lambda _: None
+        self.plan = Plan()
+        self.freed: list[Freed] = []
         self._networks = networks
         self._sandboxes = sandboxes
 
@@ -207,6 +221,26 @@ class FakeHost:
     def remove_many(self, names: Sequence[str], *, force: bool = False) -> Outcomes[str]:
         self._note("remove_many", tuple(names), force)
         return self._outcomes(names)
+
+    def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
+        self._note("restore", dry_run, wait_s)
+        return self.plan
+
+    def check(self) -> list[Difference]:
+        self._note("check")
+        return [*(step.mends for step in self.plan.steps), *self.plan.remaining]
+
+    def gc(self) -> list[Freed]:
+        self._note("gc")
+        return self.freed
+
+    def install_service(self, wait_s: int, root: str | None = None) -> Path:
+        self._note("install_service", wait_s, root)
+        return Path("/etc/systemd/system/macvfast-restore.service")
+
+    def uninstall_service(self, root: str | None = None) -> Path:
+        self._note("uninstall_service", root)
+        return Path("/etc/systemd/system/macvfast-restore.service")
 
     def check_command(self, request: CommandRequest, box: Sandbox | None = None) -> None:
         self._note("check_command", request, box)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import detach, make
+from macvfast import detach, make, restore
 from macvfast.store import Store
 from tests.unit.machine import Machine, make_networks
 
@@ -29,7 +29,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "_connect", connect_hastily)
     monkeypatch.setattr(detach, "LOOK_S", 0.01)
     monkeypatch.setattr(detach, "GIVE_UP_S", 0.03)
-    monkeypatch.setattr(make, "MAC_WAIT_S", 0.05)
+    for module in (make, restore):
+        monkeypatch.setattr(module, "MAC_WAIT_S", 0.05)
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
+from macvfast.holders import Holder
 from macvfast.plan import AddAddress, AddDefaultRoute, SetUp, group_removal
 from macvfast.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from macvfast.kernel import Namespace, Refusal
-    from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
+    from macvfast.kernel import Namespace, Refusal, Watch
+    from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts
     from macvfast.records import Records
 
 
@@ -111,7 +112,9 @@ class FakeNetns:
 
     cookie: int
     links: dict[int, FakeLink] = field(default_factory=dict)
+    # Default routes by family: the link, and the gateway.
     routes: dict[int, int] = field(default_factory=dict)
+    gateways: dict[int, bytes | None] = field(default_factory=dict)
     sysctls: dict[str, str] = field(default_factory=dict)
     holders: int = 0
     stranger: bool = False
@@ -168,10 +171,14 @@ class World:
         self.home = FakeNetns(next(self._cookies))
         self.pins: dict[str, FakeNetns] = {}
         self.given: dict[str, FakeNetns] = {}
+        # What entered namespaces from outside, or runs in them: it outlives the processes of macvfast.
+        self.inside: list[FakeNetns] = []
         self.handles: list[FakeNamespace] = []
         # MACs of links whose namespace is dying, and how often they will still be seen.
         self.dying: dict[tuple[int, bytes], int] = {}
         self.linger = 1
+        # What happens while a restore waits for links.
+        self.to_come: list[Callable[[], object]] = []
         self.add_home(FakeLink(1, "lo", loopback=True))
         self.add_home(FakeLink(2, "eth0", mac=b"\x52\x54\x00\x00\x00\x02"))
         self.add_home(FakeLink(3, "eth1", mac=b"\x52\x54\x00\x00\x00\x03"))
@@ -200,7 +207,7 @@ class World:
 
     def living(self) -> list[FakeNetns]:
         """Namespaces that macvfast made and that something holds."""
-        held = [*self.pins.values(), *(handle.netns for handle in self.handles)]
+        held = [*self.pins.values(), *(handle.netns for handle in self.handles), *self.inside]
         return list({netns.cookie: netns for netns in held if not netns.stranger and netns is not self.home}.values())
 
     def uppers(self, parent: int) -> list[FakeLink]:
@@ -209,6 +216,34 @@ class World:
         return [link for netns in everywhere for link in netns.links.values() if link.parent == parent] + [
             link for link in self.home.links.values() if link.parent == parent
         ]
+
+    def enter(self, netns: FakeNetns) -> None:
+        """Something runs in a namespace from now on."""
+        netns.holders += 1
+        self.inside.append(netns)
+
+    def leave(self, netns: FakeNetns) -> None:
+        """What ran in a namespace has ended."""
+        self.inside.remove(netns)
+        self.let_go(netns)
+
+    def take_pin(self, path: str, *, leave_file: bool = False) -> None:
+        """A pin loses its mount behind our back, and its file with it or not."""
+        netns = self.pins.pop(path)
+        os.unlink(path)
+        if leave_file:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        self.let_go(netns)
+
+    def take_parent(self, ifindex: int) -> None:
+        """A link of the home namespace goes, and with it whatever stands on it, wherever that is."""
+        link = self.home.links[ifindex]
+        for upper in [one for one in self.home.links.values() if one.parent == ifindex]:
+            self.take_parent(upper.ifindex)
+        for netns in [*self.living(), *self.given.values()]:
+            for upper in [one for one in netns.links.values() if one.parent == link.ifindex]:
+                netns.remove(upper.ifindex)
+        del self.home.links[ifindex]
 
     def process_ends(self) -> None:
         """Close what a process held open."""
@@ -222,6 +257,7 @@ class World:
         for path in self.pins:
             os.unlink(path)
         self.pins.clear()
+        self.inside.clear()
         self.given.clear()
         self.dying.clear()
         kept = {index: link for index, link in self.home.links.items() if link.kind is None}
@@ -295,6 +331,8 @@ class FakeKernel:
         said = self.faults.fails(f"make a {step.kind}")
         if said is not None:
             return KernelRefused(f"make a {step.kind}", errno.EIO, said)
+        if step.base is not None and not self.world.home.links[step.base].up:
+            return KernelRefused(f"make a {step.kind}", errno.ENETDOWN)
         mac = b"\x02\x00\x00\x00\x00" + (b"\x01" if step.kind == "vlan" else b"\x09")
         return self._add_home(FakeLink(step.ifindex, step.ifname, step.kind, mac, parent=step.base, vid=step.vid))
 
@@ -309,6 +347,10 @@ class FakeKernel:
             return KernelRefused("make a link", errno.EEXIST)
         self.world.add_home(link)
         return None
+
+    def set_parent_up(self, ifindex: int) -> None:
+        self.faults.step("bring up a parent")
+        self.world.home.links[ifindex].up = True
 
     def delete_parents(self, ifindexes: Sequence[int]) -> None:
         self.faults.step("delete parents")
@@ -330,8 +372,14 @@ class FakeKernel:
         said = self.faults.fails("open a namespace")
         if said is not None:
             return KernelRefused("open a namespace", errno.EIO, said)
-        netns = self.world.pins.get(path) or self.world.given.get(path)
+        netns = self.world.pins.get(path) or self.world.given.get(path) or self._held(path)
         return NamespaceInvalid(path, "nothing is there") if netns is None else FakeNamespace(self.world, netns)
+
+    def _held(self, path: str) -> FakeNetns | None:
+        """The namespace that some process holds, by the path that `holders` gave."""
+        everything = {one.cookie: one for one in [*self.world.living(), *self.world.given.values()]}
+        folder, _, cookie = path.rpartition("/")
+        return everything.get(int(cookie)) if folder == "/proc/7/fd" else None
 
     def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
         return [self._pin(namespace, path) for namespace, path in pins]
@@ -341,7 +389,9 @@ class FakeKernel:
         if said is not None:
             return KernelRefused("pin a namespace", errno.EIO, said)
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+            with open(path, "x", encoding="ascii") as file:
+                # What has a namespace mounted on it cannot be deleted, as little as a file that is not empty.
+                file.write("mounted")
         except FileExistsError:
             return NamespaceNameTaken(os.path.basename(path), path)
         netns = self._netns(namespace)
@@ -404,9 +454,14 @@ class FakeKernel:
         self.faults.step("list the links inside")
         return list(self._netns(namespace).links.values())
 
-    def default_families(self, namespace: Namespace) -> set[int]:
+    def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]:
+        self.faults.step("list the addresses inside")
+        return list(self._netns(namespace).links[ifindex].addresses)
+
+    def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
         self.faults.step("list the routes inside")
-        return set(self._netns(namespace).routes)
+        netns = self._netns(namespace)
+        return [(family, ifindex, netns.gateways.get(family)) for family, ifindex in sorted(netns.routes.items())]
 
     def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
         return [self._add_link(self._netns(namespace), step) for namespace, step in steps]
@@ -485,6 +540,7 @@ class FakeKernel:
             if not any(gateway.version == one.version and gateway in one for one in near):
                 return FakeRefusal(errno.ENETUNREACH)
         netns.routes[step.family] = link.ifindex
+        netns.gateways[step.family] = step.gateway
         return None
 
     def delete_links(self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
@@ -498,9 +554,35 @@ class FakeKernel:
             netns.remove(ifindex)
         return None
 
-    def holders(self, inode: int) -> list[str]:
+    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]:
         self.faults.step("look who holds a namespace")
-        return ["process 7 (sleep)"] if any(n.inode == inode for n in self.world.living()) else []
+        pinned = {id(netns) for netns in self.world.pins.values()}
+        held = [netns for netns in self.world.living() if id(netns) not in pinned]
+        return {
+            inode: [Holder(f"/proc/7/fd/{n.cookie}", "process 7 (sleep)") for n in held if n.inode == inode]
+            for inode in inodes
+        }
+
+    def watch_links(self) -> Watch:
+        self.faults.step("listen for links")
+        return FakeWatch(self.world)
+
+
+class FakeWatch:
+    """Lets happen, at each wait, what the world has in store."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def wait(self, timeout_s: float) -> None:
+        assert timeout_s > 0
+        if self.world.to_come:
+            self.world.to_come.pop(0)()
+        else:
+            raise AssertionError("it is waited for what never comes")
+
+    def close(self) -> None:
+        pass
 
 
 class FaultyStore(Store):

@@ -23,6 +23,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.world = World(folder)
         self.state_dir = str(folder / "state")
+        # The highest index that a NIC has had.
+        self.nics = 3
         self.faults = Faults()
         self.host = self.start()
 
@@ -36,6 +38,15 @@ class Machine:
         self.world.process_ends()
         self.host.close()
         self.host = self.start()
+
+    def restore_elsewhere(self) -> None:
+        """Another process, beside this one, restores."""
+        faults = Faults()
+        host = Host(FaultyStore(self.state_dir, faults), FakeKernel(self.world, faults), str(self.world.pins_dir))
+        try:
+            host.restore()
+        finally:
+            host.close()
 
     def mend(self) -> None:
         """Change nothing, which finishes first what was given up or left by the dead. Twice: what began to die before
@@ -63,7 +74,7 @@ class Machine:
                     for box in records.sandboxes()
                 },
                 "addresses": self.addresses_in_use(),
-                "intents": set(records.intents().values()),
+                "intents": {one.owner for one in records.intents().values()},
                 "owners": self.owners(),
             }
 
@@ -90,11 +101,11 @@ class Machine:
             if box.made:
                 pins.add(box.path)
             for one in box.endpoints:
-                addresses = tuple((a.ip.packed, a.network.prefixlen) for a in one.addresses)
+                addresses = tuple(sorted((a.ip.packed, a.network.prefixlen) for a in one.addresses))
                 links[one.ifindex] = (one.ifname, one.mac, addresses)
         there = {
             netns.cookie: {
-                link.ifindex: (link.ifname, link.mac, tuple(link.addresses)) for link in netns.links.values()
+                link.ifindex: (link.ifname, link.mac, tuple(sorted(link.addresses))) for link in netns.links.values()
             }
             for netns in [*self.world.living(), *self.world.given.values()]
         }

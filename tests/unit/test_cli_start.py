@@ -108,7 +108,7 @@ def test_every_option_is_explained() -> None:
 def test_the_typer_application_has_every_command_and_is_the_same_command() -> None:
     shown: Any = typer.main.get_command(app)
     flat = [(name,) if not hasattr(one, "commands") else None for name, one in shown.commands.items()]
-    nested = [("network", name) for name in shown.commands["network"].commands]
+    nested = [(group, name) for group in ("network", "service") for name in shown.commands[group].commands]
     assert {path for path in flat if path} | set(nested) == set(CALLED)
     for words in ("network create a b", "run", "--version", "network --help", "bogus"):
         ran = CliRunner().invoke(app, words.split())

@@ -302,6 +302,31 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `macvfast network rm lab` again",
     ),
     (
+        errors.SystemdMissing(),
+        "this machine does not run systemd\n"
+        "  caused by: the service is a systemd unit\n"
+        "hint: let whatever starts services here run `macvfast restore --wait=60`\n"
+        "hint: --root DIR installs into the files of a system that is not running",
+    ),
+    (
+        errors.ServiceTaken("/etc/systemd/system/macvfast-restore.service"),
+        "the service cannot be installed or uninstalled\n"
+        "  caused by: `/etc/systemd/system/macvfast-restore.service` is there, and macvfast did not write it\n"
+        "hint: rm /etc/systemd/system/macvfast-restore.service",
+    ),
+    (
+        errors.ServiceUnwritable("/etc/systemd/system/macvfast-restore.service", "Read-only file system"),
+        "the service `/etc/systemd/system/macvfast-restore.service` cannot be changed\n"
+        "  caused by: Read-only file system\n"
+        "hint: --root DIR names the root of another system",
+    ),
+    (
+        errors.RestoreIncomplete(["network lab: its parent eth1 is missing (link eth1 is not there)"]),
+        "1 difference remains between record and kernel\n"
+        "  caused by: network lab: its parent eth1 is missing (link eth1 is not there)\n"
+        "hint: `macvfast check` lists them all; `macvfast restore` again mends what can be then",
+    ),
+    (
         errors.UndoFailed(errors.NetworkNotFound("lab"), ["could not delete link `eth0`"]),
         "network `lab` not found\n"
         "  caused by: no network has that name, or an id that begins so\n"

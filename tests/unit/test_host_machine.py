@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from macvfast.errors import MacvfastError
-from macvfast.model import EndpointRequest
-from tests.unit.fake_kernel import Crash
+from macvfast.model import EndpointRequest, Plan
+from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from macvfast.host import Host
+    from macvfast.model import Sandbox
 
-GIVEN = "/proc/7/ns/net"
+GIVEN = "/run/netns/theirs"
 # Few names, small subnets and shared parents: so that operations meet.
 NETWORKS = {
     "lan": {"subnets": ["10.0.0.0/29"], "parent": "eth0"},
@@ -111,12 +112,96 @@ class Hands(RuleBasedStateMachine):
     def restart(self) -> None:
         self.machine.restart()
 
+    # What others do to the host.
+
+    def a_sandbox(self, name: str) -> Sandbox | None:
+        with self.machine.host._store.reading() as records:
+            return next(records.sandboxes("name = ?", (name,)), None)
+
+    @rule(name=sandbox_names, number=st.integers(0, 2), how=st.sampled_from(["delete", "empty", "down", "rename"]))
+    def tamper_with_a_link(self, name: str, number: int, how: str) -> None:
+        box = self.a_sandbox(name)
+        world = self.machine.world
+        netns = None if box is None else world.pins.get(box.path) or world.given.get(box.path)
+        if box is None or netns is None or number >= len(box.endpoints):
+            return
+        link = netns.links.get(box.endpoints[number].ifindex)
+        if link is None:
+            return
+        match how:
+            case "delete":
+                netns.remove(link.ifindex)
+            case "empty":
+                link.addresses.clear()
+            case "down":
+                link.up = False
+                netns.routes = {family: index for family, index in netns.routes.items() if index != link.ifindex}
+            case "rename":
+                link.ifname = f"was-{link.ifname}"
+
+    @rule(name=sandbox_names, leave_file=st.booleans())
+    def take_a_pin(self, name: str, leave_file: bool) -> None:
+        box = self.a_sandbox(name)
+        if box is not None and box.path in self.machine.world.pins:
+            self.machine.world.take_pin(box.path, leave_file=leave_file)
+
+    @rule(name=sandbox_names)
+    def enter(self, name: str) -> None:
+        box = self.a_sandbox(name)
+        if box is not None and box.path in self.machine.world.pins and not self.machine.world.inside:
+            self.machine.world.enter(self.machine.world.pins[box.path])
+
+    @rule()
+    def leave(self) -> None:
+        for netns in list(self.machine.world.inside):
+            self.machine.world.leave(netns)
+
+    @rule(ifname=st.sampled_from(["eth1", "eth0.9", "eth0.10", "eth0.11"]))
+    def take_a_parent(self, ifname: str) -> None:
+        """A sub-interface is deleted; a NIC is taken out and put in again, with another index."""
+        world = self.machine.world
+        link = world.home.named(ifname)
+        if link is not None:
+            world.take_parent(link.ifindex)
+            if link.kind is None:
+                self.machine.nics += 1
+                world.add_home(FakeLink(self.machine.nics, ifname, mac=link.mac))
+
+    @rule()
+    def reboot(self) -> None:
+        self.machine.world.reboot()
+        self.machine.world.give(GIVEN)
+        self.machine.restart()
+
+    @rule(wait=st.booleans())
+    def restore(self, wait: bool) -> None:
+        self.do(lambda host: host.restore(wait_s=60 if wait else None))
+
+    @rule()
+    def gc(self) -> None:
+        self.do(lambda host: host.gc())
+
+    @rule()
+    def check(self) -> None:
+        before = self.machine.everything()
+        self.do(lambda host: host.check())
+        if not self.machine.faults.crashed:
+            assert self.machine.everything() == before
+
     @rule()
     def mend(self) -> None:
-        """After an operation without failures, the record is what is there."""
+        """After one restore, the record is what is there; a second one has nothing to do, and check nothing to say."""
         self.machine.faults.arm()
+        self.leave()
         self.machine.mend()
+        plan = self.machine.host.restore()
+        assert plan.failed == []
+        assert plan.remaining == ()
         self.machine.assert_record_is_true()
+        before = self.machine.everything()
+        assert self.machine.host.check() == []
+        assert self.machine.host.restore() == Plan()
+        assert self.machine.everything() == before
 
     @invariant()
     def no_address_is_given_twice(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from macvfast import attach, choose, make
 from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, NetworkNotFound, SandboxBusy
 from macvfast.model import EndpointRequest
+from macvfast.records import REMOVED
 from macvfast.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
 from tests.unit.machine import LAN
@@ -237,7 +238,7 @@ def test_what_another_operation_is_changing_is_left_to_it(machine: Machine) -> N
     try:
         with other.operation():
             with other.writing() as records:
-                records.begin_endpoint_removal(box.endpoints[0], records.begin(other.owner(), removing=True))
+                records.begin_endpoint_removal(box.endpoints[0], records.begin(other.owner(), REMOVED))
             (outcome,) = machine.host.remove_many(["x"], force=True)
             assert isinstance(outcome.error, SandboxBusy)
             with pytest.raises(SandboxBusy):
@@ -407,7 +408,7 @@ def test_a_parent_that_another_operation_is_about_to_take_away_is_not_shared(mac
     try:
         with other.operation():
             with other.writing() as records:
-                records.begin_network_removal(made.id, records.begin(other.owner(), removing=True))
+                records.begin_network_removal(made.id, records.begin(other.owner(), REMOVED))
             with pytest.raises(SandboxBusy, match="`v` is being removed"):
                 machine.host.create_network("w", subnets=["10.2.0.0/24"], parent="eth0.50", share_parent=True)
     finally:

@@ -51,7 +51,7 @@ def _option(option: Option) -> TyperOption:
         param_decls=decls,
         type=None if flag else str,
         is_flag=flag,
-        multiple=option.kind not in ("flag", "text"),
+        multiple=option.kind not in ("flag", "text", "maybe"),
         metavar=None if flag else option.metavar,
         help=option.help,
         envvar=option.envvar or None,

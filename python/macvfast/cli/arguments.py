@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # flag: true or false. text: the last one counts. many: each counts. list: each may hold several, with commas between.
-# pairs: KEY=VALUE. labels: KEY=VALUE or KEY, whose value is then empty.
-Kind = Literal["flag", "text", "many", "list", "pairs", "labels"]
+# pairs: KEY=VALUE. labels: KEY=VALUE or KEY, whose value is then empty. maybe: with `=`, text; without, the empty text.
+Kind = Literal["flag", "text", "many", "list", "pairs", "labels", "maybe"]
 
 # What pflag, which reads Docker's command line, takes for a boolean (Go's strconv.ParseBool).
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -178,7 +178,7 @@ class Parser:
             value: str | None = None
             if letters.startswith("="):
                 value, letters = letters[1:], ""
-            elif letters and option.kind != "flag":
+            elif letters and option.kind not in ("flag", "maybe"):
                 value, letters = letters, ""
             if used := self._take(option, name, value, following, given):
                 return used
@@ -190,7 +190,9 @@ class Parser:
             self._note_flag(option, name, value, given)
             return 0
         used = 0
-        if value is None:
+        if value is None and option.kind == "maybe":
+            value = ""
+        elif value is None:
             value, used = self._following(option, name, following), 1
         values = value.split(",") if option.kind == "list" else [value]
         if option.kind in ("list", "many") and "" in values:

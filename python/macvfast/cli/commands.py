@@ -27,7 +27,10 @@ COMMON = (
 )
 VERSION = Option(("--version",), "Show the version and exit.", kind="flag")
 
-GROUPS = {("network",): "Make, list, show and remove networks; connect sandboxes to them."}
+GROUPS = {
+    ("network",): "Make, list, show and remove networks; connect sandboxes to them.",
+    ("service",): "Restore at boot.",
+}
 
 _NETWORK = Argument("NETWORK", "Its id, name, or an unambiguous beginning of its id.")
 _NETWORKS = Argument("NETWORK...", "Ids, names, or unambiguous beginnings of ids.", many=True)
@@ -307,6 +310,69 @@ or has a second network. What is refused is listed, and the exit status is then 
     arguments=(_NETWORK, Argument("PREFIX=COUNT", "What their names begin with, and how many there are to be.")),
 )
 
+_AS_JSON = Option(("--format",), "text (default), or json: one object per line.", "FORMAT")
+
+RESTORE = Command(
+    path=("restore",),
+    function="maintain:restore",
+    about="Make again what is recorded and missing, and print what was done.",
+    details="""\
+After a reboot, a crash or a tampering hand: parents that macvfast made, namespaces, links, addresses and routes. What
+macvfast did not make is neither changed nor removed; what is in the way is named, and the exit status is then 3. A
+second time there is nothing to do. Commands that ran are not started again.
+
+With --wait, what needs a parent that is missing, or down, is made as soon as that is there.""",
+    example="macvfast restore --wait=30",
+    options=(
+        Option(("--wait",), "Wait for parents, for so long; 60 seconds unless said.", "[=SECONDS]", kind="maybe"),
+        Option(("--dry-run",), "Only print what would be done.", kind="flag"),
+        _AS_JSON,
+    ),
+    listing=True,
+)
+
+CHECK = Command(
+    path=("check",),
+    function="maintain:check",
+    about="List what differs between record and kernel, a line each; nothing is changed.",
+    details="The exit status is 0 where nothing differs, and 7 where something does.",
+    example="macvfast check",
+    options=(_AS_JSON,),
+    changes=False,
+    listing=True,
+)
+
+GC = Command(
+    path=("gc",),
+    function="maintain:gc",
+    about="Free what dead owners left, and print it.",
+    details="""\
+Sandboxes that stand for a namespace (--netns, --pid) that is gone, sandboxes of `macvfast run --rm` whose command has
+ended, and what processes that died left half-made.""",
+    example="macvfast gc",
+)
+
+_ROOT = Option(("--root",), "The root of a system that is not running; otherwise this one.", "DIR")
+
+SERVICE_INSTALL = Command(
+    path=("service", "install"),
+    function="maintain:service_install",
+    about="Write and enable a systemd unit that restores at boot, and print its file.",
+    details="""\
+At every boot from the next one on, `macvfast restore --wait=SECONDS` runs for this state directory before
+network-online.target is reached. To see what it did: journalctl -u macvfast-restore.""",
+    example="macvfast service install --wait=120",
+    options=(Option(("--wait",), "How long it waits for parents; 60 unless said.", "SECONDS"), _ROOT),
+)
+
+SERVICE_UNINSTALL = Command(
+    path=("service", "uninstall"),
+    function="maintain:service_uninstall",
+    about="Disable that unit and take it away, and print its file.",
+    example="macvfast service uninstall",
+    options=(_ROOT,),
+)
+
 # In the order of the help.
 COMMANDS = (
     RUN,
@@ -322,6 +388,11 @@ COMMANDS = (
     NETWORK_PRUNE,
     NETWORK_CONNECT,
     NETWORK_DISCONNECT,
+    RESTORE,
+    CHECK,
+    GC,
+    SERVICE_INSTALL,
+    SERVICE_UNINSTALL,
 )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from macvfast.records.networks import MadeParent, PoolRow
+from macvfast.records.networks import MADE, REMOVED, RESTORED, MadeParent, PoolRow, Unsettled
 from macvfast.records.sandboxes import SandboxRecords
 from macvfast.records.schema import FORMAT, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FORMAT", "SCHEMA", "MadeParent", "PoolRow", "Records", "now"]
+__all__ = [
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "MadeParent", "PoolRow", "Records", "Unsettled", "now",
+]  # fmt: skip
 
 
 class Records(SandboxRecords):
@@ -33,13 +35,13 @@ class Records(SandboxRecords):
 
     # Intents.
 
-    def begin(self, owner: str, *, removing: bool) -> int:
-        """Begin to make or remove something; what carries the number is unsettled until `settle`."""
-        cursor = self._db.execute("INSERT INTO intent VALUES (NULL, ?, ?)", (owner, removing))
+    def begin(self, owner: str, doing: str) -> int:
+        """Begin something (MADE, REMOVED, RESTORED); what carries the number is unsettled until `settle`."""
+        cursor = self._db.execute("INSERT INTO intent VALUES (NULL, ?, ?)", (owner, doing))
         return int(cursor.lastrowid or 0)
 
     def settle(self, intent: int) -> None:
-        """All that carries the intent is made."""
+        """All that carries the intent is made, or as it was before."""
         self._db.execute("DELETE FROM intent WHERE id = ?", (intent,))
 
     def sweep(self, intents: Iterable[int]) -> None:
@@ -53,9 +55,9 @@ class Records(SandboxRecords):
                 (intent,),
             )
 
-    def intents(self) -> dict[int, str]:
-        """All that is unsettled: the owner token of each intent."""
-        return dict(self._db.execute("SELECT id, owner FROM intent ORDER BY id"))
+    def intents(self) -> dict[int, Unsettled]:
+        """All that is unsettled, by the number of the intent."""
+        return {id_: Unsettled(*rest) for id_, *rest in self._db.execute("SELECT id, owner, doing FROM intent")}
 
 
 def now() -> datetime:

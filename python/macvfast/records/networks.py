@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Endpoint, Network, Subnet
 
@@ -15,12 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 # What a row says that is settled, or is being removed and so still there: not what is only being made.
-SHOWN = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = {}.intent AND NOT i.removing)"
+SHOWN = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = {}.intent AND i.doing = 'made')"
 
 _NETWORK = (
     "number, id, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share_parent, ipam_order,"
     " labels, options, created_at"
 )
+
+
+# What an operation is about to do with the rows that carry its intent.
+MADE, REMOVED, RESTORED = "made", "removed", "restored"
+
+
+class Unsettled(NamedTuple):
+    """Whose intent a row carries: the owner's token, and what is being done: MADE, REMOVED or RESTORED."""
+
+    owner: str
+    doing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,13 @@ class NetworkRecords:
             "INSERT INTO made_parent VALUES (?, ?, ?, ?, ?, ?, ?)",
             (parent.link, parent.kind, parent.base, parent.vid, parent.ifindex, parent.boot_id, intent),
         )
+
+    def made_parent_intent(self, link: str) -> Unsettled | None:
+        """Who makes an unsettled parent of ours, for the first time or again."""
+        row = self._db.execute(
+            "SELECT i.owner, i.doing FROM made_parent m JOIN intent i ON i.id = m.intent WHERE m.link = ?", (link,)
+        ).fetchone()
+        return None if row is None else Unsettled(*row)
 
     def delete_made_parent(self, link: str) -> None:
         """The link is gone, or was never made."""
@@ -143,12 +161,12 @@ class NetworkRecords:
         """The networks whose parent is that link."""
         return list(self.networks("link = ?", (link,)))
 
-    def network_intent(self, network_id: str) -> tuple[str, bool] | None:
-        """The owner token of an unsettled network, and whether it is being removed."""
+    def network_intent(self, network_id: str) -> Unsettled | None:
+        """Who makes or removes an unsettled network."""
         row = self._db.execute(
-            "SELECT i.owner, i.removing FROM network n JOIN intent i ON i.id = n.intent WHERE n.id = ?", (network_id,)
+            "SELECT i.owner, i.doing FROM network n JOIN intent i ON i.id = n.intent WHERE n.id = ?", (network_id,)
         ).fetchone()
-        return None if row is None else (str(row[0]), bool(row[1]))
+        return None if row is None else Unsettled(*row)
 
     def network_by_number(self, number: int) -> Network:
         """The network that an endpoint's row names."""

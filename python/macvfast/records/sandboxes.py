@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from macvfast.model import Endpoint, Sandbox
-from macvfast.records.networks import SHOWN, NetworkRecords, is_prefix, text_pairs
+from macvfast.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_SANDBOX = "number, id, name, path, made, cookie, boot_id, labels, command, created_at"
+_SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at"
 _ENDPOINT = (
     "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
@@ -32,10 +32,11 @@ class SandboxRecords(NetworkRecords):
         its name.
         """
         cursor = self._db.execute(
-            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
             (
-                sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.boot_id,
-                _json(sandbox.labels), _json(sandbox.command), sandbox.created_at.isoformat(), intent,
+                sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.inode, sandbox.boot_id,
+                _json(sandbox.labels), _json(sandbox.command), sandbox.auto_remove, sandbox.created_at.isoformat(),
+                intent,
             ),
         )  # fmt: skip
         return cursor.rowcount == 1
@@ -68,10 +69,11 @@ class SandboxRecords(NetworkRecords):
         return [self._sandbox(row, shown=True) for row in rows.fetchall()]
 
     def _sandbox(self, row: Sequence[object], *, shown: bool) -> Sandbox:
-        number, id_, name, path, made, cookie, boot_id, labels, command, at = row
+        number, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at = row
         return Sandbox(
-            id=id_, name=name, path=path, made=bool(made), cookie=cookie, boot_id=boot_id,  # type: ignore[arg-type]
-            labels=text_pairs(str(labels)), command=() if command == "[]" else tuple(json.loads(str(command))),
+            id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
+            inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
+            command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
             created_at=datetime.fromisoformat(str(at)),
             endpoints=tuple(self.endpoints("sandbox = ?", (number,), shown=shown)),
         )  # fmt: skip
@@ -114,16 +116,29 @@ class SandboxRecords(NetworkRecords):
         rows = self._db.execute("SELECT id FROM sandbox WHERE id = ?1 OR name = ?1", (key,)).fetchall()
         return next((id_ for (id_,) in rows if id_ == key), rows[0][0] if rows else None)
 
-    def sandbox_intent(self, sandbox_id: str) -> tuple[str, bool] | None:
-        """The owner token of an unsettled sandbox, and whether it is being removed."""
+    def sandbox_intent(self, sandbox_id: str) -> Unsettled | None:
+        """Who makes, removes or restores an unsettled sandbox."""
         row = self._db.execute(
-            "SELECT i.owner, i.removing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
+            "SELECT i.owner, i.doing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
         ).fetchone()
-        return None if row is None else (str(row[0]), bool(row[1]))
+        return None if row is None else Unsettled(*row)
 
-    def set_command(self, sandbox_id: str, command: Sequence[str]) -> None:
-        """Note the command that is about to be started in a sandbox."""
-        self._db.execute("UPDATE sandbox SET command = ? WHERE id = ?", (json.dumps(list(command)), sandbox_id))
+    def begin_sandbox_restore(self, sandbox_id: str, intent: int) -> None:
+        """What is missing of the sandbox is about to be made again."""
+        self._db.execute("UPDATE sandbox SET intent = ? WHERE id = ?", (intent, sandbox_id))
+
+    def set_namespace(self, sandbox_id: str, cookie: int, inode: int, boot_id: str) -> None:
+        """Note the namespace that a sandbox is going to have instead of one that is gone."""
+        self._db.execute(
+            "UPDATE sandbox SET cookie = ?, inode = ?, boot_id = ? WHERE id = ?", (cookie, inode, boot_id, sandbox_id)
+        )
+
+    def set_command(self, sandbox_id: str, command: Sequence[str], *, auto_remove: bool) -> None:
+        """Note the command that is about to be started in a sandbox, and whether that goes with it."""
+        self._db.execute(
+            "UPDATE sandbox SET command = ?, auto_remove = ? WHERE id = ?",
+            (json.dumps(list(command)), auto_remove, sandbox_id),
+        )
 
     # Endpoints.
 
@@ -194,6 +209,15 @@ class SandboxRecords(NetworkRecords):
             (sandbox_id,),
         )
         return dict(rows)
+
+    def awaited_ifnames(self, path: str, boot_id: str) -> set[str]:
+        """The names of links that are to come back into a given namespace since a boot other than that."""
+        rows = self._db.execute(
+            "SELECT e.ifname FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
+            " WHERE NOT s.made AND s.path = ? AND s.boot_id != ?",
+            (path, boot_id),
+        )
+        return {ifname for (ifname,) in rows}
 
     def next_position(self, sandbox_id: str) -> int:
         """The position of the next endpoint of a sandbox: past all it has had since it was last without."""

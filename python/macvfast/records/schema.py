@@ -1,8 +1,9 @@
 """The tables of the state file.
 
-A row with an `intent` that is still in the table `intent` is being made or removed by the operation whose owner token
-that names; deleting the intent settles all its rows at once, however many. Pools are stored as pages of their bitmaps,
-so that a command reads only those that it touches. Integer keys tie the tables together: their indexes grow at the end.
+A row with an `intent` that is still in the table `intent` is being made, removed or restored by the operation whose
+owner token that names; deleting the intent settles all its rows at once, however many. Pools are stored as pages of
+their bitmaps, so that a command reads only those that it touches. Integer keys tie the tables together: their indexes
+grow at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SCHEMA = (
     """CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     # Numbers are never used again: settled rows keep theirs.
     """CREATE TABLE intent (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, removing INTEGER NOT NULL
+        id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT""",
     # The links that macvfast made to be parents.
     """CREATE TABLE made_parent (
@@ -42,13 +43,15 @@ SCHEMA = (
         subnet_id INTEGER NOT NULL REFERENCES subnet ON DELETE CASCADE, level INTEGER NOT NULL, number BLOB NOT NULL,
         bits BLOB NOT NULL, PRIMARY KEY (subnet_id, level, number)
     ) STRICT, WITHOUT ROWID""",
+    # The cookie identifies the namespace; its inode only says where to look for what holds it.
     """CREATE TABLE sandbox (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, path TEXT NOT NULL,
-        made INTEGER NOT NULL, cookie INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT NULL, command TEXT NOT
-        NULL, created_at TEXT NOT NULL, intent INTEGER
+        made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
+        NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER
     ) STRICT""",
     "CREATE INDEX sandbox_by_intent ON sandbox (intent)",
     "CREATE INDEX sandbox_by_cookie ON sandbox (cookie)",
+    "CREATE INDEX sandbox_by_given_path ON sandbox (path) WHERE NOT made",
     # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them.
     """CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES

@@ -1,0 +1,400 @@
+"""What differs between the record and the kernel, and the steps that mend it.
+
+Pure: from what is recorded and what was found, never from a look or a clock of its own. What is ours is known by its
+recorded identity: a parent by boot and index, a namespace by boot and cookie, a link by its index, kind and MAC within
+that namespace. Whatever else is in a place of ours is named and left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.errors import MacvfastError, ParentNotFound
+from macvfast.model import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.plan import Configure, DefaultRoute, LinkFacts, Links
+    from macvfast.records import MadeParent
+
+# Parents.
+
+
+@dataclass(frozen=True, slots=True)
+class MakeParent:
+    """Make a sub-interface or dummy of ours again, with another index."""
+
+    mends: Difference
+    made: MadeParent
+    base: LinkFacts | None
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        if self.made.base is None:
+            return f"make dummy link {self.made.link}"
+        return f"make sub-interface {self.made.link}, VLAN {self.made.vid} on {self.made.base}"
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseParent:
+    """Bring up a sub-interface or dummy of ours."""
+
+    mends: Difference
+    ifname: str
+    ifindex: int
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        return f"bring up {self.ifname}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a parent stands: its index where it is there, and why no link can be made on it where that is so."""
+
+    ifindex: int | None = None
+    obstacle: str | None = None
+
+
+@dataclass(slots=True)
+class Parents:
+    """The parents of all networks."""
+
+    standing: dict[str, Standing] = field(default_factory=dict)
+    steps: list[MakeParent | RaiseParent] = field(default_factory=list)
+    blocked: list[Difference] = field(default_factory=list)
+
+
+def compare_parents(networks: Iterable[Network], made: Mapping[str, MadeParent], links: Links, boot_id: str) -> Parents:
+    """How the parents of the networks stand, and what brings those back that macvfast made.
+
+    Args:
+        networks: by name; of several on one link, the first speaks for it.
+        made: the links that macvfast made, as recorded, by name.
+        links: all links of the home namespace.
+        boot_id: of this boot.
+    """
+    parents = Parents()
+    by_name = {link.ifname: link for link in links}
+    for network in networks:
+        if network.link in parents.standing:
+            continue
+        ours = made.get(network.link)
+        if ours is not None:
+            parents.standing[network.link] = _our_parent(parents, network.name, ours, links, boot_id)
+        elif network.link in by_name:
+            parents.standing[network.link] = Standing(by_name[network.link].ifindex)
+        else:
+            why = f"link {network.link} is not there"
+            parents.blocked.append(
+                _of_network("parent-missing", network.name, f"its parent {network.link} is missing", why, waits=True)
+            )
+            parents.standing[network.link] = Standing(obstacle=why)
+    return parents
+
+
+def _our_parent(parents: Parents, network: str, made: MadeParent, links: Links, boot_id: str) -> Standing:
+    """How a parent that macvfast made stands; notes the step that brings it back, or why there is none."""
+    found = links.by_index.get(made.ifindex) if made.boot_id == boot_id else None
+    if found is not None and (found.kind, found.vid) == (made.kind, made.vid):
+        return _our_parent_found(parents, network, made, found, links)
+    missing = f"its parent {made.link} is missing"
+    stranger = next((link for link in links if link.ifname == made.link), None)
+    if stranger is not None:
+        why = f"a link {made.link} that macvfast did not make is in its place: `ip link del {made.link}` makes room"
+        parents.blocked.append(_of_network("parent-other", network, missing, why))
+        return Standing(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
+    base = None
+    if made.base is not None and made.vid is not None:
+        base = next((link for link in links if link.ifname == made.base), None)
+        try:
+            plan.refuse_base(base, plan.SubInterface(made.link, made.base, made.vid), links)
+        except MacvfastError as error:
+            why = ": ".join(error.causes) if base is not None else f"link {made.base} is not there"
+            waits = isinstance(error, ParentNotFound) or (base is not None and not base.up)
+            parents.blocked.append(_of_network("parent-missing", network, missing, why, waits=waits))
+            return Standing(obstacle=f"parent {made.link} is missing")
+    mends = _of_network("parent-missing", network, missing)
+    parents.steps.append(MakeParent(mends, made, base))
+    return Standing()
+
+
+def _our_parent_found(parents: Parents, network: str, made: MadeParent, found: LinkFacts, links: Links) -> Standing:
+    if found.ifname != made.link:
+        why = f"it is called {found.ifname}: `ip link set {found.ifname} name {made.link}`"
+        parents.blocked.append(_of_network("parent-other", network, f"its parent {made.link} was renamed", why))
+        return Standing(obstacle=f"parent {made.link} was renamed")
+    if found.up:
+        return Standing(found.ifindex)
+    down = f"its parent {made.link} is down"
+    base = links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
+    if base is not None and not base.up:
+        why = f"so is {base.ifname} below it"
+        parents.blocked.append(_of_network("parent-down", network, down, why, waits=True))
+        return Standing(obstacle=f"parent {made.link} is down")
+    parents.steps.append(RaiseParent(_of_network("parent-down", network, down), made.link, found.ifindex))
+    return Standing(found.ifindex)
+
+
+def _of_network(kind: str, network: str, found: str, obstacle: str | None = None, *, waits: bool = False) -> Difference:
+    return Difference(kind=kind, network=network, found=found, obstacle=obstacle, waits=waits)
+
+
+# Sandboxes.
+
+
+class Whereabouts(Enum):
+    """Where the namespace of a sandbox is."""
+
+    HERE = "at its path"
+    UNPINNED = "alive, and its path is free"
+    GONE = "gone, and its path is free"
+    RETURNED = "another namespace that others made stands at its path, after a reboot: the one that was meant"
+    AWAY = "others made it, and it is not, or no longer, at its path"
+    TAKEN = "something else is at its path, or it cannot be opened"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of a sandbox: where its namespace is, why it is not there, and what is in it."""
+
+    where: Whereabouts
+    reason: str = ""
+    links: Sequence[LinkFacts] = ()
+    addresses: Mapping[int, Sequence[tuple[bytes, int]]] = field(default_factory=dict)
+    routes: Sequence[DefaultRoute] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A sandbox as recorded, with its settled endpoints in the order of connection.
+
+    `peers` are all endpoints in its namespace in that order, those of other sandboxes that stand there included: the
+    first that can holds the default route.
+    """
+
+    sandbox: Sandbox
+    endpoints: tuple[tuple[Network, Endpoint], ...]
+    peers: tuple[tuple[Network, Endpoint], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Give a sandbox its namespace back: a new one, pinned; the one that lives on, pinned again; or the one that
+    others have made again.
+    """
+
+    mends: Difference
+    where: Whereabouts
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        return {
+            Whereabouts.GONE: "make its namespace",
+            Whereabouts.UNPINNED: "pin its namespace again",
+        }.get(self.where, "take the namespace at its path")
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """Make an endpoint's link with all that belongs to it; `replaces`: its wrong one goes first. `held` are the
+    families whose default route something else holds.
+    """
+
+    mends: Difference
+    network: Network
+    endpoint: Endpoint
+    replaces: bool
+    held: frozenset[int]
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        again = " anew" if self.replaces else ""
+        return f"make link {self.endpoint.ifname} on network {self.network.name}{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Configure what is missing of an endpoint whose link is there."""
+
+    mends: Difference
+    network: Network
+    endpoint: Endpoint
+    steps: tuple[Configure, ...]
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        done = []
+        for step in self.steps:
+            match step:
+                case plan.SetUp():
+                    done.append("bring it up")
+                case plan.AddAddress():
+                    done.append(f"give it {_address(self.endpoint, step)}")
+                case plan.AddDefaultRoute():
+                    done.append(f"give it the IPv{step.family} default route")
+        return f"link {self.endpoint.ifname}: {', '.join(done)}"
+
+
+@dataclass(slots=True)
+class SandboxDrift:
+    """What differs about one sandbox."""
+
+    recorded: Recorded
+    settle: Settle | None = None
+    links: list[MakeLink] = field(default_factory=list)
+    completions: list[Complete] = field(default_factory=list)
+    blocked: list[Difference] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[Settle | MakeLink | Complete]:
+        """What is to be done, in order."""
+        return [*([self.settle] if self.settle else []), *self.links, *self.completions]
+
+
+def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -> SandboxDrift:
+    """What differs about a sandbox, and what mends it.
+
+    Args:
+        recorded: the sandbox.
+        found: what is there of it.
+        standing: of the parents of all networks, those that are about to be made included.
+    """
+    drift = SandboxDrift(recorded)
+    name = recorded.sandbox.name
+    match found.where:
+        case Whereabouts.GONE:
+            drift.settle = Settle(_of_sandbox("namespace-missing", name, "its namespace is gone"), found.where)
+        case Whereabouts.UNPINNED:
+            said = f"its namespace is not at {recorded.sandbox.path}"
+            drift.settle = Settle(_of_sandbox("pin-missing", name, said), found.where)
+        case Whereabouts.RETURNED:
+            said = "its namespace is not the one of before the reboot"
+            drift.settle = Settle(_of_sandbox("namespace-missing", name, said), found.where)
+        case Whereabouts.AWAY:
+            said = f"the namespace that it stands for is not at {recorded.sandbox.path}"
+            drift.blocked.append(_of_sandbox("namespace-missing", name, said, found.reason))
+            return drift
+        case Whereabouts.TAKEN:
+            said = f"its namespace is not at {recorded.sandbox.path}"
+            drift.blocked.append(_of_sandbox("pin-other", name, said, found.reason))
+            return drift
+    for network, endpoint in recorded.endpoints:
+        _compare_endpoint(drift, network, endpoint, found, standing.get(network.link, Standing()))
+    return drift
+
+
+def _compare_endpoint(
+    drift: SandboxDrift, network: Network, endpoint: Endpoint, found: Found, parent: Standing
+) -> None:
+    name = drift.recorded.sandbox.name
+    link = next((one for one in found.links if one.ifindex == endpoint.ifindex), None)
+    expected = plan.ExpectedLink.of(network, endpoint)
+    what = f"link {endpoint.ifname} on network {network.name}"
+    if link is None:
+        mends = _of_sandbox("link-missing", name, f"{what} is missing")
+        _make(drift, (network, endpoint), found, parent, mends)
+    elif not expected.is_(link):
+        why = f"a link {link.ifname} that macvfast did not make has its index, {link.ifindex}"
+        drift.blocked.append(_of_sandbox("link-other", name, f"{what} is missing", why))
+    elif wrong := _wrong(network, endpoint, link, parent):
+        _make(drift, (network, endpoint), found, parent, _of_sandbox("link-wrong", name, f"{what} {wrong}"))
+    else:
+        _complete(drift, network, endpoint, found, link)
+
+
+def _make(
+    drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, parent: Standing, mends: Difference
+) -> None:
+    """Note that a link is to be made, or what is in the way."""
+    network, endpoint = which
+    if parent.obstacle is not None:
+        drift.blocked.append(_blocked(mends, parent.obstacle))
+        return
+    ours = {one.ifindex for _, one in drift.recorded.peers}
+    if any(link.ifname == endpoint.ifname and link.ifindex not in ours for link in found.links):
+        drift.blocked.append(_blocked(mends, f"a link {endpoint.ifname} that macvfast did not make is there"))
+        return
+    able = plan.default_families(network, endpoint)
+    free = {family for family in able if _holds(drift.recorded, endpoint, family)} - {
+        family for family, ifindex, _ in found.routes if ifindex != endpoint.ifindex
+    }
+    drift.links.append(MakeLink(mends, network, endpoint, mends.kind == "link-wrong", frozenset(able - free)))
+
+
+def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standing) -> str:
+    """What of a link of ours cannot be mended where it is, in words."""
+    if link.ifname != endpoint.ifname:
+        return f"is called {link.ifname}"
+    # While its parent is away there is nothing to compare with, and nothing to make it on.
+    if parent.ifindex is not None and link.parent != parent.ifindex:
+        return f"is on another link than {network.link}"
+    if link.mode is not None and link.mode != network.mode:
+        return f"has mode {link.mode}"
+    if network.mtu is not None and link.mtu != network.mtu:
+        return f"has an MTU of {link.mtu}"
+    return ""
+
+
+def _complete(drift: SandboxDrift, network: Network, endpoint: Endpoint, found: Found, link: LinkFacts) -> None:
+    """Note what is missing of an endpoint whose link is as it should be."""
+    name, what = drift.recorded.sandbox.name, f"link {endpoint.ifname} on network {network.name}"
+    steps: list[Configure] = []
+    said = []
+    kind = ""
+    if not link.up:
+        steps.append(plan.SetUp(endpoint.ifindex))
+        said.append("is down")
+        kind = "link-down"
+    there = set(found.addresses.get(endpoint.ifindex, ()))
+    for packed, subnet in endpoint.placed:
+        if (packed, subnet.cidr.prefixlen) not in there:
+            step = plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen)
+            steps.append(step)
+            said.append(f"has no address {_address(endpoint, step)}")
+            kind = kind or "address-missing"
+    for family in sorted(plan.default_families(network, endpoint)):
+        route = plan.default_route(network, endpoint, family)
+        of_family = [one for one in found.routes if one[0] == family]
+        if not _holds(drift.recorded, endpoint, family) or (family, route.ifindex, route.gateway) in of_family:
+            continue
+        if not of_family:
+            steps.append(route)
+            said.append(f"has lost the IPv{family} default route")
+            kind = kind or "route-missing"
+        elif drift.recorded.sandbox.made:
+            why = f"another IPv{family} default route is there, which macvfast did not make"
+            lost = f"{what} does not have the IPv{family} default route"
+            drift.blocked.append(_of_sandbox("route-other", name, lost, why))
+    if steps:
+        mends = _of_sandbox(kind, name, f"{what} {' and '.join(said)}")
+        drift.completions.append(Complete(mends, network, endpoint, tuple(steps)))
+
+
+def _holds(recorded: Recorded, endpoint: Endpoint, family: int) -> bool:
+    """Whether the endpoint is the first of its namespace that can hold the default route of a family."""
+    first = next((one for network, one in recorded.peers if family in plan.default_families(network, one)), None)
+    return first is not None and (first.sandbox_id, first.network_id) == (endpoint.sandbox_id, endpoint.network_id)
+
+
+def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:
+    """An address of an endpoint, for people."""
+    return str(next(one for one in endpoint.addresses if one.ip.packed == step.address))
+
+
+def _of_sandbox(kind: str, sandbox: str, found: str, obstacle: str | None = None) -> Difference:
+    return Difference(kind=kind, sandbox=sandbox, found=found, obstacle=obstacle)
+
+
+def _blocked(difference: Difference, obstacle: str) -> Difference:
+    return Difference(kind=difference.kind, sandbox=difference.sandbox, found=difference.found, obstacle=obstacle)

@@ -1,0 +1,71 @@
+"""Free what dead owners left: what stood for namespaces that are gone, what went with commands that have ended, and
+what was half-made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast import keeper
+from macvfast.model import Freed, SandboxState
+from macvfast.namespaces import close_all
+from macvfast.observe import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from macvfast.detach import Detacher
+    from macvfast.kernel import Kernel
+    from macvfast.model import Sandbox, Step
+    from macvfast.store import Store
+
+
+class Freer:
+    """Frees what nobody owns any more."""
+
+    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._detacher = detacher
+        self._observer = Observer(store, kernel)
+
+    def unfinished(self) -> list[Step]:
+        """What the dead left, to be given to `free` when that was finished."""
+        return self._observer.unfinished()
+
+    def free(self, finished: Sequence[Step]) -> list[Freed]:
+        """Free it; what was freed, by name, and what could not be.
+
+        Args:
+            finished: what the dead left, as far as it could be finished.
+        """
+        left = {step.mends for step in self._observer.unfinished()}
+        freed = []
+        for step in finished:
+            of = step.mends
+            if of not in left:
+                kind = "sandbox" if of.sandbox is not None else "network"
+                freed.append(Freed(kind=kind, name=of.sandbox or of.network or "", reason=of.found))
+        ownerless = list(self._ownerless())
+        errors = self._detacher.remove([sandbox.id for sandbox, _ in ownerless], force=True)
+        return freed + [
+            Freed(kind="sandbox", name=sandbox.name, reason=reason, error=error)
+            for (sandbox, reason), error in zip(ownerless, errors, strict=True)
+        ]
+
+    def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:
+        """Sandboxes that nobody owns any more, and why."""
+        boot_id = self._kernel.boot_id()
+        for page in self._observer.sandboxes():
+            given = [one.sandbox for one in page if not one.sandbox.made]
+            places = self._observer.locate(given)
+            close_all([place.namespace for place in places])
+            gone = {sandbox.id for sandbox, place in zip(given, places, strict=True) if place.for_good}
+            for one in page:
+                sandbox = one.sandbox
+                if sandbox.id in gone:
+                    yield sandbox, f"the namespace at {sandbox.path} that it stood for is gone"
+                elif sandbox.auto_remove:
+                    state, _ = keeper.state(self._store.sandbox_dir(sandbox.id), boot_id)
+                    if state in (SandboxState.EXITED, SandboxState.LOST):
+                        yield sandbox, "the command that it was to go with (--rm) has ended"

@@ -1,0 +1,241 @@
+"""Look at what the record and the kernel say of a host, and have them compared. Nothing is changed here."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from macvfast import drift, plan
+from macvfast.drift import Found, Parents, Recorded, SandboxDrift, Whereabouts
+from macvfast.errors import InvalidConfig, MacvfastError
+from macvfast.model import Difference, Step
+from macvfast.namespaces import close_all, holders_of
+from macvfast.records import MADE, REMOVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from macvfast.drift import Standing
+    from macvfast.holders import Holder
+    from macvfast.kernel import Kernel, Namespace
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.records import Records
+    from macvfast.store import Store
+
+# Sandboxes that are looked at, and mended, together: their namespaces are open meanwhile.
+CHUNK = 128
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the namespace of a sandbox is: held open, if it is there; and, if others made it, whether it will not come
+    back.
+    """
+
+    where: Whereabouts
+    namespace: Namespace | None = None
+    reason: str = ""
+    for_good: bool = False
+
+
+@dataclass(slots=True)
+class Seen:
+    """A sandbox with its namespace and what differs about it."""
+
+    drift: SandboxDrift
+    place: Place
+
+
+class Observer:
+    """Compares what is recorded with what is there."""
+
+    def __init__(self, store: Store, kernel: Kernel) -> None:
+        self._store = store
+        self._kernel = kernel
+
+    # Parents.
+
+    def parents(self) -> Parents:
+        """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
+        with self._store.reading() as records:
+            networks = [one for one in records.networks() if records.network_intent(one.id) is None]
+            made = {one.link: one for one in records.made_parents()}
+            busy = {link for link in made if self._lives(records.made_parent_intent(link))}
+        parents = drift.compare_parents(networks, made, plan.Links(self._kernel.links()), self._kernel.boot_id())
+        if busy:
+            names = {network.name for network in networks if network.link in busy}
+            parents.steps = [step for step in parents.steps if step.mends.network not in names]
+            parents.blocked = [one for one in parents.blocked if one.network not in names]
+            for link in busy & parents.standing.keys():
+                parents.standing[link] = drift.Standing(obstacle=f"another macvfast process is making {link}")
+        return parents
+
+    def _lives(self, intent: object) -> bool:
+        owner = getattr(intent, "owner", None)
+        return owner is not None and self._store.owner_lives(owner)
+
+    # Sandboxes.
+
+    def sandboxes(self) -> Iterator[list[Recorded]]:
+        """All settled sandboxes by name, some at a time; what other operations are changing is left out."""
+        name = ""
+        while True:
+            with self._store.reading() as records:
+                page = list(islice(records.sandboxes("name > ?", (name,)), CHUNK))
+                settled = self.settled(records, page)
+            yield settled
+            if len(page) < CHUNK:
+                return
+            name = page[-1].name
+
+    def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[Recorded]:
+        """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""
+        unsettled = bool(records.intents())
+        found = []
+        for sandbox in sandboxes:
+            busy: Mapping[str, object] = {}
+            if unsettled:
+                intent = records.sandbox_intent(sandbox.id)
+                if intent is not None and (intent.doing in (MADE, REMOVED) or self._lives(intent)):
+                    continue
+                busy = records.unsettled_endpoints(sandbox.id)
+            endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.network_id not in busy)
+            found.append(Recorded(sandbox, endpoints, endpoints if sandbox.made else self._peers(records, sandbox)))
+        return found
+
+    @staticmethod
+    def _peers(records: Records, sandbox: Sandbox) -> tuple[tuple[Network, Endpoint], ...]:
+        """All endpoints in a namespace that others made, in the order of connection."""
+        there = records.sandboxes("cookie = ? AND boot_id = ?", (sandbox.cookie, sandbox.boot_id))
+        in_order = sorted(there, key=lambda one: (one.created_at, one.name))
+        return tuple((records.network_of(endpoint), endpoint) for one in in_order for endpoint in one.endpoints)
+
+    @contextmanager
+    def look(self, recorded: Sequence[Recorded], standing: Mapping[str, Standing]) -> Iterator[list[Seen]]:
+        """What differs about the sandboxes; their namespaces are open within the context."""
+        places = self.locate([one.sandbox for one in recorded])
+        try:
+            yield [
+                Seen(drift.compare_sandbox(one, self._found(one, place), standing), place)
+                for one, place in zip(recorded, places, strict=True)
+            ]
+        finally:
+            close_all([place.namespace for place in places])
+
+    def _found(self, recorded: Recorded, place: Place) -> Found:
+        namespace = place.namespace
+        if namespace is None:
+            return Found(place.where, place.reason)
+        links = self._kernel.links_in(namespace)
+        there = {link.ifindex for link in links}
+        addresses = {
+            one.ifindex: self._kernel.addresses_in(namespace, one.ifindex)
+            for _, one in recorded.endpoints
+            if one.ifindex in there
+        }
+        return Found(place.where, place.reason, links, addresses, self._kernel.default_routes(namespace))
+
+    # Namespaces.
+
+    def locate(self, sandboxes: Sequence[Sandbox]) -> list[Place]:
+        """Where the namespaces of sandboxes are. The caller closes them; those of one path are one."""
+        boot_id = self._kernel.boot_id()
+        paths = list(dict.fromkeys(one.path for one in sandboxes))
+        opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
+        places: list[Place] = []
+        try:
+            missing = [one for one in sandboxes if one.boot_id == boot_id and not _is(opened[one.path], one)]
+            alive = holders_of(self._kernel, missing)
+            for one in sandboxes:
+                there = opened[one.path]
+                if one.boot_id == boot_id and _is(there, one):
+                    places.append(Place(Whereabouts.HERE, _namespace(there)))
+                else:
+                    places.append((self._made if one.made else self._given)(one, there, alive.get(one.id, ())))
+        except BaseException:
+            close_all([*opened.values(), *(place.namespace for place in places)])
+            raise
+        used = {id(place.namespace) for place in places}
+        close_all([one for one in opened.values() if id(one) not in used])
+        return places
+
+    def _made(self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Sequence[Holder]) -> Place:
+        """Where a namespace is that macvfast made, and that is not at its path."""
+        if not isinstance(there, MacvfastError):
+            return Place(Whereabouts.TAKEN, reason=f"another namespace stands at {sandbox.path}")
+        if not isinstance(there, InvalidConfig):
+            return Place(Whereabouts.TAKEN, reason=str(there))
+        if not _free(sandbox.path):
+            return Place(Whereabouts.TAKEN, reason=f"something else is at {sandbox.path}")
+        for holder in alive:
+            (found,) = self._kernel.open_namespaces([holder.path])
+            if _is(found, sandbox):
+                return Place(Whereabouts.UNPINNED, _namespace(found))
+            close_all([found])
+            if isinstance(found, MacvfastError) and not isinstance(found, InvalidConfig):
+                return Place(Whereabouts.TAKEN, reason=str(found))
+        return Place(Whereabouts.GONE)
+
+    def _given(self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Sequence[Holder]) -> Place:
+        """Where a namespace is that others made, and that is not the recorded one at its path."""
+        if alive:
+            return Place(Whereabouts.AWAY, reason="it lives on elsewhere")
+        rebooted = sandbox.boot_id != self._kernel.boot_id()
+        # The pid of a process means another one after a reboot.
+        lasting = not os.path.normpath(sandbox.path).startswith("/proc/")
+        if isinstance(there, MacvfastError):
+            gone = isinstance(there, InvalidConfig)
+            waits = "it is waited for until `macvfast restore` finds it, or `macvfast gc` drops the sandbox"
+            return Place(Whereabouts.AWAY, reason=waits if gone else str(there), for_good=gone)
+        if rebooted and lasting and there.cookie != self._kernel.home_cookie():
+            return Place(Whereabouts.RETURNED, there)
+        return Place(Whereabouts.AWAY, reason="another namespace stands there; `macvfast gc` drops the sandbox",
+                     for_good=True)  # fmt: skip
+
+    # What the dead left.
+
+    def unfinished(self) -> list[Step]:
+        """What processes that have died left half-made or half-removed, and what becomes of it."""
+        found = []
+        with self._store.reading() as records:
+            unsettled = records.intents().items()
+            dead = {number: one.doing for number, one in unsettled if not self._store.owner_lives(one.owner)}
+            for number, doing in dead.items():
+                if doing not in (MADE, REMOVED):
+                    continue
+                boxes = [one.name for one in records.sandboxes("intent = ?", (number,))]
+                rest = [one for one in records.endpoints("intent = ?", (number,)) if one.sandbox not in boxes]
+                found += [_unfinished(doing, network=one.name) for one in records.networks("intent = ?", (number,))]
+                found += [_unfinished(doing, sandbox=name) for name in boxes]
+                found += [_unfinished(doing, f"its link {one.ifname}", sandbox=one.sandbox) for one in rest]
+        return found
+
+
+def _unfinished(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
+    """What was begun by a process that died, and how it ends."""
+    kind = "half-made" if doing == MADE else "half-removed"
+    mends = Difference(
+        kind=kind, network=network, sandbox=sandbox, found=f"{what} was being {doing} by a process that died"
+    )
+    return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
+
+
+def _is(namespace: Namespace | MacvfastError, sandbox: Sandbox) -> bool:
+    return not isinstance(namespace, MacvfastError) and namespace.cookie == sandbox.cookie
+
+
+def _namespace(found: Namespace | MacvfastError) -> Namespace | None:
+    return None if isinstance(found, MacvfastError) else found
+
+
+def _free(path: str) -> bool:
+    """Whether a namespace can be pinned at a path: nothing is there, or what a pin leaves behind."""
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return True
+    return stat.S_ISREG(there.st_mode) and there.st_size == 0

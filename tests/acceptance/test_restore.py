@@ -1,0 +1,542 @@
+"""restore, check and gc on a real kernel: what was lost comes back, judged by `ip` and pings, and strangers stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import netns
+from tests.acceptance import support
+from tests.acceptance.support import addresses_of, check_error, default_routes, link_of, ps, wait_for_process
+from tests.netns import Netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.netns import Lan
+
+pytestmark = pytest.mark.needs("macvlan")
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@pytest.fixture(autouse=True)
+def _networks(lan: Lan) -> None:
+    lan.add_parent("eth1", "lan1", far_address="172.16.87.1/24")
+    support.create_pub_net(lan, "--subnet=fd00:86::/64", "--gateway=fd00:86::1")
+    lan.router.run("ip", "address", "add", "fd00:86::1/64", "dev", "lan0", "nodad")
+    lan.macvfast("network", "create", "--subnet=172.16.87.0/24", "-o", "parent=eth1", "second")
+
+
+@contextmanager
+def another_boot(folder: Path) -> Iterator[None]:
+    """The kernel's boot id is another one for all that this test run starts: the run has its own mount namespace."""
+    path = folder / "boot_id"
+    path.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+    subprocess.run(["mount", "--bind", path, BOOT_ID], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", BOOT_ID], check=True)
+
+
+def lose_everything(lan: Lan) -> None:
+    """What a reboot takes: processes, pins, namespaces with their links."""
+    boxes = [lan.sandbox(name) for name in lan.sandbox_names()]
+    netns.kill_all(lambda: support.programs(lan))
+    netns.kill_all_in({box.inode for box in boxes})
+    for box in boxes:
+        subprocess.run(["umount", box.path], check=True)
+        box.path.unlink()
+    for parent in ("eth0", "eth1"):
+        netns.wait_until(lambda name=parent: not support.filter_macs(lan, name), what="the end of the links")  # type: ignore[misc]
+
+
+def shown(lan: Lan, *names: str) -> dict[str, object]:
+    """What the kernel has of sandboxes, and what stays the same over a restore."""
+    found: dict[str, object] = {}
+    for name in names:
+        links = [one for one in lan.sandbox(name).link_names() if one != "lo"]
+        found[name] = {
+            ifname: (
+                link_of(lan, name, ifname)["address"],
+                link_of(lan, name, ifname)["linkinfo"]["info_data"]["mode"],
+                "UP" in link_of(lan, name, ifname)["flags"],
+                addresses_of(lan, name, ifname),
+                addresses_of(lan, name, ifname, family="inet6"),
+            )
+            for ifname in links
+        }
+        found[f"{name} routes"] = [default_routes(lan, name, family) for family in ("-4", "-6")]
+    return found
+
+
+def assert_nothing_differs(lan: Lan) -> None:
+    with support.unchanged(lan):
+        assert lan.macvfast("check") == ""
+        assert lan.macvfast("restore") == ""
+
+
+def differences(lan: Lan) -> list[str]:
+    """What check says, having changed nothing."""
+    with support.unchanged(lan):
+        done = lan.attempt("check")
+        assert done.returncode == 7, done.stderr
+        assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+# A reboot.
+
+
+def test_after_a_reboot_everything_is_back_but_the_commands(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("create", "--net=pub_net", "--net=second", "--name=box")
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=busy", "sleep", "1000")
+    before = shown(lan, "box", "busy")
+    lose_everything(lan)
+    with another_boot(tmp_path):
+        said = differences(lan)
+        assert "sandbox box: its namespace is gone" in said
+        assert "sandbox busy: link eth0 on network pub_net is missing" in said
+        with support.unchanged(lan):
+            planned = lan.macvfast("restore", "--dry-run")
+        assert lan.macvfast("restore") == planned
+        assert planned.splitlines()[0] == "sandbox box: make its namespace"
+        assert shown(lan, "box", "busy") == before
+        assert lan.sandbox("box").can_ping("172.16.86.1", timeout_s=5)
+        assert lan.sandbox("box").can_ping("fd00:86::1", timeout_s=5)
+        assert lan.sandbox("box").can_ping("172.16.87.1", timeout_s=5)
+        assert ps(lan, "busy")["State"] == "lost"
+        assert_nothing_differs(lan)
+        assert lan.macvfast("exec", "box", "true") == ""
+        lan.macvfast("rm", "box", "busy")
+    assert support.filter_macs(lan) == set()
+
+
+def test_in_the_same_boot_another_home_namespace_is_refused(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lan.router.environment = lan.host.environment
+    for command in ("restore", "check", "gc"):
+        with support.unchanged(lan):
+            done = lan.router.attempt(netns.MACVFAST, command)
+            assert "another network namespace" in check_error(done, 1)
+
+
+def test_json_says_what_was_done_and_what_remains(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("create", "--net=pub_net", "--net=second", "--name=box")
+    lose_everything(lan)
+    lan.run("ip", "link", "del", "eth1")
+    with another_boot(tmp_path):
+        done = lan.attempt("restore", "--format", "json")
+        assert done.returncode == 3
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(line["Kind"], line["Status"]) for line in lines] == [
+            ("namespace-missing", "done"),
+            ("link-missing", "done"),
+            ("parent-missing", "remains"),
+            ("link-missing", "remains"),
+        ]
+        lan.macvfast("rm", "box")
+
+
+# Tampering hands.
+
+
+@pytest.mark.parametrize(
+    ("hand", "said"),
+    [
+        ("ip link del eth0", "link eth0 on network pub_net is missing"),
+        ("ip address del 172.16.86.2/24 dev eth0", "has no address 172.16.86.2/24"),
+        ("ip -6 address del fd00:86::2/64 dev eth0", "has no address fd00:86::2/64"),
+        ("ip route del default", "has lost the IPv4 default route"),
+        ("ip -6 route del default", "has lost the IPv6 default route"),
+        ("ip link set eth0 down", "is down"),
+        ("ip link set eth0 down && ip link set eth0 name renamed", "is called renamed"),
+        ("ip link set eth0 type macvlan mode private", "has mode private"),
+    ],
+)
+def test_what_a_hand_undid_in_a_sandbox_is_done_again(lan: Lan, hand: str, said: str) -> None:
+    lan.macvfast("create", "--net=pub_net", "--net=second", "--name=box")
+    before = shown(lan, "box")
+    lan.sandbox("box").run("sh", "-c", hand)
+    (line,) = differences(lan)
+    assert said in line
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert lan.sandbox("box").can_ping("172.16.86.1", timeout_s=5)
+    assert_nothing_differs(lan)
+
+
+def test_a_default_route_that_a_hand_set_stays(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lan.sandbox("box").run("ip", "route", "replace", "default", "via", "172.16.86.77")
+    done = lan.attempt("restore")
+    assert "another IPv4 default route is there" in check_error(done, 3)
+    assert default_routes(lan, "box") == [("172.16.86.77", "eth0")]
+
+
+def test_links_come_back_when_their_parent_was_made_anew(lan: Lan) -> None:
+    lan.macvfast("create", "--net=second", "--name=box")
+    before = shown(lan, "box")
+    lan.run("ip", "link", "del", "eth1")
+    assert len(differences(lan)) == 2
+    said = check_error(lan.attempt("restore"), 3)
+    assert "link eth1 is not there" in said
+    lan.add_parent("eth1", "lan1", far_address="172.16.87.1/24")
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert lan.sandbox("box").can_ping("172.16.87.1", timeout_s=5)
+    assert_nothing_differs(lan)
+
+
+def test_links_are_made_on_a_parent_that_is_down_and_work_once_it_is_up(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    before = shown(lan, "box")
+    lose_everything(lan)
+    lan.run("ip", "link", "set", "eth0", "down")
+    with another_boot(tmp_path):
+        lan.macvfast("restore")
+        lan.run("ip", "link", "set", "eth0", "up")
+        assert shown(lan, "box") == before
+        assert lan.sandbox("box").can_ping("172.16.86.1", timeout_s=5)
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")
+
+
+# Pins.
+
+
+def test_a_namespace_in_which_a_command_runs_is_pinned_again_and_the_command_goes_on(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    box = lan.sandbox("box")
+    inode, pid = box.inode, wait_for_process(box.inode, "sleep", "1000")
+    subprocess.run(["umount", box.path], check=True)
+    (line,) = differences(lan)
+    assert line == f"sandbox box: its namespace is not at {box.path}"
+    assert lan.macvfast("restore") == "sandbox box: pin its namespace again"
+    assert lan.sandbox("box").inode == inode
+    assert wait_for_process(inode, "sleep", "1000") == pid
+    assert ps(lan, "box")["State"] == "running"
+    assert_nothing_differs(lan)
+
+
+@pytest.mark.parametrize("file", ["stays", "goes"])
+def test_a_namespace_that_died_with_its_pin_is_made_anew(lan: Lan, file: str) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    before = shown(lan, "box")
+    path = lan.netns_dir / "box"
+    subprocess.run(["umount", path], check=True)
+    if file == "goes":
+        path.unlink()
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert_nothing_differs(lan)
+
+
+def test_a_file_that_a_lost_pin_left_goes_with_its_sandbox(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    subprocess.run(["umount", lan.netns_dir / "box"], check=True)
+    lan.macvfast("rm", "box")
+    assert lan.sandbox_names() == []
+    lan.macvfast("create", "--net=pub_net", "--name=box", "--ip=172.16.86.2")
+
+
+def test_what_a_stranger_pinned_in_the_place_of_ours_stays(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    path = lan.netns_dir / "box"
+    subprocess.run(["umount", path], check=True)
+    subprocess.run(["mount", "--bind", lan.router.path, path], check=True)
+    done = lan.attempt("restore")
+    assert "another namespace stands at" in check_error(done, 3)
+    assert Netns(path).inode == lan.router.inode
+    assert lan.router.link_names() == ["lan0", "lan1", "lo"]
+    subprocess.run(["umount", path], check=True)
+    lan.macvfast("restore")
+    assert_nothing_differs(lan)
+
+
+# Waiting.
+
+
+def test_with_wait_the_rest_is_made_at_once_and_each_network_as_its_parent_comes(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("create", "--net=pub_net", "--net=second", "--name=box")
+    before = shown(lan, "box")
+    lose_everything(lan)
+    lan.run("ip", "link", "del", "eth1")
+    with another_boot(tmp_path):
+        with lan.host.start(netns.MACVFAST, "restore", "--wait=60") as process:
+            netns.wait_until(
+                lambda: "box" in lan.sandbox_names() and "eth0" in lan.sandbox("box").link_names(),
+                what="the network whose parent is there",
+            )
+            assert process.poll() is None
+            lan.add_parent("eth1", "lan1", far_address="172.16.87.1/24")
+            said, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+        assert "sandbox box: make link eth1 on network second" in said.splitlines()
+        assert shown(lan, "box") == before
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")
+
+
+def test_the_wait_ends_at_its_bound_and_names_what_remains(lan: Lan) -> None:
+    lan.run("ip", "link", "del", "eth1")
+    done = lan.attempt("restore", "--wait=1")
+    assert "its parent eth1 is missing" in check_error(done, 3)
+
+
+def test_an_interrupted_wait_ends_at_once(lan: Lan) -> None:
+    lan.run("ip", "link", "del", "eth1")
+    with lan.host.start(netns.MACVFAST, "restore", "--wait=1000") as process:
+        status = Path(f"/proc/{process.pid}/wchan")
+        netns.wait_until(lambda: "poll" in status.read_text() or process.poll() is not None, what="the wait")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+# kill -9.
+
+
+def test_a_restore_that_is_killed_is_finished_by_the_next(lan: Lan, tmp_path: Path) -> None:
+    names = [f"box{number}" for number in range(40)]
+    with lan.host.start(sys.executable, "-c", MANY, str(lan.state_dir), *names) as process:
+        assert process.wait(60) == 0
+    lose_everything(lan)
+    with another_boot(tmp_path):
+        for count in (1, 5, 20):
+            with lan.host.start(netns.MACVFAST, "restore") as process:
+                netns.wait_until(
+                    lambda count=count: len(lan.sandbox_names()) >= count or process.poll() is not None,  # type: ignore[misc]
+                    what="some sandboxes",
+                )
+                process.kill()
+        lan.macvfast("restore")
+        assert_nothing_differs(lan)
+        found = {support.address_of(lan, name) for name in names}
+        assert found == {f"172.16.86.{number}" for number in range(2, 42)}
+        lan.macvfast("rm", *names)
+        assert support.filter_macs(lan) == set()
+
+
+MANY = """
+import sys
+from macvfast import Host
+with Host.open(sys.argv[1]) as host:
+    host.connect_many("pub_net", sys.argv[2:]).raise_if_any()
+"""
+
+
+# Who holds a namespace.
+
+
+HOLD_BY_A_DESCRIPTOR = "import sys, time; file = open(sys.argv[1]); print('ready', flush=True); time.sleep(1000)"
+HOLD_BY_A_THREAD = """
+import ctypes, os, sys, threading, time
+def enter():
+    with open(sys.argv[1]) as file:
+        assert ctypes.CDLL(None).setns(file.fileno(), 0x40000000) == 0
+    print("ready", flush=True)
+    time.sleep(1000)
+threading.Thread(target=enter).start()
+"""
+
+
+@pytest.mark.parametrize(("program", "said"), [(HOLD_BY_A_DESCRIPTOR, "descriptor "), (HOLD_BY_A_THREAD, "thread ")])
+def test_rm_says_who_holds_a_namespace_the_second_time_too(lan: Lan, program: str, said: str) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    path = str(lan.netns_dir / "box")
+    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n"
+            for _ in range(2):
+                error = check_error(lan.attempt("rm", "box"), 3)
+                assert f"process {holder.pid} (python" in error
+                assert said in error
+        finally:
+            holder.kill()
+    lan.macvfast("rm", "box")
+    assert support.filter_macs(lan) == set()
+
+
+def test_rm_names_the_mount_that_keeps_a_namespace(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    place = tmp_path / "a place"
+    place.touch()
+    subprocess.run(["mount", "--bind", lan.netns_dir / "box", place], check=True)
+    try:
+        assert f"mount {place}" in check_error(lan.attempt("rm", "box"), 3)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    lan.macvfast("rm", "box")
+
+
+# gc.
+
+
+def test_gc_drops_what_stood_for_a_namespace_that_is_gone(lan: Lan) -> None:
+    theirs = Netns.make("theirs")
+    lan.macvfast("network", "connect", "--netns", str(theirs.path), "pub_net", "guest")
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    assert lan.macvfast("gc") == ""
+    theirs.remove()
+    (line,) = differences(lan)
+    assert "is not at" in line
+    assert lan.macvfast("gc").startswith("sandbox guest: the namespace at")
+    assert_nothing_differs(lan)
+    lan.macvfast("create", "--net=pub_net", "--name=heir", "--ip=172.16.86.2")
+
+
+def test_an_endpoint_waits_for_its_given_namespace_over_a_reboot(lan: Lan, tmp_path: Path) -> None:
+    theirs = Netns.make("theirs")
+    path = str(theirs.path)
+    lan.macvfast("network", "connect", "--netns", path, "pub_net", "guest")
+    theirs.remove()
+    with another_boot(tmp_path):
+        assert "the namespace that it stands for" in check_error(lan.attempt("restore"), 3)
+        subprocess.run(["ip", "netns", "add", theirs.name], check=True)
+        try:
+            lan.macvfast("restore")
+            assert theirs.link_names() == ["eth0", "lo"]
+            assert_nothing_differs(lan)
+            lan.macvfast("rm", "guest")
+            assert theirs.link_names() == ["lo"]
+        finally:
+            theirs.remove()
+
+
+def test_gc_removes_what_was_to_go_with_a_command_whose_keeper_was_killed(lan: Lan) -> None:
+    lan.macvfast("run", "-d", "--rm", "--net=pub_net", "--name=box", "sleep", "1000")
+    wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+    assert lan.macvfast("gc") == ""
+    os.kill(support.keeper(lan), signal.SIGKILL)
+    netns.kill_all(lambda: support.programs(lan))
+    netns.wait_until(lambda: ps(lan, "box")["State"] == "lost", what="the end of the command")
+    assert "--rm" in lan.macvfast("gc")
+    assert lan.sandbox_names() == []
+    assert support.filter_macs(lan) == set()
+
+
+# Parents that macvfast makes.
+
+
+def lose_parents(lan: Lan, *ifnames: str) -> None:
+    for ifname in ifnames:
+        lan.run("ip", "link", "del", ifname)
+
+
+def ifindex(lan: Lan, ifname: str) -> int:
+    (link,) = lan.host.ip_json("link", "show", "dev", ifname)
+    return int(link["ifindex"])
+
+
+@pytest.fixture
+def tagged(lan: Lan) -> str:
+    """Networks on a sub-interface and on a dummy, and a sandbox on both; the dummy's name."""
+    lan.router.run("ip", "link", "add", "link", "lan0", "name", "lan0.50", "type", "vlan", "id", "50")
+    lan.router.run("ip", "address", "add", "172.16.50.1/24", "dev", "lan0.50")
+    lan.router.run("ip", "link", "set", "lan0.50", "up")
+    lan.macvfast("network", "create", "--subnet=172.16.50.0/24", "-o", "parent=eth0.50", "tagged")
+    id_ = lan.macvfast("network", "create", "--subnet=172.16.51.0/24", "local")
+    lan.macvfast("create", "--net=tagged", "--net=local", "--name=box")
+    return f"dm-{id_[:12]}"
+
+
+@pytest.mark.needs("vlan", "dummy")
+def test_after_a_reboot_sub_interfaces_and_dummies_are_made_again(lan: Lan, tmp_path: Path, tagged: str) -> None:
+    before = shown(lan, "box")
+    old = ifindex(lan, "eth0.50")
+    lose_everything(lan)
+    lose_parents(lan, "eth0.50", tagged)
+    with another_boot(tmp_path):
+        said = lan.macvfast("restore").splitlines()
+        assert said[:2] == [
+            f"network local: make dummy link {tagged}",
+            "network tagged: make sub-interface eth0.50, VLAN 50 on eth0",
+        ]
+        (link,) = lan.host.ip_json("link", "show", "dev", "eth0.50")
+        assert (link["linkinfo"]["info_data"]["id"], "UP" in link["flags"]) == (50, True)
+        assert link["ifindex"] != old
+        assert shown(lan, "box") == before
+        assert lan.sandbox("box").can_ping("172.16.50.1", timeout_s=5)
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")
+        lan.macvfast("network", "rm", "tagged", "local")
+        assert lan.host.link_names() == ["eth0", "eth1", "lo"]
+
+
+@pytest.mark.needs("vlan", "dummy")
+def test_a_stranger_under_the_name_of_our_sub_interface_stays(lan: Lan, tmp_path: Path, tagged: str) -> None:
+    lose_everything(lan)
+    lose_parents(lan, "eth0.50", tagged)
+    lan.run("ip", "link", "add", "link", "eth0", "name", "eth0.50", "type", "vlan", "id", "50")
+    theirs = ifindex(lan, "eth0.50")
+    with another_boot(tmp_path):
+        said = check_error(lan.attempt("restore"), 3)
+        assert "eth0.50 that macvfast did not make" in said
+        assert ifindex(lan, "eth0.50") == theirs
+        assert lan.sandbox("box").link_names() == ["eth1", "lo"], "the rest is there"
+        lose_parents(lan, "eth0.50")
+        lan.macvfast("restore")
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")
+
+
+@pytest.mark.needs("vlan", "dummy")
+def test_a_base_that_is_down_is_waited_for(lan: Lan, tmp_path: Path, tagged: str) -> None:
+    before = shown(lan, "box")
+    lose_everything(lan)
+    lose_parents(lan, "eth0.50", tagged)
+    lan.run("ip", "link", "set", "eth0", "down")
+    with another_boot(tmp_path):
+        with lan.host.start(netns.MACVFAST, "restore", "--wait=120") as process:
+            netns.wait_until(
+                lambda: "box" in lan.sandbox_names() and "eth1" in lan.sandbox("box").link_names(),
+                what="the network that needs no NIC", timeout_s=60,
+            )  # fmt: skip
+            assert process.poll() is None
+            lan.run("ip", "link", "set", "eth0", "up")
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+        assert shown(lan, "box") == before
+        assert lan.sandbox("box").can_ping("172.16.50.1", timeout_s=5)
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")
+
+
+@pytest.mark.needs("vlan", "dummy")
+def test_a_sub_interface_that_a_hand_deleted_or_set_down_comes_back(lan: Lan, tagged: str) -> None:
+    before = shown(lan, "box")
+    lan.run("ip", "link", "set", "eth0.50", "down")
+    assert lan.macvfast("restore") == "network tagged: bring up eth0.50"
+    lose_parents(lan, "eth0.50", tagged)
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert lan.sandbox("box").can_ping("172.16.50.1", timeout_s=5)
+    assert_nothing_differs(lan)
+
+
+@pytest.mark.needs("ipvlan")
+def test_an_ipvlan_endpoint_comes_back_with_its_route(lan: Lan, tmp_path: Path) -> None:
+    lan.macvfast("network", "rm", "second")
+    lan.macvfast(
+        "network", "create", "-d", "ipvlan", "--subnet=172.16.87.0/24", "-o", "parent=eth1", "-o", "ipvlan_mode=l3",
+        "routed",
+    )  # fmt: skip
+    lan.macvfast("create", "--net=routed", "--name=box")
+    before = [(addresses_of(lan, "box"), default_routes(lan, "box"))]
+    lose_everything(lan)
+    with another_boot(tmp_path):
+        lan.macvfast("restore")
+        assert [(addresses_of(lan, "box"), default_routes(lan, "box"))] == before
+        assert_nothing_differs(lan)
+        lan.macvfast("rm", "box")

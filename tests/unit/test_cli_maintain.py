@@ -1,0 +1,140 @@
+"""restore, check, gc and service: what is asked of the host, what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from macvfast.errors import KernelRefused, NamespaceHeld
+from macvfast.model import Difference, Freed, Plan, Step
+from tests.unit.cli_bed import FakeHost, typed
+
+GONE = Difference(kind="namespace-missing", sandbox="web", found="its namespace is gone")
+MISSING = Difference(
+    kind="parent-missing", network="lab", found="its parent eth9 is missing", obstacle="link eth9 is not there",
+    waits=True,
+)  # fmt: skip
+MADE = Step(mends=GONE, action="make its namespace")
+FAILED = Step(mends=GONE, action="make its namespace", error=KernelRefused("make it", 12))
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("restore", (False, None)),
+        ("restore --dry-run", (True, None)),
+        ("restore --wait", (False, 60.0)),
+        ("restore --wait=5", (False, 5.0)),
+        ("restore --wait=0 --dry-run", (True, 0.0)),
+    ],
+)
+def test_restore_waits_only_where_it_is_told_to(line: str, asked: tuple[bool, float | None]) -> None:
+    host = FakeHost()
+    assert typed(line, host) == (0, "", "")
+    assert host.calls[1] == ("restore", *asked)
+
+
+@pytest.mark.parametrize("value", ["-1", "soon", "1.5", "²"])
+def test_a_wait_that_is_no_number_of_seconds_is_a_usage_error(value: str) -> None:
+    host = FakeHost()
+    said = typed(["restore", f"--wait={value}"], host)
+    assert said.status == 2
+    assert "number of seconds" in said.err
+    assert "restore" not in host.names()
+
+
+def test_a_word_after_wait_is_not_its_value() -> None:
+    assert typed("restore --wait 5").status == 2
+
+
+def test_restore_prints_what_it_did_and_names_what_remains() -> None:
+    host = FakeHost()
+    host.plan = Plan(steps=(MADE,), remaining=(MISSING,))
+    said = typed("restore", host)
+    assert said.status == 3
+    assert said.out == "sandbox web: make its namespace\n"
+    assert "network lab: its parent eth9 is missing (link eth9 is not there)" in said.err
+    assert "`macvfast restore` again" in said.err
+
+
+def test_restore_tells_what_failed_as_an_error_and_ends_with_3() -> None:
+    host = FakeHost()
+    host.plan = Plan(steps=(MADE, FAILED))
+    said = typed("restore", host)
+    assert said.status == 3
+    assert said.out == "sandbox web: make its namespace\n"
+    assert said.err.startswith("error: could not make it\n")
+
+
+def test_what_remains_of_a_large_host_is_counted_after_the_first_lines() -> None:
+    host = FakeHost()
+    host.plan = Plan(remaining=(MISSING,) * 4000)
+    said = typed("restore", host)
+    assert "4000 differences remain" in said.err
+    assert "and 3980 more" in said.err
+    assert len(said.err.splitlines()) < 30
+
+
+def test_restore_as_json_has_an_object_for_each_step_and_each_difference_that_remains() -> None:
+    host = FakeHost()
+    host.plan = Plan(steps=(MADE, FAILED), remaining=(MISSING,))
+    said = typed("restore --format json", host)
+    made, failed, remains = (json.loads(line) for line in said.out.splitlines())
+    assert (made["Status"], made["Action"], made["Sandbox"]) == ("done", "make its namespace", "web")
+    assert (failed["Status"], failed["Error"]["Code"]) == ("failed", "kernel-refused")
+    assert (remains["Status"], remains["Network"], remains["Kind"]) == ("remains", "lab", "parent-missing")
+    assert json.loads(said.err)["error"]["code"] == "kernel-refused"
+    host.plan = Plan(steps=(MADE,))
+    assert json.loads(typed("restore --dry-run --format=json", host).out)["Status"] == "planned"
+
+
+def test_check_prints_a_line_for_each_difference_and_ends_with_7() -> None:
+    host = FakeHost()
+    assert typed("check", host) == (0, "", "")
+    host.plan = Plan(steps=(MADE,), remaining=(MISSING,))
+    said = typed("check", host)
+    assert said.status == 7
+    assert said.out.splitlines() == [
+        "sandbox web: its namespace is gone",
+        "network lab: its parent eth9 is missing (link eth9 is not there)",
+    ]
+    assert said.err == ""
+    assert [json.loads(line)["Kind"] for line in typed("check --format json", host).out.splitlines()] == [
+        "namespace-missing",
+        "parent-missing",
+    ]
+
+
+def test_what_a_stranger_named_is_shown_escaped() -> None:
+    host = FakeHost()
+    host.plan = Plan(remaining=(Difference(kind="link-other", sandbox="web", found="it is called \x1b[2J"),))
+    said = typed("check", host)
+    assert "\x1b" not in said.out
+    assert "\\x1b[2J" in said.out
+
+
+def test_another_format_is_refused() -> None:
+    for command in ("restore", "check"):
+        assert "text or json" in typed(f"{command} --format=table").err
+
+
+def test_gc_prints_what_it_freed_and_tells_what_it_could_not() -> None:
+    host = FakeHost()
+    host.freed = [
+        Freed(kind="sandbox", name="guest", reason="its namespace is gone"),
+        Freed(kind="sandbox", name="job", reason="ended", error=NamespaceHeld("job", ["process 7 (sleep)"])),
+    ]
+    said = typed("gc", host)
+    assert said.status == 3
+    assert said.out == "sandbox guest: its namespace is gone\n"
+    assert "process 7" in said.err
+
+
+def test_the_service_is_installed_with_its_wait_and_prints_its_file() -> None:
+    host = FakeHost()
+    said = typed("service install", host)
+    assert said == (0, "/etc/systemd/system/macvfast-restore.service\n", "")
+    typed("service install --wait=120 --root=/mnt", host)
+    typed("service uninstall", host)
+    assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None), (120, "/mnt"), (None,)]

@@ -1,0 +1,89 @@
+"""The systemd unit that restores at boot, written into a root of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from macvfast import service
+from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnwritable, SystemdMissing
+from macvfast.host import Host
+from macvfast.store import Store
+
+
+def text_of(path: Path) -> dict[str, str]:
+    lines = [line.partition("=") for line in path.read_text().splitlines() if not line.startswith(("#", "["))]
+    return {key: value for key, _, value in lines if key}
+
+
+def test_the_unit_restores_this_state_before_the_network_is_online(tmp_path: Path) -> None:
+    with Host(Store(str(tmp_path / "state"))) as host:
+        path = host.install_service(45, str(tmp_path / "root"))
+    assert path == tmp_path / "root/etc/systemd/system/macvfast-restore.service"
+    unit = text_of(path)
+    assert unit["Before"] == "network-online.target"
+    assert unit["Type"] == "oneshot"
+    assert shlex.split(unit["ExecStart"])[-4:] == ["--state-dir", str(tmp_path / "state"), "restore", "--wait=45"]
+    assert int(unit["TimeoutStartSec"]) > 45
+    link = path.parent / "multi-user.target.wants/macvfast-restore.service"
+    assert link.resolve() == path
+
+
+def test_what_the_unit_runs_is_a_command_of_macvfast(tmp_path: Path) -> None:
+    path = service.install(tmp_path / "state", 1, str(tmp_path))
+    done = subprocess.run(shlex.split(text_of(path)["ExecStart"]), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert "usage" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("folder", ["state", "a b", "50%", "$HOME", 'qu"ote', "back\\slash", "ümlaut"])
+def test_systemd_takes_the_unit_for_state_directories_of_any_name(tmp_path: Path, folder: str) -> None:
+    path = service.install(tmp_path / folder, 60, str(tmp_path / "root"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_installing_again_writes_it_anew_and_uninstalling_twice_is_uninstalling_once(tmp_path: Path) -> None:
+    service.install(tmp_path / "state", 1, str(tmp_path))
+    path = service.install(tmp_path / "state", 2, str(tmp_path))
+    assert "--wait=2" in path.read_text()
+    assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
+    for _ in range(2):
+        service.uninstall(str(tmp_path))
+        assert not path.exists()
+        assert os.listdir(path.parent / "multi-user.target.wants") == []
+
+
+def test_a_unit_that_somebody_else_wrote_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "etc/systemd/system/macvfast-restore.service"
+    path.parent.mkdir(parents=True)
+    path.write_text("[Service]\nExecStart=/bin/true\n")
+    with pytest.raises(ServiceTaken):
+        service.install(tmp_path / "state", 1, str(tmp_path))
+    with pytest.raises(ServiceTaken):
+        service.uninstall(str(tmp_path))
+    assert path.read_text() == "[Service]\nExecStart=/bin/true\n"
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here")
+def test_without_systemd_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SystemdMissing):
+        service.install(tmp_path, 1)
+    with pytest.raises(SystemdMissing):
+        service.uninstall()
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "etc").write_text("a file")
+    with pytest.raises((ServiceUnwritable, PermissionNeeded), match=r"macvfast-restore\.service"):
+        service.install(tmp_path / "state", 1, str(tmp_path))
+    assert sys.executable
