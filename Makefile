@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test check bench bench-quick fmt docs clean
+.PHONY: help build demo test parity check bench bench-quick fmt docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,10 @@ test: build $(VENV)/.tools  ## every test; those that need another kernel in a v
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(SAY) 'pytest in a virtual machine'
 	@$(BIN)/python -m tests.vm.suite
+
+parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
+	@tools/need test
+	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
 
 check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
 	@tools/need check

@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.parity import engine
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,21 @@ def _vm() -> Feature:
     return Feature("vm", IN_VM, "this is it" if IN_VM else "tests/vm/run starts it", expected=False)
 
 
-def _docker() -> Feature:
-    found = shutil.which("docker")
-    if found is None:
-        return Feature("docker", present=False, detail="no docker command", expected=False)
-    done = subprocess.run([found, "info"], capture_output=True, text=True, timeout=30, check=False)
-    present = done.returncode == 0
-    return Feature("docker", present, "" if present else _first_line(done.stderr), expected=False)
+def _docker_engine() -> Feature:
+    """The Engine that tests/parity runs: unpacked by tools/docker-engine, of the release that decides."""
+    said = engine.release()
+    present = f" {engine.RELEASE}." in said
+    return Feature(
+        "docker-engine", present, "" if present else f"not {engine.RELEASE}: {said}", expected=_on_bookworm()
+    )
+
+
+def _on_bookworm() -> bool:
+    """Whether apt-get has that release: Debian 12."""
+    try:
+        return Path("/etc/debian_version").read_text(encoding="utf-8").startswith("12.")
+    except OSError:
+        return False
 
 
 @functools.cache
@@ -117,7 +128,7 @@ def features() -> dict[str, Feature]:
     """Everything that `needs` can name, asked of this machine once."""
     found = [_root(), _namespaces(), *(_link(kind, arguments) for kind, arguments in LINKS.items()), _ipv6()]
     found += [_command(command, package) for command, package in COMMANDS.items()]
-    found += [_docker(), _vm()]
+    found += [_docker_engine(), _vm()]
     return {feature.name: feature for feature in found}
 
 

@@ -23,19 +23,32 @@ from macvfast.errors import Conflict, NetworkNotFound, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
 
 
 def create(call: Call) -> int:
     """`network create`."""
+    request = requested(call.given)
+    with call.host() as host:
+        network = host.create_network(request)
+    call.out.line(network.id)
+    return 0
+
+
+def requested(given: Given) -> NetworkRequest:
+    """The network that a `network create` asks for.
+
+    Raises:
+        NameInvalid, OptionUnknown, OptionInvalid
+    """
     from macvfast.model import NetworkRequest  # noqa: PLC0415 - a list needs none
 
-    given = call.given
     gateways = given.many("gateway")
-    request = NetworkRequest.from_options(
+    return NetworkRequest.from_options(
         given.words[0],
         driver=given.text("driver") or "macvlan",
         options=given.pairs("opt"),
@@ -48,10 +61,6 @@ def create(call: Call) -> int:
         internal=given.flag("internal"),
         labels=tuple(dict(given.pairs("label")).items()),
     )
-    with call.host() as host:
-        network = host.create_network(request)
-    call.out.line(network.id)
-    return 0
 
 
 def _aux(text: str) -> tuple[str, str]:

@@ -1,0 +1,64 @@
+"""The long form: `python -m tests.parity [--operations N] [--seed N]`; what `make parity` runs."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests import netns, probe
+from tests.parity.compare import Bench, script, shrink
+from tests.parity.engine import Engine
+from tests.parity.operations import BLOCKS, BOXES, PARENTS, Chance, blocks_of
+from tests.parity.sides import EngineSide, MacvfastSide
+
+# Operations of one case, on average: afterwards both sides are emptied.
+LENGTH = 40
+
+
+def main() -> int:
+    """Compare until enough was compared, or the first unexplained difference."""
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description="macvfast beside a Docker Engine")
+    parser.add_argument("--operations", type=int, default=10_000, help="how many at least (10000)")
+    parser.add_argument("--seed", type=int, help="of the random cases; without it, another each time")
+    wanted = parser.parse_args()
+    seed = secrets.randbelow(10**9) if wanted.seed is None else wanted.seed
+    print(f"seed {seed}: python -m tests.parity --operations {wanted.operations} --seed {seed}", flush=True)
+    if not (needed := probe.features()["docker-engine"]).present:
+        print(f"error: no Docker Engine to compare with: {needed.detail}", file=sys.stderr)
+        return 1
+    netns.isolate()
+    with tempfile.TemporaryDirectory() as folder, Engine(Path(folder) / "engine", PARENTS, BOXES) as engine:
+        macvfast = MacvfastSide(Path(folder) / "macvfast", PARENTS, BOXES)
+        try:
+            return compare(Bench(EngineSide(engine), macvfast), seed, wanted.operations)
+        finally:
+            macvfast.close()
+
+
+def compare(bench: Bench, seed: int, operations: int) -> int:
+    """Random cases until that many operations; the exit status."""
+    dice = random.Random(seed)
+    begun = time.monotonic()
+    while bench.operations < operations and bench.base < BLOCKS - 1000:
+        case = Chance(dice).case(dice.randint(LENGTH // 2, LENGTH * 3 // 2))
+        wrong = bench.run(case)
+        if wrong is not None:
+            print(f"a difference that docs/docker.md does not list:\n{wrong}\nshrinking ...", flush=True)
+            short = shrink(case, bench.fails_like(wrong))
+            print(f"{bench.run(short)}\n\n{script(short, bench.base - blocks_of(short))}")
+            return 1
+        if sys.stdout.isatty():
+            print(f"\r{bench.operations} operations", end="", flush=True)
+    print(f"\r{bench.operations} operations in {time.monotonic() - begun:.0f} s, every answer the same")
+    for title, counts in (("answers", bench.counts), ("listed differences", bench.differences)):
+        print(f"{title}: {', '.join(f'{name} {count}' for name, count in sorted(counts.items())) or 'none'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

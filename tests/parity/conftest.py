@@ -1,0 +1,53 @@
+"""The two sides, started once for all tests of this folder; each test begins and ends with no network on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import IN_CI
+from tests.parity.engine import Engine, EngineUnusable
+from tests.parity.operations import BOXES, PARENTS
+from tests.parity.sides import EngineSide, MacvfastSide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="package")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A Docker Engine with idle containers."""
+    made = Engine(tmp_path_factory.mktemp("engine", numbered=True), PARENTS, BOXES)
+    try:
+        made.__enter__()
+    except EngineUnusable as error:
+        if IN_CI:
+            raise
+        pytest.skip(f"the Docker Engine does not come up here: {str(error)[-200:]}")
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def docker(engine: Engine) -> Iterator[EngineSide]:
+    """The Engine as a side."""
+    side = EngineSide(engine)
+    yield side
+    side.clear()
+
+
+@pytest.fixture(scope="package")
+def _macvfast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MacvfastSide]:
+    made = MacvfastSide(tmp_path_factory.mktemp("macvfast"), PARENTS, BOXES)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def macvfast(_macvfast: MacvfastSide) -> Iterator[MacvfastSide]:
+    """The side of macvfast."""
+    yield _macvfast
+    _macvfast.clear()
