@@ -188,6 +188,68 @@ def test_a_working_directory_that_is_gone_is_the_root(bed: Bed, tmp_path: Path) 
     assert done.stdout == "/\n"
 
 
+# What the command has of its own.
+
+
+def test_the_command_has_a_host_name_of_its_own_and_the_host_keeps_its(bed: Bed) -> None:
+    before = os.uname().nodename
+    assert bed.run("sh", "-c", "uname -n", options=["--hostname", "web.lab"]).stdout == "web.lab\n"
+    assert os.uname().nodename == before
+    assert bed.run("uname", "-n").stdout == f"{before}\n"
+
+
+def test_files_take_the_place_of_those_in_etc_for_the_command_alone(bed: Bed, tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "hosts").write_text("10.0.0.9 printer\n")
+    # Not one that a sandbox may have of its own.
+    (etc / "passwd").write_text("nobody\n")
+    before = Path("/etc/hosts").read_text(encoding="utf-8")
+    options = ["--etc", str(etc)]
+    assert bed.run("cat", "/etc/hosts", options=options).stdout == "10.0.0.9 printer\n"
+    assert "root:" in bed.run("cat", "/etc/passwd", options=options).stdout
+    assert Path("/etc/hosts").read_text(encoding="utf-8") == before
+    bed.detach("sleep", "1000", options=[*options, "--hostname", "web"])
+    assert bed.join("sh", "-c", "uname -n; cat /etc/hosts").stdout == "web\n10.0.0.9 printer\n"
+
+
+def test_files_take_the_place_of_those_of_another_root_and_are_not_made_there(
+    bed: Bed, rootfs: Path, tmp_path: Path
+) -> None:
+    etc = tmp_path / "own"
+    etc.mkdir()
+    for name in ("hosts", "resolv.conf"):
+        (etc / name).write_text(f"own {name}\n")
+    (rootfs / "etc").mkdir(exist_ok=True)
+    (rootfs / "etc/hosts").write_text("the root's\n")
+    options = ["--rootfs", str(rootfs), "--etc", str(etc)]
+    assert bed.run("cat", "/etc/hosts", options=options).stdout == "own hosts\n"
+    assert (rootfs / "etc/hosts").read_text() == "the root's\n"
+    assert os.listdir(rootfs / "etc") == ["hosts"]
+
+
+def test_variables_are_added_and_say_where_commands_are_found(bed: Bed, tmp_path: Path) -> None:
+    (tmp_path / "greet").write_text("#!/bin/sh\necho $A,$B,$HOME\n")
+    (tmp_path / "greet").chmod(0o755)
+    options = ["--env", "A=1=2", "--env", "B=", "--env", "=x", "--env", f"PATH={tmp_path}:/usr/bin:/bin"]
+    assert bed.run("greet", options=options, env={**os.environ, "HOME": "/h", "B": "no"}).stdout == "1=2,,/h\n"
+
+
+def test_a_working_directory_that_is_asked_for_must_be_there(bed: Bed, tmp_path: Path) -> None:
+    assert bed.run("pwd", options=["--workdir", str(tmp_path)]).stdout == f"{tmp_path}\n"
+    done = bed.run("pwd", options=["--workdir", "/not/there"])
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr == "error: cannot enter the working directory: No such file or directory\n"
+
+
+def test_a_user_by_number_has_those_groups_and_no_others(bed: Bed) -> None:
+    script = "id -u; id -g; id -G; echo > /sys/kernel/x 2>/dev/null || echo forbidden"
+    said = bed.run("sh", "-c", script, options=["--user", "4711:4712:4713:4714"]).stdout
+    assert said.split() == ["4711", "4712", "4712", "4713", "4714", "forbidden"]
+    bed.detach("sleep", "1000")
+    assert bed.join("id", "-u", options=["--user", "4711:4712"]).stdout == "4711\n"
+
+
 def test_without_interactive_the_input_is_empty(bed: Bed) -> None:
     assert bed.run("cat", stdin=b"text").stdout == ""
     assert bed.run("cat", options=["--interactive"], stdin=b"text").stdout == "text"

@@ -8,9 +8,10 @@ use crate::sys;
 
 /// How the program is called.
 pub const USAGE: &str = "\
-usage: macvfast-init run --netns-fd N --dir DIR [--name NAME] [--tty] [--interactive] [--detach] [--rootfs DIR] \
-[--after ARG]... -- COMMAND [ARG...]
-       macvfast-init join --netns-fd N --dir DIR [--name NAME] [--tty] [--interactive] [--detach] -- COMMAND [ARG...]
+usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
+       macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
+options: [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env NAME=VALUE]... \
+[--workdir DIR] [--user UID:GID[:GID]...]
 ";
 
 /// What is asked for: a command with a pid 1 of its own or, to `join`, beside the one that runs, where one does.
@@ -23,6 +24,10 @@ pub struct Request {
     /// The sandbox's name, for messages.
     pub name: String,
     pub rootfs: Option<CString>,
+    /// The host name that a command with a pid 1 of its own sees; None: the host's.
+    pub hostname: Option<CString>,
+    /// A folder with files that take the place of those of their names in /etc, for a command with a pid 1 of its own.
+    pub etc: Option<CString>,
     /// A program to run last, its name first; empty for none.
     pub after: Vec<CString>,
     pub tty: bool,
@@ -30,6 +35,21 @@ pub struct Request {
     pub detach: bool,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
+    /// What the command has besides this program's environment: `NAME=VALUE`.
+    pub environment: Vec<CString>,
+    /// Where the command must start.
+    pub workdir: Option<CString>,
+    /// Who runs the command, if not this process's user.
+    pub user: Option<User>,
+}
+
+/// A user by numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    /// The groups besides.
+    pub groups: Vec<u32>,
 }
 
 impl Request {
@@ -47,10 +67,15 @@ struct Words {
     directory: Option<CString>,
     name: Option<CString>,
     rootfs: Option<CString>,
+    hostname: Option<CString>,
+    etc: Option<CString>,
     after: Vec<CString>,
     tty: bool,
     interactive: bool,
     detach: bool,
+    environment: Vec<CString>,
+    workdir: Option<CString>,
+    user: Option<User>,
     command: Vec<CString>,
 }
 
@@ -75,11 +100,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
             .name
             .map_or_else(String::new, |name| shown(name.as_bytes())),
         rootfs: words.rootfs,
+        hostname: words.hostname,
+        etc: words.etc,
         after: words.after,
         tty: words.tty,
         interactive: words.interactive,
         detach: words.detach,
         command: words.command,
+        environment: words.environment,
+        workdir: words.workdir,
+        user: words.user,
     })
 }
 
@@ -105,6 +135,11 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--dir" => words.directory = Some(value()?),
             b"--name" => words.name = Some(value()?),
             b"--rootfs" => words.rootfs = Some(value()?),
+            b"--hostname" => words.hostname = Some(value()?),
+            b"--etc" => words.etc = Some(value()?),
+            b"--env" => words.environment.push(value()?),
+            b"--workdir" => words.workdir = Some(value()?),
+            b"--user" => words.user = Some(user(&value()?)?),
             b"--after" => words.after.push(value()?),
             b"--tty" => words.tty = true,
             b"--interactive" => words.interactive = true,
@@ -136,6 +171,25 @@ fn descriptor(value: &CString) -> Result<RawFd, String> {
     })
 }
 
+/// `UID:GID` and further groups, with colons between.
+fn user(value: &CString) -> Result<User, String> {
+    let numbers = value.to_str().ok().and_then(|text| {
+        let numbers: Result<Vec<u32>, _> = text.split(':').map(str::parse).collect();
+        numbers.ok()
+    });
+    match numbers.as_deref() {
+        Some([uid, gid, groups @ ..]) => Ok(User {
+            uid: *uid,
+            gid: *gid,
+            groups: groups.to_vec(),
+        }),
+        _ => Err(format!(
+            "`{}` is not a user and a group by number",
+            shown(value.as_bytes())
+        )),
+    }
+}
+
 /// Text for a terminal: control characters escaped, what is no UTF-8 replaced.
 fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -165,13 +219,23 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let read = words(
-            "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty -- c --x",
+            "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
+             --hostname h --etc /e --env A=b --env C= --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
             netns: Some(7),
             directory: Some(c"/d".to_owned()),
             name: Some(c"n".to_owned()),
             rootfs: Some(c"/r".to_owned()),
+            hostname: Some(c"h".to_owned()),
+            etc: Some(c"/e".to_owned()),
+            environment: vec![c"A=b".to_owned(), c"C=".to_owned()],
+            workdir: Some(c"/w".to_owned()),
+            user: Some(User {
+                uid: 1,
+                gid: 2,
+                groups: vec![3, 4],
+            }),
             after: vec![c"a".to_owned(), c"--tty".to_owned()],
             tty: true,
             interactive: true,
@@ -202,6 +266,8 @@ mod tests {
             ("run --netns-fd", "--netns-fd wants a value"),
             ("run --netns-fd 2 -- c", "`2` is not the number"),
             ("run --netns-fd seven -- c", "`seven` is not the number"),
+            ("run --user 1 -- c", "`1` is not a user and a group"),
+            ("run --user 1:x -- c", "`1:x` is not a user and a group"),
             ("run --colour\x1b -- c", "`--colour\\u{1b}`"),
         ];
         for (line, reason) in cases {

@@ -26,11 +26,19 @@ impl Failed {
     }
 }
 
+/// The files of a sandbox's own that may take the place of those in /etc.
+const OWN_FILES: [(&CStr, &CStr); 3] = [
+    (c"hosts", c"etc/hosts"),
+    (c"hostname", c"etc/hostname"),
+    (c"resolv.conf", c"etc/resolv.conf"),
+];
+
 /// Gives this process a mount namespace with /proc of its pid namespace and /sys of its network namespace, and
 /// `rootfs`, if given, as its root with the host's /dev.
 ///
+/// Files of the folder `etc` are mounted on those of /etc, where there is one of that name to mount on.
 /// The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
-pub fn make(rootfs: Option<&CStr>) -> Result<(), Failed> {
+pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>) -> Result<(), Failed> {
     // SAFETY: not the descriptors but the mounts are no longer shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
     mount_change(
@@ -38,6 +46,7 @@ pub fn make(rootfs: Option<&CStr>) -> Result<(), Failed> {
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .map_err(Failed::at("keep mounts to the sandbox"))?;
+    let own_files = etc.map_or_else(Vec::new, copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
     let root = match rootfs {
         None => open_folder(c"/"),
@@ -54,17 +63,28 @@ pub fn make(rootfs: Option<&CStr>) -> Result<(), Failed> {
     };
     let root = root.map_err(Failed::at("open the root folder"))?;
     fresh(c"proc")
-        .and_then(|tree| attach(&tree, &root, c"proc"))
+        .and_then(|tree| attach(&tree, &root, c"proc", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /proc"))?;
     fresh(c"sysfs")
-        .and_then(|tree| attach(&tree, &root, c"sys"))
+        .and_then(|tree| attach(&tree, &root, c"sys", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /sys"))?;
     if let Some(tree) = control_groups {
         // Where they are not there, nobody can miss them.
-        let _ = attach(&tree, &root, c"sys/fs/cgroup");
+        let _ = attach(&tree, &root, c"sys/fs/cgroup", OFlags::DIRECTORY);
+    }
+    for (path, tree) in &own_files {
+        match attach(tree, &root, path, OFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => {
+                return Err(Failed {
+                    step: "mount the sandbox's files in /etc",
+                    errno,
+                })
+            }
+        }
     }
     if rootfs.is_some() {
-        match copy_of(c"/dev").and_then(|tree| attach(&tree, &root, c"dev")) {
+        match copy_of(c"/dev").and_then(|tree| attach(&tree, &root, c"dev", OFlags::DIRECTORY)) {
             // A root folder without /dev may do without.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => {
@@ -77,6 +97,19 @@ pub fn make(rootfs: Option<&CStr>) -> Result<(), Failed> {
         change_root(&root).map_err(Failed::at("make the folder the root"))?;
     }
     Ok(())
+}
+
+/// Those of a sandbox's own files that are there, with where they belong, attached nowhere.
+fn copies_of_own_files(folder: &CStr) -> Vec<(&'static CStr, OwnedFd)> {
+    let Ok(folder) = open_folder(folder) else {
+        return Vec::new();
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let found = OWN_FILES.iter().filter_map(|&(name, path)| {
+        let tree = open_tree(&folder, name, flags).ok()?;
+        Some((path, tree))
+    });
+    found.collect()
 }
 
 fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
@@ -106,9 +139,9 @@ fn fresh(kind: &CStr) -> Result<OwnedFd, Errno> {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Mounts `tree` at `path` below `root`; symbolic links on the way do not lead out of it.
-fn attach(tree: &OwnedFd, root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+/// Mounts `tree` at `path` below `root`, a folder if `kind` says so; symbolic links on the way do not lead out of it.
+fn attach(tree: &OwnedFd, root: &OwnedFd, path: &CStr, kind: OFlags) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | kind;
     let target = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
     let both_by_descriptor =
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

@@ -1,18 +1,23 @@
 //! Inside the sandbox: the supervisor of the command, which is pid 1 or, beside a running command, one that joined.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
+use rustix::fs::{fchown, Gid, Uid};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
     chdir, ioctl_tiocsctty, pidfd_open, set_parent_process_death_signal, setsid, wait, waitpid,
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus,
 };
+use rustix::system::sethostname;
 use rustix::thread::{
-    move_into_link_name_space, move_into_thread_name_spaces, LinkNameSpaceType, ThreadNameSpaceType,
+    move_into_link_name_space, move_into_thread_name_spaces, set_thread_gid, set_thread_groups,
+    set_thread_uid, LinkNameSpaceType, ThreadNameSpaceType,
 };
 
+use crate::arguments::User;
 use crate::command::execute;
 use crate::files::{self, Failed};
 use crate::report::{read_up_to, Report};
@@ -28,6 +33,8 @@ pub enum Place<'a> {
         netns: BorrowedFd<'a>,
         rootfs: Option<&'a CStr>,
         guest: bool,
+        hostname: Option<&'a CStr>,
+        etc: Option<&'a CStr>,
     },
     /// Beside the command whose pid 1 this is.
     Beside { pidfd: BorrowedFd<'a> },
@@ -41,6 +48,12 @@ pub struct Task<'a> {
     pub command: &'a [CString],
     /// The working directory, taken if it exists there.
     pub directory: Option<&'a CStr>,
+    /// The working directory that it must have.
+    pub workdir: Option<&'a CStr>,
+    /// What it has besides this process's environment.
+    pub environment: &'a [CString],
+    /// Who runs it, if not this process's user.
+    pub user: Option<&'a User>,
     /// The command's standard streams.
     pub streams: [RawFd; 3],
     /// Whether the first of them is a terminal that the command is to control.
@@ -71,15 +84,26 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
 
 fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
     match place {
-        Place::New { netns, rootfs, .. } => {
+        Place::New {
+            netns,
+            rootfs,
+            hostname,
+            etc,
+            ..
+        } => {
             die_with_keeper(report)?;
             move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
                 .map_err(Failed::at("enter the network namespace"))?;
-            files::make(rootfs)
+            if let Some(hostname) = hostname {
+                sethostname(hostname.to_bytes()).map_err(Failed::at("set the host name"))?;
+            }
+            files::make(rootfs, etc)
         }
         Place::Beside { pidfd } => move_into_thread_name_spaces(
             pidfd,
-            ThreadNameSpaceType::NETWORK | ThreadNameSpaceType::MOUNT,
+            ThreadNameSpaceType::NETWORK
+                | ThreadNameSpaceType::MOUNT
+                | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
         )
         .map_err(Failed::at("enter the sandbox")),
     }
@@ -202,6 +226,10 @@ fn exit_status(status: WaitStatus) -> u8 {
 
 /// Forks the command. The pipe carries an errno if it cannot be executed, and ends without one when it is.
 fn start(task: &Task<'_>) -> Result<(i32, OwnedFd), Failed> {
+    if let Some(workdir) = task.workdir {
+        // Here, where a failure can say what it is about; the command inherits it.
+        chdir(workdir).map_err(Failed::at("enter the working directory"))?;
+    }
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::at("make a pipe"))?;
     match sys::spawn(0).map_err(Failed::at("fork"))? {
         Spawned::Child => {
@@ -224,13 +252,45 @@ fn become_command(task: &Task<'_>) -> Errno {
             return errno;
         }
     }
-    if task
-        .directory
-        .is_none_or(|directory| chdir(directory).is_err())
+    if task.workdir.is_none()
+        && task
+            .directory
+            .is_none_or(|directory| chdir(directory).is_err())
     {
         let _ = chdir(c"/");
+    }
+    for variable in task.environment {
+        set_variable(variable);
+    }
+    if let Some(user) = task.user {
+        if let Err(errno) = become_user(user, task.terminal) {
+            return errno;
+        }
     }
     signals::reset();
     sys::close_on_exec_above_standard_streams();
     execute(task.command)
+}
+
+/// Takes `NAME=VALUE` into the environment, and for `execute` into where it looks.
+fn set_variable(variable: &CStr) {
+    let bytes = variable.to_bytes();
+    // One without a name is none.
+    if let Some(equals @ 1..) = bytes.iter().position(|&byte| byte == b'=') {
+        let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
+        std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value));
+    }
+}
+
+/// Becomes another user, who can open the terminal by its name too.
+fn become_user(user: &User, terminal: bool) -> Result<(), Errno> {
+    if terminal {
+        let owner = Some(Uid::from_raw(user.uid));
+        // Where the terminal's file system does not let it be owned, the descriptors still work.
+        let _ = fchown(sys::standard_input(), owner, None);
+    }
+    let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(user.gid))?;
+    set_thread_uid(Uid::from_raw(user.uid))
 }

@@ -229,7 +229,10 @@ impl Keeper<'_> {
         let (reports, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
         let spawned = match &self.post {
             Post::Own(_) => {
-                sys::spawn(libc::CLONE_NEWPID).map_err(Failure::at("make a pid namespace"))?
+                let own_name = self.request.hostname.as_ref();
+                let own_name = own_name.map_or(0, |_| libc::CLONE_NEWUTS);
+                sys::spawn(libc::CLONE_NEWPID | own_name)
+                    .map_err(Failure::at("make a pid namespace"))?
             }
             Post::Beside(pidfd) => {
                 // A child that nobody has waited for would keep the sandbox's pid 1 from ending, even while this
@@ -290,6 +293,8 @@ impl Keeper<'_> {
                 netns: netns.as_fd(),
                 rootfs,
                 guest: self.request.join,
+                hostname: self.request.hostname.as_deref(),
+                etc: self.request.etc.as_deref(),
             },
             (Post::Beside(pidfd), _) => Place::Beside {
                 pidfd: pidfd.as_fd(),
@@ -301,6 +306,9 @@ impl Keeper<'_> {
             place,
             command: &self.request.command,
             directory: directory.filter(|_| rootfs.is_none()),
+            workdir: self.request.workdir.as_deref(),
+            environment: &self.request.environment,
+            user: self.request.user.as_ref(),
             streams: streams.inside(),
             terminal: self.request.tty,
         };
