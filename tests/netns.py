@@ -39,7 +39,7 @@ SESSION_VARIABLE = "MACVFAST_TEST_SESSION"
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_MOVE, MS_REC, MS_PRIVATE = 0x2000, 0x4000, 0x40000
 SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental EtherType: no protocol of the tests uses it
 
@@ -56,12 +56,16 @@ def _libc_call(name: str, *arguments: object) -> None:
 def isolate() -> None:
     """Put this process, which has one thread yet, into a mount and a network namespace of its own.
 
-    `/run/netns` is an empty tmpfs there: pins die with the run, however it ends.
+    `/run/netns` is an empty tmpfs there: pins die with the run, however it ends. `/etc` is a copy, for the links that
+    sandboxes have in /etc/netns.
     """
     _libc_call("unshare", CLONE_NEWNS | CLONE_NEWNET)
     _libc_call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     NETNS_DIR.mkdir(parents=True, exist_ok=True)
     _libc_call("mount", b"tmpfs", os.fsencode(NETNS_DIR), b"tmpfs", 0, b"mode=755")
+    _libc_call("mount", b"tmpfs", b"/mnt", b"tmpfs", 0, b"mode=755")
+    subprocess.run(["cp", "--archive", "/etc/.", "/mnt"], check=True)
+    _libc_call("mount", b"/mnt", b"/etc", None, MS_MOVE, None)
     os.environ[SESSION_VARIABLE] = f"{os.getpid()}-{time.monotonic_ns()}"
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 

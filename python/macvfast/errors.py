@@ -350,6 +350,19 @@ class RootfsInvalid(InvalidConfig):
         self.reason = reason
 
 
+class UserUnknown(InvalidConfig):
+    """A user or group is not one of this host (or of `--rootfs`)."""
+
+    code = "user-unknown"
+
+    def __init__(self, user: str, reason: str) -> None:
+        super().__init__(
+            f"`{user}` cannot run the command", causes=[reason], hints=["-u USER[:GROUP], names or numbers"]
+        )
+        self.user = user
+        self.reason = reason
+
+
 class TerminalMissing(InvalidConfig):
     """A terminal was asked for, and standard input is none."""
 

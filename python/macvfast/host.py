@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from macvfast import keeper
+from macvfast import etc, keeper
 from macvfast.errors import (
     HomeNamespaceOther,
     MacvfastError,
     SandboxRunning,
+    StateUnusable,
+    UndoFailed,
 )
 from macvfast.lookup import one_network, one_sandbox
 from macvfast.model import (
@@ -29,10 +31,12 @@ from macvfast.model import (
     Endpoint,
     EndpointRequest,
     Freed,
+    Interface,
     LinkKept,
     Network,
     NetworkRequest,
     Outcomes,
+    OwnFiles,
     Plan,
     Sandbox,
     SandboxState,
@@ -257,10 +261,10 @@ class Host:
         with self._changing():
             return self._networks().remove_many(keys, unfinished)
 
-    def prune_networks(self) -> Outcomes[str]:
-        """Remove all networks that have no endpoints."""
+    def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
+        """Remove all networks that have no endpoints, or those of them that fit."""
         with self._store.reading() as records:
-            unused = [network.name for network in records.unused_networks()]
+            unused = [network.name for network in records.unused_networks() if fits(network)]
         return self.remove_networks(unused)
 
     # Sandboxes.
@@ -272,6 +276,7 @@ class Host:
         endpoints: Sequence[EndpointRequest] = (),
         command: Sequence[str] = (),
         labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        own_files: OwnFiles | None = None,
     ) -> Sandbox:
         """Make a sandbox connected to the given networks, all of them or nothing.
 
@@ -280,6 +285,7 @@ class Host:
             endpoints: the first is `eth0` and holds the default route.
             command: what is going to be started in it, for `ps`.
             labels: for people and filters.
+            own_files: what it has in /etc of its own, for its commands and `ip netns exec`; None: nothing.
 
         Raises:
             NameInvalid, SandboxExists, NamespaceNameTaken
@@ -292,7 +298,26 @@ class Host:
 
         wanted = Wanted(tuple(endpoints), name=name, command=tuple(command), labels=pairs(labels))
         with self._changing():
-            return self.sandbox(self._boxes().create(wanted))
+            made = self.sandbox(self._boxes().create(wanted))
+        if own_files is not None:
+            self._give_files(made, own_files)
+        return made
+
+    def _give_files(self, sandbox: Sandbox, wanted: OwnFiles) -> None:
+        """Write a new sandbox's files; without them, it is not made."""
+        directory = self._store.sandbox_dir(sandbox.id)
+        seen_by_ip = self._netns_dir == DEFAULT_NETNS_DIR
+        try:
+            etc.write(directory, sandbox.name, _addresses(sandbox), wanted, etc.NETNS_ETC if seen_by_ip else None)
+        except OSError as error:
+            first = StateUnusable(str(directory), error.strerror or str(error))
+            (outcome,) = self.remove_many([sandbox.id], force=True)
+            raise first if outcome.error is None else UndoFailed(first, [str(outcome.error)]) from None
+
+    def _tell_addresses(self, sandbox: Sandbox) -> None:
+        """Have a sandbox's hosts file say its addresses. One that cannot be written is no failure of the network."""
+        with suppress(OSError):
+            etc.refresh(self._store.sandbox_dir(sandbox.id), _addresses(sandbox))
 
     def connect(
         self,
@@ -323,6 +348,7 @@ class Host:
         with self._changing():
             network_id, sandbox_id = self._boxes().connect(request, netns)
             made = self.sandbox(sandbox_id)
+            self._tell_addresses(made)
             return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
 
     def connect_many(
@@ -380,6 +406,9 @@ class Host:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
         """
         self.disconnect_many(network, [_key(sandbox)]).raise_if_any()
+        # It may have been removed since.
+        with suppress(MacvfastError):
+            self._tell_addresses(self.sandbox(_key(sandbox)))
 
     def disconnect_many(self, network: str | Network, sandboxes: Iterable[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
@@ -497,7 +526,7 @@ class Host:
         """Refuse a command that could not be started, before anything is made for it.
 
         Raises:
-            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing
+            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
         """
         keeper.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
 
@@ -539,6 +568,10 @@ class Host:
             keeper.launch(request, directory, fresh.name, namespace.fd, removal)
         finally:
             namespace.close()
+
+
+def _addresses(sandbox: Sandbox) -> list[Interface]:
+    return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
 
 
 def _key(thing: str | Network | Sandbox) -> str:

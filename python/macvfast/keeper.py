@@ -19,6 +19,7 @@ from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast import etc, users
 from macvfast.errors import (
     CommandNotFound,
     CommandNotStarted,
@@ -216,7 +217,8 @@ def _kill(process: Process) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Delete a sandbox's folder with its status and log; one that is gone already stays so."""
+    """Delete a sandbox's folder with its status, log and files; one that is gone already stays so."""
+    etc.remove(directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -229,7 +231,7 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
             checked.
 
     Raises:
-        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
     """
     if request.tty and request.interactive and not request.detach and not os.isatty(0):
         raise TerminalMissing
@@ -239,13 +241,13 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
     if request.rootfs is not None:
         root = Path(request.rootfs)
         _check_rootfs(root)
+    if request.user is not None:
+        users.find(request.user, request.rootfs)
     name = request.argv[0]
     if "/" in name:
         candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
     else:
-        candidates = [
-            root / folder.lstrip("/") / name for folder in os.environ.get("PATH", os.defpath).split(":") if folder
-        ]
+        candidates = [root / folder.lstrip("/") / name for folder in _path_of(request).split(":") if folder]
     found = False
     for candidate in candidates:
         try:
@@ -261,6 +263,11 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
     if found:
         raise CommandNotStarted(name, "it is not an executable file")
     raise CommandNotFound(name, hints=_image_hint(request.argv))
+
+
+def _path_of(request: CommandRequest) -> str:
+    """Where the command is looked for."""
+    return dict(request.env).get("PATH", os.environ.get("PATH", os.defpath))
 
 
 def _image_hint(argv: Sequence[str]) -> list[str]:
@@ -304,6 +311,7 @@ def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: in
         arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
     if request.auto_remove:
         arguments += [word for part in removal for word in ("--after", part)]
+    arguments += [*_own(directory), *_of_the_command(request)]
     for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
         if given:
             arguments.append(flag)
@@ -320,6 +328,25 @@ def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: in
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
     if code != 0:
         raise _explained(code, said, request, directory, name)
+
+
+def _own(directory: Path) -> list[str]:
+    """What the sandbox has of its own, as arguments."""
+    hostname = etc.hostname_of(directory)
+    arguments = ["--hostname", hostname] if hostname else []
+    return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
+
+
+def _of_the_command(request: CommandRequest) -> list[str]:
+    """What the command has of its own, as arguments."""
+    arguments: list[str] = []
+    env = dict(request.env)
+    if request.user is not None:
+        user = users.find(request.user, request.rootfs)
+        arguments += ["--user", user.argument]
+        env.setdefault("HOME", user.home)
+    arguments += [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
+    return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
 
 
 def _start_detached(argv: list[str]) -> tuple[int, str]:

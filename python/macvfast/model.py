@@ -43,6 +43,8 @@ ORDERS = ("lowest", "next")
 IFNAME_MAX = 15
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
+# HOST_NAME_MAX is 64 (limits.h).
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}([:-]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}\Z", re.ASCII)
 
 
@@ -582,6 +584,47 @@ def pairs(values: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFiles:
+    """What a sandbox is to have of its own in /etc: hosts, hostname and resolv.conf.
+
+    Args:
+        hostname: None: the sandbox's name.
+        hosts: names with addresses, for /etc/hosts, besides its own.
+        dns, dns_search, dns_options: for /etc/resolv.conf; empty: this host's, name servers on loopback left out.
+
+    Raises:
+        OptionInvalid
+    """
+
+    hostname: str | None = None
+    hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what a resolver could not read."""
+        if self.hostname is not None and not _HOSTNAME.match(self.hostname):
+            raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
+        for name, address in self.hosts:
+            if not name or re.search(r"[\s#]", name):
+                raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS")
+            _refuse_no_address("add-host", f"{name}:{address}", address)
+        for server in self.dns:
+            _refuse_no_address("dns", server, server)
+        for word in (*self.dns_search, *self.dns_options):
+            if not word or re.search(r"[\s#;]", word):
+                raise OptionInvalid("dns-search or dns-option", word, "it is one word")
+
+
+def _refuse_no_address(key: str, value: str, address: str) -> None:
+    try:
+        ip_address(address)
+    except ValueError:
+        raise OptionInvalid(key, value, f"`{address}` is not an IP address") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRequest:
     """A command to be started in a sandbox.
 
@@ -593,6 +636,9 @@ class CommandRequest:
         rootfs: a directory that becomes its root file system.
         auto_remove: remove the sandbox when the command has ended (`--rm`).
         join: start it beside the command that runs already (`exec`), where one does.
+        env: what it has besides this process's environment.
+        workdir: where it starts; None: where this process is, as far as that is there.
+        user: `USER[:GROUP]`, names or numbers; None: this process's.
     """
 
     argv: tuple[str, ...]
@@ -602,6 +648,9 @@ class CommandRequest:
     rootfs: str | None = None
     auto_remove: bool = False
     join: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str | None = None
+    user: str | None = None
 
 
 # What differs between record and kernel, and what is done about it.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import CommandRequest, EndpointRequest, LinkKept, NetworkRequest
+    from macvfast.model import CommandRequest, EndpointRequest, LinkKept, NetworkRequest, OwnFiles
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
 
@@ -185,9 +185,9 @@ class FakeHost:
         self._note("remove_networks", tuple(names))
         return self._outcomes(names)
 
-    def prune_networks(self) -> Outcomes[str]:
+    def prune_networks(self, fits: Callable[[Network], bool]) -> Outcomes[str]:
         self._note("prune_networks")
-        return self._outcomes([one.name for one in self._networks])
+        return self._outcomes([one.name for one in self._networks if fits(one)])
 
     def create_sandbox(
         self,
@@ -196,8 +196,9 @@ class FakeHost:
         endpoints: Sequence[EndpointRequest] = (),
         command: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
+        own_files: OwnFiles | None = None,
     ) -> Sandbox:
-        self._note("create_sandbox", name, tuple(endpoints), tuple(command), tuple(labels))
+        self._note("create_sandbox", name, tuple(endpoints), tuple(command), tuple(labels), own_files)
         return sandbox(name or "5d" * 6)
 
     def connect(self, on: str, box: str, **values: Any) -> Endpoint:

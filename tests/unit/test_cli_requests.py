@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from macvfast.model import CommandRequest, EndpointRequest, NetworkRequest
+from macvfast.model import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
 from tests.unit.cli_bed import EXITED, RUNNING, FakeHost, sandbox, typed
 
 CREATE = "network create"
@@ -105,6 +106,41 @@ RUNS: list[tuple[str, tuple[str | None, tuple[EndpointRequest, ...], tuple[tuple
     ),
     ("sh -c 'echo a  b' --rm -- --net=x", (None, (), ()), {"argv": ("sh", "-c", "echo a  b", "--rm", "--", "--net=x")}),
     ("env --help", (None, (), ()), {"argv": ("env", "--help")}),
+    ("-l tier=web sh", (None, (), (("tier", "web"),)), {}),
+    ("-h web.lab --init sh", (None, (), ()), {"own": {"hostname": "web.lab"}}),
+    (
+        "--hostname=web --add-host printer:10.0.0.9 --add-host six:fd00::9 --add-host=nas=[fd00::8] sh",
+        (None, (), ()),
+        {"own": {"hostname": "web", "hosts": (("printer", "10.0.0.9"), ("six", "fd00::9"), ("nas", "fd00::8"))}},
+    ),
+    (
+        "--dns 10.0.0.1 --dns=fd00::1 --dns-search lab --dns-opt ndots:2 --dns-option rotate sh",
+        (None, (), ()),
+        {"own": {"dns": ("10.0.0.1", "fd00::1"), "dns_search": ("lab",), "dns_options": ("ndots:2", "rotate")}},
+    ),
+    ("-e A=1 --env B= -e NOT_SET_HERE -eA=2 sh", (None, (), ()), {"env": (("A", "2"), ("B", ""))}),
+    (
+        "-e HOME -w /tmp -u nobody:nogroup sh",
+        (None, (), ()),
+        {
+            "env": (("HOME", os.environ["HOME"]),),
+            "workdir": "/tmp",
+            "user": "nobody:nogroup",
+        },
+    ),
+    (
+        "--net name=lab,ip=172.16.86.10,ip6=fd00::9,mac-address=02:00:5e:00:53:01 --network=dmz sh",
+        (
+            None,
+            (
+                EndpointRequest.of("lab", ip="172.16.86.10", ip6="fd00::9", mac="02:00:5e:00:53:01"),
+                EndpointRequest.of("dmz"),
+            ),
+            (),
+        ),
+        {},
+    ),
+    ("--net name=lab --ip=172.16.86.10 sh", (None, (EndpointRequest.of("lab", ip="172.16.86.10"),), ()), {}),
 ]
 
 
@@ -113,6 +149,7 @@ def test_every_option_of_run_reaches_the_request(
     line: str, made: tuple[Any, Any, Any], differs: dict[str, Any]
 ) -> None:
     host = FakeHost()
+    own = differs.pop("own", {}) if (differs := dict(differs)) else {}
     request = CommandRequest(**{"argv": ("sh",), **differs})
     name, endpoints, labels = made
     said = typed(f"run {line}", host)
@@ -121,7 +158,7 @@ def test_every_option_of_run_reaches_the_request(
     assert host.calls == [
         ("open", None),
         ("check_command", request, None),
-        ("create_sandbox", name, endpoints, request.argv, labels),
+        ("create_sandbox", name, endpoints, request.argv, labels, OwnFiles(**own)),
         (started, name or "5d" * 6, request),
     ]
 
@@ -131,7 +168,7 @@ def test_create_makes_a_sandbox_without_a_command_and_prints_its_id() -> None:
     said = typed("create --net=lab --ip=10.0.0.9 --net dmz -it --name web --label a=b", host)
     endpoints = (EndpointRequest.of("lab", ip="10.0.0.9"), EndpointRequest.of("dmz"))
     assert said == (0, f"{'5d' * 32}\n", "")
-    assert host.calls == [("open", None), ("create_sandbox", "web", endpoints, (), (("a", "b"),))]
+    assert host.calls == [("open", None), ("create_sandbox", "web", endpoints, (), (("a", "b"),), OwnFiles())]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,9 @@ def test_help_fits_80_columns_and_begins_with_the_usage(path: tuple[str, ...], m
     assert said.out.startswith(f"Usage: {' '.join(('macvfast', *path))} [OPTIONS]")
     assert max(map(len, said.out.splitlines())) <= 80
     assert "\b" not in said.out
-    assert typed([*path, "-h"]) == said
+    if path not in (("run",), ("create",)):
+        # There it is the host name, as in Docker.
+        assert typed([*path, "-h"]) == said
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS, ids=[" ".join(command.path) for command in commands.COMMANDS])

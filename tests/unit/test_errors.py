@@ -101,6 +101,11 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: --rootfs takes a folder with all that the command needs, and with folders `proc` and `sys`",
     ),
     (
+        errors.UserUnknown("nobdy", "there is no user `nobdy`"),
+        "`nobdy` cannot run the command\n  caused by: there is no user `nobdy`\n"
+        "hint: -u USER[:GROUP], names or numbers",
+    ),
+    (
         errors.TerminalMissing(),
         "standard input is not a terminal\n"
         "  caused by: `-i` with `-t` needs one, unless `-d` is given\n"

@@ -133,7 +133,8 @@ class Parser:
 
     def __init__(self, name: str, options: Sequence[Option]) -> None:
         self._name = name
-        self._by_name = {spelling: option for option in (*options, HELP) for spelling in (*option.names, option.off)}
+        # A command may have another use for -h, as Docker's `run` has.
+        self._by_name = {spelling: option for option in (HELP, *options) for spelling in (*option.names, option.off)}
         self._by_name.pop("", None)
 
     def parse(self, words: Sequence[str], given: Given, *, interspersed: bool) -> list[str]:
@@ -245,6 +246,12 @@ class Parser:
 
     def _unknown(self, name: str, word: str = "") -> Usage:
         within = f" (in `{word}`)" if word and word != name else ""
+        from macvfast.cli.docker import refusal  # noqa: PLC0415 - only a mistake needs it
+
+        one = refusal(self._name.removeprefix("macvfast "), name)
+        if one is not None:
+            hints = [one.instead] if one.instead else []
+            return Usage(f"option `{name}` is not taken", causes=[one.why], hints=[*hints, self._see_help()])
         return Usage(
             f"`{name}`{within} is not an option of `{self._name}`",
             causes=["a word that begins with `-` is an option, unless `--` stands before it"],

@@ -154,8 +154,14 @@ NETWORK_PRUNE = Command(
     path=("network", "prune"),
     function="network:prune",
     about="Remove all networks without endpoints, and print their names.",
-    example="macvfast network prune -f",
-    options=(Option(("-f", "--force"), "Do not ask.", kind="flag"),),
+    details="""\
+Filters: until=TIME (made before that: 10m, 1h30m, 2026-08-20T07:41:09, or seconds since 1970), label=KEY,
+label=KEY=VALUE, label!=KEY, label!=KEY=VALUE; all must hold.""",
+    example="macvfast network prune -f --filter until=24h",
+    options=(
+        Option(("-f", "--force"), "Do not ask.", kind="flag"),
+        Option(("--filter",), "Remove only what fits; may be repeated.", "KEY=VALUE", kind="pairs"),
+    ),
 )
 
 NETWORK_CONNECT = Command(
@@ -185,12 +191,28 @@ NETWORK_DISCONNECT = Command(
 )
 
 _OF_A_SANDBOX = (
-    Option(("--net", "--network"), "Connect it to a network; may be repeated: eth0, eth1, ….", "NETWORK", kind="many"),
+    Option(
+        ("--net", "--network"),
+        "Connect it to a network; may be repeated: eth0, eth1, …. Also: name=NETWORK,ip=…,ip6=…,mac-address=….",
+        "NETWORK",
+        kind="many",
+    ),
     Option(_IP.names, "The IPv4 address to have on the first network.", _IP.metavar),
     Option(_IP6.names, "The IPv6 address to have on the first network.", _IP6.metavar),
     Option(_MAC.names, "The MAC to have on the first network.", _MAC.metavar),
     Option(("--name",), "The sandbox's name; by default the first 12 of its id.", "NAME"),
-    _LABEL,
+    Option(("-l", "--label"), _LABEL.help, _LABEL.metavar, kind="labels"),
+    Option(("-h", "--hostname"), "The host name that its commands see; by default the sandbox's name.", "NAME"),
+    Option(("--add-host",), "A name for its /etc/hosts; may be repeated.", "NAME:ADDRESS", kind="many"),
+    Option(("--dns",), "A name server for its /etc/resolv.conf; by default this host's.", "ADDRESS", kind="many"),
+    Option(("--dns-search",), "A domain for its /etc/resolv.conf; `.`: none.", "DOMAIN", kind="many"),
+    Option(("--dns-option", "--dns-opt"), "An option for its /etc/resolv.conf.", "OPTION", kind="many"),
+)
+_OF_A_COMMAND = (
+    Option(("-e", "--env"), "A variable of the command; NAME alone: as it is here.", "NAME[=VALUE]", kind="many"),
+    Option(("--env-file",), "A file of such variables, one a line.", "FILE", kind="many"),
+    Option(("-w", "--workdir"), "Where the command starts.", "DIR"),
+    Option(("-u", "--user"), "Who runs it: names or numbers.", "USER[:GROUP]"),
 )
 _INTERACTIVE = Option(("-i", "--interactive"), "Keep the command's standard input open.", kind="flag")
 _TTY = Option(("-t", "--tty"), "Give the command a terminal.", kind="flag")
@@ -215,7 +237,9 @@ macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
         _INTERACTIVE,
         _TTY,
         Option(("--rm",), "Remove the sandbox when the command ends.", kind="flag"),
+        *_OF_A_COMMAND,
         Option(("--rootfs",), "The command's root file system.", "DIR"),
+        Option(("--init",), "There is always a pid 1 that reaps; taken as in Docker.", kind="flag"),
     ),
     arguments=(_COMMAND,),
     interspersed=False,
@@ -254,6 +278,7 @@ sandbox's log, or nowhere where it has joined another.""",
         Option(("-d", "--detach"), "Do not wait for the command.", kind="flag"),
         _INTERACTIVE,
         _TTY,
+        *_OF_A_COMMAND,
     ),
     arguments=(_SANDBOX, _COMMAND),
     interspersed=False,

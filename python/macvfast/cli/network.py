@@ -245,6 +245,9 @@ def rm(call: Call) -> int:
 
 def prune(call: Call) -> int:
     """`network prune`."""
+    from macvfast.cli.until import to_prune  # noqa: PLC0415 - a list needs none
+
+    fits = to_prune(call.given.pairs("filter"))
     if not call.given.flag("force"):
         answer = call.out.ask("This removes all networks that have no endpoints. Are you sure? [y/N] ")
         if answer is None:
@@ -256,7 +259,7 @@ def prune(call: Call) -> int:
         if answer.lower() not in ("y", "yes"):
             return 0
     with call.host() as host:
-        outcomes = host.prune_networks()
+        outcomes = host.prune_networks(fits)
     return call.report(outcomes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from macvfast.cli.arguments import Usage, see_help
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
     from macvfast.host import Host
-    from macvfast.model import CommandRequest, EndpointRequest, Sandbox
+    from macvfast.model import CommandRequest, EndpointRequest, OwnFiles, Sandbox
 
 
 def run(call: Call) -> int:
     """`run`."""
     given = call.given
     endpoints = _endpoints(given, "macvfast run")
+    own_files = _own_files(given, "macvfast run")
     request = _command(given, given.words)
     made: Sandbox | None = None
     try:
@@ -27,7 +29,11 @@ def run(call: Call) -> int:
             # Before anything is made: a command that is not there changes nothing.
             host.check_command(request)
             made = host.create_sandbox(
-                given.text("name"), endpoints=endpoints, command=request.argv, labels=_labels(given)
+                given.text("name"),
+                endpoints=endpoints,
+                command=request.argv,
+                labels=_labels(given),
+                own_files=own_files,
             )
             _start(host, made, request)
     except MacvfastError as error:
@@ -73,30 +79,123 @@ def create(call: Call) -> int:
     """`create`."""
     given = call.given
     endpoints = _endpoints(given, "macvfast create")
+    own_files = _own_files(given, "macvfast create")
     with call.host() as host:
-        sandbox = host.create_sandbox(given.text("name"), endpoints=endpoints, labels=_labels(given))
+        sandbox = host.create_sandbox(
+            given.text("name"), endpoints=endpoints, labels=_labels(given), own_files=own_files
+        )
     call.out.line(sandbox.id)
     return 0
 
 
+# The options that say the same as a key of Docker's long form of --network, and what they are of an EndpointRequest.
+_OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}
+
+
 def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
-    """One endpoint per `--net`; the addresses and the MAC belong to the first."""
+    """One endpoint per `--net`; the addresses and the MAC given by themselves belong to the first."""
     from macvfast.model import EndpointRequest  # noqa: PLC0415 - a list needs none
 
-    networks = given.many("net")
-    keys = ("ip", "ip6", "mac-address")
-    alone = [f"--{key}" for key in keys if given.text(key) is not None]
-    if alone and not networks:
-        raise Usage(
-            f"option `{alone[0]}` needs a network",
-            causes=["no --net says where it is to be had"],
-            hints=[f"{alone[0]} belongs with --net", see_help(name)],
-        )
-    ip, ip6, mac = (given.text(key) for key in keys)
+    wanted = [_network(text, name) for text in given.many("net")]
+    for key in _OF_AN_ENDPOINT:
+        value = given.text(key)
+        if value is None:
+            continue
+        if not wanted:
+            raise Usage(
+                f"option `--{key}` needs a network",
+                causes=["no --net says where it is to be had"],
+                hints=[f"--{key} belongs with --net", see_help(name)],
+            )
+        if wanted[0].setdefault(key, value) != value:
+            raise Usage(
+                f"option `--{key}` and `--net {given.many('net')[0]}` differ",
+                causes=["both are about the first network"],
+                hints=[f"leave out --{key}", see_help(name)],
+            )
     return [
-        EndpointRequest.of(network, ip=ip, ip6=ip6, mac=mac) if index == 0 else EndpointRequest.of(network)
-        for index, network in enumerate(networks)
+        EndpointRequest.of(one["name"], **{_OF_AN_ENDPOINT[key]: value for key, value in one.items() if key != "name"})
+        for one in wanted
     ]
+
+
+def _network(text: str, name: str) -> dict[str, str]:
+    """A value of `--net`: a network, or `name=NETWORK,ip=…,ip6=…,mac-address=…`."""
+    if "=" not in text:
+        return {"name": text}
+    from macvfast.cli.docker import refusal  # noqa: PLC0415 - few type the long form
+
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        refused = refusal("network connect", f"--{key}")
+        if refused is not None:
+            raise Usage(
+                f"`{key}` of `--net {text}` is not taken",
+                causes=[refused.why],
+                hints=[*filter(None, [refused.instead]), see_help(name)],
+            )
+        if key not in ("name", *_OF_AN_ENDPOINT) or not equals or not value:
+            keys = ", ".join(f"{known}=…" for known in ("name", *_OF_AN_ENDPOINT))
+            raise Usage(
+                f"option `--net` cannot be `{text}`", causes=[f"`{part}` is none of {keys}"], hints=[see_help(name)]
+            )
+        found[key] = value
+    if "name" not in found:
+        raise Usage(
+            f"option `--net` cannot be `{text}`", causes=["it names no network"], hints=[f"--net name=NETWORK,{text}"]
+        )
+    return found
+
+
+def _own_files(given: Given, name: str) -> OwnFiles:
+    """What the sandbox is to have in /etc."""
+    from macvfast.model import OwnFiles  # noqa: PLC0415
+
+    hosts = []
+    for text in given.many("add-host"):
+        # Docker's newer form has `=`; the address of the older one may hold colons itself.
+        host, sign, address = text.partition("=" if "=" in text else ":")
+        if not sign:
+            raise Usage(f"option `--add-host` cannot be `{text}`", hints=["--add-host NAME:ADDRESS", see_help(name)])
+        if address == "host-gateway":
+            raise Usage(
+                f"option `--add-host` cannot be `{text}`",
+                causes=[
+                    "the kernel keeps a macvlan and its parent's host apart: there is no address of this host to give"
+                ],
+                hints=["name the address of another machine", see_help(name)],
+            )
+        hosts.append((host, address.strip("[]")))
+    return OwnFiles(
+        hostname=given.text("hostname"),
+        hosts=tuple(hosts),
+        dns=given.many("dns"),
+        dns_search=given.many("dns-search"),
+        dns_options=given.many("dns-option"),
+    )
+
+
+def _environment(given: Given) -> tuple[tuple[str, str], ...]:
+    """The variables of `--env-file`, then those of `-e`; a name alone has the value that it has here, if any."""
+    lines: list[str] = []
+    for path in given.many("env-file"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines += [line.strip("\n") for line in file if line.strip() and not line.lstrip().startswith("#")]
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise Usage(f"option `--env-file` cannot be `{path}`", causes=[reason]) from None
+    found: dict[str, str] = {}
+    for text in (*lines, *given.many("env")):
+        name, equals, value = text.partition("=")
+        if not name or "\0" in text:
+            raise Usage(f"option `--env` cannot be `{text}`", causes=["it has the form NAME=VALUE or NAME"])
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return tuple(found.items())
 
 
 def _labels(given: Given) -> tuple[tuple[str, str], ...]:
@@ -114,6 +213,9 @@ def _command(given: Given, words: list[str], *, join: bool = False) -> CommandRe
         rootfs=given.text("rootfs"),
         auto_remove=given.flag("rm"),
         join=join,
+        env=_environment(given),
+        workdir=given.text("workdir"),
+        user=given.text("user"),
     )
 
 

@@ -156,7 +156,7 @@ class Template:
             causes=[why],
             hints=[
                 f"fields: {known}",
-                "forms: {{.Field}} {{json .}} {{index .Field 0}} {{range .Field}}…{{end}} {{if .Field}}…{{end}}; or `json`",
+                "forms: {{.Field}} {{json .}} {{index .Field 0}} {{range .Field}}…{{end}} {{if .Field}}…{{end}} json",
             ],
         )
 

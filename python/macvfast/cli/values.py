@@ -157,7 +157,7 @@ def _or(values: list[object]) -> object:
 
 def _printed(values: list[object]) -> str:
     """Go's rule: a space between two values of which neither is text."""
-    parts = []
+    parts: list[str] = []
     for before, value in zip([None, *values], values, strict=False):
         apart = parts and not isinstance(before, str) and not isinstance(value, str)
         parts.append(f" {shown(value)}" if apart else shown(value))

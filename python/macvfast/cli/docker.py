@@ -1,0 +1,109 @@
+"""Options that Docker has and macvfast refuses: each with the reason, and what to do instead where there is something.
+
+Ignoring them would be worse: who gives `--alias` counts on the name being there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Refused(NamedTuple):
+    """Options that are refused, and why; `instead` is what to type."""
+
+    names: tuple[str, ...]
+    why: str
+    instead: str = ""
+
+
+_NO_NAMES = "sandboxes have no name server of their own that would know the name"
+_HOSTS_FILE = "--add-host NAME:ADDRESS with `macvfast run` or `create` puts a name into a sandbox's /etc/hosts"
+_LOCAL = "every network belongs to this host alone, and to every sandbox on it"
+_NO_CONFIG = "a network without addresses of its own is nothing here"
+_OWN_IPAM = "addresses always come from macvfast's own pools"
+_OWN_ADDRESS = "a sandbox has an address of its own on the LAN: every port of it is reachable there"
+_LINK_LOCAL = "macvfast gives no link-local IPv4 addresses; IPv6 ones are the kernel's"
+_FILES = "the command sees this host's files; --rootfs DIR gives it others"
+_LIMITS = "macvfast makes networks and sets no limits"
+_RIGHTS = "the command has the rights of who starts it; -u gives it another user"
+_NAMESPACES = "network and pid namespace are always the sandbox's own; the others are this host's"
+_CARE = "macvfast does not watch over commands"
+_IMAGE = "there is no image: the command is one of this host, or of --rootfs DIR"
+_LOG = "a detached command's output is in the sandbox's folder, and nowhere else"
+_SYSTEMD = "systemd-run -p … macvfast run …"
+
+_NETWORK_CREATE = (
+    Refused(("--attachable",), _LOCAL),
+    Refused(("--ingress",), _LOCAL),
+    Refused(("--scope",), _LOCAL),
+    Refused(("--config-only",), _NO_CONFIG),
+    Refused(("--config-from",), _NO_CONFIG),
+    Refused(("--ipam-driver", "--ipam-opt"), _OWN_IPAM, "-o ipam_order=next gives addresses in another order"),
+    Refused(("--ipv4",), "IPv4 is on where an IPv4 subnet is given", "leave out the IPv4 --subnet"),
+)
+
+_NETWORK_CONNECT = (
+    Refused(("--alias", "--link"), _NO_NAMES, _HOSTS_FILE),
+    Refused(("--link-local-ip",), _LINK_LOCAL),
+    Refused(("--driver-opt",), "macvfast has no options of a single endpoint", "`-o` of `macvfast network create`"),
+    Refused(
+        ("--gw-priority",),
+        "the network that is connected first has the default route",
+        "connect the networks in that order",
+    ),
+)
+
+_RUN = (
+    Refused(("-p", "--publish", "--expose"), _OWN_ADDRESS, "leave it out"),
+    Refused(("-P", "--publish-all"), _OWN_ADDRESS, "leave it out"),
+    Refused(("--link", "--network-alias", "--net-alias"), _NO_NAMES, _HOSTS_FILE),
+    Refused(("--link-local-ip",), _LINK_LOCAL),
+    Refused(
+        ("--sysctl",),
+        "macvfast sets only what its own links need",
+        "`macvfast exec SANDBOX sysctl -w KEY=VALUE` afterwards",
+    ),
+    Refused(("-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--device", "--shm-size"), _FILES),
+    Refused(("--read-only",), _FILES),
+    Refused(
+        ("-m", "--memory", "--cpus", "-c", "--cpu-shares", "--pids-limit", "--ulimit", "--blkio-weight"),
+        _LIMITS,
+        _SYSTEMD,
+    ),
+    Refused(("--cpuset-cpus", "--memory-swap", "--oom-score-adj", "--cgroup-parent", "--gpus"), _LIMITS, _SYSTEMD),
+    Refused(("--privileged",), _RIGHTS),
+    Refused(("--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
+    Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
+    Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "a systemd unit does"),
+    Refused(("--entrypoint", "--platform", "--pull", "--runtime"), _IMAGE, "leave it out"),
+    Refused(("--log-driver", "--log-opt"), _LOG),
+    Refused(("--domainname",), "the command's host name is that of --hostname", "--hostname NAME.DOMAIN"),
+    Refused(("--label-file", "--cidfile"), "it is not built", "--label KEY=VALUE; the id is printed with -d"),
+)
+
+_CREATE = (
+    Refused(
+        ("-e", "--env", "--env-file", "-w", "--workdir", "-u", "--user", "--rm", "--rootfs"),
+        "it belongs to a command, and this sandbox has none yet",
+        "give it to `macvfast exec` or `macvfast run`",
+    ),
+)
+
+_EXEC = (
+    Refused(("--privileged",), _RIGHTS),
+    Refused(("--detach-keys",), "a detached command has no terminal to leave"),
+)
+
+# By the path of the command.
+_REFUSED = {
+    "network create": _NETWORK_CREATE,
+    "network connect": _NETWORK_CONNECT,
+    "run": _RUN,
+    "create": (*_RUN, *_CREATE),
+    "exec": _EXEC,
+}
+
+
+def refusal(command: str, name: str) -> Refused | None:
+    """Why a command does not take an option of Docker's; None for one that Docker does not have either."""
+    return next((one for one in _REFUSED.get(command, ()) if name in one.names), None)

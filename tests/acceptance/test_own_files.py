@@ -1,0 +1,122 @@
+"""What a sandbox has of its own besides its network: files in /etc, a host name, and its commands' surroundings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import netns
+from tests.acceptance.support import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.netns import Lan
+
+pytestmark = pytest.mark.needs("macvlan")
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Iterator[Lan]:
+    """A bed whose sandboxes lie where `ip netns` looks."""
+    bed = netns.Lan(tmp_path, netns.NETNS_DIR)
+    try:
+        yield bed
+    finally:
+        for line in bed.macvfast("ps", "-aq").splitlines():
+            bed.macvfast("rm", "-f", line)
+        bed.host.remove()
+        bed.router.remove()
+
+
+def hosts(text: str) -> dict[str, list[str]]:
+    """The names in a hosts file by address, comments left out."""
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {address: names for address, *names in lines}
+
+
+def test_a_command_knows_itself_by_its_sandboxs_name(lan: Lan, pub_net: str) -> None:  # noqa: ARG001
+    said = lan.macvfast(
+        "run", "--net=pub_net", "--rm", "--name=web", "--ip=172.16.86.10", "sh", "-c",
+        "uname -n; cat /etc/hostname /etc/hosts",
+    )  # fmt: skip
+    name, in_file, *rest = said.splitlines()
+    assert (name, in_file) == ("web", "web")
+    assert hosts("\n".join(rest))["172.16.86.10"] == ["web"]
+    assert hosts("\n".join(rest))["127.0.0.1"] == ["localhost"]
+    assert lan.run("uname", "-n").strip() == os.uname().nodename
+
+
+def test_names_and_name_servers_are_as_they_were_given(lan: Lan) -> None:
+    said = lan.macvfast(
+        "run", "--rm", "-h", "web.lab", "--add-host=printer:172.16.86.9", "--add-host=six:fd00::9", "--dns=172.16.86.1",
+        "--dns-search=lab", "--dns-option=ndots:2", "sh", "-c", "cat /etc/hosts; echo; cat /etc/resolv.conf",
+    )  # fmt: skip
+    known, _, resolver = said.partition("\n\n")
+    assert hosts(known)["172.16.86.9"] == ["printer"]
+    assert hosts(known)["fd00::9"] == ["six"]
+    assert resolver.splitlines() == ["search lab", "nameserver 172.16.86.1", "options ndots:2"]
+
+
+def test_addresses_in_the_hosts_file_follow_the_networks(lan: Lan, pub_net: str) -> None:  # noqa: ARG001
+    """Also for a command that runs meanwhile."""
+    lan.macvfast("run", "-d", "--name=web", "sleep", "1000")
+
+    def own() -> dict[str, list[str]]:
+        found = hosts(lan.macvfast("exec", "web", "cat", "/etc/hosts"))
+        return {address: names for address, names in found.items() if "web" in names}
+
+    assert own() == {}
+    lan.macvfast("network", "connect", "--ip=172.16.86.10", "pub_net", "web")
+    assert own() == {"172.16.86.10": ["web"]}
+    lan.macvfast("network", "disconnect", "pub_net", "web")
+    assert own() == {}
+
+
+def test_ip_netns_exec_finds_the_files_and_they_go_with_the_sandbox(seen: Lan) -> None:
+    seen.macvfast("create", "--name=web", "--add-host=printer:172.16.86.9")
+    said = seen.run("ip", "netns", "exec", "web", "cat", "/etc/hosts")
+    assert hosts(said)["172.16.86.9"] == ["printer"]
+    seen.macvfast("rm", "web")
+    assert not os.path.lexists("/etc/netns/web")
+
+
+def test_files_that_somebody_else_put_for_the_name_stay(seen: Lan) -> None:
+    theirs = Path("/etc/netns/web/hosts")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("10.0.0.1\ttheirs\n")
+    seen.macvfast("create", "--name=web")
+    assert hosts(seen.run("ip", "netns", "exec", "web", "cat", "/etc/hosts")) == {"10.0.0.1": ["theirs"]}
+    seen.macvfast("rm", "web")
+    assert theirs.read_text() == "10.0.0.1\ttheirs\n"
+    theirs.unlink()
+    theirs.parent.rmdir()
+
+
+def test_a_command_has_the_variables_folder_and_user_that_it_was_given(lan: Lan, tmp_path: Path) -> None:
+    (tmp_path / "variables").write_text("# of the file\nA=file\nB=file\n")
+    script = "echo $A,$B,$HOME; pwd; id -u; id -g"
+    given = ["-e", "A=line", f"--env-file={tmp_path}/variables", "-w", "/usr", "-u", "nobody:daemon"]
+    said = lan.macvfast("run", "--name=web", *given, "sh", "-c", script)
+    assert said.splitlines() == ["line,file,/nonexistent", "/usr", "65534", "1"]
+    assert lan.macvfast("exec", "-u", "4711", "-w", "/", "web", "sh", "-c", "pwd; id -u; id -g").split() == [
+        "/",
+        "4711",
+        "0",
+    ]
+
+
+def test_a_user_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:
+    said = refused(lan, "run", "-u", "nobdy", "id", status=125)
+    assert "there is no user `nobdy`" in said
+    assert "there is no group `nogrp`" in refused(lan, "run", "-u", "nobody:nogrp", "id", status=125)
+
+
+def test_a_folder_that_is_not_there_is_said_and_leaves_no_sandbox_of_rm(lan: Lan) -> None:
+    done = lan.attempt("run", "--rm", "-w", "/not/there", "pwd")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "cannot enter the working directory" in done.stderr
+    assert lan.macvfast("ps", "-aq") == ""
