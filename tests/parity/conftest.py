@@ -40,14 +40,15 @@ def docker(engine: Engine) -> Iterator[EngineSide]:
 
 
 @pytest.fixture(scope="package")
-def _macvfast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MacvfastSide]:
+def macvfast_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MacvfastSide]:
+    """The side of macvfast, with what a test left on it."""
     made = MacvfastSide(tmp_path_factory.mktemp("macvfast"), PARENTS, BOXES)
     yield made
     made.close()
 
 
 @pytest.fixture
-def macvfast(_macvfast: MacvfastSide) -> Iterator[MacvfastSide]:
+def macvfast(macvfast_side: MacvfastSide) -> Iterator[MacvfastSide]:
     """The side of macvfast."""
-    yield _macvfast
-    _macvfast.clear()
+    yield macvfast_side
+    macvfast_side.clear()

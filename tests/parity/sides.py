@@ -258,11 +258,12 @@ class MacvfastSide(Side):
             for end in (parent, f"far{number}"):
                 self.namespace.run("ip", "link", "set", end, "up")
         self._folder = folder
+        self.state_dir = str(folder / "state")
         self.host = self.namespace.call(self._open)
 
     def _open(self) -> Host:
         """On a thread in the namespace, which is the home namespace from then on."""
-        host = Host(Store(str(self._folder / "state")), netns_dir=str(self._folder / "netns"))
+        host = Host(Store(self.state_dir), netns_dir=str(self._folder / "netns"))
         for box in self._boxes:
             host.create_sandbox(box)
         return host

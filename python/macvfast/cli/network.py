@@ -15,6 +15,7 @@ from macvfast.cli.listing import (
     has_label,
     labels_text,
     matches,
+    natural,
     rfc3339,
 )
 from macvfast.cli.output import Column
@@ -74,7 +75,7 @@ def ls(call: Call) -> int:
     listing = Listing(call.given, SHAPE)
     with call.host() as host:
         fits = chosen(call.given.pairs("filter"), _filters(host))
-        listing.show(call.out, filter(fits, host.networks()))
+        listing.show(call.out, sorted(filter(fits, host.networks()), key=lambda network: natural(network.name)))
     return 0
 
 
