@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from macvfast.networks import Networks
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
+    from macvfast.usage import SubnetUsage
 
 DEFAULT_NETNS_DIR = "/run/netns"
 
@@ -248,6 +249,12 @@ class Host:
         """The endpoints of a network, by sandbox name."""
         with self._store.reading() as records:
             return records.endpoints_on(network.id, shown=True)
+
+    def usage(self, network: Network) -> list[SubnetUsage]:
+        """How full the network's subnets are, in the order they were given."""
+        from macvfast.usage import usage  # noqa: PLC0415
+
+        return usage(network, self.endpoints(network))
 
     def remove_networks(self, names: Iterable[str]) -> Outcomes[str]:
         """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else

@@ -24,6 +24,7 @@ from macvfast.model import (
     SandboxState,
     Subnet,
 )  # fmt: skip
+from macvfast.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
     from macvfast.model import CommandRequest, EndpointRequest, LinkKept, NetworkRequest, OwnFiles
+    from macvfast.usage import SubnetUsage
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
 
@@ -175,6 +177,9 @@ class FakeHost:
     def endpoints(self, on: Network) -> list[Endpoint]:
         self._note("endpoints", on.name)
         return [one for box in self._sandboxes for one in box.endpoints if one.network_id == on.id]
+
+    def usage(self, on: Network) -> list[SubnetUsage]:
+        return usage(on, self.endpoints(on))
 
     def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
         return Outcomes(

@@ -29,6 +29,7 @@ VERSION = Option(("--version",), "Show the version and exit.", kind="flag")
 
 GROUPS = {
     ("network",): "Make, list, show and remove networks; connect sandboxes to them.",
+    ("ipam",): "Look at the addresses of networks.",
     ("service",): "Restore at boot.",
 }
 
@@ -188,6 +189,22 @@ NETWORK_DISCONNECT = Command(
     about="Disconnect a sandbox from a network.",
     example="macvfast network disconnect pub_net web",
     arguments=(_NETWORK, _SANDBOX),
+)
+
+IPAM_SHOW = Command(
+    path=("ipam", "show"),
+    function="addresses:show",
+    about="Show how full a network's subnets are, in numbers and as a map.",
+    details="""\
+A cell of the map is one address, or as many as it says. Of several, digits say how much is in use: 1 is up to a tenth,
+9 is not quite all. Where none is, it shows what else is there.
+
+Of an IPv6 subnet only the part is mapped in which there is anything.""",
+    example="macvfast ipam show pub_net",
+    options=(Option(("--format",), "text (default) or json.", "FORMAT"),),
+    arguments=(_NETWORK,),
+    changes=False,
+    listing=True,
 )
 
 _OF_A_SANDBOX = (
@@ -413,6 +430,7 @@ COMMANDS = (
     NETWORK_PRUNE,
     NETWORK_CONNECT,
     NETWORK_DISCONNECT,
+    IPAM_SHOW,
     RESTORE,
     CHECK,
     GC,
