@@ -363,6 +363,21 @@ class UserUnknown(InvalidConfig):
         self.reason = reason
 
 
+class ImportSourceInvalid(InvalidConfig):
+    """Networks cannot be read from a file or from a Docker Engine's socket."""
+
+    code = "import-source-invalid"
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(
+            f"networks cannot be read from `{source}`",
+            causes=[reason],
+            hints=["`docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket"],
+        )
+        self.source = source
+        self.reason = reason
+
+
 class TerminalMissing(InvalidConfig):
     """A terminal was asked for, and standard input is none."""
 

@@ -109,9 +109,15 @@ def test_every_option_is_explained() -> None:
 
 def test_the_typer_application_has_every_command_and_is_the_same_command() -> None:
     shown: Any = typer.main.get_command(app)
-    flat = [(name,) if not hasattr(one, "commands") else None for name, one in shown.commands.items()]
-    nested = [(group, name) for group in ("network", "service") for name in shown.commands[group].commands]
-    assert {path for path in flat if path} | set(nested) == set(CALLED)
+
+    def paths(group: Any, above: tuple[str, ...]) -> set[tuple[str, ...]]:
+        found: set[tuple[str, ...]] = set()
+        for name, one in group.commands.items():
+            path = (*above, name)
+            found |= paths(one, path) if hasattr(one, "commands") else {path}
+        return found
+
+    assert paths(shown, ()) == set(CALLED)
     for words in ("network create a b", "run", "--version", "network --help", "bogus"):
         ran = CliRunner().invoke(app, words.split())
         assert (ran.exit_code, ran.stdout, ran.stderr) == typed(words)

@@ -106,6 +106,11 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: -u USER[:GROUP], names or numbers",
     ),
     (
+        errors.ImportSourceInvalid("/tmp/nets", "it is not JSON"),
+        "networks cannot be read from `/tmp/nets`\n  caused by: it is not JSON\n"
+        "hint: `docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket",
+    ),
+    (
         errors.TerminalMissing(),
         "standard input is not a terminal\n"
         "  caused by: `-i` with `-t` needs one, unless `-d` is given\n"

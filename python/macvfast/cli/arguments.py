@@ -49,11 +49,12 @@ class Option(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """A positional argument; `many`: one or more, to the end of the line."""
+    """A positional argument; `many`: one or more, to the end of the line; `optional`: none or one, the last."""
 
     metavar: str
     help: str
     many: bool = False
+    optional: bool = False
 
 
 class Command(NamedTuple):
@@ -296,8 +297,9 @@ def parse(command: Command, words: Sequence[str], common: Sequence[Option], give
         return
     if not command.interspersed and len(command.arguments) > 1 and rest[1:2] == ["--"]:
         del rest[1]
-    if len(rest) < len(command.arguments):
-        missing = " ".join(argument.metavar for argument in command.arguments[len(rest) :])
+    needed = [argument for argument in command.arguments if not argument.optional]
+    if len(rest) < len(needed):
+        missing = " ".join(argument.metavar for argument in needed[len(rest) :])
         raise Usage(
             f"`{command.name}` needs {missing}",
             causes=[f"it was given {'only ' + ' '.join(rest) if rest else 'nothing'}"],

@@ -29,6 +29,7 @@ VERSION = Option(("--version",), "Show the version and exit.", kind="flag")
 
 GROUPS = {
     ("network",): "Make, list, show and remove networks; connect sandboxes to them.",
+    ("network", "import"): "Take networks over from elsewhere.",
     ("ipam",): "Look at the addresses of networks.",
     ("service",): "Restore at boot.",
 }
@@ -189,6 +190,22 @@ NETWORK_DISCONNECT = Command(
     about="Disconnect a sandbox from a network.",
     example="macvfast network disconnect pub_net web",
     arguments=(_NETWORK, _SANDBOX),
+)
+
+NETWORK_IMPORT_DOCKER = Command(
+    path=("network", "import", "docker"),
+    function="importing:docker",
+    about="Take Docker's macvlan and ipvlan networks over: first show how, then, with --apply, make them.",
+    details="""\
+Reads what `docker network inspect` prints from FILE (`-`: standard input), or else asks the Engine. What is shown is a
+shell script; what cannot be taken over is named in it. Docker's own networks are left as they are: remove them there
+before a parent is used here.""",
+    example="macvfast network import docker",
+    options=(
+        Option(("--socket",), "The Engine's socket; by default that of DOCKER_HOST, or /var/run/docker.sock.", "PATH"),
+        Option(("--apply",), "Make the networks; print their names.", kind="flag"),
+    ),
+    arguments=(Argument("[FILE]", "The output of `docker network inspect NETWORK...`.", optional=True),),
 )
 
 IPAM_SHOW = Command(
@@ -430,6 +447,7 @@ COMMANDS = (
     NETWORK_PRUNE,
     NETWORK_CONNECT,
     NETWORK_DISCONNECT,
+    NETWORK_IMPORT_DOCKER,
     IPAM_SHOW,
     RESTORE,
     CHECK,
