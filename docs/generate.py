@@ -1,4 +1,5 @@
-"""Write docs/errors.md from macvfast/errors.py and docs/cli.md from the command itself.
+"""Write docs/errors.md from macvfast/errors.py, docs/cli.md from the command itself, and what the wheel installs beside
+it: man pages (`manual`) and completion scripts, under macvfast.data.
 
 `python docs/generate.py --check` writes nothing and ends with 1 where a page is not what would be written.
 """
@@ -12,6 +13,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from macvfast import errors
 from macvfast.errors import MacvfastError
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = Path(__file__).parent
+# What is here, an installed wheel has under its prefix's share.
+SHARE = DOCS.parent / "macvfast.data/data/share"
 NOTICE = "<!-- Written by docs/generate.py; `make docs` writes it anew. -->\n"
 
 ERRORS_INTRODUCTION = f"""{NOTICE}
@@ -134,19 +139,40 @@ def cli_page(app: Any = None) -> str:
     return "\n".join([CLI_INTRODUCTION, *command_section(typer.main.get_command(app), "macvfast")])
 
 
+def installed() -> dict[Path, str]:
+    """What the wheel installs into share: man pages, and completion where the shells look for it."""
+    from docs.manual import SECTION, pages
+    from macvfast.cli.completing import BASH, FISH, ZSH
+
+    found = {SHARE / f"man/man{SECTION}" / name: text for name, text in pages().items()}
+    found[SHARE / "bash-completion/completions/macvfast"] = BASH
+    found[SHARE / "zsh/site-functions/_macvfast"] = ZSH
+    found[SHARE / "fish/vendor_completions.d/macvfast.fish"] = FISH
+    return found
+
+
 def main(arguments: list[str]) -> int:
     """Write the pages, or with `--check` compare them."""
+    written = {DOCS / "errors.md": errors_page(), DOCS / "cli.md": cli_page(), **installed()}
     stale = []
-    for name, text in (("errors.md", errors_page()), ("cli.md", cli_page())):
-        page, wanted = DOCS / name, text.rstrip("\n") + "\n"
+    for page, text in written.items():
+        wanted = text.rstrip("\n") + "\n"
         if page.exists() and page.read_text(encoding="utf-8") == wanted:
             continue
-        if "--check" in arguments:
-            stale.append(f"docs/{name}")
-        else:
+        stale.append(page)
+        if "--check" not in arguments:
+            page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(wanted, encoding="utf-8")
+    for page in SHARE.rglob("*") if SHARE.is_dir() else ():
+        if page.is_file() and page not in written:
+            stale.append(page)
+            if "--check" not in arguments:
+                page.unlink()
+    if "--check" not in arguments:
+        return 0
     if stale:
-        print(f"error: not current: {', '.join(stale)}; type: make docs", file=sys.stderr)
+        names = ", ".join(str(page.relative_to(DOCS.parent)) for page in stale)
+        print(f"error: not current: {names}; type: make docs", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from docs import generate
+from docs import generate, manual
+from macvfast.cli import commands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +55,35 @@ def test_help_without_examples_stays_text() -> None:
 def test_a_stale_page_is_named_and_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generate, "DOCS", tmp_path)
+    docs = tmp_path / "docs"
+    monkeypatch.setattr(generate, "DOCS", docs)
+    monkeypatch.setattr(generate, "SHARE", tmp_path / "share")
     monkeypatch.setattr(generate, "cli_page", lambda: "cli")
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
-    (tmp_path / "cli.md").write_text("old\n", encoding="utf-8")
+    (docs / "cli.md").write_text("old\n", encoding="utf-8")
+    (tmp_path / "share/man/man1/macvfast-old.1").write_text("gone from the table\n", encoding="utf-8")
     assert generate.main(["--check"]) == 1
-    assert capsys.readouterr().err == "error: not current: docs/cli.md; type: make docs\n"
-    assert (tmp_path / "cli.md").read_text(encoding="utf-8") == "old\n"
+    said = "error: not current: docs/cli.md, share/man/man1/macvfast-old.1; type: make docs\n"
+    assert capsys.readouterr().err == said
+    assert (docs / "cli.md").read_text(encoding="utf-8") == "old\n"
+    assert generate.main([]) == generate.main(["--check"]) == 0
+
+
+def test_every_command_and_group_has_a_man_page_that_names_all_its_options() -> None:
+    pages = manual.pages()
+    for command in commands.COMMANDS:
+        page = pages[f"{'-'.join(('macvfast', *command.path))}.1"]
+        for option in command.options:
+            assert all(f"\\fB{manual.escaped(name)}\\fR" in page for name in option.names), (command.path, option.names)
+        assert f"\n{manual.escaped(command.example.splitlines()[0])}\n" in page
+    assert {f"{'-'.join(('macvfast', *path))}.1" for path in commands.GROUPS} < set(pages)
+    assert pages["macvfast-network-list.1"] == ".so man1/macvfast-network-ls.1\n"
+
+
+def test_roff_takes_nothing_of_a_text_for_its_own() -> None:
+    assert manual.escaped(".SH -o 'a\\b'") == "\\&.SH \\-o 'a\\eb'"
+    assert manual.escaped("'x") == "\\&'x"
+    for page in manual.pages().values():
+        requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
+        assert requests <= {'.\\"', ".TH", ".SH", ".B", ".I", ".TP", ".PP", ".nf", ".fi", ".so"}

@@ -432,6 +432,18 @@ SERVICE_UNINSTALL = Command(
     options=(_ROOT,),
 )
 
+COMPLETION = Command(
+    path=("completion",),
+    function="completing:script",
+    about="Print a shell's completion script, for bash, zsh or fish.",
+    details="""\
+It completes commands, options, and the networks, sandboxes, parents and modes that there are. The package installs it
+where the three shells look by themselves; in a virtual environment they do not.""",
+    example="macvfast completion bash",
+    arguments=(Argument("SHELL", "bash, zsh or fish."),),
+    changes=False,
+)
+
 # In the order of the help.
 COMMANDS = (
     RUN,
@@ -454,6 +466,7 @@ COMMANDS = (
     GC,
     SERVICE_INSTALL,
     SERVICE_UNINSTALL,
+    COMPLETION,
 )
 
 

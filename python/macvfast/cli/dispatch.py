@@ -80,6 +80,8 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
     out = out or of_this_process()
     given = Given()
     command: Command | None = None
+    if words[:1] == ["__complete"]:
+        return _complete(words[1:], Call(given, out, opener))
     try:
         path, rest = _path(words, given)
         command = commands.find(path)
@@ -94,6 +96,15 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
         status = _interruption(out) if interrupted(error) else _bug(out, error)
     return _finished(out, status, changes=command is not None and command.changes)
+
+
+def _complete(words: Sequence[str], call: Call) -> int:
+    """Print what the last word may become, for a shell's completion; never an error."""
+    from macvfast.cli.completing import complete  # noqa: PLC0415
+
+    call.out.lines(complete(words[1:] if words[:1] == ["--"] else words, call))
+    call.out.flush()
+    return 0
 
 
 def _path(words: Sequence[str], given: Given) -> tuple[tuple[str, ...], list[str]]:

@@ -1,0 +1,155 @@
+"""What the shells offer while a command is typed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from macvfast.cli import commands, completing
+from macvfast.errors import StateUnusable
+from tests.unit.cli_bed import DUAL, DUAL_BOX, RUNNING, FakeHost, network, typed
+
+MACVFAST = Path(sys.executable).parent / "macvfast"
+
+
+def offered(line: str, host: FakeHost | None = None) -> list[str]:
+    """What is offered at the end of a line, after the word `macvfast `."""
+    words = shlex.split(line)
+    if not line or line.endswith(" "):
+        words.append("")
+    host = host or FakeHost(networks=[DUAL, network()], sandboxes=[DUAL_BOX, RUNNING])
+    said = typed(["__complete", "--", *words], host)
+    assert (said.status, said.err) == (0, "")
+    return said.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("net", "network"),
+        ("network r", "rm"),
+        ("network import ", "docker"),
+        ("completion ", "bash fish zsh"),
+        ("network rm ", "dual pub_net"),
+        ("network rm dual p", "pub_net"),
+        ("network connect ", "dual pub_net"),
+        ("network connect pub_net ", "both web"),
+        ("network connect pub_net web ", ""),
+        ("ipam show d", "dual"),
+        ("rm w", "web"),
+        ("exec ", "both web"),
+        ("exec web ", ""),
+        ("run --net ", "dual pub_net"),
+        ("run --net=p", "--net=pub_net"),
+        ("run --network=d", "--network=dual"),
+        ("run ls --net ", ""),
+        ("network create -d ", "ipvlan macvlan"),
+        ("network create -o macvlan_m", "macvlan_mode="),
+        ("network create -d ipvlan -o ipvlan_", "ipvlan_flag= ipvlan_mode="),
+        ("network create --driver=ipvlan -o ipvlan_mode=", "ipvlan_mode=l2 ipvlan_mode=l3 ipvlan_mode=l3s"),
+        ("network create --opt=ipam_order=n", "--opt=ipam_order=next"),
+        ("network ls -f dri", "driver="),
+        ("network ls -f name=", "name=dual name=pub_net"),
+        ("ps -f status=r", "status=running"),
+        ("ps -f name=", "name=both name=web"),
+        ("ps --no", "--no-trunc"),
+        ("network create --no", "--no-ipv6"),
+        ("--vers", "--version"),
+        ("nonsense ", ""),
+        ("network create --subnet ", ""),
+    ],
+)
+def test_what_is_offered(line: str, words: str) -> None:
+    assert offered(line) == words.split()
+
+
+def test_every_command_is_offered_and_so_is_each_of_its_options() -> None:
+    for command in commands.COMMANDS:
+        assert command.path[-1] in offered(" ".join(("", *command.path[:-1], "")).lstrip())
+        spellings = offered(f"{' '.join(command.path)} --")
+        assert {name for option in command.options for name in option.names if name.startswith("--")} <= set(spellings)
+
+
+def test_parents_are_the_links_that_there_are() -> None:
+    found = offered("network create -o parent=")
+    assert "parent=lo" not in found
+    assert set(found) == {f"parent={path.name}" for path in Path("/sys/class/net").iterdir()} - {"parent=lo"}
+
+
+def test_values_that_are_offered_are_taken() -> None:
+    for key, values in completing._VALUES.items():
+        if not key.endswith(("_mode", "_flag", "_parent", "_order", "_ra")):
+            continue
+        driver = "ipvlan" if key.startswith("ipvlan") else "macvlan"
+        for value in values:
+            assert typed(f"network create -d {driver} -o {key}={value} lab", FakeHost()).status == 0
+
+
+def test_filters_that_are_offered_are_known() -> None:
+    for path, keys in completing._FILTERS.items():
+        for key in keys:
+            value = {"dangling": "true", "type": "custom", "status": "idle", "until": "1h"}.get(key, "x")
+            force = "-f --filter" if path[-1] == "prune" else "-f"
+            assert typed(f"{' '.join(path)} {force} {key}={value}", FakeHost()).status == 0
+
+
+def test_the_state_directory_that_is_typed_is_the_one_that_is_asked() -> None:
+    host = FakeHost()
+    offered("--state-dir /tmp/s network rm ", host)
+    offered("rm --state-dir=/tmp/t ", host)
+    assert [call for call in host.calls if call[0] == "open"] == [("open", "/tmp/s"), ("open", "/tmp/t")]
+
+
+def test_where_the_state_cannot_be_read_no_names_are_offered() -> None:
+    host = FakeHost()
+    host.refusals["networks"] = StateUnusable("/nowhere", "no such directory")
+    assert offered("network rm ", host) == []
+
+
+def test_a_shell_that_is_not_known_is_refused() -> None:
+    said = typed("completion tcsh")
+    assert (said.status, said.out) == (2, "")
+    assert "there is one for bash, zsh, fish" in said.err
+
+
+BASH = """
+source <(macvfast completion bash)
+COMP_LINE=$1 COMP_POINT=${#1}
+# As bash itself breaks words: at = too.
+read -ra words <<< "${1//=/ = }"
+[[ $1 == *[[:space:]] ]] && words+=("")
+COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
+compopt() { :; }
+_macvfast
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "replies"),
+    [
+        ("macvfast netw", ["network"]),
+        ("macvfast network create -o macvlan_mode=v", ["vepa"]),
+        ("macvfast network create -o macvlan_mode=", ["bridge", "passthru", "private", "vepa"]),
+        ("macvfast network create -o macvlan_m", ["macvlan_mode="]),
+        ("macvfast network create -d i", ["ipvlan"]),
+    ],
+)
+def test_bash_replaces_the_word_that_it_knows(line: str, replies: list[str], tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    path = f"{MACVFAST.parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        [bash, "--norc", "-c", BASH, "bash", line],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": path, "MACVFAST_STATE_DIR": str(tmp_path / "state")},
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (replies, "")
