@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from docs.mistakes import MISTAKES
 from macvfast import errors
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from docs.mistakes import Mistake
 
 DOCS = Path(__file__).parent
 # What is here, an installed wheel has under its prefix's share.
@@ -64,6 +67,20 @@ def error_row(cls: type[MacvfastError]) -> str:
     return f"| `{cls.code}` | `{cls.__name__}` | {cls.exit_status} | {first_paragraph(cls.__doc__)} |"
 
 
+MISTAKES_INTRODUCTION = """## Beside Docker
+
+The mistakes that people make most, as Docker 20.10 and as macvfast answers them.
+"""
+
+
+def mistake_lines(mistake: Mistake) -> list[str]:
+    """One mistake: the line, and both answers."""
+    before = [f"$ macvfast {line}" for line in mistake.before]
+    theirs = f"Docker: `{mistake.docker}`" if mistake.docker else f"Docker: {mistake.unnoticed}."
+    typed = ["```", *before, f"$ macvfast {mistake.line}", mistake.macvfast, "```"]
+    return [f"### {mistake.title}", "", theirs, "", *typed, ""]
+
+
 def errors_page() -> str:
     """docs/errors.md."""
     lines = [ERRORS_INTRODUCTION]
@@ -71,6 +88,7 @@ def errors_page() -> str:
         lines += [f"## {kind.__name__}", "", "| code | class | exit status | meaning |", "| --- | --- | --- | --- |"]
         lines += [error_row(cls) for cls in family(kind) if cls.__module__ == errors.__name__]
         lines.append("")
+    lines += [MISTAKES_INTRODUCTION, *(line for mistake in MISTAKES for line in mistake_lines(mistake))]
     return "\n".join(lines)
 
 

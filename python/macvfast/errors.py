@@ -38,6 +38,13 @@ def _listed(values: Sequence[str], limit: int = 8) -> str:
 _SHOWN = 20
 
 
+def nearly(word: str, known: Sequence[str]) -> list[str]:
+    """The one of `known` that is spelled most nearly like `word`, if any is; without regard to upper case."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
+    return get_close_matches(word.lower(), list(known), n=1)
+
+
 class MacvfastError(Exception):
     """The root of all that macvfast raises on purpose."""
 
@@ -190,8 +197,8 @@ class GatewayInvalid(InvalidConfig):
     code = "gateway-invalid"
     _hint = "--gateway takes another address of the subnet; without it the first free one is taken"
 
-    def __init__(self, gateway: str, reason: str) -> None:
-        super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason])
+    def __init__(self, gateway: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason], hints=hints)
         self.gateway = gateway
         self.reason = reason
 

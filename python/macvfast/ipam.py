@@ -89,7 +89,7 @@ def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
     for text in request.ip_ranges:
         ranges[_of_range(cidrs, text)].append(text)
     for text in request.gateways:
-        cidr = _containing(cidrs, text, partial(GatewayInvalid, text))
+        cidr = _containing(cidrs, text, partial(_stray_gateway, cidrs, text))
         if cidr in gateways:
             raise GatewayInvalid(text, f"subnet {cidr} has the gateway {gateways[cidr]} already")
         gateways[cidr] = text
@@ -101,6 +101,15 @@ def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
         cidr = _containing(cidrs, text, partial(AuxAddressInvalid, name, text))
         aux[cidr].append((name, text))
     return tuple(_settle_one(request, cidr, ranges[cidr], gateways.get(cidr), aux[cidr]) for cidr in cidrs)
+
+
+def _stray_gateway(cidrs: Sequence[Cidr], text: str, reason: str) -> GatewayInvalid:
+    """The refusal of a gateway that is in no subnet."""
+    family = 6 if ":" in text else 4
+    usual = [f"--gateway={cidr[1]}" for cidr in cidrs if cidr.version == family and cidr.num_addresses > 2]
+    return GatewayInvalid(
+        text, reason, [f"{usual[0]}, or another of its addresses; or --gateway=none"] if usual else []
+    )
 
 
 def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
@@ -268,7 +277,9 @@ class NetworkPools:
             raise AddressTaken(
                 str(wanted),
                 f"held by sandbox `{sandbox}` on network `{self._network.name}`" if sandbox else "being released",
-                hints=[f"macvfast rm {sandbox}"] if sandbox else [],
+                hints=[f"leave the address out for the next free one, or `macvfast rm {sandbox}` first"]
+                if sandbox
+                else [],
             ) from None
 
     def give_back(self, placed: Iterable[tuple[bytes, Subnet]]) -> None:

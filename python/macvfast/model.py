@@ -22,6 +22,7 @@ from macvfast.errors import (
     OptionInvalid,
     OptionUnknown,
     SomeFailed,
+    nearly,
 )
 
 if TYPE_CHECKING:
@@ -228,7 +229,8 @@ class NetworkRequest:
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise OptionInvalid(key, value, f"it is one of {', '.join(known)}")
+        near = [f"-o {key}={one}" for one in nearly(value, known)]
+        raise OptionInvalid(key, value, f"it is one of {', '.join(known)}", near)
 
 
 def _ifname_possible(name: str) -> bool:

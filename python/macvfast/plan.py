@@ -126,7 +126,10 @@ def sub_interface(parent: str) -> SubInterface:
         )
     if not (vid.isascii() and vid.isdigit() and str(int(vid)) == vid and VID_MIN <= int(vid) <= VID_MAX):
         raise OptionInvalid(
-            "parent", parent, f"`{vid}` is not a VLAN id: {VID_MIN} to {VID_MAX}, without leading zeros"
+            "parent",
+            parent,
+            f"`{vid}` is not a VLAN id: {VID_MIN} to {VID_MAX}, without leading zeros",
+            [f"-o parent={base}.{VID_MIN}, or another of them"],
         )
     if len(parent.encode()) > IFNAME_MAX:
         raise OptionInvalid("parent", parent, f"a link's name has at most {IFNAME_MAX} bytes")
@@ -145,7 +148,11 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
         ParentUnusable: `lo`, a port of something, itself a macvlan or ipvlan, claimed by links that are not ours.
     """
     if link.loopback:
-        raise ParentUnusable(link.ifname, "it is the loopback link: no frame leaves by it")
+        raise ParentUnusable(
+            link.ifname,
+            "it is the loopback link: no frame leaves by it",
+            ["leave out -o parent for a network within this host"],
+        )
     if link.kind in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
         lower = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
         where = f" with -o parent={lower.ifname}" if lower else ""
@@ -176,7 +183,12 @@ def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
     if network.mtu is None:
         return
     if network.mtu > parent_mtu:
-        raise OptionInvalid("mtu", str(network.mtu), f"parent `{parent}` has an MTU of {parent_mtu}")
+        raise OptionInvalid(
+            "mtu",
+            str(network.mtu),
+            f"parent `{parent}` has an MTU of {parent_mtu}",
+            [f"-o mtu={parent_mtu}, or `ip link set {parent} mtu {network.mtu}` first"],
+        )
     if network.ipv6 and network.mtu < IPV6_MTU_MIN:
         raise OptionInvalid("mtu", str(network.mtu), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
 
@@ -258,7 +270,7 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
     """
     if base is None:
         raise ParentNotFound(
-            wanted.ifname, f"neither it nor `{wanted.base}` exists", hints=["`ip link` lists the links"]
+            wanted.ifname, f"neither it nor `{wanted.base}` exists", hints=[_missing_base(wanted.base)]
         )
     if base.loopback:
         raise ParentUnusable(base.ifname, "it is the loopback link: no frame leaves by it")
@@ -271,6 +283,14 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
             raise ParentUnusable(
                 base.ifname, f"link `{link.ifname}` is VLAN {wanted.vid} on it already", [f"-o parent={link.ifname}"]
             )
+
+
+def _missing_base(base: str) -> str:
+    """What to do where a sub-interface's base is missing: one that is itself a VLAN can be made."""
+    below, dot, vid = base.rpartition(".")
+    if not (dot and below and vid.isascii() and vid.isdigit()):
+        return "`ip link` lists the links"
+    return f"a VLAN in a VLAN: `ip link add link {below} name {base} up type vlan id {vid}` first"
 
 
 def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> None:
