@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import IN_CI
 from tests.parity.engine import Engine, EngineUnusable
 from tests.parity.operations import BOXES, PARENTS
 from tests.parity.sides import EngineSide, MacvfastSide
+from tests.probe import IN_CI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import IN_CI
 from tests.parity import compare
 from tests.parity.operations import Chance, Connect, Create, Disconnect, Place, Remove, SubnetWanted
 from tests.parity.sides import Answer, Side
+from tests.probe import IN_CI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

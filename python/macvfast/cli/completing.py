@@ -82,7 +82,11 @@ def script(call: Call) -> int:
     """`completion`."""
     shell = call.given.words[0]
     if shell not in SCRIPTS:
-        raise Usage(f"there is no completion for `{shell}`", causes=[f"there is one for {', '.join(SCRIPTS)}"])
+        raise Usage(
+            f"there is no completion for `{shell}`",
+            causes=[f"there is one for {', '.join(SCRIPTS)}"],
+            hints=["macvfast completion bash"],
+        )
     call.out.text(SCRIPTS[shell])
     return 0
 

@@ -41,7 +41,8 @@ def docker(call: Call) -> int:
     path = given.words[0] if given.words else None
     if path is not None and given.text("socket") is not None:
         raise Usage(
-            "a FILE and `--socket` are two sources",
+            "a FILE and `--socket` cannot be given together",
+            causes=["both say where the networks are read"],
             hints=["give one of them", see_help("macvfast network import docker")],
         )
     networks, gateways = _read(path, given.text("socket"))

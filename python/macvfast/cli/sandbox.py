@@ -157,7 +157,11 @@ def _own_files(given: Given, name: str) -> OwnFiles:
         # Docker's newer form has `=`; the address of the older one may hold colons itself.
         host, sign, address = text.partition("=" if "=" in text else ":")
         if not sign:
-            raise Usage(f"option `--add-host` cannot be `{text}`", hints=["--add-host NAME:ADDRESS", see_help(name)])
+            raise Usage(
+                f"option `--add-host` cannot be `{text}`",
+                causes=["it names no address"],
+                hints=["--add-host NAME:ADDRESS", see_help(name)],
+            )
         if address == "host-gateway":
             raise Usage(
                 f"option `--add-host` cannot be `{text}`",
@@ -185,12 +189,17 @@ def _environment(given: Given) -> tuple[tuple[str, str], ...]:
                 lines += [line.strip("\n") for line in file if line.strip() and not line.lstrip().startswith("#")]
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise Usage(f"option `--env-file` cannot be `{path}`", causes=[reason]) from None
+            hints = ["--env-file takes a file with NAME=VALUE in each line"]
+            raise Usage(f"option `--env-file` cannot be `{path}`", causes=[reason], hints=hints) from None
     found: dict[str, str] = {}
     for text in (*lines, *given.many("env")):
         name, equals, value = text.partition("=")
         if not name or "\0" in text:
-            raise Usage(f"option `--env` cannot be `{text}`", causes=["it has the form NAME=VALUE or NAME"])
+            raise Usage(
+                f"option `--env` cannot be `{text}`",
+                causes=["it has the form NAME=VALUE or NAME"],
+                hints=["-e NAME=VALUE"],
+            )
         if equals:
             found[name] = value
         elif name in os.environ:
