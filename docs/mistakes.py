@@ -56,7 +56,7 @@ hint: give both networks `-o share_parent=true`, or remove `lab` first: `macvfas
 error: subnet `172.16.0.0/16` is taken
   caused by: it overlaps `172.16.86.0/24` of network `lab` on the same parent
 
-hint: give one beside it, or a parent of its own, such as a VLAN: -o parent=LINK.VID""",
+hint: give another --subnet, or remove `lab` first: `macvfast network rm lab`""",
         before=(_create("--subnet=172.16.86.0/24 -o parent=eth0 -o share_parent=true lab"),),
     ),
     Mistake(
@@ -225,7 +225,7 @@ hint: leave the address out for the next free one, or `macvfast rm c0` first""",
 error: address 172.16.87.10 is outside network `lab`
   caused by: its subnets of that family are `172.16.86.0/24`
 
-hint: leave the address out for the next free one, or give one of those subnets""",
+hint: give an address of 172.16.86.0/24, or leave it out for the next free one""",
         before=(LAB,),
     ),
     Mistake(
@@ -236,7 +236,7 @@ hint: leave the address out for the next free one, or give one of those subnets"
 error: no free IPv4 address in network `lab`
   caused by: every address of `10.1.0.0/30` for automatic allocation is in use
 
-hint: remove a sandbox, or give an address outside the ip-range with --ip""",
+hint: remove a sandbox that is not needed: `macvfast ps -a -f network=lab` lists them""",
         before=(
             _create("--subnet=10.1.0.0/30 -o parent=eth0 lab"),
             "network connect lab c0",
@@ -250,7 +250,7 @@ hint: remove a sandbox, or give an address outside the ip-range with --ip""",
 error: network `lab` has endpoints
   caused by: connected: `c0`
 
-hint: `macvfast network disconnect lab c0`, or `macvfast rm c0`""",
+hint: `macvfast network disconnect lab c0`, or `macvfast rm -f c0`""",
         before=(
             LAB,
             "network connect lab c0",
@@ -290,6 +290,7 @@ hint: `macvfast network connect --help` shows the usage""",
         docker="Unable to find image 'alpine:3.20' locally",
         macvfast="""\
 error: command `alpine:3.20` not found
+  caused by: no folder of PATH has it
 
 hint: macvfast runs this host's commands, without an image: leave `alpine:3.20` out: `… ip address`""",
         status=127,
