@@ -1,0 +1,73 @@
+"""docs/docker.md says of every option of Docker's what macvfast does with it, and says the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from macvfast.cli import commands
+from macvfast.cli.docker import refusal
+from tests.parity.engine import UNPACKED
+
+PAGE = (Path(__file__).parents[2] / "docs/docker.md").read_text(encoding="utf-8")
+SECTIONS = {
+    "network create": ("network create",),
+    "network ls, inspect, rm, prune, disconnect": (
+        "network ls", "network inspect", "network rm", "network prune", "network disconnect",
+    ),
+    "network connect": ("network connect",),
+    "run and create": ("run",),
+}  # fmt: skip
+
+# Of `docker run`, what is about networks and names; the rest is not of this page, save for what macvfast takes.
+ABOUT_NETWORKS = re.compile(r"net|ip|dns|host|mac|link|publish|expose|domainname|sysctl")
+
+
+def rows(section: str) -> dict[str, str]:
+    """The options of a section with what is said of each."""
+    text = PAGE.partition(f"### {section}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(--[\w-]+)` \| (.*?) \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_is_taken_is_an_option_and_what_is_refused_has_its_reason(section: str) -> None:
+    assert rows(section)
+    for option, said in rows(section).items():
+        taken = any(
+            option in one.names
+            for name in SECTIONS[section]
+            for command in [commands.find(name.split())]
+            if command is not None
+            for one in command.options
+        )
+        assert said.startswith("taken") == taken, option
+        assert (said == "refused") == any(refusal(name, option) is not None for name in SECTIONS[section]), option
+
+
+@pytest.mark.needs("docker-engine")
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_option_of_docker_is_there(section: str) -> None:
+    for name in SECTIONS[section]:
+        done = subprocess.run(
+            [UNPACKED / "usr/bin/docker", *name.split(), "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        options = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", done.stdout, re.MULTILINE))
+        if name == "run":
+            options = {option for option in options if ABOUT_NETWORKS.search(option)}
+            # Of namespaces, health checks and devices, whose names hold these letters too.
+            options -= {"--ipc", "--disable-content-trust", "--health-start-period", "--uts", "--pids-limit"}
+        assert options <= set(rows(section)), name
+
+
+def test_every_option_that_docker_has_is_taken_or_refused_by_run() -> None:
+    run = commands.find(["run"])
+    assert run is not None
+    for option in rows("run and create"):
+        assert refusal("run", option) is not None or any(option in one.names for one in run.options), option
