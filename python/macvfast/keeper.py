@@ -244,6 +244,11 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
     if request.user is not None:
         users.find(request.user, request.rootfs)
     name = request.argv[0]
+    # In another root file system a symbolic link points elsewhere than it does here.
+    if request.workdir is not None and request.rootfs is None and not Path(request.workdir).is_dir():
+        raise CommandNotStarted(
+            name, f"there is no folder `{request.workdir}` to start in", ["-w takes a folder of this host"]
+        )
     if "/" in name:
         candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
     else:
