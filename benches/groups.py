@@ -259,7 +259,7 @@ def _docker(size: Size) -> Group:
     count = size.calls
     sides = [
         Side("macvfast run", docker.macvfast_run, {"count": count}, "no image, no cgroup"),
-        Side("docker run", docker.docker_run, {"count": count}, "with the Engine's own container", optional=True),
+        Side("docker run", docker.docker_run, {"count": count}, "the Engine's own data in memory", optional=True),
         Side(
             "docker run --net=none", docker.docker_run, {"count": count, "network": "none"},
             "the part of it that is not the network", optional=True,

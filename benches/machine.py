@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benches.docker import UNPACKED
 from benches.measure import CACHE
+from tests.parity.engine import UNPACKED
 
 # What is asked for its version, and how.
 PROGRAMS = {
