@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benches [--quick] [--only PREFIX]...`."""
+"""Run the benchmarks: `python -m benches [--quick] [--only NAME]...`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from benches.world import settle
 from tests.netns import isolate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
     from pathlib import Path
 
 
 def _arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small counts, one round: does everything still run?")
-    parser.add_argument("--only", action="append", metavar="PREFIX", help="groups whose name begins so; see --list")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="that group, or all whose names begin so; see --list"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of each group's own number")
     parser.add_argument("--list", action="store_true", help="print the groups' names")
     return parser.parse_args(given)
@@ -49,11 +51,16 @@ def _works(asked: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]
     return works
 
 
+def _is_asked_for(name: str, only: Sequence[str] | None, names: Container[str]) -> bool:
+    """Whether a name, or the beginning of names that is none itself, is this one's."""
+    return only is None or any(name == one or (one not in names and name.startswith(one)) for one in only)
+
+
 def main(given: Sequence[str]) -> int:
     """Run what is asked for; 1 where an end state was wrong."""
     asked = _arguments(given)
     works = _works(asked)
-    names = [name for name in works if not asked.only or name.startswith(tuple(asked.only))]
+    names = [name for name in works if _is_asked_for(name, asked.only, works)]
     if asked.list:
         _say("\n".join(names))
         return 0
