@@ -135,7 +135,7 @@ def test_a_process_that_entered_from_outside_is_named_and_keeps_the_address(lan:
             said = check_error(done, 3)
             assert str(intruder.pid) in said
             assert "sleep" in said
-            assert "`macvfast rm box`" in said
+            assert "`macvfast rm -f box`" in said
             assert done.stdout == ""
             assert filter_macs(lan) == {"02:42:ac:10:56:02"}
             assert "taken" in refused(lan, "create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
