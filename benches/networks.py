@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benches.measure import NotThere, timed_sample
 from benches.world import PARENT, Clock, World, must, run
 from macvfast import Host
-from macvfast.model import NetworkRequest
+from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,43 +18,43 @@ if TYPE_CHECKING:
     from macvfast.host import Host as Host
     from macvfast.ipam import Addresses as Addresses
     from macvfast.ipam import Pool as Pool
-    from macvfast.model import CommandRequest as CommandRequest
-    from macvfast.model import Difference as Difference
     from macvfast.model import Endpoint as Endpoint
-    from macvfast.model import EndpointRequest as EndpointRequest
-    from macvfast.model import Freed as Freed
-    from macvfast.model import LinkKept as LinkKept
     from macvfast.model import Network as Network
-    from macvfast.model import NetworkRequest as NetworkRequest
-    from macvfast.model import Outcome as Outcome
-    from macvfast.model import Outcomes as Outcomes
-    from macvfast.model import Plan as Plan
     from macvfast.model import Sandbox as Sandbox
     from macvfast.model import SandboxState as SandboxState
-    from macvfast.model import Step as Step
     from macvfast.model import Subnet as Subnet
+    from macvfast.outcomes import Difference as Difference
+    from macvfast.outcomes import Freed as Freed
+    from macvfast.outcomes import LinkKept as LinkKept
+    from macvfast.outcomes import Outcome as Outcome
+    from macvfast.outcomes import Outcomes as Outcomes
+    from macvfast.outcomes import Plan as Plan
+    from macvfast.outcomes import Step as Step
+    from macvfast.requests import CommandRequest as CommandRequest
+    from macvfast.requests import EndpointRequest as EndpointRequest
+    from macvfast.requests import NetworkRequest as NetworkRequest
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Addresses": "ipam",
-    "CommandRequest": "model",
-    "Difference": "model",
+    "CommandRequest": "requests",
+    "Difference": "outcomes",
     "Endpoint": "model",
-    "EndpointRequest": "model",
-    "Freed": "model",
+    "EndpointRequest": "requests",
+    "Freed": "outcomes",
     "Host": "host",
-    "LinkKept": "model",
+    "LinkKept": "outcomes",
     "MacvfastError": "errors",
     "Network": "model",
-    "NetworkRequest": "model",
-    "Outcome": "model",
-    "Outcomes": "model",
-    "Plan": "model",
+    "NetworkRequest": "requests",
+    "Outcome": "outcomes",
+    "Outcomes": "outcomes",
+    "Plan": "outcomes",
     "Pool": "ipam",
     "Sandbox": "model",
     "SandboxState": "model",
-    "Step": "model",
+    "Step": "outcomes",
     "Subnet": "model",
 }
 

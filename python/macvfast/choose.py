@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from macvfast.ipam import Taken
     from macvfast.kernel import Kernel, Namespace
     from macvfast.make import Wanted
-    from macvfast.model import EndpointRequest
     from macvfast.records import Records
+    from macvfast.requests import EndpointRequest
     from macvfast.store import Store
 
 
@@ -188,15 +188,17 @@ class Chooser:
         if place is not None:
             return place
         here = (namespace.cookie, self._kernel.boot_id())
-        siblings = [
-            (records.network(endpoint.network_id)[0], endpoint)
-            for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
-            for endpoint in sandbox.endpoints
-        ]
-        place = Place() if item.made else Place.of(self._kernel, namespace)
-        place.names |= {endpoint.ifname for _, endpoint in siblings}
-        place.held |= plan.held_families(siblings)
-        if not item.made:
+        if item.made:
+            siblings = [
+                (records.network_of(endpoint), endpoint)
+                for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
+                for endpoint in sandbox.endpoints
+            ]
+            place = Place(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
+        else:
+            # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
+            place = Place.of(self._kernel, namespace)
+            place.names |= records.ifnames_in(*here)
             place.names |= {link.ifname for link in self._kernel.links_in(namespace)}
             place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
             place.held |= {family for family, _, _ in self._kernel.default_routes(namespace)}

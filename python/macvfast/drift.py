@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.errors import MacvfastError, ParentNotFound
-from macvfast.model import Difference
+from macvfast.outcomes import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.model import Interface, OwnFiles
+    from macvfast.model import Interface
+    from macvfast.requests import OwnFiles
 
 # Where `ip netns exec NAME` looks for files of NAME (ip-netns(8)).
 NETNS_ETC = Path("/etc/netns")

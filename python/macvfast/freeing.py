@@ -7,16 +7,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from macvfast import keeper
-from macvfast.model import Freed, SandboxState
+from macvfast.model import SandboxState
 from macvfast.namespaces import close_all
 from macvfast.observe import Observer
+from macvfast.outcomes import Freed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from macvfast.detach import Detacher
     from macvfast.kernel import Kernel
-    from macvfast.model import Sandbox, Step
+    from macvfast.model import Sandbox
+    from macvfast.outcomes import Step
     from macvfast.store import Store
 
 

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from macvfast import etc, keeper
 from macvfast.errors import (
     HomeNamespaceOther,
     MacvfastError,
@@ -24,26 +23,7 @@ from macvfast.errors import (
     UndoFailed,
 )
 from macvfast.lookup import one_network, one_sandbox
-from macvfast.model import (
-    Address,
-    CommandRequest,
-    Difference,
-    Endpoint,
-    EndpointRequest,
-    Freed,
-    Interface,
-    LinkKept,
-    Network,
-    NetworkRequest,
-    Outcomes,
-    OwnFiles,
-    Plan,
-    Sandbox,
-    SandboxState,
-    Scaled,
-    check_name,
-    pairs,
-)
+from macvfast.model import Address, Endpoint, Interface, Network, Sandbox, SandboxState, check_name, pairs
 from macvfast.store import Store
 
 if TYPE_CHECKING:
@@ -52,6 +32,8 @@ if TYPE_CHECKING:
 
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
+    from macvfast.outcomes import Difference, Freed, LinkKept, Outcomes, Plan, Scaled
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
     from macvfast.usage import SubnetUsage
@@ -201,6 +183,8 @@ class Host:
             NetworkExists, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
             KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be made.
         """
+        from macvfast.requests import NetworkRequest  # noqa: PLC0415
+
         request = name
         if not isinstance(request, NetworkRequest):
             request = NetworkRequest(
@@ -312,6 +296,8 @@ class Host:
 
     def _give_files(self, sandbox: Sandbox, wanted: OwnFiles) -> None:
         """Write a new sandbox's files; without them, it is not made."""
+        from macvfast import etc  # noqa: PLC0415
+
         directory = self._store.sandbox_dir(sandbox.id)
         seen_by_ip = self._netns_dir == DEFAULT_NETNS_DIR
         try:
@@ -323,6 +309,8 @@ class Host:
 
     def _tell_addresses(self, sandbox: Sandbox) -> None:
         """Have a sandbox's hosts file say its addresses. One that cannot be written is no failure of the network."""
+        from macvfast import etc  # noqa: PLC0415
+
         with suppress(OSError):
             etc.refresh(self._store.sandbox_dir(sandbox.id), _addresses(sandbox))
 
@@ -351,6 +339,8 @@ class Host:
             NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged, and as
             create_sandbox.
         """
+        from macvfast.requests import EndpointRequest  # noqa: PLC0415
+
         request = EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
         with self._changing():
             network_id, sandbox_id = self._boxes().connect(request, netns)
@@ -445,6 +435,8 @@ class Host:
             return self._with_state(one_sandbox(records, self._store, key, shown=True))
 
     def _with_state(self, sandbox: Sandbox) -> Sandbox:
+        from macvfast import keeper  # noqa: PLC0415
+
         state, exit_code = keeper.state(self._store.sandbox_dir(sandbox.id), _boot_id())
         return sandbox if state is SandboxState.IDLE else replace(sandbox, state=state, exit_code=exit_code)
 
@@ -535,6 +527,8 @@ class Host:
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
         """
+        from macvfast import keeper  # noqa: PLC0415
+
         keeper.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
 
     def start(self, sandbox: Sandbox, request: CommandRequest) -> None:
@@ -562,6 +556,7 @@ class Host:
         if not running:
             with self._store.writing() as records:
                 records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
+        from macvfast import keeper  # noqa: PLC0415
         from macvfast.namespaces import open_recorded  # noqa: PLC0415
 
         (namespace,) = open_recorded(self._kernel, [fresh])

@@ -25,12 +25,13 @@ from macvfast.errors import (
     SubnetInvalid,
     SubnetsOverlap,
 )
-from macvfast.model import Address, Cidr, Network, NetworkRequest, Subnet
+from macvfast.model import Address, Cidr, Network, Subnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.records import PoolRow, Records
+    from macvfast.requests import NetworkRequest
 
 __all__ = ["Addresses", "NetworkPools", "Pool", "Taken", "default_subnet", "settle_subnets", "store_pool"]
 

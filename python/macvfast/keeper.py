@@ -30,12 +30,13 @@ from macvfast.errors import (
     StateUnusable,
     TerminalMissing,
 )
-from macvfast.model import CommandRequest, SandboxState
+from macvfast.model import SandboxState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.errors import MacvfastError
+    from macvfast.requests import CommandRequest
 
 PROGRAM = Path(__file__).with_name("macvfast-init")
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.model import Endpoint, EndpointRequest, Network, Sandbox
+    from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.namespaces import Sysctls
     from macvfast.plan import EndpointPlan, LinkFacts
     from macvfast.records import Records
+    from macvfast.requests import EndpointRequest
     from macvfast.store import Store
 
 # Our indexes begin far above what the kernel counts up to by itself, so that they can be chosen without asking.

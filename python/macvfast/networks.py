@@ -23,7 +23,8 @@ from macvfast.errors import (
 )
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import one_network, refuse_unsettled
-from macvfast.model import Network, NetworkRequest, Outcome, Outcomes
+from macvfast.model import Network
+from macvfast.outcomes import Outcome, Outcomes
 from macvfast.parents import Parent, Parents
 from macvfast.records import MADE, REMOVED, now
 
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
-    from macvfast.model import Cidr, LinkKept, Subnet
+    from macvfast.model import Cidr, Subnet
+    from macvfast.outcomes import LinkKept
     from macvfast.plan import LinkFacts, Links
     from macvfast.records import MadeParent, Records
+    from macvfast.requests import NetworkRequest
     from macvfast.store import Store
 
 # Networks in one transaction and one send.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from macvfast import drift, plan
 from macvfast.drift import Found, Parents, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
-from macvfast.model import Difference, Step
 from macvfast.namespaces import close_all, holders_of
+from macvfast.outcomes import Difference, Step
 from macvfast.records import MADE, REMOVED
 
 if TYPE_CHECKING:

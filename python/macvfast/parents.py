@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from macvfast import plan
 from macvfast.errors import Conflict, KernelRefused, MacvfastError
 from macvfast.make import new_ifindex
-from macvfast.model import LinkKept
+from macvfast.outcomes import LinkKept
 from macvfast.records import MadeParent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.kernel import Kernel
-    from macvfast.model import NetworkRequest
     from macvfast.plan import LinkFacts, SubInterface
+    from macvfast.requests import NetworkRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from macvfast.model import IFNAME_MAX, mac_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
+    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.requests import NetworkRequest
 
 # IEEE 802.1Q-2022 section 9.6: VID 0 is the null VID, 4095 is reserved.
 VID_MIN, VID_MAX = 1, 4094

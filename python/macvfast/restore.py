@@ -17,9 +17,9 @@ from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabou
 from macvfast.errors import MacvfastError
 from macvfast.kernel import configure_refused
 from macvfast.make import Maker, Wanted, new_ifindex
-from macvfast.model import Plan, Step
 from macvfast.namespaces import clear_leftover, close_all, make_each
 from macvfast.observe import CHUNK, Observer
+from macvfast.outcomes import Plan, Step
 from macvfast.parents import Parent
 from macvfast.parents import Parents as OurParents
 from macvfast.records import RESTORED
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from macvfast.drift import Complete, Recorded, SandboxDrift, Standing
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.model import Difference
     from macvfast.observe import Seen
+    from macvfast.outcomes import Difference
     from macvfast.records import MadeParent, Records
     from macvfast.store import Store
 

@@ -21,14 +21,15 @@ from macvfast.errors import (
 )
 from macvfast.lookup import one_network, one_sandbox, refuse_unsettled
 from macvfast.make import Wanted
-from macvfast.model import Endpoint, EndpointRequest, Outcome, Outcomes
+from macvfast.outcomes import Outcome, Outcomes
 from macvfast.records import MADE, REMOVED, Unsettled
+from macvfast.requests import EndpointRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.kernel import Kernel
-    from macvfast.model import Sandbox
+    from macvfast.model import Endpoint, Sandbox
     from macvfast.records import Records
     from macvfast.store import Store
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import NotScaled, OptionInvalid, SandboxOnOthers
 from macvfast.lookup import one_network
-from macvfast.model import Outcome, Outcomes, Scaled, check_name
+from macvfast.model import check_name
+from macvfast.outcomes import Outcome, Outcomes, Scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

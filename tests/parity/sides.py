@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from macvfast.model import Endpoint, Network, NetworkRequest
+    from macvfast.model import Endpoint, Network
+    from macvfast.requests import NetworkRequest
     from tests.parity.engine import Engine
 
 # A part of the Engine's or the docker command's message, and the reason in one word. The first that is found counts.

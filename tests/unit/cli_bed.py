@@ -12,18 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
-from macvfast.model import (
-    Difference,
-    Endpoint,
-    Freed,
-    Network,
-    Outcome,
-    Outcomes,
-    Plan,
-    Sandbox,
-    SandboxState,
-    Subnet,
-)  # fmt: skip
+from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
+from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan  # fmt: skip
 from macvfast.usage import usage
 
 if TYPE_CHECKING:
@@ -31,7 +21,8 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import CommandRequest, EndpointRequest, LinkKept, NetworkRequest, OwnFiles
+    from macvfast.outcomes import LinkKept
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.usage import SubnetUsage
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)

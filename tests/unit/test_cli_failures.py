@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import errors
-from macvfast.model import LinkKept
+from macvfast.outcomes import LinkKept
 from tests.unit.cli_bed import RUNNING, FakeHost, network, sandbox, typed
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.errors import MacvfastError
-    from macvfast.model import Outcomes
+    from macvfast.outcomes import Outcomes
 
 TAKEN = errors.ParentTaken(
     "lab",

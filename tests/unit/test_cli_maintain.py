@@ -7,7 +7,7 @@ import json
 import pytest
 
 from macvfast.errors import KernelRefused, NamespaceHeld
-from macvfast.model import Difference, Freed, Plan, Step
+from macvfast.outcomes import Difference, Freed, Plan, Step
 from tests.unit.cli_bed import FakeHost, typed
 
 GONE = Difference(kind="namespace-missing", sandbox="web", found="its namespace is gone")

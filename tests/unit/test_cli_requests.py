@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from macvfast.model import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
+from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
 from tests.unit.cli_bed import EXITED, RUNNING, FakeHost, sandbox, typed
 
 CREATE = "network create"

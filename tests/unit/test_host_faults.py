@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import Incomplete, MacvfastError, UndoFailed
-from macvfast.model import EndpointRequest
+from macvfast.requests import EndpointRequest
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import LAN, Machine, make_networks
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from macvfast.errors import MacvfastError
-from macvfast.model import EndpointRequest, Plan
+from macvfast.outcomes import Plan
+from macvfast.requests import EndpointRequest
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine
 

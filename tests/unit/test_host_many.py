@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from macvfast import networks, sandboxes
 from macvfast.errors import MacTaken, MacvfastError, OptionInvalid
-from macvfast.model import EndpointRequest, NetworkRequest
+from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.scale import Numbered, plan_scale
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
@@ -22,7 +22,8 @@ from tests.unit.machine import Machine, make_networks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from macvfast.model import Endpoint, Outcome
+    from macvfast.model import Endpoint
+    from macvfast.outcomes import Outcome
 
 GIVEN = "/proc/7/ns/net"
 ON_LAN = (EndpointRequest(network="lan"),)

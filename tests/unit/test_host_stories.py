@@ -9,15 +9,16 @@ import pytest
 
 from macvfast import attach, choose, make
 from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, NetworkNotFound, SandboxBusy
-from macvfast.model import EndpointRequest
 from macvfast.records import REMOVED
+from macvfast.requests import EndpointRequest
 from macvfast.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
 from tests.unit.machine import LAN
 
 if TYPE_CHECKING:
     from macvfast.kernel import Namespace
-    from macvfast.model import LinkKept, Sandbox
+    from macvfast.model import Sandbox
+    from macvfast.outcomes import LinkKept
     from macvfast.plan import AddLink
     from tests.unit.machine import Machine
 

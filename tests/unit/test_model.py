@@ -13,17 +13,9 @@ from macvfast.errors import (
     OptionUnknown,
     SomeFailed,
 )
-from macvfast.model import (
-    EndpointRequest,
-    NetworkRequest,
-    Outcome,
-    Outcomes,
-    check_name,
-    mac_text,
-    pairs,
-    parse_address,
-    parse_mac,
-)
+from macvfast.model import check_name, mac_text, pairs, parse_address, parse_mac
+from macvfast.outcomes import Outcome, Outcomes
+from macvfast.requests import EndpointRequest, NetworkRequest
 
 
 @pytest.mark.parametrize("name", ["a", "0", "lan", "eth0.10", "A_b-c.d", "a" * 128, "1.2.3.4"])

@@ -8,7 +8,7 @@ import pytest
 
 from macvfast import etc, users
 from macvfast.errors import OptionInvalid, UserUnknown
-from macvfast.model import OwnFiles
+from macvfast.requests import OwnFiles
 
 if TYPE_CHECKING:
     from pathlib import Path

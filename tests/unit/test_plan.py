@@ -21,8 +21,9 @@ from macvfast.errors import (
     PassthruOccupied,
     SubnetTaken,
 )
-from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
+from macvfast.model import Endpoint, Network, Subnet
 from macvfast.plan import AddAddress, AddDefaultRoute, ExpectedLink, GroupRemoval, SetUp, SubInterface
+from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

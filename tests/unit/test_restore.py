@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import HomeNamespaceOther, MacvfastError
-from macvfast.model import EndpointRequest, Sandbox
 from macvfast.records import RESTORED
+from macvfast.requests import EndpointRequest
 from macvfast.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, Faults
 from tests.unit.machine import LAN, Machine
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from macvfast.model import Plan
+    from macvfast.model import Sandbox
+    from macvfast.outcomes import Plan
 
 GIVEN = "/run/netns/theirs"
 ON_LAN = (EndpointRequest(network="lan"),)

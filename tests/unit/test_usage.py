@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from macvfast.cli.addresses import cell
 from macvfast.ipam import Pool, settle_subnets
-from macvfast.model import NetworkRequest, Subnet
+from macvfast.model import Subnet
+from macvfast.requests import NetworkRequest
 from macvfast.usage import usage
 from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
 

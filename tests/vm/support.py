@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.errors import MacvfastError
-from macvfast.model import EndpointRequest
+from macvfast.requests import EndpointRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.model import LinkKept, Network
+    from macvfast.model import Network
+    from macvfast.outcomes import LinkKept
     from tests.netns import Lan, Netns
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import MacInvalid, ParentTaken, ParentUnusable
-from macvfast.model import EndpointRequest
+from macvfast.requests import EndpointRequest
 from tests.acceptance.support import unchanged
 from tests.netns import Netns
 from tests.vm.support import addresses, create, defaults, kind, link, reach, refused, remove, router_vlan, sandbox

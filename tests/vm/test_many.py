@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.model import NetworkRequest
+from macvfast.requests import NetworkRequest
 from tests.acceptance.support import record
 
 if TYPE_CHECKING:

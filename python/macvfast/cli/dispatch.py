@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from macvfast.cli.arguments import Command
     from macvfast.host import Host
-    from macvfast.model import Outcomes
+    from macvfast.outcomes import Outcomes
 
     Opener = Callable[[str | None], Host]
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.arguments import Usage, see_help
 from macvfast.errors import ImportSourceInvalid, MacvfastError, NetworkExists, escape
-from macvfast.model import MODES, NetworkRequest, Outcome, Outcomes
+from macvfast.model import MODES
+from macvfast.outcomes import Outcome, Outcomes
+from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from macvfast.errors import OptionInvalid, RestoreIncomplete, escape
 if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
-    from macvfast.model import Difference, Step
+    from macvfast.outcomes import Difference, Step
 
 DIFFERENT = 7
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from macvfast.cli.dispatch import Call
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import Endpoint, Network, NetworkRequest, Subnet
+    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.requests import NetworkRequest
 
 
 def create(call: Call) -> int:
@@ -46,7 +47,7 @@ def requested(given: Given) -> NetworkRequest:
     Raises:
         NameInvalid, OptionUnknown, OptionInvalid
     """
-    from macvfast.model import NetworkRequest  # noqa: PLC0415 - a list needs none
+    from macvfast.requests import NetworkRequest  # noqa: PLC0415 - a list needs none
 
     gateways = given.many("gateway")
     return NetworkRequest.from_options(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
     from macvfast.host import Host
-    from macvfast.model import CommandRequest, EndpointRequest, OwnFiles, Sandbox
+    from macvfast.model import Sandbox
+    from macvfast.requests import CommandRequest, EndpointRequest, OwnFiles
 
 
 def run(call: Call) -> int:
@@ -94,7 +95,7 @@ _OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}
 
 def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
     """One endpoint per `--net`; the addresses and the MAC given by themselves belong to the first."""
-    from macvfast.model import EndpointRequest  # noqa: PLC0415 - a list needs none
+    from macvfast.requests import EndpointRequest  # noqa: PLC0415 - a list needs none
 
     wanted = [_network(text, name) for text in given.many("net")]
     for key in _OF_AN_ENDPOINT:
@@ -150,7 +151,7 @@ def _network(text: str, name: str) -> dict[str, str]:
 
 def _own_files(given: Given, name: str) -> OwnFiles:
     """What the sandbox is to have in /etc."""
-    from macvfast.model import OwnFiles  # noqa: PLC0415
+    from macvfast.requests import OwnFiles  # noqa: PLC0415
 
     hosts = []
     for text in given.many("add-host"):
@@ -212,7 +213,7 @@ def _labels(given: Given) -> tuple[tuple[str, str], ...]:
 
 
 def _command(given: Given, words: list[str], *, join: bool = False) -> CommandRequest:
-    from macvfast.model import CommandRequest  # noqa: PLC0415
+    from macvfast.requests import CommandRequest  # noqa: PLC0415
 
     return CommandRequest(
         argv=tuple(words),

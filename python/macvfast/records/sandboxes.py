@@ -219,6 +219,15 @@ class SandboxRecords(NetworkRecords):
         )
         return {ifname for (ifname,) in rows}
 
+    def ifnames_in(self, cookie: int, boot_id: str) -> set[str]:
+        """The interface names of the recorded endpoints in a namespace."""
+        rows = self._db.execute(
+            "SELECT e.ifname FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            " WHERE s.cookie = ? AND s.boot_id = ?",
+            (cookie, boot_id),
+        )
+        return {ifname for (ifname,) in rows}
+
     def next_position(self, sandbox_id: str) -> int:
         """The position of the next endpoint of a sandbox: past all it has had since it was last without."""
         row = self._db.execute(

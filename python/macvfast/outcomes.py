@@ -1,0 +1,182 @@
+"""What became of what was asked for: outcomes of many, and what differs between record and kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+from macvfast.errors import SomeFailed
+from macvfast.model import mac_text
+
+if TYPE_CHECKING:
+    from macvfast.errors import MacvfastError
+    from macvfast.model import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKept:
+    """A link that macvfast made and left where it is, because something that it does not know needs it. The record of
+    it is gone: from now on it is a link like any other. `str` of it is one line for people.
+
+    `macs` are in the link's filter list, `uppers` the links on it that its own namespace shows.
+    """
+
+    link: str
+    was: str
+    macs: tuple[bytes, ...] = ()
+    uppers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.link != self.was:
+            why = f"somebody renamed it from `{self.was}`"
+        else:
+            on_it = [f"`{upper}`" for upper in self.uppers] + [f"MAC {mac_text(mac)}" for mac in self.macs]
+            shown = ", ".join(on_it[:8]) + (f" and {len(on_it) - 8} more" if len(on_it) > 8 else "")
+            why = f"{shown} on it {'is' if len(on_it) == 1 else 'are'} not macvfast's"
+        return f"link `{self.link}` is kept: {why}; `ip link del {self.link}` removes it"
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of one item: its value, or the error that refused it."""
+
+    name: str
+    value: T | None = None
+    error: MacvfastError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes(Sequence[Outcome[T]]):
+    """One outcome per item, in the order asked."""
+
+    items: tuple[Outcome[T], ...] = field(default=())
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Outcomes[T]: ...
+    def __getitem__(self, index: int | slice) -> Outcome[T] | Outcomes[T]:
+        """The outcome at that position, or the outcomes of a slice."""
+        return Outcomes(self.items[index]) if isinstance(index, slice) else self.items[index]
+
+    def __iter__(self) -> Iterator[Outcome[T]]:
+        """Iterate in the order asked."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """How many were asked for."""
+        return len(self.items)
+
+    @property
+    def failed(self) -> list[Outcome[T]]:
+        """Those that were refused."""
+        return [item for item in self.items if not item.ok]
+
+    def raise_if_any(self) -> None:
+        """Raise the one error of a single item, or SomeFailed for several of many.
+
+        Raises:
+            SomeFailed, or the item's own error where one item was asked for.
+        """
+        failures = [(item.name, item.error) for item in self.items if item.error is not None]
+        if failures:
+            raise failures[0][1] if len(self.items) == 1 else SomeFailed(failures, len(self.items))
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """What `scale` did: what it made, what it removed or left alone, and how many were there already."""
+
+    made: Outcomes[Endpoint]
+    removed: Outcomes[str]
+    kept: int
+
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self.kept + sum(one.ok for one in self.made)
+
+    @property
+    def errors(self) -> list[MacvfastError]:
+        """What refused an item, those that were to be made first."""
+        made = [one.error for one in self.made if one.error is not None]
+        return made + [one.error for one in self.removed if one.error is not None]
+
+
+# What differs between record and kernel, and what is done about it.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something that is recorded and not so in the kernel.
+
+    Attributes:
+        kind: which, for programs: parent-missing, parent-down, parent-other, namespace-missing, pin-missing, pin-other,
+            link-missing, link-other, link-down, link-wrong, address-missing, route-missing, route-other, half-made or
+            half-removed.
+        network, sandbox: what it is a part of.
+        found: what is so, in words.
+        obstacle: why it cannot be mended now; None where `restore` mends it.
+        waits: whether what is in the way may go by itself: a parent that appears or comes up.
+    """
+
+    kind: str
+    found: str
+    network: str | None = None
+    sandbox: str | None = None
+    obstacle: str | None = None
+    waits: bool = False
+
+    def __str__(self) -> str:
+        about = f"network {self.network}" if self.sandbox is None else f"sandbox {self.sandbox}"
+        return f"{about}: {self.found}" + (f" ({self.obstacle})" if self.obstacle else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What mends a difference; once it was tried, `error` says why it failed, if it did."""
+
+    mends: Difference
+    action: str
+    error: MacvfastError | None = None
+
+    def __str__(self) -> str:
+        about = f"sandbox {self.mends.sandbox}" if self.mends.sandbox is not None else f"network {self.mends.network}"
+        return f"{about}: {self.action}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `restore` does, or did: its steps in order, and what stays different for now."""
+
+    steps: tuple[Step, ...] = ()
+    remaining: tuple[Difference, ...] = ()
+
+    @property
+    def failed(self) -> list[Step]:
+        """The steps that were tried in vain."""
+        return [step for step in self.steps if step.error is not None]
+
+    @property
+    def done(self) -> list[Step]:
+        """The others."""
+        return [step for step in self.steps if step.error is None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What `gc` freed, why, and what was in the way, if anything."""
+
+    kind: str
+    name: str
+    reason: str
+    error: MacvfastError | None = None

@@ -1,0 +1,277 @@
+"""What can be asked for: networks, endpoints and commands, as frozen values.
+
+Everything that can be wrong with a request alone is refused when it is built; what needs the record or the kernel to be
+known (is the parent there, is the address free) is checked later, by `plan` and `host`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from macvfast.errors import OptionInvalid, OptionUnknown, nearly
+from macvfast.model import IPVLAN_FLAGS, MODES, ORDERS, Address, check_name, parse_address, parse_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# HOST_NAME_MAX is 64 (limits.h).
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRequest:
+    """A network to be made. Everything that can be wrong with it alone is refused when it is built.
+
+    Args:
+        name: 1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.
+        driver: "macvlan" or "ipvlan".
+        subnets, ip_ranges, gateways, aux: as `--subnet`, `--ip-range`, `--gateway`, `--aux-address`, in any order;
+            each belongs
+            to the subnet that contains it.
+        gateway_automatic: whether a subnet without a gateway of its own reserves one (`--gateway none`: False).
+        parent: an existing link, or `NAME.VID` to be made; None: a dummy link, local to the host.
+        mode: of the driver; None: its first ("bridge", "l2").
+        flag: ipvlan's; None: "bridge".
+        mtu: bytes; None: the parent's.
+        share_parent: whether other networks that say so too may use the parent.
+        order: "lowest" or "next", of automatic allocation.
+        ipv6: None: on where an IPv6 subnet is given; False: off all the same.
+        ipv6_ra: whether endpoints take addresses and routes from router advertisements.
+        internal: no default route, no automatic gateway.
+        options: what was given with `-o`, for `inspect`.
+
+    Raises:
+        NameInvalid, OptionUnknown, OptionInvalid
+    """
+
+    name: str
+    driver: str = "macvlan"
+    subnets: tuple[str, ...] = ()
+    ip_ranges: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    gateway_automatic: bool = True
+    aux: tuple[tuple[str, str], ...] = ()
+    parent: str | None = None
+    mode: str | None = None
+    flag: str | None = None
+    mtu: int | None = None
+    share_parent: bool = False
+    order: str = "lowest"
+    ipv6: bool | None = None
+    ipv6_ra: bool = True
+    internal: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, and fill in the driver's defaults."""
+        check_name("network", self.name)
+        if self.driver not in MODES:
+            raise OptionUnknown("driver", self.driver, sorted(MODES))
+        modes = MODES[self.driver]
+        object.__setattr__(self, "mode", self.mode or modes[0])
+        _one_of(f"{self.driver}_mode", str(self.mode), modes)
+        if self.driver == "ipvlan":
+            object.__setattr__(self, "flag", self.flag or IPVLAN_FLAGS[0])
+            _one_of("ipvlan_flag", str(self.flag), IPVLAN_FLAGS)
+        elif self.flag is not None:
+            raise OptionInvalid("ipvlan_flag", self.flag, "it belongs to the driver `ipvlan`")
+        _one_of("ipam_order", self.order, ORDERS)
+        if self.mtu is not None and not 68 <= self.mtu <= 65535:
+            raise OptionInvalid("mtu", str(self.mtu), "an MTU is 68 to 65535 bytes")
+        if self.share_parent and self.mode == "passthru":
+            raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
+        if self.parent is not None and not _ifname_possible(self.parent):
+            raise OptionInvalid("parent", self.parent, "it cannot be the name of a link")
+
+    @classmethod
+    def from_options(
+        cls, name: str, *, driver: str = "macvlan", options: Sequence[tuple[str, str]] = (), **rest: object
+    ) -> NetworkRequest:
+        """A request whose driver options come as text, as with `-o KEY=VALUE`; a repeated key's last value counts.
+
+        Raises:
+            OptionUnknown, OptionInvalid: with the options and values that are known.
+        """
+        if driver not in MODES:
+            raise OptionUnknown("driver", driver, sorted(MODES))
+        values: dict[str, object] = {}
+        for key, value in options:
+            values.update(_option(driver, key, value))
+        return cls(name=name, driver=driver, options=tuple(dict(options).items()), **values, **rest)  # type: ignore[arg-type]
+
+    @property
+    def wants_gateways(self) -> bool:
+        """Whether subnets without a gateway reserve one: not on internal networks nor on ipvlan l3 and l3s."""
+        return self.gateway_automatic and not self.internal and self.mode not in ("l3", "l3s")
+
+
+def _one_of(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        near = [f"-o {key}={one}" for one in nearly(value, known)]
+        raise OptionInvalid(key, value, f"it is one of {', '.join(known)}", near)
+
+
+def _ifname_possible(name: str) -> bool:
+    """What `dev_valid_name` and altnames (127 bytes) allow together."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no UTF-8.
+        return False
+    return 0 < length <= 127 and name not in (".", "..") and not re.search(r"[\s/:\x00-\x1f\x7f]", name)
+
+
+def _boolean(key: str, value: str) -> bool:
+    _one_of(key, value, ("true", "false"))
+    return value == "true"
+
+
+def _option(driver: str, key: str, value: str) -> dict[str, object]:
+    """One `-o KEY=VALUE` as an argument of NetworkRequest."""
+    known = ["parent", "mtu", "share_parent", "ipam_order", "ipv6_ra"]
+    known += ["macvlan_mode"] if driver == "macvlan" else ["ipvlan_mode", "ipvlan_flag"]
+    if key not in known:
+        raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known))
+    match key:
+        case "parent":
+            return {"parent": value}
+        case "mtu":
+            if not (value.isascii() and value.isdigit() and len(value) <= 5):
+                raise OptionInvalid(key, value, "an MTU is 68 to 65535 bytes")
+            return {"mtu": int(value)}
+        case "share_parent":
+            return {"share_parent": _boolean(key, value)}
+        case "ipam_order":
+            return {"order": value}
+        case "ipv6_ra":
+            _one_of(key, value, ("on", "off"))
+            return {"ipv6_ra": value == "on"}
+        case "ipvlan_flag":
+            return {"flag": value}
+        case _:
+            # Empty is the default, as in Docker.
+            _one_of(key, value or MODES[driver][0], MODES[driver])
+            return {"mode": value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRequest:
+    """A connection of a sandbox to a network, to be made.
+
+    Args:
+        network: name, id or id prefix.
+        sandbox: name, id or id prefix; in bulk, the name of one to be made where none has it.
+        ip, ip6: the addresses to get, from the subnets that contain them; None: automatic.
+        mac: the MAC to get; None: made from the IPv4 address.
+
+    Raises:
+        AddressInvalid, MacInvalid
+    """
+
+    network: str
+    sandbox: str = ""
+    ip: Address | None = None
+    ip6: Address | None = None
+    mac: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no endpoint can have."""
+        if self.ip is not None:
+            parse_address(self.ip, 4)
+        if self.ip6 is not None:
+            parse_address(self.ip6, 6)
+        if self.mac is not None:
+            parse_mac(self.mac)
+
+    @classmethod
+    def of(
+        cls,
+        network: str,
+        sandbox: str = "",
+        *,
+        ip: str | Address | None = None,
+        ip6: str | Address | None = None,
+        mac: str | bytes | None = None,
+    ) -> EndpointRequest:
+        """The request with its values as text or objects."""
+        return cls(
+            network=network,
+            sandbox=sandbox,
+            ip=None if ip is None else parse_address(ip, 4),
+            ip6=None if ip6 is None else parse_address(ip6, 6),
+            mac=None if mac is None else parse_mac(mac),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFiles:
+    """What a sandbox is to have of its own in /etc: hosts, hostname and resolv.conf.
+
+    Args:
+        hostname: None: the sandbox's name.
+        hosts: names with addresses, for /etc/hosts, besides its own.
+        dns, dns_search, dns_options: for /etc/resolv.conf; empty: this host's, name servers on loopback left out.
+
+    Raises:
+        OptionInvalid
+    """
+
+    hostname: str | None = None
+    hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what a resolver could not read."""
+        if self.hostname is not None and not _HOSTNAME.match(self.hostname):
+            raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
+        for name, address in self.hosts:
+            if not name or re.search(r"[\s#]", name):
+                raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS")
+            _refuse_no_address("add-host", f"{name}:{address}", address)
+        for server in self.dns:
+            _refuse_no_address("dns", server, server)
+        for word in (*self.dns_search, *self.dns_options):
+            if not word or re.search(r"[\s#;]", word):
+                raise OptionInvalid("dns-search or dns-option", word, "it is one word")
+
+
+def _refuse_no_address(key: str, value: str, address: str) -> None:
+    try:
+        ip_address(address)
+    except ValueError:
+        raise OptionInvalid(key, value, f"`{address}` is not an IP address") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRequest:
+    """A command to be started in a sandbox.
+
+    Args:
+        argv: the command and its arguments; looked up in PATH, of `rootfs` where that is given.
+        interactive: keep its standard input open (`-i`); otherwise it is empty.
+        tty: give it a terminal of its own (`-t`).
+        detach: do not wait for it; its output goes to the sandbox's log.
+        rootfs: a directory that becomes its root file system.
+        auto_remove: remove the sandbox when the command has ended (`--rm`).
+        join: start it beside the command that runs already (`exec`), where one does.
+        env: what it has besides this process's environment.
+        workdir: where it starts; None: where this process is, as far as that is there.
+        user: `USER[:GROUP]`, names or numbers; None: this process's.
+    """
+
+    argv: tuple[str, ...]
+    interactive: bool = False
+    tty: bool = False
+    detach: bool = False
+    rootfs: str | None = None
+    auto_remove: bool = False
+    join: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str | None = None
+    user: str | None = None
