@@ -872,8 +872,8 @@ class StateUnusable(StateProblem):
 def _state_hint(path: str, reason: str) -> str:
     """What helps, by the words of SQLite and of strerror."""
     for words, hint in (
-        (("full", "No space", "quota"), f"make room on its file system: `df -h {path}` shows what there is"),
-        (("read-only", "Read-only"), f"`findmnt --target {path}` shows what is mounted read-only"),
+        (("full", "No space", "quota"), "make room on its file system: `df -h` shows which are full"),
+        (("read-only", "Read-only"), "`findmnt --options ro` lists what is mounted read-only"),
         (("ermission denied", "not permitted"), "run macvfast as root"),
     ):
         if any(word in reason for word in words):

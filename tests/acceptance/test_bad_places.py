@@ -73,7 +73,7 @@ def test_nobody_is_told_that_the_state_is_not_theirs(lan: Lan) -> None:
     with unchanged(lan):
         for arguments in CHANGING.values():
             done = attempt(lan, AS_NOBODY, *arguments)
-            assert "run as root" in check_error(done, 125 if arguments[0] == "run" else 1)
+            assert "run macvfast as root" in check_error(done, 125 if arguments[0] == "run" else 1)
             assert done.stdout == ""
 
 
@@ -115,6 +115,8 @@ def test_a_read_only_file_system(lan: Lan, tmp_path: Path) -> None:
     try:
         said = refused(lan, "--state-dir", str(place / "state"), "create", "--name=box")
         assert "Read-only file system" in said
+        assert "findmnt --options ro" in said
+        assert "--state-dir" not in said
     finally:
         subprocess.run(["umount", place], check=True)
 

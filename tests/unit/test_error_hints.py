@@ -51,14 +51,14 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     (errors.Conflict("taken", causes=["why"]), ["`ip link` and `macvfast network ls` show what is there"]),
     (
         errors.StateUnusable("/s", "the file system is full"),
-        ["make room on its file system: `df -h /s` shows what there is"],
+        ["make room on its file system: `df -h` shows which are full"],
     ),
     (
         errors.StateUnusable("/s", os.strerror(errno.ENOSPC)),
-        ["make room on its file system: `df -h /s` shows what there is"],
+        ["make room on its file system: `df -h` shows which are full"],
     ),
-    (errors.StateUnusable("/s", os.strerror(errno.EROFS)), ["`findmnt --target /s` shows what is mounted read-only"]),
-    (errors.StateUnusable("/s", "it is read-only"), ["`findmnt --target /s` shows what is mounted read-only"]),
+    (errors.StateUnusable("/s", os.strerror(errno.EROFS)), ["`findmnt --options ro` lists what is mounted read-only"]),
+    (errors.StateUnusable("/s", "it is read-only"), ["`findmnt --options ro` lists what is mounted read-only"]),
     (errors.StateUnusable("/s", os.strerror(errno.EACCES)), ["run macvfast as root"]),
     (errors.StateUnusable("/s", os.strerror(errno.EPERM)), ["run macvfast as root"]),
     (errors.StateUnusable("/s", os.strerror(errno.ENOTDIR)), ["name a folder with --state-dir or MACVFAST_STATE_DIR"]),

@@ -164,9 +164,9 @@ fn reason(errno: Errno) -> String {
 fn folder_hint(path: &str, errno: Errno) -> String {
     match errno {
         Errno::NOSPC | Errno::DQUOT => {
-            format!("make room on its file system: `df -h {path}` shows what there is")
+            "make room on its file system: `df -h` shows which are full".to_owned()
         }
-        Errno::ROFS => format!("`findmnt --target {path}` shows what is mounted read-only"),
+        Errno::ROFS => "`findmnt --options ro` lists what is mounted read-only".to_owned(),
         Errno::ACCESS | Errno::PERM => "run macvfast as root".to_owned(),
         _ => format!("`ls -la {path}` shows what is there"),
     }
