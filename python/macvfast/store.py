@@ -119,7 +119,16 @@ class Store:
             sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
             sqlite3.SQLITE_PERM: "permission denied",
         }
+        if code == sqlite3.SQLITE_IOERR and self._is_full():
+            # What SQLite maps into memory cannot grow: that is no SQLITE_FULL.
+            code = sqlite3.SQLITE_FULL
         return StateUnusable(str(self.directory), reasons.get(code, str(error)))
+
+    def _is_full(self) -> bool:
+        """Whether the file system of the state has no room left."""
+        with suppress(OSError):
+            return os.statvfs(self.directory).f_bavail == 0
+        return False
 
     # Who writes: a locked file per operation, which its intents name.
 

@@ -133,7 +133,7 @@ def test_a_full_file_system_refuses_and_keeps_what_was_recorded(lan: Lan, tmp_pa
             support.fill(place / "filler")
             done = lan.attempt("create", "--net=pub_net", "--name=box")
             (place / "filler").unlink()
-        check_error(done, 1)
+        assert "df -h" in check_error(done, 1)
         lan.macvfast("create", "--net=pub_net", "--name=box")
         lan.macvfast("rm", "box")
     finally:
