@@ -114,6 +114,13 @@ def test_a_terminal_shows_a_bar_and_a_pipe_does_not(lan: Lan) -> None:
         assert terminal.wait() == 0
 
 
+@pytest.mark.usefixtures("pub_net")
+def test_a_terminal_that_cannot_show_a_bar_shows_the_summary_alone(lan: Lan) -> None:
+    with support.at_terminal(lan, "scale", "pub_net", "web=2") as terminal:
+        assert terminal.wait() == 0
+    assert terminal.screen.splitlines()[0].startswith("web: 2 on pub_net")
+
+
 def test_a_thousand_are_made_and_removed_and_nothing_is_left(lan: Lan) -> None:
     lan.macvfast("network", "create", "--subnet=10.20.0.0/16", "-o", "parent=eth0", "big")
     before = support.filter_macs(lan)

@@ -52,7 +52,7 @@ def _wanted(word: str) -> tuple[str, int]:
 
 @contextmanager
 def _bar(call: Call, prefix: str) -> Iterator[Progress | None]:
-    """A bar on a terminal, with the rate and the time left; nothing elsewhere."""
+    """A bar on a terminal that can show one, with the rate and the time left; nothing elsewhere."""
     if call.given.choice("progress") is False or not call.out.on_terminal:
         yield None
         return
@@ -60,6 +60,11 @@ def _bar(call: Call, prefix: str) -> Iterator[Progress | None]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
+    console = Console(stderr=True)
+    if console.is_dumb_terminal:
+        # Where the cursor cannot move, all that rich shows is an empty line.
+        yield None
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,7 +72,7 @@ def _bar(call: Call, prefix: str) -> Iterator[Progress | None]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(prefix, total=None, rate="")
         started = time.monotonic()
 
