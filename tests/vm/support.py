@@ -4,19 +4,30 @@ takes seconds there.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from macvfast.errors import MacvfastError
 from macvfast.requests import EndpointRequest
+from tests.netns import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from macvfast.model import Network
     from macvfast.outcomes import LinkKept
     from tests.netns import Lan, Netns
+
+ADVERTISED = "2001:db8:abc4::/64"
+
+RADVD = """interface lan0.218 {
+  AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 0;
+  prefix %s { AdvOnLink on; AdvAutonomous on; };
+};
+"""
 
 
 def create(lan: Lan, name: str, *subnets: str, **rest: Any) -> Network:
@@ -93,6 +104,21 @@ def router_vlan(lan: Lan, vid: int, *its_addresses: str) -> None:
         *(f"address add {one} dev {ifname}{' nodad' if ':' in one else ''}" for one in its_addresses),
         f"link set {ifname} up",
     )
+
+
+@contextlib.contextmanager
+def advertising(lan: Lan, folder: Path) -> Iterator[None]:
+    """The router advertises a prefix on VLAN 218, and does not offer itself as a gateway, as in the guide's output."""
+    lan.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+    ready = "the router's link-local address"
+    wait_until(lambda: link(lan.router, "lan0.218")["addr_info"][-1].get("tentative") is None, what=ready)
+    (folder / "radvd.conf").write_text(RADVD % ADVERTISED)
+    daemon = lan.router.start("radvd", "-n", "-m", "stderr", "-C", folder / "radvd.conf", "-p", folder / "radvd.pid")
+    try:
+        yield
+    finally:
+        daemon.terminate()
+        daemon.communicate()
 
 
 def reach(netns: Netns, targets: Sequence[str]) -> list[str]:

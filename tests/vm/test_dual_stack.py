@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.netns import wait_until
-from tests.vm.support import addresses, create, defaults, link, reach, router_vlan, sandbox
+from tests.vm.support import ADVERTISED, addresses, advertising, create, defaults, link, reach, router_vlan, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("vlan", "macvlan", "ipv6", "radvd")
-
-ADVERTISED = "2001:db8:abc4::/64"
-
-RADVD = """interface lan0.218 {
-  AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 0;
-  prefix %s { AdvOnLink on; AdvAutonomous on; };
-};
-"""
-
 
 def the_guides_network(lan: Lan) -> None:
     """VLAN 218 with the guide's two gateways of IPv4 and one of IPv6, and its network, typed."""
@@ -36,21 +25,6 @@ def the_guides_network(lan: Lan) -> None:
         "--subnet=2001:db8:abc8::/64", "--gateway=2001:db8:abc8::10",
         "-o", "parent=eth0.218", "-o", "macvlan_mode=bridge", "macvlan216",
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def advertising(lan: Lan, folder: Path) -> Iterator[None]:
-    """The router advertises a prefix on VLAN 218, and does not offer itself as a gateway, as in the guide's output."""
-    lan.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
-    ready = "the router's link-local address"
-    wait_until(lambda: link(lan.router, "lan0.218")["addr_info"][-1].get("tentative") is None, what=ready)
-    (folder / "radvd.conf").write_text(RADVD % ADVERTISED)
-    daemon = lan.router.start("radvd", "-n", "-m", "stderr", "-C", folder / "radvd.conf", "-p", folder / "radvd.pid")
-    try:
-        yield
-    finally:
-        daemon.terminate()
-        daemon.communicate()
 
 
 def advertisements(netns: Netns) -> int:
