@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test parity check bench bench-quick fmt docs clean
+.PHONY: help build demo test parity check bench bench-quick fmt docs guide clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +65,7 @@ check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated d
 	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml macvfast._core
 	@$(SAY) 'generated docs'
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python docs/pictures.py --check
 	@$(BIN)/python -m benches.report --check
 	@$(SAY) 'check: all good'
 
@@ -81,8 +82,13 @@ fmt: $(VENV)/.tools  ## format and mend what can be mended by itself
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
-docs: build  ## write docs/errors.md and docs/cli.md anew
+docs: build  ## write docs/errors.md and docs/cli.md anew, and draw the guide's pictures
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/pictures.py
+
+guide: build $(VENV)/.tools  ## type every example of docs/guide.md and README.md, and write down what it shows
+	@tools/need test
+	@$(BIN)/python -m tests.guide
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) target dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

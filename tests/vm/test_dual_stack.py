@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("vlan", "macvlan", "ipv6", "radvd")
 
+
 def the_guides_network(lan: Lan) -> None:
     """VLAN 218 with the guide's two gateways of IPv4 and one of IPv6, and its network, typed."""
     router_vlan(lan, 218, "192.168.216.1/24", "192.168.218.1/24", "2001:db8:abc8::10/64")
