@@ -7,7 +7,7 @@ that namespace. Whatever else is in a place of ours is named and left alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from macvfast.errors import MacvfastError, ParentNotFound
 from macvfast.outcomes import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import Configure, DefaultRoute, LinkFacts, Links
@@ -289,9 +289,23 @@ def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Sta
             said = f"its namespace is not at {recorded.sandbox.path}"
             drift.blocked.append(_of_sandbox("pin-other", name, said, found.reason))
             return drift
+    # What leaves by a link that goes is gone when the others are completed.
+    going = set(_going(recorded, found, standing))
+    found = replace(found, routes=[route for route in found.routes if route[1] not in going])
     for network, endpoint in recorded.endpoints:
         _compare_endpoint(drift, network, endpoint, found, standing.get(network.link, Standing()))
     return drift
+
+
+def _going(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -> Iterator[int]:
+    """The indexes of links in the namespace that are going to be deleted, to be made anew."""
+    there = {link.ifindex: link for link in found.links}
+    for network, endpoint in recorded.peers:
+        link, parent = there.get(endpoint.ifindex), standing.get(network.link, Standing())
+        if link is None or parent.obstacle is not None:
+            continue
+        if plan.ExpectedLink.of(network, endpoint).is_(link) and _wrong(network, endpoint, link, parent):
+            yield endpoint.ifindex
 
 
 def _compare_endpoint(

@@ -193,7 +193,9 @@ class Maker:
                 if refusal is None:
                     continue
                 item, steps = ready[at]
-                if not refusal.unknown and refusal.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                # Once in any case: however slow this machine is, the MAC may have gone since.
+                in_time = not tries or time.monotonic() < deadline
+                if not refusal.unknown and refusal.errno == errno.EADDRINUSE and in_time:
                     again.append(at)
                 elif (
                     not refusal.unknown
@@ -232,13 +234,13 @@ class Maker:
         """
         wanted = {(link.parent, link.mac) for link in links if link.mac is not None}
         pause = 0.001
-        while wanted and time.monotonic() < deadline:
+        while wanted:
             # Before the look as well: what the kernel refused though nothing shows it is not asked for in a tight loop.
             time.sleep(pause)
             held = {
                 (parent, mac) for parent in {parent for parent, _ in wanted} for mac in self._kernel.filter_macs(parent)
             }
-            if not wanted & held:
+            if not wanted & held or time.monotonic() > deadline:
                 return
             pause = min(pause * 2, 0.02)
 

@@ -110,9 +110,7 @@ class Observer:
     @staticmethod
     def _peers(records: Records, sandbox: Sandbox) -> tuple[tuple[Network, Endpoint], ...]:
         """All endpoints in a namespace that others made, in the order of connection."""
-        there = records.sandboxes("cookie = ? AND boot_id = ?", (sandbox.cookie, sandbox.boot_id))
-        in_order = sorted(there, key=lambda one: (one.created_at, one.name))
-        return tuple((records.network_of(endpoint), endpoint) for one in in_order for endpoint in one.endpoints)
+        return tuple((records.network_of(one), one) for one in records.endpoints_in(sandbox.cookie, sandbox.boot_id))
 
     @contextmanager
     def look(self, recorded: Sequence[Recorded], standing: Mapping[str, Standing]) -> Iterator[list[Seen]]:

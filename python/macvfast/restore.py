@@ -17,7 +17,7 @@ from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabou
 from macvfast.errors import MacvfastError
 from macvfast.kernel import configure_refused
 from macvfast.make import Maker, Wanted, new_ifindex
-from macvfast.namespaces import clear_leftover, close_all, make_each
+from macvfast.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.observe import CHUNK, Observer
 from macvfast.outcomes import Plan, Step
 from macvfast.parents import Parent
@@ -49,6 +49,8 @@ class _Mending:
     namespace: Namespace | None
     errors: dict[int, MacvfastError] = field(default_factory=dict)
     made: list[Wanted] = field(default_factory=list)
+    # What links are born with in a namespace that was made here.
+    sysctls: Sysctls = ()
     # The whole of it, once its namespace could not be had.
     error: MacvfastError | None = None
 
@@ -246,7 +248,9 @@ class Restorer:
         settling = [(one, one.drift.settle) for one in mending if one.drift.settle is not None]
         gone = [one for one, step in settling if step.where is Whereabouts.GONE]
         if gone:
-            made = make_each(self._kernel, [_born_with(one) for one in gone])
+            for one in gone:
+                one.sysctls = _born_with(one)
+            made = make_each(self._kernel, [one.sysctls for one in gone])
             for one, namespace in zip(gone, made, strict=True):
                 one.namespace = namespace
         new = [one for one, step in settling if step.where is not Whereabouts.UNPINNED]
@@ -288,12 +292,13 @@ class Restorer:
             sandbox = one.drift.recorded.sandbox
             ready = sandbox.made or Defaults.of(self._kernel, one.held).suits(step.network)
             item = Wanted(
-                (), name=sandbox.name, sandbox=sandbox, namespace=one.namespace,
+                (), name=sandbox.name, sandbox=sandbox, namespace=one.namespace, sysctls=one.sysctls,
                 endpoints=[(step.network, step.endpoint)], held=[step.held], ready=[ready],
             )  # fmt: skip
             items.append((one, step, item))
         self._maker.make([item for _, _, item in items])
         for one, step, item in items:
+            one.sysctls = item.sysctls
             if item.error is not None:
                 one.errors[id(step)] = item.error
             else:
@@ -324,7 +329,7 @@ def _parent(step: MakeParent) -> Parent:
     return Parent(made.link, wanted=plan.SubInterface(made.link, made.base, made.vid), base=step.base)
 
 
-def _born_with(one: _Mending) -> tuple[tuple[str, str], ...]:
+def _born_with(one: _Mending) -> Sysctls:
     """What the links of a new namespace are going to be born with: what the first network wants."""
     endpoints = one.drift.recorded.endpoints
     return plan.ipv6_sysctls("default", endpoints[0][0]) if endpoints else ()

@@ -196,11 +196,11 @@ class Hands(RuleBasedStateMachine):
         self.leave()
         self.machine.mend()
         plan = self.machine.host.restore()
-        assert plan.failed == []
+        assert [f"{step}: {step.error}" for step in plan.failed] == []
         assert plan.remaining == ()
         self.machine.assert_record_is_true()
         before = self.machine.everything()
-        assert self.machine.host.check() == []
+        assert [str(one) for one in self.machine.host.check()] == []
         assert self.machine.host.restore() == Plan()
         assert self.machine.everything() == before
 

@@ -690,6 +690,33 @@ def test_only_the_first_of_several_in_a_given_namespace_gets_the_default_route_b
     assert_nothing_to_do(machine)
 
 
+def test_the_default_route_comes_back_by_the_link_that_was_connected_first_whichever_sandbox_is_older(
+    machine: Machine,
+) -> None:
+    netns = machine.world.give(GIVEN)
+    machine.host.connect("other", "older", netns=GIVEN)
+    newer = machine.host.connect("lan", "newer", netns=GIVEN)
+    machine.host.create_network("late", subnets=["fd00::/64"], parent="eth0.4")
+    machine.host.connect("late", "older", netns=GIVEN)
+    assert netns.routes[6] == newer.ifindex
+    netns.links[newer.ifindex].ifname = "renamed"
+    machine.host.restore()
+    assert netns.routes[6] == newer.ifindex
+    assert_nothing_to_do(machine)
+
+
+def test_a_route_that_goes_with_a_link_that_is_made_anew_is_given_to_whom_it_belongs(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=[EndpointRequest(network=one) for one in ("other", "lan")])
+    netns = machine.world.pins[box.path]
+    first, second = (endpoint.ifindex for endpoint in box.endpoints)
+    # Somebody moved the IPv4 default route to the second link, and renamed that.
+    netns.routes[4], netns.gateways[4] = second, b"\xac\x10\x56\x01"
+    netns.links[second].ifname = "renamed"
+    assert machine.host.restore().remaining == ()
+    assert netns.routes == {4: first, 6: second}
+    assert_nothing_to_do(machine)
+
+
 def test_a_default_route_that_others_put_into_their_namespace_is_no_difference(machine: Machine) -> None:
     netns = machine.world.give(GIVEN)
     netns.links[5] = FakeLink(5, "theirs")

@@ -177,9 +177,14 @@ class SandboxRecords(NetworkRecords):
         conditions. `shown`: without those that are still being made.
         """
         settled = f" AND {SHOWN.format('e')}" if shown else ""
-        rows = self._db.execute(
-            f"SELECT {_ENDPOINT} WHERE e.{where}{settled} ORDER BY s.name, e.position", tuple(values)
-        )
+        yield from self._endpoints(f"e.{where}{settled} ORDER BY s.name, e.position", values)
+
+    def endpoints_in(self, cookie: int, boot_id: str) -> Iterator[Endpoint]:
+        """The endpoints of all sandboxes that stand in one namespace, in the order of connection."""
+        yield from self._endpoints("s.cookie = ? AND s.boot_id = ? ORDER BY e.number", (cookie, boot_id))
+
+    def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
+        rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
         for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6 in rows:
             network = self.network_by_number(number)
             yield Endpoint(
