@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def escape(text: str) -> str:
@@ -341,6 +341,18 @@ class NamespaceInvalid(InvalidConfig):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"`{path}` is not a network namespace", causes=[reason])
+        self.path = path
+        self.reason = reason
+
+
+class BackupInvalid(InvalidConfig):
+    """A file is no backup of a state, or something else stands where one is to be written."""
+
+    code = "backup-invalid"
+    _hint = "`macvfast state backup FILE` writes one, where nothing or an older one is"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"`{path}` cannot be used as a backup of the state", causes=[reason])
         self.path = path
         self.reason = reason
 
@@ -752,11 +764,12 @@ class SandboxBusy(Conflict):
     code = "being-changed"
     _hint = "wait for it, then give the same command again"
 
-    def __init__(self, kind: str, name: str, doing: str) -> None:
-        super().__init__(f"{kind} `{name}` is being {doing}", causes=["another macvfast process began it"])
+    def __init__(self, kind: str, name: str, doing: str, by: str | None = None) -> None:
+        super().__init__(f"{kind} `{name}` is being {doing}", causes=[by or "another macvfast process began it"])
         self.kind = kind
         self.name = name
         self.doing = doing
+        self.by = by
 
 
 # Kinds with one class each.
@@ -875,6 +888,9 @@ def _state_hint(path: str, reason: str) -> str:
         (("full", "No space", "quota"), "make room on its file system: `df -h` shows which are full"),
         (("read-only", "Read-only"), "`findmnt --options ro` lists what is mounted read-only"),
         (("ermission denied", "not permitted"), "run macvfast as root"),
+        (("belongs to",), f"`chown root {path}`, if nobody else has touched it"),
+        (("others may write",), f"`chmod go-w {path}`, if nobody else has touched it"),
+        (("its file system has", "locks do not work"), "name a folder on a local file system with --state-dir"),
     ):
         if any(word in reason for word in words):
             return hint
@@ -884,14 +900,19 @@ def _state_hint(path: str, reason: str) -> str:
 
 
 class StateBusy(StateProblem):
-    """Another process kept the state locked for longer than macvfast waits."""
+    """Another process kept the state locked for longer than macvfast waits, or is at work where none may be.
+
+    `holders`: who they are and since when, as far as that is known.
+    """
 
     code = "state-busy"
 
-    def __init__(self, path: str, waited_s: float) -> None:
+    def __init__(self, path: str, waited_s: float, holders: Iterable[str] = ()) -> None:
+        self.holders = tuple(holders)
+        shown = [f"at work on it: {holder}" for holder in self.holders]
         super().__init__(
             f"the state in `{path}` is busy",
-            causes=[f"another process held it for {waited_s:g} s"],
+            causes=([f"macvfast waited {waited_s:g} s for another process"] if waited_s else []) + shown,
             hints=[f"give the same command again; `fuser -v {path}/state.db` shows who holds it"],
         )
         self.path = path

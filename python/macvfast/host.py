@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
-    from macvfast.outcomes import Difference, Freed, LinkKept, Outcomes, Plan, Scaled
+    from macvfast.outcomes import Difference, Freed, LinkKept, Outcomes, Plan, Replacement, Scaled
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
@@ -518,6 +518,34 @@ class Host:
         from macvfast.restore import Restorer  # noqa: PLC0415
 
         return Restorer(self._store, self._kernel)
+
+    # Copies of the state.
+
+    def backup_state(self, file: str) -> str:
+        """Write a copy of the state to a file, whole as of one moment, while others go on; an older copy there is
+        replaced. Gives its path.
+
+        Raises:
+            BackupInvalid: something else is there.
+        """
+        from macvfast.copies import backup  # noqa: PLC0415
+
+        return str(backup(self._store, file))
+
+    def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
+        """Bring a copy back in place of the state, which is kept beside it; `restore` then has the kernel follow.
+
+        Args:
+            file: a copy that `backup_state` wrote.
+            dry_run: change nothing, only compare.
+
+        Raises:
+            BackupInvalid, StateNewer: it is none, or of a later macvfast.
+            StateBusy: another operation goes on.
+        """
+        from macvfast.copies import compare, load  # noqa: PLC0415
+
+        return (compare if dry_run else load)(self._store, file)
 
     # Commands.
 

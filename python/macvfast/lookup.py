@@ -57,6 +57,6 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
     if intent is None:
         return
     if store.owner_lives(intent.owner):
-        raise SandboxBusy(kind, name, intent.doing)
+        raise SandboxBusy(kind, name, intent.doing, store.owner_shown(intent.owner))
     if intent.doing != RESTORED:
         raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from macvfast.errors import SomeFailed
@@ -180,3 +180,27 @@ class Freed:
     name: str
     reason: str
     error: MacvfastError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What bringing a copy of the state back changes: networks and sandboxes, as (`network` or `sandbox`, name).
+
+    Attributes:
+        file: the copy.
+        now, then: all that is recorded now, and in the copy.
+        only_now: what the copy does not have, or has with another id or other addresses.
+        only_then: the other way round.
+        kept: where the replaced state is kept; None while nothing is replaced.
+    """
+
+    file: str
+    now: tuple[tuple[str, str], ...]
+    then: tuple[tuple[str, str], ...]
+    only_now: tuple[tuple[str, str], ...]
+    only_then: tuple[tuple[str, str], ...]
+    kept: str | None = None
+
+    def with_kept(self, kept: str) -> Replacement:
+        """The same, done."""
+        return replace(self, kept=kept)

@@ -1,4 +1,5 @@
-"""The durable state: one SQLite file, opened, locked and kept in its format.
+"""The durable state: one SQLite file, opened, locked and kept in its format. `place` sees to the directory, `owners`
+says who is at work.
 
 WAL with synchronous=FULL: a transaction that has returned survives a power cut. A writer waits for another for at
 most BUSY_S; readers never wait. What is in the tables, and how it becomes values, is `records`' matter.
@@ -6,15 +7,16 @@ most BUSY_S; readers never wait. What is in the tables, and how it becomes value
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast import place
 from macvfast.errors import MacvfastError, StateBusy, StateCorrupt, StateNewer, StateUnusable
+from macvfast.owners import Owners
 from macvfast.records import FORMAT, SCHEMA, Records
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DIR = "/var/lib/macvfast"
 BUSY_S = 30.0
+
+# How it shows that a value is not what was written, or that a row is not there which must be.
+_ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
 
 
 class Store:
@@ -40,13 +45,11 @@ class Store:
         self._idle: list[sqlite3.Connection] = []
         self._owned: dict[str, int] = {}
         self._closed = False
-        try:
-            self.directory = wanted.absolute()
-            self.path = self.directory / "state.db"
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise StateUnusable(str(wanted), error.strerror or str(error)) from None
+        self.directory = wanted.absolute()
+        self.path = self.directory / "state.db"
+        self._owners = Owners(self.directory / "owners")
+        with self._said():
+            place.prepare(self.directory, self.path, in_use=bool(self._owners.living()))
         try:
             with self.translated(), self._connection() as connection:
                 self._migrate(connection)
@@ -63,7 +66,7 @@ class Store:
             self._idle.clear()
             owned, self._owned = self._owned, {}
         for token, descriptor in owned.items():
-            self._give_up(token, descriptor)
+            self._owners.give_up(token, descriptor)
 
     # Transactions.
 
@@ -98,6 +101,21 @@ class Store:
                 raise
 
     @contextmanager
+    def attached(self, name: str, schema: str) -> Iterator[None]:
+        """Within this, this thread's transactions reach another file of SQLite too."""
+        with self.translated(), self._connection() as connection:
+            connection.execute("ATTACH ? AS ?", (name, schema))
+            try:
+                yield
+            finally:
+                connection.execute("DETACH ?", (schema,))
+
+    def copy_to(self, file: Path) -> None:
+        """Copy what is recorded, as of one moment, into an empty file."""
+        with self.translated(), closing(self._connect()) as source, closing(sqlite3.connect(file)) as target:
+            source.backup(target)
+
+    @contextmanager
     def translated(self) -> Iterator[None]:
         """Turn SQLite's exceptions into ours."""
         try:
@@ -106,31 +124,51 @@ class Store:
             raise
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        except _ODD as error:
+            # What stands in the file is not what was written there, or it is a bug of ours.
+            if (reason := self._damage()) is None:
+                raise
+            raise StateCorrupt(str(self.path), reason) from error
 
     def _explained(self, error: sqlite3.Error) -> MacvfastError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StateBusy(str(self.directory), BUSY_S)
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StateCorrupt(str(self.path), str(error))
+            shared_memory = self.path.with_name("state.db-shm")
+            with self._said():
+                return StateBusy(str(self.directory), BUSY_S, map(str, self._owners.writers(shared_memory)))
         reasons = {
             sqlite3.SQLITE_FULL: "the file system is full",
+            sqlite3.SQLITE_IOERR: "the file system does not read or write it",
             sqlite3.SQLITE_READONLY: "it is read-only",
             sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
             sqlite3.SQLITE_PERM: "permission denied",
+            sqlite3.SQLITE_NOLFS: "the file system does not take so large a file",
+            sqlite3.SQLITE_PROTOCOL: "the file system's locks do not work",
+            sqlite3.SQLITE_NOMEM: "there is no memory left",
         }
-        if code == sqlite3.SQLITE_IOERR and self._is_full():
-            # What SQLite maps into memory cannot grow: that is no SQLITE_FULL.
-            code = sqlite3.SQLITE_FULL
-        return StateUnusable(str(self.directory), reasons.get(code, str(error)))
+        if code in reasons:
+            return StateUnusable(str(self.directory), place.trouble(self.directory) or reasons[code])
+        # What is asked of SQLite is always the same: it is the file that is not as it was made.
+        return StateCorrupt(str(self.path), str(error))
 
-    def _is_full(self) -> bool:
-        """Whether the file system of the state has no room left."""
-        with suppress(OSError):
-            return os.statvfs(self.directory).f_bavail == 0
-        return False
+    def _damage(self) -> str | None:
+        """What of the file cannot be read; None where all of it can. Cost: all of it is read."""
+        try:
+            connection = self._connect()
+        except sqlite3.Error as error:
+            return str(error)
+        try:
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if said != "ok":
+                return str(said)
+            Records(connection).read_everything()
+        except (sqlite3.Error, *_ODD) as error:
+            return f"a row of it cannot be read: {error}"
+        finally:
+            connection.close()
+        return None
 
-    # Who writes: a locked file per operation, which its intents name.
+    # Who is at work.
 
     @contextmanager
     def operation(self) -> Iterator[None]:
@@ -150,70 +188,43 @@ class Store:
             with self._lock:
                 descriptor = self._owned.pop(token, None)
             if descriptor is not None:
-                self._give_up(token, descriptor)
+                self._owners.give_up(token, descriptor)
 
     def owner(self) -> str:
         """The token that this thread's intents carry; its file is locked until the operation ends, or the process."""
         token: str = getattr(self._local, "token", "")
         if token not in self._owned:
-            try:
-                token, descriptor = self._new_owner()
-            except OSError as error:
-                raise StateUnusable(str(self.directory), error.strerror or str(error)) from None
+            with self._said():
+                token, descriptor = self._owners.new()
             with self._lock:
                 self._owned[token] = descriptor
             self._local.token = token
         return token
 
-    def _new_owner(self) -> tuple[str, int]:
-        folder = self.directory / "owners"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for stale in os.listdir(folder):
-            if not self.owner_lives(stale):
-                (folder / stale).unlink(missing_ok=True)
-        while True:
-            token = os.urandom(8).hex()
-            path = self.owner_path(token)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # Between the two calls another process may have taken it for a dead one's, and away.
-                if path.exists():
-                    return token, descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-
-    def _give_up(self, token: str, descriptor: int) -> None:
-        # The lock alone says who lives: the file may stay where it cannot be deleted.
-        with suppress(OSError):
-            self.owner_path(token).unlink(missing_ok=True)
-        os.close(descriptor)
-
     def owner_lives(self, token: str) -> bool:
         """Whether the operation whose intents carry the token still goes on, in this process or another."""
-        try:
-            descriptor = os.open(self.owner_path(token), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StateUnusable(str(self.directory), error.strerror or str(error)) from None
-        try:
-            # Shared, so that two who ask at once do not take each other for the owner.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            raise StateUnusable(str(self.directory), error.strerror or str(error)) from None
-        else:
-            return False
-        finally:
-            os.close(descriptor)
+        with self._said():
+            return self._owners.lives(token)
 
-    def owner_path(self, token: str) -> Path:
-        """Where a process's owner file lies."""
-        return self.directory / "owners" / token
+    def owner_shown(self, token: str) -> str | None:
+        """Whose operation it is, for people; None where that is not known."""
+        found = self._owners.holder(token)
+        return None if found is None else str(found)
+
+    def others_at_work(self) -> list[str]:
+        """The operations that go on, those of this Store left out, for people."""
+        with self._said():
+            return [
+                self.owner_shown(token) or "a process" for token in self._owners.living() if token not in self._owned
+            ]
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn the kernel's refusals into ours."""
+        try:
+            yield
+        except OSError as error:
+            raise StateUnusable(str(self.directory), error.strerror or str(error)) from None
 
     def sandbox_dir(self, sandbox_id: str) -> Path:
         """Where a sandbox's command keeps its status, lock and log."""
@@ -244,10 +255,21 @@ class Store:
                     self._idle.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        # Not made here: `place` has seen to it.
+        name = uri(self.path, "mode=rw")
+        connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False, uri=True)
         try:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
+            try:
+                _set_up(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
+                    raise
+                # SQLite would wait for locks that there are not.
+                place.refuse_without_locks(self.directory)
+                _wait_for_others(connection)
+                _set_up(connection)
+            else:
+                _wait_for_others(connection)
         except BaseException:
             connection.close()
             raise
@@ -258,7 +280,9 @@ class Store:
         found = self._format(connection)
         if found == 0:
             self._refuse_other(connection)
-            connection.execute("PRAGMA journal_mode=WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode != "wal":
+                raise StateUnusable(str(self.directory), "its file system has no shared memory")
             with self.writing():
                 # Another process may have been first.
                 if self._format(connection) == 0:
@@ -280,6 +304,23 @@ class Store:
     def _format(connection: sqlite3.Connection) -> int:
         row = connection.execute("PRAGMA user_version").fetchone()
         return int(row[0])
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _wait_for_others(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
+
+
+def uri(path: Path, options: str) -> str:
+    """A file's name for SQLite, with options."""
+    name = str(path)
+    for character in "%?#":
+        name = name.replace(character, f"%{ord(character):02x}")
+    return f"file:{name}?{options}"
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

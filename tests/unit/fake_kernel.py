@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.holders import Holder
+from macvfast.owners import Owners
 from macvfast.plan import AddAddress, AddDefaultRoute, SetUp, group_removal
 from macvfast.store import Store
 
@@ -585,12 +586,27 @@ class FakeWatch:
         pass
 
 
+class MortalOwners(Owners):
+    """The owner files of a process that can die: the dead delete nothing, their locks end with them."""
+
+    def __init__(self, folder: Path, faults: Faults) -> None:
+        super().__init__(folder)
+        self.faults = faults
+
+    def give_up(self, token: str, descriptor: int) -> None:
+        if self.faults.crashed:
+            os.close(descriptor)
+        else:
+            super().give_up(token, descriptor)
+
+
 class FaultyStore(Store):
     """The real state, of a process that can find the disk full, or die, around each transaction."""
 
     def __init__(self, directory: str, faults: Faults) -> None:
         self.faults = faults
         super().__init__(directory)
+        self._owners = MortalOwners(self.directory / "owners", faults)
 
     def _step(self, what: str) -> None:
         said = self.faults.fails(what)
@@ -612,10 +628,3 @@ class FaultyStore(Store):
             self._step("store: commit")
         if self.faults.crashed:
             raise Crash
-
-    def _give_up(self, token: str, descriptor: int) -> None:
-        if self.faults.crashed:
-            # The dead delete nothing; their locks end with them.
-            os.close(descriptor)
-        else:
-            super()._give_up(token, descriptor)

@@ -95,6 +95,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `ip netns` and `lsns -t net` list the network namespaces of this host",
     ),
     (
+        errors.BackupInvalid("/etc/passwd", "it is of another program, or empty"),
+        "`/etc/passwd` cannot be used as a backup of the state\n"
+        "  caused by: it is of another program, or empty\n"
+        "hint: `macvfast state backup FILE` writes one, where nothing or an older one is",
+    ),
+    (
         errors.RootfsInvalid("/nowhere", "there is no such folder"),
         "`/nowhere` cannot be the root file system\n"
         "  caused by: there is no such folder\n"
@@ -272,7 +278,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.StateBusy("/var/lib/macvfast", 30.0),
         "the state in `/var/lib/macvfast` is busy\n"
-        "  caused by: another process held it for 30 s\n"
+        "  caused by: macvfast waited 30 s for another process\n"
         "hint: give the same command again; `fuser -v /var/lib/macvfast/state.db` shows who holds it",
     ),
     (

@@ -32,6 +32,7 @@ GROUPS = {
     ("network", "import"): "Take networks over from elsewhere.",
     ("ipam",): "Look at the addresses of networks.",
     ("service",): "Restore at boot.",
+    ("state",): "Copy what is recorded, and bring it back.",
 }
 
 _NETWORK = Argument("NETWORK", "Its id, name, or an unambiguous beginning of its id.")
@@ -444,6 +445,35 @@ where the three shells look by themselves; in a virtual environment they do not.
     changes=False,
 )
 
+_FILE = Argument("FILE", "A copy of the state.")
+
+STATE_BACKUP = Command(
+    path=("state", "backup"),
+    function="state:backup",
+    about="Write a copy of the state to a file, and print its path.",
+    details="""\
+It is whole as of one moment, also while other commands run. An older copy of that name is replaced; anything else is
+left alone.""",
+    example="macvfast state backup /var/backups/macvfast.db",
+    arguments=(_FILE,),
+    changes=False,
+)
+
+STATE_LOAD = Command(
+    path=("state", "load"),
+    function="state:load",
+    about="Bring a copy of the state back, and print where the replaced one is kept.",
+    details="""\
+First it shows which networks and sandboxes are recorded only now and which only in FILE, and asks. The kernel is not
+touched: what only the replaced state knew stays until it is removed by hand, or with that state.""",
+    example="macvfast state load /var/backups/macvfast.db",
+    options=(
+        Option(("-f", "--force"), "Do not ask.", kind="flag"),
+        Option(("--dry-run",), "Only show what would be replaced.", kind="flag"),
+    ),
+    arguments=(_FILE,),
+)
+
 # In the order of the help.
 COMMANDS = (
     RUN,
@@ -467,6 +497,8 @@ COMMANDS = (
     SERVICE_INSTALL,
     SERVICE_UNINSTALL,
     COMPLETION,
+    STATE_BACKUP,
+    STATE_LOAD,
 )
 
 

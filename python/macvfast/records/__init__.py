@@ -33,6 +33,40 @@ class Records(SandboxRecords):
             "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
         )
 
+    def read_everything(self) -> None:
+        """Read all rows, as what they are read as.
+
+        Raises:
+            ValueError, TypeError, LookupError and the like: what stands in one was not written by macvfast.
+        """
+        networks = [*self.networks()]
+        for network in networks:
+            self.pools(network.id)
+        [*self.sandboxes()]
+        self.made_parents()
+        self.intents()
+
+    def contents(self) -> set[tuple[str, str, tuple[str, ...]]]:
+        """All networks and sandboxes: kind, name, and what else tells one from another of that name."""
+        return {("network", one.name, (one.id,)) for one in self.networks()} | {
+            ("sandbox", one.name, (one.id, *(str(a) for e in one.endpoints for a in e.addresses)))
+            for one in self.sandboxes()
+        }
+
+    def replace_with(self, schema: str) -> None:
+        """Have in all tables what those of an attached file have."""
+        rows = self._db.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY rowid")
+        # As they were made: what refers to another comes after it.
+        names = [name for (name,) in rows]
+        for name in reversed(names):
+            self._db.execute(f"DELETE FROM main.{name}")
+        for name in names:
+            self._db.execute(f"INSERT INTO main.{name} SELECT * FROM {schema}.{name}")
+
+    def tables(self) -> set[str]:
+        """The tables and indexes, as they were made."""
+        return {sql for (sql,) in self._db.execute("SELECT sql FROM main.sqlite_schema WHERE sql IS NOT NULL")}
+
     # Intents.
 
     def begin(self, owner: str, doing: str) -> int:

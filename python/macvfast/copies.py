@@ -1,0 +1,136 @@
+"""Copies of the state: written while others work on it, and brought back.
+
+A copy is one SQLite file of the state's own format, whole as of one moment. It is brought back within one transaction
+of the state: whoever has that open sees the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+from macvfast.outcomes import Replacement
+from macvfast.records import FORMAT, Records, now
+from macvfast.store import uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from macvfast.store import Store
+
+
+def backup(store: Store, file: str) -> Path:
+    """Write a copy of the state to a file; an older copy there is replaced once the new one is on the disk.
+
+    Raises:
+        BackupInvalid: something else is there.
+        StateUnusable: it cannot be written.
+    """
+    target = Path(file).absolute()
+    if os.path.lexists(target):
+        if target.exists() and target.samefile(store.path):
+            raise BackupInvalid(file, "it is the state itself")
+        with _opened(store, file):
+            pass
+    _copy(store, target)
+    return target
+
+
+def compare(store: Store, file: str) -> Replacement:
+    """What would change if a copy were brought back.
+
+    Raises:
+        BackupInvalid, StateNewer
+    """
+    with _opened(store, file) as connection, store.reading() as records:
+        return _replacement(records, Records(connection), file)
+
+
+def load(store: Store, file: str) -> Replacement:
+    """Bring a copy back in the state's place, which is kept beside it.
+
+    Raises:
+        BackupInvalid, StateNewer
+        StateBusy: an operation goes on, whose end the copy would not know of.
+    """
+    with _opened(store, file) as connection, store.attached(_source(file), "loaded"), store.writing() as records:
+        if others := store.others_at_work():
+            raise StateBusy(str(store.directory), 0, others)
+        replacement = _replacement(records, Records(connection), file)
+        kept = store.path.with_name(f"state.db.{now():%Y%m%dT%H%M%S.%fZ}")
+        _copy(store, kept)
+        records.replace_with("loaded")
+    return replacement.with_kept(str(kept))
+
+
+def _source(file: str) -> str:
+    """A copy's name for SQLite. A copy has no log of its own, and its folder may be read-only; what was copied by
+    hand with its log is read with it.
+    """
+    path = Path(file).absolute()
+    return uri(path, "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1")
+
+
+@contextmanager
+def _opened(store: Store, file: str) -> Iterator[sqlite3.Connection]:
+    """A copy that is whole and of a format that is known."""
+    path = Path(file)
+    try:
+        if not path.is_file():
+            raise BackupInvalid(file, "it is no regular file" if path.exists() else "there is no such file")
+        with closing(sqlite3.connect(_source(file), uri=True, isolation_level=None)) as connection:
+            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if found > FORMAT:
+                raise StateNewer(file, found, FORMAT)
+            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if not found or said != "ok":
+                raise BackupInvalid(file, said if found else "it is of another program, or empty")
+            Records(connection).read_everything()
+            with store.reading() as records:
+                if Records(connection).tables() != records.tables():
+                    raise BackupInvalid(file, "its tables are others than those of the state")
+            yield connection
+    except OSError as error:
+        raise BackupInvalid(file, error.strerror or str(error)) from None
+    except (sqlite3.DatabaseError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise BackupInvalid(file, f"it is no state, or damaged: {error}") from error
+
+
+def _copy(store: Store, target: Path) -> None:
+    """Write the state as it is recorded to a file, durable when this returns."""
+    fresh = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    try:
+        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        store.copy_to(fresh)
+        _sync(fresh)
+        fresh.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise StateUnusable(str(target), error.strerror or str(error)) from None
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replacement(now_: Records, then: Records, file: str) -> Replacement:
+    here, there = now_.contents(), then.contents()
+    return Replacement(
+        file=file,
+        now=tuple(sorted((kind, name) for kind, name, _ in here)),
+        then=tuple(sorted((kind, name) for kind, name, _ in there)),
+        only_now=tuple(sorted((kind, name) for kind, name, _ in here - there)),
+        only_then=tuple(sorted((kind, name) for kind, name, _ in there - here)),
+    )

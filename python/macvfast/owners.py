@@ -1,0 +1,169 @@
+"""Who is at work on a state: a locked file per operation, which its intents name.
+
+The lock says whether the operation goes on; what stands in the file says, to people, who it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# SQLite's lock of the one who writes, in the file of shared memory (`WAL_WRITE_LOCK`, os_unix.c and wal.c).
+_WRITE_LOCK_AT = "120"
+
+_COMMAND_CHARS = 200
+
+
+class Holder(NamedTuple):
+    """A process, what was typed to start it, and since when it has been at it (UTC)."""
+
+    pid: int
+    command: str
+    since: str
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"process {self.pid} (`{self.command}`), since {self.since}"
+
+
+class Owners:
+    """The files of the operations that go on in a state directory.
+
+    Raises (all methods):
+        OSError
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, token: str) -> Path:
+        """Where an operation's file lies."""
+        return self._folder / token
+
+    def new(self) -> tuple[str, int]:
+        """A new token, and the descriptor that holds its lock. What the dead left is taken away first."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for name in os.listdir(self._folder):
+            self._sweep(name)
+        while True:
+            token = os.urandom(8).hex()
+            descriptor = os.open(self.path(token), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Between the two calls another process may have taken it for a dead one's, and away.
+                if os.fstat(descriptor).st_nlink:
+                    os.write(descriptor, "\n".join(map(str, _myself())).encode(errors="replace"))
+                    return token, descriptor
+            except BaseException:
+                with suppress(OSError):
+                    self.path(token).unlink(missing_ok=True)
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _sweep(self, name: str) -> None:
+        """Take away the file of an operation that is dead; under its lock, so that nobody comes to have it
+        meanwhile.
+        """
+        try:
+            descriptor = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.path(name).unlink(missing_ok=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+
+    def give_up(self, token: str, descriptor: int) -> None:
+        """End an operation."""
+        # The lock alone says who lives: the file may stay where it cannot be deleted.
+        with suppress(OSError):
+            self.path(token).unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def lives(self, token: str) -> bool:
+        """Whether the operation still goes on, in this process or another."""
+        try:
+            descriptor = os.open(self.path(token), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared, so that two who ask at once do not take each other for the owner.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def living(self) -> list[str]:
+        """The tokens of all operations that go on, sorted."""
+        try:
+            names = sorted(os.listdir(self._folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [name for name in names if self.lives(name)]
+
+    def holder(self, token: str) -> Holder | None:
+        """Who an operation's owner is, as far as its file says."""
+        try:
+            lines = self.path(token).read_text(encoding="utf-8", errors="replace").split("\n")
+            return Holder(int(lines[0]), lines[1], lines[2])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def writers(self, shared_memory: Path) -> list[Holder]:
+        """Who writes to the state now, with SQLite's lock; where that cannot be seen, all who are at work."""
+        at_work = [found for token in self.living() if (found := self.holder(token)) is not None]
+        pids = set(_holding(shared_memory))
+        if not pids:
+            return at_work
+        known = {one.pid: one for one in at_work}
+        return [known.get(pid) or _running(pid) for pid in sorted(pids)]
+
+
+def _myself() -> Holder:
+    first, *rest = sys.argv or [""]
+    name = "macvfast" if first.endswith("macvfast/__main__.py") else os.path.basename(first)
+    return Holder(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(time.time()))
+
+
+def _running(pid: int) -> Holder:
+    """A process of whom no file of ours tells: since when it has been running."""
+    command, started = "?", 0.0
+    with suppress(OSError, ValueError, IndexError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        command = shlex.join([os.path.basename(words[0]), *words[1:]])[:_COMMAND_CHARS]
+        ticks = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()[19])
+        started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+    return Holder(pid, command, _clock(started) if started else "a time unknown")
+
+
+def _holding(shared_memory: Path) -> Iterator[int]:
+    """The processes that have SQLite's lock for writing; nothing is opened, see `place`."""
+    try:
+        inode = str(shared_memory.stat().st_ino)
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return
+    for line in locks.splitlines():
+        words = line.split()
+        if words[1:2] == ["POSIX"] and words[5].endswith(f":{inode}") and words[6:] == [_WRITE_LOCK_AT] * 2:
+            yield int(words[4])
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

@@ -1,0 +1,135 @@
+"""Copies of the state: written while others write, refused where they are none, brought back whole."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+
+if TYPE_CHECKING:
+    from tests.unit.machine import Machine
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+def test_a_copy_that_is_brought_back_has_the_state_of_its_moment(machine: Machine, tmp_path: Path) -> None:
+    copy = str(tmp_path / "copy.db")
+    machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
+    before = machine.record()
+    machine.host.backup_state(copy)
+    machine.host.remove_many(["a"]).raise_if_any()
+    machine.host.connect_many("other", ["c"]).raise_if_any()
+    after = machine.record()
+    shown = machine.host.load_state(copy, dry_run=True)
+    assert (shown.only_now, shown.only_then) == ((("sandbox", "c"),), (("sandbox", "a"),))
+    assert machine.record() == after
+    done = machine.host.load_state(copy)
+    assert machine.record() == before
+    assert done.kept is not None
+    assert os.stat(done.kept).st_mode & 0o777 == 0o600
+    machine.host.load_state(done.kept)
+    assert machine.record() == after
+
+
+def test_a_copy_is_one_file_of_its_owner_alone_and_replaces_an_older_copy(machine: Machine, tmp_path: Path) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    copy = folder / "copy.db"
+    machine.host.backup_state(str(copy))
+    machine.host.create_sandbox("a")
+    assert machine.host.backup_state(str(copy)) == str(copy)
+    assert os.listdir(folder) == ["copy.db"]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    machine.host.remove_many(["a"]).raise_if_any()
+    assert machine.host.load_state(str(copy)).only_then == (("sandbox", "a"),)
+    assert os.listdir(folder) == ["copy.db"]
+
+
+def test_a_copy_that_is_taken_while_others_write_is_whole(machine: Machine, tmp_path: Path) -> None:
+    """Its pools count what its endpoints have."""
+    end = threading.Event()
+
+    def write() -> None:
+        while not end.is_set():
+            machine.host.connect_many("lan", [f"b-{n}" for n in range(20)]).raise_if_any()
+            machine.host.remove_many([f"b-{n}" for n in range(20)]).raise_if_any()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(8):
+            machine.host.backup_state(str(tmp_path / f"{number}.db"))
+    finally:
+        end.set()
+        thread.join()
+    for number in range(8):
+        with closing(sqlite3.connect(tmp_path / f"{number}.db")) as connection:
+            (used,) = connection.execute("SELECT used FROM subnet WHERE cidr = '172.16.86.0/24'").fetchone()
+            (ips,) = connection.execute("SELECT count(*) FROM endpoint").fetchone()
+        assert int(used) == 3 + ips
+
+
+@pytest.mark.parametrize("there", ["rubbish", "another program's", "a folder", "a link to nothing", "the state itself"])
+def test_a_backup_overwrites_nothing_that_is_no_backup(machine: Machine, tmp_path: Path, there: str) -> None:
+    target = tmp_path / "target"
+    if there == "rubbish":
+        target.write_bytes(b"mine\n" * 1000)
+    elif there == "another program's":
+        with closing(sqlite3.connect(target)) as connection:
+            connection.execute("CREATE TABLE mine (a)")
+    elif there == "a folder":
+        target.mkdir()
+    elif there == "a link to nothing":
+        target.symlink_to(tmp_path / "nothing")
+    else:
+        target = Path(machine.state_dir) / "state.db"
+    before = target.read_bytes() if target.is_file() else None
+    with pytest.raises(BackupInvalid):
+        machine.host.backup_state(str(target))
+    if there != "the state itself":
+        assert (target.read_bytes() if target.is_file() else None) == before
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".target")]
+
+
+@pytest.mark.parametrize("what", ["nothing", "rubbish", "cut off", "of a later format", "without a table"])
+def test_what_is_no_copy_is_not_brought_back(machine: Machine, tmp_path: Path, what: str) -> None:
+    copy = tmp_path / "copy.db"
+    machine.host.backup_state(str(copy))
+    if what == "nothing":
+        copy.unlink()
+    elif what == "rubbish":
+        copy.write_bytes(b"mine\n" * 1000)
+    elif what == "cut off":
+        copy.write_bytes(copy.read_bytes()[:-8192])
+    else:
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("PRAGMA user_version=99" if what == "of a later format" else "DROP TABLE endpoint")
+    before = machine.record()
+    with pytest.raises(StateNewer if what == "of a later format" else BackupInvalid):
+        machine.host.load_state(str(copy))
+    assert machine.record() == before
+    assert not list(Path(machine.state_dir).glob("state.db.*"))
+
+
+def test_a_copy_is_not_brought_back_under_somebody_at_work(machine: Machine, tmp_path: Path) -> None:
+    copy = str(tmp_path / "copy.db")
+    machine.host.backup_state(copy)
+    other = machine.start()
+    with other._store.operation():
+        other._store.owner()
+        with pytest.raises(StateBusy, match=f"at work on it: process {os.getpid()}"):
+            machine.host.load_state(copy)
+    machine.host.load_state(copy)
+    other.close()
+
+
+def test_a_backup_that_cannot_be_written_leaves_nothing(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(StateUnusable, match="No such file"):
+        machine.host.backup_state(str(tmp_path / "missing" / "copy.db"))

@@ -1,0 +1,375 @@
+"""The state file: damaged, cut off, in strange hands, locked, and shared by several Stores of one process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import owners, store
+from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateUnusable
+from macvfast.requests import EndpointRequest
+from macvfast.store import Store
+from tests.unit.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+def note(of: Store, key: str) -> None:
+    with of.writing() as records:
+        records.set_host(key, "1")
+
+
+def noted(folder: Path, *keys: str) -> list[str | None]:
+    with closing(Store(str(folder))) as fresh, fresh.reading() as records:
+        return [records.host(key) for key in keys]
+
+
+def in_a_process(code: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+
+
+# Several Stores of one process.
+
+ONE_OF_TWO_IS_CLOSED = """
+import os, subprocess, sys
+from macvfast.store import Store
+def note(of, key):
+    with of.writing() as records:
+        records.set_host(key, "1")
+first = Store(sys.argv[1])
+note(first, "before")
+Store(sys.argv[1]).close()
+subprocess.run([sys.executable, "-c", "import sys; from macvfast.store import Store; Store(sys.argv[1]).close()",
+                sys.argv[1]], check=True)
+note(first, "after")
+os._exit(0)
+"""
+
+
+def test_what_was_written_after_another_store_of_the_process_was_closed_outlives_a_kill(tmp_path: Path) -> None:
+    """Closing any descriptor of the file would give up SQLite's lock, and another process, which then takes itself for
+    the last one, would delete the log that this one goes on writing to.
+    """
+    in_a_process(ONE_OF_TWO_IS_CLOSED, tmp_path)
+    assert noted(tmp_path, "before", "after") == ["1", "1"]
+
+
+def test_many_threads_open_a_new_state_at_once(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def open_and_note(number: int) -> None:
+        try:
+            with closing(Store(str(tmp_path / "state"))) as mine:
+                note(mine, f"key {number}")
+        except BaseException as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_and_note, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert noted(tmp_path / "state", *(f"key {number}" for number in range(16))) == ["1"] * 16
+
+
+# Damage.
+
+
+def a_full_state(folder: Path) -> bytes:
+    """A state with something in every table, checkpointed into one file: its bytes."""
+    machine = Machine(folder)
+    machine.host.create_network("lan", subnets=["172.16.86.0/24", "2001:db8:86::/64"], parent="eth0")
+    machine.host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", labels={"tier": "web"})
+    machine.host.connect_many("lan", [f"box-{number}" for number in range(60)]).raise_if_any()
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="vlan")], command=["sh"])
+    machine.host.close()
+    machine.world.process_ends()
+    return (folder / "state" / "state.db").read_bytes()
+
+
+def use(folder: Path) -> list[MacvfastError]:
+    """List and change what a state holds; what was refused. Anything else that is raised is a bug."""
+    refused: list[MacvfastError] = []
+    machine: Machine | None = None
+
+    def attempt(act: Callable[[], object]) -> None:
+        try:
+            act()
+        except MacvfastError as error:
+            refused.append(error)
+
+    try:
+        machine = Machine(folder)
+    except MacvfastError as error:
+        return [error]
+    host = machine.host
+    for act in (
+        lambda: list(host.networks()),
+        lambda: list(host.sandboxes()),
+        lambda: host.connect_many("lan", ["new-1", "box-3"]),
+        lambda: host.remove_many(["box-1", "x"], force=True),
+        lambda: host.create_network("n", subnets=["10.9.0.0/24"], parent="eth1"),
+        lambda: host.remove_networks(["vlan"]),
+    ):
+        attempt(act)
+    host.close()
+    return refused
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """A page that was torn, zeroed, exchanged for another or written over; or some bytes that flipped."""
+    pages = [whole[at : at + 4096] for at in range(0, len(whole), 4096)]
+    at, other = chance.randrange(len(pages)), chance.randrange(len(pages))
+    match chance.randrange(5):
+        case 0:
+            pages[at] = pages[at][: chance.randrange(0, 4096, 512)].ljust(4096, b"\0")
+        case 1:
+            pages[at] = pages[other][:2048] + pages[at][2048:]
+        case 2:
+            pages[at] = chance.randbytes(4096)
+        case 3:
+            pages[at] = bytes(4096)
+        case _:
+            page = bytearray(pages[at])
+            for _ in range(chance.randrange(1, 20)):
+                page[chance.randrange(4096)] = chance.randrange(256)
+            pages[at] = bytes(page)
+    return b"".join(pages)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pages_that_were_torn_or_changed_lead_to_a_message_and_to_nothing_else(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = a_full_state(tmp_path / "whole")
+    chance = random.Random(seed)
+    refusals = 0
+    for number in range(40):
+        folder = tmp_path / str(number)
+        (folder / "state").mkdir(parents=True, mode=0o700)
+        file = folder / "state" / "state.db"
+        file.touch(mode=0o600)
+        file.write_bytes(damaged(whole, chance))
+        refusals += len(use(folder))
+        shutil.rmtree(folder)
+    assert refusals, "no damage was noticed at all"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 4096, -4096])
+def test_a_file_that_was_cut_off_is_reported_and_left_as_it_is(tmp_path: Path, kept: int) -> None:
+    whole = a_full_state(tmp_path)
+    file = tmp_path / "state" / "state.db"
+    file.write_bytes(whole[:kept])
+    with pytest.raises(StateCorrupt) as caught:
+        noted(tmp_path / "state", "boot_id")
+    assert str(file) in str(caught.value)
+    assert file.read_bytes() == whole[:kept]
+
+
+def test_a_file_that_is_gone_while_its_log_is_there_is_not_made_anew(tmp_path: Path) -> None:
+    """SQLite would delete the log, and with it all that was not yet written into the file."""
+    in_a_process(ONE_OF_TWO_IS_CLOSED, tmp_path)
+    log = tmp_path / "state.db-wal"
+    before = log.read_bytes()
+    assert before
+    (tmp_path / "state.db").rename(tmp_path / "elsewhere")
+    with pytest.raises(StateCorrupt, match="its log"):
+        Store(str(tmp_path))
+    assert log.read_bytes() == before
+    assert not (tmp_path / "state.db").exists()
+
+
+def test_a_file_that_was_deleted_under_somebody_at_work_is_not_made_anew(tmp_path: Path) -> None:
+    with closing(Store(str(tmp_path))) as mine, mine.operation():
+        mine.owner()
+        for name in ("state.db", "state.db-wal", "state.db-shm"):
+            (tmp_path / name).unlink(missing_ok=True)
+        with pytest.raises(StateCorrupt, match="at work"):
+            Store(str(tmp_path))
+
+
+def test_a_state_whose_folder_was_emptied_begins_anew(tmp_path: Path) -> None:
+    with closing(Store(str(tmp_path))) as mine, mine.operation():
+        mine.owner()
+    (tmp_path / "owners" / "of the dead").touch()
+    (tmp_path / "state.db").unlink()
+    assert noted(tmp_path, "boot_id") == [None]
+
+
+def test_a_file_without_its_tables_is_damaged_and_not_a_bug(tmp_path: Path) -> None:
+    Store(str(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("DROP TABLE endpoint")
+    with (
+        closing(Store(str(tmp_path))) as mine,
+        pytest.raises(StateCorrupt, match="no such table"),
+        mine.reading() as records,
+    ):
+        list(records.endpoints("sandbox = ?", (1,)))
+
+
+def test_a_bug_is_not_taken_for_damage(tmp_path: Path) -> None:
+    with closing(Store(str(tmp_path))) as mine, pytest.raises(ZeroDivisionError), mine.reading():
+        _ = 1 // 0
+
+
+# In strange hands.
+
+
+@pytest.mark.parametrize("name", [".", "state.db"])
+def test_what_others_may_write_to_is_refused_with_the_command_that_mends_it(tmp_path: Path, name: str) -> None:
+    Store(str(tmp_path)).close()
+    before = (tmp_path / name).stat().st_mode
+    (tmp_path / name).chmod(0o777)
+    with pytest.raises(StateUnusable, match="others may write to it") as caught:
+        Store(str(tmp_path))
+    assert caught.value.hints == (f"`chmod go-w {(tmp_path / name)}`, if nobody else has touched it",)
+    (tmp_path / name).chmod(before)
+    Store(str(tmp_path)).close()
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("name", [".", "state.db"])
+def test_what_belongs_to_another_user_is_refused(tmp_path: Path, name: str) -> None:
+    Store(str(tmp_path)).close()
+    os.chown(tmp_path / name, 65534, 65534)
+    with pytest.raises(StateUnusable, match=r"belongs to another user \(uid 65534\)"):
+        Store(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a folder"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    if kind == "a FIFO":
+        os.mkfifo(tmp_path / "state.db", 0o600)
+    else:
+        (tmp_path / "state.db").mkdir()
+    with pytest.raises(StateUnusable, match="no regular file"):
+        Store(str(tmp_path))
+
+
+# Locks.
+
+HOLDING = """
+import sys
+from macvfast.store import Store
+mine = Store(sys.argv[1])
+with mine.operation(), mine.writing() as records:
+    if sys.argv[2] == "owner":
+        mine.owner()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["owner", "nobody known"])
+def test_who_waits_in_vain_is_told_who_holds_it_and_since_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    pipe = subprocess.PIPE
+    script = tmp_path / "holding.py"
+    script.write_text(HOLDING)
+    command = [sys.executable, str(script), str(tmp_path), kind]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with closing(Store(str(tmp_path))) as mine:
+            with pytest.raises(StateBusy) as caught:
+                note(mine, "key")
+            with mine.reading() as records:
+                assert records.host("key") is None
+        process.send_signal(signal.SIGKILL)
+    waited, holder = caught.value.causes
+    assert waited == "macvfast waited 0.05 s for another process"
+    assert f"process {process.pid} (`" in holder
+    assert str(tmp_path) in holder, "what was typed"
+    assert "since 20" in holder
+    assert noted(tmp_path, "key") == [None]
+
+
+def test_what_another_is_making_is_refused_with_who_that_is(machine: Machine) -> None:
+    with machine.host._store.operation():
+        token = machine.host._store.owner()
+        with machine.host._store.writing() as records:
+            intent = records.begin(token, REMOVED)
+            records.begin_network_removal(records.network("lan")[0].id, intent)
+        with pytest.raises(SandboxBusy, match=f"process {os.getpid()} "):
+            machine.host.network("lan")
+
+
+def test_an_owner_is_taken_for_dead_only_under_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker may come to lock it between a look at it and its removal, and would then work without a file."""
+    mine = owners.Owners(tmp_path / "owners")
+    (tmp_path / "owners").mkdir()
+    stale = tmp_path / "owners" / "stale"
+    stale.touch()
+    really = Path.unlink
+    seen: list[str] = []
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        with path.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(path.name)
+        really(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    token, descriptor = mine.new()
+    assert seen == ["stale"]
+    assert mine.living() == [token]
+    monkeypatch.undo()
+    mine.give_up(token, descriptor)
+    assert mine.living() == []
+
+
+def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path) -> None:
+    """SQLite takes a lock that cannot be had for somebody else's, and would wait for half a minute."""
+    Store(str(tmp_path)).close()
+    injected = tmp_path.parent / "no-locks.so"
+    source = """
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <fcntl.h>
+        #include <stdarg.h>
+        static int answer(const char *name, int fd, int command, void *argument) {
+            if (command == F_SETLK || command == F_SETLKW) { errno = ENOLCK; return -1; }
+            int (*really)(int, int, ...) = dlsym(RTLD_NEXT, name);
+            return really(fd, command, argument);
+        }
+        int fcntl(int fd, int command, ...) {
+            va_list rest; va_start(rest, command); void *argument = va_arg(rest, void *); va_end(rest);
+            return answer("fcntl", fd, command, argument);
+        }
+        int fcntl64(int fd, int command, ...) {
+            va_list rest; va_start(rest, command); void *argument = va_arg(rest, void *); va_end(rest);
+            return answer("fcntl64", fd, command, argument);
+        }
+    """
+    compile_it = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(injected), "-ldl"]
+    subprocess.run(compile_it, input=source, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "macvfast", "--state-dir", str(tmp_path), "network", "ls"],
+        env={**os.environ, "LD_PRELOAD": str(injected)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=25,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "its file system has no locks" in done.stderr
+    assert "--state-dir" in done.stderr
