@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test parity check bench bench-quick fmt docs guide clean
+.PHONY: help build demo test parity torture check bench bench-quick fmt docs guide clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,10 @@ test: build $(VENV)/.tools  ## every test; those that need another kernel in a v
 parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
+
+torture: build $(VENV)/.tools  ## tests/torture in its long form: 1,000 kills and the like; MACVFAST_TORTURE_SEED=… to repeat one
+	@tools/need test
+	@MACVFAST_TORTURE=long $(BIN)/python -m pytest tests/torture --capture=no $(PYTEST_ARGS)
 
 check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
 	@tools/need check

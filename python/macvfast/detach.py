@@ -28,6 +28,7 @@ from macvfast.errors import (
 )
 from macvfast.ipam import NetworkPools
 from macvfast.kernel import configure_refused
+from macvfast.lookup import abandoned
 from macvfast.model import SandboxState
 from macvfast.namespaces import clear_leftover, close_all, holders_of, open_recorded
 from macvfast.records import MADE, REMOVED, RESTORED
@@ -168,11 +169,14 @@ class Detacher:
             if state is SandboxState.RUNNING:
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
-    def disconnect(self, seen: Sequence[tuple[Sandbox, Endpoint]]) -> list[MacvfastError | None]:
+    def disconnect(
+        self, seen: Sequence[tuple[Sandbox, Endpoint]], *, unsettled: bool = False
+    ) -> list[MacvfastError | None]:
         """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
 
         Args:
             seen: as they were seen; what has become of them since is read again.
+            unsettled: only what somebody gave up still; it may have been finished since, and made anew.
 
         Returns:
             Per endpoint, None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete
@@ -185,7 +189,7 @@ class Detacher:
                 with self._store.writing() as records:
                     for at, (sandbox, endpoint) in enumerate(seen[start : start + CHUNK], start):
                         try:
-                            going[at] = self._begin_endpoint(records, sandbox, endpoint)
+                            going[at] = self._begin_endpoint(records, sandbox, endpoint, unsettled=unsettled)
                         except MacvfastError as error:
                             outcomes[at] = error
                     self.mark(records, list(going.values()))
@@ -202,7 +206,7 @@ class Detacher:
                 outcomes[at] = one.error or _without_route(one)
         return outcomes
 
-    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint) -> Going:
+    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, *, unsettled: bool) -> Going:
         """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
         siblings = [
             (records.network_of(one), one)
@@ -216,6 +220,8 @@ class Detacher:
         if intent is not None and self._store.owner_lives(intent.owner):
             raise SandboxBusy("sandbox", sandbox.name, intent.doing)
         token = records.unsettled_endpoints(sandbox.id).get(seen.network_id)
+        if unsettled and token is None:
+            raise EndpointNotFound(seen.network, sandbox.name)
         if token is not None and self._store.owner_lives(token):
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
         return Going(sandbox, leaving, whole=False, siblings=siblings)
@@ -437,13 +443,12 @@ class Detacher:
         """Finish or undo what processes began that have died; what cannot be finished yet stays recorded, and is
         tried again later.
         """
+        ended = abandoned(self._store)
+        if not ended:
+            return
+        # What was being restored stays: whatever was done of it is known by its recorded identity.
+        dead = [intent for intent, doing in ended.items() if doing != RESTORED]
         with self._store.reading() as records:
-            unsettled = records.intents().items()
-            ended = {intent: one.doing for intent, one in unsettled if not self._store.owner_lives(one.owner)}
-            if not ended:
-                return
-            # What was being restored stays: whatever was done of it is known by its recorded identity.
-            dead = [intent for intent, doing in ended.items() if doing != RESTORED]
             sandboxes = [s for intent in dead for s in records.sandboxes("intent = ?", (intent,))]
             gone = {sandbox.id for sandbox in sandboxes}
             endpoints = [
@@ -455,7 +460,7 @@ class Detacher:
         if sandboxes:
             self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=False)
         if endpoints:
-            self.disconnect(endpoints)
+            self.disconnect(endpoints, unsettled=True)
         with self._store.writing() as records:
             records.sweep(dead)
             for intent in ended.keys() - dead:

@@ -22,7 +22,7 @@ from macvfast.errors import (
     UndoFailed,
 )
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
-from macvfast.lookup import one_network, refuse_unsettled
+from macvfast.lookup import abandoned, one_network, refuse_unsettled
 from macvfast.model import Network
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.parents import Parent, Parents
@@ -320,12 +320,21 @@ class Networks:
 
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""
-        with self._store.reading() as records:
-            dead = [intent for intent, one in records.intents().items() if not self._store.owner_lives(one.owner)]
-            networks = [(network, one) for one in dead for network in records.networks("intent = ?", (one,))]
-        for going in networks:
+        dead = abandoned(self._store)
+        if not dead:
+            return
+        with self._store.writing() as records:
+            going = [network for one in dead for network in records.networks("intent = ?", (one,))]
+            if not going:
+                return
+            # Taken over, so that nobody else who finishes them, and makes them anew, meets this.
+            intent = records.begin(self._store.owner(), REMOVED)
+            for network in going:
+                records.begin_network_removal(network.id, intent)
+            records.sweep(dead)
+        for network in going:
             try:
-                self._take_away([going])
+                self._take_away([(network, intent)])
             except MacvfastError:
                 # It stays recorded as unsettled and is tried again by the next command.
                 continue

@@ -19,6 +19,7 @@ import pytest
 
 from macvfast import owners, store
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateUnusable
+from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
 from tests.unit.machine import Machine

@@ -1,0 +1,39 @@
+"""The bed of the torture: a host whose sandboxes `ip netns` sees, with the networks that workers use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.netns import Lan
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Lan]:
+    """A host with `lan`, IPv4, and `dual`, both families, on one parent."""
+    made = netns.Lan(tmp_path, netns.NETNS_DIR)
+    try:
+        made.api(
+            lambda host: [
+                host.create_network("lan", subnets=["172.16.86.0/24"], parent="eth0", share_parent=True),
+                host.create_network(
+                    "dual", subnets=["10.7.0.0/16", "2001:db8:7::/64"], parent="eth0", share_parent=True
+                ),
+            ]
+        )
+        yield made
+    finally:
+        for name in set(os.listdir(netns.NETNS_DIR)) - {made.host.name, made.router.name}:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+        # The rest of the folder is other tests'.
+        made.netns_dir = tmp_path / "none"
+        made.remove()
