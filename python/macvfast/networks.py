@@ -151,8 +151,8 @@ class Networks:
         _refuse_name(records, network.name)
         sharing = records.networks_on(parent.name)
         plan.refuse_company(parent.name, item.asked, sharing)
-        for other in sharing:
-            # Its parent may be about to come, or to go.
+        for other in sharing if records.made_parent(parent.name) is not None else ():
+            # The parent may be about to come, or to go.
             refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
         refuse_unsettled("parent", parent.name, records.made_parent_intent(parent.name), self._store)
         if not self._parents.as_seen(parent):
@@ -305,7 +305,7 @@ class Networks:
             last: list[MadeParent] = []
             for network, _ in going:
                 made = records.made_parent(network.link)
-                if made is not None and len(records.networks_on(network.link)) == 1:
+                if made is not None and not _stays(records, network.link):
                     last.append(made)
         kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
@@ -372,6 +372,12 @@ def _network(request: NetworkRequest, id_: str, parent: Parent, subnets: tuple[S
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options, created_at=now(),
     )  # fmt: skip
+
+
+def _stays(records: Records, link: str) -> bool:
+    """Whether a network on the link is not about to go. Of two that go at once, one sees that the other does too."""
+    intents = [records.network_intent(network.id) for network in records.networks_on(link)]
+    return any(intent is None or intent.doing != REMOVED for intent in intents)
 
 
 def _removed(key: str, network: Network, failure: MacvfastError | None) -> Outcome[str]:

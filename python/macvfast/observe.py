@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from macvfast import drift, plan
 from macvfast.drift import Found, Parents, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
+from macvfast.lookup import abandoned
 from macvfast.namespaces import close_all, holders_of
 from macvfast.outcomes import Difference, Step
 from macvfast.records import MADE, REMOVED
@@ -199,9 +200,8 @@ class Observer:
     def unfinished(self) -> list[Step]:
         """What processes that have died left half-made or half-removed, and what becomes of it."""
         found = []
+        dead = abandoned(self._store)
         with self._store.reading() as records:
-            unsettled = records.intents().items()
-            dead = {number: one.doing for number, one in unsettled if not self._store.owner_lives(one.owner)}
             for number, doing in dead.items():
                 if doing not in (MADE, REMOVED):
                     continue

@@ -26,7 +26,7 @@ DEFAULT_DIR = "/var/lib/macvfast"
 BUSY_S = 30.0
 
 # How it shows that a value is not what was written, or that a row is not there which must be.
-_ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, StopIteration, TypeError, ValueError)
+_ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Store:

@@ -172,15 +172,20 @@ class NetworkRecords:
         """The network that an endpoint's row names."""
         found = self._by_number.get(number)
         if found is None:
-            found = self._by_number[number] = next(self.networks("number = ?", (number,)))
+            found = self._by_number[number] = self._only("number = ?", number)
             self._by_id[found.id] = found
         return found
+
+    def _only(self, where: str, value: object) -> Network:
+        for network in self.networks(where, (value,)):
+            return network
+        raise LookupError(f"there is no network whose {where.replace('?', str(value))}")
 
     def network_of(self, endpoint: Endpoint) -> Network:
         """The network that an endpoint is on."""
         found = self._by_id.get(endpoint.network_id)
         if found is None:
-            found = self._by_id[endpoint.network_id] = next(self.networks("id = ?", (endpoint.network_id,)))
+            found = self._by_id[endpoint.network_id] = self._only("id = ?", endpoint.network_id)
         return found
 
     def _network(self, row: Sequence[object]) -> Network:

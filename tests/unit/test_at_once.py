@@ -1,0 +1,105 @@
+"""Two processes on one state, one in the middle of what the other begins and ends."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast.records import REMOVED, Records
+from tests.unit.fake_kernel import FakeLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from macvfast.host import Host
+    from tests.unit.machine import Machine
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+@pytest.fixture
+def other(machine: Machine) -> Iterator[Host]:
+    """Another process on the machine's state."""
+    host = machine.start()
+    yield host
+    host.close()
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, where: type, what: str, act: Callable[[], object]) -> None:
+    """Once, after the method has been called for the first time, something else happens, on another thread."""
+    really = getattr(where, what)
+    happened: list[bool] = []
+
+    def then(*arguments: Any, **named: Any) -> Any:
+        result = really(*arguments, **named)
+        if not happened:
+            happened.append(True)
+            thread = threading.Thread(target=act)
+            thread.start()
+            thread.join()
+        return result
+
+    monkeypatch.setattr(where, what, then)
+
+
+# What is done, and how many networks, sandboxes and endpoints there are more afterwards.
+ACTS: dict[str, tuple[Callable[[Host], object], int]] = {
+    "create": (lambda host: host.connect_many("lan", ["new"]).raise_if_any(), 2),
+    "connect": (lambda host: host.connect("other", "there"), 1),
+    "create a network": (lambda host: host.create_network("vlan", subnets=["10.8.0.0/24"], parent="eth0.8"), 1),
+}
+
+
+@pytest.mark.parametrize(("act", "more"), ACTS.values(), ids=ACTS.keys())
+def test_who_settles_and_ends_between_two_looks_of_another_is_not_taken_for_dead(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch, act: Callable[[Host], object], more: int
+) -> None:
+    """Otherwise what was acknowledged to it would be taken away again."""
+    machine.host.create_sandbox("there")
+    begun, seen = threading.Event(), threading.Event()
+    settle = Records.settle
+
+    def late(records: Records, intent: int) -> None:
+        begun.set()
+        assert seen.wait(30)
+        settle(records, intent)
+
+    monkeypatch.setattr(Records, "settle", late)
+    thread = threading.Thread(target=act, args=(machine.host,))
+    thread.start()
+    assert begun.wait(30)
+
+    def end() -> None:
+        seen.set()
+        thread.join()
+
+    meanwhile(monkeypatch, Records, "intents", end)
+    other.disconnect_many("lan", [])
+    thread.join()
+    monkeypatch.undo()
+    machine.assert_record_is_true()
+    made = [*machine.host.networks(), *machine.host.sandboxes()]
+    assert len(made) + sum(len(box.endpoints) for box in machine.host.sandboxes()) == 3 + more
+
+
+def test_of_two_networks_on_our_parent_that_go_at_once_one_takes_it_along(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, subnet in (("one", "10.1.0.0/24"), ("two", "10.2.0.0/24")):
+        machine.host.create_network(name, subnets=[subnet], parent="eth0.50", share_parent=True)
+    meanwhile(monkeypatch, Records, "made_parent", lambda: other.remove_networks(["two"]).raise_if_any())
+    machine.host.remove_networks(["one"]).raise_if_any()
+    machine.assert_record_is_true()
+    assert "eth0.50" not in [link.ifname for link in machine.world.home.links.values()]
+
+
+def test_a_network_is_made_beside_one_that_goes_from_a_parent_that_stays(machine: Machine, other: Host) -> None:
+    machine.world.add_home(FakeLink(4, "eth2", mac=b"\x52\x54\x00\x00\x00\x04"))
+    machine.host.create_network("one", subnets=["10.1.0.0/24"], parent="eth2", share_parent=True)
+    store = machine.host._store
+    with store.operation():
+        with store.writing() as records:
+            records.begin_network_removal(records.network("one")[0].id, records.begin(store.owner(), REMOVED))
+        other.create_network("two", subnets=["10.2.0.0/24"], parent="eth2", share_parent=True)
