@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import netns
+from tests.unit.conftest import hasty
+
+__all__ = ["bed", "hasty"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

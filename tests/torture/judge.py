@@ -76,10 +76,10 @@ def wait_for_the_kernel(lan: Lan) -> None:
     """Until the parent carries nothing but what some namespace has: links of those that just died linger."""
 
     def quiet() -> bool:
-        alive = {link[2] for name in _pins(lan) for link in _links(name)}
+        alive = {link[2] for name in _mounted(lan) for link in _links(name)}
         return support.filter_macs(lan) - {_parent_mac(lan)} == alive
 
-    wait_until(quiet, what="that the kernel has let go")
+    wait_until(quiet, what="that the kernel has let go", timeout_s=90)
 
 
 def _parent_mac(lan: Lan) -> str:
@@ -87,18 +87,24 @@ def _parent_mac(lan: Lan) -> str:
     return str(link["address"])
 
 
-def _pins(lan: Lan) -> list[str]:
-    """The sandboxes' names in the pins' folder, each of them a namespace that is mounted there once."""
+def _mounted(lan: Lan) -> list[str]:
+    """The namespaces of sandboxes that are mounted in the pins' folder, once each."""
     ours = {lan.host.name, lan.router.name}
     with open("/proc/self/mountinfo", encoding="utf-8") as table:
         mounts = [line.split() for line in table]
-    mounted = sorted(
+    return sorted(
         os.path.basename(words[4])
         for words in mounts
-        if words[4].startswith(f"{NETNS_DIR}/") and words[words.index("-") + 1] == "nsfs"
+        if words[4].startswith(f"{NETNS_DIR}/")
+        and words[words.index("-") + 1] == "nsfs"
+        and os.path.basename(words[4]) not in ours
     )
-    pins = sorted(set(os.listdir(lan.netns_dir)) - ours)
-    assert [name for name in mounted if name not in ours] == pins, "pins and mounts differ"
+
+
+def _pins(lan: Lan) -> list[str]:
+    """The sandboxes' names in the pins' folder, each of them a namespace that is mounted there once."""
+    pins = sorted(set(os.listdir(lan.netns_dir)) - {lan.host.name, lan.router.name})
+    assert _mounted(lan) == pins, "pins and mounts differ"
     return pins
 
 

@@ -27,7 +27,7 @@ def test_processes_at_once_lose_nothing_and_give_no_address_twice(bed: Lan) -> N
     """Each knows what was acknowledged to it; together that is what is recorded, and what the kernel has."""
     print(f"seed {SEED}")
     chance = random.Random(SEED)
-    steps = sized(6, 60)
+    steps = sized(10, 60)
 
     def some(one: worker.Worker) -> None:
         for _ in range(steps):

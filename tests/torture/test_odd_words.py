@@ -1,0 +1,126 @@
+"""Random command lines from the grammar of the commands, with values of the wrong kind: each ends as documented."""
+
+from __future__ import annotations
+
+import io
+import random
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import keeper
+from macvfast.cli import commands
+from macvfast.cli.dispatch import dispatch
+from macvfast.cli.output import Output
+from macvfast.errors import CommandNotStarted
+from macvfast.host import Host
+from tests.torture import SEED, sized
+from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore
+from tests.unit.machine import Machine, make_networks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from macvfast.cli.arguments import Command, Option
+
+pytestmark = pytest.mark.timeout(1800)
+
+# Right for something, which is mostly not what they are given to.
+WORDS = """
+    lan other box there new web web=3 web=0 eth0 eth1 eth0.50 lo - -- macvlan ipvlan bridge json table none true 0 1 -1
+    10.9.0.0/24 10.9.0.7/24 172.16.86.0/24 172.16.86.9 0.0.0.0/0 ::/0 fd00::/64 fd00::1 256.1.1.1 10.9.0.0/33
+    10.9.0.0-10.9.0.9 10.9.0.9-10.9.0.0 172.16.86.9,172.16.86.10 node=172.16.86.77 , a,b =x 1e9 99999999999 %s%n
+    {{.Name}} {{ parent=eth0 parent=eth1 parent= mtu=0 mtu=99999999999999999999 share_parent=maybe
+    macvlan_mode=passthru ipvlan_mode=l3 name=[ label=a=b label status=idle 02:42:ac:10:56:09 ff:ff:ff:ff:ff:ff
+    0242ac105609 ../../etc /proc/self/ns/net /proc/7/ns/net /etc/passwd / copy.db missing/copy.db ü ٣
+"""
+VALUES = (*WORDS.split(), "", " ", "a b", "{{json .}}", "a" * 300, "\x1b[31m", "a\nb", "\udcff")
+
+# Those that reach beyond the state and the kernel that a test can give them.
+LEFT_OUT = {("service", "install"), ("service", "uninstall"), ("network", "import", "docker")}
+ALLOWED = {0, 1, 2, 3, 7}
+OF_A_COMMAND = {0, 125, 126, 127}
+UNCHANGED = {1, 2, 125, 126, 127}
+
+
+def words_of(option: Option, chance: random.Random) -> list[str]:
+    """An option in one of its spellings, with a value, without one, or with one where none belongs."""
+    name = chance.choice([*option.names, *([option.off] if option.off else [])])
+    value = chance.choice(VALUES)
+    if option.kind in ("flag", "maybe"):
+        return [name if chance.random() < 0.8 else f"{name}={value}"]
+    return [[name, value], [f"{name}={value}"], [f"{name}{value}"], [name]][chance.choices(range(4), (10, 6, 1, 1))[0]]
+
+
+def line(command: Command, chance: random.Random) -> list[str]:
+    """A command line with options, repeated or left out, and about as many arguments as there should be."""
+    # What waits for parents that never come, and what is another's matter here.
+    known = [*commands.COMMON, *(one for one in command.options if one.key != "wait")]
+    groups = [words_of(chance.choice(known), chance) for _ in range(chance.randrange(4))]
+    count = max(0, len(command.arguments) + chance.choice((0, 0, 0, 0, 1, -1)))
+    groups += [[chance.choice(VALUES)] for _ in range(count)]
+    if chance.random() < 0.8:
+        chance.shuffle(groups)
+    return [*command.path, *(word for group in groups for word in group)]
+
+
+class Bed:
+    """A machine with something on it, and a process per command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.machine = Machine(folder)
+        make_networks(self.machine)
+        self.machine.world.give("/proc/7/ns/net")
+        self.machine.host.connect_many("lan", ["box", "there"]).raise_if_any()
+        self.folder = folder
+
+    def open(self, state_dir: str | None) -> Host:
+        """What `Host.open` does, on the machine's kernel."""
+        faults = Faults()
+        store = FaultyStore(self.machine.state_dir if state_dir is None else state_dir, faults)
+        return Host(store, FakeKernel(self.machine.world, faults), str(self.machine.world.pins_dir))
+
+    def type(self, words: Sequence[str], answer: str) -> tuple[int, str]:
+        """Type a command line: its status, and what it said on standard error."""
+        stderr = io.StringIO()
+        status = dispatch(words, self.open, Output(io.StringIO(), stderr, io.StringIO(answer)))
+        return status, stderr.getvalue()
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty")
+def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+
+    def not_started(*_: object) -> None:
+        raise CommandNotStarted("it", "this machine starts nothing")
+
+    monkeypatch.setattr(keeper, "launch", not_started)
+    monkeypatch.chdir(tmp_path)
+    bed = Bed(tmp_path)
+    known = [command for command in commands.COMMANDS if command.path not in LEFT_OUT]
+    statuses: dict[int, int] = {}
+    before = bed.machine.everything()
+    for _ in range(sized(1000, 10_000)):
+        command = chance.choice(known)
+        words = line(command, chance)
+        status, said = bed.type(words, chance.choice(("", "y\n", "n\n")))
+        told = f"seed {SEED}: {shlex.join(words)!r} ended with {status}: {said}"
+        assert status in (OF_A_COMMAND | {2} if command.runs else ALLOWED), told
+        assert "Traceback" not in said, told
+        assert said.replace("\n", "").isprintable(), told
+        after = bed.machine.everything()
+        if status in UNCHANGED:
+            assert said, told
+            assert after == before, told
+        before = after
+        statuses[status] = statuses.get(status, 0) + 1
+    print(f"statuses: {dict(sorted(statuses.items()))}")
+    assert statuses[0] >= 20, "hardly anything was done"
+    bed.machine.mend()
+    bed.machine.host.close()
