@@ -19,7 +19,7 @@ from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import etc, users
+from macvfast import capabilities, etc, users
 from macvfast.errors import (
     CommandNotFound,
     CommandNotStarted,
@@ -232,18 +232,18 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
             checked.
 
     Raises:
-        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, PermissionNeeded
     """
     if request.tty and request.interactive and not request.detach and not os.isatty(0):
         raise TerminalMissing
+    if request.user is not None:
+        _check_user(request.user, request.rootfs, inside=inside)
     if inside:
         return
     root = Path("/")
     if request.rootfs is not None:
         root = Path(request.rootfs)
         _check_rootfs(root)
-    if request.user is not None:
-        users.find(request.user, request.rootfs)
     name = request.argv[0]
     # In another root file system a symbolic link points elsewhere than it does here.
     if request.workdir is not None and request.rootfs is None and not Path(request.workdir).is_dir():
@@ -284,6 +284,12 @@ def _image_hint(argv: Sequence[str]) -> list[str]:
         return []
     line = " ".join(rest) or "/bin/sh"
     return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
+
+
+def _check_user(user: str, rootfs: str | None, *, inside: bool) -> None:
+    capabilities.require("run a command as another user", "CAP_SETGID", "CAP_SETUID")
+    if not inside:
+        users.find(user, rootfs)
 
 
 def _check_rootfs(root: Path) -> None:

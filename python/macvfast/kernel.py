@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from macvfast import _core, holders, plan
+from macvfast.capabilities import require
 from macvfast.errors import (
     Conflict,
     KernelFeatureMissing,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
     from macvfast.holders import Holder
     from macvfast.plan import DefaultRoute, LinkFacts
-
-# What making and removing needs, by bit number (linux/capability.h).
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 
 # What each kind of link needs of the kernel: its name for people, and the module that has it.
 _FEATURES = {
@@ -121,16 +119,6 @@ class Kernel(Protocol):
     def watch_links(self) -> Watch: ...
 
 
-def _require_capabilities() -> None:
-    """Refuse, before anything is begun, what the kernel would refuse half-way."""
-    for line in Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("CapEff:"):
-            effective = int(line.split()[1], 16)
-            missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
-            if missing:
-                raise PermissionNeeded("change networks and sandboxes", " and ".join(missing))
-
-
 class NetlinkKernel:
     """The running kernel, seen from the network namespace in which this is made: the home namespace, with the
     parents.
@@ -140,7 +128,7 @@ class NetlinkKernel:
     """
 
     def __init__(self) -> None:
-        _require_capabilities()
+        require("change networks and sandboxes", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
         self._home = _core.Netlink()
         self._boot_id = ""
 
@@ -250,7 +238,13 @@ class NetlinkKernel:
         """The namespaces at the paths, or for each why there is none: NamespaceInvalid, KernelRefused,
         PermissionNeeded. Some 20 µs each.
         """
-        return list(_core.open_namespaces(list(paths)))
+        return [
+            PermissionNeeded(one.operation, "CAP_SYS_PTRACE")
+            # Of a process of another user (ptrace_may_access).
+            if isinstance(one, PermissionNeeded) and path.startswith("/proc/")
+            else one
+            for one, path in zip(_core.open_namespaces(list(paths)), paths, strict=True)
+        ]
 
     def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
         """Pin namespaces at new paths, as `ip netns` does; one outcome each: None, NamespaceNameTaken (something is

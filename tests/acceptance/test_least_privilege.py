@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,6 @@ from tests.acceptance import support
 from tests.acceptance.support import check_error
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -44,6 +44,26 @@ def test_net_admin_and_sys_admin_suffice_for_networks_and_endpoints(lan: Lan) ->
         assert (done.returncode, done.stderr) == (0, ""), arguments
     assert support.listed(lan, "network", "ls") == []
     assert lan.sandbox_names() == []
+
+
+def test_what_needs_more_says_which_capability_for_what(lan: Lan) -> None:
+    support.create_pub_net(lan)
+    enough = "net_admin sys_admin setgid setuid"
+    said = {
+        given: attempt(lan, given, "run", "--rm", "-u", "65534", "true")
+        for given in (enough, *(enough.replace(f" {name}", "") for name in ("setgid", "setuid")))
+    }
+    assert (said.pop(enough).returncode, lan.sandbox_names()) == (0, [])
+    for given, done in said.items():
+        missing = "CAP_SETUID" if "setgid" in given else "CAP_SETGID"
+        assert "run a command as another user" in check_error(done, 125)
+        assert missing in done.stderr
+    with subprocess.Popen(["setpriv", "--reuid=65534", "--clear-groups", "unshare", "-Urn", "cat"], stdin=-1) as cat:
+        netns.wait_until(lambda: Path(f"/proc/{cat.pid}/comm").read_text() == "cat\n", what="its namespace")
+        done = attempt(lan, "net_admin sys_admin", "network", "connect", f"--pid={cat.pid}", "pub_net", "guest")
+        assert "CAP_SYS_PTRACE" in check_error(done, 1)
+        assert cat.stdin is not None
+        cat.stdin.close()
 
 
 @pytest.mark.parametrize(("given", "missing"), [("net_admin", "CAP_SYS_ADMIN"), ("sys_admin", "CAP_NET_ADMIN")])
