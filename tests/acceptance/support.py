@@ -7,6 +7,8 @@ import json
 import os
 import re
 import sqlite3
+import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,14 @@ from tests import netns
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.netns import Lan, Netns
 
 # The network of the guide's first example, less its name.
 PUB_NET = ("-d", "macvlan", "--subnet=172.16.86.0/24", "--gateway=172.16.86.1", "-o", "parent=eth0")
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # One error with its causes, then an empty line and what can be typed.
 _ERROR_BLOCK = re.compile(r"error: [^\n]+\n(?:  caused by: [^\n]+\n)+\n(?:hint: [^\n]+\n)+\Z")
@@ -233,6 +236,33 @@ def unchanged(lan: Lan) -> Iterator[None]:
 def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
     """What of two worlds differs, for people; nothing if they are the same."""
     return "\n".join(f"{key} was {before[key]}\nand is {after[key]}" for key in before if before[key] != after[key])
+
+
+# A reboot.
+
+
+@contextlib.contextmanager
+def another_boot(folder: Path) -> Iterator[None]:
+    """The kernel's boot id is another one for all that this test run starts: the run has its own mount namespace."""
+    path = folder / "boot_id"
+    path.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+    subprocess.run(["mount", "--bind", path, BOOT_ID], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", BOOT_ID], check=True)
+
+
+def lose_everything(lan: Lan) -> None:
+    """What a reboot takes: processes, pins, namespaces with their links."""
+    boxes = [lan.sandbox(name) for name in lan.sandbox_names()]
+    netns.kill_all(lambda: programs(lan))
+    netns.kill_all_in({box.inode for box in boxes})
+    for box in boxes:
+        subprocess.run(["umount", box.path], check=True)
+        box.path.unlink()
+    for parent in lan.host.link_names():
+        netns.wait_until(lambda name=parent: not filter_macs(lan, name), what="the end of the links")  # type: ignore[misc]
 
 
 # Refusals.

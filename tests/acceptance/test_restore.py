@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +14,22 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import addresses_of, check_error, default_routes, link_of, ps, wait_for_process
+from tests.acceptance.support import (
+    addresses_of,
+    another_boot,
+    check_error,
+    default_routes,
+    link_of,
+    lose_everything,
+    ps,
+    wait_for_process,
+)
 from tests.netns import Netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @pytest.fixture(autouse=True)
@@ -35,30 +38,6 @@ def _networks(lan: Lan) -> None:
     support.create_pub_net(lan, "--subnet=fd00:86::/64", "--gateway=fd00:86::1")
     lan.router.run("ip", "address", "add", "fd00:86::1/64", "dev", "lan0", "nodad")
     lan.macvfast("network", "create", "--subnet=172.16.87.0/24", "-o", "parent=eth1", "second")
-
-
-@contextmanager
-def another_boot(folder: Path) -> Iterator[None]:
-    """The kernel's boot id is another one for all that this test run starts: the run has its own mount namespace."""
-    path = folder / "boot_id"
-    path.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
-    subprocess.run(["mount", "--bind", path, BOOT_ID], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", BOOT_ID], check=True)
-
-
-def lose_everything(lan: Lan) -> None:
-    """What a reboot takes: processes, pins, namespaces with their links."""
-    boxes = [lan.sandbox(name) for name in lan.sandbox_names()]
-    netns.kill_all(lambda: support.programs(lan))
-    netns.kill_all_in({box.inode for box in boxes})
-    for box in boxes:
-        subprocess.run(["umount", box.path], check=True)
-        box.path.unlink()
-    for parent in ("eth0", "eth1"):
-        netns.wait_until(lambda name=parent: not support.filter_macs(lan, name), what="the end of the links")  # type: ignore[misc]
 
 
 def shown(lan: Lan, *names: str) -> dict[str, object]:
