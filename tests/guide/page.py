@@ -19,6 +19,10 @@ and before a block
     <!-- terminal 2 -->           it is typed in that one; 1 unless said
     <!-- until REGEX -->          its last command is typed again until its output matches: something takes its time
     <!-- file vlans.py -->        the block is the text of that file
+
+and between blocks
+
+    <!-- reboot -->               the machine is started again
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ GUIDE = TREE / "docs" / "guide.md"
 README = TREE / "README.md"
 
 _TITLE = re.compile(r"## (.+)")
-_COMMENT = re.compile(r"<!-- (\w+) (.+) -->")
+_COMMENT = re.compile(r"<!-- (\w+)(?: (.+))? -->")
 _FENCE = re.compile(r"```(\w*)")
 _PROMPT = re.compile(r"[$#] ")
 
@@ -84,12 +88,20 @@ class File:
 
 
 @dataclass(frozen=True)
+class Reboot:
+    """The machine is started again."""
+
+
+Step = Session | File | Reboot
+
+
+@dataclass(frozen=True)
 class Section:
     """What stands below one heading of the second level."""
 
     title: str
     needs: tuple[str, ...]
-    steps: tuple[Session | File, ...]
+    steps: tuple[Step, ...]
 
     @property
     def sessions(self) -> list[Session]:
@@ -127,12 +139,15 @@ def _below_headings(lines: list[str]) -> Iterator[tuple[str, list[tuple[int, str
 
 def _section(title: str, lines: list[tuple[int, str]]) -> Section:
     needs: list[str] = []
-    steps: list[Session | File] = []
+    steps: list[Step] = []
     said: dict[str, str] = {}
     waiting = iter(lines)
     for number, line in waiting:
         if comment := _COMMENT.fullmatch(line):
             said[comment[1]] = comment[2]
+            if "reboot" in said:
+                steps.append(Reboot())
+                said = {}
         elif fence := _FENCE.match(line):
             block = [text for _, text in itertools.takewhile(lambda one: one[1] != "```", waiting)]
             if "file" in said:

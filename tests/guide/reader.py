@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.guide.page import Exchange, File, Ids, difference
+from tests.acceptance.support import another_boot, lose_everything
+from tests.guide.page import Exchange, File, Ids, Reboot, Session, difference
 from tests.netns import NETNS_DIR, wait_until
 from tests.terminal import Terminal
 from tests.vm.support import advertising, router_vlan
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from tests.guide.page import Section, Session
+    from tests.guide.page import Section, Step
     from tests.netns import Lan, Netns
 
 # For a command, and for what comes of itself: everything takes 10 times as long in the virtual machine.
@@ -88,6 +89,7 @@ class Reader:
 
     def __init__(self, lan: Lan, folder: Path) -> None:
         self._lan = lan
+        self._folder = folder
         self._desk = folder / "desk"
         self._desk.mkdir()
         self._profile = folder / "profile"
@@ -128,19 +130,32 @@ class Reader:
                 right = right and not difference(page.text, seen.text)
                 self._ids.learn(page.text, seen.text)
                 text.append(seen.text)
-            if not isinstance(step, File):
+            if isinstance(step, Session):
                 found[step.place.start] = "\n".join(text)
         return {} if right else found
 
-    def follow(self, step: Session | File) -> Iterator[tuple[Exchange, Exchange]]:
+    def follow(self, step: Step) -> Iterator[tuple[Exchange, Exchange]]:
         """Do what a step says: each command as it is on the page, and as it is seen."""
         if isinstance(step, File):
             (self._desk / step.name).write_text(step.text, encoding="utf-8")
+            return
+        if isinstance(step, Reboot):
+            self._reboot()
             return
         window = self._window(step.terminal)
         for exchange in step.exchanges:
             until = step.until if exchange is step.exchanges[-1] else None
             yield exchange, self._exchange(window, exchange, until)
+
+    def _reboot(self) -> None:
+        """Leave of the host what a reboot leaves: its NIC, and the files."""
+        self._closing.close()
+        self._windows.clear()
+        lose_everything(self._lan)
+        for ifname in self._lan.host.link_names():
+            if ifname not in ("lo", "eth0"):
+                self._lan.run("ip", "link", "delete", ifname)
+        self._closing.enter_context(another_boot(self._folder))
 
     def _window(self, number: int) -> _Window:
         if number not in self._windows:

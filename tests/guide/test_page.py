@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.guide.page import GUIDE, Exchange, File, Ids, Session, difference, rewritten, sections
+from tests.guide.page import GUIDE, Exchange, File, Ids, Reboot, Section, Session, difference, rewritten, sections
 
 SHOWN = """1951: eth0@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group 1983 qlen 1000
     link/ether 4e:95:19:60:07:bf brd ff:ff:ff:ff:ff:ff link-netnsid 0
@@ -121,6 +121,8 @@ print()
 not_typed()
 ```
 
+<!-- reboot -->
+
 <!-- until x.z -->
 
 ```console
@@ -134,7 +136,7 @@ def test_a_page_is_read_as_it_is_typed() -> None:
     assert (section.title, section.needs, section.slug) == (
         "First, and *second*", ("vlan", "radvd"), "first-and-second",
     )  # fmt: skip
-    first, file, last = section.steps
+    first, file, reboot, last = section.steps
     assert isinstance(first, Session)
     assert isinstance(last, Session)
     assert first.exchanges == (
@@ -142,6 +144,7 @@ def test_a_page_is_read_as_it_is_typed() -> None:
     )  # fmt: skip
     assert (first.terminal, first.until) == (2, None)
     assert file == File("a.py", "print()\n")
+    assert reboot == Reboot()
     assert (last.terminal, last.until) == (1, "x.z")
 
 
@@ -198,3 +201,11 @@ def test_every_example_of_dockers_guide_is_on_the_page() -> None:
     ]
     missing = set(EXAMPLES.strip().splitlines()) - set(typed)
     assert not missing
+
+
+def test_the_contents_lead_to_every_section_in_order() -> None:
+    page = GUIDE.read_text(encoding="utf-8")
+    *titles, further = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    assert further == "Further"
+    links = re.findall(r"^- \[(.+)\]\(#(.+)\)$", page, re.MULTILINE)
+    assert links == [(title, Section(title, (), ()).slug) for title in titles]
