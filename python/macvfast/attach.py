@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from macvfast import plan
+from macvfast import log, plan
 from macvfast.choose import Chooser
 from macvfast.detach import Going
 from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
@@ -270,6 +270,7 @@ class Attacher:
         """Make with other addresses what was refused because of MACs that the record knows nothing of."""
         if not items:
             return
+        log.tell("retry", what="make with other addresses", sandboxes=len(items))
         self._chooser.avoid({network.link for item in items for network, _ in item.endpoints})
         for item in items:
             item.reset()
@@ -317,6 +318,7 @@ class Attacher:
 
     def _carry_out(self, chunk: _Chunk, going: Sequence[Going]) -> None:
         self._close(chunk)
+        log.tell("undo", sandboxes=", ".join(one.sandbox.name for one in going))
         self._detacher.carry_out(going)
         failures = {one.sandbox.id: one.error for one in going if one.error is not None}
         for item in chunk.items:

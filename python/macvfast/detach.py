@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from macvfast import keeper, plan
+from macvfast import keeper, log, plan
 from macvfast.errors import (
     EndpointNotFound,
     Incomplete,
@@ -457,6 +457,7 @@ class Detacher:
                 for e in records.endpoints("intent = ?", (intent,))
                 if e.sandbox_id not in gone
             ]
+        log.tell("finish", intents=len(ended), sandboxes=len(sandboxes), endpoints=len(endpoints))
         if sandboxes:
             self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=False)
         if endpoints:

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from macvfast import log
 from macvfast.errors import (
     HomeNamespaceOther,
     MacvfastError,
@@ -67,8 +68,22 @@ class Host:
 
     @classmethod
     def open(cls, state_dir: str | None = None) -> Host:
-        """Open the state; None: MACVFAST_STATE_DIR, else /var/lib/macvfast. It is made where it is missing."""
+        """Open the state; None: MACVFAST_STATE_DIR, else /var/lib/macvfast. It is made where it is missing.
+
+        With MACVFAST_LOG, `text` or `json`, what is asked of the kernel is told on standard error.
+        """
+        if form := os.environ.get("MACVFAST_LOG"):
+            cls.tell(form)
         return cls(Store(state_dir))
+
+    @staticmethod
+    def tell(form: str = "text") -> None:
+        """Tell on standard error, from now on, what is asked of the kernel: `text`, or `json`.
+
+        Raises:
+            OptionInvalid
+        """
+        log.start(form)
 
     def close(self) -> None:
         """Close the state and the socket. Closing twice is closing once."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from macvfast import _core, holders, plan
+from macvfast import _core, holders, log, plan
 from macvfast.capabilities import require
 from macvfast.errors import (
     Conflict,
@@ -136,6 +137,12 @@ class NetlinkKernel:
         """Close the socket in the home namespace."""
         self._home.close()
 
+    def _send(self, what: str, batch: _core.Batch) -> dict[int, _core.Refusal]:
+        started = time.perf_counter()
+        refused = self._home.send(batch)
+        log.sent(what, len(batch), len(refused), started)
+        return refused
+
     # This host.
 
     def boot_id(self) -> str:
@@ -178,7 +185,7 @@ class NetlinkKernel:
                 batch.add_vlan(step.ifname, step.ifindex, step.base, step.vid)
             else:
                 batch.add_dummy(step.ifname, step.ifindex)
-        refused = self._home.send(batch)
+        refused = self._send("make parents", batch)
         words = {"vlan": "sub-interface", "dummy": "dummy link"}
         return [
             _explained(f"make {words[step.kind]} `{step.ifname}`", refused[position], step.kind)
@@ -201,7 +208,7 @@ class NetlinkKernel:
             for ifindex in ifindexes:
                 batch.set_group(ifindex, group)
             batch.delete_group(group)
-        for refusal in self._home.send(batch).values():
+        for refusal in self._send("delete parents", batch).values():
             if refusal.unknown or refusal.errno != errno.ENODEV:
                 raise _explained("delete links", refusal, None)
 
@@ -213,7 +220,7 @@ class NetlinkKernel:
         """
         batch = _core.Batch()
         batch.set_up(ifindex)
-        for refusal in self._home.send(batch).values():
+        for refusal in self._send("bring parents up", batch).values():
             raise _explained(f"bring up link {ifindex}", refusal, None)
 
     # Namespaces.
@@ -304,7 +311,7 @@ class NetlinkKernel:
                     step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge",
                     mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
                 )  # fmt: skip
-        refused = self._home.send(batch)
+        refused = self._send("make links", batch)
         return [refused.get(position) for position in range(len(steps))]
 
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
@@ -326,7 +333,7 @@ class NetlinkKernel:
                 whose.append(at)
         sent = [one for one in batches.values() if one[2]]
         outcomes: list[Refusal | None] = [None] * len(steps)
-        refused = _core.send_each([(_native(namespace).netlink, batch) for namespace, batch, _ in sent])
+        refused = _send_each("configure links", [(_native(namespace).netlink, batch) for namespace, batch, _ in sent])
         for (_, _, whose), refusals in zip(sent, refused, strict=True):
             for position in sorted(refusals):
                 outcomes[whose[position]] = outcomes[whose[position]] or refusals[position]
@@ -353,7 +360,7 @@ class NetlinkKernel:
                 sends.append((netlink, batch))
                 whose.append(at)
         threads = min(len(sends), _DELETING_THREADS) or 1
-        for at, refusals in zip(whose, _core.send_each(sends, threads), strict=True):
+        for at, refusals in zip(whose, _send_each("delete links", sends, threads), strict=True):
             for position in sorted(refusals):
                 refusal = refusals[position]
                 if refusal.unknown or refusal.errno != errno.ENODEV:
@@ -376,6 +383,15 @@ class NetlinkKernel:
             return LinkWatch()
         except OSError as error:
             raise KernelRefused("listen for changes of links", error.errno or 0) from None
+
+
+def _send_each(
+    what: str, sends: Sequence[tuple[_core.Netlink, _core.Batch]], threads: int | None = None
+) -> Sequence[dict[int, _core.Refusal]]:
+    started = time.perf_counter()
+    refused = _core.send_each(sends) if threads is None else _core.send_each(sends, threads)
+    log.sent(what, sum(len(batch) for _, batch in sends), sum(map(len, refused)), started)
+    return refused
 
 
 def _removal(netlink: _core.Netlink, expected: Sequence[ExpectedLink]) -> _core.Batch:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from macvfast import plan
+from macvfast import log, plan
 from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
 from macvfast.kernel import configure_refused, link_refused
 from macvfast.model import mac_text
@@ -211,6 +211,8 @@ class Maker:
                     )
             tries += 1
             todo = again
+            if todo:
+                log.tell("retry", what="make links", links=len(todo), tries=tries)
             self._wait_for_macs([ready[at][1].link for at in todo], deadline)
 
     def _clashes(self, item: Wanted, steps: EndpointPlan) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from macvfast import plan
+from macvfast import log, plan
 from macvfast.choose import new_id
 from macvfast.errors import (
     MacvfastError,
@@ -180,6 +180,7 @@ class Networks:
                 item.error, item.again = item.error or error, False
         if not failed:
             return
+        log.tell("undo", networks=", ".join(item.asked.name for item in failed))
         try:
             self._take_away([(item.network, removal) for item in failed if item.network])
         except MacvfastError as second:
@@ -332,6 +333,7 @@ class Networks:
             for network in going:
                 records.begin_network_removal(network.id, intent)
             records.sweep(dead)
+        log.tell("finish", networks=", ".join(network.name for network in going))
         for network in going:
             try:
                 self._take_away([(network, intent)])

@@ -146,6 +146,9 @@ class FakeHost:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def tell(self) -> None:
+        """What is asked of the kernel is told nowhere: there is none."""
+
     def names(self) -> list[str]:
         """The names of the calls."""
         return [call[0] for call in self.calls]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ABOUT = "Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed."
 
-DETAILS = "--state-dir may be given before a command or among its options."
+DETAILS = "--state-dir and --verbose may be given before a command or among its options."
 
 # The options of every command; they may also stand before it.
 COMMON = (
@@ -23,6 +23,9 @@ COMMON = (
         "Where networks and sandboxes are recorded; /var/lib/macvfast unless said.",
         "DIR",
         envvar="MACVFAST_STATE_DIR",
+    ),
+    Option(
+        ("--verbose",), "Tell on standard error what is asked of the kernel; also MACVFAST_LOG=text|json.", kind="flag"
     ),
 )
 VERSION = Option(("--version",), "Show the version and exit.", kind="flag")

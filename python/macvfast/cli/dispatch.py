@@ -44,6 +44,8 @@ class Call:
             opener = Host.open
         host = opener(self.given.text("state-dir"))
         host.on_note = self.out.note
+        if self.given.flag("verbose"):
+            host.tell()
         return host
 
     def report(
