@@ -29,7 +29,7 @@ from macvfast.parents import Parent, Parents
 from macvfast.records import MADE, REMOVED, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
@@ -306,7 +306,7 @@ class Networks:
             last: list[MadeParent] = []
             for network, _ in going:
                 made = records.made_parent(network.link)
-                if made is not None and not _stays(records, network.link):
+                if made is not None and not _stays(records, network.link, {one.id for one, _ in going}):
                     last.append(made)
         kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
@@ -376,9 +376,12 @@ def _network(request: NetworkRequest, id_: str, parent: Parent, subnets: tuple[S
     )  # fmt: skip
 
 
-def _stays(records: Records, link: str) -> bool:
-    """Whether a network on the link is not about to go. Of two that go at once, one sees that the other does too."""
-    intents = [records.network_intent(network.id) for network in records.networks_on(link)]
+def _stays(records: Records, link: str, going: Container[str]) -> bool:
+    """Whether a network on the link is neither among those nor about to go by another's hand. Of two that go at once,
+    one sees that the other does too.
+    """
+    others = [network for network in records.networks_on(link) if network.id not in going]
+    intents = [records.network_intent(network.id) for network in others]
     return any(intent is None or intent.doing != REMOVED for intent in intents)
 
 
