@@ -79,7 +79,9 @@ class Bed:
     def open(self, state_dir: str | None) -> Host:
         """What `Host.open` does, on the machine's kernel."""
         faults = Faults()
-        store = FaultyStore(self.machine.state_dir if state_dir is None else state_dir, faults)
+        # Wherever it is said to be, below the test's own folder: the one of the machine itself is not to be written in.
+        place = self.machine.state_dir if state_dir is None else str(self.folder / "said" / state_dir.replace("/", "_"))
+        store = FaultyStore(place, faults)
         return Host(store, FakeKernel(self.machine.world, faults), str(self.machine.world.pins_dir))
 
     def type(self, words: Sequence[str], answer: str) -> tuple[int, str]:
