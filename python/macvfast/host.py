@@ -596,7 +596,8 @@ class Host:
         running = fresh.state is SandboxState.RUNNING
         if running and not request.join:
             raise SandboxRunning(fresh.name)
-        if not running:
+        # What `exec` starts is a guest: the sandbox's command, and whether it goes with that, stay what they were.
+        if not request.join:
             with self._store.writing() as records:
                 records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
         from macvfast import keeper  # noqa: PLC0415

@@ -58,17 +58,16 @@ def test_exec_in_an_idle_sandbox_gives_it_a_command_that_counts(lan: Lan) -> Non
 def test_after_exec_a_sandbox_is_what_it_was(lan: Lan) -> None:
     lan.macvfast("create", "--name=made")
     assert lan.attempt("run", "--name=ran", "sh", "-c", "exit 5").returncode == 5
-
-    def shown() -> list[tuple[object, ...]]:
-        return [(one["Names"], one["State"], one["ExitCode"]) for one in listed(lan, "ps", "-a")]
-
-    before = shown()
-    assert before == [("made", "idle", None), ("ran", "exited", 5)]
+    before = listed(lan, "ps", "-a")
+    assert [(one["Names"], one["State"], one["ExitCode"], one["Command"]) for one in before] == [
+        ("made", "idle", None, ""),
+        ("ran", "exited", 5, "sh -c 'exit 5'"),
+    ]
     for name in ("made", "ran"):
         lan.macvfast("exec", name, "true")
         assert lan.attempt("exec", name, "sh", "-c", "exit 9").returncode == 9
         lan.attempt("exec", name, "no-such-command")
-        assert shown() == before
+        assert listed(lan, "ps", "-a") == before
 
 
 def test_many_exec_at_once_in_a_sandbox_where_nothing_runs_run_side_by_side(lan: Lan) -> None:
