@@ -211,7 +211,7 @@ hint: -o mtu=1500, or `ip link set eth0 mtu 9000` first""",
 error: address 172.16.86.10 is taken
   caused by: it is held by sandbox `c0` on network `lab`
 
-hint: leave the address out for the next free one, or `macvfast rm c0` first""",
+hint: leave the address out for the next free one, or `macvfast rm -f c0` first""",
         before=(
             LAB,
             "network connect --ip=172.16.86.10 lab c0",

@@ -264,7 +264,8 @@ class NetworkPools:
                 return self._pool(row).allocate().packed, row.subnet
             except PoolExhausted:
                 continue
-        raise PoolExhausted([str(row.subnet.cidr) for row in rows], self._network.name, f"IPv{version}")
+        subnets, free_outside = [str(row.subnet.cidr) for row in rows], any(self._pool(row).free for row in rows)
+        raise PoolExhausted(subnets, self._network.name, f"IPv{version}", free_outside=free_outside)
 
     def _reserve(self, row: PoolRow, wanted: Address) -> None:
         pool = self._pool(row)
@@ -278,7 +279,7 @@ class NetworkPools:
             raise AddressTaken(
                 str(wanted),
                 f"held by sandbox `{sandbox}` on network `{self._network.name}`" if sandbox else "being released",
-                hints=[f"leave the address out for the next free one, or `macvfast rm {sandbox}` first"]
+                hints=[f"leave the address out for the next free one, or `macvfast rm -f {sandbox}` first"]
                 if sandbox
                 else [],
             ) from None

@@ -257,4 +257,7 @@ def test_the_last_address_is_given_and_then_there_is_none(lan: Lan, flags: str, 
     lan.run(sys.executable, "-c", FILL, str(before_last))
     lan.macvfast("create", "--net=lab", "--name=last")
     assert addresses_of(lan, "last") == [last]
-    assert "no free IPv4 address" in refused(lan, "create", "--net=lab", "--name=late")
+    said = refused(lan, "create", "--net=lab", "--name=late")
+    assert "no free IPv4 address" in said
+    # Only where there is one outside the ip-range.
+    assert ("give an address outside the ip-range" in said) == ("--ip-range" in flags)
