@@ -87,8 +87,13 @@ def test_one_who_joined_does_not_hold_the_namespace(bed: Bed) -> None:
     outside = os.readlink("/proc/self/ns/net")
     wait_until(lambda: "sleep" in bed.join("sh", "-c", "cat /proc/[0-9]*/comm").stdout, "the joined command")
     assert os.readlink(f"/proc/{process.pid}/ns/net") == outside
-    held = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
-    assert not [name for name in held if name.startswith("net:")]
+
+    def held() -> list[str]:
+        names = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        return [name for name in names if name.startswith("net:") or name == str(bed.folder)]
+
+    # As soon as it knows that the command has started.
+    wait_until(lambda: not held(), "that nothing is held")
 
 
 def test_a_detached_joined_command_runs_on(bed: Bed, tmp_path: Path) -> None:
@@ -153,6 +158,14 @@ def test_who_joined_a_guest_that_has_ended_is_ended_by_force(bed: Bed) -> None:
     assert state(bed) == (SandboxState.IDLE, None)
     with open(bed.folder / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_short_ones_who_come_at_once_do_not_end_each_other(bed: Bed) -> None:
+    for _ in range(20):
+        processes = [bed.joining("echo", "ran") for _ in range(6)]
+        ends = [(*process.communicate(timeout=20), process.returncode) for process in processes]
+        assert ends == [(b"ran\n", b"", 0)] * 6
+    wait_until(lambda: state(bed) == (SandboxState.IDLE, None), "the end of the last")
 
 
 def test_many_detached_who_come_at_once_all_start(bed: Bed, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{fchown, Gid, Uid};
+use rustix::fs::{fchown, flock, FlockOperation, Gid, Uid};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
@@ -20,6 +20,7 @@ use rustix::thread::{
 use crate::arguments::User;
 use crate::command::execute;
 use crate::files::{self, Failed};
+use crate::post::LOOK_AGAIN_MS;
 use crate::report::{read_up_to, Report};
 use crate::signals::{self, Inbox};
 use crate::sys::{self, Spawned};
@@ -27,12 +28,12 @@ use crate::sys::{self, Spawned};
 /// Where a supervisor is to run its command.
 #[derive(Clone, Copy)]
 pub enum Place<'a> {
-    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files. A `guest` is pid 1 for as
-    /// long as others are there that have joined; otherwise they end with its command.
+    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files. A `guest` has the sandbox's
+    /// folder, and is pid 1 for as long as others are there that have joined; otherwise they end with its command.
     New {
         netns: BorrowedFd<'a>,
         rootfs: Option<&'a CStr>,
-        guest: bool,
+        guest: Option<BorrowedFd<'a>>,
         hostname: Option<&'a CStr>,
         etc: Option<&'a CStr>,
     },
@@ -60,6 +61,19 @@ pub struct Task<'a> {
     pub terminal: bool,
 }
 
+impl Task<'_> {
+    /// The number of the folder's descriptor, of a guest; -1 of any other.
+    fn folder(&self) -> RawFd {
+        match self.place {
+            Place::New {
+                guest: Some(folder),
+                ..
+            } => folder.as_raw_fd(),
+            _ => -1,
+        }
+    }
+}
+
 /// Runs the command from here to its end, as the process that `sys::spawn` has just made.
 ///
 /// `report` is the pipe to the keeper, which must hold its only reading end once this process has closed its own copy.
@@ -68,16 +82,20 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
         Place::New { netns, .. } => netns,
         Place::Beside { pidfd } => pidfd,
     };
-    let mut kept = [report.as_raw_fd(), namespace.as_raw_fd(), 0, 1, 2, 0, 0, 0];
-    kept[5..].copy_from_slice(&task.streams);
+    let mut kept = vec![
+        report.as_raw_fd(),
+        namespace.as_raw_fd(),
+        task.folder(),
+        0,
+        1,
+        2,
+    ];
+    kept.extend(task.streams);
     sys::close_all_but(&mut kept);
     let inbox = Inbox::open();
     if let Err(Failed { step, errno }) = enter(task.place, report) {
         Report::NotSetUp(step.to_owned(), errno).send(report);
         sys::leave(125)
-    }
-    if let Place::Beside { .. } = task.place {
-        Report::Joined.send(report);
     }
     run(task, report, &inbox)
 }
@@ -134,7 +152,7 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
             sys::leave(125)
         }
     };
-    sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd()]);
+    sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), task.folder()]);
     // A directory of the host, or of a file system that somebody wants to unmount, is not held by waiting in it.
     let _ = chdir(c"/");
     if let Ok(errno) = <[u8; 4]>::try_from(read_up_to(executed.as_fd(), 4)) {
@@ -142,7 +160,7 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
         let _ = waitpid(Pid::from_raw(command), WaitOptions::empty());
         sys::leave(127)
     }
-    sys::close_all_but(&mut [report.as_raw_fd()]);
+    sys::close_all_but(&mut [report.as_raw_fd(), task.folder()]);
     Report::Started.send(report);
     loop {
         match inbox.next() {
@@ -159,24 +177,44 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
 
 /// Tells how the command ended, and ends, with all that still runs in the pid namespace if it is this process's.
 fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
-    let stays = matches!(task.place, Place::New { guest: true, .. }) && !joined().is_empty();
-    if !stays {
+    let guest = match task.place {
+        Place::New { guest, .. } => guest,
+        Place::Beside { .. } => None,
+    };
+    let Some(folder) = guest.filter(|folder| !is_alone(*folder)) else {
         Report::Ended(status).send(report);
         sys::leave(status)
-    }
+    };
     // The keeper has nothing to wait for any more.
     let _ = set_parent_process_death_signal(None);
     Report::EndedAlone(status).send(report);
-    loop {
+    while !is_alone(folder) {
         let there = joined();
-        if there.is_empty() {
-            sys::leave(status)
-        }
         let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
         sys::poll(&mut entries, ORPHANS_MS);
         reap(0);
     }
+    sys::leave(status)
 }
+
+/// Whether nobody has joined this pid 1, nor can any more: from then on the folder is locked against that. One who is
+/// stopped while he is at it is not waited for.
+fn is_alone(folder: BorrowedFd<'_>) -> bool {
+    for _ in 0..ABOUT_TO_JOIN_MS / LOOK_AGAIN_MS {
+        if flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            break;
+        }
+        sys::poll(&mut [], LOOK_AGAIN_MS);
+    }
+    let alone = joined().is_empty();
+    if !alone {
+        let _ = flock(folder, FlockOperation::Unlock);
+    }
+    alone
+}
+
+/// How long one may be about to join.
+const ABOUT_TO_JOIN_MS: i32 = 1000;
 
 /// How long what has ended inside may wait to be reaped while nothing else is to be done.
 const ORPHANS_MS: i32 = 1000;

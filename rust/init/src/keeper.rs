@@ -199,16 +199,15 @@ struct Keeper<'a> {
 
 impl Keeper<'_> {
     /// Starts the command, stays with it and records its end; the status to end with.
-    fn keep(self, announce: &mut Announce) -> Result<u8, Failure> {
+    fn keep(mut self, announce: &mut Announce) -> Result<u8, Failure> {
         let mut running = self.start()?;
-        let mut report = Report::receive(&running.reports);
-        let joined = report == Some(Report::Joined);
-        if joined {
-            report = Report::receive(&running.reports);
-        }
+        let report = Report::receive(&running.reports);
         if report != Some(Report::Started) {
             wait_for(&running.child);
-            return Err(self.not_started(&running, report, joined));
+            return Err(self.not_started(&running, report));
+        }
+        if let Post::Beside { joining, .. } = &mut self.post {
+            *joining = None;
         }
         // Whoever reads the command's output learns of its end from itself alone; the supervisor is in the namespace.
         running.streams.let_go(self.request.detach);
@@ -234,7 +233,7 @@ impl Keeper<'_> {
                 sys::spawn(libc::CLONE_NEWPID | own_name)
                     .map_err(Failure::at("make a pid namespace"))?
             }
-            Post::Beside(pidfd) => {
+            Post::Beside { pidfd, .. } => {
                 // A child that nobody has waited for would keep the sandbox's pid 1 from ending, even while this
                 // process is stopped.
                 signals::let_children_be_reaped();
@@ -250,7 +249,7 @@ impl Keeper<'_> {
         drop(pipe);
         let process = match &self.post {
             Post::Own(_) => Some(Process::child(child.pid)),
-            Post::Beside(_) => None,
+            Post::Beside { .. } => None,
         };
         let process = process.transpose().map_err(|errno| {
             kill(&child);
@@ -289,14 +288,14 @@ impl Keeper<'_> {
     fn supervise(&self, streams: &Streams, pipe: &OwnedFd) -> ! {
         let rootfs = self.request.rootfs.as_deref();
         let place = match (&self.post, &self.request.netns) {
-            (Post::Own(_), Some(netns)) => Place::New {
+            (Post::Own(record), Some(netns)) => Place::New {
                 netns: netns.as_fd(),
                 rootfs,
-                guest: self.request.join,
+                guest: record.guest_folder(),
                 hostname: self.request.hostname.as_deref(),
                 etc: self.request.etc.as_deref(),
             },
-            (Post::Beside(pidfd), _) => Place::Beside {
+            (Post::Beside { pidfd, .. }, _) => Place::Beside {
                 pidfd: pidfd.as_fd(),
             },
             (Post::Own(_), None) => sys::leave(FAILED),
@@ -315,8 +314,7 @@ impl Keeper<'_> {
         init::supervise(&task, pipe.as_fd())
     }
 
-    /// Why there is no command; `joined`: it may have been about to start.
-    fn not_started(&self, running: &Running, report: Option<Report>, joined: bool) -> Failure {
+    fn not_started(&self, running: &Running, report: Option<Report>) -> Failure {
         let command = self
             .request
             .command
@@ -332,12 +330,11 @@ impl Keeper<'_> {
                 }
             }
             (Some(Report::NotSetUp(step, errno)), Post::Own(_)) => Failure::at(&step)(errno),
-            (Some(Report::NotSetUp(step, errno)), Post::Beside(pidfd)) => {
+            (Some(Report::NotSetUp(step, errno)), Post::Beside { pidfd, .. }) => {
                 ended_or(&step, errno, pidfd)
             }
-            // Whatever it was, it has died with the sandbox.
-            (_, Post::Beside(_)) if joined => Failure::EndedTogether,
-            (_, Post::Beside(_)) => Failure::Ended,
+            // It may have started: whatever it was, it has died with the sandbox.
+            (_, Post::Beside { .. }) => Failure::EndedTogether,
             (_, Post::Own(_)) => Failure::Killed { command },
         }
     }
@@ -395,7 +392,7 @@ impl Keeper<'_> {
                 drop(record);
                 None
             }
-            Post::Beside(pidfd) => Some(pidfd),
+            Post::Beside { pidfd, .. } => Some(pidfd),
         };
         if !shown {
             running.finish_showing();

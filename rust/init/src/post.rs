@@ -16,7 +16,7 @@ use crate::sys;
 /// How long another keeper may take to get its command running, or to be gone.
 const OTHERS: Duration = Duration::from_secs(10);
 /// How often to look at what it does meanwhile.
-const LOOK_AGAIN_MS: i32 = 2;
+pub const LOOK_AGAIN_MS: i32 = 2;
 /// How long a pid 1 may be about to end.
 pub const ABOUT_TO_END_MS: i32 = 1000;
 
@@ -24,8 +24,13 @@ pub const ABOUT_TO_END_MS: i32 = 1000;
 pub enum Post {
     /// In a pid namespace of its own: this keeper is the sandbox's, and records what becomes of its command.
     Own(Record),
-    /// In that of another keeper's command, whose pid 1 this is.
-    Beside(OwnedFd),
+    /// In that of another keeper's command.
+    Beside {
+        /// Its pid 1.
+        pidfd: OwnedFd,
+        /// Held until the command runs: so long, that pid 1 does not end by itself.
+        joining: Option<OwnedFd>,
+    },
 }
 
 /// Becomes the sandbox's keeper or, to join where there is one, finds pid 1 of its command, once that runs.
@@ -44,9 +49,12 @@ pub fn take_post(request: &Request) -> Result<Post, Failure> {
             return Ok(Post::Own(record));
         }
         if request.join {
+            let joining = status::join(&request.directory).map_err(failed("lock it"))?;
             let init = status::running(&request.directory).map_err(failed("read its status"))?;
-            if let Some(pidfd) = init.filter(|pidfd| !has_ended(pidfd, 0)) {
-                return Ok(Post::Beside(pidfd));
+            if let (true, Some(pidfd)) = (joining.is_some(), init) {
+                if !has_ended(&pidfd, 0) {
+                    return Ok(Post::Beside { pidfd, joining });
+                }
             }
         }
         if !request.join || Instant::now() > deadline {

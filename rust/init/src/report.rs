@@ -8,8 +8,6 @@ use rustix::io::{read, write, Errno};
 /// the end of the pipe without that one means that the supervisor was killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// Of one that joined: it is in the sandbox, and the command has not been started yet.
-    Joined,
     /// The command's program runs.
     Started,
     /// The command could not be executed.
@@ -28,8 +26,7 @@ const STARTED: u8 = 0;
 const NOT_EXECUTED: u8 = 1;
 const NOT_SET_UP: u8 = 2;
 const ENDED: u8 = 3;
-const JOINED: u8 = 4;
-const ENDED_ALONE: u8 = 5;
+const ENDED_ALONE: u8 = 4;
 
 impl Report {
     /// Tells the keeper. If that is gone there is nobody to tell, and this process's end is near.
@@ -39,7 +36,6 @@ impl Report {
             Self::NotExecuted(errno) => (NOT_EXECUTED, errno.raw_os_error(), ""),
             Self::NotSetUp(step, errno) => (NOT_SET_UP, errno.raw_os_error(), step.as_str()),
             Self::Ended(status) => (ENDED, i32::from(*status), ""),
-            Self::Joined => (JOINED, 0, ""),
             Self::EndedAlone(status) => (ENDED_ALONE, i32::from(*status), ""),
         };
         let mut message = vec![kind];
@@ -64,7 +60,6 @@ impl Report {
                 Some(Self::NotSetUp(step, Errno::from_raw_os_error(number)))
             }
             ENDED => u8::try_from(number).ok().map(Self::Ended),
-            JOINED => Some(Self::Joined),
             ENDED_ALONE => u8::try_from(number).ok().map(Self::EndedAlone),
             _ => None,
         }
@@ -96,7 +91,6 @@ mod tests {
     fn what_is_sent_is_received_in_order() {
         let (reader, writer) = pipe().unwrap();
         let reports = [
-            Report::Joined,
             Report::Started,
             Report::Ended(137),
             Report::EndedAlone(3),

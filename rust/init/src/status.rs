@@ -11,7 +11,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{
     flock, fsync, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
@@ -106,6 +106,11 @@ impl Record {
         [self.lock.as_raw_fd(), self.directory.as_raw_fd()]
     }
 
+    /// The folder; of a guest's, for its pid 1.
+    pub fn guest_folder(&self) -> Option<BorrowedFd<'_>> {
+        self.before.as_ref().map(|_| self.directory.as_fd())
+    }
+
     /// Opens the command's log to append to it.
     pub fn open_log(&self) -> Result<OwnedFd, Errno> {
         let flags =
@@ -160,6 +165,15 @@ fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     at.map_or((text, None), |(at, _)| {
         (&text[..at], text.get(at + BEFORE.len()..))
     })
+}
+
+/// Holds a sandbox's folder so that a guest's pid 1 does not end; None where it is about to.
+pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
+    let folder = open_folder(directory)?;
+    match flock(&folder, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        outcome => outcome.map(|()| Some(folder)),
+    }
 }
 
 /// A descriptor of pid 1 of the command that runs in a sandbox; None where none does, or is not recorded yet.
