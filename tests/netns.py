@@ -40,6 +40,7 @@ SESSION_VARIABLE = "MACVFAST_TEST_SESSION"
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_MOVE, MS_REC, MS_PRIVATE = 0x2000, 0x4000, 0x40000
+MNT_DETACH = 2
 SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental EtherType: no protocol of the tests uses it
 
@@ -51,6 +52,12 @@ def _libc_call(name: str, *arguments: object) -> None:
     if getattr(_libc, name)(*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
+
+
+def _unmount(path: Path) -> None:
+    """Detach what is mounted there, with all below it, if anything is."""
+    with contextlib.suppress(OSError):
+        _libc_call("umount2", os.fsencode(path), MNT_DETACH)
 
 
 def isolate() -> None:
@@ -281,7 +288,12 @@ class Netns:
     def remove(self) -> None:
         """Kill what runs in here and take the pin away."""
         kill_all_in({self.inode})
-        subprocess.run(["ip", "netns", "delete", self.name], check=True)
+        self.unpin()
+
+    def unpin(self) -> None:
+        """Take the pin away: with it the namespace goes, unless something else holds it."""
+        _unmount(self.path)
+        self.path.unlink(missing_ok=True)
 
 
 def _up(ifname: str, address: str | None) -> list[str]:
@@ -378,13 +390,12 @@ class Lan:
         kill_all_in({namespace.inode for namespace in (*own, *pinned)})
         for namespace in pinned:
             if namespace not in own:
-                subprocess.run(["umount", "--lazy", namespace.path], capture_output=True, check=False)
-                namespace.path.unlink(missing_ok=True)
+                namespace.unpin()
         if self.netns_dir != NETNS_DIR:
-            # Whether it is a mount point: a folder mounted on itself does not look like one to Path.is_mount.
-            subprocess.run(["umount", "--lazy", "--recursive", self.netns_dir], capture_output=True, check=False)
+            # A mount point, where macvfast has pinned something there.
+            _unmount(self.netns_dir)
         for namespace in own:
-            subprocess.run(["ip", "netns", "delete", namespace.name], check=True)
+            namespace.unpin()
 
 
 def _processes() -> Iterator[int]:

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         with tempfile.NamedTemporaryFile("w", prefix="macvfast-tests-", suffix=".args") as names:
             names.write("".join(f"{name}\n" for name in ids))
             names.flush()
-            options = ["--verbose", "-o", f"timeout={TIMEOUT_OF_A_TEST_S}", f"@{names.name}"]
+            options = ["--verbose", "--durations=10", "-o", f"timeout={TIMEOUT_OF_A_TEST_S}", f"@{names.name}"]
             return run(Run([sys.executable, "-m", "pytest", *options], timeout_s=TIMEOUT_S))
     except CannotRun as reason:
         print(f"{'error: ' if probe.IN_CI else ''}{what}: the virtual machine cannot run", file=sys.stderr)
