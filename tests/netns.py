@@ -41,7 +41,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_MOVE, MS_REC, MS_PRIVATE = 0x2000, 0x4000, 0x40000
 MNT_DETACH = 2
-SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_RUNNING = 0x8913, 0x8914, 0x40
 ETH_P_LOCAL = 0x88B5  # IEEE 802's local experimental EtherType: no protocol of the tests uses it
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -302,11 +302,17 @@ def _up(ifname: str, address: str | None) -> list[str]:
 
 
 def _is_running(ifname: str) -> bool:
-    """Whether the kernel has noticed the carrier of a link, which it does a moment after the link is up."""
+    """Whether the kernel has noticed the carrier of a link, which it does a moment after the link is up, and its
+    routes know.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16s24x", ifname.encode())
-        (flags,) = struct.unpack_from("16xH", fcntl.ioctl(any_socket, SIOCGIFFLAGS, request))
-    return bool(flags & IFF_RUNNING)
+        asked = fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16s24x", ifname.encode()))
+        (flags,) = struct.unpack_from("16xH", asked)
+        if not flags & IFF_RUNNING:
+            return False
+        # Changes nothing, but waits for the lock under which the routes are told.
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", ifname.encode(), flags))
+        return True
 
 
 class Lan:
