@@ -101,8 +101,8 @@ def test_a_detached_joined_command_runs_on(bed: Bed, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     done = bed.join("sh", "-c", f"echo lost; echo kept > {mark}; exec sleep 4716.25", options=["--detach"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    wait_until(mark.exists, "the command's mark")
-    assert len(alive_with("4716.25")) >= 1
+    # Between its mark and its `exec` it is still the shell.
+    wait_until(lambda: mark.exists() and alive_with("4716.25"), "the command, after its mark")
     os.kill(bed.init.pid, signal.SIGTERM)
     wait_until(lambda: alive_with("4716.25") == [], "its end with the sandbox")
 
