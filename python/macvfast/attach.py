@@ -3,8 +3,8 @@ or one.
 
 Per chunk: namespaces are made (bound to no name, so that a crash leaves nothing), one durable transaction notes every
 intent with its addresses, links and addresses are made in few sends, one durable transaction settles what succeeded.
-Of several chunks, one is made in the kernel while the next is noted and its namespaces are made. What failed is undone
-by `detach`, which also finishes what a dead process left.
+Of several chunks, one is made in the kernel while the one before it is settled, the next is noted, and the namespaces
+of the one after that are made. What failed is undone by `detach`, which also finishes what a dead process left.
 """
 
 from __future__ import annotations
@@ -132,10 +132,11 @@ class Attacher:
                     self._namespaces(upcoming, beside=True)
                 self._open(current)
                 self._choose(current)
+                # At once: what comes before is settled while the kernel goes on.
+                self._start(current, before, beside=beside)
                 if before is not None:
                     self._finish(before)
                     ended(before.items)
-                self._start(current, beside=beside)
                 before, current, upcoming = current, upcoming, self._next(coming)
             if before is not None:
                 self._finish(before)
@@ -233,13 +234,14 @@ class Attacher:
         except MacvfastError as error:
             chunk.fail(error)
 
-    def _start(self, chunk: _Chunk, *, beside: bool) -> None:
-        """Begin to make what was noted."""
+    def _start(self, chunk: _Chunk, before: _Chunk | None, *, beside: bool) -> None:
+        """Begin to make what was noted, in the kernel when the chunk before it is made."""
         items = chunk.good
+        wait = None if before is None or before.making is None else before.making.wait
 
         def work() -> None:
             try:
-                self._maker.make(items)
+                self._maker.make(items, wait)
             except MacvfastError as error:
                 chunk.fail(error)
 
@@ -279,7 +281,7 @@ class Attacher:
         self._namespaces(chunk, beside=False)
         self._open(chunk)
         self._choose(chunk)
-        self._start(chunk, beside=False)
+        self._start(chunk, None, beside=False)
         self._finish(chunk)
 
     def _settle(self, chunk: _Chunk) -> None:

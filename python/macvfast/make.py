@@ -94,11 +94,17 @@ class Maker:
         self._store = store
         self._kernel = kernel
 
-    def make(self, items: Sequence[Wanted]) -> None:
+    def make(self, items: Sequence[Wanted], wait: Callable[[], None] | None = None) -> None:
         """Pin what is new and make all endpoints; an item for which that fails ends with its error and is not gone on
         with.
+
+        Args:
+            items: what is to be made.
+            wait: until others have made their links; called before the first is made.
         """
         self._pin([item for item in items if item.new and item.made])
+        if wait is not None:
+            wait()
         parents: dict[str, LinkFacts] = {}
         for turn in range(max((len(item.endpoints) for item in items), default=0)):
             self._round([item for item in items if item.error is None and turn < len(item.endpoints)], turn, parents)
