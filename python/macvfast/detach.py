@@ -133,7 +133,8 @@ class Detacher:
     def _begin_chunk(self, ids: Sequence[str], errors: dict[str, MacvfastError], *, force: bool) -> list[Going]:
         going = []
         with self._store.writing() as records:
-            unsettled = bool(records.intents())
+            # This call's own concern sandboxes of earlier chunks.
+            unsettled = any(intent.owner != self._store.owner() for intent in records.intents().values())
             there = records.sandboxes_named(ids)
             for id_ in ids:
                 try:
@@ -233,11 +234,10 @@ class Detacher:
         intent = records.begin(self._store.owner(), REMOVED)
         for one in going:
             one.intent = intent
-            if one.whole:
-                records.begin_sandbox_removal(one.sandbox.id, intent)
-            else:
+            if not one.whole:
                 for _, endpoint in one.leaving:
                     records.begin_endpoint_removal(endpoint, intent)
+        records.begin_sandbox_removal((one.sandbox.id for one in going if one.whole), intent)
 
     def carry_out(self, going: Sequence[Going]) -> None:
         """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its

@@ -206,10 +206,12 @@ class Sandboxes:
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
         for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
             with self._store.reading() as records:
-                for key in keys[start : start + CHUNK]:
+                there = records.sandbox_ids(chunk)
+                for key in chunk:
                     try:
-                        found[key] = records.sandbox_id(key) or self._by_prefix(records, key)
+                        found[key] = there.get(key) or self._by_prefix(records, key)
                     except SandboxNotFound as error:
                         if not force and key not in unfinished:
                             errors[key] = error

@@ -19,7 +19,12 @@ _ENDPOINT = (
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
 _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+# The values of a list, for what would otherwise be a statement each.
+_GIVEN = "(SELECT value FROM json_each(?))"
 _THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
+
+# Sandboxes whose endpoints are read together.
+_AT_ONCE = 256
 
 
 class SandboxRecords(NetworkRecords):
@@ -41,15 +46,17 @@ class SandboxRecords(NetworkRecords):
         )  # fmt: skip
         return cursor.rowcount == 1
 
-    def begin_sandbox_removal(self, sandbox_id: str, intent: int) -> None:
-        """The sandbox is about to go, with all its endpoints."""
-        self._db.execute("UPDATE sandbox SET intent = ? WHERE id = ?", (intent, sandbox_id))
+    def begin_sandbox_removal(self, sandbox_ids: Iterable[str], intent: int) -> None:
+        """The sandboxes are about to go, with all their endpoints."""
+        self._db.execute(f"UPDATE sandbox SET intent = ? WHERE id IN {_GIVEN}", (intent, json.dumps([*sandbox_ids])))
 
     def delete_sandboxes(self, sandbox_ids: Iterable[str]) -> None:
         """Forget sandboxes and their endpoints; their addresses are released by the caller."""
-        keys = [(sandbox_id,) for sandbox_id in sandbox_ids]
-        self._db.executemany(f"DELETE FROM endpoint WHERE {_OF_SANDBOX}", keys)
-        self._db.executemany("DELETE FROM sandbox WHERE id = ?", keys)
+        given = (json.dumps([*sandbox_ids]),)
+        self._db.execute(
+            f"DELETE FROM endpoint WHERE sandbox IN (SELECT number FROM sandbox WHERE id IN {_GIVEN})", given
+        )
+        self._db.execute(f"DELETE FROM sandbox WHERE id IN {_GIVEN}", given)
 
     def sandboxes(
         self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False
@@ -57,8 +64,9 @@ class SandboxRecords(NetworkRecords):
         """Sandboxes by name, with their endpoints (`shown`: without those still being made); `where` is one of this
         package's own conditions on `sandbox`.
         """
-        for row in self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values)):
-            yield self._sandbox(row, shown=shown)
+        rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values))
+        while some := rows.fetchmany(_AT_ONCE):
+            yield from self._sandboxes(some, shown=shown)
 
     def shown_sandboxes(self, after: str, most: int) -> list[Sandbox]:
         """The next sandboxes by name, with their endpoints, without what is only being made."""
@@ -66,17 +74,20 @@ class SandboxRecords(NetworkRecords):
         rows = self._db.execute(
             f"SELECT {_SANDBOX} FROM sandbox WHERE {condition} ORDER BY name LIMIT ?", (after, most)
         )
-        return [self._sandbox(row, shown=True) for row in rows.fetchall()]
+        return list(self._sandboxes(rows.fetchall(), shown=True))
 
-    def _sandbox(self, row: Sequence[object], *, shown: bool) -> Sandbox:
-        number, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at = row
-        return Sandbox(
-            id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
-            inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
-            command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
-            created_at=datetime.fromisoformat(str(at)),
-            endpoints=tuple(self.endpoints("sandbox = ?", (number,), shown=shown)),
-        )  # fmt: skip
+    def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
+        numbers = json.dumps([row[0] for row in rows])
+        endpoints: dict[str, list[Endpoint]] = {}
+        for endpoint in self.endpoints(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
+            endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
+        for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at in rows:
+            yield Sandbox(
+                id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
+                inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
+                command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
+                created_at=datetime.fromisoformat(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
+            )  # fmt: skip
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
         """The sandbox of that id or name, or else all whose id begins with it."""
@@ -94,9 +105,15 @@ class SandboxRecords(NetworkRecords):
         asked = json.dumps([key for key in keys if key.isascii()])
         found: dict[str, Sandbox] = {}
         for column in ("name", "id"):
-            for one in self.sandboxes(f"{column} IN (SELECT value FROM json_each(?))", (asked,)):
+            for one in self.sandboxes(f"{column} IN {_GIVEN}", (asked,)):
                 found[one.name if column == "name" else one.id] = one
         return found
+
+    def sandbox_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the keys that are exactly a sandbox's id or name, with its id."""
+        asked = (json.dumps([key for key in keys if key.isascii()]),)
+        named = self._db.execute(f"SELECT name, id FROM sandbox WHERE name IN {_GIVEN}", asked).fetchall()
+        return dict(named) | dict(self._db.execute(f"SELECT id, id FROM sandbox WHERE id IN {_GIVEN}", asked))
 
     def named_like(self, beginning: str) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...], int]]:
         """Id, name, labels and number of endpoints of the sandboxes whose names begin so."""
@@ -108,13 +125,6 @@ class SandboxRecords(NetworkRecords):
         )
         for id_, name, labels, endpoints in rows:
             yield id_, name, text_pairs(labels), endpoints
-
-    def sandbox_id(self, key: str) -> str | None:
-        """The id of the sandbox of exactly that id or name."""
-        if not key.isascii():
-            return None
-        rows = self._db.execute("SELECT id FROM sandbox WHERE id = ?1 OR name = ?1", (key,)).fetchall()
-        return next((id_ for (id_,) in rows if id_ == key), rows[0][0] if rows else None)
 
     def sandbox_intent(self, sandbox_id: str) -> Unsettled | None:
         """Who makes, removes or restores an unsettled sandbox."""
