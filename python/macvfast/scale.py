@@ -84,6 +84,7 @@ class Scaler:
             there = [*_numbered(records.named_like(f"{prefix}-"), prefix, net.id)]
         plan = plan_scale(there, count)
         removable = [one for one in plan.remove if force or one.endpoints == 1]
+        on_others = [] if force else [one for one in plan.remove if one.endpoints != 1]
         total = len(plan.make) + len(removable)
         done = 0
 
@@ -98,9 +99,7 @@ class Scaler:
         names = (f"{prefix}-{number}" for number in plan.make)
         made = self._boxes.connect_many(net.id, names, labels=((LABEL, net.id),), progress=step)
         removed = [Outcome(one.name, value=one.name, error=failures.get(one.id)) for one in removable]
-        removed += [
-            Outcome(one.name, error=SandboxOnOthers(one.name, net.name)) for one in plan.remove if one not in removable
-        ]
+        removed += [Outcome(one.name, error=SandboxOnOthers(one.name, net.name)) for one in on_others]
         removed += [Outcome(one.name, error=NotScaled(one.name, net.name)) for one in plan.refused]
         return Scaled(made=made, removed=Outcomes(tuple(removed)), kept=plan.kept)
 
