@@ -26,6 +26,7 @@ __all__ = [
     "pin_namespaces",
     "read_sysctls",
     "send_each",
+    "send_then",
     "unpin_namespaces",
     "write_sysctls",
 ]
@@ -458,6 +459,20 @@ def send_each(sends: Sequence[tuple[Netlink, Batch]], threads: int = 1) -> list[
 
     Raises:
         ValueError: a socket is closed.
+    """
+
+def send_then(
+    first: tuple[Netlink, Batch], sends: Sequence[tuple[Netlink, Batch]]
+) -> tuple[dict[int, Refusal], list[dict[int, Refusal]] | None]:
+    """Send one batch and, where nothing of it is refused, the others, one after the other on the calling thread.
+
+    What was refused of the first, as `Netlink.send` gives it, and of the others, as `send_each` does; None where they
+    were not sent. The GIL is free from beginning to end, and what others send on the first socket comes before or after
+    all of this.
+
+    Raises:
+        ValueError: a socket is closed, or the first is among the others.
+        KernelRefused, PermissionNeeded: the system call for the first failed.
     """
 
 def home_cookie() -> int:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from macvfast.store import Store
 
 # Sandboxes in one transaction and one send: large enough that the two syncs vanish, small enough that Ctrl-C and
-# others get a turn.
-CHUNK = 128
+# others get a turn. The first of several is smaller: the kernel has nothing to do until it is noted.
+CHUNK, FIRST_CHUNK = 128, 32
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class Attacher:
                 self._open(current)
                 self._choose(current)
                 # At once: what comes before is settled while the kernel goes on.
-                self._start(current, before, beside=beside)
+                self._start(current, beside=beside)
                 if before is not None:
                     self._finish(before)
                     ended(before.items)
@@ -234,14 +234,13 @@ class Attacher:
         except MacvfastError as error:
             chunk.fail(error)
 
-    def _start(self, chunk: _Chunk, before: _Chunk | None, *, beside: bool) -> None:
-        """Begin to make what was noted, in the kernel when the chunk before it is made."""
+    def _start(self, chunk: _Chunk, *, beside: bool) -> None:
+        """Begin to make what was noted: beside the chunk before it, whose links the socket sends first."""
         items = chunk.good
-        wait = None if before is None or before.making is None else before.making.wait
 
         def work() -> None:
             try:
-                self._maker.make(items, wait)
+                self._maker.make(items)
             except MacvfastError as error:
                 chunk.fail(error)
 
@@ -281,7 +280,7 @@ class Attacher:
         self._namespaces(chunk, beside=False)
         self._open(chunk)
         self._choose(chunk)
-        self._start(chunk, None, beside=False)
+        self._start(chunk, beside=False)
         self._finish(chunk)
 
     def _settle(self, chunk: _Chunk) -> None:

@@ -364,20 +364,22 @@ class Host:
             return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
 
     def connect_many(
-        self, network: str | Network, sandboxes: Iterable[str | EndpointRequest], *, netns: str | None = None
-    ) -> Outcomes[Endpoint]:
+        self, network: str | Network, sandboxes: Iterable[str | EndpointRequest], *, netns: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect many sandboxes to a network; those that do not exist are made.
 
         Args:
             network: itself, or its id, name or id prefix.
             sandboxes: names, or requests with addresses (their own `network` is not read).
             netns: one namespace that all of them stand for.
+            progress: told, time and again, how many more have ended, refused ones among them.
 
         Returns:
             One outcome per item, in the order asked; a refused one takes no other with it and leaves nothing.
         """
         with self._changing():
-            return self._boxes().connect_many(_key(network), sandboxes, netns)
+            return self._boxes().connect_many(_key(network), sandboxes, netns, progress=progress)
 
     def scale(
         self,

@@ -111,7 +111,9 @@ class Kernel(Protocol):
     def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]: ...
     def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]: ...
     def default_routes(self, namespace: Namespace) -> list[DefaultRoute]: ...
-    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]: ...
+    def add_links(
+        self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
+    ) -> tuple[list[Refusal | None], list[Refusal | None] | None]: ...
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]: ...
     def delete_links(
         self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
@@ -131,11 +133,14 @@ class NetlinkKernel:
     def __init__(self) -> None:
         require("change networks and sandboxes", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
         self._home = _core.Netlink()
+        # Of its own, so that a look does not wait for what is being sent.
+        self._looking = _core.Netlink()
         self._boot_id = ""
 
     def close(self) -> None:
-        """Close the socket in the home namespace."""
+        """Close the sockets in the home namespace."""
         self._home.close()
+        self._looking.close()
 
     def _send(self, what: str, batch: _core.Batch) -> dict[int, _core.Refusal]:
         started = time.perf_counter()
@@ -157,21 +162,21 @@ class NetlinkKernel:
 
     def link(self, key: int | str) -> LinkFacts | None:
         """A link of the home namespace by index, name or alternative name."""
-        return self._home.link(key)
+        return self._looking.link(key)
 
     def links(self) -> Sequence[LinkFacts]:
         """All links of the home namespace. Cost: a few microseconds a link."""
-        return self._home.links()
+        return self._looking.links()
 
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with prefix lengths."""
-        return self._home.addresses(ifindex)
+        return self._looking.addresses(ifindex)
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs that a parent still carries for links on it, wherever these live; none where the parent is
         gone.
         """
-        return self._home.filter_macs(ifindex)
+        return self._looking.filter_macs(ifindex)
 
     # Parents of ours.
 
@@ -297,8 +302,15 @@ class NetlinkKernel:
         """The default routes of a namespace: family (4 or 6), ifindex, gateway."""
         return _native(namespace).netlink.default_routes()
 
-    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
-        """Make links in their namespaces, in few sends from the home namespace; one outcome per step."""
+    def add_links(
+        self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
+    ) -> tuple[list[Refusal | None], list[Refusal | None] | None]:
+        """Make links in their namespaces, in few sends from the home namespace and, where none is refused, configure
+        them in the same go: whatever else this process does meanwhile, the kernel does not wait for it.
+
+        Returns:
+            One outcome per link, and what `configure` gives for `then`; None where it did not come to that.
+        """
         batch = _core.Batch()
         for namespace, step in steps:
             if step.driver == "macvlan":
@@ -311,33 +323,17 @@ class NetlinkKernel:
                     step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge",
                     mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
                 )  # fmt: skip
-        refused = self._send("make links", batch)
-        return [refused.get(position) for position in range(len(steps))]
+        settings = _Settings(then)
+        started = time.perf_counter()
+        refused, configured = _core.send_then((self._home, batch), settings.sends)
+        log.sent("make links", len(batch), len(refused), started)
+        outcomes: list[Refusal | None] = [refused.get(position) for position in range(len(steps))]
+        return outcomes, None if configured is None or not then else settings.outcomes(configured)
 
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
         """Configure links, in few sends per namespace; the first refusal of each entry."""
-        batches: dict[int, tuple[Namespace, _core.Batch, list[int]]] = {}
-        for at, (namespace, wanted) in enumerate(steps):
-            found = batches.get(id(namespace))
-            if found is None:
-                found = batches[id(namespace)] = (namespace, _core.Batch(), [])
-            _, batch, whose = found
-            for step in wanted:
-                match step:
-                    case AddAddress():
-                        batch.add_address(step.ifindex, step.address, step.prefix_length)
-                    case AddDefaultRoute():
-                        batch.add_default_route(step.ifindex, step.family, step.gateway)
-                    case SetUp():
-                        batch.set_up(step.ifindex)
-                whose.append(at)
-        sent = [one for one in batches.values() if one[2]]
-        outcomes: list[Refusal | None] = [None] * len(steps)
-        refused = _send_each("configure links", [(_native(namespace).netlink, batch) for namespace, batch, _ in sent])
-        for (_, _, whose), refusals in zip(sent, refused, strict=True):
-            for position in sorted(refusals):
-                outcomes[whose[position]] = outcomes[whose[position]] or refusals[position]
-        return outcomes
+        settings = _Settings(steps)
+        return settings.outcomes(_send_each("configure links", settings.sends))
 
     def delete_links(self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
         """Delete links from namespaces that live on; one outcome per namespace. What is gone already stays so, and what
@@ -383,6 +379,42 @@ class NetlinkKernel:
             return LinkWatch()
         except OSError as error:
             raise KernelRefused("listen for changes of links", error.errno or 0) from None
+
+
+class _Settings:
+    """Settings of links as batches, one per namespace."""
+
+    def __init__(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> None:
+        self._count = len(steps)
+        self._whose: list[list[int]] = []
+        self.sends: list[tuple[_core.Netlink, _core.Batch]] = []
+        known: dict[int, tuple[_core.Batch, list[int]]] = {}
+        for at, (namespace, wanted) in enumerate(steps):
+            if not wanted:
+                continue
+            found = known.get(id(namespace))
+            if found is None:
+                found = known[id(namespace)] = (_core.Batch(), [])
+                self.sends.append((_native(namespace).netlink, found[0]))
+                self._whose.append(found[1])
+            batch, whose = found
+            for step in wanted:
+                match step:
+                    case AddAddress():
+                        batch.add_address(step.ifindex, step.address, step.prefix_length)
+                    case AddDefaultRoute():
+                        batch.add_default_route(step.ifindex, step.family, step.gateway)
+                    case SetUp():
+                        batch.set_up(step.ifindex)
+                whose.append(at)
+
+    def outcomes(self, refused: Sequence[dict[int, _core.Refusal]]) -> list[Refusal | None]:
+        """The first refusal of each entry."""
+        outcomes: list[Refusal | None] = [None] * self._count
+        for whose, refusals in zip(self._whose, refused, strict=True):
+            for position in sorted(refusals):
+                outcomes[whose[position]] = outcomes[whose[position]] or refusals[position]
+        return outcomes
 
 
 def _send_each(

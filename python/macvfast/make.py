@@ -20,7 +20,7 @@ from macvfast.model import mac_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.kernel import Kernel, Namespace
+    from macvfast.kernel import Kernel, Namespace, Refusal
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.namespaces import Sysctls
     from macvfast.plan import EndpointPlan, LinkFacts
@@ -94,27 +94,25 @@ class Maker:
         self._store = store
         self._kernel = kernel
 
-    def make(self, items: Sequence[Wanted], wait: Callable[[], None] | None = None) -> None:
+    def make(self, items: Sequence[Wanted]) -> None:
         """Pin what is new and make all endpoints; an item for which that fails ends with its error and is not gone on
         with.
-
-        Args:
-            items: what is to be made.
-            wait: until others have made their links; called before the first is made.
         """
         self._pin([item for item in items if item.new and item.made])
-        if wait is not None:
-            wait()
         parents: dict[str, LinkFacts] = {}
         for turn in range(max((len(item.endpoints) for item in items), default=0)):
-            self._round([item for item in items if item.error is None and turn < len(item.endpoints)], turn, parents)
+            these = [item for item in items if item.error is None and turn < len(item.endpoints)]
+            self._round(self._ready(these, turn, parents), turn)
 
     def _pin(self, items: Sequence[Wanted]) -> None:
         if items:
             pins = [(_namespace(item), cast("Sandbox", item.sandbox).path) for item in items]
             _note(items, self._kernel.pin(pins))
 
-    def _round(self, items: Sequence[Wanted], turn: int, parents: dict[str, LinkFacts]) -> None:
+    def _ready(
+        self, items: Sequence[Wanted], turn: int, parents: dict[str, LinkFacts]
+    ) -> list[tuple[Wanted, EndpointPlan]]:
+        """The steps of one turn, where nothing is in the way, and what its links are to be born with written."""
         ready: list[tuple[Wanted, EndpointPlan]] = []
         for item in items:
             network, endpoint = item.endpoints[turn]
@@ -129,12 +127,15 @@ class Maker:
             except MacvfastError as error:
                 item.error = error
         self._defaults([item for item, _ in ready], turn)
-        ready = [(item, steps) for item, steps in ready if item.error is None]
-        self._links(ready, turn)
-        ready = [(item, steps) for item, steps in ready if item.error is None]
-        self._settings([(item, steps) for item, steps in ready if steps.link_sysctls])
-        ready = [(item, steps) for item, steps in ready if item.error is None]
-        outcomes = self._kernel.configure([(_namespace(item), steps.configure) for item, steps in ready])
+        return [(item, steps) for item, steps in ready if item.error is None]
+
+    def _round(self, ready: list[tuple[Wanted, EndpointPlan]], turn: int) -> None:
+        outcomes = self._links(ready, turn)
+        if outcomes is None:
+            ready = [(item, steps) for item, steps in ready if item.error is None]
+            self._settings([(item, steps) for item, steps in ready if steps.link_sysctls])
+            ready = [(item, steps) for item, steps in ready if item.error is None]
+            outcomes = self._kernel.configure([(_namespace(item), steps.configure) for item, steps in ready])
         for (item, steps), refusal in zip(ready, outcomes, strict=True):
             if refusal is not None:
                 item.error = configure_refused(
@@ -185,15 +186,23 @@ class Maker:
             outcomes = self._kernel.write_sysctls([(_namespace(item), steps.link_sysctls) for item, steps in ready])
             _note([item for item, _ in ready], outcomes)
 
-    def _links(self, ready: list[tuple[Wanted, EndpointPlan]], turn: int) -> None:
+    def _links(self, ready: list[tuple[Wanted, EndpointPlan]], turn: int) -> list[Refusal | None] | None:
         """Make the links of one turn; a clash of indexes is answered with another, a MAC of ours that lingers is
         waited for.
+
+        Returns:
+            What came of configuring them, where that could be done at once.
         """
         todo = list(range(len(ready)))
+        at_once = not any(steps.link_sysctls for _, steps in ready)
         tries = 0
         deadline = time.monotonic() + (MAC_WAIT_S if self._mac_wait_s is None else self._mac_wait_s)
         while todo:
-            outcomes = self._kernel.add_links([(_namespace(ready[at][0]), ready[at][1].link) for at in todo])
+            links = [(_namespace(ready[at][0]), ready[at][1].link) for at in todo]
+            then = [(_namespace(item), steps.configure) for item, steps in ready] if at_once and not tries else []
+            outcomes, configured = self._kernel.add_links(links, then)
+            if configured is not None:
+                return configured
             again = []
             for at, refusal in zip(todo, outcomes, strict=True):
                 if refusal is None:
@@ -220,6 +229,7 @@ class Maker:
             if todo:
                 log.tell("retry", what="make links", links=len(todo), tries=tries)
             self._wait_for_macs([ready[at][1].link for at in todo], deadline)
+        return None
 
     def _clashes(self, item: Wanted, steps: EndpointPlan) -> bool:
         """Whether the index that was asked for is some other link's, where it was to be or where it is made from."""

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from macvfast.attach import CHUNK, Attacher
+from macvfast.attach import CHUNK, FIRST_CHUNK, Attacher
 from macvfast.detach import Detacher
 from macvfast.errors import (
     EndpointNotFound,
@@ -110,7 +110,9 @@ class Sandboxes:
         labels: tuple[tuple[str, str], ...],
     ) -> Iterator[list[Wanted]]:  # fmt: skip
         items = iter(sandboxes)
-        while chunk := list(islice(items, CHUNK)):
+        size = min(FIRST_CHUNK, CHUNK)
+        while chunk := list(islice(items, size)):
+            size = CHUNK
             requests = [_on(network_id, item) for item in chunk]
             with self._store.reading() as records:
                 there = records.sandboxes_named([request.sandbox for request in requests])

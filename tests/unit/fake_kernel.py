@@ -464,8 +464,11 @@ class FakeKernel:
         netns = self._netns(namespace)
         return [(family, ifindex, netns.gateways.get(family)) for family, ifindex in sorted(netns.routes.items())]
 
-    def add_links(self, steps: Sequence[tuple[Namespace, AddLink]]) -> list[Refusal | None]:
-        return [self._add_link(self._netns(namespace), step) for namespace, step in steps]
+    def add_links(
+        self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
+    ) -> tuple[list[Refusal | None], list[Refusal | None] | None]:
+        outcomes: list[Refusal | None] = [self._add_link(self._netns(namespace), step) for namespace, step in steps]
+        return outcomes, self.configure(then) if then and not any(outcomes) else None
 
     def _add_link(self, netns: FakeNetns, step: AddLink) -> FakeRefusal | None:
         said = self.faults.fails("make a link")

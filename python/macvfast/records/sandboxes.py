@@ -24,7 +24,7 @@ _GIVEN = "(SELECT value FROM json_each(?))"
 _THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
 
 # Sandboxes whose endpoints are read together.
-_AT_ONCE = 256
+_AT_ONCE = 128
 
 
 class SandboxRecords(NetworkRecords):

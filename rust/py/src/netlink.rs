@@ -1,7 +1,7 @@
 //! `Netlink`, `Link` and `Refusal` of `macvfast._core`.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use macvfast_netlink::{self as netlink, Family, LinkKey, Socket};
 use pyo3::exceptions::PyValueError;
@@ -224,7 +224,7 @@ impl Netlink {
             socket.as_mut().map(work)
         });
         match result {
-            None => Err(PyValueError::new_err("the netlink socket is closed")),
+            None => Err(closed()),
             Some(result) => result.map_err(|error| from_netlink(py, error)),
         }
     }
@@ -238,34 +238,25 @@ fn by_position<'py>(py: Python<'py>, refusals: netlink::Refusals) -> PyResult<Bo
     Ok(positions)
 }
 
-#[pyfunction]
-#[pyo3(signature = (sends, threads=1))]
-pub fn send_each<'py>(
-    py: Python<'py>,
-    sends: Vec<(PyRef<'py, Netlink>, PyRef<'py, Batch>)>,
-    threads: usize,
-) -> PyResult<Bound<'py, PyList>> {
-    let sends: Vec<_> = sends
-        .iter()
-        .map(|(socket, batch)| (&socket.socket, batch.snapshot()))
-        .collect();
-    let send = |index: usize| {
-        let (socket, batch) = &sends[index];
-        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-        socket.as_mut().map(|socket| socket.send(batch)).transpose()
-    };
-    let results = py.detach(|| {
-        if threads == 1 {
-            (0..sends.len()).map(send).collect()
-        } else {
-            netlink::spread(sends.len(), threads, || (), |(), index| send(index))
-        }
-    });
+type Sent = Result<Option<netlink::Refusals>, netlink::Error>;
+
+fn send_locked(socket: &mut Option<Socket>, batch: &netlink::Batch) -> Sent {
+    socket.as_mut().map(|socket| socket.send(batch)).transpose()
+}
+
+fn send_one(socket: &Mutex<Option<Socket>>, batch: &netlink::Batch) -> Sent {
+    send_locked(
+        &mut socket.lock().unwrap_or_else(PoisonError::into_inner),
+        batch,
+    )
+}
+
+fn refusals_of_each<'py>(py: Python<'py>, results: Vec<Sent>) -> PyResult<Bound<'py, PyList>> {
     let outcomes = PyList::empty(py);
     for result in results {
         match result {
             Ok(Some(refusals)) => outcomes.append(by_position(py, refusals)?)?,
-            Ok(None) => return Err(PyValueError::new_err("the netlink socket is closed")),
+            Ok(None) => return Err(closed()),
             Err(error) => {
                 let positions = PyDict::new(py);
                 positions.set_item(0, Bound::new(py, Refusal::from(error))?)?;
@@ -274,6 +265,73 @@ pub fn send_each<'py>(
         }
     }
     Ok(outcomes)
+}
+
+/// What is to be sent, held so that it stays what it is while the GIL is free.
+fn held<'a>(
+    sends: &'a [(PyRef<'_, Netlink>, PyRef<'_, Batch>)],
+) -> Vec<(&'a Mutex<Option<Socket>>, Arc<netlink::Batch>)> {
+    sends
+        .iter()
+        .map(|(socket, batch)| (&socket.socket, batch.snapshot()))
+        .collect()
+}
+
+#[pyfunction]
+#[pyo3(signature = (sends, threads=1))]
+pub fn send_each<'py>(
+    py: Python<'py>,
+    sends: Vec<(PyRef<'py, Netlink>, PyRef<'py, Batch>)>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyList>> {
+    let sends = held(&sends);
+    let send = |index: usize| send_one(sends[index].0, &sends[index].1);
+    let results = py.detach(|| {
+        if threads == 1 {
+            (0..sends.len()).map(send).collect()
+        } else {
+            netlink::spread(sends.len(), threads, || (), |(), index| send(index))
+        }
+    });
+    refusals_of_each(py, results)
+}
+
+#[pyfunction]
+#[allow(clippy::type_complexity)] // The tuple of the stub.
+pub fn send_then<'py>(
+    py: Python<'py>,
+    first: (PyRef<'py, Netlink>, PyRef<'py, Batch>),
+    sends: Vec<(PyRef<'py, Netlink>, PyRef<'py, Batch>)>,
+) -> PyResult<(Bound<'py, PyDict>, Option<Bound<'py, PyList>>)> {
+    let (socket, batch) = (&first.0.socket, first.1.snapshot());
+    let sends = held(&sends);
+    if sends.iter().any(|(other, _)| std::ptr::eq(*other, socket)) {
+        return Err(PyValueError::new_err(
+            "the first socket is among the others",
+        ));
+    }
+    let (result, then) = py.detach(|| {
+        // Held to the end: two that send at once would only wait for each other in the kernel.
+        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = send_locked(&mut socket, &batch);
+        let done = matches!(&result, Ok(Some(refusals)) if refusals.is_empty());
+        let then = done.then(|| {
+            let sent = sends.iter().map(|(socket, batch)| send_one(socket, batch));
+            sent.collect()
+        });
+        (result, then)
+    });
+    let refusals = match result {
+        Ok(Some(refusals)) => by_position(py, refusals)?,
+        Ok(None) => return Err(closed()),
+        Err(error) => return Err(from_netlink(py, error)),
+    };
+    let then = then.map(|results| refusals_of_each(py, results));
+    Ok((refusals, then.transpose()?))
+}
+
+fn closed() -> PyErr {
+    PyValueError::new_err("the netlink socket is closed")
 }
 
 #[pymethods]
