@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benches import docker, floor, networks, ours, peers, start
 from benches.measure import Goal, Group, Side
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benches.measure import Sample
+
 # Labels that the goals, the table and the plots know the sides by.
 OURS = "macvfast"
 SCALE = "macvfast scale"
-IN_STEPS = "macvfast, in several calls"
+IN_CALLS = "macvfast, in many calls"
 FLOOR = "floor (C, no record)"
 IP = "ip -batch"
 IP_IPV6 = "ip -batch, IPv6 left on"
@@ -87,7 +93,17 @@ def _rounds(size: Size, count: int) -> int:
 
 
 def _steps(size: Size, count: int) -> int:
-    return size.growth_steps if count == size.growth else 1
+    """Into how many steps the way is cut: quarters, or as many as a plot of growth has."""
+    return size.growth_steps if count == size.growth else min(4, count)
+
+
+def _ours(size: Size, count: int, run: Callable[..., Sample]) -> list[Side]:
+    """In one call; where growth is looked at, in many as well."""
+    steps = {"count": count, "steps": _steps(size, count)}
+    sides = [Side(OURS, run, steps)]
+    if count == size.growth:
+        sides.append(Side(IN_CALLS, run, {**steps, "calls": size.growth_steps}, f"{size.growth_steps} calls"))
+    return sides
 
 
 def _fill(size: Size, count: int) -> dict[str, int]:
@@ -101,10 +117,9 @@ def _filled_note(fill: dict[str, int]) -> str:
 
 
 def _links(size: Size, count: int) -> Group:
-    steps = _steps(size, count)
     sides = [
-        Side(OURS, ours.links, {"count": count, "steps": steps}, f"{steps} calls" if steps > 1 else ""),
-        Side(FLOOR, floor.links, {"count": count, "steps": steps}),
+        *_ours(size, count, ours.links),
+        Side(FLOOR, floor.links, {"count": count, "steps": _steps(size, count)}),
     ]
     goals = []
     if count == _goal_count(size.links, 1_000):
@@ -156,20 +171,16 @@ def _endpoints(size: Size) -> Group:
 
 
 def _sandboxes(size: Size, count: int) -> Group:
-    fill, grows = _fill(size, count), count == size.growth
-    steps = _steps(size, count) if grows else 4
+    fill = _fill(size, count)
     work = f"{count:,} sandboxes, namespaces made too"
     sides = [
-        Side(FLOOR, floor.sandboxes, {"count": count, "steps": steps if count >= 4 else 1}),
-        *([] if grows and count >= SLOW else [Side(OURS, ours.sandboxes, {"count": count})]),
+        Side(FLOOR, floor.sandboxes, {"count": count, "steps": _steps(size, count)}),
+        *_ours(size, count, ours.sandboxes),
     ]
     goals = []
-    goal_counts = {_goal_count(size.sandboxes, 1_000), _goal_count(size.sandboxes, 4_096)}
-    if grows or count in goal_counts:
-        sides.append(Side(IN_STEPS, ours.sandboxes, {"count": count, "steps": steps}, f"{steps} calls"))
-    if count in goal_counts:
+    if count in {_goal_count(size.sandboxes, 1_000), _goal_count(size.sandboxes, 4_096)}:
         goals.append(Goal(work, OURS, FLOOR, at_most=1.10))
-        goals.append(Goal(f"{work}, each quarter", IN_STEPS, FLOOR, at_most=1.10, by_steps=True))
+        goals.append(Goal(f"{work}, each quarter", OURS, FLOOR, at_most=1.10, by_steps=True))
     if count < SLOW:
         note = f"{_filled_note(fill)}; IPv6 off and `lo` up are not on the clock"
         sides.append(Side(NETNS_CNI, peers.cni_sandboxes, fill, note))

@@ -37,31 +37,25 @@ def make_sure(outcomes: Any, count: int) -> None:
     must(not outcomes.failed, f"{len(outcomes.failed)} refused: {outcomes.failed[:1]}")
 
 
-def cut(names: Sequence[str], steps: int) -> list[Sequence[str]]:
-    """Names in so many equal calls."""
-    each = len(names) // steps
-    return [names[at : at + each] for at in range(0, each * steps, each)]
-
-
-def connect_timed(host: Host, names: Sequence[str], steps: int, netns: str | None = None) -> Clock:
-    """Connect, in so many calls one after the other, timed."""
+def connect_timed(host: Host, names: Sequence[str], netns: str | None = None, calls: int = 1) -> Clock:
+    """Connect, in so many equal calls one after the other, timed."""
     clock = Clock()
-    for some in cut(names, steps):
+    each = len(names) // calls
+    for at in range(0, each * calls, each):
         with clock.running():
-            outcomes = host.connect_many(NETWORK, some, netns=netns)
-        make_sure(outcomes, len(some))
-        clock.mark(len(some) + (clock.marks[-1][0] if clock.marks else 0))
+            outcomes = host.connect_many(NETWORK, names[at : at + each], netns=netns, progress=clock.mark)
+        make_sure(outcomes, each)
     return clock
 
 
-def links(world: World, count: int, steps: int = 1) -> Sample:
+def links(world: World, count: int, steps: int = 1, calls: int = 1) -> Sample:
     """Links in one namespace that is there."""
     target, other = world.namespace(TARGET), world.namespace("other")
     names = [f"s-{number}" for number in range(count)]
     with open_host(world) as host:
         make_sure(host.connect_many(NETWORK, ["first"], netns=str(other)), 1)
         make_sure(host.remove_many(["first"]), 1)
-        clock = connect_timed(host, names, steps, str(target))
+        clock = connect_timed(host, names, str(target), calls)
         world.check_one(TARGET, count)
     return timed_sample(clock.seconds, count, clock.marks, steps=steps)
 
@@ -90,18 +84,18 @@ def endpoints(world: World, count: int) -> Sample:
         warm_up(host)
         for name in names:
             host.create_sandbox(name)
-        clock = connect_timed(host, names, 1)
+        clock = connect_timed(host, names)
     # A sandbox that was made without an endpoint keeps the kernel's default until it gets one.
     world.check_each(names)
     return timed_sample(clock.seconds, count)
 
 
-def sandboxes(world: World, count: int, steps: int = 1) -> Sample:
-    """Sandboxes made with their endpoints; with steps, in so many calls."""
+def sandboxes(world: World, count: int, steps: int = 1, calls: int = 1) -> Sample:
+    """Sandboxes made with their endpoints."""
     names = [f"s-{number}" for number in range(count)]
     with open_host(world) as host:
         warm_up(host)
-        clock = connect_timed(host, names, steps)
+        clock = connect_timed(host, names, calls=calls)
     world.check_each(names)
     return timed_sample(clock.seconds, count, clock.marks, steps=steps)
 

@@ -27,7 +27,7 @@ PLOTS = Path(__file__).parent / "plots"
 # 4.3:1 on white and on #0d1117 alike.
 GREY = "#777b80"
 COLOURS = {
-    groups.OURS: "#2f81f7", groups.IN_STEPS: "#2f81f7", groups.SCALE: "#7a6ff0", groups.FLOOR: GREY,
+    groups.OURS: "#2f81f7", groups.IN_CALLS: "#7ab8ff", groups.SCALE: "#7a6ff0", groups.FLOOR: GREY,
     groups.IP: "#d0750f", groups.IP_IPV6: "#d0750f", groups.PYROUTE2: "#b0539e", groups.CNI: "#d64545",
     groups.NETNS_CNI: "#d64545", groups.NETAVARK: "#2d9d63",
 }  # fmt: skip
@@ -54,13 +54,6 @@ def _by_count(results: Mapping[str, Result], prefix: str, label: str) -> Curve:
         if name == prefix and count.isdigit() and side is not None and "missing" not in side:
             points.append((float(count), side["median"]))
     return sorted(points)
-
-
-def _ours_by_count(results: Mapping[str, Result], prefix: str) -> Curve:
-    """Our own: at counts where several calls were measured alone, those."""
-    return sorted(
-        {**dict(_by_count(results, prefix, groups.IN_STEPS)), **dict(_by_count(results, prefix, groups.OURS))}.items()
-    )
 
 
 def _by_step(results: Mapping[str, Result], group: str, label: str) -> Curve:
@@ -118,7 +111,7 @@ def creation(results: Mapping[str, Result]) -> Any:
     _style_axes(axes, "One sandbox with its endpoint, made among N at once", "N")
     axes.set_ylabel("µs each")
     _lines(axes, {
-        groups.OURS: _ours_by_count(results, "sandboxes"),
+        groups.OURS: _by_count(results, "sandboxes", groups.OURS),
         groups.FLOOR: _by_count(results, "sandboxes", groups.FLOOR),
         groups.NETNS_CNI: _by_count(results, "sandboxes", groups.NETNS_CNI),
     })  # fmt: skip
@@ -154,14 +147,14 @@ def removal(results: Mapping[str, Result]) -> Any:
 def growth(results: Mapping[str, Result]) -> Any:
     """The cost of the n-th, with what is there already."""
     figure, both = plt.subplots(1, 2, figsize=(12, 4.2))
-    for axes, prefix, ours, title in (
-        (both[0], "links", groups.OURS, "The n-th link of one namespace"),
-        (both[1], "sandboxes", groups.IN_STEPS, "The n-th sandbox, namespace made too"),
+    for axes, prefix, title in (
+        (both[0], "links", "The n-th link of one namespace"),
+        (both[1], "sandboxes", "The n-th sandbox, namespace made too"),
     ):
         counts = [int(name.rpartition("-")[2]) for name in results if name.startswith(f"{prefix}-")]
         name = f"{prefix}-{max(counts, default=0)}"
         _style_axes(axes, title, "n", logarithmic=False)
-        curves = {groups.OURS: _by_step(results, name, ours), groups.FLOOR: _by_step(results, name, groups.FLOOR)}
+        curves = {label: _by_step(results, name, label) for label in (groups.OURS, groups.IN_CALLS, groups.FLOOR)}
         axes.set_ylim(0, 1.05 * max((value for curve in curves.values() for _, value in curve), default=1))
         _lines(axes, curves)
     both[0].set_ylabel("µs")

@@ -47,18 +47,20 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._begun = 0.0
         self.marks: list[tuple[int, float]] = []
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The clock runs."""
-        begin = time.perf_counter()
+        self._begun = time.perf_counter()
         yield
-        self.seconds += time.perf_counter() - begin
+        self.seconds += time.perf_counter() - self._begun
 
-    def mark(self, done: int) -> None:
-        """So many are done by now."""
-        self.marks.append((done, self.seconds))
+    def mark(self, more: int) -> None:
+        """So many more are done by now; the clock runs."""
+        done = more + (self.marks[-1][0] if self.marks else 0)
+        self.marks.append((done, self.seconds + time.perf_counter() - self._begun))
 
 
 def run(*command: str | Path, stdin: str = "", environment: dict[str, str] | None = None) -> str:
