@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+from macvfast.records import MADE
 
 if TYPE_CHECKING:
     from tests.unit.machine import Machine
@@ -36,6 +37,21 @@ def test_a_copy_that_is_brought_back_has_the_state_of_its_moment(machine: Machin
     assert os.stat(done.kept).st_mode & 0o777 == 0o600
     machine.host.load_state(done.kept)
     assert machine.record() == after
+
+
+def test_after_a_copy_is_brought_back_nothing_settled_is_taken_for_unsettled(machine: Machine, tmp_path: Path) -> None:
+    """Rows keep the numbers of their intents: one that came twice would have others' sandboxes undone."""
+    copy = str(tmp_path / "copy.db")
+    machine.host.create_sandbox("a")
+    machine.host.create_sandbox("b")
+    machine.host.backup_state(copy)
+    machine.host.load_state(copy)
+    with pytest.raises(MemoryError), machine.host._store.operation():
+        with machine.host._store.writing() as records:
+            records.begin(machine.host._store.owner(), MADE)
+        raise MemoryError
+    machine.host.restore()
+    assert [box.name for box in machine.host.sandboxes()] == ["a", "b"]
 
 
 def test_a_copy_is_one_file_of_its_owner_alone_and_replaces_an_older_copy(machine: Machine, tmp_path: Path) -> None:

@@ -55,13 +55,20 @@ class Records(SandboxRecords):
 
     def replace_with(self, schema: str) -> None:
         """Have in all tables what those of an attached file have."""
-        rows = self._db.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table' ORDER BY rowid")
+        rows = self._db.execute(
+            "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY rowid"
+        )
         # As they were made: what refers to another comes after it.
         names = [name for (name,) in rows]
         for name in reversed(names):
             self._db.execute(f"DELETE FROM main.{name}")
         for name in names:
             self._db.execute(f"INSERT INTO main.{name} SELECT * FROM {schema}.{name}")
+        # Numbers of intents go on where they were: settled rows still carry theirs.
+        self._db.execute("DELETE FROM main.sqlite_sequence")
+        self._db.execute(
+            f"INSERT INTO main.sqlite_sequence SELECT name, max(seq) FROM {schema}.sqlite_sequence GROUP BY name"
+        )
 
     def tables(self) -> set[str]:
         """The tables and indexes, as they were made."""
