@@ -246,7 +246,7 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
         _check_rootfs(root)
     name = request.argv[0]
     # In another root file system a symbolic link points elsewhere than it does here.
-    if request.workdir is not None and request.rootfs is None and not Path(request.workdir).is_dir():
+    if request.workdir is not None and request.rootfs is None and not os.path.isdir(request.workdir):
         raise CommandNotStarted(
             name, f"there is no folder `{request.workdir}` to start in", ["-w takes a folder of this host"]
         )
@@ -260,7 +260,7 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
             mode = candidate.stat().st_mode
         except OSError:
             # Within another root file system a symbolic link points elsewhere than it does here.
-            if request.rootfs is not None and candidate.is_symlink():
+            if request.rootfs is not None and os.path.islink(candidate):
                 return
             continue
         found = True
@@ -293,10 +293,11 @@ def _check_user(user: str, rootfs: str | None, *, inside: bool) -> None:
 
 
 def _check_rootfs(root: Path) -> None:
-    if not root.is_dir():
+    # Of a path that cannot be, Path.is_dir raises.
+    if not os.path.isdir(root):
         raise RootfsInvalid(str(root), "it is not a directory")
     for needed in ("proc", "sys"):
-        if not (root / needed).is_dir():
+        if not os.path.isdir(root / needed):
             raise RootfsInvalid(str(root), f"it has no folder `{needed}` to mount on")
 
 

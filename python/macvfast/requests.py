@@ -207,6 +207,10 @@ class EndpointRequest:
         )
 
 
+# Of a regular expression: white space, control characters, and what was not UTF-8.
+_NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnFiles:
     """What a sandbox is to have of its own in /etc: hosts, hostname and resolv.conf.
@@ -231,13 +235,13 @@ class OwnFiles:
         if self.hostname is not None and not _HOSTNAME.match(self.hostname):
             raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
         for name, address in self.hosts:
-            if not name or re.search(r"[\s#]", name):
+            if not name or re.search(rf"[#{_NOT_A_WORD}]", name):
                 raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS")
             _refuse_no_address("add-host", f"{name}:{address}", address)
         for server in self.dns:
             _refuse_no_address("dns", server, server)
         for word in (*self.dns_search, *self.dns_options):
-            if not word or re.search(r"[\s#;]", word):
+            if not word or re.search(rf"[#;{_NOT_A_WORD}]", word):
                 raise OptionInvalid("dns-search or dns-option", word, "it is one word")
 
 

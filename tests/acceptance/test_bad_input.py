@@ -243,6 +243,12 @@ NAMESPACES: list[Row] = [
     ("network connect --netns={router} --pid=1 pub_net guest", 2, "--pid"),
     ("network connect --netns={router} pub_net loose", 1, "another namespace"),
     ("run --rootfs={folder}/missing true", 125, "root file system"),
+    (f"run --rootfs=/{'x' * 300} true", 125, "root file system"),
+    (f"run --rootfs=/{'x' * 5000} true", 125, "root file system"),
+    (f"run -w /{'x' * 300} true", 126, "to start in"),
+    (f"run /{'x' * 300}", 127, "not found"),
+    ("create --dns-search \udcff --name box", 1, "it is one word"),
+    ("create --add-host \udcff:10.0.0.1 --name box", 1, "it has the form NAME:ADDRESS"),
     ("run --rootfs={folder}/file true", 125, "root file system"),
     ("run --rootfs={folder}/directory true", 125, "root file system"),
 ]

@@ -92,7 +92,6 @@ class Bed:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.usefixtures("hasty")
 def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
