@@ -3,8 +3,8 @@ or one.
 
 Per chunk: namespaces are made (bound to no name, so that a crash leaves nothing), one durable transaction notes every
 intent with its addresses, links and addresses are made in few sends, one durable transaction settles what succeeded.
-Of several chunks, one is made in the kernel while the one before it is settled, the next is noted, and the namespaces
-of the one after that are made. What failed is undone by `detach`, which also finishes what a dead process left.
+Of several chunks, one is made in the kernel while the one before it is settled, and the namespaces of the next two are
+made. What failed is undone by `detach`, which also finishes what a dead process left.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ T = TypeVar("T")
 class _Task(Generic[T]):
     """Something done on a thread of its own, or, where nothing is to go on beside it, at once."""
 
-    def __init__(self, work: Callable[[], T], *, beside: bool) -> None:
+    def __init__(self, work: Callable[[], T], ended: threading.Semaphore, *, beside: bool) -> None:
+        """Say with `ended` when it has."""
         self._work = work
+        self._ended = ended
         self._results: list[T] = []
         self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="macvfast-chunk") if beside else None
@@ -55,6 +57,12 @@ class _Task(Generic[T]):
             self._results.append(self._work())
         except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
             self._errors.append(error)
+        self._ended.release()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a result, or an error."""
+        return bool(self._results or self._errors)
 
     def wait(self) -> None:
         """Wait for its end."""
@@ -104,6 +112,8 @@ class Attacher:
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
         self._chooser = Chooser(store, kernel, netns_dir)
+        # Released by each task that ends.
+        self._ended = threading.Semaphore(0)
         # Given namespaces by their paths: held as long as a call goes on.
         self._given: dict[str, Namespace | MacvfastError] = {}
 
@@ -126,13 +136,17 @@ class Attacher:
         before: _Chunk | None = None
         try:
             if current is not None:
-                self._namespaces(current, beside=False)
+                self._namespaces(current, None, beside=False)
             while current is not None:
                 if upcoming is not None:
-                    self._namespaces(upcoming, beside=True)
+                    self._namespaces(upcoming, current.fresh, beside=True)
+                # What comes before is settled while the kernel makes this chunk's namespaces, or else its links.
+                if before is not None and self._is_first(before.making, current.fresh):
+                    self._finish(before)
+                    ended(before.items)
+                    before = None
                 self._open(current)
                 self._choose(current)
-                # At once: what comes before is settled while the kernel goes on.
                 self._start(current, beside=beside)
                 if before is not None:
                     self._finish(before)
@@ -150,6 +164,14 @@ class Attacher:
         finally:
             close_all(list(self._given.values()))
             self._given.clear()
+
+    def _is_first(self, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
+        """Wait for one of two to end, if both are going on; whether it was the first."""
+        if one is None or other is None:
+            return False
+        while not (one.ended or other.ended):
+            self._ended.acquire()
+        return not other.ended
 
     def _next(self, coming: Iterator[Sequence[Wanted]]) -> _Chunk | None:
         items = next(coming, None)
@@ -187,11 +209,17 @@ class Attacher:
                         known[key] = plan.ipv6_sysctls("default", found[0]) if len(found) == 1 else ()
                     item.sysctls = known[key]
 
-    def _namespaces(self, chunk: _Chunk, *, beside: bool) -> None:
-        """Begin to make the new namespaces of a chunk, in the order of its items."""
+    def _namespaces(self, chunk: _Chunk, after: _Task[list[Namespace]] | None, *, beside: bool) -> None:
+        """Begin to make the new namespaces of a chunk, in the order of its items, when those of another are made."""
         fresh = [item.sysctls for item in chunk.good if item.fresh]
+
+        def work() -> list[Namespace]:
+            if after is not None:
+                after.wait()
+            return make_each(self._kernel, fresh)
+
         if fresh:
-            chunk.fresh = _Task(lambda: make_each(self._kernel, fresh), beside=beside)
+            chunk.fresh = _Task(work, self._ended, beside=beside)
 
     def _open(self, chunk: _Chunk) -> None:
         """Hold the namespace of every item: new ones for new sandboxes, the recorded or given ones for others."""
@@ -244,7 +272,7 @@ class Attacher:
             except MacvfastError as error:
                 chunk.fail(error)
 
-        chunk.making = _Task(work, beside=beside)
+        chunk.making = _Task(work, self._ended, beside=beside)
 
     def _finish(self, chunk: _Chunk) -> None:
         """Settle what was made, undo what failed, and let go of the namespaces."""
@@ -277,7 +305,7 @@ class Attacher:
             item.reset()
         chunk = _Chunk(items, second=True)
         self._prepare(items)
-        self._namespaces(chunk, beside=False)
+        self._namespaces(chunk, None, beside=False)
         self._open(chunk)
         self._choose(chunk)
         self._start(chunk, beside=False)
