@@ -1,0 +1,253 @@
+"""Which steps make an endpoint, what is deleted of a namespace's links, and who gets the default route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast.errors import AlreadyConnected, MacInvalid, PassthruOccupied
+from macvfast.model import mac_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.plan.links import LinkFacts
+
+
+@dataclass(frozen=True, slots=True)
+class AddLink:
+    """Make an endpoint's link: born in its namespace, with all it will ever have, in one message."""
+
+    driver: str
+    mode: str
+    flag: str | None
+    ifname: str
+    ifindex: int
+    parent: int
+    mac: bytes | None
+    mtu: int | None
+    group: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """Give a link an address. Goes with the link."""
+
+    ifindex: int
+    address: bytes
+    prefix_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddDefaultRoute:
+    """Route all else of a family (4 or 6) by way of a gateway, or by the link itself. Goes with the link."""
+
+    ifindex: int
+    family: int
+    gateway: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """Bring up a link that had to be born down. Goes with the link."""
+
+    ifindex: int
+
+
+Configure = AddAddress | AddDefaultRoute | SetUp
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPlan:
+    """The steps of one endpoint, in order: the link, its own sysctls, then what is configured on it."""
+
+    link: AddLink
+    link_sysctls: tuple[tuple[str, str], ...]
+    configure: tuple[Configure, ...]
+
+
+def default_families(network: Network, endpoint: Endpoint) -> set[int]:
+    """The families (4, 6) in which the endpoint could hold its sandbox's default route."""
+    if not network.has_default_route:
+        return set()
+    return {subnet.version for _, subnet in endpoint.placed if subnet.gateway is not None or network.routed_by_link}
+
+
+def default_route(network: Network, endpoint: Endpoint, family: int) -> AddDefaultRoute:
+    """The step that makes the endpoint hold the default route of a family."""
+    gateway = endpoint.gateway if family == 4 else endpoint.gateway6
+    return AddDefaultRoute(
+        endpoint.ifindex, family, None if gateway is None or network.routed_by_link else gateway.packed
+    )
+
+
+# What decides how a link is born, in a namespace's own defaults.
+IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
+
+
+def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
+    """IPv6 off where the network has none; router advertisements only where it wants them.
+
+    `scope` is `default`, for what links will be born with, or the link's own name.
+    """
+    if not network.usable_subnets(6):
+        return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
+    advertised = "1" if takes_advertisements(network) else "0"
+    return (
+        (f"net/ipv6/conf/{scope}/disable_ipv6", "0"),
+        (f"net/ipv6/conf/{scope}/accept_ra", advertised),
+        (f"net/ipv6/conf/{scope}/autoconf", advertised),
+    )
+
+
+def takes_advertisements(network: Network) -> bool:
+    """Whether endpoints listen to routers: not with `ipv6_ra=off`, `--internal` or `--gateway none`."""
+    no_gateway = all(subnet.gateway is None for subnet in network.usable_subnets(6))
+    return network.ipv6_ra and not network.internal and not (no_gateway and not network.routed_by_link)
+
+
+def plan_endpoint(
+    network: Network, endpoint: Endpoint, parent: int, *, ready: bool, held: Iterable[int]
+) -> EndpointPlan:
+    """The steps that make an endpoint.
+
+    Args:
+        network, endpoint: as recorded; index, name, MAC and group were chosen beforehand.
+        parent: the parent link's index, in the home namespace.
+        ready: whether links in the namespace are born with the settings that this one needs. Elsewhere, in a namespace
+            that others made, the link is born down, set, and brought up.
+        held: the families whose default route an earlier endpoint in the namespace holds.
+    """
+    link = AddLink(
+        driver=network.driver,
+        mode=network.mode,
+        flag=network.flag,
+        ifname=endpoint.ifname,
+        ifindex=endpoint.ifindex,
+        parent=parent,
+        mac=endpoint.mac if network.has_own_macs else None,
+        mtu=network.mtu,
+        group=endpoint.group,
+        up=ready,
+    )
+    configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
+    configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]
+    for family in sorted(default_families(network, endpoint).difference(held)):
+        configure.append(default_route(network, endpoint, family))
+    return EndpointPlan(
+        link=link,
+        link_sysctls=() if ready else ipv6_sysctls(endpoint.ifname, network),
+        configure=tuple(configure),
+    )
+
+
+# Removing.
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLink:
+    """A link of ours, as it is recorded; a MAC of None is not compared (it is the parent's)."""
+
+    ifindex: int
+    kind: str
+    mac: bytes | None
+
+    @classmethod
+    def of(cls, network: Network, endpoint: Endpoint) -> ExpectedLink:
+        """The link of an endpoint."""
+        return cls(endpoint.ifindex, network.driver, endpoint.mac if network.has_own_macs else None)
+
+    def is_(self, link: LinkFacts) -> bool:
+        """Whether what has the index is that link."""
+        return link.kind == self.kind and self.mac in (None, link.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRemoval:
+    """Links to delete in one go: by a group that is exactly theirs, or (0) by one that they are put into first."""
+
+    ifindexes: tuple[int, ...]
+    group: int
+
+
+def group_removal(links: Iterable[LinkFacts], expected: Iterable[ExpectedLink]) -> GroupRemoval:
+    """Which of a namespace's links are ours, by what was just read, and the group that holds these and no other.
+
+    What has one of our indexes and is another link is left alone.
+    """
+    there = list(links)
+    by_index = {one.ifindex: one for one in expected}
+    ours = [link for link in there if link.ifindex in by_index and by_index[link.ifindex].is_(link)]
+    groups = {link.group for link in ours}
+    group = groups.pop() if len(groups) == 1 else 0
+    if group and sum(link.group == group for link in there) != len(ours):
+        group = 0
+    return GroupRemoval(tuple(link.ifindex for link in ours), group)
+
+
+def held_families(siblings: Iterable[tuple[Network, Endpoint]]) -> set[int]:
+    """The families whose default route one of a sandbox's endpoints holds."""
+    return {family for network, endpoint in siblings for family in default_families(network, endpoint)}
+
+
+def hand_over(
+    leaving: tuple[Network, Endpoint],
+    before: Sequence[tuple[Network, Endpoint]],
+    after: Sequence[tuple[Network, Endpoint]],
+) -> list[AddDefaultRoute]:
+    """The default routes that others take over when an endpoint leaves: per family, the first connected of the rest.
+
+    Args:
+        leaving: the endpoint that goes.
+        before, after: those connected earlier and later, in the order of connection.
+    """
+    steps = []
+    for family in sorted(default_families(*leaving) - held_families(before)):
+        for network, endpoint in after:
+            if family in default_families(network, endpoint):
+                steps.append(default_route(network, endpoint, family))
+                break
+    return steps
+
+
+def refuse_endpoint(
+    network: Network,
+    mac: bytes | None,
+    occupants: Sequence[str],
+    others: Iterable[tuple[Network, Endpoint]],
+    sandbox: str,
+) -> None:
+    """Refuse an endpoint that the network cannot have, or the sandbox cannot.
+
+    Args:
+        network: the network to connect to.
+        mac: the MAC asked for, if any.
+        occupants: the sandboxes on the network; read for passthru only.
+        others: the sandbox's other endpoints with their networks.
+        sandbox: its name.
+
+    Raises:
+        MacInvalid, PassthruOccupied, AlreadyConnected
+    """
+    if mac is not None and not network.has_own_macs:
+        kind = "passthru" if network.mode == "passthru" else "ipvlan"
+        raise MacInvalid(mac_text(mac), f"on {kind} network `{network.name}` an endpoint has its parent's MAC")
+    if network.mode == "passthru" and occupants:
+        raise PassthruOccupied(network.name, occupants[0])
+    for other, _ in others:
+        if other.id == network.id:
+            raise AlreadyConnected(sandbox, network.name)
+        for subnet in _all_usable(network):
+            for theirs in _all_usable(other):
+                if theirs.version == subnet.version and theirs.cidr.overlaps(subnet.cidr):
+                    raise AlreadyConnected(
+                        sandbox,
+                        network.name,
+                        f"its subnet {subnet.cidr} overlaps {theirs.cidr} of network `{other.name}`, which it is on",
+                    )
+
+
+def _all_usable(network: Network) -> tuple[Subnet, ...]:
+    return (*network.usable_subnets(4), *network.usable_subnets(6))

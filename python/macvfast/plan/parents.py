@@ -1,0 +1,236 @@
+"""May this link be a network's parent, beside what stands on it; and what is to be made where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
+from macvfast.model import IFNAME_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from macvfast.model import Network, Subnet
+    from macvfast.plan.links import LinkFacts, Links
+    from macvfast.requests import NetworkRequest
+
+# IEEE 802.1Q-2022 section 9.6: VID 0 is the null VID, 4095 is reserved.
+VID_MIN, VID_MAX = 1, 4094
+
+# RFC 8200 section 5: on a link with less, the kernel has no IPv6.
+IPV6_MTU_MIN = 1280
+
+
+@dataclass(frozen=True, slots=True)
+class AddParent:
+    """Make a parent, up: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
+
+    kind: str
+    ifname: str
+    ifindex: int
+    base: int | None
+    vid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubInterface:
+    """An 802.1Q link to be made: `base.vid`."""
+
+    ifname: str
+    base: str
+    vid: int
+
+
+def sub_interface(parent: str) -> SubInterface:
+    """What a parent that does not exist is to be: `eth0.50` is VLAN 50 on `eth0`.
+
+    Raises:
+        ParentNotFound: the name has no `.VID`.
+        OptionInvalid: the VLAN id is not 1 to 4094, or the name is longer than 15 bytes.
+    """
+    base, dot, vid = parent.rpartition(".")
+    if not dot or not base:
+        raise ParentNotFound(
+            parent, "no link has that name, and it is not of the form NAME.VID", hints=["`ip link` lists the links"]
+        )
+    if not (vid.isascii() and vid.isdigit() and str(int(vid)) == vid and VID_MIN <= int(vid) <= VID_MAX):
+        raise OptionInvalid(
+            "parent",
+            parent,
+            f"`{vid}` is not a VLAN id: {VID_MIN} to {VID_MAX}, without leading zeros",
+            [f"-o parent={base}.{VID_MIN}, or another of them"],
+        )
+    if len(parent.encode()) > IFNAME_MAX:
+        raise OptionInvalid("parent", parent, f"a link's name has at most {IFNAME_MAX} bytes")
+    return SubInterface(parent, base, int(vid))
+
+
+def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> None:
+    """Refuse a link that cannot carry the network's endpoints, naming the culprit.
+
+    Args:
+        link: the parent.
+        links: the links of the home namespace, which show some of what stands on it.
+        request: the network that wants it.
+
+    Raises:
+        ParentUnusable: `lo`, a port of something, itself a macvlan or ipvlan, claimed by links that are not ours.
+    """
+    if link.loopback:
+        raise ParentUnusable(
+            link.ifname,
+            "it is the loopback link: no frame leaves by it",
+            ["leave out -o parent for a network within this host"],
+        )
+    if link.kind in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
+        lower = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
+        where = f" with -o parent={lower.ifname}" if lower else ""
+        raise ParentUnusable(
+            link.ifname,
+            f"it is itself {'an' if link.kind.startswith('i') else 'a'} {link.kind}; the kernel would silently "
+            "take the link below it",
+            hints=[f"use that link{where}"],
+        )
+    if link.controller is not None:
+        controller = links.by_index.get(link.controller)
+        name = f"`{controller.ifname}`" if controller else "another link"
+        raise ParentUnusable(
+            link.ifname,
+            f"it is a port of {link.port_kind or 'link'} {name}",
+            hints=[f"-o parent={controller.ifname}"] if controller else [],
+        )
+    for upper in links.on(link.ifindex):
+        _refuse_stranger(link, upper, request)
+
+
+def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
+    """Refuse an MTU with which no endpoint could be made.
+
+    Raises:
+        OptionInvalid: it is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
+    """
+    if network.mtu is None:
+        return
+    if network.mtu > parent_mtu:
+        raise OptionInvalid(
+            "mtu",
+            str(network.mtu),
+            f"parent `{parent}` has an MTU of {parent_mtu}",
+            [f"-o mtu={parent_mtu}, or `ip link set {parent} mtu {network.mtu}` first"],
+        )
+    if network.ipv6 and network.mtu < IPV6_MTU_MIN:
+        raise OptionInvalid("mtu", str(network.mtu), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
+
+
+def refuse_company(parent: str, request: NetworkRequest, sharing: Iterable[Network]) -> None:
+    """Refuse a parent that other networks have: one network per parent, unless all say otherwise and the kernel can
+    have it so.
+
+    Raises:
+        ParentTaken
+    """
+    for other in sharing:
+        _refuse_neighbour(parent, request, other)
+
+
+def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> None:
+    remove = f"remove `{other.name}` first: `macvfast network rm {other.name}`"
+    if request.driver != other.driver:
+        raise ParentTaken(
+            request.name,
+            parent,
+            f"{other.driver} network `{other.name}` holds it, and a parent has one driver",
+            [remove],
+        )
+    if "passthru" in (request.mode, other.mode):
+        raise ParentTaken(
+            request.name, parent, f"network `{other.name}` holds it, and passthru shares with nobody", [remove]
+        )
+    if not (request.share_parent and other.share_parent):
+        raise ParentTaken(
+            request.name,
+            parent,
+            f"network `{other.name}` holds it",
+            [f"give both networks `-o share_parent=true`, or {remove}"],
+        )
+    if request.driver == "ipvlan" and (request.mode, request.flag) != (other.mode, other.flag):
+        raise ParentTaken(
+            request.name,
+            parent,
+            f"ipvlan's mode and flag belong to the parent, and network `{other.name}` has {other.mode}, {other.flag}",
+            [f"-o ipvlan_mode={other.mode} -o ipvlan_flag={other.flag}"],
+        )
+
+
+def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest) -> None:
+    """A macvlan or ipvlan that someone else put on the parent, as far as this namespace shows it; ours live in
+    others.
+    """
+    if upper.kind not in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
+        return
+    driver = upper.kind.replace("tap", "lan")
+    if driver != request.driver:
+        raise ParentUnusable(
+            link.ifname,
+            f"{upper.kind} link `{upper.ifname}` holds it, and a parent has one driver",
+            [f"ip link del {upper.ifname}"],
+        )
+    if "passthru" in (request.mode, upper.mode):
+        raise ParentUnusable(
+            link.ifname,
+            f"{upper.kind} link `{upper.ifname}` stands on it, and passthru shares with nobody",
+            [f"ip link del {upper.ifname}"],
+        )
+    if driver == "ipvlan" and upper.mode is not None and upper.mode != request.mode:
+        # The kernel would change the mode of the links that are there (`ipvlan_set_port_mode`).
+        raise ParentUnusable(
+            link.ifname,
+            f"{upper.kind} link `{upper.ifname}` has it in mode {upper.mode}, and the mode belongs to the parent",
+            [f"-o ipvlan_mode={upper.mode}", f"ip link del {upper.ifname}"],
+        )
+
+
+def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> None:
+    """Refuse a base on which the sub-interface cannot be made.
+
+    Raises:
+        ParentNotFound: there is no base.
+        ParentUnusable: the base is down, cannot carry VLANs, or has that VLAN under another name.
+    """
+    if base is None:
+        raise ParentNotFound(
+            wanted.ifname, f"neither it nor `{wanted.base}` exists", hints=[_missing_base(wanted.base)]
+        )
+    if base.loopback:
+        raise ParentUnusable(base.ifname, "it is the loopback link: no frame leaves by it")
+    if not base.up:
+        raise ParentUnusable(
+            base.ifname, "it is down, and a VLAN on it cannot come up", [f"ip link set {base.ifname} up"]
+        )
+    for link in links.on(base.ifindex):
+        if link.kind == "vlan" and link.vid == wanted.vid:
+            raise ParentUnusable(
+                base.ifname, f"link `{link.ifname}` is VLAN {wanted.vid} on it already", [f"-o parent={link.ifname}"]
+            )
+
+
+def _missing_base(base: str) -> str:
+    """What to do where a sub-interface's base is missing: one that is itself a VLAN can be made."""
+    below, dot, vid = base.rpartition(".")
+    if not (dot and below and vid.isascii() and vid.isdigit()):
+        return "`ip link` lists the links"
+    return f"a VLAN in a VLAN: `ip link add link {below} name {base} up type vlan id {vid}` first"
+
+
+def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> None:
+    """Refuse subnets that overlap those of another network in the same layer-2 domain.
+
+    Raises:
+        SubnetTaken
+    """
+    for subnet in subnets:
+        for other in sharing:
+            for theirs in other.subnets:
+                if theirs.version == subnet.version and theirs.cidr.overlaps(subnet.cidr):
+                    raise SubnetTaken(str(subnet.cidr), str(theirs.cidr), other.name)
