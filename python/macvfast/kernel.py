@@ -94,6 +94,7 @@ class Kernel(Protocol):
     def home_cookie(self) -> int: ...
     def link(self, key: int | str) -> LinkFacts | None: ...
     def links(self) -> Sequence[LinkFacts]: ...
+    def is_wireless(self, link: LinkFacts) -> bool: ...
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]: ...
     def filter_macs(self, ifindex: int) -> set[bytes]: ...
     def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]: ...
@@ -167,6 +168,15 @@ class NetlinkKernel:
     def links(self) -> Sequence[LinkFacts]:
         """All links of the home namespace. Cost: a few microseconds a link."""
         return self._looking.links()
+
+    def is_wireless(self, link: LinkFacts) -> bool:
+        """Whether a link is a Wi-Fi device, as far as `/sys` shows this namespace's links: no dump says it."""
+        shown = Path("/sys/class/net", link.ifname)
+        try:
+            same = int((shown / "ifindex").read_text(encoding="ascii")) == link.ifindex
+        except (OSError, ValueError):
+            return False
+        return same and (shown / "phy80211").exists()
 
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with prefix lengths."""

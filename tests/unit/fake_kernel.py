@@ -308,6 +308,9 @@ class FakeKernel:
         self.faults.step("list the links")
         return list(self.world.home.links.values())
 
+    def is_wireless(self, link: LinkFacts) -> bool:
+        return link.ifname.startswith("wl")
+
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         self.faults.step("list the addresses")
         return list(self.world.home.links[ifindex].addresses)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import attach, choose, make
-from macvfast.errors import Conflict, Incomplete, MacTaken, MacvfastError, NamespaceHeld, NetworkNotFound, SandboxBusy
+from macvfast.errors import (
+    Conflict,
+    Incomplete,
+    MacTaken,
+    MacvfastError,
+    NamespaceHeld,
+    NetworkNotFound,
+    ParentUnusable,
+    SandboxBusy,
+)
 from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
@@ -93,6 +102,18 @@ def test_a_refused_item_takes_no_name_and_no_default_route_in_a_given_namespace(
     assert outcomes[1].value is not None
     assert outcomes[1].value.ifname == "eth0"
     assert set(netns.routes) == {4, 6}
+
+
+@pytest.mark.parametrize("parent", ["wlan0", "wlan0.7"])
+def test_a_wifi_device_is_no_parent_of_links_with_macs_of_their_own(machine: Machine, parent: str) -> None:
+    machine.world.home.links[9] = FakeLink(9, "wlan0", mac=b"\x52\x54\x00\x00\x00\x09")
+    before = machine.everything()
+    with pytest.raises(ParentUnusable, match="it is a Wi-Fi device"):
+        machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent)
+    assert machine.everything() == before
+    machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent, driver="ipvlan")
+    machine.host.remove_networks(["air"]).raise_if_any()
+    machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent, mode="passthru")
 
 
 def test_passthru_takes_one_endpoint_of_a_batch(machine: Machine) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.acceptance.support import unchanged
+from tests.netns import MACVFAST, Netns
 from tests.vm.support import addresses, create, defaults, kind, link, reach, refused, remove, router_vlan, sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.netns import Lan
 
 
@@ -90,3 +95,28 @@ def test_a_dummy_of_ours_with_a_strangers_vlan_on_it_is_kept_and_that_is_told(la
     (note,) = remove(lan, "lab")
     assert (note.link, note.uppers) == (made.link, ("theirs",))
     assert lan.host.link_names() == [made.link, "eth0", "lo", "theirs"]
+
+
+@pytest.fixture
+def wifi() -> Iterator[str]:
+    """A Wi-Fi device, in the first namespace: there its driver makes it, and `/sys` shows the links of that."""
+    subprocess.run(["modprobe", "mac80211_hwsim", "radios=1"], check=True)
+    (name,) = [path.name for path in Path("/sys/class/net").iterdir() if (path / "phy80211").exists()]
+    yield name
+    subprocess.run(["modprobe", "--remove", "mac80211_hwsim"], check=True)
+
+
+@pytest.mark.needs("vm", "ipvlan", "macvlan")
+def test_a_wifi_device_is_a_parent_where_endpoints_have_its_mac(tmp_path: Path, wifi: str) -> None:
+    first = Netns(
+        "/proc/1/ns/net", {"MACVFAST_STATE_DIR": str(tmp_path), "MACVFAST_NETNS_DIR": str(tmp_path / "netns")}
+    )
+    create = [MACVFAST, "network", "create", "--subnet=10.1.0.0/24", "-o"]
+    for parent in (wifi, f"{wifi}.7"):
+        done = first.attempt(*create, f"parent={parent}", "air")
+        assert done.returncode == 1
+        assert f"link `{wifi}` cannot be a parent\n  caused by: it is a Wi-Fi device" in done.stderr
+        assert "--driver=ipvlan" in done.stderr
+    assert first.run(MACVFAST, "network", "ls", "--quiet") == ""
+    first.run(*create, f"parent={wifi}", "--driver=ipvlan", "air")
+    first.run(MACVFAST, "network", "rm", "air")

@@ -32,6 +32,7 @@ from macvfast.plan.parents import (
     refuse_mtu,
     refuse_overlap,
     refuse_parent,
+    refuse_wireless,
     sub_interface,
 )
 
@@ -63,5 +64,6 @@ __all__ = [
     "refuse_mtu",
     "refuse_overlap",
     "refuse_parent",
+    "refuse_wireless",
     "sub_interface",
 ]

@@ -104,6 +104,21 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
         _refuse_stranger(link, upper, request)
 
 
+def refuse_wireless(link: LinkFacts, request: NetworkRequest) -> None:
+    """Refuse a Wi-Fi device to a network whose endpoints have MACs of their own: what a station sends has room for one
+    (IEEE 802.11-2020 section 9.3.2), and the access point takes no other.
+
+    Raises:
+        ParentUnusable
+    """
+    if request.driver == "macvlan" and request.mode != "passthru":
+        raise ParentUnusable(
+            link.ifname,
+            "it is a Wi-Fi device: its access point drops what comes from any MAC but the device's own",
+            ["ipvlan endpoints have their parent's MAC: --driver=ipvlan", "or a wired link: -o parent=NAME"],
+        )
+
+
 def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
     """Refuse an MTU with which no endpoint could be made.
 
