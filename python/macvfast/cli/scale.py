@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.dispatch import PARTLY
+from macvfast.cli.output import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.cli.dispatch import Call
+    from macvfast.cli.output import Problem
+    from macvfast.errors import MacvfastError
+    from macvfast.outcomes import Outcome
 
     Progress = Callable[[int, int], None]
 
@@ -29,9 +33,40 @@ def scale(call: Call) -> int:
     what = [f"{made} made"] * bool(made) + [f"{removed} removed"] * bool(removed)
     rate = f" in {seconds:.2f} s, {(made + removed) / seconds:.0f}/s" if what else ""
     call.out.line(f"{prefix}: {scaled.count} on {network} ({', '.join(what) or 'nothing to do'}{rate})")
-    for error in scaled.errors:
-        call.out.problem(error)
+    for problem in _alike([*scaled.made, *scaled.removed]):
+        call.out.problem(problem)
     return PARTLY if scaled.errors else 0
+
+
+def _alike(outcomes: Iterable[Outcome[Any]]) -> Iterator[Problem]:
+    """What was refused, one problem for all items that were refused alike, naming each."""
+    groups: dict[str, tuple[MacvfastError, list[str]]] = {}
+    for one in outcomes:
+        if one.error is not None:
+            groups.setdefault(str(one.error), (one.error, []))[1].append(one.name)
+    for error, names in groups.values():
+        if len(names) == 1 and f"`{names[0]}`" in error.message:
+            yield error
+        else:
+            yield Failure(error.code, f"{_named(names)}: {error.message}", error.causes, error.hints)
+
+
+def _named(names: Sequence[str]) -> str:
+    """Numbered names, in the order of their numbers, for people: those that follow one another by the first and the
+    last.
+    """
+    runs: list[list[str]] = []
+    last = -1
+    for name in names:
+        number = int(name.rpartition("-")[2])
+        if runs and number == last + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+        last = number
+    what = "sandbox" if len(names) == 1 else f"{len(names)} sandboxes"
+    shown = (f"`{run[0]}`" if len(run) == 1 else f"`{run[0]}` to `{run[-1]}`" for run in runs)
+    return f"{what} {', '.join(shown)}"
 
 
 def _wanted(word: str) -> tuple[str, int]:
