@@ -85,6 +85,23 @@ def test_each_kind_of_error_has_its_exit_status(error: MacvfastError, status: in
     assert typed("exec web sh", host).status == of_run
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.SandboxNotFound("web"), 0),
+        (errors.EndpointNotFound("lab", "web"), 0),
+        (errors.NetworkNotFound("lab"), 1),
+        (errors.SandboxBusy("sandbox", "web", "made"), 1),
+    ],
+)
+def test_disconnecting_by_force_is_content_with_what_is_gone_and_with_nothing_else(
+    error: MacvfastError, status: int
+) -> None:
+    host = FakeHost()
+    host.refusals["disconnect"] = error
+    assert typed("network disconnect -f lab web", host).status == status
+
+
 def test_a_command_that_is_not_there_makes_no_sandbox() -> None:
     host = FakeHost()
     host.refusals["check_command"] = errors.CommandNotFound("alpine")

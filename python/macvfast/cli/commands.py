@@ -193,6 +193,7 @@ NETWORK_DISCONNECT = Command(
     function="network:disconnect",
     about="Disconnect a sandbox from a network.",
     example="macvfast network disconnect pub_net web",
+    options=(Option(("-f", "--force"), "Be content where it is not connected, or not there.", kind="flag"),),
     arguments=(_NETWORK, _SANDBOX),
 )
 

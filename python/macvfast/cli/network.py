@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from macvfast.cli.arguments import Usage, given_nothing, see_help
@@ -19,7 +20,7 @@ from macvfast.cli.listing import (
     rfc3339,
 )
 from macvfast.cli.output import Column
-from macvfast.errors import Conflict, NetworkNotFound, NotFound
+from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -302,6 +303,7 @@ def _netns(path: str | None, pid: str | None) -> str | None:
 def disconnect(call: Call) -> int:
     """`network disconnect`."""
     network, sandbox = call.given.words
-    with call.host() as host:
+    gone = (EndpointNotFound, SandboxNotFound) if call.given.flag("force") else ()
+    with call.host() as host, suppress(*gone):
         host.disconnect(network, sandbox)
     return 0
