@@ -117,6 +117,20 @@ class NameInvalid(InvalidConfig):
         self.name = name
 
 
+class NameReserved(InvalidConfig):
+    """A network would have the name of one that Docker has by itself, which `--net` takes for that."""
+
+    code = "name-reserved"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a network cannot be called `{name}`",
+            causes=[f"`--net {name}` is a network of Docker's own, there and here"],
+            hints=["give it another name"],
+        )
+        self.name = name
+
+
 def _as_name(text: str) -> str:
     """The name that is most like `text`; empty where nothing of it may stand in a name."""
     allowed = (c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in text)

@@ -36,6 +36,9 @@ ORDERS = ("lowest", "next")
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15
 
+# Docker's own networks: `--net none` and the like never mean one that somebody made.
+RESERVED_NETWORKS = ("bridge", "default", "host", "none")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
 _MAC = re.compile(r"(?:[0-9a-fA-F]{2}([:-]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}\Z", re.ASCII)
 

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from macvfast.errors import OptionInvalid, OptionUnknown, nearly
-from macvfast.model import IPVLAN_FLAGS, MODES, ORDERS, Address, check_name, parse_address, parse_mac
+from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
+from macvfast.model import (
+    IPVLAN_FLAGS,
+    MODES,
+    ORDERS,
+    RESERVED_NETWORKS,
+    Address,
+    check_name,
+    parse_address,
+    parse_mac,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +53,7 @@ class NetworkRequest:
         options: what was given with `-o`, for `inspect`.
 
     Raises:
-        NameInvalid, OptionUnknown, OptionInvalid
+        NameInvalid, NameReserved, OptionUnknown, OptionInvalid
     """
 
     name: str
@@ -69,6 +78,8 @@ class NetworkRequest:
     def __post_init__(self) -> None:
         """Refuse what cannot be, and fill in the driver's defaults."""
         check_name("network", self.name)
+        if self.name in RESERVED_NETWORKS:
+            raise NameReserved(self.name)
         if self.driver not in MODES:
             raise OptionUnknown("driver", self.driver, sorted(MODES))
         modes = MODES[self.driver]

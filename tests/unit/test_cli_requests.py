@@ -56,6 +56,14 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("command", ["create --net none", "run --network=none sh"])
+def test_the_network_none_is_no_network(command: str) -> None:
+    host = FakeHost()
+    typed(command, host)
+    (endpoints,) = [call[2] for call in host.calls if call[0] == "create_sandbox"]
+    assert endpoints == ()
+
+
 @pytest.mark.parametrize(("line", "differs"), NETWORKS, ids=[line for line, _ in NETWORKS])
 def test_every_option_of_network_create_reaches_the_request(line: str, differs: dict[str, Any]) -> None:
     host = FakeHost()

@@ -100,6 +100,23 @@ WRONG: list[tuple[str, int, str]] = [
         125,
         "error: option `--ip` and `--net name=lab,ip=10.0.0.1` differ",
     ),
+    (
+        "run --net host sh",
+        125,
+        "error: `--net host` is not taken\n  caused by: a sandbox always has a network namespace",
+    ),
+    ("run --net bridge sh", 125, "hint: `macvfast network ls` lists those that are"),
+    ("run --net container:web sh", 125, "hint: `macvfast exec SANDBOX COMMAND` runs a command in it"),
+    ("run --net none --net lab sh", 125, "caused by: another --net stands beside it"),
+    ("run --net none --ip 10.0.0.1 sh", 125, "error: option `--ip` needs a network"),
+    *(
+        (f"network create {name}", 1, f"error: a network cannot be called `{name}`")
+        for name in ("bridge", "default", "host", "none")
+    ),
+    ("stop web", 2, "hint: `macvfast rm -f SANDBOX` ends its command and removes it"),
+    ("logs web", 2, "hint: what a command started with -d shows is in sandboxes/ID/log"),
+    ("version", 2, "hint: `macvfast --version`"),
+    ("network stop", 2, "error: `stop` is not a command of `macvfast network`"),
     ("run --net= sh", 125, "error: option `--net` was given nothing"),
     ("run --net --rm sh", 125, "error: option `--net` needs a value\n  caused by: `--rm` follows it"),
     ("run --net a --ip 999.1.1.1 sh", 125, "error: `999.1.1.1` is not a usable address"),

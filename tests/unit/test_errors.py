@@ -95,6 +95,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `ip netns` and `lsns -t net` list the network namespaces of this host",
     ),
     (
+        errors.NameReserved("host"),
+        "a network cannot be called `host`\n"
+        "  caused by: `--net host` is a network of Docker's own, there and here\n"
+        "hint: give it another name",
+    ),
+    (
         errors.BackupInvalid("/etc/passwd", "it is of another program, or empty"),
         "`/etc/passwd` cannot be used as a backup of the state\n"
         "  caused by: it is of another program, or empty\n"

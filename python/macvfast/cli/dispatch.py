@@ -132,10 +132,13 @@ def _path(words: Sequence[str], given: Given) -> tuple[tuple[str, ...], list[str
 def _unknown(path: tuple[str, ...]) -> Usage:
     group = " ".join(("macvfast", *path[:-1]))
     known = commands.below(path[:-1])
+    from macvfast.cli.docker import instead  # noqa: PLC0415 - only for a command that is none
+
+    dockers = instead(path[0]) if len(path) == 1 else None
     return Usage(
         f"`{path[-1]}` is not a command of `{group}`",
         causes=[f"its commands are {', '.join(known)}"],
-        hints=[*did_you_mean(path[-1], known), see_help(group)],
+        hints=[*([dockers] if dockers else did_you_mean(path[-1], known)), see_help(group)],
     )
 
 

@@ -104,6 +104,46 @@ _REFUSED = {
 }
 
 
+# Values of --net that name no network that somebody made. `none` by itself is what a sandbox without --net has.
+_NETS = {
+    "none": Refused((), "another --net stands beside it", "leave it out"),
+    "host": Refused((), "a sandbox always has a network namespace of its own", "run the command without macvfast"),
+    "bridge": Refused((), "macvfast has no network of its own accord", "`macvfast network ls` lists those that are"),
+    "default": Refused((), "macvfast has no network of its own accord", "`macvfast network ls` lists those that are"),
+    "container": Refused(
+        (), "a sandbox is one network namespace", "`macvfast exec SANDBOX COMMAND` runs a command in it"
+    ),
+}
+
+
+def net_refusal(value: str) -> Refused | None:
+    """Why a value of `--net` that Docker knows is not taken; None for the name of a network."""
+    name, colon, _ = value.partition(":")
+    return _NETS.get(name) if bool(colon) == (name == "container") else None
+
+
+# Commands that Docker has, and what to type for them.
+_COMMANDS = {
+    "stop": "`macvfast rm -f SANDBOX` ends its command and removes it",
+    "kill": "`macvfast rm -f SANDBOX` ends its command and removes it",
+    "start": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
+    "restart": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
+    "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
+    "logs": "what a command started with -d shows is in sandboxes/ID/log of the state directory",
+    "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
+    "container": "its commands stand by themselves: `macvfast ps`, `macvfast rm`",
+    "version": "`macvfast --version`",
+    "images": "there are no images: `macvfast run COMMAND` runs one of this host",
+    "pull": "there are no images: `macvfast run COMMAND` runs one of this host",
+    "build": "there are no images: `macvfast run COMMAND` runs one of this host",
+}
+
+
+def instead(command: str) -> str | None:
+    """What to type for a command of Docker's that macvfast does not have."""
+    return _COMMANDS.get(command)
+
+
 def refusal(command: str, name: str) -> Refused | None:
     """Why a command does not take an option of Docker's; None for one that Docker does not have either."""
     return next((one for one in _REFUSED.get(command, ()) if name in one.names), None)

@@ -97,7 +97,9 @@ def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
     """One endpoint per `--net`; the addresses and the MAC given by themselves belong to the first."""
     from macvfast.requests import EndpointRequest  # noqa: PLC0415 - a list needs none
 
-    wanted = [_network(text, name) for text in given.many("net")]
+    texts = given.many("net")
+    # Docker's word for what a sandbox without --net has.
+    wanted = [] if texts == ("none",) else [_network(text, name) for text in texts]
     for key in _OF_AN_ENDPOINT:
         value = given.text(key)
         if value is None:
@@ -122,10 +124,13 @@ def _endpoints(given: Given, name: str) -> list[EndpointRequest]:
 
 def _network(text: str, name: str) -> dict[str, str]:
     """A value of `--net`: a network, or `name=NETWORK,ip=…,ip6=…,mac-address=…`."""
+    from macvfast.cli.docker import net_refusal, refusal  # noqa: PLC0415 - a list needs none
+
+    refused = net_refusal(text)
+    if refused is not None:
+        raise Usage(f"`--net {text}` is not taken", causes=[refused.why], hints=[refused.instead, see_help(name)])
     if "=" not in text:
         return {"name": text}
-    from macvfast.cli.docker import refusal  # noqa: PLC0415 - few type the long form
-
     found: dict[str, str] = {}
     for part in text.split(","):
         key, equals, value = part.partition("=")
