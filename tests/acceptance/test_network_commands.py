@@ -155,6 +155,27 @@ def test_a_parent_that_is_down_is_used_as_it_is(lan: Lan) -> None:
     assert "UP" not in parent["flags"]
 
 
+@pytest.mark.needs("ipv6")
+def test_an_endpoint_on_a_parent_that_is_down_has_its_addresses_and_works_when_it_comes_up(lan: Lan) -> None:
+    lan.run("ip", "link", "set", "eth0", "down")
+    support.create_pub_net(lan, "--subnet=2001:db8:86::/64", "--gateway=2001:db8:86::1")
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    assert support.addresses_of(lan, "box") == ["172.16.86.2/24"]
+    assert support.addresses_of(lan, "box", family="inet6") == ["2001:db8:86::2/64"]
+    lan.run("ip", "link", "set", "eth0", "up")
+    netns.wait_until(lambda: lan.sandbox("box").can_ping("172.16.86.1"), what="the way to the router")
+
+
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+def test_a_shared_parent_that_was_there_stays_when_its_last_network_goes(lan: Lan, order: tuple[str, str]) -> None:
+    before = support.world(lan)["host"]
+    for number, name in enumerate(("first", "second"), 1):
+        create(lan, name, f"10.{number}.0.0/24", "-o", "share_parent=true")
+    for name in order:
+        lan.macvfast("network", "rm", name)
+        assert support.world(lan)["host"] == before
+
+
 def test_no_subnet_with_a_parent_is_refused_with_the_parents_own_as_the_hint(lan: Lan) -> None:
     said = refused(lan, "network", "create", "-o", "parent=eth0", "lab")
     assert "eth0 is on 172.16.86.0/24: --subnet=172.16.86.0/24" in said
