@@ -111,7 +111,7 @@ def test_a_wifi_device_is_a_parent_where_endpoints_have_its_mac(tmp_path: Path, 
     first = Netns(
         "/proc/1/ns/net", {"MACVFAST_STATE_DIR": str(tmp_path), "MACVFAST_NETNS_DIR": str(tmp_path / "netns")}
     )
-    create = [MACVFAST, "network", "create", "--subnet=10.1.0.0/24", "-o"]
+    create: list[str | Path] = [MACVFAST, "network", "create", "--subnet=10.1.0.0/24", "-o"]
     for parent in (wifi, f"{wifi}.7"):
         done = first.attempt(*create, f"parent={parent}", "air")
         assert done.returncode == 1
