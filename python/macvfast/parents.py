@@ -79,18 +79,19 @@ class Parents:
         link = self._kernel.link(request.parent)
         if link is not None:
             plan.refuse_parent(link, links, request)
-            self._refuse_wireless(link, request)
+            self._refuse_wireless(link, links, request)
             return Parent(link.ifname, link=link)
         wanted = plan.sub_interface(request.parent)
         base = self._kernel.link(wanted.base)
         plan.refuse_base(base, wanted, links)
         if base is not None:
-            self._refuse_wireless(base, request)
+            self._refuse_wireless(base, links, request)
         return Parent(wanted.ifname, wanted=wanted, base=base)
 
-    def _refuse_wireless(self, link: LinkFacts, request: NetworkRequest) -> None:
-        if self._kernel.is_wireless(link):
-            plan.refuse_wireless(link, request)
+    def _refuse_wireless(self, link: LinkFacts, links: plan.Links, request: NetworkRequest) -> None:
+        device = links.below_vlans(link)
+        if self._kernel.is_wireless(device):
+            plan.refuse_wireless(link, device, request)
 
     def as_seen(self, parent: Parent) -> bool:
         """Whether the parent is there, or not there, as it was when it was looked for."""

@@ -116,6 +116,17 @@ def test_a_wifi_device_is_no_parent_of_links_with_macs_of_their_own(machine: Mac
     machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent, mode="passthru")
 
 
+def test_a_vlan_that_is_there_on_a_wifi_device_is_no_parent_either(machine: Machine) -> None:
+    machine.world.home.links[9] = FakeLink(9, "wlan0", mac=b"\x52\x54\x00\x00\x00\x09")
+    machine.world.home.links[10] = FakeLink(10, "wlan0.7", "vlan", parent=9, vid=7)
+    machine.world.home.links[11] = FakeLink(11, "guests", "vlan", parent=10, vid=8)
+    for parent in ("wlan0.7", "guests"):
+        with pytest.raises(ParentUnusable, match="`wlan0` below it is a Wi-Fi device") as caught:
+            machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent)
+        assert caught.value.parent == parent
+    machine.host.create_network("air", subnets=["10.3.0.0/24"], parent="guests", driver="ipvlan")
+
+
 def test_passthru_takes_one_endpoint_of_a_batch(machine: Machine) -> None:
     machine.host.create_network("through", subnets=["10.3.0.0/24"], parent="eth0.7", mode="passthru")
     outcomes = machine.host.connect_many("through", ["a", "b"])

@@ -59,6 +59,14 @@ class Links:
         """Each link, in the order of the dump."""
         return iter(self.by_index.values())
 
+    def below_vlans(self, link: LinkFacts) -> LinkFacts:
+        """The link by which a link's frames leave this host: itself, or what its VLANs stand on, as far as this
+        namespace shows that.
+        """
+        while link.kind == "vlan" and link.parent_netnsid is None and link.parent in self.by_index:
+            link = self.by_index[link.parent]
+        return link
+
     def on(self, ifindex: int) -> list[LinkFacts]:
         """The links of this namespace that stand on one of it."""
         return self._on.get(ifindex, [])

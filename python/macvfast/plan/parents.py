@@ -104,17 +104,18 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
         _refuse_stranger(link, upper, request)
 
 
-def refuse_wireless(link: LinkFacts, request: NetworkRequest) -> None:
-    """Refuse a Wi-Fi device to a network whose endpoints have MACs of their own: what a station sends has room for one
-    (IEEE 802.11-2020 section 9.3.2), and the access point takes no other.
+def refuse_wireless(link: LinkFacts, device: LinkFacts, request: NetworkRequest) -> None:
+    """Refuse a link whose frames leave by a Wi-Fi device to a network whose endpoints have MACs of their own: what a
+    station sends has room for one (IEEE 802.11-2020 section 9.3.2), and the access point takes no other.
 
     Raises:
         ParentUnusable
     """
     if request.driver == "macvlan" and request.mode != "passthru":
+        what = "it" if device.ifname == link.ifname else f"`{device.ifname}` below it"
         raise ParentUnusable(
             link.ifname,
-            "it is a Wi-Fi device: its access point drops what comes from any MAC but the device's own",
+            f"{what} is a Wi-Fi device: its access point drops what comes from any MAC but the device's own",
             ["ipvlan endpoints have their parent's MAC: --driver=ipvlan", "or a wired link: -o parent=NAME"],
         )
 
