@@ -83,9 +83,10 @@ class Parents:
             return Parent(link.ifname, link=link)
         wanted = plan.sub_interface(request.parent)
         base = self._kernel.link(wanted.base)
-        plan.refuse_base(base, wanted, links)
         if base is not None:
+            # Before anything that could be mended: bringing it up would not help.
             self._refuse_wireless(base, links, request)
+        plan.refuse_base(base, wanted, links)
         return Parent(wanted.ifname, wanted=wanted, base=base)
 
     def _refuse_wireless(self, link: LinkFacts, links: plan.Links, request: NetworkRequest) -> None:

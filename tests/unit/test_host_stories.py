@@ -106,10 +106,13 @@ def test_a_refused_item_takes_no_name_and_no_default_route_in_a_given_namespace(
 
 @pytest.mark.parametrize("parent", ["wlan0", "wlan0.7"])
 def test_a_wifi_device_is_no_parent_of_links_with_macs_of_their_own(machine: Machine, parent: str) -> None:
-    machine.world.home.links[9] = FakeLink(9, "wlan0", mac=b"\x52\x54\x00\x00\x00\x09")
+    wlan0 = machine.world.home.links[9] = FakeLink(9, "wlan0", mac=b"\x52\x54\x00\x00\x00\x09")
     before = machine.everything()
-    with pytest.raises(ParentUnusable, match="it is a Wi-Fi device"):
-        machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent)
+    for up in (False, True):
+        # To say that it is down would send its user the wrong way.
+        wlan0.up = up
+        with pytest.raises(ParentUnusable, match="it is a Wi-Fi device"):
+            machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent)
     assert machine.everything() == before
     machine.host.create_network("air", subnets=["10.3.0.0/24"], parent=parent, driver="ipvlan")
     machine.host.remove_networks(["air"]).raise_if_any()
