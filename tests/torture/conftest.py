@@ -35,8 +35,13 @@ def bed(tmp_path: Path) -> Iterator[Lan]:
         )
         yield made
     finally:
-        for name in set(os.listdir(netns.NETNS_DIR)) - {made.host.name, made.router.name}:
-            subprocess.run(["ip", "netns", "delete", name], check=False)
-        # The rest of the folder is other tests'.
-        made.netns_dir = tmp_path / "none"
-        made.remove()
+        take_down(made, tmp_path)
+
+
+def take_down(lan: Lan, folder: Path) -> None:
+    """Take a bed away whose sandboxes `ip netns` sees, with all that is in that folder by now."""
+    for name in set(os.listdir(netns.NETNS_DIR)) - {lan.host.name, lan.router.name}:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
+    # The rest of the folder is other tests'.
+    lan.netns_dir = folder / "none"
+    lan.remove()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.host import Host
 from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore, World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+T = TypeVar("T")
 
 LAN = "172.16.86.0/24"
 LAN6 = "2001:db8:86::/64"
@@ -48,12 +50,29 @@ class Machine:
         finally:
             host.close()
 
+    def call(self, act: Callable[[Host], T]) -> T:
+        """What a function gives, or raises, that the process of now calls with its host."""
+        return act(self.host)
+
+    def wait_for_the_kernel(self) -> None:
+        """Until nothing is dying any more."""
+        self.mend()
+
     def mend(self) -> None:
         """Change nothing, which finishes first what was given up or left by the dead. Twice: what began to die before
         the first look may need a second.
         """
         self.host.remove_networks([])
         self.host.remove_networks([])
+
+    def addresses(self) -> dict[tuple[str, str], set[str]]:
+        """Per sandbox and network, the addresses that are recorded there, settled or not."""
+        with self.host._store.reading() as records:
+            return {
+                (box.name, one.network): {str(address.ip) for address in one.addresses}
+                for box in records.sandboxes()
+                for one in box.endpoints
+            }
 
     def addresses_in_use(self) -> dict[str, int]:
         """Per subnet, how many addresses its pool counts."""
