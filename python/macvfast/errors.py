@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def escape(text: str) -> str:
     r"""Show `text` with its control and unprintable characters escaped: `a\x1b[0m` for a terminal escape."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
