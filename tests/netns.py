@@ -340,7 +340,7 @@ class Lan:
         self.host.ip_batch(pair, *_up(ifname, address))
         self.router.ip_batch(*_up(far_ifname, far_address))
         for end, name in ((self.host, ifname), (self.router, far_ifname)):
-            end.call(lambda name=name: wait_until(lambda: _is_running(name), what=f"the carrier of {name}"))  # type: ignore[misc]
+            end.call(lambda name=name: wait_until(lambda: _is_running(name), 60, f"the carrier of {name}"))  # type: ignore[misc]
 
     def run(self, *command: str | Path, stdin: str = "") -> str:
         """Run a command on the host that must succeed; its standard output."""
