@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import socket
 import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tests.hands import Addresses
 
 T = TypeVar("T")
+
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h; Python has no name for it
 
 # Of the links that others have in their namespaces.
 STRANGER_MAC, GIVEN_MAC = "02:00:00:00:00:77", "02:00:00:00:00:78"
@@ -186,7 +190,7 @@ class RealMachine:
         """What macvfast has no business with, as it is now."""
         links = self.lan.host.ip_json("address", "show", "dev", "guest0")
         links += json_of(self.stranger.name) + [one for one in json_of(self.given.name) if one["ifname"] == "own0"]
-        return [self.stranger.inode, *map(_lasting, links)]
+        return [cookie_of(self.stranger.name), *map(_lasting, links)]
 
     # Ends.
 
@@ -201,6 +205,16 @@ class RealMachine:
 def json_of(name: str) -> list[dict[str, Any]]:
     """What `ip` says of the links of a namespace in the pins' folder, with their addresses."""
     return netns.Netns(netns.NETNS_DIR / name).ip_json("address", "show")
+
+
+def cookie_of(name: str) -> int:
+    """What tells a namespace in the pins' folder from all others of this boot; its inode number is used again."""
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            return any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+
+    return int.from_bytes(netns.on_thread_in(netns.NETNS_DIR / name, ask), sys.byteorder)
 
 
 def _lasting(link: dict[str, Any]) -> object:

@@ -16,7 +16,7 @@ from hypothesis.stateful import initialize, invariant, rule, run_state_machine_a
 from tests import netns
 from tests.hands import Hands
 from tests.torture import SEED, judge, sized
-from tests.torture.machine import RealMachine, ip
+from tests.torture.machine import RealMachine, cookie_of, ip
 
 pytestmark = pytest.mark.needs("root", "netns", "veth", "ip", "nsenter", "macvlan")
 
@@ -43,7 +43,8 @@ class RealHands(Hands):
         self.machine = RealMachine(self.folder)
         self.lan = self.machine.lan
         self.given = str(self.machine.given.path)
-        # What others did: to parents; namespaces that they put in the place of ours, by inode; links, by index.
+        # What others did: to parents; namespaces that they put in the place of ours, by cookie; links, by index, with
+        # the cookies of the namespaces that they are in.
         self.parents: dict[str, str] = {}
         self.usurpers: dict[str, int] = {}
         self.foreign: dict[tuple[str, int], int] = {}
@@ -113,8 +114,8 @@ class RealHands(Hands):
                 ip("-netns", name, "link", "delete", ifname)
                 place = ("name", ifname) if how == "usurp name" else ("index", str(ifindex))
                 if ip("-netns", name, "link", "add", *place, "type", "veth", "peer", "name", f"far{len(self.foreign)}"):
-                    inode = inode_of(name)
-                    self.foreign |= {(name, one[1]): inode for one in self.links(name) if one not in before}
+                    cookie = cookie_of(name)
+                    self.foreign |= {(name, one[1]): cookie for one in self.links(name) if one not in before}
 
     @rule(number=which, how=st.sampled_from(["delete", "unmount", "usurp"]))
     def take_a_pin(self, number: int, how: str) -> None:
@@ -128,7 +129,7 @@ class RealHands(Hands):
         assert ip("netns", "delete", name)
         if how == "usurp":
             assert ip("netns", "add", name)
-            self.usurpers[name] = inode_of(name)
+            self.usurpers[name] = cookie_of(name)
 
     @rule()
     def take_the_given_namespace(self) -> None:
@@ -223,10 +224,10 @@ class RealHands(Hands):
 
     def assert_strangers_are_as_they_were(self) -> None:
         assert self.machine.strangers() == self.before
-        assert {name: inode_of(name) for name in self.usurpers} == self.usurpers
-        for (name, ifindex), inode in self.foreign.items():
+        assert {name: cookie_of(name) for name in self.usurpers} == self.usurpers
+        for (name, ifindex), cookie in self.foreign.items():
             # With a namespace of ours goes what strangers have put into it.
-            if name in judge.mounted(self.lan) and inode_of(name) == inode:
+            if name in judge.mounted(self.lan) and cookie_of(name) == cookie:
                 assert ifindex in {one[1] for one in judge.links_of(name)}, f"link {ifindex} in {name}"
 
     def assert_all_is_recorded(self) -> None:
@@ -238,10 +239,6 @@ class RealHands(Hands):
             there = {one[1] for one in judge.links_of(name) if one[0] not in theirs}
             assert there - {ifindex for box, ifindex in self.foreign if box == name} <= known.get(name, set()), name
             assert name in known or name == given, f"namespace {name}"
-
-
-def inode_of(name: str) -> int:
-    return netns.Netns(netns.NETNS_DIR / name).inode
 
 
 @pytest.mark.timeout(7200)
