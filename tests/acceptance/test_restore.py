@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast import holders, namespaces
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import (
@@ -240,6 +241,44 @@ def test_what_a_stranger_pinned_in_the_place_of_ours_stays(lan: Lan) -> None:
     assert lan.router.link_names() == ["lan0", "lan1", "lo"]
     subprocess.run(["umount", path], check=True)
     lan.macvfast("restore")
+    assert_nothing_differs(lan)
+
+
+def in_its_place(lan: Lan, name: str) -> Netns:
+    """Another namespace, somewhere else, with the inode number that the namespace of a sandbox had, which is gone."""
+    inode = lan.sandbox(name).inode
+    lan.sandbox(name).unpin()
+    others: list[Netns] = []
+
+    def again() -> Netns | None:
+        # The lowest free number is given, once that of the dead is free.
+        others.append(Netns.make("again"))
+        return others.pop() if others[-1].inode == inode else None
+
+    try:
+        found = netns.wait_until(again, what="that the number is used again")
+        assert found is not None
+        return found
+    finally:
+        for other in others:
+            other.unpin()
+
+
+def test_another_namespace_with_the_inode_number_of_ours_is_not_taken_for_it(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    before = shown(lan, "box")
+    other = in_its_place(lan, "box")
+    try:
+        assert holders.find({other.inode})[other.inode], "who looks for the number finds the other one"
+        held = lan.api(lambda host: namespaces.holders_of(host._kernel, [host.sandbox("box")]))
+        assert list(held.values()) == [[]]
+        assert "its namespace is gone" in lan.attempt("check").stdout
+        lan.macvfast("restore")
+        assert lan.sandbox("box").inode != other.inode
+        assert other.link_names() == ["lo"]
+    finally:
+        other.remove()
+    assert shown(lan, "box") == before
     assert_nothing_differs(lan)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import HomeNamespaceOther, MacvfastError
+from macvfast.errors import HomeNamespaceOther, MacvfastError, NamespaceHeld
 from macvfast.records import RESTORED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
@@ -809,3 +809,20 @@ def test_the_second_removal_of_a_held_sandbox_says_who_holds_it_too(machine: Mac
         assert "process 7 (sleep)" in str(outcome.error)
     machine.world.leave(netns)
     machine.host.remove_many(["x"]).raise_if_any()
+
+
+def test_who_holds_another_namespace_with_the_inode_of_ours_is_not_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns, stranger = machine.world.pins[box.path], machine.world.new_netns()
+    machine.world.enter(netns)
+    machine.world.enter(stranger)
+    inode = netns.inode
+    monkeypatch.setattr(FakeNetns, "inode", property(lambda _: inode))
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, NamespaceHeld)
+    assert len(outcome.error.holders) == 1
+    machine.world.leave(netns)
+    machine.host.remove_many(["x"]).raise_if_any()
+    machine.world.leave(stranger)
