@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import random
 import shlex
 from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import keeper
+from macvfast import keeper, log
 from macvfast.cli import commands
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
@@ -20,7 +21,7 @@ from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from macvfast.cli.arguments import Command, Option
@@ -91,7 +92,15 @@ class Bed:
         return status, stderr.getvalue()
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.fixture
+def quiet_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `--verbose` begins is not to go on in the tests that follow."""
+    monkeypatch.setattr(log, "_logger", None)
+    yield
+    logging.getLogger("macvfast").handlers.clear()
+
+
+@pytest.mark.usefixtures("hasty", "quiet_again")
 def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
