@@ -1,0 +1,81 @@
+"""State files as released versions left them: `python -m tests.unit.stored` writes the one of the format of today.
+
+They are SQL, so that they can be read. Each tells the same story, by whatever means its version had; its folder of pins
+is /run/netns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from macvfast.records import FORMAT
+from macvfast.requests import EndpointRequest
+from tests.unit.fake_kernel import Crash
+from tests.unit.machine import Machine
+
+FOLDER = Path(__file__).parents[1] / "data"
+PINS = "/run/netns"
+GIVEN = "/srv/theirs"
+
+
+def file_of(form: int) -> Path:
+    """Where the state of a format is stored."""
+    return FOLDER / f"state-{form}.sql"
+
+
+def tell_the_story(machine: Machine) -> None:
+    """Two networks, two sandboxes, and one that a process was making when it died."""
+    host = machine.host
+    host.create_network(
+        "lan", subnets=["172.16.86.0/24", "2001:db8:86::/64"], ip_ranges=["172.16.86.128/25"],
+        gateways=["172.16.86.1"], aux={"printer": "172.16.86.130", "nas": "2001:db8:86::9"},
+        parent="eth0", mtu=1400, labels={"tier": "web"},
+    )  # fmt: skip
+    host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", mode="private", internal=True, order="next")
+    both = [EndpointRequest(network="lan"), EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"))]
+    host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"})
+    machine.world.give(GIVEN)
+    host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN)
+    # The process dies as it makes the link: it is noted, and not settled.
+    machine.faults.arm(crash_at=1, only="make a link")
+    try:
+        host.create_sandbox("half", endpoints=[EndpointRequest(network="lan")])
+    except Crash:
+        machine.world.process_ends()
+        host.close()
+    else:
+        raise AssertionError("it was made, and the process lives")
+
+
+def write(file: Path) -> None:
+    """Have the story recorded by the code of today, and store that."""
+    with tempfile.TemporaryDirectory() as folder:
+        machine = Machine(Path(folder))
+        tell_the_story(machine)
+        with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
+            lines = [*connection.iterdump(), f"PRAGMA user_version={FORMAT};"]
+        text = "\n".join(lines).replace(str(machine.world.pins_dir), PINS)
+    with file.open("x", encoding="utf-8") as stored:
+        stored.write(f"{text}\n")
+
+
+def load(file: Path, machine_folder: Path) -> None:
+    """Make the state directory of a machine that is going to be in a folder."""
+    state = machine_folder / "state"
+    state.mkdir(mode=0o700)
+    (state / "state.db").touch(mode=0o600)
+    with closing(sqlite3.connect(state / "state.db")) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        text = file.read_text(encoding="utf-8")
+        connection.executescript(text.replace(PINS, str(machine_folder / "netns")))
+
+
+if __name__ == "__main__":
+    try:
+        write(file_of(FORMAT))
+    except FileExistsError:
+        sys.exit(f"{file_of(FORMAT)} is there, and stays as it is: tables that change need another FORMAT")
