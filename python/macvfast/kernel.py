@@ -336,7 +336,11 @@ class NetlinkKernel:
         settings = _Settings(then)
         started = time.perf_counter()
         refused, configured = _core.send_then((self._home, batch), settings.sends)
-        log.sent("make links", len(batch), len(refused), started)
+        if then and configured is not None:
+            requests = len(batch) + sum(len(one) for _, one in settings.sends)
+            log.sent("make and configure links", requests, sum(map(len, configured)), started)
+        else:
+            log.sent("make links", len(batch), len(refused), started)
         outcomes: list[Refusal | None] = [refused.get(position) for position in range(len(steps))]
         return outcomes, None if configured is None or not then else settings.outcomes(configured)
 
