@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ _places: collections.Counter[str] = collections.Counter()
 
 def pytest_configure() -> None:
     """Ask the machine first, then leave its namespaces: nothing of the tests can reach them."""
+    # A shell has its background commands ignore these, and theirs with them; the tests send them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     machine = probe.features()
     if machine["root"].present and machine["netns"].present:
         netns.isolate()
