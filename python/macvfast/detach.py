@@ -27,11 +27,11 @@ from macvfast.errors import (
     StateUnusable,
 )
 from macvfast.ipam import NetworkPools
-from macvfast.kernel import configure_refused
 from macvfast.lookup import abandoned
 from macvfast.model import SandboxState
 from macvfast.namespaces import clear_leftover, close_all, holders_of, open_recorded
 from macvfast.records import MADE, REMOVED, RESTORED
+from macvfast.refusals import configure_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

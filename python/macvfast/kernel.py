@@ -1,7 +1,7 @@
 """The kernel as macvfast sees it: a protocol of a dozen verbs, and its netlink form.
 
 The door to the native batches. Batches return one outcome per step and never raise for a refused one; what a refusal
-means is said here, where the step is known, in `link_refused` and `configure_refused`.
+means, `refusals` says.
 """
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 from macvfast import _core, holders, log, plan
 from macvfast.capabilities import require
 from macvfast.errors import (
-    Conflict,
-    KernelFeatureMissing,
     KernelRefused,
-    MacTaken,
     MacvfastError,
     NamespaceNameTaken,
-    ParentUnusable,
     PermissionNeeded,
 )
-from macvfast.model import mac_text
 from macvfast.plan import (
     AddAddress,
     AddDefaultRoute,
@@ -35,37 +30,19 @@ from macvfast.plan import (
     ExpectedLink,
     SetUp,
 )
+from macvfast.refusals import explained
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from macvfast.holders import Holder
     from macvfast.plan import DefaultRoute, LinkFacts
-
-# What each kind of link needs of the kernel: its name for people, and the module that has it.
-_FEATURES = {
-    "macvlan": ("macvlan links", "macvlan"),
-    "ipvlan": ("ipvlan links", "ipvlan"),
-    "vlan": ("802.1Q sub-interfaces", "8021q"),
-    "dummy": ("dummy links", "dummy"),
-}
-
+    from macvfast.refusals import Refusal
 
 # Namespaces are made on at most so many threads, one per processor: more only wait for each other. Deletions wait for
 # the whole machine, together where they are begun together.
 _MAKING_THREADS = 4
 _DELETING_THREADS = 32
-
-
-class Refusal(Protocol):
-    """Why the kernel refused one step."""
-
-    @property
-    def errno(self) -> int: ...
-    @property
-    def text(self) -> str | None: ...
-    @property
-    def unknown(self) -> bool: ...
 
 
 class Namespace(Protocol):
@@ -203,7 +180,7 @@ class NetlinkKernel:
         refused = self._send("make parents", batch)
         words = {"vlan": "sub-interface", "dummy": "dummy link"}
         return [
-            _explained(f"make {words[step.kind]} `{step.ifname}`", refused[position], step.kind)
+            explained(f"make {words[step.kind]} `{step.ifname}`", refused[position], step.kind)
             if position in refused
             else None
             for position, step in enumerate(steps)
@@ -225,7 +202,7 @@ class NetlinkKernel:
             batch.delete_group(group)
         for refusal in self._send("delete parents", batch).values():
             if refusal.unknown or refusal.errno != errno.ENODEV:
-                raise _explained("delete links", refusal, None)
+                raise explained("delete links", refusal, None)
 
     def set_parent_up(self, ifindex: int) -> None:
         """Bring up a link of the home namespace.
@@ -236,7 +213,7 @@ class NetlinkKernel:
         batch = _core.Batch()
         batch.set_up(ifindex)
         for refusal in self._send("bring parents up", batch).values():
-            raise _explained(f"bring up link {ifindex}", refusal, None)
+            raise explained(f"bring up link {ifindex}", refusal, None)
 
     # Namespaces.
 
@@ -253,7 +230,7 @@ class NetlinkKernel:
             if isinstance(one, _core.Refusal):
                 for namespace in namespaces:
                     namespace.close()
-                raise _explained(one.operation or "make a network namespace", one, None, "CAP_SYS_ADMIN")
+                raise explained(one.operation or "make a network namespace", one, None, "CAP_SYS_ADMIN")
         return namespaces
 
     def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
@@ -374,7 +351,7 @@ class NetlinkKernel:
             for position in sorted(refusals):
                 refusal = refusals[position]
                 if refusal.unknown or refusal.errno != errno.ENODEV:
-                    outcomes[at] = outcomes[at] or _explained("delete a link", refusal, None)
+                    outcomes[at] = outcomes[at] or explained("delete a link", refusal, None)
         return outcomes
 
     def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]:
@@ -468,51 +445,3 @@ def _native(namespace: Namespace) -> _core.Namespace:
     """The native namespace behind the protocol: this kernel made it."""
     assert isinstance(namespace, _core.Namespace)  # noqa: S101 - a programming error
     return namespace
-
-
-def _explained(operation: str, refusal: Refusal, kind: str | None, capability: str = "CAP_NET_ADMIN") -> MacvfastError:
-    """The error for a refusal that has no special meaning in its place."""
-    if refusal.unknown:
-        return KernelRefused(operation, errno.ENOBUFS, reason="the kernel's answer was lost")
-    if refusal.errno in (errno.EPERM, errno.EACCES):
-        return PermissionNeeded(operation, capability)
-    if kind is not None and refusal.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not refusal.text:
-        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
-    if kind is not None and refusal.errno == errno.EOPNOTSUPP and "type" in str(refusal.text):
-        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
-    return KernelRefused(operation, refusal.errno, refusal.text)
-
-
-def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) -> MacvfastError:
-    """What a refused link means.
-
-    EADDRINUSE is a MAC that another link on the parent has (`macvlan_open`); EBUSY and EINVAL hide several causes
-    (`macvlan_common_newlink`, `netdev_rx_handler_register`), of which those that can be seen were refused beforehand.
-    """
-    operation = f"make {step.driver} link `{step.ifname}` on `{parent}` in {where}"
-    if refusal.unknown:
-        return _explained(operation, refusal, step.driver)
-    if refusal.errno == errno.EADDRINUSE and step.mac is not None:
-        return MacTaken(mac_text(step.mac), f"another link on `{parent}`")
-    if refusal.errno == errno.EBUSY:
-        return ParentUnusable(
-            parent,
-            "something claims its frames already: the other driver, a bridge or bond, perhaps from another namespace",
-        )
-    if refusal.errno == errno.EINVAL and step.driver == "macvlan":
-        return ParentUnusable(
-            parent,
-            "the kernel refused a macvlan on it (EINVAL): a passthru link has it, or passthru finds others there",
-        )
-    if refusal.errno == errno.EEXIST:
-        return Conflict(
-            f"could not {operation}", causes=["a link of that name is there already, and macvfast did not make it"]
-        )
-    return _explained(operation, refusal, step.driver)
-
-
-def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None, parent: str = "") -> MacvfastError:
-    """What a refused address, route or bringing up means; a link born down shows only then that its MAC is taken."""
-    if not refusal.unknown and refusal.errno == errno.EADDRINUSE and mac is not None:
-        return MacTaken(mac_text(mac), f"another link on `{parent}`")
-    return _explained(f"configure the endpoint in {where}", refusal, None)

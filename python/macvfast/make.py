@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, cast
 
 from macvfast import log, plan
 from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
-from macvfast.kernel import configure_refused, link_refused
 from macvfast.model import mac_text
+from macvfast.refusals import configure_refused, link_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.kernel import Kernel, Namespace, Refusal
+    from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.namespaces import Sysctls
     from macvfast.plan import EndpointPlan, LinkFacts
     from macvfast.records import Records
+    from macvfast.refusals import Refusal
     from macvfast.requests import EndpointRequest
     from macvfast.store import Store
 

@@ -15,7 +15,6 @@ from macvfast import plan
 from macvfast.choose import Place as Defaults
 from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts
 from macvfast.errors import MacvfastError
-from macvfast.kernel import configure_refused
 from macvfast.make import Maker, Wanted, new_ifindex
 from macvfast.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.observe import CHUNK, Observer
@@ -23,6 +22,7 @@ from macvfast.outcomes import Plan, Step
 from macvfast.parents import Parent
 from macvfast.parents import Parents as OurParents
 from macvfast.records import RESTORED
+from macvfast.refusals import configure_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

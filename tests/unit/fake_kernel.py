@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from macvfast.kernel import Namespace, Refusal, Watch
+    from macvfast.kernel import Namespace, Watch
     from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts
     from macvfast.records import Records
+    from macvfast.refusals import Refusal
 
 
 class Crash(BaseException):

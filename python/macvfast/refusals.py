@@ -1,0 +1,92 @@
+"""What the kernel means by refusing a step: one of our errors, said where the step is known."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Protocol
+
+from macvfast.errors import (
+    Conflict,
+    KernelFeatureMissing,
+    KernelRefused,
+    MacTaken,
+    MacvfastError,
+    ParentUnusable,
+    PermissionNeeded,
+)
+from macvfast.model import mac_text
+
+if TYPE_CHECKING:
+    from macvfast.plan import AddLink
+
+# What each kind of link needs of the kernel: its name for people, and the module that has it.
+_FEATURES = {
+    "macvlan": ("macvlan links", "macvlan"),
+    "ipvlan": ("ipvlan links", "ipvlan"),
+    "vlan": ("802.1Q sub-interfaces", "8021q"),
+    "dummy": ("dummy links", "dummy"),
+}
+
+
+class Refusal(Protocol):
+    """Why the kernel refused one step."""
+
+    @property
+    def errno(self) -> int:
+        """The kernel's error number."""
+
+    @property
+    def text(self) -> str | None:
+        """The kernel's own words, where it has some (NLMSGERR_ATTR_MSG)."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the answer was lost: it may have been done."""
+
+
+def explained(operation: str, refusal: Refusal, kind: str | None, capability: str = "CAP_NET_ADMIN") -> MacvfastError:
+    """The error for a refusal that has no special meaning in its place."""
+    if refusal.unknown:
+        return KernelRefused(operation, errno.ENOBUFS, reason="the kernel's answer was lost")
+    if refusal.errno in (errno.EPERM, errno.EACCES):
+        return PermissionNeeded(operation, capability)
+    if kind is not None and refusal.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not refusal.text:
+        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
+    if kind is not None and refusal.errno == errno.EOPNOTSUPP and "type" in str(refusal.text):
+        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
+    return KernelRefused(operation, refusal.errno, refusal.text)
+
+
+def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) -> MacvfastError:
+    """What a refused link means.
+
+    EADDRINUSE is a MAC that another link on the parent has (`macvlan_open`); EBUSY and EINVAL hide several causes
+    (`macvlan_common_newlink`, `netdev_rx_handler_register`), of which those that can be seen were refused beforehand.
+    """
+    operation = f"make {step.driver} link `{step.ifname}` on `{parent}` in {where}"
+    if refusal.unknown:
+        return explained(operation, refusal, step.driver)
+    if refusal.errno == errno.EADDRINUSE and step.mac is not None:
+        return MacTaken(mac_text(step.mac), f"another link on `{parent}`")
+    if refusal.errno == errno.EBUSY:
+        return ParentUnusable(
+            parent,
+            "something claims its frames already: the other driver, a bridge or bond, perhaps from another namespace",
+        )
+    if refusal.errno == errno.EINVAL and step.driver == "macvlan":
+        return ParentUnusable(
+            parent,
+            "the kernel refused a macvlan on it (EINVAL): a passthru link has it, or passthru finds others there",
+        )
+    if refusal.errno == errno.EEXIST:
+        return Conflict(
+            f"could not {operation}", causes=["a link of that name is there already, and macvfast did not make it"]
+        )
+    return explained(operation, refusal, step.driver)
+
+
+def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None, parent: str = "") -> MacvfastError:
+    """What a refused address, route or bringing up means; a link born down shows only then that its MAC is taken."""
+    if not refusal.unknown and refusal.errno == errno.EADDRINUSE and mac is not None:
+        return MacTaken(mac_text(mac), f"another link on `{parent}`")
+    return explained(f"configure the endpoint in {where}", refusal, None)
