@@ -245,7 +245,7 @@ class RealHands(Hands):
 def test_a_host_on_the_running_kernel_stays_true_in_random_hands() -> None:
     print(f"seed {SEED}")
     wanted = settings(
-        max_examples=sized(20, 1000), stateful_step_count=sized(20, 30), deadline=None, database=None,
+        max_examples=sized(20, 300), stateful_step_count=sized(20, 30), deadline=None, database=None,
         suppress_health_check=list(HealthCheck), print_blob=False, report_multiple_bugs=False,
     )  # fmt: skip
     run_state_machine_as_test(seed(SEED)(RealHands), settings=wanted)
