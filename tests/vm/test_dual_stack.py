@@ -75,7 +75,7 @@ def test_nothing_is_taken_from_advertisements_where_the_network_says_so(lan: Lan
     networks: dict[str, dict[str, Any]] = {
         "off": {"ipv6_ra": False, "gateways": ["2001:db8:1::1"]},
         "internal": {"internal": True},
-        "none": {"gateways": None},
+        "bare": {"gateways": None},
         "taking": {"gateways": ["2001:db8:4::1"]},
     }
     boxes = {}
@@ -87,12 +87,12 @@ def test_nothing_is_taken_from_advertisements_where_the_network_says_so(lan: Lan
     assert [one["local"] for one in link(boxes["ipv4"], "eth0")["addr_info"]] == ["10.1.0.2"], "IPv6 is off there"
     with advertising(lan, tmp_path):
         wait_until(lambda: len(addresses(boxes["taking"])) == 2, 60, what="the address of the one that takes it")
-        for name in ("off", "internal", "none"):
+        for name in ("off", "internal", "bare"):
             # Of two that have come, the first has been dealt with.
             wait_until(lambda name=name: advertisements(boxes[name]) >= 2, 60, what="two advertisements")  # type: ignore[misc]
             number = [*networks].index(name) + 1
             assert addresses(boxes[name]) == [f"2001:db8:{number}::5/64"]
         assert advertisements(boxes["ipv4"]) == 0
         assert [one["local"] for one in link(boxes["ipv4"], "eth0")["addr_info"]] == ["10.1.0.2"]
-    assert defaults(boxes["internal"])[6] == defaults(boxes["none"])[6] == []
+    assert defaults(boxes["internal"])[6] == defaults(boxes["bare"])[6] == []
     assert defaults(boxes["off"])[6] == [("2001:db8:1::1", "eth0")]
