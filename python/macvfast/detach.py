@@ -237,7 +237,7 @@ class Detacher:
             if not one.whole:
                 for _, endpoint in one.leaving:
                     records.begin_endpoint_removal(endpoint, intent)
-        records.begin_sandbox_removal((one.sandbox.id for one in going if one.whole), intent)
+        records.begin_with_sandboxes((one.sandbox.id for one in going if one.whole), intent)
 
     def carry_out(self, going: Sequence[Going]) -> None:
         """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its

@@ -218,14 +218,13 @@ class Restorer:
         """Note that sandboxes are being restored: the intent, and those that still are there and nobody changes."""
         with self._store.writing() as records:
             intent = records.begin(self._store.owner(), RESTORED)
-            there = [box for id_ in ids for box in records.sandboxes("id = ?", (id_,))]
+            there = records.sandboxes_named(ids)
             kept = [
                 one
-                for one in self._observer.settled(records, there)
+                for one in self._observer.settled(records, [there[id_] for id_ in ids if id_ in there])
                 if not any(map(self._store.owner_lives, records.unsettled_endpoints(one.sandbox.id).values()))
             ]
-            for one in kept:
-                records.begin_sandbox_restore(one.sandbox.id, intent)
+            records.begin_with_sandboxes((one.sandbox.id for one in kept), intent)
         return intent, kept
 
     def _carry_out(self, mending: list[_Mending], intent: int) -> None:

@@ -539,7 +539,7 @@ def test_what_another_process_is_restoring_is_left_to_it(machine: Machine) -> No
     try:
         with other.operation():
             with other.writing() as records:
-                records.begin_sandbox_restore(box.id, records.begin(other.owner(), RESTORED))
+                records.begin_with_sandboxes([box.id], records.begin(other.owner(), RESTORED))
             assert machine.host.restore().steps == ()
             assert machine.host.check() == []
             (outcome,) = machine.host.remove_many(["x"], force=True)

@@ -46,8 +46,8 @@ class SandboxRecords(NetworkRecords):
         )  # fmt: skip
         return cursor.rowcount == 1
 
-    def begin_sandbox_removal(self, sandbox_ids: Iterable[str], intent: int) -> None:
-        """The sandboxes are about to go, with all their endpoints."""
+    def begin_with_sandboxes(self, sandbox_ids: Iterable[str], intent: int) -> None:
+        """The sandboxes are about to go, with all their endpoints, or what is missing of them to be made again."""
         self._db.execute(f"UPDATE sandbox SET intent = ? WHERE id IN {_GIVEN}", (intent, json.dumps([*sandbox_ids])))
 
     def delete_sandboxes(self, sandbox_ids: Iterable[str]) -> None:
@@ -132,10 +132,6 @@ class SandboxRecords(NetworkRecords):
             "SELECT i.owner, i.doing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
         ).fetchone()
         return None if row is None else Unsettled(*row)
-
-    def begin_sandbox_restore(self, sandbox_id: str, intent: int) -> None:
-        """What is missing of the sandbox is about to be made again."""
-        self._db.execute("UPDATE sandbox SET intent = ? WHERE id = ?", (intent, sandbox_id))
 
     def set_namespace(self, sandbox_id: str, cookie: int, inode: int, boot_id: str) -> None:
         """Note the namespace that a sandbox is going to have instead of one that is gone."""
