@@ -134,6 +134,11 @@ class Attacher:
         upcoming = self._next(coming)
         beside = upcoming is not None
         before: _Chunk | None = None
+
+        def end(chunk: _Chunk) -> None:
+            self._finish(chunk)
+            ended(chunk.items)
+
         try:
             if current is not None:
                 self._namespaces(current, None, beside=False)
@@ -142,19 +147,16 @@ class Attacher:
                     self._namespaces(upcoming, current.fresh, beside=True)
                 # What comes before is settled while the kernel makes this chunk's namespaces, or else its links.
                 if before is not None and self._is_first(before.making, current.fresh):
-                    self._finish(before)
-                    ended(before.items)
+                    end(before)
                     before = None
                 self._open(current)
                 self._choose(current)
                 self._start(current, beside=beside)
                 if before is not None:
-                    self._finish(before)
-                    ended(before.items)
+                    end(before)
                 before, current, upcoming = current, upcoming, self._next(coming)
             if before is not None:
-                self._finish(before)
-                ended(before.items)
+                end(before)
         except BaseException:
             # A bug or an interruption: what was made is settled, what was only begun is undone all the same.
             for chunk in (before, current, upcoming):
