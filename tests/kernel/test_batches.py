@@ -546,6 +546,7 @@ def test_a_closed_socket_says_so(make_place: Callable[[], Place]) -> None:
     netlink.close()
     for call in (
         lambda: netlink.send(_core.Batch()),
+        lambda: _core.send_then((netlink, _core.Batch()), []),
         lambda: netlink.link(1),
         netlink.links,
         lambda: netlink.addresses(1),
@@ -554,6 +555,26 @@ def test_a_closed_socket_says_so(make_place: Callable[[], Place]) -> None:
     ):
         with pytest.raises(ValueError, match="closed"):
             call()
+
+
+def test_what_comes_then_is_sent_only_where_nothing_before_is_refused(host: Place, sandbox: Place) -> None:
+    def batch(*indexes: int) -> _core.Batch:
+        made = _core.Batch()
+        for ifindex in indexes:
+            made.set_up(ifindex)
+        return made
+
+    lo, other = host.netlink, sandbox.netlink
+    refused, then = _core.send_then((lo, batch(1, 999)), [(other, batch(1))])
+    assert ([*refused], refused[1].errno, then) == ([1], errno.ENODEV, None)
+    refused, then = _core.send_then((lo, batch(1)), [(other, batch(999)), (other, batch(1, 999))])
+    assert refused == {}
+    assert then is not None
+    assert [[*one] for one in then] == [[0], [1]]
+    assert _core.send_then((lo, batch(1)), []) == ({}, [])
+    # It would wait for itself.
+    with pytest.raises(ValueError, match="among the others"):
+        _core.send_then((lo, batch(1)), [(lo, batch(1))])
 
 
 def test_eight_threads_on_one_socket_get_their_own_outcomes(host: Place) -> None:
