@@ -64,6 +64,15 @@ class MacvfastError(Exception):
     def __str__(self) -> str:
         return ": ".join((self.message, *self.causes))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default pickle calls the class with `args`, the message alone; most classes take more than that.
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(kind: type[MacvfastError], args: tuple[object, ...]) -> MacvfastError:
+    """An instance without its attributes, which `pickle` and `copy` set."""
+    return kind.__new__(kind, *args)
+
 
 # The kinds. A caller branches on these; a person reads the message.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -381,6 +383,20 @@ KINDS = {cls for cls in CLASSES if "__init__" not in vars(cls)}
 def as_shown(error: MacvfastError) -> str:
     causes = [f"  caused by: {cause}" for cause in error.causes]
     return "\n".join([error.message, *causes, *(f"hint: {hint}" for hint in error.hints)])
+
+
+@pytest.mark.parametrize("error", [error for error, _ in EXAMPLES], ids=lambda error: error.code)
+def test_an_error_comes_through_pickle_and_copy_with_all_that_it_says(error: MacvfastError) -> None:
+    # What a worker process raises is pickled; one that cannot be read ends `multiprocessing.Pool`.
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error)
+        assert (again.args, _shown(again.__dict__)) == (error.args, _shown(error.__dict__))
+        assert str(again) == str(error)
+
+
+def _shown(attributes: dict[str, object]) -> str:
+    """Attributes for comparison: an exception among them is equal to itself alone."""
+    return repr(attributes)
 
 
 @pytest.mark.parametrize(("error", "shown"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES])
