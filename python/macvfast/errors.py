@@ -343,6 +343,27 @@ class OptionInvalid(InvalidConfig):
         self.reason = reason
 
 
+class ArgumentInvalid(InvalidConfig):
+    """A caller in Python gave something of another type than is meant, such as one text in place of a list."""
+
+    code = "argument-invalid"
+
+    def __init__(self, name: str, value: object, reason: str, position: int | None = None) -> None:
+        shown = repr(value) if isinstance(value, (str, bytes, int, float)) else f"an object of {type(value).__name__}"
+        shown = shown if len(shown) <= 40 else f"{shown[:40]}…"
+        where = f"`{name}`" if position is None else f"item {position} of `{name}`"
+        as_item = f"{name}=[{shown}]" if isinstance(value, str) else f"{name}=[…]"
+        super().__init__(
+            f"{where} cannot be {'None' if value is None else shown}",
+            causes=[reason],
+            hints=[as_item if position is None else f"`help(macvfast.Host)` says what `{name}` takes"],
+        )
+        self.name = name
+        self.value = value
+        self.reason = reason
+        self.position = position
+
+
 class ParentUnusable(InvalidConfig):
     """A link exists but cannot carry the network's endpoints."""
 

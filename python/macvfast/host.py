@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import log
+from macvfast.checks import pairs, several, texts
 from macvfast.errors import (
     HomeNamespaceOther,
     MacvfastError,
@@ -24,13 +25,14 @@ from macvfast.errors import (
     UndoFailed,
 )
 from macvfast.lookup import one_network, one_sandbox
-from macvfast.model import Address, Endpoint, Interface, Network, Sandbox, SandboxState, check_name, pairs
+from macvfast.model import Address, Cidr, Endpoint, Interface, Network, Sandbox, SandboxState, check_name
 from macvfast.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from macvfast.checks import Pairs, Several
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
     from macvfast.outcomes import Difference, Freed, LinkKept, Outcomes, Plan, Replacement, Scaled
@@ -169,10 +171,10 @@ class Host:
         name: str | NetworkRequest,
         *,
         driver: str = "macvlan",
-        subnets: Sequence[str] = (),
-        ip_ranges: Sequence[str] = (),
-        gateways: Sequence[str] | None = (),
-        aux: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subnets: Several[str | Cidr] = (),
+        ip_ranges: Several[str | Cidr] = (),
+        gateways: Several[str | Address] | None = (),
+        aux: Pairs[str | Address] = (),
         parent: str | None = None,
         mode: str | None = None,
         flag: str | None = None,
@@ -182,7 +184,7 @@ class Host:
         ipv6: bool | None = None,
         ipv6_ra: bool = True,
         internal: bool = False,
-        labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        labels: Pairs[str] = (),
     ) -> Network:
         """Make a network, and its parent where that is a sub-interface or dummy link of its own.
 
@@ -198,16 +200,17 @@ class Host:
             NetworkExists, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
             KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be made.
         """
-        from macvfast.requests import NetworkRequest  # noqa: PLC0415
+        from macvfast.requests import ADDRESSES, CIDRS, NetworkRequest  # noqa: PLC0415
 
         request = name
         if not isinstance(request, NetworkRequest):
             request = NetworkRequest(
-                name=request, driver=driver, subnets=tuple(subnets), ip_ranges=tuple(ip_ranges),
-                gateways=tuple(gateways or ()),
-                gateway_automatic=gateways is not None, aux=pairs(aux), parent=parent, mode=mode, flag=flag, mtu=mtu,
-                share_parent=share_parent, order=order, ipv6=ipv6, ipv6_ra=ipv6_ra, internal=internal,
-                labels=pairs(labels),
+                name=request, driver=driver, subnets=texts("subnets", subnets, *CIDRS),
+                ip_ranges=texts("ip_ranges", ip_ranges, *CIDRS),
+                gateways=() if gateways is None else texts("gateways", gateways, *ADDRESSES),
+                gateway_automatic=gateways is not None, aux=pairs("aux", aux, *ADDRESSES), parent=parent, mode=mode,
+                flag=flag, mtu=mtu, share_parent=share_parent, order=order, ipv6=ipv6, ipv6_ra=ipv6_ra,
+                internal=internal, labels=pairs("labels", labels),
             )  # fmt: skip
         (outcome,) = self.create_networks([request])
         if outcome.error is not None:
@@ -215,14 +218,17 @@ class Host:
         assert outcome.value is not None  # noqa: S101 - what was not refused is there
         return outcome.value
 
-    def create_networks(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
+    def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
         """Make many networks, as `create_network` each: all VLANs of a parent in one call.
 
         Returns:
             One outcome per request, in the order asked; a refused one takes no other with it and leaves nothing.
         """
+        from macvfast.requests import NetworkRequest  # noqa: PLC0415
+
+        asked = several("requests", requests, NetworkRequest)
         with self._changing():
-            return self._networks().create_many(requests)
+            return self._networks().create_many(asked)
 
     def networks(self) -> Iterator[Network]:
         """All networks, by name. They may be changed while they are gone through: some hundred are read at a time."""
@@ -255,14 +261,14 @@ class Host:
 
         return usage(network, self.endpoints(network))
 
-    def remove_networks(self, names: Iterable[str]) -> Outcomes[str]:
+    def remove_networks(self, names: Several[str]) -> Outcomes[str]:
         """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else
         stands on it; `on_note` is told of one that stays.
 
         Returns:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
-        keys = list(names)
+        keys = several("names", names, str)
         unfinished = self._networks().unfinished(keys)
         with self._changing():
             return self._networks().remove_many(keys, unfinished)
@@ -279,9 +285,9 @@ class Host:
         self,
         name: str | None = None,
         *,
-        endpoints: Sequence[EndpointRequest] = (),
-        command: Sequence[str] = (),
-        labels: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        endpoints: Several[EndpointRequest] = (),
+        command: Several[str] = (),
+        labels: Pairs[str] = (),
         own_files: OwnFiles | None = None,
     ) -> Sandbox:
         """Make a sandbox connected to the given networks, all of them or nothing.
@@ -301,8 +307,12 @@ class Host:
         if name is not None:
             check_name("sandbox", name)
         from macvfast.make import Wanted  # noqa: PLC0415
+        from macvfast.requests import EndpointRequest  # noqa: PLC0415
 
-        wanted = Wanted(tuple(endpoints), name=name, command=tuple(command), labels=pairs(labels))
+        wanted = Wanted(
+            several("endpoints", endpoints, EndpointRequest), name=name, command=texts("command", command),
+            labels=pairs("labels", labels),
+        )  # fmt: skip
         with self._changing():
             made = self.sandbox(self._boxes().create(wanted))
         if own_files is not None:
@@ -364,7 +374,7 @@ class Host:
             return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
 
     def connect_many(
-        self, network: str | Network, sandboxes: Iterable[str | EndpointRequest], *, netns: str | None = None,
+        self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect many sandboxes to a network; those that do not exist are made.
@@ -378,8 +388,11 @@ class Host:
         Returns:
             One outcome per item, in the order asked; a refused one takes no other with it and leaves nothing.
         """
+        from macvfast.requests import EndpointRequest  # noqa: PLC0415
+
+        asked = several("sandboxes", sandboxes, str, EndpointRequest)
         with self._changing():
-            return self._boxes().connect_many(_key(network), sandboxes, netns, progress=progress)
+            return self._boxes().connect_many(_key(network), asked, netns, progress=progress)
 
     def scale(
         self,
@@ -424,10 +437,11 @@ class Host:
         with suppress(MacvfastError):
             self._tell_addresses(self.sandbox(_key(sandbox)))
 
-    def disconnect_many(self, network: str | Network, sandboxes: Iterable[str]) -> Outcomes[str]:
+    def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
+        asked = several("sandboxes", sandboxes, str)
         with self._changing():
-            return self._boxes().disconnect_many(_key(network), sandboxes)
+            return self._boxes().disconnect_many(_key(network), asked)
 
     def sandboxes(self) -> Iterator[Sandbox]:
         """All sandboxes by name, with what their commands do. They may be changed while they are gone through: some
@@ -457,7 +471,7 @@ class Host:
         state, exit_code = keeper.state(self._store.sandbox_dir(sandbox.id), _boot_id())
         return sandbox if state is SandboxState.IDLE else replace(sandbox, state=state, exit_code=exit_code)
 
-    def remove_many(self, sandboxes: Iterable[str], *, force: bool = False) -> Outcomes[str]:
+    def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
 
         Args:
@@ -468,7 +482,7 @@ class Host:
             Per item, the sandbox's name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
             RemovalUnfinished.
         """
-        keys = list(sandboxes)
+        keys = several("sandboxes", sandboxes, str)
         unfinished = self._boxes().unfinished(keys)
         with self._changing():
             return self._boxes().remove_many(keys, unfinished, force=force)

@@ -6,7 +6,6 @@ Requests for them are in `requests`, what became of these in `outcomes`: a listi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
@@ -19,6 +18,7 @@ from macvfast.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 Address = IPv4Address | IPv6Address
@@ -288,8 +288,3 @@ class Sandbox:
     state: SandboxState = SandboxState.IDLE
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
-
-
-def pairs(values: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """A mapping, or pairs, as pairs in their order."""
-    return tuple(values.items()) if isinstance(values, Mapping) else tuple(values)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from types import NoneType
 from typing import TYPE_CHECKING
 
+from macvfast.checks import pairs, plain, several, texts
 from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
 from macvfast.model import (
     IPVLAN_FLAGS,
@@ -25,6 +27,10 @@ from macvfast.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
+CIDRS = (IPv4Network, IPv6Network)
+ADDRESSES = (IPv4Address, IPv6Address)
 
 # HOST_NAME_MAX is 64 (limits.h).
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
@@ -53,7 +59,7 @@ class NetworkRequest:
         options: what was given with `-o`, for `inspect`.
 
     Raises:
-        NameInvalid, NameReserved, OptionUnknown, OptionInvalid
+        ArgumentInvalid, NameInvalid, NameReserved, OptionUnknown, OptionInvalid
     """
 
     name: str
@@ -77,6 +83,7 @@ class NetworkRequest:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, and fill in the driver's defaults."""
+        self._check_types()
         check_name("network", self.name)
         if self.name in RESERVED_NETWORKS:
             raise NameReserved(self.name)
@@ -97,6 +104,21 @@ class NetworkRequest:
             raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
         if self.parent is not None and not _ifname_possible(self.parent):
             raise OptionInvalid("parent", self.parent, "it cannot be the name of a link")
+
+    def _check_types(self) -> None:
+        for key in ("name", "driver", "order"):
+            plain(key, getattr(self, key), str)
+        for key in ("parent", "mode", "flag"):
+            plain(key, getattr(self, key), str, NoneType)
+        plain("mtu", self.mtu, int, NoneType)
+        plain("ipv6", self.ipv6, bool, NoneType)
+        for key in ("gateway_automatic", "share_parent", "ipv6_ra", "internal"):
+            plain(key, getattr(self, key), bool)
+        # What is no tuple of texts yet becomes one: all that comes later relies on it.
+        for key, kinds in (("subnets", CIDRS), ("ip_ranges", CIDRS), ("gateways", ADDRESSES)):
+            object.__setattr__(self, key, texts(key, getattr(self, key), *kinds))
+        for key, values in (("aux", ADDRESSES), ("labels", ()), ("options", ())):
+            object.__setattr__(self, key, pairs(key, getattr(self, key), *values))
 
     @classmethod
     def from_options(
@@ -180,7 +202,7 @@ class EndpointRequest:
         mac: the MAC to get; None: made from the IPv4 address.
 
     Raises:
-        AddressInvalid, MacInvalid
+        ArgumentInvalid, AddressInvalid, MacInvalid
     """
 
     network: str
@@ -191,6 +213,8 @@ class EndpointRequest:
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
+        plain("network", self.network, str)
+        plain("sandbox", self.sandbox, str)
         if self.ip is not None:
             parse_address(self.ip, 4)
         if self.ip6 is not None:
@@ -232,7 +256,7 @@ class OwnFiles:
         dns, dns_search, dns_options: for /etc/resolv.conf; empty: this host's, name servers on loopback left out.
 
     Raises:
-        OptionInvalid
+        ArgumentInvalid, OptionInvalid
     """
 
     hostname: str | None = None
@@ -243,6 +267,10 @@ class OwnFiles:
 
     def __post_init__(self) -> None:
         """Refuse what a resolver could not read."""
+        plain("hostname", self.hostname, str, NoneType)
+        pairs("hosts", self.hosts)
+        for key in ("dns", "dns_search", "dns_options"):
+            several(key, getattr(self, key), str)
         if self.hostname is not None and not _HOSTNAME.match(self.hostname):
             raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
         for name, address in self.hosts:
@@ -278,6 +306,9 @@ class CommandRequest:
         env: what it has besides this process's environment.
         workdir: where it starts; None: where this process is, as far as that is there.
         user: `USER[:GROUP]`, names or numbers; None: this process's.
+
+    Raises:
+        ArgumentInvalid
     """
 
     argv: tuple[str, ...]
@@ -290,3 +321,8 @@ class CommandRequest:
     env: tuple[tuple[str, str], ...] = ()
     workdir: str | None = None
     user: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a command line or an environment that is none."""
+        several("argv", self.argv, str)
+        pairs("env", self.env)

@@ -87,6 +87,10 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "`macvlan_mode` cannot be `brige`\n  caused by: it is bridge, private, vepa or passthru\nhint: bridge",
     ),
     (
+        errors.ArgumentInvalid("sandboxes", "12", "a list is meant, even of a single item"),
+        "`sandboxes` cannot be '12'\n  caused by: a list is meant, even of a single item\nhint: sandboxes=['12']",
+    ),
+    (
         errors.ParentUnusable("lo", "it is the loopback link", ["-o parent=eth0"]),
         "link `lo` cannot be a parent\n  caused by: it is the loopback link\nhint: -o parent=eth0",
     ),

@@ -20,8 +20,6 @@ from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from macvfast.model import Endpoint
     from macvfast.outcomes import Outcome
 
@@ -119,14 +117,15 @@ def test_an_interruption_between_chunks_leaves_those_that_were_made(
 ) -> None:
     monkeypatch.setattr(sandboxes, "CHUNK", 2)
 
-    def names() -> Iterator[str]:
-        for number in range(100):
-            if number == 8:
-                raise KeyboardInterrupt
-            yield f"x{number}"
+    told: list[int] = []
+
+    def interrupt(count: int) -> None:
+        told.append(count)
+        if len(told) == 3:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        machine.host.connect_many("lan", names())
+        machine.host.connect_many("lan", [f"x{number}" for number in range(100)], progress=interrupt)
     machine.assert_record_is_true()
     assert len([*machine.host.sandboxes()]) in range(2, 9, 2)
 

@@ -13,7 +13,7 @@ from macvfast.errors import (
     OptionUnknown,
     SomeFailed,
 )
-from macvfast.model import check_name, mac_text, pairs, parse_address, parse_mac
+from macvfast.model import check_name, mac_text, parse_address, parse_mac
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.requests import EndpointRequest, NetworkRequest
 
@@ -290,7 +290,3 @@ def test_the_one_error_of_one_item_is_raised_as_it_is_and_several_are_counted() 
         outcomes(None, error).raise_if_any()
     assert some.value.failures == (("1", error),)
     assert some.value.exit_status == 3
-
-
-def test_pairs_keep_their_order() -> None:
-    assert pairs({"b": "1", "a": "2"}) == (("b", "1"), ("a", "2")) == pairs([("b", "1"), ("a", "2")])
