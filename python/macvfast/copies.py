@@ -101,28 +101,46 @@ def _opened(store: Store, file: str) -> Iterator[sqlite3.Connection]:
 
 
 def _copy(store: Store, target: Path) -> None:
-    """Write the state as it is recorded to a file, durable when this returns."""
-    fresh = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    """Write the state as it is recorded to a file, durable when this returns.
+
+    The folder may be another user's, who could put another file under any name in it: the new file is written through
+    the descriptor that made it, and is never opened again by its name.
+    """
+    fresh = f".{target.name}.{os.urandom(4).hex()}"
+    image = store.image()
     try:
-        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        store.copy_to(fresh)
-        _sync(fresh)
-        fresh.rename(target)
-        _sync(target.parent)
+        with _descriptor(target.parent, os.O_PATH | os.O_DIRECTORY) as folder:
+            with _descriptor(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder) as file:
+                try:
+                    _write(file, image)
+                    os.rename(fresh, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(fresh, dir_fd=folder)
+                    raise
+            # Only a descriptor that can read has a folder's names on the disk.
+            with _descriptor(".", os.O_RDONLY | os.O_DIRECTORY, folder) as names:
+                os.fsync(names)
     except OSError as error:
         raise StateUnusable(str(target), error.strerror or str(error)) from None
-    finally:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
-    """Have a file, or a folder's names, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+@contextmanager
+def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor of a file of this user alone, or of a folder; closed at the end."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _write(descriptor: int, image: bytes) -> None:
+    """Write all of it, durable when this returns."""
+    rest = memoryview(image)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
 
 
 def _replacement(now_: Records, then: Records, file: str) -> Replacement:

@@ -110,10 +110,11 @@ class Store:
             finally:
                 connection.execute("DETACH ?", (schema,))
 
-    def copy_to(self, file: Path) -> None:
-        """Copy what is recorded, as of one moment, into an empty file."""
-        with self.translated(), closing(self._connect()) as source, closing(sqlite3.connect(file)) as target:
-            source.backup(target)
+    def image(self) -> bytes:
+        """The bytes of a state file with what is recorded, as of one moment. They take as much memory as the file."""
+        with self.translated(), closing(self._connect()) as source, closing(sqlite3.connect(":memory:")) as copy:
+            source.backup(copy)
+            return copy.serialize()
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -148,3 +148,25 @@ def test_a_copy_is_not_brought_back_under_somebody_at_work(machine: Machine, tmp
 def test_a_backup_that_cannot_be_written_leaves_nothing(machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(StateUnusable, match="No such file"):
         machine.host.backup_state(str(tmp_path / "missing" / "copy.db"))
+
+
+def test_a_backup_writes_only_to_the_file_that_it_made(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of the folder puts a link in place of the new file as soon as that is there."""
+    victim, folder = tmp_path / "victim", tmp_path / "theirs"
+    victim.write_bytes(b"")
+    folder.mkdir()
+    open_ = os.open
+
+    def swap(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        descriptor = open_(path, flags, mode, dir_fd=dir_fd)
+        for new in folder.iterdir():
+            new.unlink()
+            new.symlink_to(victim)
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", swap)
+        machine.host.backup_state(str(folder / "copy.db"))
+    assert victim.read_bytes() == b""
