@@ -68,6 +68,11 @@ def pairs(name: str, values: Mapping[str, object] | Iterable[object], *kinds: ty
     return tuple(made)
 
 
+def named(name: str, values: Mapping[str, object] | Iterable[object]) -> tuple[tuple[str, str], ...]:
+    """The same for what has one value per name, as labels have: the last of a name counts."""
+    return tuple(dict(pairs(name, values)).items())
+
+
 def plain(name: str, value: object, *kinds: type) -> None:
     """Refuse a value that is of none of the kinds; True and False are no numbers here.
 

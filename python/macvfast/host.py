@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import log
-from macvfast.checks import pairs, several, texts
+from macvfast.checks import named, pairs, several, texts
 from macvfast.errors import (
     HomeNamespaceOther,
     MacvfastError,
@@ -210,7 +210,7 @@ class Host:
                 gateways=() if gateways is None else texts("gateways", gateways, *ADDRESSES),
                 gateway_automatic=gateways is not None, aux=pairs("aux", aux, *ADDRESSES), parent=parent, mode=mode,
                 flag=flag, mtu=mtu, share_parent=share_parent, order=order, ipv6=ipv6, ipv6_ra=ipv6_ra,
-                internal=internal, labels=pairs("labels", labels),
+                internal=internal, labels=named("labels", labels),
             )  # fmt: skip
         (outcome,) = self.create_networks([request])
         if outcome.error is not None:
@@ -311,7 +311,7 @@ class Host:
 
         wanted = Wanted(
             several("endpoints", endpoints, EndpointRequest), name=name, command=texts("command", command),
-            labels=pairs("labels", labels),
+            labels=named("labels", labels),
         )  # fmt: skip
         with self._changing():
             made = self.sandbox(self._boxes().create(wanted))

@@ -372,7 +372,7 @@ def _network(request: NetworkRequest, id_: str, parent: Parent, subnets: tuple[S
         parent=request.parent, link=parent.name, subnets=subnets,
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
-        labels=request.labels, options=request.options, created_at=now(),
+        labels=request.labels, options=request.options or (), created_at=now(),
     )  # fmt: skip
 
 

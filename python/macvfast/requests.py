@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from types import NoneType
 from typing import TYPE_CHECKING
 
-from macvfast.checks import pairs, plain, several, texts
+from macvfast.checks import named, pairs, plain, several, texts
 from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
 from macvfast.model import (
     IPVLAN_FLAGS,
@@ -26,7 +26,7 @@ from macvfast.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 CIDRS = (IPv4Network, IPv6Network)
@@ -56,7 +56,7 @@ class NetworkRequest:
         ipv6: None: on where an IPv6 subnet is given; False: off all the same.
         ipv6_ra: whether endpoints take addresses and routes from router advertisements.
         internal: no default route, no automatic gateway.
-        options: what was given with `-o`, for `inspect`.
+        options: what was given with `-o`, for `inspect`; None: what says the same as the values above.
 
     Raises:
         ArgumentInvalid, NameInvalid, NameReserved, OptionUnknown, OptionInvalid
@@ -79,7 +79,7 @@ class NetworkRequest:
     ipv6_ra: bool = True
     internal: bool = False
     labels: tuple[tuple[str, str], ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, and fill in the driver's defaults."""
@@ -89,6 +89,8 @@ class NetworkRequest:
             raise NameReserved(self.name)
         if self.driver not in MODES:
             raise OptionUnknown("driver", self.driver, sorted(MODES))
+        if self.options is None:
+            object.__setattr__(self, "options", tuple(self._as_options()))
         modes = MODES[self.driver]
         object.__setattr__(self, "mode", self.mode or modes[0])
         _one_of(f"{self.driver}_mode", str(self.mode), modes)
@@ -117,8 +119,26 @@ class NetworkRequest:
         # What is no tuple of texts yet becomes one: all that comes later relies on it.
         for key, kinds in (("subnets", CIDRS), ("ip_ranges", CIDRS), ("gateways", ADDRESSES)):
             object.__setattr__(self, key, texts(key, getattr(self, key), *kinds))
-        for key, values in (("aux", ADDRESSES), ("labels", ()), ("options", ())):
-            object.__setattr__(self, key, pairs(key, getattr(self, key), *values))
+        object.__setattr__(self, "aux", pairs("aux", self.aux, *ADDRESSES))
+        object.__setattr__(self, "labels", named("labels", self.labels))
+        if self.options is not None:
+            object.__setattr__(self, "options", named("options", self.options))
+
+    def _as_options(self) -> Iterator[tuple[str, str]]:
+        """What `-o` would say of the values; asked before what was left out is filled in."""
+        yield from (
+            (key, value) for key, value in (("parent", self.parent), (f"{self.driver}_mode", self.mode)) if value
+        )
+        if self.flag:
+            yield "ipvlan_flag", self.flag
+        if self.mtu is not None:
+            yield "mtu", str(self.mtu)
+        if self.share_parent:
+            yield "share_parent", "true"
+        if self.order != ORDERS[0]:
+            yield "ipam_order", self.order
+        if not self.ipv6_ra:
+            yield "ipv6_ra", "off"
 
     @classmethod
     def from_options(
@@ -134,7 +154,7 @@ class NetworkRequest:
         values: dict[str, object] = {}
         for key, value in options:
             values.update(_option(driver, key, value))
-        return cls(name=name, driver=driver, options=tuple(dict(options).items()), **values, **rest)  # type: ignore[arg-type]
+        return cls(name=name, driver=driver, options=tuple(options), **values, **rest)  # type: ignore[arg-type]
 
     @property
     def wants_gateways(self) -> bool:

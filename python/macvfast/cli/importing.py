@@ -107,7 +107,7 @@ def flags(request: NetworkRequest) -> list[str]:
     words += ["--no-ipv6"] if request.ipv6 is False else []
     words += ["--internal"] if request.internal else []
     words += [f"--label={key}={value}" for key, value in request.labels]
-    words += [word for key, value in request.options for word in ("-o", f"{key}={value}")]
+    words += [word for key, value in request.options or () for word in ("-o", f"{key}={value}")]
     return [*words, request.name]
 
 
@@ -203,7 +203,7 @@ def _with_company(found: Sequence[Found]) -> list[Found]:
             if request is not None and request.mode != "passthru":
                 from dataclasses import replace  # noqa: PLC0415
 
-                options = (*request.options, ("share_parent", "true"))
+                options = (*(request.options or ()), ("share_parent", "true"))
                 one.request = replace(request, share_parent=True, options=options)
     return list(found)
 

@@ -23,7 +23,7 @@ from macvfast.cli.output import Column
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
@@ -212,8 +212,8 @@ def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, obje
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": {endpoint.sandbox_id: _container(endpoint) for endpoint in endpoints},
-        "Options": dict(network.options),
-        "Labels": dict(network.labels),
+        "Options": _sorted(network.options),
+        "Labels": _sorted(network.labels),
     }
 
 
@@ -225,8 +225,13 @@ def _config(subnet: Subnet) -> dict[str, object]:
     if subnet.gateway is not None:
         config["Gateway"] = str(subnet.gateway)
     if subnet.aux:
-        config["AuxiliaryAddresses"] = {name: str(address) for name, address in subnet.aux}
+        config["AuxiliaryAddresses"] = _sorted((name, str(address)) for name, address in subnet.aux)
     return config
+
+
+def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """By key, as Docker prints a map: what two ways give in another order is shown the same."""
+    return dict(sorted(pairs))
 
 
 def _container(endpoint: Endpoint) -> dict[str, object]:
