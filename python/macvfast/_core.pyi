@@ -41,7 +41,7 @@ class Pool:
     (RFC 3021, RFC 6164). Memory follows the addresses in use, not the size of the subnet.
 
     Args:
-        subnet: IPv4 /8 to /32 or IPv6 /32 to /128; no host bits set.
+        subnet: IPv4 /8 to /32 or IPv6 /8 to /128; no host bits set.
         ip_range: one or several CIDRs (`10.0.0.128/25`) or `FIRST-LAST`, within the subnet; they unite.
         gateway: an address of the subnet, never handed out; None: none is reserved.
         aux: names to addresses of the subnet that are never handed out.

@@ -40,7 +40,10 @@ IFNAME_MAX = 15
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
-_MAC = re.compile(r"(?:[0-9a-fA-F]{2}([:-]))(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}\Z", re.ASCII)
+# Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots.
+_MAC = re.compile(
+    r"(?:[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})\Z", re.ASCII | re.IGNORECASE
+)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -61,7 +64,8 @@ def parse_address(text: str | Address, version: int) -> Address:
         AddressInvalid: malformed, of the other family, scoped, unspecified, loopback or multicast.
     """
     try:
-        address = ip_address(text) if isinstance(text, str) else text
+        # Of a number or bytes, ip_address() would make an address, too.
+        address = text if isinstance(text, Address) else ip_address(str(text))
     except ValueError:
         raise AddressInvalid(str(text), f"it is not an IPv{version} address") from None
     if address.version != version:
@@ -79,7 +83,7 @@ def parse_address(text: str | Address, version: int) -> Address:
 
 
 def parse_mac(text: str | bytes) -> bytes:
-    """The 6 bytes of a MAC that a link can have (`02:42:ac:10:56:0a`, or with dashes).
+    """The 6 bytes of a MAC that a link can have (`02:42:ac:10:56:0a`, `02-42-ac-10-56-0a` or `0242.ac10.560a`).
 
     Raises:
         MacInvalid: malformed, multicast (bit 0 of the first byte, IEEE 802) or all zero.
@@ -87,9 +91,11 @@ def parse_mac(text: str | bytes) -> bytes:
     if isinstance(text, str):
         if not _MAC.match(text):
             raise MacInvalid(text, "a MAC has the form 02:42:ac:10:56:0a")
-        mac = bytes.fromhex(text.replace("-", ":").replace(":", ""))
-    else:
+        mac = bytes.fromhex(re.sub("[:.-]", "", text))
+    elif isinstance(text, bytes):
         mac = text
+    else:
+        raise MacInvalid(str(text), "it is neither a text nor bytes")
     shown = mac_text(mac)
     if len(mac) != 6:
         raise MacInvalid(shown, "a MAC has 6 bytes")

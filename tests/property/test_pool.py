@@ -146,7 +146,7 @@ def test_no_other_bytes_are_a_snapshot(data: bytes) -> None:
         Pool.from_snapshot(data)
 
 
-@given(st.one_of(subnets(24), st.integers(32, 128).map(lambda length: IPv6Network(("fd00::", length)))))
+@given(st.one_of(subnets(24), st.integers(8, 128).map(lambda length: IPv6Network(("fd00::", length)))))
 def test_every_prefix_length_begins_with_its_first_free_address(subnet: IPv4Network | IPv6Network) -> None:
     pool = Pool(subnet)
     first = subnet[1] if subnet.num_addresses > 2 else subnet[0]
@@ -157,7 +157,7 @@ def test_every_prefix_length_begins_with_its_first_free_address(subnet: IPv4Netw
     assert pool.release(first)
 
 
-@given(st.data(), st.integers(32, 64))
+@given(st.data(), st.integers(8, 64))
 def test_a_huge_pool_keeps_far_apart_addresses(data: st.DataObject, length: int) -> None:
     subnet = IPv6Network(("fd00::", length))
     far = data.draw(st.lists(st.integers(1, subnet.num_addresses - 1), unique=True, max_size=30))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Interface, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 import pytest
 
 from macvfast import attach, choose, make
 from macvfast.errors import (
+    AddressTaken,
     Conflict,
     Incomplete,
     MacTaken,
@@ -216,6 +217,24 @@ def hold(machine: Machine, box: Sandbox) -> Namespace:
     (holder,) = FakeKernel(machine.world, Faults()).open_namespaces([box.path])
     assert not isinstance(holder, MacvfastError)
     return holder
+
+
+@pytest.mark.parametrize("length", [8, 16, 27, 28, 31, 64])
+def test_any_ipv6_prefix_keeps_its_addresses_over_a_restart(machine: Machine, length: int) -> None:
+    """Wrong: pages of a large subnet have numbers that the state cannot hold."""
+    subnet = IPv6Network(("fd00::", length))
+    last = subnet[-2]
+    machine.host.create_network("vast", subnets=[str(subnet)], gateways=None)
+    machine.host.create_sandbox("a", endpoints=[EndpointRequest.of("vast", ip6=last)])
+    machine.restart()
+    with pytest.raises(AddressTaken):
+        machine.host.create_sandbox("b", endpoints=[EndpointRequest.of("vast", ip6=last)])
+    made = machine.host.create_sandbox("b", endpoints=[EndpointRequest.of("vast")])
+    assert made.endpoints[0].ip6 == IPv6Interface((subnet[1], length))
+    machine.host.remove_many(["a", "b"]).raise_if_any()
+    machine.restart()
+    again = machine.host.create_sandbox("c", endpoints=[EndpointRequest.of("vast", ip6=last)])
+    assert again.endpoints[0].ip6 == IPv6Interface((last, length))
 
 
 def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) -> None:

@@ -58,13 +58,14 @@ def test_other_names_are_refused_and_shown_without_control_characters(name: str)
     [
         ("02:42:ac:10:56:0a", b"\x02\x42\xac\x10\x56\x0a"),
         ("02-42-AC-10-56-0A", b"\x02\x42\xac\x10\x56\x0a"),
+        ("0242.aC10.560a", b"\x02\x42\xac\x10\x56\x0a"),
         (b"\x02\x42\xac\x10\x56\x0a", b"\x02\x42\xac\x10\x56\x0a"),
         # A universal address is allowed: it may be a moved machine's.
         ("00:16:3e:00:00:01", b"\x00\x16\x3e\x00\x00\x01"),
         ("fe:ff:ff:ff:ff:ff", b"\xfe\xff\xff\xff\xff\xff"),
     ],
 )
-def test_macs_are_read_in_both_spellings(text: str | bytes, mac: bytes) -> None:
+def test_macs_are_read_in_the_spellings_that_docker_takes(text: str | bytes, mac: bytes) -> None:
     assert parse_mac(text) == mac
     assert parse_mac(mac_text(mac)) == mac
 
@@ -76,7 +77,14 @@ def test_macs_are_read_in_both_spellings(text: str | bytes, mac: bytes) -> None:
         ("02:42:ac:10:56", "form"),
         ("02:42:ac:10:56:0a:00", "form"),
         ("02:42-ac:10:56:0a", "form"),
-        ("0242.ac10.560a", "form"),
+        ("0242.ac10.560a.", "form"),
+        ("0242.ac10:560a", "form"),
+        ("02.42.ac.10.56.0a", "form"),
+        ("0242ac10560a", "form"),
+        ("0242:ac10:560a", "form"),
+        # Eight bytes, which Go takes and no link here has.
+        ("0242.ac10.560a.0001", "form"),
+        ("02:42:ac:10:56:0a:00:01", "form"),
         ("2:42:ac:10:56:a", "form"),
         ("02:42:ac:10:56:0g", "form"),
         ("02:42:ac:10:56:0a\n", "form"),
@@ -87,6 +95,7 @@ def test_macs_are_read_in_both_spellings(text: str | bytes, mac: bytes) -> None:
         (b"", "6 bytes"),
         (b"\x02\x42", "6 bytes"),
         (b"\x02" * 7, "6 bytes"),
+        (2, "neither a text nor bytes"),
     ],
 )
 def test_macs_that_no_link_can_have_are_refused(text: str | bytes, reason: str) -> None:
@@ -106,6 +115,9 @@ def test_addresses_of_links_are_read(text: str, version: int) -> None:
     ("text", "version", "reason"),
     [
         ("", 4, "not an IPv4 address"),
+        (2887144970, 4, "not an IPv4 address"),
+        (b"\xac\x10\x56\x0a", 4, "not an IPv4 address"),
+        (True, 4, "not an IPv4 address"),
         ("172.16.86", 4, "not an IPv4 address"),
         ("172.16.86.10/24", 4, "not an IPv4 address"),
         ("172.16.086.10", 4, "not an IPv4 address"),

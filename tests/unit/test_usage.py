@@ -152,3 +152,9 @@ def test_the_numbers_are_the_pools_and_the_map_adds_up(case: tuple[Network, Pool
         of_blocks = sum(getattr(block, field) for block in mapped.blocks)
         assert of_blocks == getattr(said.total, field), field
     assert all(cell(block) in "123456789#gar.-" for block in mapped.blocks)
+
+
+def test_the_largest_ipv6_subnet_is_shown_around_what_is_in_it() -> None:
+    net = network(subnets=(Subnet(IPv6Network("fd00::/8")),), ipv6=True)
+    lines = shown(net, "fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")
+    assert lines[0] == "fd00::/8: 1.3e+36 addresses, 1 in use, 1.3e+36 free, 1 reserved"

@@ -278,5 +278,5 @@ def _text(value: object) -> str | None:
 
 
 def _page_key(number: int) -> bytes:
-    """Page numbers reach 2^84 (an IPv6 /32): 11 bytes, which sort as the numbers do."""
-    return number.to_bytes(11, "big")
+    """Big-endian: 11 bytes, and more where a number needs them (from an IPv6 /27 on; 14 in a /8)."""
+    return number.to_bytes(max(11, (number.bit_length() + 7) // 8), "big")

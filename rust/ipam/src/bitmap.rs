@@ -1,7 +1,7 @@
 //! The ordinals of one pool: which are in use, and which is the first free one from a given one on.
 //!
 //! [`Page`]s of 4,096 bits under a 64-ary [`Tree`]. Page and nodes each have one word that says which of their 64
-//! parts are full, so a search looks at one word per level: 3 up to 2^18 ordinals, 4 in an IPv4 /8, 16 in an IPv6 /32;
+//! parts are full, so a search looks at one word per level: 3 up to 2^18 ordinals, 4 in an IPv4 /8, 19 in an IPv6 /8;
 //! and at two alone while it stays in the page of the last operation. Pages and nodes exist only where a bit is set:
 //! what is absent is all free, or, where the pages lie in a store, not known yet.
 
@@ -39,7 +39,7 @@ pub(crate) struct Bitmap {
 }
 
 impl Bitmap {
-    /// 2^`bits` free ordinals; `bits` is at most 96.
+    /// 2^`bits` free ordinals; `bits` is at most 120.
     pub(crate) fn new(bits: u32) -> Self {
         Self {
             tree: Tree::new(bits.saturating_sub(PAGE_BITS)),

@@ -1,6 +1,6 @@
 //! All that a pool can refuse, as values; the words of each reason are said here once.
 
-use crate::prefix::{Address, Family, Subnet};
+use crate::prefix::{Address, Family, Subnet, SHORTEST_PREFIX};
 use crate::rules::Role;
 use thiserror::Error as Described;
 
@@ -114,13 +114,13 @@ pub enum SubnetFault {
     #[error("it has no prefix length")]
     LengthMissing,
     /// Its prefix length is none.
-    #[error("the prefix length of an {family} subnet is a number from {} to {}", .family.shortest_prefix(), .family.bits())]
+    #[error("the prefix length of an {family} subnet is a number from {} to {}", SHORTEST_PREFIX, .family.bits())]
     Length {
         /// Its family.
         family: Family,
     },
     /// Its prefix is too short.
-    #[error("it is too large: an {family} subnet is a /{} or smaller", .family.shortest_prefix())]
+    #[error("it is too large: an {family} subnet is a /{SHORTEST_PREFIX} or smaller")]
     TooLarge {
         /// Its family.
         family: Family,

@@ -4,6 +4,9 @@ use crate::error::{AddressFault, Error, RangeFault, SubnetFault};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The shortest prefix that a pool takes: 2^24 addresses of IPv4, 2^120 of IPv6.
+pub const SHORTEST_PREFIX: u8 = 8;
+
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -20,15 +23,6 @@ impl Family {
         match self {
             Self::V4 => 32,
             Self::V6 => 128,
-        }
-    }
-
-    /// The shortest prefix that a pool takes: 2^24 addresses of IPv4, 2^96 of IPv6.
-    #[must_use]
-    pub fn shortest_prefix(self) -> u8 {
-        match self {
-            Self::V4 => 8,
-            Self::V6 => 32,
         }
     }
 }
@@ -197,7 +191,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A subnet that a pool may have: IPv4 /8 to /32, IPv6 /32 to /128, no host bits set.
+/// A subnet that a pool may have: IPv4 /8 to /32, IPv6 /8 to /128, no host bits set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet(Prefix);
 
@@ -231,7 +225,7 @@ impl Subnet {
         if length > family.bits() {
             return Err(SubnetFault::Length { family });
         }
-        if length < family.shortest_prefix() {
+        if length < SHORTEST_PREFIX {
             return Err(SubnetFault::TooLarge { family });
         }
         let prefix = Prefix::around(first, length);

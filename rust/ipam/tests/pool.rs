@@ -100,9 +100,9 @@ fn the_last_addresses_of_the_largest_pools_can_be_reserved_and_given() {
             "10.255.255.254",
         ),
         (
-            "fd00::/32",
-            "fd00:0:ffff:ffff:ffff:ffff:ffff:fffe/127",
-            "fd00:0:ffff:ffff:ffff:ffff:ffff:fffe",
+            "fd00::/8",
+            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127",
+            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
         ),
     ] {
         let mut pool = pool(subnet, &[range]);
