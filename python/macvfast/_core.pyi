@@ -218,7 +218,9 @@ class Batch:
     """Requests, encoded as they are added, to be sent together. Each method returns the request's position.
 
     `flags` of links: a link is born with its name, index, MAC, MTU, group and UP in one message, in the namespace
-    of `netns_fd` (None: the socket's own) and with NLM_F_CREATE | NLM_F_EXCL.
+    of `netns` (None: the socket's own) and with NLM_F_CREATE | NLM_F_EXCL.
+
+    A namespace that is closed before the batch is sent is EBADF, and nothing of the batch is done.
 
     Raises (all link methods):
         ValueError: a name is longer than 15 bytes, empty, `.`, `..`, or holds NUL, `/`, `:`, `%` (a pattern to the
@@ -237,7 +239,7 @@ class Batch:
         mac: bytes | None = None,
         mtu: int | None = None,
         group: int = 0,
-        netns_fd: int | None = None,
+        netns: Namespace | None = None,
         up: bool = True,
     ) -> int:
         """A macvlan on link `parent`; mode "bridge", "private", "vepa" or "passthru"."""
@@ -251,7 +253,7 @@ class Batch:
         *,
         mtu: int | None = None,
         group: int = 0,
-        netns_fd: int | None = None,
+        netns: Namespace | None = None,
         up: bool = True,
     ) -> int:
         """An ipvlan on link `parent`; mode "l2", "l3" or "l3s"; flag "bridge", "private" or "vepa"."""
@@ -266,7 +268,7 @@ class Batch:
         peer_ifname: str,
         peer_ifindex: int,
         *,
-        peer_netns_fd: int | None = None,
+        peer_netns: Namespace | None = None,
         up: bool = True,
     ) -> int:
         """A veth pair, this end UP if `up`. The other end is born down, as the kernel insists: `set_up` it inside."""

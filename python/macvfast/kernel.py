@@ -303,12 +303,12 @@ class NetlinkKernel:
             if step.driver == "macvlan":
                 batch.add_macvlan(
                     step.ifname, step.ifindex, step.parent, step.mode,
-                    mac=step.mac, mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
+                    mac=step.mac, mtu=step.mtu, group=step.group, netns=_native(namespace), up=step.up,
                 )  # fmt: skip
             else:
                 batch.add_ipvlan(
                     step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge",
-                    mtu=step.mtu, group=step.group, netns_fd=namespace.fd, up=step.up,
+                    mtu=step.mtu, group=step.group, netns=_native(namespace), up=step.up,
                 )  # fmt: skip
         settings = _Settings(then)
         started = time.perf_counter()

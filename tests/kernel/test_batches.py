@@ -121,7 +121,7 @@ def test_a_macvlan_is_born_whole_in_the_other_namespace(host: Place, sandbox: Pl
         mac=b"\x02\x42\x0a\x00\x00\x02",
         mtu=1400,
         group=4242,
-        netns_fd=sandbox.namespace.fd,
+        netns=sandbox.namespace,
     )
     assert (position, len(batch)) == (0, 1)
     assert host.netlink.send(batch) == {}
@@ -140,8 +140,8 @@ def test_a_macvlan_is_born_whole_in_the_other_namespace(host: Place, sandbox: Pl
 
 
 def test_a_link_can_be_born_down_and_brought_up_later(host: Place, sandbox: Place) -> None:
-    fd = sandbox.namespace.fd
-    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns_fd=fd, up=False)) == {}
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside, up=False)) == {}
     assert "UP" not in sandbox.links()["eth0"]["flags"]
     assert send(sandbox, lambda b: b.set_up(FIRST)) == {}
     assert "UP" in sandbox.links()["eth0"]["flags"]
@@ -152,7 +152,7 @@ def test_one_bad_request_among_300_is_refused_alone_with_the_kernels_words(host:
     for number in range(300):
         mtu = 70_000 if number == 150 else 1400
         batch.add_macvlan(
-            f"m{number}", FIRST + number, PARENT, "bridge", mtu=mtu, mac=mac_of(number), netns_fd=sandbox.namespace.fd
+            f"m{number}", FIRST + number, PARENT, "bridge", mtu=mtu, mac=mac_of(number), netns=sandbox.namespace
         )
     refused = host.netlink.send(batch)
     assert list(refused) == [150]
@@ -188,7 +188,7 @@ def test_2000_requests_of_one_batch_are_all_done(host: Place, sandbox: Place) ->
     batch = _core.Batch()
     for number in range(2000):
         batch.add_macvlan(
-            f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns_fd=sandbox.namespace.fd, up=False
+            f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace, up=False
         )
     assert host.netlink.send(batch) == {}
     seen = sandbox.netlink.links()
@@ -249,8 +249,8 @@ def test_deleting_a_link_removes_that_one_only_and_twice_is_reported(host: Place
 
 
 def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Place) -> None:
-    fd = sandbox.namespace.fd
-    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns_fd=fd)) == {}
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
     v4, v6 = ipaddress.ip_address("10.0.0.2").packed, ipaddress.ip_address("2001:db8::2").packed
     gateway4, gateway6 = ipaddress.ip_address("10.0.0.1").packed, ipaddress.ip_address("2001:db8::1").packed
     refused = send(
@@ -283,8 +283,8 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
 
 
 def test_a_default_route_to_the_link_itself_and_its_removal(host: Place, sandbox: Place) -> None:
-    fd = sandbox.namespace.fd
-    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns_fd=fd)) == {}
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
     assert send(sandbox, lambda b: b.add_default_route(FIRST, 4, None)) == {}
     assert send(sandbox, lambda b: b.add_default_route(FIRST, 6, None)) == {}
     assert sandbox.ip("-4", "route", "show", "default").strip() == "default dev eth0 scope link"
@@ -347,8 +347,8 @@ def test_a_kind_that_this_kernel_has_not_is_refused_alone(host: Place, kind: str
 
 
 def test_a_veth_pair_spans_two_namespaces(host: Place, sandbox: Place) -> None:
-    fd = sandbox.namespace.fd
-    assert send(host, lambda b: b.add_veth("near", FIRST, "eth0", FIRST + 7, peer_netns_fd=fd)) == {}
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_veth("near", FIRST, "eth0", FIRST + 7, peer_netns=inside)) == {}
     assert send(sandbox, lambda b: b.set_up(FIRST + 7)) == {}
     near, far = host.links()["near"], sandbox.links()["eth0"]
     assert (near["ifindex"], far["ifindex"]) == (FIRST, FIRST + 7)
@@ -357,8 +357,8 @@ def test_a_veth_pair_spans_two_namespaces(host: Place, sandbox: Place) -> None:
 
 
 def test_links_are_read_as_ip_reads_them(host: Place, sandbox: Place) -> None:
-    fd = sandbox.namespace.fd
-    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "vepa", mtu=1300, group=3, netns_fd=fd)) == {}
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "vepa", mtu=1300, group=3, netns=inside)) == {}
     host.ip("link", "add", "bridge0", "type", "bridge")
     host.ip("link", "set", "far", "master", "bridge0")
     for place in (host, sandbox):
@@ -398,9 +398,7 @@ def test_a_link_is_found_by_index_name_and_alternative_names(host: Place) -> Non
 def test_the_filter_shows_macvlans_of_other_namespaces_until_they_are_gone(host: Place, sandbox: Place) -> None:
     batch = _core.Batch()
     for number in range(3):
-        batch.add_macvlan(
-            f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns_fd=sandbox.namespace.fd
-        )
+        batch.add_macvlan(f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace)
     assert host.netlink.send(batch) == {}
     assert host.netlink.filter_macs(PARENT) == {mac_of(0), mac_of(1), mac_of(2)}
     assert host.netlink.filter_macs(PARENT + 1) == set()
@@ -415,7 +413,7 @@ def test_the_filter_of_every_kind_of_parent_is_read(host: Place, sandbox: Place)
         "dummy": ["name", "new", "type", "dummy"],
         "vlan": ["link", "parent", "name", "new", "type", "vlan", "id", "5"],
     }
-    fd = sandbox.namespace.fd
+    inside = sandbox.namespace
     tried = 0
     for kind, words in kinds.items():
         made = subprocess.run(["ip", "-n", host.name, "link", "add", *words], check=False, capture_output=True)
@@ -432,7 +430,7 @@ def test_the_filter_of_every_kind_of_parent_is_read(host: Place, sandbox: Place)
         tried += 1
         mac = mac_of(tried)
         batch = _core.Batch()
-        batch.add_macvlan("eth0", FIRST, parent, "bridge", mac=mac, netns_fd=fd)
+        batch.add_macvlan("eth0", FIRST, parent, "bridge", mac=mac, netns=inside)
         assert host.netlink.send(batch) == {}
         assert host.netlink.filter_macs(parent) == {mac}, kind
         assert send(sandbox, lambda b: b.delete_link(FIRST)) == {}
@@ -445,8 +443,8 @@ def test_the_filter_shows_a_dying_namespace_and_then_no_longer(host: Place) -> N
     name = f"mvf-{uuid.uuid4().hex[:10]}"
     run_ip("netns", "add", name)
     other = _core.open_namespace(f"/run/netns/{name}")
-    fd = other.fd
-    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", mac=mac_of(1), netns_fd=fd)) == {}
+    inside = other
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", mac=mac_of(1), netns=inside)) == {}
     run_ip("netns", "del", name)
     assert host.netlink.filter_macs(PARENT) == {mac_of(1)}
     other.close()
@@ -458,9 +456,7 @@ def test_a_filter_of_a_thousand_macs_is_read_whole(host: Place, sandbox: Place) 
     assert _core.write_sysctls([(sandbox.namespace, sysctl)]) == [None]
     batch = _core.Batch()
     for number in range(1000):
-        batch.add_macvlan(
-            f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns_fd=sandbox.namespace.fd
-        )
+        batch.add_macvlan(f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace)
     assert host.netlink.send(batch) == {}
     assert host.netlink.filter_macs(PARENT) == {mac_of(number) for number in range(1000)}
 
@@ -605,9 +601,7 @@ def test_eight_threads_on_one_socket_get_their_own_outcomes(host: Place) -> None
 def test_other_threads_run_while_a_batch_is_sent(host: Place, sandbox: Place) -> None:
     batch = _core.Batch()
     for number in range(500):
-        batch.add_macvlan(
-            f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns_fd=sandbox.namespace.fd
-        )
+        batch.add_macvlan(f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace)
     times: list[float] = []
 
     def work() -> None:

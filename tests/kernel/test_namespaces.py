@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,11 +20,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import _core, errors
+from tests.netns import on_thread_in, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.needs("root")
+
+# asm-generic/socket.h; Python does not name it.
+SO_NETNS_COOKIE = 71
 
 NO_IPV6 = [("net/ipv6/conf/default/disable_ipv6", "1")]
 
@@ -204,6 +210,151 @@ def test_making_none_makes_none() -> None:
     assert _core.send_each([]) == []
 
 
+def visitors() -> dict[int, str]:
+    """The threads of this process that visit namespaces, each with the namespace it is in."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text() == "macvfast-visits\n":
+                found[int(task.name)] = os.readlink(task / "ns/net")
+    return found
+
+
+def visit_in_every_way(path: str) -> None:
+    """Everything that is done in one namespace at a time."""
+    (fresh,) = map(made, _core.make_namespaces(1, NO_IPV6))
+    fresh.close()
+    with contextlib.closing(_core.open_namespace(path)) as namespace:
+        assert _core.write_sysctls([(namespace, NO_IPV6)]) == [None]
+        assert _core.read_sysctls(namespace, [NO_IPV6[0][0]]) == ["1"]
+    (again,) = _core.open_namespaces([path])
+    made(again).close()
+
+
+def test_one_thread_makes_all_visits_and_is_at_home_after_each(prefix: str) -> None:
+    """Catches a thread per visit, and one that keeps alive where it was, or where its caller was."""
+    run_ip("netns", "add", prefix)
+    run_ip("netns", "add", f"{prefix}-caller")
+    path = f"/run/netns/{prefix}"
+    home = os.readlink("/proc/self/ns/net")
+    seen = set()
+    for turn in range(40):
+        if turn % 4:
+            visit_in_every_way(path)
+        else:
+            on_thread_in(f"/run/netns/{prefix}-caller", lambda: visit_in_every_way(path))
+        ((thread, where),) = visitors().items()
+        assert where == home
+        seen.add(thread)
+    # One that found nothing to do for a second had ended.
+    assert len(seen) < 5
+
+
+def test_the_visiting_thread_ends_when_there_is_nothing_to_visit(prefix: str) -> None:
+    """Otherwise what it got from the thread that began it, a mount namespace say, would live as long as the process."""
+    run_ip("netns", "add", prefix)
+    for _ in range(2):
+        visit_in_every_way(f"/run/netns/{prefix}")
+        assert visitors()
+        wait_until(lambda: not visitors(), what="its end")
+
+
+def test_many_threads_visit_at_once_and_each_gets_its_own_answer(prefix: str) -> None:
+    names = [f"{prefix}-{number}" for number in range(6)]
+    for name in names:
+        run_ip("netns", "add", name)
+    cookies = {name: cookie_of(name) for name in names}
+    wrong: list[str] = []
+
+    def visit(name: str) -> None:
+        for _ in range(100):
+            namespace = _core.open_namespace(f"/run/netns/{name}")
+            _core.write_sysctls([(namespace, [("net/ipv4/ip_default_ttl", str(100 + names.index(name)))])])
+            ttl = _core.read_sysctls(namespace, ["net/ipv4/ip_default_ttl"])
+            if (namespace.cookie, ttl) != (cookies[name], [str(100 + names.index(name))]):
+                wrong.append(name)
+            namespace.close()
+
+    threads = [threading.Thread(target=visit, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(visitors()) <= 1
+
+
+def cookie_of(name: str) -> int:
+    def ask() -> int:
+        with socket.socket(socket.AF_UNIX) as one:
+            return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+
+    return on_thread_in(f"/run/netns/{name}", ask)
+
+
+def test_a_forked_child_visits_by_a_thread_of_its_own(prefix: str) -> None:
+    """Catches one that waits for a thread which is the parent's, or for a lock that such a thread held."""
+    run_ip("netns", "add", prefix)
+    path = f"/run/netns/{prefix}"
+    ended = threading.Event()
+
+    def busy() -> None:
+        while not ended.is_set():
+            visit_in_every_way(path)
+
+    others = [threading.Thread(target=busy) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(30):
+            statuses = [forked(lambda: visit_in_every_way(path)), forked(lambda: forked_again(path))]
+            assert statuses == [0, 0]
+    finally:
+        ended.set()
+        for other in others:
+            other.join()
+
+
+def forked_again(path: str) -> None:
+    visit_in_every_way(path)
+    assert forked(lambda: visit_in_every_way(path)) == 0
+
+
+def forked(work: Callable[[], None]) -> int:
+    """The exit status of a forked child that does this; 1 where it raised, -14 where it hung."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            signal.alarm(20)
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_batch_does_not_reach_what_has_the_number_of_a_closed_namespace(prefix: str) -> None:
+    """Numbers of descriptors are given again at once: the link would be born in another namespace."""
+    run_ip("netns", "add", prefix)
+    (namespace,) = map(made, _core.make_namespaces(1))
+    batch = _core.Batch()
+    batch.add_veth("near", 100, "far", 101, peer_netns=namespace)
+    number = namespace.fd
+    namespace.close()
+    other = os.open(f"/run/netns/{prefix}", os.O_RDONLY)
+    os.dup2(other, number)
+    try:
+        with contextlib.closing(_core.Netlink()) as netlink:
+            with pytest.raises(errors.KernelRefused) as raised:
+                netlink.send(batch)
+            assert raised.value.errno == errno.EBADF
+            assert netlink.link("near") is None
+    finally:
+        for descriptor in {other, number}:
+            os.close(descriptor)
+
+
 def test_the_calling_thread_stays_where_it_is(prefix: str) -> None:
     before = os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()
     (namespace,) = map(made, make_pinned([f"/run/netns/{prefix}"], NO_IPV6, 2))
@@ -224,7 +375,7 @@ def test_a_namespace_dies_with_its_pin_and_its_handle(prefix: str) -> None:
     run_ip("netns", "add", f"{prefix}-peer")
     peer = _core.open_namespace(f"/run/netns/{prefix}-peer")
     batch = _core.Batch()
-    batch.add_veth("near", 100, "far", 100, peer_netns_fd=namespace.fd)
+    batch.add_veth("near", 100, "far", 100, peer_netns=namespace)
     assert peer.netlink.send(batch) == {}
     unpin(f"/run/netns/{prefix}")
     assert peer.netlink.link("near") is not None
@@ -395,6 +546,7 @@ PRELUDE = """
 import errno, os, subprocess
 from pathlib import Path
 from macvfast import _core, errors
+from tests.netns import on_thread_in, wait_until
 def ip(*words):
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 def mounts():

@@ -5,7 +5,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 use std::hint::black_box;
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use macvfast_netlink::netns::{make, Namespace};
@@ -15,7 +16,7 @@ const PARENT: u32 = 10;
 const FIRST: u32 = 1 << 20;
 const ROUNDS: usize = 5;
 
-fn macvlan(number: u32, name: &str, netns: Option<i32>) -> Request<'_> {
+fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'a> {
     let [_, _, high, low] = number.to_be_bytes();
     Request::AddLink(NewLink {
         ifname: name,
@@ -33,13 +34,14 @@ fn macvlan(number: u32, name: &str, netns: Option<i32>) -> Request<'_> {
 }
 
 fn encoding() {
+    let target = host_target();
     let address = Request::AddAddress {
         ifindex: FIRST,
         address: [10, 0, 0, 2].into(),
         prefix_length: 24,
     };
     let cases = [
-        ("macvlan", macvlan(1, "eth0", Some(3))),
+        ("macvlan", macvlan(1, "eth0", Some(&target.fd))),
         ("address", address),
     ];
     println!("| encode one request | ns |\n| --- | ---: |");
@@ -100,7 +102,7 @@ fn links(count: u32, per_send: usize) -> Duration {
         for &number in some {
             let name = &names[usize::try_from(number).unwrap()];
             batch
-                .push(&macvlan(number, name, Some(target.fd.as_raw_fd())))
+                .push(&macvlan(number, name, Some(&target.fd)))
                 .unwrap();
         }
         assert!(host.socket.send(&batch).unwrap().is_empty());

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 
 use netlink_packet_core::{
     Emitable, NetlinkBuffer, NetlinkHeader, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST,
 };
 use netlink_packet_route::RouteNetlinkMessage;
+use rustix::io::Errno;
 
-use crate::error::RequestError;
+use crate::error::{Error, Operation, RequestError};
 use crate::link::NewLink;
 use crate::route::Family;
 use crate::{addr, link, route};
@@ -23,7 +26,7 @@ const ALIGNMENT: usize = 4;
 pub(crate) const HEADER_LENGTH: usize = 16;
 
 /// One thing to ask of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
     /// Make a link. EEXIST where its name or index is taken.
     AddLink(NewLink<'a>),
@@ -116,6 +119,8 @@ pub struct Batch {
     buffer: Vec<u8>,
     /// Where each request ends.
     ends: Vec<usize>,
+    /// What the requests name by number. Not kept open by being asked for: a namespace would live on with it.
+    descriptors: Vec<Weak<OwnedFd>>,
 }
 
 impl Batch {
@@ -144,8 +149,26 @@ impl Batch {
     pub fn push(&mut self, request: &Request<'_>) -> Result<usize, RequestError> {
         let (message, flags) = request.encode()?;
         append(&mut self.buffer, &message, NLM_F_REQUEST | flags, 0);
+        if let Request::AddLink(new) = request {
+            for one in new.descriptors() {
+                // Of many links in one namespace, once.
+                if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(one)))
+                {
+                    self.descriptors.push(Arc::downgrade(one));
+                }
+            }
+        }
         self.ends.push(self.buffer.len());
         Ok(self.ends.len() - 1)
+    }
+
+    /// Keep open what the requests name by number, while they are sent.
+    ///
+    /// # Errors
+    /// EBADF: one of it was closed, and its number may be another's by now.
+    pub(crate) fn hold(&self) -> Result<Vec<Arc<OwnedFd>>, Error> {
+        let held: Option<Vec<_>> = self.descriptors.iter().map(Weak::upgrade).collect();
+        held.ok_or_else(|| Error::system(Operation::SendBatch, Errno::BADF))
     }
 
     /// Positions of the requests that go into one send each: at most `REQUESTS_PER_SEND` and `limit` bytes, and one

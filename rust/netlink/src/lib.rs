@@ -21,6 +21,7 @@ mod route;
 mod socket;
 mod sysctl;
 mod threads;
+mod visitor;
 
 pub use batch::{Batch, Request, REQUESTS_PER_SEND};
 pub use error::{Error, NotANamespace, Operation, RequestError};

@@ -2,8 +2,9 @@
 
 mod shown;
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
@@ -110,7 +111,7 @@ impl FromStr for IpvlanFlag {
 }
 
 /// What kind of link, with what belongs to the kind alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum LinkKind<'a> {
     /// A macvlan on link `parent` of the socket's namespace.
     Macvlan {
@@ -145,12 +146,12 @@ pub enum LinkKind<'a> {
         /// Index of the other end.
         peer_ifindex: u32,
         /// Namespace of the other end; None: the socket's own.
-        peer_netns: Option<RawFd>,
+        peer_netns: Option<&'a Arc<OwnedFd>>,
     },
 }
 
 /// A link to be born whole: nothing of it is changed afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct NewLink<'a> {
     /// Name in the namespace it is born in.
     pub ifname: &'a str,
@@ -162,15 +163,24 @@ pub struct NewLink<'a> {
     pub mtu: Option<u32>,
     /// Link group; 0 is that of every link without one.
     pub group: u32,
-    /// Descriptor of the namespace it is born in; None: the socket's own. Read when the batch is sent.
-    pub netns: Option<RawFd>,
+    /// Descriptor of the namespace it is born in; None: the socket's own. To be open when the batch is sent.
+    pub netns: Option<&'a Arc<OwnedFd>>,
     /// Whether it is born UP.
     pub up: bool,
     /// The rest.
     pub kind: LinkKind<'a>,
 }
 
-impl NewLink<'_> {
+impl<'a> NewLink<'a> {
+    /// The descriptors that the message names.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &'a Arc<OwnedFd>> {
+        let peer = match self.kind {
+            LinkKind::Veth { peer_netns, .. } => peer_netns,
+            _ => None,
+        };
+        self.netns.into_iter().chain(peer)
+    }
+
     /// The RTM_NEWLINK message.
     pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
         let mut message = LinkMessage::default();
@@ -188,7 +198,7 @@ impl NewLink<'_> {
             attributes.push(LinkAttribute::Group(self.group));
         }
         if let Some(netns) = self.netns {
-            attributes.push(LinkAttribute::NetNsFd(netns));
+            attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
         }
         self.push_kind(attributes)?;
         Ok(RouteNetlinkMessage::NewLink(message))
@@ -250,7 +260,7 @@ impl NewLink<'_> {
                 peer.attributes
                     .push(LinkAttribute::IfName(check_ifname(peer_ifname)?.to_owned()));
                 peer.attributes
-                    .extend(peer_netns.map(LinkAttribute::NetNsFd));
+                    .extend(peer_netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
                 vec![
                     LinkInfo::Kind(InfoKind::Veth),
                     LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),

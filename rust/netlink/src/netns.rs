@@ -1,12 +1,14 @@
 //! Network namespaces: made, opened, entered, pinned, unpinned.
 //!
-//! The only place of `unshare` and `setns`. Both change the thread they are called on, so both happen only on threads
-//! made for them, which end with it.
+//! Beside the visitor's way home, the only place of `unshare` and `setns`. Both change the thread they are called on:
+//! what takes a moment is done on the visitor's, which goes home afterwards; what is many on threads made for it, which
+//! end with it.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{fstat, fstatfs, open, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,10 +20,13 @@ use crate::pin;
 use crate::reply::Refusal;
 use crate::socket::Socket;
 use crate::sysctl::{Procfs, Sysctl};
-use crate::threads::{on_thread, spread};
+use crate::threads::spread;
+use crate::visitor::visit;
 
 /// `f_type` of a file that stands for a namespace (NSFS_MAGIC of `linux/magic.h`).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// Namespaces that are visited one after the other while others wait; for more, threads are made.
+const VISITS_MAX: usize = 16;
 /// `lo` is the first link of every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -29,7 +34,7 @@ const LOOPBACK: u32 = 1;
 #[derive(Debug)]
 pub struct Namespace {
     /// The namespace itself (close-on-exec).
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
     /// The inode number under nsfs, used again as soon as the namespace is gone.
     pub inode: u64,
     /// A socket in it, which knows its cookie.
@@ -41,6 +46,10 @@ pub struct Namespace {
 /// Each has the `sysctls` written and then `lo` brought up. Spread over `threads` threads; about 0.4 ms each on one.
 #[must_use]
 pub fn make(count: usize, sysctls: &[Sysctl], threads: usize) -> Vec<Result<Namespace, Error>> {
+    if count == 1 {
+        let sysctls = sysctls.to_vec();
+        return vec![visit(move |procfs| make_here(&sysctls, procfs))];
+    }
     spread(count, threads, Procfs::new, |procfs, _| {
         make_here(sysctls, procfs)
     })
@@ -89,7 +98,11 @@ fn with_inode(fd: OwnedFd, socket: Socket) -> Result<Namespace, Error> {
     let inode = fstat(&fd)
         .map_err(|errno| Error::system(Operation::HoldNamespace, errno))?
         .st_ino;
-    Ok(Namespace { fd, inode, socket })
+    Ok(Namespace {
+        fd: Arc::new(fd),
+        inode,
+        socket,
+    })
 }
 
 /// Open the network namespace that is pinned at, or linked from, `path`.
@@ -99,22 +112,46 @@ fn with_inode(fd: OwnedFd, socket: Socket) -> Result<Namespace, Error> {
 /// # Errors
 /// `NotANamespace`; or a system call failed.
 pub fn open_at(path: &Path) -> Result<Namespace, Error> {
-    on_thread(|| open_here(path))
+    let fd = open_file(path)?;
+    let path = path.to_owned();
+    visit(move |_| open_inside(fd, &path))
 }
 
 /// Open the namespaces at many paths, each as [`open_at`], on `threads` threads: some 15 µs each on one.
 #[must_use]
 pub fn open_all(paths: &[PathBuf], threads: usize) -> Vec<Result<Namespace, Error>> {
+    if paths.len() <= VISITS_MAX {
+        return open_few(paths);
+    }
     spread(
         paths.len(),
         threads,
         || (),
-        |(), index| open_here(&paths[index]),
+        |(), index| open_inside(open_file(&paths[index])?, &paths[index]),
     )
 }
 
-/// Open a namespace and leave the calling thread in it.
-fn open_here(path: &Path) -> Result<Namespace, Error> {
+/// In one visit.
+fn open_few(paths: &[PathBuf]) -> Vec<Result<Namespace, Error>> {
+    let files: Vec<_> = paths
+        .iter()
+        .map(|path| open_file(path).map(|fd| (fd, path.clone())))
+        .collect();
+    if files.iter().all(Result::is_err) {
+        return files.into_iter().filter_map(Result::err).map(Err).collect();
+    }
+    let opened = visit(move |_| {
+        let open = |file: Result<(OwnedFd, PathBuf), Error>| {
+            let (fd, path) = file?;
+            open_inside(fd, &path)
+        };
+        Ok(files.into_iter().map(open).collect())
+    });
+    opened.unwrap_or_else(|error| paths.iter().map(|_| Err(error.clone())).collect())
+}
+
+/// Open what stands for a namespace, on the thread whose files and whose `/proc/thread-self` are meant.
+fn open_file(path: &Path) -> Result<OwnedFd, Error> {
     let failed = |errno| match not_there(errno) {
         Some(reason) => Error::NotANamespace {
             path: path.to_owned(),
@@ -130,8 +167,12 @@ fn open_here(path: &Path) -> Result<Namespace, Error> {
         });
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = open(descriptor_path(place.as_fd()), flags, Mode::empty())
-        .map_err(|errno| Error::system(Operation::OpenNamespace(path.to_owned()), errno))?;
+    open(descriptor_path(place.as_fd()), flags, Mode::empty())
+        .map_err(|errno| Error::system(Operation::OpenNamespace(path.to_owned()), errno))
+}
+
+/// Enter the namespace that was at `path`, open a socket in it, and leave the calling thread there.
+fn open_inside(fd: OwnedFd, path: &Path) -> Result<Namespace, Error> {
     // Also the check of its kind: the kernel compares before it asks for permission.
     enter(fd.as_fd()).map_err(|errno| match errno {
         Errno::INVAL => Error::NotANamespace {
@@ -148,12 +189,23 @@ fn open_here(path: &Path) -> Result<Namespace, Error> {
 ///
 /// One result per entry; where one failed, those before it in its list are written.
 #[must_use]
-pub fn write_sysctls(writes: &[(BorrowedFd<'_>, Vec<Sysctl>)]) -> Vec<Result<(), Error>> {
-    spread(writes.len(), 1, Procfs::new, |procfs, index| {
-        let (namespace, sysctls) = &writes[index];
-        enter(*namespace).map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
-        procfs.write_all(sysctls)
-    })
+pub fn write_sysctls(writes: Vec<(Arc<OwnedFd>, Vec<Sysctl>)>) -> Vec<Result<(), Error>> {
+    let count = writes.len();
+    if count > VISITS_MAX {
+        return spread(count, 1, Procfs::new, |procfs, index| {
+            write_inside(&writes[index], procfs)
+        });
+    }
+    let written = visit(move |procfs| {
+        let results = writes.iter().map(|write| write_inside(write, procfs));
+        Ok(results.collect::<Vec<_>>())
+    });
+    written.unwrap_or_else(|error| vec![Err(error); count])
+}
+
+fn write_inside(write: &(Arc<OwnedFd>, Vec<Sysctl>), procfs: &mut Procfs) -> Result<(), Error> {
+    enter(write.0.as_fd()).map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
+    procfs.write_all(&write.1)
 }
 
 /// The values of sysctls inside a namespace; None for one that this kernel does not have.
@@ -161,12 +213,13 @@ pub fn write_sysctls(writes: &[(BorrowedFd<'_>, Vec<Sysctl>)]) -> Vec<Result<(),
 /// # Errors
 /// A system call failed.
 pub fn read_sysctls(
-    namespace: BorrowedFd<'_>,
-    names: &[Sysctl],
+    namespace: Arc<OwnedFd>,
+    names: Vec<Sysctl>,
 ) -> Result<Vec<Option<String>>, Error> {
-    on_thread(|| {
-        enter(namespace).map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
-        Procfs::new().read_all(names)
+    visit(move |procfs| {
+        enter(namespace.as_fd())
+            .map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
+        procfs.read_all(&names)
     })
 }
 

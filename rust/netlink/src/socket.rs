@@ -111,8 +111,9 @@ impl Socket {
     /// Send all requests of a batch; what was not done, by position.
     ///
     /// # Errors
-    /// The first send failed: nothing was done. A later one that fails refuses its requests and those after it.
+    /// The first send failed, or a namespace that is named was closed: nothing was done. A later one that fails refuses its requests and those after it.
     pub fn send(&mut self, batch: &Batch) -> Result<Refusals, Error> {
+        let _held = batch.hold()?;
         let mut refusals = Refusals::new();
         let mut buffer = Vec::new();
         let mut datagram = Vec::with_capacity(REPLY_LENGTH);

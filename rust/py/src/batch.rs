@@ -1,7 +1,7 @@
 //! `Batch` of `macvfast._core`.
 
 use std::net::IpAddr;
-use std::os::fd::RawFd;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use macvfast_netlink::{self as netlink, Family, LinkKind, NewLink, Request, RequestError};
@@ -9,6 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::from_request;
+use crate::netns::Namespace;
 
 /// Requests to be sent together.
 ///
@@ -33,6 +34,11 @@ impl Batch {
     }
 }
 
+/// The descriptor of a namespace that a link is to be born in.
+fn held(netns: Option<&Namespace>) -> PyResult<Option<Arc<OwnedFd>>> {
+    netns.map(Namespace::descriptor).transpose()
+}
+
 #[pymethods]
 impl Batch {
     #[new]
@@ -44,7 +50,7 @@ impl Batch {
         self.lock().len()
     }
 
-    #[pyo3(signature = (ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns_fd=None, up=true))]
+    #[pyo3(signature = (ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns=None, up=true))]
     #[allow(clippy::too_many_arguments)] // As many as the link has properties; Python names them.
     fn add_macvlan(
         &self,
@@ -55,7 +61,7 @@ impl Batch {
         mac: Option<&[u8]>,
         mtu: Option<u32>,
         group: u32,
-        netns_fd: Option<RawFd>,
+        netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
         let kind = LinkKind::Macvlan {
@@ -64,19 +70,20 @@ impl Batch {
         };
         let mac = mac.map(mac_bytes).transpose()?;
         let ifindex = index(ifindex)?;
+        let netns = held(netns.as_deref())?;
         self.push(&Request::AddLink(NewLink {
             ifname,
             ifindex,
             mac,
             mtu,
             group,
-            netns: netns_fd,
+            netns: netns.as_ref(),
             up,
             kind,
         }))
     }
 
-    #[pyo3(signature = (ifname, ifindex, parent, mode, flag, *, mtu=None, group=0, netns_fd=None, up=true))]
+    #[pyo3(signature = (ifname, ifindex, parent, mode, flag, *, mtu=None, group=0, netns=None, up=true))]
     #[allow(clippy::too_many_arguments)]
     fn add_ipvlan(
         &self,
@@ -87,7 +94,7 @@ impl Batch {
         flag: &str,
         mtu: Option<u32>,
         group: u32,
-        netns_fd: Option<RawFd>,
+        netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
         let mode = mode.parse().map_err(from_request)?;
@@ -98,13 +105,14 @@ impl Batch {
             flag,
         };
         let ifindex = index(ifindex)?;
+        let netns = held(netns.as_deref())?;
         self.push(&Request::AddLink(NewLink {
             ifname,
             ifindex,
             mac: None,
             mtu,
             group,
-            netns: netns_fd,
+            netns: netns.as_ref(),
             up,
             kind,
         }))
@@ -136,24 +144,25 @@ impl Batch {
         self.add_plain(ifname, ifindex, LinkKind::Dummy, up)
     }
 
-    #[pyo3(signature = (ifname, ifindex, peer_ifname, peer_ifindex, *, peer_netns_fd=None, up=true))]
+    #[pyo3(signature = (ifname, ifindex, peer_ifname, peer_ifindex, *, peer_netns=None, up=true))]
     fn add_veth(
         &self,
         ifname: &str,
         ifindex: i64,
         peer_ifname: &str,
         peer_ifindex: i64,
-        peer_netns_fd: Option<RawFd>,
+        peer_netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
         let peer_ifindex = index(peer_ifindex)?;
+        let peer_netns = held(peer_netns.as_deref())?;
         self.add_plain(
             ifname,
             ifindex,
             LinkKind::Veth {
                 peer_ifname,
                 peer_ifindex,
-                peer_netns: peer_netns_fd,
+                peer_netns: peer_netns.as_ref(),
             },
             up,
         )

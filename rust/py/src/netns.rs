@@ -26,14 +26,15 @@ impl Namespace {
     fn new(py: Python<'_>, namespace: netns::Namespace) -> PyResult<Self> {
         let cookie = namespace.socket.cookie();
         Ok(Self {
-            fd: Mutex::new(Some(Arc::new(namespace.fd))),
+            fd: Mutex::new(Some(namespace.fd)),
             inode: namespace.inode,
             cookie,
             netlink: Py::new(py, Netlink::from(namespace.socket))?,
         })
     }
 
-    fn descriptor(&self) -> PyResult<Arc<OwnedFd>> {
+    /// The descriptor, open as long as it is held.
+    pub fn descriptor(&self) -> PyResult<Arc<OwnedFd>> {
         let fd = self.fd.lock().unwrap_or_else(PoisonError::into_inner);
         fd.clone()
             .ok_or_else(|| PyValueError::new_err("the namespace is closed"))
@@ -182,14 +183,7 @@ pub fn write_sysctls<'py>(
         .iter()
         .map(|(namespace, sysctls)| Ok((namespace.descriptor()?, parse_sysctls(sysctls)?)))
         .collect::<PyResult<Vec<_>>>()?;
-    let results = py.detach(|| {
-        let writes: Vec<_> = held
-            .iter()
-            .map(|(fd, sysctls)| (fd.as_fd(), sysctls.clone()))
-            .collect();
-        netns::write_sysctls(&writes)
-    });
-    outcomes(py, results)
+    outcomes(py, py.detach(move || netns::write_sysctls(held)))
 }
 
 #[pyfunction]
@@ -203,7 +197,7 @@ pub fn read_sysctls(
         .map(|name| Sysctl::new(name, "").map_err(from_request))
         .collect::<PyResult<_>>()?;
     let fd = namespace.descriptor()?;
-    py.detach(|| netns::read_sysctls(fd.as_fd(), &names))
+    py.detach(move || netns::read_sysctls(fd, names))
         .map_err(|error| from_netlink(py, error))
 }
 

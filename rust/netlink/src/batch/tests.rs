@@ -1,3 +1,5 @@
+use std::os::fd::AsRawFd;
+
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{
     InfoData, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, MacVlanMode,
@@ -7,19 +9,45 @@ use super::*;
 use crate::link::{LinkKind, MacvlanMode};
 
 fn macvlan(ifname: &str) -> Request<'_> {
+    macvlan_in(ifname, None)
+}
+
+fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'a> {
     Request::AddLink(NewLink {
         ifname,
         ifindex: 1 << 20,
         mac: Some([2, 0x42, 10, 0, 0, 2]),
         mtu: Some(1400),
         group: 77,
-        netns: Some(5),
+        netns,
         up: true,
         kind: LinkKind::Macvlan {
             parent: 10,
             mode: MacvlanMode::Vepa,
         },
     })
+}
+
+fn descriptor() -> (Arc<OwnedFd>, i32) {
+    let netns: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    let number = netns.as_raw_fd();
+    (Arc::new(netns), number)
+}
+
+#[test]
+fn a_namespace_that_was_closed_is_not_sent_by_its_number() {
+    let mut batch = Batch::new();
+    let (netns, _) = descriptor();
+    for name in ["a", "b"] {
+        batch.push(&macvlan_in(name, Some(&netns))).unwrap();
+    }
+    let open = Arc::downgrade(&netns);
+    let held = batch.hold().unwrap();
+    drop(netns);
+    assert!(open.upgrade().is_some(), "sending keeps it open");
+    drop(held);
+    assert!(open.upgrade().is_none(), "being asked for does not");
+    assert!(batch.hold().is_err());
 }
 
 fn decode(bytes: &[u8]) -> NetlinkMessage<RouteNetlinkMessage> {
@@ -29,7 +57,9 @@ fn decode(bytes: &[u8]) -> NetlinkMessage<RouteNetlinkMessage> {
 #[test]
 fn a_macvlan_is_asked_for_whole_in_one_message() {
     let mut batch = Batch::new();
-    assert_eq!(batch.push(&macvlan("eth0")).unwrap(), 0);
+    let (netns, number) = descriptor();
+    let request = macvlan_in("eth0", Some(&netns));
+    assert_eq!(batch.push(&request).unwrap(), 0);
     let message = decode(&batch.buffer);
     assert_eq!(
         message.header.flags,
@@ -48,7 +78,7 @@ fn a_macvlan_is_asked_for_whole_in_one_message() {
         LinkAttribute::Address(vec![2, 0x42, 10, 0, 0, 2]),
         LinkAttribute::Mtu(1400),
         LinkAttribute::Group(77),
-        LinkAttribute::NetNsFd(5),
+        LinkAttribute::NetNsFd(number),
         LinkAttribute::Link(10),
     ] {
         assert!(link.attributes.contains(&wanted), "{wanted:?}");
