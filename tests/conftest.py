@@ -30,12 +30,22 @@ _places: collections.Counter[str] = collections.Counter()
 
 def pytest_configure() -> None:
     """Ask the machine first, then leave its namespaces: nothing of the tests can reach them."""
-    # A shell has its background commands ignore these, and theirs with them; the tests send them.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    _reset_signals()
     machine = probe.features()
     if machine["root"].present and machine["netns"].present:
         netns.isolate()
+
+
+def _reset_signals() -> None:
+    """Take no signal as it was inherited: `nohup`, a shell's `&` and other programs have some ignored or blocked, and
+    all that the tests start, and send signals to, would have them so.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    # Python itself ignores the last two, and gives them back to what it starts.
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from errno import ETIMEDOUT
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from macvfast import capabilities, etc, users
 from macvfast.errors import (
@@ -46,6 +46,12 @@ KILL_S = 10.0
 
 # A pid is below PID_MAX_LIMIT (linux/threads.h).
 PID_MAX = 4 * 1024 * 1024
+
+# What the keeper passes on to the command: `rust/init/src/signals.rs`.
+_PASSED_ON = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2),
+)
 
 # Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
 _HELD, _FOLDER, _REFUSED, _NOT_FOUND = 121, 122, 123, 127
@@ -332,9 +338,7 @@ def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: in
     try:
         os.set_inheritable(namespace_fd, True)
         if not request.detach:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.execv(PROGRAM, argv)
+            _become(argv)
         code, said = _start_detached(argv)
     except OSError as error:
         # Of the program itself: it is not there, or the arguments are too many.
@@ -362,8 +366,22 @@ def _of_the_command(request: CommandRequest) -> list[str]:
     return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
 
 
+def _become(argv: list[str]) -> NoReturn:
+    """Become the program. A signal that comes meanwhile waits for it, and is passed on; it kills nobody half-way."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    try:
+        os.execv(argv[0], argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_detached(argv: list[str]) -> tuple[int, str]:
     """Run the program until it knows whether the command has started; its exit status, and what it says."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As whoever started this process had it: the kernel would keep the exit status to itself.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     reader, writer = os.pipe()
     with open(reader, encoding="utf-8", errors="replace") as pipe:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import at_terminal, listed, ps, refused, wait_for_process
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -202,6 +204,28 @@ def test_a_detached_command_outlives_the_terminal_that_started_it(lan: Lan) -> N
         # Hanging up ends what hangs on the window, and a sandbox of it; by then the other one would have gone too.
         window.hang_up()
         netns.wait_until(lambda: lan.sandbox_names() == ["box"], what="the end of the other window's sandbox")
+    assert Path(f"/proc/{pid}").exists()
+    assert ps(lan, "box")["State"] == "running"
+
+
+def test_a_caller_that_lets_the_kernel_reap_its_children_can_detach_a_command(lan: Lan) -> None:
+    """What is started so inherits that, and its own children's statuses would be lost to it."""
+    script = "trap '' CHLD; exec \"$@\""
+    done = lan.host.attempt("sh", "-c", script, "sh", netns.MACVFAST, "run", "-d", "--name=box", "sleep", "1000")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ps(lan, "box")["State"] == "running"
+
+
+def test_what_is_put_into_the_background_by_a_script_is_not_interrupted_with_it(lan: Lan) -> None:
+    with Terminal(["bash", "--norc", "-i"], environment={"PS1": "# "}) as person:
+        person.wait_for("# $")
+        line = shlex.join(lan.host.command(netns.MACVFAST, "run", "--name=box", "sleep", "1000"))
+        settings = " ".join(f"{name}={value}" for name, value in lan.host.environment.items())
+        person.type(f"sh -c '{settings} {line} & wait'\n")
+        netns.wait_until(lambda: lan.sandbox_names() == ["box"], what="the sandbox")
+        pid = wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+        person.type("\x03")
+        person.wait_for("# $")
     assert Path(f"/proc/{pid}").exists()
     assert ps(lan, "box")["State"] == "running"
 

@@ -155,8 +155,13 @@ class Bed:
 
         `before` is what the shell that starts the program does first.
         """
+        line = shlex.join(self.line(*command, options=options))
+        return self.start_line(["sh", "-c", f"{before}; exec {line}"], start_new_session=start_new_session)
+
+    def start_line(self, line: Sequence[str], *, start_new_session: bool = False) -> subprocess.Popen[bytes]:
+        """Start a command line, with unbuffered pipes on its streams."""
         process = subprocess.Popen(
-            ["sh", "-c", f"{before}; exec {shlex.join(self.line(*command, options=options))}"],
+            line,
             bufsize=0,
             pass_fds=[self.netns],
             stdin=subprocess.PIPE,
@@ -182,11 +187,7 @@ class Bed:
 
     def joining(self, *command: str, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start a command beside the one that runs, where one does, with unbuffered pipes on its streams."""
-        line = self.line(*command, options=options, join=True)
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(line, bufsize=0, pass_fds=[self.netns], stdin=pipe, stdout=pipe, stderr=pipe)
-        self._started.append(process)
-        return process
+        return self.start_line(self.line(*command, options=options, join=True))
 
     @property
     def status(self) -> Mapping[str, list[str]]:
@@ -212,6 +213,17 @@ class Bed:
     def keeper(self) -> Process:
         """The recorded keeper."""
         return Process(*map(int, self.status["keeper"]))
+
+    def keeper_of_the_command(self) -> int:
+        """The pid of the keeper, once it is recorded."""
+        self.wait_for_state("running")
+        return self.keeper.pid
+
+    @staticmethod
+    def process(pid: int) -> Process:
+        """A process that is there."""
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return Process(pid, int(fields[19]))
 
     @property
     def log(self) -> str:

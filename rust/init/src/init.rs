@@ -92,6 +92,7 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
     ];
     kept.extend(task.streams);
     sys::close_all_but(&mut kept);
+    signals::leave_session();
     let inbox = Inbox::open();
     if let Err(Failed { step, errno }) = enter(task.place, report) {
         Report::NotSetUp(step.to_owned(), errno).send(report);

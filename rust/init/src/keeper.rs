@@ -171,7 +171,7 @@ fn clean_up(program: &[CString]) {
     }
     let outcome = sys::spawn(0).map(|spawned| match spawned {
         Spawned::Child => {
-            let _ = setsid();
+            signals::leave_session();
             if let Ok(null) = open_null() {
                 sys::set_standard_streams([null.as_raw_fd(), null.as_raw_fd(), 2]);
             }
@@ -356,7 +356,7 @@ impl Keeper<'_> {
         match sys::spawn(0).map_err(Failure::at("fork"))? {
             Spawned::Parent(_) => Ok(()),
             Spawned::Child => {
-                let _ = setsid();
+                signals::leave_session();
                 let [lock, directory] = record.descriptors();
                 sys::close_all_but(&mut [running.child.pidfd.as_raw_fd(), lock, directory]);
                 has_ended(&running.child.pidfd, -1);

@@ -3,10 +3,14 @@
 //! ```text
 //! macvfast ── keeper ─────────────────────── pid 1 ───────── command
 //!             home namespaces                of the pid      its own session,
-//!             holds lock and terminal,       namespace:      with --tty the terminal's
-//!             records the status,            reaps, passes
-//!             runs --after last              signals on
+//!             holds lock and terminal,       namespace,      with --tty the terminal's
+//!             records the status,            its own session:
+//!             runs --after last              reaps, passes
+//!                                            signals on
 //! ```
+//!
+//! A signal to the caller's process group, Ctrl-C at its terminal or the end of that reaches the keeper alone, which
+//! passes it on: the command gets it once, or, where the keeper was started to ignore it, not at all.
 //!
 //! The keeper waits for pid 1 on a pidfd and for its reports on a pipe ([`report`]). When either of the two dies, all
 //! that runs in the pid namespace dies; when pid 1 does, the keeper records it.

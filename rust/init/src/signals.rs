@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::process::setsid;
 
 use crate::sys;
 
@@ -47,10 +48,7 @@ impl Signals {
     ///
     /// A signal that was ignored when the program started stays ignored, as `nohup` and a shell's `&` want it.
     pub fn take(terminal: bool) -> Result<Self, Errno> {
-        let mut set = Set::empty();
-        for signal in FORWARDED.into_iter().filter(|&signal| !is_ignored(signal)) {
-            set.add(signal);
-        }
+        let mut set = Set::of(FORWARDED.into_iter().filter(|&signal| !is_ignored(signal)));
         if terminal {
             OF_THE_TERMINAL
                 .into_iter()
@@ -109,6 +107,24 @@ impl Inbox {
             }
         }
     }
+}
+
+/// Gives this process, which was just forked, a session of its own: what is sent to the process group of the one that
+/// forked it, or to its terminal's, reaches that one alone.
+///
+/// What came from there in between is forgotten: the other has it too, and nobody else knew of this process yet.
+pub fn leave_session() {
+    // It fails for the leader of a group only, which a process just forked is not.
+    let _ = setsid();
+    let forwarded = Set::of(FORWARDED);
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid set and time; a null pointer asks for no details. It ends when nothing waits any more.
+    while unsafe { libc::sigtimedwait(forwarded.pointer(), ptr::null_mut(), &raw const at_once) }
+        > 0
+    {}
 }
 
 /// Gives every signal its default action and blocks none: what a new program expects to find.
@@ -183,6 +199,12 @@ impl Set {
         })
     }
 
+    fn of(signals: impl IntoIterator<Item = c_int>) -> Self {
+        let mut set = Self::empty();
+        signals.into_iter().for_each(|signal| set.add(signal));
+        set
+    }
+
     fn add(&mut self, signal: c_int) {
         // SAFETY: an initialised set and the number of a signal.
         unsafe { libc::sigaddset(&raw mut self.0, signal) };
@@ -200,5 +222,37 @@ impl Set {
     fn block_exactly(&self) {
         // SAFETY: an initialised set; the old mask is not asked for.
         unsafe { libc::sigprocmask(libc::SIG_SETMASK, self.pointer(), ptr::null_mut()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Spawned;
+    use rustix::process::{getpid, getsid, waitpid, Pid, WaitOptions};
+
+    #[test]
+    fn who_leaves_a_session_forgets_what_came_from_it() {
+        let Spawned::Parent(child) = sys::spawn(0).unwrap() else {
+            Set::of(FORWARDED).block_exactly();
+            // SAFETY: plain numbers.
+            unsafe {
+                libc::raise(libc::SIGINT);
+                libc::raise(libc::SIGUSR1);
+            }
+            leave_session();
+            let mut waiting = Set::empty();
+            // SAFETY: an initialised set to be written to.
+            unsafe { libc::sigpending(&raw mut waiting.0) };
+            let forgotten = FORWARDED
+                .iter()
+                // SAFETY: an initialised set and the number of a signal.
+                .all(|&signal| unsafe { libc::sigismember(waiting.pointer(), signal) } == 0);
+            let apart = getsid(None) == Ok(getpid());
+            sys::leave(if forgotten && apart { 0 } else { 1 })
+        };
+        let ended = waitpid(Pid::from_raw(child.pid), WaitOptions::empty());
+        let (_, status) = ended.unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(0));
     }
 }
