@@ -161,7 +161,7 @@ class Sandboxes:
     # Disconnecting.
 
     def disconnect_many(self, network: str, sandboxes: Iterable[str]) -> Outcomes[str]:
-        """Take sandboxes off a network; one outcome per name."""
+        """Take sandboxes off a network; one outcome per name. What is named twice is taken off once."""
         names = list(sandboxes)
         errors: dict[int, MacvfastError] = {}
         seen: dict[int, tuple[Sandbox, Endpoint]] = {}
@@ -171,8 +171,9 @@ class Sandboxes:
                     seen[at] = self._seen(records, network, name)
                 except MacvfastError as error:
                     errors[at] = error
-        failures = self.detacher.disconnect(list(seen.values()))
-        errors |= {at: failed for at, failed in zip(seen, failures, strict=True) if failed is not None}
+        unique = {one[1].id: one for one in seen.values()}
+        failures = dict(zip(unique, self.detacher.disconnect(list(unique.values())), strict=True))
+        errors |= {at: failed for at, (_, one) in seen.items() if (failed := failures[one.id]) is not None}
         return Outcomes(
             tuple(
                 Outcome(name, error=errors[at]) if at in errors else Outcome(name, value=name)
