@@ -6,7 +6,7 @@ durable transaction settles them. What failed is taken away again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,11 @@ from macvfast.parents import Parent, Parents
 from macvfast.records import MADE, REMOVED, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
-    from macvfast.model import Cidr, Subnet
+    from macvfast.model import Cidr
     from macvfast.outcomes import LinkKept
     from macvfast.plan import LinkFacts, Links
     from macvfast.records import MadeParent, Records
@@ -49,11 +49,13 @@ class _New:
     """A network that is to be made, and how far it has come."""
 
     asked: NetworkRequest
+    id_: str = field(default_factory=new_id)
     network: Network | None = None
     pools: tuple[Pool, ...] = ()
     parent: Parent | None = None
     made: MadeParent | None = None
-    noted: bool = False
+    # What a default subnet must keep clear of, beside the record: the subnets of this host's links.
+    near: tuple[Cidr, ...] = ()
     # Whether what was seen of the host was not so any more: it is looked at once more.
     again: bool = False
     error: MacvfastError | None = None
@@ -102,8 +104,8 @@ class Networks:
         if not good:
             return
         with self._store.writing() as records:
-            intent = self._note(records, good)
-        making = [item for item in good if item.noted and item.made is not None]
+            noted, intent = self._note(records, good)
+        making = [item for item in noted if item.made is not None]
         if making:
             self._make(making, intent)
 
@@ -111,26 +113,41 @@ class Networks:
         """Settle what the network is to be, and refuse what can be refused before anything is begun."""
         with self._store.reading() as records:
             _refuse_name(records, item.asked.name)
-        id_ = new_id()
-        parent = self._parents.find(item.asked, id_, links)
-        request = self._with_subnets(item.asked, parent, links)
-        settled = settle_subnets(request)
-        network = _network(request, id_, parent, tuple(subnet for subnet, _ in settled))
-        plan.refuse_mtu(network, parent.name, parent.mtu)
-        item.network, item.pools, item.parent = network, tuple(pool for _, pool in settled), parent
+        item.parent = parent = self._parents.find(item.asked, item.id_, links)
+        request = item.asked
+        if not request.subnets:
+            self._refuse_without_subnet(request, parent)
+            item.near = tuple(cidr for link in links for cidr in self._subnets_of(link))
+            with self._store.reading() as records:
+                request = _with_default_subnet(item, _recorded_subnets(records))
+        _settle(item, request, parent)
         item.made = parent.to_be_made(self._kernel.boot_id())
 
-    def _note(self, records: Records, items: Sequence[_New]) -> int:
-        """Note what can be noted; the intent under which parents are going to be made, 0 where none are."""
+    def _note(self, records: Records, items: Sequence[_New]) -> tuple[list[_New], int]:
+        """Note what can be noted: those, and the intent under which parents are going to be made, 0 where none are."""
+        noted: list[_New] = []
         intent = 0
+        # Parents that are going to be made: whoever else wants one is told by what becomes of it.
+        coming: set[str] = set()
+        company: dict[str, list[Network]] = {}
+        taken: list[Cidr] = []
         for item in items:
             network, parent = item.network, item.parent
             if network is None or parent is None:
                 continue
             try:
-                if not self._may_be(records, item, network, parent):
+                sharing = company.get(parent.name)
+                if sharing is None:
+                    sharing = company[parent.name] = records.networks_on(parent.name)
+                if parent.name in coming or not self._may_be(records, item, parent, sharing):
                     item.again = True
                     continue
+                if not item.asked.subnets:
+                    # Only here is nobody else choosing.
+                    taken = taken or _recorded_subnets(records)
+                    network = _settle(item, _with_default_subnet(item, taken), parent)
+                    taken += (subnet.cidr for subnet in network.subnets)
+                plan.refuse_overlap(network.subnets, sharing)
             except MacvfastError as error:
                 item.error = error
                 continue
@@ -143,22 +160,20 @@ class Networks:
                 # A record of an earlier boot, or of a link that somebody deleted, is of no link any more.
                 records.delete_made_parent(item.made.link)
                 records.add_made_parent(item.made, intent)
-            item.noted = True
-        return intent
+                coming.add(item.made.link)
+            sharing.append(network)
+            noted.append(item)
+        return noted, intent
 
-    def _may_be(self, records: Records, item: _New, network: Network, parent: Parent) -> bool:
+    def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Sequence[Network]) -> bool:
         """Refuse what the record forbids; False where the parent has appeared, or gone, since it was looked for."""
-        _refuse_name(records, network.name)
-        sharing = records.networks_on(parent.name)
+        _refuse_name(records, item.asked.name)
         plan.refuse_company(parent.name, item.asked, sharing)
         for other in sharing if records.made_parent(parent.name) is not None else ():
             # The parent may be about to come, or to go.
             refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
         refuse_unsettled("parent", parent.name, records.made_parent_intent(parent.name), self._store)
-        if not self._parents.as_seen(parent):
-            return False
-        plan.refuse_overlap(network.subnets, sharing)
-        return True
+        return self._parents.as_seen(parent)
 
     def _make(self, items: Sequence[_New], intent: int) -> None:
         """Make recorded parents, then settle; forget the networks whose parents could not be made."""
@@ -196,30 +211,21 @@ class Networks:
                 records.begin_network_removal(item.network.id, removal)
         return removal
 
-    def _with_subnets(self, request: NetworkRequest, parent: Parent, links: Links) -> NetworkRequest:
-        """The request with a default subnet where it may have one.
+    def _refuse_without_subnet(self, request: NetworkRequest, parent: Parent) -> None:
+        """Refuse a network that has a parent and no subnet; the parent's own subnets are the hint.
 
         Raises:
-            SubnetMissing: it has a parent, whose own subnets are the hint.
+            SubnetMissing
         """
-        if request.subnets:
-            return request
-        if request.parent is not None:
-            # A sub-interface that is to be made has no subnet yet, and not its base's.
-            theirs = self._subnets_of(parent.link) if parent.link is not None else []
-            raise SubnetMissing(
-                f"network `{request.name}` has a parent, so its subnet must be that of the LAN",
-                hints=[f"{parent.name} is on {cidr}: --subnet={cidr}" for cidr in theirs]
-                or ["--subnet=192.0.2.0/24, or what the LAN has"],
-            )
-        with self._store.reading() as records:
-            taken: list[Cidr] = [subnet.cidr for network in records.networks() for subnet in network.subnets]
-        for link in links:
-            taken += self._subnets_of(link)
-        chosen = default_subnet(taken)
-        if chosen is None:
-            raise SubnetMissing("all default subnets are in use", hints=["--subnet=10.0.0.0/24"])
-        return replace(request, subnets=(chosen,))
+        if request.parent is None:
+            return
+        # A sub-interface that is to be made has no subnet yet, and not its base's.
+        theirs = self._subnets_of(parent.link) if parent.link is not None else []
+        raise SubnetMissing(
+            f"network `{request.name}` has a parent, so its subnet must be that of the LAN",
+            hints=[f"{parent.name} is on {cidr}: --subnet={cidr}" for cidr in theirs]
+            or ["--subnet=192.0.2.0/24, or what the LAN has"],
+        )
 
     def _subnets_of(self, link: LinkFacts) -> list[Cidr]:
         """The subnets that a link of the home namespace has addresses in, link-local ones left out."""
@@ -244,47 +250,48 @@ class Networks:
         return names
 
     def remove_many(self, asked: Sequence[str], unfinished: dict[str, str]) -> Outcomes[str]:
-        """Remove networks without endpoints; one outcome per key, in the order asked."""
+        """Remove networks without endpoints; one outcome per key, in the order asked. What is named twice is removed
+        once.
+        """
+        with self._store.reading() as records:
+            found = {key: records.network(key) for key in asked}
+        # Where each was named first.
+        first: dict[str, int] = {}
+        same = [first.setdefault(there[0].id if len(there := found[key]) == 1 else key, at)
+                for at, key in enumerate(asked)]  # fmt: skip
+        todo = [(at, asked[at]) for at in first.values()]
         outcomes: dict[int, Outcome[str]] = {}
-        todo = list(enumerate(asked))
-        while todo:
-            later = todo[CHUNK:]
-            try:
-                with self._store.writing() as records:
-                    going, postponed, intent = self._begin_removal(records, todo[:CHUNK], outcomes)
-            except MacvfastError as error:
-                outcomes |= {at: Outcome(key, error=error) for at, key in todo[:CHUNK]}
-                todo = later
-                continue
-            failure: MacvfastError | None = None
-            try:
-                self._take_away([(network, intent) for network in going.values()])
-            except MacvfastError as error:
-                failure = error
-            for at, network in going.items():
-                outcomes[at] = _removed(asked[at], network, failure)
-            todo = postponed + later
-        for at, key in enumerate(asked):
+        for start in range(0, len(todo), CHUNK):
+            self._remove(todo[start : start + CHUNK], outcomes)
+        for at, key in todo:
             if key in unfinished and isinstance(outcomes[at].error, NetworkNotFound):
                 outcomes[at] = Outcome(key, value=unfinished[key])
-        return Outcomes(tuple(outcomes[at] for at in range(len(asked))))
+        return Outcomes(tuple(replace(outcomes[at], name=key) for key, at in zip(asked, same, strict=True)))
+
+    def _remove(self, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]) -> None:
+        """Remove the networks of a chunk, and note what became of each."""
+        try:
+            with self._store.writing() as records:
+                going, intent = self._begin_removal(records, todo, outcomes)
+        except MacvfastError as error:
+            outcomes |= {at: Outcome(key, error=error) for at, key in todo}
+            return
+        failure: MacvfastError | None = None
+        try:
+            self._take_away([(network, intent) for network in going.values()])
+        except MacvfastError as error:
+            failure = error
+        outcomes |= {at: _removed(key, going[at], failure) for at, key in todo if at in going}
 
     def _begin_removal(
         self, records: Records, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]
-    ) -> tuple[dict[int, Network], list[tuple[int, str]], int]:
-        """Note which networks are about to go. Of several on one parent the first; the rest is postponed, so that the
-        last takes the parent along.
-        """
+    ) -> tuple[dict[int, Network], int]:
+        """Note which networks are about to go."""
         going: dict[int, Network] = {}
-        postponed: list[tuple[int, str]] = []
-        links: set[str] = set()
         intent = 0
         for at, key in todo:
             try:
                 network = one_network(records, self._store, key)
-                if network.link in links:
-                    postponed.append((at, key))
-                    continue
                 sandboxes = records.occupants(network.id)
                 if sandboxes:
                     raise NetworkInUse(network.name, sandboxes)
@@ -294,20 +301,21 @@ class Networks:
                 continue
             intent = intent or records.begin(self._store.owner(), REMOVED)
             records.begin_network_removal(network.id, intent)
-            links.add(network.link)
             going[at] = network
-        return going, postponed, intent
+        return going, intent
 
     def _take_away(self, going: Sequence[tuple[Network, int]]) -> None:
         """Delete the parents of networks, where they are ours and no other network's, and then the records."""
         if not going:
             return
         with self._store.reading() as records:
-            last: list[MadeParent] = []
-            for network, _ in going:
-                made = records.made_parent(network.link)
-                if made is not None and not _stays(records, network.link, {one.id for one, _ in going}):
-                    last.append(made)
+            links = dict.fromkeys(network.link for network, _ in going)
+            ids = [network.id for network, _ in going]
+            last = [
+                made
+                for made in map(records.made_parent, links)
+                if made is not None and not records.stays(made.link, ids)
+            ]
         kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
             for made in last:
@@ -343,19 +351,17 @@ class Networks:
 
 
 def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
-    """The requests in chunks. What one of them decides for another, a name, a parent or a default subnet, comes
-    first, in a chunk before.
+    """The requests in chunks. Of several with one name, what becomes of the first decides for the next, in a chunk
+    after it.
     """
     chunk: list[NetworkRequest] = []
-    taken: set[object] = set()
+    names: set[str] = set()
     for request in requests:
-        parent = ("parent", request.parent) if request.parent is not None else None
-        keys = {("name", request.name), parent, ("subnet",) if not request.subnets else None} - {None}
-        if len(chunk) == CHUNK or keys & taken:
+        if len(chunk) == CHUNK or request.name in names:
             yield chunk
-            chunk, taken = [], set()
+            chunk, names = [], set()
         chunk.append(request)
-        taken |= keys
+        names.add(request.name)
     if chunk:
         yield chunk
 
@@ -365,24 +371,37 @@ def _refuse_name(records: Records, name: str) -> None:
         raise NetworkExists(name)
 
 
-def _network(request: NetworkRequest, id_: str, parent: Parent, subnets: tuple[Subnet, ...]) -> Network:
+def _recorded_subnets(records: Records) -> list[Cidr]:
+    return [subnet.cidr for network in records.networks() for subnet in network.subnets]
+
+
+def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
+    """The request with the first default subnet that is free.
+
+    Raises:
+        SubnetMissing
+    """
+    chosen = default_subnet([*taken, *item.near])
+    if chosen is None:
+        raise SubnetMissing("all default subnets are in use", hints=["--subnet=10.0.0.0/24"])
+    return replace(item.asked, subnets=(chosen,))
+
+
+def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
+    """What the network is to be, with its pools."""
+    settled = settle_subnets(request)
+    subnets = tuple(subnet for subnet, _ in settled)
     has_ipv6 = any(subnet.version == 6 for subnet in subnets)
-    return Network(
-        id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
+    network = Network(
+        id=item.id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
         parent=request.parent, link=parent.name, subnets=subnets,
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options or (), created_at=now(),
     )  # fmt: skip
-
-
-def _stays(records: Records, link: str, going: Container[str]) -> bool:
-    """Whether a network on the link is neither among those nor about to go by another's hand. Of two that go at once,
-    one sees that the other does too.
-    """
-    others = [network for network in records.networks_on(link) if network.id not in going]
-    intents = [records.network_intent(network.id) for network in others]
-    return any(intent is None or intent.doing != REMOVED for intent in intents)
+    plan.refuse_mtu(network, parent.name, parent.mtu)
+    item.network, item.pools = network, tuple(pool for _, pool in settled)
+    return network
 
 
 def _removed(key: str, network: Network, failure: MacvfastError | None) -> Outcome[str]:

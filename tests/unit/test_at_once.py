@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast import networks, parents
+from macvfast.errors import NetworkExists
+from macvfast.networks import Networks
 from macvfast.records import REMOVED, Records
 from tests.unit.fake_kernel import FakeLink
 
@@ -93,6 +96,41 @@ def test_of_two_networks_on_our_parent_that_go_at_once_one_takes_it_along(
     machine.host.remove_networks(["one"]).raise_if_any()
     machine.assert_record_is_true()
     assert "eth0.50" not in [link.ifname for link in machine.world.home.links.values()]
+
+
+def test_two_networks_that_are_made_at_once_without_a_subnet_never_get_the_same_one(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is free is decided where nobody else decides, not when it is looked at beforehand."""
+    meanwhile(monkeypatch, Networks, "_check", lambda: other.create_network("one"))
+    two = machine.host.create_network("two")
+    assert [str(one.subnets[0].cidr) for one in (other.network("one"), two)] == ["172.17.0.0/16", "172.18.0.0/16"]
+    machine.assert_record_is_true()
+
+
+def test_a_parent_that_is_tried_again_is_not_made_for_a_network_that_was_refused_meanwhile(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its index was taken; before it is tried with another one, somebody makes a network of that name."""
+    indexes = iter([4, 5])
+    monkeypatch.setattr(parents, "new_ifindex", lambda: next(indexes))
+    machine.world.add_home(FakeLink(4, "other", mac=b"\x52\x54\x00\x00\x00\x04"))
+    look = networks._refuse_name
+    looks = 0
+
+    def refuse_name(records: Records, name: str) -> None:
+        nonlocal looks
+        looks += 1
+        # When it is checked, noted, and checked again, it is free.
+        if looks == 4:
+            raise NetworkExists(name)
+        look(records, name)
+
+    monkeypatch.setattr(networks, "_refuse_name", refuse_name)
+    with pytest.raises(NetworkExists):
+        machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
+    assert machine.world.home.named("eth0.50") is None
+    machine.assert_record_is_true()
 
 
 def test_a_network_is_made_beside_one_that_goes_from_a_parent_that_stays(machine: Machine, other: Host) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from macvfast import networks, sandboxes
+from macvfast import detach, networks, sandboxes
 from macvfast.errors import MacTaken, MacvfastError, OptionInvalid
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.scale import Numbered, plan_scale
@@ -246,6 +246,39 @@ def test_networks_that_share_a_parent_are_made_and_removed_in_one_call(machine: 
     machine.host.remove_networks(["s0", "s1", "s2"]).raise_if_any()
     assert machine.world.home.named("eth0.7") is None
     machine.assert_record_is_true()
+
+
+def test_networks_on_one_parent_are_made_and_removed_in_few_steps(machine: Machine) -> None:
+    """Not one round of transactions for each: what postpones all but the first of a parent."""
+    machine.world.add_home(FakeLink(4, "eth2"))
+    before = machine.everything()
+    for parent, rounds in (("eth2", 2), ("eth0.7", 4)):
+        asked = [
+            NetworkRequest(name=f"s{number}", subnets=(f"10.{number}.0.0/24",), parent=parent, share_parent=True)
+            for number in range(200)
+        ]
+        machine.faults.arm()
+        machine.host.create_networks(asked).raise_if_any()
+        assert machine.faults.seen.count("store: commit") == rounds, parent
+        machine.faults.arm()
+        machine.host.remove_networks([one.name for one in asked]).raise_if_any()
+        assert machine.faults.seen.count("store: commit") == 2 * 2, "two transactions per 128"
+        assert machine.everything() == before
+
+
+def test_a_network_named_twice_is_removed_once(machine: Machine) -> None:
+    made = machine.host.create_network("m", subnets=["10.1.0.0/24"], parent="eth0.50")
+    outcomes = machine.host.remove_networks(["m", made.id, "m", "n", "n"])
+    assert [(one.name, one.value) for one in outcomes[:3]] == [("m", "m"), (made.id, "m"), ("m", "m")]
+    assert [one.error and one.error.code for one in outcomes] == [None, None, None, *["network-not-found"] * 2]
+    machine.assert_record_is_true()
+
+
+def test_a_sandbox_named_twice_is_taken_off_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detach, "CHUNK", 1)
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="lan")])
+    outcomes = machine.host.disconnect_many("lan", ["x", "x"])
+    assert [one.value for one in outcomes] == ["x", "x"]
 
 
 def test_networks_without_subnets_get_different_ones(machine: Machine) -> None:

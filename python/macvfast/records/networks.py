@@ -161,6 +161,17 @@ class NetworkRecords:
         """The networks whose parent is that link."""
         return list(self.networks("link = ?", (link,)))
 
+    def stays(self, link: str, going: Iterable[str]) -> bool:
+        """Whether a network on the link is neither among those, nor about to go by another's hand. Of two that go at
+        once, one sees that the other does too.
+        """
+        row = self._db.execute(
+            "SELECT 1 FROM network n WHERE n.link = ? AND n.id NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
+            " (SELECT 1 FROM intent i WHERE i.id = n.intent AND i.doing = ?) LIMIT 1",
+            (link, json.dumps([*going]), REMOVED),
+        ).fetchone()
+        return row is not None
+
     def network_intent(self, network_id: str) -> Unsettled | None:
         """Who makes or removes an unsettled network."""
         row = self._db.execute(
