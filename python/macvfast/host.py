@@ -182,7 +182,7 @@ class Host:
         share_parent: bool = False,
         order: str = "lowest",
         ipv6: bool | None = None,
-        ipv6_ra: bool = True,
+        ipv6_ra: bool | None = None,
         internal: bool = False,
         labels: Pairs[str] = (),
     ) -> Network:

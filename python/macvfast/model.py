@@ -152,7 +152,7 @@ class Network:
     link: str
     subnets: tuple[Subnet, ...]
     ipv6: bool
-    ipv6_ra: bool
+    ipv6_ra: bool | None
     internal: bool
     mtu: int | None
     share_parent: bool

@@ -54,7 +54,8 @@ class NetworkRequest:
         share_parent: whether other networks that say so too may use the parent.
         order: "lowest" or "next", of automatic allocation.
         ipv6: None: on where an IPv6 subnet is given; False: off all the same.
-        ipv6_ra: whether endpoints take addresses and routes from router advertisements.
+        ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: where the network has
+            an IPv6 gateway.
         internal: no default route, no automatic gateway.
         options: what was given with `-o`, for `inspect`; None: what says the same as the values above.
 
@@ -76,7 +77,7 @@ class NetworkRequest:
     share_parent: bool = False
     order: str = "lowest"
     ipv6: bool | None = None
-    ipv6_ra: bool = True
+    ipv6_ra: bool | None = None
     internal: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] | None = None
@@ -102,6 +103,8 @@ class NetworkRequest:
         _one_of("ipam_order", self.order, ORDERS)
         if self.mtu is not None and not 68 <= self.mtu <= 65535:
             raise OptionInvalid("mtu", str(self.mtu), "an MTU is 68 to 65535 bytes")
+        if self.ipv6_ra:
+            self._refuse_advertisements()
         if self.share_parent and self.mode == "passthru":
             raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
         if self.parent is not None and not _ifname_possible(self.parent):
@@ -113,8 +116,9 @@ class NetworkRequest:
         for key in ("parent", "mode", "flag"):
             plain(key, getattr(self, key), str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
-        plain("ipv6", self.ipv6, bool, NoneType)
-        for key in ("gateway_automatic", "share_parent", "ipv6_ra", "internal"):
+        for key in ("ipv6", "ipv6_ra"):
+            plain(key, getattr(self, key), bool, NoneType)
+        for key in ("gateway_automatic", "share_parent", "internal"):
             plain(key, getattr(self, key), bool)
         # What is no tuple of texts yet becomes one: all that comes later relies on it.
         for key, kinds in (("subnets", CIDRS), ("ip_ranges", CIDRS), ("gateways", ADDRESSES)):
@@ -137,8 +141,18 @@ class NetworkRequest:
             yield "share_parent", "true"
         if self.order != ORDERS[0]:
             yield "ipam_order", self.order
-        if not self.ipv6_ra:
-            yield "ipv6_ra", "off"
+        if self.ipv6_ra is not None:
+            yield "ipv6_ra", "on" if self.ipv6_ra else "off"
+
+    def _refuse_advertisements(self) -> None:
+        """Refuse to listen to routers where none can be heard."""
+        if self.internal:
+            why = "an internal network has no default route, and routers advertise one"
+            raise OptionInvalid("ipv6_ra", "on", why, ["leave out --internal, or -o ipv6_ra=on"])
+        if self.mode in ("l3", "l3s"):
+            # Documentation/networking/ipvlan.rst: no multicast in L3 mode.
+            why = f"no router advertisement reaches an endpoint in ipvlan mode {self.mode}"
+            raise OptionInvalid("ipv6_ra", "on", why, ["-o ipvlan_mode=l2"])
 
     @classmethod
     def from_options(

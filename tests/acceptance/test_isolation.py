@@ -172,12 +172,15 @@ def test_router_advertisements_are_taken_or_not_as_the_network_says(lan: Lan) ->
     lan.macvfast("network", "create", "--subnet=fd00:1::/64", "-o", "parent=eth0", "-o", "ipv6_ra=off", "off")
     lan.add_parent("eth1", "lan1")
     lan.macvfast("network", "create", "--subnet=fd00:2::/64", "-o", "parent=eth1", "on")
-    for name in ("off", "on"):
+    lan.add_parent("eth2", "lan2")
+    wish = ("--gateway=none", "-o", "ipv6_ra=on")
+    lan.macvfast("network", "create", "--subnet=fd00:3::/64", "-o", "parent=eth2", *wish, "wish")
+    for name in ("off", "on", "wish"):
         lan.macvfast("create", f"--net={name}", f"--name={name}")
     settings = [
-        lan.sandbox_run(name, "cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra").strip() for name in ("off", "on")
+        lan.sandbox_run(name, "cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra").strip() for name in ("off", "on", "wish")
     ]
-    assert settings == ["0", "1"]
+    assert settings == ["0", "1", "1"]
 
 
 def test_an_endpoint_that_gets_no_address_of_one_family_gets_none_at_all(lan: Lan) -> None:

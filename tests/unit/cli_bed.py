@@ -40,7 +40,7 @@ def network(name: str = "pub_net", **values: Any) -> Network:
         "link": "eth0",
         "subnets": (Subnet(IPv4Network("172.16.86.0/24"), gateway=IPv4Address("172.16.86.1")),),
         "ipv6": False,
-        "ipv6_ra": True,
+        "ipv6_ra": None,
         "internal": False,
         "mtu": None,
         "share_parent": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Interface, IPv6Network, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from macvfast.errors import (
     MacvfastError,
     NamespaceHeld,
     NetworkNotFound,
+    OptionInvalid,
     ParentUnusable,
     SandboxBusy,
 )
@@ -435,6 +436,38 @@ def test_a_sub_interface_that_appears_meanwhile_is_not_taken_for_ours(
         machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     assert [network.name for network in machine.host.networks()] == ["lan", "other"]
     assert machine.world.home.named(ifname) is not None
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"internal": True}, "an internal network has no default route"),
+        ({"driver": "ipvlan", "mode": "l3"}, "no router advertisement reaches an endpoint in ipvlan mode l3"),
+        ({"driver": "ipvlan", "mode": "l3s"}, "no router advertisement reaches an endpoint in ipvlan mode l3s"),
+        ({"subnets": ["10.0.0.0/24"]}, "the network has no IPv6"),
+        ({"subnets": ["10.0.0.0/24", "fd00::/64"], "ipv6": False}, "the network has no IPv6"),
+    ],
+)
+def test_a_wish_for_advertisements_that_cannot_be_had_is_refused(
+    machine: Machine, asked: dict[str, Any], said: str
+) -> None:
+    before = machine.everything()
+    with pytest.raises(OptionInvalid, match=said):
+        machine.host.create_network("n", parent="eth0.50", ipv6_ra=True, **{"subnets": ["fd00::/64"], **asked})
+    assert machine.everything() == before
+
+
+@pytest.mark.parametrize("wish", [None, True, False])
+def test_whether_advertisements_are_wished_for_is_recorded(machine: Machine, wish: bool | None) -> None:
+    machine.host.create_network("n", subnets=["fd00::/64"], gateways=None, parent="eth0.50", ipv6_ra=wish)
+    machine.restart()
+    assert machine.host.network("n").ipv6_ra is wish
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="n")])
+    (netns,) = machine.world.living()
+    assert netns.sysctls["net/ipv6/conf/default/accept_ra"] == ("1" if wish else "0")
 
 
 # Company.

@@ -156,7 +156,7 @@ def test_an_endpoint_request_is_checked_however_it_is_made() -> None:
 @pytest.mark.parametrize(("driver", "mode", "flag"), [("macvlan", "bridge", None), ("ipvlan", "l2", "bridge")])
 def test_each_driver_has_its_default_mode_and_flag(driver: str, mode: str, flag: str | None) -> None:
     made = NetworkRequest(name="n", driver=driver)
-    assert (made.mode, made.flag, made.order, made.ipv6_ra, made.share_parent) == (mode, flag, "lowest", True, False)
+    assert (made.mode, made.flag, made.order, made.ipv6_ra, made.share_parent) == (mode, flag, "lowest", None, False)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,7 @@ def test_each_driver_has_its_default_mode_and_flag(driver: str, mode: str, flag:
         ("macvlan", "share_parent", "false", "share_parent", False),
         ("macvlan", "ipam_order", "next", "order", "next"),
         ("macvlan", "ipv6_ra", "off", "ipv6_ra", False),
+        ("macvlan", "ipv6_ra", "on", "ipv6_ra", True),
     ],
 )
 def test_each_option_says_what_it_says(driver: str, key: str, value: str, attribute: str, meant: object) -> None:

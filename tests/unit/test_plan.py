@@ -66,7 +66,7 @@ V6 = subnet("2001:db8:86::/64", "2001:db8:86::1")
 def network(name: str = "lan", *, subnets: Sequence[Subnet] = (V4,), **given: object) -> Network:
     values: dict[str, object] = {
         "id": name * 8, "name": name, "driver": "macvlan", "mode": "bridge", "flag": None, "parent": "eth0",
-        "link": "eth0", "subnets": tuple(subnets), "ipv6": any(one.version == 6 for one in subnets), "ipv6_ra": True,
+        "link": "eth0", "subnets": tuple(subnets), "ipv6": any(one.version == 6 for one in subnets), "ipv6_ra": None,
         "internal": False, "mtu": None, "share_parent": False, "order": "lowest", "labels": (), "options": (),
         "created_at": datetime(2024, 1, 1, tzinfo=UTC),
     }  # fmt: skip
@@ -342,6 +342,9 @@ NO_GATEWAY = subnet("2001:db8:86::/64")
         (network(subnets=[NO_GATEWAY]), "0"),
         (network(subnets=[V4, NO_GATEWAY]), "0"),
         (network(subnets=[NO_GATEWAY], driver="ipvlan", mode="l3"), "1"),
+        # Asked for, it is done.
+        (network(subnets=[NO_GATEWAY], ipv6_ra=True), "1"),
+        (network(subnets=[V4, NO_GATEWAY], ipv6_ra=True), "1"),
     ],
 )
 def test_routers_are_listened_to_where_the_network_has_one(of: Network, advertised: str) -> None:

@@ -73,7 +73,8 @@ What -o takes:
   mtu=BYTES          the parent's unless said
   share_parent=BOOL  whether other networks that say so too may use the parent
   ipam_order=ORDER   lowest (default): the lowest free address; or next
-  ipv6_ra=WHETHER    on (default): take IPv6 router advertisements; or off""",
+  ipv6_ra=WHETHER    on: take IPv6 router advertisements; or off; unless said,
+                     on where there is an IPv6 gateway""",
     example="""\
 macvfast network create -d macvlan \\
     --subnet=172.16.86.0/24 \\

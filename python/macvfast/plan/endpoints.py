@@ -103,9 +103,11 @@ def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
 
 
 def takes_advertisements(network: Network) -> bool:
-    """Whether endpoints listen to routers: not with `ipv6_ra=off`, `--internal` or `--gateway none`."""
+    """Whether endpoints listen to routers: as `ipv6_ra` says; else not with `--internal` or `--gateway none`."""
+    if network.ipv6_ra is not None:
+        return network.ipv6_ra
     no_gateway = all(subnet.gateway is None for subnet in network.usable_subnets(6))
-    return network.ipv6_ra and not network.internal and not (no_gateway and not network.routed_by_link)
+    return not network.internal and not (no_gateway and not network.routed_by_link)
 
 
 def plan_endpoint(

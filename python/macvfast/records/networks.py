@@ -23,6 +23,10 @@ _NETWORK = (
 )
 
 
+# What the column `ipv6_ra` says: 1, as the rest of the network has it.
+_WISHES = {False: 0, None: 1, True: 2}
+_WISHED = {number: wish for wish, number in _WISHES.items()}
+
 # What an operation is about to do with the rows that carry its intent.
 MADE, REMOVED, RESTORED = "made", "removed", "restored"
 
@@ -106,8 +110,9 @@ class NetworkRecords:
             "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 network.id, network.name, network.driver, network.mode, network.flag, network.parent, network.link,
-                network.ipv6, network.ipv6_ra, network.internal, network.mtu, network.share_parent, network.order,
-                json.dumps(network.labels), json.dumps(network.options), network.created_at.isoformat(), intent,
+                network.ipv6, _WISHES[network.ipv6_ra], network.internal, network.mtu, network.share_parent,
+                network.order, json.dumps(network.labels), json.dumps(network.options),
+                network.created_at.isoformat(), intent,
             ),
         ).lastrowid  # fmt: skip
         ids = []
@@ -206,7 +211,7 @@ class NetworkRecords:
             id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
             parent=cast("str | None", parent), link=str(link),
             subnets=tuple(pool.subnet for pool in self._pools(cast("int", number))),
-            ipv6=bool(ipv6), ipv6_ra=bool(ipv6_ra),
+            ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),
             created_at=datetime.fromisoformat(str(at)),
