@@ -29,7 +29,7 @@ from macvfast.errors import (
 from macvfast.ipam import NetworkPools
 from macvfast.lookup import abandoned
 from macvfast.model import SandboxState
-from macvfast.namespaces import clear_leftover, close_all, holders_of, open_recorded
+from macvfast.namespaces import clear_leftover, close_all, find_again, holders_of, open_recorded
 from macvfast.records import MADE, REMOVED, RESTORED
 from macvfast.refusals import configure_refused
 
@@ -255,7 +255,7 @@ class Detacher:
         try:
             self._kill([one for one in going if one.whole])
             todo = [one for one in going if one.error is None]
-            opened = open_recorded(self._kernel, [one.sandbox for one in todo])
+            opened = self._open(todo)
             held: list[tuple[Going, Namespace]] = []
             for one, namespace in zip(todo, opened, strict=True):
                 if not isinstance(namespace, MacvfastError):
@@ -276,6 +276,22 @@ class Detacher:
                 one.fail(error)
         finally:
             close_all(opened)
+
+    def _open(self, going: Sequence[Going]) -> list[Namespace | MacvfastError]:
+        """Their namespaces. One of ours that lost its pin and goes as a whole is not looked for: it dies with whatever
+        else is in it, or is named by that.
+        """
+        opened = open_recorded(self._kernel, [one.sandbox for one in going])
+        lost = [
+            one.sandbox
+            for one, found in zip(going, opened, strict=True)
+            if isinstance(found, NamespaceChanged) and one.sandbox.made and not one.whole
+        ]
+        again = find_again(self._kernel, lost)
+        return [
+            again.get(one.sandbox.id, found) if isinstance(found, NamespaceChanged) else found
+            for one, found in zip(going, opened, strict=True)
+        ]
 
     def _kill(self, going: Sequence[Going]) -> None:
         """End the commands that run in sandboxes which go."""

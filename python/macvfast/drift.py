@@ -153,11 +153,11 @@ def _of_network(kind: str, network: str, found: str, obstacle: str | None = None
 class Whereabouts(Enum):
     """Where the namespace of a sandbox is."""
 
-    HERE = "at its path"
+    HERE = "at its path, or, where others made it, wherever it lives"
     UNPINNED = "alive, and its path is free"
     GONE = "gone, and its path is free"
     RETURNED = "another namespace that others made stands at its path, after a reboot: the one that was meant"
-    AWAY = "others made it, and it is not, or no longer, at its path"
+    AWAY = "others made it, and it is not found any more, or cannot be opened"
     TAKEN = "something else is at its path, or it cannot be opened"
 
 

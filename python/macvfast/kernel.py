@@ -96,7 +96,7 @@ class Kernel(Protocol):
     def delete_links(
         self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
     ) -> list[MacvfastError | None]: ...
-    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]: ...
+    def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]: ...
     def watch_links(self) -> Watch: ...
 
 
@@ -354,9 +354,11 @@ class NetlinkKernel:
                     outcomes[at] = outcomes[at] or explained("delete a link", refusal, None)
         return outcomes
 
-    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]:
-        """What keeps namespaces with those inode numbers alive. Cost: a look at every thread of the host."""
-        return holders.find(inodes)
+    def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
+        """What keeps namespaces with those inode numbers alive. Cost: a look at every thread and descriptor of the
+        host; `quick`: only at what is mounted here, and at where each process is.
+        """
+        return holders.find(inodes, quick=quick)
 
     def watch_links(self) -> Watch:
         """Listen for changes of the home namespace's links, which is the calling thread's.

@@ -22,9 +22,10 @@ Sysctls = tuple[tuple[str, str], ...]
 
 
 def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespace | MacvfastError]:
-    """The namespace of each sandbox, if what stands at its path is that; NamespaceChanged where it is not.
+    """The namespace of each sandbox, if what stands at its path is that; NamespaceChanged where it is not. One that
+    others made is found again wherever it lives: their path may have been that of a process.
 
-    Sandboxes that stand for one path share what was opened. Some 20 µs for each path.
+    Sandboxes that stand for one path share what was opened. Some 20 µs for each path, and see `find_again`.
     """
     boot_id = kernel.boot_id()
     paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
@@ -33,7 +34,54 @@ def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespac
     for path, namespace in opened.items():
         if path not in wanted and not isinstance(namespace, MacvfastError):
             namespace.close()
-    return [_checked(one, opened.get(one.path)) for one in sandboxes]
+    found = [_checked(one, opened.get(one.path)) for one in sandboxes]
+    lost = [
+        one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged) and not one.made
+    ]
+    again = find_again(kernel, lost)
+    return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
+
+
+def find_again(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, Namespace | MacvfastError]:
+    """The namespaces of sandboxes that live on elsewhere than at their paths, opened by whatever holds them, by sandbox
+    id; an error where something holds one that cannot be opened; nothing of those that are gone.
+
+    Found by inode number, which no two living namespaces share, and believed by cookie. Cost: see Kernel.holders;
+    nothing where there are no sandboxes.
+    """
+    boot_id = kernel.boot_id()
+    known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
+    cookies = {one.cookie for one in known}
+    found: dict[int, Namespace] = {}
+    refused: dict[int, MacvfastError] = {}
+    # Where it is most likely to be, before every descriptor of the host is looked at.
+    for quick in (True, False):
+        inodes = {one.inode for one in known if one.cookie not in found}
+        for inode, holders in (kernel.holders(inodes, quick=quick) if inodes else {}).items():
+            opened = _first(kernel, holders)
+            if isinstance(opened, MacvfastError):
+                refused[inode] = opened
+            elif opened is not None and opened.cookie in cookies - found.keys():
+                found[opened.cookie] = opened
+            else:
+                close_all([opened])
+    return {
+        one.id: found.get(one.cookie) or refused[one.inode]
+        for one in known
+        if one.cookie in found or one.inode in refused
+    }
+
+
+def _first(kernel: Kernel, holders: Sequence[Holder]) -> Namespace | MacvfastError | None:
+    """The namespace that all of these hold, by the first of them that is still there; None: none is."""
+    refused: MacvfastError | None = None
+    for holder in holders:
+        (opened,) = kernel.open_namespaces([holder.path])
+        if not isinstance(opened, MacvfastError):
+            return opened
+        if not isinstance(opened, InvalidConfig):
+            refused = opened
+    return refused
 
 
 def holders_of(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, list[Holder]]:

@@ -13,7 +13,7 @@ from macvfast import drift, plan
 from macvfast.drift import Found, Parents, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.lookup import abandoned
-from macvfast.namespaces import close_all, holders_of
+from macvfast.namespaces import close_all, find_again
 from macvfast.outcomes import Difference, Step
 from macvfast.records import MADE, REMOVED
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from macvfast.drift import Standing
-    from macvfast.holders import Holder
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.records import Records
@@ -146,23 +145,25 @@ class Observer:
         paths = list(dict.fromkeys(one.path for one in sandboxes))
         opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
         places: list[Place] = []
+        alive: dict[str, Namespace | MacvfastError] = {}
         try:
             missing = [one for one in sandboxes if one.boot_id == boot_id and not _is(opened[one.path], one)]
-            alive = holders_of(self._kernel, missing)
+            alive = find_again(self._kernel, missing)
             for one in sandboxes:
                 there = opened[one.path]
                 if one.boot_id == boot_id and _is(there, one):
                     places.append(Place(Whereabouts.HERE, _namespace(there)))
                 else:
-                    places.append((self._made if one.made else self._given)(one, there, alive.get(one.id, ())))
+                    places.append((self._made if one.made else self._given)(one, there, alive.get(one.id)))
         except BaseException:
-            close_all([*opened.values(), *(place.namespace for place in places)])
+            close_all([*opened.values(), *alive.values(), *(place.namespace for place in places)])
             raise
         used = {id(place.namespace) for place in places}
-        close_all([one for one in opened.values() if id(one) not in used])
+        close_all([one for one in [*opened.values(), *alive.values()] if id(one) not in used])
         return places
 
-    def _made(self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Sequence[Holder]) -> Place:
+    @staticmethod
+    def _made(sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None) -> Place:
         """Where a namespace is that macvfast made, and that is not at its path."""
         if not isinstance(there, MacvfastError):
             return Place(Whereabouts.TAKEN, reason=f"another namespace stands at {sandbox.path}")
@@ -170,26 +171,30 @@ class Observer:
             return Place(Whereabouts.TAKEN, reason=str(there))
         if not _free(sandbox.path):
             return Place(Whereabouts.TAKEN, reason=f"something else is at {sandbox.path}")
-        for holder in alive:
-            (found,) = self._kernel.open_namespaces([holder.path])
-            if _is(found, sandbox):
-                return Place(Whereabouts.UNPINNED, _namespace(found))
-            close_all([found])
-            if isinstance(found, MacvfastError) and not isinstance(found, InvalidConfig):
-                return Place(Whereabouts.TAKEN, reason=str(found))
-        return Place(Whereabouts.GONE)
+        if isinstance(alive, MacvfastError):
+            return Place(Whereabouts.TAKEN, reason=str(alive))
+        return Place(Whereabouts.GONE) if alive is None else Place(Whereabouts.UNPINNED, alive)
 
-    def _given(self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Sequence[Holder]) -> Place:
+    def _given(
+        self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
+    ) -> Place:
         """Where a namespace is that others made, and that is not the recorded one at its path."""
-        if alive:
-            return Place(Whereabouts.AWAY, reason="it lives on elsewhere")
+        if isinstance(alive, MacvfastError):
+            return Place(Whereabouts.AWAY, reason=str(alive))
+        if alive is not None:
+            # The path is what it was called when it was given: nobody promised that it stays there.
+            return Place(Whereabouts.HERE, alive)
         rebooted = sandbox.boot_id != self._kernel.boot_id()
         # The pid of a process means another one after a reboot.
         lasting = not os.path.normpath(sandbox.path).startswith("/proc/")
         if isinstance(there, MacvfastError):
-            gone = isinstance(there, InvalidConfig)
-            waits = "it is waited for until `macvfast restore` finds it, or `macvfast gc` drops the sandbox"
-            return Place(Whereabouts.AWAY, reason=waits if gone else str(there), for_good=gone)
+            if not isinstance(there, InvalidConfig):
+                return Place(Whereabouts.AWAY, reason=str(there))
+            if rebooted and lasting:
+                reason = "it is waited for until `macvfast restore` finds it, or `macvfast gc` drops the sandbox"
+            else:
+                reason = "nothing leads to it any more; `macvfast gc` drops the sandbox"
+            return Place(Whereabouts.AWAY, reason=reason, for_good=True)
         if rebooted and lasting and there.cookie != self._kernel.home_cookie():
             return Place(Whereabouts.RETURNED, there)
         return Place(Whereabouts.AWAY, reason="another namespace stands there; `macvfast gc` drops the sandbox",
@@ -198,7 +203,7 @@ class Observer:
     # What the dead left.
 
     def unfinished(self) -> list[Step]:
-        """What processes that have died left half-made or half-removed, and what becomes of it."""
+        """What processes that have died or given up left half-made or half-removed, and what becomes of it."""
         found = []
         dead = abandoned(self._store)
         with self._store.reading() as records:
@@ -214,11 +219,11 @@ class Observer:
 
 
 def _unfinished(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
-    """What was begun by a process that died, and how it ends."""
+    """What was begun by a process that died, or gave up, and how it ends."""
     kind = "half-made" if doing == MADE else "half-removed"
-    mends = Difference(
-        kind=kind, network=network, sandbox=sandbox, found=f"{what} was being {doing} by a process that died"
-    )
+    made = f"{what} was being made by a process that died"
+    found = made if doing == MADE else f"the removal of {what} is not finished"
+    mends = Difference(kind=kind, network=network, sandbox=sandbox, found=found)
     return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
 
 

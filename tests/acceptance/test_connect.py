@@ -13,7 +13,8 @@ from tests.acceptance.support import addresses_of, default_routes, link_of, refu
 from tests.netns import Netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.netns import Lan
 
@@ -194,3 +195,50 @@ def test_a_process_names_a_namespace_too(lan: Lan) -> None:
             assert process.poll() is None
         finally:
             process.kill()
+
+
+def given_by_a_process(lan: Lan, foreign: Netns, _: Path) -> None:
+    """A container that is started again in the namespace of its pod."""
+    process = foreign.start("sleep", "1000")
+    try:
+        support.wait_for_process(foreign.inode, "sleep", "1000")
+        lan.macvfast("network", "connect", "--pid", str(process.pid), "pub_net", "app")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def given_by_a_path_that_leads_elsewhere_then(lan: Lan, foreign: Netns, folder: Path) -> None:
+    place = folder / "place"
+    place.touch()
+    subprocess.run(["mount", "--bind", foreign.path, place], check=True)
+    lan.macvfast("network", "connect", "--netns", str(place), "pub_net", "app")
+    subprocess.run(["umount", place], check=True)
+    subprocess.run(["mount", "--bind", lan.router.path, place], check=True)
+
+
+@pytest.mark.usefixtures("two_networks")
+@pytest.mark.parametrize("give", [given_by_a_process, given_by_a_path_that_leads_elsewhere_then])
+def test_a_namespace_outlives_what_it_was_given_by(
+    lan: Lan, foreign: Netns, tmp_path: Path, give: Callable[[Lan, Netns, Path], None]
+) -> None:
+    give(lan, foreign, tmp_path)
+    with support.unchanged(lan):
+        assert lan.macvfast("check") == ""
+        assert lan.macvfast("restore") == ""
+        assert lan.macvfast("gc") == ""
+    lan.macvfast("exec", "app", "ping", "-c1", "172.16.86.1")
+    lan.macvfast("network", "connect", "other", "app")
+    foreign.run("ip", "address", "flush", "dev", "eth0")
+    assert "has no address 172.16.86.2/24" in lan.attempt("check").stdout
+    lan.macvfast("restore")
+    assert foreign.can_ping("172.16.86.1", timeout_s=5)
+    lan.macvfast("network", "disconnect", "pub_net", "app")
+    assert foreign.link_names() == ["eth1", "lo"]
+    lan.macvfast("rm", "-f", "app")
+    assert foreign.link_names() == ["lo"]
+    lan.macvfast("network", "rm", "pub_net", "other")
+    assert lan.macvfast("check") == ""
+    assert "eth0" not in lan.router.link_names()
+    if (tmp_path / "place").exists():
+        subprocess.run(["umount", tmp_path / "place"], check=True)

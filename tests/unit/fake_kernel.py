@@ -562,14 +562,17 @@ class FakeKernel:
             netns.remove(ifindex)
         return None
 
-    def holders(self, inodes: Collection[int]) -> dict[int, list[Holder]]:
+    def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
         self.faults.step("look who holds a namespace")
+        # What others gave is seen at once, by where it is mounted; what holds ours are descriptors.
+        found = {inode: [] for inode in inodes}
+        for path, netns in self.world.given.items():
+            found.get(netns.inode, []).append(Holder(path, f"mount {path}"))
         pinned = {id(netns) for netns in self.world.pins.values()}
-        held = [netns for netns in self.world.living() if id(netns) not in pinned]
-        return {
-            inode: [Holder(f"/proc/7/fd/{n.cookie}", "process 7 (sleep)") for n in held if n.inode == inode]
-            for inode in inodes
-        }
+        for netns in [] if quick else self.world.living():
+            if id(netns) not in pinned:
+                found.get(netns.inode, []).append(Holder(f"/proc/7/fd/{netns.cookie}", "process 7 (sleep)"))
+        return found
 
     def watch_links(self) -> Watch:
         self.faults.step("listen for links")

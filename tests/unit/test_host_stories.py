@@ -254,10 +254,24 @@ def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) ->
     machine.assert_record_is_true()
 
 
-def test_a_disconnected_address_is_kept_while_its_link_lives_on_elsewhere(machine: Machine) -> None:
+def test_an_endpoint_goes_where_it_lives_though_its_namespace_lost_its_pin(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    holder = hold(machine, box)
+    netns = machine.world.pins[box.path]
+    FakeKernel(machine.world, Faults()).unpin([box.path])
+    machine.host.disconnect("lan", "x")
+    assert netns.links == {}
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    holder.close()
+
+
+def test_a_disconnected_address_is_kept_while_its_link_lives_on_where_nothing_leads(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     holder = hold(machine, box)
     FakeKernel(machine.world, Faults()).unpin([box.path])
+    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
     with pytest.raises(Incomplete, match="lives on elsewhere"):
         machine.host.disconnect("lan", "x")
     assert machine.addresses_in_use()[f"lan {LAN}"] == 4
