@@ -17,6 +17,7 @@ from macvfast import keeper, log, plan
 from macvfast.errors import (
     EndpointNotFound,
     Incomplete,
+    MacRemains,
     MacvfastError,
     NamespaceChanged,
     NamespaceHeld,
@@ -28,16 +29,18 @@ from macvfast.errors import (
 )
 from macvfast.ipam import NetworkPools
 from macvfast.lookup import abandoned
-from macvfast.model import SandboxState
+from macvfast.model import SandboxState, mac_text
 from macvfast.namespaces import clear_leftover, close_all, find_again, holders_of, open_recorded
 from macvfast.records import MADE, REMOVED, RESTORED
 from macvfast.refusals import configure_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from macvfast.holders import Holder
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.plan import LinkFacts
     from macvfast.records import Records
     from macvfast.store import Store
 
@@ -68,15 +71,24 @@ class Going:
     error: MacvfastError | None = None
     lost: MacvfastError | None = None
 
+    @property
+    def what(self) -> str:
+        """What goes, for messages."""
+        return f"{'sandbox' if self.whole else 'endpoint of sandbox'} `{self.sandbox.name}`"
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        if self.whole:
+            return f"macvfast rm -f {self.sandbox.name}"
+        return f"macvfast network disconnect {self.leaving[0][0].name} {self.sandbox.name}"
+
     def fail(self, error: MacvfastError) -> None:
         """It could not be finished."""
         if self.error is None:
-            kind, again = "sandbox", f"macvfast rm -f {self.sandbox.name}"
-            if not self.whole:
-                kind = "endpoint of sandbox"
-                again = f"macvfast network disconnect {self.leaving[0][0].name} {self.sandbox.name}"
+            kind = "sandbox" if self.whole else "endpoint of sandbox"
             reason = str(error) if self.lost is None else f"{self.lost}; and then {error}"
-            self.error = RemovalUnfinished(kind, self.sandbox.name, reason, again)
+            self.error = RemovalUnfinished(kind, self.sandbox.name, reason, self.again)
 
 
 class Detacher:
@@ -202,7 +214,7 @@ class Detacher:
                     outcomes[at] = error
                 continue
             self._let_go(list(going.values()))
-            self._end(list(going.values()), patient=False)
+            self._end(list(going.values()), patient=not unsettled)
             for at, one in going.items():
                 outcomes[at] = one.error or _without_route(one)
         return outcomes
@@ -405,23 +417,44 @@ class Detacher:
             hopeless = not patient and not any(one.released for one in left)
             if hopeless or idle > LOOK_S:
                 holders = holders_of(self._kernel, [one.sandbox for one in left])
-                if not patient or idle > GIVE_UP_S or all(holders.get(one.sandbox.id) for one in left):
-                    for one in left:
-                        one.error = self._lives_on(one, [one.what for one in holders.get(one.sandbox.id, ())])
+                shown = self._shown(links)
+                self._pass_over(waiting, holders, shown)
+                if any(macs.isdisjoint(held) for _, macs in waiting.values()):
+                    continue
+                known = all(holders.get(one.sandbox.id) or macs & shown.keys() for one, macs in waiting.values())
+                if not patient or idle > GIVE_UP_S or known:
+                    for one, macs in waiting.values():
+                        names = [holder.what for holder in holders.get(one.sandbox.id, ())]
+                        one.error = _lives_on(one, names, min(macs & held), shown)
                     return
             time.sleep(pause)
             pause = min(pause * 2, 0.02)
 
-    def _lives_on(self, one: Going, holders: list[str]) -> MacvfastError:
-        """Why the addresses of a link stay taken that the parent still carries."""
-        if one.whole:
-            return NamespaceHeld(one.sandbox.name, holders)
-        link = one.leaving[0][0].link
-        changed = NamespaceChanged(
-            one.sandbox.name, one.sandbox.path, f"its namespace lives on elsewhere, with the link on `{link}`"
-        )
-        one.fail(changed)
-        return one.error or changed
+    def _shown(self, parents: Iterable[str]) -> dict[tuple[str, bytes], LinkFacts]:
+        """The links of this namespace that have a MAC on the parents, by parent and MAC."""
+        links = plan.Links(self._kernel.links())
+        found = {}
+        for name in parents:
+            parent = self._kernel.link(name)
+            for link in links.on(parent.ifindex) if parent is not None else ():
+                if link.up and link.kind in ("macvlan", "macvtap"):
+                    found[name, link.mac] = link
+        return found
+
+    @staticmethod
+    def _pass_over(
+        waiting: dict[int, tuple[Going, set[tuple[str, bytes]]]],
+        holders: Mapping[str, Sequence[Holder]],
+        shown: Mapping[tuple[str, bytes], LinkFacts],
+    ) -> None:
+        """Wait no more for MACs that links have which are not ours: on one parent no two links that are up have one
+        MAC (`macvlan_addr_busy`). Not where the namespace is known to live: its link may have another MAC by now.
+        """
+        ours = {endpoint.ifindex for one, _ in waiting.values() for _, endpoint in one.leaving}
+        taken = {key for key, link in shown.items() if link.ifindex not in ours}
+        for one, macs in waiting.values():
+            if not holders.get(one.sandbox.id):
+                macs -= taken
 
     def _filter_macs(self, link_name: str) -> set[bytes]:
         link = self._kernel.link(link_name)
@@ -482,6 +515,17 @@ class Detacher:
             records.sweep(dead)
             for intent in ended.keys() - dead:
                 records.settle(intent)
+
+
+def _lives_on(
+    one: Going, holders: list[str], where: tuple[str, bytes], shown: Mapping[tuple[str, bytes], LinkFacts]
+) -> MacvfastError:
+    """Why the addresses of a link stay taken whose MAC the parent still carries."""
+    if one.whole and holders:
+        return NamespaceHeld(one.sandbox.name, holders)
+    link = shown.get(where)
+    holder = None if link is None else f"link `{link.ifname}` ({link.kind}) of this namespace"
+    return MacRemains(one.what, mac_text(where[1]), where[0], holder, one.again)
 
 
 def _without_route(one: Going) -> MacvfastError | None:

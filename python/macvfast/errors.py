@@ -1054,6 +1054,31 @@ class NamespaceHeld(Incomplete):
         self.holders = tuple(holders)
 
 
+class MacRemains(Incomplete):
+    """The parent still carries the MAC of a link that could not be found, so that its address is not free yet."""
+
+    code = "mac-remains"
+
+    def __init__(self, what: str, mac: str, parent: str, holder: str | None, again: str) -> None:
+        super().__init__(
+            f"{what} is not gone yet",
+            causes=[
+                f"MAC {mac} is still on `{parent}`: {holder or 'a link that this namespace does not show'} has it",
+                "its address stays taken",
+            ],
+            hints=[
+                f"`ip -all netns exec ip -brief link | grep {mac}` looks for it in the namespaces that have names"
+                if holder is None
+                else f"once that has another MAC, or is gone, `{again}` again"
+            ],
+        )
+        self.what = what
+        self.mac = mac
+        self.parent = parent
+        self.holder = holder
+        self.again = again
+
+
 class RemovalUnfinished(Incomplete):
     """A removal was begun and could not be finished; what remains stays recorded."""
 

@@ -227,6 +227,37 @@ def test_a_pin_that_something_else_replaced_is_left_alone(lan: Lan) -> None:
     Path(path).unlink()
 
 
+def lose_the_namespace(lan: Lan) -> None:
+    """As `ip netns del` does, until the kernel has let go of it."""
+    lan.sandbox("box").unpin()
+    netns.wait_until(lambda: filter_macs(lan) == set(), what="the end of the link")
+
+
+def test_a_mac_that_a_strangers_link_has_by_then_is_not_waited_for(lan: Lan) -> None:
+    """What waits for the MAC itself waits for ever."""
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lose_the_namespace(lan)
+    theirs = ["address", "02:42:ac:10:56:02", "type", "macvlan", "mode", "bridge"]
+    lan.run("ip", "link", "add", "theirs", "link", "eth0", "up", *theirs)
+    assert lan.macvfast("rm", "-f", "box") == "box"
+    lan.macvfast("create", "--net=pub_net", "--name=other")
+    assert support.address_of(lan, "other") == "172.16.86.3", "that of the stranger's MAC is passed over"
+    assert "theirs" in lan.host.link_names()
+
+
+def test_our_own_link_that_somebody_moved_is_named_and_keeps_its_address(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lan.sandbox("box").run("ip", "link", "set", "eth0", "netns", str(os.getpid()), "name", "moved")
+    subprocess.run(["ip", "link", "set", "moved", "netns", lan.host.name], check=True)
+    lan.run("ip", "link", "set", "moved", "up")
+    lan.sandbox("box").unpin()
+    said = check_error(lan.attempt("rm", "-f", "box"), 3)
+    assert "link `moved` (macvlan) of this namespace has it" in said
+    lan.run("ip", "link", "del", "moved")
+    lan.macvfast("rm", "-f", "box")
+    assert_empty(lan)
+
+
 def test_two_removals_at_once_both_find_it_gone(lan: Lan) -> None:
     lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
     started = [lan.host.start(netns.MACVFAST, "rm", "-f", "box") for _ in range(2)]

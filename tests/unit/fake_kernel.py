@@ -565,7 +565,7 @@ class FakeKernel:
     def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
         self.faults.step("look who holds a namespace")
         # What others gave is seen at once, by where it is mounted; what holds ours are descriptors.
-        found = {inode: [] for inode in inodes}
+        found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
         for path, netns in self.world.given.items():
             found.get(netns.inode, []).append(Holder(path, f"mount {path}"))
         pinned = {id(netns) for netns in self.world.pins.values()}

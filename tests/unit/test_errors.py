@@ -324,6 +324,15 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: end that, then `macvfast rm -f web` again",
     ),
     (
+        errors.MacRemains(
+            "sandbox `web`", "02:42:0a:00:00:02", "eth0", "link `mv0` (macvlan) of this namespace", "macvfast rm -f web"
+        ),
+        "sandbox `web` is not gone yet\n"
+        "  caused by: MAC 02:42:0a:00:00:02 is still on `eth0`: link `mv0` (macvlan) of this namespace has it\n"
+        "  caused by: its address stays taken\n"
+        "hint: once that has another MAC, or is gone, `macvfast rm -f web` again",
+    ),
+    (
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
         "network `lab` is not removed yet\n"
         "  caused by: could not delete link `eth0.10`\n"

@@ -850,3 +850,54 @@ def test_who_holds_another_namespace_with_the_inode_of_ours_is_not_named(
     machine.world.leave(netns)
     machine.host.remove_many(["x"]).raise_if_any()
     machine.world.leave(stranger)
+
+
+# A MAC that something else has by now.
+
+
+def lost_to_a_link(machine: Machine, ifindex: int | None = None) -> FakeLink:
+    """A sandbox loses its namespace, and a link of the home namespace has its MAC then."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.take_pin(box.path)
+    machine.world.dying.clear()
+    (endpoint,) = box.endpoints
+    return machine.world.add_home(
+        FakeLink(ifindex or endpoint.ifindex, "theirs", "macvlan", endpoint.mac, parent=2, mode="bridge")
+    )
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_mac_that_a_link_of_others_has_is_not_waited_for(machine: Machine, patient: bool) -> None:
+    lost_to_a_link(machine, 77)
+    if not patient:
+        machine.faults.arm(crash_at=1, only="list the MACs")
+        with pytest.raises(Crash):
+            machine.host.remove_many(["x"])
+        machine.restart()
+        machine.host.remove_networks([])
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    assert machine.host.create_sandbox("y", endpoints=ON_LAN).endpoints[0].addresses[0].ip.packed[3] == 3
+    assert machine.host.check() == []
+
+
+def test_a_mac_that_a_link_of_others_has_does_not_free_what_lives_on(machine: Machine) -> None:
+    """The owner of a namespace can give our link another MAC: it keeps its address all the same."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    (endpoint,) = box.endpoints
+    machine.world.enter(netns)
+    netns.links[endpoint.ifindex].mac = b"\x02\x00\x00\x00\x00\x99"
+    machine.world.add_home(FakeLink(77, "theirs", "macvlan", endpoint.mac, parent=2, mode="bridge"))
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, NamespaceHeld)
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 4
+
+
+def test_our_link_in_the_home_namespace_keeps_its_address_and_is_named(machine: Machine) -> None:
+    moved = lost_to_a_link(machine)
+    for _ in range(2):
+        (outcome,) = machine.host.remove_many(["x"])
+        assert "still on `eth0`: link `theirs` (macvlan) of this namespace has it" in str(outcome.error)
+    del machine.world.home.links[moved.ifindex]
+    machine.host.remove_many(["x"]).raise_if_any()
+    machine.assert_record_is_true()
