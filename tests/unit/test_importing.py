@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+import socket
+import subprocess
+import threading
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from macvfast.cli import commands
+from macvfast.cli import commands, importing
 from macvfast.cli.arguments import Given, parse
-from macvfast.cli.importing import convert, flags
+from macvfast.cli.docker_networks import convert
+from macvfast.cli.importing import flags
 from macvfast.cli.network import requested
 from macvfast.errors import ParentNotFound
-from tests.unit.cli_bed import FakeHost, network, typed
+from tests.unit.cli_bed import FakeHost, Said, network, typed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GUIDE = {
@@ -84,6 +93,11 @@ def changed(**values: Any) -> dict[str, Any]:
     return {**GUIDE, **values}
 
 
+def on(subnet: str, **values: Any) -> dict[str, Any]:
+    """One element of IPAM.Config."""
+    return {"Subnet": subnet, "Gateway": str(ip_network(subnet)[1]), **values}
+
+
 @pytest.mark.parametrize(
     ("element", "why"),
     [
@@ -92,8 +106,45 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(IPAM={"Driver": "dhcp", "Config": []}), "its addresses come from dhcp"),
         (changed(Name="a b"), "`a b` is not a network name"),
         (changed(Options={"macvlan_mode": "odd"}), "`macvlan_mode` cannot be `odd`"),
-        (changed(IPAM={"Config": [{"Subnet": "x"}]}), "'x' does not appear to be an IPv4 or IPv6 network"),
-        (changed(IPAM=None), "NoneType"),
+        (changed(IPAM={"Config": [{"Subnet": "x"}]}), "IPAM.Config[0].Subnet is `x`, which is no subnet"),
+        (changed(IPAM={"Config": [{"Subnet": "10.0.0.0"}]}), "IPAM.Config[0].Subnet is `10.0.0.0`, which is no subnet"),
+        (changed(IPAM={"Config": [{"Subnet": 5}]}), "IPAM.Config[0].Subnet is a number where a text is meant"),
+        (changed(IPAM=None), "no subnet is said"),
+        (changed(IPAM={"Config": None}), "no subnet is said"),
+        (changed(IPAM={"Config": [{}]}), "no subnet is said: IPAM.Config[0].Subnet is missing"),
+        (changed(IPAM={"Config": [on("10.0.0.0/24"), {}]}), "no subnet is said: IPAM.Config[1].Subnet is missing"),
+        (changed(IPAM={"Config": {}}), "IPAM.Config is an object where a list is meant"),
+        (changed(IPAM={"Config": [5]}), "IPAM.Config[0] is a number where an object is meant"),
+        (changed(IPAM={"Config": [on("10.0.0.0/24", Gateway="10.0.1.1")]}), "`10.0.1.1`, which is not within"),
+        (changed(IPAM={"Config": [on("10.0.0.0/24", Gateway="x")]}), "Config[0].Gateway is `x`, which is no address"),
+        (
+            changed(IPAM={"Config": [on("10.0.0.0/24", IPRange="x/y")]}),
+            "Config[0].IPRange is `x/y`, which is no subnet",
+        ),
+        (
+            changed(IPAM={"Config": [on("10.0.0.0/24", AuxiliaryAddresses={"a": "10.0.1.1"})]}),
+            "IPAM.Config[0].AuxiliaryAddresses.a is `10.0.1.1`, which is not within 10.0.0.0/24",
+        ),
+        (
+            changed(IPAM={"Config": [on("10.0.0.0/24", AuxiliaryAddresses={"a=b": "10.0.0.1"})]}),
+            "IPAM.Config[0].AuxiliaryAddresses has an address of the name `a=b`",
+        ),
+        (
+            changed(ConfigFrom={"Network": "cfg"}, IPAM={"Driver": "default", "Config": None}, Options=None),
+            "no subnet is said: its configuration is that of network cfg (--config-from)",
+        ),
+        (
+            changed(ConfigFrom={"Network": "cfg"}, Options={}),
+            "no parent is said: its configuration is that of network cfg (--config-from)",
+        ),
+        (changed(Options={"parent": None}), "Options.parent is null where a text is meant"),
+        (changed(Options=["parent"]), "Options is a list where an object is meant"),
+        (changed(Labels={"a": "\0"}), "Labels.a has a character that no command line can have"),
+        (changed(Labels={"a": "\ud800"}), "Labels.a has a character that no command line can have"),
+        (changed(Internal="no"), "Internal is a text where true or false is meant"),
+        (changed(Driver=None), "it has no Driver"),
+        (changed(Name=None), "element 1: not taken over: it has no Name"),
+        (changed(Name=7), "element 1: not taken over: Name is a number where a text is meant"),
     ],
 )
 def test_what_cannot_be_taken_over_is_named(tmp_path: Path, element: dict[str, Any], why: str) -> None:
@@ -120,11 +171,19 @@ def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
         ),
         (
             changed(IPAM={"Config": [{"Subnet": "10.0.0.7/24"}]}),
-            "# pub_net: the gateway of 10.0.0.0/24 is its first free address, as with Docker up to 28",
+            "# pub_net: no gateway is said for 10.0.0.0/24: what `network create` chooses is taken",
         ),
         (
             changed(IPAM={"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1", "IPRange": "10.0.0.0/16"}]}),
             "# pub_net: without ip-range 10.0.0.0/16, which is not within 10.0.0.0/24 and which Docker ignores too",
+        ),
+        (
+            changed(EnableIPv4=False, EnableIPv6=True, IPAM={"Config": [on("10.0.0.0/24"), on("fd00::/64")]}),
+            "# pub_net: without subnet 10.0.0.0/24: IPv4 is off there",
+        ),
+        (
+            changed(Labels={"a=b": "c"}),
+            "# pub_net: without label `a=b`, whose name no --label can give",
         ),
         (
             changed(Containers={"x": {"Name": "web"}, "y": {"Name": "db"}}),
@@ -168,11 +227,21 @@ def test_what_is_read_is_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
-    [("nonsense", "it is not JSON"), ("{}", "it is not what `docker network inspect"), ("[1]", "it is not what")],
+    ("data", "why"),
+    [
+        (b"", "it is not JSON"),
+        (b"nonsense", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b"[" + b"1" * 5000 + b"]", "it is not JSON"),
+        (b"\xff", "it is not UTF-8"),
+        (b"{}", "it is not what `docker network inspect"),
+        (b"[1]", "it is not what"),
+        (b'[{"Id": "a"}]', "it is not what"),
+        (b"null", "it is not what"),
+    ],
 )
-def test_what_is_no_list_of_networks_is_refused(tmp_path: Path, text: str, why: str) -> None:
-    (tmp_path / "networks").write_text(text)
+def test_what_is_no_list_of_networks_is_refused(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / "networks").write_bytes(data)
     said = typed(f"network import docker {tmp_path}/networks")
     assert (said.status, said.out) == (1, "")
     assert why in said.err
@@ -183,3 +252,188 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
     said = typed(f"network import docker --socket={tmp_path}/missing")
     assert (said.status, "no Docker Engine answers there: No such file" in said.err) == (1, True)
     assert typed(f"network import docker --socket=/x {tmp_path}/missing").status == 2
+
+
+def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_MOST_BYTES", 1 << 20)
+    assert "it has more than 1 MiB" in typed("network import docker /dev/zero").err
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert "standard input is closed" in typed("network import docker -").err
+
+
+def test_an_engine_elsewhere_is_not_taken_for_the_one_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong: with DOCKER_HOST=tcp://…, the networks of this host's Engine are shown."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    said = typed("network import docker")
+    assert (said.status, "DOCKER_HOST is not a socket of this host" in said.err) == (1, True)
+
+
+@pytest.mark.parametrize("bad", [1, None, "x", [], {}, {"Name": "b", "Driver": []}, changed(Name="b", IPAM=[])])
+def test_good_networks_beside_a_bad_one_are_shown(tmp_path: Path, bad: object) -> None:
+    """Wrong: one element that is not as expected takes the others with it."""
+    said = imported(tmp_path, bad, GUIDE)
+    assert (said.status, LINE in said.out.splitlines()) == (0, True)
+    assert "not taken over: " in said.out
+    said = imported(tmp_path, bad, GUIDE, line="--apply")
+    assert (said.status, said.out) == (0, "pub_net\n")
+    assert "not taken over: " in said.err
+
+
+def test_the_second_of_one_name_is_named(tmp_path: Path) -> None:
+    said = imported(tmp_path, GUIDE, changed(Options={"parent": "eth1"}))
+    assert said.out.splitlines() == [
+        LINE,
+        "# pub_net: not taken over: another network of that name comes before it",
+    ]
+
+
+def test_a_shell_reads_each_word_as_it_is_meant() -> None:
+    """Wrong: a label's escape sequence reaches the terminal, or another label is made."""
+    for word in ("a b", "a'b", "x\x1b[31m", "tab\there", "line\nend", "a\\b\x01'", "ä\x7f", "\u200e", "'"):
+        quoted = importing._quoted(f"--label=k={word}")
+        assert quoted.isprintable()
+        shown = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True).stdout
+        assert shown.decode() == f"--label=k={word}"
+
+
+# Anything at all.
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+TEXTS = st.text(max_size=6) | st.sampled_from(["", "default", "macvlan", "10.0.0.0/24", "10.0.0.9", "fd00::/64", "a=b"])
+PLACES: list[list[Any]] = [
+    *([key] for key in (*GUIDE, "ConfigFrom", "EnableIPv4")),
+    *(["IPAM", key] for key in ("Driver", "Options", "Config")),
+    ["IPAM", "Config", 0],
+    *(["IPAM", "Config", 0, key] for key in ("Subnet", "IPRange", "Gateway", "AuxiliaryAddresses")),
+    ["IPAM", "Config", 0, "AuxiliaryAddresses", "nas"],
+    ["Options", "parent"],
+    ["Options", "macvlan_mode"],
+    ["Labels", "tier"],
+    ["ConfigFrom"],
+    ["Containers"],
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> Any:
+    """A network in which a field or two are missing, or are something else."""
+    made = json.loads(json.dumps({**GUIDE, "Name": "spoiled"}))
+    for place in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=2)):
+        at: Any = made
+        for key in place[:-1]:
+            at = at[key] if isinstance(at, (dict, list)) and (isinstance(at, list) or key in at) and at else {}
+        if isinstance(at, dict) and draw(st.booleans()):
+            at.pop(place[-1], None)
+        elif isinstance(at, dict) or (isinstance(at, list) and at):
+            at[place[-1] if isinstance(at, dict) else 0] = draw(
+                JSON | TEXTS | st.dictionaries(TEXTS, TEXTS, max_size=2)
+            )
+    return made
+
+
+@given(network=spoiled() | JSON)
+@settings(max_examples=400, deadline=None)
+@example(network={**GUIDE, "Name": "n", "Labels": {"a\n": "\x1b"}})
+def test_whatever_a_network_looks_like_it_is_taken_over_or_named_and_the_others_are_shown(network: Any) -> None:
+    """Wrong: status 70, a line that makes another network than was read, or a good network that is lost."""
+    said = typed_with(json.dumps([network, GUIDE]).encode())
+    assert said.status == 0, said.err
+    is_own = isinstance(network, dict) and network.get("Name") in ("bridge", "host", "none")
+    lines = [line for line in said.out.splitlines() if "pub_net" in line or not line.startswith("#")]
+    assert any(line.endswith(" pub_net") for line in lines)
+    assert is_own or said.out.count("macvfast network create") == 2 or "not taken over: " in said.out
+    assert all(line.isprintable() for line in said.out.splitlines())
+    found = convert(network)
+    if found is not None and found.request is not None:
+        words = Given()
+        parse(commands.NETWORK_CREATE, flags(found.request), (), words)
+        assert requested(words) == found.request
+
+
+@given(data=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_file_holds_is_read_or_refused(data: bytes) -> None:
+    said = typed_with(data)
+    assert said.status in (0, 1)
+    assert said.status == 0 or "networks cannot be read from" in said.err
+
+
+def typed_with(data: bytes) -> Said:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return typed("network import docker -")
+
+
+class Engine:
+    """Answers on a socket as a Docker Engine might: with these bodies, by path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answers: dict[str, bytes] = {}
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            with peer:
+                what = peer.recv(4096).split()[1].decode()
+                peer.sendall(self.answers.get(what, ok(b"{}", 404)))
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def ok(body: bytes, status: int = 200) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    made = Engine(tmp_path_factory.mktemp("engine") / "s")
+    yield made
+    made.close()
+
+
+def asked(engine: Engine, version: bytes, listed: bytes, **one: bytes) -> Said:
+    engine.answers = {"/version": version, "/networks": listed, **{f"/networks/{key}": one[key] for key in one}}
+    return typed(f"network import docker --socket={engine.path}")
+
+
+def test_an_engine_is_asked_for_each_of_its_networks(engine: Engine) -> None:
+    found = ok(json.dumps(GUIDE).encode())
+    listed = ok(json.dumps([{"Name": "pub_net", "Id": "a"}, {"Name": "gone", "Id": "b"}, 5, {"Name": "x"}]).encode())
+    said = asked(engine, ok(b'{"Version": "20.10.24"}'), listed, a=found)
+    assert said.status == 0
+    assert said.out.splitlines() == [
+        "# element 2: not taken over: it is a number where an object is meant",
+        LINE,
+        "# x: not taken over: it has no Driver",
+    ]
+
+
+@given(
+    version=st.binary(max_size=40) | JSON.map(lambda value: ok(json.dumps(value).encode())),
+    listed=st.binary(max_size=40) | JSON.map(lambda value: ok(json.dumps([{"Name": "a", "Id": "1"}, value]).encode())),
+    one=st.binary(max_size=40) | (JSON | spoiled()).map(lambda value: ok(json.dumps(value).encode())),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_an_engine_answers_is_read_or_refused(
+    engine: Engine, version: bytes, listed: bytes, one: bytes
+) -> None:
+    said = asked(engine, version, listed, **{"1": one})
+    assert said.status in (0, 1)
+    assert said.status == 0 or "networks cannot be read from" in said.err

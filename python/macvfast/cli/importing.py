@@ -5,36 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.docker_networks import converted
 from macvfast.errors import ImportSourceInvalid, MacvfastError, NetworkExists, escape
-from macvfast.model import MODES
 from macvfast.outcomes import Outcome, Outcomes
-from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from macvfast.cli.dispatch import Call
+    from macvfast.cli.docker_networks import Found
+    from macvfast.requests import NetworkRequest
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 _TIMEOUT_S = 30
 
-# Docker's drivers ignore every option but these.
-_OPTIONS = {"macvlan": ("parent", "macvlan_mode"), "ipvlan": ("parent", "ipvlan_mode", "ipvlan_flag")}
-
-
-@dataclass
-class Found:
-    """One of Docker's networks: the request that makes the same, or why there is none, and what to know of it."""
-
-    name: str
-    request: NetworkRequest | None = None
-    why_not: str = ""
-    notes: list[str] = field(default_factory=list)
+# More than the networks of any Engine take.
+_MOST_BYTES = 64 << 20
 
 
 def docker(call: Call) -> int:
@@ -48,8 +37,7 @@ def docker(call: Call) -> int:
             hints=["give one of them", see_help("macvfast network import docker")],
         )
     networks, gateways = _read(path, given.text("socket"))
-    found = [one for network in networks if (one := convert(network, automatic_gateways=gateways)) is not None]
-    found = _with_company(sorted(found, key=lambda one: one.name))
+    found = converted(networks, automatic_gateways=gateways)
     if given.flag("apply"):
         return _apply(call, found)
     with call.host() as host:
@@ -86,9 +74,18 @@ def _lines(one: Found, there: set[str]) -> Iterator[str]:
     if one.name in there:
         yield f"# {escape(one.name)}: there already"
         return
-    from shlex import join  # noqa: PLC0415
+    yield " ".join(map(_quoted, ["macvfast", "network", "create", *flags(one.request)]))
 
-    yield join(["macvfast", "network", "create", *flags(one.request)])
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it back; what a terminal would act on is written as an escape of bash, zsh and POSIX."""
+    from shlex import quote  # noqa: PLC0415
+
+    if word.isprintable():
+        return quote(word)
+    bytes_ = word.encode()
+    shown = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\{byte:03o}" for byte in bytes_)
+    return f"$'{''.join(shown)}'"
 
 
 def _remarks(one: Found) -> list[str]:
@@ -111,107 +108,10 @@ def flags(request: NetworkRequest) -> list[str]:
     return [*words, request.name]
 
 
-def convert(network: Mapping[str, Any], *, automatic_gateways: bool = True) -> Found | None:
-    """One element of `docker network inspect`; None for one that every Engine has.
-
-    Args:
-        network: the element.
-        automatic_gateways: whether a subnet without a gateway has one all the same, as Docker's have up to 28.
-    """
-    name, driver = str(network.get("Name", "")), str(network.get("Driver", ""))
-    if name in ("bridge", "host", "none"):
-        return None
-    found = Found(name)
-    if driver not in MODES:
-        found.why_not = f"its driver is {driver or 'unknown'}, not macvlan or ipvlan"
-    elif network.get("ConfigOnly"):
-        found.why_not = "it is a mere configuration for others (--config-only)"
-    elif (network.get("IPAM") or {}).get("Driver", "default") != "default":
-        found.why_not = f"its addresses come from {network['IPAM']['Driver']}"
-    else:
-        try:
-            _convert(found, network, driver, automatic_gateways=automatic_gateways)
-        except (MacvfastError, ValueError, AttributeError, TypeError) as error:
-            found.why_not = str(error)
-    return found
-
-
-def _convert(found: Found, network: Mapping[str, Any], driver: str, *, automatic_gateways: bool) -> None:
-    """Fill in the request and the notes.
-
-    Raises:
-        MacvfastError, ValueError, AttributeError, TypeError: it is not a network that macvfast can have, or not one
-            of Docker's.
-    """
-    options = dict(network.get("Options") or {})
-    ignored = sorted(key for key in options if key not in _OPTIONS[driver])
-    found.notes += [f"without option {key}, which Docker's driver ignores too" for key in ignored]
-    subnets: list[str] = []
-    ranges: list[str] = []
-    gateways: list[str] = []
-    aux: list[tuple[str, str]] = []
-    without = []
-    for config in network["IPAM"].get("Config") or []:
-        cidr = ip_network(config["Subnet"], strict=False)
-        subnets.append(str(cidr))
-        if config.get("IPRange"):
-            ranges += _range(found, cidr, str(config["IPRange"]))
-        if config.get("Gateway"):
-            gateways.append(str(config["Gateway"]).partition("/")[0])
-        else:
-            without.append(str(cidr))
-        aux += [(key, str(value)) for key, value in (config.get("AuxiliaryAddresses") or {}).items()]
-    if without and automatic_gateways:
-        found.notes.append(f"the gateway of {', '.join(without)} is its first free address, as with Docker up to 28")
-    if containers := network.get("Containers"):
-        names = ", ".join(sorted(str(one.get("Name")) for one in containers.values()))
-        found.notes.append(f"its containers are not taken over: {names}")
-    ipv6_unused = any(":" in subnet for subnet in subnets) and not network.get("EnableIPv6")
-    found.request = NetworkRequest.from_options(
-        found.name,
-        driver=driver,
-        options=[(key, str(value)) for key, value in options.items() if key in _OPTIONS[driver]],
-        subnets=tuple(subnets),
-        ip_ranges=tuple(ranges),
-        gateways=tuple(gateways),
-        gateway_automatic=automatic_gateways,
-        aux=tuple(aux),
-        ipv6=False if ipv6_unused else None,
-        internal=bool(network.get("Internal")),
-        labels=tuple((network.get("Labels") or {}).items()),
-    )
-
-
-def _range(found: Found, cidr: IPv4Network | IPv6Network, text: str) -> list[str]:
-    """An ip-range as Docker means it: cut to its network; one that is not within the subnet does nothing."""
-    wanted = ip_network(text, strict=False)
-    if type(wanted) is type(cidr) and wanted.subnet_of(cidr):  # type: ignore[arg-type]
-        return [str(wanted)]
-    found.notes.append(f"without ip-range {text}, which is not within {cidr} and which Docker ignores too")
-    return []
-
-
-def _with_company(found: Sequence[Found]) -> list[Found]:
-    """Networks that have a parent together, as with Docker from 27 on, say so."""
-    by_parent: dict[str, list[Found]] = {}
-    for one in found:
-        if one.request is not None and one.request.parent is not None:
-            by_parent.setdefault(one.request.parent, []).append(one)
-    for together in by_parent.values():
-        for one in together if len(together) > 1 else ():
-            request = one.request
-            if request is not None and request.mode != "passthru":
-                from dataclasses import replace  # noqa: PLC0415
-
-                options = (*(request.options or ()), ("share_parent", "true"))
-                one.request = replace(request, share_parent=True, options=options)
-    return list(found)
-
-
 # Where the networks are read from.
 
 
-def _read(path: str | None, socket: str | None) -> tuple[list[Mapping[str, Any]], bool]:
+def _read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
     """The networks of a file, of standard input (`-`) or of an Engine; and whether its subnets have gateways by
     themselves.
 
@@ -222,41 +122,71 @@ def _read(path: str | None, socket: str | None) -> tuple[list[Mapping[str, Any]]
         return _of_engine(socket or _default_socket())
     try:
         if path == "-":
-            text = sys.stdin.read()
+            data = _standard_input().read(_MOST_BYTES + 1)
         else:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImportSourceInvalid(path, getattr(error, "strerror", None) or "it is not UTF-8") from None
-    return _listed(path, text), True
+            with open(path, "rb") as file:
+                data = file.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ImportSourceInvalid(path, getattr(error, "strerror", None) or str(error)) from None
+    return _listed(path, data), True
 
 
-def _listed(source: str, text: str) -> list[Mapping[str, Any]]:
-    try:
-        networks = json.loads(text)
-    except ValueError:
-        raise ImportSourceInvalid(source, "it is not JSON") from None
-    if not isinstance(networks, list) or not all(isinstance(one, dict) and "Name" in one for one in networks):
+def _standard_input() -> BinaryIO:
+    # A process can be started without one.
+    if sys.stdin is None:
+        raise ImportSourceInvalid("-", "standard input is closed")
+    return sys.stdin.buffer
+
+
+def _listed(source: str, data: bytes) -> list[object]:
+    networks = _parsed(source, data)
+    named = [one for one in networks if isinstance(one, dict) and "Name" in one] if isinstance(networks, list) else []
+    if not isinstance(networks, list) or (networks and not named):
         raise ImportSourceInvalid(source, "it is not what `docker network inspect NETWORK...` prints")
     return networks
 
 
+def _parsed(source: str, data: bytes) -> object:
+    if len(data) > _MOST_BYTES:
+        raise ImportSourceInvalid(source, f"it has more than {_MOST_BYTES >> 20} MiB")
+    try:
+        parsed: object = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ImportSourceInvalid(source, "it is not UTF-8") from None
+    except (ValueError, RecursionError):
+        # What is nested too deeply is no answer of Docker's either.
+        raise ImportSourceInvalid(source, "it is not JSON") from None
+    return parsed
+
+
 def _default_socket() -> str:
     given = os.environ.get("DOCKER_HOST", "")
-    return given.removeprefix("unix://") if given.startswith("unix://") else DEFAULT_SOCKET
+    if given and not given.startswith("unix://"):
+        raise ImportSourceInvalid(given, "DOCKER_HOST is not a socket of this host")
+    return given.removeprefix("unix://") or DEFAULT_SOCKET
 
 
-def _of_engine(path: str) -> tuple[list[Mapping[str, Any]], bool]:
+def _of_engine(path: str) -> tuple[list[object], bool]:
     # Without a version in the path, an Engine answers in its own.
-    version = json.loads(_get(path, "/version"))
-    networks = _listed(path, _get(path, "/networks"))
-    whole = [json.loads(_get(path, f"/networks/{one['Id']}")) for one in networks]
-    major = str(version.get("Version", "")).partition(".")[0] if isinstance(version, dict) else ""
-    return whole, not (major.isdigit() and int(major) >= 29)
+    version = _parsed(path, _get(path, "/version"))
+    whole: list[object] = []
+    for one in _listed(path, _get(path, "/networks")):
+        id_ = one.get("Id") if isinstance(one, dict) else None
+        # The list is without what only one network's own answer has. What has no id is named by what it is.
+        whole.append(_one_of_engine(path, id_) if isinstance(id_, str) and id_.isascii() and id_.isalnum() else one)
+    number = str(version.get("Version", "")) if isinstance(version, dict) else ""
+    major = number.partition(".")[0]
+    return [one for one in whole if one is not None], not (major.isascii() and major.isdigit() and int(major[:9]) >= 29)
 
 
-def _get(path: str, what: str) -> str:
-    """Ask an Engine on its socket.
+def _one_of_engine(path: str, id_: str) -> object:
+    """What an Engine says of one network; None where it has gone meanwhile."""
+    data = _get(path, f"/networks/{id_}", absent=b"null")
+    return _parsed(path, data)
+
+
+def _get(path: str, what: str, absent: bytes | None = None) -> bytes:
+    """Ask an Engine on its socket; `absent` is what an answer of 404 means.
 
     Raises:
         ImportSourceInvalid: there is none that answers.
@@ -271,12 +201,14 @@ def _get(path: str, what: str) -> str:
         connection.sock.connect(path)
         connection.request("GET", what)
         answer = connection.getresponse()
-        text = answer.read().decode("utf-8", errors="replace")
-    except (OSError, http.client.HTTPException) as error:
+        data = answer.read(_MOST_BYTES + 1)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImportSourceInvalid(path, f"no Docker Engine answers there: {reason}") from None
     finally:
         connection.close()
+    if answer.status == http.client.NOT_FOUND and absent is not None:
+        return absent
     if answer.status != http.client.OK:
         raise ImportSourceInvalid(path, f"the Engine said {answer.status} to {what}")
-    return text
+    return data

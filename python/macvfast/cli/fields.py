@@ -1,0 +1,81 @@
+"""Values of other programs' JSON, taken field by field: each is of the type that is meant, or is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_KINDS = {
+    str: "a text", bool: "true or false", dict: "an object", list: "a list", int: "a number", float: "a number",
+    type(None): "null",
+}  # fmt: skip
+
+
+class Unfit(Exception):
+    """A field is missing, or not what is meant; the text says which, and how."""
+
+
+class Fields:
+    """One JSON object. What is missing and what is null are the same: neither says anything.
+
+    Args:
+        value: the object.
+        where: what leads to it, such as `IPAM.Config[0]`.
+
+    Raises (the constructor and all methods):
+        Unfit
+    """
+
+    def __init__(self, value: object, where: str = "") -> None:
+        self._where = where
+        self._values: Mapping[str, object] = _of_type(value, dict, where or "it")
+
+    def text(self, key: str) -> str:
+        """A text; empty where there is none."""
+        value = self._values.get(key)
+        return "" if value is None else _text(value, self.name(key))
+
+    def flag(self, key: str, *, absent: bool = False) -> bool:
+        """True or false; `absent` where it is missing."""
+        value = self._values.get(key)
+        return absent if value is None else bool(_of_type(value, bool, self.name(key)))
+
+    def fields(self, key: str) -> Fields:
+        """An object; an empty one where there is none."""
+        value = self._values.get(key)
+        return Fields({} if value is None else value, self.name(key))
+
+    def several(self, key: str) -> list[Fields]:
+        """A list of objects."""
+        value = self._values.get(key)
+        found = _of_type([] if value is None else value, list, self.name(key))
+        return [Fields(one, f"{self.name(key)}[{index}]") for index, one in enumerate(found)]
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """All of it, where every value is a text."""
+        for key, value in self._values.items():
+            yield _text(key, f"a name in {self._where}"), _text(value, self.name(key))
+
+    def keys(self) -> list[str]:
+        """The names of its fields."""
+        return [_text(key, f"a name in {self._where}") for key in self._values]
+
+    def name(self, key: str) -> str:
+        """How a field is called in a message: `IPAM.Config[0].Subnet`."""
+        return f"{self._where}.{key}" if self._where else key
+
+
+def _of_type(value: object, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise Unfit(f"{name} is {_KINDS[type(value)]} where {_KINDS[kind]} is meant")
+    return value
+
+
+def _text(value: object, name: str) -> str:
+    """A text that can be an argument of a command."""
+    text = str(_of_type(value, str, name))
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unfit(f"{name} has a character that no command line can have")
+    return text
