@@ -16,17 +16,20 @@ from macvfast.cli.arguments import Usage
 from macvfast.cli.values import FUNCTIONS, Call, Constant, Expression, Field, Safe, Scope, TemplateFailed, shown, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-# `{{- ` and ` -}}` take the white space on their side away.
-_TRIM_BEFORE = re.compile(r"\s*\{\{-\s")
+# `{{- ` and ` -}}` take the white space on their side away. Tried once per stretch of white space, however long.
+_TRIM_BEFORE = re.compile(r"(?<!\s)\s*\{\{-\s")
 _TRIM_AFTER = re.compile(r"\s-\}\}\s*")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+)|(?P<mark>:=|[|(),])"""
     r"""|(?P<variable>\$\w*)|(?P<field>(?:\.[A-Za-z_]\w*)+|\.)|(?P<word>[A-Za-z_]\w*))""",
     re.ASCII,
 )
+_TOO_DEEP = "it is nested too deeply"
+# Characters of a template that a message shows.
+_SHOWN = 200
+_INT64_DIGITS = 20
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 
 
@@ -77,13 +80,14 @@ class Template:
         self._text = text
         self._fields = fields
         text = text.replace("\\t", "\t").replace("\\n", "\n")
-        pieces = _ACTION.split(_TRIM_BEFORE.sub("{{", _TRIM_AFTER.sub("}}", text)))
-        if any("{{" in piece or "}}" in piece for piece in pieces[::2]):
+        self._pieces = list(_pieces(_TRIM_BEFORE.sub("{{", _TRIM_AFTER.sub("}}", text))))
+        if any(not is_action and ("{{" in piece or "}}" in piece) for is_action, piece in self._pieces):
             raise self._refuse("a `{{` or `}}` stands alone")
-        # split() gives text and actions by turns.
-        self._pieces = [(index % 2 == 1, piece) for index, piece in enumerate(pieces)]
         self._position = 0
-        self._nodes, ended = self._read(depth=0)
+        try:
+            self._nodes, ended = self._read(depth=0)
+        except RecursionError:
+            raise self._refuse(_TOO_DEEP) from None
         if ended:
             raise self._refuse(f"`{ended}` stands alone")
 
@@ -101,6 +105,8 @@ class Template:
             return _rendered(self._nodes, Scope(value, value, extra or {}, {}))
         except TemplateFailed as failed:
             raise self._refuse(str(failed)) from None
+        except RecursionError:
+            raise self._refuse(_TOO_DEEP) from None
 
     def _read(self, depth: int) -> tuple[tuple[_Node, ...], str]:
         """The pieces up to an `end` or `else`, and that action; nothing where the text ends first."""
@@ -152,8 +158,8 @@ class Template:
     def _refuse(self, why: str) -> Usage:
         known = " ".join(f"{{{{.{name}}}}}" for name in self._fields if name != "Label")
         return Usage(
-            f"`--format` cannot be `{self._text}`",
-            causes=[why],
+            f"`--format` cannot be `{_cut(self._text)}`",
+            causes=[_cut(why)],
             hints=[
                 f"fields: {known}",
                 "forms: {{.Field}} {{json .}} {{index .Field 0}} {{range .Field}}…{{end}} {{if .Field}}…{{end}} json",
@@ -225,7 +231,7 @@ class _Reader:
         kind, said = self._peek()
         self._next += 1
         if kind == "number":
-            return Constant(int(said))
+            return Constant(_number(said))
         if kind == "text":
             return Constant(Safe(said[1:-1] if said[0] == "`" else _unescaped(said[1:-1])))
         if kind == "word" and said in ("true", "false", "nil"):
@@ -269,6 +275,29 @@ class _Reader:
 
     def _not_understood(self) -> TemplateFailed:
         return TemplateFailed(f"`{{{{{self._text}}}}}` is not understood")
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, str]]:
+    """What stands between `{{` and `}}`, and what does not."""
+    position = 0
+    while (begin := text.find("{{", position)) >= 0 and (end := text.find("}}", begin + 2)) >= 0:
+        yield False, text[position:begin]
+        yield True, text[begin + 2 : end]
+        position = end + 2
+    yield False, text[position:]
+
+
+def _number(said: str) -> int:
+    # Digits first: int() refuses very many.
+    number = int(said) if len(said) <= _INT64_DIGITS else None
+    if number is None or not -(1 << 63) <= number < 1 << 63:
+        raise TemplateFailed(f"{said} is larger than a number can be")
+    return number
+
+
+def _cut(text: str) -> str:
+    """A text as far as a message shows it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _unescaped(text: str) -> str:

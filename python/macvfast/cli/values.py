@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from macvfast.cli.output import as_json
 from macvfast.errors import escape
@@ -92,8 +93,11 @@ class Call(NamedTuple):
     values: tuple[Expression, ...]
 
     def evaluate(self, scope: Scope) -> object:
-        """What the function gives."""
-        return FUNCTIONS[self.function].act([value.evaluate(scope) for value in self.values])
+        """What the function gives; a text may be doubled again and again, but not beyond what a screen can show."""
+        given = FUNCTIONS[self.function].act([value.evaluate(scope) for value in self.values])
+        if isinstance(given, str) and len(given) > _LONGEST:
+            raise TemplateFailed(f"`{self.function}` makes a text of more than {_LONGEST} characters")
+        return given
 
 
 Expression = Constant | Field | Call
@@ -136,15 +140,19 @@ def _length(values: list[object]) -> int:
 def _index(values: list[object]) -> object:
     value, *keys = values
     for key in keys:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and isinstance(key, str):
             value = value.get(key)
-        elif isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
+        elif isinstance(value, list) and _is_number(key) and 0 <= key < len(value):
             value = value[key]
         elif value is None:
             return None
         else:
             raise TemplateFailed(f"index {shown(key)} is out of range")
     return value
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _and(values: list[object]) -> object:
@@ -164,16 +172,49 @@ def _printed(values: list[object]) -> str:
     return Safe("".join(parts))
 
 
+_VERB = re.compile(r"%(?P<left>-?)(?P<zero>0?)(?P<width>\d*)(?:\.(?P<most>\d*))?(?P<verb>.?)", re.ASCII | re.DOTALL)
+_WIDEST = 3
+
+
 def _formatted(values: list[object]) -> str:
+    """Go's Printf, as far as it is typed after --format: %v %s %q %d %x %t with a width, a precision, `-` and `0`."""
     form, *rest = values
-    try:
-        # %v and %q are Go's; what is left is Python's too.
-        return Safe(
-            shown(form).replace("%v", "%s").replace("%q", '"%s"')
-            % tuple(value if isinstance(value, int) and not isinstance(value, bool) else shown(value) for value in rest)
-        )
-    except (TypeError, ValueError) as error:
-        raise TemplateFailed(f"`printf`: {error}") from None
+    rest.reverse()
+
+    def one(found: re.Match[str]) -> str:
+        verb = found["verb"]
+        if verb == "%":
+            return verb
+        if verb not in ("v", "s", "q", "d", "x", "t"):
+            raise TemplateFailed(f"`printf` knows no %{verb}")
+        if not rest:
+            raise TemplateFailed(f"`printf`: a value is missing for %{verb}")
+        for digits in (found["width"], found["most"] or ""):
+            if len(digits) > _WIDEST:
+                raise TemplateFailed(f"`printf`: {digits} is wider than a line")
+        text = _verb(verb, rest.pop(), None if found["most"] is None else int(found["most"] or 0))
+        width = int(found["width"] or 0)
+        if found["left"]:
+            return text.ljust(width)
+        return text.zfill(width) if found["zero"] and verb in ("d", "x") else text.rjust(width)
+
+    made = _VERB.sub(one, shown(form))
+    if rest:
+        raise TemplateFailed(f"`printf`: {len(rest)} value{'s are' if len(rest) > 1 else ' is'} left over")
+    return Safe(made)
+
+
+def _verb(verb: str, value: object, most: int | None) -> str:
+    if verb in ("d", "x") and _is_number(value):
+        return f"{value:{verb}}"
+    if verb == "d":
+        raise TemplateFailed("`printf`: %d wants a number")
+    if verb == "t" and not isinstance(value, bool):
+        raise TemplateFailed("`printf`: %t wants true or false")
+    text = shown(value)[:most]
+    if verb == "x":
+        return text.encode("utf-8", "surrogatepass").hex()
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' if verb == "q" else text
 
 
 def _joined(values: list[object]) -> str:
@@ -190,9 +231,15 @@ def _text(value: object) -> str:
 
 def _truncated(values: list[object]) -> str:
     text, length = values
-    if not isinstance(length, int):
-        raise TemplateFailed("`truncate` wants a number")
+    if not _is_number(length) or length < 0:
+        raise TemplateFailed("`truncate` wants a number from 0 on")
     return _text(text)[:length]
+
+
+def _split(values: list[object]) -> list[str]:
+    text, separator = map(_text, values)
+    # Without a separator, between all characters, as in Go.
+    return text.split(separator) if separator else list(text)
 
 
 def _lower_than(values: list[object]) -> bool:
@@ -205,6 +252,7 @@ def _lower_than(values: list[object]) -> bool:
 
 
 _MANY = 99
+_LONGEST = 1 << 20
 
 FUNCTIONS: Mapping[str, Function] = {
     "json": Function(lambda values: Safe(as_json(values[0])), (1, 1)),
@@ -223,7 +271,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "println": Function(lambda values: Safe(f"{' '.join(map(shown, values))}\n"), (0, _MANY)),
     "printf": Function(_formatted, (1, _MANY)),
     "join": Function(_joined, (2, 2)),
-    "split": Function(lambda values: list(_text(values[0]).split(_text(values[1]))), (2, 2)),
+    "split": Function(_split, (2, 2)),
     "lower": Function(lambda values: _text(values[0]).lower(), (1, 1)),
     "upper": Function(lambda values: _text(values[0]).upper(), (1, 1)),
     "title": Function(lambda values: _text(values[0])[:1].upper() + _text(values[0])[1:], (1, 1)),
