@@ -586,9 +586,9 @@ class Host:
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
         """
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast import launch  # noqa: PLC0415
 
-        keeper.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
+        launch.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
 
     def start(self, sandbox: Sandbox, request: CommandRequest) -> None:
         """Start a command in a sandbox and return when it runs; its output goes to the sandbox's log.
@@ -616,18 +616,18 @@ class Host:
         if not request.join:
             with self._store.writing() as records:
                 records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast import launch  # noqa: PLC0415
         from macvfast.namespaces import open_recorded  # noqa: PLC0415
 
         (namespace,) = open_recorded(self._kernel, [fresh])
         if isinstance(namespace, MacvfastError):
             raise namespace
         try:
-            removal = keeper.removal_command(self._store.directory, fresh.id)
+            removal = launch.removal_command(self._store.directory, fresh.id)
             directory = self._store.sandbox_dir(fresh.id)
             if not request.detach:
                 self.close()
-            keeper.launch(request, directory, fresh.name, namespace.fd, removal)
+            launch.launch(request, directory, fresh.name, namespace.fd, removal)
         finally:
             namespace.close()
 

@@ -7,7 +7,7 @@ known (is the parent there, is the address free) is checked later, by `plan` and
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from types import NoneType
 from typing import TYPE_CHECKING
@@ -342,7 +342,7 @@ class CommandRequest:
         user: `USER[:GROUP]`, names or numbers; None: this process's.
 
     Raises:
-        ArgumentInvalid
+        ArgumentInvalid, OptionInvalid
     """
 
     argv: tuple[str, ...]
@@ -352,7 +352,8 @@ class CommandRequest:
     rootfs: str | None = None
     auto_remove: bool = False
     join: bool = False
-    env: tuple[tuple[str, str], ...] = ()
+    # Not to be shown: what is secret is often handed over so.
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     workdir: str | None = None
     user: str | None = None
 
@@ -360,3 +361,11 @@ class CommandRequest:
         """Refuse a command line or an environment that is none."""
         several("argv", self.argv, str)
         pairs("env", self.env)
+        if not self.argv:
+            raise OptionInvalid("command", "", "it names no program")
+        for word in self.argv:
+            if "\0" in word:
+                raise OptionInvalid("command", word, "it holds a NUL")
+        for name, value in self.env:
+            if not name or "=" in name or "\0" in name + value:
+                raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")

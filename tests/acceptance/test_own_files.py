@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import netns
-from tests.acceptance.support import refused
+from tests.acceptance.support import programs, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +108,51 @@ def test_a_command_has_the_variables_folder_and_user_that_it_was_given(lan: Lan,
         "4711",
         "0",
     ]
+
+
+@pytest.mark.parametrize("way", ["run -d", "run", "exec -d", "exec"])
+def test_the_values_of_variables_are_the_commands_alone(lan: Lan, tmp_path: Path, way: str) -> None:
+    """Everybody on the host reads command lines; the command's environment its own user and root."""
+    word, other = (os.urandom(8).hex() for _ in range(2))
+    (tmp_path / "variables").write_text(f"TOKEN={word}\n")
+    script = "echo $TOKEN,$OTHER > $OUT.new; mv $OUT.new $OUT; exec sleep 1000"
+    out = tmp_path / "out"
+    given = [f"--env-file={tmp_path}/variables", "-e", "OTHER", "-e", f"OUT={out}", "-u", "root"]
+    lan.host.environment["OTHER"] = other
+    if way.startswith("exec"):
+        lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    name = ["--name=box"] if way.startswith("run") else ["box"]
+    with lan.host.start(netns.MACVFAST, *way.split(), *given, *name, "sh", "-c", script) as process:
+        netns.wait_until(out.exists, what="the command")
+        assert out.read_text() == f"{word},{other}\n"
+        (tmp_path / "variables").unlink()
+        out.unlink()
+        secrets = [word.encode(), other.encode()]
+        seen = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                line = Path("/proc", pid, "cmdline").read_bytes()
+                if any(secret in line for secret in secrets):
+                    seen.append(line)
+        assert seen == []
+        # Nor is what handed them over left behind.
+        assert [link for pid in programs(lan) for link in _open_files(pid) if "memfd" in link] == []
+        kept = [file for file in lan.state_dir.rglob("*") if file.is_file()]
+        assert [file for file in kept if any(secret in file.read_bytes() for secret in secrets)] == []
+        lan.macvfast("rm", "-f", "box")
+        process.communicate()
+
+
+def _open_files(pid: int) -> list[str]:
+    return [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_a_line_of_a_file_of_variables_is_not_shown_where_it_is_refused(lan: Lan, tmp_path: Path) -> None:
+    (tmp_path / "variables").write_text("=hunter2\nA=hunter2\0\n")
+    for number in range(2):
+        lines = (tmp_path / "variables").read_text().splitlines(keepends=True)
+        (tmp_path / "one").write_text(lines[number])
+        assert "hunter2" not in refused(lan, "run", f"--env-file={tmp_path}/one", "true", status=125)
 
 
 def test_a_user_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:

@@ -231,8 +231,13 @@ def test_files_take_the_place_of_those_of_another_root_and_are_not_made_there(
 def test_variables_are_added_and_say_where_commands_are_found(bed: Bed, tmp_path: Path) -> None:
     (tmp_path / "greet").write_text("#!/bin/sh\necho $A,$B,$HOME\n")
     (tmp_path / "greet").chmod(0o755)
-    options = ["--env", "A=1=2", "--env", "B=", "--env", "=x", "--env", f"PATH={tmp_path}:/usr/bin:/bin"]
-    assert bed.run("greet", options=options, env={**os.environ, "HOME": "/h", "B": "no"}).stdout == "1=2,,/h\n"
+    reader, writer = os.pipe()
+    os.write(writer, f"A=1=2\0B=\0=x\0PATH={tmp_path}:/usr/bin:/bin\0".encode())
+    os.close(writer)
+    env = {**os.environ, "HOME": "/h", "B": "no"}
+    done = bed.run("greet", options=["--env-fd", str(reader)], env=env, pass_fds=[reader])
+    os.close(reader)
+    assert done.stdout == "1=2,,/h\n"
 
 
 def test_a_working_directory_that_is_asked_for_must_be_there(bed: Bed, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import keeper, log
+from macvfast import launch, log
 from macvfast.cli import commands
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
@@ -110,7 +110,7 @@ def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
     def not_started(*_: object) -> None:
         raise CommandNotStarted("it", "this machine starts nothing")
 
-    monkeypatch.setattr(keeper, "launch", not_started)
+    monkeypatch.setattr(launch, "launch", not_started)
     monkeypatch.chdir(tmp_path)
     bed = Bed(tmp_path)
     known = [command for command in commands.COMMANDS if command.path not in LEFT_OUT]

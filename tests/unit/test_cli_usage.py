@@ -90,7 +90,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("run --add-host h:host-gateway sh", 125, "caused by: the kernel keeps a macvlan and its parent's host apart"),
     ("run --dns dns.lab sh", 125, "error: `dns` cannot be `dns.lab`"),
     ("run --dns-search 'a b' sh", 125, "caused by: it is one word"),
-    ("run -e =x sh", 125, "error: option `--env` cannot be `=x`"),
+    ("run -e =x sh", 125, "error: option `--env` cannot be `=…`"),
     ("run --env-file /not/there sh", 125, "error: option `--env-file` cannot be `/not/there`"),
     ("run --net name=lab,alias=x sh", 125, "error: `alias` of `--net name=lab,alias=x` is not taken"),
     ("run --net name=lab,colour=red sh", 125, "caused by: `colour=red` is none of name=…, ip=…"),

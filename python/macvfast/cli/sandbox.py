@@ -201,8 +201,10 @@ def _environment(given: Given) -> tuple[tuple[str, str], ...]:
     for text in (*lines, *given.many("env")):
         name, equals, value = text.partition("=")
         if not name or "\0" in text:
+            # What comes after the name may be secret.
+            shown = f"{name}{equals}{'…' if value else ''}"
             raise Usage(
-                f"option `--env` cannot be `{text}`",
+                f"option `--env` cannot be `{shown}`",
                 causes=["it has the form NAME=VALUE or NAME"],
                 hints=["-e NAME=VALUE"],
             )

@@ -1,6 +1,8 @@
 //! The command line, which only macvfast itself writes.
 
 use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -10,7 +12,7 @@ use crate::sys;
 pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
-options: [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env NAME=VALUE]... \
+options: [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
 [--workdir DIR] [--user UID:GID[:GID]...]
 ";
 
@@ -35,7 +37,8 @@ pub struct Request {
     pub detach: bool,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
-    /// What the command has besides this program's environment: `NAME=VALUE`.
+    /// What the command has besides this program's environment: `NAME=VALUE`. It comes by a descriptor: everybody can
+    /// read a command line.
     pub environment: Vec<CString>,
     /// Where the command must start.
     pub workdir: Option<CString>,
@@ -73,7 +76,7 @@ struct Words {
     tty: bool,
     interactive: bool,
     detach: bool,
-    environment: Vec<CString>,
+    environment: Option<RawFd>,
     workdir: Option<CString>,
     user: Option<User>,
     command: Vec<CString>,
@@ -89,9 +92,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
     if words.join && (words.rootfs.is_some() || !words.after.is_empty()) {
         return Err("join takes the files that are there".to_owned());
     }
-    let number = words.netns.ok_or("--netns-fd is missing")?;
-    let netns = sys::inherited(number)
-        .ok_or_else(|| format!("--netns-fd: descriptor {number} is not open"))?;
+    let netns = inherited("--netns-fd", words.netns.ok_or("--netns-fd is missing")?)?;
+    let environment = match words.environment {
+        Some(number) => variables(inherited("--env-fd", number)?)?,
+        None => Vec::new(),
+    };
     Ok(Request {
         join: words.join,
         netns: Some(netns),
@@ -107,7 +112,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         interactive: words.interactive,
         detach: words.detach,
         command: words.command,
-        environment: words.environment,
+        environment,
         workdir: words.workdir,
         user: words.user,
     })
@@ -137,7 +142,7 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--rootfs" => words.rootfs = Some(value()?),
             b"--hostname" => words.hostname = Some(value()?),
             b"--etc" => words.etc = Some(value()?),
-            b"--env" => words.environment.push(value()?),
+            b"--env-fd" => words.environment = Some(descriptor(&value()?)?),
             b"--workdir" => words.workdir = Some(value()?),
             b"--user" => words.user = Some(user(&value()?)?),
             b"--after" => words.after.push(value()?),
@@ -169,6 +174,20 @@ fn descriptor(value: &CString) -> Result<RawFd, String> {
             shown(value.as_bytes())
         )
     })
+}
+
+fn inherited(option: &str, number: RawFd) -> Result<OwnedFd, String> {
+    sys::inherited(number).ok_or_else(|| format!("{option}: descriptor {number} is not open"))
+}
+
+/// What a file holds, each with a NUL at its end.
+fn variables(file: OwnedFd) -> Result<Vec<CString>, String> {
+    let mut text = Vec::new();
+    File::from(file)
+        .read_to_end(&mut text)
+        .map_err(|error| format!("--env-fd: {error}"))?;
+    let found = text.split(|&byte| byte == 0).filter(|one| !one.is_empty());
+    Ok(found.filter_map(|one| CString::new(one).ok()).collect())
 }
 
 /// `UID:GID` and further groups, with colons between.
@@ -220,7 +239,7 @@ mod tests {
     fn every_option_is_read() {
         let read = words(
             "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
-             --hostname h --etc /e --env A=b --env C= --workdir /w --user 1:2:3:4 -- c --x",
+             --hostname h --etc /e --env-fd 8 --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
             netns: Some(7),
@@ -229,7 +248,7 @@ mod tests {
             rootfs: Some(c"/r".to_owned()),
             hostname: Some(c"h".to_owned()),
             etc: Some(c"/e".to_owned()),
-            environment: vec![c"A=b".to_owned(), c"C=".to_owned()],
+            environment: Some(8),
             workdir: Some(c"/w".to_owned()),
             user: Some(User {
                 uid: 1,
@@ -291,5 +310,14 @@ mod tests {
             parse("run --netns-fd 9999999 --dir /d -- c"),
             "--netns-fd: descriptor 9999999 is not open"
         );
+    }
+
+    #[test]
+    fn variables_are_what_stands_between_the_ends() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&writer, b"A=b\nc\0B=\0").unwrap();
+        drop(writer);
+        let read = variables(reader).unwrap();
+        assert_eq!(read, [c"A=b\nc".to_owned(), c"B=".to_owned()]);
     }
 }

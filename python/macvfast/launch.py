@@ -1,0 +1,251 @@
+"""How a command is started in a sandbox: checked beforehand, then handed to the native program around it.
+
+The program (`rust/init`) is the only one that macvfast starts; what it records of the command, `keeper` reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from macvfast import capabilities, etc, users
+from macvfast.errors import (
+    CommandNotFound,
+    CommandNotStarted,
+    KernelRefused,
+    RootfsInvalid,
+    SandboxBusy,
+    SandboxRunning,
+    StateUnusable,
+    TerminalMissing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.errors import MacvfastError
+    from macvfast.requests import CommandRequest
+
+PROGRAM = Path(__file__).with_name("macvfast-init")
+
+# What the keeper passes on to the command: `rust/init/src/signals.rs`.
+_PASSED_ON = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2),
+)
+
+# Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
+_HELD, _FOLDER, _REFUSED, _NOT_FOUND = 121, 122, 123, 127
+
+# First words that people carry over from `docker run`.
+_IMAGES = frozenset(
+    (
+        *("alpine", "busybox", "centos", "debian", "fedora", "golang", "hello-world", "httpd"),
+        *("mysql", "nginx", "node", "postgres", "python", "redis", "ubuntu"),
+    )
+)
+
+
+def check(request: CommandRequest, *, inside: bool = False) -> None:
+    """Refuse a command that could not be started, before anything is made for it.
+
+    Args:
+        request: the command.
+        inside: it is to join a running command, whose files may be others than this host's; only the terminal is
+            checked.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, PermissionNeeded
+    """
+    if request.tty and request.interactive and not request.detach and not os.isatty(0):
+        raise TerminalMissing
+    if request.user is not None:
+        _check_user(request.user, request.rootfs, inside=inside)
+    if inside:
+        return
+    root = Path("/")
+    if request.rootfs is not None:
+        root = Path(request.rootfs)
+        _check_rootfs(root)
+    name = request.argv[0]
+    # In another root file system a symbolic link points elsewhere than it does here.
+    if request.workdir is not None and request.rootfs is None and not os.path.isdir(request.workdir):
+        raise CommandNotStarted(
+            name, f"there is no folder `{request.workdir}` to start in", ["-w takes a folder of this host"]
+        )
+    if "/" in name:
+        candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
+    else:
+        candidates = [root / folder.lstrip("/") / name for folder in _path_of(request).split(":") if folder]
+    found = False
+    for candidate in candidates:
+        try:
+            mode = candidate.stat().st_mode
+        except OSError:
+            # Within another root file system a symbolic link points elsewhere than it does here.
+            if request.rootfs is not None and os.path.islink(candidate):
+                return
+            continue
+        found = True
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return
+    if found:
+        raise CommandNotStarted(name, "it is not an executable file")
+    raise CommandNotFound(name, hints=_image_hint(request.argv))
+
+
+def _path_of(request: CommandRequest) -> str:
+    """Where the command is looked for."""
+    return dict(request.env).get("PATH", os.environ.get("PATH", os.defpath))
+
+
+def _image_hint(argv: Sequence[str]) -> list[str]:
+    """What to say where the first word looks like an image's name."""
+    name, rest = argv[0], argv[1:]
+    bare = name.rpartition("/")[2].partition(":")[0]
+    if bare not in _IMAGES and ":" not in name:
+        return []
+    line = " ".join(rest) or "/bin/sh"
+    return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
+
+
+def _check_user(user: str, rootfs: str | None, *, inside: bool) -> None:
+    capabilities.require("run a command as another user", "CAP_SETGID", "CAP_SETUID")
+    if not inside:
+        users.find(user, rootfs)
+
+
+def _check_rootfs(root: Path) -> None:
+    # Of a path that cannot be, Path.is_dir raises.
+    if not os.path.isdir(root):
+        raise RootfsInvalid(str(root), "it is not a directory")
+    for needed in ("proc", "sys"):
+        if not os.path.isdir(root / needed):
+            raise RootfsInvalid(str(root), f"it has no folder `{needed}` to mount on")
+
+
+def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: int, removal: Sequence[str]) -> None:
+    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
+
+    Args:
+        request: the command.
+        directory: the sandbox's folder; made where it is missing.
+        name: the sandbox's name.
+        namespace_fd: a descriptor of its namespace.
+        removal: the command that removes the sandbox afterwards; used with `auto_remove`.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+    arguments = ["join" if request.join else "run"]
+    arguments += ["--netns-fd", str(namespace_fd), "--dir", str(directory), "--name", name]
+    if request.rootfs is not None:
+        arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
+    if request.auto_remove:
+        arguments += [word for part in removal for word in ("--after", part)]
+    environment = _environment(request)
+    arguments += [*_own(directory), *_of_the_command(request), "--env-fd", str(environment)]
+    for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
+        if given:
+            arguments.append(flag)
+    argv = [str(PROGRAM), *arguments, "--", *request.argv]
+    try:
+        os.set_inheritable(namespace_fd, True)
+        if not request.detach:
+            _become(argv)
+        code, said = _start_detached(argv)
+    except OSError as error:
+        # Of the program itself: it is not there, or the arguments are too many.
+        raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
+    finally:
+        os.close(environment)
+    if code != 0:
+        raise _explained(code, said, request, directory, name)
+
+
+def _own(directory: Path) -> list[str]:
+    """What the sandbox has of its own, as arguments."""
+    hostname = etc.hostname_of(directory)
+    arguments = ["--hostname", hostname] if hostname else []
+    return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
+
+
+def _of_the_command(request: CommandRequest) -> list[str]:
+    """What the command has of its own, as arguments."""
+    arguments: list[str] = []
+    if request.user is not None:
+        arguments += ["--user", users.find(request.user, request.rootfs).argument]
+    return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
+
+
+def _environment(request: CommandRequest) -> int:
+    """What the command has besides this process's environment, in memory that only who inherits its descriptor can
+    read: command lines are everybody's, and what is in the program's own environment would be for the program too.
+    """
+    env = dict(request.env)
+    if request.user is not None:
+        env.setdefault("HOME", users.find(request.user, request.rootfs).home)
+    descriptor = os.memfd_create("environment", 0)
+    with open(descriptor, "wb", closefd=False) as memory:
+        memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _become(argv: list[str]) -> NoReturn:
+    """Become the program. A signal that comes meanwhile waits for it, and is passed on; it kills nobody half-way."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    try:
+        os.execv(argv[0], argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_detached(argv: list[str]) -> tuple[int, str]:
+    """Run the program until it knows whether the command has started; its exit status, and what it says."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As whoever started this process had it: the kernel would keep the exit status to itself.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8", errors="replace") as pipe:
+        try:
+            pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
+        finally:
+            os.close(writer)
+        said = pipe.read(4096).strip()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def _explained(code: int, said: str, request: CommandRequest, directory: Path, name: str) -> MacvfastError:
+    """What the program's status means; it says `ERRNO WORDS`."""
+    command = request.argv[0]
+    number, _, words = said.partition(" ")
+    errno = int(number) if number.isdigit() else 0
+    if code == _NOT_FOUND:
+        return CommandNotFound(command)
+    if code == _HELD:
+        return SandboxBusy("sandbox", name, "given a command") if request.join else SandboxRunning(name)
+    if code == _FOLDER:
+        return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
+    if code == _REFUSED:
+        return KernelRefused(words, errno)
+    if errno:
+        return CommandNotStarted(command, words)
+    # It, or what it was to run beside, was ended meanwhile.
+    again = "give the same command again; `dmesg | tail` shows whether the kernel ended it"
+    return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
+
+
+def removal_command(state_dir: Path, sandbox_id: str) -> list[str]:
+    """The command line that removes a sandbox by force, in a process of its own."""
+    return [sys.executable, "-P", "-m", "macvfast", "--state-dir", str(state_dir), "rm", "-f", sandbox_id]
