@@ -19,7 +19,7 @@ CACHE = Path(__file__).parents[2] / "target" / "vm"
 # The first that this Debian has. Both depend on the package with the kernel itself.
 PACKAGES = ("linux-image-6.12-amd64", "linux-image-amd64")
 # What the first stage loads by hand: it has no other file system to find them on.
-FIRST_MODULES = ("9pnet_virtio", "9p", "overlay")
+FIRST_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
 
 
 class CannotRun(Exception):
