@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Difference as Difference
     from macvfast.outcomes import Freed as Freed
     from macvfast.outcomes import LinkKept as LinkKept
+    from macvfast.outcomes import LinkNeeded as LinkNeeded
+    from macvfast.outcomes import LinkUnlikeName as LinkUnlikeName
     from macvfast.outcomes import Outcome as Outcome
     from macvfast.outcomes import Outcomes as Outcomes
     from macvfast.outcomes import Plan as Plan
@@ -45,6 +47,8 @@ _HOMES = {
     "Freed": "outcomes",
     "Host": "host",
     "LinkKept": "outcomes",
+    "LinkNeeded": "outcomes",
+    "LinkUnlikeName": "outcomes",
     "MacvfastError": "errors",
     "Network": "model",
     "NetworkRequest": "requests",
@@ -67,6 +71,8 @@ __all__ = [
     "Freed",
     "Host",
     "LinkKept",
+    "LinkNeeded",
+    "LinkUnlikeName",
     "MacvfastError",
     "Network",
     "NetworkRequest",

@@ -199,7 +199,7 @@ class Chooser:
             # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
             place = Place.of(self._kernel, namespace)
             place.names |= records.ifnames_in(*here)
-            place.names |= {link.ifname for link in self._kernel.links_in(namespace)}
+            place.names |= {name for link in self._kernel.links_in(namespace) for name in plan.names(link)}
             place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
             place.held |= {family for family, _, _ in self._kernel.default_routes(namespace)}
         return self._places.setdefault(namespace.cookie, place)

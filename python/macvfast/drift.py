@@ -31,7 +31,9 @@ class MakeParent:
 
     mends: Difference
     made: MadeParent
+    # None also where it is made before.
     base: LinkFacts | None
+    depth: int = 0
 
     @property
     def action(self) -> str:
@@ -48,6 +50,7 @@ class RaiseParent:
     mends: Difference
     ifname: str
     ifindex: int
+    depth: int = 0
 
     @property
     def action(self) -> str:
@@ -57,10 +60,17 @@ class RaiseParent:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a parent stands: its index where it is there, and why no link can be made on it where that is so."""
+    """How a parent stands: its index where it is there, and why no link can be made on it where that is so.
+
+    Of one of ours: on how many of ours it stands, whether a step is going to make it or bring it up, and whether what
+    is in the way may go by itself.
+    """
 
     ifindex: int | None = None
     obstacle: str | None = None
+    depth: int = 0
+    rises: bool = False
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -82,65 +92,93 @@ def compare_parents(networks: Iterable[Network], made: Mapping[str, MadeParent],
         boot_id: of this boot.
     """
     parents = Parents()
-    by_name = {link.ifname: link for link in links}
+    first: dict[str, str] = {}
     for network in networks:
-        if network.link in parents.standing:
-            continue
-        ours = made.get(network.link)
+        first.setdefault(network.link, network.name)
+    below = {one.link: one.base for one in made.values() if one.base is not None and one.base in made}
+    seen = _Seen(parents, links, boot_id)
+    for link, name in first.items():
+        ours = made.get(link)
+        found = links.named(link)
         if ours is not None:
-            parents.standing[network.link] = _our_parent(parents, network.name, ours, links, boot_id)
-        elif network.link in by_name:
-            parents.standing[network.link] = Standing(by_name[network.link].ifindex)
+            # What it stands on comes first, whether a network is on that or not.
+            for one in reversed(plan.way_down(link, below)):
+                if one not in parents.standing:
+                    what = f"its parent {one}" if one in first else f"link {one} below its parent"
+                    parents.standing[one] = seen.ours(made[one], first.get(one, name), what)
+        elif found is not None:
+            parents.standing[link] = Standing(found.ifindex)
         else:
-            why = f"link {network.link} is not there"
+            why = f"link {link} is not there"
             parents.blocked.append(
-                _of_network("parent-missing", network.name, f"its parent {network.link} is missing", why, waits=True)
+                _of_network("parent-missing", name, f"its parent {link} is missing", why, waits=True)
             )
-            parents.standing[network.link] = Standing(obstacle=why)
+            parents.standing[link] = Standing(obstacle=why)
+    parents.steps.sort(key=lambda step: step.depth)
     return parents
 
 
-def _our_parent(parents: Parents, network: str, made: MadeParent, links: Links, boot_id: str) -> Standing:
-    """How a parent that macvfast made stands; notes the step that brings it back, or why there is none."""
-    found = links.by_index.get(made.ifindex) if made.boot_id == boot_id else None
-    if found is not None and (found.kind, found.vid) == (made.kind, made.vid):
-        return _our_parent_found(parents, network, made, found, links)
-    missing = f"its parent {made.link} is missing"
-    stranger = next((link for link in links if link.ifname == made.link), None)
-    if stranger is not None:
-        why = f"a link {made.link} that macvfast did not make is in its place: `ip link del {made.link}` makes room"
-        parents.blocked.append(_of_network("parent-other", network, missing, why))
-        return Standing(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
-    base = None
-    if made.base is not None and made.vid is not None:
-        base = next((link for link in links if link.ifname == made.base), None)
-        try:
-            plan.refuse_base(base, plan.SubInterface(made.link, made.base, made.vid), links)
-        except MacvfastError as error:
-            why = ": ".join(error.causes) if base is not None else f"link {made.base} is not there"
-            waits = isinstance(error, ParentNotFound) or (base is not None and not base.up)
-            parents.blocked.append(_of_network("parent-missing", network, missing, why, waits=waits))
-            return Standing(obstacle=f"parent {made.link} is missing")
-    mends = _of_network("parent-missing", network, missing)
-    parents.steps.append(MakeParent(mends, made, base))
-    return Standing()
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was seen of the home namespace, and what is found out about parents by it."""
 
+    parents: Parents
+    links: Links
+    boot_id: str
 
-def _our_parent_found(parents: Parents, network: str, made: MadeParent, found: LinkFacts, links: Links) -> Standing:
-    if found.ifname != made.link:
-        why = f"it is called {found.ifname}: `ip link set {found.ifname} name {made.link}`"
-        parents.blocked.append(_of_network("parent-other", network, f"its parent {made.link} was renamed", why))
-        return Standing(obstacle=f"parent {made.link} was renamed")
-    if found.up:
-        return Standing(found.ifindex)
-    down = f"its parent {made.link} is down"
-    base = links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
-    if base is not None and not base.up:
-        why = f"so is {base.ifname} below it"
-        parents.blocked.append(_of_network("parent-down", network, down, why, waits=True))
-        return Standing(obstacle=f"parent {made.link} is down")
-    parents.steps.append(RaiseParent(_of_network("parent-down", network, down), made.link, found.ifindex))
-    return Standing(found.ifindex)
+    def ours(self, made: MadeParent, network: str, what: str) -> Standing:
+        """How a link that macvfast made stands, those of ours below it being known; notes the step that brings it
+        back, or why there is none.
+
+        Args:
+            made: the link.
+            network: a network that needs it.
+            what: what it is to the network, for people.
+        """
+        below = self.parents.standing.get(made.base or "")
+        depth = 0 if below is None else below.depth + 1
+        found = self.links.by_index.get(made.ifindex) if made.boot_id == self.boot_id else None
+        if found is not None and (found.kind, found.vid) == (made.kind, made.vid):
+            return replace(self._found(made, found, network, what), depth=depth)
+        missing = _of_network("parent-missing", network, f"{what} is missing")
+        if self.links.named(made.link) is not None:
+            why = f"a link {made.link} that macvfast did not make is in its place: `ip link del {made.link}` makes room"
+            self._block(replace(missing, kind="parent-other"), why)
+            return Standing(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
+        base = self.links.named(made.base) if made.base is not None else None
+        if below is not None and below.obstacle is not None:
+            self._block(missing, below.obstacle, waits=below.waits)
+            return Standing(obstacle=f"parent {made.link} is missing", waits=below.waits)
+        if made.base is not None and made.vid is not None and (below is None or not below.rises):
+            try:
+                plan.refuse_base(base, plan.SubInterface(made.link, made.base, made.vid), self.links)
+            except MacvfastError as error:
+                why = ": ".join(error.causes) if base is not None else f"link {made.base} is not there"
+                waits = isinstance(error, ParentNotFound) or (base is not None and not base.up)
+                self._block(missing, why, waits=waits)
+                return Standing(obstacle=f"parent {made.link} is missing", waits=waits)
+        self.parents.steps.append(MakeParent(missing, made, base, depth))
+        return Standing(depth=depth, rises=True)
+
+    def _found(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> Standing:
+        if made.link not in plan.names(found):
+            why = f"it is called {found.ifname}: `ip link set {found.ifname} name {made.link}`"
+            self._block(_of_network("parent-other", network, f"{what} was renamed"), why)
+            return Standing(obstacle=f"parent {made.link} was renamed")
+        if found.up:
+            return Standing(found.ifindex)
+        down = _of_network("parent-down", network, f"{what} is down")
+        below = self.parents.standing.get(made.base or "")
+        base = self.links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
+        if base is not None and not base.up and not (below is not None and below.rises):
+            self._block(down, f"so is {base.ifname} below it", waits=True)
+            return Standing(obstacle=f"parent {made.link} is down", waits=True)
+        depth = 0 if below is None else below.depth + 1
+        self.parents.steps.append(RaiseParent(down, made.link, found.ifindex, depth))
+        return Standing(found.ifindex, rises=True)
+
+    def _block(self, difference: Difference, why: str, *, waits: bool = False) -> None:
+        self.parents.blocked.append(replace(difference, obstacle=why, waits=waits))
 
 
 def _of_network(kind: str, network: str, found: str, obstacle: str | None = None, *, waits: bool = False) -> Difference:
@@ -336,7 +374,7 @@ def _make(
         drift.blocked.append(_blocked(mends, parent.obstacle))
         return
     ours = {one.ifindex for _, one in drift.recorded.peers}
-    if any(link.ifname == endpoint.ifname and link.ifindex not in ours for link in found.links):
+    if any(endpoint.ifname in plan.names(link) and link.ifindex not in ours for link in found.links):
         drift.blocked.append(_blocked(mends, f"a link {endpoint.ifname} that macvfast did not make is there"))
         return
     able = plan.default_families(network, endpoint)

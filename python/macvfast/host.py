@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from macvfast.checks import Pairs, Several
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
-    from macvfast.outcomes import Difference, Freed, LinkKept, Outcomes, Plan, Replacement, Scaled
+    from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
@@ -53,7 +53,8 @@ class Host:
     The network namespace in which the kernel is first needed is the home namespace: its links are the parents.
 
     `on_note` is called, on the thread that is at it, with what a person should know of something that succeeded: a
-    link of macvfast's own that had to stay. It does nothing until it is set.
+    link of macvfast's own that had to stay, or a parent that is not what its name says. It does nothing until it is
+    set.
 
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
@@ -66,7 +67,7 @@ class Host:
         self._own_kernel: NetlinkKernel | None = None
         self._lock = threading.Lock()
         self._netns_dir = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
-        self.on_note: Callable[[LinkKept], None] = lambda _: None
+        self.on_note: Callable[[Note], None] = lambda _: None
 
     @classmethod
     def open(cls, state_dir: str | None = None) -> Host:

@@ -7,6 +7,7 @@ durable transaction settles them. What failed is taken away again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from macvfast.errors import (
     NetworkExists,
     NetworkInUse,
     NetworkNotFound,
+    ParentNotFound,
     RemovalUnfinished,
     SubnetMissing,
     UndoFailed,
@@ -24,7 +26,7 @@ from macvfast.errors import (
 from macvfast.ipam import default_subnet, settle_subnets, store_pool
 from macvfast.lookup import abandoned, one_network, refuse_unsettled
 from macvfast.model import Network
-from macvfast.outcomes import Outcome, Outcomes
+from macvfast.outcomes import LinkNeeded, LinkUnlikeName, Outcome, Outcomes
 from macvfast.parents import Parent, Parents
 from macvfast.records import MADE, REMOVED, now
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from macvfast.ipam import Pool
     from macvfast.kernel import Kernel
     from macvfast.model import Cidr
-    from macvfast.outcomes import LinkKept
+    from macvfast.outcomes import Note
     from macvfast.plan import LinkFacts, Links
     from macvfast.records import MadeParent, Records
     from macvfast.requests import NetworkRequest
@@ -62,9 +64,9 @@ class _New:
 
 
 class Networks:
-    """Makes and removes networks; `on_note` is told of links that were to be removed and stay."""
+    """Makes and removes networks; `on_note` is told what a person should know of what succeeded."""
 
-    def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[LinkKept], None]) -> None:
+    def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
         self._store = store
         self._kernel = kernel
         self._parents = Parents(kernel)
@@ -94,17 +96,26 @@ class Networks:
     def _create(self, items: Sequence[_New]) -> None:
         """Make the networks of a chunk; one for which that must be tried again ends with `again`."""
         links = self._parents.links()
+        coming: set[str] = set()
         for item in items:
-            item.again = False
+            # What is to stand on a link that is about to be made is looked at when that is there.
+            item.again = (item.asked.parent or "").rpartition(".")[0] in coming
+            if item.again:
+                continue
             try:
                 self._check(item, links)
             except MacvfastError as error:
                 item.error = error
-        good = [item for item in items if item.error is None]
+            if item.error is None and item.made is not None:
+                coming.add(item.made.link)
+        good = [item for item in items if item.error is None and not item.again]
         if not good:
             return
         with self._store.writing() as records:
             noted, intent = self._note(records, good)
+        for item in noted:
+            if item.parent is not None and item.parent.unlike is not None:
+                self._on_note(LinkUnlikeName(item.asked.name, item.parent.name, item.parent.unlike))
         making = [item for item in noted if item.made is not None]
         if making:
             self._make(making, intent)
@@ -113,7 +124,7 @@ class Networks:
         """Settle what the network is to be, and refuse what can be refused before anything is begun."""
         with self._store.reading() as records:
             _refuse_name(records, item.asked.name)
-        item.parent = parent = self._parents.find(item.asked, item.id_, links)
+        item.parent = parent = self._find(item, links)
         request = item.asked
         if not request.subnets:
             self._refuse_without_subnet(request, parent)
@@ -122,6 +133,17 @@ class Networks:
                 request = _with_default_subnet(item, _recorded_subnets(records))
         _settle(item, request, parent)
         item.made = parent.to_be_made(self._kernel.boot_id())
+
+    def _find(self, item: _New, links: Links) -> Parent:
+        try:
+            return self._parents.find(item.asked, item.id_, links)
+        except ParentNotFound as error:
+            base = error.parent.rpartition(".")[0]
+            with self._store.reading() as records:
+                if records.made_parent(base) is None:
+                    raise
+            why = f"`{base}`, which macvfast made, is missing"
+            raise ParentNotFound(error.parent, why, ["`macvfast restore` brings it back"]) from None
 
     def _note(self, records: Records, items: Sequence[_New]) -> tuple[list[_New], int]:
         """Note what can be noted: those, and the intent under which parents are going to be made, 0 where none are."""
@@ -169,11 +191,18 @@ class Networks:
         """Refuse what the record forbids; False where the parent has appeared, or gone, since it was looked for."""
         _refuse_name(records, item.asked.name)
         plan.refuse_company(parent.name, item.asked, sharing)
-        for other in sharing if records.made_parent(parent.name) is not None else ():
-            # The parent may be about to come, or to go.
-            refuse_unsettled("network", other.name, records.network_intent(other.id), self._store)
-        refuse_unsettled("parent", parent.name, records.made_parent_intent(parent.name), self._store)
+        if records.made_parent(parent.name) is not None:
+            self._refuse_unsettled(records, parent.name, sharing)
+        base = item.made.base if item.made is not None else None
+        if base is not None and records.made_parent(base) is not None:
+            self._refuse_unsettled(records, base, records.networks_on(base))
         return self._parents.as_seen(parent)
+
+    def _refuse_unsettled(self, records: Records, link: str, networks: Sequence[Network]) -> None:
+        """Refuse a link of ours that is about to come, or to go."""
+        for one in networks:
+            refuse_unsettled("network", one.name, records.network_intent(one.id), self._store)
+        refuse_unsettled("parent", link, records.made_parent_intent(link), self._store)
 
     def _make(self, items: Sequence[_New], intent: int) -> None:
         """Make recorded parents, then settle; forget the networks whose parents could not be made."""
@@ -206,9 +235,7 @@ class Networks:
         if not items:
             return 0
         removal = records.begin(self._store.owner(), REMOVED)
-        for item in items:
-            if item.network is not None:
-                records.begin_network_removal(item.network.id, removal)
+        _begin_removal_of(records, [item.network for item in items if item.network is not None], removal)
         return removal
 
     def _refuse_without_subnet(self, request: NetworkRequest, parent: Parent) -> None:
@@ -300,8 +327,8 @@ class Networks:
                 outcomes[at] = Outcome(key, error=error)
                 continue
             intent = intent or records.begin(self._store.owner(), REMOVED)
-            records.begin_network_removal(network.id, intent)
             going[at] = network
+        _begin_removal_of(records, list(going.values()), intent)
         return going, intent
 
     def _take_away(self, going: Sequence[tuple[Network, int]]) -> None:
@@ -309,13 +336,8 @@ class Networks:
         if not going:
             return
         with self._store.reading() as records:
-            links = dict.fromkeys(network.link for network, _ in going)
             ids = [network.id for network, _ in going]
-            last = [
-                made
-                for made in map(records.made_parent, links)
-                if made is not None and not records.stays(made.link, ids)
-            ]
+            last, needed = self._last(records, [network.link for network, _ in going], ids)
         kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
             for made in last:
@@ -323,9 +345,24 @@ class Networks:
             for network, _ in going:
                 records.delete_network(network.id)
             records.sweep({intent for _, intent in going})
-        for one in kept:
+        for one in (*kept, *needed):
             if one is not None:
                 self._on_note(one)
+
+    @staticmethod
+    def _last(records: Records, links: Iterable[str], ids: Sequence[str]) -> tuple[list[MadeParent], list[LinkNeeded]]:
+        """The links of ours that go with the last networks on them, and those that stay for what stands on them."""
+
+        @cache
+        def free(link: str) -> bool:
+            return not records.stays(link, ids)
+
+        last, needed = plan.links_that_go(links, records.stacked(), free)
+        made = map(records.made_parent, last)
+        return [one for one in made if one is not None], [
+            LinkNeeded(link, tuple(on_it), tuple(one.name for upper in on_it for one in records.networks_on(upper)))
+            for link, on_it in needed.items()
+        ]
 
     def finish(self) -> None:
         """Remove what processes that have died left half-made or half-removed."""
@@ -338,8 +375,7 @@ class Networks:
                 return
             # Taken over, so that nobody else who finishes them, and makes them anew, meets this.
             intent = records.begin(self._store.owner(), REMOVED)
-            for network in going:
-                records.begin_network_removal(network.id, intent)
+            _begin_removal_of(records, going, intent)
             records.sweep(dead)
         log.tell("finish", networks=", ".join(network.name for network in going))
         for network in going:
@@ -402,6 +438,18 @@ def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
     plan.refuse_mtu(network, parent.name, parent.mtu)
     item.network, item.pools = network, tuple(pool for _, pool in settled)
     return network
+
+
+def _begin_removal_of(records: Records, networks: Sequence[Network], intent: int) -> None:
+    """Note that networks are about to go, and what no network is on and may go with them."""
+    for network in networks:
+        records.begin_network_removal(network.id, intent)
+    below = records.stacked() if networks else {}
+    for network in networks:
+        for link in plan.way_down(network.link, below)[1:]:
+            # So that nobody puts another on it meanwhile.
+            if not records.networks_on(link):
+                records.begin_parent_removal(link, intent)
 
 
 def _removed(key: str, network: Network, failure: MacvfastError | None) -> Outcome[str]:

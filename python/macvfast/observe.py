@@ -64,7 +64,10 @@ class Observer:
         with self._store.reading() as records:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
             made = {one.link: one for one in records.made_parents()}
-            busy = {link for link in made if self._lives(records.made_parent_intent(link))}
+            below = records.stacked()
+            making = {link for link in made if self._lives(records.made_parent_intent(link))}
+            # With what stands on them.
+            busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
         parents = drift.compare_parents(networks, made, plan.Links(self._kernel.links()), self._kernel.boot_id())
         if busy:
             names = {network.name for network in networks if network.link in busy}

@@ -32,9 +32,50 @@ class LinkKept:
             why = f"somebody renamed it from `{self.was}`"
         else:
             on_it = [f"`{upper}`" for upper in self.uppers] + [f"MAC {mac_text(mac)}" for mac in self.macs]
-            shown = ", ".join(on_it[:8]) + (f" and {len(on_it) - 8} more" if len(on_it) > 8 else "")
-            why = f"{shown} on it {'is' if len(on_it) == 1 else 'are'} not macvfast's"
+            why = f"{_few(on_it)} on it {'is' if len(on_it) == 1 else 'are'} not macvfast's"
         return f"link `{self.link}` is kept: {why}; `ip link del {self.link}` removes it"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkNeeded:
+    """A link that macvfast made and whose last network is gone, kept for links of macvfast's own that stand on it: it
+    goes with the last of them. `str` of it is one line for people.
+
+    `uppers` are those links, `networks` the networks on them.
+    """
+
+    link: str
+    uppers: tuple[str, ...]
+    networks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        several = len(self.networks) != 1
+        need = f"network{'s' if several else ''} {_few([f'`{name}`' for name in self.networks])}"
+        verb, last = ("need", "them") if several else ("needs", "that")
+        return f"link `{self.link}` is kept: {need} {verb} it, and it goes with {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUnlikeName:
+    """A link that a network uses as it is, and that is not the sub-interface that its name says. `str` of it is one
+    line for people; `what` it is, in words.
+    """
+
+    network: str
+    link: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"network `{self.network}` uses link `{self.link}` as it is: it is {self.what}"
+
+
+# What a person should know of something that succeeded.
+Note = LinkKept | LinkNeeded | LinkUnlikeName
+
+
+def _few(shown: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
 
 
 T = TypeVar("T")

@@ -34,6 +34,8 @@ class Parent:
     link: LinkFacts | None = None
     wanted: SubInterface | None = None
     base: LinkFacts | None = None
+    # What the link is, in words, where it is not what its name says.
+    unlike: str | None = None
 
     @property
     def mtu(self) -> int:
@@ -47,6 +49,9 @@ class Parent:
             return None
         kind = "vlan" if self.wanted else "dummy"
         base, vid = (self.wanted.base, self.wanted.vid) if self.wanted else (None, None)
+        if self.base is not None and self.base.kind == "vlan":
+            # It may be ours, which is known by the name that it was made with.
+            base = self.base.ifname
         return MadeParent(self.name, kind, base, vid, new_ifindex(), boot_id)
 
 
@@ -80,17 +85,18 @@ class Parents:
         if link is not None:
             plan.refuse_parent(link, links, request)
             self._refuse_wireless(link, links, request)
-            return Parent(link.ifname, link=link)
+            return Parent(link.ifname, link=link, unlike=plan.unlike_its_name(link, links, request.parent))
         wanted = plan.sub_interface(request.parent)
         base = self._kernel.link(wanted.base)
         if base is not None:
             # Before anything that could be mended: bringing it up would not help.
             self._refuse_wireless(base, links, request)
+            plan.refuse_port(base, links, (wanted.vid,))
         plan.refuse_base(base, wanted, links)
         return Parent(wanted.ifname, wanted=wanted, base=base)
 
     def _refuse_wireless(self, link: LinkFacts, links: plan.Links, request: NetworkRequest) -> None:
-        device = links.below_vlans(link)
+        device = links.down_vlans(link)[-1]
         if self._kernel.is_wireless(device):
             plan.refuse_wireless(link, device, request)
 
@@ -122,7 +128,7 @@ class Parents:
         index = links.by_index.get(made.ifindex)
         if index is not None and index.ifname != made.link:
             return Refused(error, index_taken=True)
-        if any(link.ifname == made.link for link in links):
+        if links.named(made.link) is not None:
             appeared = Conflict(
                 f"could not make parent `{made.link}`",
                 causes=["a link of that name has just appeared, and macvfast did not make it"],
@@ -137,8 +143,11 @@ class Parents:
         return Refused(error)
 
     def delete(self, parents: Sequence[MadeParent]) -> list[LinkKept | None]:
-        """Delete links of ours that no network is on any more, in one go; where something that macvfast does not know
-        needs one, it stays, and that is told.
+        """Delete links of ours that nothing recorded is on any more, in one go; where something that macvfast does not
+        know needs one, it stays, and that is told.
+
+        Args:
+            parents: each after those that stand on it.
 
         Raises:
             KernelRefused, PermissionNeeded
@@ -152,20 +161,23 @@ class Parents:
             if link is None or (link.kind, link.vid) != (made.kind, made.vid):
                 kept.append(None)
                 continue
-            # No network is on it any more: whoever stands on it is not ours.
-            uppers = links.on(link.ifindex)
-            strangers = self._kernel.filter_macs(link.ifindex) - {one.mac for one in uppers}
-            stays = LinkKept(
-                link.ifname,
-                made.link,
-                macs=tuple(sorted(strangers)),
-                uppers=tuple(sorted(one.ifname for one in uppers)),
-            )
-            if stays == LinkKept(made.link, made.link):
+            stays = self._why_kept(made, link, links.on(link.ifindex), going)
+            kept.append(stays)
+            if stays is None:
                 going.append(link.ifindex)
-                kept.append(None)
-            else:
-                kept.append(stays)
         if going:
             self._kernel.delete_parents(going)
         return kept
+
+    def _why_kept(
+        self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Sequence[int]
+    ) -> LinkKept | None:
+        """Why a link of ours stays: whoever stands on it and does not go too is not ours."""
+        called = made.link if made.link in plan.names(link) else link.ifname
+        stays = LinkKept(
+            called,
+            made.link,
+            macs=tuple(sorted(self._kernel.filter_macs(link.ifindex) - {one.mac for one in uppers})),
+            uppers=tuple(sorted(one.ifname for one in uppers if one.ifindex not in going)),
+        )
+        return None if stays == LinkKept(made.link, made.link) else stays

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 from macvfast import plan
 from macvfast.choose import Place as Defaults
 from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts
-from macvfast.errors import MacvfastError
+from macvfast.errors import MacvfastError, ParentNotFound
 from macvfast.make import Maker, Wanted, new_ifindex
 from macvfast.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.observe import CHUNK, Observer
@@ -149,15 +150,29 @@ class Restorer:
     # Parents.
 
     def _mend_parents(self, parents: Parents) -> list[Step]:
-        steps = []
-        making = [step for step in parents.steps if isinstance(step, MakeParent)]
-        for start in range(0, len(making), CHUNK):
-            steps += self._make_parents(making[start : start + CHUNK])
-        for step in parents.steps:
-            if isinstance(step, RaiseParent):
-                error = _caught(lambda step=step: self._kernel.set_parent_up(step.ifindex))  # type: ignore[misc]
-                steps.append(Step(mends=step.mends, action=step.action, error=error))
+        steps: list[Step] = []
+        # What stands on another of ours comes after that.
+        for _, some in groupby(parents.steps, key=lambda step: step.depth):
+            level = list(some)
+            making = [self._on_base(step) for step in level if isinstance(step, MakeParent)]
+            for step in making:
+                if step.made.base is not None and step.base is None:
+                    error: MacvfastError | None = ParentNotFound(step.made.link, f"`{step.made.base}` is not there")
+                    steps.append(Step(mends=step.mends, action=step.action, error=error))
+            making = [step for step in making if step.made.base is None or step.base is not None]
+            for start in range(0, len(making), CHUNK):
+                steps += self._make_parents(making[start : start + CHUNK])
+            for raising in level:
+                if isinstance(raising, RaiseParent):
+                    error = _caught(lambda one=raising: self._kernel.set_parent_up(one.ifindex))  # type: ignore[misc]
+                    steps.append(Step(mends=raising.mends, action=raising.action, error=error))
         return steps
+
+    def _on_base(self, step: MakeParent) -> MakeParent:
+        """The step, with the base that was made, or made again, before it."""
+        if not step.depth or step.made.base is None:
+            return step
+        return replace(step, base=self._kernel.link(step.made.base))
 
     def _make_parents(self, wanted: Sequence[MakeParent]) -> list[Step]:
         """Make parents of ours again, their new indexes durable first."""

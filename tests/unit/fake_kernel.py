@@ -106,6 +106,7 @@ class FakeLink:
     group: int = 0
     addresses: list[tuple[bytes, int]] = field(default_factory=list)
     has_ipv6: bool = True
+    altnames: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -126,7 +127,7 @@ class FakeNetns:
         return 4_026_000_000 + self.cookie
 
     def named(self, ifname: str) -> FakeLink | None:
-        return next((link for link in self.links.values() if link.ifname == ifname), None)
+        return next((link for link in self.links.values() if ifname in (link.ifname, *link.altnames)), None)
 
     def remove(self, ifindex: int) -> None:
         del self.links[ifindex]

@@ -114,7 +114,7 @@ class Machine:
         with self.host._store.reading() as records:
             assert records.intents() == {}
             sandboxes = list(records.sandboxes())
-            made = {network.link for network in records.networks() if records.made_parent(network.link)}
+            made = {one.link for one in records.made_parents()}
         for box in sandboxes:
             links = recorded.setdefault(box.cookie, {})
             if box.made:

@@ -92,7 +92,7 @@ def test_of_two_networks_on_our_parent_that_go_at_once_one_takes_it_along(
 ) -> None:
     for name, subnet in (("one", "10.1.0.0/24"), ("two", "10.2.0.0/24")):
         machine.host.create_network(name, subnets=[subnet], parent="eth0.50", share_parent=True)
-    meanwhile(monkeypatch, Records, "made_parent", lambda: other.remove_networks(["two"]).raise_if_any())
+    meanwhile(monkeypatch, Records, "stays", lambda: other.remove_networks(["two"]).raise_if_any())
     machine.host.remove_networks(["one"]).raise_if_any()
     machine.assert_record_is_true()
     assert "eth0.50" not in [link.ifname for link in machine.world.home.links.values()]

@@ -17,11 +17,12 @@ from macvfast.errors import (
     NamespaceHeld,
     NetworkNotFound,
     OptionInvalid,
+    ParentNotFound,
     ParentUnusable,
     SandboxBusy,
 )
 from macvfast.records import REMOVED
-from macvfast.requests import EndpointRequest
+from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
 from tests.unit.machine import LAN
@@ -29,7 +30,7 @@ from tests.unit.machine import LAN
 if TYPE_CHECKING:
     from macvfast.kernel import Namespace
     from macvfast.model import Sandbox
-    from macvfast.outcomes import LinkKept
+    from macvfast.outcomes import Note
     from macvfast.plan import AddLink
     from tests.unit.machine import Machine
 
@@ -353,7 +354,7 @@ def test_a_link_with_our_index_and_another_mac_is_left_alone(machine: Machine) -
 
 
 def test_a_sub_interface_of_ours_stays_while_a_stranger_stands_on_it(machine: Machine) -> None:
-    notes: list[LinkKept] = []
+    notes: list[Note] = []
     machine.host.on_note = notes.append
     machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     parent = machine.world.home.named("eth0.50")
@@ -376,7 +377,7 @@ def test_a_sub_interface_of_ours_stays_while_a_stranger_stands_on_it(machine: Ma
 
 
 def test_a_sub_interface_of_ours_that_somebody_renamed_stays(machine: Machine) -> None:
-    notes: list[LinkKept] = []
+    notes: list[Note] = []
     machine.host.on_note = notes.append
     machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     parent = machine.world.home.named("eth0.50")
@@ -390,7 +391,7 @@ def test_a_sub_interface_of_ours_that_somebody_renamed_stays(machine: Machine) -
 
 
 def test_a_stranger_with_the_name_of_a_sub_interface_of_ours_stays(machine: Machine) -> None:
-    notes: list[LinkKept] = []
+    notes: list[Note] = []
     machine.host.on_note = notes.append
     machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     parent = machine.world.home.named("eth0.50")
@@ -450,6 +451,210 @@ def test_a_sub_interface_that_appears_meanwhile_is_not_taken_for_ours(
         machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     assert [network.name for network in machine.host.networks()] == ["lan", "other"]
     assert machine.world.home.named(ifname) is not None
+
+
+# VLANs in VLANs.
+
+
+def stack(machine: Machine) -> None:
+    """Networks `n` on eth0.7 and `a` on eth0.7.8, of which the latter comes first by name."""
+    asked = [
+        NetworkRequest(name="n", subnets=("10.1.0.0/24",), parent="eth0.7"),
+        NetworkRequest(name="a", subnets=("10.2.0.0/24",), parent="eth0.7.8"),
+    ]
+    machine.host.create_networks(asked).raise_if_any()
+    machine.assert_record_is_true()
+
+
+def vlans_there(machine: Machine) -> list[str]:
+    return sorted(link.ifname for link in machine.world.home.links.values() if link.kind == "vlan")
+
+
+@pytest.mark.parametrize("names", [["n", "a"], ["a", "n"]])
+def test_a_vlan_in_a_vlan_goes_before_the_one_below(machine: Machine, names: list[str]) -> None:
+    notes: list[Note] = []
+    machine.host.on_note = notes.append
+    before = machine.everything()
+    stack(machine)
+    machine.host.remove_networks(names).raise_if_any()
+    assert machine.everything() == before
+    assert notes == []
+
+
+def test_a_sub_interface_without_a_network_stays_for_those_on_it_and_goes_with_the_last(machine: Machine) -> None:
+    notes: list[Note] = []
+    machine.host.on_note = notes.append
+    stack(machine)
+    machine.host.create_network("b", subnets=["10.3.0.0/24"], parent="eth0.7.9")
+    machine.host.remove_networks(["n"]).raise_if_any()
+    assert list(map(str, notes)) == ["link `eth0.7` is kept: networks `a`, `b` need it, and it goes with them"]
+    assert vlans_there(machine) == ["eth0.7", "eth0.7.8", "eth0.7.9"]
+    machine.host.remove_networks(["a"]).raise_if_any()
+    assert list(map(str, notes[1:])) == ["link `eth0.7` is kept: network `b` needs it, and it goes with that"]
+    machine.restart()
+    machine.host.remove_networks(["b"]).raise_if_any()
+    assert vlans_there(machine) == []
+    machine.assert_record_is_true()
+
+
+def test_a_network_comes_back_to_a_sub_interface_that_was_kept_for_another(machine: Machine) -> None:
+    stack(machine)
+    machine.host.remove_networks(["n"]).raise_if_any()
+    machine.host.create_network("n", subnets=["10.1.0.0/24"], parent="eth0.7")
+    machine.host.remove_networks(["a"]).raise_if_any()
+    assert vlans_there(machine) == ["eth0.7"]
+    machine.host.remove_networks(["n"]).raise_if_any()
+    assert vlans_there(machine) == []
+
+
+def test_a_sub_interface_stays_with_a_stranger_on_the_one_above(machine: Machine) -> None:
+    notes: list[Note] = []
+    machine.host.on_note = notes.append
+    stack(machine)
+    above = machine.world.home.named("eth0.7.8")
+    assert above is not None
+    machine.world.add_home(FakeLink(99, "theirs", "vlan", parent=above.ifindex, vid=3))
+    machine.host.remove_networks(["n", "a"]).raise_if_any()
+    assert sorted(str(one).partition(" is kept")[0] for one in notes) == ["link `eth0.7.8`", "link `eth0.7`"]
+    assert vlans_there(machine) == ["eth0.7", "eth0.7.8", "theirs"]
+    machine.restart()
+    machine.host.remove_networks([])
+    assert vlans_there(machine) == ["eth0.7", "eth0.7.8", "theirs"], "from now on they are links like any other"
+
+
+@pytest.mark.parametrize("gone", [[], ["n"]])
+def test_vlans_in_vlans_are_restored_from_below_in_one_run(machine: Machine, gone: list[str]) -> None:
+    stack(machine)
+    machine.host.remove_networks(gone).raise_if_any()
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="a")])
+    machine.world.reboot()
+    machine.restart()
+    assert [(one.network, one.found) for one in machine.host.check()[:2]] == [
+        ("a", "link eth0.7 below its parent is missing") if gone else ("n", "its parent eth0.7 is missing"),
+        ("a", "its parent eth0.7.8 is missing"),
+    ]
+    plan = machine.host.restore()
+    assert (plan.failed, plan.remaining) == ([], ())
+    assert vlans_there(machine) == ["eth0.7", "eth0.7.8"]
+    machine.assert_record_is_true()
+    for ifname in vlans_there(machine):
+        link = machine.world.home.named(ifname)
+        assert link is not None
+        link.up = False
+    plan = machine.host.restore()
+    assert [step.action for step in plan.steps] == ["bring up eth0.7", "bring up eth0.7.8"]
+    assert (plan.failed, machine.host.check()) == ([], [])
+    machine.host.remove_many(["x"]).raise_if_any()
+    machine.host.remove_networks(["a", *({"n"} - set(gone))]).raise_if_any()
+    assert vlans_there(machine) == []
+
+
+def test_what_is_asked_for_on_a_lost_sub_interface_of_ours_is_told_how_it_comes_back(machine: Machine) -> None:
+    machine.host.create_network("n", subnets=["10.1.0.0/24"], parent="eth0.7")
+    machine.world.reboot()
+    machine.restart()
+    with pytest.raises(ParentNotFound, match=r"`eth0\.7`, which macvfast made, is missing") as caught:
+        machine.host.create_network("a", subnets=["10.2.0.0/24"], parent="eth0.7.8")
+    assert caught.value.hints == ("`macvfast restore` brings it back",)
+
+
+# Names.
+
+
+def test_an_alternative_name_is_good_wherever_a_name_is(machine: Machine) -> None:
+    """When a sub-interface is made on it, made again, and removed."""
+    eth0 = machine.world.home.named("eth0")
+    assert eth0 is not None
+    eth0.altnames.append("uplink0")
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="uplink0.40")
+    machine.world.reboot()
+    machine.restart()
+    plan = machine.host.restore()
+    assert (plan.failed, plan.remaining) == ([], ())
+    link = machine.world.home.named("uplink0.40")
+    assert link is not None
+    assert link.parent == eth0.ifindex
+    # Somebody gives it another name, and it keeps the first as an alternative one.
+    link.ifname = "tenant"
+    link.altnames.append("uplink0.40")
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="v")])
+    assert machine.host.check() == []
+    machine.host.remove_many(["x"]).raise_if_any()
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert vlans_there(machine) == []
+
+
+def test_the_name_that_a_nic_has_got_as_an_alternative_one_is_still_its(machine: Machine) -> None:
+    eth0 = machine.world.home.named("eth0")
+    assert eth0 is not None
+    eth0.ifname = "enp3s0"
+    eth0.altnames.append("eth0")
+    assert machine.host.check() == []
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="lan")])
+
+
+def test_an_alternative_name_in_a_given_namespace_is_not_given_to_a_link(machine: Machine) -> None:
+    netns = machine.world.give(GIVEN)
+    netns.links[5] = FakeLink(5, "wan", altnames=["eth0"])
+    made = machine.host.connect("lan", "guest", netns=GIVEN)
+    assert made.ifname == "eth1"
+    netns.remove(made.ifindex)
+    netns.links[5].altnames.append("eth1")
+    (remaining,) = machine.host.restore().remaining
+    assert remaining.obstacle == "a link eth1 that macvfast did not make is there"
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (FakeLink(50, "eth0.50", "veth"), "a veth link, not VLAN 50 on `eth0`"),
+        (FakeLink(50, "eth0.50"), "a link of its own, not VLAN 50 on `eth0`"),
+        (FakeLink(50, "eth0.50", "vlan", parent=2, vid=7), "VLAN 7 on `eth0`, not VLAN 50 on `eth0`"),
+        (FakeLink(50, "eth0.50", "vlan", parent=3, vid=50), "VLAN 50 on `eth1`, not VLAN 50 on `eth0`"),
+        (FakeLink(50, "eth0.50", "vlan", parent=2, vid=50), None),
+        (FakeLink(50, "eth0.50", "vlan", parent=2, parent_netnsid=0, vid=50), None),
+        (FakeLink(50, "lan.x", "veth"), None),
+    ],
+)
+def test_a_link_that_is_not_what_its_name_says_is_used_and_that_is_said(
+    machine: Machine, link: FakeLink, said: str | None
+) -> None:
+    notes: list[Note] = []
+    machine.host.on_note = notes.append
+    machine.world.add_home(link)
+    machine.host.create_network("v", subnets=["10.1.0.0/24"], parent=link.ifname)
+    expected = [] if said is None else [f"network `v` uses link `{link.ifname}` as it is: it is {said}"]
+    assert list(map(str, notes)) == expected
+    machine.host.remove_networks(["v"]).raise_if_any()
+    assert machine.world.home.named(link.ifname) is link
+
+
+# Ports.
+
+
+@pytest.mark.parametrize(
+    ("parent", "said", "hint"),
+    [
+        ("eth1", "it is a port of bond `bond0`", "bond0"),
+        ("eth1.5", "`eth1` below it is a port of bond `bond0`", "bond0.5"),
+        ("eth1.5.6", "`eth1` below it is a port of bond `bond0`", "bond0.5.6"),
+        # Those are to be made.
+        ("eth1.50", "it is a port of bond `bond0`", "bond0.50"),
+        ("eth1.5.60", "`eth1` below it is a port of bond `bond0`", "bond0.5.60"),
+    ],
+)
+def test_a_vlan_on_a_port_is_refused_as_the_port_is(machine: Machine, parent: str, said: str, hint: str) -> None:
+    machine.host.remove_networks(["other"]).raise_if_any()
+    machine.world.add_home(FakeLink(8, "bond0", "bond"))
+    eth1 = machine.world.home.links[3]
+    eth1.controller, eth1.port_kind = 8, "bond"
+    machine.world.add_home(FakeLink(9, "eth1.5", "vlan", parent=3, vid=5))
+    machine.world.add_home(FakeLink(10, "eth1.5.6", "vlan", parent=9, vid=6))
+    before = machine.everything()
+    with pytest.raises(ParentUnusable, match=said) as caught:
+        machine.host.create_network("v", subnets=["10.1.0.0/24"], parent=parent)
+    assert caught.value.hints == (f"-o parent={hint}",)
+    assert machine.everything() == before
 
 
 # Options.

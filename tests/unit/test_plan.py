@@ -50,6 +50,7 @@ class Link:
     vid: int | None = None
     mode: str | None = None
     group: int = 0
+    altnames: tuple[str, ...] = ()
 
 
 ETH0 = Link(HOME_ETH0, "eth0")

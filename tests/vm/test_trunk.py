@@ -196,6 +196,55 @@ def test_a_strangers_link_in_the_place_of_ours_is_never_removed(lan: Lan) -> Non
     assert link(lan.host, "eth0.50")["ifindex"] == theirs
 
 
+@pytest.mark.parametrize("order", [("below", "above"), ("above", "below")])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_vlan_in_a_vlan_comes_back_after_the_one_below_and_goes_before_it(
+    lan: Lan, order: tuple[str, str], together: bool
+) -> None:
+    # By name, the network above comes first.
+    create(lan, "below", "10.1.0.0/24", parent="eth0.7")
+    create(lan, "above", "10.2.0.0/24", parent="eth0.7.8")
+    sandbox(lan, "box", "above")
+    lan.run("ip", "link", "del", "eth0.7")
+    plan = lan.api(lambda host: host.restore())
+    assert [str(step) for step in plan.steps] == [
+        "network below: make sub-interface eth0.7, VLAN 7 on eth0",
+        "network above: make sub-interface eth0.7.8, VLAN 8 on eth0.7",
+        "sandbox box: make link eth0 on network above",
+    ]
+    assert (plan.failed, plan.remaining) == ([], ())
+    assert lan.api(lambda host: host.check()) == []
+    lan.api(lambda host: host.remove_many(["box"]).raise_if_any())
+    if together:
+        assert remove(lan, *order) == []
+    elif order[0] == "above":
+        assert remove(lan, "above") == []
+        assert lan.host.link_names() == ["eth0", "eth0.7", "lo"]
+        assert remove(lan, "below") == []
+    else:
+        (note,) = map(str, remove(lan, "below"))
+        assert note == "link `eth0.7` is kept: network `above` needs it, and it goes with that"
+        lan.run("ip", "link", "set", "eth0.7", "down")
+        assert [one.found for one in lan.api(lambda host: host.check())][:1] == ["link eth0.7 below its parent is down"]
+        lan.api(lambda host: host.restore())
+        assert {"UP", "LOWER_UP"} <= set(link(lan.host, "eth0.7.8")["flags"])
+        assert remove(lan, "above") == []
+    assert lan.host.link_names() == ["eth0", "lo"]
+
+
+def test_a_sub_interface_on_an_alternative_name_comes_back_with_it(lan: Lan) -> None:
+    lan.run("ip", "link", "property", "add", "dev", "eth0", "altname", "uplink0")
+    create(lan, "a", "10.1.0.0/24", parent="uplink0.40")
+    sandbox(lan, "box", "a")
+    lan.run("ip", "link", "del", "uplink0.40")
+    plan = lan.api(lambda host: host.restore())
+    assert (plan.failed, plan.remaining) == ([], ())
+    assert kind(link(lan.host, "uplink0.40"))[1]["id"] == 40
+    lan.api(lambda host: host.remove_many(["box"]).raise_if_any())
+    assert remove(lan, "a") == []
+    assert lan.host.link_names() == ["eth0", "lo"]
+
+
 # What cannot be.
 
 IMPOSSIBLE: dict[str, tuple[type[MacvfastError], str]] = {

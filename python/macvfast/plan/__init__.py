@@ -23,7 +23,7 @@ from macvfast.plan.endpoints import (
     plan_endpoint,
     refuse_endpoint,
 )
-from macvfast.plan.links import DefaultRoute, LinkFacts, Links
+from macvfast.plan.links import DefaultRoute, LinkFacts, Links, names
 from macvfast.plan.parents import (
     AddParent,
     SubInterface,
@@ -32,9 +32,12 @@ from macvfast.plan.parents import (
     refuse_mtu,
     refuse_overlap,
     refuse_parent,
+    refuse_port,
     refuse_wireless,
     sub_interface,
+    unlike_its_name,
 )
+from macvfast.plan.stacks import links_that_go, way_down
 
 __all__ = [
     "IPV6_DEFAULTS",
@@ -57,6 +60,8 @@ __all__ = [
     "hand_over",
     "held_families",
     "ipv6_sysctls",
+    "links_that_go",
+    "names",
     "plan_endpoint",
     "refuse_base",
     "refuse_company",
@@ -64,6 +69,9 @@ __all__ = [
     "refuse_mtu",
     "refuse_overlap",
     "refuse_parent",
+    "refuse_port",
     "refuse_wireless",
     "sub_interface",
+    "unlike_its_name",
+    "way_down",
 ]

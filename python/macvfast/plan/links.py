@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class LinkFacts(Protocol):
@@ -15,6 +15,8 @@ class LinkFacts(Protocol):
     def ifindex(self) -> int: ...
     @property
     def ifname(self) -> str: ...
+    @property
+    def altnames(self) -> Sequence[str]: ...
     @property
     def kind(self) -> str | None: ...
     @property
@@ -45,11 +47,17 @@ class LinkFacts(Protocol):
 DefaultRoute = tuple[int, int | None, bytes | None]
 
 
+def names(link: LinkFacts) -> tuple[str, ...]:
+    """All that a link is called: of a namespace, no two links have a name in common."""
+    return (link.ifname, *link.altnames)
+
+
 class Links:
     """The links of one namespace, as a dump showed them, found by what stands on what."""
 
     def __init__(self, links: Iterable[LinkFacts]) -> None:
         self.by_index = {link.ifindex: link for link in links}
+        self._named: dict[str, LinkFacts] = {}
         self._on: dict[int, list[LinkFacts]] = {}
         for link in self.by_index.values():
             if link.parent is not None and link.parent_netnsid is None:
@@ -59,13 +67,21 @@ class Links:
         """Each link, in the order of the dump."""
         return iter(self.by_index.values())
 
-    def below_vlans(self, link: LinkFacts) -> LinkFacts:
-        """The link by which a link's frames leave this host: itself, or what its VLANs stand on, as far as this
+    def named(self, name: str) -> LinkFacts | None:
+        """The link of that name or alternative name: what the kernel finds by it."""
+        if not self._named:
+            self._named = {known: link for link in self for known in names(link)}
+        return self._named.get(name)
+
+    def down_vlans(self, link: LinkFacts) -> list[LinkFacts]:
+        """The link, and what its VLANs stand on, down to the link by which its frames leave this host, as far as this
         namespace shows that.
         """
+        way = [link]
         while link.kind == "vlan" and link.parent_netnsid is None and link.parent in self.by_index:
             link = self.by_index[link.parent]
-        return link
+            way.append(link)
+        return way
 
     def on(self, ifindex: int) -> list[LinkFacts]:
         """The links of this namespace that stand on one of it."""

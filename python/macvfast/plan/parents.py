@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
 from macvfast.model import IFNAME_MAX
+from macvfast.plan.links import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,7 +55,7 @@ def sub_interface(parent: str) -> SubInterface:
         raise ParentNotFound(
             parent, "no link has that name, and it is not of the form NAME.VID", hints=["`ip link` lists the links"]
         )
-    if not (vid.isascii() and vid.isdigit() and str(int(vid)) == vid and VID_MIN <= int(vid) <= VID_MAX):
+    if not _is_vid(vid):
         raise OptionInvalid(
             "parent",
             parent,
@@ -64,6 +65,11 @@ def sub_interface(parent: str) -> SubInterface:
     if len(parent.encode()) > IFNAME_MAX:
         raise OptionInvalid("parent", parent, f"a link's name has at most {IFNAME_MAX} bytes")
     return SubInterface(parent, base, int(vid))
+
+
+def _is_vid(text: str) -> bool:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(VID_MAX)) else 0
+    return str(number) == text and VID_MIN <= number <= VID_MAX
 
 
 def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> None:
@@ -92,16 +98,52 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
             "take the link below it",
             hints=[f"use that link{where}"],
         )
-    if link.controller is not None:
-        controller = links.by_index.get(link.controller)
-        name = f"`{controller.ifname}`" if controller else "another link"
-        raise ParentUnusable(
-            link.ifname,
-            f"it is a port of {link.port_kind or 'link'} {name}",
-            hints=[f"-o parent={controller.ifname}"] if controller else [],
-        )
+    refuse_port(link, links)
     for upper in links.on(link.ifindex):
         _refuse_stranger(link, upper, request)
+
+
+def refuse_port(link: LinkFacts, links: Links, vids: tuple[int, ...] = ()) -> None:
+    """Refuse a port of a bridge or bond, and a VLAN on one: what its controller takes never comes to it.
+
+    Args:
+        link: what is there.
+        links: the links of the home namespace.
+        vids: the VLAN that is to be made on it.
+
+    Raises:
+        ParentUnusable
+    """
+    for below in links.down_vlans(link):
+        if below.controller is not None:
+            controller = links.by_index.get(below.controller)
+            name = f"`{controller.ifname}`" if controller else "another link"
+            what = "it" if below is link else f"`{below.ifname}` below it"
+            instead = ".".join(map(str, (controller.ifname, *reversed(vids)))) if controller else ""
+            raise ParentUnusable(
+                link.ifname,
+                f"{what} is a port of {below.port_kind or 'link'} {name}",
+                hints=[f"-o parent={instead}"] if controller else [],
+            )
+        if below.vid is not None:
+            vids = (*vids, below.vid)
+
+
+def unlike_its_name(link: LinkFacts, links: Links, name: str) -> str | None:
+    """What a link is that is called `NAME.VID` and is no such sub-interface, in words; None where it is one, or is
+    called otherwise.
+    """
+    base, _, vid = name.rpartition(".")
+    if not base or not _is_vid(vid):
+        return None
+    below = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
+    if link.kind != "vlan":
+        what = f"a {link.kind} link" if link.kind else "a link of its own"
+    elif link.vid == int(vid) and (below is None or base in names(below)):
+        return None
+    else:
+        what = f"VLAN {link.vid} on " + (f"`{below.ifname}`" if below else "a link of another namespace")
+    return f"{what}, not VLAN {vid} on `{base}`"
 
 
 def refuse_wireless(link: LinkFacts, device: LinkFacts, request: NetworkRequest) -> None:

@@ -98,6 +98,15 @@ class NetworkRecords:
         ).fetchone()
         return None if row is None else Unsettled(*row)
 
+    def stacked(self) -> dict[str, str]:
+        """Those links of ours that stand on another of ours, with that."""
+        rows = self._db.execute("SELECT link, base FROM made_parent WHERE base IN (SELECT link FROM made_parent)")
+        return dict(rows.fetchall())
+
+    def begin_parent_removal(self, link: str, intent: int) -> None:
+        """A link of ours on which there is no network is about to go, if nothing stands on it then."""
+        self._db.execute("UPDATE made_parent SET intent = ? WHERE link = ?", (intent, link))
+
     def delete_made_parent(self, link: str) -> None:
         """The link is gone, or was never made."""
         self._db.execute("DELETE FROM made_parent WHERE link = ?", (link,))
