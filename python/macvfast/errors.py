@@ -913,6 +913,34 @@ class KernelFeatureMissing(KernelRefused):
 # The state directory.
 
 
+class HostClosed(StateProblem):
+    """A Host was closed, and used after that."""
+
+    code = "host-closed"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the Host of `{path}` is closed",
+            causes=["`close` was called, or its `with` block ended"],
+            hints=["`Host.open` opens it again"],
+        )
+        self.path = path
+
+
+class HostForked(StateProblem):
+    """A Host was opened, the process was forked, and the child used it: its files and locks are the parent's."""
+
+    code = "host-forked"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the Host of `{path}` belongs to another process",
+            causes=["this one was forked when it was open"],
+            hints=["`Host.open` in this process opens one of its own"],
+        )
+        self.path = path
+
+
 class StateUnusable(StateProblem):
     """The state directory cannot be made, read, written or locked."""
 

@@ -58,6 +58,7 @@ class Host:
 
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
+        HostClosed, HostForked: it was closed, or opened by the process that this one was forked from.
         HomeNamespaceOther: the state belongs to another namespace (what changes something only).
     """
 
@@ -89,12 +90,15 @@ class Host:
         log.start(form)
 
     def close(self) -> None:
-        """Close the state and the socket. Closing twice is closing once."""
+        """Close the state and the socket. Closing twice is closing once; in a forked child it does nothing."""
+        if self._store.forked:
+            return
+        # First, since it waits for what goes on in other threads.
+        self._store.close()
         with self._lock:
             if self._own_kernel is not None:
                 self._own_kernel.close()
                 self._own_kernel = None
-        self._store.close()
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -110,11 +114,14 @@ class Host:
 
     @property
     def _kernel(self) -> Kernel:
+        self._store.check_open()
         if self._given_kernel is not None:
             return self._given_kernel
         from macvfast.kernel import NetlinkKernel  # noqa: PLC0415
 
         with self._lock:
+            # Closed in this very moment, it opens nothing.
+            self._store.check_open()
             if self._own_kernel is None:
                 self._own_kernel = NetlinkKernel()
             return self._own_kernel

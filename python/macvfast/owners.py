@@ -71,15 +71,15 @@ class Owners:
             os.close(descriptor)
 
     def _sweep(self, name: str) -> None:
-        """Take away the file of an operation that is dead; under its lock, so that nobody comes to have it
-        meanwhile.
+        """Take away the file of an operation that is dead; under a lock that keeps its maker from having it meanwhile,
+        and that nobody else takes for an owner's.
         """
         try:
             descriptor = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             self.path(name).unlink(missing_ok=True)
         except BlockingIOError:
             pass
@@ -91,6 +91,8 @@ class Owners:
         # The lock alone says who lives: the file may stay where it cannot be deleted.
         with suppress(OSError):
             self.path(token).unlink(missing_ok=True)
+        # Closing would leave it with a forked child that has the descriptor, too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
     def lives(self, token: str) -> bool:

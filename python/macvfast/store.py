@@ -10,12 +10,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import place
-from macvfast.errors import MacvfastError, StateBusy, StateCorrupt, StateNewer, StateUnusable
+from macvfast import forks, place
+from macvfast.errors import (
+    HostClosed,
+    HostForked,
+    MacvfastError,
+    StateBusy,
+    StateCorrupt,
+    StateNewer,
+    StateUnusable,
+)
 from macvfast.owners import Owners
 from macvfast.records import FORMAT, SCHEMA, Records
 
@@ -24,6 +33,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DIR = "/var/lib/macvfast"
 BUSY_S = 30.0
+
+# How long a fork waits for the transactions of other threads.
+_FORK_WAIT_S = 10.0
 
 # How it shows that a value is not what was written, or that a row is not there which must be.
 _ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
@@ -39,15 +51,23 @@ class Store:
     def __init__(self, directory: str | None = None) -> None:
         """Open the state, making the directory (0700) and the file (0600) where they are missing."""
         wanted = Path(directory or os.environ.get("MACVFAST_STATE_DIR") or DEFAULT_DIR)
+        self._process = forks.here()
         self._local = threading.local()
-        self._lock = threading.Lock()
-        # Connections that no thread uses at the moment, and the tokens that threads carry.
+        # Entered again by a fork in a signal handler.
+        self._lock = threading.Condition(threading.RLock())
+        # Connections that no thread uses at the moment, those that one does, and the tokens that threads carry.
         self._idle: list[sqlite3.Connection] = []
+        self._used: set[sqlite3.Connection] = set()
+        self._opening = 0
+        self._forking = False
         self._owned: dict[str, int] = {}
-        self._closed = False
+        # Threads in the middle of an operation.
+        self._operating: set[int] = set()
+        self._closing = self._closed = False
         self.directory = wanted.absolute()
         self.path = self.directory / "state.db"
         self._owners = Owners(self.directory / "owners")
+        _refuse_remains(self.path)
         with self._said():
             place.prepare(self.directory, self.path, in_use=bool(self._owners.living()))
         try:
@@ -56,10 +76,34 @@ class Store:
         except BaseException:
             self.close()
             raise
+        with _stores_lock:
+            _stores.add(self)
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a child of the one that opened it."""
+        return self._process != forks.here()
+
+    def check_open(self) -> None:
+        """Refuse to go on after `close`, and in a forked child: everything open is the parent's.
+
+        Raises:
+            HostClosed, HostForked
+        """
+        if self.forked:
+            raise HostForked(str(self.directory))
+        if self._closed:
+            raise HostClosed(str(self.directory))
 
     def close(self) -> None:
-        """Close the connections and give up the owner tokens."""
+        """Close the connections and give up the owner tokens, once the operations of other threads have ended. In a
+        forked child: nothing, they are the parent's.
+        """
+        if self.forked:
+            return
         with self._lock:
+            self._closing = True
+            self._lock.wait_for(lambda: self._operating <= {threading.get_ident()})
             self._closed = True
             for connection in self._idle:
                 connection.close()
@@ -112,7 +156,7 @@ class Store:
 
     def image(self) -> bytes:
         """The bytes of a state file with what is recorded, as of one moment. They take as much memory as the file."""
-        with self.translated(), closing(self._connect()) as source, closing(sqlite3.connect(":memory:")) as copy:
+        with self.translated(), self._extra() as source, closing(sqlite3.connect(":memory:")) as copy:
             source.backup(copy)
             return copy.serialize()
 
@@ -155,18 +199,16 @@ class Store:
     def _damage(self) -> str | None:
         """What of the file cannot be read; None where all of it can. Cost: all of it is read."""
         try:
-            connection = self._connect()
+            with self._extra() as connection:
+                (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                if said != "ok":
+                    return str(said)
+                try:
+                    Records(connection).read_everything()
+                except (sqlite3.Error, *_ODD) as error:
+                    return f"a row of it cannot be read: {error}"
         except sqlite3.Error as error:
             return str(error)
-        try:
-            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            if said != "ok":
-                return str(said)
-            Records(connection).read_everything()
-        except (sqlite3.Error, *_ODD) as error:
-            return f"a row of it cannot be read: {error}"
-        finally:
-            connection.close()
         return None
 
     # Who is at work.
@@ -176,20 +218,32 @@ class Store:
         """Within this, a thread's intents carry one token. What still carries it at the end was given up, and anyone
         may finish it.
         """
-        if getattr(self._local, "operating", False):
+        me = threading.get_ident()
+        self.check_open()
+        with self._lock:
+            inner = me in self._operating
+            if self._closing and not inner:
+                raise HostClosed(str(self.directory))
+            self._operating.add(me)
+        if inner:
             yield
             return
-        self._local.operating = True
         try:
             yield
         finally:
-            self._local.operating = False
-            token: str = getattr(self._local, "token", "")
-            self._local.token = ""
-            with self._lock:
-                descriptor = self._owned.pop(token, None)
-            if descriptor is not None:
-                self._owners.give_up(token, descriptor)
+            # In a child that was forked in between, it is the parent's, and goes on.
+            if not self.forked:
+                self._end_operation(me)
+
+    def _end_operation(self, me: int) -> None:
+        token: str = getattr(self._local, "token", "")
+        self._local.token = ""
+        with self._lock:
+            descriptor = self._owned.pop(token, None)
+            self._operating.discard(me)
+            self._lock.notify_all()
+        if descriptor is not None:
+            self._owners.give_up(token, descriptor)
 
     def owner(self) -> str:
         """The token that this thread's intents carry; its file is locked until the operation ends, or the process."""
@@ -231,29 +285,99 @@ class Store:
         """Where a sandbox's command keeps its status, lock and log."""
         return self.directory / "sandboxes" / sandbox_id
 
+    # Forks.
+
+    def before_fork(self) -> None:
+        """Close the connections, those that are in use when they are put back, and let nobody open one until
+        `after_fork`.
+
+        A child that inherits one cannot open the file safely: SQLite takes the parent's locks for its own there.
+        """
+        self._lock.acquire()
+        # Those who wait here for a connection come after it.
+        self._forking = True
+        mine = getattr(self._local, "connection", None)
+        self._lock.wait_for(lambda: self._used <= {mine} and not self._opening, _FORK_WAIT_S)
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def after_fork(self) -> None:
+        """Go on in the parent."""
+        self._forking = False
+        self._lock.notify_all()
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """In the child, let go of what is the parent's without touching it."""
+        if self._used or self._opening:
+            _remains.append(self.path)
+        for connection in self._used:
+            import ctypes  # noqa: PLC0415 - hardly ever
+
+            # Closing it would write where the parent is writing: it is never to be closed here.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        for descriptor in self._owned.values():
+            # The lock stays with the parent alone.
+            os.close(descriptor)
+        self._owned = {}
+
     # Opening.
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """The connection that this thread uses already, or an idle one, or a new one."""
+        self.check_open()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None:
             yield connection
             return
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect()
+        connection = self._take(new=False)
         self._local.connection = connection
         try:
             yield connection
         finally:
             self._local.connection = None
+            if not self.forked:
+                self._put_back(connection, keep=not connection.in_transaction)
+
+    @contextmanager
+    def _extra(self) -> Iterator[sqlite3.Connection]:
+        """A new connection, closed afterwards."""
+        self.check_open()
+        connection = self._take(new=True)
+        try:
+            yield connection
+        finally:
+            if not self.forked:
+                self._put_back(connection, keep=False)
+
+    def _take(self, *, new: bool) -> sqlite3.Connection:
+        with self._lock:
+            self._lock.wait_for(lambda: not self._forking)
+            if self._idle and not new:
+                connection = self._idle.pop()
+                self._used.add(connection)
+                return connection
+            self._opening += 1
+        opened: list[sqlite3.Connection] = []
+        try:
+            opened.append(self._connect())
+            return opened[0]
+        finally:
             with self._lock:
-                if self._closed or connection.in_transaction:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
+                self._opening -= 1
+                self._used.update(opened)
+                self._lock.notify_all()
+
+    def _put_back(self, connection: sqlite3.Connection, *, keep: bool) -> None:
+        with self._lock:
+            self._used.discard(connection)
+            if keep and not self._closed:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            self._lock.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
         # Not made here: `place` has seen to it.
@@ -305,6 +429,50 @@ class Store:
     def _format(connection: sqlite3.Connection) -> int:
         row = connection.execute("PRAGMA user_version").fetchone()
         return int(row[0])
+
+
+# What is open, for forks; and, in a child, files of which connections are left that its parent was using.
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_stores_lock = threading.RLock()
+_remains: list[Path] = []
+_forking: list[Store] = []
+
+
+def _before_fork() -> None:
+    _stores_lock.acquire()
+    _forking[:] = [store for store in _stores if not store.forked]
+    for store in _forking:
+        store.before_fork()
+
+
+def _in_parent() -> None:
+    for store in _forking:
+        store.after_fork()
+    _forking.clear()
+    _stores_lock.release()
+
+
+def _in_child() -> None:
+    for store in _forking:
+        store.abandon()
+    _forking.clear()
+    _stores_lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+def _refuse_remains(path: Path) -> None:
+    """Refuse a file of which this process has connections that a transaction of its parent left here.
+
+    Raises:
+        StateUnusable
+    """
+    for other in _remains:
+        with suppress(OSError):
+            if other.samefile(path):
+                reason = "this process was forked while its parent was in the middle of a transaction: begin a new one"
+                raise StateUnusable(str(path.parent), reason)
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

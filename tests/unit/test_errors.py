@@ -284,6 +284,17 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: give an existing link with -o parent=NAME",
     ),
     (
+        errors.HostClosed("/var/lib/macvfast"),
+        "the Host of `/var/lib/macvfast` is closed\n  caused by: `close` was called, or its `with` block ended\n"
+        "hint: `Host.open` opens it again",
+    ),
+    (
+        errors.HostForked("/var/lib/macvfast"),
+        "the Host of `/var/lib/macvfast` belongs to another process\n"
+        "  caused by: this one was forked when it was open\n"
+        "hint: `Host.open` in this process opens one of its own",
+    ),
+    (
         errors.StateUnusable("/var/lib/macvfast", "permission denied"),
         "the state in `/var/lib/macvfast` cannot be used\n  caused by: permission denied\nhint: run macvfast as root",
     ),
