@@ -220,7 +220,7 @@ class GatewayInvalid(InvalidConfig):
     """A gateway is malformed, reserved, outside every subnet, or the second one of its subnet."""
 
     code = "gateway-invalid"
-    _hint = "--gateway takes another address of the subnet; without it the first free one is taken"
+    _hint = "--gateway takes another address of the subnet, or none"
 
     def __init__(self, gateway: str, reason: str, hints: Sequence[str] = ()) -> None:
         super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason], hints=hints)
@@ -312,7 +312,7 @@ class OptionUnknown(InvalidConfig):
 
     code = "option-unknown"
 
-    def __init__(self, what: str, key: str, known: Sequence[str]) -> None:
+    def __init__(self, what: str, key: str, known: Sequence[str], hints: Sequence[str] = ()) -> None:
         from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
 
         # `com.docker.network.driver.mtu` is Docker's word for `mtu`.
@@ -321,7 +321,7 @@ class OptionUnknown(InvalidConfig):
         super().__init__(
             f"`{key}` is not a known {what}",
             causes=[f"known: {_listed(list(known), 20)}"],
-            hints=[f"did you mean `{meant[0]}`?" if meant else "leave it out, or give one that is known"],
+            hints=hints or [f"did you mean `{meant[0]}`?" if meant else "leave it out, or give one that is known"],
         )
         self.what = what
         self.key = key
@@ -824,31 +824,42 @@ class SandboxBusy(Conflict):
 class PoolExhausted(MacvfastError):
     """Every address of the place of automatic allocation is accounted for.
 
-    `free_outside`: the subnets have free addresses that are not given by themselves.
+    `free_outside`: the subnets have free addresses that are not given by themselves. `all_kept`: none was ever to be
+    given, because the gateway, aux addresses and the ends of the subnet are all that the ip-ranges have.
     """
 
     code = "pool-exhausted"
 
     def __init__(
-        self, subnets: Sequence[str], network: str | None = None, family: str = "", *, free_outside: bool = False
-    ) -> None:
+        self, subnets: Sequence[str], network: str | None = None, family: str = "", *, free_outside: bool = False,
+        all_kept: bool = False,
+    ) -> None:  # fmt: skip
         whose = f"network `{network}`" if network else "the pool"
         hints = [
             f"remove a sandbox that is not needed: `macvfast ps -a -f network={network}` lists them"
             if network
             else "release an address, or take a larger subnet"
         ]
+        if all_kept:
+            hints = [
+                "make the network again with a larger subnet or --ip-range, another --gateway, or --gateway=none",
+                *([f"`macvfast ipam show {network}` shows what each address is kept for"] if network else []),
+            ]
         if free_outside:
             hints.append(f"give an address outside the ip-range with --ip{'6' if family == 'IPv6' else ''}")
         super().__init__(
             f"no free {family + ' ' if family else ''}address in {whose}",
-            causes=[f"every address of {_listed(list(subnets))} for automatic allocation is in use"],
+            causes=[
+                f"every address of {_listed(list(subnets))} for automatic allocation is "
+                + ("kept: for the gateway, an aux address or the subnet itself" if all_kept else "in use")
+            ],
             hints=hints,
         )
         self.subnets = tuple(subnets)
         self.network = network
         self.family = family
         self.free_outside = free_outside
+        self.all_kept = all_kept
 
 
 class PermissionNeeded(MacvfastError):

@@ -108,9 +108,12 @@ def _stray_gateway(cidrs: Sequence[Cidr], text: str, reason: str) -> GatewayInva
     """The refusal of a gateway that is in no subnet."""
     family = 6 if ":" in text else 4
     usual = [f"--gateway={cidr[1]}" for cidr in cidrs if cidr.version == family and cidr.num_addresses > 2]
-    return GatewayInvalid(
-        text, reason, [f"{usual[0]}, or another of its addresses; or --gateway=none"] if usual else []
-    )
+    if usual:
+        hint = f"{usual[0]}, or another of its addresses; or --gateway=none"
+    else:
+        # A /31 or /32 has no address to spare, and no subnet of a family has a gateway of it.
+        hint = "--gateway=none, or a --subnet that contains the gateway"
+    return GatewayInvalid(text, reason, [hint])
 
 
 def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
@@ -268,7 +271,13 @@ class NetworkPools:
             except PoolExhausted:
                 continue
         subnets, free_outside = [str(row.subnet.cidr) for row in rows], any(self._pool(row).free for row in rows)
-        raise PoolExhausted(subnets, self._network.name, f"IPv{version}", free_outside=free_outside)
+        all_kept = not any(self._fresh(row).available for row in rows)
+        raise PoolExhausted(subnets, self._network.name, f"IPv{version}", free_outside=free_outside, all_kept=all_kept)
+
+    def _fresh(self, row: PoolRow) -> Pool:
+        """The pool as it was before its first address was given."""
+        subnet = row.subnet
+        return Pool(subnet.cidr, ip_range=subnet.ranges or None, gateway=subnet.gateway, aux=dict(subnet.aux))
 
     def _reserve(self, row: PoolRow, wanted: Address) -> None:
         pool = self._pool(row)

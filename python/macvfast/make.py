@@ -161,10 +161,14 @@ class Maker:
         """
         link = self._kernel.link(network.link)
         if link is None:
+            with self._store.reading() as records:
+                ours = records.made_parent(network.link) is not None
             raise ParentNotFound(
                 network.link,
                 f"network `{network.name}` needs it, and it is gone",
-                hints=["`macvfast restore` brings back what macvfast made"],
+                hints=["`macvfast restore` brings it back: macvfast made it"]
+                if ours
+                else [f"`ip link` lists the links: macvfast did not make `{network.link}`, and cannot bring it back"],
             )
         return link
 

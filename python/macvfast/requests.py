@@ -24,9 +24,10 @@ from macvfast.model import (
     parse_address,
     parse_mac,
 )
+from macvfast.spellings import goes_on, meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 CIDRS = (IPv4Network, IPv6Network)
@@ -167,7 +168,7 @@ class NetworkRequest:
             raise OptionUnknown("driver", driver, sorted(MODES))
         values: dict[str, object] = {}
         for key, value in options:
-            values.update(_option(driver, key, value))
+            values.update(_option(driver, key, value, dict(options)))
         return cls(name=name, driver=driver, options=tuple(options), **values, **rest)  # type: ignore[arg-type]
 
     @property
@@ -197,12 +198,14 @@ def _boolean(key: str, value: str) -> bool:
     return value == "true"
 
 
-def _option(driver: str, key: str, value: str) -> dict[str, object]:
-    """One `-o KEY=VALUE` as an argument of NetworkRequest."""
+def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict[str, object]:
+    """One `-o KEY=VALUE` of those given, as an argument of NetworkRequest."""
     known = ["parent", "mtu", "share_parent", "ipam_order", "ipv6_ra"]
     known += ["macvlan_mode"] if driver == "macvlan" else ["ipvlan_mode", "ipvlan_flag"]
     if key not in known:
-        raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known))
+        raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
+    if goes_on(key, value):
+        raise OptionInvalid(key, value, "an `-o` takes one KEY=VALUE", meant(driver, key, value, given))
     match key:
         case "parent":
             return {"parent": value}

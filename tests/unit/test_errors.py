@@ -48,7 +48,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.GatewayInvalid("10.0.1.1", "it is outside every subnet"),
         "`10.0.1.1` cannot be the gateway\n"
         "  caused by: it is outside every subnet\n"
-        "hint: --gateway takes another address of the subnet; without it the first free one is taken",
+        "hint: --gateway takes another address of the subnet, or none",
     ),
     (
         errors.AuxAddressInvalid("host", "10.0.0.1", "it is the gateway", ["--gateway=10.0.0.254"]),

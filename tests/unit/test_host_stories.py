@@ -11,6 +11,7 @@ from macvfast import attach, choose, make
 from macvfast.errors import (
     AddressTaken,
     Conflict,
+    GatewayInvalid,
     Incomplete,
     MacTaken,
     MacvfastError,
@@ -19,6 +20,7 @@ from macvfast.errors import (
     OptionInvalid,
     ParentNotFound,
     ParentUnusable,
+    PoolExhausted,
     SandboxBusy,
 )
 from macvfast.records import REMOVED
@@ -219,6 +221,57 @@ def hold(machine: Machine, box: Sandbox) -> Namespace:
     (holder,) = FakeKernel(machine.world, Faults()).open_namespaces([box.path])
     assert not isinstance(holder, MacvfastError)
     return holder
+
+
+@pytest.mark.parametrize(
+    ("subnet", "values"),
+    [
+        ("10.9.0.0/24", {"ip_ranges": ["10.9.0.5/32"], "gateways": ["10.9.0.5"]}),
+        ("10.9.0.0/24", {"ip_ranges": ["10.9.0.0/32"], "gateways": None}),
+        ("10.9.0.0/24", {"ip_ranges": ["10.9.0.8/31"], "gateways": ["10.9.0.8"], "aux": {"nas": "10.9.0.9"}}),
+        ("10.9.0.5/32", {"gateways": ["10.9.0.5"]}),
+        ("fd09::5/128", {"gateways": ["fd09::5"]}),
+    ],
+)
+def test_where_all_is_kept_nobody_is_told_to_remove_sandboxes(
+    machine: Machine, subnet: str, values: dict[str, Any]
+) -> None:
+    """Wrong: the first sandbox of a network is told to remove one that is not needed."""
+    machine.host.create_network("n", subnets=[subnet], **values)
+    with pytest.raises(PoolExhausted) as caught:
+        machine.host.create_sandbox("a", endpoints=[EndpointRequest.of("n")])
+    assert caught.value.all_kept
+    assert "--gateway=none" in caught.value.hints[0]
+    assert not any("remove" in hint for hint in caught.value.hints)
+
+
+def test_where_sandboxes_have_all_they_are_the_hint(machine: Machine) -> None:
+    machine.host.create_network("n", subnets=["10.9.0.5/32"])
+    machine.host.create_sandbox("a", endpoints=[EndpointRequest.of("n")])
+    with pytest.raises(PoolExhausted) as caught:
+        machine.host.create_sandbox("b", endpoints=[EndpointRequest.of("n")])
+    assert not caught.value.all_kept
+    assert "ps -a -f network=n" in caught.value.hints[0]
+
+
+@pytest.mark.parametrize("subnet", ["10.9.0.5/32", "10.9.0.4/31", "fd09::5/128"])
+def test_a_gateway_outside_a_subnet_without_room_has_none_as_the_hint(machine: Machine, subnet: str) -> None:
+    """Wrong: the hint speaks of another address of the subnet."""
+    with pytest.raises(GatewayInvalid) as caught:
+        machine.host.create_network("n", subnets=[subnet], gateways=["10.9.0.1"])
+    assert caught.value.hints == ("--gateway=none, or a --subnet that contains the gateway",)
+
+
+@pytest.mark.parametrize("parent", [None, "eth7"])
+def test_restore_is_the_hint_only_for_a_parent_that_macvfast_made(machine: Machine, parent: str | None) -> None:
+    """Wrong: `macvfast restore` is to bring back what macvfast never made."""
+    if parent is not None:
+        machine.world.add_home(FakeLink(77, parent, mac=b"\x52\x54\x00\x00\x00\x77"))
+    link = machine.host.create_network("n", subnets=["10.9.0.0/24"], parent=parent).link
+    machine.world.take_parent(next(one.ifindex for one in machine.world.home.links.values() if one.ifname == link))
+    with pytest.raises(ParentNotFound) as caught:
+        machine.host.create_sandbox("a", endpoints=[EndpointRequest.of("n")])
+    assert ("restore" in caught.value.hints[0]) is (parent is None)
 
 
 @pytest.mark.parametrize("length", [8, 16, 27, 28, 31, 64])

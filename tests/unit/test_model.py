@@ -238,6 +238,40 @@ def test_a_value_that_an_option_does_not_take_is_refused(driver: str, key: str, 
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("driver", "typed", "meant"),
+    [
+        ("macvlan", "vlan=10", "-o parent=eth0.10"),
+        ("macvlan", "vlan=10,mtu=1500", "-o parent=eth0.10 -o mtu=1500"),
+        ("macvlan", "parent=eth1 vlan=10", "-o parent=eth1.10"),
+        ("macvlan", "parent=eth1,vlan=10", "-o parent=eth1.10"),
+        ("macvlan", "parent=eth1, mtu=1500", "-o parent=eth1 -o mtu=1500"),
+        ("macvlan", "mtu=1500,parent=eth1", "-o mtu=1500 -o parent=eth1"),
+        ("macvlan", "mode=bridge", "-o macvlan_mode=bridge"),
+        ("macvlan", "mode=l2", "-d ipvlan -o ipvlan_mode=l2"),
+        ("macvlan", "ipvlan_mode=l3", "-d ipvlan -o ipvlan_mode=l3"),
+        ("ipvlan", "macvlan_mode=vepa", "-d macvlan -o macvlan_mode=vepa"),
+        ("ipvlan", "mode=l3s", "-o ipvlan_mode=l3s"),
+        ("macvlan", "host_iface=eth0", "-o parent=eth0"),
+        ("macvlan", "master=eth2", "-o parent=eth2"),
+        ("macvlan", "macvlan_mod=vepa", "macvlan_mode"),
+    ],
+)
+def test_words_of_other_programs_have_what_is_typed_here_as_the_hint(driver: str, typed: str, meant: str) -> None:
+    options = [(key, value) for key, _, value in (word.partition("=") for word in typed.replace(", ", ",").split(" "))]
+    with pytest.raises((OptionUnknown, OptionInvalid)) as caught:
+        NetworkRequest.from_options("n", driver=driver, options=options)
+    assert caught.value.hints == (f"did you mean `{meant}`?",)
+
+
+@pytest.mark.parametrize("typed", ["vlan=", "mode=", "vlan=10,x", "odd=1,mtu=1500"])
+def test_where_nobody_can_tell_there_is_no_guess(typed: str) -> None:
+    key, _, value = typed.partition("=")
+    with pytest.raises((OptionUnknown, OptionInvalid)) as caught:
+        NetworkRequest.from_options("n", options=[(key, value)])
+    assert "did you mean" not in "".join(caught.value.hints)
+
+
 def test_the_last_value_of_a_repeated_option_counts() -> None:
     made = NetworkRequest.from_options("n", options=[("parent", "eth0"), ("mtu", "1400"), ("parent", "eth1")])
     assert (made.parent, made.options) == ("eth1", (("parent", "eth1"), ("mtu", "1400")))

@@ -104,6 +104,16 @@ def test_a_name_with_a_vlan_id_is_a_sub_interface(parent: str, base: str, vid: i
     assert plan.sub_interface(parent) == SubInterface(parent, base, vid)
 
 
+def test_a_name_that_no_link_can_have_is_made_under_another() -> None:
+    """Wrong: the hint is `ip link` alone, which cannot show what does not exist."""
+    with pytest.raises(OptionInvalid) as caught:
+        plan.sub_interface("enp130s0f1np1.100")
+    assert caught.value.hints == (
+        "ip link add link enp130s0f1np1 name vlan100 up type vlan id 100",
+        "-o parent=vlan100 then takes it",
+    )
+
+
 @pytest.mark.parametrize("parent", ["eth9", ".50", "50", "longer-than-any-link-can-be"])
 def test_a_name_without_a_vlan_id_is_a_link_that_is_not_there(parent: str) -> None:
     with pytest.raises(ParentNotFound):

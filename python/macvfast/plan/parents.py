@@ -63,7 +63,12 @@ def sub_interface(parent: str) -> SubInterface:
             [f"-o parent={base}.{VID_MIN}, or another of them"],
         )
     if len(parent.encode()) > IFNAME_MAX:
-        raise OptionInvalid("parent", parent, f"a link's name has at most {IFNAME_MAX} bytes")
+        raise OptionInvalid(
+            "parent",
+            parent,
+            f"a link's name has at most {IFNAME_MAX} bytes",
+            [f"ip link add link {base} name vlan{vid} up type vlan id {vid}", f"-o parent=vlan{vid} then takes it"],
+        )
     return SubInterface(parent, base, int(vid))
 
 
