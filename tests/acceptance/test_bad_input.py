@@ -74,7 +74,7 @@ SUBNETS: list[Row] = [
     (network("--subnet="), 2, "subnet"),
     (network("--subnet=192.168.1.5/24"), 1, "--subnet=192.168.1.0/24"),
     (network("--subnet=fd00::1/64"), 1, "--subnet=fd00::/64"),
-    (network("--subnet=fd00::/31"), 1, "fd00::/31"),
+    (network("--subnet=fc00::/7"), 1, "fc00::/7"),
     (network("--subnet=10.0.0.0/24 --subnet=10.0.0.0/25"), 1, "overlap"),
     (network("--subnet=10.0.0.0/24 --subnet=10.0.0.0/24"), 1, "overlap"),
     (network(""), 1, "subnet is missing"),
