@@ -71,7 +71,8 @@ def _group_page(path: tuple[str, ...], about: str) -> str:
         lines += [".SH EXIT STATUS", escaped(EXIT_STATUS.replace("\n", " "))]
         lines += [".SH FILES", ".TP", ".I /var/lib/macvfast", "Networks and sandboxes as they are recorded."]
         lines += [".TP", ".I /run/netns/NAME", "The namespace of sandbox NAME."]
-        lines += [".TP", ".I /etc/netns/NAME", "A link to its files of /etc."]
+        about = "A link to its files of /etc, for ip netns exec; only with state and pins in these places."
+        lines += [".TP", ".I /etc/netns/NAME", about]
     return _ended(lines, below if not path else [_title(path[:-1]), *below])
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from macvfast.model import SandboxState as SandboxState
     from macvfast.model import Subnet as Subnet
     from macvfast.outcomes import Difference as Difference
+    from macvfast.outcomes import FilesUnseen as FilesUnseen
     from macvfast.outcomes import Freed as Freed
     from macvfast.outcomes import LinkKept as LinkKept
     from macvfast.outcomes import LinkNeeded as LinkNeeded
@@ -44,6 +45,7 @@ _HOMES = {
     "Difference": "outcomes",
     "Endpoint": "model",
     "EndpointRequest": "requests",
+    "FilesUnseen": "outcomes",
     "Freed": "outcomes",
     "Host": "host",
     "LinkKept": "outcomes",
@@ -68,6 +70,7 @@ __all__ = [
     "Difference",
     "Endpoint",
     "EndpointRequest",
+    "FilesUnseen",
     "Freed",
     "Host",
     "LinkKept",

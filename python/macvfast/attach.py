@@ -10,7 +10,7 @@ made. What failed is undone by `detach`, which also finishes what a dead process
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from macvfast import log, plan
@@ -88,6 +88,8 @@ class _Chunk:
     items: Sequence[Wanted]
     intent: int = 0
     fresh: _Task[list[Namespace]] | None = None
+    # Why items did not get their files, by their places.
+    unwritten: dict[int, MacvfastError] = field(default_factory=dict)
     making: _Task[None] | None = None
     ended: bool = False
     second: bool = False
@@ -107,6 +109,7 @@ class Attacher:
 
     def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, netns_dir: str) -> None:
         self._store = store
+        self._folders = detacher.folders
         self._kernel = kernel
         self._detacher = detacher
         self._netns_dir = netns_dir
@@ -166,6 +169,7 @@ class Attacher:
         finally:
             close_all(list(self._given.values()))
             self._given.clear()
+            self._folders.tell()
 
     def _is_first(self, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
         """Wait for one of two to end, if both are going on; whether it was the first."""
@@ -275,12 +279,24 @@ class Attacher:
                 chunk.fail(error)
 
         chunk.making = _Task(work, self._ended, beside=beside)
+        self._give_files(chunk, items)
+
+    def _give_files(self, chunk: _Chunk, items: Sequence[Wanted]) -> None:
+        """Write the files of new sandboxes, while the kernel makes their links."""
+        for item in items:
+            if item.new and item.made:
+                try:
+                    self._folders.give(_with_endpoints(item), item.own_files)
+                except MacvfastError as error:
+                    chunk.unwritten[id(item)] = error
 
     def _finish(self, chunk: _Chunk) -> None:
         """Settle what was made, undo what failed, and let go of the namespaces."""
         try:
             if chunk.making is not None:
                 chunk.making.result()
+            for item in chunk.items:
+                item.error = item.error or chunk.unwritten.get(id(item))
             if any(item.recorded for item in chunk.items):
                 self._settle(chunk)
         except MacvfastError as error:
@@ -319,6 +335,7 @@ class Attacher:
             for item in chunk.good:
                 self._maker.learn(records, item)
             records.settle(chunk.intent)
+        self._folders.refresh(cast("Sandbox", item.sandbox).id for item in chunk.good if not item.new)
         if going:
             self._carry_out(chunk, going)
 

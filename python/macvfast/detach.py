@@ -8,7 +8,6 @@ recorded identity (boot, namespace cookie, index and MAC) is not found.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
     SandboxRunning,
-    StateUnusable,
 )
 from macvfast.ipam import NetworkPools
 from macvfast.lookup import abandoned
@@ -37,6 +35,7 @@ from macvfast.refusals import configure_refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from macvfast.folders import Folders
     from macvfast.holders import Holder
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
@@ -94,9 +93,10 @@ class Going:
 class Detacher:
     """Removes sandboxes and endpoints."""
 
-    def __init__(self, store: Store, kernel: Kernel) -> None:
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
         self._store = store
         self._kernel = kernel
+        self.folders = folders
 
     # What goes.
 
@@ -314,15 +314,8 @@ class Detacher:
                 one.fail(error)
 
     def _with_folder(self, going: Iterable[Going]) -> list[Going]:
-        """Those whose sandbox ever ran a command."""
-        folder = self._store.sandbox_dir("")
-        try:
-            there = set(os.listdir(folder))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StateUnusable(str(folder), error.strerror or str(error)) from None
-        return [one for one in going if one.sandbox.id in there]
+        """Those whose sandbox may have run a command."""
+        return [one for one in going if self.folders.has(one.sandbox.id)]
 
     def _delete(self, held: Sequence[tuple[Going, Namespace]]) -> None:
         """Delete the links that do not go with a namespace of ours, or whose going the parent would not show."""
@@ -469,8 +462,8 @@ class Detacher:
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
                 records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
                 records.sweep({one.intent for one in chunk})
-            for one in self._with_folder(one for one in chunk if one.whole):
-                keeper.remove(self._store.sandbox_dir(one.sandbox.id))
+            self.folders.remove(one.sandbox for one in chunk if one.whole)
+            self.folders.refresh(one.sandbox.id for one in chunk if not one.whole)
 
     def _release(self, records: Records, chunk: Iterable[Going]) -> None:
         """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""

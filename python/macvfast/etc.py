@@ -2,27 +2,38 @@
 
     FOLDER/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
     FOLDER/hostname                             the host name of its commands
-    FOLDER/etc-link                             where a link to FOLDER/etc stands, so that `ip netns exec` finds them
+    /etc/netns/NAME                             a link to FOLDER/etc, so that `ip netns exec` finds them
 
 They are written in place: a running command sees them as mounts, which do not follow a file that takes their place.
+Whoever writes them holds the lock of FOLDER. Their modes are given, whatever the umask: a command may be of any user.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+import re
+import time
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast.place import make_folder
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from macvfast.model import Interface
     from macvfast.requests import OwnFiles
 
 # Where `ip netns exec NAME` looks for files of NAME (ip-netns(8)).
 NETNS_ETC = Path("/etc/netns")
+
+# What the kernel takes for a host name (HOST_NAME_MAX, limits.h).
+HOSTNAME_MAX = 64
+
+_FILES = ("hosts", "hostname", "resolv.conf")
 
 _HOSTS = """\
 127.0.0.1\tlocalhost
@@ -36,60 +47,109 @@ _OWN = "# this sandbox:\n"
 # The second is where systemd-resolved keeps the servers that its own stub, on loopback, asks.
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
+# What a link of ours points to, in the state directory that comes first.
+_TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
 
-def write(folder: Path, name: str, addresses: Sequence[Interface], wanted: OwnFiles, links: Path | None) -> None:
-    """Give a sandbox its files.
+# How long another process may write a sandbox's files: three small ones.
+_LOCK_S = 10.0
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Within this, nobody else writes the files of a sandbox; gives a descriptor of its folder.
+
+    Raises:
+        OSError: it is not there, or another process does not let go of it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + _LOCK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write(folder: int, name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> None:
+    """Give a sandbox those of its files that it does not have yet.
 
     Args:
-        folder: the sandbox's.
+        folder: the sandbox's, locked.
         name: the sandbox's.
         addresses: its own.
         wanted: what is to be in them.
-        links: where to put a link for `ip netns exec`; None: nowhere. What somebody else put there stays.
+        resolver: its resolv.conf.
 
     Raises:
         OSError
     """
-    hostname = wanted.hostname or name
-    etc = folder / "etc"
-    etc.mkdir(mode=0o755, parents=True, exist_ok=True)
+    hostname = wanted.hostname or name[:HOSTNAME_MAX]
+    with suppress(FileExistsError):
+        os.mkdir("etc", dir_fd=folder)
+    os.chmod("etc", 0o755, dir_fd=folder)  # noqa: S103 - as /etc itself
     given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
-    files = {
-        "hosts": f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}",
-        "hostname": f"{hostname}\n",
-        "resolv.conf": resolv_conf(wanted),
-    }
-    for file, text in files.items():
+    texts = (f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}", f"{hostname}\n", resolver)
+    _put(folder, "hostname", hostname, 0o600)
+    for file, text in zip(_FILES, texts, strict=True):
         # On what the host does not have, nothing can be mounted; `ip netns exec` complains.
-        if Path("/etc", file).exists():
-            (etc / file).write_text(text, encoding="utf-8")
-    (folder / "hostname").write_text(hostname, encoding="utf-8")
-    if links is not None and not os.path.lexists(links / name):
-        links.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Recorded first: what is not recorded is never taken away.
-        (folder / "etc-link").write_text(str(links / name), encoding="utf-8")
-        (links / name).symlink_to(etc)
+        if os.path.exists(f"/etc/{file}"):
+            _put(folder, f"etc/{file}", text, 0o644)
 
 
-def refresh(folder: Path, addresses: Sequence[Interface]) -> None:
+def _put(folder: int, file: str, text: str, mode: int) -> None:
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    except FileExistsError:
+        return
+    with open(descriptor, "wb", buffering=0) as out:
+        out.write(text.encode())
+        os.fchmod(descriptor, mode)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a sandbox has all of its files."""
+    return all(os.path.exists(folder / "etc" / file) or not os.path.exists(f"/etc/{file}") for file in _FILES)
+
+
+def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
     """Write a sandbox's addresses into its hosts file, where it has one.
 
+    Args:
+        folder: the sandbox's, locked.
+        name: the sandbox's.
+        addresses: its own.
+
     Raises:
         OSError
     """
-    hosts = folder / "etc" / "hosts"
-    with suppress(FileNotFoundError):
-        before, own, _ = hosts.read_text(encoding="utf-8").partition(_OWN)
+    try:
+        descriptor = os.open("etc/hosts", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    with open(descriptor, "r+b", buffering=0) as hosts:
+        old = hosts.read()
+        before, own, _ = old.partition(_OWN.encode())
         if own:
-            hosts.write_text(f"{before}{own}{_own_lines(hostname_of(folder), addresses)}", encoding="utf-8")
+            new = before + own + _own_lines(_hostname(folder) or name, addresses).encode()
+            if new != old:
+                # Over what is there, and cut off: whoever reads it meanwhile never finds it empty.
+                os.pwrite(descriptor, new, 0)
+                os.ftruncate(descriptor, len(new))
 
 
-def remove(folder: Path) -> None:
-    """Take away the link to a sandbox's files; they go with its folder. One that is gone already stays so."""
-    with suppress(OSError):
-        link = Path((folder / "etc-link").read_text(encoding="utf-8"))
-        if link.is_symlink() and link.readlink() == folder / "etc":
-            link.unlink()
+def _hostname(folder: int) -> str:
+    with suppress(FileNotFoundError):
+        descriptor = os.open("hostname", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with open(descriptor, encoding="utf-8") as file:
+            return file.read()
+    return ""
 
 
 def hostname_of(folder: Path) -> str:
@@ -98,6 +158,73 @@ def hostname_of(folder: Path) -> str:
         return (folder / "hostname").read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+
+
+# Links for `ip netns exec`.
+
+
+def link(links: Path, name: str, folder: Path) -> str | None:
+    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays."""
+    path, target = links / name, folder / "etc"
+    try:
+        with suppress(FileNotFoundError):
+            if not _is_stale(path, target):
+                return None if path.is_symlink() and path.readlink() == target else "it is not macvfast's"
+            path.unlink()
+        make_folder(links, 0o755)
+        path.symlink_to(target)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _is_stale(path: Path, target: Path) -> bool:
+    """Whether a link was made for another sandbox of that name, which is gone.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    os.lstat(path)
+    found = _TARGET.match(os.readlink(path)) if path.is_symlink() else None
+    if found is None or found[0] == str(target):
+        return False
+    # A name is one sandbox's alone in a state; of another state only this shows.
+    return found["folders"] == str(target.parent.parent) or not os.path.exists(found[0])
+
+
+def unlink(links: Path, name: str, folder: Path) -> None:
+    """Take the link to a sandbox's files away. One that is gone already, or is not ours, stays so."""
+    with suppress(OSError):
+        if os.readlink(links / name) == str(folder / "etc"):
+            os.unlink(links / name)
+
+
+def links_to(links: Path) -> list[tuple[Path, Path, str]]:
+    """The links of ours and of other states of macvfast: each, the folder of all sandboxes that it leads to, and the
+    sandbox's id.
+    """
+    found = []
+    for name in _listed(links):
+        with suppress(OSError):
+            match = _TARGET.match(os.readlink(links / name))
+            if match is not None:
+                found.append((links / name, Path(match["folders"]), match["id"]))
+    return found
+
+
+def folders(folder: Path) -> list[str]:
+    """The ids of all sandboxes that have a folder, sorted."""
+    return [name for name in _listed(folder) if re.fullmatch("[0-9a-f]{64}", name)]
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# What is in them.
 
 
 def _own_lines(hostname: str, addresses: Sequence[Interface]) -> str:

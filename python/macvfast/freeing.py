@@ -50,10 +50,12 @@ class Freer:
                 freed.append(Freed(kind=kind, name=of.sandbox or of.network or "", reason=of.found))
         ownerless = list(self._ownerless())
         errors = self._detacher.remove([sandbox.id for sandbox, _ in ownerless], force=True)
-        return freed + [
+        freed += [
             Freed(kind="sandbox", name=sandbox.name, reason=reason, error=error)
             for (sandbox, reason), error in zip(ownerless, errors, strict=True)
         ]
+        cleared = self._detacher.folders.clear(self._kernel.boot_id())
+        return freed + [Freed(kind="sandbox", name=one.name, reason=str(one)) for one in cleared]
 
     def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:
         """Sandboxes that nobody owns any more, and why."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,22 +17,17 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import log
 from macvfast.checks import named, pairs, several, texts
-from macvfast.errors import (
-    HomeNamespaceOther,
-    MacvfastError,
-    SandboxRunning,
-    StateUnusable,
-    UndoFailed,
-)
+from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning
 from macvfast.lookup import one_network, one_sandbox
-from macvfast.model import Address, Cidr, Endpoint, Interface, Network, Sandbox, SandboxState, check_name
-from macvfast.store import Store
+from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxState, check_name
+from macvfast.store import DEFAULT_NETNS_DIR, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from macvfast.checks import Pairs, Several
+    from macvfast.folders import Folders
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
     from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
@@ -40,8 +35,6 @@ if TYPE_CHECKING:
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
     from macvfast.usage import SubnetUsage
-
-DEFAULT_NETNS_DIR = "/run/netns"
 
 # Rows that a listing reads at a time.
 _PAGE = 256
@@ -53,8 +46,8 @@ class Host:
     The network namespace in which the kernel is first needed is the home namespace: its links are the parents.
 
     `on_note` is called, on the thread that is at it, with what a person should know of something that succeeded: a
-    link of macvfast's own that had to stay, or a parent that is not what its name says. It does nothing until it is
-    set.
+    link of macvfast's own that had to stay, a parent that is not what its name says, files that `ip netns exec` does
+    not find. It does nothing until it is set.
 
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
@@ -129,7 +122,12 @@ class Host:
     def _boxes(self) -> Sandboxes:
         from macvfast.sandboxes import Sandboxes  # noqa: PLC0415
 
-        return Sandboxes(self._store, self._kernel, self._netns_dir)
+        return Sandboxes(self._store, self._kernel, self._folders(), self._netns_dir)
+
+    def _folders(self) -> Folders:
+        from macvfast.folders import Folders  # noqa: PLC0415
+
+        return Folders(self._store, self._netns_dir, self.on_note)
 
     def _networks(self) -> Networks:
         from macvfast.networks import Networks  # noqa: PLC0415
@@ -305,7 +303,7 @@ class Host:
             endpoints: the first is `eth0` and holds the default route.
             command: what is going to be started in it, for `ps`.
             labels: for people and filters.
-            own_files: what it has in /etc of its own, for its commands and `ip netns exec`; None: nothing.
+            own_files: what is asked for of its own files in /etc, which its commands and `ip netns exec` see.
 
         Raises:
             NameInvalid, SandboxExists, NamespaceNameTaken
@@ -319,33 +317,10 @@ class Host:
 
         wanted = Wanted(
             several("endpoints", endpoints, EndpointRequest), name=name, command=texts("command", command),
-            labels=named("labels", labels),
+            labels=named("labels", labels), own_files=own_files,
         )  # fmt: skip
         with self._changing():
-            made = self.sandbox(self._boxes().create(wanted))
-        if own_files is not None:
-            self._give_files(made, own_files)
-        return made
-
-    def _give_files(self, sandbox: Sandbox, wanted: OwnFiles) -> None:
-        """Write a new sandbox's files; without them, it is not made."""
-        from macvfast import etc  # noqa: PLC0415
-
-        directory = self._store.sandbox_dir(sandbox.id)
-        seen_by_ip = self._netns_dir == DEFAULT_NETNS_DIR
-        try:
-            etc.write(directory, sandbox.name, _addresses(sandbox), wanted, etc.NETNS_ETC if seen_by_ip else None)
-        except OSError as error:
-            first = StateUnusable(str(directory), error.strerror or str(error))
-            (outcome,) = self.remove_many([sandbox.id], force=True)
-            raise first if outcome.error is None else UndoFailed(first, [str(outcome.error)]) from None
-
-    def _tell_addresses(self, sandbox: Sandbox) -> None:
-        """Have a sandbox's hosts file say its addresses. One that cannot be written is no failure of the network."""
-        from macvfast import etc  # noqa: PLC0415
-
-        with suppress(OSError):
-            etc.refresh(self._store.sandbox_dir(sandbox.id), _addresses(sandbox))
+            return self.sandbox(self._boxes().create(wanted))
 
     def connect(
         self,
@@ -378,7 +353,6 @@ class Host:
         with self._changing():
             network_id, sandbox_id = self._boxes().connect(request, netns)
             made = self.sandbox(sandbox_id)
-            self._tell_addresses(made)
             return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
 
     def connect_many(
@@ -441,9 +415,6 @@ class Host:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
         """
         self.disconnect_many(network, [_key(sandbox)]).raise_if_any()
-        # It may have been removed since.
-        with suppress(MacvfastError):
-            self._tell_addresses(self.sandbox(_key(sandbox)))
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
@@ -516,7 +487,7 @@ class Host:
     def check(self) -> list[Difference]:
         """All that differs between record and kernel. Changes nothing."""
         found = self.restore(dry_run=True)
-        return [*(step.mends for step in found.steps), *found.remaining]
+        return [*(step.mends for step in found.steps), *found.remaining, *self._folders().differences(_boot_id())]
 
     def gc(self) -> list[Freed]:
         """Free what dead owners left: sandboxes that stand for a given namespace that is gone, sandboxes that were to
@@ -631,6 +602,7 @@ class Host:
         if isinstance(namespace, MacvfastError):
             raise namespace
         try:
+            self._folders().complete(fresh)
             removal = launch.removal_command(self._store.directory, fresh.id)
             directory = self._store.sandbox_dir(fresh.id)
             if not request.detach:
@@ -638,10 +610,6 @@ class Host:
             launch.launch(request, directory, fresh.name, namespace.fd, removal)
         finally:
             namespace.close()
-
-
-def _addresses(sandbox: Sandbox) -> list[Interface]:
-    return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
 
 
 def _key(thing: str | Network | Sandbox) -> str:

@@ -17,7 +17,6 @@ from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import etc
 from macvfast.errors import KernelRefused, StateUnusable
 from macvfast.model import SandboxState
 
@@ -192,7 +191,6 @@ def _kill(process: Process) -> None:
 
 def remove(directory: Path) -> None:
     """Delete a sandbox's folder with its status, log and files; one that is gone already stays so."""
-    etc.remove(directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 

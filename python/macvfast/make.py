@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from macvfast.plan import EndpointPlan, LinkFacts
     from macvfast.records import Records
     from macvfast.refusals import Refusal
-    from macvfast.requests import EndpointRequest
+    from macvfast.requests import EndpointRequest, OwnFiles
     from macvfast.store import Store
 
 # Our indexes begin far above what the kernel counts up to by itself, so that they can be chosen without asking.
@@ -48,6 +48,7 @@ class Wanted:
     netns: str | None = None
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    own_files: OwnFiles | None = None
     # Whether a sandbox of that name would do that is there already.
     joins: bool = False
     # From here on the engine's own.

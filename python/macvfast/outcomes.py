@@ -69,8 +69,26 @@ class LinkUnlikeName:
         return f"network `{self.network}` uses link `{self.link}` as it is: it is {self.what}"
 
 
+@dataclass(frozen=True, slots=True)
+class FilesUnseen:
+    """Sandboxes whose own files of /etc `ip netns exec` does not find, because of what is at `path` for the first of
+    them. `str` of it is one line for people.
+    """
+
+    names: tuple[str, ...]
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
+        return (
+            f"`ip netns exec` does not find the files of sandbox `{self.names[0]}`{more}: {self.path}: {self.reason};"
+            f" `macvfast exec {self.names[0]} …` does"
+        )
+
+
 # What a person should know of something that succeeded.
-Note = LinkKept | LinkNeeded | LinkUnlikeName
+Note = LinkKept | LinkNeeded | LinkUnlikeName | FilesUnseen
 
 
 def _few(shown: Sequence[str]) -> str:
@@ -162,8 +180,8 @@ class Difference:
 
     Attributes:
         kind: which, for programs: parent-missing, parent-down, parent-other, namespace-missing, pin-missing, pin-other,
-            link-missing, link-other, link-down, link-wrong, address-missing, route-missing, route-other, half-made or
-            half-removed.
+            link-missing, link-other, link-down, link-wrong, address-missing, route-missing, route-other, half-made,
+            half-removed or files-left.
         network, sandbox: what it is a part of.
         found: what is so, in words.
         obstacle: why it cannot be mended now; None where `restore` mends it.

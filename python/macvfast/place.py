@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from macvfast.errors import StateCorrupt, StateUnusable
@@ -38,7 +39,7 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
         StateUnusable, StateCorrupt
         OSError: as the kernel refuses it.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(directory)
     _refuse_strangers(directory)
     with _making:
         while True:
@@ -56,6 +57,28 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     # SQLite would fill again. Its maker may be at it this very moment.
     if found.st_size < _HEADER and (directory / "owners").exists() and file.stat().st_size < _HEADER:
         raise StateCorrupt(str(file), f"it has {found.st_size} bytes, and macvfast has recorded something in it before")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make it, with what is missing above it; modes are given, whatever the umask."""
+    try:
+        make_folder(directory, 0o700)
+    except FileNotFoundError:
+        for above in reversed(directory.parents):
+            make_folder(above, 0o755)
+        make_folder(directory, 0o700)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with just that mode, unless it is there.
+
+    Raises:
+        OSError
+    """
+    with suppress(FileExistsError):
+        # Nobody else has more rights on it for a moment.
+        folder.mkdir(mode & 0o700)
+        folder.chmod(mode)
 
 
 def _make(directory: Path, file: Path, *, in_use: bool) -> bool:

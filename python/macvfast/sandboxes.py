@@ -28,6 +28,7 @@ from macvfast.requests import EndpointRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from macvfast.folders import Folders
     from macvfast.kernel import Kernel
     from macvfast.model import Endpoint, Sandbox
     from macvfast.records import Records
@@ -48,10 +49,10 @@ class _Given:
 class Sandboxes:
     """Makes and removes sandboxes and endpoints."""
 
-    def __init__(self, store: Store, kernel: Kernel, netns_dir: str) -> None:
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str) -> None:
         self._store = store
         self._kernel = kernel
-        self.detacher = Detacher(store, kernel)
+        self.detacher = Detacher(store, kernel, folders)
         self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
 
     def create(self, wanted: Wanted) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnwritable, SystemdMissing
+from macvfast.place import make_folder
 
 UNIT = "macvfast-restore.service"
 _FOLDER = Path("etc/systemd/system")
@@ -65,9 +66,12 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
     )  # fmt: skip
     link = path.parent / _WANTED_BY / UNIT
     try:
-        link.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (*reversed(path.parent.parents), path.parent, link.parent):
+            make_folder(folder, 0o755)
         fresh = path.with_suffix(".new")
         fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
+        # systemd warns of one that others cannot read, and carries out one that they write to.
+        fresh.chmod(0o644)
         fresh.replace(path)
         if not link.is_symlink():
             link.symlink_to(f"../{UNIT}")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_DIR = "/var/lib/macvfast"
+DEFAULT_NETNS_DIR = "/run/netns"
 BUSY_S = 30.0
 
 # How long a fork waits for the transactions of other threads.

@@ -13,24 +13,19 @@ from tests import netns
 from tests.acceptance.support import programs, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
 
 
-@pytest.fixture
-def seen(tmp_path: Path) -> Iterator[Lan]:
-    """A bed whose sandboxes lie where `ip netns` looks."""
-    bed = netns.Lan(tmp_path, netns.NETNS_DIR)
-    try:
-        yield bed
-    finally:
-        for line in bed.macvfast("ps", "-aq").splitlines():
-            bed.macvfast("rm", "-f", line)
-        bed.host.remove()
-        bed.router.remove()
+# Where state and pins lie by default, and /etc/netns: each is this script's own.
+PLACES = "mkdir -p /etc/netns; for place in /var/lib /run/netns /etc/netns; do mount -t tmpfs tmpfs $place; done"
+
+
+def at_home(lan: Lan, script: str) -> str:
+    """What a shell script says whose sandboxes lie where `ip netns` looks, with their state in its default place."""
+    shell = ["env", "-u", "MACVFAST_STATE_DIR", "-u", "MACVFAST_NETNS_DIR", "sh", "-ec"]
+    return lan.run("unshare", "--mount", *shell, f"{PLACES}\nPATH={netns.MACVFAST.parent}:$PATH\nexec 2>&1\n{script}")
 
 
 def hosts(text: str) -> dict[str, list[str]]:
@@ -77,24 +72,79 @@ def test_addresses_in_the_hosts_file_follow_the_networks(lan: Lan, pub_net: str)
     assert own() == {}
 
 
-def test_ip_netns_exec_finds_the_files_and_they_go_with_the_sandbox(seen: Lan) -> None:
-    seen.macvfast("create", "--name=web", "--add-host=printer:172.16.86.9")
-    said = seen.run("ip", "netns", "exec", "web", "cat", "/etc/hosts")
-    assert hosts(said)["172.16.86.9"] == ["printer"]
-    seen.macvfast("rm", "web")
-    assert not os.path.lexists("/etc/netns/web")
+@pytest.mark.parametrize("umask", ["022", "077"])
+def test_a_command_of_any_user_reads_its_files_whatever_the_umask(lan: Lan, umask: str) -> None:
+    words = f"{netns.MACVFAST} run -u nobody --name=web --add-host=printer:172.16.86.9 cat /etc/hosts /etc/hostname"
+    said = lan.run("sh", "-c", f"umask {umask}; {words}")
+    assert hosts(said.removesuffix("web\n"))["172.16.86.9"] == ["printer"]
 
 
-def test_files_that_somebody_else_put_for_the_name_stay(seen: Lan) -> None:
-    theirs = Path("/etc/netns/web/hosts")
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("10.0.0.1\ttheirs\n")
-    seen.macvfast("create", "--name=web")
-    assert hosts(seen.run("ip", "netns", "exec", "web", "cat", "/etc/hosts")) == {"10.0.0.1": ["theirs"]}
-    seen.macvfast("rm", "web")
-    assert theirs.read_text() == "10.0.0.1\ttheirs\n"
-    theirs.unlink()
-    theirs.parent.rmdir()
+def test_what_is_made_many_at_once_has_what_one_has(lan: Lan, pub_net: str) -> None:  # noqa: ARG001
+    lan.api(lambda host: host.connect_many("pub_net", ["one"]).raise_if_any())
+    lan.macvfast("scale", "pub_net", "w=1")
+    for name in ("one", "w-0"):
+        said = lan.macvfast("exec", name, "sh", "-c", "uname -n; cat /etc/hostname /etc/hosts")
+        own, in_file, *rest = said.splitlines()
+        assert (own, in_file) == (name, name)
+        assert [name] in hosts("\n".join(rest)).values()
+
+
+def test_a_running_commands_hosts_file_follows_what_is_connected_many_at_once(lan: Lan, pub_net: str) -> None:  # noqa: ARG001
+    lan.macvfast("run", "-d", "--name=web", "sleep", "1000")
+    lan.api(lambda host: host.connect_many("pub_net", ["web"]).raise_if_any())
+    assert ["web"] in hosts(lan.macvfast("exec", "web", "cat", "/etc/hosts")).values()
+    lan.api(lambda host: host.disconnect_many("pub_net", ["web"]).raise_if_any())
+    assert ["web"] not in hosts(lan.macvfast("exec", "web", "cat", "/etc/hosts")).values()
+
+
+def test_ip_netns_exec_finds_the_files_and_they_go_with_the_sandbox(lan: Lan) -> None:
+    said = at_home(
+        lan,
+        "macvfast create --name=web --add-host=printer:172.16.86.9 >/dev/null\n"
+        "ip netns exec web cat /etc/hosts\n"
+        "macvfast rm web\n"
+        "ls -A /etc/netns /var/lib/macvfast/sandboxes",
+    )
+    known, _, rest = said.partition("web\n/etc/netns:")
+    assert hosts(known)["172.16.86.9"] == ["printer"]
+    assert rest.split() == ["/var/lib/macvfast/sandboxes:"]
+
+
+def test_files_that_somebody_else_put_for_the_name_stay_and_are_said(lan: Lan) -> None:
+    said = at_home(
+        lan,
+        "mkdir /etc/netns/web; echo 10.0.0.1 theirs >/etc/netns/web/hosts\n"
+        "macvfast create --name=web >/dev/null\n"
+        "ip netns exec web cat /etc/hosts\n"
+        "macvfast rm web\n"
+        "cat /etc/netns/web/hosts",
+    )
+    assert said.splitlines() == [
+        "note: `ip netns exec` does not find the files of sandbox `web`: /etc/netns/web: it is not macvfast's;"
+        " `macvfast exec web …` does",
+        "10.0.0.1 theirs",
+        "web",
+        "10.0.0.1 theirs",
+    ]
+
+
+def test_a_sandbox_is_made_where_etc_cannot_be_written(lan: Lan) -> None:
+    said = at_home(
+        lan, "mount -o remount,ro /etc/netns\nmacvfast create --name=web >/dev/null\nmacvfast exec web uname -n"
+    )
+    note, name = said.splitlines()
+    assert "/etc/netns/web: Read-only file system; `macvfast exec web …` does" in note
+    assert name == "web"
+
+
+def test_a_private_state_or_private_pins_leave_nothing_where_all_look(lan: Lan) -> None:
+    said = at_home(
+        lan,
+        "macvfast --state-dir=/var/lib/private create --add-host=printer:172.16.86.9 >/dev/null\n"
+        "MACVFAST_NETNS_DIR=/var/lib/pins macvfast create --add-host=printer:172.16.86.9 >/dev/null\n"
+        "ls -A /etc/netns",
+    )
+    assert said == ""
 
 
 def test_a_command_has_the_variables_folder_and_user_that_it_was_given(lan: Lan, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.outcomes import LinkKept
+    from macvfast.outcomes import Note
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.usage import SubnetUsage
 
@@ -129,7 +129,7 @@ class FakeHost:
         self.calls: list[tuple[Any, ...]] = []
         self.refusals: dict[str, BaseException] = {}
         self.outcomes: dict[str, MacvfastError] = {}
-        self.on_note: Callable[[LinkKept], None] = lambda _: None
+        self.on_note: Callable[[Note], None] = lambda _: None
         self.plan = Plan()
         self.freed: list[Freed] = []
         self._networks = networks

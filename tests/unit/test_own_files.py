@@ -87,18 +87,3 @@ def test_a_user_of_this_host_has_its_groups_and_home() -> None:
 def test_what_is_no_host_name_is_refused(hostname: str) -> None:
     with pytest.raises(OptionInvalid):
         OwnFiles(hostname=hostname)
-
-
-def test_links_are_taken_away_only_while_they_are_ours(tmp_path: Path) -> None:
-    folder, links = tmp_path / "box", tmp_path / "links"
-    etc.write(folder, "web", [], OwnFiles(), links)
-    assert (links / "web").readlink() == folder / "etc"
-    (links / "web").unlink()
-    (links / "web").symlink_to("elsewhere")
-    etc.remove(folder)
-    assert (links / "web").is_symlink()
-    # Another sandbox of that name would find it taken.
-    etc.write(tmp_path / "other", "web", [], OwnFiles(), links)
-    etc.remove(tmp_path / "other")
-    assert (links / "web").is_symlink()
-    etc.remove(tmp_path / "never-made")

@@ -35,6 +35,17 @@ def test_the_unit_restores_this_state_before_the_network_is_online(tmp_path: Pat
     assert link.resolve() == path
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_units_modes_are_the_same_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = service.install(tmp_path / "state", 1, str(tmp_path / "root"))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert {folder.stat().st_mode & 0o777 for folder in (path.parent, *path.parents[1:4])} == {0o755}
+
+
 def test_what_the_unit_runs_is_a_command_of_macvfast(tmp_path: Path) -> None:
     path = service.install(tmp_path / "state", 1, str(tmp_path))
     done = subprocess.run(shlex.split(text_of(path)["ExecStart"]), capture_output=True, text=True, check=False)

@@ -62,6 +62,18 @@ os._exit(0)
 """
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_modes_are_given_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        Store(str(tmp_path / "above/below/state")).close()
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("above", "above/below", "above/below/state")}
+    assert modes == {"above": 0o755, "above/below": 0o755, "above/below/state": 0o700}
+    assert (tmp_path / "above/below/state/state.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_what_was_written_after_another_store_of_the_process_was_closed_outlives_a_kill(tmp_path: Path) -> None:
     """Closing any descriptor of the file would give up SQLite's lock, and another process, which then takes itself for
     the last one, would delete the log that this one goes on writing to.

@@ -115,6 +115,10 @@ class SandboxRecords(NetworkRecords):
         named = self._db.execute(f"SELECT name, id FROM sandbox WHERE name IN {_GIVEN}", asked).fetchall()
         return dict(named) | dict(self._db.execute(f"SELECT id, id FROM sandbox WHERE id IN {_GIVEN}", asked))
 
+    def sandbox_names(self) -> dict[str, str]:
+        """The names of all sandboxes, unsettled ones too, by id."""
+        return dict(self._db.execute("SELECT id, name FROM sandbox"))
+
     def named_like(self, beginning: str) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...], int]]:
         """Id, name, labels and number of endpoints of the sandboxes whose names begin so."""
         after = beginning[:-1] + chr(ord(beginning[-1]) + 1)

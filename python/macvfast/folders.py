@@ -1,0 +1,206 @@
+"""The folders of sandboxes in the state directory, and the files of /etc in them: given, kept true, taken away.
+
+One path for one sandbox and for many. Files that only commands of a sandbox see are written before its first command
+starts, those that were asked for when it is made: thousands of sandboxes that run nothing cost nothing. Where `ip netns
+exec` is to find them, they are there from the beginning.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast import etc, keeper
+from macvfast.errors import StateUnusable
+from macvfast.model import SandboxState
+from macvfast.outcomes import Difference, FilesUnseen
+from macvfast.requests import OwnFiles
+from macvfast.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from macvfast.model import Interface, Sandbox
+    from macvfast.outcomes import Note
+    from macvfast.store import Store
+
+_NOTHING = OwnFiles()
+
+# Sandboxes whose files are written together: a descriptor of each is open.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A link or a folder whose sandbox is gone."""
+
+    path: Path
+    name: str
+
+    def __str__(self) -> str:
+        """What of it is left, in words."""
+        return f"it is gone, and its files are left: {self.path}"
+
+
+class Folders:
+    """The folders of a state's sandboxes.
+
+    Links in /etc/netns are made only where state and pins are the machine's own, in their default places: what is
+    private leaves nothing in a place that all share.
+    """
+
+    def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None] = lambda _: None) -> None:
+        """`on_note` is told, by `tell`, of sandboxes whose files `ip netns exec` does not find."""
+        self._store = store
+        shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
+        self._links = etc.NETNS_ETC if shared else None
+        self._on_note = on_note
+        self._unseen: dict[str, list[str]] = {}
+        self._resolvers: dict[OwnFiles, str] = {}
+
+    # Giving.
+
+    def give(self, sandbox: Sandbox, wanted: OwnFiles | None) -> None:
+        """Give a sandbox that is being made its files, where they are needed before its first command.
+
+        Args:
+            sandbox: with its endpoints.
+            wanted: what is to be in them; None: what every sandbox has.
+
+        Raises:
+            StateUnusable
+        """
+        wanted = wanted or _NOTHING
+        if wanted == _NOTHING and self._links is None:
+            return
+        self._write(sandbox, wanted)
+        if self._links is not None:
+            why = etc.link(self._links, sandbox.name, self._store.sandbox_dir(sandbox.id))
+            if why is not None:
+                self._unseen.setdefault(why, []).append(sandbox.name)
+
+    def complete(self, sandbox: Sandbox) -> None:
+        """Give a sandbox the files that it does not have yet; one that stands for a namespace of others has none.
+
+        Raises:
+            StateUnusable
+        """
+        if sandbox.made and not etc.is_whole(self._store.sandbox_dir(sandbox.id)):
+            self._write(sandbox, _NOTHING)
+            self.refresh([sandbox.id])
+
+    def _write(self, sandbox: Sandbox, wanted: OwnFiles) -> None:
+        folder = self._store.sandbox_dir(sandbox.id)
+        if wanted not in self._resolvers:
+            self._resolvers[wanted] = etc.resolv_conf(wanted)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with etc.locked(folder) as descriptor:
+                etc.write(descriptor, sandbox.name, _addresses(sandbox), wanted, self._resolvers[wanted])
+        except OSError as error:
+            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+
+    def tell(self) -> None:
+        """Say which sandboxes `ip netns exec` shows the host's files in, since the last time."""
+        unseen, self._unseen = self._unseen, {}
+        for why, names in unseen.items():
+            self._on_note(FilesUnseen(tuple(names), f"{etc.NETNS_ETC}/{names[0]}", why))
+
+    def refresh(self, ids: Iterable[str]) -> None:
+        """Have the hosts files of sandboxes say their addresses. One that cannot be written is no failure of the
+        network.
+        """
+        with_files = sorted(id_ for id_ in set(ids) if os.path.exists(self._store.sandbox_dir(id_) / "etc"))
+        for start in range(0, len(with_files), _AT_ONCE):
+            self._refresh(with_files[start : start + _AT_ONCE])
+
+    def _refresh(self, ids: Sequence[str]) -> None:
+        """In the order of their ids, in which everybody locks them; the record is read when all are locked, so that who
+        writes last has read last.
+        """
+        with ExitStack() as stack:
+            descriptors: dict[str, int] = {}
+            for id_ in ids:
+                with suppress(OSError):
+                    descriptors[id_] = stack.enter_context(etc.locked(self._store.sandbox_dir(id_)))
+            with self._store.reading() as records:
+                there = records.sandboxes_named(list(descriptors))
+            for id_, sandbox in there.items():
+                with suppress(OSError):
+                    etc.refresh(descriptors[id_], sandbox.name, _addresses(sandbox))
+
+    # Taking away.
+
+    def has(self, id_: str) -> bool:
+        """Whether a sandbox has a folder: it ran a command, or has files.
+
+        Raises:
+            StateUnusable
+        """
+        folder = self._store.sandbox_dir(id_)
+        try:
+            os.stat(folder)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StateUnusable(str(folder.parent), error.strerror or str(error)) from None
+        return True
+
+    def remove(self, sandboxes: Iterable[Sandbox]) -> None:
+        """Take away the links and folders of sandboxes that are gone."""
+        for sandbox in sandboxes:
+            if self._links is not None:
+                etc.unlink(self._links, sandbox.name, self._store.sandbox_dir(sandbox.id))
+            if self.has(sandbox.id):
+                keeper.remove(self._store.sandbox_dir(sandbox.id))
+
+    # What is left.
+
+    def left(self, boot_id: str) -> list[Left]:
+        """Links and folders of sandboxes that are gone: whoever removed them died, or the state was replaced. A folder
+        stays as long as a command runs in it.
+        """
+        # Before the record: what is made meanwhile was recorded first.
+        links = etc.links_to(self._links) if self._links is not None else []
+        ours = self._store.sandbox_dir("")
+        folders = etc.folders(ours)
+        with self._store.reading() as records:
+            names = records.sandbox_names()
+        left = [
+            Left(path, path.name)
+            for path, where, id_ in links
+            if (names.get(id_) != path.name if where == ours else not os.path.exists(where / id_ / "etc"))
+        ]
+        return left + [
+            Left(ours / id_, id_[:12])
+            for id_ in folders
+            if id_ not in names and keeper.state(ours / id_, boot_id)[0] is not SandboxState.RUNNING
+        ]
+
+    def differences(self, boot_id: str) -> list[Difference]:
+        """The same, as what differs."""
+        takes = "`macvfast gc` takes them away"
+        return [
+            Difference(kind="files-left", sandbox=one.name, found=str(one), obstacle=takes)
+            for one in self.left(boot_id)
+        ]
+
+    def clear(self, boot_id: str) -> list[Left]:
+        """Take away what is left; gives that."""
+        gone = []
+        for one in self.left(boot_id):
+            if one.path.is_symlink():
+                with suppress(OSError):
+                    one.path.unlink()
+            else:
+                keeper.remove(one.path)
+            if not os.path.lexists(one.path):
+                gone.append(one)
+        return gone
+
+
+def _addresses(sandbox: Sandbox) -> list[Interface]:
+    return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]

@@ -1,0 +1,253 @@
+"""The files that sandboxes have in /etc of their own: given by one path, kept true, and nothing left of them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast import etc, folders
+from macvfast.errors import StateUnusable
+from macvfast.requests import EndpointRequest, OwnFiles
+from tests.netns import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from macvfast.outcomes import Note
+    from tests.unit.machine import Machine
+
+PRINTER = OwnFiles(hosts=(("printer", "172.16.86.9"),))
+
+
+def folder_of(machine: Machine, name: str) -> Path:
+    return machine.host._store.sandbox_dir(machine.host.sandbox(name).id)
+
+
+def own_addresses(machine: Machine, name: str) -> list[str]:
+    """Those that a sandbox's hosts file says of itself."""
+    text = (folder_of(machine, name) / "etc/hosts").read_text()
+    return [line.split()[0] for line in text.splitlines() if line.endswith(f"\t{name}")]
+
+
+def recorded_addresses(machine: Machine, name: str) -> list[str]:
+    return [str(address.ip) for one in machine.host.sandbox(name).endpoints for address in one.addresses]
+
+
+@pytest.fixture
+def links(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `ip netns exec` looks; the machine's state and pins are in their default places."""
+    monkeypatch.setattr(folders, "DEFAULT_DIR", machine.state_dir)
+    monkeypatch.setattr(folders, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
+    monkeypatch.setattr(etc, "NETNS_ETC", tmp_path / "links")
+    return tmp_path / "links"
+
+
+@pytest.fixture
+def notes(machine: Machine) -> list[Note]:
+    told: list[Note] = []
+    machine.host.on_note = told.append
+    return told
+
+
+@pytest.fixture
+def no_rights_for_others() -> Iterator[None]:
+    before = os.umask(0o777)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.usefixtures("no_rights_for_others")
+def test_files_can_be_read_by_every_user_whatever_the_umask(machine: Machine) -> None:
+    machine.host.create_sandbox("web", own_files=PRINTER)
+    own = folder_of(machine, "web") / "etc"
+    assert {path.name: path.stat().st_mode & 0o777 for path in own.iterdir()} == {
+        name: 0o644 for name in ("hosts", "hostname", "resolv.conf") if os.path.exists(f"/etc/{name}")
+    }
+    assert own.stat().st_mode & 0o777 == 0o755
+
+
+def test_many_have_what_one_has(machine: Machine, links: Path) -> None:
+    machine.host.connect_many("lan", ["a-0"]).raise_if_any()
+    machine.host.scale("lan", "b", 1)
+    machine.host.create_sandbox("c", endpoints=[EndpointRequest.of("lan", "")])
+    texts = {name: {path.name: path.read_text() for path in (links / name).iterdir()} for name in ("a-0", "b-0", "c")}
+    for name, files in texts.items():
+        assert own_addresses(machine, name) == recorded_addresses(machine, name) != []
+        assert {file: text for file, text in files.items() if file == "resolv.conf"} == {
+            file: text for file, text in texts["c"].items() if file == "resolv.conf"
+        }
+        assert files.keys() == texts["c"].keys()
+        assert etc.hostname_of(folder_of(machine, name)) == name
+
+
+def test_what_only_commands_see_is_written_before_the_first_starts(machine: Machine) -> None:
+    """Thousands that run nothing cost nothing."""
+    machine.host.scale("lan", "w", 2)
+    assert not folder_of(machine, "w-1").exists()
+    machine.host._folders().complete(machine.host.sandbox("w-1"))
+    assert own_addresses(machine, "w-1") == recorded_addresses(machine, "w-1")
+    machine.host._folders().complete(machine.host.sandbox("w-1"))
+    assert etc.hostname_of(folder_of(machine, "w-1")) == "w-1"
+
+
+def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_for_stays(machine: Machine) -> None:
+    machine.host.create_sandbox("web", own_files=PRINTER)
+    own = folder_of(machine, "web") / "etc"
+    (own / "resolv.conf").unlink()
+    machine.host._folders().complete(machine.host.sandbox("web"))
+    assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")
+    assert "172.16.86.9\tprinter" in (own / "hosts").read_text()
+
+
+def test_addresses_in_hosts_files_follow_the_networks_for_one_and_for_many(machine: Machine) -> None:
+    for name in ("a", "b"):
+        machine.host.create_sandbox(name, own_files=PRINTER)
+    machine.host.connect("lan", "a")
+    machine.host.connect_many("other", ["a", "b"]).raise_if_any()
+    for name in ("a", "b"):
+        assert own_addresses(machine, name) == recorded_addresses(machine, name) != []
+    machine.host.disconnect_many("other", ["a", "b"]).raise_if_any()
+    for name in ("a", "b"):
+        assert own_addresses(machine, name) == recorded_addresses(machine, name)
+    machine.host.disconnect("lan", "a")
+    assert own_addresses(machine, "a") == []
+
+
+def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the record before it has the file to itself writes what the other has changed since."""
+    machine.host.create_sandbox("web", own_files=PRINTER)
+    write, lock = etc.refresh, fcntl.flock
+    waits, first = threading.Event(), threading.Lock()
+
+    def write_last(*arguments: Any) -> None:
+        if first.acquire(blocking=False):
+            wait_until(lambda: len(machine.host.sandbox("web").endpoints) == 2, what="the other's endpoint")
+            wait_until(lambda: waits.is_set() or not other.is_alive(), what="the other to wait, or to have written")
+        write(*arguments)
+
+    def lock_or_wait(descriptor: int, operation: int) -> None:
+        try:
+            lock(descriptor, operation)
+        except BlockingIOError:
+            waits.set()
+            raise
+
+    other = threading.Thread(target=lambda: machine.host.connect("other", "web"))
+    monkeypatch.setattr(etc, "refresh", write_last)
+    one = threading.Thread(target=lambda: machine.host.connect("lan", "web"))
+    one.start()
+    wait_until(first.locked, what="its turn to write")
+    monkeypatch.setattr(fcntl, "flock", lock_or_wait)
+    other.start()
+    one.join()
+    other.join()
+    assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
+
+
+def test_a_sandbox_whose_files_cannot_be_written_is_not_made_and_the_others_are(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, links: Path
+) -> None:
+    really = etc.write
+
+    def write(folder: int, name: str, *rest: Any) -> None:
+        if name == "b":
+            raise OSError(28, "No space left on device")
+        really(folder, name, *rest)
+
+    monkeypatch.setattr(etc, "write", write)
+    outcomes = machine.host.connect_many("lan", ["a", "b", "c"])
+    assert [type(one.error) for one in outcomes] == [type(None), StateUnusable, type(None)]
+    assert sorted(os.listdir(links)) == ["a", "c"]
+    assert len(os.listdir(machine.host._store.sandbox_dir(""))) == 2
+    machine.assert_record_is_true()
+
+
+# Links for `ip netns exec`.
+
+
+def test_a_private_state_leaves_nothing_where_all_look(
+    machine: Machine, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("DEFAULT_DIR", "DEFAULT_NETNS_DIR"):
+        with monkeypatch.context() as patched:
+            patched.setattr(folders, place, "/elsewhere")
+            machine.host.create_sandbox(place, own_files=PRINTER)
+    assert not links.exists()
+
+
+def test_links_go_with_their_sandboxes(machine: Machine, links: Path, notes: list[Note]) -> None:
+    machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
+    assert sorted(os.listdir(links)) == ["a", "b"]
+    assert links.stat().st_mode & 0o777 == 0o755
+    machine.host.remove_many(["a", "b"]).raise_if_any()
+    assert os.listdir(links) == []
+    assert os.listdir(machine.host._store.sandbox_dir("")) == []
+    assert notes == []
+
+
+@pytest.mark.parametrize("where", ["this state", "another state"])
+def test_a_link_that_a_sandbox_of_that_name_left_is_replaced(
+    machine: Machine, links: Path, notes: list[Note], tmp_path: Path, where: str
+) -> None:
+    """In its way, `ip netns exec` would read the host's files without a word."""
+    sandboxes = machine.host._store.sandbox_dir("") if where == "this state" else tmp_path / "gone/sandboxes"
+    links.mkdir()
+    (links / "web").symlink_to(sandboxes / ("a" * 64) / "etc")
+    machine.host.create_sandbox("web")
+    assert (links / "web").readlink() == folder_of(machine, "web") / "etc"
+    assert notes == []
+
+
+def test_what_somebody_else_put_there_stays_and_is_said_once_for_all(
+    machine: Machine, links: Path, notes: list[Note], tmp_path: Path
+) -> None:
+    (links / "a").mkdir(parents=True)
+    (links / "b").symlink_to("elsewhere")
+    theirs = tmp_path / "living/sandboxes" / ("a" * 64) / "etc"
+    theirs.mkdir(parents=True)
+    (links / "c").symlink_to(theirs)
+    machine.host.connect_many("lan", ["a", "b", "c", "d"]).raise_if_any()
+    assert list(map(str, notes)) == [
+        f"`ip netns exec` does not find the files of sandbox `a` and 2 more: {links}/a: it is not macvfast's;"
+        " `macvfast exec a …` does"
+    ]
+    machine.host.remove_many(["a", "b", "c", "d"]).raise_if_any()
+    assert sorted(os.listdir(links)) == ["a", "b", "c"]
+
+
+def test_where_no_link_can_be_made_the_sandbox_is_made_all_the_same(
+    machine: Machine, links: Path, notes: list[Note]
+) -> None:
+    links.write_text("")
+    machine.host.create_sandbox("web")
+    (note,) = notes
+    assert f"{links}/web: Not a directory" in str(note)
+
+
+def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine: Machine, links: Path) -> None:
+    """Who removes a sandbox may be killed when nothing is recorded of it any more."""
+    machine.host.connect_many("lan", ["stays", "goes"]).raise_if_any()
+    folder, link = folder_of(machine, "goes"), (links / "goes").readlink()
+    machine.host.remove_many(["goes"]).raise_if_any()
+    (folder / "etc").mkdir(parents=True)
+    (links / "goes").symlink_to(link)
+    (links / "older").symlink_to(machine.host._store.sandbox_dir("b" * 64) / "etc")
+    (links / "theirs").symlink_to("elsewhere")
+    assert [(one.kind, one.sandbox) for one in machine.host.check()] == [
+        ("files-left", "goes"), ("files-left", "older"), ("files-left", folder.name[:12]),
+    ]  # fmt: skip
+    assert machine.host.restore().remaining == ()
+    assert [one.name for one in machine.host.gc()] == ["goes", "older", folder.name[:12]]
+    assert machine.host.check() == []
+    assert sorted(os.listdir(links)) == ["stays", "theirs"]
+    assert not folder.exists()
+    assert own_addresses(machine, "stays") == recorded_addresses(machine, "stays")
