@@ -656,6 +656,22 @@ class NamespaceNameTaken(Conflict):
         self.path = path
 
 
+class PinsLocked(Conflict):
+    """Somebody holds the lock of the folder of the pins, which is needed once to make it a shared mount."""
+
+    code = "pins-locked"
+
+    def __init__(self, operation: str, holders: Sequence[str]) -> None:
+        pids = [words[1] for holder in holders if len(words := holder.split()) > 1]
+        super().__init__(
+            f"could not {operation}",
+            causes=[f"its lock is held by {', '.join(holders) or 'a process that is not seen here'}"],
+            hints=[f"end that: `kill {' '.join(pids)}`" if pids else "`lslocks` on the host shows who holds it"],
+        )
+        self.operation = operation
+        self.holders = tuple(holders)
+
+
 class NamespaceChanged(Conflict):
     """What stands at a sandbox's path is not the namespace that was recorded."""
 

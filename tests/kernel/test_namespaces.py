@@ -560,6 +560,36 @@ def unpin(name):
 """
 
 
+def test_whoever_locks_the_folder_of_the_pins_keeps_nobody_waiting_for_ever() -> None:
+    """Any user can open it, and so hold its lock."""
+    in_own_mounts("""
+        import fcntl
+        Path("/run/netns").mkdir()
+        held = os.open("/run/netns", os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_SH)
+        (namespace,) = _core.make_namespaces(1)
+        (error,) = _core.pin_namespaces([(namespace, "/run/netns/ours")])
+        assert isinstance(error, errors.PinsLocked), error
+        name = Path("/proc/self/comm").read_text().strip()
+        assert error.holders == (f"process {os.getpid()} ({name})",), error.holders
+        assert os.listdir("/run/netns") == []
+        # Once it is a shared mount, nobody needs the lock.
+        subprocess.run(["mount", "--bind", "/run/netns", "/run/netns"], check=True)
+        make("ours")
+        os.close(held)
+        subprocess.run(["umount", "-l", "/run/netns"], check=True)
+        make("again")
+    """)
+
+
+def test_the_folder_of_the_pins_is_open_to_all_whatever_the_umask() -> None:
+    in_own_mounts("""
+        os.umask(0o077)
+        make("ours")
+        assert os.stat("/run/netns").st_mode & 0o777 == 0o755
+    """)
+
+
 def test_ip_netns_works_after_macvfast_has_made_its_folder() -> None:
     in_own_mounts("""
         assert not Path("/run/netns").exists()

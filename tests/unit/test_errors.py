@@ -203,6 +203,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: choose another name",
     ),
     (
+        errors.PinsLocked("prepare `/run/netns` for network namespaces", ["process 7 (sleep)", "process 9 (flock)"]),
+        "could not prepare `/run/netns` for network namespaces\n"
+        "  caused by: its lock is held by process 7 (sleep), process 9 (flock)\n"
+        "hint: end that: `kill 7 9`",
+    ),
+    (
         errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
         "sandbox `web` is not at `/run/netns/web`\n"
         "  caused by: another namespace stands there\n"

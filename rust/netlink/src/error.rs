@@ -164,6 +164,14 @@ pub enum Error {
         /// What was being done.
         operation: Operation,
     },
+    /// Others hold a lock for longer than it is waited for.
+    #[error("could not {operation}: others hold its lock")]
+    Locked {
+        /// What was being done.
+        operation: Operation,
+        /// They, as people are told, as far as they are seen here: `process 7 (sleep)`.
+        holders: Vec<String>,
+    },
     /// The path leads to no network namespace.
     #[error("`{}` is not a network namespace: {reason}", path.display())]
     NotANamespace {

@@ -4,12 +4,16 @@
 //! the pin away in one mount namespace takes it away in all.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{create_dir_all, read_to_string, set_permissions, File, Permissions};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{flock, fstat, open, unlink, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{
+    flock, fstat, major, minor, open, unlink, FileType, FlockOperation, Mode, OFlags,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     mount_bind, mount_bind_recursive, mount_change, unmount, MountPropagationFlags, UnmountFlags,
@@ -20,6 +24,10 @@ use crate::netns::{descriptor_path, folder_of, no_namespace_file, not_there, ope
 
 /// Namespaces mounted on top of each other at one path; more than this is someone's game.
 const MOUNTS_MAX: usize = 16;
+
+/// How long another may take to prepare a folder, and how often it is asked.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Folders of pins, with what went wrong in preparing each.
 pub(crate) struct Folders(BTreeMap<PathBuf, Result<(), Error>>);
@@ -43,29 +51,82 @@ pub(crate) fn prepare_all<P: AsRef<Path>>(pins: impl Iterator<Item = P>) -> Fold
     Folders(folders)
 }
 
-/// Make a folder, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do:
-/// under the same lock, so that two at once do not mount it on itself twice. To make shared what is shared already
-/// changes nothing and takes 65 µs with 4,000 pins; to find it out from `/proc/self/mountinfo` takes 7 ms.
+/// Make a folder, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do. To make
+/// shared what is shared already changes nothing and takes 65 µs with 4,000 pins; to find it out from
+/// `/proc/self/mountinfo` takes 7 ms.
 fn prepare(folder: &Path) -> Result<(), Error> {
-    let operation = || Operation::PreparePins(folder.to_owned());
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(folder)
-        .map_err(|error| Error::io(operation(), &error))?;
-    let failed = |errno| Error::system(operation(), errno);
-    let lock = open_folder(folder).map_err(failed)?;
-    // Given up with the descriptor. iproute2 goes on without it, too, where the file system has no locks.
-    let _ = flock(&lock, FlockOperation::LockExclusive);
+    let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
+    make_folder(folder)
+        .map_err(|error| Error::io(Operation::PreparePins(folder.to_owned()), &error))?;
     let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
     match mount_change(folder, shared) {
-        // It is no mount yet.
+        // It is no mount yet. Under the lock that iproute2 takes, too: two at once would mount it on itself twice.
         Err(Errno::INVAL) => {
-            mount_bind_recursive(folder, folder).map_err(failed)?;
-            mount_change(folder, shared).map_err(failed)
+            let _lock = locked(folder)?;
+            match mount_change(folder, shared) {
+                Err(Errno::INVAL) => {
+                    mount_bind_recursive(folder, folder).map_err(failed)?;
+                    mount_change(folder, shared).map_err(failed)
+                }
+                other => other.map_err(failed),
+            }
         }
         other => other.map_err(failed),
     }
+}
+
+/// Make a folder that everybody may look into, whatever the umask; one that is there stays as it is.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    create_dir_all(folder)?;
+    set_permissions(folder, Permissions::from_mode(0o755))
+}
+
+/// A folder with its lock, given up with the descriptor. Whoever can open it can hold the lock: it is waited for only so
+/// long.
+fn locked(folder: &Path) -> Result<File, Error> {
+    let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
+    let lock = open_folder(folder).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                let file = fstat(&lock).map_err(failed)?;
+                let device = (major(file.st_dev), minor(file.st_dev));
+                let locks = read_to_string("/proc/locks").unwrap_or_default();
+                return Err(Error::Locked {
+                    operation: Operation::PreparePins(folder.to_owned()),
+                    holders: holders(&locks, device, file.st_ino)
+                        .into_iter()
+                        .map(shown)
+                        .collect(),
+                });
+            }
+            // iproute2 goes on without it, too, where the file system has no locks.
+            Ok(()) | Err(_) => return Ok(lock),
+        }
+    }
+}
+
+/// The processes that hold the flock of a file, by `/proc/locks` (proc(5)).
+fn holders(locks: &str, (major, minor): (u32, u32), inode: u64) -> Vec<u32> {
+    let file = format!("{major:02x}:{minor:02x}:{inode}");
+    locks
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter_map(|words| match words.as_slice() {
+            [_, "FLOCK", _, _, pid, held, ..] if *held == file => pid.parse().ok(),
+            _ => None,
+        })
+        .collect()
+}
+
+fn shown(pid: u32) -> String {
+    let name = read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("process {pid} ({})", name.trim_end())
 }
 
 /// A new, empty file that waits for its namespace; deleted again unless that is mounted.
@@ -147,4 +208,20 @@ pub fn unpin(path: &Path) -> Result<bool, Error> {
         }
     }
     Err(failed(Errno::BUSY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holders;
+
+    #[test]
+    fn holders_are_those_of_the_flock_of_that_file() {
+        let locks = "1: POSIX  ADVISORY  WRITE 10 00:1a:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 11 00:1a:77 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 12 00:1a:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 13 fe:00:77 0 EOF\n\
+                     4: FLOCK  ADVISORY  READ 14 00:1a:77 0 EOF\n";
+        assert_eq!(holders(locks, (0, 0x1a), 77), [11, 14]);
+        assert_eq!(holders("", (0, 0x1a), 77), [0_u32; 0]);
+    }
 }

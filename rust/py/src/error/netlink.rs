@@ -39,6 +39,9 @@ pub fn from_netlink(py: Python<'_>, error: NetlinkError) -> PyErr {
             libc::EPROTO,
             Some("the reply is incomplete".to_owned()),
         ),
+        NetlinkError::Locked { operation, holders } => {
+            netlink_exception(py, "PinsLocked", (operation.to_string(), holders), None)
+        }
         NetlinkError::NotANamespace { path, reason } => netlink_exception(
             py,
             "NamespaceInvalid",
