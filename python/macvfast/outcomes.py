@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from macvfast.errors import SomeFailed
+from macvfast.errors import NotScaled, SandboxNotFound, SomeFailed
 from macvfast.model import mac_text
 
 if TYPE_CHECKING:
@@ -161,8 +161,10 @@ class Scaled:
 
     @property
     def count(self) -> int:
-        """How many there are now."""
-        return self.kept + sum(one.ok for one in self.made)
+        """How many there are now: what was to go and could not is one of them."""
+        gone = (NotScaled, SandboxNotFound)
+        stay = sum(one.error is not None and not isinstance(one.error, gone) for one in self.removed)
+        return self.kept + sum(one.ok for one in self.made) + stay
 
     @property
     def errors(self) -> list[MacvfastError]:

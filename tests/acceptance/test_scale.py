@@ -71,7 +71,8 @@ def test_what_runs_a_command_or_has_a_second_network_goes_only_by_force(lan: Lan
     scale(lan, "web=3")
     lan.macvfast("exec", "-d", "web-1", "sleep", "1000")
     lan.macvfast("network", "connect", "other", "web-2")
-    _, said = scale(lan, "web=0", status=3)
+    count, said = scale(lan, "web=0", status=3)
+    assert count == 2, "those that are refused are there"
     assert "`web-1`" in said
     assert "`web-2`" in said
     assert names(lan) == ["web-1", "web-2"]

@@ -238,10 +238,6 @@ class FakeHost:
         self._note("install_service", wait_s, root)
         return Path("/etc/systemd/system/macvfast-restore.service")
 
-    def uninstall_service(self, root: str | None = None) -> Path:
-        self._note("uninstall_service", root)
-        return Path("/etc/systemd/system/macvfast-restore.service")
-
     def check_command(self, request: CommandRequest, box: Sandbox | None = None) -> None:
         self._note("check_command", request, box)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from macvfast.errors import KernelRefused, NamespaceHeld
 from macvfast.outcomes import Difference, Freed, Plan, Step
 from tests.unit.cli_bed import FakeHost, typed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GONE = Difference(kind="namespace-missing", sandbox="web", found="its namespace is gone")
 MISSING = Difference(
@@ -136,5 +140,12 @@ def test_the_service_is_installed_with_its_wait_and_prints_its_file() -> None:
     said = typed("service install", host)
     assert said == (0, "/etc/systemd/system/macvfast-restore.service\n", "")
     typed("service install --wait=120 --root=/mnt", host)
-    typed("service uninstall", host)
-    assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None), (120, "/mnt"), (None,)]
+    assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None), (120, "/mnt")]
+
+
+def test_the_service_is_uninstalled_without_a_look_at_the_state(tmp_path: Path) -> None:
+    """One that is damaged is what it would run on at each boot."""
+    host = FakeHost()
+    said = typed(["service", "uninstall", f"--root={tmp_path}"], host)
+    assert said == (0, f"{tmp_path}/etc/systemd/system/macvfast-restore.service\n", "")
+    assert host.calls == []

@@ -72,9 +72,10 @@ def service_install(call: Call) -> int:
 
 
 def service_uninstall(call: Call) -> int:
-    """`service uninstall`."""
-    with call.host() as host:
-        path = host.uninstall_service(call.given.text("root"))
+    """`service uninstall`: whatever the state is like, or where."""
+    from macvfast.host import Host  # noqa: PLC0415 - it needs none that is open
+
+    path = Host.uninstall_service(call.given.text("root"))
     call.out.line(escape(str(path)))
     return 0
 
