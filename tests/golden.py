@@ -29,6 +29,7 @@ class GoldenPool:
         self.roles = self._roles(gateway, aux or {})
         self.used = set(self.roles)
         self.places = sorted({n for first, last in ranges or [(0, self.size - 1)] for n in range(first, last + 1)})
+        self.avoided: set[int] = set()
         self.after_last_given = 0
 
     def _roles(self, gateway: int | None, aux: Mapping[str, int]) -> dict[int, str]:
@@ -48,7 +49,7 @@ class GoldenPool:
 
     def free_places(self) -> list[int]:
         """What automatic allocation can give, upward."""
-        return [ordinal for ordinal in self.places if ordinal not in self.used]
+        return [ordinal for ordinal in self.places if ordinal not in self.used | self.avoided]
 
     def allocate_many(self, count: int) -> list[int] | None:
         """The next `count` in the pool's order; None, and nothing is taken, where there are fewer."""
@@ -64,8 +65,8 @@ class GoldenPool:
         return given
 
     def reserve(self, ordinal: int) -> bool:
-        """Take one; False if it is in use."""
-        if ordinal in self.used:
+        """Take one; False if it is in use, or somebody else's."""
+        if ordinal in self.used | self.avoided:
             return False
         self.used.add(ordinal)
         return True

@@ -71,7 +71,7 @@ class Pool:
         """Addresses of the subnet that are not in use; `free + len(pool) == size`."""
     @property
     def available(self) -> int:
-        """Free addresses of the ip-ranges: what automatic allocation can still give."""
+        """Free addresses of the ip-ranges that are not avoided: what automatic allocation can still give."""
     def __len__(self) -> int:
         """Addresses in use, the reserved ones included (saturates at 2^63 - 1)."""
     def __contains__(self, address: object, /) -> bool:
@@ -93,7 +93,7 @@ class Pool:
         """Take the given address, inside or outside the ip-ranges.
 
         Raises:
-            AddressTaken: it is in use or reserved.
+            AddressTaken: it is in use, reserved or avoided.
             AddressOutsideSubnet, AddressInvalid
         """
     def release(self, address: str | int | IPv4Address | IPv6Address) -> bool:
@@ -102,6 +102,16 @@ class Pool:
         Raises:
             AddressReserved: it is an end of the subnet, the gateway or an aux address.
             AddressOutsideSubnet, AddressInvalid
+        """
+    def avoid(self, addresses: Iterable[str | int | IPv4Address | IPv6Address]) -> None:
+        """From now on, give none of these addresses, neither automatically nor where it is asked for; what was avoided
+        until now may be given again.
+
+        They stay free, and are no part of what is stored; one that is in use stays so. What is outside of the subnet
+        does not matter.
+
+        Raises:
+            AddressInvalid: malformed, or of the other family; nothing was changed.
         """
     def role(self, address: str | int | IPv4Address | IPv6Address) -> str | None:
         """What a reserved address is: "network address", "broadcast address", "subnet-router anycast address",

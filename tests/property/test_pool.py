@@ -278,7 +278,8 @@ class PoolMachine(RuleBasedStateMachine):
                 continue
             with pytest.raises(AddressTaken) as refused:
                 pool.reserve(self.plan.address(ordinal))
-            assert refused.value.holder == (f"the subnet's {role}" if role else None)
+            said = f"the subnet's {role}" if role else None
+            assert refused.value.holder == (said if ordinal in self.golden.used else "somebody else's")
 
     @rule(part=st.floats(0, 1, exclude_max=True), only_used=st.booleans())
     def release(self, part: float, only_used: bool) -> None:
@@ -296,6 +297,18 @@ class PoolMachine(RuleBasedStateMachine):
                 pool.release(self.plan.address(ordinal))
             assert refused.value.role == role == pool.role(self.plan.address(ordinal))
 
+    @rule(parts=st.lists(st.floats(0, 1, exclude_max=True), max_size=3), first=st.integers(0, 3))
+    def avoid(self, parts: list[float], first: int) -> None:
+        """Pass over the first addresses and some others, in use or not, whatever was passed over before."""
+        self.golden.avoided = {*range(min(first, self.golden.size)), *map(self.ordinal, parts)}
+        for pool in self.both():
+            self.let_avoid(pool)
+
+    def let_avoid(self, pool: Pool) -> None:
+        """Have a pool pass over what the twin does; what is outside of the subnet does not matter."""
+        outside = "192.0.2.1" if self.plan.subnet.version == 4 else "2001:db8::1"
+        pool.avoid([outside, *map(self.plan.address, self.golden.avoided)])
+
     @rule()
     def snapshot_and_restore(self) -> None:
         """Nothing is changed by going through bytes; the store begins anew."""
@@ -303,6 +316,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.loaded.snapshot() == data
         self.pool = Pool.from_snapshot(data)
         assert self.pool.snapshot() == data
+        self.golden.avoided.clear()
         self.begin_stores()
 
     @invariant()
@@ -315,6 +329,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert len(self.other.fetched) == len(set(self.other.fetched)), "a page is read once"
         self.other.fetched.clear()
         self.loaded = self.other.load(self.plan)
+        if self.golden.avoided:
+            self.let_avoid(self.loaded)
+            self.other.fetched.clear()
         for pool in self.both():
             assert len(pool) == len(self.golden.used)
             assert len(pool) + pool.free == pool.size

@@ -65,6 +65,12 @@ pub enum Error {
         /// What the subnet needs it for; None where it was allocated or reserved.
         role: Option<Role>,
     },
+    /// The address is avoided: somebody else has it.
+    #[error("address {address} is somebody else's")]
+    Avoided {
+        /// The address.
+        address: Address,
+    },
     /// The address is one that the subnet itself needs, and is not released.
     #[error("address {address} is the subnet's {role}")]
     Reserved {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod avoided;
 mod bitmap;
 mod error;
 mod page;

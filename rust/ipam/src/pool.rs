@@ -7,10 +7,13 @@ use crate::page::{PAGE_BITS, PAGE_BYTES};
 use crate::prefix::{Address, AddressRange, Family, Subnet};
 use crate::ranges::Ranges;
 use crate::rules::{Changes, Order, Role, Rules, Stored};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most addresses that are taken at once: as many as the largest IPv4 pool has.
 pub const MOST_AT_ONCE: u64 = 1 << 24;
+
+/// A lane in which nothing lies.
+pub(crate) const NO_LANE: (u128, u128) = (u128::MAX, 0);
 
 /// The addresses of one subnet under management.
 ///
@@ -32,8 +35,13 @@ pub struct Pool {
     pub(crate) aux: BTreeMap<u128, String>,
     pub(crate) bits: Bitmap,
     size: u128,
-    /// The range of the last allocation, so that the next one need not search for it.
-    lane: (u128, u128),
+    /// The ranges without what is avoided: where automatic allocation looks.
+    pub(crate) lanes: Ranges,
+    /// The lane of the last allocation, so that the next one need not search for it.
+    pub(crate) lane: (u128, u128),
+    /// What is never given, though it may be free; and what of that is free, in the ranges.
+    pub(crate) avoided: BTreeSet<u128>,
+    pub(crate) idle: BTreeSet<u128>,
     /// Addresses in use within the ranges, and outside.
     pub(crate) inside: u128,
     pub(crate) outside: u128,
@@ -108,13 +116,15 @@ impl Pool {
         let mut pool = Self {
             subnet,
             order,
+            lanes: ranges.clone(),
             ranges,
             gateway,
             aux,
             bits,
             size: subnet.size(),
-            // No range yet.
-            lane: (u128::MAX, 0),
+            lane: NO_LANE,
+            avoided: BTreeSet::new(),
+            idle: BTreeSet::new(),
             inside: 0,
             outside: 0,
             cursor,
@@ -179,14 +189,18 @@ impl Pool {
     #[must_use]
     #[inline]
     pub fn available(&self) -> u128 {
-        self.ranges.size() - self.inside
+        self.ranges.size() - self.inside - self.idle.len() as u128
     }
 
     /// Where allocation goes on. `Lowest`: an ordinal below which nothing of the ranges is free. `Next`: the one after
     /// the last given.
     #[must_use]
     pub fn cursor(&self) -> u128 {
-        self.cursor
+        match (self.order, self.idle.first()) {
+            // It has gone past what is only avoided.
+            (Order::Lowest, Some(idle)) => self.cursor.min(*idle),
+            _ => self.cursor,
+        }
     }
 
     /// Take one address of the ranges, in the pool's order. Flat: it looks at one word per level at most.
@@ -215,11 +229,11 @@ impl Pool {
             });
         }
         for (from, until) in self.sweeps() {
-            for (first, last) in self.ranges.between(from, until) {
+            for (first, last) in self.lanes.between(from, until) {
                 if let Some(ordinal) = self.bits.take_first(first, last)? {
                     self.inside += 1;
                     self.cursor = ordinal + 1;
-                    self.lane = self.ranges.around(ordinal);
+                    self.lane = self.lanes.around(ordinal);
                     return Ok(self.subnet.address(ordinal));
                 }
             }
@@ -236,7 +250,7 @@ impl Pool {
         let mut pieces = Vec::new();
         let mut wanted = count;
         for (from, until) in self.sweeps() {
-            for place in self.ranges.between(from, until) {
+            for place in self.lanes.between(from, until) {
                 if wanted > 0 {
                     wanted -= self.bits.take_many(place, wanted, &mut pieces)?;
                 }
@@ -270,7 +284,7 @@ impl Pool {
         }
         let mut free = 0;
         for (from, until) in self.sweeps() {
-            for place in self.ranges.between(from, until) {
+            for place in self.lanes.between(from, until) {
                 if free < count {
                     free += self.bits.count_free(place, count - free)?;
                 }
@@ -295,7 +309,7 @@ impl Pool {
     /// Take the given address, inside or outside the ranges.
     ///
     /// # Errors
-    /// `Error::Taken`, `Error::Outside`, `Error::Address`, `Error::NeedsPage`
+    /// `Error::Taken`, `Error::Avoided`, `Error::Outside`, `Error::Address`, `Error::NeedsPage`
     pub fn reserve(&mut self, address: Address) -> Result<(), Error> {
         let ordinal = self.ordinal(address)?;
         if self.bits.test(ordinal)? {
@@ -303,6 +317,9 @@ impl Pool {
                 address,
                 role: self.role_of(ordinal),
             });
+        }
+        if self.avoided.contains(&ordinal) {
+            return Err(Error::Avoided { address });
         }
         self.take(ordinal)
     }
@@ -344,7 +361,9 @@ impl Pool {
             return Ok(false);
         }
         *count -= 1;
-        if in_ranges && self.order == Order::Lowest {
+        if in_ranges && self.avoided.contains(&ordinal) {
+            self.idle.insert(ordinal);
+        } else if in_ranges && self.order == Order::Lowest {
             self.cursor = self.cursor.min(ordinal);
         }
         Ok(true)
@@ -395,7 +414,7 @@ impl Pool {
         Changes {
             used: self.used(),
             used_in_ranges: self.inside,
-            cursor: self.cursor,
+            cursor: self.cursor(),
             pages,
             summary,
         }

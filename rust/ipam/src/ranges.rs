@@ -1,5 +1,7 @@
 //! The place of automatic allocation: a set of ranges of ordinals.
 
+use std::collections::BTreeSet;
+
 /// Ranges of ordinals, sorted, apart from each other, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ranges {
@@ -18,6 +20,28 @@ impl Ranges {
                 _ => list.push((first, last)),
             }
         }
+        Self::sorted(list)
+    }
+
+    /// What is left of them without some ordinals.
+    pub(crate) fn without(&self, ordinals: &BTreeSet<u128>) -> Self {
+        let mut list = Vec::with_capacity(self.list.len() + ordinals.len());
+        for (first, last) in &self.list {
+            let mut from = *first;
+            for ordinal in ordinals.range(first..=last) {
+                if from < *ordinal {
+                    list.push((from, ordinal - 1));
+                }
+                from = ordinal + 1;
+            }
+            if from <= *last {
+                list.push((from, *last));
+            }
+        }
+        Self::sorted(list)
+    }
+
+    fn sorted(list: Vec<(u128, u128)>) -> Self {
         let size = list.iter().map(|(first, last)| last - first + 1).sum();
         Self { list, size }
     }
@@ -73,6 +97,7 @@ impl Ranges {
 #[cfg(test)]
 mod tests {
     use super::Ranges;
+    use std::collections::BTreeSet;
 
     #[test]
     fn ranges_that_overlap_or_touch_become_one() {
@@ -88,6 +113,15 @@ mod tests {
             .filter(|ordinal| ranges.contains(*ordinal))
             .collect();
         assert_eq!(inside, (5..=9).chain(20..=29).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_taken_out_of_ranges_splits_shortens_or_removes_them() {
+        let ranges = Ranges::union(vec![(5, 9), (20, 29), (40, 40)]);
+        let left = ranges.without(&BTreeSet::from([1, 5, 22, 23, 25, 29, 30, 40]));
+        assert_eq!(left.as_slice(), [(6, 9), (20, 21), (24, 24), (26, 28)]);
+        assert_eq!(left.size(), 4 + 2 + 1 + 3);
+        assert_eq!(ranges.without(&BTreeSet::new()), ranges);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Pool {
         out.push(self.subnet.prefix_length());
         out.extend(self.subnet.first().value().to_le_bytes());
         out.push(u8::from(self.order == Order::Next));
-        for number in [self.cursor, self.inside, self.outside] {
+        for number in [self.cursor(), self.inside, self.outside] {
             out.extend(number.to_le_bytes());
         }
         self.write_rules(&mut out);

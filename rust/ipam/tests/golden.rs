@@ -14,6 +14,7 @@ struct Golden {
     ranges: Vec<(u128, u128)>,
     used: BTreeSet<u128>,
     reserved: BTreeSet<u128>,
+    avoided: BTreeSet<u128>,
     order: Order,
     next: u128,
 }
@@ -42,6 +43,7 @@ impl Golden {
             ranges,
             used: reserved.clone(),
             reserved,
+            avoided: BTreeSet::new(),
             order: plan.order,
             next: 0,
         }
@@ -54,7 +56,11 @@ impl Golden {
     }
 
     fn free(&self) -> impl Iterator<Item = u128> + '_ {
-        (0..self.size).filter(|ordinal| self.in_ranges(*ordinal) && !self.used.contains(ordinal))
+        (0..self.size).filter(|ordinal| {
+            self.in_ranges(*ordinal)
+                && !self.used.contains(ordinal)
+                && !self.avoided.contains(ordinal)
+        })
     }
 
     fn allocate(&mut self) -> Option<u128> {
@@ -162,6 +168,8 @@ enum Step {
     Release(f64),
     /// One of the addresses in use.
     ReleaseUsed(f64),
+    /// Some that somebody else has: the first ones, and others.
+    Avoid(u128, Vec<f64>),
     /// Through bytes and back, or through a store and back.
     Snapshot,
     Reload,
@@ -175,6 +183,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => part().prop_map(Step::Reserve),
         1 => part().prop_map(Step::Release),
         4 => part().prop_map(Step::ReleaseUsed),
+        2 => (0..3u128, prop::collection::vec(part(), 0..3)).prop_map(|(first, others)| Step::Avoid(first, others)),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Reload),
     ];
@@ -251,7 +260,7 @@ fn pick(set: &BTreeSet<u128>, part: f64) -> Option<u128> {
 fn compare(pool: &mut Pool, store: &Store, golden: &Golden, subnet: Subnet) {
     let inside = golden
         .used
-        .iter()
+        .union(&golden.avoided)
         .filter(|ordinal| golden.in_ranges(**ordinal))
         .count();
     assert_eq!(pool.used(), golden.used.len() as u128);
@@ -303,7 +312,14 @@ proptest! {
                     let role = pool.role(address).unwrap();
                     prop_assert_eq!(role.is_some(), golden.reserved.contains(&ordinal));
                     match store.with(&mut pool, |pool| pool.reserve(address)) {
-                        Ok(()) => prop_assert!(golden.used.insert(ordinal)),
+                        Ok(()) => {
+                            prop_assert!(golden.used.insert(ordinal));
+                            prop_assert!(!golden.avoided.contains(&ordinal));
+                        }
+                        Err(Error::Avoided { .. }) => {
+                            prop_assert!(golden.avoided.contains(&ordinal));
+                            prop_assert!(!golden.used.contains(&ordinal));
+                        }
                         Err(error) => {
                             prop_assert_eq!(error, Error::Taken { address, role });
                             prop_assert!(golden.used.contains(&ordinal));
@@ -330,20 +346,37 @@ proptest! {
                         }
                     }
                 }
+                Step::Avoid(first, others) => {
+                    let others = others.iter().map(|part| (part * golden.size as f64) as u128);
+                    let avoided: BTreeSet<u128> = (0..first.min(golden.size)).chain(others).collect();
+                    // What is outside of the subnet does not matter.
+                    let mut addresses = vec![Address::parse("192.0.2.1").unwrap(), Address::parse("2001:db8::1").unwrap()];
+                    addresses.extend(avoided.iter().map(|ordinal| subnet.address(*ordinal)));
+                    let before = pool.used();
+                    store.with(&mut pool, |pool| pool.avoid(&addresses)).unwrap();
+                    prop_assert_eq!(pool.used(), before);
+                    golden.avoided = avoided;
+                }
                 Step::Snapshot => {
                     let bytes = store.with(&mut pool, |pool| pool.snapshot()).unwrap();
                     pool = Pool::from_snapshot(&bytes).unwrap();
                     prop_assert_eq!(pool.snapshot().unwrap(), bytes);
                     // It knows nothing of the store: all of it is to be stored.
                     store = Store::default();
+                    golden.avoided.clear();
                 }
                 Step::Reload => {
                     store.keep(pool.changes());
                     pool = store.load(plan.rules());
+                    golden.avoided.clear();
                 }
             }
             store.keep(pool.changes());
         }
+        compare(&mut pool, &store, &golden, subnet);
+        // What was avoided is free, and given again where nobody has it any more.
+        golden.avoided.clear();
+        store.with(&mut pool, |pool| pool.avoid(&[])).unwrap();
         compare(&mut pool, &store, &golden, subnet);
         let mut reloaded = store.load(plan.rules());
         compare(&mut reloaded, &store, &golden, subnet);

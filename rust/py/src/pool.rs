@@ -214,6 +214,14 @@ impl Pool {
         self.ask(address.py(), |pool| pool.release(parsed))
     }
 
+    fn avoid(&self, addresses: &Bound<'_, PyAny>) -> PyResult<()> {
+        let parsed = addresses
+            .try_iter()?
+            .map(|item| self.address(&item?))
+            .collect::<PyResult<Vec<_>>>()?;
+        self.ask(addresses.py(), |pool| pool.avoid(&parsed))
+    }
+
     fn role(&self, address: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
         let parsed = self.address(address)?;
         let role = self.lock()?.role(parsed).map_err(error::of_ipam)?;

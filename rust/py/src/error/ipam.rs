@@ -46,6 +46,9 @@ pub(crate) fn of_ipam(error: Error) -> PyErr {
             address.to_string(),
             role.map(|role| format!("the subnet's {role}")),
         )),
+        Error::Avoided { address } => {
+            AddressTaken::new_err((address.to_string(), "somebody else's"))
+        }
         Error::Reserved { address, role } => {
             AddressReserved::new_err((address.to_string(), role.to_string()))
         }
