@@ -378,6 +378,10 @@ class Netlink:
         """Default routes of the main table: family (4 or 6), ifindex, gateway; IPv4 first, then in the kernel's order.
         Of a route with several next hops, each.
         """
+    def destinations(self) -> list[tuple[bytes, int]]:
+        """The prefixes that the main table's routes are for, packed, with their lengths, default routes left out; IPv4
+        first, then in the kernel's order.
+        """
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs in a link's own unicast filter list (RTM_GETNEIGH, PF_BRIDGE): those of all macvlans that are up
         on it in any namespace, dying ones included. Links of a dying namespace appear in no other dump.

@@ -1,4 +1,4 @@
-//! Default routes of the main table.
+//! Routes of the main table.
 
 use std::net::IpAddr;
 
@@ -150,6 +150,43 @@ pub fn decode(payload: &[u8], family: Family) -> Result<Vec<DefaultRoute>, Decod
         hops.push(first);
     }
     Ok(hops)
+}
+
+/// Decode the payload of an RTM_NEWROUTE into the prefix that the route leads to, or keeps from anywhere; None where it is
+/// the default route, or of another table.
+///
+/// # Errors
+/// The payload is shorter than a route header.
+pub fn decode_destination(
+    payload: &[u8],
+    family: Family,
+) -> Result<Option<(IpAddr, u8)>, DecodeError> {
+    let header = RouteHeader::parse(payload)?;
+    let mut table = u32::from(header.table);
+    let mut destination = None;
+    for nla in attributes(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
+        if !matches!(nla.kind(), libc::RTA_DST | libc::RTA_TABLE) {
+            continue;
+        }
+        let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
+        match RouteAttribute::parse_with_param(&nla, parameters) {
+            Ok(RouteAttribute::Destination(RouteAddress::Inet(ip))) => {
+                destination = Some(IpAddr::V4(ip));
+            }
+            Ok(RouteAttribute::Destination(RouteAddress::Inet6(ip))) => {
+                destination = Some(IpAddr::V6(ip));
+            }
+            Ok(RouteAttribute::Table(id)) => table = id,
+            _ => {}
+        }
+    }
+    let wanted = header.address_family == AddressFamily::from(family)
+        && table == u32::from(RouteHeader::RT_TABLE_MAIN)
+        && !header.flags.contains(RouteFlags::Cloned);
+    let length = header.destination_prefix_length;
+    Ok(destination
+        .filter(|_| wanted && length > 0)
+        .map(|ip| (ip, length)))
 }
 
 fn next_hop(family: Family, ifindex: Option<u32>, attributes: &[RouteAttribute]) -> DefaultRoute {

@@ -219,21 +219,40 @@ impl Socket {
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
         let mut routes = Vec::new();
         for family in [Family::V4, Family::V6] {
-            let request = route::dump(family);
-            let found = self.ask(&Operation::ReadRoutes, &request, NLM_F_DUMP, |payload| {
-                route::decode(payload, family).map(Some)
-            });
-            match found {
-                Ok(found) => routes.extend(found.items.into_iter().flatten()),
-                // A table comes into being with its first route; a kernel without IPv6 has none of it.
-                Err(Error::System {
-                    errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
-                    ..
-                }) => {}
-                Err(error) => return Err(error),
-            }
+            let found = self.routes(family, |payload| route::decode(payload, family).map(Some))?;
+            routes.extend(found.into_iter().flatten());
         }
         Ok(routes)
+    }
+
+    /// The prefixes of the main table's routes, default routes left out, IPv4 first, in the kernel's order.
+    ///
+    /// # Errors
+    /// A dump failed, or was interrupted by changes too often.
+    pub fn destinations(&mut self) -> Result<Vec<(IpAddr, u8)>, Error> {
+        let mut found = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            found
+                .extend(self.routes(family, |payload| route::decode_destination(payload, family))?);
+        }
+        Ok(found)
+    }
+
+    fn routes<T>(
+        &mut self,
+        family: Family,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, Error> {
+        let request = route::dump(family);
+        match self.ask(&Operation::ReadRoutes, &request, NLM_F_DUMP, decode) {
+            Ok(found) => Ok(found.items),
+            // A table comes into being with its first route; a kernel without IPv6 has none of it.
+            Err(Error::System {
+                errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
+                ..
+            }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The unicast MACs in a link's own filter list: those of all macvlans that are up on it, in any namespace, dying

@@ -407,6 +407,14 @@ impl Netlink {
             .collect())
     }
 
+    fn destinations<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, u8)>> {
+        let found = self.exchange(py, Socket::destinations)?;
+        Ok(found
+            .iter()
+            .map(|(address, length)| (packed(py, address), *length))
+            .collect())
+    }
+
     fn filter_macs<'py>(&self, py: Python<'py>, ifindex: i64) -> PyResult<Bound<'py, PySet>> {
         let ifindex = u32::try_from(ifindex).unwrap_or(0);
         let macs = self.exchange(py, |socket| socket.filter_macs(ifindex))?;
