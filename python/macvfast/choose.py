@@ -24,7 +24,7 @@ from macvfast.errors import (
 )
 from macvfast.ipam import NetworkPools
 from macvfast.kernel import new_group
-from macvfast.lookup import one_network
+from macvfast.lookup import one_network, own_addresses
 from macvfast.make import new_ifindex
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.records import MADE, REMOVED, now
@@ -151,7 +151,9 @@ class Chooser:
         found = known.get(key)
         if found is None:
             network = one_network(records, self._store, key)
-            found = known.get(network.id) or (network, NetworkPools(records, network))
+            found = known.get(network.id)
+            if found is None:
+                found = network, NetworkPools(records, network, own_addresses(self._kernel, network.link))
             known[key] = known[network.id] = found
         return found
 

@@ -18,7 +18,7 @@ from macvfast.outcomes import Difference
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Endpoint, Interface, Network, Sandbox
     from macvfast.plan import Configure, DefaultRoute, LinkFacts, Links
     from macvfast.records import MadeParent
 
@@ -64,6 +64,7 @@ class Standing:
 
     Of one of ours: on how many of ours it stands, whether a step is going to make it or bring it up, and whether what
     is in the way may go by itself.
+    `own` are the addresses that this host has on it itself, packed, with their prefix lengths.
     """
 
     ifindex: int | None = None
@@ -71,6 +72,7 @@ class Standing:
     depth: int = 0
     rises: bool = False
     waits: bool = False
+    own: Mapping[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -362,7 +364,7 @@ def _compare_endpoint(
     elif wrong := _wrong(network, endpoint, link, parent):
         _make(drift, (network, endpoint), found, parent, _of_sandbox("link-wrong", name, f"{what} {wrong}"))
     else:
-        _complete(drift, network, endpoint, found, link)
+        _complete(drift, (network, endpoint), found, link, parent)
 
 
 def _make(
@@ -377,6 +379,10 @@ def _make(
     if any(endpoint.ifname in plan.names(link) and link.ifindex not in ours for link in found.links):
         drift.blocked.append(_blocked(mends, f"a link {endpoint.ifname} that macvfast did not make is there"))
         return
+    for address in endpoint.addresses:
+        if address.ip.packed in parent.own:
+            drift.blocked.append(_blocked(mends, _clash(network, address, parent)))
+            return
     able = plan.default_families(network, endpoint)
     free = {family for family in able if _holds(drift.recorded, endpoint, family)} - {
         family for family, ifindex, _ in found.routes if ifindex != endpoint.ifindex
@@ -398,8 +404,20 @@ def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standi
     return ""
 
 
-def _complete(drift: SandboxDrift, network: Network, endpoint: Endpoint, found: Found, link: LinkFacts) -> None:
+def _clash(network: Network, address: Interface, parent: Standing) -> str:
+    """That this host itself has an endpoint's address, in words, with what ends that."""
+    theirs = f"{address.ip}/{parent.own[address.ip.packed]}"
+    return (
+        f"this host itself has {theirs} on {network.link}: `ip address del {theirs} dev {network.link}`, "
+        f"or disconnect the sandbox from {network.name} and connect it again for another address"
+    )
+
+
+def _complete(
+    drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, link: LinkFacts, parent: Standing
+) -> None:
     """Note what is missing of an endpoint whose link is as it should be."""
+    network, endpoint = which
     name, what = drift.recorded.sandbox.name, f"link {endpoint.ifname} on network {network.name}"
     steps: list[Configure] = []
     said = []
@@ -409,8 +427,13 @@ def _complete(drift: SandboxDrift, network: Network, endpoint: Endpoint, found: 
         said.append("is down")
         kind = "link-down"
     there = set(found.addresses.get(endpoint.ifindex, ()))
+    for address in endpoint.addresses:
+        if address.ip.packed in parent.own:
+            said_of_it = f"{what} is to have address {address}"
+            clash = _clash(network, address, parent)
+            drift.blocked.append(_of_sandbox("address-other", name, said_of_it, clash))
     for packed, subnet in endpoint.placed:
-        if (packed, subnet.cidr.prefixlen) not in there:
+        if (packed, subnet.cidr.prefixlen) not in there and packed not in parent.own:
             step = plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen)
             steps.append(step)
             said.append(f"has no address {_address(endpoint, step)}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from macvfast import log
 from macvfast.checks import named, pairs, several, texts
 from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning
-from macvfast.lookup import one_network, one_sandbox
+from macvfast.lookup import one_network, one_sandbox, own_addresses
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxState, check_name
 from macvfast.store import DEFAULT_NETNS_DIR, Store
 
@@ -146,12 +146,12 @@ class Host:
 
     def _note_home(self) -> None:
         """Before anything is changed: make sure that this is the home namespace, and note it in a new boot."""
-        if not self._at_home():
+        if not self._at_home(self._kernel):
             with self._store.writing() as records:
                 records.set_host("boot_id", self._kernel.boot_id())
                 records.set_host("home_cookie", str(self._kernel.home_cookie()))
 
-    def _at_home(self) -> bool:
+    def _at_home(self, kernel: Kernel) -> bool:
         """Whether this boot's home namespace is recorded, and this one; not, where it is not recorded yet.
 
         Raises:
@@ -159,9 +159,9 @@ class Host:
         """
         with self._store.reading() as records:
             known = (records.host("boot_id"), records.host("home_cookie"))
-        if known == (self._kernel.boot_id(), str(self._kernel.home_cookie())):
+        if known == (kernel.boot_id(), str(kernel.home_cookie())):
             return True
-        if known[0] == self._kernel.boot_id():
+        if known[0] == kernel.boot_id():
             raise HomeNamespaceOther(str(self._store.directory))
         return False
 
@@ -265,7 +265,22 @@ class Host:
         """How full the network's subnets are, in the order they were given."""
         from macvfast.usage import usage  # noqa: PLC0415
 
-        return usage(network, self.endpoints(network))
+        return usage(network, self.endpoints(network), self._own_addresses(network))
+
+    def _own_addresses(self, network: Network) -> tuple[Address, ...]:
+        """What this host itself has on a network's parent, where this is the home namespace. Needs no capability."""
+        from macvfast.kernel import NetlinkKernel  # noqa: PLC0415
+
+        look = NetlinkKernel(changes=False) if self._given_kernel is None else None
+        kernel = look or self._kernel
+        try:
+            self._at_home(kernel)
+            return own_addresses(kernel, network.link)
+        except HomeNamespaceOther:
+            return ()
+        finally:
+            if look is not None:
+                look.close()
 
     def remove_networks(self, names: Several[str]) -> Outcomes[str]:
         """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else
@@ -477,7 +492,7 @@ class Host:
             wait_s: for so long, wait for parents that are missing or down, and go on as each appears; None: do not.
         """
         if dry_run:
-            self._at_home()
+            self._at_home(self._kernel)
             return self._restorer().plan()
         restorer = self._restorer()
         finished = restorer.unfinished()

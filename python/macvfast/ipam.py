@@ -2,7 +2,7 @@
 
 The door to the native allocator. The rules within one subnet (reserved ends, ip-ranges, gateway, aux addresses,
 order) live there, in `rust/ipam/pool.rs`; here is what concerns several subnets: which one contains what, the
-automatic gateway, one address of each family.
+automatic gateway, one address of each family; and what the host itself has, which nobody is given.
 """
 
 from __future__ import annotations
@@ -64,9 +64,23 @@ def default_subnet(taken: Iterable[Cidr]) -> str | None:
     return None
 
 
-def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
+@dataclass(frozen=True, slots=True)
+class OnParent:
+    """What the home namespace itself has on a network's parent: its addresses, and where its default routes through
+    it go.
+    """
+
+    addresses: tuple[Address, ...] = ()
+    routers: tuple[Address, ...] = ()
+
+
+def settle_subnets(request: NetworkRequest, host: OnParent | None = None) -> tuple[tuple[Subnet, Pool], ...]:
     """The request's subnets in their order, each with its ip-ranges, gateway and aux addresses, and a pool with
     these taken.
+
+    Args:
+        request: the network.
+        host: what the host has on its parent; None: nothing.
 
     Raises:
         SubnetInvalid, SubnetsOverlap, RangeInvalid, GatewayInvalid, AuxAddressInvalid, OptionInvalid
@@ -101,7 +115,11 @@ def settle_subnets(request: NetworkRequest) -> tuple[tuple[Subnet, Pool], ...]:
         names.add(name)
         cidr = _containing(cidrs, text, partial(AuxAddressInvalid, name, text))
         aux[cidr].append((name, text))
-    return tuple(_settle_one(request, cidr, ranges[cidr], gateways.get(cidr), aux[cidr]) for cidr in cidrs)
+    settled = []
+    for cidr in cidrs:
+        gateway = _gateway(request, cidr, ranges[cidr], gateways.get(cidr), host or OnParent())
+        settled.append(_settle_one(request, cidr, ranges[cidr], gateway, aux[cidr]))
+    return tuple(settled)
 
 
 def _stray_gateway(cidrs: Sequence[Cidr], text: str, reason: str) -> GatewayInvalid:
@@ -126,53 +144,74 @@ def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
         raise OptionInvalid("ipv6_ra", "on", "the network has no IPv6", hints=[hint])
 
 
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """A subnet's gateway, and what it was typed as, or else what is to be said of where it comes from."""
+
+    address: Address | None
+    typed: str | None = None
+    origin: str = ""
+
+
+def _gateway(request: NetworkRequest, cidr: Cidr, ranges: list[str], typed: str | None, host: OnParent) -> _Gateway:
+    """The gateway of a subnet: the given one; or, where the network is to have one by itself, the host's own router,
+    where that is in the subnet, or else the first free address.
+    """
+    if typed is not None:
+        return _Gateway(ip_address(typed), typed)
+    if not request.wants_gateways or (cidr.version, cidr.prefixlen) in _NO_AUTOMATIC_GATEWAY:
+        return _Gateway(None)
+    for router in host.routers:
+        if router in cidr and router not in host.addresses and Pool(cidr).role(router) is None:
+            return _Gateway(router, origin=", by this host's default route")
+    return _Gateway(_first_free(cidr, ranges, host.addresses), origin=", which no --gateway names")
+
+
 def _settle_one(
-    request: NetworkRequest, cidr: Cidr, ranges: list[str], gateway: str | None, aux: list[tuple[str, str]]
+    request: NetworkRequest, cidr: Cidr, ranges: list[str], gateway: _Gateway, aux: list[tuple[str, str]]
 ) -> tuple[Subnet, Pool]:
     """One subnet with its pool. The gateway is settled first, so that an aux address can be refused for being it."""
-    given = None if gateway is None else ip_address(gateway)
-    automatic = None
-    if given is None and request.wants_gateways and (cidr.version, cidr.prefixlen) not in _NO_AUTOMATIC_GATEWAY:
-        automatic = _first_free(cidr, ranges)
-    settled = given or automatic
     taken: dict[Address, str] = {}
     for name, text in aux:
         address = ip_address(text)
         if address in taken:
             raise AuxAddressInvalid(name, text, f"aux address `{taken[address]}` names it already")
         taken[address] = name
-        if address == settled:
-            raise AuxAddressInvalid(
-                name,
-                text,
-                f"it is the gateway of {cidr}" + ("" if given else ", which no --gateway names"),
-                hints=[] if given else ["give the gateway with --gateway, or none with --gateway none"],
-            )
+        if address == gateway.address:
+            hint = "give the gateway with --gateway, or none with --gateway none"
+            reason = f"it is the gateway of {cidr}{gateway.origin}"
+            raise AuxAddressInvalid(name, text, reason, hints=[] if gateway.typed else [hint])
     pool = Pool(
         cidr,
         ip_range=ranges or None,
         # As text where it was given so: a refusal shows what was typed.
-        gateway=gateway or settled,
+        gateway=gateway.typed or gateway.address,
         aux=dict(aux),
         order=request.order,
     )
     subnet = Subnet(
         cidr=cidr,
         ranges=tuple(ranges),
-        gateway=settled,
-        gateway_automatic=automatic is not None,
+        gateway=gateway.address,
+        gateway_automatic=gateway.address is not None and gateway.typed is None,
         aux=tuple((name, ip_address(text)) for name, text in aux),
     )
     return subnet, pool
 
 
-def _first_free(cidr: Cidr, ranges: list[str]) -> Address:
-    """The first free address of the ip-range, or else of the subnet: the automatic gateway."""
-    try:
-        return Pool(cidr, ip_range=ranges or None).allocate()
-    except PoolExhausted:
-        # Only reserved ends are in the ip-range.
-        return Pool(cidr).allocate()
+def _first_free(cidr: Cidr, ranges: list[str], avoided: Iterable[Address]) -> Address | None:
+    """The first free address of the ip-range, or else of the subnet, that the host does not have itself."""
+    for places in (ranges or None, None):
+        pool = Pool(cidr, ip_range=places)
+        pool.avoid(_of_family(avoided, cidr.version))
+        if pool.available:
+            return pool.allocate()
+        # Only reserved ends, and what the host has, are in the ip-range.
+    return None
+
+
+def _of_family(addresses: Iterable[Address], version: int) -> list[Address]:
+    return [address for address in addresses if address.version == version]
 
 
 def _containing(cidrs: Sequence[Cidr], text: str, refusal: Callable[[str], Exception]) -> Cidr:
@@ -225,12 +264,13 @@ class Taken:
 
 class NetworkPools:
     """The pools of one network within one transaction: read page by page as they are touched, written back by
-    `save`.
+    `save`. What the host has itself on the network's parent (`own`) is given to nobody, and no part of what is written.
     """
 
-    def __init__(self, records: Records, network: Network) -> None:
+    def __init__(self, records: Records, network: Network, own: Iterable[Address] = ()) -> None:
         self._records = records
         self._network = network
+        self._own = frozenset(own)
         rows = records.pools(network.id)
         self._rows: dict[int, list[PoolRow]] = {
             version: [row for row in rows if row.subnet.version == version] for version in (4, 6)
@@ -270,14 +310,21 @@ class NetworkPools:
                 return self._pool(row).allocate().packed, row.subnet
             except PoolExhausted:
                 continue
-        subnets, free_outside = [str(row.subnet.cidr) for row in rows], any(self._pool(row).free for row in rows)
+        subnets, free_outside = [str(row.subnet.cidr) for row in rows], any(self._free(row) for row in rows)
         all_kept = not any(self._fresh(row).available for row in rows)
         raise PoolExhausted(subnets, self._network.name, f"IPv{version}", free_outside=free_outside, all_kept=all_kept)
 
     def _fresh(self, row: PoolRow) -> Pool:
         """The pool as it was before its first address was given."""
         subnet = row.subnet
-        return Pool(subnet.cidr, ip_range=subnet.ranges or None, gateway=subnet.gateway, aux=dict(subnet.aux))
+        pool = Pool(subnet.cidr, ip_range=subnet.ranges or None, gateway=subnet.gateway, aux=dict(subnet.aux))
+        pool.avoid(_of_family(self._own, subnet.version))
+        return pool
+
+    def _free(self, row: PoolRow) -> int:
+        """How many addresses of a subnet `--ip` could still give."""
+        pool = self._pool(row)
+        return pool.free - sum(address in row.subnet.cidr and address not in pool for address in self._own)
 
     def _reserve(self, row: PoolRow, wanted: Address) -> None:
         pool = self._pool(row)
@@ -287,6 +334,8 @@ class NetworkPools:
             role = pool.role(wanted)
             if role is not None:
                 raise AddressTaken(str(wanted), f"the {role} of {row.subnet.cidr}") from None
+            if wanted in self._own:
+                raise AddressTaken(str(wanted), f"this host's own, on `{self._network.link}`") from None
             sandbox = self._records.address_holder(self._network.id, wanted.packed)
             raise AddressTaken(
                 str(wanted),
@@ -327,6 +376,8 @@ class NetworkPools:
                 summary=self._records.summary(row.subnet_id),
                 fetch=lambda number: self._records.page(row.subnet_id, number),
             )
+            if own := _of_family(self._own, subnet.version):
+                pool.avoid(own)
             self._pools[row.subnet_id] = pool
         return pool
 

@@ -73,6 +73,8 @@ class Kernel(Protocol):
     def links(self) -> Sequence[LinkFacts]: ...
     def is_wireless(self, link: LinkFacts) -> bool: ...
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]: ...
+    def home_default_routes(self) -> list[DefaultRoute]: ...
+    def home_destinations(self) -> list[tuple[bytes, int]]: ...
     def filter_macs(self, ifindex: int) -> set[bytes]: ...
     def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]: ...
     def set_parent_up(self, ifindex: int) -> None: ...
@@ -102,14 +104,15 @@ class Kernel(Protocol):
 
 class NetlinkKernel:
     """The running kernel, seen from the network namespace in which this is made: the home namespace, with the
-    parents.
+    parents. `changes`: whether anything is going to be changed; looking needs no capability.
 
     Raises:
         PermissionNeeded: this process could not finish what it would begin.
     """
 
-    def __init__(self) -> None:
-        require("change networks and sandboxes", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
+    def __init__(self, *, changes: bool = True) -> None:
+        if changes:
+            require("change networks and sandboxes", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
         self._home = _core.Netlink()
         # Of its own, so that a look does not wait for what is being sent.
         self._looking = _core.Netlink()
@@ -158,6 +161,14 @@ class NetlinkKernel:
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with prefix lengths."""
         return self._looking.addresses(ifindex)
+
+    def home_default_routes(self) -> list[DefaultRoute]:
+        """The default routes of the home namespace: family (4 or 6), ifindex, gateway."""
+        return self._looking.default_routes()
+
+    def home_destinations(self) -> list[tuple[bytes, int]]:
+        """The prefixes, packed, with their lengths, that the home namespace has routes for, default routes left out."""
+        return self._looking.destinations()
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs that a parent still carries for links on it, wherever these live; none where the parent is

@@ -1,14 +1,18 @@
-"""Finding one network or sandbox by what a person typed: full id, name, or unambiguous id prefix, in that order."""
+"""Finding one network or sandbox by what a person typed: full id, name, or unambiguous id prefix, in that order; and
+what this host itself has where a network is.
+"""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
 from macvfast.records import RESTORED
 
 if TYPE_CHECKING:
-    from macvfast.model import Network, Sandbox
+    from macvfast.kernel import Kernel
+    from macvfast.model import Address, Network, Sandbox
     from macvfast.records import Records, Unsettled
     from macvfast.store import Store
 
@@ -60,6 +64,14 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
         raise SandboxBusy(kind, name, intent.doing, store.owner_shown(intent.owner))
     if intent.doing != RESTORED:
         raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")
+
+
+def own_addresses(kernel: Kernel, link: str) -> tuple[Address, ...]:
+    """The addresses that the home namespace itself has on a parent; none where there is no such link. Two short looks,
+    whatever the number of links.
+    """
+    found = kernel.link(link)
+    return () if found is None else tuple(ip_address(packed) for packed, _ in kernel.link_addresses(found.ifindex))
 
 
 def abandoned(store: Store) -> dict[int, str]:

@@ -23,7 +23,7 @@ from macvfast.errors import (
     SubnetMissing,
     UndoFailed,
 )
-from macvfast.ipam import default_subnet, settle_subnets, store_pool
+from macvfast.ipam import OnParent, default_subnet, settle_subnets, store_pool
 from macvfast.lookup import abandoned, one_network, refuse_unsettled
 from macvfast.model import Network
 from macvfast.outcomes import LinkNeeded, LinkUnlikeName, Outcome, Outcomes
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from macvfast.kernel import Kernel
     from macvfast.model import Cidr
     from macvfast.outcomes import Note
-    from macvfast.plan import LinkFacts, Links
+    from macvfast.plan import DefaultRoute, LinkFacts, Links
     from macvfast.records import MadeParent, Records
     from macvfast.requests import NetworkRequest
     from macvfast.store import Store
@@ -56,8 +56,10 @@ class _New:
     pools: tuple[Pool, ...] = ()
     parent: Parent | None = None
     made: MadeParent | None = None
-    # What a default subnet must keep clear of, beside the record: the subnets of this host's links.
-    near: tuple[Cidr, ...] = ()
+    # What the host itself has on the parent.
+    host: OnParent = field(default_factory=OnParent)
+    # What a default subnet must keep clear of, beside the record: the subnets of this host's links and routes.
+    near: Sequence[Cidr] = ()
     # Whether what was seen of the host was not so any more: it is looked at once more.
     again: bool = False
     error: MacvfastError | None = None
@@ -71,6 +73,9 @@ class Networks:
         self._kernel = kernel
         self._parents = Parents(kernel)
         self._on_note = on_note
+        # Of the home namespace, looked up once for each chunk that needs it.
+        self._routes: list[DefaultRoute] | None = None
+        self._near: list[Cidr] | None = None
 
     # Making.
 
@@ -97,6 +102,7 @@ class Networks:
         """Make the networks of a chunk; one for which that must be tried again ends with `again`."""
         links = self._parents.links()
         coming: set[str] = set()
+        self._routes = self._near = None
         for item in items:
             # What is to stand on a link that is about to be made is looked at when that is there.
             item.again = (item.asked.parent or "").rpartition(".")[0] in coming
@@ -125,10 +131,11 @@ class Networks:
         with self._store.reading() as records:
             _refuse_name(records, item.asked.name)
         item.parent = parent = self._find(item, links)
+        item.host = self._on_parent(parent)
         request = item.asked
         if not request.subnets:
             self._refuse_without_subnet(request, parent)
-            item.near = tuple(cidr for link in links for cidr in self._subnets_of(link))
+            item.near = self._nearby(links)
             with self._store.reading() as records:
                 request = _with_default_subnet(item, _recorded_subnets(records))
         _settle(item, request, parent)
@@ -253,6 +260,24 @@ class Networks:
             hints=[f"{parent.name} is on {cidr}: --subnet={cidr}" for cidr in theirs]
             or ["--subnet=192.0.2.0/24, or what the LAN has"],
         )
+
+    def _on_parent(self, parent: Parent) -> OnParent:
+        """What this host itself has on a parent; nothing on one that is to be made."""
+        if parent.link is None:
+            return OnParent()
+        ifindex = parent.link.ifindex
+        addresses = tuple(ip_address(packed) for packed, _ in self._kernel.link_addresses(ifindex))
+        if self._routes is None:
+            self._routes = self._kernel.home_default_routes()
+        routers = [hop for _, out, hop in self._routes if hop is not None and out == ifindex]
+        return OnParent(addresses, tuple(map(ip_address, routers)))
+
+    def _nearby(self, links: Links) -> list[Cidr]:
+        """The subnets that this host has addresses in, or routes for."""
+        if self._near is None:
+            self._near = [cidr for link in links for cidr in self._subnets_of(link)]
+            self._near += [ip_network(one, strict=False) for one in self._kernel.home_destinations()]
+        return self._near
 
     def _subnets_of(self, link: LinkFacts) -> list[Cidr]:
         """The subnets that a link of the home namespace has addresses in, link-local ones left out."""
@@ -425,7 +450,7 @@ def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
 
 def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
     """What the network is to be, with its pools."""
-    settled = settle_subnets(request)
+    settled = settle_subnets(request, item.host)
     subnets = tuple(subnet for subnet, _ in settled)
     has_ipv6 = any(subnet.version == 6 for subnet in subnets)
     network = Network(

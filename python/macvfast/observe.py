@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,10 @@ class Observer:
             # With what stands on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
         parents = drift.compare_parents(networks, made, plan.Links(self._kernel.links()), self._kernel.boot_id())
+        for link, standing in parents.standing.items():
+            if standing.ifindex is not None:
+                own = dict(self._kernel.link_addresses(standing.ifindex))
+                parents.standing[link] = replace(standing, own=own)
         if busy:
             names = {network.name for network in networks if network.link in busy}
             parents.steps = [step for step in parents.steps if step.mends.network not in names]

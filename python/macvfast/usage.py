@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.model import Cidr, Endpoint, Network, Subnet
+    from macvfast.model import Address, Cidr, Endpoint, Network, Subnet
 
 # A map has at most that many blocks.
 MAP_BLOCKS = 1024
@@ -23,20 +23,21 @@ _WHOLE_BITS = 24
 class Block:
     """Some addresses in a row: how many of them are what. What is left of `size` is free.
 
-    `automatic` is whether automatic allocation gives any of them.
+    `host`: the host's own, given to nobody. `automatic` is whether automatic allocation gives any of them.
     """
 
     size: int
     in_use: int
     gateway: int
     aux: int
+    host: int
     reserved: int
     automatic: bool
 
     @property
     def free(self) -> int:
         """How many are free."""
-        return self.size - self.in_use - self.gateway - self.aux - self.reserved
+        return self.size - self.in_use - self.gateway - self.aux - self.host - self.reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,13 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class SubnetUsage:
-    """One subnet. `ranges` is where automatic allocation takes place, as it was given; empty: everywhere."""
+    """One subnet. `own` are the addresses in it that the host itself has on the parent.
+
+    `automatic_size` and `automatic_free` count where automatic allocation takes place.
+    """
 
     subnet: Subnet
+    own: tuple[Address, ...]
     total: Block
     automatic_size: int
     automatic_free: int
@@ -72,32 +77,40 @@ class _Interval:
         return self.first <= last and first <= self.last
 
 
-def usage(network: Network, endpoints: Iterable[Endpoint]) -> list[SubnetUsage]:
-    """What is in use of each subnet, in the order they were given; of a network's endpoints."""
+def usage(network: Network, endpoints: Iterable[Endpoint], own: Iterable[Address] = ()) -> list[SubnetUsage]:
+    """What is in use of each subnet, in the order they were given: by a network's endpoints, and by what the host
+    itself has on the parent.
+    """
+    host = sorted(own, key=int)
     taken: dict[Cidr, set[int]] = {subnet.cidr: set() for subnet in network.subnets}
     for endpoint in endpoints:
         for packed, subnet in endpoint.placed:
             taken[subnet.cidr].add(int.from_bytes(packed))
-    return [_of_subnet(subnet, taken[subnet.cidr]) for subnet in network.subnets]
+    return [
+        _of_subnet(subnet, taken[subnet.cidr], tuple(address for address in host if address in subnet.cidr))
+        for subnet in network.subnets
+    ]
 
 
-def _of_subnet(subnet: Subnet, taken: set[int]) -> SubnetUsage:
+def _of_subnet(subnet: Subnet, taken: set[int], own: tuple[Address, ...]) -> SubnetUsage:
     roles = {
         "in_use": taken,
         "gateway": set() if subnet.gateway is None else {int(subnet.gateway)},
         "aux": {int(address) for _, address in subnet.aux},
         "reserved": _reserved(subnet.cidr),
     }
+    # What has another part as well is shown as that.
+    roles["host"] = {int(address) for address in own}.difference(*roles.values())
     ranges = _ranges(subnet)
     gone = set().union(*roles.values())
     automatic_size = sum(interval.last - interval.first + 1 for interval in ranges)
     total = _block(subnet.cidr.num_addresses, {role: len(values) for role, values in roles.items()}, automatic=True)
     automatic_free = automatic_size - sum(any(value in interval for interval in ranges) for value in gone)
-    return SubnetUsage(subnet, total, automatic_size, automatic_free, _map(subnet.cidr, roles, ranges))
+    return SubnetUsage(subnet, own, total, automatic_size, automatic_free, _map(subnet.cidr, roles, ranges))
 
 
 def _block(size: int, counts: dict[str, int], *, automatic: bool) -> Block:
-    return Block(size, counts["in_use"], counts["gateway"], counts["aux"], counts["reserved"], automatic)
+    return Block(size, **counts, automatic=automatic)
 
 
 def _reserved(cidr: Cidr) -> set[int]:

@@ -71,7 +71,7 @@ def test_where_the_sides_differ_a_difference_is_named() -> None:
 
 
 # Shown by tests of their own.
-BY_A_TEST = {"refused-network-keeps-subnet", "address-kept", "order-of-subnets"}
+BY_A_TEST = {"refused-network-keeps-subnet", "address-kept", "order-of-subnets", "host-address", "host-router"}
 
 
 def test_docs_list_exactly_the_differences_that_tests_show() -> None:
@@ -144,6 +144,24 @@ def test_the_docker_command_sends_subnets_in_random_order_and_macvfast_keeps_the
         return [config["Subnet"] for config in shown["IPAM"]["Config"]]
 
     assert any(order() != subnets for _ in range(20))
+
+
+@pytest.mark.needs("docker-engine", "macvlan")
+def test_a_container_gets_the_host_s_own_address_and_its_router_is_no_gateway_and_a_sandbox_does_not(
+    engine: Engine, docker: EngineSide, macvfast: MacvfastSide
+) -> None:
+    for namespace in (engine.namespace, macvfast.namespace):
+        namespace.ip_batch("address add 10.84.0.2/24 dev p0", "route add default via 10.84.0.254 dev p0")
+    try:
+        for side, first, gateway in ((docker, "10.84.0.2", "10.84.0.1"), (macvfast, "10.84.0.1", "10.84.0.254")):
+            assert side.create(["--subnet=10.84.0.0/24", "-d", "macvlan", "-oparent=p0", "n"]) == Answer()
+            assert side.connect("n", "c0").shown == f"{first}/24 via {gateway}"
+            side.disconnect("n", "c0")
+        assert docker.connect("n", "c0", "10.84.0.2").shown == "10.84.0.2/24 via 10.84.0.1"
+        assert macvfast.connect("n", "c0", "10.84.0.2").refused == "taken"
+    finally:
+        for namespace in (engine.namespace, macvfast.namespace):
+            namespace.ip_batch("address flush dev p0")
 
 
 # Examples of a pool alone.

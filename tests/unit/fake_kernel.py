@@ -180,6 +180,8 @@ class World:
         # MACs of links whose namespace is dying, and how often they will still be seen.
         self.dying: dict[tuple[int, bytes], int] = {}
         self.linger = 1
+        # What the home namespace has routes for, besides its own links.
+        self.destinations: list[tuple[bytes, int]] = []
         # What happens while a restore waits for links.
         self.to_come: list[Callable[[], object]] = []
         self.add_home(FakeLink(1, "lo", loopback=True))
@@ -316,6 +318,15 @@ class FakeKernel:
     def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         self.faults.step("list the addresses")
         return list(self.world.home.links[ifindex].addresses)
+
+    def home_default_routes(self) -> list[DefaultRoute]:
+        self.faults.step("list the default routes")
+        home = self.world.home
+        return [(family, ifindex, home.gateways.get(family)) for family, ifindex in sorted(home.routes.items())]
+
+    def home_destinations(self) -> list[tuple[bytes, int]]:
+        self.faults.step("list the routes")
+        return list(self.world.destinations)
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         self.faults.step("list the MACs")

@@ -60,7 +60,7 @@ def test_a_24_is_shown_address_by_address_in_80_columns() -> None:
         f"172.16.86.128 {'-' * 64}",
         f"172.16.86.192 --------a{'-' * 54}r",
         "",
-        "# in use   g gateway   a aux address   r reserved   . free",
+        "# in use   g gateway   a aux address   h host   r reserved   . free",
         "- free, but only given with --ip",
     ]
     assert max(map(len, lines)) <= 80
@@ -110,10 +110,22 @@ def test_json_has_the_same_numbers_and_cells() -> None:
         "InUse": 1,
         "Gateway": "172.16.86.1",
         "AuxiliaryAddresses": {"nas": "172.16.86.200"},
+        "HostAddresses": [],
         "Reserved": 2,
         "Free": 251,
         "Automatic": {"Ranges": ["172.16.86.64/26"], "Order": "lowest", "Addresses": 64, "Free": 64},
     }
+
+
+def test_what_the_host_has_itself_is_shown_and_not_counted_as_free() -> None:
+    """Save where it has another part: of an aux address or gateway it is known anyway."""
+    subnet = Subnet(IPv4Network("172.16.86.0/28"), gateway=IPv4Address("172.16.86.1"))
+    own = [ip_address(one) for one in ("172.16.86.9", "172.16.86.1", "192.0.2.1", "fe80::1", "172.16.86.2")]
+    net = network(subnets=(subnet,))
+    (one,) = usage(net, on(net, "172.16.86.2"), own)
+    assert [str(address) for address in one.own] == ["172.16.86.1", "172.16.86.2", "172.16.86.9"]
+    assert "".join(map(cell, one.map.blocks)) == "rg#......h.....r"
+    assert (one.total.free, one.automatic_free) == (11, 11)
 
 
 @pytest.mark.parametrize(("line", "status"), [("ipam show missing", 1), ("ipam show --format yaml pub_net", 2)])
@@ -148,10 +160,10 @@ def test_the_numbers_are_the_pools_and_the_map_adds_up(case: tuple[Network, Pool
     mapped = said.map
     assert sum(block.size for block in mapped.blocks) == mapped.part.num_addresses
     assert len(mapped.blocks) <= 1024
-    for field in ("in_use", "gateway", "aux", "reserved"):
+    for field in ("in_use", "gateway", "aux", "host", "reserved"):
         of_blocks = sum(getattr(block, field) for block in mapped.blocks)
         assert of_blocks == getattr(said.total, field), field
-    assert all(cell(block) in "123456789#gar.-" for block in mapped.blocks)
+    assert all(cell(block) in "123456789#gahr.-" for block in mapped.blocks)
 
 
 def test_the_largest_ipv6_subnet_is_shown_around_what_is_in_it() -> None:

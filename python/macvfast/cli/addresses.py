@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Cells of a row: with an IPv4 address before them they fill 80 columns; IPv6 addresses are longer.
 _CELLS = {4: 64, 6: 32}
 
-LEGEND = "# in use   g gateway   a aux address   r reserved   . free   - free, but only given with --ip"
+LEGEND = "# in use   g gateway   a aux address   h host   r reserved   . free   - free, but only given with --ip"
 _LEGEND_OF_MANY = "1-9 tenths in use"
 
 
@@ -47,6 +47,7 @@ def _as_json(network: Network, one: SubnetUsage) -> dict[str, object]:
         "InUse": one.total.in_use,
         "Gateway": None if subnet.gateway is None else str(subnet.gateway),
         "AuxiliaryAddresses": {name: str(address) for name, address in subnet.aux},
+        "HostAddresses": [str(address) for address in one.own],
         "Reserved": one.total.reserved,
         "Free": one.total.free,
         "Automatic": {
@@ -75,6 +76,8 @@ def _text(network: Network, one: SubnetUsage) -> str:
         lines.append(f"  gateway:   {subnet.gateway}{by_itself}")
     if subnet.aux:
         lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
+    if one.own:
+        lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
     return "\n".join([*lines, "", *_map(one.map), ""])
 
 
@@ -116,6 +119,8 @@ def cell(block: Block) -> str:
         return "g"
     if block.aux:
         return "a"
+    if block.host:
+        return "h"
     if block.reserved:
         return "r"
     return "." if block.automatic else "-"

@@ -60,7 +60,8 @@ NETWORK_CREATE = Command(
     about="Create a network on a parent link, and print its id.",
     details="""\
 Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
---gateway, the first address of the ip-range, or else of the subnet, becomes the gateway. An IPv6 subnet
+--gateway, the router of this host's default route is the gateway where it is in the subnet, else the first free
+address of the ip-range, or else of the subnet. What this host has on the parent itself is never given. An IPv6 subnet
 switches IPv6 on.
 
 What -o takes:
