@@ -601,6 +601,26 @@ class Host:
         self._launch(sandbox, request)
         raise AssertionError  # the process was replaced
 
+    def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
+        """What a sandbox's detached commands have shown, in pieces; the state may be closed before they are read.
+
+        Args:
+            sandbox: itself, or its id, name or id prefix.
+            tail: only so many of the last lines; None: all that is kept.
+            follow: go on with what is added, for as long as something runs in it.
+
+        Raises:
+            SandboxNotFound, NameAmbiguous, SandboxBusy, StateUnusable
+        """
+        from macvfast import keeper, logs  # noqa: PLC0415
+
+        directory = self._store.sandbox_dir(self.sandbox(_key(sandbox)).id)
+
+        def running() -> bool:
+            return keeper.state(directory, _boot_id())[0] is SandboxState.RUNNING
+
+        return logs.read(directory, tail, running if follow else None)
+
     def _launch(self, sandbox: Sandbox, request: CommandRequest) -> None:
         fresh = self.sandbox(sandbox.id)
         running = fresh.state is SandboxState.RUNNING

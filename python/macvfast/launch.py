@@ -183,6 +183,8 @@ def _of_the_command(request: CommandRequest) -> list[str]:
     arguments: list[str] = []
     if request.user is not None:
         arguments += ["--user", users.find(request.user, request.rootfs).argument]
+    if request.log_max is not None:
+        arguments += ["--log-max", str(request.log_max)]
     return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
 
 

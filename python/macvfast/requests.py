@@ -279,6 +279,9 @@ class EndpointRequest:
         )
 
 
+# What the native program takes (`rust/init/src/log.rs`).
+LEAST_LOG = 8 * 1024
+
 # Of a regular expression: white space, control characters, and what was not UTF-8.
 _NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
 
@@ -343,6 +346,7 @@ class CommandRequest:
         env: what it has besides this process's environment.
         workdir: where it starts; None: where this process is, as far as that is there.
         user: `USER[:GROUP]`, names or numbers; None: this process's.
+        log_max: how many bytes of what it shows are kept where it is detached; None: 16 MiB.
 
     Raises:
         ArgumentInvalid, OptionInvalid
@@ -359,6 +363,7 @@ class CommandRequest:
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     workdir: str | None = None
     user: str | None = None
+    log_max: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a command line or an environment that is none."""
@@ -372,3 +377,20 @@ class CommandRequest:
         for name, value in self.env:
             if not name or "=" in name or "\0" in name + value:
                 raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")
+        if self.log_max is not None and not LEAST_LOG <= self.log_max < 2**63:
+            raise OptionInvalid("log-max", str(self.log_max), f"it is {LEAST_LOG} bytes or more")
+
+
+def parse_size(key: str, text: str) -> int:
+    """A size in bytes as text: a number, or one with k, m or g, as Docker has them.
+
+    >>> parse_size("log-max", "16m")
+    16777216
+
+    Raises:
+        OptionInvalid
+    """
+    found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", text, re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise OptionInvalid(key, text, "it is a number of bytes, or one with k, m or g: 16m")
+    return int(found[1]) << 10 * " kmg".index(found[2].lower() or " ")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
-import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -210,13 +209,10 @@ def test_a_stuck_reader_does_not_keep_signals_from_the_command(bed: Bed) -> None
     process = bed.start("sh", "-c", "stty -opost; exec cat /dev/zero", options=["--tty"])
     assert process.stdout is not None
     stdout = process.stdout.fileno()
-    size = fcntl.fcntl(stdout, fcntl.F_GETPIPE_SZ)
-
-    def is_nearly_full() -> bool:
-        unread = fcntl.ioctl(stdout, termios.FIONREAD, bytes(4))
-        return int.from_bytes(unread, "little") > size - 8192
-
-    wait_until(is_nearly_full, "the pipe is nearly full")
+    # How many bytes that takes depends on the sizes in which they came.
+    writer = os.open(f"/proc/self/fd/{stdout}", os.O_WRONLY | os.O_NONBLOCK)
+    wait_until(lambda: not select.select([], [writer], [], 0)[1], "the pipe is full")
+    os.close(writer)
     process.terminate()
     bed.wait_for_state(f"exited {128 + signal.SIGTERM}")
 

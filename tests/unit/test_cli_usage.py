@@ -114,7 +114,6 @@ WRONG: list[tuple[str, int, str]] = [
         for name in ("bridge", "default", "host", "none")
     ),
     ("stop web", 2, "hint: `macvfast rm -f SANDBOX` ends its command and removes it"),
-    ("logs web", 2, "hint: what a command started with -d shows is in sandboxes/ID/log"),
     ("version", 2, "hint: `macvfast --version`"),
     ("network stop", 2, "error: `stop` is not a command of `macvfast network`"),
     ("run --net= sh", 125, "error: option `--net` was given nothing"),

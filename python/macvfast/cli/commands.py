@@ -267,8 +267,8 @@ RUN = Command(
 From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
 126 where the command cannot be started, 127 where it is not there.
 
-With -d, what the command shows goes to the file sandboxes/ID/log in the state directory, ID being what `run -d`
-prints: /var/lib/macvfast/sandboxes/ID/log unless --state-dir says otherwise.""",
+With -d, `macvfast logs` shows what the command shows: the last of it, 16 MiB unless --log-max says otherwise. What a
+full disk does not take is missing, and counted in its place; the command goes on.""",
     example="""\
 macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
 macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
@@ -279,6 +279,7 @@ macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
         _TTY,
         Option(("--rm",), "Remove the sandbox when the command ends.", kind="flag"),
         *_OF_A_COMMAND,
+        Option(("--log-max",), "How much of what it shows is kept with -d; 16m unless said.", "SIZE"),
         Option(("--rootfs",), "The command's root file system.", "DIR"),
         Option(("--init",), "There is always a pid 1 that reaps; taken as in Docker.", kind="flag"),
     ),
@@ -313,7 +314,7 @@ command that `run` started ends, ends with it, with status 137. Where `run` star
 counts as running until the last COMMAND ends, and is then what it was before.
 
 The exit status is the command's; 125, 126 and 127 as with `macvfast run`. With -d, what COMMAND shows goes to the
-sandbox's log, or nowhere where it has joined another.""",
+sandbox's log (`macvfast logs`), or nowhere where it has joined another.""",
     example="macvfast exec web ip address show eth0",
     options=(
         Option(("-d", "--detach"), "Do not wait for the command.", kind="flag"),
@@ -324,6 +325,22 @@ sandbox's log, or nowhere where it has joined another.""",
     arguments=(_SANDBOX, _COMMAND),
     interspersed=False,
     runs=True,
+)
+
+LOGS = Command(
+    path=("logs",),
+    function="sandbox:logs",
+    about="Show what a sandbox's detached commands have shown.",
+    details="""\
+Both streams of what `run -d` and `exec -d` started, as they came; of much, the last of it. With -f, it goes on until
+nothing runs in the sandbox any more, or Ctrl-C.""",
+    example="macvfast logs -f --tail 100 web",
+    options=(
+        Option(("-f", "--follow"), "Go on with what is added.", kind="flag"),
+        Option(("-n", "--tail"), "Only so many of the last lines; `all` unless said.", "LINES"),
+    ),
+    arguments=(_SANDBOX,),
+    changes=False,
 )
 
 PS = Command(
@@ -485,6 +502,7 @@ COMMANDS = (
     RUN,
     CREATE,
     EXEC,
+    LOGS,
     PS,
     RM,
     SCALE,

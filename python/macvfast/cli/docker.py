@@ -29,7 +29,7 @@ _RIGHTS = "the command has the rights of who starts it; -u gives it another user
 _NAMESPACES = "network and pid namespace are always the sandbox's own; the others are this host's"
 _CARE = "macvfast does not watch over commands"
 _IMAGE = "there is no image: the command is one of this host, or of --rootfs DIR"
-_LOG = "a detached command's output is in the sandbox's folder, and nowhere else"
+_LOG = "a detached command's output is in the sandbox's log, which `macvfast logs` shows, and nowhere else"
 _SYSTEMD = "systemd-run -p … macvfast run …"
 
 _NETWORK_CREATE = (
@@ -76,7 +76,7 @@ _RUN = (
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
     Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "a systemd unit does"),
     Refused(("--entrypoint", "--platform", "--pull", "--runtime"), _IMAGE, "leave it out"),
-    Refused(("--log-driver", "--log-opt"), _LOG),
+    Refused(("--log-driver", "--log-opt"), _LOG, "--log-max SIZE bounds it"),
     Refused(("--domainname",), "the command's host name is that of --hostname", "--hostname NAME.DOMAIN"),
     Refused(("--label-file", "--cidfile"), "it is not built", "--label KEY=VALUE; the id is printed with -d"),
 )
@@ -129,7 +129,6 @@ _COMMANDS = {
     "start": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
     "restart": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
     "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
-    "logs": "what a command started with -d shows is in sandboxes/ID/log of the state directory",
     "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
     "container": "its commands stand by themselves: `macvfast ps`, `macvfast rm`",
     "version": "`macvfast --version`",

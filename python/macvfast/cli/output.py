@@ -85,6 +85,19 @@ class Output:
         """A text that ends with its own line end."""
         self._write(text)
 
+    def data(self, data: bytes) -> bool:
+        """Bytes as they are, at once; False: there is nobody to read them any more."""
+        self.flush()
+        if self._stdout is None or self.failed is not None:
+            return False
+        try:
+            self._stdout.buffer.write(data)
+            self._stdout.buffer.flush()
+        except OSError as error:
+            self._lost(error)
+            return False
+        return True
+
     def json_lines(self, values: Iterable[object]) -> None:
         """One object per line, as Docker's `--format json`."""
         self.lines(as_json(value) for value in values)

@@ -10,6 +10,9 @@ from macvfast.cli.listing import SHORT_ID, Filter, Listing, Shape, chosen, creat
 from macvfast.cli.output import Column
 from macvfast.errors import MacvfastError, SandboxNotFound, UndoFailed
 
+# As a shell has it for what Ctrl-C ended.
+INTERRUPTED = 130
+
 if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
@@ -220,8 +223,15 @@ def _labels(given: Given) -> tuple[tuple[str, str], ...]:
 
 
 def _command(given: Given, words: list[str], *, join: bool = False) -> CommandRequest:
-    from macvfast.requests import CommandRequest  # noqa: PLC0415
+    from macvfast.requests import CommandRequest, parse_size  # noqa: PLC0415
 
+    log_max = given.text("log-max")
+    if log_max is not None and not given.flag("detach"):
+        raise Usage(
+            "option `--log-max` needs -d",
+            causes=["what a command shows that is waited for is not kept"],
+            hints=[f"macvfast run -d --log-max={log_max} …", see_help("macvfast run")],
+        )
     return CommandRequest(
         argv=tuple(words),
         interactive=given.flag("interactive"),
@@ -233,6 +243,7 @@ def _command(given: Given, words: list[str], *, join: bool = False) -> CommandRe
         env=_environment(given),
         workdir=given.text("workdir"),
         user=given.text("user"),
+        log_max=None if log_max is None else parse_size("log-max", log_max),
     )
 
 
@@ -244,6 +255,31 @@ def execute(call: Call) -> int:
         sandbox = host.sandbox(key)
         host.check_command(request, sandbox)
         _start(host, sandbox, request)
+    return 0
+
+
+def logs(call: Call) -> int:
+    """`logs`."""
+    given = call.given
+    tail = given.text("tail")
+    if tail is not None and not (tail == "all" or (tail.isascii() and tail.isdigit() and len(tail) < 16)):
+        raise Usage(
+            f"option `--tail` cannot be `{tail}`",
+            causes=["it is a number of lines, or `all`"],
+            hints=["--tail 100", see_help("macvfast logs")],
+        )
+    with call.host() as host:
+        shown = host.logs(
+            given.words[0], tail=None if tail in (None, "all") else int(tail), follow=given.flag("follow")
+        )
+    # The state is closed by now: who follows a log for days is in nobody's way.
+    try:
+        for piece in shown:
+            if not call.out.data(piece):
+                break
+    except KeyboardInterrupt:
+        # The way to end it.
+        return INTERRUPTED
     return 0
 
 

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
+use crate::log::{DEFAULT_LIMIT, LEAST_LIMIT};
 use crate::sys;
 
 /// How the program is called.
@@ -13,7 +14,7 @@ pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
 options: [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
-[--workdir DIR] [--user UID:GID[:GID]...]
+[--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
 
 /// What is asked for: a command with a pid 1 of its own or, to `join`, beside the one that runs, where one does.
@@ -35,6 +36,8 @@ pub struct Request {
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
+    /// How many bytes the log of a detached command has at most.
+    pub log_limit: u64,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
     /// What the command has besides this program's environment: `NAME=VALUE`. It comes by a descriptor: everybody can
@@ -76,6 +79,7 @@ struct Words {
     tty: bool,
     interactive: bool,
     detach: bool,
+    log_limit: Option<u64>,
     environment: Option<RawFd>,
     workdir: Option<CString>,
     user: Option<User>,
@@ -111,6 +115,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         tty: words.tty,
         interactive: words.interactive,
         detach: words.detach,
+        log_limit: words.log_limit.unwrap_or(DEFAULT_LIMIT),
         command: words.command,
         environment,
         workdir: words.workdir,
@@ -145,6 +150,7 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--env-fd" => words.environment = Some(descriptor(&value()?)?),
             b"--workdir" => words.workdir = Some(value()?),
             b"--user" => words.user = Some(user(&value()?)?),
+            b"--log-max" => words.log_limit = Some(limit(&value()?)?),
             b"--after" => words.after.push(value()?),
             b"--tty" => words.tty = true,
             b"--interactive" => words.interactive = true,
@@ -188,6 +194,18 @@ fn variables(file: OwnedFd) -> Result<Vec<CString>, String> {
         .map_err(|error| format!("--env-fd: {error}"))?;
     let found = text.split(|&byte| byte == 0).filter(|one| !one.is_empty());
     Ok(found.filter_map(|one| CString::new(one).ok()).collect())
+}
+
+fn limit(value: &CString) -> Result<u64, String> {
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number
+        .filter(|number| *number >= LEAST_LIMIT)
+        .ok_or_else(|| {
+            format!(
+                "`{}` is not a number of bytes from {LEAST_LIMIT} on",
+                shown(value.as_bytes())
+            )
+        })
 }
 
 /// `UID:GID` and further groups, with colons between.
@@ -239,7 +257,7 @@ mod tests {
     fn every_option_is_read() {
         let read = words(
             "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
-             --hostname h --etc /e --env-fd 8 --workdir /w --user 1:2:3:4 -- c --x",
+             --hostname h --etc /e --env-fd 8 --log-max 8192 --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
             netns: Some(7),
@@ -249,6 +267,7 @@ mod tests {
             hostname: Some(c"h".to_owned()),
             etc: Some(c"/e".to_owned()),
             environment: Some(8),
+            log_limit: Some(8192),
             workdir: Some(c"/w".to_owned()),
             user: Some(User {
                 uid: 1,
@@ -287,6 +306,7 @@ mod tests {
             ("run --netns-fd seven -- c", "`seven` is not the number"),
             ("run --user 1 -- c", "`1` is not a user and a group"),
             ("run --user 1:x -- c", "`1:x` is not a user and a group"),
+            ("run --log-max 8191 -- c", "`8191` is not a number of bytes"),
             ("run --colour\x1b -- c", "`--colour\\u{1b}`"),
         ];
         for (line, reason) in cases {

@@ -59,6 +59,8 @@ pub struct Task<'a> {
     pub streams: [RawFd; 3],
     /// Whether the first of them is a terminal that the command is to control.
     pub terminal: bool,
+    /// Whether what it shows goes into a pipe of its own.
+    pub logged: bool,
 }
 
 impl Task<'_> {
@@ -192,7 +194,14 @@ fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
     while !is_alone(folder) {
         let there = joined();
         let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
+        // Without who records this process's end, and reads what is shown, it ends as it does without its keeper.
+        let mut recorder = sys::readable(&report);
+        recorder.events = 0;
+        entries.push(recorder);
         sys::poll(&mut entries, ORPHANS_MS);
+        if entries.last().is_some_and(|recorder| recorder.revents != 0) {
+            break;
+        }
         reap(0);
     }
     sys::leave(status)
@@ -302,7 +311,7 @@ fn become_command(task: &Task<'_>) -> Errno {
         set_variable(variable);
     }
     if let Some(user) = task.user {
-        if let Err(errno) = become_user(user, task.terminal) {
+        if let Err(errno) = become_user(user, task) {
             return errno;
         }
     }
@@ -321,12 +330,15 @@ fn set_variable(variable: &CStr) {
     }
 }
 
-/// Becomes another user, who can open the terminal by its name too.
-fn become_user(user: &User, terminal: bool) -> Result<(), Errno> {
-    if terminal {
-        let owner = Some(Uid::from_raw(user.uid));
-        // Where the terminal's file system does not let it be owned, the descriptors still work.
+/// Becomes another user, who can open the terminal, or the pipe of the log, by its name too: `> /dev/stdout`.
+fn become_user(user: &User, task: &Task<'_>) -> Result<(), Errno> {
+    let owner = Some(Uid::from_raw(user.uid));
+    // Where the terminal's file system does not let it be owned, the descriptors still work.
+    if task.terminal {
         let _ = fchown(sys::standard_input(), owner, None);
+    }
+    if task.logged {
+        let _ = fchown(sys::standard_output(), owner, None);
     }
     let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     set_thread_groups(&groups)?;

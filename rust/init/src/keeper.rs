@@ -19,6 +19,7 @@ use crate::arguments::{shown_name, Request};
 use crate::command;
 use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
 use crate::init::{self, Place, Task};
+use crate::log::Logged;
 use crate::post::{ended_or, has_ended, return_to_own_processes, take_post, Post, ABOUT_TO_END_MS};
 use crate::report::{read_up_to, Report};
 use crate::running::{kill, wait_for, Running};
@@ -268,7 +269,7 @@ impl Keeper<'_> {
         let log = match &self.post {
             Post::Own(record) if self.request.detach => Some(
                 record
-                    .open_log()
+                    .open_log(self.request.log_limit)
                     .map_err(|errno| self.folder_failed("open its log", errno))?,
             ),
             _ => None,
@@ -310,6 +311,7 @@ impl Keeper<'_> {
             user: self.request.user.as_ref(),
             streams: streams.inside(),
             terminal: self.request.tty,
+            logged: streams.logged.is_some(),
         };
         init::supervise(&task, pipe.as_fd())
     }
@@ -349,7 +351,7 @@ impl Keeper<'_> {
     }
 
     /// Leaves a process that records the end of pid 1, which stays for those who have joined.
-    fn leave_to_others(&self, running: &Running) -> Result<(), Failure> {
+    fn leave_to_others(&self, running: &mut Running) -> Result<(), Failure> {
         let Post::Own(record) = &self.post else {
             return Ok(());
         };
@@ -358,8 +360,12 @@ impl Keeper<'_> {
             Spawned::Child => {
                 signals::leave_session();
                 let [lock, directory] = record.descriptors();
-                sys::close_all_but(&mut [running.child.pidfd.as_raw_fd(), lock, directory]);
-                has_ended(&running.child.pidfd, -1);
+                // By the end of the pipe of reports, pid 1 knows that nobody records its end.
+                let reports = running.reports.as_raw_fd();
+                let mut kept = vec![running.child.pidfd.as_raw_fd(), reports, lock, directory];
+                kept.extend(running.streams.logged.iter().flat_map(Logged::descriptors));
+                sys::close_all_but(&mut kept);
+                running.log_on();
                 let recorded = self.write(running, State::Lost);
                 sys::leave(if recorded.is_ok() { 0 } else { FAILED })
             }
@@ -375,6 +381,7 @@ impl Keeper<'_> {
         };
         if !alone {
             wait_for(&running.child);
+            running.finish_logging();
         }
         let shown = running
             .streams

@@ -25,6 +25,7 @@ mod failure;
 mod files;
 mod init;
 mod keeper;
+mod log;
 mod post;
 mod report;
 mod running;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{pidfd_send_signal, waitid, Signal, WaitId, WaitIdOptions};
 
+use crate::log::Logged;
 use crate::signals::Signals;
 use crate::status::Process;
 use crate::streams::Streams;
@@ -39,16 +40,18 @@ impl Running {
                 .terminal
                 .as_ref()
                 .map_or(([unused; 3], -1), Terminal::interest);
+            let logging = self.streams.logged.as_ref().map_or(unused, Logged::entry);
             let mut entries = [
                 sys::readable(&self.child.pidfd),
                 sys::readable(&self.reports),
                 sys::readable(&self.signals.fd()),
+                logging,
                 input,
                 master,
                 output,
             ];
             sys::poll(&mut entries, timeout_ms);
-            let [ended, reported, signalled, copying @ ..] = entries;
+            let [ended, reported, signalled, logging, copying @ ..] = entries;
             if signalled.revents != 0 {
                 self.pass_signals_on(&mut hang_up);
             }
@@ -57,9 +60,51 @@ impl Running {
                     let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
                 }
             }
+            if let Some(logged) = self
+                .streams
+                .logged
+                .as_mut()
+                .filter(|_| logging.revents != 0)
+            {
+                logged.pump();
+            }
             if ended.revents != 0 || reported.revents != 0 {
                 return;
             }
+        }
+    }
+
+    /// Goes on logging for those whom the command has left behind, until pid 1 ends.
+    pub fn log_on(&mut self) {
+        loop {
+            let unused = libc::pollfd {
+                fd: -1,
+                events: 0,
+                revents: 0,
+            };
+            let logging = self.streams.logged.as_ref().map_or(unused, Logged::entry);
+            let mut entries = [sys::readable(&self.child.pidfd), logging];
+            sys::poll(&mut entries, -1);
+            let [ended, logging] = entries;
+            if let Some(logged) = self
+                .streams
+                .logged
+                .as_mut()
+                .filter(|_| logging.revents != 0)
+            {
+                logged.pump();
+            }
+            if ended.revents != 0 {
+                self.finish_logging();
+                return;
+            }
+        }
+    }
+
+    /// Logs the last of what was shown.
+    pub fn finish_logging(&mut self) {
+        if let Some(logged) = &mut self.streams.logged {
+            logged.finish();
         }
     }
 

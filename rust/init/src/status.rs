@@ -14,10 +14,12 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{
-    flock, fsync, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
+    flock, fsync, ftruncate, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
 };
 use rustix::io::{read, write, Errno};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
+
+use crate::log::Log;
 
 /// A process, named so that its pid cannot mean another after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +113,9 @@ impl Record {
         self.before.as_ref().map(|_| self.directory.as_fd())
     }
 
-    /// Opens the command's log to append to it.
-    pub fn open_log(&self) -> Result<OwnedFd, Errno> {
-        let flags =
-            OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        openat(&self.directory, c"log", flags, Mode::RUSR | Mode::WUSR)
+    /// Opens the command's log to add to it.
+    pub fn open_log(&self, limit: u64) -> Result<Log, Errno> {
+        Log::open(self.directory.as_fd(), limit)
     }
 
     /// Records `state` durably: after a crash there is the old status or the new one, never a part.
@@ -135,23 +135,33 @@ impl Record {
             }
             Some(before) => text.clone_from(before),
         }
-        let flags =
-            OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(
-            &self.directory,
-            c"status.new",
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )?;
-        let mut left = text.as_slice();
+        let file = self.write_new(&text)?;
+        fsync(&file)?;
+        renameat(&self.directory, c"status.new", &self.directory, c"status")?;
+        if state == State::Running {
+            // Room for how it ends, should the disk be full by then.
+            text.extend([b' '; ROOM]);
+            let _ = self.write_new(&text);
+        }
+        fsync(&self.directory)
+    }
+
+    /// Writes over what stands in `status.new`, which needs no room for what is no longer than that.
+    fn write_new(&self, text: &[u8]) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = openat(&self.directory, c"status.new", flags, mode)?;
+        let mut left = text;
         while !left.is_empty() {
             left = left.get(write(&file, left)?..).unwrap_or_default();
         }
-        fsync(&file)?;
-        renameat(&self.directory, c"status.new", &self.directory, c"status")?;
-        fsync(&self.directory)
+        ftruncate(&file, text.len() as u64)?;
+        Ok(file)
     }
 }
+
+/// By how much `exited` with its status is longer than `running`, and more.
+const ROOM: usize = 32;
 
 /// What stands between a guest's status and the one before it.
 const BEFORE: &[u8] = b"before\n";

@@ -9,6 +9,7 @@ use rustix::termios::Winsize;
 
 use crate::arguments::Request;
 use crate::failure::Failure;
+use crate::log::{Log, Logged};
 use crate::sys;
 use crate::terminal::{Ends, Terminal};
 
@@ -16,6 +17,8 @@ use crate::terminal::{Ends, Terminal};
 pub struct Streams {
     /// The command's terminal, if it has one.
     pub terminal: Option<Terminal>,
+    /// Where what the command shows goes, if it is logged without a terminal.
+    pub logged: Option<Logged>,
     inside: [RawFd; 3],
     /// What the command alone needs.
     given: Vec<OwnedFd>,
@@ -27,7 +30,7 @@ impl Streams {
     /// Opens what the request asks for; what a detached command shows goes to the `log`, where there is one.
     pub fn prepare(
         request: &Request,
-        log: Option<OwnedFd>,
+        log: Option<Log>,
         window: Option<Winsize>,
     ) -> Result<Self, Failure> {
         if request.tty {
@@ -43,6 +46,7 @@ impl Streams {
             let inside = [terminal.slave(); 3];
             return Ok(Self {
                 terminal: Some(terminal),
+                logged: None,
                 inside,
                 given: Vec::new(),
                 _held: None,
@@ -50,6 +54,7 @@ impl Streams {
         }
         let mut streams = Self {
             terminal: None,
+            logged: None,
             inside: [0, 1, 2],
             given: Vec::new(),
             _held: None,
@@ -68,7 +73,9 @@ impl Streams {
             streams._held = Some(writer);
         }
         if let Some(log) = log {
-            streams.give(&[1, 2], log);
+            let (logged, writer) = Logged::new(log).map_err(Failure::at("make a pipe"))?;
+            streams.give(&[1, 2], writer);
+            streams.logged = Some(logged);
         }
         Ok(streams)
     }

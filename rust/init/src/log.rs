@@ -1,0 +1,309 @@
+//! The log of a detached command: two files in turn, written by the keeper alone, so that it never has more than its limit.
+//!
+//! ```text
+//! log      what was shown last, up to half of the limit
+//! log.1    what was shown before that
+//! ```
+//!
+//! What cannot be written is dropped and counted, and a line in its place says how much: the command neither waits for a
+//! disk that is full nor ends because of it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{fcntl_setfl, fstat, openat, renameat, Mode, OFlags};
+use rustix::io::{fcntl_dupfd_cloexec, read, write, Errno};
+use rustix::pipe::{pipe_with, PipeFlags};
+
+use crate::sys;
+
+/// How much a log has at most, unless said.
+pub const DEFAULT_LIMIT: u64 = 16 << 20;
+
+/// The least that a limit can be.
+pub const LEAST_LIMIT: u64 = 8 << 10;
+
+/// How much is taken from the command at once: all that its pipe holds.
+const BUFFER: usize = 64 << 10;
+
+/// A log that is written to.
+pub struct Log {
+    folder: OwnedFd,
+    /// Where writing goes on; None where it could not be made.
+    file: Option<OwnedFd>,
+    size: u64,
+    half: u64,
+    lost: u64,
+    /// Why the last of what was lost was.
+    reason: Errno,
+    at_line_start: bool,
+}
+
+impl Log {
+    /// Opens the log of a folder, to add to it.
+    pub fn open(folder: BorrowedFd<'_>, limit: u64) -> Result<Self, Errno> {
+        let folder = fcntl_dupfd_cloexec(folder, 0)?;
+        let file = open_to_append(&folder)?;
+        let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        Ok(Self {
+            folder,
+            file: Some(file),
+            size,
+            half: limit / 2,
+            lost: 0,
+            reason: Errno::NOSPC,
+            at_line_start: true,
+        })
+    }
+
+    /// What it has open.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        let file = self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        [self.folder.as_raw_fd(), file]
+    }
+
+    /// Adds to the log, or counts as lost what cannot be added.
+    pub fn write(&mut self, bytes: &[u8]) {
+        if self.lost > 0 && !self.tell_of_loss() {
+            self.lost += bytes.len() as u64;
+            return;
+        }
+        self.add(bytes);
+    }
+
+    /// Tells of what is lost, where there is room for that by now.
+    pub fn finish(&mut self) {
+        if self.lost > 0 {
+            self.tell_of_loss();
+        }
+    }
+
+    fn tell_of_loss(&mut self) -> bool {
+        let lost = std::mem::take(&mut self.lost);
+        let start = if self.at_line_start { "" } else { "\n" };
+        let line = format!(
+            "{start}[macvfast: {lost} bytes are missing here: {}]\n",
+            sys::text_of(self.reason)
+        );
+        self.add(line.as_bytes());
+        let told = self.lost == 0;
+        if !told {
+            self.lost = lost;
+        }
+        told
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = usize::try_from(self.half.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let fits = fitting(bytes, room, self.size == 0);
+            let (now, later) = bytes.split_at(fits);
+            let outcome = if now.is_empty() {
+                self.turn()
+            } else {
+                self.append(now)
+            };
+            if let Err((errno, written)) = outcome {
+                self.reason = errno;
+                self.lost += (bytes.len() - written) as u64;
+                return;
+            }
+            bytes = later;
+        }
+    }
+
+    /// Goes on in the other file, in place of what was there.
+    fn turn(&mut self) -> Result<(), (Errno, usize)> {
+        match renameat(&self.folder, c"log", &self.folder, c"log.1") {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err((errno, 0)),
+        }
+        self.file = None;
+        self.size = 0;
+        Ok(())
+    }
+
+    /// Writes to the file; what failed, and how much had been written.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), (Errno, usize)> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open_to_append(&self.folder).map_err(|errno| (errno, 0))?,
+        };
+        let mut written = 0;
+        let mut failed = None;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match write(&file, rest) {
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    failed = Some(errno);
+                    break;
+                }
+            }
+        }
+        self.file = Some(file);
+        self.size += written as u64;
+        if let Some(last) = bytes.get(..written).and_then(<[u8]>::last) {
+            self.at_line_start = *last == b'\n';
+        }
+        failed.map_or(Ok(()), |errno| Err((errno, written)))
+    }
+}
+
+/// How much of `bytes` goes into `room`: whole lines where some do, and otherwise none but in an empty file.
+fn fitting(bytes: &[u8], room: usize, empty: bool) -> usize {
+    let Some(part) = bytes.get(..room) else {
+        return bytes.len();
+    };
+    let lines = part.iter().rposition(|&byte| byte == b'\n');
+    lines.map_or(if empty { room } else { 0 }, |end| end + 1)
+}
+
+fn open_to_append(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags =
+        OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    openat(folder, c"log", flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// A log with the pipe through which a command writes to it.
+pub struct Logged {
+    log: Log,
+    pipe: OwnedFd,
+    open: bool,
+    buffer: Vec<u8>,
+}
+
+impl Logged {
+    /// Makes the pipe; gives the command's end of it.
+    pub fn new(log: Log) -> Result<(Self, OwnedFd), Errno> {
+        let (pipe, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        let logged = Self {
+            log,
+            pipe,
+            open: true,
+            buffer: vec![0; BUFFER],
+        };
+        Ok((logged, writer))
+    }
+
+    /// What to wait for.
+    pub fn entry(&self) -> libc::pollfd {
+        let mut entry = sys::readable(&self.pipe);
+        if !self.open {
+            entry.fd = -1;
+        }
+        entry
+    }
+
+    /// What it has open.
+    pub fn descriptors(&self) -> [RawFd; 3] {
+        let [folder, file] = self.log.descriptors();
+        [folder, file, self.pipe.as_raw_fd()]
+    }
+
+    /// Takes what is there; false where nothing is.
+    pub fn pump(&mut self) -> bool {
+        match read(self.pipe.as_fd(), &mut self.buffer) {
+            Ok(0) => {
+                self.open = false;
+                false
+            }
+            Ok(count) => {
+                self.log.write(self.buffer.get(..count).unwrap_or_default());
+                true
+            }
+            Err(Errno::INTR) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Takes the last of it. Who has the pipe outside of the sandbox, and goes on writing, is not waited for.
+    pub fn finish(&mut self) {
+        for _ in 0..LAST_READS {
+            if !self.pump() {
+                break;
+            }
+        }
+        self.log.finish();
+    }
+}
+
+/// More than the largest of pipes holds (pipe(7)).
+const LAST_READS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{mkdirat, CWD};
+
+    fn folder(name: &str) -> (std::path::PathBuf, OwnedFd) {
+        let path = std::env::temp_dir().join(format!("macvfast-log-{name}-{}", std::process::id()));
+        mkdirat(CWD, &path, Mode::RWXU).unwrap();
+        let folder = openat(
+            CWD,
+            &path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        (path, folder.unwrap())
+    }
+
+    fn contents(path: &std::path::Path) -> [String; 2] {
+        ["log.1", "log"].map(|name| std::fs::read_to_string(path.join(name)).unwrap_or_default())
+    }
+
+    #[test]
+    fn what_fits_is_whole_lines_or_all_of_an_empty_file() {
+        assert_eq!(fitting(b"a\nbc\n", 9, false), 5);
+        assert_eq!(fitting(b"a\nbc\n", 5, false), 5);
+        assert_eq!(fitting(b"a\nbc\n", 4, false), 2);
+        assert_eq!(fitting(b"abcdef", 4, false), 0);
+        assert_eq!(fitting(b"abcdef", 4, true), 4);
+        assert_eq!(fitting(b"abcdef", 0, false), 0);
+    }
+
+    #[test]
+    fn the_two_files_have_the_last_lines_and_never_more_than_the_limit() {
+        let (path, folder) = folder("turns");
+        let mut log = Log::open(folder.as_fd(), 40).unwrap();
+        for number in 10..60 {
+            log.write(format!("line {number}\n").as_bytes());
+            let [before, last] = contents(&path);
+            assert!(before.len() <= 20 && last.len() <= 20);
+            assert!(format!("{before}{last}").ends_with(&format!("line {number}\n")));
+        }
+        assert_eq!(
+            contents(&path),
+            ["line 56\nline 57\n", "line 58\nline 59\n"].map(str::to_owned)
+        );
+        // As another keeper finds it.
+        let mut log = Log::open(folder.as_fd(), 40).unwrap();
+        log.write(&[b'x'; 50]);
+        assert_eq!(contents(&path), ["x".repeat(20), "x".repeat(10)]);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_told_of_when_it_can_again() {
+        let (path, folder) = folder("lost");
+        let mut log = Log::open(folder.as_fd(), 1000).unwrap();
+        log.write(b"begun");
+        let full = openat(
+            CWD,
+            c"/dev/full",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let file = log.file.replace(full.unwrap());
+        log.write(b"lost\n");
+        log.write(b"lost, too\n");
+        log.file = file;
+        log.write(b"again\n");
+        let note = "\n[macvfast: 15 bytes are missing here: No space left on device]\n";
+        assert_eq!(
+            contents(&path),
+            [String::new(), format!("begun{note}again\n")]
+        );
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
