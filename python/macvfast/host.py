@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import log
-from macvfast.checks import named, pairs, several, texts
+from macvfast.checks import named, pairs, plain, several, texts
 from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning
 from macvfast.lookup import one_network, one_sandbox, own_addresses
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxState, check_name
@@ -419,6 +419,8 @@ class Host:
         """
         from macvfast.scale import Scaler  # noqa: PLC0415
 
+        plain("prefix", prefix, str)
+        plain("count", count, int)
         with self._changing():
             scaler = Scaler(self._store, self._boxes())
             return scaler.scale(_key(network), prefix, count, force=force, progress=progress)

@@ -11,6 +11,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
+from macvfast.checks import plain
 from macvfast.errors import (
     AddressInvalid,
     MacInvalid,
@@ -50,8 +51,9 @@ def check_name(kind: str, name: str) -> str:
     """Give `name` back if it may name a network or sandbox.
 
     Raises:
-        NameInvalid
+        ArgumentInvalid, NameInvalid
     """
+    plain("name", name, str)
     if not _NAME.match(name):
         raise NameInvalid(kind, name)
     return name

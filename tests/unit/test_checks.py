@@ -77,6 +77,10 @@ def by_others(host: Host) -> Iterator[Callable[[], object]]:
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], internal="false")  # type: ignore[arg-type]
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], parent=3)  # type: ignore[arg-type]
     yield lambda: host.create_network(b"n", subnets=["10.9.0.0/24"])  # type: ignore[arg-type]
+    yield lambda: host.create_sandbox(b"3")  # type: ignore[arg-type]
+    yield lambda: host.scale("lan", "w", "2")  # type: ignore[arg-type]
+    yield lambda: host.scale("lan", "w", True)
+    yield lambda: host.scale("lan", b"w", 2)  # type: ignore[arg-type]
     yield lambda: EndpointRequest.of("lan", 3)  # type: ignore[arg-type]
     yield lambda: OwnFiles(hosts=["ab"])  # type: ignore[arg-type]
     yield lambda: CommandRequest(argv=("ls",), env=("AB",))  # type: ignore[arg-type]

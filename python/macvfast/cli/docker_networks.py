@@ -101,6 +101,8 @@ def _convert(found: Found, network: Fields, *, automatic_gateways: bool) -> None
     subnets = _Subnets()
     for config in ipam.several("Config"):
         _read_subnet(found, config, subnets, ipv4=ipv4)
+    # Only Engines from 29 on say what becomes of a network's addresses; theirs choose no gateway by themselves.
+    automatic_gateways = automatic_gateways and "Status" not in network.names()
     source = network.fields("ConfigFrom").text("Network")
     missing = "subnet" if not subnets.cidrs else "parent" if source and not options.get("parent") else ""
     if missing:
@@ -110,7 +112,7 @@ def _convert(found: Found, network: Fields, *, automatic_gateways: bool) -> None
         found.notes.append(
             f"no gateway is said for {', '.join(subnets.without_gateway)}: what `network create` chooses is taken"
         )
-    if containers := network.fields("Containers").keys():
+    if containers := network.fields("Containers").names():
         names = (network.fields("Containers").fields(key).text("Name") or key for key in containers)
         found.notes.append(f"its containers are not taken over: {', '.join(sorted(names))}")
     ipv6_unused = any(":" in cidr for cidr in subnets.cidrs) and not network.flag("EnableIPv6")

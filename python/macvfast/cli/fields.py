@@ -58,7 +58,7 @@ class Fields:
         for key, value in self._values.items():
             yield _text(key, f"a name in {self._where}"), _text(value, self.name(key))
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of its fields."""
         return [_text(key, f"a name in {self._where}") for key in self._values]
 
