@@ -521,7 +521,7 @@ class NameAmbiguous(NotFound):
 
     def __init__(self, kind: str, prefix: str, matches: Sequence[str]) -> None:
         super().__init__(
-            f"`{prefix}` fits several {kind}s",
+            f"`{prefix}` fits several {'sandboxes' if kind == 'sandbox' else f'{kind}s'}",
             causes=[f"ids that begin so: {_listed(list(matches))}"],
             hints=["give more of the id, or the name"],
         )
@@ -981,6 +981,20 @@ class StateUnusable(StateProblem):
         )
         self.path = path
         self.reason = reason
+
+
+class StateMissing(StateProblem):
+    """The state directory that was named is not there, and only a look at it was asked for."""
+
+    code = "state-missing"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"there is no state in `{path}`",
+            causes=["the directory that --state-dir or MACVFAST_STATE_DIR names is not there"],
+            hints=["`ls -d /var/lib/macvfast` shows the one that is used unless said; what makes something makes it"],
+        )
+        self.path = path
 
 
 def _state_hint(path: str, reason: str) -> str:

@@ -64,14 +64,18 @@ class Host:
         self.on_note: Callable[[Note], None] = lambda _: None
 
     @classmethod
-    def open(cls, state_dir: str | None = None) -> Host:
-        """Open the state; None: MACVFAST_STATE_DIR, else /var/lib/macvfast. It is made where it is missing.
+    def open(cls, state_dir: str | None = None, *, make: bool = True) -> Host:
+        """Open the state; None: MACVFAST_STATE_DIR, else /var/lib/macvfast.
+
+        Args:
+            state_dir: its directory.
+            make: make it where it is missing; otherwise nothing is recorded there, and only a look at it is allowed.
 
         With MACVFAST_LOG, `text` or `json`, what is asked of the kernel is told on standard error.
         """
         if form := os.environ.get("MACVFAST_LOG"):
             cls.tell(form)
-        return cls(Store(state_dir))
+        return cls(Store(state_dir, make=make))
 
     @staticmethod
     def tell(form: str = "text") -> None:
@@ -256,16 +260,20 @@ class Host:
         with self._store.reading() as records:
             return one_network(records, self._store, key)
 
-    def endpoints(self, network: Network) -> list[Endpoint]:
-        """The endpoints of a network, by sandbox name."""
+    def endpoints(self, network: str | Network) -> list[Endpoint]:
+        """The endpoints of a network, itself or its id, name or id prefix, by sandbox name. Raises as `network`."""
         with self._store.reading() as records:
-            return records.endpoints_on(network.id, shown=True)
+            id_ = one_network(records, self._store, network).id if isinstance(network, str) else network.id
+            return records.endpoints_on(id_, shown=True)
 
-    def usage(self, network: Network) -> list[SubnetUsage]:
-        """How full the network's subnets are, in the order they were given."""
+    def usage(self, network: str | Network) -> list[SubnetUsage]:
+        """How full the subnets of a network, itself or its id, name or id prefix, are, in the order they were given.
+        Raises as `network`.
+        """
         from macvfast.usage import usage  # noqa: PLC0415
 
-        return usage(network, self.endpoints(network), self._own_addresses(network))
+        found = self.network(network) if isinstance(network, str) else network
+        return usage(found, self.endpoints(found), self._own_addresses(found))
 
     def _own_addresses(self, network: Network) -> tuple[Address, ...]:
         """What this host itself has on a network's parent, where this is the home namespace. Needs no capability."""
@@ -576,7 +584,7 @@ class Host:
 
     # Commands.
 
-    def check_command(self, request: CommandRequest, sandbox: Sandbox | None = None) -> None:
+    def check_command(self, request: CommandRequest, sandbox: str | Sandbox | None = None) -> None:
         """Refuse a command that could not be started, before anything is made for it.
 
         Raises:
@@ -584,9 +592,11 @@ class Host:
         """
         from macvfast import launch  # noqa: PLC0415
 
+        if isinstance(sandbox, str):
+            sandbox = self.sandbox(sandbox)
         launch.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
 
-    def start(self, sandbox: Sandbox, request: CommandRequest) -> None:
+    def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         """Start a command in a sandbox and return when it runs; its output goes to the sandbox's log.
 
         Raises:
@@ -594,7 +604,7 @@ class Host:
         """
         self._launch(sandbox, request)
 
-    def replace_process(self, sandbox: Sandbox, request: CommandRequest) -> NoReturn:
+    def replace_process(self, sandbox: str | Sandbox, request: CommandRequest) -> NoReturn:
         """Start a command in a sandbox and become its keeper: this process ends with the command's exit status.
 
         Raises:
@@ -623,8 +633,8 @@ class Host:
 
         return logs.read(directory, tail, running if follow else None)
 
-    def _launch(self, sandbox: Sandbox, request: CommandRequest) -> None:
-        fresh = self.sandbox(sandbox.id)
+    def _launch(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
+        fresh = self.sandbox(_key(sandbox))
         running = fresh.state is SandboxState.RUNNING
         if running and not request.join:
             raise SandboxRunning(fresh.name)

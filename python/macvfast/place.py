@@ -26,6 +26,21 @@ _HEADER = 100
 _making = threading.Lock()
 
 
+def is_empty(directory: Path, file: Path) -> bool:
+    """Whether a state was never recorded there: nothing is at the path, or a directory without a state.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    names = {name for name in os.listdir(directory) if name.startswith(file.name)}
+    return not names & {file.name, f"{file.name}-wal"}
+
+
 def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     """Make the directory (0700) and the file (0600) where they are missing; refuse what somebody else could change,
     and a file that has lost what it held.

@@ -22,6 +22,7 @@ from macvfast.errors import (
     MacvfastError,
     StateBusy,
     StateCorrupt,
+    StateMissing,
     StateNewer,
     StateUnusable,
 )
@@ -49,9 +50,15 @@ class Store:
         StateUnusable, StateBusy, StateCorrupt, StateNewer
     """
 
-    def __init__(self, directory: str | None = None) -> None:
-        """Open the state, making the directory (0700) and the file (0600) where they are missing."""
-        wanted = Path(directory or os.environ.get("MACVFAST_STATE_DIR") or DEFAULT_DIR)
+    def __init__(self, directory: str | None = None, *, make: bool = True) -> None:
+        """Open the state, making the directory (0700) and the file (0600) where they are missing; without `make`,
+        nothing is recorded there, and nothing is made.
+
+        Raises:
+            StateMissing: a directory was named, by the argument or the environment, is not there, and is not made.
+        """
+        named = directory or os.environ.get("MACVFAST_STATE_DIR")
+        wanted = Path(named or DEFAULT_DIR)
         self._process = forks.here()
         self._local = threading.local()
         # Entered again by a fork in a signal handler.
@@ -70,7 +77,12 @@ class Store:
         self._owners = Owners(self.directory / "owners")
         _refuse_remains(self.path)
         with self._said():
-            place.prepare(self.directory, self.path, in_use=bool(self._owners.living()))
+            # A look at what nobody has made is one at an empty state in memory.
+            self._nowhere = not make and place.is_empty(self.directory, self.path)
+            if not self._nowhere:
+                place.prepare(self.directory, self.path, in_use=bool(self._owners.living()))
+            elif named and not self.directory.is_dir():
+                raise StateMissing(str(self.directory))
         try:
             with self.translated(), self._connection() as connection:
                 self._migrate(connection)
@@ -381,6 +393,10 @@ class Store:
             self._lock.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
+        if self._nowhere:
+            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            _make_tables(connection)
+            return connection
         # Not made here: `place` has seen to it.
         name = uri(self.path, "mode=rw")
         connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False, uri=True)
@@ -412,9 +428,7 @@ class Store:
             with self.writing():
                 # Another process may have been first.
                 if self._format(connection) == 0:
-                    for statement in SCHEMA:
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version={FORMAT}")
+                    _make_tables(connection)
         elif found != FORMAT:
             raise StateNewer(str(self.path), found, FORMAT)
 
@@ -474,6 +488,12 @@ def _refuse_remains(path: Path) -> None:
             if other.samefile(path):
                 reason = "this process was forked while its parent was in the middle of a transaction: begin a new one"
                 raise StateUnusable(str(path.parent), reason)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={FORMAT}")
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

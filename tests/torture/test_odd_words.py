@@ -77,7 +77,7 @@ class Bed:
         self.machine.host.connect_many("lan", ["box", "there"]).raise_if_any()
         self.folder = folder
 
-    def open(self, state_dir: str | None) -> Host:
+    def open(self, state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG002 - it is made in any case
         """What `Host.open` does, on the machine's kernel."""
         faults = Faults()
         # Wherever it is said to be, below the test's own folder: the one of the machine itself is not to be written in.

@@ -269,7 +269,7 @@ def typed(line: str | Sequence[str], host: FakeHost | None = None, *, answer: st
     stdout, stderr = Screen() if screen else io.StringIO(), io.StringIO()
     state_dirs: list[str | None] = []
 
-    def open_host(state_dir: str | None) -> Host:
+    def open_host(state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG001 - there is nothing to make
         state_dirs.append(state_dir)
         fake = FakeHost() if host is None else host
         fake.calls.append(("open", state_dir))

@@ -293,7 +293,7 @@ def in_a_process(
         "from tests.unit.cli_bed import FakeHost, network\n"
         f"host = FakeHost(networks=[network(f'net-{{n}}') for n in range({networks})])\n"
         f"{code}\n"
-        f"sys.exit(dispatch({line.split()!r}, lambda state_dir: host))\n",
+        f"sys.exit(dispatch({line.split()!r}, lambda state_dir, make: host))\n",
         encoding="utf-8",
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}

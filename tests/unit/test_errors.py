@@ -157,8 +157,8 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "parent `eth9` not found\n  caused by: no link has that name\nhint: `ip link` lists them",
     ),
     (
-        errors.NameAmbiguous("network", "3f", ["3fa1", "3fb2"]),
-        "`3f` fits several networks\n"
+        errors.NameAmbiguous("sandbox", "3f", ["3fa1", "3fb2"]),
+        "`3f` fits several sandboxes\n"
         "  caused by: ids that begin so: `3fa1`, `3fb2`\n"
         "hint: give more of the id, or the name",
     ),
@@ -315,6 +315,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "the state file `/var/lib/macvfast/state.db` is damaged\n"
         "  caused by: file is not a database\n"
         "hint: move it away and bring back a copy; nothing was changed",
+    ),
+    (
+        errors.StateMissing("/nonexistent/x"),
+        "there is no state in `/nonexistent/x`\n"
+        "  caused by: the directory that --state-dir or MACVFAST_STATE_DIR names is not there\n"
+        "hint: `ls -d /var/lib/macvfast` shows the one that is used unless said; what makes something makes it",
     ),
     (
         errors.StateNewer("/var/lib/macvfast/state.db", 7, 1),

@@ -860,3 +860,14 @@ def test_from_another_home_namespace_nothing_is_changed(machine: Machine) -> Non
         machine.host.remove_many(["x"])
     assert caught.value.code == "home-namespace-other"
     assert box.path in machine.world.pins
+
+
+def test_what_takes_a_network_takes_its_name(machine: Machine) -> None:
+    machine.host.connect("lan", machine.host.create_sandbox("web"))
+    network = machine.host.network("lan")
+    assert machine.host.usage("lan") == machine.host.usage(network.id[:12]) == machine.host.usage(network)
+    assert [one.sandbox for one in machine.host.endpoints("lan")] == ["web"]
+    with pytest.raises(NetworkNotFound):
+        machine.host.endpoints("nosuch")
+    with pytest.raises(NetworkNotFound):
+        machine.host.usage("nosuch")

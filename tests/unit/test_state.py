@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import owners, store
-from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateUnusable
+from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
+from macvfast.host import Host
 from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
@@ -42,6 +43,43 @@ def noted(folder: Path, *keys: str) -> list[str | None]:
 
 def in_a_process(code: str, *arguments: object) -> None:
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+
+
+# A look at what nobody has made.
+
+
+def test_a_look_makes_no_state_and_shows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MACVFAST_STATE_DIR", raising=False)
+    monkeypatch.setattr(store, "DEFAULT_DIR", str(tmp_path / "state"))
+    (tmp_path / "empty").mkdir()
+    for named in (None, str(tmp_path / "empty")):
+        with Host.open(named, make=False) as host:
+            assert [*host.networks(), *host.sandboxes()] == []
+    assert sorted(os.listdir(tmp_path)) == ["empty"]
+    assert os.listdir(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_a_look_at_a_directory_that_was_named_and_is_not_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """A typing error would look like a total loss."""
+    (tmp_path / "file").write_text("")
+    for named in (tmp_path / "nonexistent/x", tmp_path / "file/x"):
+        monkeypatch.setenv("MACVFAST_STATE_DIR", str(named) if by == "environment" else "/elsewhere")
+        with pytest.raises(StateMissing):
+            Store(str(named) if by == "argument" else None, make=False)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_look_takes_nothing_damaged_for_nothing(tmp_path: Path) -> None:
+    Store(str(tmp_path / "state")).close()
+    (tmp_path / "state/state.db-wal").write_text("")
+    (tmp_path / "state/state.db").unlink()
+    (tmp_path / "file").write_text("")
+    for named, error in (("state", StateCorrupt), ("file", StateUnusable)):
+        with pytest.raises(error):
+            Store(str(tmp_path / named), make=False)
 
 
 # Several Stores of one process.

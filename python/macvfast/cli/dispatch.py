@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from macvfast.cli import commands, interrupted
 from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
@@ -11,13 +11,18 @@ from macvfast.cli.output import Failure, Output, of_this_process
 from macvfast.errors import Incomplete, MacvfastError, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from macvfast.cli.arguments import Command
     from macvfast.host import Host
     from macvfast.outcomes import Outcomes
 
-    Opener = Callable[[str | None], Host]
+    class Opener(Protocol):
+        """Opens the host of a state directory; `make`: whether it may make that."""
+
+        def __call__(self, state_dir: str | None, *, make: bool) -> Host:
+            """Open it."""
+
 
 USAGE = 2
 PARTLY = 3
@@ -29,8 +34,9 @@ INTERRUPTED = 130
 class Call:
     """One call of a command: what was given, where to show results, and the host."""
 
-    def __init__(self, given: Given, out: Output, opener: Opener | None = None) -> None:
+    def __init__(self, given: Given, out: Output, opener: Opener | None = None, *, changes: bool = False) -> None:
         self.given = given
+        self._changes = changes
         self.out = out
         self._opener = opener
 
@@ -42,7 +48,9 @@ class Call:
             from macvfast.host import Host  # noqa: PLC0415
 
             opener = Host.open
-        host = opener(self.given.text("state-dir"))
+        # Who only looks makes no state.
+        make = self._changes and not self.given.flag("dry-run")
+        host = opener(self.given.text("state-dir"), make=make)
         host.on_note = self.out.note
         if self.given.flag("verbose"):
             host.tell()
@@ -88,7 +96,8 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
         path, rest = _path(words, given)
         command = commands.find(path)
         out.problems_as_json = command is not None and command.listing and _asks_for_json(command, rest)
-        status = _do(command, path, rest, Call(given, out, opener))
+        changes = command is not None and command.changes
+        status = _do(command, path, rest, Call(given, out, opener, changes=changes))
     except Usage as error:
         out.problem(error)
         status = RUN_REFUSED if command is not None and command.runs else USAGE
