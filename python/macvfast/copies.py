@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+from macvfast.model import natural
 from macvfast.outcomes import Replacement
 from macvfast.records import FORMAT, Records, now
 from macvfast.store import uri
@@ -143,12 +144,17 @@ def _write(descriptor: int, image: bytes) -> None:
     os.fsync(descriptor)
 
 
+def _listed(contents: set[tuple[str, str, tuple[str, ...]]]) -> tuple[tuple[str, str], ...]:
+    """Kinds and names, as people count."""
+    return tuple(sorted(((kind, name) for kind, name, _ in contents), key=lambda one: (one[0], natural(one[1]))))
+
+
 def _replacement(now_: Records, then: Records, file: str) -> Replacement:
     here, there = now_.contents(), then.contents()
     return Replacement(
         file=file,
-        now=tuple(sorted((kind, name) for kind, name, _ in here)),
-        then=tuple(sorted((kind, name) for kind, name, _ in there)),
-        only_now=tuple(sorted((kind, name) for kind, name, _ in here - there)),
-        only_then=tuple(sorted((kind, name) for kind, name, _ in there - here)),
+        now=_listed(here),
+        then=_listed(there),
+        only_now=_listed(here - there),
+        only_then=_listed(there - here),
     )

@@ -241,15 +241,15 @@ class Host:
             return self._networks().create_many(asked)
 
     def networks(self) -> Iterator[Network]:
-        """All networks, by name. They may be changed while they are gone through: some hundred are read at a time."""
-        name = ""
-        while True:
+        """All networks, by name, as people count. They may be changed while they are gone through: some hundred are
+        read at a time, without what was made since.
+        """
+        with self._store.reading() as records:
+            order = records.network_order()
+        for start in range(0, len(order), _PAGE):
             with self._store.reading() as records:
-                page = records.shown_networks(name, _PAGE)
+                page = records.networks_numbered(order[start : start + _PAGE])
             yield from page
-            if len(page) < _PAGE:
-                return
-            name = page[-1].name
 
     def network(self, key: str) -> Network:
         """The network of that id, name, or unambiguous id prefix, in that order.
@@ -448,17 +448,15 @@ class Host:
             return self._boxes().disconnect_many(_key(network), asked)
 
     def sandboxes(self) -> Iterator[Sandbox]:
-        """All sandboxes by name, with what their commands do. They may be changed while they are gone through: some
-        hundred are read at a time.
+        """All sandboxes by name, as people count, with what their commands do. They may be changed while they are gone
+        through: some hundred are read at a time, without what was made since.
         """
-        name = ""
-        while True:
+        with self._store.reading() as records:
+            order = records.sandbox_order(shown=True)
+        for start in range(0, len(order), _PAGE):
             with self._store.reading() as records:
-                page = records.shown_sandboxes(name, _PAGE)
+                page = records.sandboxes_numbered(order[start : start + _PAGE], shown=True)
             yield from map(self._with_state, page)
-            if len(page) < _PAGE:
-                return
-            name = page[-1].name
 
     def sandbox(self, key: str) -> Sandbox:
         """The sandbox of that id, name, or unambiguous id prefix, in that order.

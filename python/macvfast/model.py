@@ -47,6 +47,21 @@ _MAC = re.compile(
 )
 
 
+def natural(name: str) -> str:
+    """Docker's order of names, for sorting: numbers within them count as numbers.
+
+    >>> sorted(["net10", "net9", "net-1", "net009"], key=natural)
+    ['net-1', 'net9', 'net009', 'net10']
+    """
+    return re.sub("[0-9]+", lambda found: _counted(found[0]), name, flags=re.ASCII)
+
+
+def _counted(digits: str) -> str:
+    """A number, as text that sorts as it does: by its length first."""
+    value = digits.lstrip("0")
+    return f"0{len(value):03}{value}{len(digits):03}"
+
+
 def check_name(kind: str, name: str) -> str:
     """Give `name` back if it may name a network or sandbox.
 

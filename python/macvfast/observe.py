@@ -6,7 +6,6 @@ import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from macvfast import drift, plan
@@ -89,15 +88,13 @@ class Observer:
 
     def sandboxes(self) -> Iterator[list[Recorded]]:
         """All settled sandboxes by name, some at a time; what other operations are changing is left out."""
-        name = ""
-        while True:
+        with self._store.reading() as records:
+            order = records.sandbox_order(shown=False)
+        for start in range(0, len(order), CHUNK):
             with self._store.reading() as records:
-                page = list(islice(records.sandboxes("name > ?", (name,)), CHUNK))
+                page = records.sandboxes_numbered(order[start : start + CHUNK], shown=False)
                 settled = self.settled(records, page)
             yield settled
-            if len(page) < CHUNK:
-                return
-            name = page[-1].name
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[Recorded]:
         """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""

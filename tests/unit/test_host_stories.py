@@ -23,6 +23,7 @@ from macvfast.errors import (
     PoolExhausted,
     SandboxBusy,
 )
+from macvfast.model import natural
 from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.store import Store
@@ -871,3 +872,34 @@ def test_what_takes_a_network_takes_its_name(machine: Machine) -> None:
         machine.host.endpoints("nosuch")
     with pytest.raises(NetworkNotFound):
         machine.host.usage("nosuch")
+
+
+def test_names_are_listed_as_people_count_over_pages_and_changes(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("macvfast.host._PAGE", 3)
+    monkeypatch.setattr("macvfast.observe.CHUNK", 3)
+    machine.host.scale("lan", "w", 12)
+    machine.host.connect_many("lan", ["v", "w-02", "x"]).raise_if_any()
+    counted = ["v", "w-0", "w-1", "w-2", "w-02", *(f"w-{number}" for number in range(3, 12)), "x"]
+    assert [box.name for box in machine.host.sandboxes()] == counted
+    assert [one.sandbox for one in machine.host.endpoints("lan")] == counted
+    going = iter(machine.host.sandboxes())
+    seen = [next(going).name for _ in range(4)]
+    machine.host.remove_many(["w-4", "w-10", "v"]).raise_if_any()
+    machine.host.create_sandbox("w-6b")
+    seen += [box.name for box in going]
+    assert seen == [name for name in counted if name not in ("w-4", "w-10")]
+    machine.world.reboot()
+    there = [box.name for box in machine.host.sandboxes()]
+    assert there == sorted({*seen, "w-6b"} - {"v"}, key=natural)
+    assert [one.sandbox for one in machine.host.check() if one.kind == "namespace-missing"] == there
+
+
+def test_networks_are_listed_as_people_count(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("macvfast.host._PAGE", 2)
+    names = [f"v{number}" for number in (1, 2, 10, 20, 100)]
+    for at, name in enumerate(reversed(names)):
+        machine.host.create_network(name, subnets=[f"10.{at}.0.0/24"], parent=f"eth0.{at + 60}")
+    assert [network.name for network in machine.host.networks()] == ["lan", "other", *names]
+    assert [outcome.value for outcome in machine.host.prune_networks()] == ["lan", "other", *names]

@@ -82,25 +82,6 @@ def matches(text: str, pattern: str) -> bool:
         return pattern in text
 
 
-def natural(text: str) -> list[tuple[int, int, int]]:
-    """Docker's order of names, for sorting: numbers within them count as numbers.
-
-    >>> sorted(["net10", "net9", "net-1", "net009"], key=natural)
-    ['net-1', 'net9', 'net009', 'net10']
-    """
-    key: list[tuple[int, int, int]] = []
-    digits = ""
-    for character in f"{text}\0":
-        if character.isdigit() and character.isascii():
-            digits += character
-            continue
-        if digits:
-            key.append((ord("0"), int(digits), len(digits)))
-            digits = ""
-        key.append((ord(character), 0, 0))
-    return key
-
-
 def has_label(labels: Sequence[tuple[str, str]], wanted: str) -> bool:
     """Whether `KEY` or `KEY=VALUE` is among the labels."""
     key, equals, value = wanted.partition("=")

@@ -16,7 +16,6 @@ from macvfast.cli.listing import (
     has_label,
     labels_text,
     matches,
-    natural,
     rfc3339,
 )
 from macvfast.cli.output import Column
@@ -77,7 +76,7 @@ def ls(call: Call) -> int:
     listing = Listing(call.given, SHAPE)
     with call.host() as host:
         fits = chosen(call.given.pairs("filter"), _filters(host))
-        listing.show(call.out, sorted(filter(fits, host.networks()), key=lambda network: natural(network.name)))
+        listing.show(call.out, filter(fits, host.networks()))
     return 0
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from macvfast.model import Endpoint, Network, Subnet
+from macvfast.model import Endpoint, Network, Subnet, natural
 
 if TYPE_CHECKING:
     import sqlite3
@@ -149,17 +149,25 @@ class NetworkRecords:
         for row in self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where} ORDER BY name", tuple(values)):
             yield self._network(row)
 
-    def shown_networks(self, after: str, most: int) -> list[Network]:
-        """The next networks by name, without those that are only being made."""
-        condition = f"name > ? AND {SHOWN.format('network')}"
-        rows = self._db.execute(
-            f"SELECT {_NETWORK} FROM network WHERE {condition} ORDER BY name LIMIT ?", (after, most)
-        )
-        return [self._network(row) for row in rows.fetchall()]
+    def network_order(self) -> list[int]:
+        """The numbers of all networks, by name, as people count, without those that are only being made."""
+        return self._order("network", shown=True)
+
+    def _order(self, table: str, *, shown: bool) -> list[int]:
+        rows = self._db.execute(f"SELECT number, name FROM {table} WHERE {SHOWN.format(table) if shown else 'TRUE'}")
+        return [number for number, _ in sorted(rows, key=lambda row: natural(row[1]))]
+
+    def networks_numbered(self, numbers: Sequence[int]) -> list[Network]:
+        """Those of the networks that are there, in that order."""
+        given = "number IN (SELECT value FROM json_each(?))"
+        rows = self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {given}", (json.dumps(numbers),)).fetchall()
+        found = {row[0]: row for row in rows}
+        return [self._network(found[number]) for number in numbers if number in found]
 
     def unused_networks(self) -> list[Network]:
-        """The networks without endpoints."""
-        return list(self.networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)"))
+        """The networks without endpoints, by name, as people count."""
+        unused = self.networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)")
+        return sorted(unused, key=lambda network: natural(network.name))
 
     def network(self, key: str) -> list[Network]:
         """The network of that id or name, or else all whose id begins with it."""

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from macvfast.model import Endpoint, Sandbox
+from macvfast.model import Endpoint, Sandbox, natural
 from macvfast.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
 
 if TYPE_CHECKING:
@@ -68,13 +68,18 @@ class SandboxRecords(NetworkRecords):
         while some := rows.fetchmany(_AT_ONCE):
             yield from self._sandboxes(some, shown=shown)
 
-    def shown_sandboxes(self, after: str, most: int) -> list[Sandbox]:
-        """The next sandboxes by name, with their endpoints, without what is only being made."""
-        condition = f"name > ? AND {SHOWN.format('sandbox')}"
-        rows = self._db.execute(
-            f"SELECT {_SANDBOX} FROM sandbox WHERE {condition} ORDER BY name LIMIT ?", (after, most)
-        )
-        return list(self._sandboxes(rows.fetchall(), shown=True))
+    def sandbox_order(self, *, shown: bool) -> list[int]:
+        """The numbers of all sandboxes, by name, as people count; `shown`: without those that are only being made."""
+        return self._order("sandbox", shown=shown)
+
+    def sandboxes_numbered(self, numbers: Sequence[int], *, shown: bool) -> list[Sandbox]:
+        """Those of the sandboxes that are there, in that order, with their endpoints; `shown`: without what is only
+        being made.
+        """
+        given = (json.dumps(numbers),)
+        rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE number IN {_GIVEN}", given).fetchall()
+        found = {row[0]: row for row in rows}
+        return list(self._sandboxes([found[number] for number in numbers if number in found], shown=shown))
 
     def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
         numbers = json.dumps([row[0] for row in rows])
@@ -204,17 +209,16 @@ class SandboxRecords(NetworkRecords):
             )  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
-        """The endpoints of a network, by sandbox name."""
-        return list(self.endpoints(_OF_NETWORK, (network_id,), shown=shown))
+        """The endpoints of a network, by sandbox name, as people count."""
+        found = self.endpoints(_OF_NETWORK, (network_id,), shown=shown)
+        return sorted(found, key=lambda endpoint: natural(endpoint.sandbox))
 
     def occupants(self, network_id: str) -> list[str]:
         """The names of the sandboxes on a network, sorted."""
         rows = self._db.execute(
-            f"SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.{_OF_NETWORK}"
-            " ORDER BY s.name",
-            (network_id,),
+            f"SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.{_OF_NETWORK}", (network_id,)
         )
-        return [name for (name,) in rows]
+        return sorted((name for (name,) in rows), key=natural)
 
     def unsettled_endpoints(self, sandbox_id: str) -> dict[str, str]:
         """The owner tokens of a sandbox's endpoints that are being made or removed, by network id."""
