@@ -26,7 +26,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-build: $(VENV)/.built  ## the command at .venv/bin/macvfast
+build: $(VENV)/.compiled  ## the command at .venv/bin/macvfast
 	@$(SAY) 'built: $(BIN)/macvfast'
 
 demo: build  ## the first example of the guide, on a real kernel, in namespaces of its own
@@ -126,6 +126,10 @@ $(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml
 	@$(SAY) 'building the native part (about a minute the first time)'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked >$(VENV)/build.log 2>&1 \
 	  || { cat $(VENV)/build.log >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.built tools/bytecode $(wildcard python/macvfast/*.py python/macvfast/*/*.py)
+	@$(BIN)/python tools/bytecode
 	@touch $@
 
 # What the stamp speaks of may have been cleaned away behind its back.

@@ -320,6 +320,8 @@ class Lan:
 
     def __init__(self, folder: Path, netns_dir: Path | None = None) -> None:
         self.state_dir = folder / "state"
+        # It is named to every command, and one that only looks makes none.
+        self.state_dir.mkdir(mode=0o700, exist_ok=True)
         self.netns_dir = netns_dir or folder / "netns"
         self.host = Netns.make("host")
         self.router = Netns.make("router")

@@ -175,10 +175,22 @@ def test_a_relative_state_directory_is_understood(lan: Lan, tmp_path: Path) -> N
     before = os.getcwd()
     os.chdir(tmp_path)
     try:
-        lan.macvfast("--state-dir", "elsewhere", "network", "ls")
+        lan.macvfast("--state-dir", "elsewhere", "network", "prune", "-f")
     finally:
         os.chdir(before)
     assert (tmp_path / "elsewhere" / "state.db").exists()
+
+
+def test_a_look_at_a_state_directory_that_is_not_there_is_refused_and_makes_none(lan: Lan, tmp_path: Path) -> None:
+    """A typing error would look like a total loss."""
+    looks = ("network ls", "network inspect x", "ps", "check", "restore --dry-run", "ipam show x", "state backup copy")
+    for look in looks:
+        said = refused(lan, "--state-dir", str(tmp_path / "typo/x"), *look.split())
+        assert f"there is no state in `{tmp_path}/typo/x`" in said, look
+    assert not (tmp_path / "typo").exists()
+    lan.state_dir.rmdir()
+    assert "there is no state in" in refused(lan, "ps")
+    assert not lan.state_dir.exists()
 
 
 # Names that something else has.
