@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, cast
 
 from macvfast import plan
+from macvfast.carriers import parent_of
 from macvfast.errors import (
     AlreadyConnected,
     MacTaken,
@@ -27,7 +28,7 @@ from macvfast.kernel import new_group
 from macvfast.lookup import one_network, own_addresses
 from macvfast.make import new_ifindex
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
-from macvfast.records import MADE, REMOVED, now
+from macvfast.records import MADE, REMOVED, Stood, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -153,6 +154,8 @@ class Chooser:
             network = one_network(records, self._store, key)
             found = known.get(network.id)
             if found is None:
+                parent = parent_of(records, self._kernel, network)
+                records.note_parent(network.link, Stood(parent.ifindex, parent.mac), self._kernel.boot_id())
                 found = network, NetworkPools(records, network, own_addresses(self._kernel, network.link))
             known[key] = known[network.id] = found
         return found

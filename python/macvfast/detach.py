@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from macvfast import keeper, log, plan
+from macvfast.carriers import Away, Carriers
 from macvfast.errors import (
     EndpointNotFound,
     Incomplete,
@@ -20,6 +21,7 @@ from macvfast.errors import (
     MacvfastError,
     NamespaceChanged,
     NamespaceHeld,
+    ParentAway,
     RemovalUnfinished,
     SandboxBusy,
     SandboxNotFound,
@@ -65,6 +67,8 @@ class Going:
     intent: int = 0
     # Whether the kernel may take a while to let go of the links.
     lingers: bool = True
+    # The indexes of links that were seen to be deleted.
+    deleted: set[int] = field(default_factory=set)
     # Whether this removal let go of its namespace, and not one before it.
     released: bool = False
     error: MacvfastError | None = None
@@ -318,9 +322,14 @@ class Detacher:
         return [one for one in going if self.folders.has(one.sandbox.id)]
 
     def _delete(self, held: Sequence[tuple[Going, Namespace]]) -> None:
-        """Delete the links that do not go with a namespace of ours, or whose going the parent would not show."""
+        """Delete the links that do not go with a namespace of ours, or whose going the parent would not show: what it
+        does not carry now, it is not seen to let go of.
+        """
         wanted: dict[int, tuple[Namespace, list[plan.ExpectedLink]]] = {}
         whose: dict[int, list[Going]] = {}
+        carriers = Carriers(self._store, self._kernel)
+        parents = {network.link for one, _ in held for network, _ in one.leaving if one.whole and one.sandbox.made}
+        carried = {name: macs if isinstance(macs := carriers.macs(name), set) else set() for name in parents}
         for one, namespace in held:
             dies = one.whole and one.sandbox.made
             if dies and one.half_made:
@@ -330,11 +339,13 @@ class Detacher:
                     for network, endpoint in one.leaving
                     if self._kernel.link_in(namespace, endpoint.ifindex) is not None
                 ]
-            links = [
-                plan.ExpectedLink.of(network, endpoint)
+            leaving = [
+                (network, endpoint)
                 for network, endpoint in one.leaving
-                if not (dies and network.has_own_macs)
+                if not (dies and network.has_own_macs and endpoint.mac in carried[network.link])
             ]
+            links = [plan.ExpectedLink.of(network, endpoint) for network, endpoint in leaving]
+            one.deleted = {endpoint.ifindex for _, endpoint in leaving}
             # What is deleted is gone at once.
             one.lingers = dies
             if links:
@@ -387,7 +398,11 @@ class Detacher:
         waiting = {}
         for one in going:
             if one.error is None and one.lingers and one.sandbox.boot_id == boot_id:
-                macs = {(network.link, endpoint.mac) for network, endpoint in one.leaving if network.has_own_macs}
+                macs = {
+                    (network.link, endpoint.mac)
+                    for network, endpoint in one.leaving
+                    if network.has_own_macs and endpoint.ifindex not in one.deleted
+                }
                 if macs:
                     waiting[id(one)] = (one, macs)
         return waiting
@@ -396,10 +411,13 @@ class Detacher:
         self, waiting: dict[int, tuple[Going, set[tuple[str, bytes]]]], report: Callable[[int], None], *, patient: bool
     ) -> None:
         pause, progress = 0.001, time.monotonic()
+        carriers = Carriers(self._store, self._kernel)
         while waiting:
             links = {link for _, macs in waiting.values() for link, _ in macs}
-            held = {(link, mac) for link in links for mac in self._filter_macs(link)}
-            gone = [key for key, (_, macs) in waiting.items() if macs.isdisjoint(held)]
+            carried = {link: carriers.macs(link) for link in links}
+            self._fail_unseen(waiting, carried)
+            held = {(link, mac) for link, macs in carried.items() if isinstance(macs, set) for mac in macs}
+            gone = self._dead(waiting, [key for key, (_, macs) in waiting.items() if macs.isdisjoint(held)])
             if gone:
                 progress = time.monotonic()
                 self._forget([waiting.pop(key)[0] for key in gone])
@@ -410,7 +428,7 @@ class Detacher:
             hopeless = not patient and not any(one.released for one in left)
             if hopeless or idle > LOOK_S:
                 holders = holders_of(self._kernel, [one.sandbox for one in left])
-                shown = self._shown(links)
+                shown = self._shown(links, carriers)
                 self._pass_over(waiting, holders, shown)
                 if any(macs.isdisjoint(held) for _, macs in waiting.values()):
                     continue
@@ -423,13 +441,44 @@ class Detacher:
             time.sleep(pause)
             pause = min(pause * 2, 0.02)
 
-    def _shown(self, parents: Iterable[str]) -> dict[tuple[str, bytes], LinkFacts]:
+    def _dead(self, waiting: dict[int, tuple[Going, set[tuple[str, bytes]]]], free: list[int]) -> list[int]:
+        """Those that are gone, of those whose MACs their parents do not carry. Where a namespace was not seen to let
+        go, somebody may have set its link down before, or its parent was moved, and its list emptied
+        (`dev_uc_flush`): what holds the namespace holds the link.
+        """
+        unseen = [key for key in free if (one := waiting[key][0]).whole and one.sandbox.made and not one.released]
+        if not unseen:
+            return free
+        holders = holders_of(self._kernel, [waiting[key][0].sandbox for key in unseen])
+        for key in unseen:
+            one = waiting[key][0]
+            if names := [holder.what for holder in holders.get(one.sandbox.id, ())]:
+                one.error = NamespaceHeld(one.sandbox.name, names)
+                del waiting[key]
+        return [key for key in free if key in waiting]
+
+    @staticmethod
+    def _fail_unseen(
+        waiting: dict[int, tuple[Going, set[tuple[str, bytes]]]],
+        carried: Mapping[str, set[bytes] | Away | MacvfastError],
+    ) -> None:
+        """Give up what waits for a parent that cannot be looked at: that it carries nothing is not known."""
+        for key, (one, macs) in list(waiting.items()):
+            for link in sorted({link for link, _ in macs}):
+                where = carried[link]
+                if isinstance(where, Away):
+                    one.error = one.error or ParentAway(one.what, link, where.ifname, where.path, one.again)
+                elif isinstance(where, MacvfastError):
+                    one.fail(where)
+            if one.error is not None:
+                del waiting[key]
+
+    def _shown(self, parents: Iterable[str], carriers: Carriers) -> dict[tuple[str, bytes], LinkFacts]:
         """The links of this namespace that have a MAC on the parents, by parent and MAC."""
         links = plan.Links(self._kernel.links())
         found = {}
         for name in parents:
-            parent = self._kernel.link(name)
-            for link in links.on(parent.ifindex) if parent is not None else ():
+            for link in (one for ifindex in carriers.indexes(name) for one in links.on(ifindex)):
                 if link.up and link.kind in ("macvlan", "macvtap"):
                     found[name, link.mac] = link
         return found
@@ -448,10 +497,6 @@ class Detacher:
         for one, macs in waiting.values():
             if not holders.get(one.sandbox.id):
                 macs -= taken
-
-    def _filter_macs(self, link_name: str) -> set[bytes]:
-        link = self._kernel.link(link_name)
-        return set() if link is None else self._kernel.filter_macs(link.ifindex)
 
     def _forget(self, going: Sequence[Going]) -> None:
         """Settle removals: rows and addresses, a chunk in one transaction, then the folders."""

@@ -73,6 +73,7 @@ class Standing:
     rises: bool = False
     waits: bool = False
     own: Mapping[bytes, int] = field(default_factory=dict)
+    mac: bytes = b""
 
 
 @dataclass(slots=True)
@@ -84,12 +85,15 @@ class Parents:
     blocked: list[Difference] = field(default_factory=list)
 
 
-def compare_parents(networks: Iterable[Network], made: Mapping[str, MadeParent], links: Links, boot_id: str) -> Parents:
+def compare_parents(
+    networks: Iterable[Network], made: Mapping[str, MadeParent], stood: Mapping[str, int], links: Links, boot_id: str
+) -> Parents:
     """How the parents of the networks stand, and what brings those back that macvfast made.
 
     Args:
         networks: by name; of several on one link, the first speaks for it.
         made: the links that macvfast made, as recorded, by name.
+        stood: the indexes that parents had when endpoints were last made on them, in this boot.
         links: all links of the home namespace.
         boot_id: of this boot.
     """
@@ -109,7 +113,11 @@ def compare_parents(networks: Iterable[Network], made: Mapping[str, MadeParent],
                     what = f"its parent {one}" if one in first else f"link {one} below its parent"
                     parents.standing[one] = seen.ours(made[one], first.get(one, name), what)
         elif found is not None:
-            parents.standing[link] = Standing(found.ifindex)
+            parents.standing[link] = Standing(found.ifindex, mac=found.mac)
+        elif (renamed := links.by_index.get(stood.get(link, 0))) is not None:
+            why = f"it is called {renamed.ifname}: `ip link set {renamed.ifname} name {link}`"
+            parents.blocked.append(_of_network("parent-other", name, f"its parent {link} was renamed", why, waits=True))
+            parents.standing[link] = Standing(obstacle=f"parent {link} was renamed")
         else:
             why = f"link {link} is not there"
             parents.blocked.append(
@@ -168,7 +176,7 @@ class _Seen:
             self._block(_of_network("parent-other", network, f"{what} was renamed"), why)
             return Standing(obstacle=f"parent {made.link} was renamed")
         if found.up:
-            return Standing(found.ifindex)
+            return Standing(found.ifindex, mac=found.mac)
         down = _of_network("parent-down", network, f"{what} is down")
         below = self.parents.standing.get(made.base or "")
         base = self.links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
@@ -177,7 +185,7 @@ class _Seen:
             return Standing(obstacle=f"parent {made.link} is down", waits=True)
         depth = 0 if below is None else below.depth + 1
         self.parents.steps.append(RaiseParent(down, made.link, found.ifindex, depth))
-        return Standing(found.ifindex, rises=True)
+        return Standing(found.ifindex, rises=True, mac=found.mac)
 
     def _block(self, difference: Difference, why: str, *, waits: bool = False) -> None:
         self.parents.blocked.append(replace(difference, obstacle=why, waits=waits))

@@ -1148,6 +1148,30 @@ class MacRemains(Incomplete):
         self.again = again
 
 
+class ParentAway(Incomplete):
+    """A parent is in another network namespace, so that nobody can say which MACs it still carries."""
+
+    code = "parent-away"
+
+    def __init__(self, what: str, parent: str, ifname: str, path: str, again: str) -> None:
+        super().__init__(
+            f"{what} is not gone yet",
+            causes=[
+                f"its parent `{parent}` is in another network namespace, `{path}`",
+                "so whether its link is gone cannot be seen; its address stays taken",
+            ],
+            hints=[
+                f"`nsenter --net={path} ip link set {ifname} netns $$` brings that back",
+                f"then `{again}` again",
+            ],
+        )
+        self.what = what
+        self.parent = parent
+        self.ifname = ifname
+        self.path = path
+        self.again = again
+
+
 class RemovalUnfinished(Incomplete):
     """A removal was begun and could not be finished; what remains stays recorded."""
 

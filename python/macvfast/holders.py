@@ -32,25 +32,33 @@ def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Hold
     descriptor of the host; `quick`: only at what is mounted here, and at where each process is.
     """
     found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
-    mount_namespaces = {_inode("/proc/self/ns/mnt")}
-    _note(found, _mounts("self", ""))
-    for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-        if quick:
-            path = f"/proc/{pid}/ns/net"
-            _note(found, iter([(_inode(path), Holder(path, f"process {pid}"))]))
-            continue
-        _note(found, _of_process(pid))
-        mounts = _inode(f"/proc/{pid}/ns/mnt")
-        if mounts and mounts not in mount_namespaces:
-            mount_namespaces.add(mounts)
-            _note(found, _mounts(pid, f"/proc/{pid}/root"))
+    for inode, holder in _all(quick=quick):
+        if inode in found:
+            found[inode].append(holder)
     return found
 
 
-def _note(found: dict[int, list[Holder]], holders: Iterator[tuple[int, Holder]]) -> None:
-    for inode, holder in holders:
-        if inode in found:
-            found[inode].append(holder)
+def namespaces() -> list[str]:
+    """A path to each namespace that something holds. Cost: a look at every thread and every descriptor of the host."""
+    found: dict[int, str] = {}
+    for inode, holder in _all(quick=False):
+        found.setdefault(inode, holder.path)
+    return list(found.values())
+
+
+def _all(*, quick: bool) -> Iterator[tuple[int, Holder]]:
+    mount_namespaces = {_inode("/proc/self/ns/mnt")}
+    yield from _mounts("self", "")
+    for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
+        if quick:
+            path = f"/proc/{pid}/ns/net"
+            yield _inode(path), Holder(path, f"process {pid}")
+            continue
+        yield from _of_process(pid)
+        mounts = _inode(f"/proc/{pid}/ns/mnt")
+        if mounts and mounts not in mount_namespaces:
+            mount_namespaces.add(mounts)
+            yield from _mounts(pid, f"/proc/{pid}/root")
 
 
 def _of_process(pid: str) -> Iterator[tuple[int, Holder]]:

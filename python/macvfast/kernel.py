@@ -99,6 +99,7 @@ class Kernel(Protocol):
         self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
     ) -> list[MacvfastError | None]: ...
     def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]: ...
+    def namespaces(self) -> list[str]: ...
     def watch_links(self) -> Watch: ...
 
 
@@ -370,6 +371,10 @@ class NetlinkKernel:
         host; `quick`: only at what is mounted here, and at where each process is.
         """
         return holders.find(inodes, quick=quick)
+
+    def namespaces(self) -> list[str]:
+        """A path to each network namespace that something holds. Cost: as of `holders`."""
+        return holders.namespaces()
 
     def watch_links(self) -> Watch:
         """Listen for changes of the home namespace's links, which is the calling thread's.

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from macvfast import log, plan
-from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
+from macvfast.carriers import parent_of
+from macvfast.errors import MacTaken, MacvfastError
 from macvfast.model import mac_text
 from macvfast.refusals import configure_refused, link_refused
 
@@ -160,18 +161,8 @@ class Maker:
         Raises:
             ParentNotFound
         """
-        link = self._kernel.link(network.link)
-        if link is None:
-            with self._store.reading() as records:
-                ours = records.made_parent(network.link) is not None
-            raise ParentNotFound(
-                network.link,
-                f"network `{network.name}` needs it, and it is gone",
-                hints=["`macvfast restore` brings it back: macvfast made it"]
-                if ours
-                else [f"`ip link` lists the links: macvfast did not make `{network.link}`, and cannot bring it back"],
-            )
-        return link
+        with self._store.reading() as records:
+            return parent_of(records, self._kernel, network)
 
     def _defaults(self, items: Sequence[Wanted], turn: int) -> None:
         """Write what the next link of our own namespaces is to be born with."""

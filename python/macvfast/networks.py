@@ -369,6 +369,9 @@ class Networks:
                 records.delete_made_parent(made.link)
             for network, _ in going:
                 records.delete_network(network.id)
+            for link in {network.link for network, _ in going}:
+                if not records.stays(link, ()):
+                    records.forget_parent(link)
             records.sweep({intent for _, intent in going})
         for one in (*kept, *needed):
             if one is not None:

@@ -60,14 +60,17 @@ class Observer:
 
     def parents(self) -> Parents:
         """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
+        boot_id = self._kernel.boot_id()
         with self._store.reading() as records:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
             made = {one.link: one for one in records.made_parents()}
+            links = {one.link for one in networks}
+            stood = {link: known[-1].ifindex for link in links if (known := records.stood_on(link, boot_id))}
             below = records.stacked()
             making = {link for link in made if self._lives(records.made_parent_intent(link))}
             # With what stands on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
-        parents = drift.compare_parents(networks, made, plan.Links(self._kernel.links()), self._kernel.boot_id())
+        parents = drift.compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
         for link, standing in parents.standing.items():
             if standing.ifindex is not None:
                 own = dict(self._kernel.link_addresses(standing.ifindex))

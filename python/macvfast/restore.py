@@ -22,7 +22,7 @@ from macvfast.observe import CHUNK, Observer
 from macvfast.outcomes import Plan, Step
 from macvfast.parents import Parent
 from macvfast.parents import Parents as OurParents
-from macvfast.records import RESTORED
+from macvfast.records import RESTORED, Stood
 from macvfast.refusals import configure_refused
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Restorer:
             wanted = [one.drift.recorded.sandbox.id for one in seen if one.drift.steps]
         steps: list[Step] = []
         if wanted:
-            intent, marked = self._mark(wanted)
+            intent, marked = self._mark(wanted, standing)
             with self._observer.look(marked, standing) as seen:
                 blocked |= {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
                 mending = [_Mending(one, one.place.namespace) for one in seen if one.drift.steps]
@@ -229,8 +229,10 @@ class Restorer:
             steps = [step for one in mending for step in one.steps()]
         return steps, [difference for some in blocked.values() for difference in some]
 
-    def _mark(self, ids: Sequence[str]) -> tuple[int, list[Recorded]]:
-        """Note that sandboxes are being restored: the intent, and those that still are there and nobody changes."""
+    def _mark(self, ids: Sequence[str], standing: dict[str, Standing]) -> tuple[int, list[Recorded]]:
+        """Note that sandboxes are being restored, and on which links: the intent, and those that still are there and
+        nobody changes.
+        """
         with self._store.writing() as records:
             intent = records.begin(self._store.owner(), RESTORED)
             there = records.sandboxes_named(ids)
@@ -240,6 +242,10 @@ class Restorer:
                 if not any(map(self._store.owner_lives, records.unsettled_endpoints(one.sandbox.id).values()))
             ]
             records.begin_with_sandboxes((one.sandbox.id for one in kept), intent)
+            for name in {network.link for one in kept for network, _ in one.endpoints}:
+                seen = standing.get(name)
+                if seen is not None and seen.ifindex is not None and seen.obstacle is None:
+                    records.note_parent(name, Stood(seen.ifindex, seen.mac), self._kernel.boot_id())
         return intent, kept
 
     def _carry_out(self, mending: list[_Mending], intent: int) -> None:

@@ -150,6 +150,58 @@ def test_a_process_that_entered_from_outside_is_named_and_keeps_the_address(lan:
     lan.macvfast("create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
 
 
+def test_a_link_on_a_parent_that_was_moved_is_deleted_where_it_is(lan: Lan) -> None:
+    """The parent cannot be looked at: who takes that for "holds no MAC" gives the address of a living link away."""
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    with lan.sandbox("box").start("sleep", "1000") as intruder:
+        try:
+            wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+            lan.run("ip", "link", "set", "eth0", "netns", lan.router.name)
+            lan.macvfast("rm", "-f", "box")
+            links = lan.run("nsenter", f"--net=/proc/{intruder.pid}/ns/net", "ip", "-brief", "link")
+            assert [line.split()[0] for line in links.splitlines()] == ["lo"]
+        finally:
+            intruder.kill()
+
+
+def test_an_address_is_kept_while_its_parent_is_elsewhere_and_its_namespace_is_held(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    with lan.sandbox("box").start("sleep", "1000") as intruder:
+        try:
+            wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+            subprocess.run(["umount", lan.netns_dir / "box"], check=True)
+            lan.run("ip", "link", "set", "eth0", "netns", lan.router.name)
+            said = check_error(lan.attempt("rm", "-f", "box"), 3)
+            assert "its parent `eth0` is in another network namespace" in said
+            (back,) = [line.split("`")[1] for line in said.splitlines() if "brings that back" in line]
+            lan.run("bash", "-c", f"{back}; ip link set eth0 up")
+            # The kernel has emptied its list: the link lives on all the same.
+            assert filter_macs(lan) == set()
+            assert f"process {intruder.pid} (sleep)" in check_error(lan.attempt("rm", "-f", "box"), 3)
+            assert "taken" in refused(lan, "create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
+        finally:
+            intruder.kill()
+    lan.macvfast("rm", "-f", "box")
+    lan.macvfast("create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
+
+
+def test_a_renamed_parent_is_looked_at_under_its_new_name(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    with lan.sandbox("box").start("sleep", "1000") as intruder:
+        try:
+            wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+            for step in ("down", "name uplink", "up"):
+                lan.run("ip", "link", "set", "uplink" if step == "up" else "eth0", *step.split())
+            assert f"process {intruder.pid} (sleep)" in check_error(lan.attempt("rm", "-f", "box"), 3)
+            said = check_error(lan.attempt("create", "--net=pub_net", "--name=other"), 1)
+            assert "it is called `uplink` now" in said
+            assert filter_macs(lan, "uplink") == {"02:42:ac:10:56:02"}
+        finally:
+            intruder.kill()
+    lan.macvfast("rm", "-f", "box")
+    assert filter_macs(lan, "uplink") == set()
+
+
 def test_an_intruder_that_leaves_soon_is_waited_for(lan: Lan) -> None:
     lan.macvfast("create", "--net=pub_net", "--name=box")
     box = lan.sandbox("box")

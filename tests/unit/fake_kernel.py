@@ -586,6 +586,10 @@ class FakeKernel:
                 found.get(netns.inode, []).append(Holder(f"/proc/7/fd/{netns.cookie}", "process 7 (sleep)"))
         return found
 
+    def namespaces(self) -> list[str]:
+        self.faults.step("look for namespaces")
+        return list(self.world.given)
+
     def watch_links(self) -> Watch:
         self.faults.step("listen for links")
         return FakeWatch(self.world)

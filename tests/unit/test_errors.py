@@ -356,6 +356,14 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: once that has another MAC, or is gone, `macvfast rm -f web` again",
     ),
     (
+        errors.ParentAway("sandbox `web`", "eth0", "eth0", "/run/netns/router", "macvfast rm -f web"),
+        "sandbox `web` is not gone yet\n"
+        "  caused by: its parent `eth0` is in another network namespace, `/run/netns/router`\n"
+        "  caused by: so whether its link is gone cannot be seen; its address stays taken\n"
+        "hint: `nsenter --net=/run/netns/router ip link set eth0 netns $$` brings that back\n"
+        "hint: then `macvfast rm -f web` again",
+    ),
+    (
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
         "network `lab` is not removed yet\n"
         "  caused by: could not delete link `eth0.10`\n"

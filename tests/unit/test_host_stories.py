@@ -18,6 +18,7 @@ from macvfast.errors import (
     NamespaceHeld,
     NetworkNotFound,
     OptionInvalid,
+    ParentAway,
     ParentNotFound,
     ParentUnusable,
     PoolExhausted,
@@ -505,6 +506,112 @@ def test_a_sub_interface_that_appears_meanwhile_is_not_taken_for_ours(
         machine.host.create_network("v", subnets=["10.1.0.0/24"], parent="eth0.50")
     assert [network.name for network in machine.host.networks()] == ["lan", "other"]
     assert machine.world.home.named(ifname) is not None
+
+
+# Parents that are called otherwise, or elsewhere.
+
+
+def away(machine: Machine) -> FakeNetns:
+    """eth0 is moved to a namespace of others; what stands on it lives on."""
+    netns = machine.world.give("/run/netns/router")
+    netns.links[2] = machine.world.home.links.pop(2)
+    return netns
+
+
+def back(machine: Machine) -> None:
+    machine.world.home.links[2] = machine.world.given.pop("/run/netns/router").links[2]
+
+
+def test_a_renamed_parent_is_looked_at_by_its_index(machine: Machine) -> None:
+    """Also where another link has got its name."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.home.links[2].ifname = "old"
+    machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x44"))
+    (netns,) = machine.world.living()
+    machine.world.enter(netns)
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, NamespaceHeld)
+    assert machine.addresses() != {}, "its MAC is still on the link that was eth0"
+    machine.world.leave(netns)
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    machine.mend()
+    machine.assert_record_is_true()
+    assert box.path not in machine.world.pins
+
+
+def test_what_stands_on_a_parent_and_on_its_successor_is_looked_for_on_both(machine: Machine) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.home.links[2].ifname = "old"
+    machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x44"))
+    machine.host.create_sandbox("y", endpoints=ON_LAN)
+    for netns in machine.world.living():
+        machine.world.enter(netns)
+    outcomes = machine.host.remove_many(["x", "y"])
+    assert [type(one.error) for one in outcomes] == [NamespaceHeld, NamespaceHeld]
+
+
+def test_a_link_on_a_parent_that_was_moved_is_deleted_where_it_is(machine: Machine) -> None:
+    """What its parent carries cannot be seen: the link does not only die with its namespace, which something holds."""
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    (netns,) = machine.world.living()
+    machine.world.enter(netns)
+    away(machine)
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert netns.links == {}
+    assert machine.addresses() == {}
+
+
+def test_an_address_is_kept_while_what_its_parent_carries_cannot_be_seen(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    (netns,) = machine.world.living()
+    machine.world.enter(netns)
+    machine.world.take_pin(box.path)
+    away(machine)
+    for _ in range(2):
+        (outcome,) = machine.host.remove_many(["x"], force=True)
+        assert isinstance(outcome.error, ParentAway)
+        assert (outcome.error.path, outcome.error.ifname) == ("/run/netns/router", "eth0")
+        assert machine.addresses() != {}
+    machine.world.leave(netns)
+    back(machine)
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    machine.mend()
+    machine.assert_record_is_true()
+
+
+def test_a_parent_that_is_gone_carries_nothing(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.take_pin(box.path)
+    machine.world.take_parent(2)
+    machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x02"))
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    machine.assert_record_is_true()
+
+
+def test_a_link_that_its_parent_does_not_carry_is_deleted_where_it_is(machine: Machine) -> None:
+    """Somebody set it down: that its MAC is not there says nothing."""
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    (netns,) = machine.world.living()
+    machine.world.enter(netns)
+    for link in netns.links.values():
+        link.up = False
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert netns.links == {}
+
+
+def test_nothing_is_made_on_a_parent_that_was_renamed_and_its_name_is_said(machine: Machine) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.home.links[2].ifname = "uplink"
+    before = machine.everything()
+    with pytest.raises(ParentNotFound, match="it is called `uplink` now") as caught:
+        machine.host.create_sandbox("y", endpoints=ON_LAN)
+    assert caught.value.hints == ("`ip link set uplink name eth0`",)
+    assert machine.everything() == before
+    (difference,) = machine.host.check()
+    assert (difference.kind, difference.obstacle) == (
+        "parent-other",
+        "it is called uplink: `ip link set uplink name eth0`",
+    )
 
 
 # VLANs in VLANs.

@@ -23,7 +23,7 @@ from macvfast.plan.endpoints import (
     plan_endpoint,
     refuse_endpoint,
 )
-from macvfast.plan.links import DefaultRoute, LinkFacts, Links, names
+from macvfast.plan.links import ON_PARENTS, DefaultRoute, LinkFacts, Links, names
 from macvfast.plan.parents import (
     AddParent,
     SubInterface,
@@ -41,6 +41,7 @@ from macvfast.plan.stacks import links_that_go, way_down
 
 __all__ = [
     "IPV6_DEFAULTS",
+    "ON_PARENTS",
     "AddAddress",
     "AddDefaultRoute",
     "AddLink",

@@ -43,6 +43,9 @@ class LinkFacts(Protocol):
     def group(self) -> int: ...
 
 
+# The kinds of links that share a parent: what it carries is theirs.
+ON_PARENTS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
+
 # A default route that is there: family (4 or 6), the link it leaves by, and its gateway.
 DefaultRoute = tuple[int, int | None, bytes | None]
 

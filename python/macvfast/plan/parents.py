@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
 from macvfast.model import IFNAME_MAX
-from macvfast.plan.links import names
+from macvfast.plan.links import ON_PARENTS, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,7 +94,7 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
             "it is the loopback link: no frame leaves by it",
             ["leave out -o parent for a network within this host"],
         )
-    if link.kind in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
+    if link.kind in ON_PARENTS:
         lower = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
         where = f" with -o parent={lower.ifname}" if lower else ""
         raise ParentUnusable(
@@ -230,7 +230,7 @@ def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest)
     """A macvlan or ipvlan that someone else put on the parent, as far as this namespace shows it; ours live in
     others.
     """
-    if upper.kind not in ("macvlan", "macvtap", "ipvlan", "ipvtap"):
+    if upper.kind not in ON_PARENTS:
         return
     driver = upper.kind.replace("tap", "lan")
     if driver != request.driver:

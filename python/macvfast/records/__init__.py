@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.records.networks import MADE, REMOVED, RESTORED, MadeParent, PoolRow, Unsettled
 from macvfast.records.sandboxes import SandboxRecords
@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "MadeParent", "PoolRow", "Records", "Unsettled", "now",
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "MadeParent", "PoolRow", "Records", "Stood", "Unsettled", "now",
 ]  # fmt: skip
+
+
+class Stood(NamedTuple):
+    """A link that endpoints were made on."""
+
+    ifindex: int
+    mac: bytes
 
 
 class Records(SandboxRecords):
@@ -32,6 +39,28 @@ class Records(SandboxRecords):
         self._db.execute(
             "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
         )
+
+    def stood_on(self, link: str, boot_id: str) -> list[Stood]:
+        """The links that endpoints on a network's parent may stand on in this boot: the last is the parent as it was
+        when one was made, those before were so earlier.
+        """
+        boot, *stood = (self.host(f"parent {link}") or "none").split()
+        if boot != boot_id:
+            return []
+        return [Stood(int(ifindex), bytes.fromhex(mac)) for ifindex, _, mac in (one.partition("/") for one in stood)]
+
+    def note_parent(self, link: str, now: Stood, boot_id: str) -> None:
+        """Endpoints are about to be made on that link."""
+        known = self.stood_on(link, boot_id)
+        if known[-1:] == [now]:
+            return
+        before = [one for one in known if one.ifindex != now.ifindex] if self.has_endpoints_on(link) else []
+        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in (*before, now))
+        self.set_host(f"parent {link}", " ".join([boot_id, *shown]))
+
+    def forget_parent(self, link: str) -> None:
+        """No network is on the link any more."""
+        self._db.execute("DELETE FROM host WHERE key = ?", (f"parent {link}",))
 
     def read_everything(self) -> None:
         """Read all rows, as what they are read as.

@@ -30,6 +30,13 @@ _AT_ONCE = 128
 class SandboxRecords(NetworkRecords):
     """The tables sandbox and endpoint."""
 
+    def has_endpoints_on(self, link: str) -> bool:
+        """Whether an endpoint is on a network whose parent is that link."""
+        row = self._db.execute(
+            "SELECT 1 FROM network n JOIN endpoint e ON e.network = n.number WHERE n.link = ? LIMIT 1", (link,)
+        ).fetchone()
+        return row is not None
+
     # Sandboxes.
 
     def add_sandbox(self, sandbox: Sandbox, intent: int) -> bool:
