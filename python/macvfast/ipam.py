@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Addresses", "NetworkPools", "Pool", "Taken", "default_subnet", "settle_subnets", "store_pool"]
 
-# RFC 3021 and RFC 6164: point-to-point subnets and single addresses reserve nothing by themselves, no gateway either.
-_NO_AUTOMATIC_GATEWAY = {(4, 31), (4, 32), (6, 127), (6, 128)}
-
 # The kernel gives these to no endpoint, or means something else by them (RFC 6890, RFC 4291 sections 2.5.5 and 2.7).
 _NOT_FOR_LINKS = (
     ("0.0.0.0/8", "this-network"),
@@ -155,11 +152,13 @@ class _Gateway:
 
 def _gateway(request: NetworkRequest, cidr: Cidr, ranges: list[str], typed: str | None, host: OnParent) -> _Gateway:
     """The gateway of a subnet: the given one; or, where the network is to have one by itself, the host's own router,
-    where that is in the subnet, or else the first free address.
+    where that is in the subnet, or else the first free address. None of IPv6: its routers say themselves who they are,
+    which one that was merely chosen would hide.
     """
     if typed is not None:
         return _Gateway(ip_address(typed), typed)
-    if not request.wants_gateways or (cidr.version, cidr.prefixlen) in _NO_AUTOMATIC_GATEWAY:
+    # RFC 3021: point-to-point subnets and single addresses have nothing to spare.
+    if not request.wants_gateways or cidr.version == 6 or cidr.num_addresses <= 2:
         return _Gateway(None)
     for router in host.routers:
         if router in cidr and router not in host.addresses and Pool(cidr).role(router) is None:
@@ -193,7 +192,7 @@ def _settle_one(
         cidr=cidr,
         ranges=tuple(ranges),
         gateway=gateway.address,
-        gateway_automatic=gateway.address is not None and gateway.typed is None,
+        gateway_automatic=gateway.typed is None and request.gateway_automatic,
         aux=tuple((name, ip_address(text)) for name, text in aux),
     )
     return subnet, pool

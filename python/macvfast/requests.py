@@ -47,7 +47,7 @@ class NetworkRequest:
         subnets, ip_ranges, gateways, aux: as `--subnet`, `--ip-range`, `--gateway`, `--aux-address`, in any order;
             each belongs
             to the subnet that contains it.
-        gateway_automatic: whether a subnet without a gateway of its own reserves one (`--gateway none`: False).
+        gateway_automatic: whether an IPv4 subnet without a gateway of its own gets one (`--gateway none`: False).
         parent: an existing link, or `NAME.VID` to be made; None: a dummy link, local to the host.
         mode: of the driver; None: its first ("bridge", "l2").
         flag: ipvlan's; None: "bridge".
@@ -55,8 +55,8 @@ class NetworkRequest:
         share_parent: whether other networks that say so too may use the parent.
         order: "lowest" or "next", of automatic allocation.
         ipv6: None: on where an IPv6 subnet is given; False: off all the same.
-        ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: where the network has
-            an IPv6 gateway.
+        ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: unless
+            the network is internal, or has no gateway by wish.
         internal: no default route, no automatic gateway.
         options: what was given with `-o`, for `inspect`; None: what says the same as the values above.
 
@@ -173,8 +173,11 @@ class NetworkRequest:
 
     @property
     def wants_gateways(self) -> bool:
-        """Whether subnets without a gateway reserve one: not on internal networks nor on ipvlan l3 and l3s."""
-        return self.gateway_automatic and not self.internal and self.mode not in ("l3", "l3s")
+        """Whether IPv4 subnets without a gateway get one: not on internal or parentless networks, nor on ipvlan l3 and
+        l3s, where no route would go to it.
+        """
+        leads_out = self.parent is not None and not self.internal
+        return self.gateway_automatic and leads_out and self.mode not in ("l3", "l3s")
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ class Create:
                 yield replace(self, subnets=rest)
             less = [replace(subnet, aux=()), replace(subnet, ip_range=None), replace(subnet, gateway=None)]
             for simple in less:
-                if simple != subnet and not (self.internal and simple.gateway is None):
+                if simple != subnet and not (simple.gateway is None and (self.internal or simple.version == 6)):
                     yield replace(self, subnets=(*self.subnets[:index], simple, *self.subnets[index + 1 :]))
         if self.internal:
             yield replace(self, internal=False)
@@ -186,7 +186,8 @@ class Chance:
     """Random cases, within what both sides accept and a little beyond.
 
     Left out is what docs/docker.md lists as a difference: /31, /32, /127 and /128, host bits, an IPv6 subnet without
-    `--ipv6`, an IPv6 subnet larger than /64 beyond its low 64 bits, the last address of those 64 bits.
+    `--ipv6` or without a gateway, an IPv6 subnet larger than /64 beyond its low 64 bits, the last address of those 64
+    bits.
     """
 
     def __init__(self, dice: random.Random) -> None:
@@ -261,7 +262,7 @@ class Chance:
         subnet = SubnetWanted(first, length)
         if dice.random() < 0.5:
             subnet = replace(subnet, ip_range=self._range(subnet))
-        if dice.random() < 0.6:
+        if version == 6 or dice.random() < 0.6:
             subnet = replace(subnet, gateway=self._near(subnet, outside=0.05))
         # A name twice in one network is another listed difference.
         names = [f"host{self._blocks}{letter}" for letter in "abc"[: dice.choice([0, 0, 1, 2, 3])]]

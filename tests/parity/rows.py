@@ -212,7 +212,9 @@ ROWS = {
         """,
     "56": """
         create n --subnet=192.168.9.0/24 --subnet=2001:db8:abca::/64 --ipv6 -> done
-        connect n c0 -> 192.168.9.2/24 2001:db8:abca::2/64 via 192.168.9.1 2001:db8:abca::1
+        connect n c0 \
+            -> 192.168.9.2/24 2001:db8:abca::2/64 via 192.168.9.1 2001:db8:abca::1 \
+            | 192.168.9.2/24 2001:db8:abca::1/64 via 192.168.9.1  [ipv6-gateway]
         """,
     "57": """
         create n --subnet=192.168.9.0/24 --subnet=2001:db8:abca::/64 --gateway=2001:db8:abca::1 --ipv6 -> done
@@ -232,7 +234,7 @@ ROWS = {
         create n --subnet=192.168.9.0/24 --subnet=2001:db8:abca::/64 -> done
         connect n c0 \
             -> 192.168.9.2/24 via 192.168.9.1 \
-            | 192.168.9.2/24 2001:db8:abca::2/64 via 192.168.9.1 2001:db8:abca::1  [ipv6-by-subnet]
+            | 192.168.9.2/24 2001:db8:abca::1/64 via 192.168.9.1  [ipv6-by-subnet]
         """,
     "67": "create n --subnet=192.168.9.0/24 --ipv6 -> no IPv6 subnet",
     "68, 69": "create n --subnet=192.168.9.0/24 --ipv4=false -> usage",
@@ -268,7 +270,7 @@ ROWS = {
 # What the numbered examples do not show.
 BESIDES = {
     "a refused endpoint of two families": """
-        create n --subnet=10.60.0.0/28 --subnet=fd00:60::/64 --ipv6 -> done
+        create n --subnet=10.60.0.0/28 --subnet=fd00:60::/64 --gateway=fd00:60::1 --ipv6 -> done
         connect n c0 -> 10.60.0.2/28 fd00:60::2/64 via 10.60.0.1 fd00:60::1
         connect n c1 --ip6=fd00:60::2 -> taken
         connect n c1 \
@@ -295,13 +297,13 @@ BESIDES = {
         connect n c1 --ip=10.64.0.9 -> taken
         """,
     "the last address of a /64": """
-        create n --subnet=10.65.0.0/28 --subnet=fd00:65::/64 --ipv6 -> done
+        create n --subnet=10.65.0.0/28 --subnet=fd00:65::/64 --gateway=fd00:65::1 --ipv6 -> done
         connect n c0 --ip6=fd00:65::ffff:ffff:ffff:ffff \
             -> cannot represent \
             | 10.65.0.2/28 fd00:65::ffff:ffff:ffff:ffff/64 via 10.65.0.1 fd00:65::1  [ipv6-64-bits]
         """,
     "more than 64 bits": """
-        create n --subnet=10.66.0.0/28 --subnet=fd00:66::/48 --ipv6 -> done
+        create n --subnet=10.66.0.0/28 --subnet=fd00:66::/48 --gateway=fd00:66::1 --ipv6 -> done
         connect n c0 --ip6=fd00:66:0:7::5 \
             -> 10.66.0.2/28 fd00:66::5/48 via 10.66.0.1 fd00:66::1 \
             | 10.66.0.2/28 fd00:66:0:7::5/48 via 10.66.0.1 fd00:66::1  [ipv6-64-bits]
@@ -309,7 +311,7 @@ BESIDES = {
     "IPv6 alone": """
         create n --subnet=fd00:67::/64 --ipv6 -> done
         connect n c0 \
-            -> 172.*.0.2/16 fd00:67::2/64 via 172.*.0.1 fd00:67::1 | fd00:67::2/64 via fd00:67::1  [ipv6-alone]
+            -> 172.*.0.2/16 fd00:67::2/64 via 172.*.0.1 fd00:67::1 | fd00:67::1/64  [ipv6-alone]
         """,
     "two networks on one parent": """
         create n --subnet=10.68.0.0/24 -o parent=p0 -> done

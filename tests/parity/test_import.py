@@ -16,7 +16,8 @@ pytestmark = pytest.mark.needs("docker-engine", "macvlan")
 
 NETWORKS = {
     "n1": "--subnet=10.95.0.0/24 --ip-range=10.95.0.128/25 --aux-address=x=10.95.0.129 --label=tier=web -oparent=p0",
-    "n2": "--subnet=10.96.0.0/28 --gateway=10.96.0.14 --subnet=fd00:96::/64 --ipv6 -oparent=p1 -omacvlan_mode=vepa",
+    "n2": "--subnet=10.96.0.0/28 --gateway=10.96.0.14 --subnet=fd00:96::/64 --gateway=fd00:96::1 --ipv6 -oparent=p1"
+    " -omacvlan_mode=vepa",
     "n3": "--subnet=10.97.0.0/24 --gateway=10.97.0.1 --subnet=fd00:97::/64 --internal -oparent=p2",
 }
 

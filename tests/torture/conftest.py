@@ -29,7 +29,11 @@ def bed(tmp_path: Path) -> Iterator[Lan]:
             lambda host: [
                 host.create_network("lan", subnets=["172.16.86.0/24"], parent="eth0", share_parent=True),
                 host.create_network(
-                    "dual", subnets=["10.7.0.0/16", "2001:db8:7::/64"], parent="eth0", share_parent=True
+                    "dual",
+                    subnets=["10.7.0.0/16", "2001:db8:7::/64"],
+                    gateways=["2001:db8:7::1"],
+                    parent="eth0",
+                    share_parent=True,
                 ),
             ]
         )

@@ -30,7 +30,12 @@ class RealHands(Hands):
 
     networks: ClassVar = {
         "lan": {"subnets": ["10.0.0.0/29"], "parent": "eth0"},
-        "dual": {"subnets": ["10.0.1.0/29", "fd00::/125"], "parent": "eth1", "share_parent": True},
+        "dual": {
+            "subnets": ["10.0.1.0/29", "fd00::/125"],
+            "gateways": ["fd00::1"],
+            "parent": "eth1",
+            "share_parent": True,
+        },
         "also": {"subnets": ["10.0.2.0/29"], "parent": "eth1", "share_parent": True, "mode": "private"},
         "through": {"subnets": ["10.0.5.0/29"], "parent": "eth2", "mode": "passthru"},
     }

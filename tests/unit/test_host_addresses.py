@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,12 +188,6 @@ def test_what_is_said_of_the_gateway_counts_more_than_the_host_s_router(
     assert str(make(machine, gateways=gateways).subnets[0].gateway) == expected
 
 
-@pytest.mark.parametrize("how", [{"internal": True}, {"driver": "ipvlan", "mode": "l3"}])
-def test_where_no_route_goes_to_a_gateway_the_host_s_router_is_none(machine: Machine, how: dict[str, Any]) -> None:
-    route(machine, give(machine, "172.30.0.9/24"), "172.30.0.254")
-    assert make(machine, **how).subnets[0].gateway is None
-
-
 def test_an_aux_address_that_is_the_host_s_router_is_refused_with_the_reason(machine: Machine) -> None:
     route(machine, give(machine, "172.30.0.9/24"), "172.30.0.254")
     with pytest.raises(AuxAddressInvalid) as refused:
@@ -212,6 +206,42 @@ def test_routes_are_looked_up_once_for_many_networks(machine: Machine) -> None:
     ]
     machine.host.create_networks(requests).raise_if_any()
     assert machine.faults.seen.count("list the default routes") == 1
+
+
+@pytest.mark.parametrize(
+    ("subnet", "how"),
+    [
+        ("172.30.0.0/31", {}),
+        ("172.30.0.254/32", {}),
+        ("fd00:30::/64", {}),
+        ("fd00:30::/127", {}),
+        (OWN, {"internal": True}),
+        (OWN, {"parent": None}),
+        (OWN, {"driver": "ipvlan", "mode": "l3"}),
+        (OWN, {"driver": "ipvlan", "mode": "l3s"}),
+        (OWN, {"gateways": None}),
+    ],
+)
+def test_no_gateway_is_chosen_where_none_is_of_use(machine: Machine, subnet: str, how: dict[str, Any]) -> None:
+    link = give(machine, "172.30.0.9/24", "fd00:30::9/64")
+    route(machine, link, "172.30.0.254")
+    route(machine, link, "fd00:30::1", 6)
+    network = machine.host.create_network("own", subnets=[subnet], **{"parent": "eth2", **how})
+    assert network.subnets[0].gateway is None
+    assert connect(machine, 1) == [str(next(iter(ip_network(subnet).hosts())))]
+
+
+def test_routers_of_ipv6_are_listened_to_unless_no_gateway_is_wanted(machine: Machine) -> None:
+    """It is recorded apart: no gateway chosen, and none wanted."""
+    for name, gateways, parent in (("left", [], "eth0.8"), ("bare", None, "eth0.9")):
+        machine.host.create_network(name, subnets=["fd00::/64"], gateways=gateways, parent=parent)
+    machine.restart()
+    heard = {}
+    for name in ("left", "bare"):
+        box = machine.host.create_sandbox(f"on-{name}", endpoints=[EndpointRequest(network=name)])
+        sysctls = machine.world.pins[box.path].sysctls
+        heard[name] = sysctls["net/ipv6/conf/default/accept_ra"]
+    assert heard == {"left": "1", "bare": "0"}
 
 
 # Default subnets.

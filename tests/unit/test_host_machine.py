@@ -25,7 +25,12 @@ class FakeHands(Hands):
 
     networks: ClassVar = {
         "lan": {"subnets": ["10.0.0.0/29"], "parent": "eth0"},
-        "dual": {"subnets": ["10.0.1.0/29", "fd00::/125"], "parent": "eth1", "share_parent": True},
+        "dual": {
+            "subnets": ["10.0.1.0/29", "fd00::/125"],
+            "gateways": ["fd00::1"],
+            "parent": "eth1",
+            "share_parent": True,
+        },
         "also": {"subnets": ["10.0.2.0/29"], "parent": "eth1", "share_parent": True},
         "vlan": {"subnets": ["10.0.3.0/29"], "parent": "eth0.9", "share_parent": True},
         "vlan2": {"subnets": ["10.0.4.0/29"], "parent": "eth0.9", "share_parent": True},

@@ -296,6 +296,7 @@ def test_what_contradicts_itself_is_refused() -> None:
     ("options", "wants"),
     [
         ({}, True),
+        ({"parent": None}, False),
         ({"mode": "passthru"}, True),
         ({"driver": "ipvlan"}, True),
         ({"driver": "ipvlan", "mode": "l3"}, False),
@@ -305,7 +306,7 @@ def test_what_contradicts_itself_is_refused() -> None:
     ],
 )
 def test_a_gateway_is_reserved_except_where_there_is_no_use_for_it(options: dict[str, object], wants: bool) -> None:
-    assert NetworkRequest(name="n", **options).wants_gateways is wants  # type: ignore[arg-type]
+    assert NetworkRequest(name="n", **{"parent": "eth0", **options}).wants_gateways is wants  # type: ignore[arg-type]
 
 
 # Outcomes.

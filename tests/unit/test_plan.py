@@ -341,6 +341,7 @@ def test_with_ipv6_switched_off_an_ipv6_subnet_changes_nothing() -> None:
 
 
 NO_GATEWAY = subnet("2001:db8:86::/64")
+LEFT_TO_ROUTERS = replace(NO_GATEWAY, gateway_automatic=True)
 
 
 @pytest.mark.parametrize(
@@ -352,13 +353,17 @@ NO_GATEWAY = subnet("2001:db8:86::/64")
         (network(subnets=[V6], internal=True), "0"),
         (network(subnets=[NO_GATEWAY]), "0"),
         (network(subnets=[V4, NO_GATEWAY]), "0"),
+        # Nothing was said of a gateway.
+        (network(subnets=[LEFT_TO_ROUTERS]), "1"),
+        (network(subnets=[V4, LEFT_TO_ROUTERS]), "1"),
+        (network(subnets=[LEFT_TO_ROUTERS], internal=True), "0"),
         (network(subnets=[NO_GATEWAY], driver="ipvlan", mode="l3"), "1"),
         # Asked for, it is done.
         (network(subnets=[NO_GATEWAY], ipv6_ra=True), "1"),
         (network(subnets=[V4, NO_GATEWAY], ipv6_ra=True), "1"),
     ],
 )
-def test_routers_are_listened_to_where_the_network_has_one(of: Network, advertised: str) -> None:
+def test_routers_are_listened_to_unless_none_is_wanted(of: Network, advertised: str) -> None:
     assert dict(plan.ipv6_sysctls("default", of))["net/ipv6/conf/default/accept_ra"] == advertised
     assert dict(steps(of, ready=False).link_sysctls)["net/ipv6/conf/eth0/accept_ra"] == advertised
 

@@ -60,8 +60,9 @@ NETWORK_CREATE = Command(
     about="Create a network on a parent link, and print its id.",
     details="""\
 Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
---gateway, the router of this host's default route is the gateway where it is in the subnet, else the first free
-address of the ip-range, or else of the subnet. What this host has on the parent itself is never given. An IPv6 subnet
+--gateway, an IPv4 subnet has the router of this host's default route, where that is in it, else the first free address
+of the ip-range, or else of the subnet; none with --internal, without a parent, in ipvlan l3 and l3s, on a /31 or /32.
+IPv6 routers say themselves who they are. What this host has on the parent itself is never given. An IPv6 subnet
 switches IPv6 on.
 
 What -o takes:
@@ -75,7 +76,7 @@ What -o takes:
   share_parent=BOOL  whether other networks that say so too may use the parent
   ipam_order=ORDER   lowest (default): the lowest free address; or next
   ipv6_ra=WHETHER    on: take IPv6 router advertisements; or off; unless said,
-                     on where there is an IPv6 gateway""",
+                     on but for --internal and --gateway=none""",
     example="""\
 macvfast network create -d macvlan \\
     --subnet=172.16.86.0/24 \\

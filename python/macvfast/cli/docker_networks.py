@@ -115,15 +115,21 @@ def _convert(found: Found, network: Fields, *, automatic_gateways: bool) -> None
     if containers := network.fields("Containers").names():
         names = (network.fields("Containers").fields(key).text("Name") or key for key in containers)
         found.notes.append(f"its containers are not taken over: {', '.join(sorted(names))}")
+    # Docker from 29 on chooses none, and its IPv6 endpoints listen to routers.
+    none_chosen = not automatic_gateways and any(":" not in cidr for cidr in subnets.without_gateway)
     ipv6_unused = any(":" in cidr for cidr in subnets.cidrs) and not network.flag("EnableIPv6")
+    taken = [(key, value) for key, value in options.items() if key in _OPTIONS[driver]]
+    hears = not ipv6_unused and not network.flag("Internal") and options.get("ipvlan_mode") not in ("l3", "l3s")
+    if none_chosen and hears and any(":" in cidr for cidr in subnets.without_gateway):
+        taken.append(("ipv6_ra", "on"))
     found.request = NetworkRequest.from_options(
         found.name,
         driver=driver,
-        options=[(key, value) for key, value in options.items() if key in _OPTIONS[driver]],
+        options=taken,
         subnets=tuple(subnets.cidrs),
         ip_ranges=tuple(subnets.ranges),
         gateways=tuple(subnets.gateways),
-        gateway_automatic=automatic_gateways,
+        gateway_automatic=not none_chosen,
         aux=tuple(subnets.aux),
         ipv6=False if ipv6_unused else None,
         internal=network.flag("Internal"),

@@ -106,8 +106,9 @@ def takes_advertisements(network: Network) -> bool:
     """Whether endpoints listen to routers: as `ipv6_ra` says; else not with `--internal` or `--gateway none`."""
     if network.ipv6_ra is not None:
         return network.ipv6_ra
-    no_gateway = all(subnet.gateway is None for subnet in network.usable_subnets(6))
-    return not network.internal and not (no_gateway and not network.routed_by_link)
+    subnets = network.usable_subnets(6)
+    wanted = any(subnet.gateway is not None or subnet.gateway_automatic for subnet in subnets)
+    return not network.internal and (wanted or network.routed_by_link)
 
 
 def plan_endpoint(
