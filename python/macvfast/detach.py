@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from macvfast import keeper, log, plan
+from macvfast import keeper, log, logs, plan
 from macvfast.carriers import Away, Carriers
 from macvfast.errors import (
     EndpointNotFound,
@@ -179,6 +179,28 @@ class Detacher:
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
         leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
         return [Going(sandbox, leaving, whole=True, half_made=intent is not None and intent.doing == MADE)]
+
+    def may_end(self, records: Records, sandbox: Sandbox) -> bool:
+        """Whether a sandbox ever ran a command, and nobody is making or removing it: its removal would go on."""
+        if not keeper.has_run(self._store.sandbox_dir(sandbox.id)):
+            return False
+        try:
+            self._begin(records, sandbox.id, sandbox, force=True, unsettled=True)
+        except SandboxBusy:
+            return False
+        return True
+
+    def end_command(self, sandbox: Sandbox) -> bool:
+        """End the command of a sandbox that is about to be removed by force, and empty its log; whether that is done.
+        One that does not die is left to the removal to tell of.
+        """
+        folder = self._store.sandbox_dir(sandbox.id)
+        try:
+            keeper.kill(folder, self._kernel.boot_id())
+        except MacvfastError:
+            return False
+        logs.free(folder)
+        return True
 
     def _refuse_running(self, going: Sequence[Going], errors: dict[str, MacvfastError]) -> None:
         for one in self._with_folder(going):

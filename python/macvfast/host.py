@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from macvfast import log
 from macvfast.checks import named, pairs, plain, several, texts
-from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning
+from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning, StateUnusable
 from macvfast.lookup import one_network, one_sandbox, own_addresses
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxState, check_name
 from macvfast.store import DEFAULT_NETNS_DIR, Store
@@ -485,9 +485,20 @@ class Host:
             RemovalUnfinished.
         """
         keys = several("sandboxes", sandboxes, str)
-        unfinished = self._boxes().unfinished(keys)
-        with self._changing():
-            return self._boxes().remove_many(keys, unfinished, force=force)
+        boxes = self._boxes()
+        unfinished = boxes.unfinished(keys)
+        ended: dict[str, str] = {}
+        if force:
+            self._at_home(self._kernel)
+            ended = boxes.end_commands(keys)
+        try:
+            with self._changing():
+                return boxes.remove_many(keys, unfinished, force=force)
+        except StateUnusable as error:
+            if not ended:
+                raise
+            # Something was done all the same.
+            return boxes.only_ended(keys, ended, error)
 
     # Record and kernel.
 

@@ -147,6 +147,11 @@ def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
     return SandboxState.LOST, None
 
 
+def has_run(directory: Path) -> bool:
+    """Whether a command was ever started in a sandbox, by its folder."""
+    return os.path.exists(directory / "lock")
+
+
 def kill(directory: Path, boot_id: str) -> None:
     """End a sandbox's command with all that it started: done when pid 1 is dead and the keeper has recorded it.
 

@@ -61,7 +61,9 @@ class Owners:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # Between the two calls another process may have taken it for a dead one's, and away.
                 if os.fstat(descriptor).st_nlink:
-                    os.write(descriptor, "\n".join(map(str, _myself())).encode(errors="replace"))
+                    # Who it is, is for people: the lock counts, also where the disk is full.
+                    with suppress(OSError):
+                        os.write(descriptor, "\n".join(map(str, _myself())).encode(errors="replace"))
                     return token, descriptor
             except BaseException:
                 with suppress(OSError):

@@ -19,6 +19,9 @@ from macvfast.errors import StateCorrupt, StateUnusable
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What `trouble` says of a file system without room.
+FULL = "its file system is full"
+
 # Bytes at the beginning of every SQLite file (fileformat2.html).
 _HEADER = 100
 
@@ -149,5 +152,5 @@ def trouble(directory: Path) -> str | None:
     if found.f_flag & os.ST_RDONLY:
         return "its file system is read-only"
     if not found.f_bavail:
-        return "its file system is full"
+        return FULL
     return None

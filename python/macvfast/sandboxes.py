@@ -16,6 +16,7 @@ from macvfast.errors import (
     NameAmbiguous,
     NamespaceChanged,
     NamespaceInvalid,
+    RemovalUnfinished,
     SandboxBusy,
     SandboxNotFound,
 )
@@ -204,6 +205,41 @@ class Sandboxes:
                 if intent is not None and intent.doing == REMOVED:
                     names[key] = found[0].name
         return names
+
+    def end_commands(self, keys: Sequence[str]) -> dict[str, str]:
+        """End the commands of sandboxes that are about to be removed by force, and give the disk back what their logs
+        take, before anything is written: it may be full because of them. Gives the names of those that ran, by key.
+
+        What another process is making or removing is left to it, and to the removal to say so.
+        """
+        ended: dict[str, str] = {}
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            with self._store.reading() as records:
+                there = records.sandboxes_named(chunk)
+                found = {key: [there[key]] if key in there else records.sandbox(key) for key in chunk}
+                going = {
+                    key: some[0]
+                    for key, some in found.items()
+                    if len(some) == 1 and self.detacher.may_end(records, some[0])
+                }
+            ended |= {key: sandbox.name for key, sandbox in going.items() if self.detacher.end_command(sandbox)}
+        return ended
+
+    @staticmethod
+    def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
+        """One outcome per key where commands were ended, and nothing more could be done."""
+
+        def failed(key: str) -> MacvfastError:
+            name = ended.get(key)
+            again = f"macvfast rm -f {name}"
+            return (
+                error
+                if name is None
+                else RemovalUnfinished("sandbox", name, f"its command is ended, but {error}", again)
+            )
+
+        return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
 
     def remove_many(self, keys: Sequence[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""

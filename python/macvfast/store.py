@@ -43,6 +43,12 @@ _FORK_WAIT_S = 10.0
 _ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
+class _Alone(sqlite3.Connection):
+    """A connection that needs no room on the disk to read: it shares nothing, and keeps all others out while it is
+    open.
+    """
+
+
 class Store:
     """The state directory of one host. Safe from several threads and processes.
 
@@ -352,7 +358,7 @@ class Store:
         finally:
             self._local.connection = None
             if not self.forked:
-                self._put_back(connection, keep=not connection.in_transaction)
+                self._put_back(connection, keep=not connection.in_transaction and not isinstance(connection, _Alone))
 
     @contextmanager
     def _extra(self) -> Iterator[sqlite3.Connection]:
@@ -397,10 +403,31 @@ class Store:
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             _make_tables(connection)
             return connection
+        try:
+            return self._open(sqlite3.Connection)
+        except sqlite3.OperationalError as error:
+            if not self._is_full(error):
+                raise
+            try:
+                return self._open(_Alone)
+            except sqlite3.OperationalError:
+                raise error from None
+
+    def _is_full(self, error: sqlite3.Error) -> bool:
+        """Whether there is no room for what connections share (`state.db-shm`), which even a reader needs."""
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return False
+        return place.trouble(self.directory) == place.FULL
+
+    def _open(self, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
         # Not made here: `place` has seen to it.
         name = uri(self.path, "mode=rw")
-        connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False, uri=True)
+        connection = sqlite3.connect(
+            name, timeout=0, isolation_level=None, check_same_thread=False, uri=True, factory=kind
+        )
         try:
+            if kind is _Alone:
+                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             try:
                 _set_up(connection)
             except sqlite3.OperationalError as error:

@@ -11,9 +11,12 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.support import at_terminal, check_error, ps, refused
+from tests.acceptance.support import at_terminal, check_error, fill, listed, ps, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -93,3 +96,66 @@ def test_the_size_of_a_log_that_there_is_not_is_refused(lan: Lan) -> None:
 def test_what_is_no_number_of_lines_or_no_sandbox_is_refused(lan: Lan) -> None:
     assert "`--tail`" in refused(lan, "logs", "--tail=some", "box", status=2)
     check_error(lan.attempt("logs", "box"), 1)
+
+
+# A disk that is full.
+
+
+@pytest.fixture
+def filler(lan: Lan, tmp_path: Path) -> Iterator[Path]:
+    """The state is on a small file system; a file to fill it with."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", place], check=True)
+    lan.state_dir = place / "state"
+    lan.host.environment["MACVFAST_STATE_DIR"] = str(lan.state_dir)
+    try:
+        yield place / "filler"
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_what_shows_without_end_leaves_room_for_everything_else(lan: Lan, filler: Path) -> None:
+    """The log alone filled the file system before, and nothing went any more."""
+    support.create_pub_net(lan)
+    id_ = lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "--log-max=1m", "yes")
+    netns.wait_until((lan.state_dir / "sandboxes" / id_ / "log.1").exists, what="the second file")
+    lan.macvfast("create", "--net=pub_net", "--name=other")
+    assert [one["Names"] for one in listed(lan, "ps")] == ["box", "other"]
+    assert not filler.exists()
+    lan.macvfast("rm", "-f", "box", "other")
+
+
+def test_on_a_full_disk_there_is_everything_to_see_and_force_makes_room(lan: Lan, filler: Path) -> None:
+    support.create_pub_net(lan)
+    id_ = lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "--log-max=1m", "yes")
+    netns.wait_until((lan.state_dir / "sandboxes" / id_ / "log.1").exists, what="the second file")
+    fill(filler)
+    assert ps(lan, "box")["State"] == "running"
+    assert lan.macvfast("logs", "--tail=1", "box") == "y"
+    # Who has it open keeps nobody else out.
+    assert lan.api(lambda host: [len([*host.networks()]), ps(lan, "box")["State"], len([*host.sandboxes()])]) == [
+        1,
+        "running",
+        1,
+    ]
+    assert lan.macvfast("rm", "-f", "box") == "box"
+    assert support.programs(lan) == []
+    assert lan.sandbox_names() == []
+    assert support.filter_macs(lan) == set()
+    lan.macvfast("create", "--net=pub_net", "--name=box", "--ip=172.16.86.2")
+
+
+def test_force_ends_a_command_on_a_full_disk_also_where_that_makes_no_room(lan: Lan, filler: Path) -> None:
+    support.create_pub_net(lan)
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    fill(filler)
+    said = check_error(lan.attempt("rm", "-f", "box"), 3)
+    assert "its command is ended" in said
+    assert "`macvfast rm -f box`" in said
+    assert support.programs(lan) == []
+    assert ps(lan, "box")["State"] != "running"
+    check_error(lan.attempt("create", "--name=other"), 1)
+    filler.unlink()
+    assert lan.macvfast("rm", "-f", "box") == "box"
+    assert support.filter_macs(lan) == set()
