@@ -287,6 +287,9 @@ class Attacher:
             if item.new and item.made:
                 try:
                     self._folders.give(_with_endpoints(item), item.own_files)
+                    if item.auto_remove:
+                        # Before it is settled: until then, this operation's own lock says that it goes on.
+                        item.lock = self._folders.hold(cast("Sandbox", item.sandbox))
                 except MacvfastError as error:
                     chunk.unwritten[id(item)] = error
 
@@ -360,6 +363,8 @@ class Attacher:
         failed = [item for item in chunk.items if item.recorded and item.error is not None]
         if not failed:
             return []
+        for item in failed:
+            item.let_go()
         going = [Going(_with_endpoints(item), list(item.endpoints), whole=item.new, half_made=True) for item in failed]
         self._detacher.mark(records, going)
         return going

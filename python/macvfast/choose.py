@@ -182,6 +182,7 @@ class Chooser:
         item.sandbox = Sandbox(
             id=id_, name=name, path=path, made=item.netns is None, cookie=namespace.cookie, inode=namespace.inode,
             boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
+            auto_remove=item.auto_remove,
         )  # fmt: skip
 
     def _place(self, records: Records, item: Wanted) -> Place:

@@ -82,6 +82,20 @@ class Folders:
             if why is not None:
                 self._unseen.setdefault(why, []).append(sandbox.name)
 
+    def hold(self, sandbox: Sandbox) -> int:
+        """Keep the place of a sandbox's keeper until its command is started: a descriptor of its lock, which `launch`
+        hands on. Who dies before that leaves a sandbox that nobody will ever remove, and its lock free.
+
+        Raises:
+            StateUnusable
+        """
+        folder = self._store.sandbox_dir(sandbox.id)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+        return keeper.hold(folder)
+
     def complete(self, sandbox: Sandbox) -> None:
         """Give a sandbox the files that it does not have yet; one that stands for a namespace of others has none.
 

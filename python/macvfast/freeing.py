@@ -4,13 +4,14 @@ what was half-made.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast import keeper
 from macvfast.model import SandboxState
 from macvfast.namespaces import close_all
 from macvfast.observe import Observer
-from macvfast.outcomes import Freed
+from macvfast.outcomes import Difference, Freed, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from macvfast.detach import Detacher
     from macvfast.kernel import Kernel
     from macvfast.model import Sandbox
-    from macvfast.outcomes import Step
     from macvfast.store import Store
 
 
@@ -69,7 +69,40 @@ class Freer:
                 sandbox = one.sandbox
                 if sandbox.id in gone:
                     yield sandbox, f"the namespace at {sandbox.path} that it stood for is gone"
-                elif sandbox.auto_remove:
-                    state, _ = keeper.state(self._store.sandbox_dir(sandbox.id), boot_id)
-                    if state in (SandboxState.EXITED, SandboxState.LOST):
-                        yield sandbox, "the command that it was to go with (--rm) has ended"
+                elif sandbox.auto_remove and (reason := self._ended(sandbox, boot_id)):
+                    yield sandbox, reason
+
+    def _ended(self, sandbox: Sandbox, boot_id: str) -> str | None:
+        """Why a sandbox that was to go with its command is left behind; None, if it is not."""
+        folder = self._store.sandbox_dir(sandbox.id)
+        state, _ = keeper.state(folder, boot_id)
+        if state in (SandboxState.EXITED, SandboxState.LOST):
+            return "the command that it was to go with (--rm) has ended"
+        # Whoever is about to start it holds the lock from before the sandbox was made.
+        if state is SandboxState.IDLE and keeper.will_not_come(folder):
+            return "the command that it was to go with (--rm) was never started"
+        return None
+
+    def left_behind(self) -> list[Step]:
+        """What would be done about sandboxes that were to go with a command."""
+        return [_removal(sandbox, reason) for sandbox, reason in self._left_behind()]
+
+    def remove_left_behind(self) -> list[Step]:
+        """Remove them; each step with what it failed of."""
+        there = list(self._left_behind())
+        errors = self._detacher.remove([sandbox.id for sandbox, _ in there], force=True)
+        return [
+            replace(_removal(sandbox, reason), error=error)
+            for (sandbox, reason), error in zip(there, errors, strict=True)
+        ]
+
+    def _left_behind(self) -> Iterator[tuple[Sandbox, str]]:
+        boot_id = self._kernel.boot_id()
+        for page in self._observer.sandboxes():
+            for one in page:
+                if one.sandbox.auto_remove and (reason := self._ended(one.sandbox, boot_id)):
+                    yield one.sandbox, reason
+
+
+def _removal(sandbox: Sandbox, reason: str) -> Step:
+    return Step(mends=Difference(kind="left-behind", sandbox=sandbox.name, found=reason), action="remove it")

@@ -23,11 +23,12 @@ from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxSta
 from macvfast.store import DEFAULT_NETNS_DIR, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from macvfast.checks import Pairs, Several
     from macvfast.folders import Folders
+    from macvfast.freeing import Freer
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
     from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
@@ -60,6 +61,8 @@ class Host:
         self._given_kernel = kernel
         self._own_kernel: NetlinkKernel | None = None
         self._lock = threading.Lock()
+        # Of sandboxes that are to go with a command, until that is started.
+        self._locks: dict[str, int] = {}
         self._netns_dir = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
         self.on_note: Callable[[Note], None] = lambda _: None
 
@@ -92,10 +95,17 @@ class Host:
             return
         # First, since it waits for what goes on in other threads.
         self._store.close()
+        self._let_go(list(self._locks))
         with self._lock:
             if self._own_kernel is not None:
                 self._own_kernel.close()
                 self._own_kernel = None
+
+    def _let_go(self, ids: Iterable[str]) -> None:
+        """Start no command any more in sandboxes that were to go with one."""
+        with self._lock:
+            for descriptor in filter(None, [self._locks.pop(id_, None) for id_ in ids]):
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -318,6 +328,7 @@ class Host:
         command: Several[str] = (),
         labels: Pairs[str] = (),
         own_files: OwnFiles | None = None,
+        auto_remove: bool = False,
     ) -> Sandbox:
         """Make a sandbox connected to the given networks, all of them or nothing.
 
@@ -327,6 +338,7 @@ class Host:
             command: what is going to be started in it, for `ps`.
             labels: for people and filters.
             own_files: what is asked for of its own files in /etc, which its commands and `ip netns exec` see.
+            auto_remove: it goes with the command that this process is about to start in it, or with this process.
 
         Raises:
             NameInvalid, SandboxExists, NamespaceNameTaken
@@ -340,10 +352,18 @@ class Host:
 
         wanted = Wanted(
             several("endpoints", endpoints, EndpointRequest), name=name, command=texts("command", command),
-            labels=named("labels", labels), own_files=own_files,
+            labels=named("labels", labels), own_files=own_files, auto_remove=auto_remove,
         )  # fmt: skip
-        with self._changing():
-            return self.sandbox(self._boxes().create(wanted))
+        try:
+            with self._changing():
+                made = self.sandbox(self._boxes().create(wanted))
+        except BaseException:
+            wanted.let_go()
+            raise
+        if wanted.lock is not None:
+            with self._lock:
+                self._locks[made.id] = wanted.lock
+        return made
 
     def connect(
         self,
@@ -488,6 +508,9 @@ class Host:
         boxes = self._boxes()
         unfinished = boxes.unfinished(keys)
         ended: dict[str, str] = {}
+        if self._locks:
+            with self._store.reading() as records:
+                self._let_go(records.sandbox_ids(keys).values())
         if force:
             self._at_home(self._kernel)
             ended = boxes.end_commands(keys)
@@ -503,8 +526,9 @@ class Host:
     # Record and kernel.
 
     def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
-        """Make again what is recorded and missing, undo what was half-made, and touch nothing else. A second time
-        there is nothing to do. Commands that ran are not started again.
+        """Make again what is recorded and missing, undo what was half-made, remove what was to go with a command that
+        does not run any more (`--rm`), and touch nothing else. A second time there is nothing to do. Commands that ran
+        are not started again.
 
         Args:
             dry_run: only say what would be done.
@@ -512,11 +536,19 @@ class Host:
         """
         if dry_run:
             self._at_home(self._kernel)
-            return self._restorer().plan()
+            steps = self._freer().left_behind()
+            plan = self._restorer().plan()
+            going = {step.mends.sandbox for step in steps}
+            steps += [step for step in plan.steps if step.mends.sandbox not in going]
+            remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
+            return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
         restorer = self._restorer()
         finished = restorer.unfinished()
         with self._changing():
-            return restorer.restore(finished, wait_s)
+            # First: what is to go is not made again.
+            steps = self._freer().remove_left_behind()
+            done = restorer.restore(finished, wait_s)
+            return replace(done, steps=(*steps, *done.steps))
 
     def check(self) -> list[Difference]:
         """All that differs between record and kernel. Changes nothing."""
@@ -525,11 +557,9 @@ class Host:
 
     def gc(self) -> list[Freed]:
         """Free what dead owners left: sandboxes that stand for a given namespace that is gone, sandboxes that were to
-        go with a command (`--rm`) that has ended, and what processes that died left half-made.
+        go with a command (`--rm`) that has ended or was never started, and what processes that died left half-made.
         """
-        from macvfast.freeing import Freer  # noqa: PLC0415
-
-        freer = Freer(self._store, self._kernel, self._boxes().detacher)
+        freer = self._freer()
         finished = freer.unfinished()
         with self._changing():
             return freer.free(finished)
@@ -557,6 +587,11 @@ class Host:
         from macvfast import service  # noqa: PLC0415
 
         return service.uninstall(root)
+
+    def _freer(self) -> Freer:
+        from macvfast.freeing import Freer  # noqa: PLC0415
+
+        return Freer(self._store, self._kernel, self._boxes().detacher)
 
     def _restorer(self) -> Restorer:
         from macvfast.restore import Restorer  # noqa: PLC0415
@@ -648,7 +683,8 @@ class Host:
         if running and not request.join:
             raise SandboxRunning(fresh.name)
         # What `exec` starts is a guest: the sandbox's command, and whether it goes with that, stay what they were.
-        if not request.join:
+        recorded = (fresh.command, fresh.auto_remove) == (tuple(request.argv), request.auto_remove)
+        if not (request.join or recorded):
             with self._store.writing() as records:
                 records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
         from macvfast import launch  # noqa: PLC0415
@@ -660,10 +696,12 @@ class Host:
         try:
             self._folders().complete(fresh)
             removal = launch.removal_command(self._store.directory, fresh.id)
+            with self._lock:
+                lock = self._locks.pop(fresh.id, None)
             directory = self._store.sandbox_dir(fresh.id)
             if not request.detach:
                 self.close()
-            launch.launch(request, directory, fresh.name, namespace.fd, removal)
+            launch.launch(request, launch.Place(directory, fresh.name, namespace.fd, removal, lock))
         finally:
             namespace.close()
 

@@ -147,6 +147,29 @@ def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
     return SandboxState.LOST, None
 
 
+def hold(directory: Path) -> int:
+    """Take the lock of a keeper that is yet to come; a descriptor of it.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600)
+    except OSError as error:
+        raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateUnusable(str(directory), f"cannot lock it: {error.strerror or error}") from None
+    return descriptor
+
+
+def will_not_come(directory: Path) -> bool:
+    """Whether nobody is about to start a sandbox's command, or waits for its end any more."""
+    return _is_unlocked(directory)
+
+
 def has_run(directory: Path) -> bool:
     """Whether a command was ever started in a sandbox, by its folder."""
     return os.path.exists(directory / "lock")

@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -128,29 +129,55 @@ def _check_rootfs(root: Path) -> None:
             raise RootfsInvalid(str(root), f"it has no folder `{needed}` to mount on")
 
 
-def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: int, removal: Sequence[str]) -> None:
-    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command is to run.
 
-    Args:
-        request: the command.
+    Attributes:
         directory: the sandbox's folder; made where it is missing.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: the command that removes the sandbox afterwards; used with `auto_remove`.
+        lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
+    """
+
+    directory: Path
+    name: str
+    namespace_fd: int
+    removal: Sequence[str]
+    lock: int | None = None
+
+
+def launch(request: CommandRequest, place: Place) -> None:
+    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
 
     Raises:
         CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused
     """
+    lock = [] if place.lock is None else [place.lock]
+    try:
+        code, said = _started(request, place, lock)
+    finally:
+        for descriptor in lock:
+            os.close(descriptor)
+    if code != 0:
+        raise _explained(code, said, request, place.directory, place.name)
+
+
+def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
+    """Start the program; how it ended, where it is not this process. The lock leaves the list when it is handed on."""
+    directory = place.directory
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StateUnusable(str(directory), error.strerror or str(error)) from None
     arguments = ["join" if request.join else "run"]
-    arguments += ["--netns-fd", str(namespace_fd), "--dir", str(directory), "--name", name]
+    arguments += ["--netns-fd", str(place.namespace_fd), "--dir", str(directory), "--name", place.name]
+    arguments += [word for descriptor in lock for word in ("--lock-fd", str(descriptor))]
     if request.rootfs is not None:
         arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
     if request.auto_remove:
-        arguments += [word for part in removal for word in ("--after", part)]
+        arguments += [word for part in place.removal for word in ("--after", part)]
     environment = _environment(request)
     arguments += [*_own(directory), *_of_the_command(request), "--env-fd", str(environment)]
     for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
@@ -158,17 +185,16 @@ def launch(request: CommandRequest, directory: Path, name: str, namespace_fd: in
             arguments.append(flag)
     argv = [str(PROGRAM), *arguments, "--", *request.argv]
     try:
-        os.set_inheritable(namespace_fd, True)
+        for descriptor in (place.namespace_fd, *lock):
+            os.set_inheritable(descriptor, True)
         if not request.detach:
             _become(argv)
-        code, said = _start_detached(argv)
+        return _start_detached(argv, lock)
     except OSError as error:
         # Of the program itself: it is not there, or the arguments are too many.
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
     finally:
         os.close(environment)
-    if code != 0:
-        raise _explained(code, said, request, directory, name)
 
 
 def _own(directory: Path) -> list[str]:
@@ -213,7 +239,7 @@ def _become(argv: list[str]) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_detached(argv: list[str]) -> tuple[int, str]:
+def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
     """Run the program until it knows whether the command has started; its exit status, and what it says."""
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # As whoever started this process had it: the kernel would keep the exit status to itself.
@@ -224,6 +250,9 @@ def _start_detached(argv: list[str]) -> tuple[int, str]:
             pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
         finally:
             os.close(writer)
+        # What removes the sandbox waits until the lock is free: also of a keeper that has failed, before it says so.
+        while lock:
+            os.close(lock.pop())
         said = pipe.read(4096).strip()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 

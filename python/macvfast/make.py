@@ -50,6 +50,9 @@ class Wanted:
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     own_files: OwnFiles | None = None
+    # The command's wish that the sandbox goes with it, and the lock that says that somebody is about to start that.
+    auto_remove: bool = False
+    lock: int | None = None
     # Whether a sandbox of that name would do that is there already.
     joins: bool = False
     # From here on the engine's own.
@@ -65,8 +68,15 @@ class Wanted:
     recorded: bool = False
     error: MacvfastError | None = None
 
+    def let_go(self) -> None:
+        """Nobody is going to start a command in it."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
     def reset(self) -> None:
         """Forget what it has become, before it is tried again."""
+        self.let_go()
         if self.new:
             self.sandbox = None
         self.namespace, self.error, self.recorded = None, None, False

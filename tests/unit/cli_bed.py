@@ -196,8 +196,10 @@ class FakeHost:
         command: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
         own_files: OwnFiles | None = None,
+        auto_remove: bool = False,
     ) -> Sandbox:
         self._note("create_sandbox", name, tuple(endpoints), tuple(command), tuple(labels), own_files)
+        self.auto_remove = auto_remove
         return sandbox(name or "5d" * 6)
 
     def connect(self, on: str, box: str, **values: Any) -> Endpoint:

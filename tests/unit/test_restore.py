@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -758,6 +759,8 @@ def test_gc_frees_what_was_to_go_with_a_command_that_has_ended(machine: Machine)
     with machine.host._store.writing() as records:
         for name in ("spent", "idle", "runs"):
             records.set_command(boxes[name].id, ["true"], auto_remove=True)
+    # Somebody is about to start the commands of these.
+    locks = [machine.host._folders().hold(boxes[name]) for name in ("idle", "runs")]
     for name in ("spent", "kept"):
         folder = machine.host._store.sandbox_dir(boxes[name].id)
         folder.mkdir(parents=True)
@@ -767,6 +770,9 @@ def test_gc_frees_what_was_to_go_with_a_command_that_has_ended(machine: Machine)
     assert "--rm" in freed[0].reason
     assert [box.name for box in machine.host.sandboxes()] == ["idle", "kept", "runs"]
     assert machine.host.gc() == []
+    for lock in locks:
+        os.close(lock)
+    assert [one.name for one in machine.host.gc()] == ["idle", "runs"]
 
 
 def test_gc_says_what_it_undid_of_the_dead(machine: Machine) -> None:

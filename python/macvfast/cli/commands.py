@@ -403,7 +403,7 @@ RESTORE = Command(
     details="""\
 After a reboot, a crash or a tampering hand: parents that macvfast made, namespaces, links, addresses and routes. What
 macvfast did not make is neither changed nor removed; what is in the way is named, and the exit status is then 3. A
-second time there is nothing to do. Commands that ran are not started again.
+second time there is nothing to do. Commands that ran are not started again; what was to go with one (--rm) goes.
 
 With --wait, what needs a parent that is missing, or down, is made as soon as that is there.""",
     example="macvfast restore --wait=30",
@@ -432,7 +432,7 @@ GC = Command(
     about="Free what dead owners left, and print it.",
     details="""\
 Sandboxes that stand for a namespace (--netns, --pid) that is gone, sandboxes of `macvfast run --rm` whose command has
-ended, and what processes that died left half-made.""",
+ended or was never started, and what processes that died left half-made.""",
     example="macvfast gc",
 )
 

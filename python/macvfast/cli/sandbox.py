@@ -38,6 +38,7 @@ def run(call: Call) -> int:
                 command=request.argv,
                 labels=_labels(given),
                 own_files=own_files,
+                auto_remove=request.auto_remove,
             )
             _start(host, made, request)
     except MacvfastError as error:

@@ -13,7 +13,7 @@ use crate::sys;
 pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
-options: [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
+options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
 [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
 
@@ -24,6 +24,8 @@ pub struct Request {
     pub netns: Option<OwnedFd>,
     /// The sandbox's folder, for lock, status and log.
     pub directory: CString,
+    /// The folder's lock, where who started this program had it already: nobody else is to come in between.
+    pub lock: Option<OwnedFd>,
     /// The sandbox's name, for messages.
     pub name: String,
     pub rootfs: Option<CString>,
@@ -59,9 +61,9 @@ pub struct User {
 }
 
 impl Request {
-    /// The number of the descriptor that was handed over; -1 when it is closed.
-    pub fn descriptor(&self) -> RawFd {
-        self.netns.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    /// The numbers of the descriptors that were handed over; -1 of one that is closed.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [&self.netns, &self.lock].map(|one| one.as_ref().map_or(-1, AsRawFd::as_raw_fd))
     }
 }
 
@@ -71,6 +73,7 @@ struct Words {
     join: bool,
     netns: Option<RawFd>,
     directory: Option<CString>,
+    lock: Option<RawFd>,
     name: Option<CString>,
     rootfs: Option<CString>,
     hostname: Option<CString>,
@@ -101,8 +104,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         Some(number) => variables(inherited("--env-fd", number)?)?,
         None => Vec::new(),
     };
+    let lock = words.lock.map(|number| inherited("--lock-fd", number));
     Ok(Request {
         join: words.join,
+        lock: lock.transpose()?,
         netns: Some(netns),
         directory: words.directory.ok_or("--dir is missing")?,
         name: words
@@ -143,6 +148,7 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
         match option.as_slice() {
             b"--netns-fd" => words.netns = Some(descriptor(&value()?)?),
             b"--dir" => words.directory = Some(value()?),
+            b"--lock-fd" => words.lock = Some(descriptor(&value()?)?),
             b"--name" => words.name = Some(value()?),
             b"--rootfs" => words.rootfs = Some(value()?),
             b"--hostname" => words.hostname = Some(value()?),
@@ -256,12 +262,13 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let read = words(
-            "run --netns-fd 7 --dir /d --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
+            "run --netns-fd 7 --dir /d --lock-fd 9 --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
              --hostname h --etc /e --env-fd 8 --log-max 8192 --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
             netns: Some(7),
             directory: Some(c"/d".to_owned()),
+            lock: Some(9),
             name: Some(c"n".to_owned()),
             rootfs: Some(c"/r".to_owned()),
             hostname: Some(c"h".to_owned()),

@@ -78,7 +78,8 @@ pub fn keep(request: Request) -> u8 {
         window: terminal::window(),
     };
     // Whatever else the caller left open would be held for as long as the command runs.
-    sys::close_all_but(&mut [0, 1, 2, request.descriptor()]);
+    let [netns, lock] = request.descriptors();
+    sys::close_all_but(&mut [0, 1, 2, netns, lock]);
     if !request.detach {
         return keep_in_this_process(request, &surroundings, Announce::StandardError);
     }
@@ -112,7 +113,7 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String),
             sys::leave(keep_in_this_process(request, surroundings, announce))
         }
         Spawned::Parent(_) => {
-            drop(writer);
+            drop((writer, request));
             let told = read_up_to(reader.as_fd(), 8192);
             Ok(told.split_first().map_or_else(
                 || (FAILED, "0 its keeper was killed\n".to_owned()),
@@ -133,7 +134,7 @@ fn keep_in_this_process(
     mut announce: Announce,
 ) -> u8 {
     let outcome = loop {
-        let post = match take_post(&request) {
+        let post = match take_post(&mut request) {
             Ok(post) => post,
             Err(failure) => {
                 announce.failed(&failure);

@@ -34,17 +34,17 @@ pub enum Post {
 }
 
 /// Becomes the sandbox's keeper or, to join where there is one, finds pid 1 of its command, once that runs.
-pub fn take_post(request: &Request) -> Result<Post, Failure> {
+pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
+    let path = shown_name(&request.directory);
     let failed = |step| {
-        move |errno| Failure::Folder {
-            path: shown_name(&request.directory),
-            step,
-            errno,
-        }
+        let path = path.clone();
+        move |errno| Failure::Folder { path, step, errno }
     };
     let deadline = Instant::now() + OTHERS;
     loop {
-        let record = Record::open(&request.directory, request.join).map_err(failed("lock it"))?;
+        let lock = request.lock.take();
+        let record =
+            Record::open(&request.directory, request.join, lock).map_err(failed("lock it"))?;
         if let Some(record) = record {
             return Ok(Post::Own(record));
         }

@@ -78,11 +78,18 @@ pub struct Record {
 impl Record {
     /// Opens the folder for a keeper that is this process; None where another keeper is there.
     ///
-    /// The command of a `guest` counts only while it runs.
-    pub fn open(directory: &CStr, guest: bool) -> Result<Option<Self>, Errno> {
+    /// The command of a `guest` counts only while it runs. A `lock` that is given is taken over.
+    pub fn open(
+        directory: &CStr,
+        guest: bool,
+        lock: Option<OwnedFd>,
+    ) -> Result<Option<Self>, Errno> {
         let directory = open_folder(directory)?;
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let lock = openat(&directory, c"lock", flags, Mode::RUSR | Mode::WUSR)?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => openat(&directory, c"lock", flags, Mode::RUSR | Mode::WUSR)?,
+        };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             outcome => outcome?,
