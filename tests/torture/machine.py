@@ -51,10 +51,10 @@ class FaultyKernel:
             return method
         what = name.replace("_", " ")
 
-        def ask(*arguments: Any) -> Any:
+        def ask(*arguments: Any, **named: Any) -> Any:
             said = self.faults.fails(what)
             if said is None:
-                return method(*arguments)
+                return method(*arguments, **named)
             if name not in BATCHES:
                 raise KernelRefused(what, errno.EIO, said)
             return [KernelRefused(what, errno.EIO, said) for _ in arguments[0]]
