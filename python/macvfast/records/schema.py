@@ -12,7 +12,7 @@ from __future__ import annotations
 FORMAT = 1
 
 SCHEMA = (
-    # What is known of this host: its boot, its home namespace, the key of its MACs.
+    # What is known of this host: its boot, its home namespace, the key of its MACs, the indexes of parents.
     """CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     # Numbers are never used again: settled rows keep theirs.
     """CREATE TABLE intent (
