@@ -101,6 +101,9 @@ class Detacher:
         self._store = store
         self._kernel = kernel
         self.folders = folders
+        # Called when all of a chunk is let go of and only waited for, and told of sandboxes that are gone.
+        self.on_let_go: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
     # What goes.
 
@@ -140,6 +143,7 @@ class Detacher:
             self._let_go([one for one in begun if one.sandbox.made])
         # Many stand for few namespaces, whose links go together.
         self._let_go(stays)
+        self.on_let_go()
         if names is not None:
             names |= {one.sandbox.id: one.sandbox.name for one in going}
         self._end(going, patient=patient, progress=progress)
@@ -531,6 +535,7 @@ class Detacher:
                 records.sweep({one.intent for one in chunk})
             self.folders.remove(one.sandbox for one in chunk if one.whole)
             self.folders.refresh(one.sandbox.id for one in chunk if not one.whole)
+            self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
 
     def _release(self, records: Records, chunk: Iterable[Going]) -> None:
         """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""

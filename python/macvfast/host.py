@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
     from macvfast.sandboxes import Sandboxes
+    from macvfast.together import Together
     from macvfast.usage import SubnetUsage
 
 # Rows that a listing reads at a time.
@@ -60,6 +61,7 @@ class Host:
         self._store = store
         self._given_kernel = kernel
         self._own_kernel: NetlinkKernel | None = None
+        self._own_together: Together | None = None
         self._lock = threading.Lock()
         # Of sandboxes that are to go with a command, until that is started.
         self._locks: dict[str, int] = {}
@@ -132,6 +134,16 @@ class Host:
             if self._own_kernel is None:
                 self._own_kernel = NetlinkKernel()
             return self._own_kernel
+
+    @property
+    def _together(self) -> Together:
+        self._store.check_open()
+        with self._lock:
+            if self._own_together is None:
+                from macvfast.together import Together  # noqa: PLC0415
+
+                self._own_together = Together(self._store, self._boxes, self._changing)
+            return self._own_together
 
     def _boxes(self) -> Sandboxes:
         from macvfast.sandboxes import Sandboxes  # noqa: PLC0415
@@ -354,16 +366,11 @@ class Host:
             several("endpoints", endpoints, EndpointRequest), name=name, command=texts("command", command),
             labels=named("labels", labels), own_files=own_files, auto_remove=auto_remove,
         )  # fmt: skip
-        try:
-            with self._changing():
-                made = self.sandbox(self._boxes().create(wanted))
-        except BaseException:
-            wanted.let_go()
-            raise
-        if wanted.lock is not None:
+        made, lock = self._together.create(wanted.again, name)
+        if lock is not None:
             with self._lock:
-                self._locks[made.id] = wanted.lock
-        return made
+                self._locks[made.id] = lock
+        return self._with_state(made)
 
     def connect(
         self,
@@ -393,10 +400,10 @@ class Host:
         from macvfast.requests import EndpointRequest  # noqa: PLC0415
 
         request = EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
-        with self._changing():
-            network_id, sandbox_id = self._boxes().connect(request, netns)
-            made = self.sandbox(sandbox_id)
-            return next(endpoint for endpoint in made.endpoints if endpoint.network_id == network_id)
+        if netns is not None:
+            # Another thread may be the one that opens it.
+            netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
+        return self._together.connect(lambda boxes: boxes.wanted(request, netns), request.sandbox)
 
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
@@ -459,7 +466,9 @@ class Host:
         Raises:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
         """
-        self.disconnect_many(network, [_key(sandbox)]).raise_if_any()
+        from macvfast.outcomes import Outcomes  # noqa: PLC0415
+
+        Outcomes((self._together.disconnect(_key(network), _key(sandbox)),)).raise_if_any()
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
@@ -505,6 +514,8 @@ class Host:
             RemovalUnfinished.
         """
         keys = several("sandboxes", sandboxes, str)
+        from macvfast.outcomes import Outcomes  # noqa: PLC0415
+
         boxes = self._boxes()
         unfinished = boxes.unfinished(keys)
         ended: dict[str, str] = {}
@@ -515,6 +526,8 @@ class Host:
             self._at_home(self._kernel)
             ended = boxes.end_commands(keys)
         try:
+            if len(keys) == 1:
+                return Outcomes((self._together.remove(keys[0], force=force),))
             with self._changing():
                 return boxes.remove_many(keys, unfinished, force=force)
         except StateUnusable as error:

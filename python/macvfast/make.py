@@ -68,6 +68,12 @@ class Wanted:
     recorded: bool = False
     error: MacvfastError | None = None
 
+    def again(self) -> Wanted:
+        """The same, of which nothing has become yet."""
+        again = replace(self)
+        again.reset()
+        return again
+
     def let_go(self) -> None:
         """Nobody is going to start a command in it."""
         if self.lock is not None:

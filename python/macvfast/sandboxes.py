@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from macvfast.attach import CHUNK, FIRST_CHUNK, Attacher
 from macvfast.detach import Detacher
@@ -56,22 +56,20 @@ class Sandboxes:
         self.detacher = Detacher(store, kernel, folders)
         self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
 
-    def create(self, wanted: Wanted) -> str:
-        """Make a sandbox with its endpoints; gives its id.
-
-        Raises:
-            what refused it.
+    def make(self, wanted: Sequence[Wanted]) -> None:
+        """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
+        with its error.
         """
-        self._attacher.attach([[wanted]])
-        if wanted.error is not None:
-            raise wanted.error
-        return cast("Sandbox", wanted.sandbox).id
+        self._attacher.attach([wanted])
 
     # Connecting.
 
-    def connect(self, request: EndpointRequest, netns: str | None) -> tuple[str, str]:
-        """Connect one sandbox, which must be there unless it is to stand for a given namespace; gives the ids of
-        network and sandbox.
+    def wanted(self, request: EndpointRequest, netns: str | None) -> Wanted:
+        """What is wanted where one sandbox is to be connected: it is there, unless it is to stand for a given
+        namespace.
+
+        Raises:
+            what refuses it.
         """
         with self._store.reading() as records:
             network = one_network(records, self._store, request.network)
@@ -79,13 +77,12 @@ class Sandboxes:
         with self._store.reading() as records:
             if given is None:
                 found = one_sandbox(records, self._store, request.sandbox)
-                wanted = Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
-            else:
-                there = records.sandboxes_named([request.sandbox])
-                wanted = self._wanted(records, _on(network.id, request), there, given, ())
+                return Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
+            there = records.sandboxes_named([request.sandbox])
+            wanted = self._wanted(records, _on(network.id, request), there, given, ())
         if wanted.error is not None:
             raise wanted.error
-        return network.id, self.create(wanted)
+        return wanted
 
     def connect_many(
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,

@@ -1,0 +1,160 @@
+"""What several threads ask for at the same time, done together by one of them: whoever waits for its turn is served by
+it.
+
+A caller that finds nobody at work does its own call at once, on its own thread. Those that come meanwhile wait, and the
+first of them does for all of them that go together. Nothing is promised about the order of calls that wait at the same
+time: what becomes of them is what becomes of them one after the other, in some order.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from macvfast.errors import MacvfastError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Call(Generic[A, T]):
+    """One caller's call, and what became of it.
+
+    Attributes:
+        asked: what it asks for.
+        kind: only calls of one kind are done together.
+        about: of those that are about the same, only one at a time; None: about nothing that another call can name.
+    """
+
+    def __init__(self, asked: A, kind: Hashable, about: Hashable | None) -> None:
+        self.asked = asked
+        self.kind = kind
+        self.about = about
+        self.ended = False
+        self._results: list[T] = []
+        self._error: MacvfastError | None = None
+        # The queue's own: whether its thread does the next batch, and whether its caller has gone, interrupted.
+        self.leads = False
+        self.gone = False
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def end(self, result: T) -> None:
+        """It is done, and its caller may go on. What came first counts."""
+        if not self.ended:
+            self._results.append(result)
+            self.ended = True
+            self._wake.release()
+
+    def fail(self, error: MacvfastError) -> None:
+        """It was refused."""
+        if not self.ended:
+            self._error = error
+            self.ended = True
+            self._wake.release()
+
+    def lead(self) -> None:
+        """Have its thread do the next batch."""
+        self.leads = True
+        self._wake.release()
+
+    def wait(self) -> None:
+        """Until it has ended, or leads."""
+        self._wake.acquire()
+
+    def outcome(self) -> T:
+        """What it gave, or raised."""
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+class Queue(Generic[A, T]):
+    """Calls that are done one batch after the other.
+
+    Args:
+        do: does a batch: ends each of its calls, or leaves it for a later batch; never the first, which is its own
+            caller's. What macvfast raises on purpose is what becomes of all that it has not ended; anything else,
+            an interruption say, is its own caller's alone, and the others are done by somebody else.
+        most: calls in a batch.
+    """
+
+    def __init__(self, do: Callable[[Sequence[Call[A, T]]], None], most: int) -> None:
+        self._do = do
+        self._most = most
+        self._mutex = threading.Lock()
+        self._led = False
+        self._waiting: list[Call[A, T]] = []
+
+    def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
+        """Have it done, alone or with others: what it gave, or raised."""
+        call: Call[A, T] = Call(asked, kind, about)
+        try:
+            with self._mutex:
+                if self._led:
+                    self._waiting.append(call)
+                else:
+                    self._led = True
+                    call.lead()
+            call.wait()
+            if call.leads:
+                self._lead(call)
+        finally:
+            self._leave(call)
+        return call.outcome()
+
+    def pass_on(self, call: Call[A, T]) -> None:
+        """Let the next batch begin, while this one, of which it is the first call, is still waited for."""
+        with self._mutex:
+            self._pass_on(call)
+
+    def _lead(self, call: Call[A, T]) -> None:
+        with self._mutex:
+            batch = self._batch(call)
+        try:
+            self._do(batch)
+        except MacvfastError as error:
+            for one in batch:
+                # Each of its own: a traceback belongs to one thread.
+                one.fail(error if one is call else copy.copy(error))
+        finally:
+            with self._mutex:
+                self._waiting[:0] = [one for one in batch if one is not call and not one.ended and not one.gone]
+                if not self._led:
+                    self._begin()
+
+    def _batch(self, call: Call[A, T]) -> list[Call[A, T]]:
+        """The call, and those that wait and go together with it."""
+        batch, rest, about = [call], [], {call.about} - {None}
+        for one in self._waiting:
+            if len(batch) < self._most and one.kind == call.kind and one.about not in about:
+                batch.append(one)
+                about |= {one.about} - {None}
+            else:
+                rest.append(one)
+        self._waiting = rest
+        return batch
+
+    def _leave(self, call: Call[A, T]) -> None:
+        """Go, done or interrupted: nobody waits for this caller."""
+        with self._mutex:
+            call.gone = True
+            if call in self._waiting:
+                self._waiting.remove(call)
+            self._pass_on(call)
+
+    def _pass_on(self, call: Call[A, T]) -> None:
+        if call.leads:
+            call.leads = False
+            self._led = False
+            self._begin()
+
+    def _begin(self) -> None:
+        """Have the first of those that wait do the next batch."""
+        if self._waiting:
+            self._led = True
+            self._waiting.pop(0).lead()
