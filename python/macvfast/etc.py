@@ -1,4 +1,4 @@
-"""The files that a sandbox has in /etc of its own, in its folder of the state directory.
+"""The files that a sandbox has in /etc of its own, in a folder of its own.
 
     FOLDER/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
     FOLDER/hostname                             the host name of its commands
@@ -163,39 +163,45 @@ def hostname_of(folder: Path) -> str:
 # Links for `ip netns exec`.
 
 
-def link(links: Path, name: str, folder: Path) -> str | None:
-    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays."""
+def link(links: Path, name: str, folder: Path, homes: Sequence[Path]) -> str | None:
+    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays.
+
+    Args:
+        links: where it looks.
+        name: the sandbox's.
+        folder: that with its files.
+        homes: where all folders of this state are.
+    """
     path, target = links / name, folder / "etc"
     try:
-        with suppress(FileNotFoundError):
-            if not _is_stale(path, target):
-                return None if path.is_symlink() and path.readlink() == target else "it is not macvfast's"
+        try:
+            path.symlink_to(target)
+        except FileNotFoundError:
+            make_folder(links, 0o755)
+            path.symlink_to(target)
+    except FileExistsError:
+        try:
+            if not _is_stale(path, homes):
+                return "it is not macvfast's"
             path.unlink()
-        make_folder(links, 0o755)
-        path.symlink_to(target)
+            path.symlink_to(target)
+        except OSError as error:
+            return error.strerror or str(error)
     except OSError as error:
         return error.strerror or str(error)
     return None
 
 
-def _is_stale(path: Path, target: Path) -> bool:
-    """Whether a link was made for another sandbox of that name, which is gone.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    os.lstat(path)
+def _is_stale(path: Path, homes: Sequence[Path]) -> bool:
+    """Whether a link is of this state, where a name is one sandbox's alone, or of another one, and leads nowhere."""
     found = _TARGET.match(os.readlink(path)) if path.is_symlink() else None
-    if found is None or found[0] == str(target):
-        return False
-    # A name is one sandbox's alone in a state; of another state only this shows.
-    return found["folders"] == str(target.parent.parent) or not os.path.exists(found[0])
+    return found is not None and (Path(found["folders"]) in homes or not os.path.exists(found[0]))
 
 
-def unlink(links: Path, name: str, folder: Path) -> None:
+def unlink(links: Path, name: str, folders: Sequence[Path]) -> None:
     """Take the link to a sandbox's files away. One that is gone already, or is not ours, stays so."""
     with suppress(OSError):
-        if os.readlink(links / name) == str(folder / "etc"):
+        if Path(os.readlink(links / name)).parent in folders:
             os.unlink(links / name)
 
 

@@ -1,8 +1,8 @@
-"""The folders of sandboxes in the state directory, and the files of /etc in them: given, kept true, taken away.
+"""The folders of sandboxes, and the files of /etc in them: given, kept true, taken away.
 
-One path for one sandbox and for many. Files that only commands of a sandbox see are written before its first command
-starts, those that were asked for when it is made: thousands of sandboxes that run nothing cost nothing. Where `ip netns
-exec` is to find them, they are there from the beginning.
+One path for one sandbox and for many. What was asked for is on the disk, with the state. What every sandbox has is
+written there before its first command starts; where `ip netns exec` is to find it before that, it is in memory: the
+transactions of the state would have to wait until the files of thousands are on the disk.
 """
 
 from __future__ import annotations
@@ -10,24 +10,28 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast import etc, keeper
 from macvfast.errors import StateUnusable
 from macvfast.model import SandboxState
 from macvfast.outcomes import Difference, FilesUnseen
+from macvfast.place import make_folder
 from macvfast.requests import OwnFiles
 from macvfast.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from macvfast.model import Interface, Sandbox
     from macvfast.outcomes import Note
     from macvfast.store import Store
 
 _NOTHING = OwnFiles()
+
+# Where files are that only `ip netns exec` needs: gone with a reboot, like namespaces; `restore` brings both back.
+FLEETING = Path("/run/macvfast/sandboxes")
 
 # Sandboxes whose files are written together: a descriptor of each is open.
 _AT_ONCE = 64
@@ -57,6 +61,8 @@ class Folders:
         self._store = store
         shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
         self._links = etc.NETNS_ETC if shared else None
+        self._kept = store.sandbox_dir("")
+        self._homes = (self._kept, FLEETING) if shared else (self._kept,)
         self._on_note = on_note
         self._unseen: dict[str, list[str]] = {}
         self._resolvers: dict[OwnFiles, str] = {}
@@ -73,14 +79,24 @@ class Folders:
         Raises:
             StateUnusable
         """
-        wanted = wanted or _NOTHING
-        if wanted == _NOTHING and self._links is None:
+        if wanted is not None and wanted != _NOTHING:
+            self._write(self._kept / sandbox.id, sandbox, wanted)
+        self.show(sandbox)
+
+    def show(self, sandbox: Sandbox) -> None:
+        """Have `ip netns exec` find a sandbox's files, in memory where it has none on the disk yet."""
+        if self._links is None:
             return
-        self._write(sandbox, wanted)
-        if self._links is not None:
-            why = etc.link(self._links, sandbox.name, self._store.sandbox_dir(sandbox.id))
-            if why is not None:
-                self._unseen.setdefault(why, []).append(sandbox.name)
+        folder = self._kept / sandbox.id
+        try:
+            if not etc.is_whole(folder):
+                folder = FLEETING / sandbox.id
+                self._write(folder, sandbox, _NOTHING)
+            why = etc.link(self._links, sandbox.name, folder, self._homes)
+        except StateUnusable as error:
+            why = f"{error.path}: {error.reason}"
+        if why is not None:
+            self._unseen.setdefault(why, []).append(sandbox.name)
 
     def hold(self, sandbox: Sandbox) -> int:
         """Keep the place of a sandbox's keeper until its command is started: a descriptor of its lock, which `launch`
@@ -97,21 +113,26 @@ class Folders:
         return keeper.hold(folder)
 
     def complete(self, sandbox: Sandbox) -> None:
-        """Give a sandbox the files that it does not have yet; one that stands for a namespace of others has none.
+        """Give a sandbox on the disk the files that it does not have there yet; one that stands for a namespace of
+        others has none.
 
         Raises:
             StateUnusable
         """
-        if sandbox.made and not etc.is_whole(self._store.sandbox_dir(sandbox.id)):
-            self._write(sandbox, _NOTHING)
-            self.refresh([sandbox.id])
+        if not sandbox.made or etc.is_whole(self._kept / sandbox.id):
+            return
+        self._write(self._kept / sandbox.id, sandbox, _NOTHING)
+        if self._links is not None:
+            self.show(sandbox)
+            keeper.remove(FLEETING / sandbox.id)
+        self.refresh([sandbox.id])
 
-    def _write(self, sandbox: Sandbox, wanted: OwnFiles) -> None:
-        folder = self._store.sandbox_dir(sandbox.id)
+    def _write(self, folder: Path, sandbox: Sandbox, wanted: OwnFiles) -> None:
         if wanted not in self._resolvers:
             self._resolvers[wanted] = etc.resolv_conf(wanted)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for above in (folder.parent.parent, folder.parent, folder):
+                make_folder(above, 0o700)
             with etc.locked(folder) as descriptor:
                 etc.write(descriptor, sandbox.name, _addresses(sandbox), wanted, self._resolvers[wanted])
         except OSError as error:
@@ -127,24 +148,27 @@ class Folders:
         """Have the hosts files of sandboxes say their addresses. One that cannot be written is no failure of the
         network.
         """
-        with_files = sorted(id_ for id_ in set(ids) if os.path.exists(self._store.sandbox_dir(id_) / "etc"))
+        with_files = [
+            home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
+        ]
         for start in range(0, len(with_files), _AT_ONCE):
             self._refresh(with_files[start : start + _AT_ONCE])
 
-    def _refresh(self, ids: Sequence[str]) -> None:
+    def _refresh(self, folders: Sequence[Path]) -> None:
         """In the order of their ids, in which everybody locks them; the record is read when all are locked, so that who
         writes last has read last.
         """
         with ExitStack() as stack:
-            descriptors: dict[str, int] = {}
-            for id_ in ids:
+            descriptors: list[tuple[str, int]] = []
+            for folder in folders:
                 with suppress(OSError):
-                    descriptors[id_] = stack.enter_context(etc.locked(self._store.sandbox_dir(id_)))
+                    descriptors.append((folder.name, stack.enter_context(etc.locked(folder))))
             with self._store.reading() as records:
-                there = records.sandboxes_named(list(descriptors))
-            for id_, sandbox in there.items():
-                with suppress(OSError):
-                    etc.refresh(descriptors[id_], sandbox.name, _addresses(sandbox))
+                there = records.sandboxes_named([id_ for id_, _ in descriptors])
+            for id_, descriptor in descriptors:
+                if id_ in there:
+                    with suppress(OSError):
+                        etc.refresh(descriptor, there[id_].name, _addresses(there[id_]))
 
     # Taking away.
 
@@ -154,7 +178,7 @@ class Folders:
         Raises:
             StateUnusable
         """
-        folder = self._store.sandbox_dir(id_)
+        folder = self._kept / id_
         try:
             os.stat(folder)
         except FileNotFoundError:
@@ -167,9 +191,10 @@ class Folders:
         """Take away the links and folders of sandboxes that are gone."""
         for sandbox in sandboxes:
             if self._links is not None:
-                etc.unlink(self._links, sandbox.name, self._store.sandbox_dir(sandbox.id))
-            if self.has(sandbox.id):
-                keeper.remove(self._store.sandbox_dir(sandbox.id))
+                etc.unlink(self._links, sandbox.name, [home / sandbox.id for home in self._homes])
+            for home in self._homes:
+                if os.path.lexists(home / sandbox.id):
+                    keeper.remove(home / sandbox.id)
 
     # What is left.
 
@@ -179,19 +204,18 @@ class Folders:
         """
         # Before the record: what is made meanwhile was recorded first.
         links = etc.links_to(self._links) if self._links is not None else []
-        ours = self._store.sandbox_dir("")
-        folders = etc.folders(ours)
+        folders = [home / id_ for home in self._homes for id_ in etc.folders(home)]
         with self._store.reading() as records:
             names = records.sandbox_names()
         left = [
             Left(path, path.name)
             for path, where, id_ in links
-            if (names.get(id_) != path.name if where == ours else not os.path.exists(where / id_ / "etc"))
+            if (names.get(id_) != path.name if where in self._homes else not os.path.exists(where / id_ / "etc"))
         ]
         return left + [
-            Left(ours / id_, id_[:12])
-            for id_ in folders
-            if id_ not in names and keeper.state(ours / id_, boot_id)[0] is not SandboxState.RUNNING
+            Left(folder, folder.name[:12])
+            for folder in folders
+            if folder.name not in names and keeper.state(folder, boot_id)[0] is not SandboxState.RUNNING
         ]
 
     def differences(self, boot_id: str) -> list[Difference]:

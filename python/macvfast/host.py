@@ -609,7 +609,7 @@ class Host:
     def _restorer(self) -> Restorer:
         from macvfast.restore import Restorer  # noqa: PLC0415
 
-        return Restorer(self._store, self._kernel)
+        return Restorer(self._store, self._kernel, self._folders())
 
     # Copies of the state.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from macvfast.drift import Complete, Recorded, SandboxDrift, Standing
+    from macvfast.folders import Folders
     from macvfast.kernel import Kernel, Namespace
     from macvfast.observe import Seen
     from macvfast.outcomes import Difference
@@ -75,8 +76,9 @@ class _Mending:
 class Restorer:
     """Makes a host what is recorded of it."""
 
-    def __init__(self, store: Store, kernel: Kernel) -> None:
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
         self._store = store
+        self._folders = folders
         self._kernel = kernel
         self._observer = Observer(store, kernel)
         self._maker = Maker(store, kernel, MAC_WAIT_S)
@@ -281,6 +283,9 @@ class Restorer:
                     id_ = one.drift.recorded.sandbox.id
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.where is not Whereabouts.RETURNED])
+        for one in gone:
+            self._folders.show(one.drift.recorded.sandbox)
+        self._folders.tell()
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
         if not mending:

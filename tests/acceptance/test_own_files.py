@@ -19,7 +19,9 @@ pytestmark = pytest.mark.needs("macvlan")
 
 
 # Where state and pins lie by default, and /etc/netns: each is this script's own.
-PLACES = "mkdir -p /etc/netns; for place in /var/lib /run/netns /etc/netns; do mount -t tmpfs tmpfs $place; done"
+PLACES = (
+    "mkdir -p /etc/netns; for place in /var/lib /run /etc/netns; do mount -t tmpfs tmpfs $place; done; mkdir /run/netns"
+)
 
 
 def at_home(lan: Lan, script: str) -> str:

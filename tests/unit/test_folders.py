@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ def folder_of(machine: Machine, name: str) -> Path:
 
 def own_addresses(machine: Machine, name: str) -> list[str]:
     """Those that a sandbox's hosts file says of itself."""
-    text = (folder_of(machine, name) / "etc/hosts").read_text()
+    kept = folder_of(machine, name)
+    folder = kept if kept.exists() else folders.FLEETING / kept.name
+    text = (folder / "etc/hosts").read_text()
     return [line.split()[0] for line in text.splitlines() if line.endswith(f"\t{name}")]
 
 
@@ -44,6 +47,7 @@ def links(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(folders, "DEFAULT_DIR", machine.state_dir)
     monkeypatch.setattr(folders, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
     monkeypatch.setattr(etc, "NETNS_ETC", tmp_path / "links")
+    monkeypatch.setattr(folders, "FLEETING", tmp_path / "run/sandboxes")
     return tmp_path / "links"
 
 
@@ -84,7 +88,7 @@ def test_many_have_what_one_has(machine: Machine, links: Path) -> None:
             file: text for file, text in texts["c"].items() if file == "resolv.conf"
         }
         assert files.keys() == texts["c"].keys()
-        assert etc.hostname_of(folder_of(machine, name)) == name
+        assert files.get("hostname", f"{name}\n") == f"{name}\n"
 
 
 def test_what_only_commands_see_is_written_before_the_first_starts(machine: Machine) -> None:
@@ -153,8 +157,8 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
     assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
 
 
-def test_a_sandbox_whose_files_cannot_be_written_is_not_made_and_the_others_are(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, links: Path
+def test_a_sandbox_whose_files_were_asked_for_and_cannot_be_written_is_not_made(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, links: Path, notes: list[Note]
 ) -> None:
     really = etc.write
 
@@ -164,11 +168,33 @@ def test_a_sandbox_whose_files_cannot_be_written_is_not_made_and_the_others_are(
         really(folder, name, *rest)
 
     monkeypatch.setattr(etc, "write", write)
-    outcomes = machine.host.connect_many("lan", ["a", "b", "c"])
-    assert [type(one.error) for one in outcomes] == [type(None), StateUnusable, type(None)]
+    with pytest.raises(StateUnusable):
+        machine.host.create_sandbox("b", own_files=PRINTER)
+    assert os.listdir(machine.host._store.sandbox_dir("")) == []
+    machine.host.connect_many("lan", ["a", "b", "c"]).raise_if_any()
     assert sorted(os.listdir(links)) == ["a", "c"]
-    assert len(os.listdir(machine.host._store.sandbox_dir(""))) == 2
+    assert ["of sandbox `b`: " in str(note) and "No space left" in str(note) for note in notes] == [True]
     machine.assert_record_is_true()
+
+
+def test_files_that_ip_netns_exec_needs_are_on_the_disk_once_a_command_starts_and_come_back_after_a_reboot(
+    machine: Machine, links: Path
+) -> None:
+    """On a disk, each transaction of the state would wait for them."""
+    machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
+    assert not folder_of(machine, "a").exists()
+    machine.host._folders().complete(machine.host.sandbox("a"))
+    assert (links / "a").readlink() == folder_of(machine, "a") / "etc"
+    assert os.listdir(folders.FLEETING) == [folder_of(machine, "b").name]
+    shutil.rmtree(folders.FLEETING)
+    machine.world.reboot()
+    machine.host.restore()
+    for name in ("a", "b"):
+        assert own_addresses(machine, name) == recorded_addresses(machine, name)
+        assert (links / name / "hosts").exists()
+    machine.host.connect_many("other", ["a", "b"]).raise_if_any()
+    assert own_addresses(machine, "b") == recorded_addresses(machine, "b")
+    assert machine.host.check() == []
 
 
 # Links for `ip netns exec`.
@@ -190,7 +216,7 @@ def test_links_go_with_their_sandboxes(machine: Machine, links: Path, notes: lis
     assert links.stat().st_mode & 0o777 == 0o755
     machine.host.remove_many(["a", "b"]).raise_if_any()
     assert os.listdir(links) == []
-    assert os.listdir(machine.host._store.sandbox_dir("")) == []
+    assert os.listdir(folders.FLEETING) == []
     assert notes == []
 
 
@@ -203,7 +229,7 @@ def test_a_link_that_a_sandbox_of_that_name_left_is_replaced(
     links.mkdir()
     (links / "web").symlink_to(sandboxes / ("a" * 64) / "etc")
     machine.host.create_sandbox("web")
-    assert (links / "web").readlink() == folder_of(machine, "web") / "etc"
+    assert (links / "web").readlink() == folders.FLEETING / folder_of(machine, "web").name / "etc"
     assert notes == []
 
 
