@@ -177,6 +177,9 @@ class Maker:
         Raises:
             ParentNotFound
         """
+        link = self._kernel.link(network.link)
+        if link is not None:
+            return link
         with self._store.reading() as records:
             return parent_of(records, self._kernel, network)
 
