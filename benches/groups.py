@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benches import docker, floor, networks, ours, peers, start
+from benches import docker, floor, networks, ours, peers, start, threads
 from benches.measure import Goal, Group, Side
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Size:
     networks: int
     calls: int
     """Whole commands timed in one run of a side."""
+    each_thread: int
+    """Items of one thread."""
     slow: int
     """Items, at most, of what costs 10 ms and more each."""
     rounds: int
@@ -54,12 +56,15 @@ class Size:
 FULL = Size(
     links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
     removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, growth=10_000, growth_steps=40, memory=(1_000, 10_000),
-    record="4094+10000", networks=1_000, calls=10, slow=60, rounds=7, slow_rounds=5, warm_up=True,
+    record="4094+10000", networks=1_000, calls=10, each_thread=40, slow=60, rounds=7, slow_rounds=5, warm_up=True,
 )  # fmt: skip
 QUICK = Size(
     links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, growth=64, growth_steps=4, memory=(32, 64),
-    record="20+50", networks=16, calls=1, slow=2, rounds=1, slow_rounds=1, warm_up=False,
+    record="20+50", networks=16, calls=1, each_thread=2, slow=2, rounds=1, slow_rounds=1, warm_up=False,
 )  # fmt: skip
+
+# Of one process, that connect one at a time.
+THREADS = 16
 
 # From this count on a run takes seconds.
 SLOW = 4_000
@@ -74,6 +79,7 @@ def groups(size: Size) -> list[Group]:
         *(_sandboxes(size, count) for count in size.sandboxes),
         *(_removal(size, count) for count in size.removals),
         *(_networks(size, vlan=vlan) for vlan in (False, True)),
+        *(_threads(size, remove=remove) for remove in (True, False)),
         _start(size),
         _record(size),
         _memory(size),
@@ -226,6 +232,19 @@ def _networks(size: Size, *, vlan: bool) -> Group:
         goals = [Goal(title, OURS, ip), Goal(f"removing {title}", removal, ip_removal, times_faster=0)]
     name = f"networks{'-vlan' if vlan else ''}-{count}"
     return Group(name, title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _threads(size: Size, *, remove: bool) -> Group:
+    one, many = "one thread", f"{THREADS} threads"
+    sides = [
+        Side(label, threads.crowd, {"count": size.each_thread * number, "threads": number, "remove": remove})
+        for label, number in ((one, 1), (many, THREADS))
+    ]
+    what = "connected and removed" if remove else "connected"
+    goals = [Goal(f"{what} one at a time by {THREADS} threads of one process", many, one, times_faster=4)]
+    title = f"endpoints in namespaces that are there, {what} one at a time"
+    name = "threads" if remove else "threads-connect"
+    return Group(name, title, sides, size.rounds, goals=goals, warm_up=size.warm_up)
 
 
 def _start(size: Size) -> Group:
