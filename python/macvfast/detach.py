@@ -207,8 +207,9 @@ class Detacher:
         return True
 
     def _refuse_running(self, going: Sequence[Going], errors: dict[str, MacvfastError]) -> None:
+        patience = keeper.Patience()
         for one in self._with_folder(going):
-            state, _ = keeper.state(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id())
+            state, _ = keeper.state(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), patience)
             if state is SandboxState.RUNNING:
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from macvfast.checks import Pairs, Several
     from macvfast.folders import Folders
     from macvfast.freeing import Freer
+    from macvfast.keeper import Patience
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
     from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
@@ -480,12 +481,15 @@ class Host:
         """All sandboxes by name, as people count, with what their commands do. They may be changed while they are gone
         through: some hundred are read at a time, without what was made since.
         """
+        from macvfast import keeper  # noqa: PLC0415
+
+        patience = keeper.Patience()
         with self._store.reading() as records:
             order = records.sandbox_order(shown=True)
         for start in range(0, len(order), _PAGE):
             with self._store.reading() as records:
                 page = records.sandboxes_numbered(order[start : start + _PAGE], shown=True)
-            yield from map(self._with_state, page)
+            yield from (self._with_state(one, patience) for one in page)
 
     def sandbox(self, key: str) -> Sandbox:
         """The sandbox of that id, name, or unambiguous id prefix, in that order.
@@ -496,10 +500,10 @@ class Host:
         with self._store.reading() as records:
             return self._with_state(one_sandbox(records, self._store, key, shown=True))
 
-    def _with_state(self, sandbox: Sandbox) -> Sandbox:
+    def _with_state(self, sandbox: Sandbox, patience: Patience | None = None) -> Sandbox:
         from macvfast import keeper  # noqa: PLC0415
 
-        state, exit_code = keeper.state(self._store.sandbox_dir(sandbox.id), _boot_id())
+        state, exit_code = keeper.state(self._store.sandbox_dir(sandbox.id), _boot_id(), patience)
         return sandbox if state is SandboxState.IDLE else replace(sandbox, state=state, exit_code=exit_code)
 
     def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:

@@ -21,7 +21,7 @@ from macvfast.errors import KernelRefused, StateUnusable
 from macvfast.model import SandboxState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # How long a killed pid 1, and then its keeper, may take to be gone. SIGKILL is not refused: only a stuck kernel is
 # slower.
@@ -42,6 +42,11 @@ class Process:
         """Whether it is there and no zombie."""
         fields = _stat(self.pid)
         return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == self.start_time
+
+    def stopped(self) -> bool:
+        """Whether it is there and does nothing until somebody lets it go on: Ctrl-Z, SIGSTOP, a debugger."""
+        fields = _stat(self.pid)
+        return fields is not None and fields[0] in ("T", "t") and int(fields[19]) == self.start_time
 
     def open(self) -> int | None:
         """A pidfd of it; None if it is gone."""
@@ -114,17 +119,33 @@ def _process(words: Sequence[str]) -> Process:
     return Process(pid, start_time)
 
 
-def state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
+class Patience:
+    """How long to wait, all in all, for keepers that are about to say how their commands ended; one for a list."""
+
+    def __init__(self, seconds: float = KILL_S) -> None:
+        self._left_s = seconds
+
+    def wait(self, keeper: Process, until: Callable[[], bool]) -> None:
+        """Wait until it is so, or the keeper is dead, or stopped, or patience is at its end."""
+        begun = time.monotonic()
+        while keeper.alive() and not keeper.stopped() and not until():
+            if time.monotonic() - begun >= self._left_s:
+                break
+            time.sleep(0.002)
+        self._left_s -= time.monotonic() - begun
+
+
+def state(directory: Path, boot_id: str, patience: Patience | None = None) -> tuple[SandboxState, int | None]:
     """What a sandbox's command does now, and its exit status where it has ended by itself; lost, where its status is
-    damaged.
+    damaged, or its keeper does not say how it ended.
     """
     try:
-        return _state(directory, boot_id)
+        return _state(directory, boot_id, patience or Patience())
     except StateUnusable:
         return SandboxState.LOST, None
 
 
-def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
+def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxState, int | None]:
     text, guest, before = _read(directory).partition(_BEFORE)
     if guest:
         status = _parse(directory, text)
@@ -140,7 +161,7 @@ def _state(directory: Path, boot_id: str) -> tuple[SandboxState, int | None]:
         return SandboxState.RUNNING, None
     if status.state == "running" and status.boot_id == boot_id and status.keeper.alive():
         # pid 1 has just ended and the keeper is about to say how: look again.
-        _wait_dead(status.keeper, KILL_S, until=lambda: _state_of(directory) != "running")
+        patience.wait(status.keeper, lambda: _state_of(directory) != "running")
         fresh = read_status(directory)
         if fresh is not None and fresh.state == "exited":
             return SandboxState.EXITED, fresh.exit_code
@@ -183,6 +204,7 @@ def kill(directory: Path, boot_id: str) -> None:
         StateUnusable: its status is damaged, and a keeper is there.
     """
     deadline = time.monotonic() + KILL_S
+    lets_go = signal.SIGCONT
     while True:
         unlocked = _is_unlocked(directory)
         try:
@@ -193,10 +215,26 @@ def kill(directory: Path, boot_id: str) -> None:
             raise
         if status is not None and status.boot_id == boot_id:
             _kill(status.init)
+            if not unlocked and status.keeper.stopped():
+                # It would not say so until it goes on; stopped once more, by a terminal in other hands, not at all.
+                _send(status.keeper, lets_go)
+                lets_go = signal.SIGKILL
         # Otherwise a keeper is about to start its command, or to record its end.
         if unlocked or time.monotonic() > deadline:
             return
         time.sleep(0.002)
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is there."""
+    descriptor = process.open()
+    if descriptor is not None:
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
 
 
 def _kill(process: Process) -> None:
@@ -234,15 +272,6 @@ def _stat(pid: int) -> list[str] | None:
 def _state_of(directory: Path) -> str:
     status = read_status(directory)
     return "" if status is None else status.state
-
-
-def _wait_dead(process: Process, seconds: float, until: object = None) -> None:
-    """Wait for a process to end, or for `until()`, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while process.alive() and time.monotonic() < deadline:
-        if callable(until) and until():
-            return
-        time.sleep(0.002)
 
 
 def _is_unlocked(directory: Path) -> bool:
