@@ -153,9 +153,9 @@ def _hostname(folder: int) -> str:
 
 
 def hostname_of(folder: Path) -> str:
-    """The host name of a sandbox's commands; empty: the host's."""
+    """The host name of a sandbox's commands; empty: the host's. A longer one was written before it was cut."""
     try:
-        return (folder / "hostname").read_text(encoding="utf-8")
+        return (folder / "hostname").read_text(encoding="utf-8")[:HOSTNAME_MAX]
     except FileNotFoundError:
         return ""
 

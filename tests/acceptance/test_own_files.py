@@ -48,6 +48,27 @@ def test_a_command_knows_itself_by_its_sandboxs_name(lan: Lan, pub_net: str) -> 
     assert lan.run("uname", "-n").strip() == os.uname().nodename
 
 
+@pytest.mark.parametrize("length", [64, 65, 128])
+def test_a_name_that_is_too_long_for_a_host_is_taken_by_every_command(lan: Lan, pub_net: str, length: int) -> None:  # noqa: ARG001
+    """A host name has 64 bytes at most (HOST_NAME_MAX, limits.h), the name of a sandbox 128."""
+    name, other = "a" * length, "b" * length
+    lan.macvfast("create", "--net=pub_net", "--name", name)
+    assert lan.macvfast("exec", name, "uname", "-n") == name[:64]
+    said = lan.macvfast("run", "--name", other, "sh", "-c", "uname -n; cat /etc/hostname")
+    assert said.splitlines() == [other[:64]] * 2
+    lan.macvfast("network", "connect", "pub_net", other)
+    assert hosts(lan.macvfast("exec", other, "cat", "/etc/hosts"))["172.16.86.3"] == [other[:64]]
+    lan.macvfast("exec", "-d", name, "sleep", "1000")
+    assert lan.macvfast("exec", name, "uname", "-n") == name[:64]
+    lan.macvfast("rm", "-f", name, other)
+
+
+def test_a_host_name_that_was_written_before_it_was_cut_is_cut_when_it_is_used(lan: Lan) -> None:
+    id_ = lan.macvfast("create", "--name=web", "--hostname=web")
+    (lan.state_dir / "sandboxes" / id_ / "hostname").write_text("w" * 69)
+    assert lan.macvfast("exec", "web", "uname", "-n") == "w" * 64
+
+
 def test_names_and_name_servers_are_as_they_were_given(lan: Lan) -> None:
     said = lan.macvfast(
         "run", "--rm", "-h", "web.lab", "--add-host=printer:172.16.86.9", "--add-host=six:fd00::9", "--dns=172.16.86.1",
