@@ -85,11 +85,15 @@ def read_status(directory: Path) -> Status | None:
 
 def _read(directory: Path) -> str:
     try:
-        return (directory / "status").read_text(encoding="ascii", errors="replace")
+        text = (directory / "status").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise StateUnusable(str(directory), f"cannot read its status: {error.strerror or error}") from None
+    if not text:
+        # That a command runs is not synced: this is what a crash can leave of it.
+        raise StateUnusable(str(directory), "its status file is empty")
+    return text
 
 
 def _parse(directory: Path, text: str) -> Status:

@@ -203,6 +203,16 @@ def test_one_whose_shower_is_slow_does_not_keep_others_out(bed: Bed) -> None:
     assert len(slow.communicate(timeout=20)[0]) == 70000
 
 
+def test_a_status_that_a_crash_emptied_is_lost(bed: Bed) -> None:
+    """That a command runs is not synced: what a crash leaves of it may be a file without anything in it."""
+    bed.detach("sleep", "1000")
+    keeper.kill(bed.folder, BOOT_ID)
+    (bed.folder / "status").write_bytes(b"")
+    assert state(bed) == (SandboxState.LOST, None)
+    (bed.folder / "status").unlink()
+    assert state(bed) == (SandboxState.IDLE, None)
+
+
 # Guests: what runs where no command of the sandbox's own does
 
 

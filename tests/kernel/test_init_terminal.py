@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import select
@@ -47,6 +48,24 @@ def test_a_change_of_the_windows_size_reaches_the_command(bed: Bed) -> None:
         person.resize(50, 132)
         person.wait_for("50 132\r\n")
         assert person.wait() == 0
+
+
+def test_a_change_of_the_windows_size_before_the_keeper_watches_reaches_the_command(bed: Bed) -> None:
+    """It waits for the one that is there, having looked at its window."""
+    with open(bed.folder / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        script = "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.01; done"
+        person = _sit_down(bed, "sh", "-c", script, join=True)
+        wait_until(lambda: "poll" in _waits_in(_child(person.process.pid)), "the waiting")
+        person.resize(50, 132)
+    with person:
+        assert person.wait() == 0
+
+
+def _child(pid: int) -> int:
+    """The process that `setsid` waits for, or itself."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return int(children[0]) if children else pid
 
 
 def test_keys_go_to_the_command_and_are_echoed_once(bed: Bed) -> None:

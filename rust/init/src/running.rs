@@ -27,6 +27,8 @@ impl Running {
     pub fn watch(&mut self) {
         if let Some(terminal) = &mut self.streams.terminal {
             terminal.make_raw();
+            // The signal of a change until now was nobody's yet.
+            terminal.follow_window();
         }
         let unused = libc::pollfd {
             fd: -1,

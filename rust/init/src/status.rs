@@ -125,7 +125,8 @@ impl Record {
         Log::open(self.directory.as_fd(), limit)
     }
 
-    /// Records `state` durably: after a crash there is the old status or the new one, never a part.
+    /// Records `state`, and how a command ended durably: after a crash there is the old status or the new one, never a
+    /// part. That one runs means nothing in another boot: it is not waited for, but where an old status is handed on.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
         let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();
         match &self.before {
@@ -142,15 +143,22 @@ impl Record {
             }
             Some(before) => text.clone_from(before),
         }
+        let durable =
+            state != State::Running || self.before.as_ref().is_some_and(|it| !it.is_empty());
         let file = self.write_new(&text)?;
-        fsync(&file)?;
+        if durable {
+            fsync(&file)?;
+        }
         renameat(&self.directory, c"status.new", &self.directory, c"status")?;
         if state == State::Running {
             // Room for how it ends, should the disk be full by then.
             text.extend([b' '; ROOM]);
             let _ = self.write_new(&text);
         }
-        fsync(&self.directory)
+        if durable {
+            fsync(&self.directory)?;
+        }
+        Ok(())
     }
 
     /// Writes over what stands in `status.new`, which needs no room for what is no longer than that.
