@@ -374,9 +374,9 @@ class Netlink:
         """All links of the namespace, by index."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
-    def default_routes(self) -> list[tuple[int, int | None, bytes | None]]:
-        """Default routes of the main table: family (4 or 6), ifindex, gateway; IPv4 first, then in the kernel's order.
-        Of a route with several next hops, each.
+    def default_routes(self) -> list[tuple[int, int | None, bytes | None, bool]]:
+        """Default routes of the main table: family (4 or 6), ifindex, gateway, whether a router advertised it (protocol
+        ra); IPv4 first, then in the kernel's order. Of a route with several next hops, each.
         """
     def destinations(self) -> list[tuple[bytes, int]]:
         """The prefixes that the main table's routes are for, packed, with their lengths, default routes left out; IPv4

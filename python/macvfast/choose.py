@@ -204,10 +204,13 @@ class Chooser:
         else:
             # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
             place = Place.of(self._kernel, namespace)
-            place.names |= records.ifnames_in(*here)
-            place.names |= {name for link in self._kernel.links_in(namespace) for name in plan.names(link)}
+            recorded = records.ifnames_in(*here)
+            links = self._kernel.links_in(namespace)
+            ours = {link.ifindex for link in links if link.ifname in recorded}
+            place.names |= recorded
+            place.names |= {name for link in links for name in plan.names(link)}
             place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
-            place.held |= {family for family, _, _ in self._kernel.default_routes(namespace)}
+            place.held |= {route.family for route in self._kernel.default_routes(namespace) if route.holds(ours)}
         return self._places.setdefault(namespace.cookie, place)
 
     def _endpoint(

@@ -337,9 +337,13 @@ def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Sta
             said = f"its namespace is not at {recorded.sandbox.path}"
             drift.blocked.append(_of_sandbox("pin-other", name, said, found.reason))
             return drift
-    # What leaves by a link that goes is gone when the others are completed.
+    # What leaves by a link that goes is gone when the others are completed. What routers advertise is nobody's choice:
+    # `create` puts our default route beside it, and so does this.
     going = set(_going(recorded, found, standing))
-    found = replace(found, routes=[route for route in found.routes if route[1] not in going])
+    ours = {one.ifindex for _, one in recorded.peers}
+    if recorded.sandbox.made:
+        ours |= {link.ifindex for link in found.links}
+    found = replace(found, routes=[one for one in found.routes if one.ifindex not in going and one.holds(ours)])
     for network, endpoint in recorded.endpoints:
         _compare_endpoint(drift, network, endpoint, found, standing.get(network.link, Standing()))
     return drift
@@ -393,7 +397,7 @@ def _make(
             return
     able = plan.default_families(network, endpoint)
     free = {family for family in able if _holds(drift.recorded, endpoint, family)} - {
-        family for family, ifindex, _ in found.routes if ifindex != endpoint.ifindex
+        one.family for one in found.routes if one.ifindex != endpoint.ifindex
     }
     drift.links.append(MakeLink(mends, network, endpoint, mends.kind == "link-wrong", frozenset(able - free)))
 
@@ -448,8 +452,8 @@ def _complete(
             kind = kind or "address-missing"
     for family in sorted(plan.default_families(network, endpoint)):
         route = plan.default_route(network, endpoint, family)
-        of_family = [one for one in found.routes if one[0] == family]
-        if not _holds(drift.recorded, endpoint, family) or (family, route.ifindex, route.gateway) in of_family:
+        of_family = [(one.ifindex, one.gateway) for one in found.routes if one.family == family]
+        if not _holds(drift.recorded, endpoint, family) or (route.ifindex, route.gateway) in of_family:
             continue
         if not of_family:
             steps.append(route)

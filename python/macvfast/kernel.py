@@ -27,6 +27,7 @@ from macvfast.plan import (
     AddLink,
     AddParent,
     Configure,
+    DefaultRoute,
     ExpectedLink,
     SetUp,
 )
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from macvfast.holders import Holder
-    from macvfast.plan import DefaultRoute, LinkFacts
+    from macvfast.plan import LinkFacts
     from macvfast.refusals import Refusal
 
 # Namespaces are made on at most so many threads, one per processor: more only wait for each other. Deletions wait for
@@ -164,8 +165,8 @@ class NetlinkKernel:
         return self._looking.addresses(ifindex)
 
     def home_default_routes(self) -> list[DefaultRoute]:
-        """The default routes of the home namespace: family (4 or 6), ifindex, gateway."""
-        return self._looking.default_routes()
+        """The default routes of the home namespace."""
+        return [DefaultRoute(*one) for one in self._looking.default_routes()]
 
     def home_destinations(self) -> list[tuple[bytes, int]]:
         """The prefixes, packed, with their lengths, that the home namespace has routes for, default routes left out."""
@@ -298,8 +299,8 @@ class NetlinkKernel:
         return _native(namespace).netlink.addresses(ifindex)
 
     def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
-        """The default routes of a namespace: family (4 or 6), ifindex, gateway."""
-        return _native(namespace).netlink.default_routes()
+        """The default routes of a namespace."""
+        return [DefaultRoute(*one) for one in _native(namespace).netlink.default_routes()]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()

@@ -269,7 +269,7 @@ class Networks:
         addresses = tuple(ip_address(packed) for packed, _ in self._kernel.link_addresses(ifindex))
         if self._routes is None:
             self._routes = self._kernel.home_default_routes()
-        routers = [hop for _, out, hop in self._routes if hop is not None and out == ifindex]
+        routers = [one.gateway for one in self._routes if one.gateway is not None and one.ifindex == ifindex]
         return OnParent(addresses, tuple(map(ip_address, routers)))
 
     def _nearby(self, links: Links) -> list[Cidr]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +165,42 @@ def test_a_default_route_that_a_hand_set_stays(lan: Lan) -> None:
     done = lan.attempt("restore")
     assert "another IPv4 default route is there" in check_error(done, 3)
     assert default_routes(lan, "box") == [("172.16.86.77", "eth0")]
+
+
+def advertise(lan: Lan) -> None:
+    """The router says once that it is one (RFC 4861, section 4.2): a default route for whoever listens."""
+
+    def send() -> bool:
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+            raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            to = ("ff02::1", 0, 0, socket.if_nametoindex("lan0"))
+            return raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), to) > 0
+
+    netns.on_thread_in(lan.router.path, send)
+
+
+def advertised(lan: Lan) -> bool:
+    """Whether `box` has the default route of a router that has just advertised itself."""
+    # Until DAD has been done by both, neither sends nor receives.
+    with contextlib.suppress(OSError):
+        advertise(lan)
+    routes = lan.sandbox("box").ip_json("-6", "route", "show", "default")
+    return any(route.get("protocol") == "ra" for route in routes)
+
+
+def test_a_default_route_that_a_router_advertises_is_not_in_the_way_of_ours(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    netns.wait_until(lambda: advertised(lan), what="the router's default route")
+    before = shown(lan, "box")
+    assert default_routes(lan, "box", "-6") == [("fd00:86::1", "eth0")]
+    lan.sandbox("box").run("sh", "-c", "ip link set eth0 down; ip link set eth0 up")
+    netns.wait_until(lambda: advertised(lan), what="the router's default route, before ours")
+    assert default_routes(lan, "box", "-6") == []
+    assert "has lost the IPv4 default route and has lost the IPv6 default route" in differences(lan)[0]
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert advertised(lan)
+    assert_nothing_differs(lan)
 
 
 def test_links_come_back_when_their_parent_was_made_anew(lan: Lan) -> None:

@@ -277,7 +277,7 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
     assert (v4, 24) in ours
     assert (v6, 64) in ours
     assert len(ours) == len(shown)
-    assert sandbox.netlink.default_routes() == [(4, FIRST, gateway4), (6, FIRST, gateway6)]
+    assert sandbox.netlink.default_routes() == [(4, FIRST, gateway4, False), (6, FIRST, gateway6, False)]
     # A second default route is refused.
     assert send(sandbox, lambda b: b.add_default_route(FIRST, 4, gateway4))[0].errno == errno.EEXIST
 
@@ -288,7 +288,7 @@ def test_a_default_route_to_the_link_itself_and_its_removal(host: Place, sandbox
     assert send(sandbox, lambda b: b.add_default_route(FIRST, 4, None)) == {}
     assert send(sandbox, lambda b: b.add_default_route(FIRST, 6, None)) == {}
     assert sandbox.ip("-4", "route", "show", "default").strip() == "default dev eth0 scope link"
-    assert sandbox.netlink.default_routes() == [(4, FIRST, None), (6, FIRST, None)]
+    assert sandbox.netlink.default_routes() == [(4, FIRST, None, False), (6, FIRST, None, False)]
     assert send(sandbox, lambda b: b.delete_default_route(FIRST, 4)) == {}
     assert send(sandbox, lambda b: b.delete_default_route(FIRST, 6)) == {}
     assert sandbox.netlink.default_routes() == []
@@ -296,8 +296,10 @@ def test_a_default_route_to_the_link_itself_and_its_removal(host: Place, sandbox
     assert send(sandbox, lambda b: b.delete_default_route(FIRST, 4))[0].errno == errno.ESRCH
 
 
-def test_a_default_route_that_a_router_advertised_is_not_removed(host: Place) -> None:
+def test_a_default_route_that_a_router_advertised_is_known_as_that_and_not_removed(host: Place) -> None:
     host.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "parent", "proto", "ra")
+    router = ipaddress.ip_address("fe80::1").packed
+    assert host.netlink.default_routes() == [(6, PARENT, router, True)]
     assert send(host, lambda b: b.delete_default_route(PARENT, 6))[0].errno == errno.ESRCH
     assert [route["gateway"] for route in host.routes(6) if route["dst"] == "default"] == ["fe80::1"]
 
@@ -306,7 +308,8 @@ def test_default_routes_of_other_tables_and_each_hop_of_several_are_told_apart(h
     host.ip("address", "add", "10.0.0.2/24", "dev", "parent")
     host.ip("route", "add", "default", "via", "10.0.0.9", "table", "100")
     host.ip("route", "add", "default", "nexthop", "via", "10.0.0.1", "nexthop", "via", "10.0.0.3")
-    assert host.netlink.default_routes() == [(4, PARENT, bytes([10, 0, 0, 1])), (4, PARENT, bytes([10, 0, 0, 3]))]
+    hops = [(4, PARENT, bytes([10, 0, 0, last]), False) for last in (1, 3)]
+    assert host.netlink.default_routes() == hops
 
 
 # Each kind that not every kernel has: how it is asked for, and how `ip` shows it.

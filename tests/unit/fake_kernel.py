@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.holders import Holder
 from macvfast.owners import Owners
-from macvfast.plan import AddAddress, AddDefaultRoute, SetUp, group_removal
+from macvfast.plan import AddAddress, AddDefaultRoute, DefaultRoute, SetUp, group_removal
 from macvfast.store import Store
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.kernel import Namespace, Watch
-    from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts
+    from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
     from macvfast.records import Records
     from macvfast.refusals import Refusal
 
@@ -118,6 +118,8 @@ class FakeNetns:
     # Default routes by family: the link, and the gateway.
     routes: dict[int, int] = field(default_factory=dict)
     gateways: dict[int, bytes | None] = field(default_factory=dict)
+    # The links on which a router advertises itself.
+    advertised: set[int] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
     holders: int = 0
     stranger: bool = False
@@ -131,6 +133,7 @@ class FakeNetns:
 
     def remove(self, ifindex: int) -> None:
         del self.links[ifindex]
+        self.advertised.discard(ifindex)
         self.routes = {family: index for family, index in self.routes.items() if index != ifindex}
 
 
@@ -322,7 +325,7 @@ class FakeKernel:
     def home_default_routes(self) -> list[DefaultRoute]:
         self.faults.step("list the default routes")
         home = self.world.home
-        return [(family, ifindex, home.gateways.get(family)) for family, ifindex in sorted(home.routes.items())]
+        return [DefaultRoute(family, out, home.gateways.get(family)) for family, out in sorted(home.routes.items())]
 
     def home_destinations(self) -> list[tuple[bytes, int]]:
         self.faults.step("list the routes")
@@ -478,7 +481,9 @@ class FakeKernel:
     def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
         self.faults.step("list the routes inside")
         netns = self._netns(namespace)
-        return [(family, ifindex, netns.gateways.get(family)) for family, ifindex in sorted(netns.routes.items())]
+        routes = [(family, ifindex, netns.gateways.get(family), False) for family, ifindex in netns.routes.items()]
+        routes += [(6, ifindex, b"\xfe\x80" + bytes(13) + b"\x01", True) for ifindex in netns.advertised]
+        return [DefaultRoute(*route) for route in sorted(routes)]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -368,6 +369,48 @@ def test_a_default_route_that_is_not_ours_stays(machine: Machine) -> None:
     plan = machine.host.restore()
     assert [difference.kind for difference in plan.remaining] == ["route-other"]
     assert netns.gateways[4] == b"\x0a\x00\x00\x01"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_default_route_that_a_router_advertises_on_our_link_is_not_in_the_way_of_ours(
+    machine: Machine, *, made: bool
+) -> None:
+    if made:
+        box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+        netns = machine.world.pins[box.path]
+    else:
+        netns = machine.world.give(GIVEN)
+        machine.host.connect("lan", "x", netns=GIVEN)
+    (ifindex,) = netns.links
+    netns.advertised = {ifindex}
+    assert machine.host.check() == []
+    del netns.routes[6]
+    netns.gateways[6] = None
+    assert kinds(machine) == ["route-missing"]
+    machine.host.restore()
+    assert (netns.routes[6], netns.gateways[6]) == (ifindex, ip_address("2001:db8:86::1").packed)
+    assert_nothing_to_do(machine)
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_what_a_router_advertises_on_a_link_of_others_holds_the_default_route_in_their_namespace_alone(
+    machine: Machine, *, made: bool
+) -> None:
+    if made:
+        machine.host.create_sandbox("x", endpoints=ON_LAN)
+        netns = netns_of(machine, "x")
+    else:
+        netns = machine.world.give(GIVEN)
+    netns.links[7] = FakeLink(7, "theirs")
+    netns.advertised = {7}
+    if not made:
+        machine.host.connect("lan", "x", netns=GIVEN)
+    assert (6 in netns.routes) is made
+    assert machine.host.check() == []
+    netns.remove(machine.host.sandbox("x").endpoints[0].ifindex)
+    machine.host.restore()
+    assert (6 in netns.routes) is made, "as it was made"
+    assert_nothing_to_do(machine)
 
 
 # Waiting.

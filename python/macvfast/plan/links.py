@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 
 class LinkFacts(Protocol):
@@ -46,8 +46,22 @@ class LinkFacts(Protocol):
 # The kinds of links that share a parent: what it carries is theirs.
 ON_PARENTS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 
-# A default route that is there: family (4 or 6), the link it leaves by, and its gateway.
-DefaultRoute = tuple[int, int | None, bytes | None]
+
+class DefaultRoute(NamedTuple):
+    """A default route that is there: its family (4 or 6), the link it leaves by, its gateway, and whether a router
+    advertised it, so that it comes and goes by itself.
+    """
+
+    family: int
+    ifindex: int | None
+    gateway: bytes | None
+    advertised: bool = False
+
+    def holds(self, ours: Collection[int]) -> bool:
+        """Whether it is somebody's choice: not what a router advertised on one of our links, beside which our own
+        default route stands.
+        """
+        return not (self.advertised and self.ifindex in ours)
 
 
 def names(link: LinkFacts) -> tuple[str, ...]:

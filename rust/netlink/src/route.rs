@@ -42,6 +42,8 @@ pub struct DefaultRoute {
     pub ifindex: Option<u32>,
     /// The gateway; of the other family where IPv4 goes by way of IPv6. None: the link itself.
     pub gateway: Option<IpAddr>,
+    /// Whether a router advertised it (protocol ra): it comes and goes by itself.
+    pub advertised: bool,
 }
 
 /// RTM_NEWROUTE of the default route, as `ip route add default` makes it (protocol boot).
@@ -130,6 +132,7 @@ pub fn decode(payload: &[u8], family: Family) -> Result<Vec<DefaultRoute>, Decod
         }
     }
     let mut hops = Vec::new();
+    let advertised = header.protocol == RouteProtocol::Ra;
     let first = next_hop(family, None, &found);
     for attribute in &found {
         match attribute {
@@ -148,6 +151,9 @@ pub fn decode(payload: &[u8], family: Family) -> Result<Vec<DefaultRoute>, Decod
     }
     if hops.is_empty() {
         hops.push(first);
+    }
+    for hop in &mut hops {
+        hop.advertised = advertised;
     }
     Ok(hops)
 }
@@ -194,6 +200,7 @@ fn next_hop(family: Family, ifindex: Option<u32>, attributes: &[RouteAttribute])
         family,
         ifindex,
         gateway: None,
+        advertised: false,
     };
     for attribute in attributes {
         match attribute {

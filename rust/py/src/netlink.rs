@@ -389,7 +389,7 @@ impl Netlink {
     fn default_routes<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<Vec<(u8, Option<u32>, Option<Bound<'py, PyBytes>>)>> {
+    ) -> PyResult<Vec<(u8, Option<u32>, Option<Bound<'py, PyBytes>>, bool)>> {
         let routes = self.exchange(py, Socket::default_routes)?;
         Ok(routes
             .iter()
@@ -402,6 +402,7 @@ impl Netlink {
                     family,
                     route.ifindex,
                     route.gateway.as_ref().map(|gateway| packed(py, gateway)),
+                    route.advertised,
                 )
             })
             .collect())

@@ -74,7 +74,8 @@ fn only_default_routes_are_read_from_a_table() {
         [DefaultRoute {
             family: Family::V4,
             ifindex: Some(20),
-            gateway
+            gateway,
+            advertised: false,
         }]
     );
 }
