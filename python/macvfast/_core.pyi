@@ -285,6 +285,8 @@ class Batch:
 
     def set_up(self, ifindex: int) -> int:
         """Set a link UP."""
+    def set_mtu(self, ifindex: int, mtu: int) -> int:
+        """Give a link another MTU."""
     def set_group(self, ifindex: int, group: int) -> int:
         """Put a link into a link group."""
     def add_address(self, ifindex: int, address: bytes, prefix_length: int) -> int:

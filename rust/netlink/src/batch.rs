@@ -35,6 +35,13 @@ pub enum Request<'a> {
         /// The link.
         ifindex: u32,
     },
+    /// Give a link another MTU. EINVAL where that is more than the link, or the one below it, can have.
+    SetMtu {
+        /// The link.
+        ifindex: u32,
+        /// In bytes.
+        mtu: u32,
+    },
     /// Put a link into a link group.
     SetGroup {
         /// The link.
@@ -86,6 +93,7 @@ impl Request<'_> {
         Ok(match *self {
             Request::AddLink(ref new) => (new.message()?, NEW),
             Request::SetUp { ifindex } => (link::set_up(ifindex)?, 0),
+            Request::SetMtu { ifindex, mtu } => (link::set_mtu(ifindex, mtu)?, 0),
             Request::SetGroup { ifindex, group } => (link::set_group(ifindex, group)?, 0),
             Request::DeleteLink { ifindex } => (link::delete(ifindex)?, 0),
             Request::DeleteGroup { group } => (link::delete_group(group)?, 0),

@@ -294,6 +294,14 @@ pub(crate) fn set_up(ifindex: u32) -> Result<RouteNetlinkMessage, RequestError> 
     Ok(RouteNetlinkMessage::SetLink(message))
 }
 
+/// RTM_SETLINK that gives a link another MTU.
+pub(crate) fn set_mtu(ifindex: u32, mtu: u32) -> Result<RouteNetlinkMessage, RequestError> {
+    let mut message = LinkMessage::default();
+    message.header = header(check_ifindex(ifindex)?, false);
+    message.attributes.push(LinkAttribute::Mtu(mtu));
+    Ok(RouteNetlinkMessage::SetLink(message))
+}
+
 /// RTM_SETLINK that puts a link into a group.
 pub(crate) fn set_group(ifindex: u32, group: u32) -> Result<RouteNetlinkMessage, RequestError> {
     let mut message = LinkMessage::default();

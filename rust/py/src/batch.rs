@@ -174,6 +174,13 @@ impl Batch {
         })
     }
 
+    fn set_mtu(&self, ifindex: i64, mtu: u32) -> PyResult<usize> {
+        self.push(&Request::SetMtu {
+            ifindex: index(ifindex)?,
+            mtu,
+        })
+    }
+
     fn set_group(&self, ifindex: i64, group: u32) -> PyResult<usize> {
         self.push(&Request::SetGroup {
             ifindex: index(ifindex)?,
