@@ -11,6 +11,7 @@ from macvfast.errors import (
     KernelRefused,
     MacTaken,
     MacvfastError,
+    ParentNotFound,
     ParentUnusable,
     PermissionNeeded,
 )
@@ -25,6 +26,8 @@ _FEATURES = {
     "ipvlan": ("ipvlan links", "ipvlan"),
     "vlan": ("802.1Q sub-interfaces", "8021q"),
     "dummy": ("dummy links", "dummy"),
+    "ipv6": ("IPv6", "ipv6"),
+    "l3s": ("ipvlan mode l3s, CONFIG_IPVLAN_L3S", "ipvlan"),
 }
 
 
@@ -57,6 +60,15 @@ def explained(operation: str, refusal: Refusal, kind: str | None, capability: st
     return KernelRefused(operation, refusal.errno, refusal.text)
 
 
+def without_ipv6(operation: str) -> KernelFeatureMissing:
+    """What the kernel would say with IPv6's first address."""
+    return KernelFeatureMissing(operation, errno.EAFNOSUPPORT, *_FEATURES["ipv6"])
+
+
+# ENOTSUPP, which user space has no name for: what `ipvlan_l3s_register` says where l3s was left out.
+_ENOTSUPP = 524
+
+
 def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) -> MacvfastError:
     """What a refused link means.
 
@@ -76,17 +88,48 @@ def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) ->
     if refusal.errno == errno.EINVAL and step.driver == "macvlan":
         return ParentUnusable(
             parent,
-            "the kernel refused a macvlan on it (EINVAL): a passthru link has it, or passthru finds others there",
+            "the kernel refused a macvlan on it (EINVAL): a passthru link has it, or passthru finds others there, "
+            "perhaps from another namespace",
         )
     if refusal.errno == errno.EEXIST:
         return Conflict(
             f"could not {operation}", causes=["a link of that name is there already, and macvfast did not make it"]
         )
+    if refusal.errno == errno.ENODEV:
+        return ParentNotFound(parent, "it has just gone", hints=["give the same command again once it is there"])
+    if refusal.errno in (errno.EOPNOTSUPP, _ENOTSUPP) and step.mode == "l3s":
+        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES["l3s"])
+    if refusal.errno == errno.EINVAL:
+        return KernelRefused(
+            operation, refusal.errno, refusal.text, reason=f"`{parent}` has changed since it was looked at"
+        )
     return explained(operation, refusal, step.driver)
 
 
 def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None, parent: str = "") -> MacvfastError:
-    """What a refused address, route or bringing up means; a link born down shows only then that its MAC is taken."""
-    if not refusal.unknown and refusal.errno == errno.EADDRINUSE and mac is not None:
+    """What a refused address, route or bringing up means; a link born down shows only then that its MAC is taken.
+
+    EACCES and, without a word, EINVAL come from IPv6 alone (`addrconf_add_dev`, `ipv6_add_dev`).
+    """
+    operation = f"configure the endpoint in {where}"
+    if refusal.unknown:
+        return explained(operation, refusal, None)
+    if refusal.errno == errno.EADDRINUSE and mac is not None:
         return MacTaken(mac_text(mac), f"another link on `{parent}`")
-    return explained(f"configure the endpoint in {where}", refusal, None)
+    if refusal.errno == errno.EEXIST:
+        return Conflict(
+            f"could not {operation}",
+            causes=["its address or default route is there already, and macvfast did not make it"],
+            hints=["`ip -netns NAME route` and `ip -netns NAME address` show what is there"],
+        )
+    reason = {
+        errno.EACCES: "IPv6 was switched off on the link (disable_ipv6)",
+        errno.EINVAL: "the link has no IPv6: its MTU, or its parent's, has just been below 1280",
+        errno.EOPNOTSUPP: "the link has no IPv6, as this kernel was built or booted",
+        errno.ENODEV: "the link has just gone: somebody deleted it, or its parent",
+        errno.ENETDOWN: "somebody has just set the link down",
+    }.get(refusal.errno)
+    if reason is not None and not refusal.text:
+        hint = "give the same command again; `macvfast check` says what differs"
+        return KernelRefused(operation, refusal.errno, reason=reason, hints=[hint])
+    return explained(operation, refusal, None)
