@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.errors import MacvfastError, ParentNotFound
+from macvfast.errors import MacvfastError, ParentNotFound, ParentUnusable
 from macvfast.outcomes import Difference
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from macvfast.model import Endpoint, Interface, Network, Sandbox
     from macvfast.plan import Configure, DefaultRoute, LinkFacts, Links
     from macvfast.records import MadeParent
+
+# The MTU with which a dummy is made: that of Ethernet.
+DUMMY_MTU = 1500
 
 # Parents.
 
@@ -59,8 +62,28 @@ class RaiseParent:
 
 
 @dataclass(frozen=True, slots=True)
+class WidenParent:
+    """Give a sub-interface or dummy of ours the MTU back with which it was made: the kernel lowers it with its base's,
+    and does not raise it again.
+    """
+
+    mends: Difference
+    ifname: str
+    ifindex: int
+    mtu: int
+    depth: int = 0
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        return f"give {self.ifname} an MTU of {self.mtu}"
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a parent stands: its index where it is there, and why no link can be made on it where that is so.
+
+    Its MTU, as it is going to be where a step makes it or gives it one, and the link that does not let it have more.
 
     Of one of ours: on how many of ours it stands, whether a step is going to make it or bring it up, and whether what
     is in the way may go by itself.
@@ -69,11 +92,22 @@ class Standing:
 
     ifindex: int | None = None
     obstacle: str | None = None
+    mtu: int | None = None
+    mtu_by: str = ""
     depth: int = 0
     rises: bool = False
     waits: bool = False
     own: Mapping[bytes, int] = field(default_factory=dict)
     mac: bytes = b""
+
+    def refuses(self, network: Network) -> tuple[str, bool] | None:
+        """Why no link of the network can be made on it, and whether that may go by itself; None where one can."""
+        if self.obstacle is not None:
+            return self.obstacle, False
+        needed, by = plan.needed_mtu(network), self.mtu_by
+        if self.mtu is not None and self.mtu < needed:
+            return f"{by} has an MTU of {self.mtu}: `ip link set {by} mtu {needed}`, or more", True
+        return None
 
 
 @dataclass(slots=True)
@@ -81,7 +115,7 @@ class Parents:
     """The parents of all networks."""
 
     standing: dict[str, Standing] = field(default_factory=dict)
-    steps: list[MakeParent | RaiseParent] = field(default_factory=list)
+    steps: list[MakeParent | WidenParent | RaiseParent] = field(default_factory=list)
     blocked: list[Difference] = field(default_factory=list)
 
 
@@ -98,12 +132,13 @@ def compare_parents(
         boot_id: of this boot.
     """
     parents = Parents()
-    first: dict[str, str] = {}
+    networks = list(networks)
+    first: dict[str, Network] = {}
     for network in networks:
-        first.setdefault(network.link, network.name)
+        first.setdefault(network.link, network)
     below = {one.link: one.base for one in made.values() if one.base is not None and one.base in made}
-    seen = _Seen(parents, links, boot_id)
-    for link, name in first.items():
+    seen = _Seen(parents, links, boot_id, _needed_mtus(networks, below))
+    for link, network in first.items():
         ours = made.get(link)
         found = links.named(link)
         if ours is not None:
@@ -111,21 +146,42 @@ def compare_parents(
             for one in reversed(plan.way_down(link, below)):
                 if one not in parents.standing:
                     what = f"its parent {one}" if one in first else f"link {one} below its parent"
-                    parents.standing[one] = seen.ours(made[one], first.get(one, name), what)
+                    parents.standing[one] = seen.ours(made[one], first.get(one, network).name, what)
         elif found is not None:
-            parents.standing[link] = Standing(found.ifindex, mac=found.mac)
+            why_not = _unusable(found, links, network)
+            parents.standing[link] = Standing(found.ifindex, why_not, found.mtu, link, mac=found.mac)
         elif (renamed := links.by_index.get(stood.get(link, 0))) is not None:
             why = f"it is called {renamed.ifname}: `ip link set {renamed.ifname} name {link}`"
-            parents.blocked.append(_of_network("parent-other", name, f"its parent {link} was renamed", why, waits=True))
+            parents.blocked.append(
+                _of_network("parent-other", network.name, f"its parent {link} was renamed", why, waits=True)
+            )
             parents.standing[link] = Standing(obstacle=f"parent {link} was renamed")
         else:
             why = f"link {link} is not there"
             parents.blocked.append(
-                _of_network("parent-missing", name, f"its parent {link} is missing", why, waits=True)
+                _of_network("parent-missing", network.name, f"its parent {link} is missing", why, waits=True)
             )
             parents.standing[link] = Standing(obstacle=why)
     parents.steps.sort(key=lambda step: step.depth)
     return parents
+
+
+def _needed_mtus(networks: Iterable[Network], below: Mapping[str, str]) -> dict[str, int]:
+    """The MTUs that the parents need for all that stands on them."""
+    needed: dict[str, int] = {}
+    for network in networks:
+        for link in plan.way_down(network.link, below):
+            needed[link] = max(needed.get(link, 0), plan.needed_mtu(network))
+    return needed
+
+
+def _unusable(found: LinkFacts, links: Links, network: Network) -> str | None:
+    """Why nothing can be made on a parent that somebody changed, or put in the place of another."""
+    try:
+        plan.refuse_parent(found, links, network)
+    except ParentUnusable as error:
+        return f"link {network.link} cannot carry it any more: {error.reason}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +191,7 @@ class _Seen:
     parents: Parents
     links: Links
     boot_id: str
+    needed_mtus: Mapping[str, int]
 
     def ours(self, made: MadeParent, network: str, what: str) -> Standing:
         """How a link that macvfast made stands, those of ours below it being known; notes the step that brings it
@@ -168,15 +225,27 @@ class _Seen:
                 self._block(missing, why, waits=waits)
                 return Standing(obstacle=f"parent {made.link} is missing", waits=waits)
         self.parents.steps.append(MakeParent(missing, made, base, depth))
-        return Standing(depth=depth, rises=True)
+        mtu, by = self._can_have(made)
+        return Standing(mtu=mtu, mtu_by=by, depth=depth, rises=True)
+
+    def _can_have(self, made: MadeParent) -> tuple[int | None, str]:
+        """The MTU that a link of ours is made with, and the link that sets it."""
+        if made.base is None:
+            return DUMMY_MTU, made.link
+        below = self.parents.standing.get(made.base)
+        if below is not None and below.mtu is not None:
+            return below.mtu, below.mtu_by
+        base = self.links.named(made.base)
+        return (None if base is None else base.mtu), made.base
 
     def _found(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> Standing:
         if made.link not in plan.names(found):
             why = f"it is called {found.ifname}: `ip link set {found.ifname} name {made.link}`"
-            self._block(_of_network("parent-other", network, f"{what} was renamed"), why)
+            self._block(_of_network("parent-other", network, f"{what} was renamed"), why, waits=True)
             return Standing(obstacle=f"parent {made.link} was renamed")
+        mtu, by = self._mtu(made, found, network, what)
         if found.up:
-            return Standing(found.ifindex, mac=found.mac)
+            return Standing(found.ifindex, mtu=mtu, mtu_by=by, mac=found.mac)
         down = _of_network("parent-down", network, f"{what} is down")
         below = self.parents.standing.get(made.base or "")
         base = self.links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
@@ -185,7 +254,23 @@ class _Seen:
             return Standing(obstacle=f"parent {made.link} is down", waits=True)
         depth = 0 if below is None else below.depth + 1
         self.parents.steps.append(RaiseParent(down, made.link, found.ifindex, depth))
-        return Standing(found.ifindex, rises=True, mac=found.mac)
+        return Standing(found.ifindex, mtu=mtu, mtu_by=by, rises=True, mac=found.mac)
+
+    def _mtu(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> tuple[int, str]:
+        """The MTU of a link of ours, and which link sets it; notes the step that gives it back what its networks need,
+        where that can be.
+        """
+        able, by = self._can_have(made)
+        needed = self.needed_mtus.get(made.link, 0)
+        if found.mtu >= needed:
+            return found.mtu, made.link
+        if able is None or able < needed:
+            return found.mtu, by
+        narrow = _of_network("parent-mtu", network, f"{what} has an MTU of {found.mtu}, and {needed} is needed")
+        below = self.parents.standing.get(made.base or "")
+        depth = 0 if below is None else below.depth + 1
+        self.parents.steps.append(WidenParent(narrow, made.link, found.ifindex, able, depth))
+        return able, by
 
     def _block(self, difference: Difference, why: str, *, waits: bool = False) -> None:
         self.parents.blocked.append(replace(difference, obstacle=why, waits=waits))
@@ -354,7 +439,7 @@ def _going(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -
     there = {link.ifindex: link for link in found.links}
     for network, endpoint in recorded.peers:
         link, parent = there.get(endpoint.ifindex), standing.get(network.link, Standing())
-        if link is None or parent.obstacle is not None:
+        if link is None or parent.refuses(network) is not None:
             continue
         if plan.ExpectedLink.of(network, endpoint).is_(link) and _wrong(network, endpoint, link, parent):
             yield endpoint.ifindex
@@ -373,33 +458,42 @@ def _compare_endpoint(
     elif not expected.is_(link):
         why = f"a link {link.ifname} that macvfast did not make has its index, {link.ifindex}"
         drift.blocked.append(_of_sandbox("link-other", name, f"{what} is missing", why))
-    elif wrong := _wrong(network, endpoint, link, parent):
-        _make(drift, (network, endpoint), found, parent, _of_sandbox("link-wrong", name, f"{what} {wrong}"))
     else:
-        _complete(drift, (network, endpoint), found, link, parent)
+        wrong = _wrong(network, endpoint, link, parent)
+        if wrong and _make(
+            drift, (network, endpoint), found, parent, _of_sandbox("link-wrong", name, f"{what} {wrong}")
+        ):
+            return
+        # What works of a link that cannot be made anew goes on working.
+        if link.ifname == endpoint.ifname:
+            _complete(drift, (network, endpoint), found, link, parent)
 
 
 def _make(
     drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, parent: Standing, mends: Difference
-) -> None:
-    """Note that a link is to be made, or what is in the way."""
+) -> bool:
+    """Note that a link is to be made, or what is in the way; whether it is to be made."""
     network, endpoint = which
-    if parent.obstacle is not None:
-        drift.blocked.append(_blocked(mends, parent.obstacle))
-        return
+    refused = parent.refuses(network)
+    if refused is not None:
+        why, waits = refused
+        drift.blocked.append(replace(mends, obstacle=why, waits=waits))
+        return False
     ours = {one.ifindex for _, one in drift.recorded.peers}
     if any(endpoint.ifname in plan.names(link) and link.ifindex not in ours for link in found.links):
-        drift.blocked.append(_blocked(mends, f"a link {endpoint.ifname} that macvfast did not make is there"))
-        return
+        why = f"a link {endpoint.ifname} that macvfast did not make is there"
+        drift.blocked.append(replace(mends, obstacle=why))
+        return False
     for address in endpoint.addresses:
         if address.ip.packed in parent.own:
-            drift.blocked.append(_blocked(mends, _clash(network, address, parent)))
-            return
+            drift.blocked.append(replace(mends, obstacle=_clash(network, address, parent)))
+            return False
     able = plan.default_families(network, endpoint)
     free = {family for family in able if _holds(drift.recorded, endpoint, family)} - {
         one.family for one in found.routes if one.ifindex != endpoint.ifindex
     }
     drift.links.append(MakeLink(mends, network, endpoint, mends.kind == "link-wrong", frozenset(able - free)))
+    return True
 
 
 def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standing) -> str:
@@ -412,7 +506,10 @@ def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standi
     if link.mode is not None and link.mode != network.mode:
         return f"has mode {link.mode}"
     if network.mtu is not None and link.mtu != network.mtu:
-        return f"has an MTU of {link.mtu}"
+        return f"has an MTU of {link.mtu}, not {network.mtu}"
+    if link.mtu < plan.needed_mtu(network):
+        # The kernel took IPv6 from it for good, and not for as long as its parent's MTU is too small.
+        return f"has an MTU of {link.mtu}, too small for IPv6"
     return ""
 
 
@@ -428,7 +525,7 @@ def _clash(network: Network, address: Interface, parent: Standing) -> str:
 def _complete(
     drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, link: LinkFacts, parent: Standing
 ) -> None:
-    """Note what is missing of an endpoint whose link is as it should be."""
+    """Note what is missing of an endpoint whose link is there."""
     network, endpoint = which
     name, what = drift.recorded.sandbox.name, f"link {endpoint.ifname} on network {network.name}"
     steps: list[Configure] = []
@@ -444,13 +541,14 @@ def _complete(
             said_of_it = f"{what} is to have address {address}"
             clash = _clash(network, address, parent)
             drift.blocked.append(_of_sandbox("address-other", name, said_of_it, clash))
+    able = {4} if link.mtu < plan.IPV6_MTU_MIN else {4, 6}
     for packed, subnet in endpoint.placed:
-        if (packed, subnet.cidr.prefixlen) not in there and packed not in parent.own:
+        if subnet.version in able and (packed, subnet.cidr.prefixlen) not in there and packed not in parent.own:
             step = plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen)
             steps.append(step)
             said.append(f"has no address {_address(endpoint, step)}")
             kind = kind or "address-missing"
-    for family in sorted(plan.default_families(network, endpoint)):
+    for family in sorted(plan.default_families(network, endpoint) & able):
         route = plan.default_route(network, endpoint, family)
         of_family = [(one.ifindex, one.gateway) for one in found.routes if one.family == family]
         if not _holds(drift.recorded, endpoint, family) or (route.ifindex, route.gateway) in of_family:
@@ -481,7 +579,3 @@ def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:
 
 def _of_sandbox(kind: str, sandbox: str, found: str, obstacle: str | None = None) -> Difference:
     return Difference(kind=kind, sandbox=sandbox, found=found, obstacle=obstacle)
-
-
-def _blocked(difference: Difference, obstacle: str) -> Difference:
-    return Difference(kind=difference.kind, sandbox=difference.sandbox, found=difference.found, obstacle=obstacle)

@@ -930,6 +930,7 @@ class KernelFeatureMissing(KernelRefused):
             hints=[
                 f"modprobe {module}",
                 *(["give an existing link with -o parent=NAME"] if module in ("8021q", "dummy") else []),
+                *(["boot it without `ipv6.disable=1`", "leave IPv6 out: --no-ipv6"] if module == "ipv6" else []),
             ],
             reason=f"this kernel has no {feature} (module `{module}`)",
         )
@@ -1199,6 +1200,17 @@ class RestoreIncomplete(Incomplete):
             hints=["`macvfast check` lists them all; `macvfast restore` again mends what can be then"],
         )
         self.differences = tuple(differences)
+
+
+class StepFailed(Incomplete):
+    """A step of `restore` was tried in vain; what it was to mend is as it was, or still missing."""
+
+    code = "step-failed"
+
+    def __init__(self, step: str, reason: MacvfastError) -> None:
+        super().__init__(f"not restored: {step}", causes=[reason.message, *reason.causes], hints=reason.hints)
+        self.step = step
+        self.reason = reason
 
 
 class UndoFailed(Incomplete):

@@ -549,7 +549,8 @@ class Host:
 
         Args:
             dry_run: only say what would be done.
-            wait_s: for so long, wait for parents that are missing or down, and go on as each appears; None: do not.
+            wait_s: for so long, wait for parents that are missing, down, renamed, or have too small an MTU, and go on
+                as each changes; None: do not.
         """
         if dry_run:
             self._at_home(self._kernel)

@@ -79,6 +79,8 @@ class Kernel(Protocol):
     def filter_macs(self, ifindex: int) -> set[bytes]: ...
     def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]: ...
     def set_parent_up(self, ifindex: int) -> None: ...
+    def set_parent_mtu(self, ifindex: int, mtu: int) -> None: ...
+    def has_ipv6(self) -> bool: ...
     def delete_parents(self, ifindexes: Sequence[int]) -> None: ...
     def make_namespaces(self, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]: ...
     def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]: ...
@@ -227,6 +229,22 @@ class NetlinkKernel:
         batch.set_up(ifindex)
         for refusal in self._send("bring parents up", batch).values():
             raise explained(f"bring up link {ifindex}", refusal, None)
+
+    def set_parent_mtu(self, ifindex: int, mtu: int) -> None:
+        """Give a link of the home namespace another MTU.
+
+        Raises:
+            KernelRefused, PermissionNeeded
+        """
+        batch = _core.Batch()
+        batch.set_mtu(ifindex, mtu)
+        for refusal in self._send("set MTUs", batch).values():
+            raise explained(f"give link {ifindex} an MTU of {mtu}", refusal, None)
+
+    @staticmethod
+    def has_ipv6() -> bool:
+        """Whether this kernel has IPv6: not without the module, nor when booted with `ipv6.disable=1`."""
+        return os.path.exists("/proc/sys/net/ipv6")
 
     # Namespaces.
 

@@ -16,7 +16,7 @@ from macvfast import log, plan
 from macvfast.carriers import parent_of
 from macvfast.errors import MacTaken, MacvfastError
 from macvfast.model import mac_text
-from macvfast.refusals import configure_refused, link_refused
+from macvfast.refusals import configure_refused, link_refused, without_ipv6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -137,11 +137,7 @@ class Maker:
             network, endpoint = item.endpoints[turn]
             try:
                 parent = parents.get(network.link)
-                if parent is None:
-                    parent = parents[network.link] = self.parent(network)
-                plan.refuse_mtu(network, parent.ifname, parent.mtu)
-                if endpoint.mac == parent.mac and network.has_own_macs:
-                    raise MacTaken(mac_text(endpoint.mac), f"parent `{parent.ifname}` itself")
+                parent = parents[network.link] = self.refuse(network, endpoint, parent)
                 ready.append((item, _planned(item, turn, parent.ifindex)))
             except MacvfastError as error:
                 item.error = error
@@ -170,6 +166,21 @@ class Maker:
                     endpoint = replace(endpoint, mac=link.mac)
                     item.endpoints[turn] = (network, endpoint)
                     records.set_endpoint(endpoint)
+
+    def refuse(self, network: Network, endpoint: Endpoint, parent: LinkFacts | None = None) -> LinkFacts:
+        """Refuse an endpoint that cannot be made on its network's parent, as that is now (or was seen); the parent.
+
+        Raises:
+            ParentNotFound, ParentUnusable, MacTaken, KernelFeatureMissing
+        """
+        if parent is None:
+            parent = self.parent(network)
+        plan.refuse_parent_mtu(network, parent.ifname, parent.mtu)
+        if network.ipv6 and not self._kernel.has_ipv6():
+            raise without_ipv6(f"make an endpoint on network `{network.name}`")
+        if endpoint.mac == parent.mac and network.has_own_macs:
+            raise MacTaken(mac_text(endpoint.mac), f"parent `{parent.ifname}` itself")
+        return parent
 
     def parent(self, network: Network) -> LinkFacts:
         """The network's parent as it is now.

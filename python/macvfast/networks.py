@@ -29,6 +29,7 @@ from macvfast.model import Network
 from macvfast.outcomes import LinkNeeded, LinkUnlikeName, Outcome, Outcomes
 from macvfast.parents import Parent, Parents
 from macvfast.records import MADE, REMOVED, now
+from macvfast.refusals import without_ipv6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -138,7 +139,8 @@ class Networks:
             item.near = self._nearby(links)
             with self._store.reading() as records:
                 request = _with_default_subnet(item, _recorded_subnets(records))
-        _settle(item, request, parent)
+        if _settle(item, request, parent).ipv6 and not self._kernel.has_ipv6():
+            raise without_ipv6(f"make network `{item.asked.name}`")
         item.made = parent.to_be_made(self._kernel.boot_id())
 
     def _find(self, item: _New, links: Links) -> Parent:

@@ -181,13 +181,14 @@ class Difference:
     """Something that is recorded and not so in the kernel.
 
     Attributes:
-        kind: which, for programs: parent-missing, parent-down, parent-other, namespace-missing, pin-missing, pin-other,
-            link-missing, link-other, link-down, link-wrong, address-missing, address-other, route-missing, route-other,
-            half-made, half-removed, left-behind or files-left.
+        kind: which, for programs: parent-missing, parent-down, parent-mtu, parent-other, namespace-missing,
+            pin-missing, pin-other, link-missing, link-other, link-down, link-wrong, address-missing, address-other,
+            route-missing, route-other, half-made, half-removed, left-behind or files-left.
         network, sandbox: what it is a part of.
         found: what is so, in words.
         obstacle: why it cannot be mended now; None where `restore` mends it.
-        waits: whether what is in the way may go by itself: a parent that appears or comes up.
+        waits: whether what is in the way may go by itself: a parent that appears, comes up, or gets another name or
+            MTU.
     """
 
     kind: str

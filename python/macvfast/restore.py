@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, cast
 
 from macvfast import plan
 from macvfast.choose import Place as Defaults
-from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts
-from macvfast.errors import MacvfastError, ParentNotFound
+from macvfast.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts, WidenParent
+from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
 from macvfast.make import Maker, Wanted, new_ifindex
+from macvfast.model import mac_text
 from macvfast.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.observe import CHUNK, Observer
 from macvfast.outcomes import Plan, Step
@@ -26,7 +27,7 @@ from macvfast.records import RESTORED, Stood
 from macvfast.refusals import configure_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from macvfast.drift import Complete, Recorded, SandboxDrift, Standing
     from macvfast.folders import Folders
@@ -106,7 +107,8 @@ class Restorer:
         return self._observer.unfinished()
 
     def restore(self, finished: Sequence[Step], wait_s: float | None) -> Plan:
-        """Mend all that can be mended; with `wait_s`, go on for so long while a parent is to appear or come up.
+        """Mend all that can be mended; with `wait_s`, go on for so long while a parent is to appear, come up, get its
+        name back, or the MTU that is needed.
 
         Args:
             finished: what the dead left, as far as it could be finished.
@@ -122,7 +124,9 @@ class Restorer:
                 tried, blocked = self._pass()
                 steps |= {step.mends: step for step in tried}
                 left_s = deadline - time.monotonic()
-                if watch is None or left_s <= 0 or not any(one.waits for one in blocked):
+                # A parent that has gone since it was looked for may come back like any other.
+                waits = any(one.waits for one in blocked) or any(isinstance(one.error, ParentNotFound) for one in tried)
+                if watch is None or left_s <= 0 or not waits:
                     break
                 watch.wait(left_s)
         finally:
@@ -164,11 +168,21 @@ class Restorer:
             making = [step for step in making if step.made.base is None or step.base is not None]
             for start in range(0, len(making), CHUNK):
                 steps += self._make_parents(making[start : start + CHUNK])
-            for raising in level:
-                if isinstance(raising, RaiseParent):
-                    error = _caught(lambda one=raising: self._kernel.set_parent_up(one.ifindex))  # type: ignore[misc]
-                    steps.append(Step(mends=raising.mends, action=raising.action, error=error))
+            for one in level:
+                if not isinstance(one, MakeParent):
+                    steps.append(Step(mends=one.mends, action=one.action, error=self._change(one)))
         return steps
+
+    def _change(self, step: WidenParent | RaiseParent) -> MacvfastError | None:
+        """Change a parent of ours that is there; why it failed, if it did."""
+        try:
+            if isinstance(step, WidenParent):
+                self._kernel.set_parent_mtu(step.ifindex, step.mtu)
+            else:
+                self._kernel.set_parent_up(step.ifindex)
+        except MacvfastError as error:
+            return error
+        return None
 
     def _on_base(self, step: MakeParent) -> MakeParent:
         """The step, with the base that was made, or made again, before it."""
@@ -297,8 +311,15 @@ class Restorer:
             one.error = error
 
     def _replace(self, mending: Sequence[_Mending]) -> None:
-        """Delete links of ours that are to be made anew."""
+        """Delete links of ours that are to be made anew, where that can be."""
         wanted = [(one, [step for step in one.drift.links if step.replaces]) for one in mending if one.error is None]
+        for one, steps in wanted:
+            for step in steps:
+                try:
+                    self._refuse_replacing(one.held, step)
+                except MacvfastError as refused:
+                    one.errors[id(step)] = refused
+        wanted = [(one, [step for step in steps if id(step) not in one.errors]) for one, steps in wanted]
         going = [(one, steps) for one, steps in wanted if steps]
         expected = [
             (one.held, [plan.ExpectedLink.of(step.network, step.endpoint) for step in steps]) for one, steps in going
@@ -307,6 +328,16 @@ class Restorer:
         for (one, steps), error in zip(going, outcomes, strict=True):
             if error is not None:
                 one.errors |= {id(step): error for step in steps}
+
+    def _refuse_replacing(self, namespace: Namespace, step: MakeLink) -> None:
+        """Refuse what would delete a link of ours and then not make another; by what is so now, not when it was looked
+        for.
+        """
+        parent = self._maker.refuse(step.network, step.endpoint)
+        link = self._kernel.link_in(namespace, step.endpoint.ifindex)
+        moves = step.network.has_own_macs and link is not None and link.parent != parent.ifindex
+        if moves and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
+            raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
         """Make one link in each sandbox, with its addresses and routes."""
@@ -331,10 +362,10 @@ class Restorer:
 
     def _complete(self, wanted: Sequence[tuple[_Mending, Complete]]) -> None:
         """Bring up, give addresses and routes; what a link is to be while it is up is set before."""
-        down = [(one, step) for one, step in wanted if any(isinstance(single, plan.SetUp) for single in step.steps)]
-        if down:
-            writes = [(one.held, plan.ipv6_sysctls(step.endpoint.ifname, step.network)) for one, step in down]
-            for (one, step), error in zip(down, self._kernel.write_sysctls(writes), strict=True):
+        writes = [(one, step, sysctls) for one, step in wanted if (sysctls := _settings(step))]
+        if writes:
+            outcomes = self._kernel.write_sysctls([(one.held, sysctls) for one, _, sysctls in writes])
+            for (one, step, _), error in zip(writes, outcomes, strict=True):
                 if error is not None:
                     one.errors[id(step)] = error
         ready = [(one, step) for one, step in wanted if id(step) not in one.errors]
@@ -354,15 +385,18 @@ def _parent(step: MakeParent) -> Parent:
     return Parent(made.link, wanted=plan.SubInterface(made.link, made.base, made.vid), base=step.base)
 
 
+def _settings(step: Complete) -> Sysctls:
+    """What is set before a link is completed: all that it is to be while it is down, and IPv6, where it gets such an
+    address, lest somebody switched that off.
+    """
+    sysctls = plan.ipv6_sysctls(step.endpoint.ifname, step.network)
+    if any(isinstance(single, plan.SetUp) for single in step.steps):
+        return sysctls
+    gets_ipv6 = any(isinstance(single, plan.AddAddress) and len(single.address) == 16 for single in step.steps)
+    return sysctls[:1] if gets_ipv6 else ()
+
+
 def _born_with(one: _Mending) -> Sysctls:
     """What the links of a new namespace are going to be born with: what the first network wants."""
     endpoints = one.drift.recorded.endpoints
     return plan.ipv6_sysctls("default", endpoints[0][0]) if endpoints else ()
-
-
-def _caught(act: Callable[[], None]) -> MacvfastError | None:
-    try:
-        act()
-    except MacvfastError as error:
-        return error
-    return None

@@ -142,6 +142,7 @@ def test_json_says_what_was_done_and_what_remains(lan: Lan, tmp_path: Path) -> N
         ("ip -6 address del fd00:86::2/64 dev eth0", "has no address fd00:86::2/64"),
         ("ip route del default", "has lost the IPv4 default route"),
         ("ip -6 route del default", "has lost the IPv6 default route"),
+        ("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "has no address fd00:86::2/64"),
         ("ip link set eth0 down", "is down"),
         ("ip link set eth0 down && ip link set eth0 name renamed", "is called renamed"),
         ("ip link set eth0 type macvlan mode private", "has mode private"),
@@ -229,6 +230,98 @@ def test_links_are_made_on_a_parent_that_is_down_and_work_once_it_is_up(lan: Lan
         assert lan.sandbox("box").can_ping("172.16.86.1", timeout_s=5)
         assert_nothing_differs(lan)
         lan.macvfast("rm", "box")
+
+
+# Nothing that works is deleted before its replacement is known to be possible.
+
+
+@pytest.fixture
+def jumbo(lan: Lan) -> None:
+    """A sandbox `j1` on a network with an MTU of 9000, on `eth2`."""
+    lan.add_parent("eth2", "lan2", far_address="172.16.88.1/24")
+    lan.run("ip", "link", "set", "eth2", "mtu", "9000")
+    lan.router.run("ip", "link", "set", "lan2", "mtu", "9000")
+    options = ["--subnet=172.16.88.0/24", "--gateway=172.16.88.1", "-o", "parent=eth2", "-o", "mtu=9000"]
+    lan.macvfast("network", "create", *options, "jumbo")
+    lan.macvfast("create", "--net=jumbo", "--name=j1")
+
+
+@pytest.mark.usefixtures("jumbo")
+def test_a_link_whose_parents_mtu_fell_works_on_and_gets_its_own_back(lan: Lan) -> None:
+    """What deletes a link because it is wrong, and only then finds that it cannot be made, breaks what worked."""
+    before = link_of(lan, "j1")
+    lan.run("ip", "link", "set", "eth2", "mtu", "1500")
+    lan.sandbox("j1").run("ip", "route", "del", "default")
+    done = lan.attempt("restore")
+    said = check_error(done, 3)
+    assert "sandbox j1: link eth0 on network jumbo has an MTU of 1500, not 9000 (eth2 has an MTU of 1500" in said
+    assert link_of(lan, "j1")["ifindex"] == before["ifindex"]
+    assert default_routes(lan, "j1") == [("172.16.88.1", "eth0")], "what could be mended was"
+    assert lan.sandbox("j1").can_ping("172.16.88.1", timeout_s=5)
+    lan.run("ip", "link", "set", "eth2", "mtu", "9000")
+    lan.macvfast("restore")
+    assert link_of(lan, "j1")["mtu"] == 9000
+    assert lan.sandbox("j1").can_ping("172.16.88.1", timeout_s=5)
+    assert_nothing_differs(lan)
+
+
+@pytest.mark.usefixtures("jumbo")
+@pytest.mark.parametrize(
+    ("become", "said"),
+    [
+        ("bridge", "it is a port of bridge `br0`"),
+        ("macvlan", "it is itself a macvlan"),
+        ("tun", "it is no Ethernet link"),
+    ],
+)
+def test_a_link_stays_on_its_renamed_parent_while_what_has_the_name_cannot_carry_it(
+    lan: Lan, become: str, said: str
+) -> None:
+    before = link_of(lan, "j1")
+    lan.run("ip", "link", "set", "eth2", "name", "old")
+    makes = {
+        "bridge": "ip link add br0 type bridge && ip link add eth2 master br0 type veth peer name far2",
+        "macvlan": "ip link add eth2 link old type macvlan mode bridge",
+        "tun": "ip tuntap add eth2 mode tun",
+    }
+    lan.run("sh", "-c", f"{makes[become]} && ip link set eth2 up")
+    assert said in check_error(lan.attempt("restore"), 3)
+    assert link_of(lan, "j1")["ifindex"] == before["ifindex"]
+    assert lan.sandbox("j1").can_ping("172.16.88.1", timeout_s=5)
+    lan.run("sh", "-c", "ip link del eth2; ip link set old name eth2")
+    assert_nothing_differs(lan)
+
+
+@pytest.mark.usefixtures("jumbo")
+def test_with_wait_an_mtu_that_is_missing_is_waited_for(lan: Lan) -> None:
+    lan.run("ip", "link", "set", "eth2", "mtu", "1500")
+    with lan.host.start(netns.MACVFAST, "restore", "--wait=60") as process:
+        status = Path(f"/proc/{process.pid}/wchan")
+        netns.wait_until(lambda: "poll" in status.read_text() or process.poll() is not None, what="the wait")
+        lan.run("ip", "link", "set", "eth2", "mtu", "9000")
+        said, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert said == "sandbox j1: make link eth0 on network jumbo anew\n"
+    assert_nothing_differs(lan)
+
+
+def test_ipv6_that_a_small_mtu_took_for_good_comes_back(lan: Lan) -> None:
+    """The kernel has no IPv6 on a link below an MTU of 1280, and does not raise a macvlan's with its parent's."""
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    before = shown(lan, "box")
+    lan.run("ip", "link", "set", "eth0", "mtu", "1200")
+    assert "too small for IPv6 (eth0 has an MTU of 1200" in check_error(lan.attempt("restore"), 3)
+    assert lan.sandbox("box").can_ping("172.16.86.1", timeout_s=5)
+    said = support.refused(lan, "create", "--net=pub_net", "--name=other")
+    assert "its MTU of 1200 is too small for IPv6, which needs 1280" in said
+    assert "ip link set eth0 mtu 1280" in said
+    said = support.refused(lan, "network", "create", "--subnet=fd00:99::/64", "-o", "parent=eth0", "new")
+    assert "its MTU of 1200 is too small for IPv6, which needs 1280" in said
+    lan.run("ip", "link", "set", "eth0", "mtu", "1500")
+    lan.macvfast("restore")
+    assert shown(lan, "box") == before
+    assert lan.sandbox("box").can_ping("fd00:86::1", timeout_s=5)
+    assert_nothing_differs(lan)
 
 
 # Pins.

@@ -183,6 +183,7 @@ class World:
         # MACs of links whose namespace is dying, and how often they will still be seen.
         self.dying: dict[tuple[int, bytes], int] = {}
         self.linger = 1
+        self.has_ipv6 = True
         # What the home namespace has routes for, besides its own links.
         self.destinations: list[tuple[bytes, int]] = []
         # What happens while a restore waits for links.
@@ -252,6 +253,22 @@ class World:
             for upper in [one for one in netns.links.values() if one.parent == link.ifindex]:
                 netns.remove(upper.ifindex)
         del self.home.links[ifindex]
+
+    def set_mtu(self, ifindex: int, mtu: int) -> None:
+        """A link of the home namespace gets an MTU. What stands on it follows down, and loses IPv6 below 1280; it does
+        not follow up.
+        """
+        self.home.links[ifindex].mtu = mtu
+        for upper in self.uppers(ifindex):
+            if upper.mtu > mtu and upper.ifindex in self.home.links:
+                self.set_mtu(upper.ifindex, mtu)
+            upper.mtu = min(upper.mtu, mtu)
+        for netns in [*self.living(), *self.given.values()]:
+            for link in netns.links.values():
+                if link.mtu < 1280:
+                    link.addresses = [one for one in link.addresses if len(one[0]) == 4]
+                    if netns.routes.get(6) == link.ifindex:
+                        del netns.routes[6]
 
     def process_ends(self) -> None:
         """Close what a process held open."""
@@ -354,7 +371,9 @@ class FakeKernel:
         if step.base is not None and not self.world.home.links[step.base].up:
             return KernelRefused(f"make a {step.kind}", errno.ENETDOWN)
         mac = b"\x02\x00\x00\x00\x00" + (b"\x01" if step.kind == "vlan" else b"\x09")
-        return self._add_home(FakeLink(step.ifindex, step.ifname, step.kind, mac, parent=step.base, vid=step.vid))
+        mtu = 1500 if step.base is None else self.world.home.links[step.base].mtu
+        made = FakeLink(step.ifindex, step.ifname, step.kind, mac, mtu, parent=step.base, vid=step.vid)
+        return self._add_home(made)
 
     def _add_home(self, link: FakeLink) -> MacvfastError | None:
         home = self.world.home
@@ -371,6 +390,15 @@ class FakeKernel:
     def set_parent_up(self, ifindex: int) -> None:
         self.faults.step("bring up a parent")
         self.world.home.links[ifindex].up = True
+
+    def set_parent_mtu(self, ifindex: int, mtu: int) -> None:
+        self.faults.step("give a parent an MTU")
+        base = self.world.home.links.get(self.world.home.links[ifindex].parent or 0)
+        assert base is None or mtu <= base.mtu, "the kernel refuses it"
+        self.world.set_mtu(ifindex, mtu)
+
+    def has_ipv6(self) -> bool:
+        return self.world.has_ipv6
 
     def delete_parents(self, ifindexes: Sequence[int]) -> None:
         self.faults.step("delete parents")
@@ -454,7 +482,7 @@ class FakeKernel:
                 assert not netns.stranger, "the defaults of a namespace that others made are changed"
                 netns.sysctls[name] = value
             elif link is not None:
-                assert not link.up, "a link is changed that is up"
+                assert not link.up or (key, value) == ("disable_ipv6", "0"), "a link is changed that is up"
                 link.has_ipv6 = value == "0" if key == "disable_ipv6" else link.has_ipv6
             else:
                 return KernelRefused("write a sysctl", errno.ENOENT)
@@ -500,6 +528,8 @@ class FakeKernel:
             return FakeRefusal(errno.ENODEV)
         if step.ifindex in netns.links or netns.named(step.ifname) is not None:
             return FakeRefusal(errno.EEXIST)
+        if (step.mtu or 0) > parent.mtu:
+            return FakeRefusal(errno.EINVAL)
         company = self.world.uppers(parent.ifindex)
         if any(other.kind != step.driver for other in company if other.kind != "vlan"):
             return FakeRefusal(errno.EBUSY)
@@ -543,6 +573,8 @@ class FakeKernel:
             return FakeRefusal(errno.ENODEV)
         match step:
             case AddAddress():
+                if len(step.address) == 16 and link.mtu < 1280:
+                    return FakeRefusal(errno.EINVAL)
                 if len(step.address) == 16 and not link.has_ipv6:
                     return FakeRefusal(errno.EACCES)
                 link.addresses.append((step.address, step.prefix_length))

@@ -68,7 +68,7 @@ def test_restore_tells_what_failed_as_an_error_and_ends_with_3() -> None:
     said = typed("restore", host)
     assert said.status == 3
     assert said.out == "sandbox web: make its namespace\n"
-    assert said.err.startswith("error: could not make it\n")
+    assert said.err.startswith(f"error: not restored: {FAILED}\n  caused by: could not make it\n")
 
 
 def test_what_remains_of_a_large_host_is_counted_after_the_first_lines() -> None:

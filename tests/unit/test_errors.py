@@ -364,6 +364,16 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: then `macvfast rm -f web` again",
     ),
     (
+        errors.StepFailed(
+            "sandbox web: make link eth0 on network lab",
+            errors.MacTaken("02:42:0a:00:00:02", "another link on `eth0`"),
+        ),
+        "not restored: sandbox web: make link eth0 on network lab\n"
+        "  caused by: MAC 02:42:0a:00:00:02 is taken\n"
+        "  caused by: another link on `eth0` has it\n"
+        "hint: give another --mac-address, or leave it out for one that is free",
+    ),
+    (
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
         "network `lab` is not removed yet\n"
         "  caused by: could not delete link `eth0.10`\n"

@@ -261,7 +261,9 @@ def test_one_of_several_networks_on_the_parent_is_enough_to_refuse() -> None:
 @pytest.mark.parametrize(
     ("mtu", "parent_mtu", "subnets", "fits"),
     [
-        (None, 68, (V6,), True),
+        (None, 68, (V4,), True),
+        (None, 1280, (V6,), True),
+        (None, 1279, (V4, V6), False),
         (1500, 1500, (V4,), True),
         (1501, 1500, (V4,), False),
         (9000, 9000, (V4, V6), True),
@@ -277,7 +279,7 @@ def test_an_mtu_fits_the_parent_and_ipv6(
     if fits:
         plan.refuse_mtu(wanted, "eth0", parent_mtu)
     else:
-        with pytest.raises(OptionInvalid, match="mtu"):
+        with pytest.raises(OptionInvalid if mtu is not None else ParentUnusable, match=r"mtu|MTU"):
             plan.refuse_mtu(wanted, "eth0", parent_mtu)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.errors import HomeNamespaceOther, MacvfastError, NamespaceHeld
+from macvfast.errors import HomeNamespaceOther, KernelFeatureMissing, MacvfastError, NamespaceHeld
 from macvfast.records import RESTORED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
@@ -413,6 +413,177 @@ def test_what_a_router_advertises_on_a_link_of_others_holds_the_default_route_in
     assert_nothing_to_do(machine)
 
 
+# Nothing that works is deleted before its replacement is known to be possible.
+
+
+def one_that_needs(machine: Machine, **options: object) -> tuple[FakeNetns, FakeLink]:
+    machine.host.create_network("needs", subnets=["10.9.0.0/24"], parent="eth2", **options)  # type: ignore[arg-type]
+    box = machine.host.create_sandbox("j1", endpoints=[EndpointRequest(network="needs")])
+    netns = machine.world.pins[box.path]
+    return netns, netns.links[box.endpoints[0].ifindex]
+
+
+@pytest.fixture
+def jumbo(machine: Machine) -> tuple[FakeNetns, FakeLink]:
+    """An endpoint whose network says an MTU of 9000."""
+    machine.world.add_home(FakeLink(9, "eth2", mac=b"\x52\x54\x00\x00\x00\x09", mtu=9000))
+    return one_that_needs(machine, mtu=9000)
+
+
+def test_a_link_that_cannot_be_made_anew_is_left_as_it_is(machine: Machine, jumbo: tuple[FakeNetns, FakeLink]) -> None:
+    netns, link = jumbo
+    machine.world.set_mtu(9, 1500)
+    (difference,) = machine.host.restore().remaining
+    assert difference.kind == "link-wrong"
+    assert str(difference) == (
+        "sandbox j1: link eth0 on network needs has an MTU of 1500, not 9000"
+        " (eth2 has an MTU of 1500: `ip link set eth2 mtu 9000`, or more)"
+    )
+    assert list(netns.links.values()) == [link]
+    assert machine.host.check() == [difference]
+    machine.world.set_mtu(9, 9000)
+    assert actions(machine.host.restore()) == ["sandbox j1: make link eth0 on network needs anew"]
+    assert [one.mtu for one in netns.links.values()] == [9000]
+    assert_nothing_to_do(machine)
+
+
+def test_what_else_such_a_link_lacks_it_gets(machine: Machine, jumbo: tuple[FakeNetns, FakeLink]) -> None:
+    netns, link = jumbo
+    machine.world.set_mtu(9, 1500)
+    before = link.addresses.copy()
+    link.addresses.clear()
+    netns.routes.clear()
+    machine.host.restore()
+    assert list(netns.links.values()) == [link]
+    assert (link.addresses, set(netns.routes)) == (before, {4})
+    assert kinds(machine) == ["link-wrong"]
+
+
+def become_a_port(machine: Machine, _: FakeNetns) -> None:
+    machine.world.home.links[44].controller, machine.world.home.links[44].port_kind = 2, "bridge"
+
+
+def become_a_macvlan(machine: Machine, _: FakeNetns) -> None:
+    machine.world.home.links[44].kind, machine.world.home.links[44].parent = "macvlan", 9
+
+
+def become_a_tunnel(machine: Machine, _: FakeNetns) -> None:
+    machine.world.home.links[44].mac = b""
+
+
+def have_its_mac(machine: Machine, netns: FakeNetns) -> None:
+    (link,) = netns.links.values()
+    machine.world.home.links[44].mac = link.mac
+
+
+def carry_its_mac(machine: Machine, netns: FakeNetns) -> None:
+    (link,) = netns.links.values()
+    machine.world.add_home(FakeLink(45, "theirs", "macvlan", link.mac, parent=44, mode="bridge"))
+
+
+@pytest.mark.parametrize(
+    ("become", "said"),
+    [
+        (become_a_port, "it is a port of bridge `eth0`"),
+        (become_a_macvlan, "it is itself a macvlan"),
+        (become_a_tunnel, "it is no Ethernet link"),
+        (have_its_mac, "parent `eth2` itself has it"),
+        (carry_its_mac, "another link on `eth2` has it"),
+    ],
+)
+def test_a_link_stays_on_its_old_parent_while_the_new_one_cannot_carry_it(
+    machine: Machine, jumbo: tuple[FakeNetns, FakeLink], become: Callable[[Machine, FakeNetns], None], said: str
+) -> None:
+    netns, link = jumbo
+    machine.world.home.links[9].ifname = "old"
+    machine.world.add_home(FakeLink(44, "eth2", mac=b"\x52\x54\x00\x00\x00\x44", mtu=9000))
+    become(machine, netns)
+    plan = machine.host.restore()
+    assert said in " ".join([*(str(step.error) for step in plan.failed), *map(str, plan.remaining)])
+    assert list(netns.links.values()) == [link]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_sub_interface_of_ours_that_followed_its_base_down_comes_up_with_it_again(
+    machine: Machine, depth: int
+) -> None:
+    machine.world.home.links[2].mtu = 9000
+    parent = ["eth0.7", "eth0.7.8"][depth - 1]
+    if depth == 2:
+        machine.host.create_network("below", subnets=["10.8.0.0/24"], parent="eth0.7")
+    machine.host.create_network("needs", subnets=["10.9.0.0/24"], parent=parent, mtu=9000)
+    machine.host.create_sandbox("j1", endpoints=[EndpointRequest(network="needs")])
+    machine.world.set_mtu(2, 1500)
+    (difference,) = machine.host.restore().remaining
+    assert "(eth0 has an MTU of 1500: `ip link set eth0 mtu 9000`, or more)" in str(difference)
+    machine.world.set_mtu(2, 9000)
+    assert kinds(machine) == ["parent-mtu"] * depth + ["link-wrong"]
+    assert actions(machine.host.restore())[depth - 1 :] == [
+        f"network needs: give {parent} an MTU of 9000",
+        "sandbox j1: make link eth0 on network needs anew",
+    ]
+    machine.assert_record_is_true()
+    assert_nothing_to_do(machine)
+
+
+def test_a_sub_interface_of_ours_with_less_than_its_base_is_left_so_where_nothing_needs_more(machine: Machine) -> None:
+    machine.host.create_network("vlan", subnets=["10.1.0.0/24"], parent="eth0.50")
+    link = machine.world.home.named("eth0.50")
+    assert link is not None
+    machine.world.set_mtu(link.ifindex, 1400)
+    assert_nothing_to_do(machine)
+    assert link.mtu == 1400
+
+
+# IPv6 that the kernel took.
+
+
+def test_ipv6_that_a_small_mtu_took_for_good_comes_back(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = netns_of(machine, "x")
+    machine.world.set_mtu(2, 1200)
+    (difference,) = machine.host.restore().remaining
+    assert "has an MTU of 1200, too small for IPv6 (eth0 has an MTU of 1200: `ip link set eth0 mtu 1280`" in str(
+        difference
+    )
+    assert set(netns.routes) == {4}, "what works goes on working"
+    with pytest.raises(MacvfastError, match="its MTU of 1200 is too small for IPv6, which needs 1280"):
+        machine.host.create_sandbox("y", endpoints=ON_LAN)
+    with pytest.raises(MacvfastError, match="its MTU of 1200 is too small for IPv6, which needs 1280"):
+        machine.host.create_network("vlan", subnets=["fd00::/64"], parent="eth0.50")
+    machine.world.set_mtu(2, 1500)
+    machine.host.restore()
+    assert set(netns.routes) == {4, 6}
+    assert machine.host.sandbox("x").endpoints == box.endpoints
+    machine.assert_record_is_true()
+    assert_nothing_to_do(machine)
+
+
+def test_ipv6_that_somebody_switched_off_is_switched_on_again(machine: Machine) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = netns_of(machine, "x")
+    (link,) = netns.links.values()
+    link.has_ipv6 = False
+    link.addresses.pop()
+    del netns.routes[6]
+    machine.host.restore()
+    assert set(netns.routes) == {4, 6}
+    machine.assert_record_is_true()
+    assert_nothing_to_do(machine)
+
+
+def test_a_kernel_without_ipv6_is_named_beforehand(machine: Machine) -> None:
+    machine.world.has_ipv6 = False
+    before = machine.everything()
+    said = "this kernel has no IPv6"
+    with pytest.raises(KernelFeatureMissing, match=said):
+        machine.host.create_network("new", subnets=["fd00::/64"], parent="eth0.50")
+    with pytest.raises(KernelFeatureMissing, match=said):
+        machine.host.create_sandbox("x", endpoints=ON_LAN)
+    assert machine.everything() == before
+    machine.host.create_sandbox("y", endpoints=[EndpointRequest(network="other")])
+
+
 # Waiting.
 
 
@@ -457,6 +628,50 @@ def test_with_wait_each_network_is_restored_as_its_parent_comes_up(machine: Mach
     assert plan.failed == []
     machine.assert_record_is_true()
     assert_nothing_to_do(machine)
+
+
+def test_the_mtu_that_is_missing_is_waited_for(machine: Machine, jumbo: tuple[FakeNetns, FakeLink]) -> None:
+    netns, _ = jumbo
+    machine.world.set_mtu(9, 1500)
+    machine.world.to_come = [
+        lambda: machine.world.set_mtu(9, 4000),
+        lambda: machine.world.set_mtu(9, 9000),
+    ]
+    plan = machine.host.restore(wait_s=60)
+    assert (plan.remaining, plan.failed, machine.world.to_come) == ((), [], [])
+    assert [one.mtu for one in netns.links.values()] == [9000]
+    assert_nothing_to_do(machine)
+
+
+def test_a_name_that_comes_back_is_waited_for(machine: Machine) -> None:
+    machine.host.create_network("vlan", subnets=["10.1.0.0/24"], parent="eth0.50")
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="vlan")])
+    link = machine.world.home.named("eth0.50")
+    assert link is not None
+    netns_of(machine, "x").links.clear()
+    link.ifname = "renamed"
+    machine.world.to_come = [lambda: setattr(link, "ifname", "eth0.50")]
+    assert machine.host.restore(wait_s=60).remaining == ()
+    machine.assert_record_is_true()
+
+
+def test_a_parent_that_goes_while_it_is_needed_is_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.reboot()
+    machine.restart()
+    eth0 = machine.world.home.links[2]
+    really = FakeKernel.pin
+
+    def pin(kernel: FakeKernel, pins: Any) -> Any:
+        # After it was looked for, and before it is used.
+        machine.world.home.links.pop(2)
+        return really(kernel, pins)
+
+    monkeypatch.setattr(FakeKernel, "pin", pin)
+    machine.world.to_come = [lambda: machine.world.add_home(eth0)]
+    plan = machine.host.restore(wait_s=60)
+    assert (plan.remaining, plan.failed) == ((), [])
+    machine.assert_record_is_true()
 
 
 def test_the_wait_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,3 +289,28 @@ def test_a_missing_subnet_is_not_taken_from_the_nic_below_a_vlan(lan: Lan) -> No
     assert error.code == "subnet-missing"
     assert error.hints == ("--subnet=192.0.2.0/24, or what the LAN has",)
     assert "eth0 is on 172.16.86.0/24: --subnet=172.16.86.0/24" in refused(lan, "lab", parent="eth0").hints
+
+
+def test_a_sub_interface_that_followed_its_base_down_gets_its_mtu_back(lan: Lan) -> None:
+    """The kernel lowers the MTU of a VLAN with that of its base, and does not raise it with it."""
+    wide = ("ip", "link", "set", "eth0", "mtu", "9000")
+    lan.run(*wide)
+    create(lan, "jumbo", "10.7.0.0/24", parent="eth0.7", mtu=9000)
+    box = sandbox(lan, "box", "jumbo")
+    before = link(box, "eth0")
+    lan.run("ip", "link", "set", "eth0", "mtu", "1500")
+    assert (link(lan.host, "eth0.7")["mtu"], link(box, "eth0")["mtu"]) == (1500, 1500)
+    (difference,) = lan.api(lambda host: host.restore()).remaining
+    assert "(eth0 has an MTU of 1500: `ip link set eth0 mtu 9000`, or more)" in str(difference)
+    assert link(box, "eth0")["ifindex"] == before["ifindex"], "what works is left alone"
+    lan.run(*wide)
+    assert link(lan.host, "eth0.7")["mtu"] == 1500
+    done = lan.api(lambda host: host.restore())
+    assert [str(step) for step in done.steps] == [
+        "network jumbo: give eth0.7 an MTU of 9000",
+        "sandbox box: make link eth0 on network jumbo anew",
+    ]
+    assert (link(lan.host, "eth0.7")["mtu"], link(box, "eth0")["mtu"]) == (9000, 9000)
+    assert lan.api(lambda host: host.check()) == []
+    lan.api(lambda host: host.remove_many(["box"]).raise_if_any())
+    remove(lan, "jumbo")

@@ -405,7 +405,8 @@ After a reboot, a crash or a tampering hand: parents that macvfast made, namespa
 macvfast did not make is neither changed nor removed; what is in the way is named, and the exit status is then 3. A
 second time there is nothing to do. Commands that ran are not started again; what was to go with one (--rm) goes.
 
-With --wait, what needs a parent that is missing, or down, is made as soon as that is there.""",
+With --wait, what needs a parent that is missing or down, or whose MTU is too small, is made as soon as that has
+changed.""",
     example="macvfast restore --wait=30",
     options=(
         Option(("--wait",), "Wait for parents, for so long; 60 seconds unless said.", "[=SECONDS]", kind="maybe"),

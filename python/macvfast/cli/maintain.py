@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from macvfast.cli.arguments import Usage, see_help
-from macvfast.errors import OptionInvalid, RestoreIncomplete, escape
+from macvfast.errors import OptionInvalid, RestoreIncomplete, StepFailed, escape
 
 if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
@@ -32,7 +32,8 @@ def restore(call: Call) -> int:
         out.lines(escape(str(step)) for step in plan.done)
     for step in plan.failed:
         if step.error is not None:
-            out.problem(step.error)
+            # For programs, the reason's own code; which step it is says the object of the step.
+            out.problem(step.error if as_json else StepFailed(str(step), step.error))
     if plan.remaining and not as_json:
         out.problem(RestoreIncomplete([str(one) for one in plan.remaining]))
     return RestoreIncomplete.exit_status if plan.failed or plan.remaining else 0

@@ -25,13 +25,16 @@ from macvfast.plan.endpoints import (
 )
 from macvfast.plan.links import ON_PARENTS, DefaultRoute, LinkFacts, Links, names
 from macvfast.plan.parents import (
+    IPV6_MTU_MIN,
     AddParent,
     SubInterface,
+    needed_mtu,
     refuse_base,
     refuse_company,
     refuse_mtu,
     refuse_overlap,
     refuse_parent,
+    refuse_parent_mtu,
     refuse_port,
     refuse_wireless,
     sub_interface,
@@ -41,6 +44,7 @@ from macvfast.plan.stacks import links_that_go, way_down
 
 __all__ = [
     "IPV6_DEFAULTS",
+    "IPV6_MTU_MIN",
     "ON_PARENTS",
     "AddAddress",
     "AddDefaultRoute",
@@ -63,6 +67,7 @@ __all__ = [
     "ipv6_sysctls",
     "links_that_go",
     "names",
+    "needed_mtu",
     "plan_endpoint",
     "refuse_base",
     "refuse_company",
@@ -70,6 +75,7 @@ __all__ = [
     "refuse_mtu",
     "refuse_overlap",
     "refuse_parent",
+    "refuse_parent_mtu",
     "refuse_port",
     "refuse_wireless",
     "sub_interface",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # IEEE 802.1Q-2022 section 9.6: VID 0 is the null VID, 4095 is reserved.
 VID_MIN, VID_MAX = 1, 4094
 
+# IEEE 802-2014 section 8.2.
+MAC_BYTES = 6
+
 # RFC 8200 section 5: on a link with less, the kernel has no IPv6.
 IPV6_MTU_MIN = 1280
 
@@ -77,7 +80,7 @@ def _is_vid(text: str) -> bool:
     return str(number) == text and VID_MIN <= number <= VID_MAX
 
 
-def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> None:
+def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest | Network) -> None:
     """Refuse a link that cannot carry the network's endpoints, naming the culprit.
 
     Args:
@@ -86,7 +89,8 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
         request: the network that wants it.
 
     Raises:
-        ParentUnusable: `lo`, a port of something, itself a macvlan or ipvlan, claimed by links that are not ours.
+        ParentUnusable: `lo`, no Ethernet link, a port of something, itself a macvlan or ipvlan, claimed by links that
+            are not ours.
     """
     if link.loopback:
         raise ParentUnusable(
@@ -103,6 +107,7 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest) -> Non
             "take the link below it",
             hints=[f"use that link{where}"],
         )
+    _refuse_other_frames(link)
     refuse_port(link, links)
     for upper in links.on(link.ifindex):
         _refuse_stranger(link, upper, request)
@@ -132,6 +137,14 @@ def refuse_port(link: LinkFacts, links: Links, vids: tuple[int, ...] = ()) -> No
             )
         if below.vid is not None:
             vids = (*vids, below.vid)
+
+
+def _refuse_other_frames(link: LinkFacts) -> None:
+    """Refuse what is no Ethernet link, such as a tunnel of IP packets: the kernel answers with EINVAL
+    (`macvlan_port_create`, `ipvlan_port_create`).
+    """
+    if len(link.mac) != MAC_BYTES:
+        raise ParentUnusable(link.ifname, "it is no Ethernet link: what it carries has no MACs")
 
 
 def unlike_its_name(link: LinkFacts, links: Links, name: str) -> str | None:
@@ -168,22 +181,41 @@ def refuse_wireless(link: LinkFacts, device: LinkFacts, request: NetworkRequest)
 
 
 def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
-    """Refuse an MTU with which no endpoint could be made.
+    """Refuse a network that is to be made, and whose MTU or parent's MTU no endpoint could have.
 
     Raises:
-        OptionInvalid: it is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
+        OptionInvalid: its MTU is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
+        ParentUnusable: the parent's is too small for IPv6.
     """
-    if network.mtu is None:
-        return
-    if network.mtu > parent_mtu:
+    if network.mtu is not None and network.mtu > parent_mtu:
         raise OptionInvalid(
             "mtu",
             str(network.mtu),
             f"parent `{parent}` has an MTU of {parent_mtu}",
             [f"-o mtu={parent_mtu}, or `ip link set {parent} mtu {network.mtu}` first"],
         )
-    if network.ipv6 and network.mtu < IPV6_MTU_MIN:
+    if network.mtu is not None and network.ipv6 and network.mtu < IPV6_MTU_MIN:
         raise OptionInvalid("mtu", str(network.mtu), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
+    refuse_parent_mtu(network, parent, parent_mtu)
+
+
+def needed_mtu(network: Network) -> int:
+    """The least MTU with which a parent can carry the network's endpoints."""
+    return max(network.mtu or 0, IPV6_MTU_MIN if network.ipv6 else 0)
+
+
+def refuse_parent_mtu(network: Network, parent: str, parent_mtu: int) -> None:
+    """Refuse a parent whose MTU is, or has become, too small for the network's endpoints.
+
+    Raises:
+        ParentUnusable
+    """
+    needed = needed_mtu(network)
+    if parent_mtu < needed:
+        why = f"its MTU of {parent_mtu} is less than the {needed} of network `{network.name}`"
+        if network.mtu != needed:
+            why = f"its MTU of {parent_mtu} is too small for IPv6, which needs {needed}"
+        raise ParentUnusable(parent, why, [f"ip link set {parent} mtu {needed}"])
 
 
 def refuse_company(parent: str, request: NetworkRequest, sharing: Iterable[Network]) -> None:
@@ -226,7 +258,7 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
         )
 
 
-def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest) -> None:
+def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest | Network) -> None:
     """A macvlan or ipvlan that someone else put on the parent, as far as this namespace shows it; ours live in
     others.
     """
@@ -267,6 +299,7 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
         )
     if base.loopback:
         raise ParentUnusable(base.ifname, "it is the loopback link: no frame leaves by it")
+    _refuse_other_frames(base)
     if not base.up:
         raise ParentUnusable(
             base.ifname, "it is down, and a VLAN on it cannot come up", [f"ip link set {base.ifname} up"]
