@@ -24,6 +24,7 @@ from macvfast.errors import (
 )
 from macvfast.requests import EndpointRequest
 from tests.netns import wait_until
+from tests.unit.fake_kernel import FakeKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -380,4 +381,43 @@ def test_one_that_cannot_be_made_takes_no_other_with_it(machine: Machine) -> Non
     assert {"taken"} < set(refused) < {"taken", "g", "h"}
     made = {box.name for box in host.sandboxes()} - {"taken"}
     assert made == {str(name) for name in results.keys() - set(refused)}
+    machine.assert_record_is_true()
+
+
+def test_an_interruption_in_the_kernel_undoes_the_ones_own_and_the_others_are_made(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches others that are told "interrupted", or nothing at all, because of one who pressed Ctrl-C."""
+    host = machine.host
+    kernel = host._given_kernel
+    host._given_kernel = OneAtATime(kernel)
+    sizes: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+    add_links = FakeKernel.add_links
+
+    def interrupted(self: FakeKernel, steps: Any, then: Any = ()) -> Any:
+        sizes.append(len(steps))
+        if len(sizes) == 1:
+            begun.set()
+            assert go_on.wait(20)
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+        return add_links(self, steps, then)
+
+    monkeypatch.setattr(FakeKernel, "add_links", interrupted)
+    threads = Threads()
+    queue = host._together._making
+    names = ["first", "stopped", "one", "two", "three"]
+    for at, name in enumerate(names):
+        threads.call(name, lambda name=name: host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")]))  # type: ignore[misc]
+        if at == 0:
+            assert begun.wait(20)
+        else:
+            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
+    go_on.set()
+    results = threads.join()
+    assert isinstance(results.pop("stopped"), KeyboardInterrupt)
+    assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
+    assert sizes == [1, 4, 3]
+    assert {box.name for box in host.sandboxes()} == set(results)
     machine.assert_record_is_true()
