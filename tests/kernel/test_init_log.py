@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -26,8 +27,12 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").st
 
 
 def sizes(bed: Bed) -> list[int]:
-    """The sizes of the older file and the newer one."""
-    return [(bed.folder / name).stat().st_size for name in ("log.1", "log") if (bed.folder / name).exists()]
+    """The sizes of the older file and the newer one; between two turns there is none of these."""
+    found = []
+    for name in ("log.1", "log"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((bed.folder / name).stat().st_size)
+    return found
 
 
 def shown(bed: Bed, tail: int | None = None) -> str:
@@ -35,17 +40,24 @@ def shown(bed: Bed, tail: int | None = None) -> str:
     return b"".join(logs.read(bed.folder, tail)).decode()
 
 
+def _inode(bed: Bed) -> int:
+    """Of the newer file; 0 while it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return (bed.folder / "log").stat().st_ino
+    return 0
+
+
 @pytest.mark.parametrize("options", [[], ["--tty"]], ids=["pipe", "terminal"])
 def test_what_a_command_shows_without_end_never_takes_more_than_the_limit(bed: Bed, options: list[str]) -> None:
     bed.detach("yes", options=[*BOUNDED, *options])
     wait_until(lambda: len(sizes(bed)) == 2, "the second file")
-    inode = (bed.folder / "log").stat().st_ino
+    inode = wait_until(lambda: _inode(bed), "the newer file")
     most = 0
 
     def later() -> bool:
         nonlocal most
         most = max(most, sum(sizes(bed)))
-        return bool((bed.folder / "log").exists() and (bed.folder / "log").stat().st_ino != inode)
+        return _inode(bed) not in (0, inode)
 
     wait_until(later, "the next turn")
     assert most <= LIMIT
