@@ -208,6 +208,8 @@ _VARYING = [
         (r"\b\d+sec\b", "<time>sec"),
         (r"\b[\d.]+ s, \d+/s\b", "<time> s, <rate>/s"),
         (r"\b\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)", "<time>"),
+        # The kernel says that a new link is UP once it comes to it, up to a second later (net/core/link_watch.c).
+        (r"(?<=@if<ifindex>)(?:UP|UNKNOWN) *(?= )|(?<= state )(?:UP|UNKNOWN)\b", "<up or not known yet>"),
         # iproute2 from 6.3 on says of an IPv6 address that the kernel itself has given it.
         (r" proto kernel_(?:ll|ra|lo)\b", ""),
     )

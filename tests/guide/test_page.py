@@ -36,6 +36,7 @@ web: 100 on pub_net (100 made in 0.52 s, 193/s)
         ("0.045/0.052/0.072/0.011 ms", "1.045/1.052/1.072/0.0 ms"),
         ("dm-49d0c39bb3b2", "dm-abababababab"),
         ("0.52 s, 193/s", "10.52 s, 9/s"),
+        ("state UP", "state UNKNOWN"),
     ],
 )
 def test_macs_ids_and_times_may_differ(there: str, here: str) -> None:

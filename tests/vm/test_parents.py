@@ -76,10 +76,10 @@ def test_a_network_without_a_parent_is_a_dummy_of_its_own_and_leads_nowhere(lan:
     assert kind(shown)[0] == "dummy"
     assert "UP" in shown["flags"]
     one, other = (sandbox(lan, name, "lab") for name in ("one", "other"))
-    assert (addresses(one), addresses(other)) == (["172.17.0.2/16"], ["172.17.0.3/16"])
+    assert (addresses(one), addresses(other)) == (["172.17.0.1/16"], ["172.17.0.2/16"]), "no gateway"
     assert defaults(one) == {4: [], 6: []}
     with lan.frames_at_router("not ip6") as frames:
-        assert reach(one, ["172.17.0.3", "172.16.86.1"]) == ["172.17.0.3"]
+        assert reach(one, ["172.17.0.2", "172.16.86.1"]) == ["172.17.0.2"]
         assert frames.so_far() == []
     second = create(lan, "second")
     assert str(second.subnets[0].cidr) == "172.18.0.0/16"
