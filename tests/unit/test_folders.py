@@ -17,8 +17,10 @@ from tests.netns import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from macvfast.host import Host
     from macvfast.outcomes import Note
     from tests.unit.machine import Machine
 
@@ -56,6 +58,14 @@ def notes(machine: Machine) -> list[Note]:
     told: list[Note] = []
     machine.host.on_note = told.append
     return told
+
+
+@pytest.fixture
+def another(machine: Machine) -> Iterator[Host]:
+    """Another process on the machine's state."""
+    host = machine.start()
+    yield host
+    host.close()
 
 
 @pytest.fixture
@@ -125,9 +135,9 @@ def test_addresses_in_hosts_files_follow_the_networks_for_one_and_for_many(machi
 
 
 def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, another: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who reads the record before it has the file to itself writes what the other has changed since."""
+    """Without a lock, one writes over what the other has written meanwhile."""
     machine.host.create_sandbox("web", own_files=PRINTER)
     write, lock = etc.refresh, fcntl.flock
     waits, first = threading.Event(), threading.Lock()
@@ -145,7 +155,7 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
             waits.set()
             raise
 
-    other = threading.Thread(target=lambda: machine.host.connect("other", "web"))
+    other = threading.Thread(target=lambda: another.connect("other", "web"))
     monkeypatch.setattr(etc, "refresh", write_last)
     one = threading.Thread(target=lambda: machine.host.connect("lan", "web"))
     one.start()
@@ -155,6 +165,24 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
     one.join()
     other.join()
     assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
+
+
+def test_what_is_written_last_was_read_last(machine: Machine, another: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the record and only then waits for its turn writes what was so before the other's change."""
+    machine.host.create_sandbox("web", own_files=PRINTER)
+    really, first = etc.locked, threading.Lock()
+
+    def after_the_other(folder: Path) -> AbstractContextManager[int]:
+        if first.acquire(blocking=False):
+            other.start()
+            other.join()
+        return really(folder)
+
+    other = threading.Thread(target=lambda: another.connect("other", "web"))
+    monkeypatch.setattr(etc, "locked", after_the_other)
+    machine.host.connect("lan", "web")
+    assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
+    assert len(machine.host.sandbox("web").endpoints) == 2
 
 
 def test_a_sandbox_whose_files_were_asked_for_and_cannot_be_written_is_not_made(
