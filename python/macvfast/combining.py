@@ -37,8 +37,10 @@ class Call(Generic[A, T]):
         self.ended = False
         self._results: list[T] = []
         self._error: MacvfastError | None = None
-        # The queue's own: whether its thread does the next batch, and whether its caller has gone, interrupted.
+        # The queue's own: whether its thread does a batch, which calls are in that, and whether its caller has gone,
+        # interrupted.
         self.leads = False
+        self.batch: Sequence[Call[A, T]] = ()
         self.gone = False
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -46,7 +48,7 @@ class Call(Generic[A, T]):
     def end(self, result: T) -> None:
         """It is done, and its caller may go on. What came first counts."""
         if not self.ended:
-            self._results.append(result)
+            self._results = [result]
             self.ended = True
             self._wake.release()
 
@@ -76,6 +78,9 @@ class Call(Generic[A, T]):
 class Queue(Generic[A, T]):
     """Calls that are done one batch after the other.
 
+    An interruption, which Python raises where a function begins or a call of one returns, may come at any such place,
+    once: what was begun there is gone on with before the interrupted caller leaves.
+
     Args:
         do: does a batch: ends each of its calls, or leaves it for a later batch; never the first, which is its own
             caller's. What macvfast raises on purpose is what becomes of all that it has not ended; anything else,
@@ -87,7 +92,8 @@ class Queue(Generic[A, T]):
         self._do = do
         self._most = most
         self._mutex = threading.Lock()
-        self._led = False
+        # Whose thread does a batch that nobody passes on yet; it may have to be woken still.
+        self._leader: Call[A, T] | None = None
         self._waiting: list[Call[A, T]] = []
 
     def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
@@ -95,16 +101,18 @@ class Queue(Generic[A, T]):
         call: Call[A, T] = Call(asked, kind, about)
         try:
             with self._mutex:
-                if self._led:
-                    self._waiting.append(call)
-                else:
-                    self._led = True
-                    call.lead()
+                self._waiting.append(call)
+                self._begin()
             call.wait()
             if call.leads:
                 self._lead(call)
         finally:
-            self._leave(call)
+            try:
+                self._leave(call)
+            except BaseException:
+                # Interrupted: nobody else would do what is left of it.
+                self._leave(call)
+                raise
         return call.outcome()
 
     def pass_on(self, call: Call[A, T]) -> None:
@@ -114,21 +122,16 @@ class Queue(Generic[A, T]):
 
     def _lead(self, call: Call[A, T]) -> None:
         with self._mutex:
-            batch = self._batch(call)
+            self._take(call)
         try:
-            self._do(batch)
+            self._do(call.batch)
         except MacvfastError as error:
-            for one in batch:
+            for one in call.batch:
                 # Each of its own: a traceback belongs to one thread.
                 one.fail(error if one is call else copy.copy(error))
-        finally:
-            with self._mutex:
-                self._waiting[:0] = [one for one in batch if one is not call and not one.ended and not one.gone]
-                if not self._led:
-                    self._begin()
 
-    def _batch(self, call: Call[A, T]) -> list[Call[A, T]]:
-        """The call, and those that wait and go together with it."""
+    def _take(self, call: Call[A, T]) -> None:
+        """Have the call do those that wait and go together with it."""
         batch, rest, about = [call], [], {call.about} - {None}
         for one in self._waiting:
             if len(batch) < self._most and one.kind == call.kind and one.about not in about:
@@ -136,25 +139,30 @@ class Queue(Generic[A, T]):
                 about |= {one.about} - {None}
             else:
                 rest.append(one)
-        self._waiting = rest
-        return batch
+        # At once: no call may be in both, or in neither.
+        call.batch, self._waiting = batch, rest
 
     def _leave(self, call: Call[A, T]) -> None:
-        """Go, done or interrupted: nobody waits for this caller."""
+        """Go, done or interrupted: nobody waits for this caller. What is left of its batch waits again."""
         with self._mutex:
             call.gone = True
+            left = [one for one in call.batch if one is not call and not one.ended and not one.gone]
+            call.batch, self._waiting = (), [*left, *self._waiting]
             if call in self._waiting:
                 self._waiting.remove(call)
             self._pass_on(call)
 
     def _pass_on(self, call: Call[A, T]) -> None:
-        if call.leads:
-            call.leads = False
-            self._led = False
-            self._begin()
+        if self._leader is call:
+            self._leader = None
+        self._begin()
 
     def _begin(self) -> None:
-        """Have the first of those that wait do the next batch."""
-        if self._waiting:
-            self._led = True
-            self._waiting.pop(0).lead()
+        """Have the first of those that wait do the next batch, unless somebody does one."""
+        if self._leader is None and self._waiting:
+            self._leader = self._waiting[0]
+        leader = self._leader
+        if leader is not None and not leader.leads:
+            if leader in self._waiting:
+                self._waiting.remove(leader)
+            leader.lead()

@@ -83,7 +83,7 @@ class Held:
     def ask(self, number: int, kind: str = "", about: str | None = None) -> threading.Thread:
         """Ask on a thread, and see that it waits in the queue, but for the first."""
         before = len(self.queue._waiting)
-        first = not self.queue._led
+        first = self.queue._leader is None
         thread = self.threads.call(number, lambda: self.queue.call(number, kind, about))
         if first:
             assert self.begun.wait(20)
@@ -94,7 +94,7 @@ class Held:
     def go_on(self) -> dict[object, object]:
         self.may_go_on.set()
         results = self.threads.join()
-        assert not self.queue._led
+        assert self.queue._leader is None
         assert self.queue._waiting == []
         return results
 
@@ -327,14 +327,13 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
     caller.
     """
     sizes: list[int] = []
-    batch = Queue._batch
+    take = Queue._take
 
-    def counted(queue: Queue[Any, Any], call: Call[Any, Any]) -> list[Call[Any, Any]]:
-        found = batch(queue, call)
-        sizes.append(len(found))
-        return found
+    def counted(queue: Queue[Any, Any], call: Call[Any, Any]) -> None:
+        take(queue, call)
+        sizes.append(len(call.batch))
 
-    monkeypatch.setattr(Queue, "_batch", counted)
+    monkeypatch.setattr(Queue, "_take", counted)
     host = machine.host
     host._given_kernel = OneAtATime(host._given_kernel)
     host.remove_networks(["other"]).raise_if_any()
