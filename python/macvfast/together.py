@@ -116,7 +116,12 @@ class Together:
                     boxes.make([item for _, item in wanted])
                 interrupted = False
             finally:
-                self._tell_made(wanted, interrupted=interrupted)
+                try:
+                    self._tell_made(wanted, interrupted=interrupted)
+                except BaseException:
+                    # Interrupted: of whoever is not told, what was made would be made again.
+                    self._tell_made(wanted, interrupted=interrupted)
+                    raise
 
     def _tell_made(self, wanted: Sequence[tuple[Call[Asked, Wanted], Wanted]], *, interrupted: bool) -> None:
         """End the calls; one that an interruption of the first undid is left for another batch."""

@@ -420,3 +420,43 @@ def test_an_interruption_in_the_kernel_undoes_the_ones_own_and_the_others_are_ma
     assert sizes == [1, 4, 3]
     assert {box.name for box in host.sandboxes()} == set(results)
     machine.assert_record_is_true()
+
+
+def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches others that are told that there is a sandbox of that name already: their own."""
+    host = machine.host
+    kernel = host._given_kernel
+    host._given_kernel = OneAtATime(kernel)
+    begun, go_on = threading.Event(), threading.Event()
+    add_links, end = FakeKernel.add_links, Call.end
+    told: list[object] = []
+
+    def held(self: FakeKernel, steps: Any, then: Any = ()) -> Any:
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(20)
+        return add_links(self, steps, then)
+
+    def interrupted(call: Call[Any, Any], result: Any) -> None:
+        told.append(call)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+        end(call, result)
+
+    monkeypatch.setattr(FakeKernel, "add_links", held)
+    monkeypatch.setattr(Call, "end", interrupted)
+    threads = Threads()
+    queue = host._together._making
+    for at, name in enumerate(["first", "stopped", "one", "two"]):
+        threads.call(name, lambda name=name: host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")]))  # type: ignore[misc]
+        if at == 0:
+            assert begun.wait(20)
+        else:
+            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
+    go_on.set()
+    results = threads.join()
+    assert isinstance(results.pop("stopped"), KeyboardInterrupt)
+    assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
+    machine.assert_record_is_true()
