@@ -536,6 +536,9 @@ class Detacher:
                 records.sweep({one.intent for one in chunk})
             self.folders.remove(one.sandbox for one in chunk if one.whole)
             self.folders.refresh(one.sandbox.id for one in chunk if not one.whole)
+            for one in chunk:
+                # What fails from now on is not theirs.
+                one.intent = 0
             self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
 
     def _release(self, records: Records, chunk: Iterable[Going]) -> None:

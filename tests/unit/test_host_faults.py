@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import Incomplete, MacvfastError, UndoFailed
+from macvfast.errors import Incomplete, MacvfastError, RemovalUnfinished, UndoFailed
 from macvfast.requests import EndpointRequest
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import LAN, Machine, make_networks
@@ -213,3 +213,19 @@ def test_what_was_left_by_a_process_that_died_before_a_reboot_is_forgotten_after
             machine.mend()
             with machine.host._store.reading() as records:
                 assert records.intents() == {}
+
+
+def test_what_fails_while_others_are_waited_for_is_not_told_of_what_is_gone(machine: Machine) -> None:
+    """Catches a sandbox that is gone, and is said to be there still because of another one."""
+    machine.host.create_sandbox("bare")
+    machine.host.create_sandbox("w", endpoints=[EndpointRequest(network="lan")])
+    # The first look is before anything goes.
+    machine.faults.arm(fail_at=2, onwards=True, only="list the MACs")
+    outcomes = machine.host.remove_many(["bare", "w"])
+    assert [(one.name, None if one.error is None else type(one.error)) for one in outcomes] == [
+        ("bare", None),
+        ("w", RemovalUnfinished),
+    ]
+    machine.faults.arm()
+    machine.mend()
+    machine.assert_record_is_true()
