@@ -76,9 +76,10 @@ class Wanted:
 
     def let_go(self) -> None:
         """Nobody is going to start a command in it."""
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
+        # Two threads may: who asked for it and was interrupted, and who made it.
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            os.close(lock)
 
     def reset(self) -> None:
         """Forget what it has become, before it is tried again."""
