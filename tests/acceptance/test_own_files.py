@@ -225,7 +225,9 @@ def test_a_line_of_a_file_of_variables_is_not_shown_where_it_is_refused(lan: Lan
     for number in range(2):
         lines = (tmp_path / "variables").read_text().splitlines(keepends=True)
         (tmp_path / "one").write_text(lines[number])
-        assert "hunter2" not in refused(lan, "run", f"--env-file={tmp_path}/one", "true", status=125)
+        said = refused(lan, "run", f"--env-file={tmp_path}/one", "true", status=125)
+        assert "hunter2" not in said
+        assert f"option `--env-file` cannot be `{tmp_path}/one`" in said
 
 
 def test_a_user_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:

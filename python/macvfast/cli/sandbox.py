@@ -190,33 +190,48 @@ def _own_files(given: Given, name: str) -> OwnFiles:
     )
 
 
+# No environment is larger: the kernel takes 6 MiB of arguments and variables at most (execve(2)).
+_ENV_FILE_MAX = 8 << 20
+
+
 def _environment(given: Given) -> tuple[tuple[str, str], ...]:
     """The variables of `--env-file`, then those of `-e`; a name alone has the value that it has here, if any."""
-    lines: list[str] = []
-    for path in given.many("env-file"):
-        try:
-            with open(path, encoding="utf-8") as file:
-                lines += [line.strip("\n") for line in file if line.strip() and not line.lstrip().startswith("#")]
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            hints = ["--env-file takes a file with NAME=VALUE in each line"]
-            raise Usage(f"option `--env-file` cannot be `{path}`", causes=[reason], hints=hints) from None
+    typed = [(f"`--env-file` cannot be `{path}`", line) for path in given.many("env-file") for line in _lines(path)]
     found: dict[str, str] = {}
-    for text in (*lines, *given.many("env")):
+    for what, text in (*typed, *(("", text) for text in given.many("env"))):
         name, equals, value = text.partition("=")
         if not name or "\0" in text:
             # What comes after the name may be secret.
             shown = f"{name}{equals}{'…' if value else ''}"
+            form = "it has the form NAME=VALUE or NAME"
             raise Usage(
-                f"option `--env` cannot be `{shown}`",
-                causes=["it has the form NAME=VALUE or NAME"],
-                hints=["-e NAME=VALUE"],
+                f"option {what or f'`--env` cannot be `{shown}`'}",
+                causes=[f"`{shown}` in it is no variable: {form}" if what else form],
+                hints=["--env-file takes a file with NAME=VALUE in each line" if what else "-e NAME=VALUE"],
             )
         if equals:
             found[name] = value
         elif name in os.environ:
             found[name] = os.environ[name]
     return tuple(found.items())
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file of variables, without comments; a pipe is a file, too."""
+    text = ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_ENV_FILE_MAX + 1)
+        reason = "it is larger than an environment can be" if len(text) > _ENV_FILE_MAX else None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+    if reason is not None:
+        raise Usage(
+            f"option `--env-file` cannot be `{path}`",
+            causes=[reason],
+            hints=["--env-file takes a file with NAME=VALUE in each line"],
+        )
+    return [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _labels(given: Given) -> tuple[tuple[str, str], ...]:
