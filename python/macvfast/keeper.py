@@ -155,6 +155,9 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
         status = _parse(directory, text)
         if status.boot_id == boot_id and status.init.alive():
             return SandboxState.RUNNING, None
+        if status.boot_id == boot_id:
+            # Until its keeper has said so, it may still write what the command has shown.
+            patience.wait(status.keeper, lambda: _BEFORE not in _read(directory))
         text = before
     if not text:
         return SandboxState.IDLE, None
