@@ -50,6 +50,9 @@ _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 # What a link of ours points to, in the state directory that comes first.
 _TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
 
+# More than thousands of --add-host take.
+_HOSTS_MAX = 1 << 20
+
 # How long another process may write a sandbox's files: three small ones.
 _LOCK_S = 10.0
 
@@ -134,7 +137,10 @@ def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
     except FileNotFoundError:
         return
     with open(descriptor, "r+b", buffering=0) as hosts:
-        old = hosts.read()
+        old = hosts.read(_HOSTS_MAX + 1)
+        if len(old) > _HOSTS_MAX:
+            # Not as it was made: a command may write to it.
+            return
         before, own, _ = old.partition(_OWN.encode())
         if own:
             new = before + own + _own_lines(_hostname(folder) or name, addresses).encode()

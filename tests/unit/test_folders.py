@@ -305,3 +305,17 @@ def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine:
     assert sorted(os.listdir(links)) == ["stays", "theirs"]
     assert not folder.exists()
     assert own_addresses(machine, "stays") == recorded_addresses(machine, "stays")
+
+
+def test_a_hosts_file_that_a_command_has_made_large_is_not_read(tmp_path: Path) -> None:
+    """A hole of any size takes no room on the disk, and all memory where it is read."""
+    (tmp_path / "etc").mkdir()
+    hosts = tmp_path / "etc/hosts"
+    hosts.write_text("# this sandbox:\n")
+    os.truncate(hosts, 1 << 42)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        etc.refresh(descriptor, "web", [])
+    finally:
+        os.close(descriptor)
+    assert hosts.stat().st_size == 1 << 42
