@@ -284,6 +284,7 @@ class EndpointRequest:
 
 # What the native program takes (`rust/init/src/log.rs`).
 LEAST_LOG = 8 * 1024
+_MOST_LOG = 2**63 - 1
 
 # Of a regular expression: white space, control characters, and what was not UTF-8.
 _NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
@@ -380,8 +381,9 @@ class CommandRequest:
         for name, value in self.env:
             if not name or "=" in name or "\0" in name + value:
                 raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")
-        if self.log_max is not None and not LEAST_LOG <= self.log_max < 2**63:
-            raise OptionInvalid("log-max", str(self.log_max), f"it is {LEAST_LOG} bytes or more")
+        if self.log_max is not None and not LEAST_LOG <= self.log_max <= _MOST_LOG:
+            takes = f"it is a number of bytes from {LEAST_LOG} to {_MOST_LOG}"
+            raise OptionInvalid("log-max", str(self.log_max), takes)
 
 
 def parse_size(key: str, text: str) -> int:

@@ -92,6 +92,8 @@ WRONG: list[tuple[str, int, str]] = [
     ("run --dns-search 'a b' sh", 125, "caused by: it is one word"),
     ("run -e =x sh", 125, "error: option `--env` cannot be `=…`"),
     ("run --env-file /not/there sh", 125, "error: option `--env-file` cannot be `/not/there`"),
+    ("run -d --log-max=8191 sh", 125, "caused by: it is a number of bytes from 8192 to "),
+    ("run -d --log-max=9999999999g sh", 125, "caused by: it is a number of bytes from 8192 to "),
     ("run --env-file /dev/zero sh", 125, "caused by: it is larger than an environment can be"),
     ("run --net name=lab,alias=x sh", 125, "error: `alias` of `--net name=lab,alias=x` is not taken"),
     ("run --net name=lab,colour=red sh", 125, "caused by: `colour=red` is none of name=…, ip=…"),
