@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{pidfd_send_signal, waitid, Signal, WaitId, WaitIdOptions};
 
-use crate::log::Logged;
 use crate::signals::Signals;
 use crate::status::Process;
 use crate::streams::Streams;
@@ -30,24 +29,18 @@ impl Running {
             // The signal of a change until now was nobody's yet.
             terminal.follow_window();
         }
-        let unused = libc::pollfd {
-            fd: -1,
-            events: 0,
-            revents: 0,
-        };
         let mut hang_up = HangUp::default();
         loop {
             let ([input, master, output], timeout_ms) = self
                 .streams
                 .terminal
                 .as_ref()
-                .map_or(([unused; 3], -1), Terminal::interest);
-            let logging = self.streams.logged.as_ref().map_or(unused, Logged::entry);
+                .map_or(([sys::NOTHING; 3], -1), Terminal::interest);
             let mut entries = [
                 sys::readable(&self.child.pidfd),
                 sys::readable(&self.reports),
                 sys::readable(&self.signals.fd()),
-                logging,
+                self.streams.to_log(),
                 input,
                 master,
                 output,
@@ -62,14 +55,7 @@ impl Running {
                     let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
                 }
             }
-            if let Some(logged) = self
-                .streams
-                .logged
-                .as_mut()
-                .filter(|_| logging.revents != 0)
-            {
-                logged.pump();
-            }
+            self.streams.log(&logging);
             if ended.revents != 0 || reported.revents != 0 {
                 return;
             }
@@ -79,23 +65,10 @@ impl Running {
     /// Goes on logging for those whom the command has left behind, until pid 1 ends.
     pub fn log_on(&mut self) {
         loop {
-            let unused = libc::pollfd {
-                fd: -1,
-                events: 0,
-                revents: 0,
-            };
-            let logging = self.streams.logged.as_ref().map_or(unused, Logged::entry);
-            let mut entries = [sys::readable(&self.child.pidfd), logging];
+            let mut entries = [sys::readable(&self.child.pidfd), self.streams.to_log()];
             sys::poll(&mut entries, -1);
             let [ended, logging] = entries;
-            if let Some(logged) = self
-                .streams
-                .logged
-                .as_mut()
-                .filter(|_| logging.revents != 0)
-            {
-                logged.pump();
-            }
+            self.streams.log(&logging);
             if ended.revents != 0 {
                 self.finish_logging();
                 return;

@@ -92,6 +92,18 @@ impl Streams {
         self.inside
     }
 
+    /// What to wait for before [`Self::log`].
+    pub fn to_log(&self) -> libc::pollfd {
+        self.logged.as_ref().map_or(sys::NOTHING, Logged::entry)
+    }
+
+    /// Logs what the command has shown, where a wait for [`Self::to_log`] has found some.
+    pub fn log(&mut self, found: &libc::pollfd) {
+        if let Some(logged) = self.logged.as_mut().filter(|_| found.revents != 0) {
+            logged.pump();
+        }
+    }
+
     /// Closes what is the command's now: whoever reads its output learns of its end from itself alone.
     ///
     /// Standard error stays, for what the keeper has to say.

@@ -158,6 +158,13 @@ pub fn kill(pid: i32, signal: c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// What [`poll`] passes over.
+pub const NOTHING: libc::pollfd = libc::pollfd {
+    fd: -1,
+    events: 0,
+    revents: 0,
+};
+
 /// What [`poll`] waits for: something to read, or the end of a process.
 pub fn readable(fd: &impl AsRawFd) -> libc::pollfd {
     libc::pollfd {
