@@ -10,6 +10,7 @@ import signal
 import stat
 import sys
 from dataclasses import dataclass
+from errno import E2BIG
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -192,7 +193,7 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
         return _start_detached(argv, lock)
     except OSError as error:
         # Of the program itself: it is not there, or the arguments are too many.
-        raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}") from None
+        raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}", _hints(error.errno)) from None
     finally:
         os.close(environment)
 
@@ -271,10 +272,15 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
     if code == _REFUSED:
         return KernelRefused(words, errno)
     if errno:
-        return CommandNotStarted(command, words)
+        return CommandNotStarted(command, words, _hints(errno))
     # It, or what it was to run beside, was ended meanwhile.
     again = "give the same command again; `dmesg | tail` shows whether the kernel ended it"
     return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
+
+
+def _hints(errno: int | None) -> list[str]:
+    """What helps where the program itself is not at fault; `rust/init` says the same."""
+    return ["give it fewer or shorter arguments and variables"] if errno == E2BIG else []
 
 
 def removal_command(state_dir: Path, sandbox_id: str) -> list[str]:

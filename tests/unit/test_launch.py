@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from errno import E2BIG
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import launch
+from macvfast import keeper, launch
 from macvfast.errors import OptionInvalid
+from macvfast.model import SandboxState
 from macvfast.requests import CommandRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_what_is_passed_on_waits_while_a_process_becomes_the_keeper() -> None:
@@ -37,3 +45,34 @@ def test_what_no_program_can_be_given_is_refused(argv: tuple[str, ...]) -> None:
 
 def test_a_command_is_shown_without_its_variables() -> None:
     assert "hunter2" not in repr(CommandRequest(argv=("true",), env=(("TOKEN", "hunter2"),)))
+
+
+def test_a_command_line_that_is_too_long_is_no_fault_of_the_program() -> None:
+    said = f"{int(E2BIG)} {os.strerror(E2BIG)}"
+    error = launch._explained(126, said, CommandRequest(argv=("sh",)), Path("/d"), "web")
+    assert list(error.hints) == ["give it fewer or shorter arguments and variables"]
+    # As the program itself says it.
+    assert error.hints[0].encode() in launch.PROGRAM.read_bytes()
+
+
+def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -> None:
+    """Who follows its log would miss the last of it: the keeper still writes when pid 1 has ended."""
+    status = tmp_path / "status"
+    ended = "boot b\nkeeper 1 1\ninit 1 1\nstate exited\nexit 7\n"
+    status.write_text(f"boot b\nkeeper 2 2\ninit 3 3\nstate running\nbefore\n{ended}")
+
+    class Keeper(keeper.Patience):
+        asked: keeper.Process | None = None
+
+        def wait(self, keeper: keeper.Process, until: Callable[[], bool]) -> None:
+            self.asked = keeper
+            assert not until()
+            status.write_text(ended)
+            assert until()
+
+    waits = Keeper()
+    assert keeper.state(tmp_path, "b", waits) == (SandboxState.EXITED, 7)
+    assert waits.asked == keeper.Process(2, 2)
+    # In another boot, nobody would.
+    status.write_text(f"boot a\nkeeper 2 2\ninit 3 3\nstate running\nbefore\n{ended}")
+    assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)

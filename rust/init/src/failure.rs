@@ -106,7 +106,10 @@ impl Failure {
             Self::NotExecutable { command, errno } => not_started(
                 command,
                 &reason(*errno),
-                "it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
+                match *errno {
+                    Errno::TOOBIG => TOO_BIG,
+                    _ => "it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
+                },
             ),
             Self::Killed { command } => not_started(
                 command,
@@ -137,6 +140,8 @@ impl Failure {
         }
     }
 }
+
+const TOO_BIG: &str = "give it fewer or shorter arguments and variables";
 
 const PID_1_KILLED: &str = "its pid 1 was killed";
 
@@ -213,6 +218,12 @@ mod tests {
             assert_eq!((lines[2], lines.len()), ("", 4), "{text}");
             assert!(lines[3].starts_with("hint: "), "{text}");
         }
+    }
+
+    #[test]
+    fn a_command_line_that_is_too_long_is_no_fault_of_the_program() {
+        let text = Failure::of_command("sh".to_owned(), Errno::TOOBIG).text();
+        assert!(text.ends_with(&format!("hint: {TOO_BIG}\n")), "{text}");
     }
 
     #[test]
