@@ -17,7 +17,7 @@ from macvfast import etc, keeper
 from macvfast.errors import StateUnusable
 from macvfast.model import SandboxState
 from macvfast.outcomes import Difference, FilesUnseen
-from macvfast.place import make_folder
+from macvfast.place import make_folder, make_sandbox_folder
 from macvfast.requests import OwnFiles
 from macvfast.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
 
@@ -106,10 +106,7 @@ class Folders:
             StateUnusable
         """
         folder = self._store.sandbox_dir(sandbox.id)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+        make_sandbox_folder(folder)
         return keeper.hold(folder)
 
     def complete(self, sandbox: Sandbox) -> None:

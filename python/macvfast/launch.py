@@ -25,6 +25,7 @@ from macvfast.errors import (
     StateUnusable,
     TerminalMissing,
 )
+from macvfast.place import make_sandbox_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,10 +169,7 @@ def launch(request: CommandRequest, place: Place) -> None:
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
     """Start the program; how it ended, where it is not this process. The lock leaves the list when it is handed on."""
     directory = place.directory
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StateUnusable(str(directory), error.strerror or str(error)) from None
+    make_sandbox_folder(directory)
     arguments = ["join" if request.join else "run"]
     arguments += ["--netns-fd", str(place.namespace_fd), "--dir", str(directory), "--name", place.name]
     arguments += [word for descriptor in lock for word in ("--lock-fd", str(descriptor))]

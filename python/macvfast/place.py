@@ -87,6 +87,19 @@ def _make_directory(directory: Path) -> None:
         make_folder(directory, 0o700)
 
 
+def make_sandbox_folder(folder: Path) -> None:
+    """Make the folder of a sandbox, and that of all sandboxes, where they are missing.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        for missing in (folder.parent, folder):
+            make_folder(missing, 0o700)
+    except OSError as error:
+        raise StateUnusable(str(folder), error.strerror or str(error)) from None
+
+
 def make_folder(folder: Path, mode: int) -> None:
     """Make a folder with just that mode, unless it is there.
 

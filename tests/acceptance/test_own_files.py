@@ -102,6 +102,22 @@ def test_a_command_of_any_user_reads_its_files_whatever_the_umask(lan: Lan, umas
     assert hosts(said.removesuffix("web\n"))["172.16.86.9"] == ["printer"]
 
 
+@pytest.mark.parametrize("way", ["run -d --name=box", "run -d --rm --name=box", "exec -d box"])
+def test_others_cannot_write_to_the_state_whatever_the_umask(lan: Lan, pub_net: str, way: str) -> None:  # noqa: ARG001
+    """The folder of all sandboxes is made by whatever comes first; who may write to it says what runs in them."""
+    words = f"{netns.MACVFAST} {way} sleep 1000"
+    if way.startswith("exec"):
+        # One that has no files of its own, and no folder yet.
+        lan.run("ip", "netns", "add", "given")
+        words = f"{netns.MACVFAST} network connect --netns=/run/netns/given pub_net box; {words}"
+    lan.run("sh", "-c", f"umask 0; {words}")
+    found = [path for path in lan.state_dir.rglob("*") if path.lstat().st_mode & 0o022]
+    lan.macvfast("rm", "-f", "box")
+    if way.startswith("exec"):
+        lan.run("ip", "netns", "delete", "given")
+    assert found == []
+
+
 def test_what_is_made_many_at_once_has_what_one_has(lan: Lan, pub_net: str) -> None:  # noqa: ARG001
     lan.api(lambda host: host.connect_many("pub_net", ["one"]).raise_if_any())
     lan.macvfast("scale", "pub_net", "w=1")
