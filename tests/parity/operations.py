@@ -187,7 +187,7 @@ class Chance:
 
     Left out is what docs/docker.md lists as a difference: /31, /32, /127 and /128, host bits, an IPv6 subnet without
     `--ipv6` or without a gateway, an IPv6 subnet larger than /64 beyond its low 64 bits, the last address of those 64
-    bits.
+    bits, and host parts that read as an IPv4 address in IPv6.
     """
 
     def __init__(self, dice: random.Random) -> None:
@@ -292,7 +292,10 @@ class Chance:
             start = subnet.ip_range[0].offset - subnet.first.offset
             end = start + 2 ** ((32 if subnet.version == 4 else 128) - subnet.ip_range[1]) - 1
             spots += [start, start + 1, end, end, max(0, start - 1)]
-        return subnet.first.plus(min(max(dice.choice(spots), 0), last))
+        distance = min(max(dice.choice(spots), 0), last)
+        if subnet.version == 6 and distance >> 32 == _MAPPED:
+            distance -= _MAPPED << 32
+        return subnet.first.plus(distance)
 
     def _connect(self, network: Create) -> Connect:
         dice = self._dice
@@ -308,6 +311,10 @@ class Chance:
         box = dice.choice(free if free and dice.random() < 0.95 else BOXES)
         connected.add(box)
         return Connect(network.network, box, wanted[4], wanted[6])
+
+
+# What stands before an IPv4 address in IPv6: ::ffff:0:0/96 (RFC 4291, 2.5.5.2).
+_MAPPED = 0xFFFF
 
 
 def _aligned(subnet: SubnetWanted) -> SubnetWanted:

@@ -308,6 +308,12 @@ BESIDES = {
             -> 10.66.0.2/28 fd00:66::5/48 via 10.66.0.1 fd00:66::1 \
             | 10.66.0.2/28 fd00:66:0:7::5/48 via 10.66.0.1 fd00:66::1  [ipv6-64-bits]
         """,
+    "a host part that reads as an IPv4 address": """
+        create n --subnet=10.67.0.0/28 --subnet=fd00:68::/64 --gateway=fd00:68::1 --ipv6 -> done
+        connect n c0 --ip6=fd00:68::ffff:0:5 \
+            -> 10.67.0.2/28 fd00:68::5/64 via 10.67.0.1 fd00:68::1 \
+            | 10.67.0.2/28 fd00:68::ffff:0:5/64 via 10.67.0.1 fd00:68::1  [ipv6-mapped]
+        """,
     "IPv6 alone": """
         create n --subnet=fd00:67::/64 --ipv6 -> done
         connect n c0 \
