@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -294,28 +295,89 @@ class Whereabouts(Enum):
     TAKEN = "something else is at its path, or it cannot be opened"
 
 
+@dataclass(frozen=True)
+class Peers:
+    """The endpoints of all sandboxes that stand in one namespace, in the order of connection: made once for all of
+    these, however many they are.
+    """
+
+    endpoints: tuple[tuple[Network, Endpoint], ...]
+
+    @cached_property
+    def ifindexes(self) -> frozenset[int]:
+        """The indexes of their links."""
+        return frozenset(one.ifindex for _, one in self.endpoints)
+
+    @cached_property
+    def _first(self) -> Mapping[int, tuple[str, str]]:
+        first: dict[int, tuple[str, str]] = {}
+        for network, one in self.endpoints:
+            for family in plan.default_families(network, one) - first.keys():
+                first[family] = (one.sandbox_id, one.network_id)
+        return first
+
+    def hold(self, endpoint: Endpoint, family: int) -> bool:
+        """Whether the endpoint is the first of them that can have the default route of a family."""
+        return self._first.get(family) == (endpoint.sandbox_id, endpoint.network_id)
+
+
+class Inside:
+    """What is in a namespace beside what is recorded there, looked at once for all sandboxes that stand there.
+
+    `links` are its links by index, `routes` the default routes that are in the way of ours, those left out that go with
+    links that are to be made anew.
+    """
+
+    def __init__(
+        self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: Recorded,
+        standing: Mapping[str, Standing],
+    ) -> None:  # fmt: skip
+        """`recorded` is any of the sandboxes that stand there."""
+        self.links = {link.ifindex: link for link in links}
+        peers = recorded.peers.ifindexes
+        self._strange = {name for link in self.links.values() if link.ifindex not in peers for name in plan.names(link)}
+        # What routers advertise is nobody's choice: `create` puts our default route beside it, and so does this.
+        ours = peers | self.links.keys() if recorded.sandbox.made else peers
+        going = set(self._going(recorded.peers, standing))
+        self.routes = [one for one in routes if one.ifindex not in going and one.holds(ours)]
+
+    def _going(self, peers: Peers, standing: Mapping[str, Standing]) -> Iterator[int]:
+        """The indexes of links that are going to be deleted, to be made anew."""
+        for network, endpoint in peers.endpoints:
+            link, parent = self.links.get(endpoint.ifindex), standing.get(network.link, Standing())
+            if link is None or parent.refuses(network) is not None:
+                continue
+            if plan.ExpectedLink.of(network, endpoint).is_(link) and _wrong(network, endpoint, link, parent):
+                yield endpoint.ifindex
+
+    def has_strange(self, name: str) -> bool:
+        """Whether a link of that name is there which is not recorded."""
+        return name in self._strange
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found of a sandbox: where its namespace is, why it is not there, and what is in it."""
+    """What was found of a sandbox: where its namespace is, why it is not there, what is in it, and the addresses of the
+    sandbox's own links.
+    """
 
     where: Whereabouts
+    inside: Inside
     reason: str = ""
-    links: Sequence[LinkFacts] = ()
     addresses: Mapping[int, Sequence[tuple[bytes, int]]] = field(default_factory=dict)
-    routes: Sequence[DefaultRoute] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A sandbox as recorded, with its settled endpoints in the order of connection.
 
-    `peers` are all endpoints in its namespace in that order, those of other sandboxes that stand there included: the
-    first that can holds the default route.
+    `peers` are all endpoints in its namespace, those of other sandboxes that stand there included: the first that can
+    holds the default route.
     """
 
     sandbox: Sandbox
     endpoints: tuple[tuple[Network, Endpoint], ...]
-    peers: tuple[tuple[Network, Endpoint], ...]
+    peers: Peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,34 +484,16 @@ def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Sta
             said = f"its namespace is not at {recorded.sandbox.path}"
             drift.blocked.append(_of_sandbox("pin-other", name, said, found.reason))
             return drift
-    # What leaves by a link that goes is gone when the others are completed. What routers advertise is nobody's choice:
-    # `create` puts our default route beside it, and so does this.
-    going = set(_going(recorded, found, standing))
-    ours = {one.ifindex for _, one in recorded.peers}
-    if recorded.sandbox.made:
-        ours |= {link.ifindex for link in found.links}
-    found = replace(found, routes=[one for one in found.routes if one.ifindex not in going and one.holds(ours)])
     for network, endpoint in recorded.endpoints:
         _compare_endpoint(drift, network, endpoint, found, standing.get(network.link, Standing()))
     return drift
-
-
-def _going(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -> Iterator[int]:
-    """The indexes of links in the namespace that are going to be deleted, to be made anew."""
-    there = {link.ifindex: link for link in found.links}
-    for network, endpoint in recorded.peers:
-        link, parent = there.get(endpoint.ifindex), standing.get(network.link, Standing())
-        if link is None or parent.refuses(network) is not None:
-            continue
-        if plan.ExpectedLink.of(network, endpoint).is_(link) and _wrong(network, endpoint, link, parent):
-            yield endpoint.ifindex
 
 
 def _compare_endpoint(
     drift: SandboxDrift, network: Network, endpoint: Endpoint, found: Found, parent: Standing
 ) -> None:
     name = drift.recorded.sandbox.name
-    link = next((one for one in found.links if one.ifindex == endpoint.ifindex), None)
+    link = found.inside.links.get(endpoint.ifindex)
     expected = plan.ExpectedLink.of(network, endpoint)
     what = f"link {endpoint.ifname} on network {network.name}"
     if link is None:
@@ -479,8 +523,7 @@ def _make(
         why, waits = refused
         drift.blocked.append(replace(mends, obstacle=why, waits=waits))
         return False
-    ours = {one.ifindex for _, one in drift.recorded.peers}
-    if any(endpoint.ifname in plan.names(link) and link.ifindex not in ours for link in found.links):
+    if found.inside.has_strange(endpoint.ifname):
         why = f"a link {endpoint.ifname} that macvfast did not make is there"
         drift.blocked.append(replace(mends, obstacle=why))
         return False
@@ -489,8 +532,8 @@ def _make(
             drift.blocked.append(replace(mends, obstacle=_clash(network, address, parent)))
             return False
     able = plan.default_families(network, endpoint)
-    free = {family for family in able if _holds(drift.recorded, endpoint, family)} - {
-        one.family for one in found.routes if one.ifindex != endpoint.ifindex
+    free = {family for family in able if drift.recorded.peers.hold(endpoint, family)} - {
+        one.family for one in found.inside.routes if one.ifindex != endpoint.ifindex
     }
     drift.links.append(MakeLink(mends, network, endpoint, mends.kind == "link-wrong", frozenset(able - free)))
     return True
@@ -550,8 +593,8 @@ def _complete(
             kind = kind or "address-missing"
     for family in sorted(plan.default_families(network, endpoint) & able):
         route = plan.default_route(network, endpoint, family)
-        of_family = [(one.ifindex, one.gateway) for one in found.routes if one.family == family]
-        if not _holds(drift.recorded, endpoint, family) or (route.ifindex, route.gateway) in of_family:
+        of_family = [(one.ifindex, one.gateway) for one in found.inside.routes if one.family == family]
+        if not drift.recorded.peers.hold(endpoint, family) or (route.ifindex, route.gateway) in of_family:
             continue
         if not of_family:
             steps.append(route)
@@ -564,12 +607,6 @@ def _complete(
     if steps:
         mends = _of_sandbox(kind, name, f"{what} {' and '.join(said)}")
         drift.completions.append(Complete(mends, network, endpoint, tuple(steps)))
-
-
-def _holds(recorded: Recorded, endpoint: Endpoint, family: int) -> bool:
-    """Whether the endpoint is the first of its namespace that can hold the default route of a family."""
-    first = next((one for network, one in recorded.peers if family in plan.default_families(network, one)), None)
-    return first is not None and (first.sandbox_id, first.network_id) == (endpoint.sandbox_id, endpoint.network_id)
 
 
 def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from macvfast import drift, plan
-from macvfast.drift import Found, Parents, Recorded, SandboxDrift, Whereabouts
+from macvfast.drift import Found, Inside, Parents, Peers, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.lookup import abandoned
 from macvfast.namespaces import close_all, find_again
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from macvfast.drift import Standing
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Sandbox
     from macvfast.records import Records
     from macvfast.store import Store
 
@@ -90,18 +90,23 @@ class Observer:
     # Sandboxes.
 
     def sandboxes(self) -> Iterator[list[Recorded]]:
-        """All settled sandboxes by name, some at a time; what other operations are changing is left out."""
+        """All settled sandboxes, some at a time; what other operations are changing is left out.
+
+        Those in namespaces of macvfast's own come first, by name; then those that stand for namespaces of others,
+        where all that stand for one come together: what is in it is then looked at once.
+        """
         with self._store.reading() as records:
             order = records.sandbox_order(shown=False)
-        for start in range(0, len(order), CHUNK):
+            given = records.given_namespaces()
+        for numbers in _pages(order, given):
             with self._store.reading() as records:
-                page = records.sandboxes_numbered(order[start : start + CHUNK], shown=False)
-                settled = self.settled(records, page)
+                settled = self.settled(records, records.sandboxes_numbered(numbers, shown=False))
             yield settled
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[Recorded]:
         """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""
         unsettled = bool(records.intents())
+        peers: dict[tuple[int, str], Peers] = {}
         found = []
         for sandbox in sandboxes:
             busy: Mapping[str, object] = {}
@@ -111,38 +116,51 @@ class Observer:
                     continue
                 busy = records.unsettled_endpoints(sandbox.id)
             endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.network_id not in busy)
-            found.append(Recorded(sandbox, endpoints, endpoints if sandbox.made else self._peers(records, sandbox)))
+            where = (sandbox.cookie, sandbox.boot_id)
+            if not sandbox.made and where not in peers:
+                peers[where] = self._peers(records, sandbox)
+            found.append(Recorded(sandbox, endpoints, Peers(endpoints) if sandbox.made else peers[where]))
         return found
 
     @staticmethod
-    def _peers(records: Records, sandbox: Sandbox) -> tuple[tuple[Network, Endpoint], ...]:
+    def _peers(records: Records, sandbox: Sandbox) -> Peers:
         """All endpoints in a namespace that others made, in the order of connection."""
-        return tuple((records.network_of(one), one) for one in records.endpoints_in(sandbox.cookie, sandbox.boot_id))
+        there = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
+        return Peers(tuple((records.network_of(one), one) for one in there))
 
     @contextmanager
     def look(self, recorded: Sequence[Recorded], standing: Mapping[str, Standing]) -> Iterator[list[Seen]]:
         """What differs about the sandboxes; their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
         try:
-            yield [
-                Seen(drift.compare_sandbox(one, self._found(one, place), standing), place)
-                for one, place in zip(recorded, places, strict=True)
-            ]
+            # What is in a namespace is the same for all that stand there.
+            inside: dict[tuple[int | None, int], Inside] = {}
+            seen = []
+            for one, place in zip(recorded, places, strict=True):
+                where = (None if place.namespace is None else place.namespace.cookie, id(one.peers))
+                if where not in inside:
+                    inside[where] = self._inside(one, place, standing)
+                found = self._found(one, place, inside[where])
+                seen.append(Seen(drift.compare_sandbox(one, found, standing), place))
+            yield seen
         finally:
             close_all([place.namespace for place in places])
 
-    def _found(self, recorded: Recorded, place: Place) -> Found:
-        namespace = place.namespace
-        if namespace is None:
-            return Found(place.where, place.reason)
-        links = self._kernel.links_in(namespace)
-        there = {link.ifindex for link in links}
-        addresses = {
-            one.ifindex: self._kernel.addresses_in(namespace, one.ifindex)
-            for _, one in recorded.endpoints
-            if one.ifindex in there
-        }
-        return Found(place.where, place.reason, links, addresses, self._kernel.default_routes(namespace))
+    def _inside(self, recorded: Recorded, place: Place, standing: Mapping[str, Standing]) -> Inside:
+        if place.namespace is None:
+            return Inside((), (), recorded, standing)
+        links = self._kernel.links_in(place.namespace)
+        return Inside(links, self._kernel.default_routes(place.namespace), recorded, standing)
+
+    def _found(self, recorded: Recorded, place: Place, inside: Inside) -> Found:
+        addresses = {}
+        if place.namespace is not None:
+            addresses = {
+                one.ifindex: self._kernel.addresses_in(place.namespace, one.ifindex)
+                for _, one in recorded.endpoints
+                if one.ifindex in inside.links
+            }
+        return Found(place.where, inside, place.reason, addresses)
 
     # Namespaces.
 
@@ -232,6 +250,26 @@ def _unfinished(doing: str, what: str = "it", *, network: str | None = None, san
     found = made if doing == MADE else f"the removal of {what} is not finished"
     mends = Difference(kind=kind, network=network, sandbox=sandbox, found=found)
     return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
+
+
+def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterator[list[int]]:
+    """Numbers of sandboxes, CHUNK at a time; those of one given namespace are never parted.
+
+    Args:
+        order: all of them.
+        given: the namespaces that others made, by the numbers of the sandboxes that stand for them.
+    """
+    together: dict[object, list[int]] = {}
+    for number in order:
+        together.setdefault(given.get(number, number), []).append(number)
+    page: list[int] = []
+    for numbers in sorted(together.values(), key=lambda numbers: numbers[0] in given):
+        page += numbers
+        if len(page) >= CHUNK:
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 def _is(namespace: Namespace | MacvfastError, sandbox: Sandbox) -> bool:

@@ -939,6 +939,34 @@ def test_in_the_same_boot_another_namespace_at_the_given_path_is_another_one(mac
     assert_nothing_to_do(machine)
 
 
+def test_a_given_namespace_is_looked_at_once_for_all_that_stand_for_it(machine: Machine) -> None:
+    """More than are mended together elsewhere: a look for each, or for each hundred, grows with the product of two
+    counts.
+    """
+    netns = machine.world.give(GIVEN)
+    names = [f"guest-{number}" for number in range(150)]
+    machine.host.connect_many("lan", names, netns=GIVEN).raise_if_any()
+    machine.host.create_sandbox("a-box", endpoints=ON_LAN)
+    machine.host.create_sandbox("z-box", endpoints=ON_LAN)
+
+    def looks() -> int:
+        return machine.faults.seen.count("list the links inside")
+
+    before = looks()
+    assert machine.host.check() == []
+    # One in each namespace of macvfast's own.
+    assert looks() - before == 3
+    for link in list(netns.links):
+        netns.remove(link)
+    machine.world.pins[machine.host.sandbox("z-box").path].remove(machine.host.sandbox("z-box").endpoints[0].ifindex)
+    missing = [difference.sandbox for difference in machine.host.check()]
+    assert missing == ["z-box", *names], "by name, those in given namespaces last"
+    plan = machine.host.restore()
+    assert (len(plan.steps), plan.remaining) == (151, ())
+    assert netns.routes == {family: machine.host.sandbox("guest-0").endpoints[0].ifindex for family in (4, 6)}
+    assert_nothing_to_do(machine)
+
+
 def test_only_the_first_of_several_in_a_given_namespace_gets_the_default_route_back(machine: Machine) -> None:
     netns = machine.world.give(GIVEN)
     machine.host.connect("lan", "first", netns=GIVEN)

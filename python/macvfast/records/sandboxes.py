@@ -79,6 +79,11 @@ class SandboxRecords(NetworkRecords):
         """The numbers of all sandboxes, by name, as people count; `shown`: without those that are only being made."""
         return self._order("sandbox", shown=shown)
 
+    def given_namespaces(self) -> dict[int, tuple[str, int]]:
+        """The namespaces that others made, by boot id and cookie, of the sandboxes that stand for them, by number."""
+        rows = self._db.execute("SELECT number, boot_id, cookie FROM sandbox WHERE NOT made")
+        return {number: (boot_id, cookie) for number, boot_id, cookie in rows}
+
     def sandboxes_numbered(self, numbers: Sequence[int], *, shown: bool) -> list[Sandbox]:
         """Those of the sandboxes that are there, in that order, with their endpoints; `shown`: without what is only
         being made.
