@@ -534,12 +534,15 @@ class Detacher:
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
                 records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
                 records.sweep({one.intent for one in chunk})
-            self.folders.remove(one.sandbox for one in chunk if one.whole)
-            self.folders.refresh(one.sandbox.id for one in chunk if not one.whole)
-            for one in chunk:
-                # What fails from now on is not theirs.
-                one.intent = 0
-            self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
+            try:
+                for one in chunk:
+                    # What fails from now on is not theirs.
+                    one.intent = 0
+                self.folders.remove(one.sandbox for one in chunk if one.whole)
+                self.folders.refresh(one.sandbox.id for one in chunk if not one.whole)
+            finally:
+                # Also where that was interrupted: they are gone.
+                self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
 
     def _release(self, records: Records, chunk: Iterable[Going]) -> None:
         """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from macvfast import combining
 from macvfast.combining import Call, Queue
 from macvfast.errors import (
     AlreadyConnected,
@@ -20,194 +19,19 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxExists,
     SandboxNotFound,
-    StateBusy,
 )
+from macvfast.folders import Folders
 from macvfast.requests import EndpointRequest
 from tests.netns import wait_until
 from tests.unit.fake_kernel import FakeKernel
+from tests.unit.test_combining import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from macvfast.host import Host
+    from macvfast.model import Sandbox
     from tests.unit.machine import Machine
-
-
-class Threads:
-    """Threads that call, and what became of each."""
-
-    def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
-        self.results: dict[object, object] = {}
-
-    def call(self, name: object, work: Callable[[], object]) -> threading.Thread:
-        def run() -> None:
-            try:
-                self.results[name] = work()
-            except BaseException as error:  # noqa: BLE001 - looked at by the test
-                self.results[name] = error
-
-        thread = threading.Thread(target=run, daemon=True)
-        self.threads.append(thread)
-        thread.start()
-        return thread
-
-    def join(self) -> dict[object, object]:
-        """What each gave or raised; none hangs."""
-        for thread in self.threads:
-            thread.join(20)
-            assert not thread.is_alive(), "a caller hangs"
-        return self.results
-
-
-class Held:
-    """A queue that adds one to what it is asked, and whose first batch goes on only when it may."""
-
-    def __init__(self, *, fails: BaseException | None = None, most: int = 100) -> None:
-        self.batches: list[list[int]] = []
-        self.begun, self.may_go_on = threading.Event(), threading.Event()
-        self.fails = fails
-        self.queue: Queue[int, int] = Queue(self._do, most)
-        self.threads = Threads()
-
-    def _do(self, calls: Sequence[Call[int, int]]) -> None:
-        self.batches.append(sorted(call.asked for call in calls))
-        if not self.begun.is_set():
-            self.begun.set()
-            assert self.may_go_on.wait(20)
-            if self.fails is not None:
-                raise self.fails
-        for call in calls:
-            call.end(call.asked + 1)
-
-    def ask(self, number: int, kind: str = "", about: str | None = None) -> threading.Thread:
-        """Ask on a thread, and see that it waits in the queue, but for the first."""
-        before = len(self.queue._waiting)
-        first = self.queue._leader is None
-        thread = self.threads.call(number, lambda: self.queue.call(number, kind, about))
-        if first:
-            assert self.begun.wait(20)
-        else:
-            wait_until(lambda: len(self.queue._waiting) > before, what="a waiting call")
-        return thread
-
-    def go_on(self) -> dict[object, object]:
-        self.may_go_on.set()
-        results = self.threads.join()
-        assert self.queue._leader is None
-        assert self.queue._waiting == []
-        return results
-
-
-def test_what_waits_is_done_at_once_by_one_of_those_that_wait() -> None:
-    held = Held()
-    for number in range(10):
-        held.ask(number)
-    assert held.go_on() == {number: number + 1 for number in range(10)}
-    assert held.batches == [[0], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
-
-
-def test_two_about_the_same_and_two_of_different_kinds_are_not_done_together() -> None:
-    held = Held(most=3)
-    held.ask(0)
-    for number, about in enumerate(("a", "a", "b", None, None, "a"), 1):
-        held.ask(number, about=about)
-    held.ask(7, kind="other")
-    assert held.go_on() == {number: number + 1 for number in range(8)}
-    assert held.batches == [[0], [1, 3, 4], [2, 5], [6], [7]]
-
-
-def test_what_is_raised_on_purpose_is_what_becomes_of_all_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gets an exception of its own: one that several threads raise collects all of their tracebacks."""
-    held = Held()
-    held.ask(0)
-    for number in (1, 2, 3):
-        held.ask(number)
-
-    def refuse(calls: Sequence[Call[int, int]]) -> None:
-        raise StateBusy(f"/{len(calls)}", 1.0)
-
-    held.may_go_on.set()
-    held.threads.threads[0].join(20)
-    monkeypatch.setattr(held.queue, "_do", refuse)
-    results = held.go_on()
-    refused = [one for one in results.values() if isinstance(one, StateBusy)]
-    assert len({id(one) for one in refused}) == len(refused)
-    assert all(isinstance(one, StateBusy) or one == number + 1 for number, one in results.items())  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
-def test_who_is_interrupted_in_the_middle_takes_no_other_with_it(error: BaseException) -> None:
-    """The others of the batch are done by one of them; catches a queue that waits for a leader that has gone."""
-    held = Held()
-    held.ask(0)
-    for number in (1, 2, 3):
-        held.ask(number)
-    begun: list[int] = []
-    really = held._do
-
-    def do(calls: Sequence[Call[int, int]]) -> None:
-        begun.append(len(calls))
-        if len(begun) == 1:
-            calls[1].end(calls[1].asked + 1)
-            raise error
-        really(calls)
-
-    held.queue._do = do
-    results = held.go_on()
-    assert [results.pop(0), results.pop(1)] == [1, error]
-    assert results == {2: 3, 3: 4}
-    assert begun == [3, 1]
-
-
-@pytest.mark.parametrize("leads", [False, True])
-def test_who_is_interrupted_while_it_waits_goes_and_the_others_are_done(
-    monkeypatch: pytest.MonkeyPatch, leads: bool
-) -> None:
-    """In a batch of nobody's, or in the very moment in which it was to lead."""
-    held = Held()
-    wait = Call.wait
-
-    def interrupted(call: Call[int, int]) -> None:
-        if call.asked == 1:
-            if leads:
-                wait(call)
-            raise KeyboardInterrupt
-        wait(call)
-
-    monkeypatch.setattr(combining.Call, "wait", interrupted)
-    held.ask(0)
-    if leads:
-        held.ask(1)
-    else:
-        held.threads.call(1, lambda: held.queue.call(1)).join(20)
-    held.ask(2)
-    held.ask(3)
-    results = held.go_on()
-    assert isinstance(results.pop(1), KeyboardInterrupt)
-    assert results == {0: 1, 2: 3, 3: 4}
-    assert held.batches == [[0], [2, 3]]
-
-
-def test_the_next_batch_begins_while_the_one_before_it_is_waited_for() -> None:
-    released = threading.Event()
-    batches: list[list[int]] = []
-
-    def do(calls: Sequence[Call[int, int]]) -> None:
-        batches.append([call.asked for call in calls])
-        if len(batches) == 1:
-            queue.pass_on(calls[0])
-            assert released.wait(20)
-        for call in calls:
-            call.end(call.asked)
-
-    queue: Queue[int, int] = Queue(do, 10)
-    threads = Threads()
-    threads.call(1, lambda: queue.call(1))
-    wait_until(lambda: batches, what="the first batch")
-    assert queue.call(2) == 2
-    released.set()
-    assert threads.join() == {1: 1}
 
 
 # The twin: what macvfast's Host would give if each call waited for the one before it.
@@ -459,4 +283,46 @@ def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
     results = threads.join()
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
+    machine.assert_record_is_true()
+
+
+def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches others that are told that there is no such sandbox: it has just gone for them."""
+    host = machine.host
+    host._given_kernel = OneAtATime(host._given_kernel)
+    names = ["first", "stopped", "one", "two"]
+    for name in names:
+        host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")])
+    begun, go_on = threading.Event(), threading.Event()
+    remove = Folders.remove
+    turns: list[int] = []
+
+    def kept(call: Call[Any, Any]) -> None:
+        """No batch begins before the one at work has ended."""
+
+    def interrupted(self: Folders, sandboxes: Iterable[Sandbox]) -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            begun.set()
+            assert go_on.wait(20)
+        if len(turns) == 2:
+            raise KeyboardInterrupt
+        remove(self, sandboxes)
+
+    queue = host._together._going
+    monkeypatch.setattr(queue, "pass_on", kept)
+    monkeypatch.setattr(Folders, "remove", interrupted)
+    threads = Threads()
+    for at, name in enumerate(names):
+        threads.call(name, lambda name=name: host.remove_many([name])[0])  # type: ignore[misc]
+        if at == 0:
+            assert begun.wait(20)
+        else:
+            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
+    go_on.set()
+    results = threads.join()
+    assert isinstance(results.pop("stopped"), KeyboardInterrupt)
+    assert {name: getattr(one, "value", one) for name, one in results.items()} == {name: name for name in results}
     machine.assert_record_is_true()
