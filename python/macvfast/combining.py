@@ -94,11 +94,17 @@ class Queue(Generic[A, T]):
         self._mutex = threading.Lock()
         # Whose thread does a batch that nobody passes on yet; it may have to be woken still.
         self._leader: Call[A, T] | None = None
+        # The threads that do batches, passed on or not.
+        self._at_work: set[int] = set()
         self._waiting: list[Call[A, T]] = []
 
     def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
         """Have it done, alone or with others: what it gave, or raised."""
         call: Call[A, T] = Call(asked, kind, about)
+        if threading.get_ident() in self._at_work:
+            # Somebody who is told of something in the middle of a batch: to wait would be to wait for itself.
+            self._do([call])
+            return call.outcome()
         try:
             with self._mutex:
                 self._waiting.append(call)
@@ -121,14 +127,18 @@ class Queue(Generic[A, T]):
             self._pass_on(call)
 
     def _lead(self, call: Call[A, T]) -> None:
+        me = threading.get_ident()
         with self._mutex:
             self._take(call)
         try:
+            self._at_work.add(me)
             self._do(call.batch)
         except MacvfastError as error:
             for one in call.batch:
                 # Each of its own: a traceback belongs to one thread.
                 one.fail(error if one is call else copy.copy(error))
+        finally:
+            self._at_work.discard(me)
 
     def _take(self, call: Call[A, T]) -> None:
         """Have the call do those that wait and go together with it."""

@@ -196,6 +196,24 @@ def test_the_next_batch_begins_while_the_one_before_it_is_waited_for() -> None:
     assert threads.join() == {1: 1}
 
 
+def test_who_asks_in_the_middle_of_its_own_batch_does_not_wait_for_itself() -> None:
+    """Such as a program that is told of something by `on_note`, and makes another sandbox."""
+    batches: list[list[int]] = []
+
+    def do(calls: Sequence[Call[int, int]]) -> None:
+        batches.append([call.asked for call in calls])
+        within = queue.call(2) if len(batches) == 1 else 0
+        for call in calls:
+            call.end(call.asked + within)
+
+    queue: Queue[int, int] = Queue(do, 10)
+    threads = Threads()
+    threads.call(1, lambda: queue.call(1))
+    assert threads.join() == {1: 3}
+    assert batches == [[1], [2]]
+    assert queue.call(4) == 4
+
+
 FOLLOWERS = (2, 3, 4, 5)
 
 
