@@ -220,6 +220,8 @@ class Chooser:
         """Choose the addresses, MAC, name and index of one endpoint."""
         (network, pools), (place, position) = where, slot
         sandbox = cast("Sandbox", item.sandbox)
+        if any(one.id == network.id for one, _ in item.endpoints):
+            raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
         occupants = records.occupants(network.id) if network.mode == "passthru" else []
         plan.refuse_endpoint(network, request.mac, occupants, [*item.siblings, *item.endpoints], sandbox.name)
         taken, mac = self._taken(records, item, (network, pools), request)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macvfast import detach, networks, sandboxes
-from macvfast.errors import MacTaken, MacvfastError, ParentUnusable
+from macvfast.errors import AlreadyConnected, MacTaken, MacvfastError, ParentUnusable
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.scale import Numbered, plan_scale
 from tests.unit.fake_kernel import Crash, FakeLink
@@ -263,6 +263,15 @@ def test_networks_on_one_parent_are_made_and_removed_in_few_steps(machine: Machi
         machine.host.remove_networks([one.name for one in asked]).raise_if_any()
         assert machine.faults.seen.count("store: commit") == 2 * 2, "two transactions per 128"
         assert machine.everything() == before
+
+
+def test_a_new_sandbox_is_not_told_to_leave_a_network_that_is_named_twice(machine: Machine) -> None:
+    """There is nothing to disconnect: it was never made."""
+    twice = [EndpointRequest(network="lan"), EndpointRequest(network=machine.host.network("lan").id)]
+    with pytest.raises(AlreadyConnected, match="the network is named twice") as refusal:
+        machine.host.create_sandbox("box", endpoints=twice)
+    assert "disconnect" not in " ".join(refusal.value.hints)
+    assert list(machine.host.sandboxes()) == []
 
 
 def test_a_network_named_twice_is_removed_once(machine: Machine) -> None:
