@@ -90,6 +90,8 @@ WRONG: list[tuple[str, int, str]] = [
     ("run --add-host h:host-gateway sh", 125, "caused by: the kernel keeps a macvlan and its parent's host apart"),
     ("run --dns dns.lab sh", 125, "error: `dns` cannot be `dns.lab`"),
     ("run --dns-search 'a b' sh", 125, "caused by: it is one word"),
+    ("logs -t box", 2, "error: option `-t` is not taken\n  caused by: what a command shows is kept as it came"),
+    ("logs --since=10m box", 2, "hint: --tail LINES shows the last of it"),
     ("run -e =x sh", 125, "error: option `--env` cannot be `=…`"),
     ("run --env-file /not/there sh", 125, "error: option `--env-file` cannot be `/not/there`"),
     ("run -d --log-max=8191 sh", 125, "caused by: it is a number of bytes from 8192 to "),

@@ -20,6 +20,7 @@ SECTIONS = {
     ),
     "network connect": ("network connect",),
     "run and create": ("run",),
+    "logs": ("logs",),
 }  # fmt: skip
 
 # Of `docker run`, what is about networks and names; the rest is not of this page, save for what macvfast takes.

@@ -94,6 +94,15 @@ _EXEC = (
     Refused(("--detach-keys",), "a detached command has no terminal to leave"),
 )
 
+_LOGS = (
+    Refused(
+        ("-t", "--timestamps", "--since", "--until"),
+        "what a command shows is kept as it came, without times",
+        "--tail LINES shows the last of it",
+    ),
+    Refused(("--details",), "no log driver adds anything to a line"),
+)
+
 # By the path of the command.
 _REFUSED = {
     "network create": _NETWORK_CREATE,
@@ -101,6 +110,7 @@ _REFUSED = {
     "run": _RUN,
     "create": (*_RUN, *_CREATE),
     "exec": _EXEC,
+    "logs": _LOGS,
 }
 
 
