@@ -155,6 +155,13 @@ def test_what_cannot_be_taken_over_is_named(tmp_path: Path, element: dict[str, A
     assert said.out.count("\n") == 1
 
 
+def test_networks_and_containers_are_shown_as_people_count(tmp_path: Path) -> None:
+    containers = {key: {"Name": f"w-{key}"} for key in ("10", "2")}
+    said = imported(tmp_path, *({**GUIDE, "Name": f"n{number}", "Containers": containers} for number in (10, 9)))
+    assert [line.split()[-1] for line in said.out.splitlines() if line.startswith("macvfast")] == ["n9", "n10"]
+    assert "not taken over: w-2, w-10" in said.out
+
+
 def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
     own = [
         changed(Name=name, Driver=driver) for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null"))

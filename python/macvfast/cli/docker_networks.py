@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.fields import Fields, Unfit
 from macvfast.errors import MacvfastError
-from macvfast.model import MODES
+from macvfast.model import MODES, natural
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def converted(networks: Iterable[object], *, automatic_gateways: bool) -> list[F
             one.request, one.why_not = None, "another network of that name comes before it"
         names.add(one.name)
         found.append(one)
-    return _with_company(sorted(found, key=lambda one: one.name))
+    return _with_company(sorted(found, key=lambda one: natural(one.name)))
 
 
 def convert(network: object, position: int = 1, *, automatic_gateways: bool = True) -> Found | None:
@@ -114,7 +114,7 @@ def _convert(found: Found, network: Fields, *, automatic_gateways: bool) -> None
         )
     if containers := network.fields("Containers").names():
         names = (network.fields("Containers").fields(key).text("Name") or key for key in containers)
-        found.notes.append(f"its containers are not taken over: {', '.join(sorted(names))}")
+        found.notes.append(f"its containers are not taken over: {', '.join(sorted(names, key=natural))}")
     # Docker from 29 on chooses none, and its IPv6 endpoints listen to routers.
     none_chosen = not automatic_gateways and any(":" not in cidr for cidr in subnets.without_gateway)
     ipv6_unused = any(":" in cidr for cidr in subnets.cidrs) and not network.flag("EnableIPv6")
