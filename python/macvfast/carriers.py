@@ -6,6 +6,8 @@ by now, and it may have been moved to another namespace, where the links on it l
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast import plan
@@ -96,10 +98,12 @@ class Carriers:
 
     def _look_for(self, name: str, one: Stood) -> Away | MacvfastError | None:
         home = self._kernel.home_cookie()
+        everywhere = True
         for path in self._kernel.namespaces():
             (opened,) = self._kernel.open_namespaces([path])
             if isinstance(opened, InvalidConfig):
-                # It has gone since.
+                # It has gone since, or what led to it has; or it is a namespace of another kind.
+                everywhere = everywhere and os.path.exists(path)
                 continue
             if isinstance(opened, MacvfastError):
                 return opened
@@ -111,4 +115,15 @@ class Carriers:
                 same = link.ifindex == one.ifindex or name in plan.names(link)
                 if same and link.mac == one.mac and link.kind not in plan.ON_PARENTS:
                     return Away(path, link.ifname)
+        if everywhere:
+            self._forget(name, one)
         return None
+
+    def _forget(self, name: str, one: Stood) -> None:
+        """Look for it no more: each look costs one at every namespace of the host. Where that cannot be noted, the next
+        one looks again.
+        """
+        with suppress(MacvfastError), self._store.writing() as records:
+            # Unless it has come back meanwhile.
+            if self._kernel.link(one.ifindex) is None:
+                records.forget_stood(name, one, self._kernel.boot_id())

@@ -41,8 +41,11 @@ def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Hold
 def namespaces() -> list[str]:
     """A path to each namespace that something holds. Cost: a look at every thread and every descriptor of the host."""
     found: dict[int, str] = {}
+    device = _device("/proc/self/ns/net")
     for inode, holder in _all(quick=False):
-        found.setdefault(inode, holder.path)
+        # Most of what is open is no namespace.
+        if inode not in found and _device(holder.path) == device:
+            found[inode] = holder.path
     return list(found.values())
 
 
@@ -102,6 +105,13 @@ def _inode(path: str) -> int:
         return os.stat(path).st_ino
     except OSError:
         return 0
+
+
+def _device(path: str) -> int | None:
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return None
 
 
 def _listed(path: str) -> list[str]:

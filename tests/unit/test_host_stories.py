@@ -588,6 +588,24 @@ def test_a_parent_that_is_gone_carries_nothing(machine: Machine) -> None:
     machine.assert_record_is_true()
 
 
+def test_a_parent_that_is_gone_is_looked_for_once(machine: Machine) -> None:
+    """Catches a look at every namespace of the host with each removal, for each parent that there once was."""
+    names = ["u", "v", "w", "x"]
+    for name in names:
+        machine.host.create_sandbox(name, endpoints=ON_LAN)
+    looks = []
+    for at, name in enumerate(names):
+        if at % 2 == 0:
+            machine.world.take_parent(2 if at == 0 else 42 + at)
+            machine.world.add_home(FakeLink(44 + at, "eth0", mac=bytes([2, 0, 0, 0, 0, at])))
+            machine.host.restore()
+        machine.faults.arm(only="look for namespaces")
+        machine.host.remove_many([name]).raise_if_any()
+        looks.append(machine.faults.count)
+    assert looks == [1, 0, 1, 0]
+    machine.assert_record_is_true()
+
+
 def test_a_link_that_its_parent_does_not_carry_is_deleted_where_it_is(machine: Machine) -> None:
     """Somebody set it down: that its MAC is not there says nothing."""
     machine.host.create_sandbox("x", endpoints=ON_LAN)

@@ -55,7 +55,16 @@ class Records(SandboxRecords):
         if known[-1:] == [now]:
             return
         before = [one for one in known if one.ifindex != now.ifindex] if self.has_endpoints_on(link) else []
-        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in (*before, now))
+        self._set_stood(link, [*before, now], boot_id)
+
+    def forget_stood(self, link: str, gone: Stood, boot_id: str) -> None:
+        """That link is gone, and what endpoints were made on it with it."""
+        known = self.stood_on(link, boot_id)
+        if gone in known:
+            self._set_stood(link, [one for one in known if one != gone], boot_id)
+
+    def _set_stood(self, link: str, stood: Iterable[Stood], boot_id: str) -> None:
+        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in stood)
         self.set_host(f"parent {link}", " ".join([boot_id, *shown]))
 
     def forget_parent(self, link: str) -> None:
