@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from macvfast.errors import StateUnusable
@@ -51,11 +52,9 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
 def free(folder: Path) -> None:
     """Give the disk back what a log takes, also where somebody has it open. One that is not there stays so."""
     for name in (_BEFORE, _NOW):
-        try:
-            os.truncate(folder / name, 0)
-        except OSError:
-            # It is about to be deleted all the same.
-            continue
+        # It is about to be deleted all the same.
+        with suppress(OSError), open(folder / name, "r+b", buffering=0, opener=_opened) as file:
+            file.truncate(0)
 
 
 def _open(folder: Path) -> list[BinaryIO]:
@@ -69,9 +68,14 @@ def _open(folder: Path) -> list[BinaryIO]:
 
 def _file(path: Path) -> BinaryIO | None:
     try:
-        return path.open("rb")
+        return open(path, "rb", opener=_opened)
     except FileNotFoundError:
         return None
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open a file itself, as the keeper does: what stands in its place and leads elsewhere is refused."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _is_called(path: Path, file: BinaryIO | None) -> bool:

@@ -1,0 +1,44 @@
+"""The log of a sandbox is read and freed where it is, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast import logs
+from macvfast.errors import StateUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("name", ["log", "log.1"])
+def test_a_link_in_place_of_a_log_is_neither_read_nor_cut_off(tmp_path: Path, name: str) -> None:
+    """Root reads and frees logs: whoever could put a link there would read, or empty, any file."""
+    other = tmp_path / "other"
+    other.write_text("not a log\n")
+    folder = tmp_path / "box"
+    folder.mkdir()
+    (folder / name).symlink_to(other)
+    with pytest.raises(StateUnusable, match="cannot read its log"):
+        list(logs.read(folder))
+    logs.free(folder)
+    assert other.read_text() == "not a log\n"
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    assert list(logs.read(tmp_path)) == []
+    logs.free(tmp_path)
+
+
+def test_a_log_is_freed_for_all_who_have_it_open(tmp_path: Path) -> None:
+    for name in ("log", "log.1"):
+        (tmp_path / name).write_text("shown\n")
+    with (tmp_path / "log").open() as log:
+        logs.free(tmp_path)
+        assert log.read() == ""
+    assert list(logs.read(tmp_path)) == []
