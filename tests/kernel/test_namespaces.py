@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import _core, errors
-from tests.netns import on_thread_in, wait_until
+from tests.netns import forked, on_thread_in, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.needs("root")
 
@@ -320,20 +319,6 @@ def forked_again(path: str) -> None:
     assert forked(lambda: visit_in_every_way(path)) == 0
 
 
-def forked(work: Callable[[], None]) -> int:
-    """The exit status of a forked child that does this; 1 where it raised, -14 where it hung."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            signal.alarm(20)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def test_a_batch_does_not_reach_what_has_the_number_of_a_closed_namespace(prefix: str) -> None:
     """Numbers of descriptors are given again at once: the link would be born in another namespace."""
     run_ip("netns", "add", prefix)
@@ -546,7 +531,7 @@ PRELUDE = """
 import errno, os, subprocess
 from pathlib import Path
 from macvfast import _core, errors
-from tests.netns import on_thread_in, wait_until
+from tests.netns import forked, on_thread_in, wait_until
 def ip(*words):
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 def mounts():

@@ -16,7 +16,7 @@ import pytest
 from macvfast.errors import HostClosed, HostForked, StateUnusable
 from macvfast.owners import Owners
 from macvfast.store import Store
-from tests.netns import wait_until
+from tests.netns import forked, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,20 +37,6 @@ USES: dict[str, Callable[[Host], object]] = {
     "check": lambda host: host.check(),
     "back up": lambda host: host.backup_state("/nowhere/at/all"),
 }
-
-
-def forked(work: Callable[[], object]) -> int:
-    """The exit status of a forked child that does this; 1 where it raised, -14 where it hung."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            signal.alarm(20)
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def open_files(folder: Path) -> list[str]:
