@@ -67,8 +67,10 @@ class Store:
         wanted = Path(named or DEFAULT_DIR)
         self._process = forks.here()
         self._local = threading.local()
-        # Entered again by a fork in a signal handler.
-        self._lock = threading.Condition(threading.RLock())
+        # Entered again by a fork in a signal handler. Not by way of the condition: who is interrupted within its
+        # `__enter__`, which is written in Python, would hold the lock for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         # Connections that no thread uses at the moment, those that one does, and the tokens that threads carry.
         self._idle: list[sqlite3.Connection] = []
         self._used: set[sqlite3.Connection] = set()
@@ -122,7 +124,7 @@ class Store:
             return
         with self._lock:
             self._closing = True
-            self._lock.wait_for(lambda: self._operating <= {threading.get_ident()})
+            self._changed.wait_for(lambda: self._operating <= {threading.get_ident()})
             self._closed = True
             for connection in self._idle:
                 connection.close()
@@ -260,7 +262,7 @@ class Store:
         with self._lock:
             descriptor = self._owned.pop(token, None)
             self._operating.discard(me)
-            self._lock.notify_all()
+            self._changed.notify_all()
         if descriptor is not None:
             self._owners.give_up(token, descriptor)
 
@@ -316,7 +318,7 @@ class Store:
         # Those who wait here for a connection come after it.
         self._forking = True
         mine = getattr(self._local, "connection", None)
-        self._lock.wait_for(lambda: self._used <= {mine} and not self._opening, _FORK_WAIT_S)
+        self._changed.wait_for(lambda: self._used <= {mine} and not self._opening, _FORK_WAIT_S)
         for connection in self._idle:
             connection.close()
         self._idle.clear()
@@ -324,7 +326,7 @@ class Store:
     def after_fork(self) -> None:
         """Go on in the parent."""
         self._forking = False
-        self._lock.notify_all()
+        self._changed.notify_all()
         self._lock.release()
 
     def abandon(self) -> None:
@@ -373,7 +375,7 @@ class Store:
 
     def _take(self, *, new: bool) -> sqlite3.Connection:
         with self._lock:
-            self._lock.wait_for(lambda: not self._forking)
+            self._changed.wait_for(lambda: not self._forking)
             if self._idle and not new:
                 connection = self._idle.pop()
                 self._used.add(connection)
@@ -387,7 +389,7 @@ class Store:
             with self._lock:
                 self._opening -= 1
                 self._used.update(opened)
-                self._lock.notify_all()
+                self._changed.notify_all()
 
     def _put_back(self, connection: sqlite3.Connection, *, keep: bool) -> None:
         with self._lock:
@@ -396,7 +398,7 @@ class Store:
                 self._idle.append(connection)
             else:
                 connection.close()
-            self._lock.notify_all()
+            self._changed.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
         if self._nowhere:

@@ -424,3 +424,22 @@ def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "its file system has no locks" in done.stderr
     assert "--state-dir" in done.stderr
+
+
+def test_who_is_interrupted_as_it_enters_a_lock_does_not_keep_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a lock that is entered by code in Python, after which an interruption may come: all others would wait for
+    ever.
+    """
+    store = Store(str(tmp_path / "state"))
+    enter = threading.Condition.__enter__
+
+    def interrupted(condition: threading.Condition) -> bool:
+        enter(condition)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Condition, "__enter__", interrupted)
+    with store.operation(), store.writing() as records:
+        records.set_host("key", "value")
+    store.close()
