@@ -456,6 +456,17 @@ def test_what_is_no_namespace_is_refused_and_not_touched(tmp_path: Path) -> None
             assert (caught.value.path, caught.value.reason) == (path, reason)
 
 
+def test_what_interrupts_while_an_outcome_is_told_is_raised_and_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python looks for Ctrl-C while it makes the exception of one path."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(errors.NamespaceInvalid, "__init__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _core.open_namespaces(["/proc/self/ns/net", "/nowhere"])
+
+
 def test_opening_a_fifo_does_not_wake_its_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_text("x"), daemon=True)

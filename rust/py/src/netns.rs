@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use macvfast_netlink::{self as netlink, netns, Sysctl};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyBaseException, PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -90,12 +90,23 @@ fn outcomes<'py>(
     py: Python<'py>,
     results: Vec<Result<(), netlink::Error>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let errors = results.into_iter().map(|result| {
-        result
-            .err()
-            .map(|error| from_netlink(py, error).into_value(py))
-    });
-    PyList::new(py, errors.collect::<Vec<_>>())
+    let errors = results
+        .into_iter()
+        .map(|result| result.err().map(|error| told(py, error)).transpose());
+    PyList::new(py, errors.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// The exception that says what an error means, for an outcome.
+///
+/// # Errors
+/// What interrupts Python while it is made (Ctrl-C), which is nobody's outcome.
+fn told(py: Python<'_>, error: netlink::Error) -> PyResult<Py<PyBaseException>> {
+    let value = from_netlink(py, error).into_value(py);
+    if value.bind(py).is_instance_of::<PyException>() {
+        Ok(value)
+    } else {
+        Err(PyErr::from_value(value.into_bound(py).into_any()))
+    }
 }
 
 #[pyfunction]
@@ -117,7 +128,7 @@ pub fn open_namespaces<'py>(
     for result in py.detach(|| netns::open_all(&paths, threads)) {
         match result {
             Ok(namespace) => opened.append(Bound::new(py, Namespace::new(py, namespace)?)?)?,
-            Err(error) => opened.append(from_netlink(py, error).into_value(py))?,
+            Err(error) => opened.append(told(py, error)?)?,
         }
     }
     Ok(opened)
