@@ -993,7 +993,7 @@ class StateMissing(StateProblem):
         super().__init__(
             f"there is no state in `{path}`",
             causes=["the directory that --state-dir or MACVFAST_STATE_DIR names is not there"],
-            hints=["`ls -d /var/lib/macvfast` shows the one that is used unless said; what makes something makes it"],
+            hints=["`macvfast network create` makes it; where none is named, it is /var/lib/macvfast"],
         )
         self.path = path
 

@@ -51,7 +51,7 @@ lay_the_lan() {
   mount -t tmpfs tmpfs /run/netns
   state=$(mktemp -d)
   trap 'rm -rf "$state"' EXIT
-  export MACVFAST_STATE_DIR=$state/state MACVFAST_NETNS_DIR=/run/netns
+  export MACVFAST_STATE_DIR=$state MACVFAST_NETNS_DIR=/run/netns
   ip link set lo up
   ip netns add router
   ip link add eth0 type veth peer name lan0 netns router

@@ -58,7 +58,7 @@ def test_the_router_of_the_host_s_default_route_is_the_gateway(lan: Lan) -> None
     lan.macvfast("network", "create", "--subnet=172.16.86.0/24", "-o", "parent=eth0", "lab")
     lan.macvfast("create", "--net=lab", "--name=a")
     assert (address_of(lan, "a"), default_routes(lan, "a")) == ("172.16.86.1", [("172.16.86.99", "eth0")])
-    assert "  gateway:   172.16.86.99 (by itself)" in lan.macvfast("ipam", "show", "lab").splitlines()
+    assert "  gateway:   172.16.86.99 (automatic)" in lan.macvfast("ipam", "show", "lab").splitlines()
 
 
 def test_ipam_show_marks_the_host_and_needs_no_capability_for_it(lan: Lan) -> None:

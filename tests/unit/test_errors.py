@@ -320,7 +320,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.StateMissing("/nonexistent/x"),
         "there is no state in `/nonexistent/x`\n"
         "  caused by: the directory that --state-dir or MACVFAST_STATE_DIR names is not there\n"
-        "hint: `ls -d /var/lib/macvfast` shows the one that is used unless said; what makes something makes it",
+        "hint: `macvfast network create` makes it; where none is named, it is /var/lib/macvfast",
     ),
     (
         errors.StateNewer("/var/lib/macvfast/state.db", 7, 1),

@@ -70,7 +70,7 @@ def test_an_8_is_shown_in_80_columns_as_blocks_by_tenths() -> None:
     big = Subnet(IPv4Network("10.0.0.0/8"), gateway=IPv4Address("10.200.0.1"), gateway_automatic=True)
     addresses = [f"10.0.{third}.{fourth}" for third in range(13) for fourth in range(1, 255)]
     lines = shown(network(subnets=(big,)), *addresses, "10.255.255.254")
-    assert "  gateway:   10.200.0.1 (by itself)" in lines
+    assert "  gateway:   10.200.0.1 (automatic)" in lines
     rows = [line for line in lines if line.startswith("10.") and "addresses" not in line]
     assert len(rows) == 16
     # 3,302 of 16,384 are a fifth: more than two tenths.

@@ -72,8 +72,8 @@ def _text(network: Network, one: SubnetUsage) -> str:
     order = "the lowest first" if network.order == "lowest" else "the next after the last"
     lines.append(f"  automatic: {_count(one.automatic_free)} free of {_count(one.automatic_size)}, {order}, in {where}")
     if subnet.gateway is not None:
-        by_itself = " (by itself)" if subnet.gateway_automatic else ""
-        lines.append(f"  gateway:   {subnet.gateway}{by_itself}")
+        how = " (automatic)" if subnet.gateway_automatic else ""
+        lines.append(f"  gateway:   {subnet.gateway}{how}")
     if subnet.aux:
         lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
     if one.own:
