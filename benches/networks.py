@@ -49,7 +49,7 @@ def networks(world: World, count: int, *, vlan: bool = False, at_once: bool = Tr
             else:
                 for request in requests:
                     host.create_network(request)
-        must([network.name for network in host.networks()] == sorted(one.name for one in requests), "other networks")
+        must({network.name for network in host.networks()} == {one.name for one in requests}, "other networks")
     _check_vlans(count if vlan else 0)
     return timed_sample(clock.seconds, count)
 

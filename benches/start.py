@@ -106,6 +106,11 @@ def _record(size: str) -> Path:
 
 
 def _fill(world: World, size: str) -> None:
-    """Begin with the large state; an empty size: with none."""
+    """Begin with the large state; an empty size: with one in which nothing is recorded."""
+    state = world.folder / "state"
     if size:
-        shutil.copytree(_record(size), world.folder / "state")
+        shutil.copytree(_record(size), state)
+    else:
+        with Host.open(str(state)) as host:
+            host.remove_networks([])
+        must((state / "state.db").exists(), "no state was made")
