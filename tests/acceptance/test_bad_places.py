@@ -175,18 +175,30 @@ def test_a_relative_state_directory_is_understood(lan: Lan, tmp_path: Path) -> N
     before = os.getcwd()
     os.chdir(tmp_path)
     try:
-        lan.macvfast("--state-dir", "elsewhere", "network", "prune", "-f")
+        lan.macvfast("--state-dir", "elsewhere", "create")
     finally:
         os.chdir(before)
     assert (tmp_path / "elsewhere" / "state.db").exists()
 
 
-def test_a_look_at_a_state_directory_that_is_not_there_is_refused_and_makes_none(lan: Lan, tmp_path: Path) -> None:
-    """A typing error would look like a total loss."""
+def test_what_is_about_what_there_is_refuses_a_state_directory_that_is_not_there_and_makes_none(
+    lan: Lan, tmp_path: Path
+) -> None:
+    """A typing error would look like a total loss, or like `rm -f` of what is gone."""
     looks = ("network ls", "network inspect x", "ps", "check", "restore --dry-run", "ipam show x", "state backup copy")
-    for look in looks:
-        said = refused(lan, "--state-dir", str(tmp_path / "typo/x"), *look.split())
-        assert f"there is no state in `{tmp_path}/typo/x`" in said, look
+    others = (
+        "rm -f x",
+        "network rm x",
+        "network prune -f",
+        "network disconnect -f x y",
+        "scale x y=0",
+        "restore",
+        "gc",
+    )
+    for line in (*looks, *others):
+        said = refused(lan, "--state-dir", str(tmp_path / "typo/x"), *line.split())
+        assert f"there is no state in `{tmp_path}/typo/x`" in said, line
+    assert lan.attempt("--state-dir", str(tmp_path / "typo/x"), "exec", "x", "true").returncode == 125
     assert not (tmp_path / "typo").exists()
     lan.state_dir.rmdir()
     assert "there is no state in" in refused(lan, "ps")

@@ -66,6 +66,7 @@ class Command(NamedTuple):
         about, details, example: its help; the example is typed as it stands.
         interspersed: whether options may follow the positional arguments.
         changes: whether it changes anything when it succeeds.
+        begins: whether it may be the first on a state directory, which it then makes.
         runs: whether its exit status is a command's, so that macvfast's own refusals end with 125.
         listing: whether it takes `--format json`, and then shows errors as JSON too.
         instead: a hint for who gives it more arguments than it takes.
@@ -81,6 +82,7 @@ class Command(NamedTuple):
     aliases: tuple[str, ...] = ()
     interspersed: bool = True
     changes: bool = True
+    begins: bool = False
     runs: bool = False
     listing: bool = False
     instead: str = ""

@@ -57,6 +57,7 @@ A TEMPLATE that begins with `table` gives columns, with `\\t` between them."""
 NETWORK_CREATE = Command(
     path=("network", "create"),
     function="network:create",
+    begins=True,
     about="Create a network on a parent link, and print its id.",
     details="""\
 Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
@@ -203,6 +204,7 @@ NETWORK_DISCONNECT = Command(
 NETWORK_IMPORT_DOCKER = Command(
     path=("network", "import", "docker"),
     function="importing:docker",
+    begins=True,
     about="Take Docker's macvlan and ipvlan networks over: first show how, then, with --apply, make them.",
     details="""\
 Reads what `docker network inspect` prints from FILE (`-`: standard input), or else asks the Engine. What is shown is a
@@ -263,6 +265,7 @@ _COMMAND = Argument("COMMAND [ARG...]", "A command of this host, and its argumen
 RUN = Command(
     path=("run",),
     function="sandbox:run",
+    begins=True,
     about="Run a command of this host in a new sandbox.",
     details="""\
 From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
@@ -292,6 +295,7 @@ macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
 CREATE = Command(
     path=("create",),
     function="sandbox:create",
+    begins=True,
     about="Create a sandbox without a command, and print its id.",
     details="""\
 Commands are started in it with `macvfast exec`. -d, -i and -t are taken as in Docker, and mean nothing here.""",
@@ -442,6 +446,7 @@ _ROOT = Option(("--root",), "The root of a system that is not running; otherwise
 SERVICE_INSTALL = Command(
     path=("service", "install"),
     function="maintain:service_install",
+    begins=True,
     about="Write and enable a systemd unit that restores at boot, and print its file.",
     details="""\
 At every boot from the next one on, `macvfast restore --wait=SECONDS` runs for this state directory before
@@ -487,6 +492,7 @@ left alone.""",
 STATE_LOAD = Command(
     path=("state", "load"),
     function="state:load",
+    begins=True,
     about="Bring a copy of the state back, and print where the replaced one is kept.",
     details="""\
 First it shows which networks and sandboxes are recorded only now and which only in FILE, and asks. The kernel is not

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from macvfast.cli import commands, interrupted
 from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
 from macvfast.cli.output import Failure, Output, of_this_process
-from macvfast.errors import Incomplete, MacvfastError, escape
+from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,23 +31,43 @@ RUN_REFUSED = 125
 INTERRUPTED = 130
 
 
+def _refuse_missing(state_dir: str | None) -> None:
+    """Refuse a state directory that was named and is not there."""
+    try:
+        if state_dir:
+            os.stat(state_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StateMissing(os.path.abspath(state_dir or "")) from None
+    except (OSError, ValueError):
+        # What else is wrong with it is said when it is opened.
+        return
+
+
 class Call:
     """One call of a command: what was given, where to show results, and the host."""
 
-    def __init__(self, given: Given, out: Output, opener: Opener | None = None, *, changes: bool = False) -> None:
+    def __init__(self, given: Given, out: Output, opener: Opener | None = None, command: Command | None = None) -> None:
         self.given = given
-        self._changes = changes
+        self._changes = command is not None and command.changes
+        self._begins = command is not None and command.begins
         self.out = out
         self._opener = opener
 
     def host(self) -> Host:
-        """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager."""
+        """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
+
+        Raises:
+            StateMissing: a directory was named that is not there, and the command is about what there is. It would find
+                nothing, and a typing error would look like a total loss.
+        """
         opener = self._opener
         if opener is None:
             # Only here: usage errors and help need no state.
             from macvfast.host import Host  # noqa: PLC0415
 
             opener = Host.open
+            if not self._begins:
+                _refuse_missing(self.given.text("state-dir") or os.environ.get("MACVFAST_STATE_DIR"))
         # Who only looks makes no state.
         make = self._changes and not self.given.flag("dry-run")
         host = opener(self.given.text("state-dir"), make=make)
@@ -96,8 +116,7 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
         path, rest = _path(words, given)
         command = commands.find(path)
         out.problems_as_json = command is not None and command.listing and _asks_for_json(command, rest)
-        changes = command is not None and command.changes
-        status = _do(command, path, rest, Call(given, out, opener, changes=changes))
+        status = _do(command, path, rest, Call(given, out, opener, command))
     except Usage as error:
         out.problem(error)
         status = RUN_REFUSED if command is not None and command.runs else USAGE
