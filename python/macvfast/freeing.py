@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast import keeper
-from macvfast.model import SandboxState
+from macvfast.model import SandboxState, natural
 from macvfast.namespaces import close_all
 from macvfast.observe import Observer
 from macvfast.outcomes import Difference, Freed, Step
@@ -98,10 +98,12 @@ class Freer:
 
     def _left_behind(self) -> Iterator[tuple[Sandbox, str]]:
         boot_id = self._kernel.boot_id()
-        for page in self._observer.sandboxes():
-            for one in page:
-                if one.sandbox.auto_remove and (reason := self._ended(one.sandbox, boot_id)):
-                    yield one.sandbox, reason
+        with self._store.reading() as records:
+            # Few of all sandboxes: the others are not read.
+            settled = self._observer.settled(records, list(records.sandboxes("auto_remove", ())))
+        for one in sorted(settled, key=lambda one: natural(one.sandbox.name)):
+            if reason := self._ended(one.sandbox, boot_id):
+                yield one.sandbox, reason
 
 
 def _removal(sandbox: Sandbox, reason: str) -> Step:
