@@ -73,8 +73,7 @@ def main(given: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=CACHE) as scratch:
         os.environ[SCRATCH_VARIABLE] = scratch
         here = machine.describe()
-        about = {name: {"position": position, "machine": here} for position, name in enumerate(works)}
-        failed = [name for name in names if not _run(works[name], results / f"{name}.json", about[name])]
+        failed = [name for name in names if not _run(works[name], results / f"{name}.json", here)]
     _draw(results, quick=asked.quick)
     _say(f"{time.monotonic() - begun:.0f} s; figures in {results}")
     if failed:
@@ -82,7 +81,7 @@ def main(given: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _run(work: Callable[[], dict[str, Any]], file: Path, about: dict[str, Any]) -> bool:
+def _run(work: Callable[[], dict[str, Any]], file: Path, here: dict[str, Any]) -> bool:
     """Do one piece of work, keep what came out, and show it; False where it failed, which leaves no figures."""
     file.unlink(missing_ok=True)
     try:
@@ -94,7 +93,7 @@ def _run(work: Callable[[], dict[str, Any]], file: Path, about: dict[str, Any]) 
         _say(f"error: {file.stem}: {failure}")
         return False
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    text = json.dumps({**result, **about, "when": when}, indent=1, ensure_ascii=False)
+    text = json.dumps({**result, "machine": here, "when": when}, indent=1, ensure_ascii=False)
     file.write_text(f"{text}\n", encoding="utf-8")
     _show(result)
     return True

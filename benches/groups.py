@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benches import docker, floor, networks, ours, peers, start, threads
+from benches import docker, floor, given, networks, ours, peers, start, threads
 from benches.measure import Goal, Group, Side
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ CNI = "CNI macvlan + host-local"
 NETNS_CNI = "ip netns + CNI"
 NETAVARK = "netavark"
 EMPTY, LARGE = "nothing recorded", "all recorded"
+# Of endpoints that share a namespace.
+MAKING, CHECK, GC = "making them", "check", "gc, the namespace gone"
+RESTORE, RESTORE_ALL = "restore, nothing missing", "restore, all links missing"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Size:
     sandboxes: tuple[int, ...]
     removals: tuple[int, ...]
     endpoints: int
+    given: tuple[int, ...]
     growth: int
     """The count whose way is cut into many steps: one of `links` and of `sandboxes`."""
     growth_steps: int
@@ -55,11 +59,12 @@ class Size:
 
 FULL = Size(
     links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
-    removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, growth=10_000, growth_steps=40, memory=(1_000, 10_000),
-    record="4094+10000", networks=1_000, calls=10, each_thread=40, slow=60, rounds=7, slow_rounds=5, warm_up=True,
+    removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, given=(250, 1_000, 4_000), growth=10_000, growth_steps=40,
+    memory=(1_000, 10_000), record="4094+10000", networks=1_000, calls=10, each_thread=40, slow=60, rounds=7,
+    slow_rounds=5, warm_up=True,
 )  # fmt: skip
 QUICK = Size(
-    links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, growth=64, growth_steps=4, memory=(32, 64),
+    links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, given=(32,), growth=64, growth_steps=4, memory=(32, 64),
     record="20+50", networks=16, calls=1, each_thread=2, slow=2, rounds=1, slow_rounds=1, warm_up=False,
 )  # fmt: skip
 
@@ -76,6 +81,7 @@ def groups(size: Size) -> list[Group]:
         *(_links(size, count) for count in size.links),
         *(_deletion(size, count) for count in size.removals),
         _endpoints(size),
+        *(_given(size, count) for count in size.given),
         *(_sandboxes(size, count) for count in size.sandboxes),
         *(_removal(size, count) for count in size.removals),
         *(_networks(size, vlan=vlan) for vlan in (False, True)),
@@ -174,6 +180,20 @@ def _endpoints(size: Size) -> Group:
     ]
     title = f"{count:,} endpoints, each in a namespace that is there"
     return Group(f"endpoints-{count}", title, sides, size.rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _given(size: Size, count: int) -> Group:
+    with_count = {"count": count}
+    sides = [
+        Side(MAKING, given.making, with_count),
+        Side(CHECK, given.check, with_count),
+        Side(RESTORE, given.restore, with_count),
+        Side(RESTORE_ALL, given.restore, {**with_count, "missing": True}),
+        Side(GC, given.gc, with_count),
+    ]
+    title = f"{count:,} endpoints that share one namespace"
+    goals = [Goal(f"{side.label}: {title}", side.label, MAKING, at_most=2.0) for side in sides[1:]]
+    return Group(f"given-{count}", title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
 
 
 def _sandboxes(size: Size, count: int) -> Group:

@@ -29,7 +29,8 @@ GREY = "#777b80"
 COLOURS = {
     groups.OURS: "#2f81f7", groups.IN_CALLS: "#7ab8ff", groups.SCALE: "#7a6ff0", groups.FLOOR: GREY,
     groups.IP: "#d0750f", groups.IP_IPV6: "#d0750f", groups.PYROUTE2: "#b0539e", groups.CNI: "#d64545",
-    groups.NETNS_CNI: "#d64545", groups.NETAVARK: "#2d9d63",
+    groups.NETNS_CNI: "#d64545", groups.NETAVARK: "#2d9d63", groups.MAKING: "#2f81f7",
+    groups.CHECK: GREY, groups.RESTORE: "#b0539e", groups.RESTORE_ALL: "#d0750f", groups.GC: "#2d9d63",
 }  # fmt: skip
 DASHED = frozenset({groups.FLOOR, groups.IP_IPV6, groups.PYROUTE2})
 STYLE = {
@@ -144,6 +145,16 @@ def removal(results: Mapping[str, Result]) -> Any:
     return figure
 
 
+def given(results: Mapping[str, Result]) -> Any:
+    """Endpoints that share a namespace: what each costs against their number."""
+    figure, axes = plt.subplots(figsize=(8.4, 4.2))
+    _style_axes(axes, "One of N endpoints in one namespace that others made", "N")
+    axes.set_ylabel("µs each")
+    labels = (groups.MAKING, groups.CHECK, groups.RESTORE, groups.RESTORE_ALL, groups.GC)
+    _lines(axes, {label: _by_count(results, "given", label) for label in labels})
+    return figure
+
+
 def growth(results: Mapping[str, Result]) -> Any:
     """The cost of the n-th, with what is there already."""
     figure, both = plt.subplots(1, 2, figsize=(12, 4.2))
@@ -213,15 +224,16 @@ def first_screen(results: Mapping[str, Result]) -> Any:
 
 
 FIGURES: dict[str, Callable[[Mapping[str, Result]], Any]] = {
-    "first-screen": first_screen, "creation": creation, "links": links, "removal": removal, "growth": growth,
-    "allocator": allocator,
+    "first-screen": first_screen, "creation": creation, "links": links, "removal": removal, "given": given,
+    "growth": growth, "allocator": allocator,
 }  # fmt: skip
 
 
 # Of which families of groups a plot needs one at least.
 NEEDED = {
     "first-screen": ("sandboxes-", "removal-"), "creation": ("sandboxes-",), "links": ("links-",),
-    "removal": ("delete-", "removal-"), "growth": ("links-", "sandboxes-"), "allocator": ("allocator",),
+    "removal": ("delete-", "removal-"), "given": ("given-",),
+    "growth": ("links-", "sandboxes-"), "allocator": ("allocator",),
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benches import groups
 from benches.machine import in_words
 from benches.measure import number, ratio_text
 
@@ -24,11 +25,11 @@ Result = dict[str, Any]
 
 
 def load(folder: Path = RESULTS) -> dict[str, Result]:
-    """All results by group, in the order they were run."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
-    return {
-        result["group"]: result for result in sorted(found, key=lambda result: (result["position"], result["group"]))
-    }
+    """All results by group, in the order they are run; what is no group comes last."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    names = [group.name for size in (groups.FULL, groups.QUICK) for group in groups.groups(size)]
+    known = [name for name in dict.fromkeys(names) if name in found]
+    return {name: found[name] for name in [*known, *sorted(found.keys() - {*known})]}
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -123,6 +124,7 @@ PLOTS = {
     "creation": "Cost of one sandbox against the number made at once",
     "links": "Cost of one link in one namespace against the number made at once",
     "removal": "Cost of one removal against the number removed at once",
+    "given": "Cost of one endpoint that shares its namespace against their number",
     "growth": "Cost of the n-th link and of the n-th sandbox",
     "allocator": "Cost of one address at several fills of the pool",
 }
