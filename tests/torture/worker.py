@@ -112,8 +112,9 @@ class Worker:
         if there:
             self.host.remove_networks([name]).raise_if_any()
         else:
-            third = int(self.prefix[1:] or 0)
-            self.host.create_network(name, subnets=[f"10.99.{third}.0/24"], parent="eth0", share_parent=True)
+            more, third = divmod(int(self.prefix[1:] or 0), 256)
+            subnet = f"10.{99 + more}.{third}.0/24"
+            self.host.create_network(name, subnets=[subnet], parent="eth0", share_parent=True)
         self._end({}, {name: not there})
 
 
