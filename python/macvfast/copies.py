@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
 from macvfast.model import natural
 from macvfast.outcomes import Replacement
-from macvfast.records import FORMAT, Records, now
+from macvfast.records import FORMAT, Records, now, sound
 from macvfast.store import uri
 
 if TYPE_CHECKING:
@@ -41,18 +41,24 @@ def backup(store: Store, file: str) -> Path:
     return target
 
 
-def compare(store: Store, file: str) -> Replacement:
+def compare(store: Store, file: str, netns_dir: str) -> Replacement:
     """What would change if a copy were brought back.
+
+    Args:
+        store: the state.
+        file: the copy.
+        netns_dir: where sandboxes are pinned here.
 
     Raises:
         BackupInvalid, StateNewer
     """
     with _opened(store, file) as connection, store.reading() as records:
+        _refuse_pins(Records(connection), records, file, netns_dir)
         return _replacement(records, Records(connection), file)
 
 
-def load(store: Store, file: str) -> Replacement:
-    """Bring a copy back in the state's place, which is kept beside it.
+def load(store: Store, file: str, netns_dir: str) -> Replacement:
+    """Bring a copy back in the state's place, which is kept beside it. Arguments as of `compare`.
 
     Raises:
         BackupInvalid, StateNewer
@@ -61,6 +67,7 @@ def load(store: Store, file: str) -> Replacement:
     with _opened(store, file) as connection, store.attached(_source(file), "loaded"), store.writing() as records:
         if others := store.others_at_work():
             raise StateBusy(str(store.directory), 0, others)
+        _refuse_pins(Records(connection), records, file, netns_dir)
         replacement = _replacement(records, Records(connection), file)
         kept = store.path.with_name(f"state.db.{now():%Y%m%dT%H%M%S.%fZ}")
         _copy(store, kept)
@@ -99,6 +106,20 @@ def _opened(store: Store, file: str) -> Iterator[sqlite3.Connection]:
         raise BackupInvalid(file, error.strerror or str(error)) from None
     except (sqlite3.DatabaseError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise BackupInvalid(file, f"it is no state, or damaged: {error}") from error
+
+
+def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> None:
+    """Refuse a copy that has namespaces pinned where neither this host nor the state does: root would make files there,
+    and take others away.
+    """
+    known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes("made"))}
+    for one in then.sandboxes("made"):
+        if (folder := sound.pins(one)) not in known:
+            raise BackupInvalid(
+                file,
+                f"sandbox `{one.name}` of it is pinned in `{folder}`, and not in `{netns_dir}`",
+                hints=[f"if that is right: MACVFAST_NETNS_DIR={folder} macvfast state load {file}"],
+            )
 
 
 def _copy(store: Store, target: Path) -> None:

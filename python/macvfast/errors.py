@@ -397,8 +397,8 @@ class BackupInvalid(InvalidConfig):
     code = "backup-invalid"
     _hint = "`macvfast state backup FILE` writes one, where nothing or an older one is"
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"`{path}` cannot be used as a backup of the state", causes=[reason])
+    def __init__(self, path: str, reason: str, hints: Sequence[str] = ()) -> None:
+        super().__init__(f"`{path}` cannot be used as a backup of the state", causes=[reason], hints=hints)
         self.path = path
         self.reason = reason
 

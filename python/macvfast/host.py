@@ -642,7 +642,7 @@ class Host:
         """
         from macvfast.copies import compare, load  # noqa: PLC0415
 
-        return (compare if dry_run else load)(self._store, file)
+        return (compare if dry_run else load)(self._store, file, self._netns_dir)
 
     # Commands.
 

@@ -41,6 +41,7 @@ IFNAME_MAX = 15
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
+_NOT_OF_A_LINK = re.compile(r"[\s/:\x00-\x1f\x7f]")
 # Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots.
 _MAC = re.compile(
     r"(?:[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})\Z", re.ASCII | re.IGNORECASE
@@ -69,9 +70,24 @@ def check_name(kind: str, name: str) -> str:
         ArgumentInvalid, NameInvalid
     """
     plain("name", name, str)
-    if not _NAME.match(name):
+    if not is_name(name):
         raise NameInvalid(kind, name)
     return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a network or sandbox could be called so."""
+    return _NAME.match(text) is not None
+
+
+def is_ifname(text: str) -> bool:
+    """Whether a link could be called so, by its name or an altname (127 bytes): what `dev_valid_name` allows."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no UTF-8.
+        return False
+    return 0 < length <= 127 and text not in (".", "..") and not _NOT_OF_A_LINK.search(text)
 
 
 def parse_address(text: str | Address, version: int) -> Address:

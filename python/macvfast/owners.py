@@ -5,6 +5,7 @@ The lock says whether the operation goes on; what stands in the file says, to pe
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shlex
@@ -46,7 +47,9 @@ class Owners:
         self._folder = folder
 
     def path(self, token: str) -> Path:
-        """Where an operation's file lies."""
+        """Where an operation's file lies; a token that leads out of their folder has none."""
+        if "/" in token:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), token)
         return self._folder / token
 
     def new(self) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from macvfast.model import (
     RESERVED_NETWORKS,
     Address,
     check_name,
+    is_ifname,
     parse_address,
     parse_mac,
 )
@@ -108,7 +109,7 @@ class NetworkRequest:
             self._refuse_advertisements()
         if self.share_parent and self.mode == "passthru":
             raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
-        if self.parent is not None and not _ifname_possible(self.parent):
+        if self.parent is not None and not is_ifname(self.parent):
             raise OptionInvalid("parent", self.parent, "it cannot be the name of a link")
 
     def _check_types(self) -> None:
@@ -184,16 +185,6 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         near = [f"-o {key}={one}" for one in nearly(value, known)]
         raise OptionInvalid(key, value, f"it is one of {', '.join(known)}", near)
-
-
-def _ifname_possible(name: str) -> bool:
-    """What `dev_valid_name` and altnames (127 bytes) allow together."""
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError:
-        # Bytes of the command line that are no UTF-8.
-        return False
-    return 0 < length <= 127 and name not in (".", "..") and not re.search(r"[\s/:\x00-\x1f\x7f]", name)
 
 
 def _boolean(key: str, value: str) -> bool:

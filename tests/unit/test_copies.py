@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+from macvfast.errors import BackupInvalid, StateBusy, StateCorrupt, StateNewer, StateUnusable
 from macvfast.records import MADE
 
 if TYPE_CHECKING:
@@ -131,6 +131,77 @@ def test_what_is_no_copy_is_not_brought_back(machine: Machine, tmp_path: Path, w
         machine.host.load_state(str(copy))
     assert machine.record() == before
     assert not list(Path(machine.state_dir).glob("state.db.*"))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("sandbox", "id", "../../../../tmp/elsewhere"),
+        ("sandbox", "id", "/tmp/elsewhere"),
+        ("sandbox", "name", "../../etc"),
+        ("sandbox", "path", "PINS/../../etc/a"),
+        ("sandbox", "path", "PINS/other"),
+        ("sandbox", "path", "/etc/a"),
+        ("endpoint", "ifname", "../../kernel"),
+        ("network", "link", "../eth0"),
+        ("network", "id", ".."),
+        ("made_parent", "link", "a/b"),
+        ("intent", "owner", "../../../etc/passwd"),
+    ],
+)
+def test_a_copy_whose_paths_lead_elsewhere_is_not_brought_back(
+    machine: Machine, tmp_path: Path, table: str, column: str, value: str
+) -> None:
+    """Root would write, mount and delete there."""
+    copy = tmp_path / "copy.db"
+    machine.host.connect_many("lan", ["a"]).raise_if_any()
+    machine.host.backup_state(str(copy))
+    value = value.replace("PINS", str(machine.world.pins_dir))
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        if table == "made_parent":
+            connection.execute("INSERT INTO made_parent VALUES (?, 'dummy', NULL, NULL, 9, 'boot', NULL)", (value,))
+        elif table == "intent":
+            connection.execute("INSERT INTO intent VALUES (NULL, ?, 'removed')", (value,))
+        else:
+            assert connection.execute(f"UPDATE {table} SET {column} = ? WHERE number = 1", (value,)).rowcount
+    before = machine.everything()
+    for dry_run in (True, False):
+        with pytest.raises(BackupInvalid, match=r"copy\.db"):
+            machine.host.load_state(str(copy), dry_run=dry_run)
+    assert machine.everything() == before
+    assert not list(Path(machine.state_dir).glob("state.db.*"))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("sandbox", "id", "../../x"), ("sandbox", "path", "/etc/x/../a"), ("network", "link", "a/b")],
+)
+def test_a_state_whose_paths_lead_elsewhere_is_damaged(machine: Machine, table: str, column: str, value: str) -> None:
+    machine.host.connect_many("lan", ["a"]).raise_if_any()
+    with machine.host._store.writing() as records:
+        records._db.execute(f"UPDATE {table} SET {column} = ? WHERE number = 1", (value,))
+    pictured = machine.world.picture()
+    with pytest.raises(StateCorrupt, match="cannot be `"):
+        machine.host.remove_many(["a"], force=True)
+    with pytest.raises(StateCorrupt, match="cannot be `"):
+        machine.host.restore()
+    assert machine.world.picture() == pictured
+
+
+def test_a_copy_from_a_host_with_other_pins_is_brought_back_where_that_is_said(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """It is refused at first, and the hint names the variable: else a state could never be moved."""
+    copy = tmp_path / "copy.db"
+    machine.host.create_sandbox("a")
+    machine.host.backup_state(str(copy))
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("UPDATE sandbox SET path = '/mnt/pins/a'")
+    with pytest.raises(BackupInvalid) as refused:
+        machine.host.load_state(str(copy))
+    assert "MACVFAST_NETNS_DIR=/mnt/pins macvfast state load" in refused.value.hints[0]
+    machine.host._netns_dir = "/mnt/pins"
+    machine.host.load_state(str(copy))
 
 
 def test_a_copy_is_not_brought_back_under_somebody_at_work(machine: Machine, tmp_path: Path) -> None:

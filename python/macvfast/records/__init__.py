@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from macvfast.records import sound
 from macvfast.records.networks import MADE, REMOVED, RESTORED, MadeParent, PoolRow, Unsettled
 from macvfast.records.sandboxes import SandboxRecords
 from macvfast.records.schema import FORMAT, SCHEMA
@@ -136,7 +137,8 @@ class Records(SandboxRecords):
 
     def intents(self) -> dict[int, Unsettled]:
         """All that is unsettled, by the number of the intent."""
-        return {id_: Unsettled(*rest) for id_, *rest in self._db.execute("SELECT id, owner, doing FROM intent")}
+        rows = self._db.execute("SELECT id, owner, doing FROM intent")
+        return {id_: Unsettled(sound.token(owner), doing) for id_, owner, doing in rows}
 
 
 def now() -> datetime:

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Endpoint, Network, Subnet, natural
+from macvfast.records import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,7 +83,7 @@ class NetworkRecords:
             f"SELECT link, kind, base, vid, ifindex, boot_id FROM made_parent WHERE {where} ORDER BY link",
             tuple(values),
         )
-        return [MadeParent(*row) for row in rows]
+        return [MadeParent(sound.link(link), *rest) for link, *rest in rows]
 
     def add_made_parent(self, parent: MadeParent, intent: int) -> None:
         """Note, before it is made, a link that we are going to make."""
@@ -224,7 +225,7 @@ class NetworkRecords:
     def _network(self, row: Sequence[object]) -> Network:
         (number, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
          options, at) = row  # fmt: skip
-        return Network(
+        return sound.network(Network(
             id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
             parent=cast("str | None", parent), link=str(link),
             subnets=tuple(pool.subnet for pool in self._pools(cast("int", number))),
@@ -232,7 +233,7 @@ class NetworkRecords:
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),
             created_at=datetime.fromisoformat(str(at)),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     # Pools.
 

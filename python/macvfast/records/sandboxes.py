@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from macvfast.model import Endpoint, Sandbox, natural
+from macvfast.records import sound
 from macvfast.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ class SandboxRecords(NetworkRecords):
         for endpoint in self.endpoints(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
         for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at in rows:
-            yield Sandbox(
+            yield sound.sandbox(Sandbox(
                 id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
                 inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
                 command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
                 created_at=datetime.fromisoformat(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
-            )  # fmt: skip
+            ))  # fmt: skip
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
         """The sandbox of that id or name, or else all whose id begins with it."""
@@ -214,11 +215,11 @@ class SandboxRecords(NetworkRecords):
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
         for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6 in rows:
             network = self.network_by_number(number)
-            yield Endpoint(
+            yield sound.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
                 subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
-            )  # fmt: skip
+            ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
         """The endpoints of a network, by sandbox name, as people count."""
