@@ -537,22 +537,6 @@ def test_the_namespace_is_not_held_where_nothing_could_be_set_up(bed: Bed) -> No
 # Another root
 
 
-@pytest.fixture
-def rootfs(tmp_path: Path) -> Path:
-    """A folder with a shell and little else."""
-    root = tmp_path / "root"
-    for name in ("bin", "proc", "sys", "dev", "etc"):
-        (root / name).mkdir(parents=True)
-    busybox = Path("/bin/busybox")
-    if not busybox.exists():
-        pytest.skip("needs /bin/busybox")
-    (root / "bin/busybox").write_bytes(busybox.read_bytes())
-    (root / "bin/busybox").chmod(0o755)
-    for name in ("sh", "ls", "cat", "ps", "tty", "pwd", "mount"):
-        (root / "bin" / name).symlink_to("busybox")
-    return root
-
-
 @pytest.mark.needs("busybox")
 def test_another_root_is_all_that_the_command_sees(bed: Bed, rootfs: Path) -> None:
     done = bed.run("sh", "-c", "echo /*; pwd; ls /sys/class/net; ls -d /proc/[0-9]*", options=["--rootfs", str(rootfs)])
