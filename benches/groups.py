@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benches import docker, floor, given, networks, ours, peers, start, threads
+from benches import beside, docker, floor, given, networks, ours, peers, start, threads
 from benches.measure import Goal, Group, Side
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Size:
     memory: tuple[int, ...]
     record: str
     networks: int
+    beside: int
+    """Sandboxes without a command, beside those that have one."""
+    commands: tuple[int, ...]
+    removed: int
+    """Of the former, by one call."""
     calls: int
     """Whole commands timed in one run of a side."""
     each_thread: int
@@ -60,12 +65,13 @@ class Size:
 FULL = Size(
     links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
     removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, given=(250, 1_000, 4_000), growth=10_000, growth_steps=40,
-    memory=(1_000, 10_000), record="4094+10000", networks=1_000, calls=10, each_thread=40, slow=60, rounds=7,
-    slow_rounds=5, warm_up=True,
+    memory=(1_000, 10_000), record="4094+10000", networks=1_000, beside=4_000, commands=(0, 50, 200), removed=1_000,
+    calls=10, each_thread=40, slow=60, rounds=7, slow_rounds=5, warm_up=True,
 )  # fmt: skip
 QUICK = Size(
     links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, given=(32,), growth=64, growth_steps=4, memory=(32, 64),
-    record="20+50", networks=16, calls=1, each_thread=2, slow=2, rounds=1, slow_rounds=1, warm_up=False,
+    record="20+50", networks=16, beside=8, commands=(0, 2), removed=4, calls=1, each_thread=2, slow=2, rounds=1,
+    slow_rounds=1, warm_up=False,
 )  # fmt: skip
 
 # Of one process, that connect one at a time.
@@ -88,6 +94,7 @@ def groups(size: Size) -> list[Group]:
         *(_threads(size, remove=remove) for remove in (True, False)),
         _start(size),
         _record(size),
+        *_commands(size),
         _memory(size),
         _docker(size),
     ]
@@ -293,6 +300,31 @@ def _record(size: Size) -> Group:
         "record", f"commands {beside}", sides, size.rounds, unit="ms", goals=goals, warm_up=size.warm_up,
         prepare=(Side("record", start.make_record, {"size": size.record}),),
     )  # fmt: skip
+
+
+def _commands(size: Size) -> list[Group]:
+    """What commands cost those who remove other sandboxes, and how much memory they take beside many."""
+    count, most = size.beside, size.commands[-1]
+    removals = [
+        Side(f"{number:,} commands", beside.removal, {"count": count, "commands": number, "items": size.removed})
+        for number in size.commands
+    ]
+    work = f"remove {size.removed:,} of {count:,} sandboxes while {most:,} commands run"
+    slower = Goal(work, removals[-1].label, removals[0].label, at_most=1.5)
+    memory = [
+        Side(f"{most:,} commands, {there:,} sandboxes", beside.memory, {"count": there, "commands": most})
+        for there in (0, count)
+    ]
+    larger = Goal(f"{most:,} commands beside {count:,} sandboxes", memory[1].label, memory[0].label, at_most=2)
+    title = f"removing {size.removed:,} of {count:,} sandboxes while commands run in others"
+    rounds = min(3, size.slow_rounds)
+    return [
+        Group("commands-removal", title, removals, rounds, goals=[slower], warm_up=False),
+        Group(
+            "commands-memory", "memory of the whole machine that commands take", memory, rounds, unit="MiB",
+            goals=[larger], warm_up=False,
+        ),
+    ]  # fmt: skip
 
 
 def _memory(size: Size) -> Group:

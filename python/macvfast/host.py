@@ -719,7 +719,8 @@ class Host:
             directory = self._store.sandbox_dir(fresh.id)
             if not request.detach:
                 self.close()
-            launch.launch(request, launch.Place(directory, fresh.name, namespace.fd, removal, lock))
+            pins = sorted({DEFAULT_NETNS_DIR, self._netns_dir})
+            launch.launch(request, launch.Place(directory, fresh.name, namespace.fd, removal, pins, lock))
         finally:
             namespace.close()
 

@@ -145,6 +145,7 @@ class Place:
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: the command that removes the sandbox afterwards; used with `auto_remove`.
+        pins: the folders of pins, whose mounts are not for the command.
         lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
     """
 
@@ -152,6 +153,7 @@ class Place:
     name: str
     namespace_fd: int
     removal: Sequence[str]
+    pins: Sequence[str] = ()
     lock: int | None = None
 
 
@@ -182,6 +184,7 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
         arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
     if request.auto_remove:
         arguments += [word for part in place.removal for word in ("--after", part)]
+    arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
     environment = _environment(request)
     arguments += [*_own(directory), *_of_the_command(request), "--env-fd", str(environment)]
     for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):

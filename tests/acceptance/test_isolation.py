@@ -200,3 +200,14 @@ def test_an_endpoint_that_gets_no_address_of_one_family_gets_none_at_all(lan: La
     lan.macvfast("rm", "a")
     lan.macvfast("create", "--net=lab", "--name=d")
     assert address_of(lan, "d") == "10.0.0.2"
+
+
+def test_a_command_has_no_copies_of_the_pins(lan: Lan) -> None:
+    support.create_pub_net(lan)
+    lan.macvfast("scale", "--no-progress", "pub_net", "w=3")
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=web", "sleep", "1000")
+    lan.macvfast("create", "--net=pub_net", "--name=later")
+    mounts = "grep -c ' - nsfs ' /proc/self/mountinfo || :"
+    assert lan.macvfast("exec", "web", "sh", "-c", mounts) == "0"
+    assert lan.macvfast("exec", "w-1", "sh", "-c", mounts) == "0"
+    assert lan.sandbox("web").can_ping(address_of(lan, "later"))

@@ -138,6 +138,81 @@ def test_the_hosts_mounts_stay_as_they_are(bed: Bed) -> None:
     assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == before
 
 
+def test_the_pins_of_other_sandboxes_are_left_out_and_stay_on_the_host(bed: Bed, tmp_path: Path) -> None:
+    # Each command would keep a copy of every pin: in memory, and in the way of who removes it.
+    pins = tmp_path / "pins"
+    pins.mkdir()
+    subprocess.run(["mount", "--bind", pins, pins], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", pins], check=True)
+        _pin(pins / "there")
+        bed.detach("sleep", "1000", options=["--pins", str(pins), "--pins", str(tmp_path / "none")])
+        _pin(pins / "later")
+        assert _mounted_below(pins, bed.init.pid) == {pins}
+        assert _mounted_below(pins, os.getpid()) == {pins, pins / "there", pins / "later"}
+        # What else is in the folder is seen, and what is mounted in there is nobody else's.
+        (pins / "own").mkdir()
+        (pins / "file").write_text("here\n")
+        assert bed.join("sh", "-c", f"cat {pins}/file; mount -t tmpfs none {pins}/own").stdout == "here\n"
+        assert _mounted_below(pins, bed.init.pid) == {pins, pins / "own"}
+        assert _mounted_below(pins, os.getpid()) == {pins, pins / "there", pins / "later"}
+        bed.join("umount", str(pins / "own"))
+    finally:
+        _unmount_all(pins)
+
+
+def test_pins_in_a_folder_that_was_mounted_twice_are_left_out(bed: Bed, tmp_path: Path) -> None:
+    pins = tmp_path / "pins"
+    pins.mkdir()
+    try:
+        for _ in range(2):
+            subprocess.run(["mount", "--bind", pins, pins], check=True)
+            subprocess.run(["mount", "--make-shared", pins], check=True)
+        _pin(pins / "there")
+        bed.detach("sleep", "1000", options=["--pins", str(pins)])
+        assert _mounted_below(pins, bed.init.pid) == {pins}
+    finally:
+        _unmount_all(pins)
+
+
+def test_a_file_system_whose_root_is_the_folder_of_pins_stays(bed: Bed, tmp_path: Path) -> None:
+    pins = tmp_path / "disks/disk"
+    pins.mkdir(parents=True)
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "none", pins.parent], check=True)
+        subprocess.run(["mount", "--make-shared", pins.parent], check=True)
+        pins.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", pins], check=True)
+        (pins / "file").write_text("on the disk\n")
+        _pin(pins / "there")
+        bed.detach("sleep", "1000", options=["--pins", str(pins)])
+        assert bed.join("cat", str(pins / "file")).stdout == "on the disk\n"
+        assert _mounted_below(pins, bed.init.pid) == {pins}
+        # As with every other: the command does not keep it busy.
+        _unmount_all(pins)
+        assert _mounted_below(pins, bed.init.pid) == set()
+    finally:
+        _unmount_all(pins.parent)
+
+
+def _pin(path: Path) -> None:
+    """Pin this process's own network namespace."""
+    path.touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/net", path], check=True)
+
+
+def _unmount_all(folder: Path) -> None:
+    """Unmount what is mounted at a folder and below it."""
+    while mounted := _mounted_below(folder, os.getpid()):
+        subprocess.run(["umount", max(mounted)], check=True)
+
+
+def _mounted_below(folder: Path, pid: int) -> set[Path]:
+    """What is mounted at a folder and below it, in a process's mount namespace."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines()
+    return {path for path in (Path(line.split()[4]) for line in lines) if path.is_relative_to(folder)}
+
+
 @pytest.mark.parametrize("options", [[], ["--tty"], ["--interactive"]])
 def test_no_descriptor_leaks_into_the_command(bed: Bed, options: list[str]) -> None:
     reader, writer = os.pipe()

@@ -11,7 +11,7 @@ use crate::sys;
 
 /// How the program is called.
 pub const USAGE: &str = "\
-usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
+usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
 options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
 [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
@@ -33,6 +33,8 @@ pub struct Request {
     pub hostname: Option<CString>,
     /// A folder with files that take the place of those of their names in /etc, for a command with a pid 1 of its own.
     pub etc: Option<CString>,
+    /// Folders of pins, which a command with a pid 1 of its own does without.
+    pub pins: Vec<CString>,
     /// A program to run last, its name first; empty for none.
     pub after: Vec<CString>,
     pub tty: bool,
@@ -78,6 +80,7 @@ struct Words {
     rootfs: Option<CString>,
     hostname: Option<CString>,
     etc: Option<CString>,
+    pins: Vec<CString>,
     after: Vec<CString>,
     tty: bool,
     interactive: bool,
@@ -116,6 +119,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         rootfs: words.rootfs,
         hostname: words.hostname,
         etc: words.etc,
+        pins: words.pins,
         after: words.after,
         tty: words.tty,
         interactive: words.interactive,
@@ -153,6 +157,7 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--rootfs" => words.rootfs = Some(value()?),
             b"--hostname" => words.hostname = Some(value()?),
             b"--etc" => words.etc = Some(value()?),
+            b"--pins" => words.pins.push(value()?),
             b"--env-fd" => words.environment = Some(descriptor(&value()?)?),
             b"--workdir" => words.workdir = Some(value()?),
             b"--user" => words.user = Some(user(&value()?)?),
@@ -263,7 +268,7 @@ mod tests {
     fn every_option_is_read() {
         let read = words(
             "run --netns-fd 7 --dir /d --lock-fd 9 --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
-             --hostname h --etc /e --env-fd 8 --log-max 8192 --workdir /w --user 1:2:3:4 -- c --x",
+             --hostname h --etc /e --pins /p --pins /q --env-fd 8 --log-max 8192 --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
             netns: Some(7),
@@ -273,6 +278,7 @@ mod tests {
             rootfs: Some(c"/r".to_owned()),
             hostname: Some(c"h".to_owned()),
             etc: Some(c"/e".to_owned()),
+            pins: vec![c"/p".to_owned(), c"/q".to_owned()],
             environment: Some(8),
             log_limit: Some(8192),
             workdir: Some(c"/w".to_owned()),

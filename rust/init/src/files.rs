@@ -1,6 +1,6 @@
 //! The files that a sandbox's command sees: the host's or those of another root folder, with /proc and /sys of its own.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{openat, openat2, Mode, OFlags, ResolveFlags, CWD};
@@ -36,9 +36,9 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
 /// Gives this process a mount namespace with /proc of its pid namespace and /sys of its network namespace, and
 /// `rootfs`, if given, as its root with the host's /dev.
 ///
-/// Files of the folder `etc` are mounted on those of /etc, where there is one of that name to mount on.
-/// The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
-pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>) -> Result<(), Failed> {
+/// Files of the folder `etc` are mounted on those of /etc, where there is one of that name to mount on. What is mounted in
+/// the folders of `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
+pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Result<(), Failed> {
     // SAFETY: not the descriptors but the mounts are no longer shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
     mount_change(
@@ -46,6 +46,9 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>) -> Result<(), Failed> {
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .map_err(Failed::at("keep mounts to the sandbox"))?;
+    for folder in pins {
+        leave_out(folder).map_err(Failed::at("leave out the pins of other sandboxes"))?;
+    }
     let own_files = etc.map_or_else(Vec::new, copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
     // Made while the host's are there: in a user namespace the kernel makes one only where another is to be seen.
@@ -116,6 +119,36 @@ fn uncover(path: &CStr) -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Takes what is mounted in a folder out of this mount namespace, now and in the future; the folder itself stays.
+///
+/// The host's pins are copied with all its mounts. Each copy takes memory, and would have to go too before the pin of a
+/// sandbox is gone. Nothing of this reaches the host, whose mounts these only follow.
+fn leave_out(folder: &CStr) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let bare = match open_tree(CWD, folder, flags) {
+        Ok(bare) => bare,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let mut found = false;
+    // Two that prepare a folder at once can mount it on itself twice.
+    while unmount(folder, UnmountFlags::DETACH).is_ok() {
+        found = true;
+    }
+    if !found {
+        // It is no mount, so that macvfast has pinned nothing there.
+        return Ok(());
+    }
+    move_mount(
+        &bare,
+        c"",
+        CWD,
+        folder,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
+    mount_change(folder, MountPropagationFlags::PRIVATE)
 }
 
 /// Those of a sandbox's own files that are there, with where they belong, attached nowhere.

@@ -36,6 +36,7 @@ pub enum Place<'a> {
         guest: Option<BorrowedFd<'a>>,
         hostname: Option<&'a CStr>,
         etc: Option<&'a CStr>,
+        pins: &'a [CString],
     },
     /// Beside the command whose pid 1 this is.
     Beside { pidfd: BorrowedFd<'a> },
@@ -116,6 +117,7 @@ fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
             rootfs,
             hostname,
             etc,
+            pins,
             ..
         } => {
             die_with_keeper(report)?;
@@ -124,7 +126,7 @@ fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
             if let Some(hostname) = hostname {
                 sethostname(hostname.to_bytes()).map_err(Failed::at("set the host name"))?;
             }
-            files::make(rootfs, etc)
+            files::make(rootfs, etc, pins)
         }
         Place::Beside { pidfd } => move_into_thread_name_spaces(
             pidfd,

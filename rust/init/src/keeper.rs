@@ -296,6 +296,7 @@ impl Keeper<'_> {
                 guest: record.guest_folder(),
                 hostname: self.request.hostname.as_deref(),
                 etc: self.request.etc.as_deref(),
+                pins: &self.request.pins,
             },
             (Post::Beside { pidfd, .. }, _) => Place::Beside {
                 pidfd: pidfd.as_fd(),
