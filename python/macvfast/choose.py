@@ -110,6 +110,8 @@ class Chooser:
                     self._take_back(item, networks, begun)
                     item.error = error
                     continue
+                if item.new and item.own_files is not None:
+                    records.add_own_files(cast("Sandbox", item.sandbox).id, item.own_files)
                 for _, endpoint in item.endpoints:
                     records.add_endpoint(endpoint, intent)
         # The pools of each network, which is known by its id and by what it was called.

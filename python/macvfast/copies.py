@@ -1,7 +1,8 @@
 """Copies of the state: written while others work on it, and brought back.
 
-A copy is one SQLite file of the state's own format, whole as of one moment. It is brought back within one transaction
-of the state: whoever has that open sees the old one or the new one.
+A copy is one SQLite file of the format of its time, whole as of one moment. It is read into memory, made one of today's
+format there, and brought back within one transaction of the state: whoever has that open sees the old one or the new
+one.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
 from macvfast.model import natural
 from macvfast.outcomes import Replacement
-from macvfast.records import FORMAT, Records, now, sound
-from macvfast.store import uri
+from macvfast.records import FORMAT, Records, format_of, now, sound
+from macvfast.store import in_memory, uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,8 @@ def load(store: Store, file: str, netns_dir: str) -> Replacement:
         BackupInvalid, StateNewer
         StateBusy: an operation goes on, whose end the copy would not know of.
     """
-    with _opened(store, file) as connection, store.attached(_source(file), "loaded"), store.writing() as records:
+    name = f"file:{os.urandom(8).hex()}?mode=memory&cache=shared"
+    with _opened(store, file, name) as connection, store.attached(name, "loaded"), store.writing() as records:
         if others := store.others_at_work():
             raise StateBusy(str(store.directory), 0, others)
         _refuse_pins(Records(connection), records, file, netns_dir)
@@ -84,19 +86,21 @@ def _source(file: str) -> str:
 
 
 @contextmanager
-def _opened(store: Store, file: str) -> Iterator[sqlite3.Connection]:
-    """A copy that is whole and of a format that is known."""
+def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[sqlite3.Connection]:
+    """A copy that is whole and was of a format that is known, in memory under a name."""
     path = Path(file)
     try:
         if not path.is_file():
             raise BackupInvalid(file, "it is no regular file" if path.exists() else "there is no such file")
-        with closing(sqlite3.connect(_source(file), uri=True, isolation_level=None)) as connection:
-            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        with closing(sqlite3.connect(_source(file), uri=True, isolation_level=None)) as source:
+            found = format_of(source)
             if found > FORMAT:
                 raise StateNewer(file, found, FORMAT)
-            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
             if not found or said != "ok":
                 raise BackupInvalid(file, said if found else "it is of another program, or empty")
+            copied = in_memory(source, name)
+        with closing(copied) as connection:
             Records(connection).read_everything()
             with store.reading() as records:
                 if Records(connection).tables() != records.tables():

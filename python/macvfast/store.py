@@ -27,7 +27,7 @@ from macvfast.errors import (
     StateUnusable,
 )
 from macvfast.owners import Owners
-from macvfast.records import FORMAT, SCHEMA, Records
+from macvfast.records import FORMAT, Records, format_of, make_tables, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,11 @@ _FORK_WAIT_S = 10.0
 _ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class _Alone(sqlite3.Connection):
+class _Brief(sqlite3.Connection):
+    """A connection that is closed as soon as its transaction ends."""
+
+
+class _Alone(_Brief):
     """A connection that needs no room on the disk to read: it shares nothing, and keeps all others out while it is
     open.
     """
@@ -57,8 +61,8 @@ class Store:
     """
 
     def __init__(self, directory: str | None = None, *, make: bool = True) -> None:
-        """Open the state, making the directory (0700) and the file (0600) where they are missing; without `make`,
-        nothing is recorded there, and nothing is made.
+        """Open the state, making the directory (0700) and the file (0600) where they are missing, and a file of an
+        earlier format one of today's; without `make`, nothing is recorded there, and nothing is made.
 
         Raises:
             StateMissing: a directory was named, by the argument or the environment, is not there, and is not made.
@@ -80,6 +84,7 @@ class Store:
         # Threads in the middle of an operation.
         self._operating: set[int] = set()
         self._closing = self._closed = False
+        self._looks = not make
         self.directory = wanted.absolute()
         self.path = self.directory / "state.db"
         self._owners = Owners(self.directory / "owners")
@@ -155,15 +160,11 @@ class Store:
 
         Raises:
             StateBusy: another process was writing for longer than BUSY_S.
+            StateNewer: a later macvfast has changed the file's format since it was opened.
         """
-        with self.translated(), self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield Records(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                _roll_back(connection)
-                raise
+        with self.translated(), self._connection() as connection, _transaction(connection):
+            self._refuse_newer(format_of(connection))
+            yield Records(connection)
 
     @contextmanager
     def attached(self, name: str, schema: str) -> Iterator[None]:
@@ -194,7 +195,7 @@ class Store:
             # What stands in the file is not what was written there, or it is a bug of ours.
             if (reason := self._damage()) is None:
                 raise
-            raise StateCorrupt(str(self.path), reason) from error
+            raise self._newer() or StateCorrupt(str(self.path), reason) from error
 
     def _explained(self, error: sqlite3.Error) -> MacvfastError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -214,8 +215,21 @@ class Store:
         }
         if code in reasons:
             return StateUnusable(str(self.directory), place.trouble(self.directory) or reasons[code])
-        # What is asked of SQLite is always the same: it is the file that is not as it was made.
-        return StateCorrupt(str(self.path), str(error))
+        # What is asked of SQLite is always the same: it is the file that is not as it was made, or not any more.
+        return self._newer() or StateCorrupt(str(self.path), str(error))
+
+    def _newer(self) -> StateNewer | None:
+        """That a later macvfast has changed the file's format since it was opened; None: it has not, or it cannot be
+        read at all.
+        """
+        try:
+            with self._extra() as connection:
+                self._refuse_newer(format_of(connection))
+        except StateNewer as error:
+            return error
+        except sqlite3.Error:
+            pass
+        return None
 
     def _damage(self) -> str | None:
         """What of the file cannot be read; None where all of it can. Cost: all of it is read."""
@@ -360,7 +374,7 @@ class Store:
         finally:
             self._local.connection = None
             if not self.forked:
-                self._put_back(connection, keep=not connection.in_transaction and not isinstance(connection, _Alone))
+                self._put_back(connection, keep=not connection.in_transaction and not isinstance(connection, _Brief))
 
     @contextmanager
     def _extra(self) -> Iterator[sqlite3.Connection]:
@@ -403,8 +417,16 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         if self._nowhere:
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            _make_tables(connection)
+            make_tables(connection)
             return connection
+        connection = self._open_or_alone()
+        if self._looks and 0 < format_of(connection) < FORMAT:
+            # Who only looks at a file of an earlier format leaves it to those who need that.
+            with closing(connection):
+                return in_memory(connection, ":memory:")
+        return connection
+
+    def _open_or_alone(self) -> sqlite3.Connection:
         try:
             return self._open(sqlite3.Connection)
         except sqlite3.OperationalError as error:
@@ -447,18 +469,23 @@ class Store:
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Make the tables of a new file; refuse a file of a later format, or of another program."""
-        found = self._format(connection)
+        """Make the tables of a new file, and a file of an earlier format one of today's; refuse a file of a later
+        format, or of another program.
+        """
+        found = format_of(connection)
         if found == 0:
             self._refuse_other(connection)
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != "wal":
                 raise StateUnusable(str(self.directory), "its file system has no shared memory")
-            with self.writing():
+        if found < FORMAT:
+            with _transaction(connection):
                 # Another process may have been first.
-                if self._format(connection) == 0:
-                    _make_tables(connection)
-        elif found != FORMAT:
+                (migrate if format_of(connection) else make_tables)(connection)
+        self._refuse_newer(format_of(connection))
+
+    def _refuse_newer(self, found: int) -> None:
+        if found > FORMAT:
             raise StateNewer(str(self.path), found, FORMAT)
 
     def _refuse_other(self, connection: sqlite3.Connection) -> None:
@@ -468,11 +495,6 @@ class Store:
         ).fetchone()
         if row is not None:
             raise StateCorrupt(str(self.path), f"it is an SQLite file of another program, with a table `{row[0]}`")
-
-    @staticmethod
-    def _format(connection: sqlite3.Connection) -> int:
-        row = connection.execute("PRAGMA user_version").fetchone()
-        return int(row[0])
 
 
 # What is open, for forks; and, in a child, files of which connections are left that its parent was using.
@@ -519,12 +541,6 @@ def _refuse_remains(path: Path) -> None:
                 raise StateUnusable(str(path.parent), reason)
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
-    for statement in SCHEMA:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version={FORMAT}")
-
-
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
@@ -540,6 +556,38 @@ def uri(path: Path, options: str) -> str:
     for character in "%?#":
         name = name.replace(character, f"%{ord(character):02x}")
     return f"file:{name}?{options}"
+
+
+def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
+    """What is in a state file, in memory and of today's format; nothing can be written to it. It takes as much memory
+    as the file.
+
+    Args:
+        source: a connection to it.
+        name: under which this process finds it too, as an URI; or `:memory:`.
+    """
+    copy = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=True, factory=_Brief)
+    try:
+        source.backup(copy)
+        with _transaction(copy):
+            migrate(copy)
+        copy.execute("PRAGMA query_only=ON")
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One durable transaction; after an exception, nothing of it is written."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -13,13 +13,15 @@ from contextlib import closing
 from pathlib import Path
 
 from macvfast.records import FORMAT
-from macvfast.requests import EndpointRequest
+from macvfast.requests import EndpointRequest, OwnFiles
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import Machine
 
 FOLDER = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
+# Recorded from format 2 on.
+OWN_FILES = OwnFiles(hostname="box.lab", hosts=(("printer", "172.16.86.9"),), dns=("172.16.86.1",), dns_search=("lab",))
 
 
 def file_of(form: int) -> Path:
@@ -32,12 +34,12 @@ def tell_the_story(machine: Machine) -> None:
     host = machine.host
     host.create_network(
         "lan", subnets=["172.16.86.0/24", "2001:db8:86::/64"], ip_ranges=["172.16.86.128/25"],
-        gateways=["172.16.86.1"], aux={"printer": "172.16.86.130", "nas": "2001:db8:86::9"},
+        gateways=["172.16.86.1", "2001:db8:86::1"], aux={"printer": "172.16.86.130", "nas": "2001:db8:86::9"},
         parent="eth0", mtu=1400, labels={"tier": "web"},
     )  # fmt: skip
     host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", mode="private", internal=True, order="next")
     both = [EndpointRequest(network="lan"), EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"))]
-    host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"})
+    host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"}, own_files=OWN_FILES)
     machine.world.give(GIVEN)
     host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN)
     # The process dies as it makes the link: it is noted, and not settled.
@@ -67,8 +69,13 @@ def load(file: Path, machine_folder: Path) -> None:
     """Make the state directory of a machine that is going to be in a folder."""
     state = machine_folder / "state"
     state.mkdir(mode=0o700)
-    (state / "state.db").touch(mode=0o600)
-    with closing(sqlite3.connect(state / "state.db")) as connection:
+    make(file, state / "state.db", machine_folder)
+
+
+def make(file: Path, target: Path, machine_folder: Path) -> None:
+    """Make a state file, or a copy of one, of a machine in a folder."""
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(target)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         text = file.read_text(encoding="utf-8")
         connection.executescript(text.replace(PINS, str(machine_folder / "netns")))

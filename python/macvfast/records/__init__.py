@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from macvfast.records import sound
 from macvfast.records.networks import MADE, REMOVED, RESTORED, MadeParent, PoolRow, Unsettled
 from macvfast.records.sandboxes import SandboxRecords
-from macvfast.records.schema import FORMAT, SCHEMA
+from macvfast.records.schema import FORMAT, SCHEMA, format_of, make_tables, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "MadeParent", "PoolRow", "Records", "Stood", "Unsettled", "now",
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "MadeParent", "PoolRow", "Records", "Stood", "Unsettled",
+    "format_of", "make_tables", "migrate", "now",
 ]  # fmt: skip
 
 
@@ -81,7 +82,7 @@ class Records(SandboxRecords):
         networks = [*self.networks()]
         for network in networks:
             self.pools(network.id)
-        [*self.sandboxes()]
+        self.own_files([sandbox.id for sandbox in self.sandboxes()])
         self.made_parents()
         self.intents()
 

@@ -6,12 +6,15 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
+from macvfast.errors import MacvfastError
 from macvfast.model import Endpoint, Sandbox, natural
 from macvfast.records import sound
 from macvfast.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from macvfast.requests import OwnFiles
 
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at"
 _ENDPOINT = (
@@ -23,6 +26,9 @@ _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
 # The values of a list, for what would otherwise be a statement each.
 _GIVEN = "(SELECT value FROM json_each(?))"
 _THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
+
+# What can be asked for of a sandbox's own files.
+_OWN_FILES = ("hostname", "hosts", "dns", "dns_search", "dns_options")
 
 # Sandboxes whose endpoints are read together.
 _AT_ONCE = 128
@@ -168,6 +174,24 @@ class SandboxRecords(NetworkRecords):
             (json.dumps(list(command)), auto_remove, sandbox_id),
         )
 
+    # Their own files.
+
+    def add_own_files(self, sandbox_id: str, wanted: OwnFiles) -> None:
+        """Note what is asked for of the files that a new sandbox is to have of its own."""
+        asked = {key: value for key in _OWN_FILES if (value := getattr(wanted, key))}
+        if asked:
+            self._db.execute(
+                "INSERT INTO own_files SELECT number, ? FROM sandbox WHERE id = ?", (json.dumps(asked), sandbox_id)
+            )
+
+    def own_files(self, sandbox_ids: Iterable[str]) -> dict[str, OwnFiles]:
+        """What was asked for of the files of sandboxes, where something was, by their ids."""
+        rows = self._db.execute(
+            f"SELECT s.id, o.wanted FROM own_files o JOIN sandbox s ON s.number = o.sandbox WHERE s.id IN {_GIVEN}",
+            (json.dumps([*sandbox_ids]),),
+        )
+        return {id_: _own_files(wanted) for id_, wanted in rows}
+
     # Endpoints.
 
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
@@ -290,3 +314,17 @@ class SandboxRecords(NetworkRecords):
 
 def _json(values: Sequence[object]) -> str:
     return json.dumps(values) if values else "[]"
+
+
+def _own_files(text: str) -> OwnFiles:
+    """What was asked for of a sandbox's own files, as it was noted."""
+    from macvfast.requests import OwnFiles  # noqa: PLC0415 - only where something was
+
+    found = json.loads(text)
+    hosts = tuple((str(name), str(address)) for name, address in found.pop("hosts", ()))
+    hostname = found.pop("hostname", None)
+    try:
+        return OwnFiles(hostname=hostname, hosts=hosts, **{key: tuple(value) for key, value in found.items()})
+    except MacvfastError as error:
+        # Nobody asked for this now: it is not what was noted.
+        raise ValueError(str(error)) from None

@@ -8,8 +8,22 @@ grow at the end.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 1
+FORMAT = 2
+
+# What was asked for of the files that a sandbox has in /etc of its own, as JSON; only where something was.
+_OWN_FILES = """CREATE TABLE own_files (
+        sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
+    ) STRICT"""
+
+# What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
+# their files stays.
+_STEPS = {1: (_OWN_FILES,)}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, the key of its MACs, the indexes of parents.
@@ -61,4 +75,30 @@ SCHEMA = (
     "CREATE INDEX endpoint_by_network ON endpoint (network)",
     "CREATE INDEX endpoint_by_mac ON endpoint (mac)",
     "CREATE INDEX endpoint_by_intent ON endpoint (intent)",
+    _OWN_FILES,
 )
+
+
+def format_of(connection: sqlite3.Connection) -> int:
+    """The format of a file; 0: it has no tables yet, or is another program's."""
+    row = connection.execute("PRAGMA user_version").fetchone()
+    return int(row[0])
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file. Within a transaction of the caller's."""
+    for statement in SCHEMA:
+        connection.execute(statement)
+    _set_format(connection, FORMAT)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make a file of an earlier format one of FORMAT, step by step. Within a transaction of the caller's."""
+    for found in range(format_of(connection), FORMAT):
+        for statement in _STEPS[found]:
+            connection.execute(statement)
+        _set_format(connection, found + 1)
+
+
+def _set_format(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute(f"PRAGMA user_version={number}")
