@@ -4,6 +4,9 @@
     FOLDER/hostname                             the host name of its commands
     /etc/netns/NAME                             a link to FOLDER/etc, so that `ip netns exec` finds them
 
+What is asked for is in the record, and they are made from that: for one sandbox when it is made, else before its first
+command; and again where they are missing or torn. What a command or a person writes into one stays.
+
 They are written in place: a running command sees them as mounts, which do not follow a file that takes their place.
 Whoever writes them holds the lock of FOLDER. Their modes are given, whatever the umask: a command may be of any user.
 """
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 from macvfast.place import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.model import Interface
     from macvfast.requests import OwnFiles
@@ -53,6 +56,9 @@ _TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
 # More than thousands of --add-host take.
 _HOSTS_MAX = 1 << 20
 
+# What a crash cuts files off at multiples of: disks have blocks of at least so many bytes.
+_BLOCK = 512
+
 # How long another process may write a sandbox's files: three small ones.
 _LOCK_S = 10.0
 
@@ -80,45 +86,72 @@ def locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def write(folder: int, name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> None:
-    """Give a sandbox those of its files that it does not have yet.
+def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> dict[str, str]:
+    """What the files of a sandbox hold when they are made, by their names in its folder.
+
+    Args:
+        name: the sandbox's.
+        addresses: its own.
+        wanted: what was asked for.
+        resolver: its resolv.conf.
+    """
+    hostname = wanted.hostname or name[:HOSTNAME_MAX]
+    given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
+    found = (f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}", f"{hostname}\n", resolver)
+    # On what the host does not have, nothing can be mounted; `ip netns exec` complains.
+    there = {f"etc/{file}": text for file, text in zip(_FILES, found, strict=True) if os.path.exists(f"/etc/{file}")}
+    return {"hostname": hostname, **there}
+
+
+def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Those of a sandbox's files that are missing, or torn.
+
+    None is synced: all can be made again. What a crash leaves of one is empty, has zeros, or is its first blocks;
+    whatever else is in one, somebody wrote there, and it stays.
+    """
+    return [file for file, text in wanted.items() if _is_torn(folder / file, text.encode())]
+
+
+def _is_torn(path: Path, text: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(descriptor, "rb", buffering=0) as file:
+            there = file.read(_HOSTS_MAX)
+    except OSError:
+        # Where it is not that, writing it says what is wrong.
+        return True
+    if not there:
+        return bool(text)
+    # Addresses come and go: what follows is not looked at.
+    before, own, _ = text.partition(_OWN.encode())
+    cut_off = not len(there) % _BLOCK and len(there) < len(before + own) and text.startswith(there)
+    return b"\0" in there or cut_off
+
+
+def write(folder: int, wanted: Mapping[str, str]) -> None:
+    """Write files of a sandbox.
 
     Args:
         folder: the sandbox's, locked.
-        name: the sandbox's.
-        addresses: its own.
-        wanted: what is to be in them.
-        resolver: its resolv.conf.
+        wanted: what they are to hold, by their names in it.
 
     Raises:
         OSError
     """
-    hostname = wanted.hostname or name[:HOSTNAME_MAX]
     with suppress(FileExistsError):
         os.mkdir("etc", dir_fd=folder)
     os.chmod("etc", 0o755, dir_fd=folder)  # noqa: S103 - as /etc itself
-    given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
-    texts = (f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}", f"{hostname}\n", resolver)
-    _put(folder, "hostname", hostname, 0o600)
-    for file, text in zip(_FILES, texts, strict=True):
-        # On what the host does not have, nothing can be mounted; `ip netns exec` complains.
-        if os.path.exists(f"/etc/{file}"):
-            _put(folder, f"etc/{file}", text, 0o644)
+    for file, text in wanted.items():
+        _put(folder, file, text.encode(), 0o644 if "/" in file else 0o600)
 
 
-def _put(folder: int, file: str, text: str, mode: int) -> None:
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    except FileExistsError:
-        return
-    with open(descriptor, "wb", buffering=0) as out:
-        out.write(text.encode())
+def _put(folder: int, file: str, text: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(file, flags, 0o600, dir_fd=folder)
+    with open(descriptor, "wb") as out:
         os.fchmod(descriptor, mode)
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a sandbox has all of its files."""
-    return all(os.path.exists(folder / "etc" / file) or not os.path.exists(f"/etc/{file}") for file in _FILES)
+        out.write(text)
+        out.truncate()
 
 
 def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:

@@ -1,22 +1,22 @@
 """The folders of sandboxes, and the files of /etc in them: given, kept true, taken away.
 
-One path for one sandbox and for many. What was asked for is on the disk, with the state. What every sandbox has is
-written there before its first command starts; where `ip netns exec` is to find it before that, it is in memory: the
-transactions of the state would have to wait until the files of thousands are on the disk.
+One path for one sandbox and for many. What was asked for is recorded, and written to a folder beside the state. What
+every sandbox has is written there before its first command starts; where `ip netns exec` is to find it before that, it
+is in memory: the transactions of the state would have to wait until the files of thousands are on the disk.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast import etc, keeper
 from macvfast.errors import StateUnusable
 from macvfast.model import SandboxState
-from macvfast.outcomes import Difference, FilesUnseen
+from macvfast.outcomes import Difference, FilesUnseen, Step
 from macvfast.place import make_folder, make_sandbox_folder
 from macvfast.requests import OwnFiles
 from macvfast.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
@@ -35,6 +35,14 @@ FLEETING = Path("/run/macvfast/sandboxes")
 
 # Sandboxes whose files are written together: a descriptor of each is open.
 _AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A sandbox, and what was asked for of its own files."""
+
+    sandbox: Sandbox
+    wanted: OwnFiles = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +82,30 @@ class Folders:
 
         Args:
             sandbox: with its endpoints.
-            wanted: what is to be in them; None: what every sandbox has.
+            wanted: what is recorded that is to be in them; None: what every sandbox has.
 
         Raises:
             StateUnusable
         """
-        if wanted is not None and wanted != _NOTHING:
-            self._write(self._kept / sandbox.id, sandbox, wanted)
-        self.show(sandbox)
+        own = _Own(sandbox, wanted or _NOTHING)
+        if own.wanted != _NOTHING:
+            self._write(own, self._kept / sandbox.id)
+        self._show(own)
 
-    def show(self, sandbox: Sandbox) -> None:
-        """Have `ip netns exec` find a sandbox's files, in memory where it has none on the disk yet."""
+    def show(self, sandboxes: Sequence[Sandbox]) -> None:
+        """Have `ip netns exec` find the files of sandboxes, in memory where they have none on the disk."""
+        if self._links is not None:
+            for own in self._recorded(sandboxes):
+                self._show(own)
+
+    def _show(self, own: _Own) -> None:
         if self._links is None:
             return
-        folder = self._kept / sandbox.id
+        sandbox, folder = own.sandbox, self._kept / own.sandbox.id
         try:
-            if not etc.is_whole(folder):
+            if not os.path.exists(folder / "etc"):
                 folder = FLEETING / sandbox.id
-                self._write(folder, sandbox, _NOTHING)
+                self._write(own, folder)
             why = etc.link(self._links, sandbox.name, folder, self._homes)
         except StateUnusable as error:
             why = f"{error.path}: {error.reason}"
@@ -110,30 +124,88 @@ class Folders:
         return keeper.hold(folder)
 
     def complete(self, sandbox: Sandbox) -> None:
-        """Give a sandbox on the disk the files that it does not have there yet; one that stands for a namespace of
-        others has none.
+        """Give a sandbox on the disk the files that it does not have there; one that stands for a namespace of others
+        has none.
 
         Raises:
             StateUnusable
         """
-        if not sandbox.made or etc.is_whole(self._kept / sandbox.id):
-            return
-        self._write(self._kept / sandbox.id, sandbox, _NOTHING)
-        if self._links is not None:
-            self.show(sandbox)
-            keeper.remove(FLEETING / sandbox.id)
-        self.refresh([sandbox.id])
+        for own in self._recorded([sandbox]):
+            if not self._write(own, self._kept / sandbox.id):
+                return
+            if self._links is not None:
+                self._show(own)
+                keeper.remove(FLEETING / sandbox.id)
+            self.refresh([sandbox.id])
 
-    def _write(self, folder: Path, sandbox: Sandbox, wanted: OwnFiles) -> None:
-        if wanted not in self._resolvers:
-            self._resolvers[wanted] = etc.resolv_conf(wanted)
+    def lacking(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
+        """What would be done about files that sandboxes are to have by now and lack."""
+        return [
+            _written(own.sandbox, lacking)
+            for own in self._recorded(sandboxes)
+            if (folder := self._due(own, boot_id)) is not None and (lacking := etc.lacking(folder, self._texts(own)))
+        ]
+
+    def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
+        """Write them; each step with what it failed of."""
+        steps, ids = [], []
+        for own in self._recorded(sandboxes):
+            folder = self._due(own, boot_id)
+            if folder is None:
+                continue
+            try:
+                if not (lacking := self._write(own, folder)):
+                    continue
+                error = None
+                self._show(own)
+                ids.append(own.sandbox.id)
+            except StateUnusable as failed:
+                lacking, error = etc.lacking(folder, self._texts(own)), failed
+            steps.append(replace(_written(own.sandbox, lacking), error=error))
+        # Addresses may have changed since they were read.
+        self.refresh(ids)
+        return steps
+
+    def _recorded(self, sandboxes: Sequence[Sandbox]) -> list[_Own]:
+        """What is to be in the files of sandboxes, without those that stand for namespaces of others."""
+        ours = [sandbox for sandbox in sandboxes if sandbox.made]
+        with self._store.reading() as records:
+            asked = records.own_files(sandbox.id for sandbox in ours)
+        return [_Own(sandbox, asked.get(sandbox.id, _NOTHING)) for sandbox in ours]
+
+    def _texts(self, own: _Own) -> dict[str, str]:
+        """What is to be in a sandbox's files, by their names in its folder."""
+        if own.wanted not in self._resolvers:
+            self._resolvers[own.wanted] = etc.resolv_conf(own.wanted)
+        return etc.texts(own.sandbox.name, _addresses(own.sandbox), own.wanted, self._resolvers[own.wanted])
+
+    def _due(self, own: _Own, boot_id: str) -> Path | None:
+        """Where a sandbox is to have its files by now; None where it needs none yet."""
+        kept = self._kept / own.sandbox.id
+        if own.wanted != _NOTHING or os.path.exists(kept / "etc"):
+            return kept
+        # In memory they go with a reboot, as the namespace does.
+        fleeting = self._links is not None and own.sandbox.boot_id == boot_id
+        return FLEETING / own.sandbox.id if fleeting else None
+
+    def _write(self, own: _Own, folder: Path) -> list[str]:
+        """Write what a sandbox lacks in a folder; which files that was.
+
+        Raises:
+            StateUnusable
+        """
+        texts = self._texts(own)
+        if not (lacking := etc.lacking(folder, texts)):
+            return []
         try:
             for above in (folder.parent.parent, folder.parent, folder):
                 make_folder(above, 0o700)
             with etc.locked(folder) as descriptor:
-                etc.write(descriptor, sandbox.name, _addresses(sandbox), wanted, self._resolvers[wanted])
+                # Another process may have been first.
+                etc.write(descriptor, {file: texts[file] for file in etc.lacking(folder, texts)})
         except OSError as error:
             raise StateUnusable(str(folder), error.strerror or str(error)) from None
+        return lacking
 
     def tell(self) -> None:
         """Say which sandboxes `ip netns exec` shows the host's files in, since the last time."""
@@ -239,3 +311,10 @@ class Folders:
 
 def _addresses(sandbox: Sandbox) -> list[Interface]:
     return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
+
+
+def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:
+    """That files of a sandbox are missing or torn, and are written."""
+    names = ", ".join(files)
+    mends = Difference(kind="files-missing", sandbox=sandbox.name, found=f"it lacks files of its own: {names}")
+    return Step(mends=mends, action=f"write {names}")

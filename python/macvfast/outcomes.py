@@ -178,12 +178,12 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something that is recorded and not so in the kernel.
+    """Something that is recorded and not so in the kernel, or on the disk.
 
     Attributes:
         kind: which, for programs: parent-missing, parent-down, parent-mtu, parent-other, namespace-missing,
             pin-missing, pin-other, link-missing, link-other, link-down, link-wrong, address-missing, address-other,
-            route-missing, route-other, half-made, half-removed, left-behind or files-left.
+            route-missing, route-other, half-made, half-removed, left-behind, files-missing or files-left.
         network, sandbox: what it is a part of.
         found: what is so, in words.
         obstacle: why it cannot be mended now; None where `restore` mends it.

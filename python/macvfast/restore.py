@@ -98,6 +98,7 @@ class Restorer:
                 for one in seen:
                     steps += [Step(mends=step.mends, action=step.action) for step in one.drift.steps]
                     remaining += one.drift.blocked
+            steps += self._folders.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
         return Plan(steps=tuple(steps), remaining=tuple(remaining))
 
     # Mending.
@@ -148,6 +149,8 @@ class Restorer:
                     parents.standing[link] = replace(parents.standing[link], obstacle=f"parent {link} is missing")
         remaining = list(parents.blocked)
         for recorded in self._observer.sandboxes():
+            # First: what has its namespace made again is shown with its files.
+            steps += self._folders.mend([one.sandbox for one in recorded], self._kernel.boot_id())
             tried, blocked = self._mend(recorded, parents.standing)
             steps += tried
             remaining += blocked
@@ -297,8 +300,7 @@ class Restorer:
                     id_ = one.drift.recorded.sandbox.id
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.where is not Whereabouts.RETURNED])
-        for one in gone:
-            self._folders.show(one.drift.recorded.sandbox)
+        self._folders.show([one.drift.recorded.sandbox for one in gone])
         self._folders.tell()
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
@@ -335,11 +337,8 @@ class Restorer:
         """
         parent = self._maker.refuse(step.network, step.endpoint)
         link = self._kernel.link_in(namespace, step.endpoint.ifindex)
-        if link is None or not step.network.has_own_macs:
-            return
-        # Where it is not this link that has the MAC now, it is another.
-        other = link.parent != parent.ifindex or link.mac != step.endpoint.mac
-        if other and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
+        moves = step.network.has_own_macs and link is not None and link.parent != parent.ifindex
+        if moves and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
             raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:

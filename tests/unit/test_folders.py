@@ -16,7 +16,7 @@ from macvfast.requests import EndpointRequest, OwnFiles
 from tests.netns import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -120,6 +120,96 @@ def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_fo
     assert "172.16.86.9\tprinter" in (own / "hosts").read_text()
 
 
+ASKED = OwnFiles(hostname="web.lab", hosts=(("printer", "172.16.86.9"),), dns=("172.16.86.1",), dns_search=("lab",))
+
+
+def texts(machine: Machine, name: str) -> dict[str, str]:
+    own = folder_of(machine, name)
+    return {path.name: path.read_text() for path in [own / "hostname", *(own / "etc").iterdir()]}
+
+
+def test_what_was_asked_for_is_in_the_record_and_comes_back_with_a_copy_of_it(machine: Machine, tmp_path: Path) -> None:
+    """Otherwise a sandbox asks the host's name servers, and knows itself by another name."""
+    machine.host.create_sandbox("web", endpoints=[EndpointRequest(network="lan")], own_files=ASKED)
+    before = texts(machine, "web")
+    machine.host.backup_state(str(tmp_path / "copy.db"))
+    machine.host.remove_many(["web"]).raise_if_any()
+    with machine.host._store.reading() as records:
+        assert not records._db.execute("SELECT * FROM own_files").fetchall()
+    machine.host.load_state(str(tmp_path / "copy.db"))
+    machine.host.restore()
+    assert texts(machine, "web") == before
+    assert "nameserver 172.16.86.1" in before.get("resolv.conf", "nameserver 172.16.86.1")
+    assert "172.16.86.9\tprinter" in before["hosts"]
+    assert machine.host.check() == []
+
+
+def many_hosts() -> OwnFiles:
+    """More than a file's first block takes."""
+    return OwnFiles(hosts=tuple((f"host-{number}", f"10.9.0.{number}") for number in range(250)))
+
+
+@pytest.mark.parametrize("left", ["nothing", "no bytes", "zeros", "its first block"])
+@pytest.mark.parametrize("by", ["restore", "a command"])
+def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine, left: str, by: str) -> None:
+    """None of them is synced."""
+    for name, wanted in (("web", many_hosts()), ("w", PRINTER)):
+        machine.host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")], own_files=wanted)
+    before = texts(machine, "web")
+    for path in [folder_of(machine, "web") / "hostname", folder_of(machine, "web") / "etc/hosts"]:
+        if left == "nothing":
+            path.unlink()
+        else:
+            whole = path.read_bytes()
+            kept = {"no bytes": b"", "zeros": bytes(len(whole)), "its first block": whole[:4096]}[left]
+            path.write_bytes(kept)
+    lacking = ["etc/hosts"] if left == "its first block" else ["hostname", "etc/hosts"]
+    (found,) = machine.host.check()
+    assert (found.kind, found.sandbox, found.obstacle) == ("files-missing", "web", None)
+    assert found.found == f"it lacks files of its own: {', '.join(lacking)}"
+    if by == "restore":
+        (step,) = machine.host.restore().steps
+        assert (step.mends, step.error) == (found, None)
+        assert machine.host.restore().steps == ()
+    else:
+        machine.host._folders().complete(machine.host.sandbox("web"))
+    assert texts(machine, "web") == before
+    assert machine.host.check() == []
+
+
+def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:
+    """As in Docker, until the sandbox is gone."""
+    machine.host.create_sandbox("web", own_files=ASKED)
+    own = folder_of(machine, "web") / "etc"
+    for path in own.iterdir():
+        path.write_text("127.0.0.1\tlocalhost\n")
+    machine.host._folders().complete(machine.host.sandbox("web"))
+    assert machine.host.check() == []
+    assert machine.host.restore().steps == ()
+    assert {path.read_text() for path in own.iterdir()} == {"127.0.0.1\tlocalhost\n"}
+
+
+def test_a_file_that_cannot_be_made_again_is_a_step_that_failed(machine: Machine) -> None:
+    machine.host.create_sandbox("web", own_files=ASKED)
+    hosts = folder_of(machine, "web") / "etc/hosts"
+    hosts.unlink()
+    hosts.symlink_to("/etc/hosts")
+    before = os.stat("/etc/hosts").st_mtime_ns
+    (step,) = machine.host.restore().steps
+    assert isinstance(step.error, StateUnusable)
+    assert [one.kind for one in machine.host.check()] == ["files-missing"]
+    assert os.stat("/etc/hosts").st_mtime_ns == before
+
+
+def test_files_that_only_ip_netns_exec_needs_are_missed_too(machine: Machine, links: Path) -> None:
+    machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
+    shutil.rmtree(folders.FLEETING / folder_of(machine, "a").name)
+    assert [(one.kind, one.sandbox) for one in machine.host.check()] == [("files-missing", "a")]
+    assert not machine.host.restore().failed
+    assert (links / "a/hosts").exists()
+    assert machine.host.check() == []
+
+
 def test_addresses_in_hosts_files_follow_the_networks_for_one_and_for_many(machine: Machine) -> None:
     for name in ("a", "b"):
         machine.host.create_sandbox(name, own_files=PRINTER)
@@ -190,10 +280,10 @@ def test_a_sandbox_whose_files_were_asked_for_and_cannot_be_written_is_not_made(
 ) -> None:
     really = etc.write
 
-    def write(folder: int, name: str, *rest: Any) -> None:
-        if name == "b":
+    def write(folder: int, wanted: Mapping[str, str]) -> None:
+        if wanted["hostname"] == "b":
             raise OSError(28, "No space left on device")
-        really(folder, name, *rest)
+        really(folder, wanted)
 
     monkeypatch.setattr(etc, "write", write)
     with pytest.raises(StateUnusable):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from ipaddress import ip_address, ip_interface, ip_network
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast import store
+from macvfast.errors import StateNewer, StateUnusable
+from macvfast.host import Host
 from macvfast.model import mac_text
 from macvfast.records import FORMAT, MADE, SCHEMA
+from macvfast.store import Store
 from tests.unit import stored
 from tests.unit.machine import Machine
 
@@ -23,11 +31,19 @@ pytestmark = pytest.mark.usefixtures("hasty")
 FORMATS = range(1, FORMAT + 1)
 
 
+class Stored(Machine):
+    """A machine whose state was of an earlier format."""
+
+    def __init__(self, folder: Path, was: int) -> None:
+        super().__init__(folder)
+        self.was = was
+
+
 @pytest.fixture(params=FORMATS)
-def machine(request: pytest.FixtureRequest, tmp_path: Path, hasty: object) -> Iterator[Machine]:  # noqa: ARG001
+def machine(request: pytest.FixtureRequest, tmp_path: Path, hasty: object) -> Iterator[Stored]:  # noqa: ARG001
     """A machine whose state a version of that format left."""
     stored.load(stored.file_of(request.param), tmp_path)
-    made = Machine(tmp_path)
+    made = Stored(tmp_path, request.param)
     yield made
     made.host.close()
 
@@ -36,7 +52,11 @@ def schema(statements: str) -> set[tuple[str, str, str]]:
     """Tables and indexes that statements make, as they were written."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
-        return set(connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+        return schema_of(connection)
+
+
+def schema_of(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    return set(connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
 
 
 def test_the_format_of_today_is_stored_and_has_the_tables_of_today() -> None:
@@ -110,3 +130,154 @@ def test_new_endpoints_get_what_nothing_has(machine: Machine) -> None:
     assert given == ["172.16.86.129/24", "172.16.86.131/24"]
     machine.host.create_sandbox("n3")
     assert str(machine.host.connect("vlan", "n3").ip) == "10.0.0.2/8"
+
+
+# Their own files.
+
+
+def own_files(machine: Machine, name: str) -> Path:
+    return machine.host._store.sandbox_dir(machine.host.sandbox(name).id) / "etc"
+
+
+def test_what_was_asked_for_of_a_sandboxs_files_is_what_they_are_made_from(machine: Stored) -> None:
+    with machine.host._store.reading() as records:
+        found = list(records.own_files([box.id for box in machine.host.sandboxes()]).values())
+    assert found == ([] if machine.was == 1 else [stored.OWN_FILES])
+    restart(machine)
+    machine.host.restore()
+    machine.host._folders().complete(machine.host.sandbox("box"))
+    printers = "printer" in (own_files(machine, "box") / "hosts").read_text()
+    assert printers == (machine.was > 1)
+
+
+def test_what_is_in_the_files_of_sandboxes_of_which_nothing_was_recorded_stays(machine: Machine) -> None:
+    """They are all that is known of what was asked for."""
+    own = own_files(machine, "box")
+    own.mkdir(parents=True)
+    (own / "hosts").write_text("172.16.86.9\tprinter\n")
+    (own.parent / "hostname").write_text("b")
+    restart(machine)
+    machine.host.restore()
+    assert machine.host.check() == []
+    machine.host._folders().complete(machine.host.sandbox("box"))
+    assert (own / "hosts").read_text() == "172.16.86.9\tprinter\n"
+    assert (own.parent / "hostname").read_text() == "b"
+    assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")
+
+
+# Migration.
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """The state file of the first format, in its directory."""
+    stored.load(stored.file_of(1), tmp_path)
+    return tmp_path / "state/state.db"
+
+
+def format_and_tables(file: Path) -> tuple[int, set[tuple[str, str, str]]]:
+    with closing(sqlite3.connect(file)) as connection:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        return found, schema_of(connection)
+
+
+def test_a_file_of_an_earlier_format_has_the_tables_of_today_once_it_is_opened(machine: Machine) -> None:
+    assert format_and_tables(machine.host._store.path) == (FORMAT, schema(";\n".join(SCHEMA)))
+
+
+def test_a_look_at_a_file_of_an_earlier_format_leaves_it_as_it_is(old: Path) -> None:
+    """Who tries a later macvfast can go back."""
+    before = old.read_bytes()
+    with Host.open(str(old.parent), make=False) as host:
+        assert [box.name for box in host.sandboxes()] == ["box", "guest"]
+        with pytest.raises(StateUnusable), host._store.writing() as records:
+            records.set_host("key", "value")
+        host.backup_state(str(old.parent / "copy"))
+        with closing(Store(str(old.parent))):
+            # Another process has changed the format meanwhile.
+            assert [box.name for box in host.sandboxes()] == ["box", "guest"]
+            old.write_bytes(before)
+    assert format_and_tables(old.parent / "copy")[0] == FORMAT
+
+
+DIES_AT = """
+import os, signal, sqlite3, sys
+from macvfast import store
+left = int(sys.argv[2])
+class Connection(sqlite3.Connection):
+    def execute(self, *arguments):
+        global left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().execute(*arguments)
+sqlite3.Connection = Connection
+store.Store(sys.argv[1])
+"""
+
+
+def test_who_is_killed_while_it_changes_the_format_leaves_the_old_one_or_the_new_one(old: Path) -> None:
+    before = old.read_bytes()
+    formats = []
+    for statement in count(1):
+        for path in old.parent.iterdir():
+            path.unlink()
+        old.touch(mode=0o600)
+        old.write_bytes(before)
+        died = subprocess.run([sys.executable, "-c", DIES_AT, str(old.parent), str(statement)], check=False)
+        formats.append(format_and_tables(old)[0])
+        with Host.open(str(old.parent)) as host:
+            assert [box.name for box in host.sandboxes()] == ["box", "guest"]
+        assert format_and_tables(old) == (FORMAT, schema(";\n".join(SCHEMA)))
+        if not died.returncode:
+            break
+    assert formats == sorted(formats)
+    assert formats.count(1) > 5, "it was killed only before it changed anything"
+    assert formats[-1] == FORMAT
+
+
+def test_without_room_on_the_disk_the_format_stays_as_it_is(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = old.read_bytes()
+
+    def set_up(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA max_page_count=1")
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "_set_up", set_up)
+        with pytest.raises(StateUnusable, match="the file system is full"):
+            Store(str(old.parent))
+    assert old.read_bytes() == before
+    with Host.open(str(old.parent)) as host:
+        assert [box.name for box in host.sandboxes()] == ["box", "guest"]
+
+
+def test_a_process_whose_format_is_passed_changes_nothing_any_more(machine: Machine) -> None:
+    """Nor does it call the file damaged."""
+    store = machine.host._store
+    with store.writing() as records:
+        records._db.execute(f"PRAGMA user_version={FORMAT + 1}")
+    with pytest.raises(StateNewer), store.writing() as records:
+        records.set_host("key", "value")
+    with pytest.raises(StateNewer):
+        machine.host.create_sandbox("new")
+    assert machine.host.sandbox("box").name == "box"
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("ALTER TABLE sandbox RENAME TO box")
+    with pytest.raises(StateNewer):
+        machine.host.sandbox("box")
+    with pytest.raises(StateNewer):
+        Store(str(store.directory))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_copy_of_any_format_is_brought_back(tmp_path: Path, form: int) -> None:
+    machine = Machine(tmp_path)
+    copy = tmp_path / "copy.db"
+    stored.make(stored.file_of(form), copy, tmp_path)
+    before = copy.read_bytes()
+    assert machine.host.load_state(str(copy), dry_run=True).only_then
+    machine.host.load_state(str(copy))
+    assert [box.name for box in machine.host.sandboxes()] == ["box", "guest"]
+    assert format_and_tables(machine.host._store.path) == (FORMAT, schema(";\n".join(SCHEMA)))
+    assert copy.read_bytes() == before
+    machine.host.close()

@@ -23,7 +23,6 @@ mod arguments;
 mod command;
 mod failure;
 mod files;
-mod identity;
 mod init;
 mod keeper;
 mod log;
