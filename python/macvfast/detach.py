@@ -2,7 +2,7 @@
 
 Removal is durable before it begins and settled when the kernel has let go, not before: until then the addresses stay
 taken. What a process left half-made or half-removed when it died is finished here too. Nothing is removed whose
-recorded identity (boot, namespace cookie, index and MAC) is not found.
+recorded identity (boot, namespace cookie, index and kind) is not found.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What differs between the record and the kernel, and the steps that mend it.
 
 Pure: from what is recorded and what was found, never from a look or a clock of its own. What is ours is known by its
-recorded identity: a parent by boot and index, a namespace by boot and cookie, a link by its index, kind and MAC within
+recorded identity: a parent by boot and index, a namespace by boot and cookie, a link by its index and kind within
 that namespace. Whatever else is in a place of ours is named and left alone.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.errors import MacvfastError, ParentNotFound, ParentUnusable
+from macvfast.model import mac_text
 from macvfast.outcomes import Difference
 
 if TYPE_CHECKING:
@@ -546,6 +547,8 @@ def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standi
     # While its parent is away there is nothing to compare with, and nothing to make it on.
     if parent.ifindex is not None and link.parent != parent.ifindex:
         return f"is on another link than {network.link}"
+    if network.has_own_macs and link.mac != endpoint.mac:
+        return f"has MAC {mac_text(link.mac)}, not {mac_text(endpoint.mac)}"
     if link.mode is not None and link.mode != network.mode:
         return f"has mode {link.mode}"
     if network.mtu is not None and link.mtu != network.mtu:

@@ -42,7 +42,9 @@ _PASSED_ON = (
 )
 
 # Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
-_HELD, _FOLDER, _REFUSED, _NOT_FOUND = 121, 122, 123, 127
+_HELD, _FOLDER, _REFUSED, _NO_FOLDER, _NOT_FOUND = 121, 122, 123, 124, 127
+# What is said there, too.
+_WORKDIR = "-w takes a folder that the command can see"
 
 # First words that people carry over from `docker run`.
 _IMAGES = frozenset(
@@ -77,9 +79,7 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
     name = request.argv[0]
     # In another root file system a symbolic link points elsewhere than it does here.
     if request.workdir is not None and request.rootfs is None and not os.path.isdir(request.workdir):
-        raise CommandNotStarted(
-            name, f"there is no folder `{request.workdir}` to start in", ["-w takes a folder of this host"]
-        )
+        raise CommandNotStarted(name, f"there is no folder `{request.workdir}` to start in", [_WORKDIR])
     if "/" in name:
         candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
     else:
@@ -103,7 +103,12 @@ def check(request: CommandRequest, *, inside: bool = False) -> None:
 
 def _path_of(request: CommandRequest) -> str:
     """Where the command is looked for."""
-    return dict(request.env).get("PATH", os.environ.get("PATH", os.defpath))
+    given = dict(request.env).get("PATH")
+    if given is not None:
+        return given
+    if request.user is not None:
+        return users.find(request.user, request.rootfs).path
+    return os.environ.get("PATH", os.defpath)
 
 
 def _image_hint(argv: Sequence[str]) -> list[str]:
@@ -217,12 +222,13 @@ def _of_the_command(request: CommandRequest) -> list[str]:
 
 
 def _environment(request: CommandRequest) -> int:
-    """What the command has besides this process's environment, in memory that only who inherits its descriptor can
-    read: command lines are everybody's, and what is in the program's own environment would be for the program too.
+    """What the command has besides this process's environment or, as another user, instead; in memory that only who
+    inherits its descriptor can read: command lines are everybody's, and what is in the program's own environment would
+    be for the program too.
     """
     env = dict(request.env)
     if request.user is not None:
-        env.setdefault("HOME", users.find(request.user, request.rootfs).home)
+        env = users.find(request.user, request.rootfs).environment(os.environ) | env
     descriptor = os.memfd_create("environment", 0)
     with open(descriptor, "wb", closefd=False) as memory:
         memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))
@@ -272,6 +278,8 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
         return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
     if code == _REFUSED:
         return KernelRefused(words, errno)
+    if code == _NO_FOLDER:
+        return CommandNotStarted(command, words, [_WORKDIR])
     if errno:
         return CommandNotStarted(command, words, _hints(errno))
     # It, or what it was to run beside, was ended meanwhile.

@@ -337,8 +337,11 @@ class Restorer:
         """
         parent = self._maker.refuse(step.network, step.endpoint)
         link = self._kernel.link_in(namespace, step.endpoint.ifindex)
-        moves = step.network.has_own_macs and link is not None and link.parent != parent.ifindex
-        if moves and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
+        if link is None or not step.network.has_own_macs:
+            return
+        # Where it is not this link that has the MAC now, it is another.
+        other = link.parent != parent.ifindex or link.mac != step.endpoint.mac
+        if other and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
             raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:

@@ -7,23 +7,44 @@ import os
 import pwd
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from macvfast.errors import UserUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
+_ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user by numbers, with the groups besides the first and the home folder."""
+    """A user by numbers, with the groups besides the first, the home folder, and the name, if it has one, and shell."""
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     home: str
+    name: str = ""
+    shell: str = ""
 
     @property
     def argument(self) -> str:
         """As the native program takes it."""
         return ":".join(map(str, (self.uid, self.gid, *self.groups)))
+
+    @property
+    def path(self) -> str:
+        """Where its commands are looked for, as after a login."""
+        return _ROOTS_PATH if self.uid == 0 else _USERS_PATH
+
+    def environment(self, caller: Mapping[str, str]) -> dict[str, str]:
+        """What a login would give it; of the caller's, only the terminal that both of them are at."""
+        env = {"HOME": self.home, "PATH": self.path, "SHELL": self.shell or "/bin/sh"}
+        if self.name:
+            env |= {"USER": self.name, "LOGNAME": self.name}
+        return env | {name: caller[name] for name in ("TERM",) if name in caller}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,7 @@ class _Entry:
     uid: int
     gid: int
     home: str
+    shell: str
 
 
 def find(wanted: str, rootfs: str | None = None) -> User:
@@ -47,11 +69,12 @@ def find(wanted: str, rootfs: str | None = None) -> User:
     if entry is None:
         if not _is_number(name):
             raise UserUnknown(wanted, f"there is no user `{name}`{_where(rootfs)}")
-        entry = _Entry("", int(name), 0, "/")
+        entry = _Entry("", int(name), 0, "/", "")
+    own = (entry.home, entry.name, entry.shell)
     if group:
-        return User(entry.uid, _gid(wanted, group, rootfs), (), entry.home)
+        return User(entry.uid, _gid(wanted, group, rootfs), (), *own)
     groups = _groups(entry, rootfs) if entry.name else ()
-    return User(entry.uid, entry.gid, tuple(gid for gid in groups if gid != entry.gid), entry.home)
+    return User(entry.uid, entry.gid, tuple(gid for gid in groups if gid != entry.gid), *own)
 
 
 def _is_number(text: str) -> bool:
@@ -66,13 +89,13 @@ def _entry(name: str, rootfs: str | None) -> _Entry | None:
     if rootfs is not None:
         for fields in _table(rootfs, "passwd", 7):
             if name in (fields[0], fields[2]):
-                return _Entry(fields[0], int(fields[2]), int(fields[3]), fields[5])
+                return _Entry(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6])
         return None
     try:
         found = pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
     except KeyError:
         return None
-    return _Entry(found.pw_name, found.pw_uid, found.pw_gid, found.pw_dir)
+    return _Entry(found.pw_name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell)
 
 
 def _gid(wanted: str, group: str, rootfs: str | None) -> int:

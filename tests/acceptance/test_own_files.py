@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import netns
-from tests.acceptance.support import programs, refused
+from tests.acceptance.support import check_error, programs, refused
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -225,6 +226,32 @@ def test_a_command_has_the_variables_folder_and_user_that_it_was_given(lan: Lan,
     ]
 
 
+@pytest.mark.parametrize("way", ["run", "exec"])
+def test_another_user_has_the_environment_of_a_login_and_what_it_was_given(lan: Lan, way: str) -> None:
+    lan.macvfast("create", "--name=box")
+    lan.host.environment |= {"SECRET": "hunter2", "TERM": "vt100", "PATH": os.environ["PATH"]}
+    name = ["box"] if way == "exec" else []
+
+    def environment(*options: str) -> dict[str, str]:
+        said = lan.macvfast(way, "-e", "GIVEN=1", *options, *name, "env").splitlines()
+        return dict(line.split("=", 1) for line in said)
+
+    entry = pwd.getpwnam("nobody")
+    nobody = {"HOME": entry.pw_dir, "USER": "nobody", "LOGNAME": "nobody", "SHELL": entry.pw_shell}
+    users = {"PATH": "/usr/local/bin:/usr/bin:/bin", "TERM": "vt100", "GIVEN": "1"}
+    assert environment("-u", "nobody") == nobody | users
+    assert environment("-u", "nobody", "-e", "HOME=/h", "-e", "SECRET") == nobody | users | {
+        "HOME": "/h",
+        "SECRET": "hunter2",
+    }
+    # A number that nobody has is nobody's login.
+    assert environment("-u", "4711") == {"HOME": "/", "SHELL": "/bin/sh"} | users
+    roots = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert environment("-u", "root")["PATH"] == roots
+    # Without -u, the command is the caller's own.
+    assert environment()["SECRET"] == "hunter2"
+
+
 @pytest.mark.parametrize("way", ["run -d", "run", "exec -d", "exec"])
 def test_the_values_of_variables_are_the_commands_alone(lan: Lan, tmp_path: Path, way: str) -> None:
     """Everybody on the host reads command lines; the command's environment its own user and root."""
@@ -276,6 +303,18 @@ def test_a_user_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -
     said = refused(lan, "run", "-u", "nobdy", "id", status=125)
     assert "there is no user `nobdy`" in said
     assert "there is no group `nogrp`" in refused(lan, "run", "-u", "nobody:nogrp", "id", status=125)
+
+
+def test_a_folder_that_is_not_there_for_exec_is_said_to_be_missing(lan: Lan) -> None:
+    lan.macvfast("create", "--name=box")
+    for detach in ([], ["-d"]):
+        said = check_error(lan.attempt("exec", *detach, "-w", "/not/there", "box", "pwd"), 126)
+        assert said == (
+            "error: command `pwd` cannot be started\n"
+            "  caused by: there is no folder `/not/there` to start in\n"
+            "\n"
+            "hint: -w takes a folder that the command can see\n"
+        )
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:

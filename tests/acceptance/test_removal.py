@@ -14,6 +14,7 @@ import pytest
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import at_terminal, check_error, filter_macs, ps, refused, wait_for_process
+from tests.netns import Netns
 
 if TYPE_CHECKING:
     from tests.netns import Lan
@@ -148,6 +149,48 @@ def test_a_process_that_entered_from_outside_is_named_and_keeps_the_address(lan:
     lan.macvfast("rm", "box")
     assert_empty(lan)
     lan.macvfast("create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
+
+
+ANOTHER_MAC = "02:42:0a:00:00:99"
+
+
+def test_a_link_with_another_mac_is_deleted_though_its_namespace_is_held(lan: Lan) -> None:
+    """The owner of a namespace can give our link any MAC: who looks for the recorded one finds nothing, and gives the
+    address of a living link away.
+    """
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    with lan.sandbox("box").start("sleep", "1000") as intruder:
+        try:
+            wait_for_process(lan.sandbox("box").inode, "sleep", "1000")
+            lan.sandbox("box").run("ip", "link", "set", "eth0", "address", ANOTHER_MAC)
+            assert filter_macs(lan) == {ANOTHER_MAC}
+            lan.macvfast("rm", "box")
+            assert filter_macs(lan) == set()
+            links = lan.run("nsenter", f"--net=/proc/{intruder.pid}/ns/net", "ip", "-brief", "link")
+            assert [line.split()[0] for line in links.splitlines()] == ["lo"]
+        finally:
+            intruder.kill()
+    assert_empty(lan)
+
+
+def test_endpoints_with_other_macs_are_disconnected_from_a_namespace_that_stays(lan: Lan) -> None:
+    """One is deleted by its index, several by a group that is set on exactly them."""
+    lan.add_parent("eth1", "lan1")
+    lan.macvfast("network", "create", "--subnet=10.7.0.0/24", "-o", "parent=eth1", "second")
+    lan.macvfast("create", "--net=pub_net", "--net=second", "--name=stays")
+    lan.sandbox("stays").run("ip", "link", "set", "eth1", "address", ANOTHER_MAC)
+    lan.macvfast("network", "disconnect", "second", "stays")
+    assert filter_macs(lan, "eth1") == set()
+    theirs = Netns.make("theirs")
+    try:
+        for name in ("a", "b", "c"):
+            lan.macvfast("network", "connect", f"--netns={theirs.path}", "pub_net", name)
+        for number, ifname in enumerate(("eth0", "eth1")):
+            theirs.run("ip", "link", "set", ifname, "address", f"02:42:0a:00:00:{number:02x}", "group", "0")
+        lan.macvfast("rm", "a", "b", "c")
+        assert theirs.link_names() == ["lo"]
+    finally:
+        theirs.remove()
 
 
 def test_a_link_on_a_parent_that_was_moved_is_deleted_where_it_is(lan: Lan) -> None:

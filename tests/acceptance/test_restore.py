@@ -146,6 +146,7 @@ def test_json_says_what_was_done_and_what_remains(lan: Lan, tmp_path: Path) -> N
         ("ip link set eth0 down", "is down"),
         ("ip link set eth0 down && ip link set eth0 name renamed", "is called renamed"),
         ("ip link set eth0 type macvlan mode private", "has mode private"),
+        ("ip link set eth0 address 02:42:0a:00:00:99", "has MAC 02:42:0a:00:00:99, not 02:42:ac:10:56:02"),
     ],
 )
 def test_what_a_hand_undid_in_a_sandbox_is_done_again(lan: Lan, hand: str, said: str) -> None:

@@ -400,10 +400,10 @@ def test_a_file_under_our_name_is_left_alone(machine: Machine) -> None:
     assert machine.everything() == before
 
 
-def test_a_link_with_our_index_and_another_mac_is_left_alone(machine: Machine) -> None:
+def test_a_link_of_another_kind_with_our_index_is_left_alone(machine: Machine) -> None:
     netns = machine.world.give(GIVEN)
     made = machine.host.connect("lan", "guest", netns=GIVEN)
-    netns.links[made.ifindex] = FakeLink(made.ifindex, "eth0", "macvlan", b"\x02\x00\x00\x00\x00\x99", parent=2)
+    netns.links[made.ifindex] = FakeLink(made.ifindex, "eth0", "vlan", b"\x02\x00\x00\x00\x00\x99", parent=2)
     machine.host.remove_many(["guest"]).raise_if_any()
     assert made.ifindex in netns.links
 

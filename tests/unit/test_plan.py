@@ -498,7 +498,7 @@ def test_subnets_that_are_not_in_use_do_not_overlap() -> None:
 
 
 def ours(*ifindexes: int) -> list[ExpectedLink]:
-    return [ExpectedLink(ifindex, "macvlan", bytes([2, 0, 0, 0, 0, ifindex])) for ifindex in ifindexes]
+    return [ExpectedLink(ifindex, "macvlan") for ifindex in ifindexes]
 
 
 def there(ifindex: int, group: int, *, kind: str = "macvlan", last: int | None = None) -> Link:
@@ -513,7 +513,7 @@ def there(ifindex: int, group: int, *, kind: str = "macvlan", last: int | None =
         ([there(1, 7), there(2, 7), there(3, 7)], GroupRemoval((1, 2), 0)),
         ([there(1, 7), there(2, 8)], GroupRemoval((1, 2), 0)),
         ([there(1, 0), there(2, 0)], GroupRemoval((1, 2), 0)),
-        ([there(1, 7), there(2, 7, last=99)], GroupRemoval((1,), 0)),
+        ([there(1, 7), there(2, 7, last=99)], GroupRemoval((1, 2), 7)),
         ([there(1, 7), there(2, 7, kind="veth")], GroupRemoval((1,), 0)),
         ([there(1, 7)], GroupRemoval((1,), 7)),
         ([Link(9, "lo")], GroupRemoval((), 0)),

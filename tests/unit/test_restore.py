@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.errors import HomeNamespaceOther, KernelFeatureMissing, MacvfastError, NamespaceHeld
+from macvfast.errors import HomeNamespaceOther, KernelFeatureMissing, MacTaken, MacvfastError, NamespaceHeld
+from macvfast.model import mac_text
 from macvfast.records import RESTORED
 from macvfast.requests import EndpointRequest
 from macvfast.store import Store
@@ -355,10 +356,31 @@ def test_a_stranger_with_the_name_or_the_index_of_our_link_is_reported_and_left_
     first, second = (endpoint.ifindex for endpoint in box.endpoints)
     netns.remove(first)
     netns.links[9] = FakeLink(9, "eth0", "dummy")
-    netns.links[second].mac = b"\x02\x00\x00\x00\x00\x99"
+    netns.links[second].kind = "dummy"
     before = machine.everything()
     plan = machine.host.restore()
     assert [difference.kind for difference in plan.remaining] == ["link-missing", "link-other"]
+    assert machine.everything() == before
+
+
+def test_a_link_with_another_mac_is_ours_and_is_made_anew_where_its_own_mac_is_free(machine: Machine) -> None:
+    """Who takes it for a stranger's makes a second link beside it."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    (endpoint,) = box.endpoints
+    before = machine.everything()
+    netns.links[endpoint.ifindex].mac = b"\x02\x00\x00\x00\x00\x99"
+    (difference,) = machine.host.check()
+    assert (difference.kind, difference.found) == (
+        "link-wrong",
+        f"link eth0 on network lan has MAC 02:00:00:00:00:99, not {mac_text(endpoint.mac)}",
+    )
+    machine.world.add_home(FakeLink(77, "theirs", "macvlan", endpoint.mac, parent=2, mode="bridge"))
+    (step,) = machine.host.restore().steps
+    assert isinstance(step.error, MacTaken)
+    assert netns.links[endpoint.ifindex].mac == b"\x02\x00\x00\x00\x00\x99"
+    del machine.world.home.links[77]
+    machine.host.restore()
     assert machine.everything() == before
 
 

@@ -151,20 +151,19 @@ def plan_endpoint(
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLink:
-    """A link of ours, as it is recorded; a MAC of None is not compared (it is the parent's)."""
+    """A link of ours, known by what the owner of its namespace cannot change: not by its MAC, name or group."""
 
     ifindex: int
     kind: str
-    mac: bytes | None
 
     @classmethod
     def of(cls, network: Network, endpoint: Endpoint) -> ExpectedLink:
         """The link of an endpoint."""
-        return cls(endpoint.ifindex, network.driver, endpoint.mac if network.has_own_macs else None)
+        return cls(endpoint.ifindex, network.driver)
 
     def is_(self, link: LinkFacts) -> bool:
         """Whether what has the index is that link."""
-        return link.kind == self.kind and self.mac in (None, link.mac)
+        return link.kind == self.kind
 
 
 @dataclass(frozen=True, slots=True)

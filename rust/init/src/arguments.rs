@@ -44,8 +44,8 @@ pub struct Request {
     pub log_limit: u64,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
-    /// What the command has besides this program's environment: `NAME=VALUE`. It comes by a descriptor: everybody can
-    /// read a command line.
+    /// What the command has besides this program's environment or, as another user, instead: `NAME=VALUE`. It comes by
+    /// a descriptor: everybody can read a command line.
     pub environment: Vec<CString>,
     /// Where the command must start.
     pub workdir: Option<CString>,

@@ -18,6 +18,7 @@ const NOT_FOUND: u8 = 127;
 const HELD: u8 = 121;
 const FOLDER: u8 = 122;
 const REFUSED: u8 = 123;
+const NO_FOLDER: u8 = 124;
 
 /// What is said when pid 1 of another command has ended, and with it one that ran beside it.
 pub const ENDED_TOGETHER: &str =
@@ -40,6 +41,12 @@ pub enum Failure {
     },
     /// The kernel does not let something be done, in words that follow "could not".
     Refused { step: String, errno: Errno },
+    /// It is to start in a folder that it cannot enter.
+    NoFolder {
+        command: String,
+        folder: String,
+        errno: Errno,
+    },
     /// Its pid 1 was killed at once.
     Killed { command: String },
     /// What it was to join has ended, and it had not been started.
@@ -69,7 +76,9 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => NOT_FOUND,
-            Self::NotExecutable { .. } | Self::Killed { .. } => NOT_EXECUTABLE,
+            Self::NotExecutable { .. } | Self::NoFolder { .. } | Self::Killed { .. } => {
+                NOT_EXECUTABLE
+            }
             Self::EndedTogether => KILLED,
             Self::Held { .. } | Self::Folder { .. } | Self::Refused { .. } | Self::Ended => FAILED,
         }
@@ -80,6 +89,9 @@ impl Failure {
         let (status, errno, words) = match self {
             Self::NotFound { .. } => (NOT_FOUND, None, String::new()),
             Self::NotExecutable { errno, .. } => (NOT_EXECUTABLE, Some(errno), reason(*errno)),
+            Self::NoFolder { folder, errno, .. } => {
+                (NO_FOLDER, Some(errno), no_folder(folder, *errno))
+            }
             Self::Held { .. } => (HELD, None, String::new()),
             Self::Folder { step, errno, .. } => (FOLDER, Some(errno), (*step).to_owned()),
             Self::Refused { step, errno } => (REFUSED, Some(errno), step.clone()),
@@ -111,6 +123,11 @@ impl Failure {
                     _ => "it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
                 },
             ),
+            Self::NoFolder {
+                command,
+                folder,
+                errno,
+            } => not_started(command, &no_folder(folder, *errno), WORKDIR),
             Self::Killed { command } => not_started(
                 command,
                 PID_1_KILLED,
@@ -143,6 +160,8 @@ impl Failure {
 
 const TOO_BIG: &str = "give it fewer or shorter arguments and variables";
 
+const WORKDIR: &str = "-w takes a folder that the command can see";
+
 const PID_1_KILLED: &str = "its pid 1 was killed";
 
 fn not_started(command: &str, reason: &str, hint: &str) -> String {
@@ -163,6 +182,14 @@ fn reason(errno: Errno) -> String {
     match errno {
         Errno::LIBACC => "the interpreter that it names is not there".to_owned(),
         _ => sys::text_of(errno),
+    }
+}
+
+/// Why a command cannot start in a folder.
+fn no_folder(folder: &str, errno: Errno) -> String {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => format!("there is no folder `{folder}` to start in"),
+        _ => format!("it cannot start in `{folder}`: {}", sys::text_of(errno)),
     }
 }
 
@@ -190,6 +217,11 @@ mod tests {
             Failure::of_command("sh".to_owned(), Errno::LIBACC),
             Failure::Killed {
                 command: "sh".to_owned(),
+            },
+            Failure::NoFolder {
+                command: "sh".to_owned(),
+                folder: "/x".to_owned(),
+                errno: Errno::ACCESS,
             },
             Failure::Held {
                 name: name(),
@@ -241,8 +273,10 @@ mod tests {
         let reports: Vec<_> = samples().iter().map(Failure::report).collect();
         assert_eq!(reports[0], (127, "0 \n".to_owned()));
         assert_eq!(reports[2], (126, "13 Permission denied\n".to_owned()));
-        assert_eq!(reports[5].0, 121);
-        assert_eq!(reports[7], (122, "28 lock it\n".to_owned()));
-        assert_eq!(reports[8], (123, "11 fork\n".to_owned()));
+        let words = "13 it cannot start in `/x`: Permission denied\n";
+        assert_eq!(reports[5], (124, words.to_owned()));
+        assert_eq!(reports[6].0, 121);
+        assert_eq!(reports[8], (122, "28 lock it\n".to_owned()));
+        assert_eq!(reports[9], (123, "11 fork\n".to_owned()));
     }
 }

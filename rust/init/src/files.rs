@@ -51,25 +51,19 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
     }
     let own_files = etc.map_or_else(Vec::new, copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
-    let root = match rootfs {
-        None => open_folder(c"/"),
-        Some(path) => copy_of(path).and_then(|tree| {
-            move_mount(
-                &tree,
-                c"",
-                CWD,
-                path,
-                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-            )?;
-            open_folder(path)
-        }),
-    };
-    let root = root.map_err(Failed::at("open the root folder"))?;
-    fresh(c"proc")
-        .and_then(|tree| attach(&tree, &root, c"proc", OFlags::DIRECTORY))
+    // Made while the host's are there: in a user namespace the kernel makes one only where another is to be seen.
+    let proc = fresh(c"proc").map_err(Failed::at("mount /proc"))?;
+    let sys = fresh(c"sysfs").map_err(Failed::at("mount /sys"))?;
+    let devices = rootfs.map(|_| copy_of(c"/dev"));
+    if let Some(path) = rootfs {
+        enter(path)?;
+    }
+    let root = open_folder(c"/").map_err(Failed::at("open the root folder"))?;
+    uncover(c"/proc")
+        .and_then(|()| attach(&proc, &root, c"proc", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /proc"))?;
-    fresh(c"sysfs")
-        .and_then(|tree| attach(&tree, &root, c"sys", OFlags::DIRECTORY))
+    uncover(c"/sys")
+        .and_then(|()| attach(&sys, &root, c"sys", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /sys"))?;
     if let Some(tree) = control_groups {
         // Where they are not there, nobody can miss them.
@@ -86,20 +80,45 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
             }
         }
     }
-    if rootfs.is_some() {
-        match copy_of(c"/dev").and_then(|tree| attach(&tree, &root, c"dev", OFlags::DIRECTORY)) {
-            // A root folder without /dev may do without.
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => {
-                return Err(Failed {
-                    step: "mount /dev",
-                    errno,
-                })
-            }
-        }
-        change_root(&root).map_err(Failed::at("make the folder the root"))?;
+    match devices.map(|tree| attach(&tree?, &root, c"dev", OFlags::DIRECTORY)) {
+        // A root folder without /dev may do without.
+        None | Some(Ok(()) | Err(Errno::NOENT)) => Ok(()),
+        Some(Err(errno)) => Err(Failed {
+            step: "mount /dev",
+            errno,
+        }),
     }
-    Ok(())
+}
+
+/// Makes a folder, with what is mounted below it, the root, and lets go of the host's.
+fn enter(rootfs: &CStr) -> Result<(), Failed> {
+    let root = copy_of(rootfs).and_then(|tree| {
+        move_mount(
+            &tree,
+            c"",
+            CWD,
+            rootfs,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+        open_folder(rootfs)
+    });
+    let root = root.map_err(Failed::at("open the root folder"))?;
+    change_root(&root).map_err(Failed::at("make the folder the root"))
+}
+
+/// Takes away what is mounted on a folder and below it, one over the other as it may be: what is mounted there next
+/// has nothing under it that an unmount would show.
+///
+/// A symbolic link has nothing mounted on it. Of a mount that came from another user namespace, the kernel keeps what
+/// it hides; it stays underneath.
+fn uncover(path: &CStr) -> Result<(), Errno> {
+    loop {
+        match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Takes what is mounted in a folder out of this mount namespace, now and in the future; the folder itself stays.

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{fchown, flock, FlockOperation, Gid, Uid};
+use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
@@ -13,13 +13,13 @@ use rustix::process::{
 };
 use rustix::system::sethostname;
 use rustix::thread::{
-    move_into_link_name_space, move_into_thread_name_spaces, set_thread_gid, set_thread_groups,
-    set_thread_uid, LinkNameSpaceType, ThreadNameSpaceType,
+    move_into_link_name_space, move_into_thread_name_spaces, LinkNameSpaceType, ThreadNameSpaceType,
 };
 
 use crate::arguments::User;
 use crate::command::execute;
 use crate::files::{self, Failed};
+use crate::identity::{become_user, leave_keyring, Owned};
 use crate::post::LOOK_AGAIN_MS;
 use crate::report::{read_up_to, Report};
 use crate::signals::{self, Inbox};
@@ -42,6 +42,9 @@ pub enum Place<'a> {
     Beside { pidfd: BorrowedFd<'a> },
 }
 
+/// The step that fails where the working directory that was asked for is not there.
+pub const ENTER_WORKDIR: &str = "enter the working directory";
+
 /// What a supervisor needs to know.
 pub struct Task<'a> {
     /// Where to run the command.
@@ -52,7 +55,7 @@ pub struct Task<'a> {
     pub directory: Option<&'a CStr>,
     /// The working directory that it must have.
     pub workdir: Option<&'a CStr>,
-    /// What it has besides this process's environment.
+    /// What it has besides this process's environment or, as another user, instead.
     pub environment: &'a [CString],
     /// Who runs it, if not this process's user.
     pub user: Option<&'a User>,
@@ -97,7 +100,10 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
     sys::close_all_but(&mut kept);
     signals::leave_session();
     let inbox = Inbox::open();
-    if let Err(Failed { step, errno }) = enter(task.place, report) {
+    let entered = leave_keyring()
+        .map_err(Failed::at("make a session keyring"))
+        .and_then(|()| enter(task.place, report));
+    if let Err(Failed { step, errno }) = entered {
         Report::NotSetUp(step.to_owned(), errno).send(report);
         sys::leave(125)
     }
@@ -278,7 +284,7 @@ fn exit_status(status: WaitStatus) -> u8 {
 fn start(task: &Task<'_>) -> Result<(i32, OwnedFd), Failed> {
     if let Some(workdir) = task.workdir {
         // Here, where a failure can say what it is about; the command inherits it.
-        chdir(workdir).map_err(Failed::at("enter the working directory"))?;
+        chdir(workdir).map_err(Failed::at(ENTER_WORKDIR))?;
     }
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::at("make a pipe"))?;
     match sys::spawn(0).map_err(Failed::at("fork"))? {
@@ -309,11 +315,19 @@ fn become_command(task: &Task<'_>) -> Errno {
     {
         let _ = chdir(c"/");
     }
+    if task.user.is_some() {
+        // What the caller has there is the caller's: addresses of agents, tokens, folders.
+        sys::clear_environment();
+    }
     for variable in task.environment {
         set_variable(variable);
     }
     if let Some(user) = task.user {
-        if let Err(errno) = become_user(user, task) {
+        let owned = Owned {
+            terminal: task.terminal,
+            output: [task.logged; 2],
+        };
+        if let Err(errno) = become_user(user, owned) {
             return errno;
         }
     }
@@ -330,20 +344,4 @@ fn set_variable(variable: &CStr) {
         let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
         std::env::set_var(OsStr::from_bytes(name), OsStr::from_bytes(value));
     }
-}
-
-/// Becomes another user, who can open the terminal, or the pipe of the log, by its name too: `> /dev/stdout`.
-fn become_user(user: &User, task: &Task<'_>) -> Result<(), Errno> {
-    let owner = Some(Uid::from_raw(user.uid));
-    // Where the terminal's file system does not let it be owned, the descriptors still work.
-    if task.terminal {
-        let _ = fchown(sys::standard_input(), owner, None);
-    }
-    if task.logged {
-        let _ = fchown(sys::standard_output(), owner, None);
-    }
-    let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
-    set_thread_groups(&groups)?;
-    set_thread_gid(Gid::from_raw(user.gid))?;
-    set_thread_uid(Uid::from_raw(user.uid))
 }

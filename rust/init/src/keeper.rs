@@ -325,13 +325,22 @@ impl Keeper<'_> {
             .first()
             .map(shown_name)
             .unwrap_or_default();
+        let of_the_command =
+            |failure: Failure| match self.write(running, State::Exited(failure.status())) {
+                Ok(()) => failure,
+                Err(failure) => failure,
+            };
         match (report, &self.post) {
             (Some(Report::NotExecuted(errno)), _) => {
-                let failure = Failure::of_command(command, errno);
-                match self.write(running, State::Exited(failure.status())) {
-                    Ok(()) => failure,
-                    Err(failure) => failure,
-                }
+                of_the_command(Failure::of_command(command, errno))
+            }
+            (Some(Report::NotSetUp(step, errno)), _) if step == init::ENTER_WORKDIR => {
+                let folder = self.request.workdir.as_ref().map(shown_name);
+                of_the_command(Failure::NoFolder {
+                    command,
+                    folder: folder.unwrap_or_default(),
+                    errno,
+                })
             }
             (Some(Report::NotSetUp(step, errno)), Post::Own(_)) => Failure::at(&step)(errno),
             (Some(Report::NotSetUp(step, errno)), Post::Beside { pidfd, .. }) => {

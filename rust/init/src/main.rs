@@ -23,6 +23,7 @@ mod arguments;
 mod command;
 mod failure;
 mod files;
+mod identity;
 mod init;
 mod keeper;
 mod log;

@@ -2,7 +2,7 @@
 //!
 //! Everything here counts on the process having one thread, as this program always has.
 
-use std::ffi::{c_int, c_long, c_uint, CStr, CString};
+use std::ffi::{c_char, c_int, c_long, c_uint, CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -120,6 +120,34 @@ pub fn standard_input() -> BorrowedFd<'static> {
 pub fn standard_output() -> BorrowedFd<'static> {
     // SAFETY: as for standard input.
     unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Standard error, whatever it is at the moment.
+pub fn standard_error() -> BorrowedFd<'static> {
+    // SAFETY: as for standard input.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// Empties this process's environment.
+pub fn clear_environment() {
+    // SAFETY: there is no other thread that could be reading it.
+    unsafe { libc::clearenv() };
+}
+
+/// Gives this process a new session keyring, without a name and empty, in place of the one that it was given.
+pub fn join_new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: plain numbers; no name is a null pointer.
+    let serial = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING),
+            ptr::null::<c_char>(),
+        )
+    };
+    if serial < 0 {
+        return Err(last_error());
+    }
+    Ok(())
 }
 
 /// Closes every descriptor but those of `kept`, which it sorts. Negative ones are passed over.

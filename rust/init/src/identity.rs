@@ -1,0 +1,67 @@
+//! Who a command is: with keys of its own and, where another user was asked for, with nothing of the caller's.
+
+use rustix::fs::{fchown, Gid, Uid};
+use rustix::io::Errno;
+use rustix::thread::{
+    set_capabilities, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
+    CapabilitySet, CapabilitySets,
+};
+
+use crate::arguments::User;
+use crate::sys;
+
+/// Leaves the session keyring that came from the caller, for a new and empty one.
+///
+/// Where the kernel has no keyrings, or does not let this process at them, no key of the caller's is in reach either.
+pub fn leave_keyring() -> Result<(), Errno> {
+    match sys::join_new_session_keyring() {
+        Ok(()) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What a user gets who can open the terminal, or the pipes of the output, by their names too: `> /dev/stdout`.
+#[derive(Clone, Copy)]
+pub struct Owned {
+    /// Whether standard input is a terminal of the command's own.
+    pub terminal: bool,
+    /// Whether standard output and standard error are pipes of the command's own.
+    pub output: [bool; 2],
+}
+
+/// Becomes another user, with a keyring of that user's, without any capability, and with no way to get more by what it
+/// executes.
+pub fn become_user(user: &User, owned: Owned) -> Result<(), Errno> {
+    let owner = Some(Uid::from_raw(user.uid));
+    // Where the terminal's file system does not let it be owned, the descriptors still work.
+    if owned.terminal {
+        let _ = fchown(sys::standard_input(), owner, None);
+    }
+    let [output, error] = owned.output;
+    if output {
+        let _ = fchown(sys::standard_output(), owner, None);
+    }
+    if error {
+        let _ = fchown(sys::standard_error(), owner, None);
+    }
+    let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(user.gid))?;
+    set_thread_uid(Uid::from_raw(user.uid))?;
+    if user.uid != 0 {
+        // The kernel takes them from who was root, and leaves them to who had them otherwise (capabilities(7)).
+        let nothing = CapabilitySet::empty();
+        set_capabilities(
+            None,
+            CapabilitySets {
+                effective: nothing,
+                permitted: nothing,
+                inheritable: nothing,
+            },
+        )?;
+    }
+    set_no_new_privs(true)?;
+    // Where the user has as many keys as it may, the one of before, empty as well, still serves.
+    let _ = sys::join_new_session_keyring();
+    Ok(())
+}
