@@ -20,29 +20,14 @@ pub fn leave_keyring() -> Result<(), Errno> {
     }
 }
 
-/// What a user gets who can open the terminal, or the pipes of the output, by their names too: `> /dev/stdout`.
-#[derive(Clone, Copy)]
-pub struct Owned {
-    /// Whether standard input is a terminal of the command's own.
-    pub terminal: bool,
-    /// Whether standard output and standard error are pipes of the command's own.
-    pub output: [bool; 2],
-}
-
 /// Becomes another user, with a keyring of that user's, without any capability, and with no way to get more by what it
-/// executes.
-pub fn become_user(user: &User, owned: Owned) -> Result<(), Errno> {
-    let owner = Some(Uid::from_raw(user.uid));
-    // Where the terminal's file system does not let it be owned, the descriptors still work.
-    if owned.terminal {
-        let _ = fchown(sys::standard_input(), owner, None);
-    }
-    let [output, error] = owned.output;
-    if output {
-        let _ = fchown(sys::standard_output(), owner, None);
-    }
-    if error {
-        let _ = fchown(sys::standard_error(), owner, None);
+/// executes. Of the standard streams, those that are `own`ed by the command are this user's then: it can open them by
+/// their names too, `> /dev/stdout`.
+pub fn become_user(user: &User, own: [bool; 3]) -> Result<(), Errno> {
+    for (number, _) in (0..).zip(own).filter(|&(_, own)| own) {
+        // Where the terminal's file system does not let it be owned, the descriptors still work.
+        let owner = Some(Uid::from_raw(user.uid));
+        let _ = fchown(sys::standard_stream(number), owner, None);
     }
     let groups: Vec<Gid> = user.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     set_thread_groups(&groups)?;

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{flock, FlockOperation};
+use rustix::fs::{flock, open, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
@@ -19,7 +19,7 @@ use rustix::thread::{
 use crate::arguments::User;
 use crate::command::execute;
 use crate::files::{self, Failed};
-use crate::identity::{become_user, leave_keyring, Owned};
+use crate::identity::{become_user, leave_keyring};
 use crate::post::LOOK_AGAIN_MS;
 use crate::report::{read_up_to, Report};
 use crate::signals::{self, Inbox};
@@ -63,8 +63,8 @@ pub struct Task<'a> {
     pub streams: [RawFd; 3],
     /// Whether the first of them is a terminal that the command is to control.
     pub terminal: bool,
-    /// Whether what it shows goes into a pipe of its own.
-    pub logged: bool,
+    /// Which of them were made for it alone.
+    pub own_streams: [bool; 3],
 }
 
 impl Task<'_> {
@@ -88,26 +88,37 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
         Place::New { netns, .. } => netns,
         Place::Beside { pidfd } => pidfd,
     };
-    let mut kept = vec![
-        report.as_raw_fd(),
-        namespace.as_raw_fd(),
-        task.folder(),
-        0,
-        1,
-        2,
-    ];
+    let mut kept = vec![report.as_raw_fd(), namespace.as_raw_fd(), task.folder()];
     kept.extend(task.streams);
+    // Whoever is root in the sandbox can open what this process has open.
+    let null = give_up_standard_streams(task.streams);
+    kept.extend([0, 1, 2]);
     sys::close_all_but(&mut kept);
     signals::leave_session();
     let inbox = Inbox::open();
-    let entered = leave_keyring()
-        .map_err(Failed::at("make a session keyring"))
+    let entered = null
+        .map_err(Failed::at("open /dev/null"))
+        .and_then(|()| leave_keyring().map_err(Failed::at("make a session keyring")))
         .and_then(|()| enter(task.place, report));
     if let Err(Failed { step, errno }) = entered {
         Report::NotSetUp(step.to_owned(), errno).send(report);
         sys::leave(125)
     }
     run(task, report, &inbox)
+}
+
+/// Has /dev/null for each of this process's own standard streams that the command does not get.
+fn give_up_standard_streams(given: [RawFd; 3]) -> Result<(), Errno> {
+    if given == [0, 1, 2] {
+        return Ok(());
+    }
+    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let mut sources = [0, 1, 2];
+    for source in sources.iter_mut().filter(|source| !given.contains(*source)) {
+        *source = null.as_raw_fd();
+    }
+    sys::set_standard_streams(sources);
+    Ok(())
 }
 
 fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
@@ -323,11 +334,7 @@ fn become_command(task: &Task<'_>) -> Errno {
         set_variable(variable);
     }
     if let Some(user) = task.user {
-        let owned = Owned {
-            terminal: task.terminal,
-            output: [task.logged; 2],
-        };
-        if let Err(errno) = become_user(user, owned) {
+        if let Err(errno) = become_user(user, task.own_streams) {
             return errno;
         }
     }

@@ -27,7 +27,7 @@ use crate::signals::{self, Signals};
 use crate::status::{Process, State};
 use crate::streams::Streams;
 use crate::sys::{self, Spawned};
-use crate::terminal::{self, Terminal};
+use crate::terminal;
 
 /// Whom to tell whether the command was started.
 enum Announce {
@@ -313,7 +313,7 @@ impl Keeper<'_> {
             user: self.request.user.as_ref(),
             streams: streams.inside(),
             terminal: self.request.tty,
-            logged: streams.logged.is_some(),
+            own_streams: streams.own(),
         };
         init::supervise(&task, pipe.as_fd())
     }
@@ -394,11 +394,7 @@ impl Keeper<'_> {
             wait_for(&running.child);
             running.finish_logging();
         }
-        let shown = running
-            .streams
-            .terminal
-            .as_mut()
-            .is_none_or(Terminal::drain);
+        let shown = running.streams.drain();
         let recorded = if alone {
             self.leave_to_others(running)
         } else {
@@ -416,6 +412,7 @@ impl Keeper<'_> {
             running.finish_showing();
         }
         running.streams.terminal = None;
+        running.leave_showing();
         if let Err(failure) = recorded {
             say(&failure.text());
         }

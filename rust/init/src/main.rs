@@ -20,6 +20,7 @@
 //! long as others are there, and a process that its keeper leaves behind records the end of the last.
 
 mod arguments;
+mod buffer;
 mod command;
 mod failure;
 mod files;
@@ -28,6 +29,7 @@ mod init;
 mod keeper;
 mod log;
 mod post;
+mod relay;
 mod report;
 mod running;
 mod signals;

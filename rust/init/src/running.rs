@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{pidfd_send_signal, waitid, Signal, WaitId, WaitIdOptions};
 
-use crate::signals::Signals;
+use crate::post::return_to_own_processes;
+use crate::signals::{self, Signals};
 use crate::status::Process;
 use crate::streams::Streams;
-use crate::sys::{self, Child};
-use crate::terminal::{Event, Terminal};
+use crate::sys::{self, Child, Spawned};
+use crate::terminal::Event;
 
 /// A supervisor that runs, with what the keeper holds for it.
 pub struct Running {
@@ -31,31 +32,33 @@ impl Running {
         }
         let mut hang_up = HangUp::default();
         loop {
-            let ([input, master, output], timeout_ms) = self
-                .streams
-                .terminal
-                .as_ref()
-                .map_or(([sys::NOTHING; 3], -1), Terminal::interest);
+            let (streams, timeout_ms) = self.streams.interest();
+            let [log, rest @ ..] = streams;
+            let [input, master, output, relays @ ..] = rest;
+            let [a, b, c, d, e, f] = relays;
             let mut entries = [
                 sys::readable(&self.child.pidfd),
                 sys::readable(&self.reports),
                 sys::readable(&self.signals.fd()),
-                self.streams.to_log(),
+                log,
                 input,
                 master,
                 output,
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
             ];
             sys::poll(&mut entries, timeout_ms);
-            let [ended, reported, signalled, logging, copying @ ..] = entries;
+            let [ended, reported, signalled, streams @ ..] = entries;
             if signalled.revents != 0 {
                 self.pass_signals_on(&mut hang_up);
             }
-            if let Some(terminal) = &mut self.streams.terminal {
-                if terminal.pump(&copying) == Some(Event::HungUp) && hang_up.seen() {
-                    let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
-                }
+            if self.streams.pump(&streams) == Some(Event::HungUp) && hang_up.seen() {
+                let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
             }
-            self.streams.log(&logging);
             if ended.revents != 0 || reported.revents != 0 {
                 return;
             }
@@ -65,7 +68,8 @@ impl Running {
     /// Goes on logging for those whom the command has left behind, until pid 1 ends.
     pub fn log_on(&mut self) {
         loop {
-            let mut entries = [sys::readable(&self.child.pidfd), self.streams.to_log()];
+            let ([log, ..], _) = self.streams.interest();
+            let mut entries = [sys::readable(&self.child.pidfd), log];
             sys::poll(&mut entries, -1);
             let [ended, logging] = entries;
             self.streams.log(&logging);
@@ -104,17 +108,34 @@ impl Running {
 
     /// Waits for an output that is slower than the command was, unless a signal says that it is enough.
     pub fn finish_showing(&mut self) {
-        let Some(terminal) = &mut self.streams.terminal else {
-            return;
-        };
-        while !terminal.drain() {
-            let mut entries = [terminal.output_entry(), sys::readable(&self.signals.fd())];
+        while !self.streams.drain() {
+            let mut entries = self.streams.outputs();
+            entries.push(sys::readable(&self.signals.fd()));
             sys::poll(&mut entries, -1);
             while let Some(signal) = self.signals.next() {
                 if !matches!(signal, libc::SIGWINCH | libc::SIGCONT) {
                     return;
                 }
             }
+        }
+    }
+
+    /// Leaves a process that goes on showing what those show whom the command has left behind, where somebody may: they
+    /// would end with the pipe that they write to.
+    pub fn leave_showing(&mut self) {
+        if !self.streams.goes_on() || return_to_own_processes().is_err() {
+            return;
+        }
+        if let Ok(Spawned::Child) = sys::spawn(0) {
+            signals::leave_session();
+            signals::reset();
+            sys::close_all_but(&mut self.streams.keep_to_showing());
+            while self.streams.goes_on() {
+                let (mut entries, _) = self.streams.interest();
+                sys::poll(&mut entries, -1);
+                self.streams.pump(&entries);
+            }
+            sys::leave(0)
         }
     }
 }

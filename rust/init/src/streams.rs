@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::chdir;
 use rustix::termios::Winsize;
@@ -10,8 +11,14 @@ use rustix::termios::Winsize;
 use crate::arguments::Request;
 use crate::failure::Failure;
 use crate::log::{Log, Logged};
+use crate::relay::{self, Relay};
 use crate::sys;
-use crate::terminal::{Ends, Terminal};
+use crate::terminal::{Ends, Event, Terminal};
+
+/// What a wait of [`Streams::interest`] has: of the log, of the terminal, and of three relays.
+const ENTRIES: usize = RELAYS + 2 * 3;
+/// Which of those is the first of the relays'.
+const RELAYS: usize = 1 + 3;
 
 /// The streams of one command.
 pub struct Streams {
@@ -19,7 +26,10 @@ pub struct Streams {
     pub terminal: Option<Terminal>,
     /// Where what the command shows goes, if it is logged without a terminal.
     pub logged: Option<Logged>,
+    /// What goes between the caller's terminal and the command, which has none.
+    relays: Vec<Relay>,
     inside: [RawFd; 3],
+    own: [bool; 3],
     /// What the command alone needs.
     given: Vec<OwnedFd>,
     /// The end of a pipe that nobody writes to, so that the command's input does not end.
@@ -47,7 +57,9 @@ impl Streams {
             return Ok(Self {
                 terminal: Some(terminal),
                 logged: None,
+                relays: Vec::new(),
                 inside,
+                own: [true, false, false],
                 given: Vec::new(),
                 _held: None,
             });
@@ -55,7 +67,9 @@ impl Streams {
         let mut streams = Self {
             terminal: None,
             logged: None,
+            relays: Vec::new(),
             inside: [0, 1, 2],
+            own: [false; 3],
             given: Vec::new(),
             _held: None,
         };
@@ -65,24 +79,51 @@ impl Streams {
                 OFlags::RDONLY | OFlags::CLOEXEC,
                 Mode::empty(),
             );
-            streams.give(&[0], null.map_err(Failure::at("open /dev/null"))?);
+            let null = null.map_err(Failure::at("open /dev/null"))?;
+            streams.inside[0] = null.as_raw_fd();
+            streams.given.push(null);
         } else if request.detach {
             let (reader, writer) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
             streams.give(&[0], reader);
             streams._held = Some(writer);
+        } else if relay::is_terminal(0) {
+            streams.relay(&[0], Relay::input())?;
         }
         if let Some(log) = log {
             let (logged, writer) = Logged::new(log).map_err(Failure::at("make a pipe"))?;
             streams.give(&[1, 2], writer);
             streams.logged = Some(logged);
+        } else if relay::is_one_terminal() {
+            // One pipe, so that what is shown keeps its order.
+            streams.relay(&[1, 2], Relay::output(1))?;
+        } else {
+            for number in [1, 2]
+                .into_iter()
+                .filter(|&number| relay::is_terminal(number))
+            {
+                streams.relay(&[number as usize], Relay::output(number))?;
+            }
         }
         Ok(streams)
     }
 
+    fn relay(
+        &mut self,
+        targets: &[usize],
+        made: Result<(Relay, OwnedFd), Errno>,
+    ) -> Result<(), Failure> {
+        let (relay, end) = made.map_err(Failure::at("make a pipe"))?;
+        self.relays.push(relay);
+        self.give(targets, end);
+        Ok(())
+    }
+
+    /// Gives the command something of its own.
     fn give(&mut self, targets: &[usize], fd: OwnedFd) {
         for &target in targets {
             self.inside[target] = fd.as_raw_fd();
+            self.own[target] = true;
         }
         self.given.push(fd);
     }
@@ -92,16 +133,75 @@ impl Streams {
         self.inside
     }
 
-    /// What to wait for before [`Self::log`].
-    pub fn to_log(&self) -> libc::pollfd {
-        self.logged.as_ref().map_or(sys::NOTHING, Logged::entry)
+    /// Which of them were made for it alone.
+    pub fn own(&self) -> [bool; 3] {
+        self.own
     }
 
-    /// Logs what the command has shown, where a wait for [`Self::to_log`] has found some.
+    /// What to wait for, and how long at most: the log's pipe, the terminal's three, then two of each relay.
+    pub fn interest(&self) -> ([libc::pollfd; ENTRIES], i32) {
+        let mut entries = [sys::NOTHING; ENTRIES];
+        let mut timeout_ms = -1;
+        let (own, relays) = entries.split_at_mut(RELAYS);
+        if let (Some(logged), Some(first)) = (&self.logged, own.first_mut()) {
+            *first = logged.entry();
+        }
+        if let (Some(terminal), Some(three)) = (&self.terminal, own.get_mut(1..)) {
+            let (wanted, timeout) = terminal.interest();
+            three.copy_from_slice(&wanted);
+            timeout_ms = timeout;
+        }
+        for (two, relay) in relays.chunks_exact_mut(2).zip(&self.relays) {
+            two.copy_from_slice(&relay.entries());
+        }
+        (entries, timeout_ms)
+    }
+
+    /// Moves on what can be moved without waiting, after the entries came back from poll.
+    pub fn pump(&mut self, entries: &[libc::pollfd; ENTRIES]) -> Option<Event> {
+        let ([log, input, master, output], relays) = entries.split_first_chunk()?;
+        self.log(log);
+        for (relay, two) in self.relays.iter_mut().zip(relays.chunks_exact(2)) {
+            relay.pump(two);
+        }
+        self.terminal.as_mut()?.pump(&[*input, *master, *output])
+    }
+
+    /// Logs what the command has shown, where a wait for the first entry has found some.
     pub fn log(&mut self, found: &libc::pollfd) {
         if let Some(logged) = self.logged.as_mut().filter(|_| found.revents != 0) {
             logged.pump();
         }
+    }
+
+    /// Copies what the command, which has ended, has still shown; false where an output would have to be waited for.
+    pub fn drain(&mut self) -> bool {
+        let mut all = self.terminal.as_mut().is_none_or(Terminal::drain);
+        for relay in &mut self.relays {
+            all &= relay.drain();
+        }
+        all
+    }
+
+    /// What to wait for before another [`Self::drain`].
+    pub fn outputs(&self) -> Vec<libc::pollfd> {
+        let relays = self.relays.iter().map(Relay::output_entry);
+        relays
+            .chain(self.terminal.iter().map(Terminal::output_entry))
+            .collect()
+    }
+
+    /// Whether somebody in the sandbox may still show something at the caller's terminal.
+    pub fn goes_on(&self) -> bool {
+        self.relays.iter().any(Relay::goes_on)
+    }
+
+    /// Lets go of all that is not needed for that; gives what is.
+    pub fn keep_to_showing(&mut self) -> Vec<RawFd> {
+        self.logged = None;
+        self.terminal = None;
+        self.relays.retain(Relay::goes_on);
+        self.relays.iter().flat_map(Relay::descriptors).collect()
     }
 
     /// Closes what is the command's now: whoever reads its output learns of its end from itself alone.

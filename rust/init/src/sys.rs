@@ -109,23 +109,22 @@ pub fn set_standard_streams(sources: [RawFd; 3]) {
     }
 }
 
-/// Standard input, whatever it is at the moment.
-pub fn standard_input() -> BorrowedFd<'static> {
+/// Standard input, output or error, by its number, whatever it is at the moment.
+pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
+    debug_assert!((0..3).contains(&number));
     // SAFETY: the Rust runtime has seen to it that it is open, and only `close_all_but` may close it, in a process
     // that does not ask for it afterwards.
-    unsafe { BorrowedFd::borrow_raw(0) }
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Standard input, whatever it is at the moment.
+pub fn standard_input() -> BorrowedFd<'static> {
+    standard_stream(0)
 }
 
 /// Standard output, whatever it is at the moment.
 pub fn standard_output() -> BorrowedFd<'static> {
-    // SAFETY: as for standard input.
-    unsafe { BorrowedFd::borrow_raw(1) }
-}
-
-/// Standard error, whatever it is at the moment.
-pub fn standard_error() -> BorrowedFd<'static> {
-    // SAFETY: as for standard input.
-    unsafe { BorrowedFd::borrow_raw(2) }
+    standard_stream(1)
 }
 
 /// Empties this process's environment.

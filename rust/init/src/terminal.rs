@@ -2,14 +2,15 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{fcntl_setfl, fstat, open, FileType, Mode, OFlags};
-use rustix::io::{read, write, Errno};
+use rustix::fs::{fcntl_setfl, OFlags};
+use rustix::io::Errno;
 use rustix::pty::{ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
 use rustix::termios::{
     isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize, OptionalActions, SpecialCodeIndex,
     Termios, Winsize,
 };
 
+use crate::buffer::{reopened_to_not_wait, Buffer};
 use crate::log::Log;
 use crate::sys;
 
@@ -89,7 +90,7 @@ impl Terminal {
         fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
         let (open, output) = match ends {
             Ends::Standard { interactive } => {
-                (interactive, Output::Standard(reopened_to_not_wait()))
+                (interactive, Output::Standard(reopened_to_not_wait(1)))
             }
             Ends::Detached { log: Some(log) } => (false, Output::Log(log)),
             Ends::Detached { log: None } => (false, Output::Nowhere),
@@ -105,8 +106,8 @@ impl Terminal {
                 at_line_start: true,
             },
             output,
-            typed: Buffer::new(),
-            shown: Buffer::new(),
+            typed: Buffer::new(BUFFER),
+            shown: Buffer::new(BUFFER),
             unattended: false,
         })
     }
@@ -302,91 +303,5 @@ impl Output {
             // It takes all at once.
             Self::Log(_) | Self::Nowhere => None,
         }
-    }
-}
-
-/// Opens standard output once more where it is a pipe or a terminal, so that a full one is not waited for, and the
-/// flag for that not set for everybody who shares it.
-fn reopened_to_not_wait() -> Option<OwnedFd> {
-    let stdout = sys::standard_output();
-    let kind = FileType::from_raw_mode(fstat(stdout).ok()?.st_mode);
-    if kind != FileType::Fifo && !isatty(stdout) {
-        return None;
-    }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    open(c"/proc/self/fd/1", flags, Mode::empty()).ok()
-}
-
-/// Bytes on their way: filled when empty, then drained.
-struct Buffer {
-    bytes: [u8; BUFFER],
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    const fn new() -> Self {
-        Self {
-            bytes: [0; BUFFER],
-            start: 0,
-            end: 0,
-        }
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-
-    fn content(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn ends_line(&self) -> bool {
-        matches!(self.content().last(), Some(b'\n' | b'\r'))
-    }
-
-    /// Replaces the content by a few bytes.
-    fn put(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
-            place.copy_from_slice(bytes);
-            (self.start, self.end) = (0, bytes.len());
-        }
-    }
-
-    /// Reads into an empty buffer, and says how much.
-    fn fill_from(&mut self, fd: BorrowedFd<'_>) -> Result<usize, Errno> {
-        let count = read(fd, &mut self.bytes)?;
-        (self.start, self.end) = (0, count);
-        Ok(count)
-    }
-
-    /// Writes what there is, or as much as is taken.
-    fn drain_to(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        self.start += write(fd, self.content())?;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::pipe::pipe;
-
-    #[test]
-    fn a_buffer_gives_what_it_was_filled_with() {
-        let (reader, writer) = pipe().unwrap();
-        write(&writer, b"one\n").unwrap();
-        let mut buffer = Buffer::new();
-        assert_eq!(buffer.fill_from(reader.as_fd()), Ok(4));
-        assert!(buffer.ends_line());
-        buffer.drain_to(writer.as_fd()).unwrap();
-        assert!(buffer.is_empty());
-        let mut back = [0; 8];
-        assert_eq!(read(&reader, &mut back), Ok(4));
-        assert_eq!(&back[..4], b"one\n");
     }
 }

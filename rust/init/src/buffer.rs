@@ -1,0 +1,101 @@
+//! Bytes on their way from one descriptor to another, neither of which is waited for.
+
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{fstat, open, FileType, Mode, OFlags};
+use rustix::io::{read, write, Errno};
+use rustix::termios::isatty;
+
+use crate::sys;
+
+/// Bytes on their way: filled when empty, then drained.
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// One for so many bytes.
+    pub fn new(size: usize) -> Self {
+        Self {
+            bytes: vec![0; size],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Whether nothing is on its way.
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Drops what is on its way.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// What is on its way.
+    pub fn content(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Whether the last byte ends a line.
+    pub fn ends_line(&self) -> bool {
+        matches!(self.content().last(), Some(b'\n' | b'\r'))
+    }
+
+    /// Replaces the content by a few bytes.
+    pub fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
+            (self.start, self.end) = (0, bytes.len());
+        }
+    }
+
+    /// Reads into an empty buffer, and says how much.
+    pub fn fill_from(&mut self, fd: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let count = read(fd, &mut self.bytes)?;
+        (self.start, self.end) = (0, count);
+        Ok(count)
+    }
+
+    /// Writes what there is, or as much as is taken.
+    pub fn drain_to(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.start += write(fd, self.content())?;
+        Ok(())
+    }
+}
+
+/// Opens a standard stream once more, to be written to, where it is a pipe or a terminal: so that a full one is not
+/// waited for, and the flag for that not set for everybody who shares it.
+pub fn reopened_to_not_wait(number: RawFd) -> Option<OwnedFd> {
+    let stream = sys::standard_stream(number);
+    let kind = FileType::from_raw_mode(fstat(stream).ok()?.st_mode);
+    if kind != FileType::Fifo && !isatty(stream) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open(format!("/proc/self/fd/{number}"), flags, Mode::empty()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::pipe;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_buffer_gives_what_it_was_filled_with() {
+        let (reader, writer) = pipe().unwrap();
+        write(&writer, b"one\n").unwrap();
+        let mut buffer = Buffer::new(16);
+        assert_eq!(buffer.fill_from(reader.as_fd()), Ok(4));
+        assert!(buffer.ends_line());
+        buffer.drain_to(writer.as_fd()).unwrap();
+        assert!(buffer.is_empty());
+        let mut back = [0; 8];
+        assert_eq!(read(&reader, &mut back), Ok(4));
+        assert_eq!(&back[..4], b"one\n");
+    }
+}
