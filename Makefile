@@ -121,7 +121,7 @@ $(VENV)/.bench: $(VENV)/.made benches/requirements.txt
 	@$(BIN)/pip install --quiet --requirement benches/requirements.txt
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml
+$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml macvfast.data/scripts/macvfast
 	@tools/need build
 	@$(SAY) 'building the native part (about a minute the first time)'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked >$(VENV)/build.log 2>&1 \

@@ -1,9 +1,34 @@
-"""`python -m macvfast` is the command `macvfast`."""
+"""The command `macvfast`, also as `python -m macvfast`.
 
-from __future__ import annotations
+Until something is begun that must be undone (`cli.be_careful`), Ctrl-C just ends the process: Python's own handler
+would show where it is. Before anything else, and from `_signal`: `signal` itself takes some milliseconds to load.
+"""
+
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIG_IGN,
+    SIGINT,
+    default_int_handler,
+    getsignal,
+    signal,
+)
+
+if getsignal(SIGINT) is default_int_handler:
+    signal(SIGINT, SIG_DFL)
 
 import sys
 
-from macvfast.cli import main
+from macvfast import cli
 
-sys.exit(main())
+
+def main() -> int:
+    """Do what the command line says; the exit status."""
+    try:
+        return cli.main()
+    finally:
+        # All is done, and its status is to be told.
+        signal(SIGINT, SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

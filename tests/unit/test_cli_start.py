@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 import types
@@ -163,6 +164,43 @@ def test_ctrl_c_while_the_command_is_loaded_is_an_interruption(monkeypatch: pyte
 
     monkeypatch.setitem(sys.modules, "macvfast.cli.dispatch", Loading("macvfast.cli.dispatch"))
     assert main(["ps"]) == 130
+
+
+INTERRUPTED_AT = """
+import builtins, os, signal, sys
+turn, script, sys.argv = int(sys.argv[1]), sys.argv[2], sys.argv[2:]
+really, count = builtins.__import__, 0
+def counted(*arguments, **others):
+    global count
+    count += 1
+    if count == turn:
+        os.kill(os.getpid(), signal.SIGINT)
+    return really(*arguments, **others)
+code = compile(open(script).read(), script, "exec")
+builtins.__import__ = counted
+try:
+    exec(code, {"__name__": "__main__"})
+finally:
+    print(count, file=sys.stderr)
+"""
+
+
+def test_ctrl_c_ends_the_command_without_a_word_whatever_it_is_loading(tmp_path: Path) -> None:
+    """From its first line on: Python's own handler would show where it is."""
+    script = str(Path(sys.executable).with_name("macvfast"))
+
+    def run(turn: int) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-c", INTERRUPTED_AT, str(turn), script, "--state-dir", str(tmp_path), "network", "ls"]
+        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+
+    whole = run(0)
+    assert whole.returncode == 0
+    count = int(whole.stderr)
+    assert count > 50
+    # The first is that of the handler itself.
+    for turn in range(2, count + 1, max(count // 25, 1)):
+        done = run(turn)
+        assert (done.returncode, done.stderr) == (-signal.SIGINT, ""), turn
 
 
 def test_python_dash_m_is_the_same_command() -> None:

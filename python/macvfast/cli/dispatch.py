@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from macvfast.cli import commands, interrupted
+from macvfast.cli import be_careful, commands, interrupted
 from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
 from macvfast.cli.output import Failure, Output, of_this_process
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
@@ -68,6 +68,8 @@ class Call:
             opener = Host.open
             if not self._begins:
                 _refuse_missing(self.given.text("state-dir") or os.environ.get("MACVFAST_STATE_DIR"))
+        if self._changes:
+            be_careful()
         # Who only looks makes no state.
         make = self._changes and not self.given.flag("dry-run")
         host = opener(self.given.text("state-dir"), make=make)

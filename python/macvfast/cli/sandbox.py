@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from macvfast.cli import be_careful
 from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.listing import SHORT_ID, Filter, Listing, Shape, chosen, created_at, has_label, labels_text, matches
 from macvfast.cli.output import Column
@@ -288,6 +289,7 @@ def logs(call: Call) -> int:
         shown = host.logs(
             given.words[0], tail=None if tail in (None, "all") else int(tail), follow=given.flag("follow")
         )
+    be_careful()
     # The state is closed by now: who follows a log for days is in nobody's way.
     try:
         for piece in shown:
