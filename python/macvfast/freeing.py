@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast import keeper
+from macvfast import ended, keeper
 from macvfast.model import SandboxState, natural
 from macvfast.namespaces import close_all
 from macvfast.observe import Observer
@@ -55,6 +55,9 @@ class Freer:
             for (sandbox, reason), error in zip(ownerless, errors, strict=True)
         ]
         cleared = self._detacher.folders.clear(self._kernel.boot_id())
+        with self._store.reading() as records:
+            there = records.sandbox_names()
+        ended.forget(ended.queues_in(self._store.directory), there)
         return freed + [Freed(kind="sandbox", name=one.name, reason=str(one)) for one in cleared]
 
     def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:

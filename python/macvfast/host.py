@@ -23,7 +23,7 @@ from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxSta
 from macvfast.store import DEFAULT_NETNS_DIR, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from macvfast.checks import Pairs, Several
@@ -517,7 +517,12 @@ class Host:
             Per item, the sandbox's name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
             RemovalUnfinished.
         """
-        keys = several("sandboxes", sandboxes, str)
+        return self._remove_many(several("sandboxes", sandboxes, str), force=force)
+
+    def _remove_many(
+        self, keys: Sequence[str], *, force: bool, gone: Callable[[Sequence[Sandbox]], None] | None = None
+    ) -> Outcomes[str]:
+        """The same; `gone` is told of sandboxes that are, while others are waited for."""
         from macvfast.outcomes import Outcomes  # noqa: PLC0415
 
         boxes = self._boxes()
@@ -530,7 +535,9 @@ class Host:
             self._at_home(self._kernel)
             ended = boxes.end_commands(keys)
         try:
-            if len(keys) == 1:
+            if gone is not None:
+                boxes.detacher.on_gone = gone
+            elif len(keys) == 1:
                 return Outcomes((self._together.remove(keys[0], force=force),))
             with self._changing():
                 return boxes.remove_many(keys, unfinished, force=force)
@@ -539,6 +546,44 @@ class Host:
                 raise
             # Something was done all the same.
             return boxes.only_ended(keys, ended, error)
+
+    @classmethod
+    def remove_ended(cls, state_dir: str, shown: Callable[[MacvfastError], str]) -> None:
+        """Remove the sandboxes that were to go with commands which have ended, until none waits for that: called once
+        for all, by the process that the program around one of the commands started.
+
+        Args:
+            state_dir: the state directory.
+            shown: an error as the program around a command is to say it.
+        """
+        from macvfast import ended  # noqa: PLC0415
+
+        def remove(ids: list[str], gone: Callable[[Iterable[str]], None]) -> dict[str, str]:
+            try:
+                with cls.open(state_dir) as host:
+                    going = host._ended(ids)  # noqa: SLF001 - its own
+                    outcomes = host._remove_many(  # noqa: SLF001
+                        going, force=True, gone=lambda some: gone([one.id for one in some])
+                    )
+            except MacvfastError as error:
+                return dict.fromkeys(ids, shown(error))
+            return {id_: shown(one.error) for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
+
+        ended.serve(ended.queues_in(Path(state_dir)), remove)
+
+    def _ended(self, ids: Sequence[str]) -> list[str]:
+        """Those of the sandboxes that are still to go: not what was given another command since."""
+        from macvfast import keeper  # noqa: PLC0415
+
+        with self._store.reading() as records:
+            there = records.sandboxes_named(ids)
+        return [
+            id_
+            for id_ in ids
+            if id_ in there
+            and there[id_].auto_remove
+            and not keeper.own_command_runs(self._store.sandbox_dir(id_), _boot_id())
+        ]
 
     # Record and kernel.
 
@@ -713,7 +758,7 @@ class Host:
             raise namespace
         try:
             self._folders().complete(fresh)
-            removal = launch.removal_command(self._store.directory, fresh.id)
+            removal = launch.Removal.of(self._store.directory, fresh.id)
             with self._lock:
                 lock = self._locks.pop(fresh.id, None)
             directory = self._store.sandbox_dir(fresh.id)

@@ -175,6 +175,15 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
     return SandboxState.LOST, None
 
 
+def own_command_runs(directory: Path, boot_id: str) -> bool:
+    """Whether the sandbox's own command runs, which a guest is not."""
+    try:
+        status = _parse(directory, _read(directory).rpartition(_BEFORE)[2])
+    except StateUnusable:
+        return False
+    return status.state == "running" and status.boot_id == boot_id and status.init.alive()
+
+
 def hold(directory: Path) -> int:
     """Take the lock of a keeper that is yet to come; a descriptor of it.
 

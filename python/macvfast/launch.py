@@ -14,7 +14,7 @@ from errno import E2BIG
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from macvfast import capabilities, etc, users
+from macvfast import capabilities, ended, etc, users
 from macvfast.errors import (
     CommandNotFound,
     CommandNotStarted,
@@ -137,6 +137,37 @@ def _check_rootfs(root: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """What removes a sandbox when its command has ended, in a process of its own.
+
+    Attributes:
+        queues: the folder in which it waits, with others, for one process that removes them all.
+        all_: the command line of that.
+        alone: the command line that removes this one, where there is no waiting with others.
+    """
+
+    queues: Path
+    all_: Sequence[str]
+    alone: Sequence[str]
+
+    @classmethod
+    def of(cls, state_dir: Path, sandbox_id: str) -> Removal:
+        """As the command `macvfast` does it."""
+        command = [sys.executable, "-P", "-m", "macvfast"]
+        return cls(
+            queues=ended.queues_in(state_dir),
+            all_=[*command, "__remove-ended", str(state_dir)],
+            alone=[*command, "--state-dir", str(state_dir), "rm", "-f", sandbox_id],
+        )
+
+    def arguments(self) -> list[str]:
+        """For the program around the command."""
+        each = (("--after", self.alone), ("--after-all", self.all_))
+        words = [word for option, line in each for part in line for word in (option, part)]
+        return ["--queue", str(self.queues), *words]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a command is to run.
 
@@ -144,7 +175,7 @@ class Place:
         directory: the sandbox's folder; made where it is missing.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
-        removal: the command that removes the sandbox afterwards; used with `auto_remove`.
+        removal: what removes the sandbox afterwards; used with `auto_remove`.
         pins: the folders of pins, whose mounts are not for the command.
         lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
     """
@@ -152,7 +183,7 @@ class Place:
     directory: Path
     name: str
     namespace_fd: int
-    removal: Sequence[str]
+    removal: Removal
     pins: Sequence[str] = ()
     lock: int | None = None
 
@@ -183,7 +214,7 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     if request.rootfs is not None:
         arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
     if request.auto_remove:
-        arguments += [word for part in place.removal for word in ("--after", part)]
+        arguments += place.removal.arguments()
     arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
     environment = _environment(request)
     arguments += [*_own(directory), *_of_the_command(request), "--env-fd", str(environment)]
@@ -290,8 +321,3 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
 def _hints(errno: int | None) -> list[str]:
     """What helps where the program itself is not at fault; `rust/init` says the same."""
     return ["give it fewer or shorter arguments and variables"] if errno == E2BIG else []
-
-
-def removal_command(state_dir: Path, sandbox_id: str) -> list[str]:
-    """The command line that removes a sandbox by force, in a process of its own."""
-    return [sys.executable, "-P", "-m", "macvfast", "--state-dir", str(state_dir), "rm", "-f", sandbox_id]

@@ -191,7 +191,9 @@ def _files(lan: Lan) -> list[str]:
     """What lies in the state directory beside the state file: whole folders of sandboxes, and files of any kind."""
     found = [path for path in lan.state_dir.rglob("*") if not path.name.startswith("state.db")]
     return sorted(
-        str(path.relative_to(lan.state_dir)) for path in found if path.is_file() or path.parent.parent == lan.state_dir
+        str(path.relative_to(lan.state_dir))
+        for path in found
+        if path.is_file() or path.parent == lan.state_dir / "sandboxes"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from macvfast.cli import be_careful, commands, interrupted
 from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
-from macvfast.cli.output import Failure, Output, of_this_process
+from macvfast.cli.output import Failure, Output, of_this_process, problem_text
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def dispatch(words: Sequence[str], opener: Opener | None = None, out: Output | N
     command: Command | None = None
     if words[:1] == ["__complete"]:
         return _complete(words[1:], Call(given, out, opener))
+    if words[:1] == ["__remove-ended"]:
+        return _remove_ended(words[1])
     try:
         path, rest = _path(words, given)
         command = commands.find(path)
@@ -136,6 +138,14 @@ def _complete(words: Sequence[str], call: Call) -> int:
 
     call.out.lines(complete(words[1:] if words[:1] == ["--"] else words, call))
     call.out.flush()
+    return 0
+
+
+def _remove_ended(state_dir: str) -> int:
+    """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all."""
+    from macvfast.host import Host  # noqa: PLC0415
+
+    Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
     return 0
 
 

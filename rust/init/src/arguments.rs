@@ -11,7 +11,7 @@ use crate::sys;
 
 /// How the program is called.
 pub const USAGE: &str = "\
-usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [OPTIONS] -- COMMAND [ARG...]
+usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [--queue DIR] [--after-all ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
 options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
 [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
@@ -37,6 +37,10 @@ pub struct Request {
     pub pins: Vec<CString>,
     /// A program to run last, its name first; empty for none.
     pub after: Vec<CString>,
+    /// Where it waits, with others, for one program that does the work of all of theirs.
+    pub queue: Option<CString>,
+    /// That program, its name first.
+    pub after_all: Vec<CString>,
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
@@ -82,6 +86,8 @@ struct Words {
     etc: Option<CString>,
     pins: Vec<CString>,
     after: Vec<CString>,
+    queue: Option<CString>,
+    after_all: Vec<CString>,
     tty: bool,
     interactive: bool,
     detach: bool,
@@ -121,6 +127,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         etc: words.etc,
         pins: words.pins,
         after: words.after,
+        queue: words.queue,
+        after_all: words.after_all,
         tty: words.tty,
         interactive: words.interactive,
         detach: words.detach,
@@ -163,6 +171,8 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--user" => words.user = Some(user(&value()?)?),
             b"--log-max" => words.log_limit = Some(limit(&value()?)?),
             b"--after" => words.after.push(value()?),
+            b"--queue" => words.queue = Some(value()?),
+            b"--after-all" => words.after_all.push(value()?),
             b"--tty" => words.tty = true,
             b"--interactive" => words.interactive = true,
             b"--detach" => words.detach = true,
@@ -268,6 +278,7 @@ mod tests {
     fn every_option_is_read() {
         let read = words(
             "run --netns-fd 7 --dir /d --lock-fd 9 --name n --tty --interactive --detach --rootfs /r --after a --after --tty \
+             --queue /q --after-all b \
              --hostname h --etc /e --pins /p --pins /q --env-fd 8 --log-max 8192 --workdir /w --user 1:2:3:4 -- c --x",
         );
         let expected = Words {
@@ -288,6 +299,8 @@ mod tests {
                 groups: vec![3, 4],
             }),
             after: vec![c"a".to_owned(), c"--tty".to_owned()],
+            queue: Some(c"/q".to_owned()),
+            after_all: vec![c"b".to_owned()],
             tty: true,
             interactive: true,
             detach: true,

@@ -339,7 +339,7 @@ fn become_command(task: &Task<'_>) -> Errno {
         }
     }
     signals::reset();
-    sys::close_on_exec_above_standard_streams();
+    sys::close_on_exec_above_standard_streams(None);
     execute(task.command)
 }
 

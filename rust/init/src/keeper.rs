@@ -6,12 +6,12 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
-use rustix::process::{getcwd, setsid};
+use rustix::process::{chdir, getcwd, setsid};
 use rustix::termios::Winsize;
 use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
@@ -21,12 +21,13 @@ use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
 use crate::init::{self, Place, Task};
 use crate::log::Logged;
 use crate::post::{ended_or, has_ended, return_to_own_processes, take_post, Post, ABOUT_TO_END_MS};
+use crate::queue::Waiting;
 use crate::report::{read_up_to, Report};
 use crate::running::{kill, wait_for, Running};
 use crate::signals::{self, Signals};
 use crate::status::{Process, State};
 use crate::streams::Streams;
-use crate::sys::{self, Spawned};
+use crate::sys::{self, Child, Spawned};
 use crate::terminal;
 
 /// Whom to tell whether the command was started.
@@ -158,37 +159,60 @@ fn keep_in_this_process(
     };
     // The namespace is to go, also where no supervisor ever came so far.
     request.netns = None;
-    clean_up(&request.after);
+    clean_up(&request);
     outcome.unwrap_or_else(|failure| {
         announce.failed(&failure);
         failure.status()
     })
 }
 
-/// Runs the program that cleans up, and waits for it. It is out of the terminal's reach: a second Ctrl-C is no reason
-/// to leave it half done.
-fn clean_up(program: &[CString]) {
-    if program.is_empty() {
+/// Has the sandbox removed, and says what is in the way of that: together with others whose commands have ended, or,
+/// where there is no waiting with them, by a program of its own.
+fn clean_up(request: &Request) {
+    if request.after.is_empty() {
         return;
     }
-    let outcome = sys::spawn(0).map(|spawned| match spawned {
+    if let Some(answer) = clean_up_with_others(request) {
+        let _ = std::io::stderr().write_all(&answer);
+        return;
+    }
+    match start(&request.after, [-1, -1, 2], None) {
+        Ok(child) => wait_for(&child),
+        Err(errno) => say(&Failure::at("start the program that cleans up")(errno).text()),
+    }
+}
+
+/// What the program that cleans up after all says of this sandbox; None where it said nothing.
+fn clean_up_with_others(request: &Request) -> Option<Vec<u8>> {
+    let waiting = Waiting::enter(request.queue.as_deref()?, &request.directory).ok()?;
+    waiting.wait(|lock| {
+        // It may outlive this process, and is not to keep what the caller reads open.
+        start(&request.after_all, [-1; 3], Some(lock)).ok()
+    })
+}
+
+/// Starts a program that cleans up, on those streams (-1: none), with a lock to hold. It is out of the terminal's reach: a
+/// second Ctrl-C is no reason to leave it half done.
+fn start(program: &[CString], streams: [RawFd; 3], lock: Option<&OwnedFd>) -> Result<Child, Errno> {
+    match sys::spawn(0)? {
+        Spawned::Parent(child) => Ok(child),
         Spawned::Child => {
             signals::leave_session();
             if let Ok(null) = open_null() {
-                sys::set_standard_streams([null.as_raw_fd(), null.as_raw_fd(), 2]);
+                let null = null.as_raw_fd();
+                sys::set_standard_streams(streams.map(|fd| if fd < 0 { null } else { fd }));
+            }
+            if lock.is_some() {
+                let _ = chdir(c"/");
             }
             signals::reset();
-            sys::close_on_exec_above_standard_streams();
+            sys::close_on_exec_above_standard_streams(lock.map(AsRawFd::as_raw_fd));
             let errno = command::execute(program);
             let name = program.first().map(shown_name).unwrap_or_default();
             let failure = Failure::of_command(name, errno);
             say(&failure.text());
             sys::leave(failure.status())
         }
-        Spawned::Parent(child) => wait_for(&child),
-    });
-    if let Err(errno) = outcome {
-        say(&Failure::at("start the program that cleans up")(errno).text());
     }
 }
 

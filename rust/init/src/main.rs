@@ -5,8 +5,8 @@
 //!             home namespaces                of the pid      its own session,
 //!             holds lock and terminal,       namespace,      with --tty the terminal's
 //!             records the status,            its own session:
-//!             runs --after last              reaps, passes
-//!                                            signals on
+//!             has the sandbox                reaps, passes
+//!             removed (--after)              signals on
 //! ```
 //!
 //! A signal to the caller's process group, Ctrl-C at its terminal or the end of that reaches the keeper alone, which
@@ -29,6 +29,7 @@ mod init;
 mod keeper;
 mod log;
 mod post;
+mod queue;
 mod relay;
 mod report;
 mod running;

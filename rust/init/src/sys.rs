@@ -162,10 +162,20 @@ pub fn close_all_but(kept: &mut [RawFd]) {
     close_range(first, c_uint::MAX, 0);
 }
 
-/// Lets exec close every descriptor above the standard streams.
-pub fn close_on_exec_above_standard_streams() {
+/// Lets exec close every descriptor above the standard streams, and hands on `kept` as [`HANDED_ON`].
+pub fn close_on_exec_above_standard_streams(kept: Option<RawFd>) {
     close_range(3, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    match kept {
+        // SAFETY: plain numbers; what had that number is not used any more.
+        Some(kept) if kept != HANDED_ON => unsafe { libc::dup2(kept, HANDED_ON) },
+        // SAFETY: it changes a flag of the descriptor.
+        Some(kept) => unsafe { libc::fcntl(kept, libc::F_SETFD, 0) },
+        None => 0,
+    };
 }
+
+/// The descriptor that a program gets besides the standard streams.
+pub const HANDED_ON: RawFd = 3;
 
 fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
     // SAFETY: callers give up the descriptors of that range, and drop no owner of them afterwards.

@@ -1,0 +1,97 @@
+"""Sandboxes that were to go with their command (`run --rm`) and wait for that: one process removes them all.
+
+`rust/init/src/queue.rs` says what stands in the folder, who waits there, and who starts this process, which inherits
+the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
+
+    # Removes sandboxes by id; told of those that are gone while others are waited for. Gives what to say, by id.
+    Remove = Callable[[list[str], Callable[[Iterable[str]], None]], dict[str, str]]
+
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+
+# The descriptor of the lock, which is the folder itself (`HANDED_ON` in `rust/init/src/sys.rs`).
+_LOCK = 3
+
+# The answer that means that there is nothing to say, and the most that is written whole.
+_DONE = b"\0"
+
+
+def queues_in(directory: Path) -> Path:
+    """Where they wait, in a state directory: a folder per mount namespace."""
+    return directory / "ended"
+
+
+def serve(queues: Path, remove: Remove) -> None:
+    """Remove all that wait, and those that come meanwhile, until none waits; this process was started with the lock."""
+    folder = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
+    while True:
+        while ids := _waiting(folder):
+            left = set(ids)
+
+            def gone(some: Iterable[str], left: set[str] = left) -> None:
+                for id_ in left.intersection(some):
+                    left.discard(id_)
+                    _answer(folder / id_, "")
+
+            said = remove(ids, gone)
+            for id_ in sorted(left):
+                _answer(folder / id_, said.get(id_, ""))
+        # Who comes before this counts on being seen; who comes after it may take the lock.
+        fcntl.flock(_LOCK, fcntl.LOCK_UN)
+        if not _waiting(folder):
+            return
+        try:
+            fcntl.flock(_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+
+
+def forget(queues: Path, there: Collection[str]) -> None:
+    """Answer all whose sandbox is gone, and take away what the dead left; `there` are the ids of those that are not."""
+    for name in _names(queues):
+        folder = queues / name
+        for one in _names(folder):
+            if one not in there:
+                _answer(folder / one, "")
+        with suppress(OSError):
+            # Unless something is in it; who is about to enter finds another way.
+            folder.rmdir()
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _waiting(folder: Path) -> list[str]:
+    """The ids of the sandboxes that wait."""
+    return list(filter(_ID.match, _names(folder)))
+
+
+def _answer(path: Path, text: str) -> None:
+    """Take a sandbox out of the queue, and tell its keeper, if that is there."""
+    fifo = -1
+    # ENXIO: nobody waits for it.
+    with suppress(OSError):
+        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with suppress(OSError):
+        os.unlink(path)
+    if fifo >= 0:
+        with suppress(OSError):
+            os.write(fifo, text.encode(errors="replace")[: select.PIPE_BUF] or _DONE)
+        os.close(fifo)

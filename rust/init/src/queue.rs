@@ -1,0 +1,148 @@
+//! Commands that end together have their sandboxes removed by one program, not by one each.
+//!
+//! ```text
+//! STATE/ended/N/         sandboxes that keepers of mount namespace N want removed; locked while a remover is at work
+//! STATE/ended/N/ID       a fifo: sandbox ID waits, and its keeper for the answer in it
+//! ```
+//!
+//! Each keeper puts its sandbox into the queue and tries the lock. Who gets it starts the remover, which inherits it,
+//! removes whatever waits, answers each keeper, and ends when, after it has let go of the lock, nothing waits. Who does
+//! not get it waits for its answer, and tries the lock again and again: the remover may have been killed. Only those of
+//! one mount namespace go together: others do not see their pins.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{
+    flock, mkdirat, mkfifoat, openat, renameat, stat, unlinkat, AtFlags, FlockOperation, Mode,
+    OFlags, CWD,
+};
+use rustix::io::{read, Errno};
+
+use crate::running::wait_for;
+use crate::sys::{self, Child};
+
+/// How often a keeper that waits looks whether a remover is there.
+const LOOK_AGAIN_MS: i32 = 200;
+/// The most that a pipe takes at once, whole.
+const ANSWER_MAX: usize = libc::PIPE_BUF;
+/// The answer that means that there is nothing to say.
+const DONE: &[u8] = b"\0";
+
+/// A sandbox that waits to be removed.
+pub struct Waiting {
+    folder: OwnedFd,
+    /// The same, opened once more: who locks it starts the remover, which then has the lock alone.
+    lock: Option<OwnedFd>,
+    name: CString,
+    answer: OwnedFd,
+}
+
+impl Waiting {
+    /// Puts a sandbox into the queue, by its folder, whose name is its id.
+    ///
+    /// # Errors
+    ///
+    /// The queue cannot be written to: its file system is full, say.
+    pub fn enter(queues: &CStr, sandbox: &CStr) -> Result<Self, Errno> {
+        let namespace = stat("/proc/self/ns/mnt")?.st_ino.to_string();
+        let queues = folder_at(CWD, queues)?;
+        let folder = folder_at(&queues, &CString::new(namespace).map_err(|_| Errno::INVAL)?)?;
+        let id = Path::new(OsStr::from_bytes(sandbox.to_bytes())).file_name();
+        let name = CString::new(id.ok_or(Errno::INVAL)?.as_bytes()).map_err(|_| Errno::INVAL)?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = Some(openat(&folder, c".", flags, Mode::empty())?);
+        let answer = new_fifo(&folder, &name)?;
+        Ok(Self {
+            folder,
+            lock,
+            name,
+            answer,
+        })
+    }
+
+    /// Waits until the sandbox is removed, by a remover that `start` starts with the lock, or by another keeper's; what
+    /// is to be said of it. None: none came to it, and it is out of the queue.
+    pub fn wait(mut self, start: impl Fn(&OwnedFd) -> Option<Child>) -> Option<Vec<u8>> {
+        while let Some(lock) = self.lock.take() {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    let remover = start(&lock);
+                    drop(lock);
+                    return self.answer_of(remover);
+                }
+                Err(Errno::WOULDBLOCK) => self.lock = Some(lock),
+                Err(_) => {}
+            }
+            if self.answered(LOOK_AGAIN_MS, None) {
+                return self.read();
+            }
+        }
+        self.answer_of(None)
+    }
+
+    /// What the remover that this keeper started says.
+    fn answer_of(self, remover: Option<Child>) -> Option<Vec<u8>> {
+        if let Some(remover) = remover {
+            if self.answered(-1, Some(&remover)) {
+                return self.read();
+            }
+            wait_for(&remover);
+        }
+        let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
+        None
+    }
+
+    /// Whether there is an answer, once there is one, or the remover has ended.
+    fn answered(&self, timeout_ms: i32, remover: Option<&Child>) -> bool {
+        let ended = remover.map_or(sys::NOTHING, |child| sys::readable(&child.pidfd));
+        let mut entries = [sys::readable(&self.answer), ended];
+        loop {
+            sys::poll(&mut entries, timeout_ms);
+            let [answer, ended] = entries;
+            if answer.revents & libc::POLLIN != 0 {
+                return true;
+            }
+            if ended.revents != 0 || timeout_ms >= 0 {
+                // The answer came before the end.
+                let mut last = [sys::readable(&self.answer)];
+                sys::poll(&mut last, 0);
+                return last[0].revents & libc::POLLIN != 0;
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Vec<u8>> {
+        let mut text = vec![0; ANSWER_MAX];
+        let length = read(&self.answer, &mut text).ok()?;
+        text.truncate(length);
+        Some(if text == DONE { Vec::new() } else { text })
+    }
+}
+
+/// A folder, made where it is missing.
+fn folder_at(above: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    match mkdirat(&above, path, Mode::RWXU) {
+        Err(Errno::EXIST) => {}
+        outcome => outcome?,
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(above, path, flags, Mode::empty())
+}
+
+/// Makes a fifo that has a reader as soon as it has its name: who answers to one without thinks that nobody waits.
+fn new_fifo(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let fresh = CString::new([b".", name.to_bytes()].concat()).map_err(|_| Errno::INVAL)?;
+    let _ = unlinkat(folder, &fresh, AtFlags::empty());
+    mkfifoat(folder, &fresh, Mode::RUSR | Mode::WUSR)?;
+    // For both: a pipe whose only writer has closed it is always readable.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(folder, &fresh, flags, Mode::empty())
+        .and_then(|fifo| renameat(folder, &fresh, folder, name).map(|()| fifo));
+    if made.is_err() {
+        let _ = unlinkat(folder, &fresh, AtFlags::empty());
+    }
+    made
+}
