@@ -428,6 +428,26 @@ class UserUnknown(InvalidConfig):
         self.reason = reason
 
 
+class UserNotTrusted(InvalidConfig):
+    """Somebody else than root could have given a user of `--rootfs` rights on this host."""
+
+    code = "user-not-trusted"
+
+    def __init__(self, user: str, rootfs: str, right: str, numbers: str) -> None:
+        super().__init__(
+            f"`{user}` would have {right} of this host",
+            causes=[f"others than root may write what `{rootfs}` has in etc/passwd and etc/group"],
+            hints=[
+                f"`-u {numbers}` says so knowingly, by numbers",
+                "give the folder, etc and both files to root, writable by nobody else: `chown root:root`, `chmod go-w`",
+            ],
+        )
+        self.user = user
+        self.rootfs = rootfs
+        self.right = right
+        self.numbers = numbers
+
+
 class ImportSourceInvalid(InvalidConfig):
     """Networks cannot be read from a file or from a Docker Engine's socket."""
 

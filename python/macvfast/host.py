@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
+    from macvfast.roots import Root
     from macvfast.sandboxes import Sandboxes
     from macvfast.together import Together
     from macvfast.usage import SubnetUsage
@@ -695,13 +696,15 @@ class Host:
         """Refuse a command that could not be started, before anything is made for it.
 
         Raises:
-            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown
+            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
         """
         from macvfast import launch  # noqa: PLC0415
 
         if isinstance(sandbox, str):
             sandbox = self.sandbox(sandbox)
-        launch.check(request, inside=request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING)
+        inside = request.join and sandbox is not None and sandbox.state is SandboxState.RUNNING
+        with self._root_joined(sandbox, request) as root:
+            launch.check(request, inside=inside, joined=root)
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         """Start a command in a sandbox and return when it runs; its output goes to the sandbox's log.
@@ -740,6 +743,18 @@ class Host:
 
         return logs.read(directory, tail, running if follow else None)
 
+    @contextmanager
+    def _root_joined(self, sandbox: Sandbox | None, request: CommandRequest) -> Iterator[Root | None]:
+        """The root of the running command that this one is to join, where it says who its user is."""
+        if sandbox is None or request.user is None or not request.join or sandbox.state is not SandboxState.RUNNING:
+            yield None
+            return
+        from macvfast import keeper  # noqa: PLC0415
+
+        root = keeper.root_of_command(self._store.sandbox_dir(sandbox.id))
+        with nullcontext() if root is None else root as joined:
+            yield joined
+
     def _launch(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         fresh = self.sandbox(_key(sandbox))
         running = fresh.state is SandboxState.RUNNING
@@ -765,7 +780,8 @@ class Host:
             if not request.detach:
                 self.close()
             pins = sorted({DEFAULT_NETNS_DIR, self._netns_dir})
-            launch.launch(request, launch.Place(directory, fresh.name, namespace.fd, removal, pins, lock))
+            with self._root_joined(fresh, request) as root:
+                launch.launch(request, launch.Place(directory, fresh.name, namespace.fd, removal, pins, root, lock))
         finally:
             namespace.close()
 

@@ -17,8 +17,9 @@ from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.errors import KernelRefused, StateUnusable
+from macvfast.errors import KernelRefused, RootfsInvalid, StateUnusable
 from macvfast.model import SandboxState
+from macvfast.roots import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +70,28 @@ class Status:
     init: Process
     state: str
     exit_code: int | None
+
+
+def root_of_command(directory: Path) -> Root | None:
+    """The root of the command that runs in a sandbox, to be closed; None where none does.
+
+    Raises:
+        StateUnusable, RootfsInvalid
+    """
+    status = read_status(directory)
+    if status is None or not status.init.alive():
+        return None
+    try:
+        root = Root(f"/proc/{status.init.pid}/root")
+    except RootfsInvalid:
+        if status.init.alive():
+            raise
+        return None
+    # Only now it is known whose it is.
+    if status.init.alive():
+        return root
+    root.close()
+    return None
 
 
 # Between the status of a command that is a guest (`exec` where nothing ran) and the one that counts again after it.

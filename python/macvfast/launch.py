@@ -26,12 +26,14 @@ from macvfast.errors import (
     TerminalMissing,
 )
 from macvfast.place import make_sandbox_folder
+from macvfast.roots import Root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.requests import CommandRequest
+    from macvfast.users import User
 
 PROGRAM = Path(__file__).with_name("macvfast-init")
 
@@ -55,60 +57,83 @@ _IMAGES = frozenset(
 )
 
 
-def check(request: CommandRequest, *, inside: bool = False) -> None:
+def check(request: CommandRequest, *, inside: bool = False, joined: Root | None = None) -> None:
     """Refuse a command that could not be started, before anything is made for it.
 
     Args:
         request: the command.
-        inside: it is to join a running command, whose files may be others than this host's; only the terminal is
-            checked.
+        inside: it is to join a running command, whose files may be others than this host's; only terminal and user
+            are checked.
+        joined: the root of that command, where a user is asked for.
 
     Raises:
-        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, PermissionNeeded
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted,
+        PermissionNeeded
     """
     if request.tty and request.interactive and not request.detach and not os.isatty(0):
         raise TerminalMissing
     if request.user is not None:
-        _check_user(request.user, request.rootfs, inside=inside)
+        capabilities.require("run a command as another user", "CAP_SETGID", "CAP_SETUID")
+    user = _user(request, joined)
     if inside:
         return
-    root = Path("/")
-    if request.rootfs is not None:
-        root = Path(request.rootfs)
+    if request.rootfs is None:
+        _check_command(request, None, user)
+        return
+    with Root(request.rootfs) as root:
         _check_rootfs(root)
-    name = request.argv[0]
-    # In another root file system a symbolic link points elsewhere than it does here.
-    if request.workdir is not None and request.rootfs is None and not os.path.isdir(request.workdir):
-        raise CommandNotStarted(name, f"there is no folder `{request.workdir}` to start in", [_WORKDIR])
+        _check_command(request, root, user)
+
+
+def _user(request: CommandRequest, joined: Root | None) -> User | None:
+    """Who is to run the command, by the tables that it sees itself."""
+    if request.user is None:
+        return None
+    if request.rootfs is not None:
+        with Root(request.rootfs) as root:
+            return users.find(request.user, root)
+    return users.find(request.user, None if joined is None or joined.is_this_hosts() else joined)
+
+
+def _check_rootfs(root: Root) -> None:
+    for needed in ("proc", "sys"):
+        mode = root.mode(needed, follow=False)
+        if mode is None or not stat.S_ISDIR(mode):
+            raise RootfsInvalid(root.path, f"it has no folder `{needed}` to mount on")
+
+
+def _check_command(request: CommandRequest, root: Root | None, user: User | None) -> None:
+    name, workdir = request.argv[0], request.workdir
+    if workdir is not None and not stat.S_ISDIR(_mode(workdir, root) or 0):
+        raise CommandNotStarted(name, f"there is no folder `{workdir}` to start in", [_WORKDIR])
     if "/" in name:
-        candidates = [Path(name) if request.rootfs is None else root / name.lstrip("/")]
+        candidates = [os.path.join(workdir or ("" if root is None else "/"), name)]
     else:
-        candidates = [root / folder.lstrip("/") / name for folder in _path_of(request).split(":") if folder]
-    found = False
-    for candidate in candidates:
-        try:
-            mode = candidate.stat().st_mode
-        except OSError:
-            # Within another root file system a symbolic link points elsewhere than it does here.
-            if request.rootfs is not None and os.path.islink(candidate):
-                return
-            continue
-        found = True
-        if stat.S_ISREG(mode) and mode & 0o111:
-            return
-    if found:
+        candidates = [os.path.join(folder, name) for folder in _path_of(request, user).split(":") if folder]
+    modes = [mode for mode in (_mode(candidate, root) for candidate in candidates) if mode is not None]
+    if any(stat.S_ISREG(mode) and mode & 0o111 for mode in modes):
+        return
+    if modes:
         raise CommandNotStarted(name, "it is not an executable file")
     raise CommandNotFound(name, hints=_image_hint(request.argv))
 
 
-def _path_of(request: CommandRequest) -> str:
+def _mode(path: str, root: Root | None) -> int | None:
+    """The type and mode of what a command finds at a path; None: nothing."""
+    if root is not None:
+        return root.mode(path)
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def _path_of(request: CommandRequest, user: User | None) -> str:
     """Where the command is looked for."""
     given = dict(request.env).get("PATH")
     if given is not None:
         return given
-    if request.user is not None:
-        return users.find(request.user, request.rootfs).path
-    return os.environ.get("PATH", os.defpath)
+    return os.environ.get("PATH", os.defpath) if user is None else user.path
 
 
 def _image_hint(argv: Sequence[str]) -> list[str]:
@@ -119,21 +144,6 @@ def _image_hint(argv: Sequence[str]) -> list[str]:
         return []
     line = " ".join(rest) or "/bin/sh"
     return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
-
-
-def _check_user(user: str, rootfs: str | None, *, inside: bool) -> None:
-    capabilities.require("run a command as another user", "CAP_SETGID", "CAP_SETUID")
-    if not inside:
-        users.find(user, rootfs)
-
-
-def _check_rootfs(root: Path) -> None:
-    # Of a path that cannot be, Path.is_dir raises.
-    if not os.path.isdir(root):
-        raise RootfsInvalid(str(root), "it is not a directory")
-    for needed in ("proc", "sys"):
-        if not os.path.isdir(root / needed):
-            raise RootfsInvalid(str(root), f"it has no folder `{needed}` to mount on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,7 @@ class Place:
         namespace_fd: a descriptor of its namespace.
         removal: what removes the sandbox afterwards; used with `auto_remove`.
         pins: the folders of pins, whose mounts are not for the command.
+        joined: the root of the running command that this one is to join, where a user is asked for.
         lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
     """
 
@@ -185,6 +196,7 @@ class Place:
     namespace_fd: int
     removal: Removal
     pins: Sequence[str] = ()
+    joined: Root | None = None
     lock: int | None = None
 
 
@@ -192,7 +204,8 @@ def launch(request: CommandRequest, place: Place) -> None:
     """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
 
     Raises:
-        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused
+        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused, RootfsInvalid,
+        UserUnknown, UserNotTrusted
     """
     lock = [] if place.lock is None else [place.lock]
     try:
@@ -216,8 +229,12 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     if request.auto_remove:
         arguments += place.removal.arguments()
     arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
-    environment = _environment(request)
-    arguments += [*_own(directory), *_of_the_command(request), "--env-fd", str(environment)]
+    user = _user(request, place.joined)
+    if user is not None and place.joined is not None and not place.joined.is_this_hosts():
+        # Elsewhere, that user would be another.
+        arguments.append("--beside")
+    environment = _environment(request, user)
+    arguments += [*_own(directory), *_of_the_command(request, user), "--env-fd", str(environment)]
     for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
         if given:
             arguments.append(flag)
@@ -242,24 +259,24 @@ def _own(directory: Path) -> list[str]:
     return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
 
 
-def _of_the_command(request: CommandRequest) -> list[str]:
+def _of_the_command(request: CommandRequest, user: User | None) -> list[str]:
     """What the command has of its own, as arguments."""
     arguments: list[str] = []
-    if request.user is not None:
-        arguments += ["--user", users.find(request.user, request.rootfs).argument]
+    if user is not None:
+        arguments += ["--user", user.argument]
     if request.log_max is not None:
         arguments += ["--log-max", str(request.log_max)]
     return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
 
 
-def _environment(request: CommandRequest) -> int:
+def _environment(request: CommandRequest, user: User | None) -> int:
     """What the command has besides this process's environment or, as another user, instead; in memory that only who
     inherits its descriptor can read: command lines are everybody's, and what is in the program's own environment would
     be for the program too.
     """
     env = dict(request.env)
-    if request.user is not None:
-        env = users.find(request.user, request.rootfs).environment(os.environ) | env
+    if user is not None:
+        env = user.environment(os.environ) | env
     descriptor = os.memfd_create("environment", 0)
     with open(descriptor, "wb", closefd=False) as memory:
         memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))

@@ -5,14 +5,22 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from dataclasses import dataclass
-from pathlib import Path
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from macvfast.errors import UserUnknown
+from macvfast.errors import RootfsInvalid, UserNotTrusted, UserUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from macvfast.roots import Root
+
+_PASSWD, _GROUP = "etc/passwd", "etc/group"
+
+# Nobody is in more, and each is a word for the native program.
+_MOST_GROUPS = 1024
 
 _USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
 _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -56,39 +64,81 @@ class _Entry:
     shell: str
 
 
-def find(wanted: str, rootfs: str | None = None) -> User:
+def find(wanted: str, root: Root | None = None) -> User:
     """The user that `USER[:GROUP]` means. A number need not be known; it then has group 0 and the home folder `/`.
+
+    Args:
+        wanted: names or numbers. What a number means, a file can say nothing of.
+        root: where the tables of users and groups are; None: this host's.
 
     Raises:
         UserUnknown
+        UserNotTrusted: others than root could have made that user root.
+        RootfsInvalid: a table cannot be read.
     """
     name, colon, group = wanted.partition(":")
     if not name or (colon and not group):
         raise UserUnknown(wanted, "it has the form USER[:GROUP]")
-    entry = _entry(name, rootfs)
+    entry = _entry(name, root)
     if entry is None:
         if not _is_number(name):
-            raise UserUnknown(wanted, f"there is no user `{name}`{_where(rootfs)}")
+            raise UserUnknown(wanted, f"there is no user `{name}`{_where(root)}")
         entry = _Entry("", int(name), 0, "/", "")
-    own = (entry.home, entry.name, entry.shell)
+    groups: tuple[int, ...] = ()
     if group:
-        return User(entry.uid, _gid(wanted, group, rootfs), (), *own)
-    groups = _groups(entry, rootfs) if entry.name else ()
-    return User(entry.uid, entry.gid, tuple(gid for gid in groups if gid != entry.gid), *own)
+        entry = replace(entry, gid=_gid(wanted, group, root))
+    elif entry.name:
+        groups = tuple(dict.fromkeys(gid for gid in _groups(entry, root) if gid != entry.gid))
+    user = User(entry.uid, entry.gid, groups, entry.home, entry.name, entry.shell)
+    if root is not None:
+        if len(groups) > _MOST_GROUPS:
+            raise RootfsInvalid(root.path, f"its {_GROUP} has `{name}` in {len(groups):,} groups")
+        _refuse_strangers(wanted, user, root)
+    return user
+
+
+def _refuse_strangers(wanted: str, user: User, root: Root) -> None:
+    """Refuse rights on this host that a table gives which others than root may write.
+
+    Numbers that were typed are meant: only what stands for a name, or comes with a number, is the table's word.
+    """
+    name, _, group = wanted.partition(":")
+    by_number = _is_number(name)
+    if (by_number and user.uid == 0) or all(root.is_trusted(path) for path in (_PASSWD, _GROUP)):
+        return
+    given = set(user.groups) if _is_number(group) else {user.gid, *user.groups}
+    # An unknown number has group 0 anyway.
+    mighty = given & (_groups_of_disks() if by_number else {0, *_groups_of_disks()})
+    if user.uid == 0 and not by_number:
+        raise UserNotTrusted(wanted, root.path, "uid 0", f"{user.uid}:{user.gid}")
+    if mighty:
+        raise UserNotTrusted(wanted, root.path, f"group {min(mighty)}", f"{user.uid}:{user.gid}")
+
+
+def _groups_of_disks() -> set[int]:
+    """Groups that read or write this host's disks, as its own table would not have it for a stranger."""
+    found = set()
+    with os.scandir("/dev") as devices:
+        for device in devices:
+            with suppress(OSError):
+                status = device.stat(follow_symlinks=False)
+                if stat.S_ISBLK(status.st_mode) and status.st_mode & (stat.S_IRGRP | stat.S_IWGRP):
+                    found.add(status.st_gid)
+    return found
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) < 2**32 - 1
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**32 - 1
 
 
-def _where(rootfs: str | None) -> str:
-    return "" if rootfs is None else f" in {rootfs}"
+def _where(root: Root | None) -> str:
+    return "" if root is None else f" in {root.path}"
 
 
-def _entry(name: str, rootfs: str | None) -> _Entry | None:
-    if rootfs is not None:
-        for fields in _table(rootfs, "passwd", 7):
-            if name in (fields[0], fields[2]):
+def _entry(name: str, root: Root | None) -> _Entry | None:
+    if root is not None:
+        for fields in _table(root, _PASSWD, 7):
+            if int(fields[2]) == int(name) if _is_number(name) else fields[0] == name:
                 return _Entry(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6])
         return None
     try:
@@ -98,11 +148,11 @@ def _entry(name: str, rootfs: str | None) -> _Entry | None:
     return _Entry(found.pw_name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell)
 
 
-def _gid(wanted: str, group: str, rootfs: str | None) -> int:
+def _gid(wanted: str, group: str, root: Root | None) -> int:
     if _is_number(group):
         return int(group)
-    if rootfs is not None:
-        for fields in _table(rootfs, "group", 4):
+    if root is not None:
+        for fields in _table(root, _GROUP, 4):
             if fields[0] == group:
                 return int(fields[2])
     else:
@@ -110,22 +160,22 @@ def _gid(wanted: str, group: str, rootfs: str | None) -> int:
             return grp.getgrnam(group).gr_gid
         except KeyError:
             pass
-    raise UserUnknown(wanted, f"there is no group `{group}`{_where(rootfs)}")
+    raise UserUnknown(wanted, f"there is no group `{group}`{_where(root)}")
 
 
-def _groups(entry: _Entry, rootfs: str | None) -> tuple[int, ...]:
-    if rootfs is None:
+def _groups(entry: _Entry, root: Root | None) -> tuple[int, ...]:
+    if root is None:
         return tuple(os.getgrouplist(entry.name, entry.gid))
-    return tuple(int(fields[2]) for fields in _table(rootfs, "group", 4) if entry.name in fields[3].split(","))
+    return tuple(int(fields[2]) for fields in _table(root, _GROUP, 4) if entry.name in fields[3].split(","))
 
 
-def _table(rootfs: str, name: str, width: int) -> list[list[str]]:
-    """The usable lines of a table of users or groups in another root."""
-    try:
-        text = Path(rootfs, "etc", name).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    rows = [line.split(":") for line in text.splitlines()]
+def _table(root: Root, path: str, width: int) -> list[list[str]]:
+    """The usable lines of a table of users or groups in another root.
+
+    Raises:
+        RootfsInvalid
+    """
+    rows = [os.fsdecode(line).split(":") for line in root.read(path).split(b"\n") if b"\0" not in line]
     return [
         row for row in rows if len(row) == width and all(_is_number(row[i]) for i in ((2, 3) if width == 7 else (2,)))
     ]

@@ -625,6 +625,13 @@ def test_another_root_is_all_that_the_command_sees(bed: Bed, rootfs: Path) -> No
     assert not [path for path in mounted if path.startswith(str(rootfs.parent))]
 
 
+def test_the_hosts_root_may_be_named_as_another(bed: Bed) -> None:
+    before = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    done = bed.run("sh", "-c", "ls /sys/class/net; readlink /proc/self; cat /etc/hostname", options=["--rootfs", "/"])
+    assert done.stdout.split() == ["eth0", "far0", "lo", "4", *Path("/etc/hostname").read_text().split()]
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == before
+
+
 @pytest.mark.needs("busybox")
 def test_a_terminal_has_its_name_in_another_root(bed: Bed, rootfs: Path) -> None:
     done = bed.run("tty", options=["--rootfs", str(rootfs), "--tty"])
@@ -640,13 +647,40 @@ def test_links_in_another_root_do_not_lead_out_of_it(bed: Bed, rootfs: Path) -> 
     assert Path("/bin/sh").exists()
 
 
+@pytest.mark.needs("busybox")
+@pytest.mark.parametrize(
+    "target", ["/", "/..", "/bin", "/dev", "/proc/self/root", "/proc/1/root", "etc/{name}", "/etc"]
+)
+@pytest.mark.parametrize("name", ["proc", "sys", "dev", "etc", "etc/hosts"])
+def test_a_link_where_something_is_mounted_shows_nothing_of_the_host(
+    bed: Bed, rootfs: Path, tmp_path: Path, name: str, target: str
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "hosts").write_text("own hosts\n")
+    place = rootfs / name
+    if place.exists():
+        place.rmdir()
+    place.symlink_to(target.format(name=name))
+    hosts = Path("/etc/hosts").read_bytes()
+    before = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    # What only the host has, by whatever way it may be reached.
+    script = " ".join(f"ls -d /{at}{tmp_path} 2>&-;" for at in ("", "proc", "sys", "dev", "etc", "bin", "proc/1/root"))
+    options = ["--rootfs", str(rootfs), "--etc", str(own)]
+    done = bed.run("/bin/busybox", "sh", "-c", f"{script} echo done", options=options)
+    assert (done.returncode, done.stdout) == (0, "done\n") or done.returncode in {125, 127}
+    if bed.run("/bin/busybox", "sleep", "1000", options=["--detach", *options]).returncode == 0:
+        assert str(tmp_path) not in bed.join("/bin/busybox", "sh", "-c", script).stdout
+    assert Path("/etc/hosts").read_bytes() == hosts
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == before
+
+
 @pytest.mark.parametrize(
     ("path", "step", "reason"),
     [
         ("/no/such/folder", "open the root folder", "No such file or directory"),
-        ("/etc/passwd", "open the root folder", "Not a directory"),
+        ("/etc/passwd", "make the folder the root", "Not a directory"),
         ("/etc/apt", "mount /proc", "No such file or directory"),
-        ("/", "make the folder the root", "Device or resource busy"),
     ],
 )
 def test_what_cannot_be_a_root_is_one_error(bed: Bed, path: str, step: str, reason: str) -> None:

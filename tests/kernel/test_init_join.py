@@ -261,3 +261,12 @@ def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
     assert process.wait(20) == 137
     assert alive_with("4717.25") == []
     assert state(bed) == (SandboxState.IDLE, None)
+
+
+def test_who_is_to_run_beside_another_alone_is_not_started_where_that_has_ended(bed: Bed) -> None:
+    """As whom it was to run, that one's files said."""
+    done = bed.join("sh", "-c", "echo ran", options=["--beside", "--user", "4711:4711"])
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.startswith("note: the command that this one had joined has ended")
+    bed.detach("sleep", "1000")
+    assert bed.join("sh", "-c", "echo ran", options=["--beside"]).stdout == "ran\n"

@@ -124,6 +124,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: -u USER[:GROUP], names or numbers",
     ),
     (
+        errors.UserNotTrusted("app", "/srv/root", "uid 0", "0:0"),
+        "`app` would have uid 0 of this host\n"
+        "  caused by: others than root may write what `/srv/root` has in etc/passwd and etc/group\n"
+        "hint: `-u 0:0` says so knowingly, by numbers\n"
+        "hint: give the folder, etc and both files to root, writable by nobody else: `chown root:root`, `chmod go-w`",
+    ),
+    (
         errors.ImportSourceInvalid("/tmp/nets", "it is not JSON"),
         "networks cannot be read from `/tmp/nets`\n  caused by: it is not JSON\n"
         "hint: `docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket",

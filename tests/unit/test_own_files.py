@@ -1,4 +1,4 @@
-"""Users by name and number, and resolv.conf files made from others."""
+"""Host names, and resolv.conf files made from others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import etc, users
-from macvfast.errors import OptionInvalid, UserUnknown
+from macvfast import etc
+from macvfast.errors import OptionInvalid
 from macvfast.requests import OwnFiles
 
 if TYPE_CHECKING:
@@ -46,41 +46,6 @@ def test_what_is_given_takes_the_place_of_the_hosts_part_by_part(tmp_path: Path)
         "nameserver 10.0.0.53",
         "options ndots:3",
     ]
-
-
-@pytest.fixture
-def rootfs(tmp_path: Path) -> str:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nbroken:line\nweb:x:33:44::/srv:/bin/sh\n")
-    (tmp_path / "etc/group").write_text("web:x:44:\nlogs:x:50:web,other\nodd:x:many:web\nssl:x:51:web\n")
-    return str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "argument", "home"),
-    [
-        ("web", "33:44:50:51", "/srv"),
-        ("33", "33:44:50:51", "/srv"),
-        ("web:logs", "33:50", "/srv"),
-        ("web:7", "33:7", "/srv"),
-        ("4711", "4711:0", "/"),
-        ("0", "0:0", "/root"),
-    ],
-)
-def test_a_user_of_another_root_is_looked_up_there(rootfs: str, wanted: str, argument: str, home: str) -> None:
-    found = users.find(wanted, rootfs)
-    assert (found.argument, found.home) == (argument, home)
-
-
-@pytest.mark.parametrize("wanted", ["nobody", "web:nogroup", "web:", ":web", "", "4294967295", "-1"])
-def test_a_user_that_is_not_there_is_refused(rootfs: str, wanted: str) -> None:
-    with pytest.raises(UserUnknown):
-        users.find(wanted, rootfs)
-
-
-def test_a_user_of_this_host_has_its_groups_and_home() -> None:
-    assert users.find("root").argument.startswith("0:0")
-    assert users.find("0").home == users.find("root").home
 
 
 @pytest.mark.parametrize("hostname", ["", "-web", "web-", "a b", "x" * 65, "wéb"])

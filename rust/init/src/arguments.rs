@@ -12,7 +12,7 @@ use crate::sys;
 /// How the program is called.
 pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [--queue DIR] [--after-all ARG]... [OPTIONS] -- COMMAND [ARG...]
-       macvfast-init join --netns-fd N --dir DIR [OPTIONS] -- COMMAND [ARG...]
+       macvfast-init join --netns-fd N --dir DIR [--beside] [OPTIONS] -- COMMAND [ARG...]
 options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
 [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
@@ -20,6 +20,8 @@ options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--in
 /// What is asked for: a command with a pid 1 of its own or, to `join`, beside the one that runs, where one does.
 pub struct Request {
     pub join: bool,
+    /// Only beside one: who its user is, was read there.
+    pub beside: bool,
     /// The sandbox's network namespace; None once a supervisor is in it.
     pub netns: Option<OwnedFd>,
     /// The sandbox's folder, for lock, status and log.
@@ -77,6 +79,7 @@ impl Request {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
     join: bool,
+    beside: bool,
     netns: Option<RawFd>,
     directory: Option<CString>,
     lock: Option<RawFd>,
@@ -116,6 +119,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
     let lock = words.lock.map(|number| inherited("--lock-fd", number));
     Ok(Request {
         join: words.join,
+        beside: words.beside,
         lock: lock.transpose()?,
         netns: Some(netns),
         directory: words.directory.ok_or("--dir is missing")?,
@@ -173,6 +177,7 @@ fn read(mut arguments: impl Iterator<Item = Vec<u8>>) -> Result<Words, String> {
             b"--after" => words.after.push(value()?),
             b"--queue" => words.queue = Some(value()?),
             b"--after-all" => words.after_all.push(value()?),
+            b"--beside" => words.beside = true,
             b"--tty" => words.tty = true,
             b"--interactive" => words.interactive = true,
             b"--detach" => words.detach = true,
@@ -310,11 +315,12 @@ mod tests {
         assert_eq!(read, Ok(expected));
         let expected = Words {
             join: true,
+            beside: true,
             netns: Some(3),
             command: vec![c"--".to_owned()],
             ..Words::default()
         };
-        assert_eq!(words("join --netns-fd 3 -- --"), Ok(expected));
+        assert_eq!(words("join --netns-fd 3 --beside -- --"), Ok(expected));
     }
 
     #[test]

@@ -71,7 +71,8 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
     }
     for (path, tree) in &own_files {
         match attach(tree, &root, path, OFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // A link that leads nowhere within the root, or to itself, has no place either.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(errno) => {
                 return Err(Failed {
                     step: "mount the sandbox's files in /etc",
@@ -93,14 +94,9 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
 /// Makes a folder, with what is mounted below it, the root, and lets go of the host's.
 fn enter(rootfs: &CStr) -> Result<(), Failed> {
     let root = copy_of(rootfs).and_then(|tree| {
-        move_mount(
-            &tree,
-            c"",
-            CWD,
-            rootfs,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )?;
-        open_folder(rootfs)
+        // Whatever is found at the path from now on, this is the root.
+        let attached = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(&tree, c"", CWD, rootfs, attached).map(|()| tree)
     });
     let root = root.map_err(Failed::at("open the root folder"))?;
     change_root(&root).map_err(Failed::at("make the folder the root"))

@@ -46,6 +46,9 @@ pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
         let record =
             Record::open(&request.directory, request.join, lock).map_err(failed("lock it"))?;
         if let Some(record) = record {
+            if request.beside {
+                return Err(Failure::Ended);
+            }
             return Ok(Post::Own(record));
         }
         if request.join {
