@@ -315,13 +315,13 @@ def _commands(size: Size) -> list[Group]:
         Side(f"{most:,} commands, {there:,} sandboxes", beside.memory, {"count": there, "commands": most})
         for there in (0, count)
     ]
-    larger = Goal(f"{most:,} commands beside {count:,} sandboxes", memory[1].label, memory[0].label, at_most=2)
+    larger = Goal(f"memory that {most:,} commands have the kernel take", memory[1].label, memory[0].label, at_most=2)
     title = f"removing {size.removed:,} of {count:,} sandboxes while commands run in others"
     rounds = min(3, size.slow_rounds)
     return [
         Group("commands-removal", title, removals, rounds, goals=[slower], warm_up=False),
         Group(
-            "commands-memory", "memory of the whole machine that commands take", memory, rounds, unit="MiB",
+            "commands-memory", "memory that commands have the kernel take", memory, rounds, unit="MiB",
             goals=[larger], warm_up=False,
         ),
     ]  # fmt: skip
