@@ -341,7 +341,8 @@ class CommandRequest:
         env: what it has besides this process's environment.
         workdir: where it starts; None: where this process is, as far as that is there.
         user: `USER[:GROUP]`, names or numbers; None: this process's.
-        log_max: how many bytes of what it shows are kept where it is detached; None: 16 MiB.
+        log_max: how many bytes of what it shows are kept where it is detached; None: as many as were said for an
+            earlier command of the sandbox, else 16 MiB.
 
     Raises:
         ArgumentInvalid, OptionInvalid

@@ -76,6 +76,19 @@ def test_the_log_has_the_last_of_what_was_shown_in_whole_lines(bed: Bed) -> None
         assert shown(bed, count) == "".join(f"{line}\n" for line in lines[max(0, len(lines) - count) :])
 
 
+@pytest.mark.parametrize("kept", [None, "", "7", "-1", "9" * 30, "\xff"], ids=repr)
+def test_a_limit_holds_for_the_commands_after_it(bed: Bed, kept: str | None) -> None:
+    """What stands in its place and cannot be one is no limit."""
+    bed.detach("true", options=BOUNDED)
+    bed.wait_for_state("exited 0")
+    if kept is not None:
+        (bed.folder / "log.max").write_bytes(kept.encode("latin-1"))
+    done = bed.join("seq", "30000", options=["--detach"])
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_until(lambda: shown(bed).endswith("\n30000\n"), "the last line")
+    assert (sum(sizes(bed)) <= LIMIT) == (kept is None)
+
+
 def test_who_follows_a_log_misses_nothing_of_it_though_the_files_take_turns(bed: Bed, tmp_path: Path) -> None:
     """Each burst is less than the kept part, and comes when the one before it was read."""
     todo = steps(tmp_path, 8)

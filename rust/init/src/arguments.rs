@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
-use crate::log::{DEFAULT_LIMIT, LEAST_LIMIT};
+use crate::log::LEAST_LIMIT;
 use crate::sys;
 
 /// How the program is called.
@@ -46,8 +46,8 @@ pub struct Request {
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
-    /// How many bytes the log of a detached command has at most.
-    pub log_limit: u64,
+    /// How many bytes the log of a detached command has at most; None: as many as before.
+    pub log_limit: Option<u64>,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
     /// What the command has besides this program's environment or, as another user, instead: `NAME=VALUE`. It comes by
@@ -136,7 +136,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         tty: words.tty,
         interactive: words.interactive,
         detach: words.detach,
-        log_limit: words.log_limit.unwrap_or(DEFAULT_LIMIT),
+        log_limit: words.log_limit,
         command: words.command,
         environment,
         workdir: words.workdir,

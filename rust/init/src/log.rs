@@ -3,11 +3,13 @@
 //! ```text
 //! log      what was shown last, up to half of the limit
 //! log.1    what was shown before that
+//! log.max  the limit, where one was given
 //! ```
 //!
 //! What cannot be written is dropped and counted, and a line in its place says how much: the command neither waits for a
 //! disk that is full nor ends because of it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{fcntl_setfl, fstat, openat, renameat, Mode, OFlags};
@@ -17,10 +19,13 @@ use rustix::pipe::{pipe_with, PipeFlags};
 use crate::sys;
 
 /// How much a log has at most, unless said.
-pub const DEFAULT_LIMIT: u64 = 16 << 20;
+const DEFAULT_LIMIT: u64 = 16 << 20;
 
 /// The least that a limit can be.
 pub const LEAST_LIMIT: u64 = 8 << 10;
+
+/// Where a folder keeps the limit of its log.
+const LIMIT_FILE: &CStr = c"log.max";
 
 /// How much is taken from the command at once: all that its pipe holds.
 const BUFFER: usize = 64 << 10;
@@ -39,9 +44,17 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder, to add to it.
-    pub fn open(folder: BorrowedFd<'_>, limit: u64) -> Result<Self, Errno> {
+    /// Opens the log of a folder, to add to it. Without a limit it has the one of before.
+    pub fn open(folder: BorrowedFd<'_>, limit: Option<u64>) -> Result<Self, Errno> {
         let folder = fcntl_dupfd_cloexec(folder, 0)?;
+        let limit = match limit {
+            Some(limit) => {
+                // For the commands after this one; a full disk is no reason not to start it.
+                let _ = keep_limit(&folder, limit);
+                limit
+            }
+            None => kept_limit(&folder).unwrap_or(DEFAULT_LIMIT),
+        };
         let file = open_to_append(&folder)?;
         let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
         Ok(Self {
@@ -158,6 +171,24 @@ fn fitting(bytes: &[u8], room: usize, empty: bool) -> usize {
     lines.map_or(if empty { room } else { 0 }, |end| end + 1)
 }
 
+fn keep_limit(folder: &OwnedFd, limit: u64) -> Result<(), Errno> {
+    let flags =
+        OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(folder, LIMIT_FILE, flags, Mode::RUSR | Mode::WUSR)?;
+    write(&file, limit.to_string().as_bytes())?;
+    Ok(())
+}
+
+/// The limit that the folder keeps, where that can be one.
+fn kept_limit(folder: &OwnedFd) -> Option<u64> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = openat(folder, LIMIT_FILE, flags, Mode::empty()).ok()?;
+    let mut text = [0; 20];
+    let count = read(&file, &mut text).ok()?;
+    let number = std::str::from_utf8(text.get(..count)?).ok()?.parse().ok()?;
+    Some(number).filter(|&number| number >= LEAST_LIMIT)
+}
+
 fn open_to_append(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags =
         OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -265,7 +296,7 @@ mod tests {
     #[test]
     fn the_two_files_have_the_last_lines_and_never_more_than_the_limit() {
         let (path, folder) = folder("turns");
-        let mut log = Log::open(folder.as_fd(), 40).unwrap();
+        let mut log = Log::open(folder.as_fd(), Some(40)).unwrap();
         for number in 10..60 {
             log.write(format!("line {number}\n").as_bytes());
             let [before, last] = contents(&path);
@@ -277,7 +308,7 @@ mod tests {
             ["line 56\nline 57\n", "line 58\nline 59\n"].map(str::to_owned)
         );
         // As another keeper finds it.
-        let mut log = Log::open(folder.as_fd(), 40).unwrap();
+        let mut log = Log::open(folder.as_fd(), Some(40)).unwrap();
         log.write(&[b'x'; 50]);
         assert_eq!(contents(&path), ["x".repeat(20), "x".repeat(10)]);
         std::fs::remove_dir_all(path).unwrap();
@@ -286,7 +317,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_counted_and_told_of_when_it_can_again() {
         let (path, folder) = folder("lost");
-        let mut log = Log::open(folder.as_fd(), 1000).unwrap();
+        let mut log = Log::open(folder.as_fd(), Some(1000)).unwrap();
         log.write(b"begun");
         let full = openat(
             CWD,

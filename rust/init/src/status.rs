@@ -121,7 +121,7 @@ impl Record {
     }
 
     /// Opens the command's log to add to it.
-    pub fn open_log(&self, limit: u64) -> Result<Log, Errno> {
+    pub fn open_log(&self, limit: Option<u64>) -> Result<Log, Errno> {
         Log::open(self.directory.as_fd(), limit)
     }
 
