@@ -211,3 +211,15 @@ def test_a_command_has_no_copies_of_the_pins(lan: Lan) -> None:
     assert lan.macvfast("exec", "web", "sh", "-c", mounts) == "0"
     assert lan.macvfast("exec", "w-1", "sh", "-c", mounts) == "0"
     assert lan.sandbox("web").can_ping(address_of(lan, "later"))
+
+
+def test_another_user_pings_where_root_of_the_sandbox_lets_it(lan: Lan) -> None:
+    """What a file's capabilities gave is not given any more; docs/reliability.md says what is."""
+    support.create_pub_net(lan)
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=box", "sleep", "1000")
+    ping = ["exec", "-u", "nobody", "box", "ping", "-c", "1", "-W", "5", "172.16.86.1"]
+    for groups in ("1 0", "0 2147483647"):
+        lan.macvfast("exec", "box", "sh", "-c", f"echo {groups} > /proc/sys/net/ipv4/ping_group_range")
+        if groups == "1 0":
+            assert lan.attempt(*ping).returncode != 0
+    assert "1 received" in lan.macvfast(*ping)

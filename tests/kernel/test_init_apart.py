@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import subprocess
 import sys
 from errno import EACCES
@@ -55,6 +56,30 @@ def test_under_what_is_mounted_in_another_root_there_is_nothing(bed: Bed, rootfs
 def test_what_is_mounted_for_one_who_joins_is_the_same(bed: Bed) -> None:
     bed.detach("sleep", "1000")
     assert bed.join("sh", "-c", LIFT, "sh", "/proc").stdout == "lifted\n"
+
+
+# What belongs to the network
+
+
+CALL = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as here:
+    try:
+        here.connect(f"\\0{sys.argv[1]}")
+        print("reached")
+    except ConnectionRefusedError:
+        print("nobody")
+"""
+
+
+def test_an_abstract_socket_of_the_hosts_is_not_reached(bed: Bed) -> None:
+    name = f"macvfast-{os.urandom(4).hex()}"
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(f"\0{name}")
+        there.listen()
+        assert bed.run(sys.executable, "-c", CALL, name).stdout == "nobody\n"
+        outside = subprocess.run([sys.executable, "-c", CALL, name], capture_output=True, text=True, check=True)
+        assert outside.stdout == "reached\n"
 
 
 # Keys
@@ -173,6 +198,34 @@ def test_another_user_gets_nothing_of_the_callers_environment(bed: Bed, join: bo
     )
     os.close(memory)
     assert sorted(done.stdout.splitlines()) == ["GIVEN=1", "PATH=/usr/bin:/bin"]
+
+
+@pytest.mark.parametrize("join", [False, True], ids=["run", "join"])
+def test_another_user_does_not_read_it_from_pid_1_either(bed: Bed, join: bool) -> None:
+    if join:
+        bed.detach("sleep", "1000")
+    script = "cat /proc/1/environ; ls /proc/1/fd; readlink /proc/1/cwd"
+    line = bed.line(
+        "sh", "-c", f"({script}) 2>&1 | grep -vc 'Permission denied'", options=["--user", "4711:4712"], join=join
+    )
+    done = subprocess.run(line, pass_fds=[bed.netns], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stdout == "0\n"
+
+
+@pytest.mark.parametrize("join", [False, True], ids=["run", "join"])
+def test_no_descriptor_of_the_callers_is_handed_on(bed: Bed, join: bool) -> None:
+    if join:
+        bed.detach("sleep", "1000")
+    with open("/etc/passwd", "rb") as file:
+        line = bed.line(
+            "sh", "-c", "ls /proc/self/fd; readlink /proc/[0-9]*/fd/*", options=["--user", "0:0"], join=join
+        )
+        done = subprocess.run(
+            line, pass_fds=[bed.netns, file.fileno()], capture_output=True, text=True, timeout=20, check=False
+        )
+    assert "/etc/passwd" not in done.stdout
+    # 3 is the folder that ls itself reads.
+    assert done.stdout.split()[:4] == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("join", [False, True], ids=["run", "join"])
