@@ -578,6 +578,29 @@ def test_whoever_locks_the_folder_of_the_pins_keeps_nobody_waiting_for_ever() ->
     """)
 
 
+def test_another_users_lock_on_the_folder_of_the_pins_is_not_waited_for() -> None:
+    in_own_mounts("""
+        import fcntl, signal
+        os.chmod("/run", 0o755)
+        Path("/run/netns").mkdir()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            os.setgroups([])
+            os.setresuid(65534, 65534, 65534)
+            fcntl.flock(os.open("/run/netns", os.O_RDONLY), fcntl.LOCK_SH)
+            os.write(writer, b"locked")
+            signal.pause()
+        try:
+            assert os.read(reader, 6) == b"locked"
+            make("ours")
+            assert [line[4] for line in mounts()] == ["/run/netns", "/run/netns/ours"], mounts()
+        finally:
+            os.kill(child, signal.SIGKILL)
+    """)
+
+
 def test_the_folder_of_the_pins_is_open_to_all_whatever_the_umask() -> None:
     in_own_mounts("""
         os.umask(0o077)

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::mount::{
     mount_bind, mount_bind_recursive, mount_change, unmount, MountPropagationFlags, UnmountFlags,
 };
+use rustix::process::geteuid;
 
 use crate::error::{Error, NotANamespace, Operation};
 use crate::netns::{descriptor_path, folder_of, no_namespace_file, not_there, open_folder};
@@ -84,31 +85,45 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
     set_permissions(folder, Permissions::from_mode(0o755))
 }
 
-/// A folder with its lock, given up with the descriptor. Whoever can open it can hold the lock: it is waited for only so
-/// long.
+/// A folder with its lock, given up with the descriptor. Whoever can open it can hold the lock, and everybody can: it is
+/// waited for only so long, and only for root and this user. Without it, the worst is a folder mounted on itself twice.
 fn locked(folder: &Path) -> Result<File, Error> {
     let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
     let lock = open_folder(folder).map_err(failed)?;
+    let file = fstat(&lock).map_err(failed)?;
+    let device = (major(file.st_dev), minor(file.st_dev));
     let deadline = Instant::now() + LOCK_WAIT;
     loop {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => sleep(LOCK_PAUSE),
             Err(Errno::WOULDBLOCK) => {
-                let file = fstat(&lock).map_err(failed)?;
-                let device = (major(file.st_dev), minor(file.st_dev));
                 let locks = read_to_string("/proc/locks").unwrap_or_default();
-                return Err(Error::Locked {
-                    operation: Operation::PreparePins(folder.to_owned()),
-                    holders: holders(&locks, device, file.st_ino)
-                        .into_iter()
-                        .map(shown)
-                        .collect(),
-                });
+                let holders: Vec<_> = holders(&locks, device, file.st_ino)
+                    .into_iter()
+                    .filter(|pid| is_believed(*pid))
+                    .collect();
+                if holders.is_empty() {
+                    return Ok(lock);
+                }
+                if Instant::now() >= deadline {
+                    return Err(Error::Locked {
+                        operation: Operation::PreparePins(folder.to_owned()),
+                        holders: holders.into_iter().map(shown).collect(),
+                    });
+                }
+                sleep(LOCK_PAUSE);
             }
             // iproute2 goes on without it, too, where the file system has no locks.
             Ok(()) | Err(_) => return Ok(lock),
         }
     }
+}
+
+/// Whether a process is root's or this user's: by all its user ids, as nobody becomes root by running what is setuid.
+fn is_believed(pid: u32) -> bool {
+    let own = geteuid().as_raw().to_string();
+    let status = read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uids.is_some_and(|uids| uids.split_whitespace().all(|uid| uid == "0" || uid == own))
 }
 
 /// The processes that hold the flock of a file, by `/proc/locks` (proc(5)).
