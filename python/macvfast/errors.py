@@ -1025,7 +1025,8 @@ def _state_hint(path: str, reason: str) -> str:
         (("read-only", "Read-only"), "`findmnt --options ro` lists what is mounted read-only"),
         (("ermission denied", "not permitted"), "run macvfast as root"),
         (("belongs to",), f"`chown root {path}`, if nobody else has touched it"),
-        (("others may write",), f"`chmod go-w {path}`, if nobody else has touched it"),
+        (("others may write",), f"`chmod go-rwx {path}`, if nobody else has touched it"),
+        (("others may list",), f"`chmod 0700 {path}`"),
         (("its file system has", "locks do not work"), "name a folder on a local file system with --state-dir"),
     ):
         if any(word in reason for word in words):

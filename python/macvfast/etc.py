@@ -22,7 +22,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.place import make_folder
+from macvfast import trusted
+from macvfast.errors import StateUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,9 @@ NETNS_ETC = Path("/etc/netns")
 
 # What the kernel takes for a host name (HOST_NAME_MAX, limits.h).
 HOSTNAME_MAX = 64
+
+# The longest that was ever written there is a sandbox's name, not cut.
+_HOSTNAME_FILE_MAX = 1024
 
 _FILES = ("hosts", "hostname", "resolv.conf")
 
@@ -70,7 +74,7 @@ def locked(folder: Path) -> Iterator[int]:
     Raises:
         OSError: it is not there, or another process does not let go of it.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = trusted.open_folder(folder)
     try:
         deadline = time.monotonic() + _LOCK_S
         while True:
@@ -114,7 +118,7 @@ def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
 
 def _is_torn(path: Path, text: bytes) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = trusted.open_file(path, whoever=True)
         with open(descriptor, "rb", buffering=0) as file:
             there = file.read(_HOSTS_MAX)
     except OSError:
@@ -139,15 +143,19 @@ def write(folder: int, wanted: Mapping[str, str]) -> None:
         OSError
     """
     with suppress(FileExistsError):
-        os.mkdir("etc", dir_fd=folder)
-    os.chmod("etc", 0o755, dir_fd=folder)  # noqa: S103 - as /etc itself
+        os.mkdir("etc", 0o700, dir_fd=folder)
+    own = trusted.open_folder("etc", dir_fd=folder)
+    try:
+        # As /etc itself.
+        os.fchmod(own, 0o755)
+    finally:
+        os.close(own)
     for file, text in wanted.items():
         _put(folder, file, text.encode(), 0o644 if "/" in file else 0o600)
 
 
 def _put(folder: int, file: str, text: bytes, mode: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(file, flags, 0o600, dir_fd=folder)
+    descriptor = trusted.open_file(file, os.O_WRONLY | os.O_CREAT, dir_fd=folder, whoever=True)
     with open(descriptor, "wb") as out:
         os.fchmod(descriptor, mode)
         out.write(text)
@@ -166,7 +174,7 @@ def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
         OSError
     """
     try:
-        descriptor = os.open("etc/hosts", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        descriptor = trusted.open_file("etc/hosts", os.O_RDWR, dir_fd=folder, whoever=True)
     except FileNotFoundError:
         return
     with open(descriptor, "r+b", buffering=0) as hosts:
@@ -185,56 +193,73 @@ def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
 
 def _hostname(folder: int) -> str:
     with suppress(FileNotFoundError):
-        descriptor = os.open("hostname", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-        with open(descriptor, encoding="utf-8") as file:
-            return file.read()
+        return trusted.read("hostname", _HOSTNAME_FILE_MAX, dir_fd=folder).decode(errors="replace")
     return ""
 
 
 def hostname_of(folder: Path) -> str:
-    """The host name of a sandbox's commands; empty: the host's. A longer one was written before it was cut."""
+    """The host name of a sandbox's commands; empty: the host's. A longer one was written before it was cut.
+
+    Raises:
+        StateUnusable
+    """
     try:
-        return (folder / "hostname").read_text(encoding="utf-8")[:HOSTNAME_MAX]
+        return trusted.read(folder / "hostname", _HOSTNAME_FILE_MAX).decode(errors="replace")[:HOSTNAME_MAX]
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise StateUnusable(str(folder / "hostname"), error.strerror or str(error)) from None
 
 
 # Links for `ip netns exec`.
 
 
-def link(links: Path, name: str, folder: Path, homes: Sequence[Path]) -> str | None:
-    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays.
+def link(links: Path, name: str, folder: Path) -> str | None:
+    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays, and so does what
+    is stale: see `unlink_stale`.
+
+    Root reads what is found there, so nobody else may have a hand in it, now or when the files are gone.
 
     Args:
         links: where it looks.
         name: the sandbox's.
         folder: that with its files.
-        homes: where all folders of this state are.
     """
     path, target = links / name, folder / "etc"
     try:
+        for way in (links, target):
+            if (why := trusted.why_others_may_change(way)) is not None:
+                return why
         try:
             path.symlink_to(target)
         except FileNotFoundError:
-            make_folder(links, 0o755)
+            trusted.make_folder(links, 0o755)
             path.symlink_to(target)
     except FileExistsError:
-        try:
-            if not _is_stale(path, homes):
-                return "it is not macvfast's"
-            path.unlink()
-            path.symlink_to(target)
-        except OSError as error:
-            return error.strerror or str(error)
+        return "it is not macvfast's"
     except OSError as error:
         return error.strerror or str(error)
     return None
 
 
-def _is_stale(path: Path, homes: Sequence[Path]) -> bool:
-    """Whether a link is of this state, where a name is one sandbox's alone, or of another one, and leads nowhere."""
-    found = _TARGET.match(os.readlink(path)) if path.is_symlink() else None
-    return found is not None and (Path(found["folders"]) in homes or not os.path.exists(found[0]))
+def unlink_stale(links: Path, name: str, homes: Sequence[Path]) -> None:
+    """Take away a link of that name which an earlier sandbox left: of this state, where a name is one sandbox's alone,
+    or of another one where it leads nowhere, or to what others may change.
+
+    Args:
+        links: where it is.
+        name: of a sandbox that has none yet.
+        homes: where all folders of this state are.
+    """
+    with suppress(OSError):
+        found = _TARGET.match(os.readlink(links / name))
+        if found is not None and (Path(found["folders"]) in homes or leads_astray(Path(found[0]))):
+            os.unlink(links / name)
+
+
+def leads_astray(target: Path) -> bool:
+    """Whether a link leads nowhere, or to what others may change."""
+    return not os.path.exists(target) or trusted.why_others_may_change(target) is not None
 
 
 def unlink(links: Path, name: str, folders: Sequence[Path]) -> None:
@@ -257,9 +282,13 @@ def links_to(links: Path) -> list[tuple[Path, Path, str]]:
     return found
 
 
-def folders(folder: Path) -> list[str]:
-    """The ids of all sandboxes that have a folder, sorted."""
-    return [name for name in _listed(folder) if re.fullmatch("[0-9a-f]{64}", name)]
+def folders(home: Path) -> list[str]:
+    """The ids of all sandboxes that have a folder, sorted; none, where others may have put them there."""
+    with suppress(OSError):
+        for folder in (home.parent, home):
+            os.close(trusted.open_folder(folder))
+        return [name for name in _listed(home) if re.fullmatch("[0-9a-f]{64}", name)]
+    return []
 
 
 def _listed(folder: Path) -> list[str]:

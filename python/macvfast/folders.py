@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import etc, keeper
+from macvfast import etc, keeper, trusted
 from macvfast.errors import StateUnusable
 from macvfast.model import SandboxState
 from macvfast.outcomes import Difference, FilesUnseen, Step
-from macvfast.place import make_folder, make_sandbox_folder
+from macvfast.place import make_sandbox_folder
 from macvfast.requests import OwnFiles
 from macvfast.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
 
@@ -47,14 +47,17 @@ class _Own:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A link or a folder whose sandbox is gone."""
+    """A link or a folder that nobody is to find any more."""
 
     path: Path
     name: str
+    why: str = "it is gone, and its files are left"
 
-    def __str__(self) -> str:
-        """What of it is left, in words."""
-        return f"it is gone, and its files are left: {self.path}"
+    @property
+    def step(self) -> Step:
+        """What is done about it."""
+        mends = Difference(kind="files-left", sandbox=self.name, found=f"{self.why}: {self.path}")
+        return Step(mends=mends, action=f"take away {self.path}")
 
 
 class Folders:
@@ -69,6 +72,8 @@ class Folders:
         self._store = store
         shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
         self._links = etc.NETNS_ETC if shared else None
+        # Where what others left would be found for a sandbox of this state.
+        self._found_in = etc.NETNS_ETC if netns_dir == DEFAULT_NETNS_DIR else None
         self._kept = store.sandbox_dir("")
         self._homes = (self._kept, FLEETING) if shared else (self._kept,)
         self._on_note = on_note
@@ -94,11 +99,14 @@ class Folders:
 
     def show(self, sandboxes: Sequence[Sandbox]) -> None:
         """Have `ip netns exec` find the files of sandboxes, in memory where they have none on the disk."""
-        if self._links is not None:
+        if self._found_in is not None:
             for own in self._recorded(sandboxes):
                 self._show(own)
 
     def _show(self, own: _Own) -> None:
+        """Have `ip netns exec` find a sandbox's files, and none of another sandbox."""
+        if self._found_in is not None:
+            etc.unlink_stale(self._found_in, own.sandbox.name, self._homes)
         if self._links is None:
             return
         sandbox, folder = own.sandbox, self._kept / own.sandbox.id
@@ -106,7 +114,7 @@ class Folders:
             if not os.path.exists(folder / "etc"):
                 folder = FLEETING / sandbox.id
                 self._write(own, folder)
-            why = etc.link(self._links, sandbox.name, folder, self._homes)
+            why = etc.link(self._links, sandbox.name, folder)
         except StateUnusable as error:
             why = f"{error.path}: {error.reason}"
         if why is not None:
@@ -198,8 +206,7 @@ class Folders:
         if not (lacking := etc.lacking(folder, texts)):
             return []
         try:
-            for above in (folder.parent.parent, folder.parent, folder):
-                make_folder(above, 0o700)
+            make_sandbox_folder(folder)
             with etc.locked(folder) as descriptor:
                 # Another process may have been first.
                 etc.write(descriptor, {file: texts[file] for file in etc.lacking(folder, texts)})
@@ -268,45 +275,41 @@ class Folders:
     # What is left.
 
     def left(self, boot_id: str) -> list[Left]:
-        """Links and folders of sandboxes that are gone: whoever removed them died, or the state was replaced. A folder
-        stays as long as a command runs in it.
+        """Links and folders of sandboxes that are gone: whoever removed them died, or the state was replaced; and links
+        to what others may change. A folder stays as long as a command runs in it.
         """
         # Before the record: what is made meanwhile was recorded first.
         links = etc.links_to(self._links) if self._links is not None else []
         folders = [home / id_ for home in self._homes for id_ in etc.folders(home)]
         with self._store.reading() as records:
             names = records.sandbox_names()
-        left = [
-            Left(path, path.name)
-            for path, where, id_ in links
-            if (names.get(id_) != path.name if where in self._homes else not os.path.exists(where / id_ / "etc"))
-        ]
+        unsafe = {home: why for home in self._homes if links and (why := trusted.why_others_may_change(home))}
+        left = []
+        for path, where, id_ in links:
+            if where in unsafe:
+                why = f"`ip netns exec` would read what others may change ({unsafe[where]})"
+                left.append(Left(path, path.name, why))
+            elif names.get(id_) != path.name if where in self._homes else etc.leads_astray(where / id_ / "etc"):
+                left.append(Left(path, path.name))
         return left + [
             Left(folder, folder.name[:12])
             for folder in folders
             if folder.name not in names and keeper.state(folder, boot_id)[0] is not SandboxState.RUNNING
         ]
 
-    def differences(self, boot_id: str) -> list[Difference]:
-        """The same, as what differs."""
-        takes = "`macvfast gc` takes them away"
-        return [
-            Difference(kind="files-left", sandbox=one.name, found=str(one), obstacle=takes)
-            for one in self.left(boot_id)
-        ]
-
-    def clear(self, boot_id: str) -> list[Left]:
-        """Take away what is left; gives that."""
-        gone = []
+    def clear(self, boot_id: str) -> list[Step]:
+        """Take away what is left; each with what was in the way, if anything."""
+        steps = []
         for one in self.left(boot_id):
             if one.path.is_symlink():
                 with suppress(OSError):
                     one.path.unlink()
             else:
                 keeper.remove(one.path)
-            if not os.path.lexists(one.path):
-                gone.append(one)
-        return gone
+            there = os.path.lexists(one.path)
+            error = StateUnusable(str(one.path), "it cannot be taken away") if there else None
+            steps.append(replace(one.step, error=error))
+        return steps
 
 
 def _addresses(sandbox: Sandbox) -> list[Interface]:

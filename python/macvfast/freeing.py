@@ -58,7 +58,10 @@ class Freer:
         with self._store.reading() as records:
             there = records.sandbox_names()
         ended.forget(ended.queues_in(self._store.directory), there)
-        return freed + [Freed(kind="sandbox", name=one.name, reason=str(one)) for one in cleared]
+        return freed + [
+            Freed(kind="sandbox", name=one.mends.sandbox or "", reason=one.mends.found, error=one.error)
+            for one in cleared
+        ]
 
     def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:
         """Sandboxes that nobody owns any more, and why."""

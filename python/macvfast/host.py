@@ -604,6 +604,7 @@ class Host:
             plan = self._restorer().plan()
             going = {step.mends.sandbox for step in steps}
             steps += [step for step in plan.steps if step.mends.sandbox not in going]
+            steps += [one.step for one in self._folders().left(self._kernel.boot_id())]
             remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
             return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
         restorer = self._restorer()
@@ -611,13 +612,14 @@ class Host:
         with self._changing():
             # First: what is to go is not made again.
             steps = self._freer().remove_left_behind()
+            steps += self._folders().clear(self._kernel.boot_id())
             done = restorer.restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
     def check(self) -> list[Difference]:
         """All that differs between record and kernel. Changes nothing."""
         found = self.restore(dry_run=True)
-        return [*(step.mends for step in found.steps), *found.remaining, *self._folders().differences(_boot_id())]
+        return [*(step.mends for step in found.steps), *found.remaining]
 
     def gc(self) -> list[Freed]:
         """Free what dead owners left: sandboxes that stand for a given namespace that is gone, sandboxes that were to

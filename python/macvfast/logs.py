@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from macvfast import trusted
 from macvfast.errors import StateUnusable
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _file(path: Path) -> BinaryIO | None:
 
 def _opened(path: str, flags: int) -> int:
     """Open a file itself, as the keeper does: what stands in its place and leads elsewhere is refused."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return trusted.open_file(path, flags)
 
 
 def _is_called(path: Path, file: BinaryIO | None) -> bool:

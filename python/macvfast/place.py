@@ -14,6 +14,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from macvfast import trusted
 from macvfast.errors import StateCorrupt, StateUnusable
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ FULL = "its file system is full"
 
 # Bytes at the beginning of every SQLite file (fileformat2.html).
 _HEADER = 100
+
+# What a sandbox's folder has that is read, and by the keeper written: its own files.
+_KEPT = ("status", "lock", "hostname", "log", "log.1")
 
 # Whoever makes a file closes it, while nobody else of this process has it open.
 _making = threading.Lock()
@@ -59,6 +63,7 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     """
     _make_directory(directory)
     _refuse_strangers(directory)
+    _refuse_readers(directory)
     with _making:
         while True:
             try:
@@ -80,36 +85,29 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
 def _make_directory(directory: Path) -> None:
     """Make it, with what is missing above it; modes are given, whatever the umask."""
     try:
-        make_folder(directory, 0o700)
+        trusted.make_folder(directory, 0o700)
     except FileNotFoundError:
         for above in reversed(directory.parents):
-            make_folder(above, 0o755)
-        make_folder(directory, 0o700)
+            trusted.make_folder(above, 0o755)
+        trusted.make_folder(directory, 0o700)
 
 
 def make_sandbox_folder(folder: Path) -> None:
-    """Make the folder of a sandbox, and that of all sandboxes, where they are missing.
+    """Make the folder of a sandbox, and those above it, where they are missing; refuse what somebody else could have
+    put there.
 
     Raises:
         StateUnusable
     """
     try:
-        for missing in (folder.parent, folder):
-            make_folder(missing, 0o700)
+        for missing in (folder.parent.parent, folder.parent, folder):
+            trusted.make_folder(missing, 0o700)
+            os.close(trusted.open_folder(missing))
+        for name in _KEPT:
+            with suppress(FileNotFoundError):
+                os.close(trusted.open_file(folder / name))
     except OSError as error:
-        raise StateUnusable(str(folder), error.strerror or str(error)) from None
-
-
-def make_folder(folder: Path, mode: int) -> None:
-    """Make a folder with just that mode, unless it is there.
-
-    Raises:
-        OSError
-    """
-    with suppress(FileExistsError):
-        # Nobody else has more rights on it for a moment.
-        folder.mkdir(mode & 0o700)
-        folder.chmod(mode)
+        raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
 
 
 def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
@@ -132,12 +130,19 @@ def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
 
 
 def _refuse_strangers(path: Path) -> None:
-    """Refuse what somebody else than this user and root could change: what stands in it is carried out."""
-    found = path.stat()
-    if found.st_uid not in (0, os.geteuid()):
-        raise StateUnusable(str(path), f"it belongs to another user (uid {found.st_uid})")
-    if found.st_mode & 0o022:
-        raise StateUnusable(str(path), f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})")
+    """Refuse what somebody else than this user and root could change: what stands in it is carried out. Of a symbolic
+    link, also the link.
+    """
+    for found in (path.lstat(), path.stat()):
+        if (reason := trusted.why_not(found)) is not None:
+            raise StateUnusable(str(path), reason)
+
+
+def _refuse_readers(directory: Path) -> None:
+    """Refuse a directory that others may list: what they can open they can lock, for as long as they like."""
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & 0o044 and directory.is_dir():
+        raise StateUnusable(str(directory), f"others may list it (mode {mode:04o})")
 
 
 def refuse_without_locks(directory: Path) -> None:

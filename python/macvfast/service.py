@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnwritable, SystemdMissing
-from macvfast.place import make_folder
+from macvfast.trusted import make_folder
 
 UNIT = "macvfast-restore.service"
 _FOLDER = Path("etc/systemd/system")

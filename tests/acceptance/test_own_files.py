@@ -21,7 +21,8 @@ pytestmark = pytest.mark.needs("macvlan")
 
 # Where state and pins lie by default, and /etc/netns: each is this script's own.
 PLACES = (
-    "mkdir -p /etc/netns; for place in /var/lib /run /etc/netns; do mount -t tmpfs tmpfs $place; done; mkdir /run/netns"
+    "mkdir -p /etc/netns; for place in /var/lib /run /etc/netns; do mount -t tmpfs -o mode=755 tmpfs $place; done;"
+    " mkdir /run/netns"
 )
 
 

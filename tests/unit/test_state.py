@@ -289,9 +289,32 @@ def test_what_others_may_write_to_is_refused_with_the_command_that_mends_it(tmp_
     (tmp_path / name).chmod(0o777)
     with pytest.raises(StateUnusable, match="others may write to it") as caught:
         Store(str(tmp_path))
-    assert caught.value.hints == (f"`chmod go-w {(tmp_path / name)}`, if nobody else has touched it",)
+    assert caught.value.hints == (f"`chmod go-rwx {(tmp_path / name)}`, if nobody else has touched it",)
     (tmp_path / name).chmod(before)
     Store(str(tmp_path)).close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o704])
+def test_a_directory_that_others_may_list_is_refused_with_the_command_that_mends_it(tmp_path: Path, mode: int) -> None:
+    """What they can open they can lock."""
+    Store(str(tmp_path)).close()
+    tmp_path.chmod(mode)
+    with pytest.raises(StateUnusable, match="others may list it") as caught:
+        Store(str(tmp_path))
+    assert caught.value.hints == (f"`chmod 0700 {tmp_path}`",)
+    tmp_path.chmod(0o700)
+    Store(str(tmp_path)).close()
+
+
+@pytest.mark.needs("root")
+def test_a_link_to_a_directory_is_refused_where_its_owner_may_turn_it(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(0o700)
+    for uid in (0, 65534):
+        (tmp_path / str(uid)).symlink_to("state")
+        os.chown(tmp_path / str(uid), uid, uid, follow_symlinks=False)
+    Store(str(tmp_path / "0")).close()
+    with pytest.raises(StateUnusable, match=r"belongs to another user \(uid 65534\)"):
+        Store(str(tmp_path / "65534"))
 
 
 @pytest.mark.needs("root")

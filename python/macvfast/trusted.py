@@ -1,0 +1,151 @@
+"""What may be believed of files and folders: whose they are, and who else may change them.
+
+Root and this user are believed, others are not. A name is followed nowhere: a symbolic link, a fifo or a device in the
+place of a file or a folder is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Symbolic links on one path, as in the kernel (MAXSYMLINKS, namei.h).
+_LINKS_MAX = 40
+
+
+def why_not(found: os.stat_result) -> str | None:
+    """Why somebody else could have made, or could change, a file or a folder; None: nobody could."""
+    if found.st_uid not in (0, os.geteuid()):
+        return f"it belongs to another user (uid {found.st_uid})"
+    # The mode of a symbolic link says nothing.
+    if found.st_mode & 0o022 and not stat.S_ISLNK(found.st_mode):
+        return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
+    return None
+
+
+def open_folder(path: str | Path, *, dir_fd: int | None = None) -> int:
+    """A descriptor of a folder that nobody else can change.
+
+    Raises:
+        OSError: it is none, or not there.
+    """
+    return _opened(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd, why_not)
+
+
+def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None, whoever: bool = False) -> int:
+    """A descriptor of a regular file that nobody else can change; one that is made has the mode 0600.
+
+    Args:
+        path: of the file.
+        flags: of open(2).
+        dir_fd: from where.
+        whoever: others may change it, as commands do with what is mounted for them.
+
+    Raises:
+        OSError: it is none, or not there.
+    """
+
+    def refuse(found: os.stat_result) -> str | None:
+        if not stat.S_ISREG(found.st_mode):
+            return "it is no regular file"
+        return None if whoever else why_not(found)
+
+    return _opened(path, flags | os.O_NONBLOCK, dir_fd, refuse)
+
+
+def _opened(path: str | Path, flags: int, dir_fd: int | None, refuse: Callable[[os.stat_result], str | None]) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode):
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+        if error.errno == errno.ENXIO:
+            # A fifo that nobody reads.
+            raise OSError(errno.ENXIO, "it is no regular file", str(path)) from None
+        raise
+    try:
+        if (reason := refuse(os.fstat(descriptor))) is not None:
+            raise OSError(errno.EPERM, reason, str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read(path: str | Path, limit: int, *, dir_fd: int | None = None) -> bytes:
+    """What stands in a file that nobody else can change.
+
+    Raises:
+        OSError: it is none, not there, or longer than `limit` bytes.
+    """
+    descriptor = open_file(path, dir_fd=dir_fd)
+    with open(descriptor, "rb", buffering=0) as file:
+        text = file.read(limit + 1) or b""
+    if len(text) > limit:
+        raise OSError(errno.EFBIG, f"it is longer than {limit} bytes", str(path))
+    return text
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with just that mode, unless something is there.
+
+    Raises:
+        OSError: it cannot be made, or somebody has put another in its place.
+    """
+    try:
+        # Nobody else has more rights on it for a moment.
+        os.mkdir(folder, mode & 0o700)
+    except FileExistsError:
+        return
+    descriptor = open_folder(folder)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def why_others_may_change(path: Path) -> str | None:
+    """Why somebody else than root could put something of their own at a path, now or when it is gone; None: nobody.
+
+    Every directory on the way counts, also of what symbolic links on it lead to. In one where everybody may write
+    (/tmp), whoever comes first has the name, sticky or not.
+    """
+    try:
+        for directory, found in _way(path):
+            if found.st_uid != 0:
+                return f"{directory} belongs to another user (uid {found.st_uid})"
+            if found.st_mode & 0o022:
+                return f"others may write to {directory} (mode {stat.S_IMODE(found.st_mode):04o})"
+    except OSError as error:
+        return f"{error.filename or path}: {error.strerror or error}"
+    return None
+
+
+def _way(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """What stands on the way to a path, itself included, as far as it is there; a link that is followed is as good as
+    the directory that it stands in.
+    """
+    at, left, links = "/", list(reversed(path.absolute().parts[1:])), 0
+    while True:
+        found = os.lstat(at)
+        if stat.S_ISLNK(found.st_mode):
+            links += 1
+            if links > _LINKS_MAX:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            leads = Path(os.readlink(at))
+            left += reversed(leads.parts[1:] if leads.is_absolute() else leads.parts)
+            at = "/" if leads.is_absolute() else os.path.dirname(at)
+            continue
+        yield at, found
+        if not stat.S_ISDIR(found.st_mode) or not left:
+            return
+        name = left.pop()
+        at = os.path.dirname(at) if name == ".." else os.path.join(at, name)
+        if not os.path.lexists(at):
+            return
