@@ -200,7 +200,7 @@ class Detacher:
         """
         folder = self._store.sandbox_dir(sandbox.id)
         try:
-            keeper.kill(folder, self._kernel.boot_id())
+            keeper.kill(folder, self._kernel.boot_id(), sandbox.inode)
         except MacvfastError:
             return False
         logs.free(folder)
@@ -340,7 +340,7 @@ class Detacher:
         """End the commands that run in sandboxes which go."""
         for one in self._with_folder(going):
             try:
-                keeper.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id())
+                keeper.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
             except MacvfastError as error:
                 one.fail(error)
 

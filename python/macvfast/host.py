@@ -753,7 +753,7 @@ class Host:
             return
         from macvfast import keeper  # noqa: PLC0415
 
-        root = keeper.root_of_command(self._store.sandbox_dir(sandbox.id))
+        root = keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode)
         with nullcontext() if root is None else root as joined:
             yield joined
 

@@ -12,11 +12,13 @@ import select
 import shutil
 import signal
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from errno import ETIMEDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast import trusted
 from macvfast.errors import KernelRefused, RootfsInvalid, StateUnusable
 from macvfast.model import SandboxState
 from macvfast.roots import Root
@@ -49,6 +51,19 @@ class Process:
         fields = _stat(self.pid)
         return fields is not None and fields[0] in ("T", "t") and int(fields[19]) == self.start_time
 
+    def is_in(self, inode: int) -> bool:
+        """Whether it is in the network namespace of that number. Where that may not be seen, whether it is all root's
+        or this user's.
+        """
+        try:
+            return os.stat(f"/proc/{self.pid}/ns/net").st_ino == inode
+        except PermissionError:
+            lines = [line.split() for line in _lines(f"/proc/{self.pid}/status")]
+            uids = next((words[1:] for words in lines if words[:1] == ["Uid:"]), [])
+            return bool(uids) and {int(uid) for uid in uids} <= {0, os.geteuid()}
+        except OSError:
+            return False
+
     def open(self) -> int | None:
         """A pidfd of it; None if it is gone."""
         try:
@@ -72,26 +87,11 @@ class Status:
     exit_code: int | None
 
 
-def root_of_command(directory: Path) -> Root | None:
-    """The root of the command that runs in a sandbox, to be closed; None where none does.
+# More than two statuses take, of which one waits for the end of a guest.
+_STATUS_MAX = 4096
 
-    Raises:
-        StateUnusable, RootfsInvalid
-    """
-    status = read_status(directory)
-    if status is None or not status.init.alive():
-        return None
-    try:
-        root = Root(f"/proc/{status.init.pid}/root")
-    except RootfsInvalid:
-        if status.init.alive():
-            raise
-        return None
-    # Only now it is known whose it is.
-    if status.init.alive():
-        return root
-    root.close()
-    return None
+# What the kernel calls the program (comm has 15 characters).
+_NAME = "macvfast-init"
 
 
 # Between the status of a command that is a guest (`exec` where nothing ran) and the one that counts again after it.
@@ -108,7 +108,7 @@ def read_status(directory: Path) -> Status | None:
 
 def _read(directory: Path) -> str:
     try:
-        text = (directory / "status").read_text(encoding="ascii", errors="replace")
+        text = trusted.read(directory / "status", _STATUS_MAX).decode("ascii", errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -144,6 +144,32 @@ def _process(words: Sequence[str]) -> Process:
     if not 0 <= pid <= PID_MAX or start_time < 0:
         raise ValueError
     return Process(pid, start_time)
+
+
+def root_of_command(directory: Path, inode: int) -> Root | None:
+    """The root of the command that runs in a sandbox, to be closed; None where none does.
+
+    Args:
+        directory: the sandbox's folder.
+        inode: of its network namespace.
+
+    Raises:
+        StateUnusable, RootfsInvalid
+    """
+    status = read_status(directory)
+    if status is None or not status.init.alive():
+        return None
+    try:
+        root = Root(f"/proc/{status.init.pid}/root")
+    except RootfsInvalid:
+        if status.init.alive():
+            raise
+        return None
+    # Only now it is known whose it is.
+    if status.init.is_in(inode) and status.init.alive():
+        return root
+    root.close()
+    return None
 
 
 class Patience:
@@ -214,7 +240,7 @@ def hold(directory: Path) -> int:
         StateUnusable
     """
     try:
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode=0o600)
+        descriptor = trusted.open_file(directory / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
     try:
@@ -235,33 +261,113 @@ def has_run(directory: Path) -> bool:
     return os.path.exists(directory / "lock")
 
 
-def kill(directory: Path, boot_id: str) -> None:
+def kill(directory: Path, boot_id: str, inode: int) -> None:
     """End a sandbox's command with all that it started: done when pid 1 is dead and the keeper has recorded it.
+
+    Where the status is gone, or names what is not the sandbox's, the keeper is known by the lock that it holds, and
+    pid 1 by the keeper. Cost of that: a look at the name of every process of the host.
+
+    Args:
+        directory: the sandbox's folder.
+        boot_id: of now.
+        inode: of its network namespace.
 
     Raises:
         KernelRefused: it would not die.
-        StateUnusable: its status is damaged, and a keeper is there.
+        StateUnusable: its status is damaged, and a keeper is there that cannot be found.
     """
     deadline = time.monotonic() + KILL_S
+    search = _Search(directory, inode)
     lets_go = signal.SIGCONT
     while True:
         unlocked = _is_unlocked(directory)
-        try:
-            status = read_status(directory)
-        except StateUnusable:
-            if unlocked:
-                return
-            raise
-        if status is not None and status.boot_id == boot_id:
-            _kill(status.init)
-            if not unlocked and status.keeper.stopped():
+        status, damage = _status_of(directory, boot_id)
+        if status is not None:
+            _kill(status.init, inode)
+        if unlocked:
+            return
+        for keeper in search.keepers(status):
+            if keeper.stopped():
                 # It would not say so until it goes on; stopped once more, by a terminal in other hands, not at all.
-                _send(status.keeper, lets_go)
+                _send(keeper, lets_go)
                 lets_go = signal.SIGKILL
         # Otherwise a keeper is about to start its command, or to record its end.
-        if unlocked or time.monotonic() > deadline:
+        if time.monotonic() > deadline:
+            if damage is not None:
+                raise damage
             return
         time.sleep(0.002)
+
+
+def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:
+    """What is recorded of this boot, or why that cannot be read."""
+    try:
+        status = read_status(directory)
+    except StateUnusable as error:
+        return None, error
+    return (status if status is not None and status.boot_id == boot_id else None), None
+
+
+class _Search:
+    """Finds whoever holds the lock of a folder, now and then: it may be about to take it, or to let go of it."""
+
+    def __init__(self, directory: Path, inode: int) -> None:
+        self._lock = directory / "lock"
+        self._inode = inode
+        self._next = 0.0
+        self._pause_s = 0.05
+
+    def keepers(self, status: Status | None) -> list[Process]:
+        """The keepers: the one that is recorded, or else those that are found, whose pid 1 is killed at once."""
+        try:
+            lock = os.stat(self._lock)
+        except OSError:
+            return []
+        if status is not None and _has_open(status.keeper.pid, lock):
+            return [status.keeper]
+        if time.monotonic() < self._next:
+            return []
+        self._next = time.monotonic() + self._pause_s
+        self._pause_s *= 2
+        found = [_process_of(pid) for pid in _keepers() if _has_open(pid, lock)]
+        for keeper in found:
+            for child in _words(f"/proc/{keeper.pid}/task/{keeper.pid}/children"):
+                _kill(_process_of(int(child)), self._inode)
+        return found
+
+
+def _keepers() -> list[int]:
+    """The pids of all that may be keepers, by their names."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _words(f"/proc/{pid}/comm") == [_NAME]]
+
+
+def _process_of(pid: int) -> Process:
+    """A process as it is now; one that is gone is no process that ever lives."""
+    fields = _stat(pid)
+    return Process(pid, 0 if fields is None else int(fields[19]))
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    """Whether a process has a file open."""
+    try:
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.path.samestat(os.stat(f"/proc/{pid}/fd/{descriptor}"), file):
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def _words(path: str) -> list[str]:
+    return " ".join(_lines(path)).split()
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _send(process: Process, number: signal.Signals) -> None:
@@ -276,12 +382,14 @@ def _send(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _kill(process: Process) -> None:
-    """Kill a process and wait until it is dead."""
+def _kill(process: Process, inode: int) -> None:
+    """Kill a process and wait until it is dead, if it is in that network namespace: nobody else's is a sandbox's."""
     descriptor = process.open()
     if descriptor is None:
         return
     try:
+        if not process.is_in(inode):
+            return
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         # poll, which has no limit of 1,024 descriptors.
         death = select.poll()
@@ -295,8 +403,15 @@ def _kill(process: Process) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Delete a sandbox's folder with its status, log and files; one that is gone already stays so."""
-    shutil.rmtree(directory, ignore_errors=True)
+    """Delete a sandbox's folder with its status, log and files; one that is gone already stays so, and so does one
+    where others may have put it.
+    """
+    with suppress(OSError), ExitStack() as stack:
+        above = trusted.open_folder(directory.parent.parent)
+        stack.callback(os.close, above)
+        home = trusted.open_folder(directory.parent.name, dir_fd=above)
+        stack.callback(os.close, home)
+        shutil.rmtree(directory.name, ignore_errors=True, dir_fd=home)
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -316,7 +431,7 @@ def _state_of(directory: Path) -> str:
 def _is_unlocked(directory: Path) -> bool:
     """Whether no keeper is there: it holds the lock until it has recorded how its command ended."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = trusted.open_file(directory / "lock")
     except FileNotFoundError:
         return True
     except OSError as error:

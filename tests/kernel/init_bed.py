@@ -101,6 +101,11 @@ class Bed:
         link = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0"]
         subprocess.run(["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.netns}", *link], check=True)
 
+    @property
+    def inode(self) -> int:
+        """Of the namespace."""
+        return os.fstat(self.netns).st_ino
+
     def close(self) -> None:
         """End everything that the test started."""
         processes: list[Process] = []

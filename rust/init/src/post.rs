@@ -53,7 +53,11 @@ pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
         }
         if request.join {
             let joining = status::join(&request.directory).map_err(failed("lock it"))?;
-            let init = status::running(&request.directory).map_err(failed("read its status"))?;
+            let init = match &request.netns {
+                Some(netns) => status::running(&request.directory, netns.as_fd())
+                    .map_err(failed("read its status"))?,
+                None => None,
+            };
             if let (true, Some(pidfd)) = (joining.is_some(), init) {
                 if !has_ended(&pidfd, 0) {
                     return Ok(Post::Beside { pidfd, joining });

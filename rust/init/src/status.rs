@@ -14,7 +14,8 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{
-    flock, fsync, ftruncate, openat, renameat, unlinkat, AtFlags, FlockOperation, Mode, OFlags, CWD,
+    flock, fstat, fsync, ftruncate, openat, renameat, stat, unlinkat, AtFlags, FlockOperation,
+    Mode, OFlags, CWD,
 };
 use rustix::io::{read, write, Errno};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
@@ -201,8 +202,9 @@ pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// A descriptor of pid 1 of the command that runs in a sandbox; None where none does, or is not recorded yet.
-pub fn running(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
+/// A descriptor of pid 1 of the command that runs in a sandbox; None where none does, or is not recorded yet, or what is
+/// recorded is a process elsewhere than in the sandbox's network namespace.
+pub fn running(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     let recorded = read_status(&open_folder(directory)?)?;
     let Some(init) = running_init(split(&recorded).0, &boot_id()?) else {
         return Ok(None);
@@ -212,8 +214,20 @@ pub fn running(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
     };
     // Between the two looks at it nothing else can take its pid: it is held.
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) if Process::child(init.pid) == Ok(init) => Ok(Some(pidfd)),
+        Ok(pidfd) if is_in(init.pid, netns)? && Process::child(init.pid) == Ok(init) => {
+            Ok(Some(pidfd))
+        }
         Ok(_) | Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a process is in that network namespace; one that is ending is in none.
+fn is_in(pid: i32, netns: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let wanted = fstat(netns)?;
+    match stat(format!("/proc/{pid}/ns/net")) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(false),
         Err(errno) => Err(errno),
     }
 }
@@ -244,7 +258,7 @@ fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
     openat(
         CWD,
         path,
-        OFlags::DIRECTORY | OFlags::CLOEXEC,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
         Mode::empty(),
     )
 }
@@ -273,7 +287,8 @@ fn status_text(boot_id: &str, keeper: Process, init: Process, state: State) -> S
 
 fn read_small(directory: rustix::fd::BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
-    let file = openat(directory, path, OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = openat(directory, path, flags, Mode::empty())?;
     let mut buffer = vec![0; 1024];
     let length = read(&file, &mut buffer)?;
     buffer.truncate(length);
