@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast import home
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
 from macvfast.model import natural
 from macvfast.outcomes import Replacement
@@ -22,6 +23,7 @@ from macvfast.store import in_memory, uri
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from macvfast.home import Here
     from macvfast.store import Store
 
 
@@ -42,23 +44,24 @@ def backup(store: Store, file: str) -> Path:
     return target
 
 
-def compare(store: Store, file: str, netns_dir: str) -> Replacement:
+def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
     """What would change if a copy were brought back.
 
     Args:
         store: the state.
         file: the copy.
         netns_dir: where sandboxes are pinned here.
+        here: this boot and machine.
 
     Raises:
         BackupInvalid, StateNewer
     """
     with _opened(store, file) as connection, store.reading() as records:
         _refuse_pins(Records(connection), records, file, netns_dir)
-        return _replacement(records, Records(connection), file)
+        return _replacement(records, Records(connection), file, here)
 
 
-def load(store: Store, file: str, netns_dir: str) -> Replacement:
+def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
     """Bring a copy back in the state's place, which is kept beside it. Arguments as of `compare`.
 
     Raises:
@@ -70,7 +73,7 @@ def load(store: Store, file: str, netns_dir: str) -> Replacement:
         if others := store.others_at_work():
             raise StateBusy(str(store.directory), 0, others)
         _refuse_pins(Records(connection), records, file, netns_dir)
-        replacement = _replacement(records, Records(connection), file)
+        replacement = _replacement(records, Records(connection), file, here)
         kept = store.path.with_name(f"state.db.{now():%Y%m%dT%H%M%S.%fZ}")
         _copy(store, kept)
         records.replace_with("loaded")
@@ -174,7 +177,7 @@ def _listed(contents: set[tuple[str, str, tuple[str, ...]]]) -> tuple[tuple[str,
     return tuple(sorted(((kind, name) for kind, name, _ in contents), key=lambda one: (one[0], natural(one[1]))))
 
 
-def _replacement(now_: Records, then: Records, file: str) -> Replacement:
+def _replacement(now_: Records, then: Records, file: str, machine: Here) -> Replacement:
     here, there = now_.contents(), then.contents()
     return Replacement(
         file=file,
@@ -182,4 +185,5 @@ def _replacement(now_: Records, then: Records, file: str) -> Replacement:
         then=_listed(there),
         only_now=_listed(here - there),
         only_then=_listed(there - here),
+        foreign=home.is_foreign(then, machine),
     )

@@ -1101,6 +1101,23 @@ class HomeNamespaceOther(StateProblem):
         self.path = path
 
 
+class StateForeign(StateProblem):
+    """The state belongs to another machine: its disk is shared or was cloned, or this machine has got another id."""
+
+    code = "state-foreign"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the state in `{path}` belongs to another machine",
+            causes=[
+                "it was recorded by one with another machine id",
+                "its disk is shared or was cloned, it came with a backup, or this machine's id has been set anew",
+            ],
+            hints=["once no other machine uses it, `macvfast state adopt` takes it over; `macvfast ps -a` shows it"],
+        )
+        self.path = path
+
+
 class ServiceUnwritable(StateProblem):
     """The unit of the service cannot be written or taken away."""
 

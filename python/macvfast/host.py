@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from macvfast import log
+from macvfast import home, log
 from macvfast.checks import named, pairs, plain, several, texts
 from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning, StateUnusable
 from macvfast.lookup import one_network, one_sandbox, own_addresses
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from macvfast.keeper import Patience
     from macvfast.kernel import Kernel, NetlinkKernel
     from macvfast.networks import Networks
-    from macvfast.outcomes import Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
+    from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
     from macvfast.restore import Restorer
     from macvfast.roots import Root
@@ -56,7 +56,8 @@ class Host:
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
         HostClosed, HostForked: it was closed, or opened by the process that this one was forked from.
-        HomeNamespaceOther: the state belongs to another namespace (what changes something only).
+        HomeNamespaceOther, StateForeign: the state belongs to another namespace, or another machine (what changes
+            something only).
     """
 
     def __init__(self, store: Store, kernel: Kernel | None = None, netns_dir: str | None = None) -> None:
@@ -166,32 +167,11 @@ class Host:
     def _changing(self) -> Iterator[None]:
         """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish."""
         with self._store.operation():
-            self._note_home()
+            home.claim(self._store, self._kernel)
             self._finish()
         # Another operation: what the first could not finish may be what this one is about.
         with self._store.operation():
             yield
-
-    def _note_home(self) -> None:
-        """Before anything is changed: make sure that this is the home namespace, and note it in a new boot."""
-        if not self._at_home(self._kernel):
-            with self._store.writing() as records:
-                records.set_host("boot_id", self._kernel.boot_id())
-                records.set_host("home_cookie", str(self._kernel.home_cookie()))
-
-    def _at_home(self, kernel: Kernel) -> bool:
-        """Whether this boot's home namespace is recorded, and this one; not, where it is not recorded yet.
-
-        Raises:
-            HomeNamespaceOther
-        """
-        with self._store.reading() as records:
-            known = (records.host("boot_id"), records.host("home_cookie"))
-        if known == (kernel.boot_id(), str(kernel.home_cookie())):
-            return True
-        if known[0] == kernel.boot_id():
-            raise HomeNamespaceOther(str(self._store.directory))
-        return False
 
     def _finish(self) -> None:
         """Finish or undo what the dead left."""
@@ -306,7 +286,7 @@ class Host:
         look = NetlinkKernel(changes=False) if self._given_kernel is None else None
         kernel = look or self._kernel
         try:
-            self._at_home(kernel)
+            home.is_here(self._store, kernel)
             return own_addresses(kernel, network.link)
         except HomeNamespaceOther:
             return ()
@@ -533,7 +513,7 @@ class Host:
             with self._store.reading() as records:
                 self._let_go(records.sandbox_ids(keys).values())
         if force:
-            self._at_home(self._kernel)
+            home.refuse_other(self._store, self._kernel)
             ended = boxes.end_commands(keys)
         try:
             if gone is not None:
@@ -599,7 +579,7 @@ class Host:
                 as each changes; None: do not.
         """
         if dry_run:
-            self._at_home(self._kernel)
+            home.is_here(self._store, self._kernel)
             steps = self._freer().left_behind()
             plan = self._restorer().plan()
             going = {step.mends.sandbox for step in steps}
@@ -678,7 +658,8 @@ class Host:
         return str(backup(self._store, file))
 
     def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
-        """Bring a copy back in place of the state, which is kept beside it; `restore` then has the kernel follow.
+        """Bring a copy back in place of the state, which is kept beside it; `restore` then has the kernel follow. Where
+        the copy is of another machine's state (`foreign`), `adopt_state` takes that over before.
 
         Args:
             file: a copy that `backup_state` wrote.
@@ -690,7 +671,25 @@ class Host:
         """
         from macvfast.copies import compare, load  # noqa: PLC0415
 
-        return (compare if dry_run else load)(self._store, file, self._netns_dir)
+        return (compare if dry_run else load)(self._store, file, self._netns_dir, self._here())
+
+    def adopt_state(self) -> Adoption:
+        """Take over a state that another machine made: on its disk, a clone of that, or from a backup. What is recorded
+        keeps its addresses and MACs; no new one is made with that machine's key. One that is this machine's already
+        stays as it is.
+
+        Raises:
+            StateBusy: an operation goes on.
+        """
+        return home.adopt(self._store, self._here())
+
+    def _here(self) -> home.Here:
+        """This boot and this machine; no capability is needed."""
+        if self._given_kernel is not None:
+            return home.Here(self._given_kernel.boot_id(), self._given_kernel.machine_id())
+        from macvfast.machine import machine_id  # noqa: PLC0415
+
+        return home.Here(_boot_id(), machine_id())
 
     # Commands.
 
@@ -764,9 +763,6 @@ class Host:
             raise SandboxRunning(fresh.name)
         # What `exec` starts is a guest: the sandbox's command, and whether it goes with that, stay what they were.
         recorded = (fresh.command, fresh.auto_remove) == (tuple(request.argv), request.auto_remove)
-        if not (request.join or recorded):
-            with self._store.writing() as records:
-                records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
         from macvfast import launch  # noqa: PLC0415
         from macvfast.namespaces import open_recorded  # noqa: PLC0415
 
@@ -774,6 +770,9 @@ class Host:
         if isinstance(namespace, MacvfastError):
             raise namespace
         try:
+            if not (request.join or recorded):
+                with self._store.writing() as records:
+                    records.set_command(fresh.id, request.argv, auto_remove=request.auto_remove)
             self._folders().complete(fresh)
             removal = launch.Removal.of(self._store.directory, fresh.id)
             with self._lock:

@@ -21,6 +21,7 @@ from macvfast.errors import (
     NamespaceNameTaken,
     PermissionNeeded,
 )
+from macvfast.machine import machine_id
 from macvfast.plan import (
     AddAddress,
     AddDefaultRoute,
@@ -70,6 +71,7 @@ class Kernel(Protocol):
 
     def boot_id(self) -> str: ...
     def home_cookie(self) -> int: ...
+    def machine_id(self) -> str | None: ...
     def link(self, key: int | str) -> LinkFacts | None: ...
     def links(self) -> Sequence[LinkFacts]: ...
     def is_wireless(self, link: LinkFacts) -> bool: ...
@@ -144,6 +146,10 @@ class NetlinkKernel:
     def home_cookie(self) -> int:
         """SO_NETNS_COOKIE of the home namespace."""
         return self._home.cookie
+
+    def machine_id(self) -> str | None:
+        """A hash of this machine's id; None where it has none."""
+        return machine_id()
 
     def link(self, key: int | str) -> LinkFacts | None:
         """A link of the home namespace by index, name or alternative name."""

@@ -235,6 +235,16 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """Whether a state was another machine's until now; and how many endpoints it has, whose addresses and MACs that
+    machine may still use.
+    """
+
+    adopted: bool
+    endpoints: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freed:
     """What `gc` freed, why, and what was in the way, if anything."""
 
@@ -254,6 +264,7 @@ class Replacement:
         only_now: what the copy does not have, or has with another id or other addresses.
         only_then: the other way round.
         kept: where the replaced state is kept; None while nothing is replaced.
+        foreign: whether the copy is of another machine's state, which is to be taken over before it is changed.
     """
 
     file: str
@@ -262,6 +273,7 @@ class Replacement:
     only_now: tuple[tuple[str, str], ...]
     only_then: tuple[tuple[str, str], ...]
     kept: str | None = None
+    foreign: bool = False
 
     def with_kept(self, kept: str) -> Replacement:
         """The same, done."""

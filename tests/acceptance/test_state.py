@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import check_error, refused, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.netns import Lan
 
@@ -40,6 +41,42 @@ def test_a_copy_is_shown_and_brought_back_when_it_is_agreed_to(lan: Lan, tmp_pat
     assert [one["Names"] for one in support.listed(lan, "ps")] == ["old"]
     lan.macvfast("state", "load", "-f", str(kept))
     assert support.listed(lan, "ps") == []
+
+
+# Words after the files with the ids of a boot and a machine: a command on the machine that has them.
+ON_MACHINE = """
+mount --bind "$1" /proc/sys/kernel/random/boot_id
+mount --bind "$2" /etc/machine-id
+shift 2
+exec "$@"
+"""
+
+
+def test_a_clone_looks_at_its_state_and_changes_it_once_it_has_taken_it_over(lan: Lan, tmp_path: Path) -> None:
+    """Both would give the same addresses and MACs."""
+    support.create_pub_net(lan)
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    for number, boot in enumerate([boot_id, "11111111-2222-4333-8444-555555555555\n"]):
+        (tmp_path / f"boot-{number}").write_text(boot)
+        (tmp_path / f"id-{number}").write_text(f"{number}123456789abcdef0123456789abcdef\n")
+
+    def on(number: int, *words: str) -> subprocess.CompletedProcess[str]:
+        files = [tmp_path / f"boot-{number}", tmp_path / f"id-{number}"]
+        return lan.host.attempt("unshare", "--mount", "sh", "-ec", ON_MACHINE, "sh", *files, netns.MACVFAST, *words)
+
+    assert on(1, "state", "adopt").returncode == 0
+    assert on(0, "state", "adopt").stdout.startswith("the state is this machine's from now on")
+    assert on(0, "create", "--net=pub_net", "--name=web").returncode == 0
+    with unchanged(lan):
+        said = on(1, "create", "--net=pub_net", "--name=new")
+        assert "belongs to another machine" in check_error(said, 1)
+        assert "macvfast state adopt" in said.stderr
+        assert on(1, "ps", "-aq").stdout.split() == [one["ID"] for one in support.listed(lan, "ps")]
+    assert "\naddresses and MACs that stay as they are: 1; " in on(1, "state", "adopt").stdout
+    assert on(1, "state", "adopt").stdout == "the state is this machine's already\n"
+    assert "belongs to another machine" in check_error(on(0, "rm", "web"), 1)
+    assert on(0, "state", "adopt").returncode == 0
+    assert on(0, "rm", "web").stdout == "web\n"
 
 
 def test_what_is_no_copy_is_refused(lan: Lan, tmp_path: Path) -> None:

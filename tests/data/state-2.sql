@@ -4,32 +4,33 @@ CREATE TABLE endpoint (
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, UNIQUE (sandbox, network)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',315802251,704708921,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1950127441,704708921,X'024200000001',X'0A000001',NULL,2);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',383066266,1256350947,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',1427178964,448220995,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1210336461,822257979,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1732511803,822257979,X'024200000001',X'0A000001',NULL,2);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1577425349,1571189826,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',2041478337,25892163,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
+INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 161678380/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 13378860/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'2126b4c3f80c6902','made');
+INSERT INTO "intent" VALUES(4,'a54f8c212e105945','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,161678380,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,13378860,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER
     ) STRICT;
-INSERT INTO "network" VALUES(1,'47dc6a42369a4a4226f6329223a564e0caccfea1317af04b796e3f0ab40dd855','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-26T20:51:15.372017+00:00',NULL);
-INSERT INTO "network" VALUES(2,'0ac84ef0d81fc82deaa27e6cebba537f7b9db7fd4dc0f957e55cb224d23adcd8','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-26T20:51:15.385476+00:00',1);
+INSERT INTO "network" VALUES(1,'d898d5c9de8605713dd309ee97d957166a535df7cec49a129d711f86bdb46be8','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-26T21:13:15.915936+00:00',NULL);
+INSERT INTO "network" VALUES(2,'6c2b22c2b7e799e4708f7ee41092312c0f6be95eaeb8372376138be2a23e08a8','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-26T21:13:15.917695+00:00',1);
 CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT;
@@ -47,9 +48,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'5beda6a123d603870d6797b915f9ac560fea7d3637d1a529fe4d8eda960c4894','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-26T20:51:15.393526+00:00',2);
-INSERT INTO "sandbox" VALUES(2,'2e39003f94483e98dde8724d009c4ab3f49d04b67fc4f45ffb745a814e8fefc8','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-26T20:51:15.396843+00:00',3);
-INSERT INTO "sandbox" VALUES(3,'fe7d84f5810a987b95fe5b1b9c2d0256ca8074f9b8640f10f632d7af00f7965e','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-26T20:51:15.398420+00:00',4);
+INSERT INTO "sandbox" VALUES(1,'e98c291578c4770da420e8c73d4a9ed66653a9b6a306ae38ed4950b4e4661cce','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-26T21:13:15.922746+00:00',2);
+INSERT INTO "sandbox" VALUES(2,'3bb78c56d29f372f966444c3a16df9a7156ea217b1ed67d9314395e57ceb1d1e','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-26T21:13:15.934153+00:00',3);
+INSERT INTO "sandbox" VALUES(3,'c6af5054cdc2319a4f4d8aa0351823d0729502ee827cbb0ddada2681137f28e4','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-26T21:13:15.936336+00:00',4);
 CREATE TABLE subnet (
         id INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE, position INTEGER NOT
         NULL, cidr TEXT NOT NULL, ranges TEXT NOT NULL, gateway TEXT, gateway_automatic INTEGER NOT NULL, aux TEXT

@@ -174,6 +174,7 @@ class World:
         self.pins_dir.mkdir()
         self._cookies = itertools.count(1)
         self.boot = "boot-1"
+        self.machine: str | None = "machine-1"
         self.home = FakeNetns(next(self._cookies))
         self.pins: dict[str, FakeNetns] = {}
         self.given: dict[str, FakeNetns] = {}
@@ -319,6 +320,9 @@ class FakeKernel:
 
     def home_cookie(self) -> int:
         return self.world.home.cookie
+
+    def machine_id(self) -> str | None:
+        return self.world.machine
 
     def link(self, key: int | str) -> LinkFacts | None:
         self.faults.step("look for a link")

@@ -342,6 +342,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: start macvfast in that namespace, or name another state directory with --state-dir",
     ),
     (
+        errors.StateForeign("/var/lib/macvfast"),
+        "the state in `/var/lib/macvfast` belongs to another machine\n"
+        "  caused by: it was recorded by one with another machine id\n"
+        "  caused by: its disk is shared or was cloned, it came with a backup, or this machine's id has been set anew\n"
+        "hint: once no other machine uses it, `macvfast state adopt` takes it over; `macvfast ps -a` shows it",
+    ),
+    (
         errors.SnapshotDamaged("its checksum is wrong"),
         "the snapshot of a pool is damaged\n"
         "  caused by: its checksum is wrong\n"

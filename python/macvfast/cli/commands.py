@@ -505,6 +505,17 @@ touched: what only the replaced state knew stays until it is removed by hand, or
     arguments=(_FILE,),
 )
 
+STATE_ADOPT = Command(
+    path=("state", "adopt"),
+    function="state:adopt",
+    about="Take over a state that another machine made, and say what that machine may still use.",
+    details="""\
+For a replaced machine, a clone, or a machine whose id (machine-id(5)) was set anew: until then, whatever changes the
+state is refused. What is recorded keeps its addresses and MACs, so the other machine must not go on with them on the
+same LAN.""",
+    example="macvfast state adopt",
+)
+
 # In the order of the help.
 COMMANDS = (
     RUN,
@@ -531,6 +542,7 @@ COMMANDS = (
     COMPLETION,
     STATE_BACKUP,
     STATE_LOAD,
+    STATE_ADOPT,
 )
 
 

@@ -37,6 +37,22 @@ def load(call: Call) -> int:
     return 0
 
 
+def adopt(call: Call) -> int:
+    """`state adopt`."""
+    with call.host() as host:
+        done = host.adopt_state()
+    if not done.adopted:
+        call.out.line("the state is this machine's already")
+        return 0
+    call.out.line("the state is this machine's from now on; `macvfast restore` makes what is recorded")
+    if done.endpoints:
+        call.out.line(
+            f"addresses and MACs that stay as they are: {done.endpoints}; where the other machine goes on with them,"
+            " remove their sandboxes here"
+        )
+    return 0
+
+
 def _agreed(call: Call) -> bool:
     if call.given.flag("force"):
         return True
@@ -58,6 +74,8 @@ def _compared(change: Replacement) -> Iterator[str]:
         for words, names in (("only now", change.only_now), ("only in the copy", change.only_then)):
             if found := [name for one, name in names if one == kind]:
                 yield f"  {words}: {_listed(found)}"
+    if change.foreign:
+        yield "it is another machine's state: `macvfast state adopt` takes it over afterwards"
 
 
 def _listed(names: Sequence[str]) -> str:

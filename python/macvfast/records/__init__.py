@@ -42,6 +42,10 @@ class Records(SandboxRecords):
             "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
         )
 
+    def unset_host(self, key: str) -> None:
+        """Forget a fact about this host."""
+        self._db.execute("DELETE FROM host WHERE key = ?", (key,))
+
     def stood_on(self, link: str, boot_id: str) -> list[Stood]:
         """The links that endpoints on a network's parent may stand on in this boot: the last is the parent as it was
         when one was made, those before were so earlier.
@@ -71,7 +75,7 @@ class Records(SandboxRecords):
 
     def forget_parent(self, link: str) -> None:
         """No network is on the link any more."""
-        self._db.execute("DELETE FROM host WHERE key = ?", (f"parent {link}",))
+        self.unset_host(f"parent {link}")
 
     def read_everything(self) -> None:
         """Read all rows, as what they are read as.

@@ -231,6 +231,10 @@ class SandboxRecords(NetworkRecords):
         settled = f" AND {SHOWN.format('e')}" if shown else ""
         yield from self._endpoints(f"e.{where}{settled} ORDER BY s.name, e.position", values)
 
+    def count_endpoints(self) -> int:
+        """How many endpoints there are, unsettled ones too."""
+        return int(self._db.execute("SELECT count(*) FROM endpoint").fetchone()[0])
+
     def endpoints_in(self, cookie: int, boot_id: str) -> Iterator[Endpoint]:
         """The endpoints of all sandboxes that stand in one namespace, in the order of connection."""
         yield from self._endpoints("s.cookie = ? AND s.boot_id = ? ORDER BY e.number", (cookie, boot_id))

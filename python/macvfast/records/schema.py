@@ -26,7 +26,8 @@ _OWN_FILES = """CREATE TABLE own_files (
 _STEPS = {1: (_OWN_FILES,)}
 
 SCHEMA = (
-    # What is known of this host: its boot, its home namespace, the key of its MACs, the indexes of parents.
+    # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
+    # parents.
     """CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     # Numbers are never used again: settled rows keep theirs.
     """CREATE TABLE intent (
