@@ -1133,6 +1133,23 @@ class ServiceUnwritable(StateProblem):
         self.reason = reason
 
 
+class ServiceUnsafe(StateProblem):
+    """Others could change what the service would have root carry out at boot."""
+
+    code = "service-unsafe"
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            "the service cannot be installed: others could change what root carries out at boot",
+            causes=[f"{what}: {reason}"],
+            hints=[
+                "install macvfast, and keep its state, where root alone may write, on all of the way: /opt, /var/lib"
+            ],
+        )
+        self.what = what
+        self.reason = reason
+
+
 class SnapshotDamaged(StateProblem):
     """A pool's snapshot is truncated, altered, or of an unknown version."""
 

@@ -621,7 +621,7 @@ class Host:
             The unit's file.
 
         Raises:
-            SystemdMissing, ServiceTaken, ServiceUnwritable, PermissionNeeded
+            SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
         """
         from macvfast import service  # noqa: PLC0415
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
-from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnwritable, SystemdMissing
-from macvfast.trusted import make_folder
+from macvfast import trusted
+from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
 
 UNIT = "macvfast-restore.service"
 _FOLDER = Path("etc/systemd/system")
@@ -55,10 +56,12 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
         The unit's file.
 
     Raises:
-        SystemdMissing, ServiceTaken, ServiceUnwritable, PermissionNeeded
+        SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
     """
     path = _unit(root)
     _refuse_other(path)
+    if root is None:
+        _refuse_unsafe(path, state_dir)
     command = [sys.executable, "-P", "-m", "macvfast", "--state-dir", str(state_dir), "restore", f"--wait={wait_s}"]
     text = _TEXT.format(
         mark=_MARK, state_dir=_escaped(str(state_dir)), command=" ".join(map(_quoted, command)),
@@ -67,12 +70,16 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
     link = path.parent / _WANTED_BY / UNIT
     try:
         for folder in (*reversed(path.parent.parents), path.parent, link.parent):
-            make_folder(folder, 0o755)
+            trusted.make_folder(folder, 0o755)
         fresh = path.with_suffix(".new")
-        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")
-        # systemd warns of one that others cannot read, and carries out one that they write to.
-        fresh.chmod(0o644)
+        fresh.unlink(missing_ok=True)
+        with open(trusted.open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(os.fsencode(text))
+            # systemd warns of one that others cannot read, and carries out one that they write to.
+            os.fchmod(file.fileno(), 0o644)
         fresh.replace(path)
+        if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
+            link.unlink()
         if not link.is_symlink():
             link.symlink_to(f"../{UNIT}")
     except OSError as error:
@@ -106,10 +113,24 @@ def _unit(root: str | None) -> Path:
     return Path(root or "/") / _FOLDER / UNIT
 
 
+def _refuse_unsafe(path: Path, state_dir: Path) -> None:
+    """Refuse to have root carry out what others may change: the unit and what is put beside it, this program with all
+    that it loads, and what is recorded.
+    """
+    beside = path.with_name(f"{UNIT}.d")
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    loaded = [Path(trusted.__file__).parent, *(Path(sysconfig.get_path(kind)) for kind in kinds)]
+    for one in (path, beside, state_dir, Path(sys.executable), *loaded):
+        if (reason := trusted.why_others_may_change(one)) is not None:
+            raise ServiceUnsafe(str(one), reason)
+
+
 def _refuse_other(path: Path) -> None:
     """Refuse a unit of that name which macvfast did not write."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        # A link to /dev/null, as systemd masks a unit, is none of ours.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
+            text = file.read(len(_MARK.encode())).decode(errors="replace")
     except FileNotFoundError:
         return
     except OSError as error:

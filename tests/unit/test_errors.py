@@ -407,6 +407,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: rm /etc/systemd/system/macvfast-restore.service",
     ),
     (
+        errors.ServiceUnsafe("/srv/venv/bin/python", "others may write to /srv (mode 0777)"),
+        "the service cannot be installed: others could change what root carries out at boot\n"
+        "  caused by: /srv/venv/bin/python: others may write to /srv (mode 0777)\n"
+        "hint: install macvfast, and keep its state, where root alone may write, on all of the way: /opt, /var/lib",
+    ),
+    (
         errors.ServiceUnwritable("/etc/systemd/system/macvfast-restore.service", "Read-only file system"),
         "the service `/etc/systemd/system/macvfast-restore.service` cannot be changed\n"
         "  caused by: Read-only file system\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from macvfast import service
-from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnwritable, SystemdMissing
+from macvfast import service, trusted
+from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
 from macvfast.host import Host
 from macvfast.store import Store
 
@@ -91,6 +91,58 @@ def test_without_systemd_it_says_so(tmp_path: Path) -> None:
         service.install(tmp_path, 1)
     with pytest.raises(SystemdMissing):
         service.uninstall()
+
+
+@pytest.mark.parametrize("unsafe", ["the unit", "what is put beside it", "the state", "the program", "the package"])
+def test_what_others_may_change_is_not_carried_out_at_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: str
+) -> None:
+    """Of a system that is not running it is not known who its users are."""
+    path = tmp_path / "etc/systemd/system/macvfast-restore.service"
+    monkeypatch.setattr(service, "_unit", lambda root: path)  # noqa: ARG005 - its name
+    ways = {
+        "the unit": path, "what is put beside it": path.with_name(f"{path.name}.d"), "the state": tmp_path / "state",
+        "the program": Path(sys.executable), "the package": Path(service.__file__).parent,
+    }  # fmt: skip
+    bad = ""
+    monkeypatch.setattr(trusted, "why_others_may_change", lambda way: "they may" if str(way) == bad else None)
+    assert service.install(tmp_path / "state", 1) == path
+    service.uninstall()
+    bad = str(ways[unsafe])
+    with pytest.raises(ServiceUnsafe) as refusal:
+        service.install(tmp_path / "state", 1)
+    assert refusal.value.causes == (f"{bad}: they may",)
+    assert not path.exists()
+    assert service.install(tmp_path / "state", 1, str(tmp_path)) == path
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", ["a FIFO", "a masked unit", "no end"])
+def test_what_is_in_the_units_place_is_neither_waited_for_nor_read_whole(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "etc/systemd/system/macvfast-restore.service"
+    path.parent.mkdir(parents=True)
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null" if kind == "a masked unit" else "/dev/zero")
+    with pytest.raises(ServiceTaken):
+        service.install(tmp_path / "state", 1, str(tmp_path))
+
+
+def test_what_stands_where_the_unit_is_written_first_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "etc/systemd/system/macvfast-restore.new"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "other").write_text("mine\n")
+    path.symlink_to(tmp_path / "other")
+    service.install(tmp_path / "state", 1, str(tmp_path))
+    assert (tmp_path / "other").read_text() == "mine\n"
+
+
+def test_a_link_that_enables_another_unit_is_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "etc/systemd/system/multi-user.target.wants/macvfast-restore.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/gone/macvfast-restore.service")
+    assert link.resolve() != service.install(tmp_path / "state", 1, str(tmp_path)) == link.resolve()
 
 
 def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
