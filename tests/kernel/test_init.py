@@ -150,13 +150,13 @@ def test_the_pins_of_other_sandboxes_are_left_out_and_stay_on_the_host(bed: Bed,
         _pin(pins / "later")
         assert _mounted_below(pins, bed.init.pid) == {pins}
         assert _mounted_below(pins, os.getpid()) == {pins, pins / "there", pins / "later"}
-        # What else is in the folder is seen, and what is mounted in there is nobody else's.
-        (pins / "own").mkdir()
-        (pins / "file").write_text("here\n")
-        assert bed.join("sh", "-c", f"cat {pins}/file; mount -t tmpfs none {pins}/own").stdout == "here\n"
+        # `ip netns` in there has a folder to itself.
+        (pins / "file").touch()
+        script = f"ls {pins}; mkdir {pins}/own; mount -t tmpfs none {pins}/own; stat -c %a {pins}"
+        assert bed.join("sh", "-c", script).stdout == "755\n"
         assert _mounted_below(pins, bed.init.pid) == {pins, pins / "own"}
         assert _mounted_below(pins, os.getpid()) == {pins, pins / "there", pins / "later"}
-        bed.join("umount", str(pins / "own"))
+        assert sorted(os.listdir(pins)) == ["file", "later", "there"]
     finally:
         _unmount_all(pins)
 

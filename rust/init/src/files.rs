@@ -3,12 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{openat, openat2, Mode, OFlags, ResolveFlags, CWD};
+use rustix::fs::{fstat, openat, openat2, stat, Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
-    fsconfig_create, fsmount, fsopen, mount_change, move_mount, open_tree, unmount, FsMountFlags,
-    FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    unmount, FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 use rustix::thread::{unshare_unsafe, UnshareFlags};
@@ -52,8 +52,8 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
     let own_files = etc.map_or_else(Vec::new, copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
     // Made while the host's are there: in a user namespace the kernel makes one only where another is to be seen.
-    let proc = fresh(c"proc").map_err(Failed::at("mount /proc"))?;
-    let sys = fresh(c"sysfs").map_err(Failed::at("mount /sys"))?;
+    let proc = fresh(c"proc", &[]).map_err(Failed::at("mount /proc"))?;
+    let sys = fresh(c"sysfs", &[]).map_err(Failed::at("mount /sys"))?;
     let devices = rootfs.map(|_| copy_of(c"/dev"));
     if let Some(path) = rootfs {
         enter(path)?;
@@ -117,7 +117,8 @@ fn uncover(path: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Takes what is mounted in a folder out of this mount namespace, now and in the future; the folder itself stays.
+/// Takes what is mounted in a folder out of this mount namespace, now and in the future. A folder that is a mount for the
+/// sake of pins alone is empty from now on; a file system of its own stays, without what is mounted in it.
 ///
 /// The host's pins are copied with all its mounts. Each copy takes memory, and would have to go too before the pin of a
 /// sandbox is gone. Nothing of this reaches the host, whose mounts these only follow.
@@ -137,13 +138,14 @@ fn leave_out(folder: &CStr) -> Result<(), Errno> {
         // It is no mount, so that macvfast has pinned nothing there.
         return Ok(());
     }
-    move_mount(
-        &bare,
-        c"",
-        CWD,
-        folder,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )?;
+    let (above, below) = (fstat(&bare)?, stat(folder)?);
+    let tree = if (above.st_dev, above.st_ino) == (below.st_dev, below.st_ino) {
+        fresh(c"tmpfs", &[(c"mode", c"0755")])?
+    } else {
+        bare
+    };
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&tree, c"", CWD, folder, by_descriptor)?;
     mount_change(folder, MountPropagationFlags::PRIVATE)
 }
 
@@ -177,9 +179,12 @@ fn copy_of(path: &CStr) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, flags)
 }
 
-/// A new instance of a kernel file system, attached nowhere, that shows this process's namespaces.
-fn fresh(kind: &CStr) -> Result<OwnedFd, Errno> {
+/// A new instance of a kernel file system, attached nowhere; those of the kernel's own show this process's namespaces.
+fn fresh(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for &(name, value) in options {
+        fsconfig_set_string(&context, name, value)?;
+    }
     fsconfig_create(&context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
