@@ -692,6 +692,21 @@ class PinsLocked(Conflict):
         self.holders = tuple(holders)
 
 
+class PinsUnsafe(Conflict):
+    """Others could put something of theirs in the place of a new pin."""
+
+    code = "pins-unsafe"
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(
+            f"could not {operation}",
+            causes=[reason],
+            hints=["name a folder where root alone may write with MACVFAST_NETNS_DIR; unless said it is /run/netns"],
+        )
+        self.operation = operation
+        self.reason = reason
+
+
 class NamespaceChanged(Conflict):
     """What stands at a sandbox's path is not the namespace that was recorded."""
 

@@ -26,8 +26,9 @@ FULL = "its file system is full"
 # Bytes at the beginning of every SQLite file (fileformat2.html).
 _HEADER = 100
 
-# What a sandbox's folder has that is read, and by the keeper written: its own files.
-_KEPT = ("status", "lock", "hostname", "log", "log.1")
+# What a sandbox's folder has that is read, written, or mounted for its commands.
+_FILES = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
+_ETC = "etc"
 
 # Whoever makes a file closes it, while nobody else of this process has it open.
 _making = threading.Lock()
@@ -103,9 +104,11 @@ def make_sandbox_folder(folder: Path) -> None:
         for missing in (folder.parent.parent, folder.parent, folder):
             trusted.make_folder(missing, 0o700)
             os.close(trusted.open_folder(missing))
-        for name in _KEPT:
+        for name in _FILES:
             with suppress(FileNotFoundError):
                 os.close(trusted.open_file(folder / name))
+        with suppress(FileNotFoundError):
+            os.close(trusted.open_folder(folder / _ETC))
     except OSError as error:
         raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
 

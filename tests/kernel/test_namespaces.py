@@ -394,6 +394,40 @@ def test_a_folder_that_cannot_be_made_is_every_items_refusal(tmp_path: Path) -> 
         assert f"prepare `{tmp_path / 'file'}` for network namespaces" in str(refused(result))
 
 
+@pytest.mark.parametrize("by", ["mode", "owner"])
+def test_a_folder_where_others_could_exchange_a_new_pin_is_every_items_refusal(folder: Path, by: str) -> None:
+    """The namespace would be mounted on whatever a link of theirs leads to."""
+    folder.mkdir(parents=True)
+    if by == "owner":
+        os.chown(folder, 65534, 65534)
+    else:
+        folder.chmod(0o775)
+    for result in make_pinned([str(folder / name) for name in ("a", "b")], ()):
+        assert isinstance(result, errors.PinsUnsafe), result
+    assert list(folder.iterdir()) == []
+    assert mounts_at(folder) == 0
+    # As /tmp is: nobody exchanges what is root's.
+    os.chown(folder, 0, 0)
+    folder.chmod(0o1777)
+    (namespace,) = map(made, make_pinned([str(folder / "a")], ()))
+    namespace.close()
+    unpin(str(folder / "a"))
+
+
+@pytest.mark.parametrize("umask", [0, 0o77])
+def test_folders_above_the_pins_are_open_to_no_other_to_write(folder: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (namespace,) = map(made, make_pinned([str(folder / "above/below/a")], ()))
+    finally:
+        os.umask(before)
+    namespace.close()
+    unpin(str(folder / "above/below/a"))
+    assert (folder / "above/below").stat().st_mode & 0o777 == 0o755
+    assert [path for path in (folder, folder / "above") if path.stat().st_mode & 0o022] == []
+    subprocess.run(["umount", "-l", folder / "above/below"], check=True)
+
+
 def test_a_living_namespace_is_pinned_again(prefix: str) -> None:
     first, second = f"/run/netns/{prefix}-1", f"/run/netns/{prefix}-2"
     (namespace,) = map(made, make_pinned([first], ()))

@@ -216,6 +216,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: end that: `kill 7 9`",
     ),
     (
+        errors.PinsUnsafe("prepare `/srv/pins` for network namespaces", "others may write to it (mode 0777)"),
+        "could not prepare `/srv/pins` for network namespaces\n"
+        "  caused by: others may write to it (mode 0777)\n"
+        "hint: name a folder where root alone may write with MACVFAST_NETNS_DIR; unless said it is /run/netns",
+    ),
+    (
         errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
         "sandbox `web` is not at `/run/netns/web`\n"
         "  caused by: another namespace stands there\n"

@@ -88,6 +88,15 @@ def test_a_folder_that_others_could_have_made_is_neither_taken_nor_cleared(folde
         assert (folder / "status").exists()
 
 
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("name", ["status.new", "log", "log.1", "log.max", "etc"])
+def test_nothing_is_started_with_a_folder_that_others_have_filled(folder: Path, name: str) -> None:
+    """A keeper would write to a fifo, or wait for it; what a link leads to would be mounted for a command."""
+    (folder / name).symlink_to("/etc")
+    with pytest.raises(StateUnusable, match="it is a symbolic link"):
+        place.make_sandbox_folder(folder)
+
+
 def test_a_file_that_is_too_long_is_not_read(folder: Path) -> None:
     os.truncate(folder / "status", 1 << 42)
     with pytest.raises(StateUnusable, match="longer than"):

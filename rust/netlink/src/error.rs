@@ -172,6 +172,14 @@ pub enum Error {
         /// They, as people are told, as far as they are seen here: `process 7 (sleep)`.
         holders: Vec<String>,
     },
+    /// Others could put something of theirs in the place of what is to be made.
+    #[error("could not {operation}: {reason}")]
+    Unsafe {
+        /// What was being done.
+        operation: Operation,
+        /// Why.
+        reason: String,
+    },
     /// The path leads to no network namespace.
     #[error("`{}` is not a network namespace: {reason}", path.display())]
     NotANamespace {

@@ -4,9 +4,9 @@
 //! the pin away in one mount namespace takes it away in all.
 
 use std::collections::BTreeMap;
-use std::fs::{create_dir_all, read_to_string, set_permissions, File, Permissions};
+use std::fs::{metadata, read_to_string, set_permissions, DirBuilder, File, Permissions};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ const MOUNTS_MAX: usize = 16;
 /// How long another may take to prepare a folder, and how often it is asked.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often in a row a lock must be seen to be held by strangers: `/proc/locks` may miss one while others come and go.
+const LOOKS: u32 = 20;
 
 /// Folders of pins, with what went wrong in preparing each.
 pub(crate) struct Folders(BTreeMap<PathBuf, Result<(), Error>>);
@@ -59,6 +62,7 @@ fn prepare(folder: &Path) -> Result<(), Error> {
     let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
     make_folder(folder)
         .map_err(|error| Error::io(Operation::PreparePins(folder.to_owned()), &error))?;
+    refuse_others(folder)?;
     let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
     match mount_change(folder, shared) {
         // It is no mount yet. Under the lock that iproute2 takes, too: two at once would mount it on itself twice.
@@ -81,8 +85,24 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    create_dir_all(folder)?;
+    let mut missing = DirBuilder::new();
+    missing.recursive(true).mode(0o755).create(folder)?;
     set_permissions(folder, Permissions::from_mode(0o755))
+}
+
+/// Refuse a folder where others could exchange a new pin for a link, on whose target the namespace would be mounted.
+fn refuse_others(folder: &Path) -> Result<(), Error> {
+    let operation = Operation::PreparePins(folder.to_owned());
+    let found = metadata(folder).map_err(|error| Error::io(operation.clone(), &error))?;
+    let (uid, mode) = (found.uid(), found.mode() & 0o7777);
+    let reason = if uid != 0 && uid != geteuid().as_raw() {
+        format!("it belongs to another user (uid {uid})")
+    } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        format!("others may write to it (mode {mode:04o})")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsafe { operation, reason })
 }
 
 /// A folder with its lock, given up with the descriptor. Whoever can open it can hold the lock, and everybody can: it is
@@ -93,6 +113,7 @@ fn locked(folder: &Path) -> Result<File, Error> {
     let file = fstat(&lock).map_err(failed)?;
     let device = (major(file.st_dev), minor(file.st_dev));
     let deadline = Instant::now() + LOCK_WAIT;
+    let mut strangers = 0;
     loop {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
@@ -101,10 +122,11 @@ fn locked(folder: &Path) -> Result<File, Error> {
                     .into_iter()
                     .filter(|pid| is_believed(*pid))
                     .collect();
-                if holders.is_empty() {
+                strangers = if holders.is_empty() { strangers + 1 } else { 0 };
+                if strangers == LOOKS {
                     return Ok(lock);
                 }
-                if Instant::now() >= deadline {
+                if !holders.is_empty() && Instant::now() >= deadline {
                     return Err(Error::Locked {
                         operation: Operation::PreparePins(folder.to_owned()),
                         holders: holders.into_iter().map(shown).collect(),

@@ -53,6 +53,7 @@ impl From<netlink::Error> for Refusal {
             netlink::Error::ReplyIncomplete { operation } => {
                 (operation.to_string(), libc::EPROTO, None)
             }
+            netlink::Error::Unsafe { .. } => (error.to_string(), libc::EPERM, None),
             netlink::Error::Locked { .. } => (error.to_string(), libc::EAGAIN, None),
             netlink::Error::NotANamespace { .. } => (error.to_string(), libc::EINVAL, None),
         };

@@ -42,6 +42,9 @@ pub fn from_netlink(py: Python<'_>, error: NetlinkError) -> PyErr {
         NetlinkError::Locked { operation, holders } => {
             netlink_exception(py, "PinsLocked", (operation.to_string(), holders), None)
         }
+        NetlinkError::Unsafe { operation, reason } => {
+            netlink_exception(py, "PinsUnsafe", (operation.to_string(), reason), None)
+        }
         NetlinkError::NotANamespace { path, reason } => netlink_exception(
             py,
             "NamespaceInvalid",
