@@ -47,10 +47,14 @@ class _Task(Generic[T]):
         self._results: list[T] = []
         self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="macvfast-chunk") if beside else None
+        try:
+            if self._thread is not None:
+                self._thread.start()
+        except RuntimeError:
+            # No further one may be started.
+            self._thread = None
         if self._thread is None:
             self._run()
-        else:
-            self._thread.start()
 
     def _run(self) -> None:
         try:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from macvfast import keeper, log, logs, plan
+from macvfast import keeper, limits, log, logs, plan
 from macvfast.carriers import Away, Carriers
 from macvfast.errors import (
     EndpointNotFound,
@@ -128,8 +128,9 @@ class Detacher:
         errors: dict[str, MacvfastError] = {}
         going: list[Going] = []
         stays: list[Going] = []
-        for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
+        size = limits.at_once(CHUNK, 2)
+        for start in range(0, len(ids), size):
+            chunk = ids[start : start + size]
             try:
                 begun = self._begin_chunk(chunk, errors, force=force)
             except MacvfastError as error:
@@ -142,7 +143,8 @@ class Detacher:
             stays += [one for one in begun if not one.sandbox.made]
             self._let_go([one for one in begun if one.sandbox.made])
         # Many stand for few namespaces, whose links go together.
-        self._let_go(stays)
+        for some in _parts(stays, limits.at_once(CHUNK, 2)):
+            self._let_go(some)
         self.on_let_go()
         if names is not None:
             names |= {one.sandbox.id: one.sandbox.name for one in going}
@@ -227,11 +229,12 @@ class Detacher:
             where the endpoint is gone and nothing could take over its default route.
         """
         outcomes: list[MacvfastError | None] = [None] * len(seen)
-        for start in range(0, len(seen), CHUNK):
+        size = limits.at_once(CHUNK, 2)
+        for start in range(0, len(seen), size):
             going: dict[int, Going] = {}
             try:
                 with self._store.writing() as records:
-                    for at, (sandbox, endpoint) in enumerate(seen[start : start + CHUNK], start):
+                    for at, (sandbox, endpoint) in enumerate(seen[start : start + size], start):
                         try:
                             going[at] = self._begin_endpoint(records, sandbox, endpoint, unsettled=unsettled)
                         except MacvfastError as error:
@@ -241,7 +244,7 @@ class Detacher:
                 if start == 0:
                     # Nothing was begun.
                     raise
-                for at in range(start, min(start + CHUNK, len(seen))):
+                for at in range(start, min(start + size, len(seen))):
                     outcomes[at] = error
                 continue
             self._let_go(list(going.values()))
@@ -587,6 +590,17 @@ class Detacher:
             records.sweep(dead)
             for intent in ended.keys() - dead:
                 records.settle(intent)
+
+
+def _parts(going: Sequence[Going], size: int) -> list[list[Going]]:
+    """Parts of so many namespaces at most; what stands for one namespace is never parted."""
+    where: dict[str, int] = {}
+    for one in going:
+        where.setdefault(one.sandbox.path, len(where) // size)
+    parts: list[list[Going]] = [[] for _ in set(where.values())]
+    for one in going:
+        parts[where[one.sandbox.path]].append(one)
+    return parts
 
 
 def _lives_on(

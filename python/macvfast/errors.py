@@ -943,6 +943,8 @@ class KernelRefused(MacvfastError):
         # Python's table knows this one by an alias that the kernel does not use.
         name = "EOPNOTSUPP" if errno == names.EOPNOTSUPP else names.errorcode.get(errno, errno)
         said = f"{os.strerror(errno)} ({name})"
+        if reason is None and (limit := _limit(operation, errno)) is not None:
+            reason, *hints = limit
         causes = [reason] if reason else []
         causes.append(f"the kernel said: {text}: {said}" if text else f"the kernel said: {said}")
         super().__init__(f"could not {operation}", causes=causes, hints=hints)
@@ -950,6 +952,47 @@ class KernelRefused(MacvfastError):
         self.errno = errno
         self.text = text
         self.reason = reason
+
+
+# What a limit is called, and how it is raised, by the errno and how the operation begins (`Operation` in
+# `rust/netlink/src/error.rs`).
+_FILES = "ulimit -n 4096"
+_PROCESSES = (
+    "no further process may be started: by the cgroup (pids.max), the user (RLIMIT_NPROC) or the kernel",
+    "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit",
+)
+_LIMITS = {
+    ("EMFILE", ""): (
+        "this process has as many files open as it may (RLIMIT_NOFILE)",
+        _FILES,
+    ),
+    ("ENFILE", ""): (
+        "all processes together have as many files open as they may (fs.file-max)",
+        "`sysctl fs.file-nr` shows how many, and `sysctl -w fs.file-max=N` allows more",
+    ),
+    ("EAGAIN", "start"): _PROCESSES,
+    ("EAGAIN", "fork"): _PROCESSES,
+    ("EAGAIN", "make a pid namespace"): _PROCESSES,
+    ("ENOSPC", "make a network namespace"): (
+        "the user has as many network namespaces as it may (user.max_net_namespaces)",
+        "`sysctl user.max_net_namespaces` shows how many, and `sysctl -w user.max_net_namespaces=N` allows more",
+    ),
+    ("ENOSPC", "pin"): (
+        "the mount namespace has as many mounts as it may (fs.mount-max), or the file system of the pins is full",
+        "`sysctl fs.mount-max` shows how many, and `sysctl -w fs.mount-max=N` allows more",
+        "`df -i /run` shows whether there is room",
+    ),
+}
+
+
+def _limit(operation: str, errno: int) -> tuple[str, ...] | None:
+    """The limit that stands behind an errno, and hints, if one does."""
+    from errno import errorcode  # noqa: PLC0415 - only a failure needs the names
+
+    for (name, beginning), said in _LIMITS.items():
+        if errorcode.get(errno) == name and operation.startswith(beginning):
+            return said
+    return None
 
 
 class KernelFeatureMissing(KernelRefused):
@@ -1036,6 +1079,7 @@ class StateMissing(StateProblem):
 def _state_hint(path: str, reason: str) -> str:
     """What helps, by the words of SQLite and of strerror."""
     for words, hint in (
+        (("open files", "RLIMIT_NOFILE"), _FILES),
         (("full", "No space", "quota"), "make room on its file system: `df -h` shows which are full"),
         (("read-only", "Read-only"), "`findmnt --options ro` lists what is mounted read-only"),
         (("ermission denied", "not permitted"), "run macvfast as root"),

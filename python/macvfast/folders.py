@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import etc, keeper, trusted
+from macvfast import etc, keeper, limits, trusted
 from macvfast.errors import StateUnusable
 from macvfast.model import SandboxState
 from macvfast.outcomes import Difference, FilesUnseen, Step
@@ -227,8 +227,9 @@ class Folders:
         with_files = [
             home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
         ]
-        for start in range(0, len(with_files), _AT_ONCE):
-            self._refresh(with_files[start : start + _AT_ONCE])
+        size = limits.at_once(_AT_ONCE, 1)
+        for start in range(0, len(with_files), size):
+            self._refresh(with_files[start : start + size])
 
     def _refresh(self, folders: Sequence[Path]) -> None:
         """In the order of their ids, in which everybody locks them; the record is read when all are locked, so that who

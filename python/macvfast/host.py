@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from macvfast import home, log
+from macvfast import home, limits, log
 from macvfast.checks import named, pairs, plain, several, texts
 from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning, StateUnusable
 from macvfast.lookup import one_network, one_sandbox, own_addresses
@@ -94,6 +94,11 @@ class Host:
         """
         log.start(form)
 
+    @staticmethod
+    def use_all_descriptors() -> None:
+        """Let this process have as many files open as it may (RLIMIT_NOFILE); its commands have what it had."""
+        limits.raise_soft_limit()
+
     def close(self) -> None:
         """Close the state and the socket. Closing twice is closing once; in a forked child it does nothing."""
         if self._store.forked:
@@ -171,6 +176,13 @@ class Host:
             self._finish()
         # Another operation: what the first could not finish may be what this one is about.
         with self._store.operation():
+            yield
+
+    @contextmanager
+    def _changing_many(self) -> Iterator[None]:
+        """The same around what is done to many, whose namespaces are open meanwhile."""
+        # First: who waits for descriptors is in nobody's way.
+        with limits.share(), self._changing():
             yield
 
     def _finish(self) -> None:
@@ -405,7 +417,7 @@ class Host:
         from macvfast.requests import EndpointRequest  # noqa: PLC0415
 
         asked = several("sandboxes", sandboxes, str, EndpointRequest)
-        with self._changing():
+        with self._changing_many():
             return self._boxes().connect_many(_key(network), asked, netns, progress=progress)
 
     def scale(
@@ -438,7 +450,7 @@ class Host:
 
         plain("prefix", prefix, str)
         plain("count", count, int)
-        with self._changing():
+        with self._changing_many():
             scaler = Scaler(self._store, self._boxes())
             return scaler.scale(_key(network), prefix, count, force=force, progress=progress)
 
@@ -455,7 +467,7 @@ class Host:
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
         asked = several("sandboxes", sandboxes, str)
-        with self._changing():
+        with self._changing_many():
             return self._boxes().disconnect_many(_key(network), asked)
 
     def sandboxes(self) -> Iterator[Sandbox]:
@@ -520,7 +532,7 @@ class Host:
                 boxes.detacher.on_gone = gone
             elif len(keys) == 1:
                 return Outcomes((self._together.remove(keys[0], force=force),))
-            with self._changing():
+            with self._changing_many():
                 return boxes.remove_many(keys, unfinished, force=force)
         except StateUnusable as error:
             if not ended:
@@ -589,7 +601,7 @@ class Host:
             return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
         restorer = self._restorer()
         finished = restorer.unfinished()
-        with self._changing():
+        with self._changing_many():
             # First: what is to go is not made again.
             steps = self._freer().remove_left_behind()
             steps += self._folders().clear(self._kernel.boot_id())
@@ -607,7 +619,7 @@ class Host:
         """
         freer = self._freer()
         finished = freer.unfinished()
-        with self._changing():
+        with self._changing_many():
             return freer.free(finished)
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:

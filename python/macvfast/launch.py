@@ -10,11 +10,11 @@ import signal
 import stat
 import sys
 from dataclasses import dataclass
-from errno import E2BIG
+from errno import E2BIG, EAGAIN
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from macvfast import capabilities, ended, etc, users
+from macvfast import capabilities, ended, etc, limits, users
 from macvfast.errors import (
     CommandNotFound,
     CommandNotStarted,
@@ -242,10 +242,13 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     try:
         for descriptor in (place.namespace_fd, *lock):
             os.set_inheritable(descriptor, True)
+        limits.restore_soft_limit()
         if not request.detach:
             _become(argv)
         return _start_detached(argv, lock)
     except OSError as error:
+        if error.errno == EAGAIN:
+            raise KernelRefused("start the keeper", EAGAIN) from None
         # Of the program itself: it is not there, or the arguments are too many.
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}", _hints(error.errno)) from None
     finally:

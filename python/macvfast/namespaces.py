@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from macvfast import limits
 from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ def holders_of(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, list[H
     paths = [holder.path for holders in found.values() for holder in holders]
     cookies: dict[str, int] = {}
     # A few at a time: each is open meanwhile.
-    for start in range(0, len(paths), _AT_ONCE):
-        some = paths[start : start + _AT_ONCE]
+    size = limits.at_once(_AT_ONCE, 2)
+    for start in range(0, len(paths), size):
+        some = paths[start : start + size]
         opened = kernel.open_namespaces(some)
         close_all(opened)
         for path, one in zip(some, opened, strict=True):

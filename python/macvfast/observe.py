@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from macvfast import drift, plan
+from macvfast import drift, limits, plan
 from macvfast.drift import Found, Inside, Parents, Peers, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.lookup import abandoned
@@ -265,7 +265,8 @@ def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterat
     page: list[int] = []
     for numbers in sorted(together.values(), key=lambda numbers: numbers[0] in given):
         page += numbers
-        if len(page) >= CHUNK:
+        # Open beside them are the namespaces that take the places of some.
+        if len(page) >= limits.at_once(CHUNK, 2 * 2):
             yield page
             page = []
     if page:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast import limits
 from macvfast.attach import CHUNK, FIRST_CHUNK, Attacher
 from macvfast.detach import Detacher
 from macvfast.errors import (
@@ -60,7 +61,8 @@ class Sandboxes:
         """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
         with its error.
         """
-        self._attacher.attach([wanted])
+        size = limits.at_once(CHUNK, 3 * 2)
+        self._attacher.attach([wanted[start : start + size] for start in range(0, len(wanted), size)])
 
     # Connecting.
 
@@ -109,9 +111,11 @@ class Sandboxes:
         labels: tuple[tuple[str, str], ...],
     ) -> Iterator[list[Wanted]]:  # fmt: skip
         items = iter(sandboxes)
-        size = min(FIRST_CHUNK, CHUNK)
+        # As many descriptors as three chunks need: one is settled, one made, one begun.
+        whole = limits.at_once(CHUNK, 3 * 2)
+        size = min(FIRST_CHUNK, whole)
         while chunk := list(islice(items, size)):
-            size = CHUNK
+            size = whole
             requests = [_on(network_id, item) for item in chunk]
             with self._store.reading() as records:
                 there = records.sandboxes_named([request.sandbox for request in requests])

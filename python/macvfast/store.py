@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import forks, place
+from macvfast import forks, limits, place
 from macvfast.errors import (
     HostClosed,
     HostForked,
@@ -214,6 +214,10 @@ class Store:
             sqlite3.SQLITE_NOMEM: "there is no memory left",
         }
         if code in reasons:
+            if limits.none_left():
+                return StateUnusable(
+                    str(self.directory), "this process has as many files open as it may (RLIMIT_NOFILE)"
+                )
             return StateUnusable(str(self.directory), place.trouble(self.directory) or reasons[code])
         # What is asked of SQLite is always the same: it is the file that is not as it was made, or not any more.
         return self._newer() or StateCorrupt(str(self.path), str(error))

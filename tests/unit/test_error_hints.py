@@ -32,6 +32,28 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     (errors.OptionInvalid("mtu", "x", "it is a number"), ["leave `mtu` out, or give a value that it takes"]),
     (errors.OptionInvalid("parent", "a/b", "it is no name"), ["`ip link` lists the links"]),
     (errors.ParentUnusable("lo", "loopback"), ["give another link with -o parent=NAME: `ip link` lists them"]),
+    (errors.KernelRefused("open a netlink socket", errno.EMFILE), ["ulimit -n 4096"]),
+    (errors.StateUnusable("/s", "Too many open files"), ["ulimit -n 4096"]),
+    (
+        errors.KernelRefused("open a netlink socket", errno.ENFILE),
+        ["`sysctl fs.file-nr` shows how many, and `sysctl -w fs.file-max=N` allows more"],
+    ),
+    (
+        errors.KernelRefused("start a thread", errno.EAGAIN),
+        ["`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit"],
+    ),
+    (
+        errors.KernelRefused("make a network namespace", errno.ENOSPC),
+        ["`sysctl user.max_net_namespaces` shows how many, and `sysctl -w user.max_net_namespaces=N` allows more"],
+    ),
+    (
+        errors.KernelRefused("pin a network namespace at `/run/netns/w`", errno.ENOSPC),
+        [
+            "`sysctl fs.mount-max` shows how many, and `sysctl -w fs.mount-max=N` allows more",
+            "`df -i /run` shows whether there is room",
+        ],
+    ),
+    (errors.KernelRefused("make link `eth0`", errno.ENOSPC), ["`dmesg | tail` shows what the kernel has logged"]),
     (errors.CommandNotFound("/bin/nope"), ["give the path of a command that is there, or its name"]),
     (errors.CommandNotFound("nope"), ["install it, or give its whole path"]),
     (

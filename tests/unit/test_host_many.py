@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import threading
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -336,3 +337,14 @@ def test_a_fault_at_any_step_of_several_networks_leaves_the_record_true(
         if not crash and not removing:
             assert there == set(done)
         machine.host.close()
+
+
+def test_many_are_made_where_no_thread_can_be_started(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a limit on processes Python raises RuntimeError, which was a bug of macvfast's."""
+
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    machine.host.connect_many("lan", [f"w{number}" for number in range(70)]).raise_if_any()
+    machine.host.remove_many([f"w{number}" for number in range(70)]).raise_if_any()

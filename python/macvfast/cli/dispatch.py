@@ -66,6 +66,8 @@ class Call:
             from macvfast.host import Host  # noqa: PLC0415
 
             opener = Host.open
+            if self._changes:
+                Host.use_all_descriptors()
             if not self._begins:
                 _refuse_missing(self.given.text("state-dir") or os.environ.get("MACVFAST_STATE_DIR"))
         if self._changes:
@@ -145,6 +147,7 @@ def _remove_ended(state_dir: str) -> int:
     """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all."""
     from macvfast.host import Host  # noqa: PLC0415
 
+    Host.use_all_descriptors()
     Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
     return 0
 

@@ -148,6 +148,11 @@ impl Failure {
                 &format!("cannot {step}: {}", sys::text_of(*errno)),
                 &folder_hint(path, *errno),
             ),
+            Self::Refused { step, errno } if *errno == Errno::AGAIN => block(
+                &format!("could not {step}"),
+                &format!("{NO_PROCESS}\n  caused by: the kernel said: {}", sys::text_of(*errno)),
+                PROCESSES,
+            ),
             Self::Refused { step, errno } => block(
                 &format!("could not {step}"),
                 &format!("the kernel said: {}", sys::text_of(*errno)),
@@ -159,6 +164,12 @@ impl Failure {
 }
 
 const TOO_BIG: &str = "give it fewer or shorter arguments and variables";
+
+const NO_PROCESS: &str =
+    "no further process may be started: by the cgroup (pids.max), the user (RLIMIT_NPROC) or the kernel";
+
+const PROCESSES: &str =
+    "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit";
 
 const WORKDIR: &str = "-w takes a folder that the command can see";
 
@@ -247,8 +258,9 @@ mod tests {
             let lines: Vec<_> = text.lines().collect();
             assert!(lines[0].starts_with("error: "), "{text}");
             assert!(lines[1].starts_with("  caused by: "), "{text}");
-            assert_eq!((lines[2], lines.len()), ("", 4), "{text}");
-            assert!(lines[3].starts_with("hint: "), "{text}");
+            let end = lines.len() - 2;
+            assert_eq!((lines[end], end < 4), ("", true), "{text}");
+            assert!(lines[end + 1].starts_with("hint: "), "{text}");
         }
     }
 
