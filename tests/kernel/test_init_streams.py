@@ -180,3 +180,68 @@ def test_another_user_opens_its_streams_by_their_names(bed: Bed, join: bool) -> 
         person.type("typed\n")
         assert person.wait() == 0
     assert person.screen.split("\r\n") == ["typed", "typed", "error", ""]
+
+
+# Terminals by their names
+
+NAMES = """
+import fcntl, os, sys, termios
+for name in sorted(os.listdir("/dev/pts")):
+    print("pts", name)
+    if name != "ptmx":
+        fcntl.ioctl(os.open(f"/dev/pts/{name}", os.O_RDWR | os.O_NOCTTY), termios.TIOCSTI, b"x")
+"""
+
+
+@JOIN
+def test_root_in_a_sandbox_finds_no_terminal_of_the_hosts_by_its_name(bed: Bed, join: bool) -> None:
+    """It may type at any that it can open (ioctl_tty(2), TIOCSTI)."""
+    with _sit_down(
+        bed, sys.executable, "-c", NAMES, join=join, around="{}; read -t 0 line || echo untouched"
+    ) as person:
+        assert person.wait() in (0, 1)
+    assert person.screen.splitlines()[0] == "pts ptmx"
+    assert "x" not in person.screen.replace("ptmx", "")
+
+
+@JOIN
+@pytest.mark.parametrize("user", [[], ["--user", "4711:4712"]], ids=["root", "another user"])
+def test_a_terminal_of_ones_own_has_a_name_and_so_have_those_that_one_makes(
+    bed: Bed, join: bool, user: list[str]
+) -> None:
+    script = "tty; echo by name > $(tty); exec 3<>/dev/ptmx; ls /dev/pts"
+    with _sit_down(bed, "sh", "-c", script, options=[*INTERACTIVE, "--tty", *user], join=join) as person:
+        assert person.wait() == 0
+    assert person.screen.split("\r\n")[:2] == ["/dev/pts/0", "by name"]
+    assert person.screen.split()[-3:] == ["0", "1", "ptmx"]
+
+
+def test_two_terminals_of_a_sandbox_are_two(bed: Bed) -> None:
+    """Of its own command and of one who joins: each has its number in the same place."""
+    bed.detach("sh", options=["--tty", "--interactive"])
+    with _sit_down_beside(bed, "sh", "-c", "tty; ls /dev/pts") as person:
+        assert person.wait() == 0
+    assert person.screen.split() == ["/dev/pts/1", "0", "1", "ptmx"]
+
+
+def _sit_down_beside(bed: Bed, *command: str) -> Terminal:
+    return Terminal(bed.line(*command, options=[*INTERACTIVE, "--tty"], join=True), pass_fds=[bed.netns])
+
+
+@pytest.mark.needs("busybox")
+@pytest.mark.parametrize("there", ["nothing", "a folder", "a pipe for ptmx", "a link to itself"])
+def test_a_root_without_a_place_for_terminals_does_without(bed: Bed, rootfs: Path, there: str) -> None:
+    """And nobody who joins opens what a stranger has put there instead."""
+    (rootfs / "dev").rmdir()
+    options = ["--rootfs", str(rootfs), "--detach"]
+    bed.run("sh", "-c", "while :; do sleep 1000; done", options=options)
+    # Nothing is mounted there: what is made now is what the sandbox has.
+    if there == "a link to itself":
+        (rootfs / "dev").symlink_to("dev")
+    elif there != "nothing":
+        (rootfs / "dev/pts").mkdir(parents=True)
+        if there == "a pipe for ptmx":
+            os.mkfifo(rootfs / "dev/pts/ptmx")
+    with _sit_down_beside(bed, "sh", "-c", "[ -t 0 ] && echo yes") as person:
+        assert person.wait() == 0
+    assert person.screen == "yes\r\n"

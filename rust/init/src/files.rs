@@ -1,7 +1,7 @@
 //! The files that a sandbox's command sees: the host's or those of another root folder, with /proc and /sys of its own.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{fstat, openat, openat2, stat, Mode, OFlags, ResolveFlags, CWD};
 use rustix::io::Errno;
@@ -33,12 +33,17 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
     (c"resolv.conf", c"etc/resolv.conf"),
 ];
 
-/// Gives this process a mount namespace with /proc of its pid namespace and /sys of its network namespace, and
+/// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`, and
 /// `rootfs`, if given, as its root with the host's /dev.
 ///
 /// Files of the folder `etc` are mounted on those of /etc, where there is one of that name to mount on. What is mounted in
 /// the folders of `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
-pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Result<(), Failed> {
+pub fn make(
+    rootfs: Option<&CStr>,
+    etc: Option<&CStr>,
+    pins: &[CString],
+    terminals: Option<BorrowedFd<'_>>,
+) -> Result<(), Failed> {
     // SAFETY: not the descriptors but the mounts are no longer shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
     mount_change(
@@ -83,9 +88,25 @@ pub fn make(rootfs: Option<&CStr>, etc: Option<&CStr>, pins: &[CString]) -> Resu
     }
     match devices.map(|tree| attach(&tree?, &root, c"dev", OFlags::DIRECTORY)) {
         // A root folder without /dev may do without.
-        None | Some(Ok(()) | Err(Errno::NOENT)) => Ok(()),
-        Some(Err(errno)) => Err(Failed {
-            step: "mount /dev",
+        None | Some(Ok(()) | Err(Errno::NOENT)) => {}
+        Some(Err(errno)) => {
+            return Err(Failed {
+                step: "mount /dev",
+                errno,
+            })
+        }
+    }
+    terminals.map_or(Ok(()), |terminals| replace_terminals(terminals, &root))
+}
+
+/// Has the sandbox's own terminals in place of the host's, which can be opened by their names by whoever owns them.
+fn replace_terminals(terminals: BorrowedFd<'_>, root: &OwnedFd) -> Result<(), Failed> {
+    let replaced =
+        uncover(c"/dev/pts").and_then(|()| attach(terminals, root, c"dev/pts", OFlags::DIRECTORY));
+    match replaced {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+        Err(errno) => Err(Failed {
+            step: "mount /dev/pts",
             errno,
         }),
     }
@@ -193,7 +214,7 @@ fn fresh(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> {
 }
 
 /// Mounts `tree` at `path` below `root`, a folder if `kind` says so; symbolic links on the way do not lead out of it.
-fn attach(tree: &OwnedFd, root: &OwnedFd, path: &CStr, kind: OFlags) -> Result<(), Errno> {
+fn attach(tree: impl AsFd, root: &OwnedFd, path: &CStr, kind: OFlags) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | kind;
     let target = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
     let both_by_descriptor =

@@ -37,6 +37,7 @@ pub enum Place<'a> {
         hostname: Option<&'a CStr>,
         etc: Option<&'a CStr>,
         pins: &'a [CString],
+        terminals: Option<BorrowedFd<'a>>,
     },
     /// Beside the command whose pid 1 this is.
     Beside { pidfd: BorrowedFd<'a> },
@@ -78,6 +79,17 @@ impl Task<'_> {
             _ => -1,
         }
     }
+
+    /// The number of the descriptor of the sandbox's terminals, of one who mounts them; -1 of any other.
+    fn terminals(&self) -> RawFd {
+        match self.place {
+            Place::New {
+                terminals: Some(terminals),
+                ..
+            } => terminals.as_raw_fd(),
+            _ => -1,
+        }
+    }
 }
 
 /// Runs the command from here to its end, as the process that `sys::spawn` has just made.
@@ -88,7 +100,12 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
         Place::New { netns, .. } => netns,
         Place::Beside { pidfd } => pidfd,
     };
-    let mut kept = vec![report.as_raw_fd(), namespace.as_raw_fd(), task.folder()];
+    let mut kept = vec![
+        report.as_raw_fd(),
+        namespace.as_raw_fd(),
+        task.folder(),
+        task.terminals(),
+    ];
     kept.extend(task.streams);
     // Whoever is root in the sandbox can open what this process has open.
     let null = give_up_standard_streams(task.streams);
@@ -129,6 +146,7 @@ fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
             hostname,
             etc,
             pins,
+            terminals,
             ..
         } => {
             die_with_keeper(report)?;
@@ -137,7 +155,7 @@ fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
             if let Some(hostname) = hostname {
                 sethostname(hostname.to_bytes()).map_err(Failed::at("set the host name"))?;
             }
-            files::make(rootfs, etc, pins)
+            files::make(rootfs, etc, pins, terminals)
         }
         Place::Beside { pidfd } => move_into_thread_name_spaces(
             pidfd,

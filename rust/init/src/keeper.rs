@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
 use crate::arguments::{shown_name, Request};
 use crate::command;
+use crate::devpts;
 use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
 use crate::init::{self, Place, Task};
 use crate::log::Logged;
@@ -250,7 +251,8 @@ impl Keeper<'_> {
 
     fn start(&self) -> Result<Running, Failure> {
         let signals = Signals::take(self.request.tty).map_err(Failure::at("block signals"))?;
-        let streams = self.streams()?;
+        let terminals = self.terminals()?;
+        let streams = self.streams(terminals.as_ref().map(AsFd::as_fd))?;
         let (reports, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
         let spawned = match &self.post {
             Post::Own(_) => {
@@ -270,7 +272,7 @@ impl Keeper<'_> {
         };
         let child = match spawned {
             Spawned::Parent(child) => child,
-            Spawned::Child => self.supervise(&streams, &pipe),
+            Spawned::Child => self.supervise(&streams, terminals.as_ref(), &pipe),
         };
         drop(pipe);
         let process = match &self.post {
@@ -290,7 +292,16 @@ impl Keeper<'_> {
         })
     }
 
-    fn streams(&self) -> Result<Streams, Failure> {
+    /// The sandbox's terminals: new ones for a command with a pid 1 of its own.
+    fn terminals(&self) -> Result<Option<OwnedFd>, Failure> {
+        match &self.post {
+            Post::Own(_) => devpts::make().map_err(Failure::at("mount /dev/pts")),
+            Post::Beside { pidfd, .. } if self.request.tty => Ok(devpts::of_running(pidfd.as_fd())),
+            Post::Beside { .. } => Ok(None),
+        }
+    }
+
+    fn streams(&self, terminals: Option<BorrowedFd<'_>>) -> Result<Streams, Failure> {
         let log = match &self.post {
             Post::Own(record) if self.request.detach => Some(
                 record
@@ -299,7 +310,7 @@ impl Keeper<'_> {
             ),
             _ => None,
         };
-        Streams::prepare(self.request, log, self.surroundings.window)
+        Streams::prepare(self.request, log, self.surroundings.window, terminals)
     }
 
     fn folder_failed(&self, step: &'static str, errno: Errno) -> Failure {
@@ -311,7 +322,7 @@ impl Keeper<'_> {
     }
 
     /// Becomes the supervisor, in the process that was forked for it.
-    fn supervise(&self, streams: &Streams, pipe: &OwnedFd) -> ! {
+    fn supervise(&self, streams: &Streams, terminals: Option<&OwnedFd>, pipe: &OwnedFd) -> ! {
         let rootfs = self.request.rootfs.as_deref();
         let place = match (&self.post, &self.request.netns) {
             (Post::Own(record), Some(netns)) => Place::New {
@@ -321,6 +332,7 @@ impl Keeper<'_> {
                 hostname: self.request.hostname.as_deref(),
                 etc: self.request.etc.as_deref(),
                 pins: &self.request.pins,
+                terminals: terminals.map(AsFd::as_fd),
             },
             (Post::Beside { pidfd, .. }, _) => Place::Beside {
                 pidfd: pidfd.as_fd(),

@@ -22,6 +22,7 @@
 mod arguments;
 mod buffer;
 mod command;
+mod devpts;
 mod failure;
 mod files;
 mod identity;

@@ -1,6 +1,6 @@
 //! The command's standard streams, and what the keeper holds of them.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
@@ -42,6 +42,7 @@ impl Streams {
         request: &Request,
         log: Option<Log>,
         window: Option<Winsize>,
+        terminals: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Failure> {
         if request.tty {
             let ends = if request.detach {
@@ -51,8 +52,8 @@ impl Streams {
                     interactive: request.interactive,
                 }
             };
-            let terminal =
-                Terminal::open(ends, window).map_err(Failure::at("make a pseudo-terminal"))?;
+            let terminal = Terminal::open(ends, window, terminals)
+                .map_err(Failure::at("make a pseudo-terminal"))?;
             let inside = [terminal.slave(); 3];
             return Ok(Self {
                 terminal: Some(terminal),

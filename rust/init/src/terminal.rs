@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::io::Errno;
-use rustix::pty::{ioctl_tiocgptpeer, openpt, unlockpt, OpenptFlags};
+use rustix::pty::{ioctl_tiocgptpeer, unlockpt, OpenptFlags};
 use rustix::termios::{
     isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize, OptionalActions, SpecialCodeIndex,
     Termios, Winsize,
 };
 
 use crate::buffer::{reopened_to_not_wait, Buffer};
+use crate::devpts::open_master;
 use crate::log::Log;
 use crate::sys;
 
@@ -76,9 +77,13 @@ pub fn window() -> Option<Winsize> {
 }
 
 impl Terminal {
-    /// Makes a pseudo-terminal with a window of that size.
-    pub fn open(ends: Ends, window: Option<Winsize>) -> Result<Self, Errno> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    /// Makes a pseudo-terminal with a window of that size, of the sandbox's `terminals` where it has some.
+    pub fn open(
+        ends: Ends,
+        window: Option<Winsize>,
+        terminals: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, Errno> {
+        let master = open_master(terminals)?;
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(
             &master,

@@ -1,0 +1,61 @@
+//! The terminals of a sandbox: a file system of its own at /dev/pts, so that those of the host have no name in there.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{fstatfs, open, openat, openat2, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, FsMountFlags, FsOpenFlags,
+    MountAttrFlags,
+};
+use rustix::pty::{openpt, OpenptFlags};
+
+/// linux/magic.h
+const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+
+/// Makes one, attached nowhere, without a terminal; None where the kernel has none of the kind.
+pub fn make() -> Result<Option<OwnedFd>, Errno> {
+    let context = match fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Err(Errno::NODEV) => return Ok(None),
+        context => context?,
+    };
+    fsconfig_set_string(&context, c"ptmxmode", c"0666")?;
+    fsconfig_set_string(&context, c"mode", c"0620")?;
+    // The group tty, as old C libraries want it for users; a user namespace need not have it.
+    let _ = fsconfig_set_string(&context, c"gid", c"5");
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Some)
+}
+
+/// That of a command that runs, by its pid 1; None where it has none at /dev/pts.
+pub fn of_running(init: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fdinfo/{}", init.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(format!("/proc/{}/root", pid.trim()), folder, Mode::empty()).ok()?;
+    let terminals = openat2(
+        &root,
+        c"dev/pts",
+        folder,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    );
+    let terminals = terminals.ok()?;
+    // Another root may have anything there.
+    let kind = fstatfs(&terminals).ok()?.f_type;
+    (u64::try_from(kind) == Ok(DEVPTS_SUPER_MAGIC)).then_some(terminals)
+}
+
+/// Opens the master of a new terminal there, or of one of the host's where that cannot be.
+pub fn open_master(terminals: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let there = terminals
+        .map(|terminals| openat(terminals.as_fd(), c"ptmx", flags, Mode::empty()))
+        .and_then(Result::ok);
+    match there {
+        Some(master) => Ok(master),
+        None => openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC),
+    }
+}
