@@ -211,8 +211,9 @@ class Detacher:
     def _refuse_running(self, going: Sequence[Going], errors: dict[str, MacvfastError]) -> None:
         patience = keeper.Patience()
         for one in self._with_folder(going):
-            state, _ = keeper.state(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), patience)
-            if state is SandboxState.RUNNING:
+            folder = self._store.sandbox_dir(one.sandbox.id)
+            state, _ = keeper.state(folder, self._kernel.boot_id(), patience)
+            if state is SandboxState.RUNNING or keeper.is_hidden(folder):
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(

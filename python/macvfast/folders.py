@@ -295,7 +295,7 @@ class Folders:
         return left + [
             Left(folder, folder.name[:12])
             for folder in folders
-            if folder.name not in names and keeper.state(folder, boot_id)[0] is not SandboxState.RUNNING
+            if folder.name not in names and not _runs(folder, boot_id)
         ]
 
     def clear(self, boot_id: str) -> list[Step]:
@@ -311,6 +311,10 @@ class Folders:
             error = StateUnusable(str(one.path), "it cannot be taken away") if there else None
             steps.append(replace(one.step, error=error))
         return steps
+
+
+def _runs(folder: Path, boot_id: str) -> bool:
+    return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.is_hidden(folder)
 
 
 def _addresses(sandbox: Sandbox) -> list[Interface]:

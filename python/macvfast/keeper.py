@@ -256,6 +256,21 @@ def will_not_come(directory: Path) -> bool:
     return _is_unlocked(directory)
 
 
+def is_hidden(directory: Path) -> bool:
+    """Whether a keeper is there of which no status says anything: it starts its command, or its status is gone or
+    damaged.
+    """
+    try:
+        if read_status(directory) is not None:
+            return False
+    except StateUnusable:
+        pass
+    try:
+        return not _is_unlocked(directory)
+    except StateUnusable:
+        return False
+
+
 def has_run(directory: Path) -> bool:
     """Whether a command was ever started in a sandbox, by its folder."""
     return os.path.exists(directory / "lock")

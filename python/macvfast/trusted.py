@@ -131,21 +131,28 @@ def _way(path: Path) -> Iterator[tuple[str, os.stat_result]]:
     """What stands on the way to a path, itself included, as far as it is there; a link that is followed is as good as
     the directory that it stands in.
     """
-    at, left, links = "/", list(reversed(path.absolute().parts[1:])), 0
-    while True:
-        found = os.lstat(at)
+    at, links = "", 0
+    # The next one comes last.
+    todo = list(path.absolute().parts[:0:-1])
+    yield "/", os.lstat("/")
+    while todo:
+        name = todo.pop()
+        if name == "..":
+            at = at.rpartition("/")[0]
+            continue
+        try:
+            found = os.lstat(f"{at}/{name}")
+        except FileNotFoundError:
+            return
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > _LINKS_MAX:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-            leads = Path(os.readlink(at))
-            left += reversed(leads.parts[1:] if leads.is_absolute() else leads.parts)
-            at = "/" if leads.is_absolute() else os.path.dirname(at)
+            leads = Path(os.readlink(f"{at}/{name}"))
+            todo += leads.parts[:0:-1] if leads.is_absolute() else leads.parts[::-1]
+            at = "" if leads.is_absolute() else at
             continue
+        at = f"{at}/{name}"
         yield at, found
-        if not stat.S_ISDIR(found.st_mode) or not left:
-            return
-        name = left.pop()
-        at = os.path.dirname(at) if name == ".." else os.path.join(at, name)
-        if not os.path.lexists(at):
+        if not stat.S_ISDIR(found.st_mode):
             return

@@ -166,6 +166,8 @@ def test_a_command_is_ended_whatever_its_status_says(lan: Lan, instead: str) -> 
             (lan.state_dir / "sandboxes" / id_ / "status").write_text("rubbish")
         else:
             (lan.state_dir / "sandboxes" / id_ / "status").unlink()
+        assert "runs a command" in refused(lan, "rm", "web")
+        assert programs(lan) != []
         lan.macvfast("rm", "-f", "web")
         assert is_there(pid)
     assert lan.sandbox_names() == []
