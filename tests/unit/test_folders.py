@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from macvfast import etc, folders, trusted
 from macvfast.errors import StateUnusable
 from macvfast.requests import EndpointRequest, OwnFiles
 from tests.netns import wait_until
+from tests.unit.fake_kernel import Crash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -176,6 +178,43 @@ def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine
         machine.host._folders().complete(machine.host.sandbox("web"))
     assert texts(machine, "web") == before
     assert machine.host.check() == []
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, settled: bool
+) -> None:
+    """Before the sandbox is settled it is undone; afterwards its files are made again."""
+    really = etc._put
+
+    def put(folder: int, file: str, text: bytes, mode: int) -> None:
+        machine.faults.step("open a file")
+        really(folder, file, b"", mode)
+        machine.faults.step("write a file")
+        really(folder, file, text, mode)
+
+    monkeypatch.setattr(etc, "_put", put)
+    for number in range(1, 9):
+        machine.host.create_sandbox("web", own_files=ASKED)
+        before = texts(machine, "web")
+        if settled:
+            shutil.rmtree(folder_of(machine, "web"))
+        else:
+            machine.host.remove_many(["web"]).raise_if_any()
+        machine.faults.arm(crash_at=number, only="open a file" if number % 2 else "write a file")
+        with suppress(Crash):
+            if settled:
+                machine.host._folders().complete(machine.host.sandbox("web"))
+            else:
+                machine.host.create_sandbox("web", own_files=ASKED)
+        died = machine.faults.crashed
+        machine.restart()
+        machine.host.restore()
+        assert machine.host.check() == []
+        there = [box.name for box in machine.host.sandboxes()]
+        assert there == (["web"] if settled or not died else [])
+        assert not there or texts(machine, "web") == before
+        machine.host.remove_many(there).raise_if_any()
 
 
 def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:

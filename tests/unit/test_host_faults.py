@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import Incomplete, MacvfastError, RemovalUnfinished, UndoFailed
-from macvfast.requests import EndpointRequest
+from macvfast.requests import EndpointRequest, OwnFiles
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import LAN, Machine, make_networks
 
@@ -74,6 +74,8 @@ MADE = [
         "x", endpoints=[EndpointRequest(network="lan")])),
     Case("sandbox with two endpoints", make_networks, lambda h: h.create_sandbox(
         "x", endpoints=[EndpointRequest(network="lan"), EndpointRequest(network="other")])),
+    Case("sandbox with files of its own", make_networks, lambda h: h.create_sandbox(
+        "x", endpoints=[EndpointRequest(network="lan")], own_files=OwnFiles(hosts=(("printer", "172.16.86.9"),)))),
     Case("connect", a_sandbox, lambda h: h.connect("other", "a")),
     Case("connect a given namespace", given, lambda h: h.connect("lan", "guest", netns="/proc/7/ns/net")),
     Case("connect a given namespace again", given_with_endpoint, lambda h: h.connect("other", "guest")),
