@@ -101,10 +101,17 @@ def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver:
     """
     hostname = wanted.hostname or name[:HOSTNAME_MAX]
     given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
-    found = (f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}", f"{hostname}\n", resolver)
-    # On what the host does not have, nothing can be mounted; `ip netns exec` complains.
-    there = {f"etc/{file}": text for file, text in zip(_FILES, found, strict=True) if os.path.exists(f"/etc/{file}")}
-    return {"hostname": hostname, **there}
+    return {
+        "hostname": hostname,
+        "etc/hosts": f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}",
+        "etc/hostname": f"{hostname}\n",
+        "etc/resolv.conf": resolver,
+    }
+
+
+def missing_on_the_host() -> set[str]:
+    """Those of the files that the host does not have: nothing can be mounted there, and `ip netns exec` complains."""
+    return {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
 
 
 def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
@@ -113,14 +120,17 @@ def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
     None is synced: all can be made again. What a crash leaves of one is empty, has zeros, or is its first blocks;
     whatever else is in one, somebody wrote there, and it stays.
     """
-    return [file for file, text in wanted.items() if _is_torn(folder / file, text.encode())]
+    return [file for file, text in wanted.items() if _is_torn(f"{folder}/{file}", text.encode())]
 
 
-def _is_torn(path: Path, text: bytes) -> bool:
+def _is_torn(path: str, text: bytes) -> bool:
     try:
         descriptor = trusted.open_file(path, whoever=True)
-        with open(descriptor, "rb", buffering=0) as file:
-            there = file.read(_HOSTS_MAX)
+        try:
+            # One byte more: whatever is longer was not cut off.
+            there = os.read(descriptor, len(text) + 1)
+        finally:
+            os.close(descriptor)
     except OSError:
         # Where it is not that, writing it says what is wrong.
         return True

@@ -79,6 +79,7 @@ class Folders:
         self._on_note = on_note
         self._unseen: dict[str, list[str]] = {}
         self._resolvers: dict[OwnFiles, str] = {}
+        self._without: set[str] | None = None
 
     # Giving.
 
@@ -185,7 +186,12 @@ class Folders:
         """What is to be in a sandbox's files, by their names in its folder."""
         if own.wanted not in self._resolvers:
             self._resolvers[own.wanted] = etc.resolv_conf(own.wanted)
-        return etc.texts(own.sandbox.name, _addresses(own.sandbox), own.wanted, self._resolvers[own.wanted])
+        if self._without is None:
+            self._without = etc.missing_on_the_host()
+        texts = etc.texts(own.sandbox.name, _addresses(own.sandbox), own.wanted, self._resolvers[own.wanted])
+        for file in self._without:
+            del texts[file]
+        return texts
 
     def _due(self, own: _Own, boot_id: str) -> Path | None:
         """Where a sandbox is to have its files by now; None where it needs none yet."""
