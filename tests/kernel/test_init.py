@@ -195,6 +195,17 @@ def test_a_file_system_whose_root_is_the_folder_of_pins_stays(bed: Bed, tmp_path
         _unmount_all(pins.parent)
 
 
+def test_the_folder_of_ip_netns_is_empty_whatever_it_is_on(bed: Bed) -> None:
+    # Here, it is a file system of its own.
+    _pin(Path("/run/netns/there"))
+    try:
+        assert bed.run("ls", "/run/netns", options=["--pins", "/run/netns"]).stdout == ""
+        assert "there" in os.listdir("/run/netns")
+    finally:
+        subprocess.run(["umount", "/run/netns/there"], check=True)
+        Path("/run/netns/there").unlink()
+
+
 def _pin(path: Path) -> None:
     """Pin this process's own network namespace."""
     path.touch()

@@ -33,6 +33,9 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
     (c"resolv.conf", c"etc/resolv.conf"),
 ];
 
+/// Where `ip netns` has its pins, and nobody anything else.
+const PINS_OF_IP_NETNS: &CStr = c"/run/netns";
+
 /// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`, and
 /// `rootfs`, if given, as its root with the host's /dev.
 ///
@@ -139,7 +142,7 @@ fn uncover(path: &CStr) -> Result<(), Errno> {
 }
 
 /// Takes what is mounted in a folder out of this mount namespace, now and in the future. A folder that is a mount for the
-/// sake of pins alone is empty from now on; a file system of its own stays, without what is mounted in it.
+/// sake of pins alone is empty from now on; another file system stays, without what is mounted in it.
 ///
 /// The host's pins are copied with all its mounts. Each copy takes memory, and would have to go too before the pin of a
 /// sandbox is gone. Nothing of this reaches the host, whose mounts these only follow.
@@ -160,7 +163,8 @@ fn leave_out(folder: &CStr) -> Result<(), Errno> {
         return Ok(());
     }
     let (above, below) = (fstat(&bare)?, stat(folder)?);
-    let tree = if (above.st_dev, above.st_ino) == (below.st_dev, below.st_ino) {
+    let for_pins_alone = (above.st_dev, above.st_ino) == (below.st_dev, below.st_ino);
+    let tree = if for_pins_alone || folder == PINS_OF_IP_NETNS {
         fresh(c"tmpfs", &[(c"mode", c"0755")])?
     } else {
         bare
