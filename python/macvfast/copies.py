@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast import home
+from macvfast.connections import in_memory, uri
 from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
 from macvfast.model import natural
 from macvfast.outcomes import Replacement
 from macvfast.records import FORMAT, Records, format_of, now, sound
-from macvfast.store import in_memory, uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

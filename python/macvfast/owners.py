@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import shlex
 import sys
@@ -36,6 +37,21 @@ class Holder(NamedTuple):
         return f"process {self.pid} (`{self.command}`), since {self.since}"
 
 
+class Held:
+    """What an operation is known by: its token, and the file whose lock says that it goes on."""
+
+    def __init__(self) -> None:
+        self.token = ""
+        self.locked = False
+        self.file: io.FileIO | None = None
+
+    def forget(self) -> None:
+        """Close the file. Its lock stays with whoever else has it open, by a fork."""
+        self.locked = False
+        if self.file is not None:
+            self.file.close()
+
+
 class Owners:
     """The files of the operations that go on in a state directory.
 
@@ -52,28 +68,31 @@ class Owners:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), token)
         return self._folder / token
 
-    def new(self) -> tuple[str, int]:
-        """A new token, and the descriptor that holds its lock. What the dead left is taken away first."""
+    def take(self, held: Held) -> None:
+        """Give an operation a new token, and lock its file. What the dead left is taken away first.
+
+        Args:
+            held: nothing yet. Whoever is interrupted here gives it up, however far it has come.
+        """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for name in os.listdir(self._folder):
             self._sweep(name)
-        while True:
-            token = os.urandom(8).hex()
-            descriptor = os.open(self.path(token), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        while not held.locked:
+            held.token = os.urandom(8).hex()
+            held.file = io.FileIO(self.path(held.token), "x+", opener=_private)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(held.file, fcntl.LOCK_EX)
                 # Between the two calls another process may have taken it for a dead one's, and away.
-                if os.fstat(descriptor).st_nlink:
+                if os.fstat(held.file.fileno()).st_nlink:
                     # Who it is, is for people: the lock counts, also where the disk is full.
                     with suppress(OSError):
-                        os.write(descriptor, "\n".join(map(str, _myself())).encode(errors="replace"))
-                    return token, descriptor
+                        held.file.write("\n".join(map(str, _myself())).encode(errors="replace"))
+                    held.locked = True
+                else:
+                    held.file.close()
             except BaseException:
-                with suppress(OSError):
-                    self.path(token).unlink(missing_ok=True)
-                os.close(descriptor)
+                self.give_up(held)
                 raise
-            os.close(descriptor)
 
     def _sweep(self, name: str) -> None:
         """Take away the file of an operation that is dead; under a lock that keeps its maker from having it meanwhile,
@@ -91,14 +110,16 @@ class Owners:
         finally:
             os.close(descriptor)
 
-    def give_up(self, token: str, descriptor: int) -> None:
-        """End an operation."""
+    def give_up(self, held: Held) -> None:
+        """End an operation, also one that has been ended in part."""
+        if held.file is None or held.file.closed:
+            return
         # The lock alone says who lives: the file may stay where it cannot be deleted.
         with suppress(OSError):
-            self.path(token).unlink(missing_ok=True)
+            self.path(held.token).unlink(missing_ok=True)
         # Closing would leave it with a forked child that has the descriptor, too.
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        fcntl.flock(held.file, fcntl.LOCK_UN)
+        held.forget()
 
     def lives(self, token: str) -> bool:
         """Whether the operation still goes on, in this process or another."""
@@ -140,6 +161,11 @@ class Owners:
             return at_work
         known = {one.pid: one for one in at_work}
         return [known.get(pid) or _running(pid) for pid in sorted(pids)]
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a new file that is this user's alone."""
+    return os.open(path, flags, 0o600)
 
 
 def _myself() -> Holder:

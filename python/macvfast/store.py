@@ -1,8 +1,8 @@
-"""The durable state: one SQLite file, opened, locked and kept in its format. `place` sees to the directory, `owners`
-says who is at work.
+"""The durable state: one SQLite file, locked and kept in its format. `place` sees to the directory, `connections` opens
+the file, `owners` says who is at work.
 
 WAL with synchronous=FULL: a transaction that has returned survives a power cut. A writer waits for another for at
-most BUSY_S; readers never wait. What is in the tables, and how it becomes values, is `records`' matter.
+most `connections.BUSY_S`; readers never wait. What is in the tables, and how it becomes values, is `records`' matter.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import sqlite3
 import threading
 import weakref
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast import forks, limits, place
+from macvfast import connections, forks, limits, place
+from macvfast.connections import Connections, refuse_remains, roll_back, transaction
 from macvfast.errors import (
     HostClosed,
     HostForked,
@@ -26,7 +27,7 @@ from macvfast.errors import (
     StateNewer,
     StateUnusable,
 )
-from macvfast.owners import Owners
+from macvfast.owners import Held, Owners
 from macvfast.records import FORMAT, Records, format_of, make_tables, migrate
 
 if TYPE_CHECKING:
@@ -34,23 +35,9 @@ if TYPE_CHECKING:
 
 DEFAULT_DIR = "/var/lib/macvfast"
 DEFAULT_NETNS_DIR = "/run/netns"
-BUSY_S = 30.0
-
-# How long a fork waits for the transactions of other threads.
-_FORK_WAIT_S = 10.0
 
 # How it shows that a value is not what was written, or that a row is not there which must be.
 _ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
-
-class _Brief(sqlite3.Connection):
-    """A connection that is closed as soon as its transaction ends."""
-
-
-class _Alone(_Brief):
-    """A connection that needs no room on the disk to read: it shares nothing, and keeps all others out while it is
-    open.
-    """
 
 
 class Store:
@@ -70,32 +57,23 @@ class Store:
         named = directory or os.environ.get("MACVFAST_STATE_DIR")
         wanted = Path(named or DEFAULT_DIR)
         self._process = forks.here()
-        self._local = threading.local()
-        # Entered again by a fork in a signal handler. Not by way of the condition: who is interrupted within its
-        # `__enter__`, which is written in Python, would hold the lock for ever.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        # Connections that no thread uses at the moment, those that one does, and the tokens that threads carry.
-        self._idle: list[sqlite3.Connection] = []
-        self._used: set[sqlite3.Connection] = set()
-        self._opening = 0
-        self._forking = False
-        self._owned: dict[str, int] = {}
-        # Threads in the middle of an operation.
+        # What the threads' operations are known by, and the threads that are in the middle of one.
+        self._owned: dict[int, Held] = {}
         self._operating: set[int] = set()
         self._closing = self._closed = False
-        self._looks = not make
         self.directory = wanted.absolute()
         self.path = self.directory / "state.db"
         self._owners = Owners(self.directory / "owners")
-        _refuse_remains(self.path)
+        refuse_remains(self.path)
         with self._said():
             # A look at what nobody has made is one at an empty state in memory.
-            self._nowhere = not make and place.is_empty(self.directory, self.path)
-            if not self._nowhere:
+            nowhere = not make and place.is_empty(self.directory, self.path)
+            if not nowhere:
                 place.prepare(self.directory, self.path, in_use=bool(self._owners.living()))
             elif named and not self.directory.is_dir():
                 raise StateMissing(str(self.directory))
+        self._connections = Connections(self.path, nowhere=nowhere, looks=not make)
+        self._lock, self._changed = self._connections.lock, self._connections.changed
         try:
             with self.translated(), self._connection() as connection:
                 self._migrate(connection)
@@ -131,12 +109,10 @@ class Store:
             self._closing = True
             self._changed.wait_for(lambda: self._operating <= {threading.get_ident()})
             self._closed = True
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
-            owned, self._owned = self._owned, {}
-        for token, descriptor in owned.items():
-            self._owners.give_up(token, descriptor)
+            self._connections.close()
+        for thread, held in list(self._owned.items()):
+            self._owners.give_up(held)
+            self._owned.pop(thread, None)
 
     # Transactions.
 
@@ -151,7 +127,7 @@ class Store:
             try:
                 yield Records(connection)
             finally:
-                _roll_back(connection)
+                roll_back(connection)
 
     @contextmanager
     def writing(self) -> Iterator[Records]:
@@ -162,7 +138,7 @@ class Store:
             StateBusy: another process was writing for longer than BUSY_S.
             StateNewer: a later macvfast has changed the file's format since it was opened.
         """
-        with self.translated(), self._connection() as connection, _transaction(connection):
+        with self.translated(), self._connection() as connection, transaction(connection):
             self._refuse_newer(format_of(connection))
             yield Records(connection)
 
@@ -202,7 +178,7 @@ class Store:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             shared_memory = self.path.with_name("state.db-shm")
             with self._said():
-                return StateBusy(str(self.directory), BUSY_S, map(str, self._owners.writers(shared_memory)))
+                return StateBusy(str(self.directory), connections.BUSY_S, map(str, self._owners.writers(shared_memory)))
         reasons = {
             sqlite3.SQLITE_FULL: "the file system is full",
             sqlite3.SQLITE_IOERR: "the file system does not read or write it",
@@ -259,41 +235,47 @@ class Store:
         """
         me = threading.get_ident()
         self.check_open()
-        with self._lock:
-            inner = me in self._operating
-            if self._closing and not inner:
-                raise HostClosed(str(self.directory))
-            self._operating.add(me)
-        if inner:
+        if me in self._operating:
             yield
             return
         try:
+            self._begin_operation(me)
             yield
         finally:
-            # In a child that was forked in between, it is the parent's, and goes on.
-            if not self.forked:
+            try:
                 self._end_operation(me)
+            except BaseException:
+                # Interrupted: its token would be taken for work that goes on, as long as this process does.
+                self._end_operation(me)
+                raise
+
+    def _begin_operation(self, me: int) -> None:
+        with self._lock:
+            if self._closing:
+                raise HostClosed(str(self.directory))
+            self._operating.add(me)
 
     def _end_operation(self, me: int) -> None:
-        token: str = getattr(self._local, "token", "")
-        self._local.token = ""
+        """End what has begun of it; what had ended before an interruption stays so. In a child that was forked in
+        between, it is the parent's, and goes on.
+        """
+        if self.forked:
+            return
+        if (held := self._owned.get(me)) is not None:
+            self._owners.give_up(held)
         with self._lock:
-            descriptor = self._owned.pop(token, None)
+            self._owned.pop(me, None)
             self._operating.discard(me)
             self._changed.notify_all()
-        if descriptor is not None:
-            self._owners.give_up(token, descriptor)
 
     def owner(self) -> str:
         """The token that this thread's intents carry; its file is locked until the operation ends, or the process."""
-        token: str = getattr(self._local, "token", "")
-        if token not in self._owned:
+        # Known before it is locked: who is interrupted in between gives it up.
+        held = self._owned.setdefault(threading.get_ident(), Held())
+        if not held.locked:
             with self._said():
-                token, descriptor = self._owners.new()
-            with self._lock:
-                self._owned[token] = descriptor
-            self._local.token = token
-        return token
+                self._owners.take(held)
+        return held.token
 
     def owner_lives(self, token: str) -> bool:
         """Whether the operation whose intents carry the token still goes on, in this process or another."""
@@ -308,9 +290,8 @@ class Store:
     def others_at_work(self) -> list[str]:
         """The operations that go on, those of this Store left out, for people."""
         with self._said():
-            return [
-                self.owner_shown(token) or "a process" for token in self._owners.living() if token not in self._owned
-            ]
+            mine = {held.token for held in list(self._owned.values())}
+            return [self.owner_shown(token) or "a process" for token in self._owners.living() if token not in mine]
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -327,150 +308,36 @@ class Store:
     # Forks.
 
     def before_fork(self) -> None:
-        """Close the connections, those that are in use when they are put back, and let nobody open one until
-        `after_fork`.
-
-        A child that inherits one cannot open the file safely: SQLite takes the parent's locks for its own there.
-        """
-        self._lock.acquire()
-        # Those who wait here for a connection come after it.
-        self._forking = True
-        mine = getattr(self._local, "connection", None)
-        self._changed.wait_for(lambda: self._used <= {mine} and not self._opening, _FORK_WAIT_S)
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        """Have nothing open that a child could spoil, until `after_fork`."""
+        self._connections.before_fork()
 
     def after_fork(self) -> None:
         """Go on in the parent."""
-        self._forking = False
-        self._changed.notify_all()
-        self._lock.release()
+        self._connections.after_fork()
 
     def abandon(self) -> None:
         """In the child, let go of what is the parent's without touching it."""
-        if self._used or self._opening:
-            _remains.append(self.path)
-        for connection in self._used:
-            import ctypes  # noqa: PLC0415 - hardly ever
-
-            # Closing it would write where the parent is writing: it is never to be closed here.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        for descriptor in self._owned.values():
+        self._connections.abandon()
+        for held in self._owned.values():
             # The lock stays with the parent alone.
-            os.close(descriptor)
+            held.forget()
         self._owned = {}
 
     # Opening.
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """The connection that this thread uses already, or an idle one, or a new one."""
+        """The connection that this thread uses."""
         self.check_open()
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
+        with self._connections.mine() as connection:
             yield connection
-            return
-        connection = self._take(new=False)
-        self._local.connection = connection
-        try:
-            yield connection
-        finally:
-            self._local.connection = None
-            if not self.forked:
-                self._put_back(connection, keep=not connection.in_transaction and not isinstance(connection, _Brief))
 
     @contextmanager
     def _extra(self) -> Iterator[sqlite3.Connection]:
         """A new connection, closed afterwards."""
         self.check_open()
-        connection = self._take(new=True)
-        try:
+        with self._connections.extra() as connection:
             yield connection
-        finally:
-            if not self.forked:
-                self._put_back(connection, keep=False)
-
-    def _take(self, *, new: bool) -> sqlite3.Connection:
-        with self._lock:
-            self._changed.wait_for(lambda: not self._forking)
-            if self._idle and not new:
-                connection = self._idle.pop()
-                self._used.add(connection)
-                return connection
-            self._opening += 1
-        opened: list[sqlite3.Connection] = []
-        try:
-            opened.append(self._connect())
-            return opened[0]
-        finally:
-            with self._lock:
-                self._opening -= 1
-                self._used.update(opened)
-                self._changed.notify_all()
-
-    def _put_back(self, connection: sqlite3.Connection, *, keep: bool) -> None:
-        with self._lock:
-            self._used.discard(connection)
-            if keep and not self._closed:
-                self._idle.append(connection)
-            else:
-                connection.close()
-            self._changed.notify_all()
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._nowhere:
-            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            make_tables(connection)
-            return connection
-        connection = self._open_or_alone()
-        if self._looks and 0 < format_of(connection) < FORMAT:
-            # Who only looks at a file of an earlier format leaves it to those who need that.
-            with closing(connection):
-                return in_memory(connection, ":memory:")
-        return connection
-
-    def _open_or_alone(self) -> sqlite3.Connection:
-        try:
-            return self._open(sqlite3.Connection)
-        except sqlite3.OperationalError as error:
-            if not self._is_full(error):
-                raise
-            try:
-                return self._open(_Alone)
-            except sqlite3.OperationalError:
-                raise error from None
-
-    def _is_full(self, error: sqlite3.Error) -> bool:
-        """Whether there is no room for what connections share (`state.db-shm`), which even a reader needs."""
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-            return False
-        return place.trouble(self.directory) == place.FULL
-
-    def _open(self, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
-        # Not made here: `place` has seen to it.
-        name = uri(self.path, "mode=rw")
-        connection = sqlite3.connect(
-            name, timeout=0, isolation_level=None, check_same_thread=False, uri=True, factory=kind
-        )
-        try:
-            if kind is _Alone:
-                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-            try:
-                _set_up(connection)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
-                    raise
-                # SQLite would wait for locks that there are not.
-                place.refuse_without_locks(self.directory)
-                _wait_for_others(connection)
-                _set_up(connection)
-            else:
-                _wait_for_others(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Make the tables of a new file, and a file of an earlier format one of today's; refuse a file of a later
@@ -483,7 +350,7 @@ class Store:
             if mode != "wal":
                 raise StateUnusable(str(self.directory), "its file system has no shared memory")
         if found < FORMAT:
-            with _transaction(connection):
+            with transaction(connection):
                 # Another process may have been first.
                 (migrate if format_of(connection) else make_tables)(connection)
         self._refuse_newer(format_of(connection))
@@ -501,10 +368,9 @@ class Store:
             raise StateCorrupt(str(self.path), f"it is an SQLite file of another program, with a table `{row[0]}`")
 
 
-# What is open, for forks; and, in a child, files of which connections are left that its parent was using.
+# What is open, for forks.
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _stores_lock = threading.RLock()
-_remains: list[Path] = []
 _forking: list[Store] = []
 
 
@@ -530,72 +396,3 @@ def _in_child() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
-
-
-def _refuse_remains(path: Path) -> None:
-    """Refuse a file of which this process has connections that a transaction of its parent left here.
-
-    Raises:
-        StateUnusable
-    """
-    for other in _remains:
-        with suppress(OSError):
-            if other.samefile(path):
-                reason = "this process was forked while its parent was in the middle of a transaction: begin a new one"
-                raise StateUnusable(str(path.parent), reason)
-
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _wait_for_others(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
-
-
-def uri(path: Path, options: str) -> str:
-    """A file's name for SQLite, with options."""
-    name = str(path)
-    for character in "%?#":
-        name = name.replace(character, f"%{ord(character):02x}")
-    return f"file:{name}?{options}"
-
-
-def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
-    """What is in a state file, in memory and of today's format; nothing can be written to it. It takes as much memory
-    as the file.
-
-    Args:
-        source: a connection to it.
-        name: under which this process finds it too, as an URI; or `:memory:`.
-    """
-    copy = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=True, factory=_Brief)
-    try:
-        source.backup(copy)
-        with _transaction(copy):
-            migrate(copy)
-        copy.execute("PRAGMA query_only=ON")
-    except BaseException:
-        copy.close()
-        raise
-    return copy
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One durable transaction; after an exception, nothing of it is written."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction without its changes; a failure of this hides none before it, and costs the connection."""
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import detach, make, restore
-from macvfast.store import Store
+from macvfast.connections import Connections
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon what never comes, and do not wait for the disk."""
-    connect = Store._connect
+    connect = Connections._connect
 
-    def connect_hastily(store: Store) -> sqlite3.Connection:
-        connection = connect(store)
+    def connect_hastily(connections: Connections) -> sqlite3.Connection:
+        connection = connect(connections)
         connection.execute("PRAGMA synchronous=OFF")
         return connection
 
-    monkeypatch.setattr(Store, "_connect", connect_hastily)
+    monkeypatch.setattr(Connections, "_connect", connect_hastily)
     monkeypatch.setattr(detach, "LOOK_S", 0.01)
     monkeypatch.setattr(detach, "GIVE_UP_S", 0.03)
     for module in (make, restore):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.holders import Holder
-from macvfast.owners import Owners
+from macvfast.owners import Held, Owners
 from macvfast.plan import AddAddress, AddDefaultRoute, DefaultRoute, SetUp, group_removal
 from macvfast.store import Store
 
@@ -660,11 +660,11 @@ class MortalOwners(Owners):
         super().__init__(folder)
         self.faults = faults
 
-    def give_up(self, token: str, descriptor: int) -> None:
+    def give_up(self, held: Held) -> None:
         if self.faults.crashed:
-            os.close(descriptor)
+            held.forget()
         else:
-            super().give_up(token, descriptor)
+            super().give_up(held)
 
 
 class FaultyStore(Store):

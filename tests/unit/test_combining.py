@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from itertools import count
 from typing import TYPE_CHECKING
@@ -13,10 +12,10 @@ from macvfast import combining
 from macvfast.combining import Call, Queue
 from macvfast.errors import StateBusy
 from tests.netns import wait_until
+from tests.unit.interruption import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
 
 
 class Threads:
@@ -217,34 +216,6 @@ def test_who_asks_in_the_middle_of_its_own_batch_does_not_wait_for_itself() -> N
 FOLLOWERS = (2, 3, 4, 5)
 
 
-class Interruption:
-    """Interrupts this thread once, at the n-th place in the queue's code at which Python looks for signals: where a
-    function begins, and where a call of one written in C has returned.
-    """
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-        self.came = False
-
-    def _look(self, frame: FrameType, event: str, _: object) -> None:
-        if event not in ("call", "c_return") or frame.f_code.co_filename != combining.__file__ or self.came:
-            return
-        self._left -= 1
-        if self._left < 0:
-            self.came = True
-            raise KeyboardInterrupt
-
-    def during(self, work: Callable[[], object]) -> None:
-        before = sys.getprofile()
-        sys.setprofile(self._look)
-        try:
-            work()
-        except KeyboardInterrupt:
-            assert self.came
-        finally:
-            sys.setprofile(before)
-
-
 class Turns:
     """A queue in which 0 is at work, 1 waits, and behind it the followers: 1 does them with its own, ends every other
     one of them, and leaves the rest.
@@ -280,7 +251,7 @@ class Turns:
         """Whether an interruption came at that place; everybody else has been served."""
         self.start(0)
         assert self.begun.wait(20)
-        interruption = Interruption(at)
+        interruption = Interruption(at, combining.__file__)
         interruption.during(lambda: self.queue.call(1))
         self.gone = True
         for thread in iter(lambda: self.threads.pop(0) if self.threads else None, None):

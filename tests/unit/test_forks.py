@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import HostClosed, HostForked, StateUnusable
-from macvfast.owners import Owners
+from macvfast.owners import Held, Owners
 from macvfast.store import Store
 from tests.netns import forked, wait_until
 
@@ -190,7 +190,7 @@ def test_children_that_are_forked_while_threads_write_can_open_the_state(tmp_pat
 def test_a_child_of_a_transaction_is_refused_the_state_that_it_cannot_open_safely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("macvfast.store._FORK_WAIT_S", 0.01)
+    monkeypatch.setattr("macvfast.connections._FORK_WAIT_S", 0.01)
     store = Store(str(tmp_path / "state"))
     other = str(tmp_path / "other")
 
@@ -239,10 +239,12 @@ def test_a_child_does_not_keep_the_operations_of_its_dead_parent_alive(tmp_path:
 
 def test_an_operation_that_has_ended_is_ended_whoever_has_its_descriptor(tmp_path: Path) -> None:
     owners = Owners(tmp_path / "owners")
-    token, descriptor = owners.new()
-    copy = os.dup(descriptor)
-    os.link(owners.path(token), owners.path("kept"))
-    owners.give_up(token, descriptor)
+    held = Held()
+    owners.take(held)
+    assert held.file is not None
+    copy = os.dup(held.file.fileno())
+    os.link(owners.path(held.token), owners.path("kept"))
+    owners.give_up(held)
     assert not owners.lives("kept")
     os.close(copy)
 
@@ -252,8 +254,9 @@ def test_who_takes_a_dead_ones_file_away_is_not_taken_for_its_owner(
 ) -> None:
     """Another process that looks in that moment would take what the dead left for somebody's work."""
     owners = Owners(tmp_path / "owners")
-    token, descriptor = owners.new()
-    os.close(descriptor)
+    dead, another = Held(), Held()
+    owners.take(dead)
+    dead.forget()
     seen: list[bool] = []
     flock = fcntl.flock
 
@@ -261,9 +264,10 @@ def test_who_takes_a_dead_ones_file_away_is_not_taken_for_its_owner(
         flock(file, how)
         if not seen:
             seen.append(False)
-            seen[0] = Owners(tmp_path / "owners").lives(token)
+            seen[0] = Owners(tmp_path / "owners").lives(dead.token)
 
     monkeypatch.setattr(fcntl, "flock", watched)
-    owners.new()
+    owners.take(another)
     assert seen == [False]
-    assert not owners.path(token).exists()
+    assert not owners.path(dead.token).exists()
+    owners.give_up(another)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import store
+from macvfast import connections
 from macvfast.errors import StateNewer, StateUnusable
 from macvfast.host import Host
 from macvfast.model import mac_text
@@ -243,7 +243,7 @@ def test_without_room_on_the_disk_the_format_stays_as_it_is(old: Path, monkeypat
         connection.execute("PRAGMA max_page_count=1")
 
     with monkeypatch.context() as full:
-        full.setattr(store, "_set_up", set_up)
+        full.setattr(connections, "_set_up", set_up)
         with pytest.raises(StateUnusable, match="the file system is full"):
             Store(str(old.parent))
     assert old.read_bytes() == before

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import owners, store
+from macvfast import connections, owners, store
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
 from macvfast.records import REMOVED
@@ -354,7 +354,7 @@ with mine.operation(), mine.writing() as records:
 def test_who_waits_in_vain_is_told_who_holds_it_and_since_when(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    monkeypatch.setattr(connections, "BUSY_S", 0.05)
     pipe = subprocess.PIPE
     script = tmp_path / "holding.py"
     script.write_text(HOLDING)
@@ -402,11 +402,12 @@ def test_an_owner_is_taken_for_dead_only_under_its_lock(tmp_path: Path, monkeypa
         really(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlink)
-    token, descriptor = mine.new()
+    held = owners.Held()
+    mine.take(held)
     assert seen == ["stale"]
-    assert mine.living() == [token]
+    assert mine.living() == [held.token]
     monkeypatch.undo()
-    mine.give_up(token, descriptor)
+    mine.give_up(held)
     assert mine.living() == []
 
 
