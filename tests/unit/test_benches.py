@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,7 +101,9 @@ def test_a_quick_run_holds_every_kind_of_side_and_goal_of_a_full_one() -> None:
     def kinds(size: groups.Size) -> set[str]:
         found = groups.groups(size)
         by = {f"{side.run.__module__}.{side.run.__name__}" for group in found for side in group.sides}
-        return by | {f"{goal.ours} against {goal.against}" for group in found for goal in group.goals}
+        goals = {f"{goal.ours} against {goal.against}" for group in found for goal in group.goals}
+        # Some speak of how many, which is what a quick run has less of.
+        return by | {re.sub(r"\d[\d,]*", "N", goal) for goal in goals}
 
     assert kinds(groups.FULL) <= kinds(groups.QUICK)
 
