@@ -224,9 +224,9 @@ def test_a_child_does_not_keep_the_operations_of_its_dead_parent_alive(tmp_path:
         with store.operation():
             token = store.owner()
             if not os.fork():
+                # By now it has let go of what was its parent's.
+                os.write(token_to, token.encode())
                 os.read(go_on, 1)
-                os._exit(0)
-            os.write(token_to, token.encode())
             os._exit(0)
     os.waitpid(pid, 0)
     token = os.read(token_at, 100).decode()
