@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from macvfast import keeper, limits, log, logs, plan
+from macvfast import ending, keeper, limits, log, logs, plan
 from macvfast.carriers import Away, Carriers
 from macvfast.errors import (
     EndpointNotFound,
@@ -202,7 +202,7 @@ class Detacher:
         """
         folder = self._store.sandbox_dir(sandbox.id)
         try:
-            keeper.kill(folder, self._kernel.boot_id(), sandbox.inode)
+            ending.kill(folder, self._kernel.boot_id(), sandbox.inode)
         except MacvfastError:
             return False
         logs.free(folder)
@@ -344,7 +344,7 @@ class Detacher:
         """End the commands that run in sandboxes which go."""
         for one in self._with_folder(going):
             try:
-                keeper.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
+                ending.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
             except MacvfastError as error:
                 one.fail(error)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import keeper, logs
+from macvfast import ending, keeper, logs
 from macvfast.model import SandboxState
 from tests.kernel.init_bed import Bed, alive_with, wait_until
 
@@ -208,7 +208,7 @@ def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: 
     if end == "it ends":
         second.kill()
         second.wait(20)
-        keeper.kill(bed.folder, BOOT_ID, bed.inode)
+        ending.kill(bed.folder, BOOT_ID, bed.inode)
     else:
         (last,) = [pid for pid in _holders_of_the_log(bed) if pid not in (init.pid, recorder.pid)]
         os.kill(last, signal.SIGKILL)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import keeper, launch
+from macvfast import keeper, launch, processes
 from macvfast.errors import OptionInvalid
 from macvfast.model import SandboxState
 from macvfast.requests import CommandRequest
@@ -62,9 +62,9 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
     status.write_text(f"boot b\nkeeper 2 2\ninit 3 3\nstate running\nbefore\n{ended}")
 
     class Keeper(keeper.Patience):
-        asked: keeper.Process | None = None
+        asked: processes.Process | None = None
 
-        def wait(self, keeper: keeper.Process, until: Callable[[], bool]) -> None:
+        def wait(self, keeper: processes.Process, until: Callable[[], bool]) -> None:
             self.asked = keeper
             assert not until()
             status.write_text(ended)
@@ -72,7 +72,7 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
 
     waits = Keeper()
     assert keeper.state(tmp_path, "b", waits) == (SandboxState.EXITED, 7)
-    assert waits.asked == keeper.Process(2, 2)
+    assert waits.asked == processes.Process(2, 2)
     # In another boot, nobody would.
     status.write_text(f"boot a\nkeeper 2 2\ninit 3 3\nstate running\nbefore\n{ended}")
     assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)

@@ -1,0 +1,111 @@
+"""Processes by pid and start time, and what /proc shows of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, named so that its pid cannot mean another: pid and start time (clock ticks since boot, proc(5))."""
+
+    pid: int
+    start_time: int
+
+    def alive(self) -> bool:
+        """Whether it is there and no zombie."""
+        fields = _stat(self.pid)
+        return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == self.start_time
+
+    def stopped(self) -> bool:
+        """Whether it is there and does nothing until somebody lets it go on: Ctrl-Z, SIGSTOP, a debugger."""
+        fields = _stat(self.pid)
+        return fields is not None and fields[0] in ("T", "t") and int(fields[19]) == self.start_time
+
+    def is_in(self, inode: int) -> bool:
+        """Whether it is in the network namespace of that number. Where that may not be seen, whether it is all root's
+        or this user's.
+        """
+        try:
+            return os.stat(f"/proc/{self.pid}/ns/net").st_ino == inode
+        except PermissionError:
+            lines = [line.split() for line in _lines(f"/proc/{self.pid}/status")]
+            uids = next((words[1:] for words in lines if words[:1] == ["Uid:"]), [])
+            return bool(uids) and {int(uid) for uid in uids} <= {0, os.geteuid()}
+        except OSError:
+            return False
+
+    def open(self) -> int | None:
+        """A pidfd of it; None if it is gone."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+def process_of(pid: int) -> Process:
+    """A process as it is now; one that is gone is no process that ever lives."""
+    fields = _stat(pid)
+    return Process(pid, 0 if fields is None else int(fields[19]))
+
+
+def named(name: str) -> list[int]:
+    """The pids of all that the kernel calls so (comm has 15 characters). Cost: a look at each process of the host."""
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _words(f"/proc/{pid}/comm") == [name]]
+
+
+def children_of(process: Process) -> list[Process]:
+    """The children of a process that has one thread."""
+    return [process_of(int(pid)) for pid in _words(f"/proc/{process.pid}/task/{process.pid}/children")]
+
+
+def has_open(pid: int, file: os.stat_result) -> bool:
+    """Whether a process has a file open."""
+    try:
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.path.samestat(os.stat(f"/proc/{pid}/fd/{descriptor}"), file):
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process, if it is there."""
+    descriptor = process.open()
+    if descriptor is not None:
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat after the name, which may hold spaces and parentheses; the state comes first."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(") ")[2].split()
+
+
+def _words(path: str) -> list[str]:
+    return " ".join(_lines(path)).split()
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
