@@ -305,17 +305,22 @@ def _record(size: Size) -> Group:
 def _commands(size: Size) -> list[Group]:
     """What commands cost those who remove other sandboxes, and how much memory they take beside many."""
     count, most = size.beside, size.commands[-1]
+    labels = {0: "no command runs", most: "many commands run"}
     removals = [
-        Side(f"{number:,} commands", beside.removal, {"count": count, "commands": number, "items": size.removed})
+        Side(
+            labels.get(number, f"{number:,} commands run"), beside.removal,
+            {"count": count, "commands": number, "items": size.removed}, f"{number:,} commands" if number else "",
+        )
         for number in size.commands
-    ]
+    ]  # fmt: skip
     work = f"remove {size.removed:,} of {count:,} sandboxes while {most:,} commands run"
     slower = Goal(work, removals[-1].label, removals[0].label, at_most=1.5)
     memory = [
-        Side(f"{most:,} commands, {there:,} sandboxes", beside.memory, {"count": there, "commands": most})
-        for there in (0, count)
+        Side(label, beside.memory, {"count": there, "commands": most}, f"{most:,} commands, {there:,} sandboxes")
+        for label, there in (("commands alone", 0), ("commands beside many sandboxes", count))
     ]
-    larger = Goal(f"memory that {most:,} commands have the kernel take", memory[1].label, memory[0].label, at_most=2)
+    work = f"memory that {most:,} commands beside {count:,} sandboxes have the kernel take"
+    larger = Goal(work, memory[1].label, memory[0].label, at_most=2)
     title = f"removing {size.removed:,} of {count:,} sandboxes while commands run in others"
     rounds = min(3, size.slow_rounds)
     return [
