@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,7 +28,7 @@ from tests.unit.fake_kernel import FakeKernel
 from tests.unit.test_combining import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.host import Host
     from macvfast.model import Sandbox
@@ -118,6 +119,42 @@ class OneAtATime:
         return locked
 
 
+@pytest.fixture
+def host(machine: Machine) -> Host:
+    """A Host that several threads may use, whose networks are `lan` and `other`."""
+    machine.host._given_kernel = OneAtATime(machine.host._given_kernel)
+    return machine.host
+
+
+class Turns:
+    """Threads that ask while the first of them is held up at some point: it calls `begin` there."""
+
+    def __init__(self) -> None:
+        self.begun, self._go_on = threading.Event(), threading.Event()
+
+    def begin(self) -> None:
+        """The first is there, and goes on when all others wait."""
+        self.begun.set()
+        assert self._go_on.wait(20)
+
+    def take(self, queue: Queue[Any, Any], names: Sequence[str], ask: Callable[[str], object]) -> dict[object, object]:
+        """Have a thread ask for each name, one after the other; what each gave or raised."""
+        threads = Threads()
+        for at, name in enumerate(names):
+            threads.call(name, partial(ask, name))
+            if at == 0:
+                assert self.begun.wait(20)
+            else:
+                wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
+        self._go_on.set()
+        return threads.join()
+
+
+def create(host: Host) -> Callable[[str], object]:
+    """Makes a sandbox with an endpoint."""
+    return lambda name: host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")])
+
+
 def explained(
     before: dict[str, dict[str, str]], calls: Sequence[Asked], results: Sequence[str], after: dict[str, dict[str, str]]
 ) -> bool:
@@ -145,7 +182,7 @@ def _idle(state: dict[str, dict[str, str]], asked: Asked) -> bool:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, seed: int
+    machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Catches two about one sandbox in one batch, an address that is given twice, and an outcome that goes to another
     caller.
@@ -158,8 +195,6 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
         sizes.append(len(call.batch))
 
     monkeypatch.setattr(Queue, "_take", counted)
-    host = machine.host
-    host._given_kernel = OneAtATime(host._given_kernel)
     host.remove_networks(["other"]).raise_if_any()
     for number, name in enumerate(NETWORKS, 1):
         host.create_network(name, subnets=[f"10.{number}.0.0/29"], parent="eth1", share_parent=True)
@@ -189,9 +224,7 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
     machine.assert_record_is_true()
 
 
-def test_one_that_cannot_be_made_takes_no_other_with_it(machine: Machine) -> None:
-    host = machine.host
-    host._given_kernel = OneAtATime(host._given_kernel)
+def test_one_that_cannot_be_made_takes_no_other_with_it(machine: Machine, host: Host) -> None:
     host.create_sandbox("taken")
     threads = Threads()
     for name in ("taken", *"abcdefgh"):
@@ -208,37 +241,24 @@ def test_one_that_cannot_be_made_takes_no_other_with_it(machine: Machine) -> Non
 
 
 def test_an_interruption_in_the_kernel_undoes_the_ones_own_and_the_others_are_made(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches others that are told "interrupted", or nothing at all, because of one who pressed Ctrl-C."""
-    host = machine.host
-    kernel = host._given_kernel
-    host._given_kernel = OneAtATime(kernel)
     sizes: list[int] = []
-    begun, go_on = threading.Event(), threading.Event()
+    turns = Turns()
     add_links = FakeKernel.add_links
 
     def interrupted(self: FakeKernel, steps: Any, then: Any = ()) -> Any:
         sizes.append(len(steps))
         if len(sizes) == 1:
-            begun.set()
-            assert go_on.wait(20)
+            turns.begin()
         if len(sizes) == 2:
             raise KeyboardInterrupt
         return add_links(self, steps, then)
 
     monkeypatch.setattr(FakeKernel, "add_links", interrupted)
-    threads = Threads()
-    queue = host._together._making
     names = ["first", "stopped", "one", "two", "three"]
-    for at, name in enumerate(names):
-        threads.call(name, lambda name=name: host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")]))  # type: ignore[misc]
-        if at == 0:
-            assert begun.wait(20)
-        else:
-            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
-    go_on.set()
-    results = threads.join()
+    results = turns.take(host._together._making, names, create(host))
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
     assert sizes == [1, 4, 3]
@@ -247,20 +267,16 @@ def test_an_interruption_in_the_kernel_undoes_the_ones_own_and_the_others_are_ma
 
 
 def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches others that are told that there is a sandbox of that name already: their own."""
-    host = machine.host
-    kernel = host._given_kernel
-    host._given_kernel = OneAtATime(kernel)
-    begun, go_on = threading.Event(), threading.Event()
+    turns = Turns()
     add_links, end = FakeKernel.add_links, Call.end
     told: list[object] = []
 
     def held(self: FakeKernel, steps: Any, then: Any = ()) -> Any:
-        if not begun.is_set():
-            begun.set()
-            assert go_on.wait(20)
+        if not turns.begun.is_set():
+            turns.begin()
         return add_links(self, steps, then)
 
     def interrupted(call: Call[Any, Any], result: Any) -> None:
@@ -271,58 +287,38 @@ def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
 
     monkeypatch.setattr(FakeKernel, "add_links", held)
     monkeypatch.setattr(Call, "end", interrupted)
-    threads = Threads()
-    queue = host._together._making
-    for at, name in enumerate(["first", "stopped", "one", "two"]):
-        threads.call(name, lambda name=name: host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")]))  # type: ignore[misc]
-        if at == 0:
-            assert begun.wait(20)
-        else:
-            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
-    go_on.set()
-    results = threads.join()
+    results = turns.take(host._together._making, ["first", "stopped", "one", "two"], create(host))
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
     machine.assert_record_is_true()
 
 
 def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches others that are told that there is no such sandbox: it has just gone for them."""
-    host = machine.host
-    host._given_kernel = OneAtATime(host._given_kernel)
     names = ["first", "stopped", "one", "two"]
     for name in names:
         host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")])
-    begun, go_on = threading.Event(), threading.Event()
+    turns = Turns()
     remove = Folders.remove
-    turns: list[int] = []
+    removals: list[int] = []
 
     def kept(call: Call[Any, Any]) -> None:
         """No batch begins before the one at work has ended."""
 
     def interrupted(self: Folders, sandboxes: Iterable[Sandbox]) -> None:
-        turns.append(1)
-        if len(turns) == 1:
-            begun.set()
-            assert go_on.wait(20)
-        if len(turns) == 2:
+        removals.append(1)
+        if len(removals) == 1:
+            turns.begin()
+        if len(removals) == 2:
             raise KeyboardInterrupt
         remove(self, sandboxes)
 
     queue = host._together._going
     monkeypatch.setattr(queue, "pass_on", kept)
     monkeypatch.setattr(Folders, "remove", interrupted)
-    threads = Threads()
-    for at, name in enumerate(names):
-        threads.call(name, lambda name=name: host.remove_many([name])[0])  # type: ignore[misc]
-        if at == 0:
-            assert begun.wait(20)
-        else:
-            wait_until(lambda at=at: len(queue._waiting) == at, what="a waiting call")  # type: ignore[misc]
-    go_on.set()
-    results = threads.join()
+    results = turns.take(queue, names, lambda name: host.remove_many([name])[0])
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(one, "value", one) for name, one in results.items()} == {name: name for name in results}
     machine.assert_record_is_true()
