@@ -977,6 +977,10 @@ _LIMITS = {
         "the user has as many network namespaces as it may (user.max_net_namespaces)",
         "`sysctl user.max_net_namespaces` shows how many, and `sysctl -w user.max_net_namespaces=N` allows more",
     ),
+    ("EDQUOT", "make a session keyring"): (
+        "the user has as many keys as it may (kernel.keys.maxkeys)",
+        "`sysctl kernel.keys` shows how many, and `sysctl -w kernel.keys.maxkeys=N` allows more",
+    ),
     ("ENOSPC", "pin"): (
         "the mount namespace has as many mounts as it may (fs.mount-max), or the file system of the pins is full",
         "`sysctl fs.mount-max` shows how many, and `sysctl -w fs.mount-max=N` allows more",

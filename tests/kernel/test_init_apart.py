@@ -247,6 +247,36 @@ def test_another_user_has_no_capability_and_gets_none(bed: Bed, join: bool, call
     assert status["NoNewPrivs"] == "1"
 
 
+def test_a_caller_who_has_as_many_keys_as_it_may_is_told_of_that_limit(bed: Bed, secret: str) -> None:
+    """Who is not root may have 200 of them, unless said; a command has one."""
+    bed.folder.chmod(0o777)
+    line = [*NOT_ROOT, *bed.line("sleep", "1000", options=["--detach"])]
+    subprocess.run(line, pass_fds=[bed.netns], timeout=20, check=True)
+    most = Path("/proc/sys/kernel/keys/maxkeys")
+    before = most.read_text()
+    most.write_text("1\n")
+    try:
+        said = [
+            subprocess.run(
+                [*NOT_ROOT, *bed.line("true", options=options, join=True)],
+                preexec_fn=partial(_keep_secret, secret),
+                pass_fds=[bed.netns],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+            for options in ([], ["--detach"])
+        ]
+    finally:
+        most.write_text(before)
+    assert [done.returncode for done in said] == [125, 123]
+    error = launch._explained(123, said[1].stderr.strip(), CommandRequest(argv=("true",)), bed.folder, "web")
+    assert "kernel.keys.maxkeys" in str(error.hints)
+    # As the program itself says it, which does not name the errno.
+    assert said[0].stderr == f"{problem_text(error)}\n".replace(" (EDQUOT)", "")
+
+
 def test_a_user_who_is_root_stays_it(bed: Bed) -> None:
     said = bed.run("sh", "-c", "grep -E '^(CapEff|NoNewPrivs):' /proc/self/status", options=["--user", "0:0"]).stdout
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))

@@ -153,6 +153,11 @@ impl Failure {
                 &format!("{NO_PROCESS}\n  caused by: the kernel said: {}", sys::text_of(*errno)),
                 PROCESSES,
             ),
+            Self::Refused { step, errno } if *errno == Errno::DQUOT => block(
+                &format!("could not {step}"),
+                &format!("{NO_KEY}\n  caused by: the kernel said: {}", sys::text_of(*errno)),
+                KEYS,
+            ),
             Self::Refused { step, errno } => block(
                 &format!("could not {step}"),
                 &format!("the kernel said: {}", sys::text_of(*errno)),
@@ -170,6 +175,11 @@ const NO_PROCESS: &str =
 
 const PROCESSES: &str =
     "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit";
+
+const NO_KEY: &str = "the user has as many keys as it may (kernel.keys.maxkeys)";
+
+const KEYS: &str =
+    "`sysctl kernel.keys` shows how many, and `sysctl -w kernel.keys.maxkeys=N` allows more";
 
 const WORKDIR: &str = "-w takes a folder that the command can see";
 
