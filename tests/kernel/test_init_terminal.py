@@ -97,6 +97,8 @@ def test_a_shell_can_control_its_jobs(bed: Bed) -> None:
         person.wait_for("# $")
         person.type("fg\r")
         person.wait_for(r"sleep 1000\r\n$")
+        # The shell says so before it gives the terminal away.
+        wait_until(lambda: b"sleep" in _in_front(bed), "sleep has the terminal")
         person.type("\x03")
         person.wait_for("# $")
         person.type("exit 3\r")
@@ -105,13 +107,25 @@ def test_a_shell_can_control_its_jobs(bed: Bed) -> None:
 
 def _names_in(bed: Bed) -> set[bytes]:
     """The names of the processes in the sandbox's pid namespace."""
-    names = set()
+    return {name for name, _ in _stats_in(bed)}
+
+
+def _in_front(bed: Bed) -> set[bytes]:
+    """The names of those that run and have their terminal."""
+    # The state, then the parent, the group, the session, the terminal and its group: proc(5), fields 3 to 8.
+    return {name for name, stat in _stats_in(bed) if stat[0] != b"T" and stat[2] == stat[5]}
+
+
+def _stats_in(bed: Bed) -> list[tuple[bytes, list[bytes]]]:
+    """The names of the processes in the sandbox's pid namespace, with what stands after those in their stat."""
+    found = []
     wanted = os.readlink(f"/proc/{bed.init.pid}/ns/pid")
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if os.readlink(folder / "ns/pid") == wanted:
-                names.add((folder / "comm").read_bytes().strip())
-    return names
+                stat = (folder / "stat").read_bytes().rpartition(b") ")[2].split()
+                found.append(((folder / "comm").read_bytes().strip(), stat))
+    return found
 
 
 @pytest.mark.parametrize("end", ["exit", "TERM", "lost"])
