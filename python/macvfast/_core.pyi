@@ -21,7 +21,6 @@ __all__ = [
     "Refusal",
     "home_cookie",
     "make_namespaces",
-    "open_namespace",
     "open_namespaces",
     "pin_namespaces",
     "read_sysctls",
@@ -271,18 +270,6 @@ class Batch:
         """An 802.1Q sub-interface of link `parent` with VLAN id `vid` (1 to 4094)."""
     def add_dummy(self, ifname: str, ifindex: int, *, up: bool = True) -> int:
         """A dummy link."""
-    def add_veth(
-        self,
-        ifname: str,
-        ifindex: int,
-        peer_ifname: str,
-        peer_ifindex: int,
-        *,
-        peer_netns: Namespace | None = None,
-        up: bool = True,
-    ) -> int:
-        """A veth pair, this end UP if `up`. The other end is born down, as the kernel insists: `set_up` it inside."""
-
     def set_up(self, ifindex: int) -> int:
         """Set a link UP."""
     def set_mtu(self, ifindex: int, mtu: int) -> int:
@@ -297,10 +284,6 @@ class Batch:
         """Delete one link."""
     def delete_group(self, group: int) -> int:
         """Delete every link of a group (not 0) in the socket's namespace, in one go."""
-    def delete_default_route(self, ifindex: int, family: int) -> int:
-        """Delete the default route of a family that leaves by the link, one that `add_default_route` or `ip route` made
-        (protocol boot), not one that a router advertised.
-        """
 
 @final
 class Link:
@@ -409,17 +392,11 @@ class Namespace:
     def close(self) -> None:
         """Let go of it, the socket included. Closing twice is closing once."""
 
-def open_namespace(path: str) -> Namespace:
-    """The namespace pinned at, or linked from, `path` (`/run/netns/NAME`, `/proc/PID/ns/net`).
+def open_namespaces(paths: Sequence[str]) -> list[Namespace | MacvfastError]:
+    """The namespaces pinned at, or linked from, paths (`/run/netns/NAME`, `/proc/PID/ns/net`); one outcome each.
 
-    Raises:
-        NamespaceInvalid: nothing is there, or it is something else; only an nsfs file is opened for reading.
-        PermissionNeeded, KernelRefused
-    """
-
-def open_namespaces(paths: Sequence[str], threads: int = 1) -> list[Namespace | MacvfastError]:
-    """The namespaces at many paths, or for each what `open_namespace` would raise. Some 15 µs each on one thread; the
-    GIL is free meanwhile.
+    An outcome may be NamespaceInvalid (nothing is there, or it is something else; only an nsfs file is opened for
+    reading), PermissionNeeded or KernelRefused. Some 15 µs each on one thread; the GIL is free meanwhile.
     """
 
 def make_namespaces(count: int, sysctls: Sequence[tuple[str, str]] = (), threads: int = 1) -> list[Namespace | Refusal]:
@@ -441,7 +418,7 @@ def pin_namespaces(pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError 
     left at the path of one that failed. Some 30 µs each; the GIL is free meanwhile.
     """
 
-def unpin_namespaces(paths: Sequence[str], threads: int = 1) -> list[MacvfastError | None]:
+def unpin_namespaces(paths: Sequence[str]) -> list[MacvfastError | None]:
     """Take pins away (unmount, then delete the file); one outcome each, None also where nothing was there.
 
     An empty regular file with nothing mounted on it is what a pin leaves behind, and is deleted, too. An outcome may be

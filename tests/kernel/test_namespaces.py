@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast import _core, errors
+from tests.kernel.handles import opened
 from tests.netns import forked, on_thread_in, wait_until
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def test_a_value_that_the_kernel_refuses_makes_no_namespace() -> None:
 
 def test_sysctls_are_written_in_a_namespace_of_others(prefix: str) -> None:
     run_ip("netns", "add", prefix)
-    namespace = _core.open_namespace(f"/run/netns/{prefix}")
+    namespace = opened(f"/run/netns/{prefix}")
     own = Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()
     wanted = [("net/ipv4/ip_default_ttl", "42"), ("net/no/such/sysctl", "1")]
     assert _core.write_sysctls([(namespace, wanted)]) == [None]
@@ -223,11 +224,9 @@ def visit_in_every_way(path: str) -> None:
     """Everything that is done in one namespace at a time."""
     (fresh,) = map(made, _core.make_namespaces(1, NO_IPV6))
     fresh.close()
-    with contextlib.closing(_core.open_namespace(path)) as namespace:
+    with contextlib.closing(opened(path)) as namespace:
         assert _core.write_sysctls([(namespace, NO_IPV6)]) == [None]
         assert _core.read_sysctls(namespace, [NO_IPV6[0][0]]) == ["1"]
-    (again,) = _core.open_namespaces([path])
-    made(again).close()
 
 
 def test_one_thread_makes_all_visits_and_is_at_home_after_each(prefix: str) -> None:
@@ -267,7 +266,7 @@ def test_many_threads_visit_at_once_and_each_gets_its_own_answer(prefix: str) ->
 
     def visit(name: str) -> None:
         for _ in range(100):
-            namespace = _core.open_namespace(f"/run/netns/{name}")
+            namespace = opened(f"/run/netns/{name}")
             _core.write_sysctls([(namespace, [("net/ipv4/ip_default_ttl", str(100 + names.index(name)))])])
             ttl = _core.read_sysctls(namespace, ["net/ipv4/ip_default_ttl"])
             if (namespace.cookie, ttl) != (cookies[name], [str(100 + names.index(name))]):
@@ -322,19 +321,20 @@ def forked_again(path: str) -> None:
 def test_a_batch_does_not_reach_what_has_the_number_of_a_closed_namespace(prefix: str) -> None:
     """Numbers of descriptors are given again at once: the link would be born in another namespace."""
     run_ip("netns", "add", prefix)
+    run_ip("-n", prefix, "link", "add", "parent", "index", "10", "type", "veth", "peer", "name", "far")
     (namespace,) = map(made, _core.make_namespaces(1))
     batch = _core.Batch()
-    batch.add_veth("near", 100, "far", 101, peer_netns=namespace)
+    batch.add_macvlan("inside", 100, 10, "bridge", netns=namespace)
     number = namespace.fd
     namespace.close()
     other = os.open(f"/run/netns/{prefix}", os.O_RDONLY)
     os.dup2(other, number)
     try:
-        with contextlib.closing(_core.Netlink()) as netlink:
+        with contextlib.closing(opened(f"/run/netns/{prefix}")) as host:
             with pytest.raises(errors.KernelRefused) as raised:
-                netlink.send(batch)
+                host.netlink.send(batch)
             assert raised.value.errno == errno.EBADF
-            assert netlink.link("near") is None
+            assert host.netlink.link("inside") is None
     finally:
         for descriptor in {other, number}:
             os.close(descriptor)
@@ -343,11 +343,9 @@ def test_a_batch_does_not_reach_what_has_the_number_of_a_closed_namespace(prefix
 def test_the_calling_thread_stays_where_it_is(prefix: str) -> None:
     before = os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()
     (namespace,) = map(made, make_pinned([f"/run/netns/{prefix}"], NO_IPV6, 2))
-    other = _core.open_namespace(f"/run/netns/{prefix}")
+    other = opened(f"/run/netns/{prefix}")
     assert _core.write_sysctls([(other, NO_IPV6)]) == [None]
     _core.read_sysctls(other, [name for name, _ in NO_IPV6])
-    (third,) = map(made, _core.open_namespaces([f"/run/netns/{prefix}"], 2))
-    third.close()
     assert (os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()) == before
     assert {os.readlink(f"/proc/self/task/{task}/ns/net") for task in os.listdir("/proc/self/task")} == {before[0]}
     namespace.close()
@@ -358,10 +356,8 @@ def test_a_namespace_dies_with_its_pin_and_its_handle(prefix: str) -> None:
     (namespace,) = map(made, make_pinned([f"/run/netns/{prefix}"], ()))
     # A veth ties the two together: its end out here goes when the namespace goes.
     run_ip("netns", "add", f"{prefix}-peer")
-    peer = _core.open_namespace(f"/run/netns/{prefix}-peer")
-    batch = _core.Batch()
-    batch.add_veth("near", 100, "far", 100, peer_netns=namespace)
-    assert peer.netlink.send(batch) == {}
+    peer = opened(f"/run/netns/{prefix}-peer")
+    run_ip("-n", f"{prefix}-peer", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", prefix)
     unpin(f"/run/netns/{prefix}")
     assert peer.netlink.link("near") is not None
     namespace.close()
@@ -377,7 +373,7 @@ def test_pins_may_lie_in_another_folder(folder: Path) -> None:
     assert (folder.stat().st_mode & 0o777, mounts_at(folder)) == (0o755, 1)
     for pin, namespace in zip(pins, namespaces, strict=True):
         assert is_namespace(pin)
-        assert _core.open_namespace(str(pin)).cookie == namespace.cookie
+        assert opened(str(pin)).cookie == namespace.cookie
     # Its mount is shared, once.
     (line,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == str(folder)]
     assert " shared:" in line
@@ -449,7 +445,7 @@ def test_a_namespace_of_ip_netns_is_opened_by_path_link_and_pid(prefix: str, tmp
         assert child.stdout is not None
         child.stdout.readline()
         paths = [f"/run/netns/{prefix}", str(tmp_path / "link"), f"/proc/{child.pid}/ns/net"]
-        namespaces = [_core.open_namespace(path) for path in paths]
+        namespaces = [opened(path) for path in paths]
         child.communicate(b"\n")
     assert len({namespace.cookie for namespace in namespaces}) == 1
     assert {namespace.inode for namespace in namespaces} == {os.stat(f"/run/netns/{prefix}").st_ino}
@@ -486,7 +482,7 @@ def test_what_is_no_namespace_is_refused_and_not_touched(tmp_path: Path) -> None
         paths[""] = "nothing is there"
         for path, reason in paths.items():
             with pytest.raises(errors.NamespaceInvalid) as caught:
-                _core.open_namespace(path)
+                opened(path)
             assert (caught.value.path, caught.value.reason) == (path, reason)
 
 
@@ -506,7 +502,7 @@ def test_opening_a_fifo_does_not_wake_its_reader(tmp_path: Path) -> None:
     writer = threading.Thread(target=lambda: (tmp_path / "fifo").write_text("x"), daemon=True)
     writer.start()
     with pytest.raises(errors.NamespaceInvalid):
-        _core.open_namespace(str(tmp_path / "fifo"))
+        opened(str(tmp_path / "fifo"))
     # Had it been opened for reading, the writer would have gone on and ended.
     assert writer.is_alive()
     assert (tmp_path / "fifo").read_text() == "x"
@@ -533,7 +529,7 @@ def test_unpinning_anything_but_a_pin_is_refused_and_leaves_it(prefix: str, tmp_
     (tmp_path / "link").symlink_to(f"/run/netns/{prefix}")
     os.mkfifo(tmp_path / "fifo")
     paths = [*(str(tmp_path / name) for name in ("file", "folder", "link", "fifo")), "/proc/self/ns/net"]
-    for path, error in zip(paths, _core.unpin_namespaces(paths, 3), strict=True):
+    for path, error in zip(paths, _core.unpin_namespaces(paths), strict=True):
         assert isinstance(error, errors.NamespaceInvalid)
         assert error.path == path
     assert (tmp_path / "file").read_text() == "precious"
@@ -576,6 +572,7 @@ PRELUDE = """
 import errno, os, subprocess
 from pathlib import Path
 from macvfast import _core, errors
+from tests.kernel.handles import opened
 from tests.netns import forked, on_thread_in, wait_until
 def ip(*words):
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
@@ -712,11 +709,9 @@ def test_sysctls_are_written_where_no_procfs_of_ones_own_is_to_be_had() -> None:
 def test_without_privilege_the_needed_capability_is_named(prefix: str) -> None:
     run_ip("netns", "add", prefix)
     script = f"""
-        try:
-            _core.open_namespace("/run/netns/{prefix}")
-            raise SystemExit("opened")
-        except errors.PermissionNeeded as error:
-            assert "CAP_SYS_ADMIN" in str(error), error
+        error, = _core.open_namespaces(["/run/netns/{prefix}"])
+        assert isinstance(error, errors.PermissionNeeded), error
+        assert "CAP_SYS_ADMIN" in str(error), error
         netlink = _core.Netlink()
         batch = _core.Batch()
         batch.delete_link(999_999)

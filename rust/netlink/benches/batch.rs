@@ -5,7 +5,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 use std::hint::black_box;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{self, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,31 +63,14 @@ fn encoding() {
 /// A namespace with a parent, IPv6 off.
 fn host() -> Namespace {
     let off = Sysctl::new("net/ipv6/conf/default/disable_ipv6", "1").unwrap();
-    let mut host = one_namespace(&off);
-    let mut batch = Batch::new();
-    let kind = LinkKind::Veth {
-        peer_ifname: "far",
-        peer_ifindex: PARENT + 1,
-        peer_netns: None,
-    };
-    let (ifname, ifindex) = ("parent", PARENT);
-    let new = NewLink {
-        ifname,
-        ifindex,
-        mac: None,
-        mtu: None,
-        group: 0,
-        netns: None,
-        up: true,
-        kind,
-    };
-    batch.push(&Request::AddLink(new)).unwrap();
-    batch
-        .push(&Request::SetUp {
-            ifindex: PARENT + 1,
-        })
-        .unwrap();
-    assert!(host.socket.send(&batch).unwrap().is_empty());
+    let host = one_namespace(&off);
+    let inside = format!("--net=/proc/{}/fd/{}", process::id(), host.fd.as_raw_fd());
+    let pair =
+        format!("ip link add parent index {PARENT} up type veth peer far && ip link set far up");
+    let made = Command::new("nsenter")
+        .args([&inside, "sh", "-c", &pair])
+        .status();
+    assert!(made.unwrap().success());
     host
 }
 

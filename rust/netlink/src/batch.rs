@@ -77,13 +77,6 @@ pub enum Request<'a> {
         /// None: the link itself.
         gateway: Option<IpAddr>,
     },
-    /// Delete a default route that `AddDefaultRoute` (or `ip route add`) made. ESRCH where there is none.
-    DeleteDefaultRoute {
-        /// The link it leaves by.
-        ifindex: u32,
-        /// The family.
-        family: Family,
-    },
 }
 
 impl Request<'_> {
@@ -113,9 +106,6 @@ impl Request<'_> {
                     Family::V6 => NLM_F_CREATE,
                 };
                 (route::add_default(ifindex, family, gateway)?, flags)
-            }
-            Request::DeleteDefaultRoute { ifindex, family } => {
-                (route::delete_default(ifindex, family)?, 0)
             }
         })
     }
@@ -157,13 +147,14 @@ impl Batch {
     pub fn push(&mut self, request: &Request<'_>) -> Result<usize, RequestError> {
         let (message, flags) = request.encode()?;
         append(&mut self.buffer, &message, NLM_F_REQUEST | flags, 0);
-        if let Request::AddLink(new) = request {
-            for one in new.descriptors() {
-                // Of many links in one namespace, once.
-                if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(one)))
-                {
-                    self.descriptors.push(Arc::downgrade(one));
-                }
+        if let Request::AddLink(NewLink {
+            netns: Some(netns), ..
+        }) = request
+        {
+            // Of many links in one namespace, once.
+            if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(netns)))
+            {
+                self.descriptors.push(Arc::downgrade(netns));
             }
         }
         self.ends.push(self.buffer.len());

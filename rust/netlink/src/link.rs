@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanFlags, IpVlanMode,
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanFlags, IpVlanMode, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 
@@ -112,7 +112,7 @@ impl FromStr for IpvlanFlag {
 
 /// What kind of link, with what belongs to the kind alone.
 #[derive(Debug, Clone, Copy)]
-pub enum LinkKind<'a> {
+pub enum LinkKind {
     /// A macvlan on link `parent` of the socket's namespace.
     Macvlan {
         /// Index of the parent.
@@ -138,16 +138,6 @@ pub enum LinkKind<'a> {
     },
     /// A link that leads nowhere.
     Dummy,
-    /// One end of a pair. The other is born down: the kernel sets it up before it knows of this one, and a veth
-    /// without its other end does not come UP.
-    Veth {
-        /// Name of the other end.
-        peer_ifname: &'a str,
-        /// Index of the other end.
-        peer_ifindex: u32,
-        /// Namespace of the other end; None: the socket's own.
-        peer_netns: Option<&'a Arc<OwnedFd>>,
-    },
 }
 
 /// A link to be born whole: nothing of it is changed afterwards.
@@ -168,19 +158,10 @@ pub struct NewLink<'a> {
     /// Whether it is born UP.
     pub up: bool,
     /// The rest.
-    pub kind: LinkKind<'a>,
+    pub kind: LinkKind,
 }
 
-impl<'a> NewLink<'a> {
-    /// The descriptors that the message names.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &'a Arc<OwnedFd>> {
-        let peer = match self.kind {
-            LinkKind::Veth { peer_netns, .. } => peer_netns,
-            _ => None,
-        };
-        self.netns.into_iter().chain(peer)
-    }
-
+impl NewLink<'_> {
     /// The RTM_NEWLINK message.
     pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
         let mut message = LinkMessage::default();
@@ -250,22 +231,6 @@ impl<'a> NewLink<'a> {
                 ]
             }
             LinkKind::Dummy => vec![LinkInfo::Kind(InfoKind::Dummy)],
-            LinkKind::Veth {
-                peer_ifname,
-                peer_ifindex,
-                peer_netns,
-            } => {
-                let mut peer = LinkMessage::default();
-                peer.header = header(check_ifindex(peer_ifindex)?, false);
-                peer.attributes
-                    .push(LinkAttribute::IfName(check_ifname(peer_ifname)?.to_owned()));
-                peer.attributes
-                    .extend(peer_netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
-                vec![
-                    LinkInfo::Kind(InfoKind::Veth),
-                    LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
-                ]
-            }
         };
         attributes.push(LinkAttribute::LinkInfo(info));
         Ok(())

@@ -52,7 +52,13 @@ pub(crate) fn add_default(
     family: Family,
     gateway: Option<IpAddr>,
 ) -> Result<RouteNetlinkMessage, RequestError> {
-    let mut message = default_route(ifindex, family)?;
+    let mut message = RouteMessage::default();
+    message.header.address_family = family.into();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message
+        .attributes
+        .push(RouteAttribute::Oif(check_ifindex(ifindex)?));
     message.header.kind = RouteType::Unicast;
     // An IPv4 route to the link itself reaches what is on the link, no further.
     message.header.scope = if gateway.is_some() {
@@ -70,28 +76,6 @@ pub(crate) fn add_default(
         _ => return Err(RequestError::GatewayFamily),
     }
     Ok(RouteNetlinkMessage::NewRoute(message))
-}
-
-/// RTM_DELROUTE of a default route by the link. Only of protocol boot: what a router advertised is not ours.
-pub(crate) fn delete_default(
-    ifindex: u32,
-    family: Family,
-) -> Result<RouteNetlinkMessage, RequestError> {
-    let mut message = default_route(ifindex, family)?;
-    // Whatever its scope (ip-route(8) asks so, too).
-    message.header.scope = RouteScope::NoWhere;
-    Ok(RouteNetlinkMessage::DelRoute(message))
-}
-
-fn default_route(ifindex: u32, family: Family) -> Result<RouteMessage, RequestError> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family.into();
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Boot;
-    message
-        .attributes
-        .push(RouteAttribute::Oif(check_ifindex(ifindex)?));
-    Ok(message)
 }
 
 /// RTM_GETROUTE of one family's main table.

@@ -144,30 +144,6 @@ impl Batch {
         self.add_plain(ifname, ifindex, LinkKind::Dummy, up)
     }
 
-    #[pyo3(signature = (ifname, ifindex, peer_ifname, peer_ifindex, *, peer_netns=None, up=true))]
-    fn add_veth(
-        &self,
-        ifname: &str,
-        ifindex: i64,
-        peer_ifname: &str,
-        peer_ifindex: i64,
-        peer_netns: Option<PyRef<'_, Namespace>>,
-        up: bool,
-    ) -> PyResult<usize> {
-        let peer_ifindex = index(peer_ifindex)?;
-        let peer_netns = held(peer_netns.as_deref())?;
-        self.add_plain(
-            ifname,
-            ifindex,
-            LinkKind::Veth {
-                peer_ifname,
-                peer_ifindex,
-                peer_netns: peer_netns.as_ref(),
-            },
-            up,
-        )
-    }
-
     fn set_up(&self, ifindex: i64) -> PyResult<usize> {
         self.push(&Request::SetUp {
             ifindex: index(ifindex)?,
@@ -227,23 +203,10 @@ impl Batch {
     fn delete_group(&self, group: u32) -> PyResult<usize> {
         self.push(&Request::DeleteGroup { group })
     }
-
-    fn delete_default_route(&self, ifindex: i64, family: i64) -> PyResult<usize> {
-        self.push(&Request::DeleteDefaultRoute {
-            ifindex: index(ifindex)?,
-            family: ip_family(family)?,
-        })
-    }
 }
 
 impl Batch {
-    fn add_plain(
-        &self,
-        ifname: &str,
-        ifindex: i64,
-        kind: LinkKind<'_>,
-        up: bool,
-    ) -> PyResult<usize> {
+    fn add_plain(&self, ifname: &str, ifindex: i64, kind: LinkKind, up: bool) -> PyResult<usize> {
         let ifindex = index(ifindex)?;
         self.push(&Request::AddLink(NewLink {
             ifname,

@@ -24,8 +24,8 @@ mod _core {
     use super::netlink::{send_each, send_then, Link, Netlink, Refusal};
     #[pymodule_export]
     use super::netns::{
-        home_cookie, make_namespaces, open_namespace, open_namespaces, pin_namespaces,
-        read_sysctls, unpin_namespaces, write_sysctls, Namespace,
+        home_cookie, make_namespaces, open_namespaces, pin_namespaces, read_sysctls,
+        unpin_namespaces, write_sysctls, Namespace,
     };
     #[pymodule_export]
     use super::pool::{Pool, PoolChanges};

@@ -110,22 +110,9 @@ fn told(py: Python<'_>, error: netlink::Error) -> PyResult<Py<PyBaseException>> 
 }
 
 #[pyfunction]
-pub fn open_namespace(py: Python<'_>, path: PathBuf) -> PyResult<Namespace> {
-    let namespace = py
-        .detach(|| netns::open_at(&path))
-        .map_err(|error| from_netlink(py, error))?;
-    Namespace::new(py, namespace)
-}
-
-#[pyfunction]
-#[pyo3(signature = (paths, threads=1))]
-pub fn open_namespaces<'py>(
-    py: Python<'py>,
-    paths: Vec<PathBuf>,
-    threads: usize,
-) -> PyResult<Bound<'py, PyList>> {
+pub fn open_namespaces<'py>(py: Python<'py>, paths: Vec<PathBuf>) -> PyResult<Bound<'py, PyList>> {
     let opened = PyList::empty(py);
-    for result in py.detach(|| netns::open_all(&paths, threads)) {
+    for result in py.detach(|| netns::open_all(&paths)) {
         match result {
             Ok(namespace) => opened.append(Bound::new(py, Namespace::new(py, namespace)?)?)?,
             Err(error) => opened.append(told(py, error)?)?,
@@ -173,14 +160,9 @@ pub fn pin_namespaces<'py>(
 }
 
 #[pyfunction]
-#[pyo3(signature = (paths, threads=1))]
-pub fn unpin_namespaces<'py>(
-    py: Python<'py>,
-    paths: Vec<PathBuf>,
-    threads: usize,
-) -> PyResult<Bound<'py, PyList>> {
-    let work = |(): &mut (), index: usize| netlink::unpin(&paths[index]).map(|_| ());
-    let results = py.detach(|| netlink::spread(paths.len(), threads, || (), work));
+pub fn unpin_namespaces<'py>(py: Python<'py>, paths: Vec<PathBuf>) -> PyResult<Bound<'py, PyList>> {
+    let unpin = |path: &PathBuf| netlink::unpin(path).map(|_| ());
+    let results = py.detach(|| paths.iter().map(unpin).collect());
     outcomes(py, results)
 }
 
