@@ -33,9 +33,8 @@ def one_network(records: Records, store: Store, key: str) -> Network:
     return found[0]
 
 
-def one_sandbox(records: Records, store: Store, key: str, *, removing: bool = False, shown: bool = False) -> Sandbox:
-    """The sandbox that `key` names, settled; with `removing`, also one whose removal was begun; with `shown`, without
-    endpoints that are still being made.
+def one_sandbox(records: Records, store: Store, key: str, *, shown: bool = False) -> Sandbox:
+    """The sandbox that `key` names, settled; with `shown`, without endpoints that are still being made.
 
     Raises:
         SandboxNotFound, NameAmbiguous
@@ -46,9 +45,7 @@ def one_sandbox(records: Records, store: Store, key: str, *, removing: bool = Fa
         raise SandboxNotFound(key)
     if len(found) > 1:
         raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
-    intent = records.sandbox_intent(found[0].id)
-    if not (removing and intent is not None and not store.owner_lives(intent.owner)):
-        refuse_unsettled("sandbox", found[0].name, intent, store)
+    refuse_unsettled("sandbox", found[0].name, records.sandbox_intent(found[0].id), store)
     return found[0]
 
 
