@@ -6,6 +6,7 @@ Nothing is loaded otherwise. What is told goes to the logger `macvfast` of the s
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, escape
@@ -58,7 +59,9 @@ def _line(form: str, created: float, event: str, values: dict[str, object]) -> s
 def tell(event: str, **values: object) -> None:
     """Tell of something that happened once, with its values."""
     if _logger is not None:
-        _logger.info(event, extra={"values": values})
+        # A clock past 2262, which Python's logging does not read, is no reason to fail.
+        with suppress(OverflowError):
+            _logger.info(event, extra={"values": values})
 
 
 def sent(what: str, requests: int, refused: int, started: float) -> None:

@@ -171,13 +171,13 @@ def _private(path: str, flags: int) -> int:
 def _myself() -> Holder:
     first, *rest = sys.argv or [""]
     name = "macvfast" if first.endswith("macvfast/__main__.py") else os.path.basename(first)
-    return Holder(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(time.time()))
+    return Holder(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(None))
 
 
 def _running(pid: int) -> Holder:
     """A process of whom no file of ours tells: since when it has been running."""
     command, started = "?", 0.0
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(OSError, ValueError, IndexError, OverflowError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
         command = shlex.join([os.path.basename(words[0]), *words[1:]])[:_COMMAND_CHARS]
         ticks = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()[19])
@@ -198,5 +198,6 @@ def _holding(shared_memory: Path) -> Iterator[int]:
             yield int(words[4])
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: float | None) -> str:
+    """A time as people read it; None: now, which `time.time` does not give for every clock (not past 2262)."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

@@ -147,12 +147,15 @@ def test_what_is_no_copy_is_not_brought_back(machine: Machine, tmp_path: Path, w
         ("network", "id", ".."),
         ("made_parent", "link", "a/b"),
         ("intent", "owner", "../../../etc/passwd"),
+        ("sandbox", "created_at", "2026-08-20T07:41:09"),
+        ("sandbox", "created_at", "9999-12-31T23:59:59-05:00"),
+        ("network", "created_at", "0001-01-01T00:00:00+05:00"),
     ],
 )
 def test_a_copy_whose_paths_lead_elsewhere_is_not_brought_back(
     machine: Machine, tmp_path: Path, table: str, column: str, value: str
 ) -> None:
-    """Root would write, mount and delete there."""
+    """Root would write, mount and delete there; of a time that is none, each list would be a bug."""
     copy = tmp_path / "copy.db"
     machine.host.connect_many("lan", ["a"]).raise_if_any()
     machine.host.backup_state(str(copy))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import random
 import shutil
@@ -11,13 +12,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import connections, owners, store
+from macvfast import connections, log, owners, store
+from macvfast.cli.dispatch import dispatch
+from macvfast.cli.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
 from macvfast.records import REMOVED
@@ -467,3 +471,45 @@ def test_who_is_interrupted_as_it_enters_a_lock_does_not_keep_it(
     with store.operation(), store.writing() as records:
         records.set_host("key", "value")
     store.close()
+
+
+def test_a_clock_that_python_cannot_read_is_no_reason_to_fail(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Past the year 2262, `time.time` raises."""
+
+    def past() -> float:
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+    monkeypatch.setattr(log, "_logger", None)
+    machine.host.tell()
+    monkeypatch.setattr(time, "time", past)
+    machine.host.connect_many("lan", ["a"]).raise_if_any()
+    with machine.host._store.operation():
+        assert str(os.getpid()) in str(machine.host._store.owner_shown(machine.host._store.owner()))
+    machine.host.remove_many(["a"]).raise_if_any()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00+00:00", "1901-12-13T20:45:52+00:00", "9999-12-31T23:59:59.999999+00:00"]
+)
+def test_what_was_made_at_the_ends_of_time_is_shown(machine: Machine, at: str) -> None:
+    machine.host.connect_many("lan", ["a"]).raise_if_any()
+    with machine.host._store.writing() as records:
+        records._db.execute("UPDATE sandbox SET created_at = ?", (at,))
+        records._db.execute("UPDATE network SET created_at = ?", (at,))
+
+    def opener(state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG001
+        return machine.start()
+
+    for line in (
+        "ps -a --format json",
+        "network ls --format json",
+        "network inspect lan",
+        "network prune -f --filter until=1h",
+    ):
+        stdout, stderr = io.StringIO(), io.StringIO()
+        assert dispatch(line.split(), opener, Output(stdout, stderr, None)) == 0, stderr.getvalue()
+        if "prune" not in line:
+            assert f"{int(at[:4]):04}-{at[5:10]}" in stdout.getvalue()

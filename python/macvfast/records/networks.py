@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -232,7 +231,7 @@ class NetworkRecords:
             ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),
-            created_at=datetime.fromisoformat(str(at)),
+            created_at=sound.moment(str(at)),
         ))  # fmt: skip
 
     # Pools.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from macvfast.errors import MacvfastError
@@ -110,7 +109,7 @@ class SandboxRecords(NetworkRecords):
                 id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
                 inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
                 command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
-                created_at=datetime.fromisoformat(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
+                created_at=sound.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
             ))  # fmt: skip
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:

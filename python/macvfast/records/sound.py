@@ -1,4 +1,4 @@
-"""What a row says that is used as a part of a path: believed only where macvfast could have written it.
+"""What a row says that is used as a part of a path, or as a time: believed only where macvfast could have written it.
 
 A state file may come from elsewhere (`state load`), and what it says is then done as root.
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from macvfast.model import is_ifname, is_name
@@ -55,6 +56,17 @@ def token(text: str) -> str:
     """The token of an operation: its file has that name."""
     _check("the owner of an intent", text, _TOKEN.match(text))
     return text
+
+
+def moment(text: str) -> datetime:
+    """A point of time, in UTC: it is compared with others and shown.
+
+    Raises:
+        OverflowError: it is before the year 1 or after 9999 there.
+    """
+    found = datetime.fromisoformat(text)
+    _check("a time", text, found.tzinfo)
+    return found.astimezone(UTC)
 
 
 def pins(one: Sandbox) -> str:
