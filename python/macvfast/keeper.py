@@ -204,8 +204,13 @@ def hold(directory: Path) -> int:
 
 
 def will_not_come(directory: Path) -> bool:
-    """Whether nobody is about to start a sandbox's command, or waits for its end any more."""
-    return is_unlocked(directory)
+    """Whether nobody is about to start a sandbox's command, or waits for its end any more; not where its lock is not to
+    be believed: who has others in view is not kept from them by one.
+    """
+    try:
+        return is_unlocked(directory)
+    except StateUnusable:
+        return False
 
 
 def is_hidden(directory: Path) -> bool:

@@ -64,7 +64,7 @@ def test_a_file_that_others_could_have_made_is_not_believed(folder: Path, name: 
     MADE_STRANGE[why](folder / name)
     read: dict[str, Callable[[Path], object]] = {
         "status": keeper.read_status,
-        "lock": keeper.will_not_come,
+        "lock": keeper.is_unlocked,
         "hostname": etc.hostname_of,
     }
     for act in (read[name], place.make_sandbox_folder):
@@ -86,6 +86,15 @@ def test_a_folder_that_others_could_have_made_is_neither_taken_nor_cleared(folde
         assert etc.folders(folder.parent) == []
         keeper.remove(folder)
         assert (folder / "status").exists()
+
+
+@pytest.mark.needs("root")
+def test_a_lock_of_anothers_keeps_nobody_from_the_other_sandboxes(folder: Path) -> None:
+    """`restore`, `check` and `gc` look at all."""
+    assert keeper.will_not_come(folder)
+    by_another(folder / "lock")
+    assert not keeper.will_not_come(folder)
+    assert not keeper.is_hidden(folder)
 
 
 @pytest.mark.needs("root")
