@@ -289,8 +289,10 @@ def _environment(request: CommandRequest, user: User | None) -> int:
 
 def _become(argv: list[str]) -> NoReturn:
     """Become the program. A signal that comes meanwhile waits for it, and is passed on; it kills nobody half-way."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # None: the caller closed it.
+        if stream is not None:
+            stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         os.execv(argv[0], argv)

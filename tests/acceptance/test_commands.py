@@ -40,6 +40,14 @@ def test_run_ends_with_the_commands_own_status(lan: Lan, script: str, status: in
     assert (shown["State"], shown["ExitCode"]) == ("exited", status)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_closed_is_no_reason_not_to_run(lan: Lan, closed: str) -> None:
+    """Python has no object for it."""
+    line = shlex.join([str(netns.MACVFAST), "run", "--rm", "-i", "sh", "-c", "exit 3"])
+    assert lan.host.attempt("sh", "-c", f"exec {line} {closed}").returncode == 3
+    assert not lan.sandbox_names()
+
+
 @pytest.mark.parametrize(
     ("command", "status", "word"),
     [

@@ -1,0 +1,37 @@
+"""The queue of sandboxes whose commands have ended: who is told that his is gone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from macvfast import ended
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+GONE, THERE, LATE = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def test_who_begins_to_wait_while_the_dead_are_looked_for_goes_on_waiting(tmp_path: Path) -> None:
+    """His sandbox is not among those that were found before: it would stay for good."""
+    folder = tmp_path / "1"
+    folder.mkdir()
+    for id_ in (GONE, THERE):
+        os.mkfifo(folder / id_)
+
+    def there() -> Collection[str]:
+        os.mkfifo(folder / LATE)
+        return {THERE}
+
+    ended.forget(tmp_path, there)
+    assert sorted(os.listdir(folder)) == [THERE, LATE]
+
+
+def test_a_queue_in_which_nobody_waits_is_taken_away(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    os.mkfifo(folder / GONE)
+    ended.forget(tmp_path, lambda: ())
+    assert os.listdir(tmp_path) == []
