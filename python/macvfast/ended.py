@@ -59,13 +59,21 @@ def serve(queues: Path, remove: Remove) -> None:
             return
 
 
-def forget(queues: Path, there: Collection[str]) -> None:
-    """Answer all whose sandbox is gone, and take away what the dead left; `there` are the ids of those that are not."""
-    for name in _names(queues):
-        folder = queues / name
-        for one in _names(folder):
-            if one not in there:
-                _answer(folder / one, "")
+def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
+    """Answer all whose sandbox is gone, and take away what the dead left.
+
+    Args:
+        queues: the folder of all that wait.
+        there: gives the ids of the sandboxes that are not gone; called when it is known who waits, so that the sandbox
+            of each was made before.
+    """
+    folders = [queues / name for name in _names(queues)]
+    waiting = [folder / one for folder in folders for one in _names(folder)]
+    ids = there() if waiting else ()
+    for one in waiting:
+        if one.name not in ids:
+            _answer(one, "")
+    for folder in folders:
         with suppress(OSError):
             # Unless something is in it; who is about to enter finds another way.
             folder.rmdir()

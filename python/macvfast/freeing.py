@@ -14,7 +14,7 @@ from macvfast.observe import Observer
 from macvfast.outcomes import Difference, Freed, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from macvfast.detach import Detacher
     from macvfast.kernel import Kernel
@@ -55,13 +55,16 @@ class Freer:
             for (sandbox, reason), error in zip(ownerless, errors, strict=True)
         ]
         cleared = self._detacher.folders.clear(self._kernel.boot_id())
-        with self._store.reading() as records:
-            there = records.sandbox_names()
-        ended.forget(ended.queues_in(self._store.directory), there)
+        ended.forget(ended.queues_in(self._store.directory), self._there)
         return freed + [
             Freed(kind="sandbox", name=one.mends.sandbox or "", reason=one.mends.found, error=one.error)
             for one in cleared
         ]
+
+    def _there(self) -> Collection[str]:
+        """The ids of all sandboxes."""
+        with self._store.reading() as records:
+            return records.sandbox_names().keys()
 
     def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:
         """Sandboxes that nobody owns any more, and why."""
