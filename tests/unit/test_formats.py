@@ -39,6 +39,16 @@ class Stored(Machine):
         self.was = was
 
 
+def test_a_copy_is_brought_back_over_a_state_whose_tables_were_made_in_another_order(
+    machine: Stored, tmp_path: Path
+) -> None:
+    """The stored ones were: by their names, as whoever repairs a file by a dump of it makes them."""
+    copy = str(tmp_path / "copy.db")
+    machine.host.backup_state(copy)
+    machine.host.load_state(copy)
+    assert [box.name for box in machine.host.sandboxes()] == ["box", "guest"]
+
+
 @pytest.fixture(params=FORMATS)
 def machine(request: pytest.FixtureRequest, tmp_path: Path, hasty: object) -> Iterator[Stored]:  # noqa: ARG001
     """A machine whose state a version of that format left."""

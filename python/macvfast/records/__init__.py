@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from macvfast.records import sound
 from macvfast.records.networks import MADE, REMOVED, RESTORED, MadeParent, PoolRow, Unsettled
 from macvfast.records.sandboxes import SandboxRecords
-from macvfast.records.schema import FORMAT, SCHEMA, format_of, make_tables, migrate
+from macvfast.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,14 +99,9 @@ class Records(SandboxRecords):
 
     def replace_with(self, schema: str) -> None:
         """Have in all tables what those of an attached file have."""
-        rows = self._db.execute(
-            "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY rowid"
-        )
-        # As they were made: what refers to another comes after it.
-        names = [name for (name,) in rows]
-        for name in reversed(names):
+        for name in reversed(TABLES):
             self._db.execute(f"DELETE FROM main.{name}")
-        for name in names:
+        for name in TABLES:
             self._db.execute(f"INSERT INTO main.{name} SELECT * FROM {schema}.{name}")
         # Numbers of intents go on where they were: settled rows still carry theirs.
         self._db.execute("DELETE FROM main.sqlite_sequence")

@@ -79,6 +79,9 @@ SCHEMA = (
     _OWN_FILES,
 )
 
+# What refers to another comes after it; a file may have them in any order, as a dump of it makes them.
+TABLES = tuple(statement.split()[2] for statement in SCHEMA if statement.startswith("CREATE TABLE"))
+
 
 def format_of(connection: sqlite3.Connection) -> int:
     """The format of a file; 0: it has no tables yet, or is another program's."""
