@@ -30,7 +30,11 @@ def start(form: str) -> None:
         raise OptionInvalid("MACVFAST_LOG", form, f"it is {' or '.join(FORMS)}", FORMS)
     if _logger is not None:
         return
-    import logging  # noqa: PLC0415 - only who asks for it waits for it
+    try:
+        import logging  # noqa: PLC0415 - only who asks for it waits for it
+    except OverflowError:
+        # It does not read a clock past 2262: that is no reason to fail, here and below.
+        return
 
     class Formatter(logging.Formatter):
         def format(self, record: LogRecord) -> str:
@@ -59,7 +63,6 @@ def _line(form: str, created: float, event: str, values: dict[str, object]) -> s
 def tell(event: str, **values: object) -> None:
     """Tell of something that happened once, with its values."""
     if _logger is not None:
-        # A clock past 2262, which Python's logging does not read, is no reason to fail.
         with suppress(OverflowError):
             _logger.info(event, extra={"values": values})
 
