@@ -121,10 +121,11 @@ $(VENV)/.bench: $(VENV)/.made benches/requirements.txt
 	@$(BIN)/pip install --quiet --requirement benches/requirements.txt
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml macvfast.data/scripts/macvfast
+$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml tools/build_backend.py macvfast.data/scripts/macvfast
 	@tools/need build
 	@$(SAY) 'building the native part (about a minute the first time)'
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked >$(VENV)/build.log 2>&1 \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --no-deps --no-build-isolation --editable . \
+	  --verbose >$(VENV)/build.log 2>&1 \
 	  || { cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@
 

@@ -1,0 +1,36 @@
+"""What the wheel has beside what maturin puts into it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import zipfile
+from typing import TYPE_CHECKING
+
+from tools import build_backend
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_program_is_added_to_a_wheel_that_can_be_run_and_is_listed_with_its_checksum(tmp_path: Path) -> None:
+    """Catches one that pip installs without its mode, and one that an uninstall leaves behind."""
+    wheel, record = tmp_path / "p-1-py3-none-any.whl", "p-1.dist-info/RECORD"
+    before = {"p/__init__.py": b"", "p/_core.so": b"\x7fELF" * 100, record: f"p/__init__.py,,\n{record},,\n".encode()}
+    with zipfile.ZipFile(wheel, "w") as made:
+        for name, data in before.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (0o100755 if name.endswith(".so") else 0o100644) << 16
+            made.writestr(info, data)
+    build_backend._add(wheel, "p/program", b"#!")
+    assert list(tmp_path.iterdir()) == [wheel]
+    with zipfile.ZipFile(wheel) as whole:
+        assert whole.testzip() is None
+        modes = {info.filename: info.external_attr >> 16 for info in whole.infolist()}
+        content = {name: whole.read(name) for name in modes}
+    assert modes == {"p/program": 0o100755, "p/_core.so": 0o100755, "p/__init__.py": 0o100644, record: 0o100644}
+    listed = {row[0]: row[1:] for row in csv.reader(content[record].decode().splitlines())}
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"#!").digest()).rstrip(b"=").decode()
+    assert listed == {"p/program": [f"sha256={digest}", "2"], "p/__init__.py": ["", ""], record: ["", ""]}
+    assert {name: content[name] for name in ("p/__init__.py", "p/_core.so")} == dict(list(before.items())[:2])
