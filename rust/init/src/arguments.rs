@@ -209,7 +209,9 @@ fn descriptor(value: &CString) -> Result<RawFd, String> {
 }
 
 fn inherited(option: &str, number: RawFd) -> Result<OwnedFd, String> {
-    sys::inherited(number).ok_or_else(|| format!("{option}: descriptor {number} is not open"))
+    // SAFETY: it was open when this program began, which has had no way to know its number but this one.
+    let taken = unsafe { sys::inherited(number) };
+    taken.ok_or_else(|| format!("{option}: descriptor {number} is not open"))
 }
 
 /// What a file holds, each with a NUL at its end.

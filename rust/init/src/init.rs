@@ -110,7 +110,8 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
     // Whoever is root in the sandbox can open what this process has open.
     let null = give_up_standard_streams(task.streams);
     kept.extend([0, 1, 2]);
-    sys::close_all_but(&mut kept);
+    // SAFETY: it never returns to those who own the others.
+    unsafe { sys::close_all_but(&mut kept) };
     signals::leave_session();
     let inbox = Inbox::open();
     let entered = null
@@ -130,11 +131,12 @@ fn give_up_standard_streams(given: [RawFd; 3]) -> Result<(), Errno> {
         return Ok(());
     }
     let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    let mut sources = [0, 1, 2];
-    for source in sources.iter_mut().filter(|source| !given.contains(*source)) {
-        *source = null.as_raw_fd();
-    }
-    sys::set_standard_streams(sources);
+    let kept = |number| {
+        given
+            .contains(&number)
+            .then(|| sys::standard_stream(number))
+    };
+    sys::set_standard_streams([0, 1, 2].map(|number| kept(number).unwrap_or(null.as_fd())));
     Ok(())
 }
 
@@ -192,7 +194,10 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
             sys::leave(125)
         }
     };
-    sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), task.folder()]);
+    // SAFETY: it never returns to those who own the others.
+    unsafe {
+        sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), task.folder()]);
+    };
     // A directory of the host, or of a file system that somebody wants to unmount, is not held by waiting in it.
     let _ = chdir(c"/");
     if let Ok(errno) = <[u8; 4]>::try_from(read_up_to(executed.as_fd(), 4)) {
@@ -200,7 +205,7 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
         let _ = waitpid(Pid::from_raw(command), WaitOptions::empty());
         sys::leave(127)
     }
-    sys::close_all_but(&mut [report.as_raw_fd(), task.folder()]);
+    drop(executed);
     Report::Started.send(report);
     loop {
         match inbox.next() {
@@ -330,10 +335,14 @@ fn become_command(task: &Task<'_>) -> Errno {
     if let Err(errno) = setsid() {
         return errno;
     }
-    sys::set_standard_streams(task.streams);
+    // SAFETY: the streams that the command gets are open until here.
+    sys::set_standard_streams(
+        task.streams
+            .map(|number| unsafe { BorrowedFd::borrow_raw(number) }),
+    );
     if task.terminal {
         // Descriptor 0 is the terminal now, and this process leads a session that has none.
-        if let Err(errno) = ioctl_tiocsctty(sys::standard_input()) {
+        if let Err(errno) = ioctl_tiocsctty(sys::standard_stream(0)) {
             return errno;
         }
     }
@@ -357,7 +366,8 @@ fn become_command(task: &Task<'_>) -> Errno {
         }
     }
     signals::reset();
-    sys::close_on_exec_above_standard_streams(None);
+    // SAFETY: nothing is handed on, and nothing closed before exec.
+    unsafe { sys::close_on_exec_above_standard_streams(None) };
     execute(task.command)
 }
 

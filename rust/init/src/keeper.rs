@@ -81,7 +81,8 @@ pub fn keep(request: Request) -> u8 {
     };
     // Whatever else the caller left open would be held for as long as the command runs.
     let [netns, lock] = request.descriptors();
-    sys::close_all_but(&mut [0, 1, 2, netns, lock]);
+    // SAFETY: nothing else was opened yet.
+    unsafe { sys::close_all_but(&mut [0, 1, 2, netns, lock]) };
     if !request.detach {
         return keep_in_this_process(request, &surroundings, Announce::StandardError);
     }
@@ -106,7 +107,7 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String),
             let _ = setsid();
             let mut announce = Announce::Pipe(writer);
             match open_null() {
-                Ok(null) => sys::set_standard_streams([null.as_raw_fd(); 3]),
+                Ok(null) => sys::set_standard_streams([null.as_fd(); 3]),
                 Err(errno) => {
                     announce.failed(&Failure::at("open /dev/null")(errno));
                     sys::leave(FAILED)
@@ -200,14 +201,17 @@ fn start(program: &[CString], streams: [RawFd; 3], lock: Option<&OwnedFd>) -> Re
         Spawned::Child => {
             signals::leave_session();
             if let Ok(null) = open_null() {
-                let null = null.as_raw_fd();
-                sys::set_standard_streams(streams.map(|fd| if fd < 0 { null } else { fd }));
+                // SAFETY: the streams of the request are open until here.
+                let given = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
+                let or_null = |fd| if fd < 0 { null.as_fd() } else { given(fd) };
+                sys::set_standard_streams(streams.map(or_null));
             }
             if lock.is_some() {
                 let _ = chdir(c"/");
             }
             signals::reset();
-            sys::close_on_exec_above_standard_streams(lock.map(AsRawFd::as_raw_fd));
+            // SAFETY: this process executes a program, or ends, and drops no owner of a descriptor before.
+            unsafe { sys::close_on_exec_above_standard_streams(lock.map(AsFd::as_fd)) };
             let errno = command::execute(program);
             let name = program.first().map(shown_name).unwrap_or_default();
             let failure = Failure::of_command(name, errno);
@@ -411,7 +415,8 @@ impl Keeper<'_> {
                 let reports = running.reports.as_raw_fd();
                 let mut kept = vec![running.child.pidfd.as_raw_fd(), reports, lock, directory];
                 kept.extend(running.streams.logged.iter().flat_map(Logged::descriptors));
-                sys::close_all_but(&mut kept);
+                // SAFETY: this process ends below, and drops none of the others' owners.
+                unsafe { sys::close_all_but(&mut kept) };
                 running.log_on();
                 let recorded = self.write(running, State::Lost);
                 sys::leave(if recorded.is_ok() { 0 } else { FAILED })

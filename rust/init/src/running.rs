@@ -129,7 +129,8 @@ impl Running {
         if let Ok(Spawned::Child) = sys::spawn(0) {
             signals::leave_session();
             signals::reset();
-            sys::close_all_but(&mut self.streams.keep_to_showing());
+            // SAFETY: this process ends below, and drops none of the others' owners.
+            unsafe { sys::close_all_but(&mut self.streams.keep_to_showing()) };
             while self.streams.goes_on() {
                 let (mut entries, _) = self.streams.interest();
                 sys::poll(&mut entries, -1);

@@ -1,6 +1,6 @@
 //! The command's standard streams, and what the keeper holds of them.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
@@ -214,7 +214,8 @@ impl Streams {
             let _ = chdir(c"/");
         } else if self.terminal.is_none() {
             if let Ok(null) = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-                sys::set_standard_streams([null.as_raw_fd(), null.as_raw_fd(), 2]);
+                let null = null.as_fd();
+                sys::set_standard_streams([null, null, sys::standard_stream(2)]);
             }
         }
     }

@@ -1,12 +1,14 @@
-//! The system calls that rustix does not offer, each in the smallest possible `unsafe`.
+//! The system calls that rustix does not offer, each in the smallest possible `unsafe`; and what is done by the numbers
+//! of descriptors, whoever owns them, which is for the caller to know.
 //!
 //! Everything here counts on the process having one thread, as this program always has.
 
 use std::ffi::{c_char, c_int, c_long, c_uint, CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use rustix::io::Errno;
+use rustix::io::{fcntl_setfd, Errno, FdFlags};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 /// `struct clone_args` of <linux/sched.h>, as far as Linux 5.3 knows it.
 #[repr(C)]
@@ -89,42 +91,35 @@ pub fn execute(program: &CStr, arguments: &[CString]) -> Errno {
     last_error()
 }
 
-/// Takes over a descriptor that the caller named on the command line; None where it is not open.
-pub fn inherited(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: it changes a flag of the descriptor, or fails.
-    if fd < 3 || unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+/// Takes over a descriptor that the caller named on the command line; None where it is not open, or a standard stream.
+///
+/// # Safety
+/// Nothing else in this process owns the descriptor of that number.
+pub unsafe fn inherited(fd: RawFd) -> Option<OwnedFd> {
+    if fd < 3 {
         return None;
     }
-    // SAFETY: it is open, and nothing else in this process knows its number.
+    // SAFETY: what is not open is told by the next call, and not used then.
+    fcntl_setfd(unsafe { BorrowedFd::borrow_raw(fd) }, FdFlags::CLOEXEC).ok()?;
+    // SAFETY: it is open, and by what the caller says nobody else's.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Makes the three descriptors standard input, output and error. Each is its own target or above 2.
-pub fn set_standard_streams(sources: [RawFd; 3]) {
-    for (target, source) in (0..).zip(sources) {
-        if source != target {
-            // SAFETY: plain numbers; a failure would be a source that is not open, and leaves the target as it is.
-            unsafe { libc::dup2(source, target) };
-        }
-    }
+pub fn set_standard_streams([input, output, error]: [BorrowedFd<'_>; 3]) {
+    // It can only be interrupted, and leaves the target as it is then.
+    let _ = dup2_stdin(input);
+    let _ = dup2_stdout(output);
+    let _ = dup2_stderr(error);
 }
 
-/// Standard input, output or error, by its number, whatever it is at the moment.
+/// Standard input, output or error, by its number (0, 1 or 2), whatever it is at the moment.
 pub fn standard_stream(number: RawFd) -> BorrowedFd<'static> {
-    debug_assert!((0..3).contains(&number));
-    // SAFETY: the Rust runtime has seen to it that it is open, and only `close_all_but` may close it, in a process
-    // that does not ask for it afterwards.
-    unsafe { BorrowedFd::borrow_raw(number) }
-}
-
-/// Standard input, whatever it is at the moment.
-pub fn standard_input() -> BorrowedFd<'static> {
-    standard_stream(0)
-}
-
-/// Standard output, whatever it is at the moment.
-pub fn standard_output() -> BorrowedFd<'static> {
-    standard_stream(1)
+    match number {
+        0 => stdin(),
+        1 => stdout(),
+        _ => stderr(),
+    }
 }
 
 /// Empties this process's environment.
@@ -150,35 +145,47 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 }
 
 /// Closes every descriptor but those of `kept`, which it sorts. Negative ones are passed over.
-pub fn close_all_but(kept: &mut [RawFd]) {
+///
+/// # Safety
+/// From then on, no owner of another one is used or dropped; standard streams that are not kept are not asked for.
+pub unsafe fn close_all_but(kept: &mut [RawFd]) {
     kept.sort_unstable();
     let mut first: c_uint = 0;
     for fd in kept.iter().filter_map(|&fd| c_uint::try_from(fd).ok()) {
         if fd > first {
-            close_range(first, fd - 1, 0);
+            // SAFETY: the caller's.
+            unsafe { close_range(first, fd - 1, 0) };
         }
         first = first.max(fd + 1);
     }
-    close_range(first, c_uint::MAX, 0);
+    // SAFETY: the caller's.
+    unsafe { close_range(first, c_uint::MAX, 0) };
 }
 
 /// Lets exec close every descriptor above the standard streams, and hands on `kept` as [`HANDED_ON`].
-pub fn close_on_exec_above_standard_streams(kept: Option<RawFd>) {
-    close_range(3, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    match kept {
-        // SAFETY: plain numbers; what had that number is not used any more.
-        Some(kept) if kept != HANDED_ON => unsafe { libc::dup2(kept, HANDED_ON) },
-        // SAFETY: it changes a flag of the descriptor.
-        Some(kept) => unsafe { libc::fcntl(kept, libc::F_SETFD, 0) },
-        None => 0,
-    };
+///
+/// # Safety
+/// What has the number of [`HANDED_ON`] until then is not used any more, nor dropped, unless it is `kept` itself.
+pub unsafe fn close_on_exec_above_standard_streams(kept: Option<BorrowedFd<'_>>) {
+    // SAFETY: it closes none, but sets a flag of each.
+    unsafe { close_range(3, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if let Some(kept) = kept {
+        if kept.as_raw_fd() == HANDED_ON {
+            let _ = fcntl_setfd(kept, FdFlags::empty());
+        } else {
+            // SAFETY: the caller's: what it closes is used by nobody any more.
+            unsafe { libc::dup2(kept.as_raw_fd(), HANDED_ON) };
+        }
+    }
 }
 
 /// The descriptor that a program gets besides the standard streams.
 pub const HANDED_ON: RawFd = 3;
 
-fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
-    // SAFETY: callers give up the descriptors of that range, and drop no owner of them afterwards.
+/// # Safety
+/// Without CLOSE_RANGE_CLOEXEC, no owner of a descriptor of that range is used or dropped afterwards.
+unsafe fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
+    // SAFETY: the caller's.
     unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -189,13 +196,14 @@ fn close_range(first: c_uint, last: c_uint, flags: c_uint) {
     };
 }
 
-/// Sends a signal to a child that was not yet waited for, so that its pid is still its own.
+/// Sends a signal to a child that was not yet waited for, so that its pid is still its own. Also one without a name
+/// (SIGRTMIN + 1), of which rustix makes none.
 pub fn kill(pid: i32, signal: c_int) {
     // SAFETY: plain numbers; it can only fail.
     unsafe { libc::kill(pid, signal) };
 }
 
-/// What [`poll`] passes over.
+/// What [`poll`] passes over; rustix's poll has no such thing.
 pub const NOTHING: libc::pollfd = libc::pollfd {
     fd: -1,
     events: 0,
@@ -203,9 +211,9 @@ pub const NOTHING: libc::pollfd = libc::pollfd {
 };
 
 /// What [`poll`] waits for: something to read, or the end of a process.
-pub fn readable(fd: &impl AsRawFd) -> libc::pollfd {
+pub fn readable(fd: &impl AsFd) -> libc::pollfd {
     libc::pollfd {
-        fd: fd.as_raw_fd(),
+        fd: fd.as_fd().as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     }

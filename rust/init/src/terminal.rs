@@ -71,7 +71,7 @@ pub enum Event {
 
 /// The size of the window that this process was started in, if one of its standard streams is a terminal.
 pub fn window() -> Option<Winsize> {
-    [sys::standard_input(), sys::standard_output()]
+    [sys::standard_stream(0), sys::standard_stream(1)]
         .into_iter()
         .find_map(|stream| tcgetwinsize(stream).ok())
 }
@@ -100,7 +100,7 @@ impl Terminal {
             Ends::Detached { log: Some(log) } => (false, Output::Log(log)),
             Ends::Detached { log: None } => (false, Output::Nowhere),
         };
-        let is_terminal = open && isatty(sys::standard_input());
+        let is_terminal = open && isatty(sys::standard_stream(0));
         Ok(Self {
             master,
             slave: Some(slave),
@@ -124,7 +124,7 @@ impl Terminal {
 
     /// Makes the keeper's terminal raw, where it has one and types into it: every key goes to the command.
     pub fn make_raw(&mut self) {
-        let stdin = sys::standard_input();
+        let stdin = sys::standard_stream(0);
         if !self.input.is_terminal {
             return;
         }
@@ -141,7 +141,7 @@ impl Terminal {
     pub fn restore(&mut self) {
         if let Some(modes) = self.input.saved.take() {
             // A terminal that has gone needs nothing.
-            let _ = tcsetattr(sys::standard_input(), OptionalActions::Now, &modes);
+            let _ = tcsetattr(sys::standard_stream(0), OptionalActions::Now, &modes);
         }
     }
 
@@ -196,7 +196,7 @@ impl Terminal {
     }
 
     fn read_input(&mut self) -> Option<Event> {
-        match self.typed.fill_from(sys::standard_input()) {
+        match self.typed.fill_from(sys::standard_stream(0)) {
             Ok(1..) => {
                 self.input.at_line_start = self.typed.ends_line();
                 None
@@ -304,7 +304,7 @@ impl Output {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Standard(Some(fd)) => Some(fd.as_fd()),
-            Self::Standard(None) => Some(sys::standard_output()),
+            Self::Standard(None) => Some(sys::standard_stream(1)),
             // It takes all at once.
             Self::Log(_) | Self::Nowhere => None,
         }
