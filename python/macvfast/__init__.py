@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import LinkKept as LinkKept
     from macvfast.outcomes import LinkNeeded as LinkNeeded
     from macvfast.outcomes import LinkUnlikeName as LinkUnlikeName
+    from macvfast.outcomes import NamespaceKept as NamespaceKept
     from macvfast.outcomes import Outcome as Outcome
     from macvfast.outcomes import Outcomes as Outcomes
     from macvfast.outcomes import Plan as Plan
@@ -52,6 +53,7 @@ _HOMES = {
     "LinkNeeded": "outcomes",
     "LinkUnlikeName": "outcomes",
     "MacvfastError": "errors",
+    "NamespaceKept": "outcomes",
     "Network": "model",
     "NetworkRequest": "requests",
     "Outcome": "outcomes",
@@ -77,6 +79,7 @@ __all__ = [
     "LinkNeeded",
     "LinkUnlikeName",
     "MacvfastError",
+    "NamespaceKept",
     "Network",
     "NetworkRequest",
     "Outcome",

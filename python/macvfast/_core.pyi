@@ -20,6 +20,7 @@ __all__ = [
     "PoolChanges",
     "Refusal",
     "home_cookie",
+    "links_at",
     "make_namespaces",
     "open_namespaces",
     "pin_namespaces",
@@ -280,10 +281,21 @@ class Batch:
         """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD)."""
     def add_default_route(self, ifindex: int, family: int, gateway: bytes | None) -> int:
         """The default route of a family (4 or 6) by way of `gateway`, or of the link itself; main table, NLM_F_EXCL."""
-    def delete_link(self, ifindex: int) -> int:
-        """Delete one link."""
-    def delete_group(self, group: int) -> int:
-        """Delete every link of a group (not 0) in the socket's namespace, in one go."""
+    def delete_link(self, ifindex: int, *, nsid: int | None = None) -> int:
+        """Delete one link, of the socket's namespace or of the one that it knows by an id (EINVAL where nothing holds
+        that any more).
+        """
+    def delete_group(self, group: int, *, nsid: int | None = None) -> int:
+        """Delete every link of a group (not 0) in one go, in the socket's namespace or the one with that id."""
+    def give_id(self, netns: Namespace, nsid: int) -> int:
+        """Give a namespace an id in the socket's. EEXIST where it has one, or another namespace has that.
+
+        An id keeps nothing alive, and is gone with its namespace.
+        """
+    def look_for_id(self, nsid: int) -> int:
+        """Look whether something holds the namespace with an id. ENOENT where nothing does, also before the kernel has
+        taken the namespace down and the id with it.
+        """
 
 @final
 class Link:
@@ -355,8 +367,14 @@ class Netlink:
         """
     def link(self, key: int | str) -> Link | None:
         """The link of that index, name or alternative name; None if there is none."""
-    def links(self) -> list[Link]:
-        """All links of the namespace, by index."""
+    def links(self, nsid: int | None = None) -> list[Link]:
+        """All links of the namespace, by index; or of the one that it knows by an id, none where nothing holds that any
+        more.
+        """
+    def nsids(self) -> list[int]:
+        """The ids by which the namespace knows others."""
+    def nsid_of(self, netns: Namespace) -> int | None:
+        """The id by which the namespace knows another, if it has one."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
     def default_routes(self) -> list[tuple[int, int | None, bytes | None, bool]]:
@@ -391,6 +409,14 @@ class Namespace:
     def netlink(self) -> Netlink: ...
     def close(self) -> None:
         """Let go of it, the socket included. Closing twice is closing once."""
+
+def links_at(wanted: Sequence[tuple[Netlink, int]]) -> list[Link | None]:
+    """A link of each socket's namespace by index; None where there is none. The GIL is free meanwhile.
+
+    Raises:
+        KernelRefused, PermissionNeeded: a look failed.
+        ValueError: a socket is closed.
+    """
 
 def open_namespaces(paths: Sequence[str]) -> list[Namespace | MacvfastError]:
     """The namespaces pinned at, or linked from, paths (`/run/netns/NAME`, `/proc/PID/ns/net`); one outcome each.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from macvfast import log, plan
 from macvfast.choose import Chooser
-from macvfast.detach import Going
 from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
 from macvfast.make import Maker, Wanted
 from macvfast.namespaces import close_all, make_each, open_recorded
+from macvfast.removal import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -362,18 +362,20 @@ class Attacher:
             return
         self._carry_out(chunk, going)
 
-    def _begin_undo(self, records: Records, chunk: _Chunk) -> list[Going]:
+    def _begin_undo(self, records: Records, chunk: _Chunk) -> list[Removal]:
         """Note that what was begun for failed items is about to go."""
         failed = [item for item in chunk.items if item.recorded and item.error is not None]
         if not failed:
             return []
         for item in failed:
             item.let_go()
-        going = [Going(_with_endpoints(item), list(item.endpoints), whole=item.new, half_made=True) for item in failed]
+        going = [
+            Removal(_with_endpoints(item), list(item.endpoints), whole=item.new, half_made=True) for item in failed
+        ]
         self._detacher.mark(records, going)
         return going
 
-    def _carry_out(self, chunk: _Chunk, going: Sequence[Going]) -> None:
+    def _carry_out(self, chunk: _Chunk, going: Sequence[Removal]) -> None:
         self._close(chunk)
         log.tell("undo", sandboxes=", ".join(one.sandbox.name for one in going))
         self._detacher.carry_out(going)

@@ -6,12 +6,13 @@ by now, and it may have been moved to another namespace, where the links on it l
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast import plan
-from macvfast.errors import InvalidConfig, MacvfastError, ParentNotFound
+from macvfast.errors import InvalidConfig, KernelRefused, MacvfastError, ParentNotFound
 from macvfast.records import Stood
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ class Carriers:
 
     def _look_for(self, name: str, one: Stood) -> Away | MacvfastError | None:
         home = self._kernel.home_cookie()
+        search = self._kernel.namespaces()
         everywhere = True
-        for path in self._kernel.namespaces():
+        for path in search.paths:
             (opened,) = self._kernel.open_namespaces([path])
             if isinstance(opened, InvalidConfig):
                 # It has gone since, or what led to it has; or it is a namespace of another kind.
@@ -115,6 +117,8 @@ class Carriers:
                 same = link.ifindex == one.ifindex or name in plan.names(link)
                 if same and link.mac == one.mac and link.kind not in plan.ON_PARENTS:
                     return Away(path, link.ifname)
+        if not search.complete:
+            return KernelRefused(f"find `{name}` within a second: too many descriptors are open here", errno.ETIMEDOUT)
         if everywhere:
             self._forget(name, one)
         return None

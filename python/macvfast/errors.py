@@ -1267,6 +1267,49 @@ class MacRemains(Incomplete):
         self.again = again
 
 
+class LinkEscaped(Incomplete):
+    """A link of ours is not in its namespace any more, and may live on elsewhere, so that its address is not free."""
+
+    code = "link-escaped"
+
+    def __init__(
+        self, what: str, parent: str, macs: Sequence[str], found: Sequence[tuple[str | None, str, str]], again: str
+    ) -> None:
+        """`macs` are those on the parent that nothing known has; `found` the links that may be it: path to the
+        namespace (None: this one; "": nothing leads there), name, MAC.
+        """
+        where = [
+            f"link `{ifname}` with MAC {mac} of "
+            + ("this namespace" if path is None else f"the namespace at `{path}`" if path else "another namespace")
+            for path, ifname, mac in found
+        ]
+        super().__init__(
+            f"{what} is not gone yet",
+            causes=[
+                f"its link on `{parent}` is not where it was made, and may live on with its address",
+                f"{', '.join(where)} may be it" if where else f"nothing that is known has MAC {', '.join(macs)} there",
+                "its address stays taken",
+            ],
+            hints=[
+                *(
+                    f"`{'' if path is None else f'nsenter --net={path} '}ip link del {ifname}` deletes that"
+                    for path, ifname, _ in found
+                    if path != ""
+                ),
+                *(
+                    f"`ip -all netns exec ip -brief link | grep {mac}` looks for it in the namespaces that have names"
+                    for mac in ([] if found else macs[:1])
+                ),
+                f"then `{again}` again",
+            ],
+        )
+        self.what = what
+        self.parent = parent
+        self.macs = tuple(macs)
+        self.found = tuple(found)
+        self.again = again
+
+
 class ParentAway(Incomplete):
     """A parent is in another network namespace, so that nobody can say which MACs it still carries."""
 

@@ -226,6 +226,10 @@ class Folders:
         for why, names in unseen.items():
             self._on_note(FilesUnseen(tuple(names), f"{etc.NETNS_ETC}/{names[0]}", why))
 
+    def note(self, note: Note) -> None:
+        """Say what a person should know of something that succeeded."""
+        self._on_note(note)
+
     def refresh(self, ids: Iterable[str]) -> None:
         """Have the hosts files of sandboxes say their addresses. One that cannot be written is no failure of the
         network.

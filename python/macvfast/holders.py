@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ _OPEN_INODE = re.compile(r"^ino:\t(\d+)$", re.ASCII | re.MULTILINE)
 _NAMESPACE = re.compile(r"net:\[(\d+)\]\Z", re.ASCII)
 
 
+# What most descriptors are, and no namespace is.
+_NO_FILES = ("socket:[", "pipe:[", "anon_inode:")
+
+# How long threads and descriptors are looked at, however many there are: anybody may open hundreds of thousands.
+LOOK_S = 1.0
+
+
 class Holder(NamedTuple):
     """Something that keeps a namespace alive: a path that leads to it, and what to call it."""
 
@@ -25,71 +32,111 @@ class Holder(NamedTuple):
     what: str
 
 
+class _Way(NamedTuple):
+    """A path that leads to what has an inode number, what to call that before its process, if it is one's."""
+
+    inode: int
+    path: str
+    what: str
+    pid: str = ""
+
+
+class Search(NamedTuple):
+    """A path to each namespace that was found, and whether everything was looked at."""
+
+    paths: list[str]
+    complete: bool
+
+
 def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
     """What holds each of the namespaces, as far as /proc shows it; descriptors of this process left out.
 
     A socket that was opened inside and taken elsewhere is nowhere to be seen. Cost: a look at every thread and every
-    descriptor of the host; `quick`: only at what is mounted here, and at where each process is.
+    descriptor of the host, for `LOOK_S` at most; `quick`: only at what is mounted here, and at where each process is.
     """
     found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
-    for inode, holder in _all(quick=quick):
-        if inode in found:
-            found[inode].append(holder)
+    look = _Look()
+    for way in look.plain() if quick else look.everything():
+        if way.inode in found and not _known(found[way.inode], way):
+            found[way.inode].append(Holder(way.path, way.what + (_process(way.pid) if way.pid else "")))
     return found
 
 
-def namespaces() -> list[str]:
-    """A path to each namespace that something holds. Cost: a look at every thread and every descriptor of the host."""
+def namespaces() -> Search:
+    """A path to each namespace that something holds. Cost: as of `find`."""
     found: dict[int, str] = {}
     device = _device("/proc/self/ns/net")
-    for inode, holder in _all(quick=False):
+    look = _Look()
+    for way in look.everything():
         # Most of what is open is no namespace.
-        if inode not in found and _device(holder.path) == device:
-            found[inode] = holder.path
-    return list(found.values())
+        if way.inode and way.inode not in found and _device(way.path) == device:
+            found[way.inode] = way.path
+    return Search(list(found.values()), look.complete)
 
 
-def _all(*, quick: bool) -> Iterator[tuple[int, Holder]]:
-    mount_namespaces = {_inode("/proc/self/ns/mnt")}
-    yield from _mounts("self", "")
-    for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
-        if quick:
+def _known(holders: Collection[Holder], way: _Way) -> bool:
+    """Whether the process of a way is there already: once, the plainest way first."""
+    return bool(way.pid) and any(one.path.startswith(f"/proc/{way.pid}/") for one in holders)
+
+
+class _Look:
+    """One look at this host: what takes long to see comes last, and is given up in time."""
+
+    def __init__(self) -> None:
+        self.complete = True
+        self._until = time.monotonic() + LOOK_S
+        self._pids = sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)
+
+    def plain(self) -> Iterator[_Way]:
+        """What is mounted here, and where each process is."""
+        yield from _mounts("self", "")
+        for pid in self._pids:
             path = f"/proc/{pid}/ns/net"
-            yield _inode(path), Holder(path, f"process {pid}")
-            continue
-        yield from _of_process(pid)
-        mounts = _inode(f"/proc/{pid}/ns/mnt")
-        if mounts and mounts not in mount_namespaces:
-            mount_namespaces.add(mounts)
-            yield from _mounts(pid, f"/proc/{pid}/root")
+            yield _Way(_inode(path), path, "", pid)
+
+    def everything(self) -> Iterator[_Way]:
+        """That, and where each thread is; then what is open, and what is mounted elsewhere."""
+        yield from self.plain()
+        for pid in self._pids:
+            if self._late():
+                return
+            for tid in _listed(f"/proc/{pid}/task"):
+                path = f"/proc/{pid}/task/{tid}/ns/net"
+                yield _Way(_inode(path), path, f"thread {tid} of ", pid)
+        for pid in self._pids:
+            if pid != str(os.getpid()):
+                yield from self._open(pid)
+        mount_namespaces = {_inode("/proc/self/ns/mnt")}
+        for pid in self._pids:
+            if self._late():
+                return
+            mounts = _inode(f"/proc/{pid}/ns/mnt")
+            if mounts and mounts not in mount_namespaces:
+                mount_namespaces.add(mounts)
+                yield from _mounts(pid, f"/proc/{pid}/root")
+
+    def _open(self, pid: str) -> Iterator[_Way]:
+        for descriptor in _listed(f"/proc/{pid}/fd"):
+            if self._late():
+                return
+            path = f"/proc/{pid}/fd/{descriptor}"
+            if _link(path).startswith(_NO_FILES):
+                continue
+            # Not by what it links to: a pin that was opened shows the path that it had.
+            inode = _OPEN_INODE.search(_text(f"/proc/{pid}/fdinfo/{descriptor}"))
+            if inode:
+                yield _Way(int(inode[1]), path, f"descriptor {descriptor} of ", pid)
+
+    def _late(self) -> bool:
+        self.complete = self.complete and time.monotonic() < self._until
+        return not self.complete
 
 
-def _of_process(pid: str) -> Iterator[tuple[int, Holder]]:
-    """Each namespace that a process is in, has a thread in, or holds open: once, the plainest way first."""
-    seen = set()
-    name = f"process {pid} ({_text(f'/proc/{pid}/comm').strip()})"
-    for path, inode, what in _ways(pid, name):
-        if inode and inode not in seen:
-            seen.add(inode)
-            yield inode, Holder(path, what)
+def _process(pid: str) -> str:
+    return f"process {pid} ({_text(f'/proc/{pid}/comm').strip()})"
 
 
-def _ways(pid: str, name: str) -> Iterator[tuple[str, int, str]]:
-    path = f"/proc/{pid}/ns/net"
-    yield path, _inode(path), name
-    for tid in _listed(f"/proc/{pid}/task"):
-        path = f"/proc/{pid}/task/{tid}/ns/net"
-        yield path, _inode(path), f"thread {tid} of {name}"
-    if pid == str(os.getpid()):
-        return
-    for descriptor in _listed(f"/proc/{pid}/fd"):
-        # Not by what it links to: a pin that was opened shows the path that it had.
-        inode = _OPEN_INODE.search(_text(f"/proc/{pid}/fdinfo/{descriptor}"))
-        if inode:
-            yield f"/proc/{pid}/fd/{descriptor}", int(inode[1]), f"descriptor {descriptor} of {name}"
-
-
-def _mounts(pid: str, root: str) -> Iterator[tuple[int, Holder]]:
+def _mounts(pid: str, root: str) -> Iterator[_Way]:
     """The namespaces that are mounted in a process's mount namespace, whose root is at `root`."""
     for line in _text(f"/proc/{pid}/mountinfo").splitlines():
         fields = line.split(" ")
@@ -97,7 +144,7 @@ def _mounts(pid: str, root: str) -> Iterator[tuple[int, Holder]]:
         if leads:
             place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
             whose = f" of process {pid}" if root else ""
-            yield int(leads[1]), Holder(root + place, f"mount {place}{whose}")
+            yield _Way(int(leads[1]), root + place, f"mount {place}{whose}")
 
 
 def _inode(path: str) -> int:
@@ -121,8 +168,16 @@ def _listed(path: str) -> list[str]:
         return []
 
 
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        with open(path, "rb", buffering=0) as file:
+            return file.readall().decode("utf-8", "surrogateescape")
     except OSError:
         return ""

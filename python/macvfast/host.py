@@ -169,25 +169,27 @@ class Host:
         return Networks(self._store, self._kernel, self.on_note)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish."""
+    def _changing(self, *, mending: bool = False) -> Iterator[None]:
+        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish.
+        `mending`: what others left is what it is about, so that it may search the host for it.
+        """
         with self._store.operation():
             home.claim(self._store, self._kernel)
-            self._finish()
+            self._finish(mending=mending)
         # Another operation: what the first could not finish may be what this one is about.
         with self._store.operation():
             yield
 
     @contextmanager
-    def _changing_many(self) -> Iterator[None]:
+    def _changing_many(self, *, mending: bool = False) -> Iterator[None]:
         """The same around what is done to many, whose namespaces are open meanwhile."""
         # First: who waits for descriptors is in nobody's way.
-        with limits.share(), self._changing():
+        with limits.share(), self._changing(mending=mending):
             yield
 
-    def _finish(self) -> None:
+    def _finish(self, *, mending: bool) -> None:
         """Finish or undo what the dead left."""
-        self._boxes().detacher.finish()
+        self._boxes().detacher.finish(patient=mending)
         self._networks().finish()
 
     # Networks.
@@ -601,7 +603,7 @@ class Host:
             return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
         restorer = self._restorer()
         finished = restorer.unfinished()
-        with self._changing_many():
+        with self._changing_many(mending=True):
             # First: what is to go is not made again.
             steps = self._freer().remove_left_behind()
             steps += self._folders().clear(self._kernel.boot_id())
@@ -619,7 +621,7 @@ class Host:
         """
         freer = self._freer()
         finished = freer.unfinished()
-        with self._changing_many():
+        with self._changing_many(mending=True):
             return freer.free(finished)
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:

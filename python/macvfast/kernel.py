@@ -7,6 +7,7 @@ means, `refusals` says.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import time
@@ -37,7 +38,7 @@ from macvfast.refusals import explained
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from macvfast.holders import Holder
+    from macvfast.holders import Holder, Search
     from macvfast.plan import LinkFacts
     from macvfast.refusals import Refusal
 
@@ -45,6 +46,18 @@ if TYPE_CHECKING:
 # the whole machine, together where they are begun together.
 _MAKING_THREADS = 4
 _DELETING_THREADS = 32
+
+
+# linux/nsfs.h.
+_NS_GET_USERNS = 0xB701
+
+# Ids that macvfast gives to namespaces begin here: far above those that the kernel gives by itself.
+_FIRST_ID = 1 << 30
+
+
+def id_of(cookie: int) -> int:
+    """The id that a namespace is given: its cookie says it, so that whoever has the record finds it again."""
+    return _FIRST_ID + cookie % _FIRST_ID
 
 
 class Namespace(Protocol):
@@ -103,8 +116,17 @@ class Kernel(Protocol):
     def delete_links(
         self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]
     ) -> list[MacvfastError | None]: ...
+    def links_at(self, wanted: Sequence[tuple[Namespace, int]]) -> list[LinkFacts | None]: ...
+    def give_ids(self, namespaces: Sequence[Namespace]) -> list[int | None]: ...
+    def ids(self, namespace: Namespace | None = None) -> list[int]: ...
+    def living(self, ids: Collection[int]) -> set[int]: ...
+    def links_by_id(self, nsid: int, namespace: Namespace | None = None) -> Sequence[LinkFacts]: ...
+    def delete_links_by_id(
+        self, wanted: Sequence[tuple[int, Sequence[ExpectedLink]]]
+    ) -> list[MacvfastError | None]: ...
+    def is_of_home(self, namespace: Namespace) -> bool: ...
     def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]: ...
-    def namespaces(self) -> list[str]: ...
+    def namespaces(self) -> Search: ...
     def watch_links(self) -> Watch: ...
 
 
@@ -391,14 +413,85 @@ class NetlinkKernel:
                     outcomes[at] = outcomes[at] or explained("delete a link", refusal, None)
         return outcomes
 
+    def links_at(self, wanted: Sequence[tuple[Namespace, int]]) -> list[LinkFacts | None]:
+        """A link of each namespace by its index; None where there is none. Some 10 µs each."""
+        return list(_core.links_at([(_native(namespace).netlink, ifindex) for namespace, ifindex in wanted]))
+
+    # Namespaces that are let go of, and yet known.
+
+    def give_ids(self, namespaces: Sequence[Namespace]) -> list[int | None]:
+        """An id of each namespace in the home namespace, which keeps nothing alive and is gone with it: `id_of` its
+        cookie, or the one that it has; None where it can have none. Cost: linear in the ids that are there.
+        """
+        batch = _core.Batch()
+        for one in namespaces:
+            batch.give_id(_native(one), id_of(one.cookie))
+        refused = self._send("give ids to namespaces", batch)
+        ids: list[int | None] = [id_of(one.cookie) for one in namespaces]
+        for position, refusal in refused.items():
+            other = not refusal.unknown and refusal.errno == errno.EEXIST
+            ids[position] = self._looking.nsid_of(_native(namespaces[position])) if other else None
+        return ids
+
+    def ids(self, namespace: Namespace | None = None) -> list[int]:
+        """The ids by which the home namespace, or another, knows namespaces; some kernels (6.18) show 146 at most."""
+        return (self._looking if namespace is None else _native(namespace).netlink).nsids()
+
+    def living(self, ids: Collection[int]) -> set[int]:
+        """Which of the ids stand for namespaces that something holds; not for one that is only being taken down."""
+        batch = _core.Batch()
+        asked = list(ids)
+        for one in asked:
+            batch.look_for_id(one)
+        refused = self._looking.send(batch)
+        return {one for at, one in enumerate(asked) if at not in refused or refused[at].unknown}
+
+    def links_by_id(self, nsid: int, namespace: Namespace | None = None) -> Sequence[LinkFacts]:
+        """All links of a namespace that the home namespace, or another, knows by an id; none where nothing holds it."""
+        return (self._looking if namespace is None else _native(namespace).netlink).links(nsid)
+
+    def delete_links_by_id(self, wanted: Sequence[tuple[int, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
+        """Delete links from namespaces that are known by an id in the home namespace; otherwise as `delete_links`."""
+        batch = _core.Batch()
+        whose = []
+        for at, (nsid, expected) in enumerate(wanted):
+            removal = plan.group_removal(self._looking.links(nsid), expected)
+            before = len(batch)
+            if removal.group:
+                batch.delete_group(removal.group, nsid=nsid)
+            else:
+                for ifindex in removal.ifindexes:
+                    batch.delete_link(ifindex, nsid=nsid)
+            whose += [at] * (len(batch) - before)
+        outcomes: list[MacvfastError | None] = [None] * len(wanted)
+        for position, refusal in sorted(self._send("delete links by ids", batch).items()):
+            # The link, or its whole namespace, has gone meanwhile.
+            if refusal.unknown or refusal.errno not in (errno.ENODEV, errno.EINVAL, errno.ENOENT):
+                outcomes[whose[position]] = outcomes[whose[position]] or explained("delete a link", refusal, None)
+        return outcomes
+
+    def is_of_home(self, namespace: Namespace) -> bool:
+        """Whether a namespace belongs to this process's own user namespace: into one that does not, root alone moves
+        links out of one that does, and nobody else the other way.
+        """
+        try:
+            owner = fcntl.ioctl(namespace.fd, _NS_GET_USERNS)
+        except OSError:
+            return False
+        try:
+            there, here = os.fstat(owner), os.stat("/proc/self/ns/user")
+        finally:
+            os.close(owner)
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
     def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
-        """What keeps namespaces with those inode numbers alive. Cost: a look at every thread and descriptor of the
-        host; `quick`: only at what is mounted here, and at where each process is.
+        """What keeps namespaces with those inode numbers alive, as far as a second's look at threads and descriptors of
+        the host shows; `quick`: only at what is mounted here, and at where each process is.
         """
         return holders.find(inodes, quick=quick)
 
-    def namespaces(self) -> list[str]:
-        """A path to each network namespace that something holds. Cost: as of `holders`."""
+    def namespaces(self) -> Search:
+        """A path to each network namespace that something holds, as far as a second's look shows."""
         return holders.namespaces()
 
     def watch_links(self) -> Watch:

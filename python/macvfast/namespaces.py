@@ -22,11 +22,14 @@ _AT_ONCE = 128
 Sysctls = tuple[tuple[str, str], ...]
 
 
-def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespace | MacvfastError]:
+def open_recorded(
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
+) -> list[Namespace | MacvfastError]:
     """The namespace of each sandbox, if what stands at its path is that; NamespaceChanged where it is not. One that
     others made is found again wherever it lives: their path may have been that of a process.
 
-    Sandboxes that stand for one path share what was opened. Some 20 µs for each path, and see `find_again`.
+    Sandboxes that stand for one path share what was opened. Some 20 µs for each path, and see `find_again`, whose
+    `search` this is.
     """
     boot_id = kernel.boot_id()
     paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
@@ -39,16 +42,21 @@ def open_recorded(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> list[Namespac
     lost = [
         one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged) and not one.made
     ]
-    again = find_again(kernel, lost)
+    again = find_again(kernel, lost, search=search)
     return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
 
 
-def find_again(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, Namespace | MacvfastError]:
+def find_again(
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
+) -> dict[str, Namespace | MacvfastError]:
     """The namespaces of sandboxes that live on elsewhere than at their paths, opened by whatever holds them, by sandbox
     id; an error where something holds one that cannot be opened; nothing of those that are gone.
 
     Found by inode number, which no two living namespaces share, and believed by cookie. Cost: see Kernel.holders;
     nothing where there are no sandboxes.
+
+    Args:
+        search: whether threads and descriptors are looked at as well, and not only mounts and processes.
     """
     boot_id = kernel.boot_id()
     known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
@@ -56,7 +64,7 @@ def find_again(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, Namesp
     found: dict[int, Namespace] = {}
     refused: dict[int, MacvfastError] = {}
     # Where it is most likely to be, before every descriptor of the host is looked at.
-    for quick in (True, False):
+    for quick in (True, False) if search else (True,):
         inodes = {one.inode for one in known if one.cookie not in found}
         for inode, holders in (kernel.holders(inodes, quick=quick) if inodes else {}).items():
             opened = _first(kernel, holders)

@@ -87,8 +87,23 @@ class FilesUnseen:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceKept:
+    """Sandboxes that are gone with their links and addresses, while something else still holds their namespaces:
+    `holders` of the first of them, as far as they were found. `str` of it is one line for people.
+    """
+
+    names: tuple[str, ...]
+    holders: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
+        by = _few(self.holders) or "something that was not found"
+        return f"the namespace of sandbox `{self.names[0]}`{more} is still held by {by}; its links are deleted"
+
+
 # What a person should know of something that succeeded.
-Note = LinkKept | LinkNeeded | LinkUnlikeName | FilesUnseen
+Note = LinkKept | LinkNeeded | LinkUnlikeName | FilesUnseen | NamespaceKept
 
 
 def _few(shown: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast import _core
-from tests import probe
+from tests import netns, probe
 from tests.kernel.handles import opened
 
 if TYPE_CHECKING:
@@ -642,3 +642,52 @@ def test_links_stay_readable_while_another_thread_makes_and_deletes_some(host: P
         stop.set()
         worker.join()
         other.close()
+
+
+# Ids of namespaces.
+
+
+def test_a_link_is_deleted_in_a_namespace_that_is_known_by_an_id(make_place: Callable[[], Place]) -> None:
+    """Catches a request that means the socket's own namespace, which has the very same index."""
+    home, other = make_place(), make_place()
+    for place in (home, other):
+        place.ip("link", "add", "p0", "index", str(PARENT), "type", "veth", "peer", "name", "p1")
+        place.ip("link", "add", "m0", "link", "p0", "index", str(FIRST), "type", "macvlan")
+    batch = _core.Batch()
+    batch.give_id(other.namespace, 1 << 30)
+    batch.give_id(other.namespace, 7)
+    assert [(at, one.errno) for at, one in home.netlink.send(batch).items()] == [(1, errno.EEXIST)]
+    assert home.netlink.nsid_of(other.namespace) == 1 << 30
+    assert other.netlink.nsid_of(home.namespace) is None
+    assert home.netlink.nsids() == [1 << 30]
+    assert [link.ifname for link in home.netlink.links(1 << 30)] == list(other.links())
+    batch = _core.Batch()
+    batch.delete_link(FIRST, nsid=1 << 30)
+    assert home.netlink.send(batch) == {}
+    assert "m0" in home.links()
+    assert "m0" not in other.links()
+
+
+def test_an_id_keeps_nothing_alive_and_ends_with_its_namespace(make_place: Callable[[], Place]) -> None:
+    home = make_place().netlink
+    (made,) = _core.make_namespaces(1)
+    assert isinstance(made, _core.Namespace)
+    batch = _core.Batch()
+    batch.give_id(made, 77)
+    assert home.send(batch) == {}
+    look, delete = _core.Batch(), _core.Batch()
+    look.look_for_id(77)
+    delete.delete_link(FIRST, nsid=77)
+    assert home.send(look) == {}
+    assert [one.errno for one in home.send(delete).values()] == [errno.ENODEV]
+    made.close()
+    netns.wait_until(lambda: [one.errno for one in home.send(look).values()] == [errno.ENOENT], what="its end")
+    assert home.links(77) == []
+    assert [one.errno for one in home.send(delete).values()] == [errno.EINVAL]
+
+
+def test_links_are_looked_at_by_index_in_many_namespaces(make_place: Callable[[], Place]) -> None:
+    first, second = make_place(), make_place()
+    first.ip("link", "add", "d0", "index", str(PARENT), "type", "veth", "peer", "name", "d1")
+    found = _core.links_at([(first.netlink, PARENT), (second.netlink, PARENT), (second.netlink, -1)])
+    assert [None if one is None else one.ifname for one in found] == ["d0", None, None]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import detach, make, restore
+from macvfast import escapes, make, restore, settle
 from macvfast.connections import Connections
 from tests.unit.machine import Machine, make_networks
 
@@ -27,8 +27,11 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         return connection
 
     monkeypatch.setattr(Connections, "_connect", connect_hastily)
-    monkeypatch.setattr(detach, "LOOK_S", 0.01)
-    monkeypatch.setattr(detach, "GIVE_UP_S", 0.03)
+    monkeypatch.setattr(settle, "LOOK_S", 0.06)
+    monkeypatch.setattr(settle, "GRACE_S", 0.02)
+    for name in ("UNSEEN_S", "GIVE_UP_S"):
+        monkeypatch.setattr(settle, name, 0.1)
+    monkeypatch.setattr(escapes, "PATIENCE_S", 0.01)
     for module in (make, restore):
         monkeypatch.setattr(module, "MAC_WAIT_S", 0.05)
 

@@ -11,7 +11,8 @@ from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
-from macvfast.holders import Holder
+from macvfast.holders import Holder, Search
+from macvfast.kernel import id_of
 from macvfast.owners import Held, Owners
 from macvfast.plan import AddAddress, AddDefaultRoute, DefaultRoute, SetUp, group_removal
 from macvfast.store import Store
@@ -123,6 +124,9 @@ class FakeNetns:
     sysctls: dict[str, str] = field(default_factory=dict)
     holders: int = 0
     stranger: bool = False
+    # Whether it belongs to the user namespace of this host, and where links of it were moved to.
+    trusted: bool = True
+    moved_to: list[FakeNetns] = field(default_factory=list)
 
     @property
     def inode(self) -> int:
@@ -181,6 +185,8 @@ class World:
         # What entered namespaces from outside, or runs in them: it outlives the processes of macvfast.
         self.inside: list[FakeNetns] = []
         self.handles: list[FakeNamespace] = []
+        # Those that the home namespace knows by ids, which are gone with them.
+        self.ids: dict[int, FakeNetns] = {}
         # MACs of links whose namespace is dying, and how often they will still be seen.
         self.dying: dict[tuple[int, bytes], int] = {}
         self.linger = 1
@@ -214,6 +220,7 @@ class World:
                 if link.kind == "macvlan" and link.up and link.mode != "passthru" and link.parent is not None:
                     self.dying[link.parent, link.mac] = self.linger
             netns.links.clear()
+            self.ids = {nsid: one for nsid, one in self.ids.items() if one is not netns}
 
     def living(self) -> list[FakeNetns]:
         """Namespaces that macvfast made and that something holds."""
@@ -615,6 +622,39 @@ class FakeKernel:
             netns.remove(ifindex)
         return None
 
+    def links_at(self, wanted: Sequence[tuple[Namespace, int]]) -> list[LinkFacts | None]:
+        self.faults.step("look for links inside")
+        return [self._netns(namespace).links.get(ifindex) for namespace, ifindex in wanted]
+
+    def give_ids(self, namespaces: Sequence[Namespace]) -> list[int | None]:
+        self.faults.step("give ids")
+        for one in namespaces:
+            self.world.ids[id_of(one.cookie)] = self._netns(one)
+        return [id_of(one.cookie) for one in namespaces]
+
+    def ids(self, namespace: Namespace | None = None) -> list[int]:
+        self.faults.step("list the ids")
+        if namespace is None:
+            return sorted(self.world.ids)
+        return [id_of(one.cookie) for one in self._netns(namespace).moved_to]
+
+    def living(self, ids: Collection[int]) -> set[int]:
+        self.faults.step("look for ids")
+        return {one for one in ids if one in self.world.ids}
+
+    def links_by_id(self, nsid: int, namespace: Namespace | None = None) -> Sequence[LinkFacts]:
+        self.faults.step("list the links by id")
+        known = [] if namespace is None else self._netns(namespace).moved_to
+        there = self.world.ids | {id_of(one.cookie): one for one in known}
+        lo = FakeLink(1, "lo", loopback=True)
+        return [lo, *there[nsid].links.values()] if nsid in there else []
+
+    def delete_links_by_id(self, wanted: Sequence[tuple[int, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
+        return [self._delete_links(self.world.ids[nsid], expected) for nsid, expected in wanted]
+
+    def is_of_home(self, namespace: Namespace) -> bool:
+        return self._netns(namespace).trusted
+
     def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
         self.faults.step("look who holds a namespace")
         # What others gave is seen at once, by where it is mounted; what holds ours are descriptors.
@@ -627,9 +667,9 @@ class FakeKernel:
                 found.get(netns.inode, []).append(Holder(f"/proc/7/fd/{netns.cookie}", "process 7 (sleep)"))
         return found
 
-    def namespaces(self) -> list[str]:
+    def namespaces(self) -> Search:
         self.faults.step("look for namespaces")
-        return list(self.world.given)
+        return Search(list(self.world.given), complete=True)
 
     def watch_links(self) -> Watch:
         self.faults.step("listen for links")

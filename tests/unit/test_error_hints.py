@@ -86,6 +86,18 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     (errors.StateUnusable("/s", os.strerror(errno.ENOTDIR)), ["name a folder with --state-dir or MACVFAST_STATE_DIR"]),
     (errors.StateUnusable("/s", "its file cannot be opened"), ["`ls -la /s` shows what is there"]),
     (
+        errors.LinkEscaped("sandbox `web`", "eth0", ["02:42:0a:00:00:99"], [], "macvfast rm -f web"),
+        [
+            "`ip -all netns exec ip -brief link | grep 02:42:0a:00:00:99`"
+            " looks for it in the namespaces that have names",
+            "then `macvfast rm -f web` again",
+        ],
+    ),
+    (
+        errors.LinkEscaped("sandbox `web`", "eth0", [], [(None, "mv0", "02:42:0a:00:00:99")], "macvfast rm -f web"),
+        ["`ip link del mv0` deletes that", "then `macvfast rm -f web` again"],
+    ),
+    (
         errors.UndoFailed(errors.NetworkNotFound("lab"), [errors.NamespaceHeld("web", [])], hints=["mend it"]),
         ["`macvfast network ls` lists them", "end that, then `macvfast rm -f web` again", "mend it"],
     ),

@@ -376,6 +376,21 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: once that has another MAC, or is gone, `macvfast rm -f web` again",
     ),
     (
+        errors.LinkEscaped(
+            "sandbox `web`",
+            "eth0",
+            ["02:42:0a:00:00:99"],
+            [("/proc/7/ns/net", "eth0", "02:42:0a:00:00:99")],
+            "macvfast rm -f web",
+        ),
+        "sandbox `web` is not gone yet\n"
+        "  caused by: its link on `eth0` is not where it was made, and may live on with its address\n"
+        "  caused by: link `eth0` with MAC 02:42:0a:00:00:99 of the namespace at `/proc/7/ns/net` may be it\n"
+        "  caused by: its address stays taken\n"
+        "hint: `nsenter --net=/proc/7/ns/net ip link del eth0` deletes that\n"
+        "hint: then `macvfast rm -f web` again",
+    ),
+    (
         errors.ParentAway("sandbox `web`", "eth0", "eth0", "/run/netns/router", "macvfast rm -f web"),
         "sandbox `web` is not gone yet\n"
         "  caused by: its parent `eth0` is in another network namespace, `/run/netns/router`\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv6Interface, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,22 @@ from macvfast.errors import (
     Conflict,
     GatewayInvalid,
     Incomplete,
+    KernelRefused,
+    LinkEscaped,
+    MacRemains,
     MacTaken,
     MacvfastError,
-    NamespaceHeld,
     NetworkNotFound,
     OptionInvalid,
     ParentAway,
     ParentNotFound,
     ParentUnusable,
     PoolExhausted,
+    RemovalUnfinished,
     SandboxBusy,
 )
 from macvfast.model import natural
+from macvfast.outcomes import NamespaceKept
 from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.store import Store
@@ -294,20 +299,138 @@ def test_any_ipv6_prefix_keeps_its_addresses_over_a_restart(machine: Machine, le
     assert again.endpoints[0].ip6 == IPv6Interface((last, length))
 
 
-def test_an_address_is_free_only_when_the_kernel_has_let_go(machine: Machine) -> None:
+def test_a_link_is_deleted_in_its_namespace_that_something_holds_and_that_is_named(machine: Machine) -> None:
+    notes: list[object] = []
+    machine.host.on_note = notes.append
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    holder = hold(machine, box)
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert netns.links == {}
+    assert notes == [NamespaceKept(("x",), ("process 7 (sleep)",))]
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    assert other.endpoints[0].addresses[0].ip == ip_address("172.16.86.2")
+    holder.close()
+    machine.assert_record_is_true()
+
+
+def test_a_link_that_was_not_deleted_keeps_its_address(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     holder = hold(machine, box)
+    refuse = [KernelRefused("delete links", errno.EPERM)]
+    monkeypatch.setattr(FakeKernel, "delete_links_by_id", lambda *_: refuse)
     (outcome,) = machine.host.remove_many(["x"])
-    assert isinstance(outcome.error, NamespaceHeld)
-    assert outcome.error.holders == ("process 7 (sleep)",)
+    assert isinstance(outcome.error, RemovalUnfinished)
     other = machine.host.create_sandbox("y", endpoints=ON_LAN)
     assert other.endpoints[0].addresses[0].ip == ip_address("172.16.86.3"), "the first is still taken"
     holder.close()
-    (again,) = machine.host.remove_many(["x"])
+    (again,) = machine.host.remove_many(["x"], force=True)
     assert again.ok, "in the same process"
     third = machine.host.create_sandbox("z", endpoints=ON_LAN)
     assert third.endpoints[0].addresses[0].ip == ip_address("172.16.86.2")
     machine.assert_record_is_true()
+
+
+def killed_after_letting_go(machine: Machine) -> FakeNetns:
+    """The namespace of a sandbox whose removal died after it let go of that, and which something holds."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    machine.world.enter(netns)
+    machine.faults.arm(crash_at=2, only="list the MACs")
+    with pytest.raises(Crash):
+        machine.host.remove_many(["x"])
+    machine.restart()
+    return netns
+
+
+def test_a_removal_that_died_after_letting_go_is_finished_by_an_id(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next operation of any kind, which does not search the host for it."""
+    netns = killed_after_letting_go(machine)
+    monkeypatch.setattr(FakeKernel, "holders", None)
+    monkeypatch.setattr(FakeKernel, "namespaces", None)
+    machine.host.create_sandbox("afterwards")
+    assert netns.links == {}
+    assert [one.name for one in machine.host.sandboxes()] == ["afterwards"]
+    machine.world.leave(netns)
+    machine.assert_record_is_true()
+
+
+ANOTHER_MAC = b"\x02\x00\x00\x00\x00\x99"
+
+
+def escape(machine: Machine, box: Sandbox, *, mac: bytes = ANOTHER_MAC, trusted: bool = True) -> FakeNetns:
+    """A sandbox's link is moved to a namespace that others made, and gets another MAC."""
+    there = machine.world.give("/run/netns/theirs")
+    there.trusted = trusted
+    netns = machine.world.pins[box.path]
+    link = netns.links.pop(box.endpoints[0].ifindex)
+    link.mac = mac
+    there.links[link.ifindex] = link
+    netns.moved_to.append(there)
+    return there
+
+
+@pytest.mark.parametrize("mac", [None, ANOTHER_MAC], ids=["its MAC", "another MAC"])
+def test_a_link_that_was_moved_keeps_its_address_and_is_named(machine: Machine, mac: bytes | None) -> None:
+    """Catches one that takes "not found where it was" for "gone"."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    there = escape(machine, box, mac=mac or box.endpoints[0].mac)
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, LinkEscaped)
+    assert outcome.error.hints[0] == "`nsenter --net=/run/netns/theirs ip link del eth0` deletes that"
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    assert other.endpoints[0].addresses[0].ip == ip_address("172.16.86.3"), "the first is still taken"
+    there.links.clear()
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    machine.assert_record_is_true()
+
+
+def test_a_link_that_was_moved_and_got_another_index_is_free_only_where_root_alone_could_do_that(
+    machine: Machine,
+) -> None:
+    """Who owns the other namespace could have given it any index and MAC."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    there = escape(machine, box, trusted=False)
+    link = there.links.pop(box.endpoints[0].ifindex)
+    link.ifindex = 7
+    there.links[7] = link
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, LinkEscaped)
+    assert outcome.error.macs == ("02:00:00:00:00:99",)
+    # That of a container, as far as can be told.
+    there.trusted = True
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+    there.links.clear()
+    machine.assert_record_is_true()
+
+
+def test_a_mac_that_nothing_known_has_keeps_the_address_of_a_link_that_is_missing(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    nowhere = machine.world.give("/run/netns/hidden")
+    nowhere.links[9] = FakeLink(9, "eth0", "macvlan", ANOTHER_MAC, parent=2, mode="bridge")
+    nowhere.trusted = False
+    netns.remove(box.endpoints[0].ifindex)
+    with pytest.raises(LinkEscaped, match=r"nothing that is known has MAC|may be it"):
+        machine.host.disconnect("lan", "x")
+    nowhere.links.clear()
+    machine.host.remove_networks([])
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+
+
+def test_a_link_that_was_deleted_frees_its_address_beside_those_of_others(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    # One whose MAC its owner changed, and a container's.
+    machine.world.pins[other.path].links[other.endpoints[0].ifindex].mac = ANOTHER_MAC
+    theirs = machine.world.give("/run/netns/theirs")
+    theirs.links[9] = FakeLink(9, "eth0", "macvlan", b"\x02\x00\x00\x00\x00\x98", parent=2, mode="bridge")
+    machine.world.given[other.path] = machine.world.pins[other.path]
+    machine.world.pins[box.path].remove(box.endpoints[0].ifindex)
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert machine.addresses_in_use()[f"lan {LAN}"] == 4
 
 
 def test_an_endpoint_goes_where_it_lives_though_its_namespace_lost_its_pin(machine: Machine) -> None:
@@ -522,15 +645,18 @@ def back(machine: Machine) -> None:
     machine.world.home.links[2] = machine.world.given.pop("/run/netns/router").links[2]
 
 
-def test_a_renamed_parent_is_looked_at_by_its_index(machine: Machine) -> None:
+def test_a_renamed_parent_is_looked_at_by_its_index(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where another link has got its name."""
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     machine.world.home.links[2].ifname = "old"
     machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x44"))
     (netns,) = machine.world.living()
     machine.world.enter(netns)
-    (outcome,) = machine.host.remove_many(["x"])
-    assert isinstance(outcome.error, NamespaceHeld)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeKernel, "give_ids", lambda _, those: [None for _ in those])
+        patch.setattr(FakeKernel, "holders", lambda *_, **__: {})
+        (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, MacRemains)
     assert machine.addresses() != {}, "its MAC is still on the link that was eth0"
     machine.world.leave(netns)
     machine.host.remove_many(["x"], force=True).raise_if_any()
@@ -539,7 +665,11 @@ def test_a_renamed_parent_is_looked_at_by_its_index(machine: Machine) -> None:
     assert box.path not in machine.world.pins
 
 
-def test_what_stands_on_a_parent_and_on_its_successor_is_looked_for_on_both(machine: Machine) -> None:
+def test_what_stands_on_a_parent_and_on_its_successor_is_looked_for_on_both(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeKernel, "give_ids", lambda _, those: [None for _ in those])
+    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
     machine.host.create_sandbox("x", endpoints=ON_LAN)
     machine.world.home.links[2].ifname = "old"
     machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x44"))
@@ -547,7 +677,7 @@ def test_what_stands_on_a_parent_and_on_its_successor_is_looked_for_on_both(mach
     for netns in machine.world.living():
         machine.world.enter(netns)
     outcomes = machine.host.remove_many(["x", "y"])
-    assert [type(one.error) for one in outcomes] == [NamespaceHeld, NamespaceHeld]
+    assert [type(one.error) for one in outcomes] == [MacRemains, MacRemains]
 
 
 def test_a_link_on_a_parent_that_was_moved_is_deleted_where_it_is(machine: Machine) -> None:

@@ -46,6 +46,19 @@ class Records(SandboxRecords):
         """Forget a fact about this host."""
         self._db.execute("DELETE FROM host WHERE key = ?", (key,))
 
+    def note_lost(self, sandbox_ids: Iterable[str]) -> None:
+        """Note that links of sandboxes are not where they are recorded, so that nobody takes them for gone."""
+        for one in sandbox_ids:
+            self.set_host(f"lost {one}", "yes")
+
+    def has_lost(self, sandbox_id: str) -> bool:
+        """Whether that was noted of a sandbox."""
+        return self.host(f"lost {sandbox_id}") is not None
+
+    def forget_lost(self, sandbox_ids: Iterable[str]) -> None:
+        """They are gone."""
+        self._db.executemany("DELETE FROM host WHERE key = ?", [(f"lost {one}",) for one in sandbox_ids])
+
     def stood_on(self, link: str, boot_id: str) -> list[Stood]:
         """The links that endpoints on a network's parent may stand on in this boot: the last is the parent as it was
         when one was made, those before were so earlier.

@@ -160,6 +160,11 @@ class SandboxRecords(NetworkRecords):
         ).fetchone()
         return None if row is None else Unsettled(*row)
 
+    def intents_of(self, sandbox_ids: Iterable[str]) -> set[int]:
+        """The intents that sandboxes carry."""
+        found = (self._db.execute("SELECT intent FROM sandbox WHERE id = ?", (one,)).fetchone() for one in sandbox_ids)
+        return {int(row[0]) for row in found if row is not None and row[0] is not None}
+
     def set_namespace(self, sandbox_id: str, cookie: int, inode: int, boot_id: str) -> None:
         """Note the namespace that a sandbox is going to have instead of one that is gone."""
         self._db.execute(
@@ -293,6 +298,10 @@ class SandboxRecords(NetworkRecords):
             f"SELECT coalesce(max(position) + 1, 0) FROM endpoint WHERE {_OF_SANDBOX}", (sandbox_id,)
         )
         return int(row.fetchone()[0])
+
+    def known_links(self) -> dict[int, bytes]:
+        """The MACs of all endpoints, by the indexes of their links."""
+        return dict(self._db.execute("SELECT ifindex, mac FROM endpoint"))
 
     def mac_holder(self, link: str, mac: bytes) -> str | None:
         """The sandbox whose endpoint on that parent has the MAC."""

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Operation, RequestError};
 use crate::link::NewLink;
 use crate::route::Family;
-use crate::{addr, link, route};
+use crate::{addr, link, nsid, route};
 
 /// Requests per send: enough to make the system call's own cost vanish, few enough that the kernel's lock is let go
 /// of every 20 to 80 ms and that the replies to a send in which everything fails fit the receive buffer.
@@ -53,11 +53,27 @@ pub enum Request<'a> {
     DeleteLink {
         /// The link.
         ifindex: u32,
+        /// The id of its namespace; None: the socket's own. EINVAL where nothing holds that any more.
+        nsid: Option<i32>,
     },
     /// Delete all links of a group, for the price of one.
     DeleteGroup {
         /// The group, not 0.
         group: u32,
+        /// The id of its namespace; None: the socket's own. EINVAL where nothing holds that any more.
+        nsid: Option<i32>,
+    },
+    /// Give a namespace an id. EEXIST where it has one, or another namespace has that.
+    GiveId {
+        /// The namespace. To be open when the batch is sent.
+        netns: &'a Arc<OwnedFd>,
+        /// The id.
+        nsid: i32,
+    },
+    /// Look whether something holds the namespace with an id. ENOENT where nothing does.
+    LookForId {
+        /// The id.
+        nsid: i32,
     },
     /// Give a link an address, with its connected route.
     AddAddress {
@@ -79,7 +95,16 @@ pub enum Request<'a> {
     },
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The descriptor that the message names.
+    fn descriptor(&self) -> Option<&'a Arc<OwnedFd>> {
+        match *self {
+            Request::AddLink(ref new) => new.netns,
+            Request::GiveId { netns, .. } => Some(netns),
+            _ => None,
+        }
+    }
+
     /// The message, and its flags but for NLM_F_REQUEST and NLM_F_ACK.
     fn encode(&self) -> Result<(RouteNetlinkMessage, u16), RequestError> {
         const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -88,8 +113,10 @@ impl Request<'_> {
             Request::SetUp { ifindex } => (link::set_up(ifindex)?, 0),
             Request::SetMtu { ifindex, mtu } => (link::set_mtu(ifindex, mtu)?, 0),
             Request::SetGroup { ifindex, group } => (link::set_group(ifindex, group)?, 0),
-            Request::DeleteLink { ifindex } => (link::delete(ifindex)?, 0),
-            Request::DeleteGroup { group } => (link::delete_group(group)?, 0),
+            Request::DeleteLink { ifindex, nsid } => (link::delete(ifindex, nsid)?, 0),
+            Request::DeleteGroup { group, nsid } => (link::delete_group(group, nsid)?, 0),
+            Request::GiveId { netns, nsid } => (nsid::give(netns, nsid)?, 0),
+            Request::LookForId { nsid } => (nsid::look(nsid)?, 0),
             Request::AddAddress {
                 ifindex,
                 address,
@@ -147,14 +174,11 @@ impl Batch {
     pub fn push(&mut self, request: &Request<'_>) -> Result<usize, RequestError> {
         let (message, flags) = request.encode()?;
         append(&mut self.buffer, &message, NLM_F_REQUEST | flags, 0);
-        if let Request::AddLink(NewLink {
-            netns: Some(netns), ..
-        }) = request
-        {
+        if let Some(one) = request.descriptor() {
             // Of many links in one namespace, once.
-            if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(netns)))
+            if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(one)))
             {
-                self.descriptors.push(Arc::downgrade(netns));
+                self.descriptors.push(Arc::downgrade(one));
             }
         }
         self.ends.push(self.buffer.len());

@@ -18,6 +18,8 @@ pub enum Operation {
     ReadLink,
     /// Dumping the links.
     ReadLinks,
+    /// Reading the ids of namespaces.
+    ReadIds,
     /// Dumping a link's addresses.
     ReadAddresses,
     /// Dumping the routes.
@@ -58,6 +60,7 @@ impl fmt::Display for Operation {
             Self::SendBatch => f.write_str("send netlink requests"),
             Self::ReadLink => f.write_str("look up a link"),
             Self::ReadLinks => f.write_str("list the links"),
+            Self::ReadIds => f.write_str("read the ids of network namespaces"),
             Self::ReadAddresses => f.write_str("list the addresses of a link"),
             Self::ReadRoutes => f.write_str("list the routes"),
             Self::ReadFilter => f.write_str("list the MACs of a link's filter"),
@@ -91,6 +94,7 @@ impl Operation {
             | Self::SendBatch
             | Self::ReadLink
             | Self::ReadLinks
+            | Self::ReadIds
             | Self::ReadAddresses
             | Self::ReadRoutes
             | Self::ReadFilter
@@ -219,6 +223,9 @@ pub enum RequestError {
     /// Link indexes are 1 to 2^31 - 1.
     #[error("{0} is not a link index: 1 to 2147483647")]
     Ifindex(i64),
+    /// Ids of namespaces are 0 to 2^31 - 1.
+    #[error("{0} is not the id of a network namespace: 0 to 2147483647")]
+    Nsid(i64),
     /// VLAN ids are 1 to 4094.
     #[error("{0} is not a VLAN id: 1 to 4094")]
     Vid(i64),

@@ -15,6 +15,7 @@ mod captured;
 mod error;
 mod link;
 pub mod netns;
+mod nsid;
 mod pin;
 mod reply;
 mod route;

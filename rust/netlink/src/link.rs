@@ -14,6 +14,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::error::RequestError;
+use crate::nsid;
 
 pub use shown::Link;
 pub(crate) use shown::{attributes, text};
@@ -276,20 +277,31 @@ pub(crate) fn set_group(ifindex: u32, group: u32) -> Result<RouteNetlinkMessage,
 }
 
 /// RTM_DELLINK of one link, by index: an address by name has meant other links on some kernels.
-pub(crate) fn delete(ifindex: u32) -> Result<RouteNetlinkMessage, RequestError> {
+pub(crate) fn delete(ifindex: u32, nsid: Option<i32>) -> Result<RouteNetlinkMessage, RequestError> {
     let mut message = LinkMessage::default();
     message.header = header(check_ifindex(ifindex)?, false);
+    message.attributes.extend(within(nsid)?);
     Ok(RouteNetlinkMessage::DelLink(message))
 }
 
 /// RTM_DELLINK of all links of a group.
-pub(crate) fn delete_group(group: u32) -> Result<RouteNetlinkMessage, RequestError> {
+pub(crate) fn delete_group(
+    group: u32,
+    nsid: Option<i32>,
+) -> Result<RouteNetlinkMessage, RequestError> {
     if group == 0 {
         return Err(RequestError::GroupZero);
     }
     let mut message = LinkMessage::default();
+    message.attributes.extend(within(nsid)?);
     message.attributes.push(LinkAttribute::Group(group));
     Ok(RouteNetlinkMessage::DelLink(message))
+}
+
+/// IFLA_TARGET_NETNSID: the namespace that is meant, by its id; nothing for the socket's own.
+fn within(nsid: Option<i32>) -> Result<Option<LinkAttribute>, RequestError> {
+    nsid.map(|nsid| nsid::check(nsid).map(LinkAttribute::IfNetnsId))
+        .transpose()
 }
 
 pub(crate) fn check_ifindex(ifindex: u32) -> Result<u32, RequestError> {
@@ -354,11 +366,12 @@ pub(crate) fn get(key: LinkKey<'_>) -> Option<RouteNetlinkMessage> {
     Some(RouteNetlinkMessage::GetLink(message))
 }
 
-/// RTM_GETLINK of all links.
-pub(crate) fn dump() -> RouteNetlinkMessage {
+/// RTM_GETLINK of all links of the socket's namespace, or of that with an id.
+pub(crate) fn dump(nsid: Option<i32>) -> Result<RouteNetlinkMessage, RequestError> {
     let mut message = LinkMessage::default();
     message.attributes.push(without_statistics());
-    RouteNetlinkMessage::GetLink(message)
+    message.attributes.extend(within(nsid)?);
+    Ok(RouteNetlinkMessage::GetLink(message))
 }
 
 /// IPv6's counters are a part of each link's message that nobody here reads.

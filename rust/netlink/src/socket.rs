@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -19,7 +19,7 @@ use crate::error::{Error, Operation};
 use crate::link::{Link, LinkKey};
 use crate::reply::{Answers, Progress, Refusal, Refusals, Replies};
 use crate::route::{DefaultRoute, Family};
-use crate::{addr, link, route};
+use crate::{addr, link, nsid, route};
 
 /// Asked of SO_SNDBUFFORCE. A send of 256 requests is some 40 KiB.
 const SEND_BUFFER: usize = 1 << 20;
@@ -174,21 +174,47 @@ impl Socket {
         }
     }
 
-    /// All links of the namespace, by index.
+    /// All links of the namespace, by index; or of the one that it knows by an id, none where nothing holds that any
+    /// more.
     ///
     /// # Errors
     /// The dump failed, or was interrupted by changes too often.
-    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        let mut links = self
-            .ask(
-                &Operation::ReadLinks,
-                &link::dump(),
-                NLM_F_DUMP,
-                |payload| Link::decode(payload).map(Some),
-            )?
-            .items;
+    pub fn links(&mut self, nsid: Option<i32>) -> Result<Vec<Link>, Error> {
+        let Ok(request) = link::dump(nsid) else {
+            return Ok(Vec::new());
+        };
+        let found = self.ask(&Operation::ReadLinks, &request, NLM_F_DUMP, |payload| {
+            Link::decode(payload).map(Some)
+        });
+        let mut links = match found {
+            Err(Error::System {
+                errno: libc::EINVAL | libc::ENOENT,
+                ..
+            }) if nsid.is_some() => return Ok(Vec::new()),
+            other => other?.items,
+        };
         links.sort_unstable_by_key(|link| link.ifindex);
         Ok(links)
+    }
+
+    /// The ids by which the namespace knows others.
+    ///
+    /// # Errors
+    /// The dump failed, or was interrupted by changes too often.
+    pub fn nsids(&mut self) -> Result<Vec<i32>, Error> {
+        Ok(self
+            .ask(&Operation::ReadIds, &nsid::dump(), NLM_F_DUMP, nsid::decode)?
+            .items)
+    }
+
+    /// The id by which the namespace knows another; None where it has none. Linear in the ids that it has given.
+    ///
+    /// # Errors
+    /// The look-up failed.
+    pub fn nsid_of(&mut self, netns: &OwnedFd) -> Result<Option<i32>, Error> {
+        let request = nsid::of(netns);
+        let found = self.ask(&Operation::ReadIds, &request, NLM_F_ACK, nsid::decode)?;
+        Ok(found.items.into_iter().next())
     }
 
     /// A link's addresses and prefix lengths, in the kernel's order; none where there is no such link.

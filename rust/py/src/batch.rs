@@ -194,14 +194,28 @@ impl Batch {
         })
     }
 
-    fn delete_link(&self, ifindex: i64) -> PyResult<usize> {
+    #[pyo3(signature = (ifindex, *, nsid=None))]
+    fn delete_link(&self, ifindex: i64, nsid: Option<i32>) -> PyResult<usize> {
         self.push(&Request::DeleteLink {
             ifindex: index(ifindex)?,
+            nsid,
         })
     }
 
-    fn delete_group(&self, group: u32) -> PyResult<usize> {
-        self.push(&Request::DeleteGroup { group })
+    #[pyo3(signature = (group, *, nsid=None))]
+    fn delete_group(&self, group: u32, nsid: Option<i32>) -> PyResult<usize> {
+        self.push(&Request::DeleteGroup { group, nsid })
+    }
+
+    fn give_id(&self, netns: &Namespace, nsid: i32) -> PyResult<usize> {
+        self.push(&Request::GiveId {
+            netns: &netns.descriptor()?,
+            nsid,
+        })
+    }
+
+    fn look_for_id(&self, nsid: i32) -> PyResult<usize> {
+        self.push(&Request::LookForId { nsid })
     }
 }
 

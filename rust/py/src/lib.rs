@@ -21,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]
-    use super::netlink::{send_each, send_then, Link, Netlink, Refusal};
+    use super::netlink::{links_at, send_each, send_then, Link, Netlink, Refusal};
     #[pymodule_export]
     use super::netns::{
         home_cookie, make_namespaces, open_namespaces, pin_namespaces, read_sysctls,

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
 use crate::batch::Batch;
 use crate::error::from_netlink;
+use crate::netns::Namespace;
 
 /// Why one thing of several was not done.
 #[pyclass(frozen, module = "macvfast._core")]
@@ -299,6 +300,32 @@ pub fn send_each<'py>(
 }
 
 #[pyfunction]
+pub fn links_at<'py>(
+    py: Python<'py>,
+    wanted: Vec<(PyRef<'py, Netlink>, i64)>,
+) -> PyResult<Bound<'py, PyList>> {
+    let wanted: Vec<_> = wanted
+        .iter()
+        .map(|(socket, ifindex)| (&socket.socket, u32::try_from(*ifindex).unwrap_or(0)))
+        .collect();
+    let look = |(socket, ifindex): &(&Mutex<Option<Socket>>, u32)| {
+        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = socket
+            .as_mut()
+            .map(|socket| socket.link(LinkKey::Index(*ifindex)));
+        found.transpose()
+    };
+    let results: Vec<_> = py.detach(|| wanted.iter().map(look).collect());
+    let links = PyList::empty(py);
+    for result in results {
+        let found: Option<Option<netlink::Link>> =
+            result.map_err(|error| from_netlink(py, error))?;
+        links.append(found.ok_or_else(closed)?.map(Link))?;
+    }
+    Ok(links)
+}
+
+#[pyfunction]
 #[allow(clippy::type_complexity)] // The tuple of the stub.
 pub fn send_then<'py>(
     py: Python<'py>,
@@ -365,12 +392,22 @@ impl Netlink {
         Ok(found.map(Link))
     }
 
-    fn links(&self, py: Python<'_>) -> PyResult<Vec<Link>> {
+    #[pyo3(signature = (nsid=None))]
+    fn links(&self, py: Python<'_>, nsid: Option<i32>) -> PyResult<Vec<Link>> {
         Ok(self
-            .exchange(py, Socket::links)?
+            .exchange(py, |socket| socket.links(nsid))?
             .into_iter()
             .map(Link)
             .collect())
+    }
+
+    fn nsids(&self, py: Python<'_>) -> PyResult<Vec<i32>> {
+        self.exchange(py, Socket::nsids)
+    }
+
+    fn nsid_of(&self, py: Python<'_>, netns: &Namespace) -> PyResult<Option<i32>> {
+        let fd = netns.descriptor()?;
+        self.exchange(py, move |socket| socket.nsid_of(&fd))
     }
 
     fn addresses<'py>(

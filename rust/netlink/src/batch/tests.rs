@@ -202,11 +202,17 @@ fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
         );
     }
     assert_eq!(
-        batch.push(&Request::DeleteGroup { group: 0 }),
+        batch.push(&Request::DeleteGroup {
+            group: 0,
+            nsid: None
+        }),
         Err(RequestError::GroupZero)
     );
     assert_eq!(
-        batch.push(&Request::DeleteLink { ifindex: 0 }),
+        batch.push(&Request::DeleteLink {
+            ifindex: 0,
+            nsid: None
+        }),
         Err(RequestError::Ifindex(0))
     );
     assert_eq!(

@@ -64,6 +64,7 @@ pub fn from_request(error: RequestError) -> PyErr {
         | RequestError::Mode { .. }
         | RequestError::PrefixLength { .. }
         | RequestError::GatewayFamily
+        | RequestError::Nsid(_)
         | RequestError::Sysctl(_) => PyValueError::new_err(error.to_string()),
     }
 }
