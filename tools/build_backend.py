@@ -43,6 +43,7 @@ __all__ = [
 
 PROGRAM = "macvfast-init"
 PACKAGE = "macvfast"
+_PROGRAM_MODE = 0o100755 << 16
 STATIC = ("-Ctarget-feature=+crt-static", "-Crelocation-model=static")
 
 
@@ -103,15 +104,17 @@ def _host() -> str:
 
 
 def _add(wheel: Path, name: str, content: bytes) -> None:
-    """Add a program to a wheel, and to its list of files."""
+    """Add a program to a wheel, and to its list of files. Let scripts be run: a source distribution has no modes."""
     info = zipfile.ZipInfo(name)
-    info.external_attr = 0o100755 << 16
+    info.external_attr = _PROGRAM_MODE
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     new = wheel.with_suffix(".new")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as whole:
         whole.writestr(info, content, zipfile.ZIP_DEFLATED)
         for entry in old.infolist():
             data = old.read(entry)
+            if ".data/scripts/" in entry.filename:
+                entry.external_attr = _PROGRAM_MODE
             if entry.filename.endswith(".dist-info/RECORD"):
                 data = f"{name},sha256={digest},{len(content)}\n".encode() + data
             whole.writestr(entry, data, zipfile.ZIP_DEFLATED)

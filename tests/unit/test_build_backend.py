@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 def test_a_program_is_added_to_a_wheel_that_can_be_run_and_is_listed_with_its_checksum(tmp_path: Path) -> None:
-    """Catches one that pip installs without its mode, and one that an uninstall leaves behind."""
-    wheel, record = tmp_path / "p-1-py3-none-any.whl", "p-1.dist-info/RECORD"
-    before = {"p/__init__.py": b"", "p/_core.so": b"\x7fELF" * 100, record: f"p/__init__.py,,\n{record},,\n".encode()}
+    """Catches one that pip installs without its mode, as scripts of a source distribution were; and one that an
+    uninstall leaves behind.
+    """
+    wheel, record, script = tmp_path / "p-1-py3-none-any.whl", "p-1.dist-info/RECORD", "p-1.data/scripts/p"
+    before = {
+        "p/__init__.py": b"",
+        "p/_core.so": b"\x7fELF" * 100,
+        script: b"#!",
+        record: f"p/__init__.py,,\n{record},,\n".encode(),
+    }
     with zipfile.ZipFile(wheel, "w") as made:
         for name, data in before.items():
             info = zipfile.ZipInfo(name)
@@ -29,7 +36,8 @@ def test_a_program_is_added_to_a_wheel_that_can_be_run_and_is_listed_with_its_ch
         assert whole.testzip() is None
         modes = {info.filename: info.external_attr >> 16 for info in whole.infolist()}
         content = {name: whole.read(name) for name in modes}
-    assert modes == {"p/program": 0o100755, "p/_core.so": 0o100755, "p/__init__.py": 0o100644, record: 0o100644}
+    programs, others = ("p/program", "p/_core.so", script), ("p/__init__.py", record)
+    assert modes == dict.fromkeys(programs, 0o100755) | dict.fromkeys(others, 0o100644)
     listed = {row[0]: row[1:] for row in csv.reader(content[record].decode().splitlines())}
     digest = base64.urlsafe_b64encode(hashlib.sha256(b"#!").digest()).rstrip(b"=").decode()
     assert listed == {"p/program": [f"sha256={digest}", "2"], "p/__init__.py": ["", ""], record: ["", ""]}
