@@ -1,20 +1,21 @@
 //! A pool as bytes, and back.
 //!
-//! Little-endian: `mvfp`, version (2 bytes), family (1: 4 or 6), prefix length (1), first address (16), order (1: 0
-//! lowest, 1 next), cursor (16), addresses in use within the ip-ranges (16) and outside (16); ranges: how many (4), of
-//! each the first and last ordinal (16 + 16); gateway: 0, or 1 and its ordinal (1 + 16); aux addresses: how many (4),
-//! of each ordinal (16), length of its name (4), name; pages: how many (8), of each its number (16), 1 where it is full
-//! or 0 and its bits (1 + 512); the CRC-32 of all that (4).
+//! It is what a store would have of the pool, behind the rules that the pool is made from. Little-endian: `mvfp`, version
+//! (2 bytes), family (1: 4 or 6), prefix length (1), first address (16), order (1: 0 lowest, 1 next); ranges: how many
+//! (4), of each the first and last ordinal (16 + 16); gateway: 0, or 1 and its ordinal (1 + 16); aux addresses: how many
+//! (4), of each ordinal (16), length of its name (4), name; addresses in use (16), of them within the ip-ranges (16),
+//! cursor (16); summary pages, and the pages that are not full: how many (8), of each its number (16) and its bits (512);
+//! the CRC-32 of all that (4).
 
-use crate::bitmap::Bitmap;
+use crate::bitmap::StoredPage;
 use crate::error::{Damage, Error};
-use crate::page::{PAGE_BYTES, PAGE_ORDINALS};
+use crate::page::PAGE_ORDINALS;
 use crate::pool::Pool;
 use crate::prefix::{Address, AddressRange, Family, Subnet};
-use crate::rules::{Order, Rules};
+use crate::rules::{Changes, Order, Rules, Stored};
 
 const MAGIC: [u8; 4] = *b"mvfp";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const CHECKSUM_BYTES: usize = 4;
 /// Where pages lie in a store and are more than this, they are not looked through one by one.
 const MOST_PAGES: u128 = 1 << 12;
@@ -47,19 +48,29 @@ impl Pool {
         out.push(self.subnet.prefix_length());
         out.extend(self.subnet.first().value().to_le_bytes());
         out.push(u8::from(self.order == Order::Next));
-        for number in [self.cursor(), self.inside, self.outside] {
+        self.write_rules(&mut out);
+        let all = self.all();
+        for number in [all.used, all.used_in_ranges, all.cursor] {
             out.extend(number.to_le_bytes());
         }
-        self.write_rules(&mut out);
-        let pages = self.bits.known_pages();
-        out.extend((pages.len() as u64).to_le_bytes());
-        for (number, bytes) in pages {
-            out.extend(number.to_le_bytes());
-            out.push(u8::from(bytes.is_none()));
-            out.extend(bytes.iter().flatten());
+        for pages in [all.summary, all.pages] {
+            out.extend((pages.len() as u64).to_le_bytes());
+            for (number, bytes) in pages {
+                out.extend(number.to_le_bytes());
+                out.extend(bytes.iter().flatten());
+            }
         }
         out.extend(crc32fast::hash(&out).to_le_bytes());
         Ok(out)
+    }
+
+    /// What would be stored of the pool as far as it is known, but for the pages of which the summary says enough.
+    fn all(&self) -> Changes {
+        let mut copy = self.clone();
+        copy.bits.detach();
+        let mut all = copy.changes();
+        all.pages.retain(|(number, _)| !self.bits.is_full(*number));
+        all
     }
 
     fn write_rules(&self, out: &mut Vec<u8>) {
@@ -111,19 +122,52 @@ impl Pool {
             1 => Order::Next,
             _ => return Err(Damage::Field("order").into()),
         };
-        let counts = (reader.number()?, reader.number()?, reader.number()?);
         let rules = reader.rules(subnet, order)?;
-        let mut pool = Self::with_bits(rules, Bitmap::new(subnet.host_bits()))
-            .map_err(|_| Damage::Field("reserved addresses"))?;
-        (pool.cursor, pool.inside, pool.outside) = counts;
-        reader.pages(&mut pool.bits)?;
+        let read = Changes {
+            used: reader.number()?,
+            used_in_ranges: reader.number()?,
+            cursor: reader.number()?,
+            summary: reader.pages()?,
+            pages: reader.pages()?,
+        };
         if !reader.rest.is_empty() {
             return Err(Damage::Trailing {
                 bytes: reader.rest.len(),
             }
             .into());
         }
+        let pool = Self::from_changes(rules, &read)?;
         pool.check()?;
+        Ok(pool)
+    }
+
+    /// The pool of which that would be stored.
+    fn from_changes(rules: Rules, all: &Changes) -> Result<Self, Error> {
+        let mut pool = Self::stored(
+            rules,
+            Stored {
+                used: all.used,
+                used_in_ranges: all.used_in_ranges,
+                cursor: all.cursor,
+                summary: all
+                    .summary
+                    .iter()
+                    .filter_map(|(number, bytes)| Some((*number, (*bytes)?)))
+                    .collect(),
+            },
+        )
+        .map_err(|error| match error {
+            Error::Damaged(_) => error,
+            _ => Damage::Field("reserved addresses").into(),
+        })?;
+        for (number, bytes) in &all.pages {
+            pool.provide(*number, bytes.as_ref().map(|bytes| &bytes[..]))?;
+        }
+        pool.bits.detach();
+        // Pages out of order, twice, without a bit set, or as full as their summary does not say.
+        if pool.all() != *all {
+            return Err(Damage::Field("pages").into());
+        }
         Ok(pool)
     }
 
@@ -248,20 +292,10 @@ impl Reader<'_> {
         })
     }
 
-    fn pages(&mut self, bits: &mut Bitmap) -> Result<(), Damage> {
-        let mut next = 0;
-        for _ in 0..u64::from_le_bytes(self.take()?) {
-            let page = self.number()?;
-            let bytes: Option<[u8; PAGE_BYTES]> = match self.byte()? {
-                0 => Some(self.take()?),
-                1 => None,
-                _ => return Err(Damage::Page { page }),
-            };
-            if page < next || page >= bits.page_count() || !bits.restore(page, bytes.as_ref()) {
-                return Err(Damage::Page { page });
-            }
-            next = page + 1;
-        }
-        Ok(())
+    fn pages(&mut self) -> Result<Vec<StoredPage>, Damage> {
+        let count = u64::from_le_bytes(self.take()?);
+        (0..count)
+            .map(|_| Ok((self.number()?, Some(self.take()?))))
+            .collect()
     }
 }

@@ -23,26 +23,6 @@ impl Bitmap {
             .sum()
     }
 
-    /// The pages with a bit set, as far as they are known, by number. None is a page of 4,096 that is full.
-    pub(crate) fn known_pages(&self) -> Vec<StoredPage> {
-        let as_stored = |(number, index): (u128, Option<usize>)| match index
-            .map(|index| &self.pages[index])
-        {
-            Some(page) if self.used_in(page) == 0 => None,
-            Some(page) if !page.is_full() => Some((number, Some(page.to_bytes(self.page_size)))),
-            _ if self.page_size == PAGE_ORDINALS => Some((number, None)),
-            _ => Some((
-                number,
-                Some(Page::all_used(number).to_bytes(self.page_size)),
-            )),
-        };
-        self.tree
-            .known()
-            .into_iter()
-            .filter_map(as_stored)
-            .collect()
-    }
-
     /// The pages that are held or known to be full: the first ordinal of each.
     pub(crate) fn known(&self) -> impl Iterator<Item = u128> {
         self.tree
@@ -86,19 +66,38 @@ impl Bitmap {
         }
     }
 
-    /// Take over a page that was not known, from a snapshot; None is one that is full. False where it cannot be so.
-    pub(crate) fn restore(&mut self, number: u128, bytes: Option<&[u8; PAGE_BYTES]>) -> bool {
-        let page = match bytes {
-            Some(bytes) => Page::from_bytes(bytes, number, self.page_size),
-            None => (self.page_size == PAGE_ORDINALS).then(|| Page::all_used(number)),
-        };
-        match page.filter(|page| self.used_in(page) > 0 && !self.is_known(number)) {
-            Some(page) => {
-                let index = self.insert(page, false);
-                self.after_set(index);
-                true
+    /// Let what is known be all that there is, nothing of it lying in a store: all is to be stored.
+    pub(crate) fn detach(&mut self) {
+        self.backed = false;
+        self.dirty_pages.clear();
+        self.dirty_summary.clear();
+        self.hot_summary = NO_PAGE;
+        for (number, _) in self.tree.known() {
+            match self.slot(number) {
+                Slot::Held(index) => {
+                    let page = &mut self.pages[index];
+                    (page.dirty, page.stored) = (false, false);
+                    if self.used_in(&self.pages[index]) == 0 {
+                        self.drop_page(index);
+                    } else {
+                        self.after_set(index);
+                    }
+                }
+                Slot::Full => {
+                    self.dirty_pages.insert(number);
+                    self.mark_summary(number);
+                }
+                Slot::Absent => {}
             }
-            None => false,
+        }
+    }
+
+    /// Whether every bit of a page is set.
+    pub(crate) fn is_full(&self, number: u128) -> bool {
+        match self.slot(number) {
+            Slot::Held(index) => self.pages[index].is_full(),
+            Slot::Full => true,
+            Slot::Absent => false,
         }
     }
 
@@ -106,13 +105,17 @@ impl Bitmap {
     pub(crate) fn changes(&mut self) -> (Vec<StoredPage>, Vec<StoredPage>) {
         let mut pages = Vec::with_capacity(self.dirty_pages.len());
         for number in std::mem::take(&mut self.dirty_pages) {
-            let mut bytes = None;
-            if let Slot::Held(index) = self.slot(number) {
-                bytes = (self.used_in(&self.pages[index]) > 0)
-                    .then(|| self.pages[index].to_bytes(self.page_size));
-                self.pages[index].dirty = false;
-                self.pages[index].stored = bytes.is_some();
-            }
+            let bytes = match self.slot(number) {
+                Slot::Held(index) => {
+                    let bytes = (self.used_in(&self.pages[index]) > 0)
+                        .then(|| self.pages[index].to_bytes(self.page_size));
+                    self.pages[index].dirty = false;
+                    self.pages[index].stored = bytes.is_some();
+                    bytes
+                }
+                Slot::Full => Some(Page::all_used(number).to_bytes(self.page_size)),
+                Slot::Absent => None,
+            };
             pages.push((number, bytes));
         }
         let summary = std::mem::take(&mut self.dirty_summary);
