@@ -79,18 +79,21 @@ class _Search:
         self._pause_s = 0.05
 
     def keepers(self, status: Status | None) -> list[Process]:
-        """The keepers: the one that is recorded, or else those that are found, whose pid 1 is killed at once."""
+        """The keepers: the one that is recorded, or else those that are found. The pid 1 of each is killed at once,
+        whatever is recorded of it.
+        """
         try:
             lock = os.stat(self._lock)
         except OSError:
             return []
         if status is not None and has_open(status.keeper.pid, lock):
-            return [status.keeper]
-        if time.monotonic() < self._next:
+            found = [status.keeper]
+        elif time.monotonic() < self._next:
             return []
-        self._next = time.monotonic() + self._pause_s
-        self._pause_s *= 2
-        found = [process_of(pid) for pid in named(_NAME) if has_open(pid, lock)]
+        else:
+            self._next = time.monotonic() + self._pause_s
+            self._pause_s *= 2
+            found = [process_of(pid) for pid in named(_NAME) if has_open(pid, lock)]
         for keeper in found:
             for child in children_of(keeper):
                 _kill(child, self._inode)

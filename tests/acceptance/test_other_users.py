@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -121,15 +122,17 @@ def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
 
 
-def forge(lan: Lan, id_: str, pid: int, *, uid: int = 0) -> None:
-    """Have the status of a sandbox name a process that has nothing to do with it."""
+def forge(lan: Lan, id_: str, pid: int, *, uid: int = 0, keeper: str = "") -> None:
+    """Have the status of a sandbox name a process that has nothing to do with it, as its pid 1 and, unless that is
+    given, as its keeper.
+    """
     folder = lan.state_dir / "sandboxes" / id_
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     folder.parent.chmod(0o700)
     process = f"{pid} {start_time(pid)}"
     status = folder / "status"
     status.unlink(missing_ok=True)
-    status.write_text(f"boot {BOOT_ID}\nkeeper {process}\ninit {process}\nstate running\n")
+    status.write_text(f"boot {BOOT_ID}\nkeeper {keeper or process}\ninit {process}\nstate running\n")
     os.chown(status, uid, uid)
 
 
@@ -155,17 +158,20 @@ def test_a_forged_status_makes_root_neither_join_nor_kill(lan: Lan, uid: int) ->
     assert lan.macvfast("ps", "-aq") == ""
 
 
-@pytest.mark.parametrize("instead", ["nothing", "rubbish", "another's process"])
+@pytest.mark.parametrize("instead", ["nothing", "rubbish", "another's process", "another's pid 1"])
 def test_a_command_is_ended_whatever_its_status_says(lan: Lan, instead: str) -> None:
     """Its keeper would be waited for, for as long as it may take, by this and by each later command."""
     id_ = lan.macvfast("run", "-d", "--name=web", "sh", "-c", "sleep 1001 & sleep 1000")
+    status = lan.state_dir / "sandboxes" / id_ / "status"
     with somebodys_process() as pid:
         if instead == "another's process":
             forge(lan, id_, pid)
+        elif instead == "another's pid 1":
+            forge(lan, id_, pid, keeper=re.findall("^keeper (.*)$", status.read_text(), re.MULTILINE)[0])
         elif instead == "rubbish":
-            (lan.state_dir / "sandboxes" / id_ / "status").write_text("rubbish")
+            status.write_text("rubbish")
         else:
-            (lan.state_dir / "sandboxes" / id_ / "status").unlink()
+            status.unlink()
         assert "runs a command" in refused(lan, "rm", "web")
         assert programs(lan) != []
         lan.macvfast("rm", "-f", "web")
