@@ -62,6 +62,9 @@ def test_what_scale_did_not_make_is_refused_by_name_and_its_number_is_not_skippe
     assert count == 0
     assert "`web-1`" in said
     assert names(lan) == ["web-1"], "also with nothing else left to do"
+    assert "(nothing done)" in lan.attempt("scale", "pub_net", "web=0").stdout
+    lan.macvfast("rm", "web-1")
+    assert "(nothing to do)" in lan.attempt("scale", "pub_net", "web=0").stdout
 
 
 @pytest.mark.usefixtures("pub_net")

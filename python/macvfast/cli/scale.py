@@ -31,8 +31,9 @@ def scale(call: Call) -> int:
     seconds = time.monotonic() - started
     made, removed = (sum(one.ok for one in many) for many in (scaled.made, scaled.removed))
     what = [f"{made} made"] * bool(made) + [f"{removed} removed"] * bool(removed)
+    idle = "nothing done" if scaled.errors else "nothing to do"
     rate = f" in {seconds:.2f} s, {(made + removed) / seconds:.0f}/s" if what else ""
-    call.out.line(f"{prefix}: {scaled.count} on {network} ({', '.join(what) or 'nothing to do'}{rate})")
+    call.out.line(f"{prefix}: {scaled.count} on {network} ({', '.join(what) or idle}{rate})")
     for problem in _alike([*scaled.made, *scaled.removed]):
         call.out.problem(problem)
     return PARTLY if scaled.errors else 0
