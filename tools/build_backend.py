@@ -70,6 +70,11 @@ def build_editable(directory: str, config: Mapping[str, Any] | None = None, meta
 
 def _build_program() -> Path:
     """Build the native program, and say where it is."""
+    if not shutil.which("cargo"):
+        # As maturin does, which has asked for this package then.
+        from puccinialin import setup_rust
+
+        os.environ.update(setup_rust())
     program = _cargo(STATIC)
     if program is None:
         print(f"{PROGRAM} is linked dynamically, and larger in memory: a static C library is missing", file=sys.stderr)

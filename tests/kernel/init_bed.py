@@ -23,17 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
-ROOT = Path(__file__).resolve().parents[2]
 
 
-def _program() -> Path:
-    if given := os.environ.get("MACVFAST_INIT"):
-        return Path(given)
-    shipped = Path(macvfast.__file__).with_name("macvfast-init")
-    return shipped if shipped.exists() else ROOT / "target/release/macvfast-init"
-
-
-PROGRAM = _program()
+PROGRAM = Path(os.environ.get("MACVFAST_INIT") or Path(macvfast.__file__).with_name("macvfast-init"))
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 10) -> T:

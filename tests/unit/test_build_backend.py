@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import shutil
+import sys
 import zipfile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from tools import build_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_a_program_is_added_to_a_wheel_that_can_be_run_and_is_listed_with_its_checksum(tmp_path: Path) -> None:
@@ -42,3 +47,18 @@ def test_a_program_is_added_to_a_wheel_that_can_be_run_and_is_listed_with_its_ch
     digest = base64.urlsafe_b64encode(hashlib.sha256(b"#!").digest()).rstrip(b"=").decode()
     assert listed == {"p/program": [f"sha256={digest}", "2"], "p/__init__.py": ["", ""], record: ["", ""]}
     assert {name: content[name] for name in ("p/__init__.py", "p/_core.so")} == dict(list(before.items())[:2])
+
+
+def test_where_no_cargo_is_there_the_program_is_built_with_the_one_that_maturin_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cargo = tmp_path / "fetched" / "cargo"
+    cargo.parent.mkdir()
+    for name, said in (("cargo", '{"reason":"compiler-artifact","executable":"/built"}'), ("rustc", "host: here")):
+        (cargo.parent / name).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (cargo.parent / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fetched = SimpleNamespace(setup_rust=lambda: {"PATH": str(cargo.parent)})
+    monkeypatch.setitem(sys.modules, "puccinialin", fetched)
+    assert str(build_backend._build_program()) == "/built"
+    assert shutil.which("cargo") == str(cargo)
