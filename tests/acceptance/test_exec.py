@@ -104,14 +104,14 @@ def test_what_had_joined_a_command_that_ends_says_so_and_ends_with_137(lan: Lan)
 @pytest.mark.parametrize("detach", [[], ["-d"]], ids=["attached", "detached"])
 def test_a_folder_of_the_sandbox_that_cannot_be_used_is_no_running_command(lan: Lan, detach: list[str]) -> None:
     id_ = lan.macvfast("create", "--name=box")
-    folder = lan.state_dir / "sandboxes" / id_
-    (folder / "lock").mkdir(parents=True)
+    lock = lan.state_dir / "sandboxes" / id_ / "lock"
+    lock.mkdir(parents=True)
     said = check_error(lan.attempt("exec", *detach, "box", "true"), 125)
     assert said == (
-        f"error: the state in `{folder}` cannot be used\n"
-        "  caused by: cannot lock it: Is a directory\n"
+        f"error: the state in `{lock}` cannot be used\n"
+        "  caused by: it is no regular file\n"
         "\n"
-        f"hint: `ls -la {folder}` shows what is there\n"
+        f"hint: `ls -la {lock}` shows what is there\n"
     )
     assert lan.macvfast("rm", "box") == "box"
 
