@@ -13,14 +13,20 @@
 Each instance says what failed (`message`), why (`causes`, outermost first, at least one) and what to
 type next (`hints`, at least one); the values it speaks of are attributes. This module imports nothing of macvfast: the
 native half imports it to raise from it.
+
+A class is declared: its annotations are the values that it takes and keeps, in their order, and `_text`, `_cause` and
+`_hint` are templates for them, a line each. Of several templates the first counts whose values are all there: neither
+None nor empty. A method (`_said`, `_why`, `_helps`) stands where the words depend on the values in another way.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from dataclasses import KW_ONLY, InitVar
+    from inspect import Signature
 
 
 def escape(text: str) -> str:
@@ -30,10 +36,15 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _listed(values: Sequence[str], limit: int = 8) -> str:
+def _listed(values: Sequence[object], limit: int = 8) -> str:
     """`a`, `b`, `c` … with the rest counted, so that a message stays one line."""
-    shown = ", ".join(f"`{escape(value)}`" for value in values[:limit])
+    shown = ", ".join(f"`{escape(str(value))}`" for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def _shortened(text: str) -> str:
+    """`text`, or what fits into a line of it."""
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 # Lines of a message that would be as long as the host is large.
@@ -47,19 +58,79 @@ def nearly(word: str, known: Sequence[str]) -> list[str]:
     return get_close_matches(word.lower(), list(known), n=1)
 
 
+class _Several(tuple[object, ...]):
+    """Values in a template: `{them}` lists eight of them, `{them:20}` twenty; `{them:plain}` has all, unquoted."""
+
+    __slots__ = ()
+
+    def __format__(self, how: str) -> str:
+        return ", ".join(map(str, self)) if how == "plain" else _listed(self, int(how or 8))
+
+
+class _Signature:
+    """What `inspect.signature` and `help` say of a class that is declared."""
+
+    def __get__(self, error: MacvfastError | None, kind: type[MacvfastError]) -> Signature:
+        if kind.__init__ is not MacvfastError._take:  # noqa: SLF001
+            raise AttributeError
+        from inspect import Parameter, Signature  # noqa: PLC0415 - only those who ask need it
+
+        way, missing = Parameter.POSITIONAL_OR_KEYWORD, Parameter.empty
+        defaults = kind._defaults  # noqa: SLF001
+        return Signature([Parameter(name, way, default=defaults.get(name, missing)) for name in kind._fields])
+
+
+# What the annotation of several values begins with; they are kept as a tuple.
+_SEQUENCES = ("Sequence", "Iterable", "InitVar")
+
+
+@dataclass_transform(eq_default=False)
 class MacvfastError(Exception):
     """The root of all that macvfast raises on purpose."""
 
     code: ClassVar[str] = "macvfast-error"
     exit_status: ClassVar[int] = 1
-    # What to do where the instance knows nothing better.
-    _hint: ClassVar[str] = "`macvfast network ls` and `macvfast ps -a` show what is there"
+    _text: ClassVar[str | tuple[str, ...]] = ""
+    _cause: ClassVar[str | tuple[str, ...]] = "{reason}"
+    _hint: ClassVar[str | tuple[str, ...]] = "`macvfast network ls` and `macvfast ps -a` show what is there"
+    # The values to be given, those of them that may be left out, and those that are several.
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, object]] = {}
+    _several: ClassVar[tuple[str, ...]] = ()
+    __signature__: ClassVar[_Signature] = _Signature()
+
+    def __init_subclass__(cls, *, code: str = "", exit_status: int = 0) -> None:
+        if code:
+            cls.code = code
+        if exit_status:
+            cls.exit_status = exit_status
+        own = vars(cls)
+        fields = {name: type_ for name, type_ in cls.__annotations__.items() if name[0] != "_"}
+        # A kind takes a message, causes and hints; so do the classes that others make below one.
+        if fields and "__init__" not in own and cls.__module__ == __name__:
+            cls._fields = tuple(fields)
+            cls._defaults = {name: own[name] for name in fields if name in own}
+            cls._several = tuple([name for name, type_ in fields.items() if type_.startswith(_SEQUENCES)])
+            cls.__init__ = cls._take  # type: ignore[method-assign]
 
     def __init__(self, message: str, *, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = escape(message)
         self.causes = tuple(escape(cause) for cause in causes)
-        self.hints = tuple(escape(hint) for hint in hints or [self._hint])
+        self.hints = tuple(escape(hint) for hint in hints or self._filled(self._hint))
+
+    def _take(self, *given: object, **named: object) -> None:
+        """Keep the values, then say what they mean: the constructor of every class that is declared."""
+        values = vars(self)
+        values.update(self._defaults)
+        values.update(zip(self._fields, given, strict=False))
+        twice = named.keys() & self._fields[: len(given)] if named else ()
+        values.update(named)
+        if twice or len(given) > len(self._fields) or values.keys() != set(self._fields):
+            raise TypeError(f"{type(self).__name__} takes {type(self).__signature__}")
+        for name in self._several:
+            values[name] = tuple(values[name])
+        MacvfastError.__init__(self, self._said(), causes=self._why(), hints=self._helps())
 
     def __str__(self) -> str:
         return ": ".join((self.message, *self.causes))
@@ -67,6 +138,34 @@ class MacvfastError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # By default pickle calls the class with `args`, the message alone; most classes take more than that.
         return _unpickled, (type(self), self.args), self.__dict__
+
+    def _said(self) -> str:
+        """What failed, in one line."""
+        return self._filled(self._text)[0]
+
+    def _why(self) -> Sequence[str]:
+        """The causes, outermost first."""
+        return self._filled(self._cause)
+
+    def _helps(self) -> Sequence[str]:
+        """The hints; before this, `hints` are those that were given, if the class takes any."""
+        return vars(self).get("hints") or self._filled(self._hint)
+
+    def _filled(self, templates: str | tuple[str, ...]) -> list[str]:
+        """The lines of the first of `templates` whose values are all there."""
+        values = vars(self)
+        if self._several:
+            values = values | {name: _Several(values[name]) for name in self._several}
+        if isinstance(templates, str):
+            return [line.format_map(values) for line in templates.split("\n")]
+        *others, last = templates
+        there = {name: value for name, value in values.items() if value not in (None, "", ())}
+        for template in others:
+            try:
+                return [line.format_map(there) for line in template.split("\n")]
+            except KeyError:
+                continue
+        return [line.format_map(values) for line in last.split("\n")]
 
 
 def _unpickled(kind: type[MacvfastError], args: tuple[object, ...]) -> MacvfastError:
@@ -77,69 +176,52 @@ def _unpickled(kind: type[MacvfastError], args: tuple[object, ...]) -> MacvfastE
 # The kinds. A caller branches on these; a person reads the message.
 
 
-class InvalidConfig(MacvfastError):
+class InvalidConfig(MacvfastError, code="invalid-config"):
     """What was asked for cannot be, whatever the host looks like."""
 
-    code = "invalid-config"
 
-
-class NotFound(MacvfastError):
+class NotFound(MacvfastError, code="not-found"):
     """What was named is not there."""
 
-    code = "not-found"
 
-
-class Conflict(MacvfastError):
+class Conflict(MacvfastError, code="conflict"):
     """Something else holds what was asked for."""
 
-    code = "conflict"
-    _hint = "`ip link` and `macvfast network ls` show what is there"
+    _hint: ClassVar[str | tuple[str, ...]] = "`ip link` and `macvfast network ls` show what is there"
 
 
-class StateProblem(MacvfastError):
+class StateProblem(MacvfastError, code="state-problem"):
     """The state directory, or the file in it, cannot be used."""
 
-    code = "state-problem"
 
-
-class Incomplete(MacvfastError):
+class Incomplete(MacvfastError, code="incomplete", exit_status=3):
     """Partly done, or something remains: each item is named, and the command that mends it."""
-
-    code = "incomplete"
-    exit_status = 3
 
 
 # Invalid requests.
 
 
-class NameInvalid(InvalidConfig):
+class NameInvalid(InvalidConfig, code="name-invalid"):
     """A network's or sandbox's name is empty, too long, or has a character that names may not have."""
 
-    code = "name-invalid"
+    kind: str
+    name: str
+    _cause = "names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit"
 
-    def __init__(self, kind: str, name: str) -> None:
-        shown = name if len(name) <= 40 else f"{name[:40]}…"
-        super().__init__(
-            f"`{shown}` is not a {kind} name",
-            causes=["names have 1 to 128 of the characters A-Z a-z 0-9 _ . - and begin with a letter or digit"],
-            hints=[f"`{_as_name(name) or kind}` would be one"],
-        )
-        self.kind = kind
-        self.name = name
+    def _said(self) -> str:
+        return f"`{_shortened(self.name)}` is not a {self.kind} name"
+
+    def _helps(self) -> Sequence[str]:
+        return [f"`{_as_name(self.name) or self.kind}` would be one"]
 
 
-class NameReserved(InvalidConfig):
+class NameReserved(InvalidConfig, code="name-reserved"):
     """A network would have the name of one that Docker has by itself, which `--net` takes for that."""
 
-    code = "name-reserved"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"a network cannot be called `{name}`",
-            causes=[f"`--net {name}` is a network of Docker's own, there and here"],
-            hints=["give it another name"],
-        )
-        self.name = name
+    name: str
+    _text = "a network cannot be called `{name}`"
+    _cause = "`--net {name}` is a network of Docker's own, there and here"
+    _hint = "give it another name"
 
 
 def _as_name(text: str) -> str:
@@ -148,790 +230,613 @@ def _as_name(text: str) -> str:
     return "".join(allowed).strip("_.-")[:40]
 
 
-class SubnetInvalid(InvalidConfig):
+class SubnetInvalid(InvalidConfig, code="subnet-invalid"):
     """A subnet is malformed, has host bits set, or is larger than a pool may be."""
 
-    code = "subnet-invalid"
+    subnet: str
+    reason: str
+    meant: str | None = None
+    _text = "`{subnet}` is not a usable subnet"
 
-    def __init__(self, subnet: str, reason: str, meant: str | None = None) -> None:
-        super().__init__(
-            f"`{subnet}` is not a usable subnet",
-            causes=[reason],
-            hints=[f"--subnet={meant}" if meant else f"{_example_subnet(subnet)}, for example"],
-        )
-        self.subnet = subnet
-        self.reason = reason
-        self.meant = meant
+    def _helps(self) -> Sequence[str]:
+        like = "2001:db8:abc8::/64" if ":" in self.subnet else "192.168.32.0/24"
+        return [f"--subnet={self.meant}" if self.meant else f"--subnet={like}, for example"]
 
 
-def _example_subnet(like: str) -> str:
-    """`--subnet` with a value of the same family."""
-    return "--subnet=2001:db8:abc8::/64" if ":" in like else "--subnet=192.168.32.0/24"
-
-
-class SubnetsOverlap(InvalidConfig):
+class SubnetsOverlap(InvalidConfig, code="subnets-overlap"):
     """Two subnets of one network overlap."""
 
-    code = "subnets-overlap"
+    subnet: str
+    other: str
+    _text = "subnets `{subnet}` and `{other}` of one network overlap"
 
-    def __init__(self, subnet: str, other: str) -> None:
+    def _nested(self) -> list[str]:
         # Of two prefixes that overlap, the longer lies in the shorter.
-        outer, inner = sorted((subnet, other), key=lambda text: int(text.rpartition("/")[2]))
-        super().__init__(
-            f"subnets `{subnet}` and `{other}` of one network overlap",
-            causes=[f"`{inner}` lies within `{outer}`" if inner != outer else "they are the same"],
-            hints=[f"leave --subnet={inner} out, or give --ip-range={inner} in its place"]
-            if inner != outer
-            else [f"give --subnet={subnet} once"],
-        )
-        self.subnet = subnet
-        self.other = other
+        return sorted((self.subnet, self.other), key=lambda text: int(text.rpartition("/")[2]))
+
+    def _why(self) -> Sequence[str]:
+        outer, inner = self._nested()
+        return [f"`{inner}` lies within `{outer}`" if inner != outer else "they are the same"]
+
+    def _helps(self) -> Sequence[str]:
+        outer, inner = self._nested()
+        if inner == outer:
+            return [f"give --subnet={inner} once"]
+        return [f"leave --subnet={inner} out, or give --ip-range={inner} in its place"]
 
 
-class SubnetMissing(InvalidConfig):
+class SubnetMissing(InvalidConfig, code="subnet-missing"):
     """A network was asked for without the subnets it needs."""
 
-    code = "subnet-missing"
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "a subnet is missing"
     _hint = "--subnet=192.168.32.0/24, for example"
 
-    def __init__(self, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__("a subnet is missing", causes=[reason], hints=hints)
-        self.reason = reason
 
-
-class RangeInvalid(InvalidConfig):
+class RangeInvalid(InvalidConfig, code="ip-range-invalid"):
     """An ip-range is malformed, reversed, or not within one of the network's subnets."""
 
-    code = "ip-range-invalid"
-    _hint = "an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example"
-
-    def __init__(self, ip_range: str, reason: str, meant: str | None = None) -> None:
-        super().__init__(
-            f"`{ip_range}` is not a usable ip-range",
-            causes=[reason],
-            hints=[f"--ip-range={meant}"] if meant else [],
-        )
-        self.ip_range = ip_range
-        self.reason = reason
-        self.meant = meant
+    ip_range: str
+    reason: str
+    meant: str | None = None
+    _text = "`{ip_range}` is not a usable ip-range"
+    _hint = (
+        "--ip-range={meant}",
+        "an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example",
+    )
 
 
-class GatewayInvalid(InvalidConfig):
+class GatewayInvalid(InvalidConfig, code="gateway-invalid"):
     """A gateway is malformed, reserved, outside every subnet, or the second one of its subnet."""
 
-    code = "gateway-invalid"
+    gateway: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "`{gateway}` cannot be the gateway"
     _hint = "--gateway takes another address of the subnet, or none"
 
-    def __init__(self, gateway: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"`{gateway}` cannot be the gateway", causes=[reason], hints=hints)
-        self.gateway = gateway
-        self.reason = reason
 
-
-class AuxAddressInvalid(InvalidConfig):
+class AuxAddressInvalid(InvalidConfig, code="aux-address-invalid"):
     """An aux address is malformed, reserved, outside every subnet, named twice, or the gateway."""
 
-    code = "aux-address-invalid"
+    name: str
+    address: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "`{name}={address}` cannot be an aux address"
     _hint = "--aux-address=NAME=ADDRESS takes a name and an address of the subnet that nothing else has"
 
-    def __init__(self, name: str, address: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"`{name}={address}` cannot be an aux address", causes=[reason], hints=hints)
-        self.name = name
-        self.address = address
-        self.reason = reason
 
-
-class AddressInvalid(InvalidConfig):
+class AddressInvalid(InvalidConfig, code="address-invalid"):
     """An address is malformed, of the wrong family, or of a kind no endpoint can have."""
 
-    code = "address-invalid"
+    address: str
+    reason: str
+    _text = "`{address}` is not a usable address"
     _hint = "--ip takes an address such as 192.168.32.10, --ip6 one such as 2001:db8:abc8::10"
 
-    def __init__(self, address: str, reason: str) -> None:
-        bare, slash, _ = address.partition("/")
-        super().__init__(
-            f"`{address}` is not a usable address",
-            causes=[reason],
-            hints=[f"leave the prefix length out: `{bare}`"] if slash and bare else [],
-        )
-        self.address = address
-        self.reason = reason
+    def _helps(self) -> Sequence[str]:
+        bare, slash, _ = self.address.partition("/")
+        return [f"leave the prefix length out: `{bare}`"] if slash and bare else super()._helps()
 
 
-class AddressOutsideSubnet(InvalidConfig):
+class AddressOutsideSubnet(InvalidConfig, code="address-outside-subnet"):
     """An address lies in none of the subnets it would have to belong to."""
 
-    code = "address-outside-subnet"
-
-    def __init__(self, address: str, subnets: Sequence[str], network: str | None = None) -> None:
-        where = f"network `{network}`" if network else "the pool"
-        super().__init__(
-            f"address {address} is outside {where}",
-            causes=[
-                f"its subnets of that family are {_listed(list(subnets))}"
-                if subnets
-                else "it has no subnet of that family"
-            ],
-            hints=[
-                f"give an address of {subnets[0]}, or leave it out for the next free one"
-                if subnets
-                else "leave the address out, or make a network with a subnet of that family, too"
-            ],
-        )
-        self.address = address
-        self.subnets = tuple(subnets)
-        self.network = network
+    address: str
+    subnets: Sequence[str]
+    network: str | None = None
+    _text = "address {address} is outside network `{network}`", "address {address} is outside the pool"
+    _cause = "its subnets of that family are {subnets}", "it has no subnet of that family"
+    _hint = (
+        "give an address of {subnets[0]}, or leave it out for the next free one",
+        "leave the address out, or make a network with a subnet of that family, too",
+    )
 
 
-class AddressReserved(InvalidConfig):
+class AddressReserved(InvalidConfig, code="address-reserved"):
     """An address that the subnet itself needs (its ends, gateway, aux addresses) cannot be released."""
 
-    code = "address-reserved"
+    address: str
+    role: str
+    _text = "address {address} cannot be released"
+    _cause = "it is the subnet's {role}"
     _hint = "release what was allocated or reserved; the rest goes with the subnet"
 
-    def __init__(self, address: str, role: str) -> None:
-        super().__init__(f"address {address} cannot be released", causes=[f"it is the subnet's {role}"])
-        self.address = address
-        self.role = role
 
-
-class MacInvalid(InvalidConfig):
+class MacInvalid(InvalidConfig, code="mac-invalid"):
     """A MAC is malformed, multicast, all zero, or given where the link has its parent's."""
 
-    code = "mac-invalid"
+    mac: str
+    reason: str
+    _text = "`{mac}` cannot be the endpoint's MAC"
     _hint = "leave --mac-address out, and the endpoint has one that fits"
 
-    def __init__(self, mac: str, reason: str) -> None:
-        super().__init__(f"`{mac}` cannot be the endpoint's MAC", causes=[reason])
-        self.mac = mac
-        self.reason = reason
 
-
-class OptionUnknown(InvalidConfig):
+class OptionUnknown(InvalidConfig, code="option-unknown"):
     """An option (`-o`), filter or driver is not one that macvfast knows."""
 
-    code = "option-unknown"
+    what: str
+    key: str
+    known: Sequence[str]
+    hints: InitVar[Sequence[str]] = ()
+    _text = "`{key}` is not a known {what}"
+    _cause = "known: {known:20}"
 
-    def __init__(self, what: str, key: str, known: Sequence[str], hints: Sequence[str] = ()) -> None:
+    def _helps(self) -> Sequence[str]:
         from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
 
         # `com.docker.network.driver.mtu` is Docker's word for `mtu`.
-        short = key.rpartition(".")[2]
-        meant = [short] if short in known else get_close_matches(key, known, n=1)
-        super().__init__(
-            f"`{key}` is not a known {what}",
-            causes=[f"known: {_listed(list(known), 20)}"],
-            hints=hints or [f"did you mean `{meant[0]}`?" if meant else "leave it out, or give one that is known"],
-        )
-        self.what = what
-        self.key = key
-        self.known = tuple(known)
+        short = self.key.rpartition(".")[2]
+        meant = [short] if short in self.known else get_close_matches(self.key, self.known, n=1)
+        return self.hints or [f"did you mean `{meant[0]}`?" if meant else "leave it out, or give one that is known"]
 
 
-class OptionInvalid(InvalidConfig):
+class OptionInvalid(InvalidConfig, code="option-invalid"):
     """An option is known, but its value is not one it takes."""
 
-    code = "option-invalid"
+    key: str
+    value: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "`{key}` cannot be `{value}`"
+    _hint = "leave `{key}` out, or give a value that it takes"
 
-    def __init__(self, key: str, value: str, reason: str, hints: Sequence[str] = ()) -> None:
-        instead = (
-            "`ip link` lists the links" if key == "parent" else f"leave `{key}` out, or give a value that it takes"
-        )
-        super().__init__(f"`{key}` cannot be `{value}`", causes=[reason], hints=hints or [instead])
-        self.key = key
-        self.value = value
-        self.reason = reason
+    def _helps(self) -> Sequence[str]:
+        return self.hints or (["`ip link` lists the links"] if self.key == "parent" else super()._helps())
 
 
-class ArgumentInvalid(InvalidConfig):
+class ArgumentInvalid(InvalidConfig, code="argument-invalid"):
     """A caller in Python gave something of another type than is meant, such as one text in place of a list."""
 
-    code = "argument-invalid"
+    name: str
+    value: object
+    reason: str
+    position: int | None = None
 
-    def __init__(self, name: str, value: object, reason: str, position: int | None = None) -> None:
-        shown = repr(value) if isinstance(value, (str, bytes, int, float)) else f"an object of {type(value).__name__}"
-        shown = shown if len(shown) <= 40 else f"{shown[:40]}…"
-        where = f"`{name}`" if position is None else f"item {position} of `{name}`"
-        as_item = f"{name}=[{shown}]" if isinstance(value, str) else f"{name}=[…]"
-        super().__init__(
-            f"{where} cannot be {'None' if value is None else shown}",
-            causes=[reason],
-            hints=[as_item if position is None else f"`help(macvfast.Host)` says what `{name}` takes"],
-        )
-        self.name = name
-        self.value = value
-        self.reason = reason
-        self.position = position
+    def _shown(self) -> str:
+        if isinstance(self.value, (str, bytes, int, float)):
+            return _shortened(repr(self.value))
+        return _shortened(f"an object of {type(self.value).__name__}")
+
+    def _said(self) -> str:
+        where = f"`{self.name}`" if self.position is None else f"item {self.position} of `{self.name}`"
+        return f"{where} cannot be {'None' if self.value is None else self._shown()}"
+
+    def _helps(self) -> Sequence[str]:
+        if self.position is not None:
+            return [f"`help(macvfast.Host)` says what `{self.name}` takes"]
+        return [f"{self.name}=[{self._shown() if isinstance(self.value, str) else '…'}]"]
 
 
-class ParentUnusable(InvalidConfig):
+class ParentUnusable(InvalidConfig, code="parent-unusable"):
     """A link exists but cannot carry the network's endpoints."""
 
-    code = "parent-unusable"
-
-    def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(
-            f"link `{parent}` cannot be a parent",
-            causes=[reason],
-            hints=hints or ["give another link with -o parent=NAME: `ip link` lists them"],
-        )
-        self.parent = parent
-        self.reason = reason
+    parent: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "link `{parent}` cannot be a parent"
+    _hint = "give another link with -o parent=NAME: `ip link` lists them"
 
 
-class NamespaceInvalid(InvalidConfig):
+class NamespaceInvalid(InvalidConfig, code="namespace-invalid"):
     """A path or pid does not lead to a network namespace."""
 
-    code = "namespace-invalid"
+    path: str
+    reason: str
+    _text = "`{path}` is not a network namespace"
     _hint = "`ip netns` and `lsns -t net` list the network namespaces of this host"
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"`{path}` is not a network namespace", causes=[reason])
-        self.path = path
-        self.reason = reason
 
-
-class BackupInvalid(InvalidConfig):
+class BackupInvalid(InvalidConfig, code="backup-invalid"):
     """A file is no backup of a state, or something else stands where one is to be written."""
 
-    code = "backup-invalid"
+    path: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "`{path}` cannot be used as a backup of the state"
     _hint = "`macvfast state backup FILE` writes one, where nothing or an older one is"
 
-    def __init__(self, path: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"`{path}` cannot be used as a backup of the state", causes=[reason], hints=hints)
-        self.path = path
-        self.reason = reason
 
-
-class RootfsInvalid(InvalidConfig):
+class RootfsInvalid(InvalidConfig, code="rootfs-invalid"):
     """A directory cannot serve as the root file system of a command."""
 
-    code = "rootfs-invalid"
+    path: str
+    reason: str
+    _text = "`{path}` cannot be the root file system"
     _hint = "--rootfs takes a folder with all that the command needs, and with folders `proc` and `sys`"
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"`{path}` cannot be the root file system", causes=[reason])
-        self.path = path
-        self.reason = reason
 
-
-class UserUnknown(InvalidConfig):
+class UserUnknown(InvalidConfig, code="user-unknown"):
     """A user or group is not one of this host (or of `--rootfs`)."""
 
-    code = "user-unknown"
-
-    def __init__(self, user: str, reason: str) -> None:
-        super().__init__(
-            f"`{user}` cannot run the command", causes=[reason], hints=["-u USER[:GROUP], names or numbers"]
-        )
-        self.user = user
-        self.reason = reason
+    user: str
+    reason: str
+    _text = "`{user}` cannot run the command"
+    _hint = "-u USER[:GROUP], names or numbers"
 
 
-class UserNotTrusted(InvalidConfig):
+class UserNotTrusted(InvalidConfig, code="user-not-trusted"):
     """Somebody else than root could have given a user of `--rootfs` rights on this host."""
 
-    code = "user-not-trusted"
-
-    def __init__(self, user: str, rootfs: str, right: str, numbers: str) -> None:
-        super().__init__(
-            f"`{user}` would have {right} of this host",
-            causes=[f"others than root may write what `{rootfs}` has in etc/passwd and etc/group"],
-            hints=[
-                f"`-u {numbers}` says so knowingly, by numbers",
-                "give the folder, etc and both files to root, writable by nobody else: `chown root:root`, `chmod go-w`",
-            ],
-        )
-        self.user = user
-        self.rootfs = rootfs
-        self.right = right
-        self.numbers = numbers
+    user: str
+    rootfs: str
+    right: str
+    numbers: str
+    _text = "`{user}` would have {right} of this host"
+    _cause = "others than root may write what `{rootfs}` has in etc/passwd and etc/group"
+    _hint = (
+        "`-u {numbers}` says so knowingly, by numbers\n"
+        "give the folder, etc and both files to root, writable by nobody else: `chown root:root`, `chmod go-w`"
+    )
 
 
-class ImportSourceInvalid(InvalidConfig):
+class ImportSourceInvalid(InvalidConfig, code="import-source-invalid"):
     """Networks cannot be read from a file or from a Docker Engine's socket."""
 
-    code = "import-source-invalid"
-
-    def __init__(self, source: str, reason: str) -> None:
-        super().__init__(
-            f"networks cannot be read from `{source}`",
-            causes=[reason],
-            hints=["`docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket"],
-        )
-        self.source = source
-        self.reason = reason
+    source: str
+    reason: str
+    _text = "networks cannot be read from `{source}`"
+    _hint = "`docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket"
 
 
-class TerminalMissing(InvalidConfig):
+class TerminalMissing(InvalidConfig, code="terminal-missing"):
     """A terminal was asked for, and standard input is none."""
 
-    code = "terminal-missing"
+    _text = "standard input is not a terminal"
+    _cause = "`-i` with `-t` needs one, unless `-d` is given"
+    _hint = "leave out `-t`"
 
     def __init__(self) -> None:
-        super().__init__(
-            "standard input is not a terminal",
-            causes=["`-i` with `-t` needs one, unless `-d` is given"],
-            hints=["leave out `-t`"],
-        )
+        self._take()
 
 
 # What is not there.
 
 
-class NetworkNotFound(NotFound):
+class NetworkNotFound(NotFound, code="network-not-found"):
     """No network has that id, name or id prefix."""
 
-    code = "network-not-found"
-
-    def __init__(self, network: str) -> None:
-        super().__init__(
-            f"network `{network}` not found",
-            causes=["no network has that name, or an id that begins so"],
-            hints=["`macvfast network ls` lists them"],
-        )
-        self.network = network
+    network: str
+    _text = "network `{network}` not found"
+    _cause = "no network has that name, or an id that begins so"
+    _hint = "`macvfast network ls` lists them"
 
 
-class SandboxNotFound(NotFound):
+class SandboxNotFound(NotFound, code="sandbox-not-found"):
     """No sandbox has that id, name or id prefix."""
 
-    code = "sandbox-not-found"
-
-    def __init__(self, sandbox: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` not found",
-            causes=["no sandbox has that name, or an id that begins so"],
-            hints=["`macvfast ps -a` lists them"],
-        )
-        self.sandbox = sandbox
+    sandbox: str
+    _text = "sandbox `{sandbox}` not found"
+    _cause = "no sandbox has that name, or an id that begins so"
+    _hint = "`macvfast ps -a` lists them"
 
 
-class EndpointNotFound(NotFound):
+class EndpointNotFound(NotFound, code="endpoint-not-found"):
     """The sandbox is not connected to the network."""
 
-    code = "endpoint-not-found"
-
-    def __init__(self, network: str, sandbox: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` is not connected to network `{network}`",
-            causes=["it has no endpoint there"],
-            hints=[f"`macvfast network connect {network} {sandbox}` connects it"],
-        )
-        self.network = network
-        self.sandbox = sandbox
+    network: str
+    sandbox: str
+    _text = "sandbox `{sandbox}` is not connected to network `{network}`"
+    _cause = "it has no endpoint there"
+    _hint = "`macvfast network connect {network} {sandbox}` connects it"
 
 
-class ParentNotFound(NotFound):
+class ParentNotFound(NotFound, code="parent-not-found"):
     """The parent link is not there, and its name is not one macvfast makes a sub-interface for."""
 
-    code = "parent-not-found"
+    parent: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "parent `{parent}` not found"
     _hint = "`ip link` lists the links"
 
-    def __init__(self, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"parent `{parent}` not found", causes=[reason], hints=hints)
-        self.parent = parent
-        self.reason = reason
 
-
-class NameAmbiguous(NotFound):
+class NameAmbiguous(NotFound, code="name-ambiguous"):
     """An id prefix fits several networks or sandboxes."""
 
-    code = "name-ambiguous"
+    kind: str
+    prefix: str
+    matches: Sequence[str]
+    _cause = "ids that begin so: {matches}"
+    _hint = "give more of the id, or the name"
 
-    def __init__(self, kind: str, prefix: str, matches: Sequence[str]) -> None:
-        super().__init__(
-            f"`{prefix}` fits several {'sandboxes' if kind == 'sandbox' else f'{kind}s'}",
-            causes=[f"ids that begin so: {_listed(list(matches))}"],
-            hints=["give more of the id, or the name"],
-        )
-        self.kind = kind
-        self.prefix = prefix
-        self.matches = tuple(matches)
+    def _said(self) -> str:
+        return f"`{self.prefix}` fits several {'sandboxes' if self.kind == 'sandbox' else f'{self.kind}s'}"
 
 
-class SystemdMissing(NotFound):
+class SystemdMissing(NotFound, code="systemd-missing"):
     """The service is one of systemd, and this machine does not run it."""
 
-    code = "systemd-missing"
+    _text = "this machine does not run systemd"
+    _cause = "the service is a systemd unit"
+    _hint = (
+        "let whatever starts services here run `macvfast restore --wait=60`\n"
+        "--root DIR installs into the files of a system that is not running"
+    )
 
     def __init__(self) -> None:
-        super().__init__(
-            "this machine does not run systemd",
-            causes=["the service is a systemd unit"],
-            hints=[
-                "let whatever starts services here run `macvfast restore --wait=60`",
-                "--root DIR installs into the files of a system that is not running",
-            ],
-        )
+        self._take()
 
 
-class CommandNotFound(NotFound):
+class CommandNotFound(NotFound, code="command-not-found", exit_status=127):
     """The command is not on this host (or in `--rootfs`)."""
 
-    code = "command-not-found"
-    exit_status = 127
+    command: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "command `{command}` not found"
 
-    def __init__(self, command: str, hints: Sequence[str] = ()) -> None:
-        path = "/" in command
-        super().__init__(
-            f"command `{command}` not found",
-            causes=["there is no such file" if path else "no folder of PATH has it"],
-            hints=hints
-            or [
-                "give the path of a command that is there, or its name"
-                if path
-                else "install it, or give its whole path"
-            ],
-        )
-        self.command = command
+    def _why(self) -> Sequence[str]:
+        return ["there is no such file" if "/" in self.command else "no folder of PATH has it"]
+
+    def _helps(self) -> Sequence[str]:
+        path = "give the path of a command that is there, or its name"
+        return self.hints or [path if "/" in self.command else "install it, or give its whole path"]
 
 
-class CommandNotStarted(NotFound):
+class CommandNotStarted(NotFound, code="command-not-started", exit_status=126):
     """The command is there but cannot be started."""
 
-    code = "command-not-started"
-    exit_status = 126
+    command: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "command `{command}` cannot be started"
     _hint = "it must be an executable program, or a script whose first line names one: `#!/bin/sh`"
-
-    def __init__(self, command: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"command `{command}` cannot be started", causes=[reason], hints=hints)
-        self.command = command
-        self.reason = reason
 
 
 # What something else holds.
 
 
-class NetworkExists(Conflict):
+class NetworkExists(Conflict, code="network-exists"):
     """Another network has that name."""
 
-    code = "network-exists"
-
-    def __init__(self, network: str) -> None:
-        super().__init__(
-            f"network `{network}` exists already",
-            causes=["a name stands for one network"],
-            hints=[f"choose another name, or remove it first: `macvfast network rm {network}`"],
-        )
-        self.network = network
+    network: str
+    _text = "network `{network}` exists already"
+    _cause = "a name stands for one network"
+    _hint = "choose another name, or remove it first: `macvfast network rm {network}`"
 
 
-class SandboxExists(Conflict):
+class SandboxExists(Conflict, code="sandbox-exists"):
     """Another sandbox has that name."""
 
-    code = "sandbox-exists"
-
-    def __init__(self, sandbox: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` exists already",
-            causes=["a name stands for one sandbox"],
-            hints=[f"choose another name, or remove it first: `macvfast rm -f {sandbox}`"],
-        )
-        self.sandbox = sandbox
+    sandbox: str
+    _text = "sandbox `{sandbox}` exists already"
+    _cause = "a name stands for one sandbox"
+    _hint = "choose another name, or remove it first: `macvfast rm -f {sandbox}`"
 
 
-class NotScaled(Conflict):
+class NotScaled(Conflict, code="sandbox-not-scaled"):
     """A sandbox whose name `scale` would have is not one that it made."""
 
-    code = "sandbox-not-scaled"
-
-    def __init__(self, sandbox: str, network: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` is left as it is",
-            causes=[f"`scale` did not make it on network `{network}`"],
-            hints=[f"choose another prefix, or remove it first: `macvfast rm -f {sandbox}`"],
-        )
-        self.sandbox = sandbox
-        self.network = network
+    sandbox: str
+    network: str
+    _text = "sandbox `{sandbox}` is left as it is"
+    _cause = "`scale` did not make it on network `{network}`"
+    _hint = "choose another prefix, or remove it first: `macvfast rm -f {sandbox}`"
 
 
-class SandboxOnOthers(Conflict):
+class SandboxOnOthers(Conflict, code="sandbox-on-others"):
     """`scale` does not take a sandbox away that is connected to further networks."""
 
-    code = "sandbox-on-others"
-
-    def __init__(self, sandbox: str, network: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` is left as it is",
-            causes=[f"it is connected to other networks than `{network}` too"],
-            hints=["`scale --force` removes it all the same"],
-        )
-        self.sandbox = sandbox
-        self.network = network
+    sandbox: str
+    network: str
+    _text = "sandbox `{sandbox}` is left as it is"
+    _cause = "it is connected to other networks than `{network}` too"
+    _hint = "`scale --force` removes it all the same"
 
 
-class NamespaceNameTaken(Conflict):
+class NamespaceNameTaken(Conflict, code="namespace-name-taken"):
     """Something that macvfast did not make is pinned under the sandbox's name."""
 
-    code = "namespace-name-taken"
-
-    def __init__(self, sandbox: str, path: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` cannot be pinned",
-            causes=[f"`{path}` is there already, and macvfast did not make it"],
-            hints=["choose another name"],
-        )
-        self.sandbox = sandbox
-        self.path = path
+    sandbox: str
+    path: str
+    _text = "sandbox `{sandbox}` cannot be pinned"
+    _cause = "`{path}` is there already, and macvfast did not make it"
+    _hint = "choose another name"
 
 
-class PinsLocked(Conflict):
+class PinsLocked(Conflict, code="pins-locked"):
     """Somebody holds the lock of the folder of the pins, which is needed once to make it a shared mount."""
 
-    code = "pins-locked"
+    operation: str
+    holders: Sequence[str]
+    _text = "could not {operation}"
+    _cause = "its lock is held by {holders:plain}", "its lock is held by a process that is not seen here"
 
-    def __init__(self, operation: str, holders: Sequence[str]) -> None:
-        pids = [words[1] for holder in holders if len(words := holder.split()) > 1]
-        super().__init__(
-            f"could not {operation}",
-            causes=[f"its lock is held by {', '.join(holders) or 'a process that is not seen here'}"],
-            hints=[f"end that: `kill {' '.join(pids)}`" if pids else "`lslocks` on the host shows who holds it"],
-        )
-        self.operation = operation
-        self.holders = tuple(holders)
+    def _helps(self) -> Sequence[str]:
+        pids = [words[1] for holder in self.holders if len(words := holder.split()) > 1]
+        return [f"end that: `kill {' '.join(pids)}`" if pids else "`lslocks` on the host shows who holds it"]
 
 
-class PinsUnsafe(Conflict):
+class PinsUnsafe(Conflict, code="pins-unsafe"):
     """Others could put something of theirs in the place of a new pin."""
 
-    code = "pins-unsafe"
-
-    def __init__(self, operation: str, reason: str) -> None:
-        super().__init__(
-            f"could not {operation}",
-            causes=[reason],
-            hints=["name a folder where root alone may write with MACVFAST_NETNS_DIR; unless said it is /run/netns"],
-        )
-        self.operation = operation
-        self.reason = reason
+    operation: str
+    reason: str
+    _text = "could not {operation}"
+    _hint = "name a folder where root alone may write with MACVFAST_NETNS_DIR; unless said it is /run/netns"
 
 
-class NamespaceChanged(Conflict):
+class NamespaceChanged(Conflict, code="namespace-changed"):
     """What stands at a sandbox's path is not the namespace that was recorded."""
 
-    code = "namespace-changed"
+    sandbox: str
+    path: str
+    reason: str
+    _: KW_ONLY
+    restorable: bool = False
+    _text = "sandbox `{sandbox}` is not at `{path}`"
+    _hint = "`macvfast rm -f {sandbox}` removes it; then make it anew"
 
-    def __init__(self, sandbox: str, path: str, reason: str, *, restorable: bool = False) -> None:
-        anew = f"`macvfast rm -f {sandbox}` removes it; then make it anew"
-        hints = ["`macvfast restore` brings it back"] if restorable else [anew]
-        super().__init__(f"sandbox `{sandbox}` is not at `{path}`", causes=[reason], hints=hints)
-        self.restorable = restorable
-        self.sandbox = sandbox
-        self.path = path
-        self.reason = reason
+    def _helps(self) -> Sequence[str]:
+        return ["`macvfast restore` brings it back"] if self.restorable else super()._helps()
 
 
-class ParentTaken(Conflict):
+class ParentTaken(Conflict, code="parent-taken"):
     """Another network, or a link that macvfast did not make, holds the parent."""
 
-    code = "parent-taken"
+    network: str
+    parent: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "network `{network}` cannot use parent `{parent}`"
     _hint = "give another link with -o parent=NAME: `macvfast network ls` shows which are taken"
 
-    def __init__(self, network: str, parent: str, reason: str, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"network `{network}` cannot use parent `{parent}`", causes=[reason], hints=hints)
-        self.network = network
-        self.parent = parent
-        self.reason = reason
 
-
-class SubnetTaken(Conflict):
+class SubnetTaken(Conflict, code="subnet-taken"):
     """A subnet overlaps one of another network in the same layer-2 domain."""
 
-    code = "subnet-taken"
-
-    def __init__(self, subnet: str, other: str, network: str) -> None:
-        super().__init__(
-            f"subnet `{subnet}` is taken",
-            causes=[f"it overlaps `{other}` of network `{network}` on the same parent"],
-            hints=[f"give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"],
-        )
-        self.subnet = subnet
-        self.other = other
-        self.network = network
+    subnet: str
+    other: str
+    network: str
+    _text = "subnet `{subnet}` is taken"
+    _cause = "it overlaps `{other}` of network `{network}` on the same parent"
+    _hint = "give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"
 
 
-class AddressTaken(Conflict):
+class AddressTaken(Conflict, code="address-taken"):
     """An address is reserved, or held by another endpoint."""
 
-    code = "address-taken"
+    address: str
+    holder: str | None = None
+    hints: InitVar[Sequence[str]] = ()
+    _text = "address {address} is taken"
+    _cause = "it is {holder}", "it is in use"
     _hint = "give another address, or leave it out for the next free one"
 
-    def __init__(self, address: str, holder: str | None = None, hints: Sequence[str] = ()) -> None:
-        super().__init__(f"address {address} is taken", causes=[f"it is {holder or 'in use'}"], hints=hints)
-        self.address = address
-        self.holder = holder
 
-
-class MacTaken(Conflict):
+class MacTaken(Conflict, code="mac-taken"):
     """Another link on the parent has that MAC."""
 
-    code = "mac-taken"
+    mac: str
+    holder: str
+    _text = "MAC {mac} is taken"
+    _cause = "{holder} has it"
     _hint = "give another --mac-address, or leave it out for one that is free"
 
-    def __init__(self, mac: str, holder: str) -> None:
-        super().__init__(f"MAC {mac} is taken", causes=[f"{holder} has it"])
-        self.mac = mac
-        self.holder = holder
 
-
-class ServiceTaken(Conflict):
+class ServiceTaken(Conflict, code="service-taken"):
     """Something that macvfast did not write is in the place of its service."""
 
-    code = "service-taken"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            "the service cannot be installed or uninstalled",
-            causes=[f"`{path}` is there, and macvfast did not write it"],
-            hints=[f"rm {path}"],
-        )
-        self.path = path
+    path: str
+    _text = "the service cannot be installed or uninstalled"
+    _cause = "`{path}` is there, and macvfast did not write it"
+    _hint = "rm {path}"
 
 
-class NetworkInUse(Conflict):
+class NetworkInUse(Conflict, code="network-in-use"):
     """A network with endpoints is not removed."""
 
-    code = "network-in-use"
-
-    def __init__(self, network: str, sandboxes: Sequence[str]) -> None:
-        super().__init__(
-            f"network `{network}` has endpoints",
-            causes=[f"connected: {_listed(list(sandboxes))}"],
-            hints=[f"`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm -f {sandboxes[0]}`"]
-            if sandboxes
-            else [f"`macvfast network inspect {network}` shows them"],
-        )
-        self.network = network
-        self.sandboxes = tuple(sandboxes)
+    network: str
+    sandboxes: Sequence[str]
+    _text = "network `{network}` has endpoints"
+    _cause = "connected: {sandboxes}"
+    _hint = (
+        "`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm -f {sandboxes[0]}`",
+        "`macvfast network inspect {network}` shows them",
+    )
 
 
-class PassthruOccupied(Conflict):
+class PassthruOccupied(Conflict, code="passthru-occupied"):
     """A passthru network has room for one endpoint, and it is there."""
 
-    code = "passthru-occupied"
-
-    def __init__(self, network: str, sandbox: str) -> None:
-        super().__init__(
-            f"passthru network `{network}` takes one endpoint only",
-            causes=[f"sandbox `{sandbox}` is connected"],
-            hints=[f"`macvfast network disconnect {network} {sandbox}`"],
-        )
-        self.network = network
-        self.sandbox = sandbox
+    network: str
+    sandbox: str
+    _text = "passthru network `{network}` takes one endpoint only"
+    _cause = "sandbox `{sandbox}` is connected"
+    _hint = "`macvfast network disconnect {network} {sandbox}`"
 
 
-class AlreadyConnected(Conflict):
+class AlreadyConnected(Conflict, code="already-connected"):
     """The sandbox has an endpoint on that network already, or on one with an overlapping subnet."""
 
-    code = "already-connected"
+    sandbox: str
+    network: str
+    reason: str | None = None
+    _text = "sandbox `{sandbox}` cannot be connected to network `{network}`"
+    _cause = "{reason}", "it is connected already"
+    _hint = "`macvfast network disconnect {network} {sandbox}` disconnects it first"
 
-    def __init__(self, sandbox: str, network: str, reason: str | None = None) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` cannot be connected to network `{network}`",
-            causes=[reason or "it is connected already"],
-            hints=[
-                f"`macvfast create --net={network}` makes a sandbox of its own for it"
-                if reason
-                else f"`macvfast network disconnect {network} {sandbox}` disconnects it first"
-            ],
-        )
-        self.sandbox = sandbox
-        self.network = network
-        self.reason = reason
+    def _helps(self) -> Sequence[str]:
+        own = f"`macvfast create --net={self.network}` makes a sandbox of its own for it"
+        return [own] if self.reason else super()._helps()
 
 
-class SandboxRunning(Conflict):
+class SandboxRunning(Conflict, code="sandbox-running"):
     """A sandbox with a running command is removed only by force."""
 
-    code = "sandbox-running"
-
-    def __init__(self, sandbox: str) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` runs a command",
-            causes=["it goes on until it ends by itself, or by force"],
-            hints=[f"`macvfast rm -f {sandbox}` ends it and removes the sandbox"],
-        )
-        self.sandbox = sandbox
+    sandbox: str
+    _text = "sandbox `{sandbox}` runs a command"
+    _cause = "it goes on until it ends by itself, or by force"
+    _hint = "`macvfast rm -f {sandbox}` ends it and removes the sandbox"
 
 
-class SandboxBusy(Conflict):
+class SandboxBusy(Conflict, code="being-changed"):
     """Another macvfast process is making or removing the sandbox or network, or died while doing so."""
 
-    code = "being-changed"
+    kind: str
+    name: str
+    doing: str
+    by: str | None = None
+    _text = "{kind} `{name}` is being {doing}"
+    _cause = "{by}", "another macvfast process began it"
     _hint = "wait for it, then give the same command again"
-
-    def __init__(self, kind: str, name: str, doing: str, by: str | None = None) -> None:
-        super().__init__(f"{kind} `{name}` is being {doing}", causes=[by or "another macvfast process began it"])
-        self.kind = kind
-        self.name = name
-        self.doing = doing
-        self.by = by
 
 
 # Kinds with one class each.
 
 
-class PoolExhausted(MacvfastError):
+class PoolExhausted(MacvfastError, code="pool-exhausted"):
     """Every address of the place of automatic allocation is accounted for.
 
     `free_outside`: the subnets have free addresses that are not given by themselves. `all_kept`: none was ever to be
     given, because the gateway, aux addresses and the ends of the subnet are all that the ip-ranges have.
     """
 
-    code = "pool-exhausted"
+    subnets: Sequence[str]
+    network: str | None = None
+    family: str = ""
+    _: KW_ONLY
+    free_outside: bool = False
+    all_kept: bool = False
 
-    def __init__(
-        self, subnets: Sequence[str], network: str | None = None, family: str = "", *, free_outside: bool = False,
-        all_kept: bool = False,
-    ) -> None:  # fmt: skip
-        whose = f"network `{network}`" if network else "the pool"
-        hints = [
-            f"remove a sandbox that is not needed: `macvfast ps -a -f network={network}` lists them"
-            if network
-            else "release an address, or take a larger subnet"
-        ]
-        if all_kept:
-            hints = [
-                "make the network again with a larger subnet or --ip-range, another --gateway, or --gateway=none",
-                *([f"`macvfast ipam show {network}` shows what each address is kept for"] if network else []),
-            ]
-        if free_outside:
-            hints.append(f"give an address outside the ip-range with --ip{'6' if family == 'IPv6' else ''}")
-        super().__init__(
-            f"no free {family + ' ' if family else ''}address in {whose}",
-            causes=[
-                f"every address of {_listed(list(subnets))} for automatic allocation is "
-                + ("kept: for the gateway, an aux address or the subnet itself" if all_kept else "in use")
-            ],
-            hints=hints,
-        )
-        self.subnets = tuple(subnets)
-        self.network = network
-        self.family = family
-        self.free_outside = free_outside
-        self.all_kept = all_kept
+    def _said(self) -> str:
+        whose = f"network `{self.network}`" if self.network else "the pool"
+        return f"no free {self.family + ' ' if self.family else ''}address in {whose}"
+
+    def _why(self) -> Sequence[str]:
+        taken = "kept: for the gateway, an aux address or the subnet itself" if self.all_kept else "in use"
+        return [f"every address of {_listed(self.subnets)} for automatic allocation is {taken}"]
+
+    def _helps(self) -> Sequence[str]:
+        hints = ["release an address, or take a larger subnet"]
+        if self.network:
+            hints = [f"remove a sandbox that is not needed: `macvfast ps -a -f network={self.network}` lists them"]
+        if self.all_kept:
+            hints = ["make the network again with a larger subnet or --ip-range, another --gateway, or --gateway=none"]
+        if self.all_kept and self.network:
+            hints.append(f"`macvfast ipam show {self.network}` shows what each address is kept for")
+        if self.free_outside:
+            hints.append(f"give an address outside the ip-range with --ip{'6' if self.family == 'IPv6' else ''}")
+        return hints
 
 
-class PermissionNeeded(MacvfastError):
+class PermissionNeeded(MacvfastError, code="permission-needed"):
     """A capability or a file permission is missing."""
 
-    code = "permission-needed"
+    operation: str
+    needed: str
+    _text = "not permitted to {operation}"
+    _hint = "run macvfast as root"
 
-    def __init__(self, operation: str, needed: str) -> None:
-        super().__init__(
-            f"not permitted to {operation}",
-            causes=[f"{needed} {'are' if ' and ' in needed else 'is'} needed"],
-            hints=["run macvfast as root"],
-        )
-        self.operation = operation
-        self.needed = needed
+    def _why(self) -> Sequence[str]:
+        return [f"{self.needed} {'are' if ' and ' in self.needed else 'is'} needed"]
 
 
-class KernelRefused(MacvfastError):
+class KernelRefused(MacvfastError, code="kernel-refused"):
     """The kernel said no. Not an `OSError`: command-line libraries swallow some of those."""
 
-    code = "kernel-refused"
     _hint = "`dmesg | tail` shows what the kernel has logged"
 
     def __init__(
@@ -999,10 +904,8 @@ def _limit(operation: str, errno: int) -> tuple[str, ...] | None:
     return None
 
 
-class KernelFeatureMissing(KernelRefused):
+class KernelFeatureMissing(KernelRefused, code="kernel-feature-missing"):
     """This kernel was built, or booted, without what the request needs."""
-
-    code = "kernel-feature-missing"
 
     def __init__(self, operation: str, errno: int, feature: str, module: str) -> None:
         super().__init__(
@@ -1023,61 +926,42 @@ class KernelFeatureMissing(KernelRefused):
 # The state directory.
 
 
-class HostClosed(StateProblem):
+class HostClosed(StateProblem, code="host-closed"):
     """A Host was closed, and used after that."""
 
-    code = "host-closed"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"the Host of `{path}` is closed",
-            causes=["`close` was called, or its `with` block ended"],
-            hints=["`Host.open` opens it again"],
-        )
-        self.path = path
+    path: str
+    _text = "the Host of `{path}` is closed"
+    _cause = "`close` was called, or its `with` block ended"
+    _hint = "`Host.open` opens it again"
 
 
-class HostForked(StateProblem):
+class HostForked(StateProblem, code="host-forked"):
     """A Host was opened, the process was forked, and the child used it: its files and locks are the parent's."""
 
-    code = "host-forked"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"the Host of `{path}` belongs to another process",
-            causes=["this one was forked when it was open"],
-            hints=["`Host.open` in this process opens one of its own"],
-        )
-        self.path = path
+    path: str
+    _text = "the Host of `{path}` belongs to another process"
+    _cause = "this one was forked when it was open"
+    _hint = "`Host.open` in this process opens one of its own"
 
 
-class StateUnusable(StateProblem):
+class StateUnusable(StateProblem, code="state-unusable"):
     """The state directory cannot be made, read, written or locked."""
 
-    code = "state-unusable"
+    path: str
+    reason: str
+    _text = "the state in `{path}` cannot be used"
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"the state in `{path}` cannot be used",
-            causes=[reason],
-            hints=[_state_hint(path, reason)],
-        )
-        self.path = path
-        self.reason = reason
+    def _helps(self) -> Sequence[str]:
+        return [_state_hint(self.path, self.reason)]
 
 
-class StateMissing(StateProblem):
+class StateMissing(StateProblem, code="state-missing"):
     """The state directory that was named is not there, and only a look at it was asked for."""
 
-    code = "state-missing"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"there is no state in `{path}`",
-            causes=["the directory that --state-dir or MACVFAST_STATE_DIR names is not there"],
-            hints=["`macvfast network create` makes it; where none is named, it is /var/lib/macvfast"],
-        )
-        self.path = path
+    path: str
+    _text = "there is no state in `{path}`"
+    _cause = "the directory that --state-dir or MACVFAST_STATE_DIR names is not there"
+    _hint = "`macvfast network create` makes it; where none is named, it is /var/lib/macvfast"
 
 
 def _state_hint(path: str, reason: str) -> str:
@@ -1099,311 +983,252 @@ def _state_hint(path: str, reason: str) -> str:
     return f"`ls -la {path}` shows what is there"
 
 
-class StateBusy(StateProblem):
+class StateBusy(StateProblem, code="state-busy"):
     """Another process kept the state locked for longer than macvfast waits, or is at work where none may be.
 
     `holders`: who they are and since when, as far as that is known.
     """
 
-    code = "state-busy"
+    path: str
+    waited_s: float
+    holders: Iterable[str] = ()
+    _text = "the state in `{path}` is busy"
+    _hint = "give the same command again; `fuser -v {path}/state.db` shows who holds it"
 
-    def __init__(self, path: str, waited_s: float, holders: Iterable[str] = ()) -> None:
-        self.holders = tuple(holders)
-        shown = [f"at work on it: {holder}" for holder in self.holders]
-        super().__init__(
-            f"the state in `{path}` is busy",
-            causes=([f"macvfast waited {waited_s:g} s for another process"] if waited_s else []) + shown,
-            hints=[f"give the same command again; `fuser -v {path}/state.db` shows who holds it"],
-        )
-        self.path = path
-        self.waited_s = waited_s
+    def _why(self) -> Sequence[str]:
+        waited = [f"macvfast waited {self.waited_s:g} s for another process"] if self.waited_s else []
+        return [*waited, *(f"at work on it: {holder}" for holder in self.holders)]
 
 
-class StateCorrupt(StateProblem):
+class StateCorrupt(StateProblem, code="state-corrupt"):
     """The state file is damaged. It is left as it is."""
 
-    code = "state-corrupt"
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"the state file `{path}` is damaged",
-            causes=[reason],
-            hints=["move it away and bring back a copy; nothing was changed"],
-        )
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
+    _text = "the state file `{path}` is damaged"
+    _hint = "move it away and bring back a copy; nothing was changed"
 
 
-class StateNewer(StateProblem):
+class StateNewer(StateProblem, code="state-newer"):
     """The state file was written by a later macvfast."""
 
-    code = "state-newer"
-
-    def __init__(self, path: str, found: int, known: int) -> None:
-        super().__init__(
-            f"the state file `{path}` is of format {found}",
-            causes=[f"this macvfast knows formats up to {known}"],
-            hints=["use the macvfast that wrote it, or a later one"],
-        )
-        self.path = path
-        self.found = found
-        self.known = known
+    path: str
+    found: int
+    known: int
+    _text = "the state file `{path}` is of format {found}"
+    _cause = "this macvfast knows formats up to {known}"
+    _hint = "use the macvfast that wrote it, or a later one"
 
 
-class HomeNamespaceOther(StateProblem):
+class HomeNamespaceOther(StateProblem, code="home-namespace-other"):
     """In this boot, the state belongs to another network namespace than the one macvfast was started in."""
 
-    code = "home-namespace-other"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"the state in `{path}` belongs to another network namespace",
-            causes=["its parents live there, and not where macvfast was started"],
-            hints=["start macvfast in that namespace, or name another state directory with --state-dir"],
-        )
-        self.path = path
+    path: str
+    _text = "the state in `{path}` belongs to another network namespace"
+    _cause = "its parents live there, and not where macvfast was started"
+    _hint = "start macvfast in that namespace, or name another state directory with --state-dir"
 
 
-class StateForeign(StateProblem):
+class StateForeign(StateProblem, code="state-foreign"):
     """The state belongs to another machine: its disk is shared or was cloned, or this machine has got another id."""
 
-    code = "state-foreign"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"the state in `{path}` belongs to another machine",
-            causes=[
-                "it was recorded by one with another machine id",
-                "its disk is shared or was cloned, it came with a backup, or this machine's id has been set anew",
-            ],
-            hints=["once no other machine uses it, `macvfast state adopt` takes it over; `macvfast ps -a` shows it"],
-        )
-        self.path = path
+    path: str
+    _text = "the state in `{path}` belongs to another machine"
+    _cause = (
+        "it was recorded by one with another machine id\n"
+        "its disk is shared or was cloned, it came with a backup, or this machine's id has been set anew"
+    )
+    _hint = "once no other machine uses it, `macvfast state adopt` takes it over; `macvfast ps -a` shows it"
 
 
-class ServiceUnwritable(StateProblem):
+class ServiceUnwritable(StateProblem, code="service-unwritable"):
     """The unit of the service cannot be written or taken away."""
 
-    code = "service-unwritable"
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"the service `{path}` cannot be changed",
-            causes=[reason],
-            hints=["--root DIR names the root of another system"],
-        )
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
+    _text = "the service `{path}` cannot be changed"
+    _hint = "--root DIR names the root of another system"
 
 
-class ServiceUnsafe(StateProblem):
+class ServiceUnsafe(StateProblem, code="service-unsafe"):
     """Others could change what the service would have root carry out at boot."""
 
-    code = "service-unsafe"
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(
-            "the service cannot be installed: others could change what root carries out at boot",
-            causes=[f"{what}: {reason}"],
-            hints=[
-                "install macvfast, and keep its state, where root alone may write, on all of the way: /opt, /var/lib"
-            ],
-        )
-        self.what = what
-        self.reason = reason
+    what: str
+    reason: str
+    _text = "the service cannot be installed: others could change what root carries out at boot"
+    _cause = "{what}: {reason}"
+    _hint = "install macvfast, and keep its state, where root alone may write, on all of the way: /opt, /var/lib"
 
 
-class SnapshotDamaged(StateProblem):
+class SnapshotDamaged(StateProblem, code="snapshot-damaged"):
     """A pool's snapshot is truncated, altered, or of an unknown version."""
 
-    code = "snapshot-damaged"
+    reason: str
+    _text = "the snapshot of a pool is damaged"
     _hint = "take another snapshot, or make the pool anew and reserve what is in use"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("the snapshot of a pool is damaged", causes=[reason])
-        self.reason = reason
 
 
 # Partly done.
 
 
-class NamespaceHeld(Incomplete):
+class NamespaceHeld(Incomplete, code="namespace-held"):
     """Something that entered a sandbox's namespace from outside keeps it, its link and its address alive."""
 
-    code = "namespace-held"
-
-    def __init__(self, sandbox: str, holders: Sequence[str]) -> None:
-        super().__init__(
-            f"sandbox `{sandbox}` is not gone yet",
-            causes=[f"its namespace is held by {', '.join(holders) or 'something unknown'}; its address stays taken"],
-            hints=[f"end that, then `macvfast rm -f {sandbox}` again"],
-        )
-        self.sandbox = sandbox
-        self.holders = tuple(holders)
+    sandbox: str
+    holders: Sequence[str]
+    _text = "sandbox `{sandbox}` is not gone yet"
+    _cause = (
+        "its namespace is held by {holders:plain}; its address stays taken",
+        "its namespace is held by something unknown; its address stays taken",
+    )
+    _hint = "end that, then `macvfast rm -f {sandbox}` again"
 
 
-class MacRemains(Incomplete):
+class MacRemains(Incomplete, code="mac-remains"):
     """The parent still carries the MAC of a link that could not be found, so that its address is not free yet."""
 
-    code = "mac-remains"
+    what: str
+    mac: str
+    parent: str
+    holder: str | None
+    again: str
+    _text = "{what} is not gone yet"
+    _cause = (
+        "MAC {mac} is still on `{parent}`: {holder} has it\nits address stays taken",
+        "MAC {mac} is still on `{parent}`: a link that this namespace does not show has it\nits address stays taken",
+    )
 
-    def __init__(self, what: str, mac: str, parent: str, holder: str | None, again: str) -> None:
-        super().__init__(
-            f"{what} is not gone yet",
-            causes=[
-                f"MAC {mac} is still on `{parent}`: {holder or 'a link that this namespace does not show'} has it",
-                "its address stays taken",
-            ],
-            hints=[
-                f"`ip -all netns exec ip -brief link | grep {mac}` looks for it in the namespaces that have names"
-                if holder is None
-                else f"once that has another MAC, or is gone, `{again}` again"
-            ],
-        )
-        self.what = what
-        self.mac = mac
-        self.parent = parent
-        self.holder = holder
-        self.again = again
+    def _helps(self) -> Sequence[str]:
+        if self.holder is not None:
+            return [f"once that has another MAC, or is gone, `{self.again}` again"]
+        search = f"`ip -all netns exec ip -brief link | grep {self.mac}`"
+        return [f"{search} looks for it in the namespaces that have names"]
 
 
-class LinkEscaped(Incomplete):
+class LinkEscaped(Incomplete, code="link-escaped"):
     """A link of ours is not in its namespace any more, and may live on elsewhere, so that its address is not free."""
 
-    code = "link-escaped"
+    what: str
+    parent: str
+    # Those on the parent that nothing known has.
+    macs: Sequence[str]
+    # The links that may be it: path to the namespace (None: this one; "": nothing leads there), name, MAC.
+    found: Sequence[tuple[str | None, str, str]]
+    again: str
+    _text = "{what} is not gone yet"
 
-    def __init__(
-        self, what: str, parent: str, macs: Sequence[str], found: Sequence[tuple[str | None, str, str]], again: str
-    ) -> None:
-        """`macs` are those on the parent that nothing known has; `found` the links that may be it: path to the
-        namespace (None: this one; "": nothing leads there), name, MAC.
-        """
+    def _why(self) -> Sequence[str]:
         where = [
             f"link `{ifname}` with MAC {mac} of "
             + ("this namespace" if path is None else f"the namespace at `{path}`" if path else "another namespace")
-            for path, ifname, mac in found
+            for path, ifname, mac in self.found
         ]
-        super().__init__(
-            f"{what} is not gone yet",
-            causes=[
-                f"its link on `{parent}` is not where it was made, and may live on with its address",
-                f"{', '.join(where)} may be it" if where else f"nothing that is known has MAC {', '.join(macs)} there",
-                "its address stays taken",
-            ],
-            hints=[
-                *(
-                    f"`{'' if path is None else f'nsenter --net={path} '}ip link del {ifname}` deletes that"
-                    for path, ifname, _ in found
-                    if path != ""
-                ),
-                *(
-                    f"`ip -all netns exec ip -brief link | grep {mac}` looks for it in the namespaces that have names"
-                    for mac in ([] if found else macs[:1])
-                ),
-                f"then `{again}` again",
-            ],
-        )
-        self.what = what
-        self.parent = parent
-        self.macs = tuple(macs)
-        self.found = tuple(found)
-        self.again = again
+        return [
+            f"its link on `{self.parent}` is not where it was made, and may live on with its address",
+            f"{', '.join(where)} may be it" if where else f"nothing that is known has MAC {', '.join(self.macs)} there",
+            "its address stays taken",
+        ]
+
+    def _helps(self) -> Sequence[str]:
+        deletions = [
+            f"`{'' if path is None else f'nsenter --net={path} '}ip link del {ifname}` deletes that"
+            for path, ifname, _ in self.found
+            if path != ""
+        ]
+        searches = [
+            f"`ip -all netns exec ip -brief link | grep {mac}` looks for it in the namespaces that have names"
+            for mac in ([] if self.found else self.macs[:1])
+        ]
+        return [*deletions, *searches, f"then `{self.again}` again"]
 
 
-class ParentAway(Incomplete):
+class ParentAway(Incomplete, code="parent-away"):
     """A parent is in another network namespace, so that nobody can say which MACs it still carries."""
 
-    code = "parent-away"
-
-    def __init__(self, what: str, parent: str, ifname: str, path: str, again: str) -> None:
-        super().__init__(
-            f"{what} is not gone yet",
-            causes=[
-                f"its parent `{parent}` is in another network namespace, `{path}`",
-                "so whether its link is gone cannot be seen; its address stays taken",
-            ],
-            hints=[
-                f"`nsenter --net={path} ip link set {ifname} netns $$` brings that back",
-                f"then `{again}` again",
-            ],
-        )
-        self.what = what
-        self.parent = parent
-        self.ifname = ifname
-        self.path = path
-        self.again = again
+    what: str
+    parent: str
+    ifname: str
+    path: str
+    again: str
+    _text = "{what} is not gone yet"
+    _cause = (
+        "its parent `{parent}` is in another network namespace, `{path}`\n"
+        "so whether its link is gone cannot be seen; its address stays taken"
+    )
+    _hint = "`nsenter --net={path} ip link set {ifname} netns $$` brings that back\nthen `{again}` again"
 
 
-class RemovalUnfinished(Incomplete):
+class RemovalUnfinished(Incomplete, code="removal-unfinished"):
     """A removal was begun and could not be finished; what remains stays recorded."""
 
-    code = "removal-unfinished"
-
-    def __init__(self, kind: str, name: str, reason: str, again: str) -> None:
-        super().__init__(f"{kind} `{name}` is not removed yet", causes=[reason], hints=[f"`{again}` again"])
-        self.kind = kind
-        self.name = name
-        self.reason = reason
-        self.again = again
+    kind: str
+    name: str
+    reason: str
+    again: str
+    _text = "{kind} `{name}` is not removed yet"
+    _hint = "`{again}` again"
 
 
-class RestoreIncomplete(Incomplete):
+class RestoreIncomplete(Incomplete, code="restore-incomplete"):
     """Something that is recorded could not be brought back, for now."""
 
-    code = "restore-incomplete"
+    differences: Sequence[str]
+    _hint = "`macvfast check` lists them all; `macvfast restore` again mends what can be then"
 
-    def __init__(self, differences: Sequence[str]) -> None:
-        count = len(differences)
-        causes = [*differences[:_SHOWN], *([f"and {count - _SHOWN} more"] if count > _SHOWN else [])]
-        super().__init__(
-            f"{count} difference{'s remain' if count != 1 else ' remains'} between record and kernel",
-            causes=causes,
-            hints=["`macvfast check` lists them all; `macvfast restore` again mends what can be then"],
-        )
-        self.differences = tuple(differences)
+    def _said(self) -> str:
+        count = len(self.differences)
+        return f"{count} difference{'s remain' if count != 1 else ' remains'} between record and kernel"
+
+    def _why(self) -> Sequence[str]:
+        more = len(self.differences) - _SHOWN
+        return [*self.differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
-class StepFailed(Incomplete):
+class StepFailed(Incomplete, code="step-failed"):
     """A step of `restore` was tried in vain; what it was to mend is as it was, or still missing."""
 
-    code = "step-failed"
+    step: str
+    reason: MacvfastError
+    _text = "not restored: {step}"
 
-    def __init__(self, step: str, reason: MacvfastError) -> None:
-        super().__init__(f"not restored: {step}", causes=[reason.message, *reason.causes], hints=reason.hints)
-        self.step = step
-        self.reason = reason
+    def _why(self) -> Sequence[str]:
+        return [self.reason.message, *self.reason.causes]
+
+    def _helps(self) -> Sequence[str]:
+        return self.reason.hints
 
 
-class UndoFailed(Incomplete):
+class UndoFailed(Incomplete, code="undo-failed"):
     """Something failed, and undoing what had been done failed too."""
 
-    code = "undo-failed"
+    first: MacvfastError
+    failures: Sequence[str | MacvfastError]
+    hints: InitVar[Sequence[str]] = ()
     # Whoever changes something next finishes what others have left.
     _hint = "the next command that changes something tries it again: `macvfast ps -a` shows what is still there"
 
-    def __init__(
-        self, first: MacvfastError, failures: Sequence[str | MacvfastError], hints: Sequence[str] = ()
-    ) -> None:
-        of_failures = [hint for failure in failures if isinstance(failure, MacvfastError) for hint in failure.hints]
-        super().__init__(
-            first.message,
-            causes=[*first.causes, *(f"and then, while undoing: {failure}" for failure in failures)],
-            hints=list(dict.fromkeys([*first.hints, *of_failures, *(hints or [self._hint])])),
-        )
-        self.first = first
-        self.failures = tuple(failures)
+    def _said(self) -> str:
+        return self.first.message
+
+    def _why(self) -> Sequence[str]:
+        return [*self.first.causes, *(f"and then, while undoing: {failure}" for failure in self.failures)]
+
+    def _helps(self) -> Sequence[str]:
+        errors = [self.first, *(failure for failure in self.failures if isinstance(failure, MacvfastError))]
+        return list(dict.fromkeys([*(hint for error in errors for hint in error.hints), *super()._helps()]))
 
 
-class SomeFailed(Incomplete):
+class SomeFailed(Incomplete, code="some-failed"):
     """Of several items, some were refused; the others are done."""
 
-    code = "some-failed"
+    failures: Sequence[tuple[str, MacvfastError]]
+    total: int
 
-    def __init__(self, failures: Sequence[tuple[str, MacvfastError]], total: int) -> None:
-        super().__init__(
-            f"{len(failures)} of {total} failed",
-            causes=[f"{name}: {error}" for name, error in failures[:_SHOWN]],
-            hints=list(dict.fromkeys(hint for _, error in failures[:_SHOWN] for hint in error.hints)),
-        )
-        self.failures = tuple(failures)
-        self.total = total
+    def _said(self) -> str:
+        return f"{len(self.failures)} of {self.total} failed"
+
+    def _why(self) -> Sequence[str]:
+        return [f"{name}: {error}" for name, error in self.failures[:_SHOWN]]
+
+    def _helps(self) -> Sequence[str]:
+        return list(dict.fromkeys(hint for _, error in self.failures[:_SHOWN] for hint in error.hints))

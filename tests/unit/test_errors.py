@@ -7,9 +7,11 @@ import errno
 import inspect
 import pickle
 import re
+import string
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -538,6 +540,51 @@ def test_exit_statuses_are_those_of_the_table() -> None:
 def test_the_values_an_error_speaks_of_are_attributes(error: MacvfastError) -> None:
     names = [name for name in inspect.signature(type(error)).parameters if name != "hints"]
     assert [name for name in names if name not in vars(error)] == []
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls not in KINDS], ids=lambda cls: cls.code)
+def test_no_template_speaks_of_a_value_that_its_class_does_not_take(cls: type[MacvfastError]) -> None:
+    # Of several templates an example shows one only: a misspelled value in another would be found by whoever needs it.
+    own = [vars(cls).get(name, ()) for name in ("_text", "_cause", "_hint")]
+    templates = [text for texts in own for text in ((texts,) if isinstance(texts, str) else texts)]
+    named = {
+        re.split(r"[.\[]", name)[0] for text in templates for _, name, _, _ in string.Formatter().parse(text) if name
+    }
+    assert named - set(inspect.signature(cls).parameters) == set()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ((), {}),
+        (("mtu", "x"), {}),
+        (("mtu", "x", "why", [], "more"), {}),
+        (("mtu", "x", "why"), {"reason": "twice"}),
+        (("mtu", "x", "why"), {"because": "unknown"}),
+    ],
+)
+def test_a_value_too_few_too_many_twice_or_unknown_is_refused(
+    values: tuple[object, ...], named: dict[str, str]
+) -> None:
+    with pytest.raises(TypeError, match=r"OptionInvalid takes \(key, value, reason, hints=\(\)\)"):
+        errors.OptionInvalid(*values, **named)  # type: ignore[arg-type]
+
+
+def test_braces_in_a_value_are_no_template() -> None:
+    assert errors.OptionInvalid("{value}", "{", "{hints[0]}").message == "`{value}` cannot be `{`"
+
+
+def test_a_class_that_others_make_below_a_kind_takes_what_the_kind_takes() -> None:
+    class Theirs(errors.Conflict):
+        code = "theirs"
+        since: ClassVar[int] = 0
+
+    class Named(errors.NetworkNotFound):
+        pass
+
+    assert as_shown(Theirs("no", causes=["why"], hints=["type this"])) == "no\n  caused by: why\nhint: type this"
+    assert (Theirs.code, Theirs.exit_status, Named.code) == ("theirs", 1, "network-not-found")
+    assert str(Named("lab")) == str(errors.NetworkNotFound("lab"))
 
 
 def test_the_docs_page_has_one_row_for_every_class_and_no_other() -> None:
