@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sqlite3
+import subprocess
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
@@ -207,6 +208,18 @@ def test_a_child_of_a_transaction_is_refused_the_state_that_it_cannot_open_safel
     store.close()
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_program_that_is_started_inherits_nothing_of_the_state(machine: Machine) -> None:
+    """Otherwise it would keep locks of operations that have ended, whoever started it."""
+    store = machine.host._store
+    look = ["ls", "-l", "/proc/self/fd"]
+    with store.operation(), store.writing():
+        store.owner()
+        assert open_files(store.directory) != []
+        started = subprocess.run(look, close_fds=False, capture_output=True, text=True, check=True).stdout
+    assert " -> " in started
+    assert str(store.directory) not in started
 
 
 # Who is at work.
