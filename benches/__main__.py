@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benches import allocator, floor, groups, machine, profiling, report
 from benches.measure import CACHE, SCRATCH_VARIABLE, BenchFailed, NotThere, number, ratio_text, run_group
-from benches.world import settle
-from tests.netns import isolate
+from tests.netns import isolate, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from benches.floor import TARGET
 from benches.measure import timed_sample
 from benches.ours import NETWORK, connect_timed, make_sure, open_host
-from benches.world import Clock, World, must, run, settle
+from benches.world import Clock, World, must, run
+from tests.netns import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benches.measure import CACHE, BenchFailed
-from tests.netns import NETNS_DIR, isolate, on_thread_in, wait_until
+from tests.netns import NETNS_DIR, isolate, on_thread_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -210,20 +210,3 @@ class World:
 def set_ipv6_off() -> None:
     """IPv6 off on what comes into being in this thread's network namespace."""
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1", encoding="ascii")
-
-
-def settle() -> None:
-    """Wait until the kernel has taken down every namespace that was let go of before, and is done with it.
-
-    Namespaces are taken down in one queue: a pair whose far end goes with its namespace is gone when those before it
-    are. The second pair can only go once all work on the first was done.
-    """
-    for _ in range(2):
-        run("ip", "netns", "add", "settle")
-        run("ip", "link", "add", "settle0", "type", "veth", "peer", "name", "settle1", "netns", "settle")
-        run("ip", "netns", "delete", "settle")
-        wait_until(lambda: not _exists("settle0"), timeout_s=300, what="the end of dying namespaces")
-
-
-def _exists(link: str) -> bool:
-    return subprocess.run(["ip", "link", "show", link], capture_output=True, check=False).returncode == 0

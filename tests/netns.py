@@ -183,6 +183,23 @@ class Frames:
                 stream.close()
 
 
+def settle() -> None:
+    """Wait until the kernel has taken down every namespace that was let go of before, and is done with it.
+
+    Namespaces are taken down in one queue: a pair whose far end goes with its namespace is gone when those before it
+    are. The second pair can only go once all work on the first was done.
+    """
+    for _ in range(2):
+        pair = ["ip", "link", "add", "settle0", "type", "veth", "peer", "name", "settle1", "netns", "settle"]
+        for command in (["ip", "netns", "add", "settle"], pair, ["ip", "netns", "delete", "settle"]):
+            subprocess.run(command, check=True)
+        wait_until(lambda: not _exists("settle0"), timeout_s=300, what="the end of dying namespaces")
+
+
+def _exists(link: str) -> bool:
+    return subprocess.run(["ip", "link", "show", link], capture_output=True, check=False).returncode == 0
+
+
 class Netns:
     """A network namespace, known by a path that leads to it."""
 

@@ -25,21 +25,26 @@ def bed(tmp_path: Path) -> Iterator[Lan]:
     """A host with `lan`, IPv4, and `dual`, both families, on one parent."""
     made = netns.Lan(tmp_path, netns.NETNS_DIR)
     try:
-        made.api(
-            lambda host: [
-                host.create_network("lan", subnets=["172.16.86.0/24"], parent="eth0", share_parent=True),
-                host.create_network(
-                    "dual",
-                    subnets=["10.7.0.0/16", "2001:db8:7::/64"],
-                    gateways=["2001:db8:7::1"],
-                    parent="eth0",
-                    share_parent=True,
-                ),
-            ]
-        )
+        make_networks(made)
         yield made
     finally:
         take_down(made, tmp_path)
+
+
+def make_networks(lan: Lan) -> None:
+    """The networks that workers use."""
+    lan.api(
+        lambda host: [
+            host.create_network("lan", subnets=["172.16.86.0/24"], parent="eth0", share_parent=True),
+            host.create_network(
+                "dual",
+                subnets=["10.7.0.0/16", "2001:db8:7::/64"],
+                gateways=["2001:db8:7::1"],
+                parent="eth0",
+                share_parent=True,
+            ),
+        ]
+    )
 
 
 def take_down(lan: Lan, folder: Path) -> None:

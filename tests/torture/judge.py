@@ -87,6 +87,12 @@ def indexes(lan: Lan) -> dict[str, set[int]]:
     return found
 
 
+def whose(lan: Lan) -> dict[int, str]:
+    """Per index of a link that is recorded, the id of its sandbox."""
+    rows = _rows(lan, "SELECT e.ifindex, s.id FROM sandbox s JOIN endpoint e ON s.number = e.sandbox")
+    return {int(ifindex): str(id_) for ifindex, id_ in rows}
+
+
 def first_links(lan: Lan) -> dict[str, str]:
     """Per sandbox that macvfast made and that has any, the link that was connected first."""
     query = (
