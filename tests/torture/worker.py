@@ -52,6 +52,13 @@ class Worker:
             ways.remove(self._create)
         self.chance.choice(ways)(singles)
 
+    def remove_all(self) -> None:
+        """Remove what is its own."""
+        mine = [name for name in self.golden.boxes if name.startswith(f"{self.prefix}-")]
+        self._begin(mine)
+        self.host.remove_many(mine).raise_if_any()
+        self._end(dict.fromkeys(mine))
+
     def _begin(self, boxes: Sequence[str], networks: Sequence[str] = ()) -> None:
         self._begun = (list(boxes), list(networks))
         self._say({"begun": list(boxes), "networks": list(networks)})
