@@ -41,7 +41,7 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
     search = _Search(directory, inode)
     lets_go = signal.SIGCONT
     while True:
-        unlocked = is_unlocked(directory)
+        unlocked = _is_unlocked(directory)
         status, damage = _status_of(directory, boot_id)
         if status is not None:
             _kill(status.init, inode)
@@ -58,6 +58,14 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
                 raise damage
             return
         time.sleep(0.002)
+
+
+def _is_unlocked(directory: Path) -> bool:
+    """Whether no keeper holds the lock; what is no lock of a keeper's is held by none."""
+    try:
+        return is_unlocked(directory)
+    except StateUnusable:
+        return True
 
 
 def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:
