@@ -59,7 +59,9 @@ def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
 class Carriers:
     """Looks at what parents carry; where they are is looked up once."""
 
-    def __init__(self, store: Store, kernel: Kernel) -> None:
+    def __init__(self, store: Store, kernel: Kernel, *, notes: bool = True) -> None:
+        """`notes`: whether it is noted which of them are gone, so that nobody looks for them again."""
+        self._notes = notes
         self._store = store
         self._kernel = kernel
         self._stood: dict[str, list[Stood]] = {}
@@ -119,7 +121,7 @@ class Carriers:
                     return Away(path, link.ifname)
         if not search.complete:
             return KernelRefused(f"find `{name}` within a second: too many descriptors are open here", errno.ETIMEDOUT)
-        if everywhere:
+        if everywhere and self._notes:
             self._forget(name, one)
         return None
 

@@ -457,6 +457,18 @@ class SandboxDrift:
         """What is to be done, in order."""
         return [*([self.settle] if self.settle else []), *self.links, *self.completions]
 
+    @property
+    def missing(self) -> list[tuple[Network, Endpoint]]:
+        """The endpoints whose links are to be made, and not in the place of others."""
+        return [(step.network, step.endpoint) for step in self.links if not step.replaces]
+
+    def keep_escaped(self, escaped: Mapping[int, str]) -> None:
+        """Make no link in the place of one that may live on elsewhere: by index, where."""
+        for step in [step for step in self.links if step.endpoint.ifindex in escaped and not step.replaces]:
+            self.links.remove(step)
+            where = escaped[step.endpoint.ifindex]
+            self.blocked.append(replace(step.mends, kind="link-escaped", obstacle=where))
+
 
 def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -> SandboxDrift:
     """What differs about a sandbox, and what mends it.

@@ -52,29 +52,34 @@ class Escape:
 class Escapes:
     """Tells the links that are gone from those that have escaped; the host is searched once."""
 
-    def __init__(self, store: Store, kernel: Kernel, worn: Collection[bytes] = (), *, search: bool = True) -> None:
+    def __init__(
+        self, store: Store, kernel: Kernel, worn: Collection[bytes] = (), *, search: bool = True, notes: bool = True
+    ) -> None:
         """`worn` are MACs that links of ours are known to have, beside the recorded ones; `search`: whether other
-        namespaces than this one are looked at.
+        namespaces than this one are looked at; `notes`: as of Carriers.
         """
         self._searches = search
         self._kernel = kernel
-        self._carriers = Carriers(store, kernel)
+        self._carriers = Carriers(store, kernel, notes=notes)
         self._worn = set(worn)
         with store.reading() as records:
             self._recorded = records.known_links()
         self._seen: list[tuple[str | None, LinkFacts, bool]] | None = None
 
     def judge(
-        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts]
+        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts], *, dying: bool = False
     ) -> dict[int, Escape | Away | MacvfastError]:
         """What has escaped, or cannot be known, of links that are not where they are recorded, by index.
 
         Args:
             missing: the endpoints.
             moved: see `moved_from`.
+            dying: whether parents may still carry the MACs of links that are gone.
         """
         indexes = {one.ifindex for _, one in missing}
         found = {ifindex: (self._path_of(link), link) for ifindex, link in moved.items() if ifindex in indexes}
+        if dying:
+            self._worn |= {one.mac for _, one in missing}
         strange, unseen = self._strange(missing, found.keys())
         if strange or any(not network.has_own_macs for network, _ in missing):
             for path, link, _ in self._search():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from macvfast import drift, limits, plan
 from macvfast.drift import Found, Inside, Parents, Peers, Recorded, SandboxDrift, Whereabouts
 from macvfast.errors import InvalidConfig, MacvfastError
+from macvfast.escapes import Escape, Escapes, moved_from
 from macvfast.lookup import abandoned
 from macvfast.namespaces import close_all, find_again
 from macvfast.outcomes import Difference, Step
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from macvfast.drift import Standing
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.model import Sandbox
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.plan import LinkFacts
     from macvfast.records import Records
     from macvfast.store import Store
 
@@ -55,12 +57,15 @@ class Observer:
     def __init__(self, store: Store, kernel: Kernel) -> None:
         self._store = store
         self._kernel = kernel
+        # Made where links are missing, once for all that are looked at in one go.
+        self._escapes: Escapes | None = None
 
     # Parents.
 
     def parents(self) -> Parents:
         """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
         boot_id = self._kernel.boot_id()
+        self._escapes = None
         with self._store.reading() as records:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
             made = {one.link: one for one in records.made_parents()}
@@ -142,9 +147,30 @@ class Observer:
                     inside[where] = self._inside(one, place, standing)
                 found = self._found(one, place, inside[where])
                 seen.append(Seen(drift.compare_sandbox(one, found, standing), place))
+            self._keep_escaped(seen)
             yield seen
         finally:
             close_all([place.namespace for place in places])
+
+    def _keep_escaped(self, seen: Sequence[Seen]) -> None:
+        """Where a link that is missing may live on elsewhere, make none in its place: both would have its address."""
+        boot_id = self._kernel.boot_id()
+        missing: list[tuple[Network, Endpoint]] = []
+        moved: dict[int, LinkFacts] = {}
+        for one in seen:
+            # What other boots left is gone.
+            lost = one.drift.missing if one.drift.recorded.sandbox.boot_id == boot_id else []
+            missing += lost
+            if lost and one.place.namespace is not None:
+                moved |= moved_from(self._kernel, one.place.namespace, {endpoint.ifindex for _, endpoint in lost})
+        if not missing:
+            return
+        if self._escapes is None:
+            self._escapes = Escapes(self._store, self._kernel, notes=False)
+        verdicts = self._escapes.judge(missing, moved, dying=True)
+        escaped = {ifindex: str(one) for ifindex, one in verdicts.items() if isinstance(one, Escape)}
+        for one in seen:
+            one.drift.keep_escaped(escaped)
 
     def _inside(self, recorded: Recorded, place: Place, standing: Mapping[str, Standing]) -> Inside:
         if place.namespace is None:

@@ -248,6 +248,26 @@ def test_a_link_that_was_moved_keeps_its_address_until_it_is_gone(lan: Lan, mac:
     assert_empty(lan)
 
 
+def test_no_link_is_made_in_the_place_of_one_that_was_moved(lan: Lan) -> None:
+    """Both would have the address."""
+    theirs = Netns.make("theirs")
+    try:
+        lan.macvfast("create", "--net=pub_net", "--name=box")
+        move(lan, to=theirs.name, mac="02:42:0a:00:00:99")
+        found = lan.attempt("check")
+        assert found.returncode == 7
+        assert "link eth0 with MAC 02:42:0a:00:00:99 of the namespace at" in found.stdout
+        assert lan.attempt("restore").returncode == 3
+        assert lan.sandbox("box").link_names() == ["lo"]
+        theirs.run("ip", "link", "del", "eth0")
+        lan.macvfast("restore")
+        assert lan.sandbox("box").link_names() == ["eth0", "lo"]
+    finally:
+        theirs.remove()
+    lan.macvfast("rm", "box")
+    assert_empty(lan)
+
+
 def test_a_link_that_was_moved_where_nothing_leads_keeps_its_address(lan: Lan) -> None:
     """Also when its own namespace is gone, and with another MAC: what the parent carries is not explained."""
     theirs = Netns.make("theirs")

@@ -387,6 +387,20 @@ def test_a_link_that_was_moved_keeps_its_address_and_is_named(machine: Machine, 
     machine.assert_record_is_true()
 
 
+def test_no_link_is_made_in_the_place_of_one_that_lives_on_elsewhere(machine: Machine) -> None:
+    """Catches a restore that puts a second link with the address on the LAN."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    there = escape(machine, box)
+    (difference,) = machine.host.check()
+    assert difference.kind == "link-escaped"
+    assert difference.obstacle == "link eth0 with MAC 02:00:00:00:00:99 of the namespace at /run/netns/theirs may be it"
+    assert machine.host.restore().remaining == (difference,)
+    assert machine.world.pins[box.path].links == {}
+    there.links.clear()
+    machine.host.restore()
+    machine.assert_record_is_true()
+
+
 def test_a_link_that_was_moved_and_got_another_index_is_free_only_where_root_alone_could_do_that(
     machine: Machine,
 ) -> None:
