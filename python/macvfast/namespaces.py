@@ -6,7 +6,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from macvfast import limits
 from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from macvfast.kernel import Kernel, Namespace
     from macvfast.model import Sandbox
 
-# Namespaces that are held open together at most: two descriptors each.
-_AT_ONCE = 128
 
 Sysctls = tuple[tuple[str, str], ...]
 
@@ -91,34 +88,6 @@ def _first(kernel: Kernel, holders: Sequence[Holder]) -> Namespace | MacvfastErr
         if not isinstance(opened, InvalidConfig):
             refused = opened
     return refused
-
-
-def holders_of(kernel: Kernel, sandboxes: Sequence[Sandbox]) -> dict[str, list[Holder]]:
-    """What keeps the namespaces of sandboxes alive, by sandbox id; nothing where they are gone.
-
-    Found by inode number, believed by cookie. Cost: see Kernel.holders.
-    """
-    boot_id = kernel.boot_id()
-    known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
-    found = kernel.holders({one.inode for one in known}) if known else {}
-    paths = [holder.path for holders in found.values() for holder in holders]
-    cookies: dict[str, int] = {}
-    # A few at a time: each is open meanwhile.
-    size = limits.at_once(_AT_ONCE, 2)
-    for start in range(0, len(paths), size):
-        some = paths[start : start + size]
-        opened = kernel.open_namespaces(some)
-        close_all(opened)
-        for path, one in zip(some, opened, strict=True):
-            if not isinstance(one, MacvfastError):
-                cookies[path] = one.cookie
-            elif not isinstance(one, InvalidConfig):
-                # It is there, and so nothing can be said to be gone.
-                raise one
-    return {
-        one.id: [holder for holder in found.get(one.inode, ()) if cookies.get(holder.path) == one.cookie]
-        for one in known
-    }
 
 
 def clear_leftover(path: str) -> bool:
