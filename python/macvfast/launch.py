@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 from dataclasses import dataclass
-from errno import E2BIG, EAGAIN
+from errno import E2BIG, EAGAIN, EMFILE
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -247,8 +247,8 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
             _become(argv)
         return _start_detached(argv, lock)
     except OSError as error:
-        if error.errno == EAGAIN:
-            raise KernelRefused("start the keeper", EAGAIN) from None
+        if error.errno in (EAGAIN, EMFILE):
+            raise KernelRefused("start the keeper", error.errno) from None
         # Of the program itself: it is not there, or the arguments are too many.
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}", _hints(error.errno)) from None
     finally:

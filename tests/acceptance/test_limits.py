@@ -46,6 +46,24 @@ def with_limit(limit: str, *words: str) -> list[str]:
     return ["sh", "-c", f"ulimit {limit}; exec {shlex.join([str(netns.MACVFAST), *words])}"]
 
 
+def test_a_command_that_changes_something_uses_its_hard_limit(lan: Lan) -> None:
+    support.create_pub_net(lan)
+    # With so few alone, no sandbox can be made.
+    lan.run(*with_limit("-Sn 10", "create", "--net=pub_net", "--name=box"))
+    assert lan.sandbox_names() == ["box"]
+
+
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["attached", "detached"])
+def test_where_the_program_around_a_command_has_too_few_the_limit_is_named(lan: Lan, detach: tuple[str, ...]) -> None:
+    """It has its caller's, which the command is to have."""
+    for limit in (11, 13):
+        done = lan.host.attempt(*with_limit(f"-Sn {limit}", "run", "--rm", *detach, "true"))
+        said = check_error(done, 125)
+        assert "RLIMIT_NOFILE" in said
+        assert "ulimit -n 4096" in said
+    assert lan.sandbox_names() == []
+
+
 @pytest.mark.parametrize("limit", [64, 256])
 def test_many_are_made_and_removed_with_few_descriptors(lan: Lan, limit: int) -> None:
     """A chunk that did not fit was refused as a whole, and what fitted was luck."""

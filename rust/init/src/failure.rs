@@ -148,21 +148,14 @@ impl Failure {
                 &format!("cannot {step}: {}", sys::text_of(*errno)),
                 &folder_hint(path, *errno),
             ),
-            Self::Refused { step, errno } if *errno == Errno::AGAIN => block(
-                &format!("could not {step}"),
-                &format!("{NO_PROCESS}\n  caused by: the kernel said: {}", sys::text_of(*errno)),
-                PROCESSES,
-            ),
-            Self::Refused { step, errno } if *errno == Errno::DQUOT => block(
-                &format!("could not {step}"),
-                &format!("{NO_KEY}\n  caused by: the kernel said: {}", sys::text_of(*errno)),
-                KEYS,
-            ),
-            Self::Refused { step, errno } => block(
-                &format!("could not {step}"),
-                &format!("the kernel said: {}", sys::text_of(*errno)),
-                "`dmesg | tail` shows what the kernel has logged",
-            ),
+            Self::Refused { step, errno } => {
+                let (limit, hint) = limit_of(*errno);
+                block(
+                    &format!("could not {step}"),
+                    &format!("{limit}the kernel said: {}", sys::text_of(*errno)),
+                    hint,
+                )
+            }
             Self::Ended | Self::EndedTogether => format!("note: {ENDED_TOGETHER}\n"),
         }
     }
@@ -170,16 +163,24 @@ impl Failure {
 
 const TOO_BIG: &str = "give it fewer or shorter arguments and variables";
 
-const NO_PROCESS: &str =
-    "no further process may be started: by the cgroup (pids.max), the user (RLIMIT_NPROC) or the kernel";
-
-const PROCESSES: &str =
-    "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit";
-
-const NO_KEY: &str = "the user has as many keys as it may (kernel.keys.maxkeys)";
-
-const KEYS: &str =
-    "`sysctl kernel.keys` shows how many, and `sysctl -w kernel.keys.maxkeys=N` allows more";
+/// The limit that an errno of the kernel's means, as causes begin with it, and what to do.
+const fn limit_of(errno: Errno) -> (&'static str, &'static str) {
+    match errno {
+        Errno::AGAIN => (
+            "no further process may be started: by the cgroup (pids.max), the user (RLIMIT_NPROC) or the kernel\n  caused by: ",
+            "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit",
+        ),
+        Errno::DQUOT => (
+            "the user has as many keys as it may (kernel.keys.maxkeys)\n  caused by: ",
+            "`sysctl kernel.keys` shows how many, and `sysctl -w kernel.keys.maxkeys=N` allows more",
+        ),
+        Errno::MFILE => (
+            "this process has as many files open as it may (RLIMIT_NOFILE)\n  caused by: ",
+            "ulimit -n 4096",
+        ),
+        _ => ("", "`dmesg | tail` shows what the kernel has logged"),
+    }
+}
 
 const WORKDIR: &str = "-w takes a folder that the command can see";
 
