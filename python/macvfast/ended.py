@@ -35,7 +35,10 @@ def queues_in(directory: Path) -> Path:
 
 
 def serve(queues: Path, remove: Remove) -> None:
-    """Remove all that wait, and those that come meanwhile, until none waits; this process was started with the lock."""
+    """Remove all that wait, and those that come meanwhile, until none waits; this process was started with the lock.
+
+    Mount namespaces come and go: the folder of one goes when nobody waits in it.
+    """
     folder = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
     while True:
         while ids := _waiting(folder):
@@ -52,6 +55,7 @@ def serve(queues: Path, remove: Remove) -> None:
         # Who comes before this counts on being seen; who comes after it may take the lock.
         fcntl.flock(_LOCK, fcntl.LOCK_UN)
         if not _waiting(folder):
+            _take_away(folder)
             return
         try:
             fcntl.flock(_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,9 +78,13 @@ def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
         if one.name not in ids:
             _answer(one, "")
     for folder in folders:
-        with suppress(OSError):
-            # Unless something is in it; who is about to enter finds another way.
-            folder.rmdir()
+        _take_away(folder)
+
+
+def _take_away(folder: Path) -> None:
+    """Delete a queue, unless something is in it; who is about to enter finds another way."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _names(folder: Path) -> list[str]:
