@@ -13,6 +13,7 @@ import pytest
 
 from macvfast.errors import BackupInvalid, StateBusy, StateCorrupt, StateNewer, StateUnusable
 from macvfast.records import MADE
+from macvfast.requests import OwnFiles
 
 if TYPE_CHECKING:
     from tests.unit.machine import Machine
@@ -244,3 +245,15 @@ def test_a_backup_writes_only_to_the_file_that_it_made(
         patch.setattr(os, "open", swap)
         machine.host.backup_state(str(folder / "copy.db"))
     assert victim.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "value", ['{"hostname": "../x"}', '{"dns": ["nobody"]}', '{"hosts": [["a"]]}', '{"a": []}', "5", "{"]
+)
+def test_what_nobody_can_have_asked_for_of_a_sandboxs_files_is_damaged(machine: Machine, value: str) -> None:
+    """It is no mistake of whoever looks at it."""
+    machine.host.create_sandbox("a", own_files=OwnFiles(hostname="box"))
+    with machine.host._store.writing() as records:
+        records._db.execute("UPDATE own_files SET wanted = ?", (value,))
+    with pytest.raises(StateCorrupt, match="cannot be read"):
+        machine.host.check()

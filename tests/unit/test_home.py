@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +20,8 @@ from tests.unit.machine import Machine, make_networks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from macvfast.records import Records
 
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -154,6 +156,45 @@ def test_a_machine_without_an_id_is_taken_for_what_it_says_it_is(
     machine.host.restore()
     assert machine.host.check() == []
     assert machine.host.adopt_state() == Adoption(adopted=False)
+
+
+def test_a_machine_that_gets_its_id_later_in_the_boot_has_the_state_from_then_on(machine: Machine) -> None:
+    """So does one whose state an earlier macvfast made: without, a clone of its disk would not be refused."""
+    with machine.host._store.writing() as records:
+        records.unset_host("machine")
+    machine.world.machine = None
+    machine.host.create_sandbox("a")
+    machine.world.machine = "machine-1"
+    machine.host.create_sandbox("b")
+    machine.world.boot, machine.world.machine = "boot of a clone", "machine-2"
+    with pytest.raises(StateForeign):
+        machine.host.create_sandbox("c")
+
+
+def test_of_two_machines_that_are_first_at_once_one_is_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has found the state nobody's in this boot, and waits to note that it is its own."""
+    machine.world.machine = None
+    machine.world.reboot()
+    machine.restart()
+    with machine.host._store.writing() as records:
+        records.unset_host("machine")
+    machine.world.machine = "machine-1"
+    store = machine.host._store
+    real = store.writing
+
+    @contextmanager
+    def late() -> Iterator[Records]:
+        with real() as records:
+            records.set_host("boot_id", "boot of the other")
+            records.set_host("machine", "machine-2")
+        with real() as records:
+            yield records
+
+    monkeypatch.setattr(store, "writing", late)
+    with pytest.raises(StateForeign):
+        machine.host.create_sandbox("a")
 
 
 def test_an_id_that_is_set_anew_counts_from_the_next_boot_on(machine: Machine) -> None:
