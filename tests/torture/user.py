@@ -110,7 +110,8 @@ class User:
                 self.did["took a socket"] += 1
 
     def _signal(self, pid: int) -> None:
-        os.kill(pid, self.chance.choice((signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP)))
+        # None that ends it: that would end what root joins to it, too.
+        os.kill(pid, self.chance.choice((signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH)))
         self.did["sent a signal"] += 1
         if os.stat(f"/proc/{pid}").st_uid != NOBODY:
             self.tell(f"could send process {pid} a signal")
