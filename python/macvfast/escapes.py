@@ -1,30 +1,35 @@
 """Links of ours that are not where they are recorded: whether they are gone, or live on elsewhere.
 
-The owner of a namespace can move a link to another namespace and give it another MAC. As long as a parent carries a MAC
-that nothing known has, such a link may have it.
+The owner of a namespace can move a link to another namespace and give it another MAC, also one that a link has on
+another parent, or that another of ours should have and has not. As long as a parent carries a MAC that no link has
+which was seen on it, such a link may have it.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from macvfast import plan
+from macvfast import limits, plan
 from macvfast.carriers import Away, Carriers
 from macvfast.errors import MacvfastError
 from macvfast.model import mac_text
+from macvfast.namespaces import close_all, open_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from macvfast.kernel import Kernel, Namespace
-    from macvfast.model import Endpoint, Network
+    from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
     from macvfast.store import Store
 
-# How long MACs that nothing known has may take to go: those of links that others are just deleting.
+# How long MACs that nothing known has may take to become fewer: those of links that others are just deleting.
 PATIENCE_S = 0.3
+
+# Sandboxes that are looked at together: their namespaces are open meanwhile.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,19 @@ class Escape:
         return f"{self.parent} carries MAC {', '.join(self.macs)}, which nothing known has"
 
 
+class _Ours(NamedTuple):
+    """A link of ours that is where it is recorded, its MAC, and the parent."""
+
+    ifindex: int
+    mac: bytes
+    parent: str
+
+    def stands_in(self, home: plan.Links, around: Collection[int]) -> bool:
+        """Whether its parent is one of the links with those indexes."""
+        parent = home.named(self.parent)
+        return parent is not None and parent.ifindex in around
+
+
 class Escapes:
     """Tells the links that are gone from those that have escaped; the host is searched once."""
 
@@ -59,27 +77,24 @@ class Escapes:
         namespaces than this one are looked at; `notes`: as of Carriers.
         """
         self._searches = search
+        self._store = store
         self._kernel = kernel
         self._carriers = Carriers(store, kernel, notes=notes)
         self._worn = set(worn)
-        with store.reading() as records:
-            self._recorded = records.known_links()
+        self._ours: list[_Ours] | None = None
         self._seen: list[tuple[str | None, LinkFacts, bool]] | None = None
 
     def judge(
-        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts], *, dying: bool = False
+        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts]
     ) -> dict[int, Escape | Away | MacvfastError]:
         """What has escaped, or cannot be known, of links that are not where they are recorded, by index.
 
         Args:
             missing: the endpoints.
             moved: see `moved_from`.
-            dying: whether parents may still carry the MACs of links that are gone.
         """
         indexes = {one.ifindex for _, one in missing}
         found = {ifindex: (self._path_of(link), link) for ifindex, link in moved.items() if ifindex in indexes}
-        if dying:
-            self._worn |= {one.mac for _, one in missing}
         strange, unseen = self._strange(missing, found.keys())
         if strange or any(not network.has_own_macs for network, _ in missing):
             for path, link, _ in self._search():
@@ -104,32 +119,85 @@ class Escapes:
     ) -> tuple[dict[str, set[bytes]], dict[str, Away | MacvfastError]]:
         """The MACs that parents carry and nothing known has, and what keeps from looking at parents."""
         mine = {one.ifindex for _, one in missing}
-        known = self._worn | {mac for ifindex, mac in self._recorded.items() if ifindex not in mine}
-        known |= {link.mac for link in self._kernel.links() if link.ifindex not in mine}
-        for _, link, trusted in self._seen or ():
-            # What has another index is not ours, or ours in its place: but for what its owner could have brought there.
-            if link.ifindex not in mine and (trusted or link.ifindex in self._recorded):
-                known.add(link.mac)
+        # What has another index is not ours: but for what its owner could have brought there.
+        elsewhere = [link for _, link, trusted in self._seen or () if trusted and link.ifindex not in mine]
+        home = plan.Links(self._kernel.links())
         strange: dict[str, set[bytes]] = {}
         unseen: dict[str, Away | MacvfastError] = {}
         for parent in {network.link for network, one in missing if network.has_own_macs and one.ifindex not in found}:
             carried = self._carriers.macs(parent)
             if isinstance(carried, Away | MacvfastError):
                 unseen[parent] = carried
-            elif carried - known:
-                strange[parent] = carried - known
+                continue
+            around = home.around(self._carriers.indexes(parent))
+            left = carried - self._worn - {link.mac for link in elsewhere if link.parent in around}
+            left -= {home.by_index[one].mac for one in around if one not in mine and home.by_index[one].up}
+            if left:
+                left -= {one.mac for one in self._in_place() if one.ifindex not in mine and one.stands_in(home, around)}
+            if left:
+                strange[parent] = left
         return strange, unseen
+
+    def _in_place(self) -> list[_Ours]:
+        """The links of ours that are where they are recorded, with the MACs that they have; and, as recorded, what
+        others are just making or taking away. Cost: some 50 µs for each recorded sandbox.
+        """
+        if self._ours is None:
+            self._ours = []
+            with self._store.reading() as records:
+                boxes = list(records.sandboxes("boot_id = ?", (self._kernel.boot_id(),)))
+                alive = {id_ for id_, one in records.intents().items() if self._store.owner_lives(one.owner)}
+                changing = {
+                    ifindex
+                    for ifindex, (id_, intent) in records.changing_links().items()
+                    if intent in alive and not records.has_lost(id_)
+                }
+                networks = {one.network_id: records.network_of(one) for box in boxes for one in box.endpoints}
+            size = limits.at_once(_CHUNK, 2)
+            for start in range(0, len(boxes), size):
+                self._ours += self._look_at(boxes[start : start + size], networks, changing)
+        return self._ours
+
+    def _look_at(
+        self, boxes: Sequence[Sandbox], networks: Mapping[str, Network], changing: Collection[int]
+    ) -> list[_Ours]:
+        opened = open_recorded(self._kernel, boxes, search=False)
+        try:
+            wanted = [
+                (namespace, endpoint)
+                for box, namespace in zip(boxes, opened, strict=True)
+                for endpoint in box.endpoints
+                if not isinstance(namespace, MacvfastError)
+            ]
+            links = self._kernel.links_at([(namespace, one.ifindex) for namespace, one in wanted]) if wanted else []
+        finally:
+            close_all(opened)
+        there = {
+            one.ifindex: link.mac
+            for (_, one), link in zip(wanted, links, strict=True)
+            if link is not None and plan.ExpectedLink.of(networks[one.network_id], one).is_(link)
+        }
+        return [
+            _Ours(one.ifindex, there.get(one.ifindex, one.mac), networks[one.network_id].link)
+            for box in boxes
+            for one in box.endpoints
+            if one.ifindex in there or one.ifindex in changing
+        ]
 
     def _wait(
         self, strange: dict[str, set[bytes]], missing: Sequence[tuple[Network, Endpoint]], found: Collection[int]
     ) -> dict[str, set[bytes]]:
-        """What of it does not go by itself soon."""
-        deadline = time.monotonic() + PATIENCE_S
-        while strange:
-            strange, _ = self._strange(missing, found)
-            if time.monotonic() > deadline:
-                break
+        """What of it does not go by itself soon; while it becomes less, links are just being deleted."""
+        fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
+        while strange and time.monotonic() < deadline:
             time.sleep(0.01)
+            strange, _ = self._strange(missing, found)
+            if _count(strange) < fewest:
+                fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
+        if strange:
+            # Others may have made links since.
+            self._ours = None
+            strange, _ = self._strange(missing, found)
         return strange
 
     def _path_of(self, wanted: LinkFacts) -> str | None:
@@ -154,6 +222,10 @@ class Escapes:
                     opened.close()
                 self._seen += [(path, link, trusted) for link in links if link.kind in plan.ON_PARENTS]
         return self._seen
+
+
+def _count(strange: Mapping[str, set[bytes]]) -> int:
+    return sum(map(len, strange.values()))
 
 
 def moved_from(kernel: Kernel, namespace: Namespace, indexes: Collection[int]) -> dict[int, LinkFacts]:

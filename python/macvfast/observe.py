@@ -167,7 +167,7 @@ class Observer:
             return
         if self._escapes is None:
             self._escapes = Escapes(self._store, self._kernel, notes=False)
-        verdicts = self._escapes.judge(missing, moved, dying=True)
+        verdicts = self._escapes.judge(missing, moved)
         escaped = {ifindex: str(one) for ifindex, one in verdicts.items() if isinstance(one, Escape)}
         for one in seen:
             one.drift.keep_escaped(escaped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -286,6 +287,33 @@ def test_a_link_that_was_moved_where_nothing_leads_keeps_its_address(lan: Lan) -
             keeper.kill()
     netns.wait_until(lambda: filter_macs(lan) == set(), what="the end of the link")
     lan.macvfast("rm", "-f", "box")
+    assert_empty(lan)
+
+
+@pytest.mark.parametrize("network", ["pub_net", "second"], ids=["gone", "on another parent"])
+def test_a_link_that_was_moved_twice_and_has_the_mac_of_a_sandbox_keeps_its_address(lan: Lan, network: str) -> None:
+    """One whose own link is gone, or on another parent: who believes the record takes the moved link for that."""
+    lan.add_parent("eth1", "lan1")
+    lan.macvfast("network", "create", "--subnet=10.7.0.0/24", "-o", "parent=eth1", "second")
+    between, theirs = Netns.make("between"), Netns.make("theirs")
+    try:
+        lan.macvfast("create", "--net=pub_net", "--name=box")
+        lan.macvfast("create", f"--net={network}", "--name=other")
+        (link,) = json.loads(lan.sandbox("other").run("ip", "-json", "link", "show", "eth0"))
+        if network == "pub_net":
+            lan.sandbox("other").run("ip", "link", "del", "eth0")
+        lan.sandbox("box").run("ip", "link", "set", "eth0", "netns", between.name)
+        between.run("ip", "link", "set", "eth0", "netns", theirs.name)
+        theirs.run("ip", "link", "set", "eth0", "address", link["address"])
+        theirs.run("ip", "link", "set", "eth0", "up")
+        assert filter_macs(lan) == {link["address"]}
+        check_error(lan.attempt("rm", "-f", "box"), 3)
+        assert "taken" in refused(lan, "create", "--net=pub_net", "--name=third", "--ip=172.16.86.2")
+    finally:
+        theirs.remove()
+        between.remove()
+    netns.wait_until(lambda: filter_macs(lan) == set(), what="the end of the link")
+    lan.macvfast("rm", "-f", "box", "other")
     assert_empty(lan)
 
 

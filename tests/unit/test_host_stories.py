@@ -420,6 +420,60 @@ def test_a_link_that_was_moved_and_got_another_index_is_free_only_where_root_alo
     machine.assert_record_is_true()
 
 
+@pytest.mark.parametrize("whose", ["of a sandbox whose link is gone", "of another parent", "of a link of the host"])
+def test_a_mac_explains_nothing_on_a_parent_where_its_own_link_is_not(machine: Machine, whose: str) -> None:
+    """Catches one that believes what is recorded, or what is on another parent."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.world.add_home(FakeLink(7, "eth7", mac=b"\x02\x00\x00\x00\x00\x77"))
+    if whose == "of a link of the host":
+        mac = b"\x02\x00\x00\x00\x00\x77"
+    else:
+        network = "lan" if whose == "of a sandbox whose link is gone" else "second"
+        if network == "second":
+            machine.host.create_network("second", subnets=["10.7.0.0/24"], parent="eth7")
+        other = machine.host.create_sandbox("y", endpoints=[EndpointRequest(network=network)])
+        mac = other.endpoints[0].mac
+        if network == "lan":
+            machine.world.pins[other.path].remove(other.endpoints[0].ifindex)
+    there = escape(machine, box, mac=mac, trusted=False)
+    # Moved once more: the namespace that it came from knows nothing of that.
+    machine.world.pins[box.path].moved_to.clear()
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, LinkEscaped)
+    there.links.clear()
+    machine.host.remove_many(["x"], force=True).raise_if_any()
+
+
+def test_a_link_with_the_index_of_another_one_of_ours_is_no_other_one_of_ours(machine: Machine) -> None:
+    """Who moves a link chooses its index there; catches one that takes it for the sandbox's that it is not in."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    there = escape(machine, box, trusted=False)
+    machine.world.pins[box.path].moved_to.clear()
+    (link,) = there.links.values()
+    link.ifindex = other.endpoints[0].ifindex
+    there.links = {link.ifindex: link}
+    (outcome,) = machine.host.remove_many(["x"])
+    assert isinstance(outcome.error, LinkEscaped)
+    assert outcome.error.macs == ("02:00:00:00:00:99",)
+
+
+def test_of_two_links_that_are_missing_the_one_that_has_the_mac_of_the_other_is_not_made_twice(
+    machine: Machine,
+) -> None:
+    """Catches a restore that takes each recorded MAC for that of a link which is just going."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    other = machine.host.create_sandbox("y", endpoints=ON_LAN)
+    machine.world.pins[other.path].remove(other.endpoints[0].ifindex)
+    there = escape(machine, box, mac=other.endpoints[0].mac, trusted=False)
+    machine.world.pins[box.path].moved_to.clear()
+    machine.host.restore()
+    assert machine.world.pins[box.path].links == {}
+    there.links.clear()
+    machine.host.restore()
+    machine.assert_record_is_true()
+
+
 def test_a_mac_that_nothing_known_has_keeps_the_address_of_a_link_that_is_missing(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     netns = machine.world.pins[box.path]

@@ -103,3 +103,23 @@ class Links:
     def on(self, ifindex: int) -> list[LinkFacts]:
         """The links of this namespace that stand on one of it."""
         return self._on.get(ifindex, [])
+
+    def around(self, ifindexes: Iterable[int]) -> set[int]:
+        """Those of the links that are there, with all that stand on them, and the bridges and bonds that any of these
+        belong to, with their ports: whose MACs a link may have to carry.
+        """
+        ports: dict[int, list[LinkFacts]] = {}
+        for link in self:
+            if link.controller is not None:
+                ports.setdefault(link.controller, []).append(link)
+        found: set[int] = set()
+        todo = [ifindex for ifindex in ifindexes if ifindex in self.by_index]
+        while todo:
+            ifindex = todo.pop()
+            if ifindex in found:
+                continue
+            found.add(ifindex)
+            controller = self.by_index[ifindex].controller
+            todo += [link.ifindex for link in (*self.on(ifindex), *ports.get(ifindex, ()))]
+            todo += [controller] if controller in self.by_index else []
+        return found

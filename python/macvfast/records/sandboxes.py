@@ -299,9 +299,15 @@ class SandboxRecords(NetworkRecords):
         )
         return int(row.fetchone()[0])
 
-    def known_links(self) -> dict[int, bytes]:
-        """The MACs of all endpoints, by the indexes of their links."""
-        return dict(self._db.execute("SELECT ifindex, mac FROM endpoint"))
+    def changing_links(self) -> dict[int, tuple[str, int]]:
+        """The links of sandboxes and endpoints that are being made, removed or restored, by index: the sandbox's id,
+        and the intent.
+        """
+        rows = self._db.execute(
+            "SELECT e.ifindex, s.id, coalesce(e.intent, s.intent)"
+            " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.intent IS NOT NULL OR s.intent IS NOT NULL"
+        )
+        return {ifindex: (id_, intent) for ifindex, id_, intent in rows}
 
     def mac_holder(self, link: str, mac: bytes) -> str | None:
         """The sandbox whose endpoint on that parent has the MAC."""
