@@ -85,18 +85,20 @@ class Escapes:
         self._seen: list[tuple[str | None, LinkFacts, bool]] | None = None
 
     def judge(
-        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts]
+        self, missing: Sequence[tuple[Network, Endpoint]], moved: Mapping[int, LinkFacts], *, hidden: bool = False
     ) -> dict[int, Escape | Away | MacvfastError]:
         """What has escaped, or cannot be known, of links that are not where they are recorded, by index.
 
         Args:
             missing: the endpoints.
             moved: see `moved_from`.
+            hidden: whether one may be down, so that no parent carries a MAC of it: what was found missing once, and
+                whose namespace no longer says where it went.
         """
         indexes = {one.ifindex for _, one in missing}
         found = {ifindex: (self._path_of(link), link) for ifindex, link in moved.items() if ifindex in indexes}
         strange, unseen = self._strange(missing, found.keys())
-        if strange or any(not network.has_own_macs for network, _ in missing):
+        if strange or hidden or any(not network.has_own_macs for network, _ in missing):
             for path, link, _ in self._search():
                 if link.ifindex in indexes:
                     found.setdefault(link.ifindex, (path, link))

@@ -139,8 +139,9 @@ class Settler:
         """
         self._delete_found([one for one in gone if one.unsure])
         if not self._patient:
+            # That takes a search.
             for one in gone:
-                if one.unsure and one.dies and one.error is None:
+                if (one.unsure or (one.noted and one.lost_links)) and one.dies and one.error is None:
                     one.error = NamespaceHeld(one.sandbox.name, [])
         lost = [one for one in gone if one.error is None and one.lost_links]
         for one, escape in self._escaped(lost):
@@ -155,7 +156,8 @@ class Settler:
         worn = {mac for one in self._all for _, mac in one.worn}
         moved = {ifindex: link for one in lost for ifindex, link in one.moved.items()}
         escapes = Escapes(self._store, self._kernel, worn, search=self._patient)
-        verdicts = escapes.judge([which for one in lost for which in one.lost_links], moved)
+        hidden = any(one.noted or one.unsure for one in lost)
+        verdicts = escapes.judge([which for one in lost for which in one.lost_links], moved, hidden=hidden)
         found = []
         for one in lost:
             of = [verdicts[endpoint.ifindex] for _, endpoint in one.lost_links if endpoint.ifindex in verdicts]

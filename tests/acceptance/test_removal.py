@@ -218,25 +218,32 @@ def test_a_removal_that_is_killed_after_it_let_go_is_finished_by_the_next_comman
 # Links that are not where they were made.
 
 
-def move(lan: Lan, *, to: str, mac: str | None = None) -> None:
+def move(lan: Lan, *, to: str, mac: str | None = None, down: bool = False) -> None:
     """Move the link of `box`, as whoever is root in its namespace can."""
     if mac is not None:
         lan.sandbox("box").run("ip", "link", "set", "eth0", "address", mac)
     lan.sandbox("box").run("ip", "link", "set", "eth0", "netns", to)
-    lan.run("ip", "netns", "exec", to, "ip", "link", "set", "eth0", "up")
+    lan.run("ip", "netns", "exec", to, "ip", "link", "set", "eth0", "down" if down else "up")
 
 
-@pytest.mark.parametrize("mac", [None, "02:42:0a:00:00:99"], ids=["its MAC", "another MAC"])
-def test_a_link_that_was_moved_keeps_its_address_until_it_is_gone(lan: Lan, mac: str | None) -> None:
-    """What is not found where it was recorded is not gone: the next sandbox must not get its address."""
+@pytest.mark.parametrize(
+    ("mac", "down"),
+    [(None, False), ("02:42:0a:00:00:99", False), ("02:42:0a:00:00:99", True)],
+    ids=["its MAC", "another MAC", "another MAC, and down"],
+)
+def test_a_link_that_was_moved_keeps_its_address_until_it_is_gone(lan: Lan, mac: str | None, *, down: bool) -> None:
+    """What is not found where it was recorded is not gone: the next sandbox must not get its address. One that is down
+    is on no list of its parent, and can be brought up again.
+    """
     theirs = Netns.make("theirs")
     try:
         lan.macvfast("create", "--net=pub_net", "--name=box")
-        move(lan, to=theirs.name, mac=mac)
+        move(lan, to=theirs.name, mac=mac, down=down)
         assert theirs.link_names() == ["eth0", "lo"]
         said = ""
         for _ in range(2):
             said = check_error(lan.attempt("rm", "-f", "box"), 3)
+            lan.macvfast("gc")
             assert f"link `eth0` with MAC {mac or '02:42:ac:10:56:02'} of the namespace at" in said
             assert "taken" in refused(lan, "create", "--net=pub_net", "--name=other", "--ip=172.16.86.2")
         (delete,) = [line.split("`")[1] for line in said.splitlines() if "deletes that" in line]
