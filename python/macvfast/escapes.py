@@ -81,7 +81,8 @@ class Escapes:
         self._kernel = kernel
         self._carriers = Carriers(store, kernel, notes=notes)
         self._worn = set(worn)
-        self._ours: list[_Ours] | None = None
+        # Those that were seen, by index.
+        self._ours: dict[int, _Ours] = {}
         self._seen: list[tuple[str | None, LinkFacts, bool]] | None = None
 
     def judge(
@@ -134,31 +135,39 @@ class Escapes:
             around = home.around(self._carriers.indexes(parent))
             left = carried - self._worn - {link.mac for link in elsewhere if link.parent in around}
             left -= {home.by_index[one].mac for one in around if one not in mine and home.by_index[one].up}
+            left -= self._placed(home, around, mine)
             if left:
-                left -= {one.mac for one in self._in_place() if one.ifindex not in mine and one.stands_in(home, around)}
+                self._look_at_ours(left)
+                left -= self._placed(home, around, mine)
             if left:
                 strange[parent] = left
         return strange, unseen
 
-    def _in_place(self) -> list[_Ours]:
-        """The links of ours that are where they are recorded, with the MACs that they have; and, as recorded, what
-        others are just making or taking away. Cost: some 50 µs for each recorded sandbox.
+    def _placed(self, home: plan.Links, around: Collection[int], mine: Collection[int]) -> set[bytes]:
+        """The MACs of links of ours that were seen where they are recorded, on parents with those indexes."""
+        return {one.mac for one in self._ours.values() if one.ifindex not in mine and one.stands_in(home, around)}
+
+    def _look_at_ours(self, macs: Collection[bytes] | None = None) -> None:
+        """See which links of ours are where they are recorded, and which MACs they have: those that are to have the
+        given ones, or all. What others are just making or taking away has the recorded MAC.
+
+        Cost: some 50 µs for each sandbox that is looked at.
         """
-        if self._ours is None:
-            self._ours = []
-            with self._store.reading() as records:
-                boxes = list(records.sandboxes("boot_id = ?", (self._kernel.boot_id(),)))
-                alive = {id_ for id_, one in records.intents().items() if self._store.owner_lives(one.owner)}
-                changing = {
-                    ifindex
-                    for ifindex, (id_, intent) in records.changing_links().items()
-                    if intent in alive and not records.has_lost(id_)
-                }
-                networks = {one.network_id: records.network_of(one) for box in boxes for one in box.endpoints}
-            size = limits.at_once(_CHUNK, 2)
-            for start in range(0, len(boxes), size):
-                self._ours += self._look_at(boxes[start : start + size], networks, changing)
-        return self._ours
+        with self._store.reading() as records:
+            alive = {id_ for id_, one in records.intents().items() if self._store.owner_lives(one.owner)}
+            changing = {
+                ifindex
+                for ifindex, (id_, intent) in records.changing_links().items()
+                if intent in alive and not records.has_lost(id_)
+            }
+            numbers = {number for number, mac in records.macs() if macs is None or mac in macs}
+            boxes = records.sandboxes_numbered(sorted(numbers), shown=False)
+            networks = {one.network_id: records.network_of(one) for box in boxes for one in box.endpoints}
+        boxes = [one for one in boxes if one.boot_id == self._kernel.boot_id()]
+        size = limits.at_once(_CHUNK, 2)
+        for start in range(0, len(boxes), size):
+            found = self._look_at(boxes[start : start + size], networks, changing)
+            self._ours |= {one.ifindex: one for one in found}
 
     def _look_at(
         self, boxes: Sequence[Sandbox], networks: Mapping[str, Network], changing: Collection[int]
@@ -197,8 +206,8 @@ class Escapes:
             if _count(strange) < fewest:
                 fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
         if strange:
-            # Others may have made links since.
-            self._ours = None
+            # Owners may have given them other MACs.
+            self._look_at_ours()
             strange, _ = self._strange(missing, found)
         return strange
 

@@ -309,6 +309,10 @@ class SandboxRecords(NetworkRecords):
         )
         return {ifindex: (id_, intent) for ifindex, id_, intent in rows}
 
+    def macs(self) -> list[tuple[int, bytes]]:
+        """The MACs of all endpoints, with the numbers of their sandboxes."""
+        return self._db.execute("SELECT sandbox, mac FROM endpoint").fetchall()
+
     def mac_holder(self, link: str, mac: bytes) -> str | None:
         """The sandbox whose endpoint on that parent has the MAC."""
         if self._db.execute("SELECT 1 FROM endpoint WHERE mac = ?", (mac,)).fetchone() is None:
