@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast import ended, keeper
+from macvfast.errors import RemovalUnfinished
 from macvfast.model import SandboxState, natural
 from macvfast.namespaces import close_all
 from macvfast.observe import Observer
@@ -45,9 +46,10 @@ class Freer:
         freed = []
         for step in finished:
             of = step.mends
-            if of not in left:
-                kind = "sandbox" if of.sandbox is not None else "network"
-                freed.append(Freed(kind=kind, name=of.sandbox or of.network or "", reason=of.found))
+            kind, name = ("sandbox", of.sandbox) if of.sandbox is not None else ("network", of.network or "")
+            again = f"macvfast {'rm -f' if kind == 'sandbox' else 'network rm'} {name}"
+            error = RemovalUnfinished(kind, name, of.found, again) if of in left else None
+            freed.append(Freed(kind=kind, name=name, reason=of.found, error=error))
         ownerless = list(self._ownerless())
         errors = self._detacher.remove([sandbox.id for sandbox, _ in ownerless], force=True)
         freed += [
