@@ -392,25 +392,31 @@ class NetlinkKernel:
         Cost: one wait of the kernel (about 18 ms) per namespace, whatever the number of links; those of several
         namespaces are waited for together.
         """
-        sends: list[tuple[_core.Netlink, _core.Batch]] = []
-        whose: list[int] = []
         outcomes: list[MacvfastError | None] = [None] * len(wanted)
-        for at, (namespace, expected) in enumerate(wanted):
-            netlink = _native(namespace).netlink
-            try:
-                batch = _removal(netlink, expected)
-            except MacvfastError as error:
-                outcomes[at] = error
-                continue
-            if len(batch):
-                sends.append((netlink, batch))
-                whose.append(at)
-        threads = min(len(sends), _DELETING_THREADS) or 1
-        for at, refusals in zip(whose, _send_each("delete links", sends, threads), strict=True):
-            for position in sorted(refusals):
-                refusal = refusals[position]
-                if refusal.unknown or refusal.errno != errno.ENODEV:
-                    outcomes[at] = outcomes[at] or explained("delete a link", refusal, None)
+        todo = list(enumerate(wanted))
+        # By groups first; then, one by one, what its owner has put into another group meanwhile.
+        for requests in (_removal, _removal_of_rest):
+            sends: list[tuple[_core.Netlink, _core.Batch]] = []
+            whose: list[int] = []
+            for at, (namespace, expected) in todo:
+                netlink = _native(namespace).netlink
+                try:
+                    batch = requests(netlink, expected)
+                except MacvfastError as error:
+                    outcomes[at] = error
+                    continue
+                if len(batch):
+                    sends.append((netlink, batch))
+                    whose.append(at)
+            threads = min(len(sends), _DELETING_THREADS) or 1
+            for at, refusals in zip(whose, _send_each("delete links", sends, threads), strict=True):
+                for position in sorted(refusals):
+                    refusal = refusals[position]
+                    if refusal.unknown or refusal.errno != errno.ENODEV:
+                        outcomes[at] = outcomes[at] or explained("delete a link", refusal, None)
+            todo = [(at, wanted[at]) for at in whose if len(wanted[at][1]) > 1]
+            if not todo:
+                break
         return outcomes
 
     def links_at(self, wanted: Sequence[tuple[Namespace, int]]) -> list[LinkFacts | None]:
@@ -452,22 +458,28 @@ class NetlinkKernel:
 
     def delete_links_by_id(self, wanted: Sequence[tuple[int, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
         """Delete links from namespaces that are known by an id in the home namespace; otherwise as `delete_links`."""
-        batch = _core.Batch()
-        whose = []
-        for at, (nsid, expected) in enumerate(wanted):
-            removal = plan.group_removal(self._looking.links(nsid), expected)
-            before = len(batch)
-            if removal.group:
-                batch.delete_group(removal.group, nsid=nsid)
-            else:
-                for ifindex in removal.ifindexes:
-                    batch.delete_link(ifindex, nsid=nsid)
-            whose += [at] * (len(batch) - before)
         outcomes: list[MacvfastError | None] = [None] * len(wanted)
-        for position, refusal in sorted(self._send("delete links by ids", batch).items()):
-            # The link, or its whole namespace, has gone meanwhile.
-            if refusal.unknown or refusal.errno not in (errno.ENODEV, errno.EINVAL, errno.ENOENT):
-                outcomes[whose[position]] = outcomes[whose[position]] or explained("delete a link", refusal, None)
+        todo = list(enumerate(wanted))
+        # As there.
+        for by_groups in (True, False):
+            batch = _core.Batch()
+            whose: list[int] = []
+            for at, (nsid, expected) in todo:
+                removal = plan.group_removal(self._looking.links(nsid), expected)
+                before = len(batch)
+                if by_groups and removal.group and len(expected) > 1:
+                    batch.delete_group(removal.group, nsid=nsid)
+                else:
+                    for ifindex in removal.ifindexes:
+                        batch.delete_link(ifindex, nsid=nsid)
+                whose += [at] * (len(batch) - before)
+            for position, refusal in sorted(self._send("delete links by ids", batch).items()):
+                # The link, or its whole namespace, has gone meanwhile.
+                if refusal.unknown or refusal.errno not in (errno.ENODEV, errno.EINVAL, errno.ENOENT):
+                    outcomes[whose[position]] = outcomes[whose[position]] or explained("delete a link", refusal, None)
+            todo = [(at, wanted[at]) for at in dict.fromkeys(whose) if len(wanted[at][1]) > 1]
+            if not todo:
+                break
         return outcomes
 
     def is_of_home(self, namespace: Namespace) -> bool:
@@ -569,6 +581,14 @@ def _removal(netlink: _core.Netlink, expected: Sequence[ExpectedLink]) -> _core.
             batch.set_group(ifindex, group)
     if group:
         batch.delete_group(group)
+    return batch
+
+
+def _removal_of_rest(netlink: _core.Netlink, expected: Sequence[ExpectedLink]) -> _core.Batch:
+    """The requests that delete, by their indexes, those of the expected links that are still there."""
+    batch = _core.Batch()
+    for ifindex in plan.group_removal(netlink.links(), expected).ifindexes:
+        batch.delete_link(ifindex)
     return batch
 
 

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast import plan
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import at_terminal, check_error, filter_macs, ps, refused, wait_for_process
 from tests.netns import Netns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -359,6 +362,39 @@ def test_a_link_with_another_mac_is_deleted_though_its_namespace_is_held(lan: La
             assert [line.split()[0] for line in links.splitlines()] == ["lo"]
         finally:
             intruder.kill()
+    assert_empty(lan)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["held", "given"])
+def test_links_are_deleted_whose_group_their_owner_changes_at_that_moment(
+    lan: Lan, monkeypatch: pytest.MonkeyPatch, *, given: bool
+) -> None:
+    """Who deletes by a group that was just read deletes nothing, and takes "no such link" for gone."""
+    theirs = Netns.make("theirs")
+    names = ["a", "b"] if given else ["a"]
+    if given:
+        lan.api(lambda host: host.connect_many("pub_net", names, netns=str(theirs.path)).raise_if_any())
+    else:
+        lan.macvfast("create", "--net=pub_net", "--name=a")
+    place = theirs if given else lan.sandbox("a")
+    read = plan.group_removal
+
+    def change(links: Iterable[plan.LinkFacts], expected: Iterable[plan.ExpectedLink]) -> plan.GroupRemoval:
+        found = read(links, expected)
+        if found.ifindexes:
+            subprocess.run([*inside, "ip", "link", "set", "eth0", "group", "7"], check=True)
+        return found
+
+    with place.start("sleep", "1000") as holder:
+        try:
+            inside = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
+            wait_for_process(place.inode, "sleep", "1000")
+            monkeypatch.setattr(plan, "group_removal", change)
+            lan.api(lambda host: host.remove_many(names).raise_if_any())
+            assert filter_macs(lan) == set()
+        finally:
+            holder.kill()
+            theirs.remove()
     assert_empty(lan)
 
 
