@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from macvfast import trusted
@@ -61,15 +61,17 @@ def free(folder: Path) -> None:
 def _open(folder: Path) -> list[BinaryIO]:
     """Both files as they were at one moment, the older one first; without those that are not there."""
     while True:
-        before, now = _file(folder / _BEFORE), _file(folder / _NOW)
-        # Otherwise they were exchanged in between.
-        if _is_called(folder / _BEFORE, before):
-            return [file for file in (before, now) if file is not None]
+        with ExitStack() as files:
+            before, now = (_file(folder / name, files) for name in (_BEFORE, _NOW))
+            # Otherwise they were exchanged in between.
+            if _is_called(folder / _BEFORE, before):
+                files.pop_all()
+                return [file for file in (before, now) if file is not None]
 
 
-def _file(path: Path) -> BinaryIO | None:
+def _file(path: Path, files: ExitStack) -> BinaryIO | None:
     try:
-        return open(path, "rb", opener=_opened)
+        return files.enter_context(open(path, "rb", opener=_opened))
     except FileNotFoundError:
         return None
 

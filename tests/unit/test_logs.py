@@ -12,6 +12,7 @@ from macvfast.errors import StateUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 
 @pytest.mark.parametrize("name", ["log", "log.1"])
@@ -34,6 +35,25 @@ def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(StateUnusable, match="it is no regular file"):
         list(logs.read(tmp_path))
     logs.free(tmp_path)
+
+
+def test_files_that_are_exchanged_while_they_are_opened_are_opened_again_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that nobody closes is a warning, and warnings are errors."""
+    for name in ("log", "log.1"):
+        (tmp_path / name).write_text(f"{name}\n")
+    exchanged = [tmp_path / "log", tmp_path / "log.1"]
+    is_called = logs._is_called
+
+    def exchange_once(path: Path, file: BinaryIO | None) -> bool:
+        while exchanged:
+            exchanged.pop().write_text("again\n")
+            return False
+        return is_called(path, file)
+
+    monkeypatch.setattr(logs, "_is_called", exchange_once)
+    assert list(logs.read(tmp_path)) == [b"again\n", b"again\n"]
 
 
 def test_a_log_is_freed_for_all_who_have_it_open(tmp_path: Path) -> None:
