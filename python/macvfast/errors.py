@@ -1131,7 +1131,7 @@ class LinkEscaped(Incomplete, code="link-escaped"):
 
     def _helps(self) -> Sequence[str]:
         deletions = [
-            f"`{'' if path is None else f'nsenter --net={path} '}ip link del {ifname}` deletes that"
+            f"`{'' if path is None else f'nsenter --net={path} '}ip link del {ifname}` deletes that, if it is the one"
             for path, ifname, _ in self.found
             if path != ""
         ]

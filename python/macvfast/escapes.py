@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # How long MACs that nothing known has may take to become fewer: those of links that others are just deleting.
 PATIENCE_S = 0.3
 
+# How long the links of other namespaces are read, at most. What was not read explains no MAC.
+READ_S = 1.0
+
 # Sandboxes that are looked at together: their namespaces are open meanwhile.
 _CHUNK = 256
 
@@ -222,7 +225,11 @@ class Escapes:
         if self._seen is None:
             self._seen = [(None, link, True) for link in self._kernel.links() if link.kind in plan.ON_PARENTS]
             home = self._kernel.home_cookie()
-            for path in self._kernel.namespaces().paths if self._searches else ():
+            paths = self._kernel.namespaces().paths if self._searches else ()
+            deadline = time.monotonic() + READ_S
+            for path in paths:
+                if time.monotonic() > deadline:
+                    break
                 (opened,) = self._kernel.open_namespaces([path])
                 if isinstance(opened, MacvfastError):
                     continue

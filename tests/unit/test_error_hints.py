@@ -95,7 +95,7 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     ),
     (
         errors.LinkEscaped("sandbox `web`", "eth0", [], [(None, "mv0", "02:42:0a:00:00:99")], "macvfast rm -f web"),
-        ["`ip link del mv0` deletes that", "then `macvfast rm -f web` again"],
+        ["`ip link del mv0` deletes that, if it is the one", "then `macvfast rm -f web` again"],
     ),
     (
         errors.UndoFailed(errors.NetworkNotFound("lab"), [errors.NamespaceHeld("web", [])], hints=["mend it"]),

@@ -389,7 +389,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "  caused by: its link on `eth0` is not where it was made, and may live on with its address\n"
         "  caused by: link `eth0` with MAC 02:42:0a:00:00:99 of the namespace at `/proc/7/ns/net` may be it\n"
         "  caused by: its address stays taken\n"
-        "hint: `nsenter --net=/proc/7/ns/net ip link del eth0` deletes that\n"
+        "hint: `nsenter --net=/proc/7/ns/net ip link del eth0` deletes that, if it is the one\n"
         "hint: then `macvfast rm -f web` again",
     ),
     (

@@ -379,7 +379,7 @@ def test_a_link_that_was_moved_keeps_its_address_and_is_named(machine: Machine, 
     there = escape(machine, box, mac=mac or box.endpoints[0].mac)
     (outcome,) = machine.host.remove_many(["x"])
     assert isinstance(outcome.error, LinkEscaped)
-    assert outcome.error.hints[0] == "`nsenter --net=/run/netns/theirs ip link del eth0` deletes that"
+    assert outcome.error.hints[0] == "`nsenter --net=/run/netns/theirs ip link del eth0` deletes that, if it is the one"
     other = machine.host.create_sandbox("y", endpoints=ON_LAN)
     assert other.endpoints[0].addresses[0].ip == ip_address("172.16.86.3"), "the first is still taken"
     there.links.clear()
