@@ -97,7 +97,8 @@ def test_an_ipv4_endpoint_has_no_ipv6_address_and_sends_no_ipv6_frame(lan: Lan, 
         )  # fmt: skip
         neighbour.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
         neighbour.run("ip", "link", "set", "eth0", "up")
-        frames.wait_for("neighbor solicitation")
+        # The parent has just asked for its own.
+        frames.wait_for("neighbor solicitation, who has fe80::5eff:fe00:5399")
         assert "02:00:5e:00:53:99 > " in "\n".join(frames.so_far())
         assert not [line for line in frames.so_far() if f"{link_of(lan, 'box')['address']} > " in line]
     assert [address["family"] for address in link_of(lan, "box")["addr_info"]] == ["inet"]
