@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from errno import EAGAIN, ENOENT, ENOTDIR
 from typing import TYPE_CHECKING, Self
 
+from macvfast import trusted
 from macvfast.errors import RootfsInvalid
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Root:
                 if error.errno in (ENOENT, ENOTDIR):
                     continue
                 return False
-            if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if trusted.why_not(found) is not None:
                 return False
         return True
 

@@ -123,12 +123,17 @@ def test_the_command_is_alone_in_its_pid_namespace_with_its_own_proc_and_sys(lan
     assert links == ["eth0", "lo"]
 
 
+def words_before(lan: Lan, way: str) -> list[str]:
+    """What is typed between `run` or `exec` and a command; for `exec`, another runs then."""
+    if way == "run":
+        return []
+    lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    return ["box"]
+
+
 @pytest.mark.parametrize("way", ["run", "exec"])
 def test_without_t_a_command_has_no_way_to_the_callers_terminal(lan: Lan, way: str) -> None:
-    name = []
-    if way == "exec":
-        lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
-        name = ["box"]
+    name = words_before(lan, way)
     script = "readlink /proc/[0-9]*/fd/* | grep /dev/pts || echo none; (: < /dev/tty) 2>/dev/null || echo nor any; cat"
     with at_terminal(lan, way, "-i", *name, "sh", "-c", script) as person:
         person.wait_for("none\r\nnor any\r\n")
@@ -139,11 +144,7 @@ def test_without_t_a_command_has_no_way_to_the_callers_terminal(lan: Lan, way: s
 
 @pytest.mark.parametrize("way", ["run", "exec"])
 def test_under_proc_there_is_not_the_hosts(lan: Lan, way: str) -> None:
-    name = []
-    if way == "exec":
-        lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
-        name = ["box"]
-    assert lan.macvfast(way, *name, "sh", "-c", "umount -l /proc; echo /proc/*") == "/proc/*"
+    assert lan.macvfast(way, *words_before(lan, way), "sh", "-c", "umount -l /proc; echo /proc/*") == "/proc/*"
 
 
 def test_after_two_dashes_all_is_the_commands_own(lan: Lan) -> None:
