@@ -39,9 +39,12 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
     opened: list[BinaryIO] = []
     try:
         opened += _open(folder)
-        files = opened if tail is None else _last_lines(opened, tail)
-        for file in files:
-            yield from _rest(file)
+        # What is added from now on is for who follows: a command may show more than anybody reads.
+        ends = [os.fstat(file.fileno()).st_size for file in opened]
+        if tail is not None:
+            _seek_last_lines(opened, ends, tail)
+        for file, end in zip(opened, ends, strict=True):
+            yield from _rest(file, end)
         if running is not None:
             yield from _follow(folder, opened, running)
     except OSError as error:
@@ -90,18 +93,21 @@ def _is_called(path: Path, file: BinaryIO | None) -> bool:
     return file is not None and os.path.samestat(found, os.fstat(file.fileno()))
 
 
-def _rest(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_BLOCK):
+def _rest(file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
+    """What comes next in a file, as far as it goes, or up to a position."""
+    while piece := file.read(_BLOCK if end is None else max(0, min(_BLOCK, end - file.tell()))):
         yield piece
 
 
-def _last_lines(files: Sequence[BinaryIO], count: int) -> list[BinaryIO]:
-    """The files from where their last lines begin; read from the end, a block at a time."""
+def _seek_last_lines(files: Sequence[BinaryIO], ends: Sequence[int], count: int) -> None:
+    """Go to where the last lines begin of files that end there, and to the end of those before; read from the end, a
+    block at a time.
+    """
     left = count
     at_end = True
     for at in range(len(files) - 1, -1, -1):
         file = files[at]
-        end = file.seek(0, os.SEEK_END)
+        end = ends[at]
         while end > 0:
             start = max(0, end - _BLOCK)
             file.seek(start)
@@ -114,11 +120,12 @@ def _last_lines(files: Sequence[BinaryIO], count: int) -> list[BinaryIO]:
             while left and (position := block.rfind(b"\n", 0, position)) >= 0:
                 left -= 1
             if not left:
-                file.seek(start + position + 1 if count else 0, os.SEEK_SET if count else os.SEEK_END)
-                return list(files[at:])
+                file.seek(start + position + 1 if count else ends[at])
+                for before in range(at):
+                    files[before].seek(ends[before])
+                return
             end = start
         file.seek(0)
-    return list(files)
 
 
 def _follow(folder: Path, opened: list[BinaryIO], running: Callable[[], bool]) -> Iterator[bytes]:

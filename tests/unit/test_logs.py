@@ -11,6 +11,7 @@ from macvfast import logs
 from macvfast.errors import StateUnusable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -54,6 +55,32 @@ def test_files_that_are_exchanged_while_they_are_opened_are_opened_again_and_not
 
     monkeypatch.setattr(logs, "_is_called", exchange_once)
     assert list(logs.read(tmp_path)) == [b"again\n", b"again\n"]
+
+
+@pytest.mark.parametrize(("tail", "shown"), [(None, b"1\n2\n3\n"), (2, b"2\n3\n"), (1, b"3\n"), (0, b"")])
+def test_what_is_added_while_a_log_is_read_is_for_who_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: int | None, shown: bytes
+) -> None:
+    """A command that shows more than is read would otherwise have its log read for ever."""
+    (tmp_path / "log.1").write_text("1\n")
+    (tmp_path / "log").write_text("2\n3\n")
+    seek, rest = logs._seek_last_lines, logs._rest
+
+    def add() -> None:
+        with (tmp_path / "log").open("a") as log:
+            log.write("later\n")
+
+    def add_before_seeking(files: list[BinaryIO], ends: list[int], count: int) -> None:
+        add()
+        seek(files, ends, count)
+
+    def add_before_reading(file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
+        add()
+        yield from rest(file, end)
+
+    monkeypatch.setattr(logs, "_seek_last_lines", add_before_seeking)
+    monkeypatch.setattr(logs, "_rest", add_before_reading)
+    assert b"".join(logs.read(tmp_path, tail)) == shown
 
 
 def test_a_log_is_freed_for_all_who_have_it_open(tmp_path: Path) -> None:
