@@ -129,7 +129,7 @@ $(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml tools/build_backend.py macv
 	  || { cat $(VENV)/build.log >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.compiled: $(VENV)/.built tools/bytecode $(wildcard python/macvfast/*.py python/macvfast/*/*.py)
+$(VENV)/.compiled: $(VENV)/.built tools/bytecode $(wildcard python/macvfast/*.py python/macvfast/*/*.py python/macvfast/*/*/*.py)
 	@$(BIN)/python tools/bytecode
 	@touch $@
 

@@ -384,7 +384,7 @@ class Lan:
 
         def with_host() -> T:
             from macvfast.host import Host
-            from macvfast.store import Store
+            from macvfast.state.store import Store
 
             with Host(Store(str(self.state_dir)), netns_dir=str(self.netns_dir)) as host:
                 return function(host)

@@ -15,30 +15,32 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from macvfast import home, limits, log
 from macvfast.checks import named, pairs, plain, several, texts
+from macvfast.engine.carriers import own_addresses
 from macvfast.errors import HomeNamespaceOther, MacvfastError, SandboxRunning, StateUnusable
-from macvfast.lookup import one_network, one_sandbox, own_addresses
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, SandboxState, check_name
-from macvfast.store import DEFAULT_NETNS_DIR, Store
+from macvfast.state import home
+from macvfast.state.lookup import one_network, one_sandbox
+from macvfast.state.store import DEFAULT_NETNS_DIR, Store
+from macvfast.system import limits, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from macvfast.checks import Pairs, Several
-    from macvfast.folders import Folders
-    from macvfast.freeing import Freer
-    from macvfast.keeper import Patience
-    from macvfast.kernel import Kernel, NetlinkKernel
-    from macvfast.networks import Networks
-    from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled
+    from macvfast.engine.collect import Freer
+    from macvfast.engine.folders import Folders
+    from macvfast.engine.networks import Networks
+    from macvfast.engine.restore import Restorer
+    from macvfast.engine.sandboxes import Sandboxes
+    from macvfast.engine.together import Together
+    from macvfast.kernel.netlink import NetlinkKernel
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled, SubnetUsage
+    from macvfast.process.keeper import Patience
+    from macvfast.process.rootfs import Root
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
-    from macvfast.restore import Restorer
-    from macvfast.roots import Root
-    from macvfast.sandboxes import Sandboxes
-    from macvfast.together import Together
-    from macvfast.usage import SubnetUsage
 
 # Rows that a listing reads at a time.
 _PAGE = 256
@@ -134,7 +136,7 @@ class Host:
         self._store.check_open()
         if self._given_kernel is not None:
             return self._given_kernel
-        from macvfast.kernel import NetlinkKernel  # noqa: PLC0415
+        from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
 
         with self._lock:
             # Closed in this very moment, it opens nothing.
@@ -148,23 +150,23 @@ class Host:
         self._store.check_open()
         with self._lock:
             if self._own_together is None:
-                from macvfast.together import Together  # noqa: PLC0415
+                from macvfast.engine.together import Together  # noqa: PLC0415
 
                 self._own_together = Together(self._store, self._boxes, self._changing)
             return self._own_together
 
     def _boxes(self) -> Sandboxes:
-        from macvfast.sandboxes import Sandboxes  # noqa: PLC0415
+        from macvfast.engine.sandboxes import Sandboxes  # noqa: PLC0415
 
         return Sandboxes(self._store, self._kernel, self._folders(), self._netns_dir)
 
     def _folders(self) -> Folders:
-        from macvfast.folders import Folders  # noqa: PLC0415
+        from macvfast.engine.folders import Folders  # noqa: PLC0415
 
         return Folders(self._store, self._netns_dir, self.on_note)
 
     def _networks(self) -> Networks:
-        from macvfast.networks import Networks  # noqa: PLC0415
+        from macvfast.engine.networks import Networks  # noqa: PLC0415
 
         return Networks(self._store, self._kernel, self.on_note)
 
@@ -288,14 +290,14 @@ class Host:
         """How full the subnets of a network, itself or its id, name or id prefix, are, in the order they were given.
         Raises as `network`.
         """
-        from macvfast.usage import usage  # noqa: PLC0415
+        from macvfast.plan.usage import usage  # noqa: PLC0415
 
         found = self.network(network) if isinstance(network, str) else network
         return usage(found, self.endpoints(found), self._own_addresses(found))
 
     def _own_addresses(self, network: Network) -> tuple[Address, ...]:
         """What this host itself has on a network's parent, where this is the home namespace. Needs no capability."""
-        from macvfast.kernel import NetlinkKernel  # noqa: PLC0415
+        from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
 
         look = NetlinkKernel(changes=False) if self._given_kernel is None else None
         kernel = look or self._kernel
@@ -355,7 +357,7 @@ class Host:
         """
         if name is not None:
             check_name("sandbox", name)
-        from macvfast.make import Wanted  # noqa: PLC0415
+        from macvfast.engine.make import Wanted  # noqa: PLC0415
         from macvfast.requests import EndpointRequest  # noqa: PLC0415
 
         wanted = Wanted(
@@ -448,7 +450,7 @@ class Host:
         Raises:
             NetworkNotFound, NameAmbiguous, NameInvalid, OptionInvalid
         """
-        from macvfast.scale import Scaler  # noqa: PLC0415
+        from macvfast.engine.scale import Scaler  # noqa: PLC0415
 
         plain("prefix", prefix, str)
         plain("count", count, int)
@@ -476,7 +478,7 @@ class Host:
         """All sandboxes by name, as people count, with what their commands do. They may be changed while they are gone
         through: some hundred are read at a time, without what was made since.
         """
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast.process import keeper  # noqa: PLC0415
 
         patience = keeper.Patience()
         with self._store.reading() as records:
@@ -496,7 +498,7 @@ class Host:
             return self._with_state(one_sandbox(records, self._store, key, shown=True))
 
     def _with_state(self, sandbox: Sandbox, patience: Patience | None = None) -> Sandbox:
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast.process import keeper  # noqa: PLC0415
 
         state, exit_code = keeper.state(self._store.sandbox_dir(sandbox.id), _boot_id(), patience)
         return sandbox if state is SandboxState.IDLE else replace(sandbox, state=state, exit_code=exit_code)
@@ -551,7 +553,7 @@ class Host:
             state_dir: the state directory.
             shown: an error as the program around a command is to say it.
         """
-        from macvfast import ended  # noqa: PLC0415
+        from macvfast.process import autoremove  # noqa: PLC0415
 
         def remove(ids: list[str], gone: Callable[[Iterable[str]], None]) -> dict[str, str]:
             try:
@@ -564,11 +566,11 @@ class Host:
                 return dict.fromkeys(ids, shown(error))
             return {id_: shown(one.error) for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
 
-        ended.serve(ended.queues_in(Path(state_dir)), remove)
+        autoremove.serve(autoremove.queues_in(Path(state_dir)), remove)
 
     def _ended(self, ids: Sequence[str]) -> list[str]:
         """Those of the sandboxes that are still to go: not what was given another command since."""
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast.process import keeper  # noqa: PLC0415
 
         with self._store.reading() as records:
             there = records.sandboxes_named(ids)
@@ -637,24 +639,24 @@ class Host:
         Raises:
             SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
         """
-        from macvfast import service  # noqa: PLC0415
+        from macvfast.system import service  # noqa: PLC0415
 
         return service.install(self._store.directory, wait_s, root)
 
     @staticmethod
     def uninstall_service(root: str | None = None) -> Path:
         """Disable that unit and take it away; gives its file. Raises as install_service."""
-        from macvfast import service  # noqa: PLC0415
+        from macvfast.system import service  # noqa: PLC0415
 
         return service.uninstall(root)
 
     def _freer(self) -> Freer:
-        from macvfast.freeing import Freer  # noqa: PLC0415
+        from macvfast.engine.collect import Freer  # noqa: PLC0415
 
         return Freer(self._store, self._kernel, self._boxes().detacher)
 
     def _restorer(self) -> Restorer:
-        from macvfast.restore import Restorer  # noqa: PLC0415
+        from macvfast.engine.restore import Restorer  # noqa: PLC0415
 
         return Restorer(self._store, self._kernel, self._folders())
 
@@ -667,7 +669,7 @@ class Host:
         Raises:
             BackupInvalid: something else is there.
         """
-        from macvfast.copies import backup  # noqa: PLC0415
+        from macvfast.state.backup import backup  # noqa: PLC0415
 
         return str(backup(self._store, file))
 
@@ -683,7 +685,7 @@ class Host:
             BackupInvalid, StateNewer: it is none, or of a later macvfast.
             StateBusy: another operation goes on.
         """
-        from macvfast.copies import compare, load  # noqa: PLC0415
+        from macvfast.state.backup import compare, load  # noqa: PLC0415
 
         return (compare if dry_run else load)(self._store, file, self._netns_dir, self._here())
 
@@ -701,7 +703,7 @@ class Host:
         """This boot and this machine; no capability is needed."""
         if self._given_kernel is not None:
             return home.Here(self._given_kernel.boot_id(), self._given_kernel.machine_id())
-        from macvfast.machine import machine_id  # noqa: PLC0415
+        from macvfast.system.machine import machine_id  # noqa: PLC0415
 
         return home.Here(_boot_id(), machine_id())
 
@@ -713,7 +715,7 @@ class Host:
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
         """
-        from macvfast import launch  # noqa: PLC0415
+        from macvfast.process import launch  # noqa: PLC0415
 
         if isinstance(sandbox, str):
             sandbox = self.sandbox(sandbox)
@@ -749,7 +751,7 @@ class Host:
         Raises:
             SandboxNotFound, NameAmbiguous, SandboxBusy, StateUnusable
         """
-        from macvfast import keeper, logs  # noqa: PLC0415
+        from macvfast.process import keeper, logs  # noqa: PLC0415
 
         directory = self._store.sandbox_dir(self.sandbox(_key(sandbox)).id)
 
@@ -764,7 +766,7 @@ class Host:
         if sandbox is None or request.user is None or not request.join or sandbox.state is not SandboxState.RUNNING:
             yield None
             return
-        from macvfast import keeper  # noqa: PLC0415
+        from macvfast.process import keeper  # noqa: PLC0415
 
         root = keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode)
         with nullcontext() if root is None else root as joined:
@@ -777,8 +779,8 @@ class Host:
             raise SandboxRunning(fresh.name)
         # What `exec` starts is a guest: the sandbox's command, and whether it goes with that, stay what they were.
         recorded = (fresh.command, fresh.auto_remove) == (tuple(request.argv), request.auto_remove)
-        from macvfast import launch  # noqa: PLC0415
-        from macvfast.namespaces import open_recorded  # noqa: PLC0415
+        from macvfast.kernel.namespaces import open_recorded  # noqa: PLC0415
+        from macvfast.process import launch  # noqa: PLC0415
 
         (namespace,) = open_recorded(self._kernel, [fresh])
         if isinstance(namespace, MacvfastError):

@@ -30,8 +30,8 @@ from macvfast.model import Address, Cidr, Network, Subnet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.records import PoolRow, Records
     from macvfast.requests import NetworkRequest
+    from macvfast.state.records import PoolRow, Records
 
 __all__ = ["Addresses", "NetworkPools", "Pool", "Taken", "default_subnet", "settle_subnets", "store_pool"]
 

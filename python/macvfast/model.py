@@ -328,3 +328,15 @@ class Sandbox:
     state: SandboxState = SandboxState.IDLE
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeParent:
+    """A link that macvfast made to be a parent: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
+
+    link: str
+    kind: str
+    base: str | None
+    vid: int | None
+    ifindex: int
+    boot_id: str

@@ -11,7 +11,7 @@ from macvfast.model import mac_text
 
 if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
-    from macvfast.model import Endpoint
+    from macvfast.model import Address, Cidr, Endpoint, Subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,3 +294,48 @@ class Replacement:
     def with_kept(self, kept: str) -> Replacement:
         """The same, done."""
         return replace(self, kept=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some addresses in a row: how many of them are what. What is left of `size` is free.
+
+    `host`: the host's own, given to nobody. `automatic` is whether automatic allocation gives any of them.
+    """
+
+    size: int
+    in_use: int
+    gateway: int
+    aux: int
+    host: int
+    reserved: int
+    automatic: bool
+
+    @property
+    def free(self) -> int:
+        """How many are free."""
+        return self.size - self.in_use - self.gateway - self.aux - self.host - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A subnet, or the part of it in which there is anything, as blocks of equal size."""
+
+    part: Cidr
+    block_size: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetUsage:
+    """One subnet. `own` are the addresses in it that the host itself has on the parent.
+
+    `automatic_size` and `automatic_free` count where automatic allocation takes place.
+    """
+
+    subnet: Subnet
+    own: tuple[Address, ...]
+    total: Block
+    automatic_size: int
+    automatic_free: int
+    map: Map

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs("macvlan")
 # Makes the sandbox as `run --rm` does, says so, and waits where that would start the command.
 STOPPED_HALF_WAY = """
 import sys, time
-from macvfast import launch
+from macvfast.process import launch
 def wait(*_):
     print("made", flush=True)
     sys.stdin.read()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.kernel import NetlinkKernel
+from macvfast.kernel.netlink import NetlinkKernel
 from macvfast.requests import EndpointRequest
 from tests import netns
 from tests.acceptance import support

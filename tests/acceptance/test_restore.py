@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import holders, namespaces
+from macvfast.kernel import holders, namespaces
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.support import (

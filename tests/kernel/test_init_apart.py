@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import launch
 from macvfast.cli.output import problem_text
 from macvfast.errors import CommandNotStarted
+from macvfast.process import launch
 from macvfast.requests import CommandRequest
 
 if TYPE_CHECKING:

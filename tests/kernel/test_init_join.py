@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from macvfast import ending, keeper
 from macvfast.cli.output import problem_text
 from macvfast.errors import CommandNotFound
 from macvfast.model import SandboxState
+from macvfast.process import keeper, stopping
 from tests.kernel.init_bed import Bed, alive_with, read_line, wait_until
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -152,7 +152,7 @@ def test_who_joined_a_guest_that_has_ended_is_ended_by_force(bed: Bed) -> None:
     second = bed.joining("sh", "-c", "echo here; exec sleep 4719.25")
     assert read_line(second) == "here"
     first.communicate(b"\n", timeout=20)
-    ending.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.folder, BOOT_ID, bed.inode)
     assert second.wait(20) == 137
     assert alive_with("4719.25") == []
     assert state(bed) == (SandboxState.IDLE, None)
@@ -206,7 +206,7 @@ def test_one_whose_shower_is_slow_does_not_keep_others_out(bed: Bed) -> None:
 def test_a_status_that_a_crash_emptied_is_lost(bed: Bed) -> None:
     """That a command runs is not synced: what a crash leaves of it may be a file without anything in it."""
     bed.detach("sleep", "1000")
-    ending.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.folder, BOOT_ID, bed.inode)
     (bed.folder / "status").write_bytes(b"")
     assert state(bed) == (SandboxState.LOST, None)
     (bed.folder / "status").unlink()
@@ -257,7 +257,7 @@ def test_after_a_guest_the_status_before_it_counts_again(bed: Bed, end: str) -> 
 def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
     process = bed.joining("sh", "-c", "echo here; exec sleep 4717.25")
     assert read_line(process) == "here"
-    ending.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.folder, BOOT_ID, bed.inode)
     assert process.wait(20) == 137
     assert alive_with("4717.25") == []
     assert state(bed) == (SandboxState.IDLE, None)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import ending, keeper, logs
 from macvfast.model import SandboxState
+from macvfast.process import keeper, logs, stopping
 from tests.kernel.init_bed import Bed, alive_with, wait_until
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: 
     if end == "it ends":
         second.kill()
         second.wait(20)
-        ending.kill(bed.folder, BOOT_ID, bed.inode)
+        stopping.kill(bed.folder, BOOT_ID, bed.inode)
     else:
         (last,) = [pid for pid in _holders_of_the_log(bed) if pid not in (init.pid, recorder.pid)]
         os.kill(last, signal.SIGKILL)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from macvfast import ending, keeper
 from macvfast.model import SandboxState
+from macvfast.process import keeper, stopping
 from tests.kernel.init_bed import Bed, wait_until
 from tests.terminal import Terminal
 
@@ -80,7 +80,7 @@ def test_a_list_waits_once_for_all_that_do_not_say_how_they_ended(tmp_path: Path
 def test_a_stopped_keeper_is_let_go_on_by_force(bed: Bed) -> None:
     bed.detach("sleep", "1000")
     stop(bed.keeper.pid)
-    ending.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.folder, BOOT_ID, bed.inode)
     assert_unlocked(bed)
     assert bed.state == "lost"
 
@@ -95,5 +95,5 @@ def test_a_keeper_that_its_terminal_stops_again_is_ended_by_force(bed: Bed) -> N
         wait_until(person.is_raw, "the terminal is raw")
         os.kill(bed.keeper.pid, signal.SIGSTOP)
         person.wait_for("Stopped")
-        ending.kill(bed.folder, BOOT_ID, bed.inode)
+        stopping.kill(bed.folder, BOOT_ID, bed.inode)
         assert_unlocked(bed)

@@ -14,7 +14,7 @@ from macvfast.cli.arguments import Given, Usage, parse
 from macvfast.cli.network import requested
 from macvfast.errors import MacvfastError, OptionInvalid
 from macvfast.host import Host
-from macvfast.store import Store
+from macvfast.state.store import Store
 from tests.netns import Netns
 from tests.parity.operations import Connect, Create, Disconnect, Operation, Remove
 

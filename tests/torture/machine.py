@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from macvfast.errors import KernelRefused
 from macvfast.host import Host
-from macvfast.kernel import NetlinkKernel
+from macvfast.kernel.netlink import NetlinkKernel
 from tests import netns
 from tests.torture import judge
 from tests.torture.conftest import take_down

@@ -14,7 +14,7 @@ import pytest
 
 from macvfast.errors import HostForked
 from macvfast.host import Host
-from macvfast.store import Store
+from macvfast.state.store import Store
 from tests.torture import SEED, sized, worker
 from tests.torture.golden import Golden
 from tests.torture.test_kills import mended

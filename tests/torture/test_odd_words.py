@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import launch, log
 from macvfast.cli import commands
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
 from macvfast.errors import CommandNotStarted
 from macvfast.host import Host
+from macvfast.process import launch
+from macvfast.system import log
 from tests.torture import SEED, sized
 from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore
 from tests.unit.machine import Machine, make_networks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest
-from macvfast.store import Store
+from macvfast.state.store import Store
 from tests.netns import CLONE_NEWNET, _libc_call
 
 if TYPE_CHECKING:

@@ -14,16 +14,15 @@ from macvfast.cli.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan  # fmt: skip
-from macvfast.usage import usage
+from macvfast.plan.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.outcomes import Note
+    from macvfast.outcomes import Note, SubnetUsage
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
-    from macvfast.usage import SubnetUsage
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
 

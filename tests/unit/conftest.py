@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import escapes, make, restore, settle
-from macvfast.connections import Connections
+from macvfast.engine import escapes, make, restore, settle
+from macvfast.state.connections import Connections
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:

@@ -11,20 +11,20 @@ from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
-from macvfast.holders import Holder, Search
-from macvfast.kernel import id_of
-from macvfast.owners import Held, Owners
+from macvfast.kernel.holders import Holder, Search
+from macvfast.kernel.protocol import id_of
 from macvfast.plan import AddAddress, AddDefaultRoute, DefaultRoute, SetUp, group_removal
-from macvfast.store import Store
+from macvfast.state.owners import Held, Owners
+from macvfast.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from macvfast.kernel import Namespace, Watch
+    from macvfast.kernel.protocol import Namespace, Watch
+    from macvfast.kernel.refusals import Refusal
     from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
-    from macvfast.records import Records
-    from macvfast.refusals import Refusal
+    from macvfast.state.records import Records
 
 
 class Crash(BaseException):

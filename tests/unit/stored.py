@@ -12,8 +12,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from macvfast.records import FORMAT
 from macvfast.requests import EndpointRequest, OwnFiles
+from macvfast.state.records import FORMAT
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import Machine
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import networks, parents
+from macvfast.engine import networks, parents
+from macvfast.engine.networks import Networks
 from macvfast.errors import NetworkExists
-from macvfast.networks import Networks
-from macvfast.records import REMOVED, Records
+from macvfast.state.records import REMOVED, Records
 from tests.unit.fake_kernel import FakeLink
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import combining
-from macvfast.combining import Call, Queue
+from macvfast.engine import combining
+from macvfast.engine.combining import Call, Queue
 from macvfast.errors import StateBusy
 from tests.netns import wait_until
 from tests.unit.interruption import Interruption

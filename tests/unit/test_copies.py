@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import BackupInvalid, StateBusy, StateCorrupt, StateNewer, StateUnusable
-from macvfast.records import MADE
 from macvfast.requests import OwnFiles
+from macvfast.state.records import MADE
 
 if TYPE_CHECKING:
     from tests.unit.machine import Machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from macvfast import ended
+from macvfast.process import autoremove
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +25,7 @@ def test_who_begins_to_wait_while_the_dead_are_looked_for_goes_on_waiting(tmp_pa
         os.mkfifo(folder / LATE)
         return {THERE}
 
-    ended.forget(tmp_path, there)
+    autoremove.forget(tmp_path, there)
     assert sorted(os.listdir(folder)) == [THERE, LATE]
 
 
@@ -33,5 +33,5 @@ def test_a_queue_in_which_nobody_waits_is_taken_away(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     folder.mkdir()
     os.mkfifo(folder / GONE)
-    ended.forget(tmp_path, lambda: ())
+    autoremove.forget(tmp_path, lambda: ())
     assert os.listdir(tmp_path) == []

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import etc, folders, trusted
+from macvfast.engine import folders
 from macvfast.errors import StateUnusable
+from macvfast.process import files
 from macvfast.requests import EndpointRequest, OwnFiles
+from macvfast.system import trusted
 from tests.netns import wait_until
 from tests.unit.fake_kernel import Crash
 
@@ -51,7 +53,7 @@ def links(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(trusted, "why_others_may_change", lambda path: None)  # noqa: ARG005 - its name
     monkeypatch.setattr(folders, "DEFAULT_DIR", machine.state_dir)
     monkeypatch.setattr(folders, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
-    monkeypatch.setattr(etc, "NETNS_ETC", tmp_path / "links")
+    monkeypatch.setattr(files, "NETNS_ETC", tmp_path / "links")
     monkeypatch.setattr(folders, "FLEETING", tmp_path / "run/sandboxes")
     return tmp_path / "links"
 
@@ -95,13 +97,13 @@ def test_many_have_what_one_has(machine: Machine, links: Path) -> None:
     machine.host.scale("lan", "b", 1)
     machine.host.create_sandbox("c", endpoints=[EndpointRequest.of("lan", "")])
     texts = {name: {path.name: path.read_text() for path in (links / name).iterdir()} for name in ("a-0", "b-0", "c")}
-    for name, files in texts.items():
+    for name, found in texts.items():
         assert own_addresses(machine, name) == recorded_addresses(machine, name) != []
-        assert {file: text for file, text in files.items() if file == "resolv.conf"} == {
+        assert {file: text for file, text in found.items() if file == "resolv.conf"} == {
             file: text for file, text in texts["c"].items() if file == "resolv.conf"
         }
-        assert files.keys() == texts["c"].keys()
-        assert files.get("hostname", f"{name}\n") == f"{name}\n"
+        assert found.keys() == texts["c"].keys()
+        assert found.get("hostname", f"{name}\n") == f"{name}\n"
 
 
 def test_what_only_commands_see_is_written_before_the_first_starts(machine: Machine) -> None:
@@ -111,7 +113,7 @@ def test_what_only_commands_see_is_written_before_the_first_starts(machine: Mach
     machine.host._folders().complete(machine.host.sandbox("w-1"))
     assert own_addresses(machine, "w-1") == recorded_addresses(machine, "w-1")
     machine.host._folders().complete(machine.host.sandbox("w-1"))
-    assert etc.hostname_of(folder_of(machine, "w-1")) == "w-1"
+    assert files.hostname_of(folder_of(machine, "w-1")) == "w-1"
 
 
 def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_for_stays(machine: Machine) -> None:
@@ -185,7 +187,7 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, settled: bool
 ) -> None:
     """Before the sandbox is settled it is undone; afterwards its files are made again."""
-    really = etc._put
+    really = files._put
 
     def put(folder: int, file: str, text: bytes, mode: int) -> None:
         machine.faults.step("open a file")
@@ -193,7 +195,7 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
         machine.faults.step("write a file")
         really(folder, file, text, mode)
 
-    monkeypatch.setattr(etc, "_put", put)
+    monkeypatch.setattr(files, "_put", put)
     for number in range(1, 9):
         machine.host.create_sandbox("web", own_files=ASKED)
         before = texts(machine, "web")
@@ -269,7 +271,7 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
 ) -> None:
     """Without a lock, one writes over what the other has written meanwhile."""
     machine.host.create_sandbox("web", own_files=PRINTER)
-    write, lock = etc.refresh, fcntl.flock
+    write, lock = files.refresh, fcntl.flock
     waits, first = threading.Event(), threading.Lock()
 
     def write_last(*arguments: Any) -> None:
@@ -286,7 +288,7 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
             raise
 
     other = threading.Thread(target=lambda: another.connect("other", "web"))
-    monkeypatch.setattr(etc, "refresh", write_last)
+    monkeypatch.setattr(files, "refresh", write_last)
     one = threading.Thread(target=lambda: machine.host.connect("lan", "web"))
     one.start()
     wait_until(first.locked, what="its turn to write")
@@ -300,7 +302,7 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
 def test_what_is_written_last_was_read_last(machine: Machine, another: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads the record and only then waits for its turn writes what was so before the other's change."""
     machine.host.create_sandbox("web", own_files=PRINTER)
-    really, first = etc.locked, threading.Lock()
+    really, first = files.locked, threading.Lock()
 
     def after_the_other(folder: Path) -> AbstractContextManager[int]:
         if first.acquire(blocking=False):
@@ -309,7 +311,7 @@ def test_what_is_written_last_was_read_last(machine: Machine, another: Host, mon
         return really(folder)
 
     other = threading.Thread(target=lambda: another.connect("other", "web"))
-    monkeypatch.setattr(etc, "locked", after_the_other)
+    monkeypatch.setattr(files, "locked", after_the_other)
     machine.host.connect("lan", "web")
     assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
     assert len(machine.host.sandbox("web").endpoints) == 2
@@ -318,14 +320,14 @@ def test_what_is_written_last_was_read_last(machine: Machine, another: Host, mon
 def test_a_sandbox_whose_files_were_asked_for_and_cannot_be_written_is_not_made(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, links: Path, notes: list[Note]
 ) -> None:
-    really = etc.write
+    really = files.write
 
     def write(folder: int, wanted: Mapping[str, str]) -> None:
         if wanted["hostname"] == "b":
             raise OSError(28, "No space left on device")
         really(folder, wanted)
 
-    monkeypatch.setattr(etc, "write", write)
+    monkeypatch.setattr(files, "write", write)
     with pytest.raises(StateUnusable):
         machine.host.create_sandbox("b", own_files=PRINTER)
     assert os.listdir(machine.host._store.sandbox_dir("")) == []
@@ -448,7 +450,7 @@ def test_a_hosts_file_that_a_command_has_made_large_is_not_read(tmp_path: Path) 
     os.truncate(hosts, 1 << 42)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        etc.refresh(descriptor, "web", [])
+        files.refresh(descriptor, "web", [])
     finally:
         os.close(descriptor)
     assert hosts.stat().st_size == 1 << 42

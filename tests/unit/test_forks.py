@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import HostClosed, HostForked, StateUnusable
-from macvfast.owners import Held, Owners
-from macvfast.store import Store
+from macvfast.state.owners import Held, Owners
+from macvfast.state.store import Store
 from tests.netns import forked, wait_until
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_children_that_are_forked_while_threads_write_can_open_the_state(tmp_pat
 def test_a_child_of_a_transaction_is_refused_the_state_that_it_cannot_open_safely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("macvfast.connections._FORK_WAIT_S", 0.01)
+    monkeypatch.setattr("macvfast.state.connections._FORK_WAIT_S", 0.01)
     store = Store(str(tmp_path / "state"))
     other = str(tmp_path / "other")
 

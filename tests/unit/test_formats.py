@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import connections
 from macvfast.errors import StateNewer, StateUnusable
 from macvfast.host import Host
 from macvfast.model import mac_text
-from macvfast.records import FORMAT, MADE, SCHEMA
-from macvfast.store import Store
+from macvfast.state import connections
+from macvfast.state.records import FORMAT, MADE, SCHEMA
+from macvfast.state.store import Store
 from tests.unit import stored
 from tests.unit.machine import Machine
 
@@ -212,7 +212,7 @@ def test_a_look_at_a_file_of_an_earlier_format_leaves_it_as_it_is(old: Path) -> 
 
 DIES_AT = """
 import os, signal, sqlite3, sys
-from macvfast import store
+from macvfast.state import store
 left = int(sys.argv[2])
 class Connection(sqlite3.Connection):
     def execute(self, *arguments):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from macvfast import holders
+from macvfast.kernel import holders
 
 if TYPE_CHECKING:
     import pytest

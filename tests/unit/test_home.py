@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import machine as this_machine
 from macvfast.errors import StateBusy, StateForeign
 from macvfast.host import Host
 from macvfast.outcomes import Adoption
 from macvfast.requests import EndpointRequest
+from macvfast.system import machine as this_machine
 from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore, World
 from tests.unit.machine import Machine, make_networks
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from macvfast.records import Records
+    from macvfast.state.records import Records
 
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -92,7 +92,7 @@ def test_a_state_that_is_taken_over_keeps_what_is_recorded_and_makes_other_macs(
     for one in (machine, clone):
         with pytest.MonkeyPatch.context() as patch:
             # The same network and sandbox, on both.
-            patch.setattr("macvfast.choose.new_id", lambda _: next(ids))
+            patch.setattr("macvfast.engine.choose.new_id", lambda _: next(ids))
             macs.add(one.host.create_sandbox("new", endpoints=[EndpointRequest(network="six")]).endpoints[0].mac)
     assert len(macs) == 2
     # The first goes on with its own copy.

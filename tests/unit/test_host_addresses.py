@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import sandboxes
+from macvfast.engine import sandboxes
 from macvfast.errors import AddressTaken, AuxAddressInvalid, PoolExhausted
 from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.unit.fake_kernel import FakeLink

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from macvfast import detach, networks, sandboxes
+from macvfast.engine import detach, networks, sandboxes
+from macvfast.engine.scale import Numbered, plan_scale
 from macvfast.errors import AlreadyConnected, MacTaken, MacvfastError, ParentUnusable
 from macvfast.requests import EndpointRequest, NetworkRequest
-from macvfast.scale import Numbered, plan_scale
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import attach, choose, make
+from macvfast.engine import attach, choose, make
 from macvfast.errors import (
     AddressTaken,
     Conflict,
@@ -30,14 +30,14 @@ from macvfast.errors import (
 )
 from macvfast.model import natural
 from macvfast.outcomes import NamespaceKept
-from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest, NetworkRequest
-from macvfast.store import Store
+from macvfast.state.records import REMOVED
+from macvfast.state.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
 from tests.unit.machine import LAN
 
 if TYPE_CHECKING:
-    from macvfast.kernel import Namespace
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Sandbox
     from macvfast.outcomes import Note
     from macvfast.plan import AddLink
@@ -1201,7 +1201,7 @@ def test_names_are_listed_as_people_count_over_pages_and_changes(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("macvfast.host._PAGE", 3)
-    monkeypatch.setattr("macvfast.observe.CHUNK", 3)
+    monkeypatch.setattr("macvfast.engine.observe.CHUNK", 3)
     machine.host.scale("lan", "w", 12)
     machine.host.connect_many("lan", ["v", "w-02", "x"]).raise_if_any()
     counted = ["v", "w-0", "w-1", "w-2", "w-02", *(f"w-{number}" for number in range(3, 12)), "x"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import connections, owners, store
-from macvfast.store import Store
+from macvfast.state import connections, owners, store
+from macvfast.state.store import Store
 from tests.netns import forked
 from tests.unit.interruption import Interruption
 

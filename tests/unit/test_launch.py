@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import keeper, launch, processes
 from macvfast.errors import OptionInvalid
 from macvfast.model import SandboxState
+from macvfast.process import keeper, launch
 from macvfast.requests import CommandRequest
+from macvfast.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def test_what_is_passed_on_waits_while_a_process_becomes_the_keeper() -> None:
     """A signal in between is the command's: it must not kill macvfast half-way, with a sandbox made and nothing run."""
-    script = "from macvfast import launch; launch._become(['/bin/grep', 'SigBlk', '/proc/self/status'])"
+    script = "from macvfast.process import launch; launch._become(['/bin/grep', 'SigBlk', '/proc/self/status'])"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     blocked = int(said.split()[1], 16)
     assert {number for number in signal.valid_signals() if blocked >> (number - 1) & 1} == set(launch._PASSED_ON)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import logs
 from macvfast.errors import StateUnusable
+from macvfast.process import logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast import etc
 from macvfast.errors import OptionInvalid
+from macvfast.process import files
 from macvfast.requests import OwnFiles
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def resolver(tmp_path: Path, *texts: str, **wanted: Any) -> list[str]:
     for number, text in enumerate(texts):
         (tmp_path / str(number)).write_text(text)
         sources.append(str(tmp_path / str(number)))
-    return etc.resolv_conf(OwnFiles(**wanted), [*sources, "/not/there"]).splitlines()
+    return files.resolv_conf(OwnFiles(**wanted), [*sources, "/not/there"]).splitlines()
 
 
 HOST = "# of the host\nsearch lan home\nnameserver 10.0.0.53\nnameserver 127.0.0.1\noptions rotate\noptions ndots:1\n"

@@ -17,8 +17,8 @@ from macvfast.errors import (
     ParentUnusable,
     PermissionNeeded,
 )
+from macvfast.kernel.refusals import configure_refused, link_refused
 from macvfast.plan import AddLink
-from macvfast.refusals import configure_refused, link_refused
 from tests.unit.fake_kernel import FakeRefusal
 
 MAC = b"\x02\x42\x0a\x00\x00\x02"

@@ -11,9 +11,9 @@ import pytest
 
 from macvfast.errors import HomeNamespaceOther, KernelFeatureMissing, KernelRefused, MacTaken, MacvfastError
 from macvfast.model import mac_text
-from macvfast.records import RESTORED
 from macvfast.requests import EndpointRequest
-from macvfast.store import Store
+from macvfast.state.records import RESTORED
+from macvfast.state.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, Faults
 from tests.unit.machine import LAN, Machine
 
@@ -106,7 +106,7 @@ def test_check_notes_nothing_not_even_the_new_boot(machine: Machine) -> None:
 
 
 def test_many_sandboxes_come_back_in_several_chunks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from macvfast import observe, restore
+    from macvfast.engine import observe, restore
 
     for module in (observe, restore):
         monkeypatch.setattr(module, "CHUNK", 3)
@@ -700,7 +700,7 @@ def test_a_parent_that_goes_while_it_is_needed_is_waited_for(machine: Machine, m
 def test_the_wait_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     without_eth0(machine)
     now = iter([0.0, 1.0, 59.0, 61.0])
-    monkeypatch.setattr("macvfast.restore.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("macvfast.engine.restore.time.monotonic", lambda: next(now))
     machine.world.to_come = [lambda: None, lambda: None]
     plan = machine.host.restore(wait_s=60)
     assert {difference.kind for difference in plan.remaining} == {"parent-missing", "link-missing"}
@@ -861,7 +861,7 @@ def test_a_parent_that_another_process_is_making_again_is_not_made_or_taken_away
 def test_a_sandbox_that_changes_after_the_first_look_is_looked_at_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from macvfast.restore import Restorer
+    from macvfast.engine.restore import Restorer
 
     machine.host.create_sandbox("x", endpoints=ON_BOTH)
     machine.world.reboot()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from macvfast import service, trusted
 from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
 from macvfast.host import Host
-from macvfast.store import Store
+from macvfast.state.store import Store
+from macvfast.system import service, trusted
 
 
 def text_of(path: Path) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_what_others_may_change_is_not_carried_out_at_boot(
     monkeypatch.setattr(service, "_unit", lambda root: path)  # noqa: ARG005 - its name
     ways = {
         "the unit": path, "what is put beside it": path.with_name(f"{path.name}.d"), "the state": tmp_path / "state",
-        "the program": Path(sys.executable), "the package": Path(service.__file__).parent,
+        "the program": Path(sys.executable), "the package": Path(service.__file__).parents[1],
     }  # fmt: skip
     bad = ""
     monkeypatch.setattr(trusted, "why_others_may_change", lambda way: "they may" if str(way) == bad else None)

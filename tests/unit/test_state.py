@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import connections, log, owners, store
 from macvfast.cli.dispatch import dispatch
 from macvfast.cli.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
-from macvfast.records import REMOVED
 from macvfast.requests import EndpointRequest
-from macvfast.store import Store
+from macvfast.state import connections, owners, store
+from macvfast.state.records import REMOVED
+from macvfast.state.store import Store
+from macvfast.system import log
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
@@ -90,14 +91,14 @@ def test_a_look_takes_nothing_damaged_for_nothing(tmp_path: Path) -> None:
 
 ONE_OF_TWO_IS_CLOSED = """
 import os, subprocess, sys
-from macvfast.store import Store
+from macvfast.state.store import Store
 def note(of, key):
     with of.writing() as records:
         records.set_host(key, "1")
 first = Store(sys.argv[1])
 note(first, "before")
 Store(sys.argv[1]).close()
-subprocess.run([sys.executable, "-c", "import sys; from macvfast.store import Store; Store(sys.argv[1]).close()",
+subprocess.run([sys.executable, "-c", "import sys; from macvfast.state.store import Store; Store(sys.argv[1]).close()",
                 sys.argv[1]], check=True)
 note(first, "after")
 os._exit(0)
@@ -344,7 +345,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
 
 HOLDING = """
 import sys
-from macvfast.store import Store
+from macvfast.state.store import Store
 mine = Store(sys.argv[1])
 with mine.operation(), mine.writing() as records:
     if sys.argv[2] == "owner":

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from macvfast.combining import Call, Queue
+from macvfast.engine.combining import Call, Queue
+from macvfast.engine.folders import Folders
 from macvfast.errors import (
     AlreadyConnected,
     EndpointNotFound,
@@ -21,7 +22,6 @@ from macvfast.errors import (
     SandboxExists,
     SandboxNotFound,
 )
-from macvfast.folders import Folders
 from macvfast.requests import EndpointRequest
 from tests.netns import wait_until
 from tests.unit.fake_kernel import FakeKernel

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import etc, keeper, place, trusted
 from macvfast.errors import StateUnusable
+from macvfast.process import files, keeper
+from macvfast.system import trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ MADE_STRANGE = {
 def folder(tmp_path: Path) -> Path:
     """The folder of a sandbox in which a command has run."""
     folder = tmp_path / "state/sandboxes" / ("a" * 64)
-    place.make_sandbox_folder(folder)
+    files.make_folder(folder)
     (folder / "status").write_text("boot x\nkeeper 1 1\ninit 1 1\nstate exited\nexit 3\n")
     (folder / "lock").write_text("")
     (folder / "hostname").write_text("web")
@@ -65,9 +66,9 @@ def test_a_file_that_others_could_have_made_is_not_believed(folder: Path, name: 
     read: dict[str, Callable[[Path], object]] = {
         "status": keeper.read_status,
         "lock": keeper.is_unlocked,
-        "hostname": etc.hostname_of,
+        "hostname": files.hostname_of,
     }
-    for act in (read[name], place.make_sandbox_folder):
+    for act in (read[name], files.make_folder):
         with pytest.raises(StateUnusable, match=why):
             act(folder)
 
@@ -80,10 +81,10 @@ def test_a_folder_that_others_could_have_made_is_neither_taken_nor_cleared(folde
     changed = (folder, *folder.parents)[above]
     MADE_STRANGE[why](changed)
     with pytest.raises(StateUnusable, match=why) as refusal:
-        place.make_sandbox_folder(folder)
+        files.make_folder(folder)
     assert refusal.value.path == str(changed)
     if above:
-        assert etc.folders(folder.parent) == []
+        assert files.folders(folder.parent) == []
         keeper.remove(folder)
         assert (folder / "status").exists()
 
@@ -103,7 +104,7 @@ def test_nothing_is_started_with_a_folder_that_others_have_filled(folder: Path, 
     """A keeper would write to a fifo, or wait for it; what a link leads to would be mounted for a command."""
     (folder / name).symlink_to("/etc")
     with pytest.raises(StateUnusable, match="it is a symbolic link"):
-        place.make_sandbox_folder(folder)
+        files.make_folder(folder)
 
 
 def test_a_file_that_is_too_long_is_not_read(folder: Path) -> None:

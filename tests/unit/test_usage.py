@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from macvfast.cli.addresses import cell
 from macvfast.ipam import Pool, settle_subnets
 from macvfast.model import Subnet
+from macvfast.plan.usage import usage
 from macvfast.requests import NetworkRequest
-from macvfast.usage import usage
 from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
 
 if TYPE_CHECKING:
     from macvfast.model import Endpoint, Network
-    from macvfast.usage import SubnetUsage
+    from macvfast.outcomes import SubnetUsage
 
 LAN = Subnet(
     IPv4Network("172.16.86.0/24"),

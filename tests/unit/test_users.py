@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast import users
 from macvfast.errors import RootfsInvalid, UserNotTrusted, UserUnknown
-from macvfast.roots import MOST_BYTES, Root
+from macvfast.process import users
+from macvfast.process.rootfs import MOST_BYTES, Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from macvfast.users import User
+    from macvfast.process.users import User
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nbroken:line\nweb:x:33:44::/srv:/bin/sh\n"
 GROUP = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from macvfast.kernel import NetlinkKernel
+from macvfast.kernel.netlink import NetlinkKernel
 from tests.acceptance.support import record
 from tests.vm.support import create, link, remove
 
@@ -121,7 +121,7 @@ def test_a_stranger_that_comes_first_is_not_overwritten(lan: Lan, monkeypatch: p
 def test_an_index_that_is_some_other_links_is_replaced_by_another(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     lan.run("ip", "link", "add", "name", "other", "index", "2000000", "type", "veth", "peer", "name", "end")
     indexes = iter([2000000, 2000001])
-    monkeypatch.setattr("macvfast.parents.new_ifindex", lambda *_: next(indexes))
+    monkeypatch.setattr("macvfast.engine.parents.new_ifindex", lambda *_: next(indexes))
     lan.api(making)
     assert link(lan.host, "eth0.50")["ifindex"] == 2000001
     remove(lan, "lab")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from macvfast.cli.dispatch import Call
     from macvfast.model import Address, Network
-    from macvfast.usage import Block, Map, SubnetUsage
+    from macvfast.outcomes import Block, Map, SubnetUsage
 
 # Cells of a row: with an IPv4 address before them they fill 80 columns; IPv6 addresses are longer.
 _CELLS = {4: 64, 6: 32}

@@ -1,0 +1,332 @@
+"""Choose what new endpoints are to be: ids, names, addresses, MACs and indexes, within one transaction.
+
+Item by item in the order asked, so that many at once end as one after the other would: an item that cannot be gets its
+error and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, cast
+
+from macvfast import plan
+from macvfast.engine.carriers import own_addresses, parent_of
+from macvfast.engine.make import new_ifindex
+from macvfast.errors import (
+    AlreadyConnected,
+    MacTaken,
+    MacvfastError,
+    NamespaceNameTaken,
+    PoolExhausted,
+    SandboxBusy,
+    SandboxExists,
+)
+from macvfast.ipam import NetworkPools
+from macvfast.kernel.netlink import new_group
+from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
+from macvfast.state.lookup import one_network
+from macvfast.state.records import MADE, REMOVED, Stood, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from macvfast.engine.make import Wanted
+    from macvfast.ipam import Taken
+    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.requests import EndpointRequest
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+
+@dataclass(slots=True)
+class Place:
+    """What is taken in one namespace, in which several sandboxes may stand: interface names, and default routes."""
+
+    names: set[str] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
+    # Below this number, every ethN is taken.
+    number: int = 0
+    # What links are born with there, where others made it.
+    defaults: dict[str, str | None] = field(default_factory=dict)
+
+    def next_name(self) -> str:
+        """Take the first of eth0, eth1, … that is free."""
+        while f"eth{self.number}" in self.names:
+            self.number += 1
+        name = f"eth{self.number}"
+        self.names.add(name)
+        return name
+
+    @classmethod
+    def of(cls, kernel: Kernel, namespace: Namespace) -> Place:
+        """A namespace that others made, with what links are born with there."""
+        names = plan.IPV6_DEFAULTS
+        return cls(defaults=dict(zip(names, kernel.read_sysctls(namespace, names), strict=True)))
+
+    def suits(self, network: Network) -> bool:
+        """Whether links are born there with the settings that the network's endpoints need."""
+        wanted = plan.ipv6_sysctls("default", network)
+        return all(self.defaults.get(name) in (value, None) for name, value in wanted)
+
+
+class Chooser:
+    """Chooses for one call, however many chunks that has: what is taken in a given namespace is looked up once."""
+
+    def __init__(self, store: Store, kernel: Kernel, netns_dir: str) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._netns_dir = netns_dir
+        # One for all links of a call: what was made together is deleted together.
+        self._group = new_group()
+        self._random = _Random()
+        # Of this call's new sandboxes: names that come twice are seen before addresses are taken for them.
+        self._names: set[str] = set()
+        self._strange: dict[str, set[bytes]] = {}
+        self._now = now()
+        self._places: dict[int, Place] = {}
+
+    def choose(self, records: Records, items: Sequence[Wanted]) -> int:
+        """Settle and note what each item is to be; items that have an error already are passed over.
+
+        Returns:
+            The intent that all of it carries; 0 where no item can be, and nothing was changed.
+        """
+        intent = 0
+        self._now = now()
+        networks: dict[str, tuple[Network, NetworkPools]] = {}
+        for item in items:
+            if item.error is None:
+                begun: list[tuple[Network, Taken]] = []
+                try:
+                    self._item(records, item, networks, begun)
+                    intent = intent or records.begin(self._store.owner(), MADE)
+                    if item.new and not records.add_sandbox(cast("Sandbox", item.sandbox), intent):
+                        name = cast("Sandbox", item.sandbox).name
+                        raise _exists(records, item, name) or SandboxExists(name)
+                except MacvfastError as error:
+                    self._take_back(item, networks, begun)
+                    item.error = error
+                    continue
+                if item.new and item.own_files is not None:
+                    records.add_own_files(cast("Sandbox", item.sandbox).id, item.own_files)
+                for _, endpoint in item.endpoints:
+                    records.add_endpoint(endpoint, intent)
+        # The pools of each network, which is known by its id and by what it was called.
+        for pools in {id(pools): pools for _, pools in networks.values()}.values():
+            pools.save()
+        if intent and not any(item.error is None for item in items):
+            records.settle(intent)
+            return 0
+        return intent
+
+    def _item(
+        self, records: Records, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]],
+        begun: list[tuple[Network, Taken]],
+    ) -> None:  # fmt: skip
+        self._sandbox(records, item)
+        place = self._place(records, item)
+        position = 0 if item.new else records.next_position(cast("Sandbox", item.sandbox).id)
+        for request in item.requests:
+            network, pools = self._network(records, networks, request.network)
+            self._endpoint(records, item, (network, pools), request, begun, (place, position + len(item.endpoints)))
+
+    def _take_back(
+        self, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]], begun: Sequence[tuple[Network, Taken]]
+    ) -> None:
+        """Undo what a refused item had taken."""
+        for network, taken in begun:
+            networks[network.id][1].give_back(taken.placed)
+        place = self._places.get(cast("Namespace", item.namespace).cookie)
+        if place is not None and item.endpoints:
+            place.names -= {endpoint.ifname for _, endpoint in item.endpoints}
+            place.held = set(item.held[0])
+            place.number = 0
+        item.endpoints.clear()
+        item.held.clear()
+        item.ready.clear()
+
+    def _network(
+        self, records: Records, known: dict[str, tuple[Network, NetworkPools]], key: str
+    ) -> tuple[Network, NetworkPools]:
+        found = known.get(key)
+        if found is None:
+            network = one_network(records, self._store, key)
+            found = known.get(network.id)
+            if found is None:
+                parent = parent_of(records, self._kernel, network)
+                records.note_parent(network.link, Stood(parent.ifindex, parent.mac), self._kernel.boot_id())
+                found = network, NetworkPools(records, network, own_addresses(self._kernel, network.link))
+            known[key] = known[network.id] = found
+        return found
+
+    def _sandbox(self, records: Records, item: Wanted) -> None:
+        """Settle the identity of the item's sandbox; for one that is there, read its endpoints afresh."""
+        if item.sandbox is not None:
+            found = records.sandbox(item.sandbox.id)
+            intent = records.sandbox_intent(item.sandbox.id)
+            if not found or intent is not None:
+                raise SandboxBusy("sandbox", item.sandbox.name, REMOVED if intent is None else intent.doing)
+            item.sandbox = found[0]
+            item.siblings = [(records.network(one.network_id)[0], one) for one in item.sandbox.endpoints]
+            return
+        id_ = new_id(self._random)
+        name = check_name("sandbox", item.name if item.name is not None else id_[:12])
+        if name in self._names and (error := _exists(records, item, name)) is not None:
+            raise error
+        self._names.add(name)
+        path = item.netns or os.path.join(self._netns_dir, name)
+        if item.netns is None and os.path.lexists(path):
+            raise _exists(records, item, name) or NamespaceNameTaken(name, path)
+        namespace = cast("Namespace", item.namespace)
+        item.sandbox = Sandbox(
+            id=id_, name=name, path=path, made=item.netns is None, cookie=namespace.cookie, inode=namespace.inode,
+            boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
+            auto_remove=item.auto_remove,
+        )  # fmt: skip
+
+    def _place(self, records: Records, item: Wanted) -> Place:
+        """What is taken in the item's namespace: by what is recorded and, where others made it, by what is there."""
+        if item.new and item.made:
+            return Place()
+        namespace = cast("Namespace", item.namespace)
+        place = self._places.get(namespace.cookie)
+        if place is not None:
+            return place
+        here = (namespace.cookie, self._kernel.boot_id())
+        if item.made:
+            siblings = [
+                (records.network_of(endpoint), endpoint)
+                for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
+                for endpoint in sandbox.endpoints
+            ]
+            place = Place(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
+        else:
+            # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
+            place = Place.of(self._kernel, namespace)
+            recorded = records.ifnames_in(*here)
+            links = self._kernel.links_in(namespace)
+            ours = {link.ifindex for link in links if link.ifname in recorded}
+            place.names |= recorded
+            place.names |= {name for link in links for name in plan.names(link)}
+            place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
+            place.held |= {route.family for route in self._kernel.default_routes(namespace) if route.holds(ours)}
+        return self._places.setdefault(namespace.cookie, place)
+
+    def _endpoint(
+        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest,
+        begun: list[tuple[Network, Taken]], slot: tuple[Place, int],
+    ) -> None:  # fmt: skip
+        """Choose the addresses, MAC, name and index of one endpoint."""
+        (network, pools), (place, position) = where, slot
+        sandbox = cast("Sandbox", item.sandbox)
+        if any(one.id == network.id for one, _ in item.endpoints):
+            raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
+        occupants = records.occupants(network.id) if network.mode == "passthru" else []
+        plan.refuse_endpoint(network, request.mac, occupants, [*item.siblings, *item.endpoints], sandbox.name)
+        taken, mac = self._taken(records, item, (network, pools), request)
+        begun.append((network, taken))
+        endpoint = Endpoint(
+            network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
+            position=position, ifname=place.next_name(), ifindex=new_ifindex(self._random), group=self._group, mac=mac,
+            packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
+        )  # fmt: skip
+        item.endpoints.append((network, endpoint))
+        item.held.append(frozenset(place.held))
+        item.ready.append(item.made or place.suits(network))
+        place.held |= plan.default_families(network, endpoint)
+
+    def _taken(
+        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest
+    ) -> tuple[Taken, bytes]:
+        """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over."""
+        network, pools = where
+        passed: list[Taken] = []
+        held: MacTaken | None = None
+        try:
+            while True:
+                try:
+                    taken = pools.take(request.ip, request.ip6)
+                except PoolExhausted:
+                    if held is not None:
+                        raise held from None
+                    raise
+                mac = request.mac or self._mac(records, network, cast("Sandbox", item.sandbox), taken)
+                holder = self._holder(records, item, network, mac) if network.has_own_macs else None
+                if holder is None:
+                    return taken, mac
+                passed.append(taken)
+                held = MacTaken(mac_text(mac), f"{holder} on parent `{network.link}`")
+                if request.mac or request.ip or taken.packed is None:
+                    raise held
+        finally:
+            for one in passed:
+                pools.give_back(one.placed)
+
+    def _holder(self, records: Records, item: Wanted, network: Network, mac: bytes) -> str | None:
+        """What has the MAC on the network's parent already."""
+        for theirs, other in item.endpoints:
+            if other.mac == mac and theirs.link == network.link:
+                return f"sandbox `{other.sandbox}`"
+        recorded = records.mac_holder(network.link, mac)
+        if recorded is not None:
+            return f"sandbox `{recorded}`"
+        return "another link" if mac in self._strange.get(network.link, ()) else None
+
+    def avoid(self, links: Iterable[str]) -> None:
+        """Pass over what the kernel has on these parents, whoever made it."""
+        for name in links:
+            parent = self._kernel.link(name)
+            self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
+
+    def _mac(self, records: Records, network: Network, sandbox: Sandbox, taken: Taken) -> bytes:
+        """`02:42:` and the IPv4 address, or a keyed 46-bit hash of sandbox and network where there is none."""
+        if not network.has_own_macs:
+            link = self._kernel.link(network.link)
+            return bytes(6) if link is None else link.mac
+        if taken.packed is not None:
+            return b"\x02\x42" + taken.packed
+        key = records.host("mac_key")
+        if key is None:
+            key = secrets.token_hex(16)
+            records.set_host("mac_key", key)
+        digest = blake2b(f"{network.id}/{sandbox.id}".encode(), key=bytes.fromhex(key), digest_size=6).digest()
+        # IEEE 802c: local (bit 1) and individual (bit 0 clear).
+        return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
+
+
+def _exists(records: Records, item: Wanted, name: str) -> MacvfastError | None:
+    """Why there is no new sandbox of that name: one has appeared since it was looked for, or earlier in this call."""
+    there = records.sandboxes_named([name]).get(name)
+    if there is None:
+        return None
+    on = {endpoint.network for endpoint in there.endpoints} | {endpoint.network_id for endpoint in there.endpoints}
+    for request in item.requests if item.joins else ():
+        if request.network in on:
+            network = next(one.network for one in there.endpoints if request.network in (one.network, one.network_id))
+            return AlreadyConnected(name, network)
+    return SandboxExists(name)
+
+
+class _Random:
+    """The kernel's random bytes, fetched some thousand at a time: a system call for each number would show."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._used = 0
+
+    def __call__(self, count: int) -> bytes:
+        if self._used + count > len(self._bytes):
+            self._bytes, self._used = os.urandom(4096), 0
+        self._used += count
+        return self._bytes[self._used - count : self._used]
+
+
+def new_id(random: Callable[[int], bytes] = os.urandom) -> str:
+    """64 hex digits whose first 12 are not all decimal, so that a short id is never taken for a number."""
+    while True:
+        id_ = random(32).hex()
+        if not id_[:12].isdigit():
+            return id_

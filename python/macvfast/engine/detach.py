@@ -1,0 +1,324 @@
+"""The engine that takes away: whole sandboxes, or endpoints of sandboxes that stay, many at once or one.
+
+Removal is durable before it begins and settled when the kernel has let go, not before: until then the addresses stay
+taken. What a process left half-made or half-removed when it died is finished here too. Nothing is removed whose
+recorded identity (boot, namespace cookie, index and kind) is not found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.engine.release import Releaser
+from macvfast.engine.removal import Removal
+from macvfast.engine.settle import Settler
+from macvfast.errors import (
+    EndpointNotFound,
+    Incomplete,
+    MacvfastError,
+    SandboxBusy,
+    SandboxNotFound,
+    SandboxRunning,
+)
+from macvfast.model import SandboxState
+from macvfast.process import keeper, logs, stopping
+from macvfast.state.lookup import abandoned
+from macvfast.state.records import MADE, REMOVED, RESTORED
+from macvfast.system import limits, log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from macvfast.engine.folders import Folders
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Endpoint, Sandbox
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# Sandboxes whose removal is begun in one transaction, and those that are let go of and not gone at most.
+CHUNK = 256
+IDS_MAX = 4 * CHUNK
+
+
+class Detacher:
+    """Removes sandboxes and endpoints."""
+
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
+        self._store = store
+        self._kernel = kernel
+        self.folders = folders
+        # Called when all of a chunk is let go of and only waited for, and told of sandboxes that are gone.
+        self.on_let_go: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
+
+    # What goes.
+
+    def remove(
+        self, ids: Sequence[str], names: dict[str, str] | None = None, *, force: bool = False, patient: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[MacvfastError | None]:  # fmt: skip
+        """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
+
+        Args:
+            ids: the sandboxes' full ids.
+            names: told the names of those that were there, by id.
+            force: whether a running command is ended, and one that is gone already counts as removed.
+            patient: whether to wait for what something else keeps alive; otherwise only, and shortly, for what is let
+                go of here.
+            progress: told, time and again, how many more are gone.
+
+        Returns:
+            Per sandbox, None or what is in the way: SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
+            RemovalUnfinished.
+        """
+        errors: dict[str, MacvfastError] = {}
+        going: list[Removal] = []
+        stays: list[Removal] = []
+        releaser = Releaser(self._store, self._kernel, self.folders, patient=patient)
+        settler = self._settler(patient=patient, progress=progress)
+        size = limits.at_once(CHUNK, 2)
+        for start in range(0, len(ids), size):
+            chunk = ids[start : start + size]
+            try:
+                begun = self._begin_chunk(chunk, errors, force=force)
+            except MacvfastError as error:
+                if not going:
+                    # Nothing was begun.
+                    raise
+                errors |= dict.fromkeys(chunk, error)
+                continue
+            going += begun
+            stays += [one for one in begun if not one.sandbox.made]
+            dying = [one for one in begun if one.sandbox.made]
+            releaser.let_go(dying)
+            settler.add(dying)
+            # What is let go of has an id, and each costs what all that have one cost.
+            settler.wait(leave=IDS_MAX)
+        # Many stand for few namespaces, whose links go together.
+        for some in _parts(stays, limits.at_once(CHUNK, 2)):
+            releaser.let_go(some)
+        settler.add(stays)
+        self.on_let_go()
+        if names is not None:
+            names |= {one.sandbox.id: one.sandbox.name for one in going}
+        settler.wait()
+        errors |= {one.sandbox.id: one.error for one in going if one.error is not None}
+        return [errors.get(id_) for id_ in ids]
+
+    def _begin_chunk(self, ids: Sequence[str], errors: dict[str, MacvfastError], *, force: bool) -> list[Removal]:
+        going = []
+        with self._store.writing() as records:
+            # This call's own concern sandboxes of earlier chunks.
+            unsettled = any(intent.owner != self._store.owner() for intent in records.intents().values())
+            there = records.sandboxes_named(ids)
+            for id_ in ids:
+                try:
+                    going += self._begin(records, id_, there.get(id_), force=force, unsettled=unsettled)
+                except MacvfastError as error:
+                    errors[id_] = error
+            if not force:
+                self._refuse_running(going, errors)
+                going = [one for one in going if one.sandbox.id not in errors]
+            self.mark(records, going)
+        return going
+
+    def _begin(
+        self, records: Records, id_: str, sandbox: Sandbox | None, *, force: bool, unsettled: bool
+    ) -> list[Removal]:
+        """What is to go of a sandbox; nothing, where it is gone already and need not be there."""
+        if sandbox is None:
+            if force:
+                return []
+            raise SandboxNotFound(id_[:12])
+        intent = records.sandbox_intent(sandbox.id) if unsettled else None
+        if intent is not None and self._store.owner_lives(intent.owner):
+            raise SandboxBusy("sandbox", sandbox.name, intent.doing)
+        owners = records.unsettled_endpoints(sandbox.id).values() if unsettled else ()
+        if any(self._store.owner_lives(token) for token in owners):
+            raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
+        leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
+        half_made = intent is not None and intent.doing == MADE
+        noted = intent is not None and records.has_lost(sandbox.id)
+        resumed = intent is not None and not noted
+        return [Removal(sandbox, leaving, whole=True, half_made=half_made, resumed=resumed, noted=noted)]
+
+    def may_end(self, records: Records, sandbox: Sandbox) -> bool:
+        """Whether a sandbox ever ran a command, and nobody is making or removing it: its removal would go on."""
+        if not keeper.has_run(self._store.sandbox_dir(sandbox.id)):
+            return False
+        try:
+            self._begin(records, sandbox.id, sandbox, force=True, unsettled=True)
+        except SandboxBusy:
+            return False
+        return True
+
+    def end_command(self, sandbox: Sandbox) -> bool:
+        """End the command of a sandbox that is about to be removed by force, and empty its log; whether that is done.
+        One that does not die is left to the removal to tell of.
+        """
+        folder = self._store.sandbox_dir(sandbox.id)
+        try:
+            stopping.kill(folder, self._kernel.boot_id(), sandbox.inode)
+        except MacvfastError:
+            return False
+        logs.free(folder)
+        return True
+
+    def _refuse_running(self, going: Sequence[Removal], errors: dict[str, MacvfastError]) -> None:
+        patience = keeper.Patience()
+        for one in (one for one in going if self.folders.has(one.sandbox.id)):
+            folder = self._store.sandbox_dir(one.sandbox.id)
+            state, _ = keeper.state(folder, self._kernel.boot_id(), patience)
+            if state is SandboxState.RUNNING or keeper.is_hidden(folder):
+                errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
+
+    def disconnect(
+        self,
+        seen: Sequence[tuple[Sandbox, Endpoint]],
+        *,
+        unsettled: bool = False,
+        half_made: bool = False,
+        patient: bool = True,
+    ) -> list[MacvfastError | None]:
+        """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
+
+        Args:
+            seen: as they were seen; what has become of them since is read again.
+            unsettled: only what somebody gave up still; it may have been finished since, and made anew.
+            half_made: what was given up when it was being made, so that there may be no link.
+            patient: as of `remove`.
+
+        Returns:
+            Per endpoint, None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete
+            where the endpoint is gone and nothing could take over its default route.
+        """
+        outcomes: list[MacvfastError | None] = [None] * len(seen)
+        size = limits.at_once(CHUNK, 2)
+        for start in range(0, len(seen), size):
+            going: dict[int, Removal] = {}
+            try:
+                with self._store.writing() as records:
+                    for at, (sandbox, endpoint) in enumerate(seen[start : start + size], start):
+                        try:
+                            going[at] = self._begin_endpoint(records, sandbox, endpoint, unsettled=unsettled)
+                            going[at].half_made = half_made
+                        except MacvfastError as error:
+                            outcomes[at] = error
+                    self.mark(records, list(going.values()))
+            except MacvfastError as error:
+                if start == 0:
+                    # Nothing was begun.
+                    raise
+                for at in range(start, min(start + size, len(seen))):
+                    outcomes[at] = error
+                continue
+            self._take_away(list(going.values()), patient=patient)
+            for at, one in going.items():
+                outcomes[at] = one.error or _without_route(one)
+        return outcomes
+
+    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, *, unsettled: bool) -> Removal:
+        """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
+        siblings = [
+            (records.network_of(one), one)
+            for box in records.sandboxes("id = ?", (sandbox.id,))
+            for one in box.endpoints
+        ]
+        leaving = [(network, one) for network, one in siblings if one.id == seen.id]
+        if not leaving:
+            raise EndpointNotFound(seen.network, sandbox.name)
+        intent = records.sandbox_intent(sandbox.id)
+        if intent is not None and self._store.owner_lives(intent.owner):
+            raise SandboxBusy("sandbox", sandbox.name, intent.doing)
+        token = records.unsettled_endpoints(sandbox.id).get(seen.network_id)
+        if unsettled and token is None:
+            raise EndpointNotFound(seen.network, sandbox.name)
+        if token is not None and self._store.owner_lives(token):
+            raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
+        return Removal(sandbox, leaving, whole=False, siblings=siblings)
+
+    def mark(self, records: Records, going: Sequence[Removal]) -> None:
+        """Note, within the caller's transaction, that all of these are about to go; `carry_out` is to follow."""
+        if not going:
+            return
+        before = records.intents_of(one.sandbox.id for one in going if one.resumed or one.noted or one.half_made)
+        intent = records.begin(self._store.owner(), REMOVED)
+        for one in going:
+            one.intent = intent
+            one.before = before
+            if not one.whole:
+                for _, endpoint in one.leaving:
+                    records.begin_endpoint_removal(endpoint, intent)
+        records.begin_with_sandboxes((one.sandbox.id for one in going if one.whole), intent)
+
+    def carry_out(self, going: Sequence[Removal]) -> None:
+        """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its
+        `error`.
+        """
+        self._take_away(going, undoing=True)
+
+    def _take_away(self, going: Sequence[Removal], *, patient: bool = True, undoing: bool = False) -> None:
+        Releaser(self._store, self._kernel, self.folders, patient=patient, undoing=undoing).let_go(going)
+        settler = self._settler(patient=patient)
+        settler.add(going)
+        settler.wait()
+
+    def _settler(self, *, patient: bool, progress: Callable[[int], None] | None = None) -> Settler:
+        settler = Settler(self._store, self._kernel, self.folders, patient=patient)
+        settler.report = progress or settler.report
+        settler.on_gone = self.on_gone
+        return settler
+
+    # What the dead left.
+
+    def finish(self, *, patient: bool = False) -> None:
+        """Finish or undo what processes began that have died; what cannot be finished yet stays recorded, and is
+        tried again later. `patient`: whether it may be searched for.
+        """
+        ended = abandoned(self._store)
+        if not ended:
+            return
+        # What was being restored stays: whatever was done of it is known by its recorded identity.
+        dead = [intent for intent, doing in ended.items() if doing != RESTORED]
+        with self._store.reading() as records:
+            sandboxes = [s for intent in dead for s in records.sandboxes("intent = ?", (intent,))]
+            gone = {sandbox.id for sandbox in sandboxes}
+            endpoints = [
+                (records.sandbox(e.sandbox_id)[0], e, ended[intent])
+                for intent in dead
+                for e in records.endpoints("intent = ?", (intent,))
+                if e.sandbox_id not in gone
+            ]
+        log.tell("finish", intents=len(ended), sandboxes=len(sandboxes), endpoints=len(endpoints))
+        if sandboxes:
+            self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=patient)
+        for half_made in (True, False):
+            some = [(one, endpoint) for one, endpoint, doing in endpoints if (doing == MADE) is half_made]
+            if some:
+                self.disconnect(some, unsettled=True, half_made=half_made, patient=patient)
+        with self._store.writing() as records:
+            records.sweep(dead)
+            for intent in ended.keys() - dead:
+                records.settle(intent)
+
+
+def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:
+    """Parts of so many namespaces at most; what stands for one namespace is never parted."""
+    where: dict[str, int] = {}
+    for one in going:
+        where.setdefault(one.sandbox.path, len(where) // size)
+    parts: list[list[Removal]] = [[] for _ in set(where.values())]
+    for one in going:
+        parts[where[one.sandbox.path]].append(one)
+    return parts
+
+
+def _without_route(one: Removal) -> MacvfastError | None:
+    """What is to be said of an endpoint that is gone, and whose default route nothing could take over."""
+    if one.lost is None:
+        return None
+    return Incomplete(
+        f"sandbox `{one.sandbox.name}` has no default route any more",
+        causes=[str(one.lost)],
+        hints=["`macvfast network disconnect` and `connect` the network that is to hold it"],
+    )

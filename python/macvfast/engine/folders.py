@@ -1,0 +1,338 @@
+"""The folders of sandboxes, and the files of /etc in them: given, kept true, taken away.
+
+One path for one sandbox and for many. What was asked for is recorded, and written to a folder beside the state. What
+every sandbox has is written there before its first command starts; where `ip netns exec` is to find it before that, it
+is in memory: the transactions of the state would have to wait until the files of thousands are on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.errors import StateUnusable
+from macvfast.model import SandboxState
+from macvfast.outcomes import Difference, FilesUnseen, Step
+from macvfast.process import files, keeper
+from macvfast.requests import OwnFiles
+from macvfast.state.store import DEFAULT_DIR, DEFAULT_NETNS_DIR
+from macvfast.system import limits, trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from macvfast.model import Interface, Sandbox
+    from macvfast.outcomes import Note
+    from macvfast.state.store import Store
+
+_NOTHING = OwnFiles()
+
+# Where files are that only `ip netns exec` needs: gone with a reboot, like namespaces; `restore` brings both back.
+FLEETING = Path("/run/macvfast/sandboxes")
+
+# Sandboxes whose files are written together: a descriptor of each is open.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A sandbox, and what was asked for of its own files."""
+
+    sandbox: Sandbox
+    wanted: OwnFiles = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A link or a folder that nobody is to find any more."""
+
+    path: Path
+    name: str
+    why: str = "it is gone, and its files are left"
+
+    @property
+    def step(self) -> Step:
+        """What is done about it."""
+        mends = Difference(kind="files-left", sandbox=self.name, found=f"{self.why}: {self.path}")
+        return Step(mends=mends, action=f"take away {self.path}")
+
+
+class Folders:
+    """The folders of a state's sandboxes.
+
+    Links in /etc/netns are made only where state and pins are the machine's own, in their default places: what is
+    private leaves nothing in a place that all share.
+    """
+
+    def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None] = lambda _: None) -> None:
+        """`on_note` is told, by `tell`, of sandboxes whose files `ip netns exec` does not find."""
+        self._store = store
+        shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
+        self._links = files.NETNS_ETC if shared else None
+        # Where what others left would be found for a sandbox of this state.
+        self._found_in = files.NETNS_ETC if netns_dir == DEFAULT_NETNS_DIR else None
+        self._kept = store.sandbox_dir("")
+        self._homes = (self._kept, FLEETING) if shared else (self._kept,)
+        self._on_note = on_note
+        self._unseen: dict[str, list[str]] = {}
+        self._resolvers: dict[OwnFiles, str] = {}
+        self._without: set[str] | None = None
+
+    # Giving.
+
+    def give(self, sandbox: Sandbox, wanted: OwnFiles | None) -> None:
+        """Give a sandbox that is being made its files, where they are needed before its first command.
+
+        Args:
+            sandbox: with its endpoints.
+            wanted: what is recorded that is to be in them; None: what every sandbox has.
+
+        Raises:
+            StateUnusable
+        """
+        own = _Own(sandbox, wanted or _NOTHING)
+        if own.wanted != _NOTHING:
+            self._write(own, self._kept / sandbox.id)
+        self._show(own)
+
+    def show(self, sandboxes: Sequence[Sandbox]) -> None:
+        """Have `ip netns exec` find the files of sandboxes, in memory where they have none on the disk."""
+        if self._found_in is not None:
+            for own in self._recorded(sandboxes):
+                self._show(own)
+
+    def _show(self, own: _Own) -> None:
+        """Have `ip netns exec` find a sandbox's files, and none of another sandbox."""
+        if self._found_in is not None:
+            files.unlink_stale(self._found_in, own.sandbox.name, self._homes)
+        if self._links is None:
+            return
+        sandbox, folder = own.sandbox, self._kept / own.sandbox.id
+        try:
+            if not os.path.exists(folder / "etc"):
+                folder = FLEETING / sandbox.id
+                self._write(own, folder)
+            why = files.link(self._links, sandbox.name, folder)
+        except StateUnusable as error:
+            why = f"{error.path}: {error.reason}"
+        if why is not None:
+            self._unseen.setdefault(why, []).append(sandbox.name)
+
+    def hold(self, sandbox: Sandbox) -> int:
+        """Keep the place of a sandbox's keeper until its command is started: a descriptor of its lock, which `launch`
+        hands on. Who dies before that leaves a sandbox that nobody will ever remove, and its lock free.
+
+        Raises:
+            StateUnusable
+        """
+        folder = self._store.sandbox_dir(sandbox.id)
+        files.make_folder(folder)
+        return keeper.hold(folder)
+
+    def complete(self, sandbox: Sandbox) -> None:
+        """Give a sandbox on the disk the files that it does not have there; one that stands for a namespace of others
+        has none.
+
+        Raises:
+            StateUnusable
+        """
+        for own in self._recorded([sandbox]):
+            if not self._write(own, self._kept / sandbox.id):
+                return
+            if self._links is not None:
+                self._show(own)
+                keeper.remove(FLEETING / sandbox.id)
+            self.refresh([sandbox.id])
+
+    def lacking(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
+        """What would be done about files that sandboxes are to have by now and lack."""
+        return [
+            _written(own.sandbox, lacking)
+            for own in self._recorded(sandboxes)
+            if (folder := self._due(own, boot_id)) is not None and (lacking := files.lacking(folder, self._texts(own)))
+        ]
+
+    def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
+        """Write them; each step with what it failed of."""
+        steps, ids = [], []
+        for own in self._recorded(sandboxes):
+            folder = self._due(own, boot_id)
+            if folder is None:
+                continue
+            try:
+                if not (lacking := self._write(own, folder)):
+                    continue
+                error = None
+                self._show(own)
+                ids.append(own.sandbox.id)
+            except StateUnusable as failed:
+                lacking, error = files.lacking(folder, self._texts(own)), failed
+            steps.append(replace(_written(own.sandbox, lacking), error=error))
+        # Addresses may have changed since they were read.
+        self.refresh(ids)
+        return steps
+
+    def _recorded(self, sandboxes: Sequence[Sandbox]) -> list[_Own]:
+        """What is to be in the files of sandboxes, without those that stand for namespaces of others."""
+        ours = [sandbox for sandbox in sandboxes if sandbox.made]
+        with self._store.reading() as records:
+            asked = records.own_files(sandbox.id for sandbox in ours)
+        return [_Own(sandbox, asked.get(sandbox.id, _NOTHING)) for sandbox in ours]
+
+    def _texts(self, own: _Own) -> dict[str, str]:
+        """What is to be in a sandbox's files, by their names in its folder."""
+        if own.wanted not in self._resolvers:
+            self._resolvers[own.wanted] = files.resolv_conf(own.wanted)
+        if self._without is None:
+            self._without = files.missing_on_the_host()
+        texts = files.texts(own.sandbox.name, _addresses(own.sandbox), own.wanted, self._resolvers[own.wanted])
+        for file in self._without:
+            del texts[file]
+        return texts
+
+    def _due(self, own: _Own, boot_id: str) -> Path | None:
+        """Where a sandbox is to have its files by now; None where it needs none yet."""
+        kept = self._kept / own.sandbox.id
+        if own.wanted != _NOTHING or os.path.exists(kept / "etc"):
+            return kept
+        # In memory they go with a reboot, as the namespace does.
+        fleeting = self._links is not None and own.sandbox.boot_id == boot_id
+        return FLEETING / own.sandbox.id if fleeting else None
+
+    def _write(self, own: _Own, folder: Path) -> list[str]:
+        """Write what a sandbox lacks in a folder; which files that was.
+
+        Raises:
+            StateUnusable
+        """
+        texts = self._texts(own)
+        if not (lacking := files.lacking(folder, texts)):
+            return []
+        try:
+            files.make_folder(folder)
+            with files.locked(folder) as descriptor:
+                # Another process may have been first.
+                files.write(descriptor, {file: texts[file] for file in files.lacking(folder, texts)})
+        except OSError as error:
+            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+        return lacking
+
+    def tell(self) -> None:
+        """Say which sandboxes `ip netns exec` shows the host's files in, since the last time."""
+        unseen, self._unseen = self._unseen, {}
+        for why, names in unseen.items():
+            self._on_note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))
+
+    def note(self, note: Note) -> None:
+        """Say what a person should know of something that succeeded."""
+        self._on_note(note)
+
+    def refresh(self, ids: Iterable[str]) -> None:
+        """Have the hosts files of sandboxes say their addresses. One that cannot be written is no failure of the
+        network.
+        """
+        with_files = [
+            home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
+        ]
+        size = limits.at_once(_AT_ONCE, 1)
+        for start in range(0, len(with_files), size):
+            self._refresh(with_files[start : start + size])
+
+    def _refresh(self, folders: Sequence[Path]) -> None:
+        """In the order of their ids, in which everybody locks them; the record is read when all are locked, so that who
+        writes last has read last.
+        """
+        with ExitStack() as stack:
+            descriptors: list[tuple[str, int]] = []
+            for folder in folders:
+                with suppress(OSError):
+                    descriptors.append((folder.name, stack.enter_context(files.locked(folder))))
+            with self._store.reading() as records:
+                there = records.sandboxes_named([id_ for id_, _ in descriptors])
+            for id_, descriptor in descriptors:
+                if id_ in there:
+                    with suppress(OSError):
+                        files.refresh(descriptor, there[id_].name, _addresses(there[id_]))
+
+    # Taking away.
+
+    def has(self, id_: str) -> bool:
+        """Whether a sandbox has a folder: it ran a command, or has files.
+
+        Raises:
+            StateUnusable
+        """
+        folder = self._kept / id_
+        try:
+            os.stat(folder)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StateUnusable(str(folder.parent), error.strerror or str(error)) from None
+        return True
+
+    def remove(self, sandboxes: Iterable[Sandbox]) -> None:
+        """Take away the links and folders of sandboxes that are gone."""
+        for sandbox in sandboxes:
+            if self._links is not None:
+                files.unlink(self._links, sandbox.name, [home / sandbox.id for home in self._homes])
+            for home in self._homes:
+                if os.path.lexists(home / sandbox.id):
+                    keeper.remove(home / sandbox.id)
+
+    # What is left.
+
+    def left(self, boot_id: str) -> list[Left]:
+        """Links and folders of sandboxes that are gone: whoever removed them died, or the state was replaced; and links
+        to what others may change. A folder stays as long as a command runs in it.
+        """
+        # Before the record: what is made meanwhile was recorded first.
+        links = files.links_to(self._links) if self._links is not None else []
+        folders = [home / id_ for home in self._homes for id_ in files.folders(home)]
+        with self._store.reading() as records:
+            names = records.sandbox_names()
+        unsafe = {home: why for home in self._homes if links and (why := trusted.why_others_may_change(home))}
+        left = []
+        for path, where, id_ in links:
+            if where in unsafe:
+                why = f"`ip netns exec` would read what others may change ({unsafe[where]})"
+                left.append(Left(path, path.name, why))
+            elif names.get(id_) != path.name if where in self._homes else files.leads_astray(where / id_ / "etc"):
+                left.append(Left(path, path.name))
+        return left + [
+            Left(folder, folder.name[:12])
+            for folder in folders
+            if folder.name not in names and not _runs(folder, boot_id)
+        ]
+
+    def clear(self, boot_id: str) -> list[Step]:
+        """Take away what is left; each with what was in the way, if anything."""
+        steps = []
+        for one in self.left(boot_id):
+            if one.path.is_symlink():
+                with suppress(OSError):
+                    one.path.unlink()
+            else:
+                keeper.remove(one.path)
+            there = os.path.lexists(one.path)
+            error = StateUnusable(str(one.path), "it cannot be taken away") if there else None
+            steps.append(replace(one.step, error=error))
+        return steps
+
+
+def _runs(folder: Path, boot_id: str) -> bool:
+    return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.is_hidden(folder)
+
+
+def _addresses(sandbox: Sandbox) -> list[Interface]:
+    return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
+
+
+def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:
+    """That files of a sandbox are missing or torn, and are written."""
+    names = ", ".join(files)
+    mends = Difference(kind="files-missing", sandbox=sandbox.name, found=f"it lacks files of its own: {names}")
+    return Step(mends=mends, action=f"write {names}")

@@ -1,0 +1,318 @@
+"""Look at what the record and the kernel say of a host, and have them compared. Nothing is changed here."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.engine.escapes import Escape, Escapes, moved_from
+from macvfast.errors import InvalidConfig, MacvfastError
+from macvfast.kernel.namespaces import close_all, find_again
+from macvfast.outcomes import Difference, Step
+from macvfast.plan import drift
+from macvfast.plan.drift import Found, Inside, Parents, Peers, Recorded, SandboxDrift, Whereabouts
+from macvfast.state.lookup import abandoned
+from macvfast.state.records import MADE, REMOVED
+from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.plan import LinkFacts
+    from macvfast.plan.drift import Standing
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# Sandboxes that are looked at, and mended, together: their namespaces are open meanwhile.
+CHUNK = 128
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the namespace of a sandbox is: held open, if it is there; and, if others made it, whether it will not come
+    back.
+    """
+
+    where: Whereabouts
+    namespace: Namespace | None = None
+    reason: str = ""
+    for_good: bool = False
+
+
+@dataclass(slots=True)
+class Seen:
+    """A sandbox with its namespace and what differs about it."""
+
+    drift: SandboxDrift
+    place: Place
+
+
+class Observer:
+    """Compares what is recorded with what is there."""
+
+    def __init__(self, store: Store, kernel: Kernel) -> None:
+        self._store = store
+        self._kernel = kernel
+        # Made where links are missing, once for all that are looked at in one go.
+        self._escapes: Escapes | None = None
+
+    # Parents.
+
+    def parents(self) -> Parents:
+        """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
+        boot_id = self._kernel.boot_id()
+        self._escapes = None
+        with self._store.reading() as records:
+            networks = [one for one in records.networks() if records.network_intent(one.id) is None]
+            made = {one.link: one for one in records.made_parents()}
+            links = {one.link for one in networks}
+            stood = {link: known[-1].ifindex for link in links if (known := records.stood_on(link, boot_id))}
+            below = records.stacked()
+            making = {link for link in made if self._lives(records.made_parent_intent(link))}
+            # With what stands on them.
+            busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
+        parents = drift.compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
+        for link, standing in parents.standing.items():
+            if standing.ifindex is not None:
+                own = dict(self._kernel.link_addresses(standing.ifindex))
+                parents.standing[link] = replace(standing, own=own)
+        if busy:
+            names = {network.name for network in networks if network.link in busy}
+            parents.steps = [step for step in parents.steps if step.mends.network not in names]
+            parents.blocked = [one for one in parents.blocked if one.network not in names]
+            for link in busy & parents.standing.keys():
+                parents.standing[link] = drift.Standing(obstacle=f"another macvfast process is making {link}")
+        return parents
+
+    def _lives(self, intent: object) -> bool:
+        owner = getattr(intent, "owner", None)
+        return owner is not None and self._store.owner_lives(owner)
+
+    # Sandboxes.
+
+    def sandboxes(self) -> Iterator[list[Recorded]]:
+        """All settled sandboxes, some at a time; what other operations are changing is left out.
+
+        Those in namespaces of macvfast's own come first, by name; then those that stand for namespaces of others,
+        where all that stand for one come together: what is in it is then looked at once.
+        """
+        with self._store.reading() as records:
+            order = records.sandbox_order(shown=False)
+            given = records.given_namespaces()
+        for numbers in _pages(order, given):
+            with self._store.reading() as records:
+                settled = self.settled(records, records.sandboxes_numbered(numbers, shown=False))
+            yield settled
+
+    def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[Recorded]:
+        """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""
+        unsettled = bool(records.intents())
+        peers: dict[tuple[int, str], Peers] = {}
+        found = []
+        for sandbox in sandboxes:
+            busy: Mapping[str, object] = {}
+            if unsettled:
+                intent = records.sandbox_intent(sandbox.id)
+                if intent is not None and (intent.doing in (MADE, REMOVED) or self._lives(intent)):
+                    continue
+                busy = records.unsettled_endpoints(sandbox.id)
+            endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.network_id not in busy)
+            where = (sandbox.cookie, sandbox.boot_id)
+            if not sandbox.made and where not in peers:
+                peers[where] = self._peers(records, sandbox)
+            found.append(Recorded(sandbox, endpoints, Peers(endpoints) if sandbox.made else peers[where]))
+        return found
+
+    @staticmethod
+    def _peers(records: Records, sandbox: Sandbox) -> Peers:
+        """All endpoints in a namespace that others made, in the order of connection."""
+        there = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
+        return Peers(tuple((records.network_of(one), one) for one in there))
+
+    @contextmanager
+    def look(self, recorded: Sequence[Recorded], standing: Mapping[str, Standing]) -> Iterator[list[Seen]]:
+        """What differs about the sandboxes; their namespaces are open within the context."""
+        places = self.locate([one.sandbox for one in recorded])
+        try:
+            # What is in a namespace is the same for all that stand there.
+            inside: dict[tuple[int | None, int], Inside] = {}
+            seen = []
+            for one, place in zip(recorded, places, strict=True):
+                where = (None if place.namespace is None else place.namespace.cookie, id(one.peers))
+                if where not in inside:
+                    inside[where] = self._inside(one, place, standing)
+                found = self._found(one, place, inside[where])
+                seen.append(Seen(drift.compare_sandbox(one, found, standing), place))
+            self._keep_escaped(seen)
+            yield seen
+        finally:
+            close_all([place.namespace for place in places])
+
+    def _keep_escaped(self, seen: Sequence[Seen]) -> None:
+        """Where a link that is missing may live on elsewhere, make none in its place: both would have its address."""
+        boot_id = self._kernel.boot_id()
+        missing: list[tuple[Network, Endpoint]] = []
+        moved: dict[int, LinkFacts] = {}
+        for one in seen:
+            # What other boots left is gone.
+            lost = one.drift.missing if one.drift.recorded.sandbox.boot_id == boot_id else []
+            missing += lost
+            if lost and one.place.namespace is not None:
+                moved |= moved_from(self._kernel, one.place.namespace, {endpoint.ifindex for _, endpoint in lost})
+        if not missing:
+            return
+        if self._escapes is None:
+            self._escapes = Escapes(self._store, self._kernel, notes=False)
+        verdicts = self._escapes.judge(missing, moved)
+        escaped = {ifindex: str(one) for ifindex, one in verdicts.items() if isinstance(one, Escape)}
+        for one in seen:
+            one.drift.keep_escaped(escaped)
+
+    def _inside(self, recorded: Recorded, place: Place, standing: Mapping[str, Standing]) -> Inside:
+        if place.namespace is None:
+            return Inside((), (), recorded, standing)
+        links = self._kernel.links_in(place.namespace)
+        return Inside(links, self._kernel.default_routes(place.namespace), recorded, standing)
+
+    def _found(self, recorded: Recorded, place: Place, inside: Inside) -> Found:
+        addresses = {}
+        if place.namespace is not None:
+            addresses = {
+                one.ifindex: self._kernel.addresses_in(place.namespace, one.ifindex)
+                for _, one in recorded.endpoints
+                if one.ifindex in inside.links
+            }
+        return Found(place.where, inside, place.reason, addresses)
+
+    # Namespaces.
+
+    def locate(self, sandboxes: Sequence[Sandbox]) -> list[Place]:
+        """Where the namespaces of sandboxes are. The caller closes them; those of one path are one."""
+        boot_id = self._kernel.boot_id()
+        paths = list(dict.fromkeys(one.path for one in sandboxes))
+        opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
+        places: list[Place] = []
+        alive: dict[str, Namespace | MacvfastError] = {}
+        try:
+            missing = [one for one in sandboxes if one.boot_id == boot_id and not _is(opened[one.path], one)]
+            alive = find_again(self._kernel, missing)
+            for one in sandboxes:
+                there = opened[one.path]
+                if one.boot_id == boot_id and _is(there, one):
+                    places.append(Place(Whereabouts.HERE, _namespace(there)))
+                else:
+                    places.append((self._made if one.made else self._given)(one, there, alive.get(one.id)))
+        except BaseException:
+            close_all([*opened.values(), *alive.values(), *(place.namespace for place in places)])
+            raise
+        used = {id(place.namespace) for place in places}
+        close_all([one for one in [*opened.values(), *alive.values()] if id(one) not in used])
+        return places
+
+    @staticmethod
+    def _made(sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None) -> Place:
+        """Where a namespace is that macvfast made, and that is not at its path."""
+        if not isinstance(there, MacvfastError):
+            return Place(Whereabouts.TAKEN, reason=f"another namespace stands at {sandbox.path}")
+        if not isinstance(there, InvalidConfig):
+            return Place(Whereabouts.TAKEN, reason=str(there))
+        if not _free(sandbox.path):
+            return Place(Whereabouts.TAKEN, reason=f"something else is at {sandbox.path}")
+        if isinstance(alive, MacvfastError):
+            return Place(Whereabouts.TAKEN, reason=str(alive))
+        return Place(Whereabouts.GONE) if alive is None else Place(Whereabouts.UNPINNED, alive)
+
+    def _given(
+        self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
+    ) -> Place:
+        """Where a namespace is that others made, and that is not the recorded one at its path."""
+        if isinstance(alive, MacvfastError):
+            return Place(Whereabouts.AWAY, reason=str(alive))
+        if alive is not None:
+            # The path is what it was called when it was given: nobody promised that it stays there.
+            return Place(Whereabouts.HERE, alive)
+        rebooted = sandbox.boot_id != self._kernel.boot_id()
+        # The pid of a process means another one after a reboot.
+        lasting = not os.path.normpath(sandbox.path).startswith("/proc/")
+        if isinstance(there, MacvfastError):
+            if not isinstance(there, InvalidConfig):
+                return Place(Whereabouts.AWAY, reason=str(there))
+            if rebooted and lasting:
+                reason = "it is waited for until `macvfast restore` finds it, or `macvfast gc` drops the sandbox"
+            else:
+                reason = "nothing leads to it any more; `macvfast gc` drops the sandbox"
+            return Place(Whereabouts.AWAY, reason=reason, for_good=True)
+        if rebooted and lasting and there.cookie != self._kernel.home_cookie():
+            return Place(Whereabouts.RETURNED, there)
+        return Place(Whereabouts.AWAY, reason="another namespace stands there; `macvfast gc` drops the sandbox",
+                     for_good=True)  # fmt: skip
+
+    # What the dead left.
+
+    def unfinished(self) -> list[Step]:
+        """What processes that have died or given up left half-made or half-removed, and what becomes of it."""
+        found = []
+        dead = abandoned(self._store)
+        with self._store.reading() as records:
+            for number, doing in dead.items():
+                if doing not in (MADE, REMOVED):
+                    continue
+                boxes = [one.name for one in records.sandboxes("intent = ?", (number,))]
+                rest = [one for one in records.endpoints("intent = ?", (number,)) if one.sandbox not in boxes]
+                found += [_unfinished(doing, network=one.name) for one in records.networks("intent = ?", (number,))]
+                found += [_unfinished(doing, sandbox=name) for name in boxes]
+                found += [_unfinished(doing, f"its link {one.ifname}", sandbox=one.sandbox) for one in rest]
+        return found
+
+
+def _unfinished(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
+    """What was begun by a process that died, or gave up, and how it ends."""
+    kind = "half-made" if doing == MADE else "half-removed"
+    made = f"{what} was being made by a process that died"
+    found = made if doing == MADE else f"the removal of {what} is not finished"
+    mends = Difference(kind=kind, network=network, sandbox=sandbox, found=found)
+    return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
+
+
+def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterator[list[int]]:
+    """Numbers of sandboxes, CHUNK at a time; those of one given namespace are never parted.
+
+    Args:
+        order: all of them.
+        given: the namespaces that others made, by the numbers of the sandboxes that stand for them.
+    """
+    together: dict[object, list[int]] = {}
+    for number in order:
+        together.setdefault(given.get(number, number), []).append(number)
+    page: list[int] = []
+    for numbers in sorted(together.values(), key=lambda numbers: numbers[0] in given):
+        page += numbers
+        # Open beside them are the namespaces that take the places of some.
+        if len(page) >= limits.at_once(CHUNK, 2 * 2):
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _is(namespace: Namespace | MacvfastError, sandbox: Sandbox) -> bool:
+    return not isinstance(namespace, MacvfastError) and namespace.cookie == sandbox.cookie
+
+
+def _namespace(found: Namespace | MacvfastError) -> Namespace | None:
+    return None if isinstance(found, MacvfastError) else found
+
+
+def _free(path: str) -> bool:
+    """Whether a namespace can be pinned at a path: nothing is there, or what a pin leaves behind."""
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return True
+    return stat.S_ISREG(there.st_mode) and there.st_size == 0

@@ -1,0 +1,183 @@
+"""The links that networks stand on: found, made and deleted.
+
+Whether a link is ours is decided here and recorded before it is made: its random index is durable first, and it is
+asked for with NLM_F_EXCL, so neither a crash nor a reboot turns ours into a stranger's or a stranger's into ours.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.engine.make import new_ifindex
+from macvfast.errors import Conflict, KernelRefused, MacvfastError
+from macvfast.model import MadeParent
+from macvfast.outcomes import LinkKept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.plan import LinkFacts, SubInterface
+    from macvfast.requests import NetworkRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a network is to stand on: a link that is there, a sub-interface to be made, or (neither) a dummy to be
+    made.
+    """
+
+    name: str
+    link: LinkFacts | None = None
+    wanted: SubInterface | None = None
+    base: LinkFacts | None = None
+    # What the link is, in words, where it is not what its name says.
+    unlike: str | None = None
+
+    @property
+    def mtu(self) -> int:
+        """Its MTU; what is made has its base's or, a dummy, that of Ethernet."""
+        on = self.link or self.base
+        return 1500 if on is None else on.mtu
+
+    def to_be_made(self, boot_id: str) -> MadeParent | None:
+        """What is recorded of a link that is going to be made; None where it is there."""
+        if self.link is not None:
+            return None
+        kind = "vlan" if self.wanted else "dummy"
+        base, vid = (self.wanted.base, self.wanted.vid) if self.wanted else (None, None)
+        if self.base is not None and self.base.kind == "vlan":
+            # It may be ours, which is known by the name that it was made with.
+            base = self.base.ifname
+        return MadeParent(self.name, kind, base, vid, new_ifindex(), boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a parent was not made; `index_taken`: another index may do."""
+
+    error: MacvfastError
+    index_taken: bool = False
+
+
+class Parents:
+    """Finds, makes and deletes parents."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def links(self) -> plan.Links:
+        """The links of the home namespace. Cost: a few microseconds each."""
+        return plan.Links(self._kernel.links())
+
+    def find(self, request: NetworkRequest, network_id: str, links: plan.Links) -> Parent:
+        """The request's parent, or what must be made for it.
+
+        Raises:
+            ParentNotFound, ParentUnusable, OptionInvalid
+        """
+        if request.parent is None:
+            return Parent(f"dm-{network_id[:12]}")
+        link = self._kernel.link(request.parent)
+        if link is not None:
+            plan.refuse_parent(link, links, request)
+            self._refuse_wireless(link, links, request)
+            return Parent(link.ifname, link=link, unlike=plan.unlike_its_name(link, links, request.parent))
+        wanted = plan.sub_interface(request.parent)
+        base = self._kernel.link(wanted.base)
+        if base is not None:
+            # Before anything that could be mended: bringing it up would not help.
+            self._refuse_wireless(base, links, request)
+            plan.refuse_port(base, links, (wanted.vid,))
+        plan.refuse_base(base, wanted, links)
+        return Parent(wanted.ifname, wanted=wanted, base=base)
+
+    def _refuse_wireless(self, link: LinkFacts, links: plan.Links, request: NetworkRequest) -> None:
+        device = links.down_vlans(link)[-1]
+        if self._kernel.is_wireless(device):
+            plan.refuse_wireless(link, device, request)
+
+    def as_seen(self, parent: Parent) -> bool:
+        """Whether the parent is there, or not there, as it was when it was looked for."""
+        link = self._kernel.link(parent.name)
+        seen = parent.link and parent.link.ifindex
+        return (link and link.ifindex) == seen
+
+    def make(self, wanted: Sequence[tuple[Parent, MadeParent]]) -> list[Refused | None]:
+        """Make recorded parents, up, in few sends; one outcome each."""
+        steps = [
+            plan.AddParent(
+                made.kind, made.link, made.ifindex, None if parent.base is None else parent.base.ifindex, made.vid
+            )
+            for parent, made in wanted
+        ]
+        outcomes = self._kernel.add_parents(steps)
+        return [
+            None if error is None else self._explained(error, parent, made)
+            for (parent, made), error in zip(wanted, outcomes, strict=True)
+        ]
+
+    def _explained(self, error: MacvfastError, parent: Parent, made: MadeParent) -> Refused:
+        """What a refused parent means: EEXIST and EBUSY stand for several causes, which are looked up."""
+        if not isinstance(error, KernelRefused) or error.errno not in (errno.EEXIST, errno.EBUSY):
+            return Refused(error)
+        links = self.links()
+        index = links.by_index.get(made.ifindex)
+        if index is not None and index.ifname != made.link:
+            return Refused(error, index_taken=True)
+        if links.named(made.link) is not None:
+            appeared = Conflict(
+                f"could not make parent `{made.link}`",
+                causes=["a link of that name has just appeared, and macvfast did not make it"],
+                hints=["the same command again takes it as it is"],
+            )
+            return Refused(appeared)
+        if parent.wanted is not None:
+            try:
+                plan.refuse_base(parent.base, parent.wanted, links)
+            except MacvfastError as cause:
+                return Refused(cause)
+        return Refused(error)
+
+    def delete(self, parents: Sequence[MadeParent]) -> list[LinkKept | None]:
+        """Delete links of ours that nothing recorded is on any more, in one go; where something that macvfast does not
+        know needs one, it stays, and that is told.
+
+        Args:
+            parents: each after those that stand on it.
+
+        Raises:
+            KernelRefused, PermissionNeeded
+        """
+        boot_id = self._kernel.boot_id()
+        links = self.links()
+        kept: list[LinkKept | None] = []
+        going: list[int] = []
+        for made in parents:
+            link = links.by_index.get(made.ifindex) if made.boot_id == boot_id else None
+            if link is None or (link.kind, link.vid) != (made.kind, made.vid):
+                kept.append(None)
+                continue
+            stays = self._why_kept(made, link, links.on(link.ifindex), going)
+            kept.append(stays)
+            if stays is None:
+                going.append(link.ifindex)
+        if going:
+            self._kernel.delete_parents(going)
+        return kept
+
+    def _why_kept(
+        self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Sequence[int]
+    ) -> LinkKept | None:
+        """Why a link of ours stays: whoever stands on it and does not go too is not ours."""
+        called = made.link if made.link in plan.names(link) else link.ifname
+        stays = LinkKept(
+            called,
+            made.link,
+            macs=tuple(sorted(self._kernel.filter_macs(link.ifindex) - {one.mac for one in uppers})),
+            uppers=tuple(sorted(one.ifname for one in uppers if one.ifindex not in going)),
+        )
+        return None if stays == LinkKept(made.link, made.link) else stays

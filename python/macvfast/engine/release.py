@@ -1,0 +1,211 @@
+"""Letting go of what goes: commands ended, links looked at and deleted where they do not die, pins taken away.
+
+Nothing is removed whose recorded identity (boot, namespace cookie, index and kind) is not found.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.engine.carriers import Carriers
+from macvfast.engine.escapes import moved_from
+from macvfast.errors import MacvfastError, NamespaceChanged
+from macvfast.kernel.namespaces import clear_leftover, close_all, find_again, open_recorded
+from macvfast.kernel.protocol import id_of
+from macvfast.kernel.refusals import configure_refused
+from macvfast.process import stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from macvfast.engine.folders import Folders
+    from macvfast.engine.removal import Removal
+    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.model import Endpoint, Network
+    from macvfast.state.store import Store
+
+
+class Releaser:
+    """Lets go of what goes."""
+
+    def __init__(
+        self, store: Store, kernel: Kernel, folders: Folders, *, patient: bool = True, undoing: bool = False
+    ) -> None:
+        """`patient`: whether namespaces are searched for; `undoing`: what was half-made here goes."""
+        self._store = store
+        self._kernel = kernel
+        self._folders = folders
+        self._patient = patient
+        self._undoing = undoing
+
+    def let_go(self, going: Sequence[Removal]) -> None:
+        """Let go of namespaces, having deleted the links that would not die, or show that they die, with them."""
+        todo: Sequence[Removal] = going
+        opened: list[Namespace | MacvfastError] = []
+        try:
+            self._kill([one for one in going if one.whole])
+            todo = [one for one in going if one.error is None]
+            opened = self._open(todo)
+            held: list[tuple[Removal, Namespace]] = []
+            for one, namespace in zip(todo, opened, strict=True):
+                if not isinstance(namespace, MacvfastError):
+                    held.append((one, namespace))
+                elif not isinstance(namespace, NamespaceChanged):
+                    one.fail(namespace)
+                else:
+                    self._unseen(one)
+            self._look(held)
+            self._note_lost([one for one in todo if one.dies and one.error is None and one.lost_links])
+            self._delete(held)
+            for one, namespace in held:
+                if one.siblings and not self._undoing and one.error is None:
+                    one.lost = self._hand_over(namespace, one)
+            dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
+            self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
+            self._unpin([one for one, _ in dying])
+        except MacvfastError as error:
+            for one in todo:
+                one.fail(error)
+        finally:
+            close_all(opened)
+
+    def _open(self, going: Sequence[Removal]) -> list[Namespace | MacvfastError]:
+        """Their namespaces. One of ours that lost its pin and goes as a whole is not looked for: it dies with whatever
+        else is in it, or is named by that.
+        """
+        opened = open_recorded(self._kernel, [one.sandbox for one in going], search=self._patient)
+        lost = [
+            one.sandbox
+            for one, found in zip(going, opened, strict=True)
+            if isinstance(found, NamespaceChanged) and one.sandbox.made and not one.whole
+        ]
+        again = find_again(self._kernel, lost, search=self._patient)
+        return [
+            again.get(one.sandbox.id, found) if isinstance(found, NamespaceChanged) else found
+            for one, found in zip(going, opened, strict=True)
+        ]
+
+    def _unseen(self, one: Removal) -> None:
+        """Its namespace is not where it is recorded."""
+        if one.sandbox.boot_id != self._kernel.boot_id():
+            # It went with that boot.
+            one.lingers = False
+            if one.dies:
+                clear_leftover(one.sandbox.path)
+            return
+        if not one.dies:
+            one.unsure = not one.half_made
+            return
+        # Links come after the pin.
+        one.lingers = not self._undoing
+        clear_leftover(one.sandbox.path)
+        if one.half_made:
+            return
+        nsid = id_of(one.sandbox.cookie)
+        if self._kernel.living([nsid]):
+            one.nsid = nsid
+        else:
+            one.unsure = not one.resumed
+
+    def _look(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
+        """See which links are there, and which MACs they have."""
+        wanted = [(one, namespace, which) for one, namespace in held for which in one.leaving]
+        if not wanted:
+            return
+        links = self._kernel.links_at([(namespace, endpoint.ifindex) for _, namespace, (_, endpoint) in wanted])
+        for (one, _, (network, endpoint)), link in zip(wanted, links, strict=True):
+            if link is None or not plan.ExpectedLink.of(network, endpoint).is_(link):
+                one.missing.add(endpoint.ifindex)
+            elif network.has_own_macs and link.mac != endpoint.mac:
+                one.worn.add((network.link, link.mac))
+        for one, namespace in held:
+            if one.missing and one.half_made:
+                if one.dies:
+                    # A link that was refused because of its MAC is not to be waited for: somebody else has that MAC.
+                    one.leaving = [which for which in one.leaving if which[1].ifindex not in one.missing]
+                one.missing.clear()
+            elif one.missing:
+                one.moved = moved_from(self._kernel, namespace, one.missing)
+
+    def _note_lost(self, lost: Sequence[Removal]) -> None:
+        """Note it before their namespaces go, which would show that links are missing."""
+        if lost:
+            with self._store.writing() as records:
+                records.note_lost(one.sandbox.id for one in lost)
+            for one in lost:
+                one.noted = True
+
+    def _give_ids(self, dying: Sequence[tuple[Removal, Namespace]]) -> None:
+        """Make what is let go of known by ids, should something else hold it."""
+        if dying:
+            ids = self._kernel.give_ids([namespace for _, namespace in dying])
+            for (one, _), nsid in zip(dying, ids, strict=True):
+                one.nsid = nsid
+
+    def _kill(self, going: Sequence[Removal]) -> None:
+        """End the commands that run in sandboxes which go."""
+        for one in self._with_folder(going):
+            try:
+                stopping.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
+            except MacvfastError as error:
+                one.fail(error)
+
+    def _with_folder(self, going: Iterable[Removal]) -> list[Removal]:
+        """Those whose sandbox may have run a command."""
+        return [one for one in going if self._folders.has(one.sandbox.id)]
+
+    def _delete(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
+        """Delete the links that do not go with a namespace of ours, or whose going the parent would not show: what it
+        does not carry now, it is not seen to let go of.
+        """
+        wanted: dict[int, tuple[Namespace, list[plan.ExpectedLink]]] = {}
+        whose: dict[int, list[Removal]] = {}
+        carriers = Carriers(self._store, self._kernel)
+        parents = {network.link for one, _ in held for network, _ in one.leaving if one.dies}
+        carried = {name: macs if isinstance(macs := carriers.macs(name), set) else set() for name in parents}
+        for one, namespace in held:
+            leaving = [
+                (network, endpoint)
+                for network, endpoint in one.leaving
+                if endpoint.ifindex not in one.missing
+                and not (one.dies and network.has_own_macs and self._shown(one, network, endpoint, carried))
+            ]
+            links = [plan.ExpectedLink.of(network, endpoint) for network, endpoint in leaving]
+            one.deleted = {endpoint.ifindex for _, endpoint in leaving}
+            # What is deleted is gone at once.
+            one.lingers = one.dies
+            if links:
+                wanted.setdefault(namespace.cookie, (namespace, []))[1].extend(links)
+                whose.setdefault(namespace.cookie, []).append(one)
+        outcomes = self._kernel.delete_links(list(wanted.values())) if wanted else []
+        for cookie, error in zip(wanted, outcomes, strict=True):
+            for one in whose[cookie]:
+                if error is not None:
+                    one.fail(error)
+
+    @staticmethod
+    def _shown(one: Removal, network: Network, endpoint: Endpoint, carried: Mapping[str, set[bytes]]) -> bool:
+        """Whether the parent is going to show that a link has gone."""
+        there = carried[network.link]
+        return endpoint.mac in there or any(mac in there for link, mac in one.worn if link == network.link)
+
+    def _hand_over(self, namespace: Namespace, going: Removal) -> MacvfastError | None:
+        """Give the default routes of the endpoint that left to the next; what was in the way, if anything."""
+        leaving = going.leaving[0]
+        at = next((i for i, (_, one) in enumerate(going.siblings) if one.id == leaving[1].id), len(going.siblings))
+        failed: MacvfastError | None = None
+        for step in plan.hand_over(leaving, going.siblings[:at], going.siblings[at + 1 :]):
+            refusal = self._kernel.configure([(namespace, [step])])[0]
+            if refusal is not None and (refusal.unknown or refusal.errno != errno.EEXIST):
+                failed = failed or configure_refused(refusal, where=f"sandbox `{going.sandbox.name}`")
+        return failed
+
+    def _unpin(self, going: Sequence[Removal]) -> None:
+        if going:
+            outcomes = self._kernel.unpin([one.sandbox.path for one in going])
+            for one, error in zip(going, outcomes, strict=True):
+                one.released = error is None
+                if error is not None:
+                    one.fail(error)

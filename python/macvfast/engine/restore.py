@@ -1,0 +1,408 @@
+"""Bring back what is recorded and missing, and nothing else.
+
+Sandboxes are mended some at a time: marked durably, so that nobody else changes them and a second restore leaves them
+alone; looked at again, now that nothing moves; mended in few sends; settled. Whoever dies in between leaves what is
+known by its recorded identity, so the next restore goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, cast
+
+from macvfast import plan
+from macvfast.engine.choose import Place as Defaults
+from macvfast.engine.make import Maker, Wanted, new_ifindex
+from macvfast.engine.observe import CHUNK, Observer
+from macvfast.engine.parents import Parent
+from macvfast.engine.parents import Parents as OurParents
+from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
+from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_each
+from macvfast.kernel.refusals import configure_refused
+from macvfast.model import mac_text
+from macvfast.outcomes import Plan, Step
+from macvfast.plan.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts, WidenParent
+from macvfast.state.records import RESTORED, Stood
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.engine.folders import Folders
+    from macvfast.engine.observe import Seen
+    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.model import MadeParent
+    from macvfast.outcomes import Difference
+    from macvfast.plan.drift import Complete, Recorded, SandboxDrift, Standing
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# How long the links of namespaces that have just died may keep their MACs: the kernel takes them down when it has time.
+MAC_WAIT_S = 10.0
+
+# How often a clash of a parent's index with another link's is answered with another index.
+_INDEX_TRIES = 4
+
+
+@dataclass(slots=True)
+class _Mending:
+    """A sandbox that is being mended: its namespace, and what has failed by now."""
+
+    seen: Seen
+    namespace: Namespace | None
+    errors: dict[int, MacvfastError] = field(default_factory=dict)
+    made: list[Wanted] = field(default_factory=list)
+    # What links are born with in a namespace that was made here.
+    sysctls: Sysctls = ()
+    # The whole of it, once its namespace could not be had.
+    error: MacvfastError | None = None
+
+    @property
+    def drift(self) -> SandboxDrift:
+        return self.seen.drift
+
+    @property
+    def held(self) -> Namespace:
+        """Its namespace, which is open by now."""
+        return cast("Namespace", self.namespace)
+
+    def steps(self) -> list[Step]:
+        """What was tried, each with what it failed of."""
+        return [
+            Step(mends=step.mends, action=step.action, error=self.error or self.errors.get(id(step)))
+            for step in self.drift.steps
+        ]
+
+
+class Restorer:
+    """Makes a host what is recorded of it."""
+
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
+        self._store = store
+        self._folders = folders
+        self._kernel = kernel
+        self._observer = Observer(store, kernel)
+        self._maker = Maker(store, kernel, MAC_WAIT_S)
+        self._parents = OurParents(kernel)
+
+    # Looking.
+
+    def plan(self) -> Plan:
+        """What a restore would do now. Changes nothing."""
+        parents = self._observer.parents()
+        steps = self._observer.unfinished()
+        steps += [Step(mends=step.mends, action=step.action) for step in parents.steps]
+        remaining = list(parents.blocked)
+        for recorded in self._observer.sandboxes():
+            with self._observer.look(recorded, parents.standing) as seen:
+                for one in seen:
+                    steps += [Step(mends=step.mends, action=step.action) for step in one.drift.steps]
+                    remaining += one.drift.blocked
+            steps += self._folders.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
+        return Plan(steps=tuple(steps), remaining=tuple(remaining))
+
+    # Mending.
+
+    def unfinished(self) -> list[Step]:
+        """What the dead left, to be given to `restore` when that was finished."""
+        return self._observer.unfinished()
+
+    def restore(self, finished: Sequence[Step], wait_s: float | None) -> Plan:
+        """Mend all that can be mended; with `wait_s`, go on for so long while a parent is to appear, come up, get its
+        name back, or the MTU that is needed.
+
+        Args:
+            finished: what the dead left, as far as it could be finished.
+            wait_s: seconds; None: not at all.
+        """
+        left = {one.mends for one in self._observer.unfinished()}
+        steps = {one.mends: one for one in finished if one.mends not in left}
+        remaining = [replace(one, obstacle="it cannot be finished yet") for one in left]
+        watch = None if wait_s is None else self._kernel.watch_links()
+        try:
+            deadline = time.monotonic() + (wait_s or 0)
+            while True:
+                tried, blocked = self._pass()
+                steps |= {step.mends: step for step in tried}
+                left_s = deadline - time.monotonic()
+                # A parent that has gone since it was looked for may come back like any other.
+                waits = any(one.waits for one in blocked) or any(isinstance(one.error, ParentNotFound) for one in tried)
+                if watch is None or left_s <= 0 or not waits:
+                    break
+                watch.wait(left_s)
+        finally:
+            if watch is not None:
+                watch.close()
+        return Plan(steps=tuple(steps.values()), remaining=(*remaining, *blocked))
+
+    def _pass(self) -> tuple[list[Step], list[Difference]]:
+        """Mend what can be mended now: the steps that were tried, and what remains different."""
+        parents = self._observer.parents()
+        steps = self._mend_parents(parents)
+        if steps:
+            # Those that are there by now, with their new indexes; those that failed are told as steps.
+            failed = {step.mends for step in steps if step.error is not None}
+            parents = self._observer.parents()
+            for step in parents.steps:
+                if step.mends in failed and isinstance(step, MakeParent):
+                    link = step.made.link
+                    parents.standing[link] = replace(parents.standing[link], obstacle=f"parent {link} is missing")
+        remaining = list(parents.blocked)
+        for recorded in self._observer.sandboxes():
+            # First: what has its namespace made again is shown with its files.
+            steps += self._folders.mend([one.sandbox for one in recorded], self._kernel.boot_id())
+            tried, blocked = self._mend(recorded, parents.standing)
+            steps += tried
+            remaining += blocked
+        return steps, remaining
+
+    # Parents.
+
+    def _mend_parents(self, parents: Parents) -> list[Step]:
+        steps: list[Step] = []
+        # What stands on another of ours comes after that.
+        for _, some in groupby(parents.steps, key=lambda step: step.depth):
+            level = list(some)
+            making = [self._on_base(step) for step in level if isinstance(step, MakeParent)]
+            for step in making:
+                if step.made.base is not None and step.base is None:
+                    error: MacvfastError | None = ParentNotFound(step.made.link, f"`{step.made.base}` is not there")
+                    steps.append(Step(mends=step.mends, action=step.action, error=error))
+            making = [step for step in making if step.made.base is None or step.base is not None]
+            for start in range(0, len(making), CHUNK):
+                steps += self._make_parents(making[start : start + CHUNK])
+            for one in level:
+                if not isinstance(one, MakeParent):
+                    steps.append(Step(mends=one.mends, action=one.action, error=self._change(one)))
+        return steps
+
+    def _change(self, step: WidenParent | RaiseParent) -> MacvfastError | None:
+        """Change a parent of ours that is there; why it failed, if it did."""
+        try:
+            if isinstance(step, WidenParent):
+                self._kernel.set_parent_mtu(step.ifindex, step.mtu)
+            else:
+                self._kernel.set_parent_up(step.ifindex)
+        except MacvfastError as error:
+            return error
+        return None
+
+    def _on_base(self, step: MakeParent) -> MakeParent:
+        """The step, with the base that was made, or made again, before it."""
+        if not step.depth or step.made.base is None:
+            return step
+        return replace(step, base=self._kernel.link(step.made.base))
+
+    def _make_parents(self, wanted: Sequence[MakeParent]) -> list[Step]:
+        """Make parents of ours again, their new indexes durable first."""
+        errors: dict[Difference, MacvfastError | None] = {}
+        todo = list(wanted)
+        for tries_left in reversed(range(_INDEX_TRIES)):
+            with self._store.writing() as records:
+                intent = records.begin(self._store.owner(), RESTORED)
+                noted = [(step, self._note_parent(records, step.made, intent)) for step in todo]
+            making = [(step, made) for step, made in noted if made is not None]
+            outcomes = self._parents.make([(_parent(step), made) for step, made in making])
+            with self._store.writing() as records:
+                records.settle(intent)
+            todo = []
+            for (step, made), refused in zip(making, outcomes, strict=True):
+                if refused is not None and refused.index_taken and tries_left:
+                    todo.append(replace(step, made=made))
+                else:
+                    errors[step.mends] = None if refused is None else refused.error
+            if not todo:
+                break
+        # Those without an outcome another operation has made meanwhile.
+        tried = [step for step in wanted if step.mends in errors]
+        return [Step(mends=step.mends, action=step.action, error=errors[step.mends]) for step in tried]
+
+    def _note_parent(self, records: Records, seen: MadeParent, intent: int) -> MadeParent | None:
+        """Note the index that a parent is going to have, unless its record is not what was seen."""
+        busy = records.made_parent_intent(seen.link)
+        if records.made_parent(seen.link) != seen or (busy is not None and self._store.owner_lives(busy.owner)):
+            return None
+        made = replace(seen, ifindex=new_ifindex(), boot_id=self._kernel.boot_id())
+        records.delete_made_parent(seen.link)
+        records.add_made_parent(made, intent)
+        return made
+
+    # Sandboxes.
+
+    def _mend(self, recorded: Sequence[Recorded], standing: dict[str, Standing]) -> tuple[list[Step], list[Difference]]:
+        """Mend some sandboxes: the steps that were tried, and what remains different about them."""
+        with self._observer.look(recorded, standing) as seen:
+            blocked = {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
+            wanted = [one.drift.recorded.sandbox.id for one in seen if one.drift.steps]
+        steps: list[Step] = []
+        if wanted:
+            intent, marked = self._mark(wanted, standing)
+            with self._observer.look(marked, standing) as seen:
+                blocked |= {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
+                mending = [_Mending(one, one.place.namespace) for one in seen if one.drift.steps]
+                try:
+                    self._carry_out(mending, intent)
+                finally:
+                    # Those that were made here.
+                    close_all([one.namespace for one in mending])
+            steps = [step for one in mending for step in one.steps()]
+        return steps, [difference for some in blocked.values() for difference in some]
+
+    def _mark(self, ids: Sequence[str], standing: dict[str, Standing]) -> tuple[int, list[Recorded]]:
+        """Note that sandboxes are being restored, and on which links: the intent, and those that still are there and
+        nobody changes.
+        """
+        with self._store.writing() as records:
+            intent = records.begin(self._store.owner(), RESTORED)
+            there = records.sandboxes_named(ids)
+            kept = [
+                one
+                for one in self._observer.settled(records, [there[id_] for id_ in ids if id_ in there])
+                if not any(map(self._store.owner_lives, records.unsettled_endpoints(one.sandbox.id).values()))
+            ]
+            records.begin_with_sandboxes((one.sandbox.id for one in kept), intent)
+            for name in {network.link for one in kept for network, _ in one.endpoints}:
+                seen = standing.get(name)
+                if seen is not None and seen.ifindex is not None and seen.obstacle is None:
+                    records.note_parent(name, Stood(seen.ifindex, seen.mac), self._kernel.boot_id())
+        return intent, kept
+
+    def _carry_out(self, mending: list[_Mending], intent: int) -> None:
+        try:
+            self._give_namespaces(mending)
+            self._replace(mending)
+            for turn in range(max((len(one.drift.links) for one in mending), default=0)):
+                self._make_links([(one, one.drift.links[turn]) for one in mending if turn < len(one.drift.links)])
+            self._complete([(one, step) for one in mending if one.error is None for step in one.drift.completions])
+        except MacvfastError as error:
+            for one in mending:
+                one.error = one.error or error
+        with self._store.writing() as records:
+            for item in (item for one in mending for item in one.made):
+                self._maker.learn(records, item)
+            records.settle(intent)
+
+    def _give_namespaces(self, mending: Sequence[_Mending]) -> None:
+        """Make namespaces that are gone, note which ones sandboxes have from now on, and pin them."""
+        settling = [(one, one.drift.settle) for one in mending if one.drift.settle is not None]
+        gone = [one for one, step in settling if step.where is Whereabouts.GONE]
+        if gone:
+            for one in gone:
+                one.sysctls = _born_with(one)
+            made = make_each(self._kernel, [one.sysctls for one in gone])
+            for one, namespace in zip(gone, made, strict=True):
+                one.namespace = namespace
+        new = [one for one, step in settling if step.where is not Whereabouts.UNPINNED]
+        if new:
+            boot_id = self._kernel.boot_id()
+            with self._store.writing() as records:
+                for one in new:
+                    id_ = one.drift.recorded.sandbox.id
+                    records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
+        self._pin([one for one, step in settling if step.where is not Whereabouts.RETURNED])
+        self._folders.show([one.drift.recorded.sandbox for one in gone])
+        self._folders.tell()
+
+    def _pin(self, mending: Sequence[_Mending]) -> None:
+        if not mending:
+            return
+        pins = [(one.held, one.drift.recorded.sandbox.path) for one in mending]
+        for _, path in pins:
+            clear_leftover(path)
+        for one, error in zip(mending, self._kernel.pin(pins), strict=True):
+            one.error = error
+
+    def _replace(self, mending: Sequence[_Mending]) -> None:
+        """Delete links of ours that are to be made anew, where that can be."""
+        wanted = [(one, [step for step in one.drift.links if step.replaces]) for one in mending if one.error is None]
+        for one, steps in wanted:
+            for step in steps:
+                try:
+                    self._refuse_replacing(one.held, step)
+                except MacvfastError as refused:
+                    one.errors[id(step)] = refused
+        wanted = [(one, [step for step in steps if id(step) not in one.errors]) for one, steps in wanted]
+        going = [(one, steps) for one, steps in wanted if steps]
+        expected = [
+            (one.held, [plan.ExpectedLink.of(step.network, step.endpoint) for step in steps]) for one, steps in going
+        ]
+        outcomes = self._kernel.delete_links(expected) if expected else []
+        for (one, steps), error in zip(going, outcomes, strict=True):
+            if error is not None:
+                one.errors |= {id(step): error for step in steps}
+
+    def _refuse_replacing(self, namespace: Namespace, step: MakeLink) -> None:
+        """Refuse what would delete a link of ours and then not make another; by what is so now, not when it was looked
+        for.
+        """
+        parent = self._maker.refuse(step.network, step.endpoint)
+        link = self._kernel.link_in(namespace, step.endpoint.ifindex)
+        if link is None or not step.network.has_own_macs:
+            return
+        # Where it is not this link that has the MAC now, it is another.
+        other = link.parent != parent.ifindex or link.mac != step.endpoint.mac
+        if other and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
+            raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
+
+    def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
+        """Make one link in each sandbox, with its addresses and routes."""
+        items: list[tuple[_Mending, MakeLink, Wanted]] = []
+        for one, step in wanted:
+            if one.error is not None or id(step) in one.errors:
+                continue
+            sandbox = one.drift.recorded.sandbox
+            ready = sandbox.made or Defaults.of(self._kernel, one.held).suits(step.network)
+            item = Wanted(
+                (), name=sandbox.name, sandbox=sandbox, namespace=one.namespace, sysctls=one.sysctls,
+                endpoints=[(step.network, step.endpoint)], held=[step.held], ready=[ready],
+            )  # fmt: skip
+            items.append((one, step, item))
+        self._maker.make([item for _, _, item in items])
+        for one, step, item in items:
+            one.sysctls = item.sysctls
+            if item.error is not None:
+                one.errors[id(step)] = item.error
+            else:
+                one.made.append(item)
+
+    def _complete(self, wanted: Sequence[tuple[_Mending, Complete]]) -> None:
+        """Bring up, give addresses and routes; what a link is to be while it is up is set before."""
+        writes = [(one, step, sysctls) for one, step in wanted if (sysctls := _settings(step))]
+        if writes:
+            outcomes = self._kernel.write_sysctls([(one.held, sysctls) for one, _, sysctls in writes])
+            for (one, step, _), error in zip(writes, outcomes, strict=True):
+                if error is not None:
+                    one.errors[id(step)] = error
+        ready = [(one, step) for one, step in wanted if id(step) not in one.errors]
+        refusals = self._kernel.configure([(one.held, step.steps) for one, step in ready])
+        for (one, step), refusal in zip(ready, refusals, strict=True):
+            if refusal is not None:
+                where, parent = f"sandbox `{one.drift.recorded.sandbox.name}`", step.network.link
+                mac = step.endpoint.mac
+                one.errors[id(step)] = configure_refused(refusal, where=where, mac=mac, parent=parent)
+
+
+def _parent(step: MakeParent) -> Parent:
+    """A parent that is to be made again, as `parents` makes it."""
+    made = step.made
+    if made.base is None or made.vid is None:
+        return Parent(made.link)
+    return Parent(made.link, wanted=plan.SubInterface(made.link, made.base, made.vid), base=step.base)
+
+
+def _settings(step: Complete) -> Sysctls:
+    """What is set before a link is completed: all that it is to be while it is down, and IPv6, where it gets such an
+    address, lest somebody switched that off.
+    """
+    sysctls = plan.ipv6_sysctls(step.endpoint.ifname, step.network)
+    if any(isinstance(single, plan.SetUp) for single in step.steps):
+        return sysctls
+    gets_ipv6 = any(isinstance(single, plan.AddAddress) and len(single.address) == 16 for single in step.steps)
+    return sysctls[:1] if gets_ipv6 else ()
+
+
+def _born_with(one: _Mending) -> Sysctls:
+    """What the links of a new namespace are going to be born with: what the first network wants."""
+    endpoints = one.drift.recorded.endpoints
+    return plan.ipv6_sysctls("default", endpoints[0][0]) if endpoints else ()

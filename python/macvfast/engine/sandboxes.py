@@ -1,0 +1,317 @@
+"""Sandboxes with their endpoints, made, connected, disconnected and removed: many at once, or one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.engine.attach import CHUNK, FIRST_CHUNK, Attacher
+from macvfast.engine.detach import Detacher
+from macvfast.engine.make import Wanted
+from macvfast.errors import (
+    EndpointNotFound,
+    MacvfastError,
+    NameAmbiguous,
+    NamespaceChanged,
+    NamespaceInvalid,
+    RemovalUnfinished,
+    SandboxBusy,
+    SandboxNotFound,
+)
+from macvfast.outcomes import Outcome, Outcomes
+from macvfast.requests import EndpointRequest
+from macvfast.state.lookup import one_network, one_sandbox, refuse_unsettled
+from macvfast.state.records import MADE, REMOVED, Unsettled
+from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from macvfast.engine.folders import Folders
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Endpoint, Sandbox
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# How long `rm` waits for another process that is removing the same sandbox.
+_OTHERS_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A namespace that something else made."""
+
+    path: str
+    cookie: int
+
+
+class Sandboxes:
+    """Makes and removes sandboxes and endpoints."""
+
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str) -> None:
+        self._store = store
+        self._kernel = kernel
+        self.detacher = Detacher(store, kernel, folders)
+        self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
+
+    def make(self, wanted: Sequence[Wanted]) -> None:
+        """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
+        with its error.
+        """
+        size = limits.at_once(CHUNK, 3 * 2)
+        self._attacher.attach([wanted[start : start + size] for start in range(0, len(wanted), size)])
+
+    # Connecting.
+
+    def wanted(self, request: EndpointRequest, netns: str | None) -> Wanted:
+        """What is wanted where one sandbox is to be connected: it is there, unless it is to stand for a given
+        namespace.
+
+        Raises:
+            what refuses it.
+        """
+        with self._store.reading() as records:
+            network = one_network(records, self._store, request.network)
+        given = None if netns is None else self._given(netns)
+        with self._store.reading() as records:
+            if given is None:
+                found = one_sandbox(records, self._store, request.sandbox)
+                return Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
+            there = records.sandboxes_named([request.sandbox])
+            wanted = self._wanted(records, _on(network.id, request), there, given, ())
+        if wanted.error is not None:
+            raise wanted.error
+        return wanted
+
+    def connect_many(
+        self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,
+        labels: tuple[tuple[str, str], ...] = (), progress: Callable[[int], None] | None = None,
+    ) -> Outcomes[Endpoint]:  # fmt: skip
+        """Connect many sandboxes to a network; those that do not exist are made, with the labels."""
+        with self._store.reading() as records:
+            network_id = one_network(records, self._store, network).id
+        given = None if netns is None else self._given(netns)
+        outcomes: list[Outcome[Endpoint]] = []
+
+        def ended(items: Sequence[Wanted]) -> None:
+            for item in items:
+                made = None if item.error is not None else item.endpoints[0][1]
+                outcomes.append(Outcome(item.name or "", value=made, error=item.error))
+            if progress is not None:
+                progress(len(items))
+
+        self._attacher.attach(self._chunks(network_id, sandboxes, given, labels), ended)
+        return Outcomes(tuple(outcomes))
+
+    def _chunks(
+        self, network_id: str, sandboxes: Iterable[str | EndpointRequest], given: _Given | None,
+        labels: tuple[tuple[str, str], ...],
+    ) -> Iterator[list[Wanted]]:  # fmt: skip
+        items = iter(sandboxes)
+        # As many descriptors as three chunks need: one is settled, one made, one begun.
+        whole = limits.at_once(CHUNK, 3 * 2)
+        size = min(FIRST_CHUNK, whole)
+        while chunk := list(islice(items, size)):
+            size = whole
+            requests = [_on(network_id, item) for item in chunk]
+            with self._store.reading() as records:
+                there = records.sandboxes_named([request.sandbox for request in requests])
+                wanted = [self._wanted(records, request, there, given, labels) for request in requests]
+            yield wanted
+
+    def _wanted(
+        self, records: Records, request: EndpointRequest, there: dict[str, Sandbox], given: _Given | None,
+        labels: tuple[tuple[str, str], ...],
+    ) -> Wanted:  # fmt: skip
+        """The sandbox that has the request's name, or a new one."""
+        wanted = Wanted((request,), name=request.sandbox, labels=labels, joins=True)
+        try:
+            found = there.get(request.sandbox)
+            intent = None if found is None else records.sandbox_intent(found.id)
+            if intent is not None and intent == Unsettled(self._store.owner(), MADE):
+                # This very call is making it: what comes of that is known when this item's turn comes.
+                found = None
+            if found is not None:
+                refuse_unsettled("sandbox", found.name, intent, self._store)
+                if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
+                    raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
+                wanted.sandbox = found
+            elif given is not None:
+                wanted.netns = given.path
+        except MacvfastError as error:
+            wanted.error = error
+        return wanted
+
+    def _given(self, netns: str) -> _Given:
+        """A given namespace, which is not the home namespace.
+
+        Raises:
+            NamespaceInvalid, KernelRefused, PermissionNeeded
+        """
+        path = _absolute(netns)
+        (opened,) = self._kernel.open_namespaces([path])
+        if isinstance(opened, MacvfastError):
+            raise opened
+        cookie = opened.cookie
+        opened.close()
+        if cookie == self._kernel.home_cookie():
+            raise NamespaceInvalid(path, "it is the home namespace, which holds the parents")
+        return _Given(path, cookie)
+
+    # Disconnecting.
+
+    def disconnect_many(self, network: str, sandboxes: Iterable[str]) -> Outcomes[str]:
+        """Take sandboxes off a network; one outcome per name. What is named twice is taken off once."""
+        names = list(sandboxes)
+        errors: dict[int, MacvfastError] = {}
+        seen: dict[int, tuple[Sandbox, Endpoint]] = {}
+        with self._store.reading() as records:
+            for at, name in enumerate(names):
+                try:
+                    seen[at] = self._seen(records, network, name)
+                except MacvfastError as error:
+                    errors[at] = error
+        unique = {one[1].id: one for one in seen.values()}
+        failures = dict(zip(unique, self.detacher.disconnect(list(unique.values())), strict=True))
+        errors |= {at: failed for at, (_, one) in seen.items() if (failed := failures[one.id]) is not None}
+        return Outcomes(
+            tuple(
+                Outcome(name, error=errors[at]) if at in errors else Outcome(name, value=name)
+                for at, name in enumerate(names)
+            )
+        )
+
+    def _seen(self, records: Records, network: str, sandbox: str) -> tuple[Sandbox, Endpoint]:
+        net = one_network(records, self._store, network)
+        box = one_sandbox(records, self._store, sandbox)
+        for endpoint in box.endpoints:
+            if endpoint.network_id == net.id:
+                return box, endpoint
+        raise EndpointNotFound(net.name, box.name)
+
+    # Removing.
+
+    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
+        """Names of sandboxes whose removal was begun and not finished, by what they were called here: it may be
+        finished before they are looked for.
+        """
+        names: dict[str, str] = {}
+        with self._store.reading() as records:
+            for key in keys if records.intents() else ():
+                found = records.sandbox(key)
+                intent = records.sandbox_intent(found[0].id) if len(found) == 1 else None
+                if intent is not None and intent.doing == REMOVED:
+                    names[key] = found[0].name
+        return names
+
+    def end_commands(self, keys: Sequence[str]) -> dict[str, str]:
+        """End the commands of sandboxes that are about to be removed by force, and give the disk back what their logs
+        take, before anything is written: it may be full because of them. Gives the names of those that ran, by key.
+
+        What another process is making or removing is left to it, and to the removal to say so.
+        """
+        ended: dict[str, str] = {}
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            with self._store.reading() as records:
+                there = records.sandboxes_named(chunk)
+                found = {key: [there[key]] if key in there else records.sandbox(key) for key in chunk}
+                going = {
+                    key: some[0]
+                    for key, some in found.items()
+                    if len(some) == 1 and self.detacher.may_end(records, some[0])
+                }
+            ended |= {key: sandbox.name for key, sandbox in going.items() if self.detacher.end_command(sandbox)}
+        return ended
+
+    @staticmethod
+    def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
+        """One outcome per key where commands were ended, and nothing more could be done."""
+
+        def failed(key: str) -> MacvfastError:
+            name = ended.get(key)
+            again = f"macvfast rm -f {name}"
+            return (
+                error
+                if name is None
+                else RemovalUnfinished("sandbox", name, f"its command is ended, but {error}", again)
+            )
+
+        return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
+
+    def remove_many(self, keys: Sequence[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
+        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
+        found: dict[str, str] = {}
+        errors: dict[str, MacvfastError] = {}
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            with self._store.reading() as records:
+                there = records.sandbox_ids(chunk)
+                for key in chunk:
+                    try:
+                        found[key] = there.get(key) or self._by_prefix(records, key)
+                    except SandboxNotFound as error:
+                        if not force and key not in unfinished:
+                            errors[key] = error
+                    except MacvfastError as error:
+                        errors[key] = error
+        names, failures = self.remove(list(dict.fromkeys(found.values())), force=force)
+        outcomes: list[Outcome[str]] = []
+        for key in keys:
+            id_ = found.get(key, "")
+            failed = errors.get(key) or failures.get(id_)
+            name = names.get(id_) or unfinished.get(key, key)
+            outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
+        return Outcomes(tuple(outcomes))
+
+    @staticmethod
+    def _by_prefix(records: Records, key: str) -> str:
+        found = records.sandbox(key)
+        if not found:
+            raise SandboxNotFound(key)
+        if len(found) > 1:
+            raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
+        return found[0].id
+
+    def remove(
+        self, ids: Sequence[str], *, force: bool, progress: Callable[[int], None] | None = None
+    ) -> tuple[dict[str, str], dict[str, MacvfastError]]:
+        """Remove sandboxes; one that another process is changing is waited for. Gives, by id, the names of those that
+        were there, and what is in the way.
+        """
+        names: dict[str, str] = {}
+        failures: dict[str, MacvfastError] = {}
+        deadline = time.monotonic() + _OTHERS_S
+        todo = list(ids)
+        while todo:
+            refusals = self.detacher.remove(todo, names, force=force, progress=progress)
+            again = []
+            for id_, error in zip(todo, refusals, strict=True):
+                if isinstance(error, SandboxBusy) and time.monotonic() < deadline:
+                    again.append(id_)
+                elif error is not None:
+                    failures[id_] = error
+            todo = again
+            time.sleep(0.01 if todo else 0)
+        return names, failures
+
+
+def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
+    """The item as a request for that network."""
+    if isinstance(item, str):
+        return EndpointRequest(network=network_id, sandbox=item)
+    return EndpointRequest(network=network_id, sandbox=item.sandbox, ip=item.ip, ip6=item.ip6, mac=item.mac)
+
+
+def _absolute(path: str) -> str:
+    """A namespace's path as it is recorded: not relative to where this process happens to be."""
+    try:
+        path.encode()
+        return str(Path(path).absolute())
+    except UnicodeEncodeError:
+        raise NamespaceInvalid(path, "its path is not UTF-8") from None
+    except OSError as error:
+        raise NamespaceInvalid(path, f"there is no current directory: {error.strerror}") from None

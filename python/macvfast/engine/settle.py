@@ -1,0 +1,316 @@
+"""What is let go of, waited for: removals are settled when their links are gone, not before.
+
+A link is gone when it was seen to be deleted, or its namespace was seen to die and its parent carries none of its MACs.
+A namespace that something else holds does not die: its links are deleted there, by the id that it was given.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.engine.carriers import Away, Carriers
+from macvfast.engine.escapes import Escape, Escapes
+from macvfast.errors import LinkEscaped, MacRemains, MacvfastError, NamespaceHeld, ParentAway
+from macvfast.ipam import NetworkPools
+from macvfast.kernel.namespaces import close_all, find_again
+from macvfast.model import mac_text
+from macvfast.outcomes import NamespaceKept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from macvfast.engine.folders import Folders
+    from macvfast.engine.removal import Removal
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Sandbox
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# Sandboxes that are settled in one transaction.
+CHUNK = 256
+
+# How long nothing may change before a namespace that lives is taken for one that something else holds, before we look
+# around for what else carries a MAC, and before we give up.
+GRACE_S = 0.04
+LOOK_S = 0.5
+# (where the namespace was not let go of here: sooner).
+GIVE_UP_S, UNSEEN_S = 10.0, 2.0
+
+
+class Settler:
+    """Waits for what is let go of, for all together, and settles each as it is gone."""
+
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders, *, patient: bool = True) -> None:
+        """`patient`: whether to look around, and to wait for what was not let go of here."""
+        self._store = store
+        self._kernel = kernel
+        self._folders = folders
+        self._patient = patient
+        self._carriers = Carriers(store, kernel)
+        self._all: list[Removal] = []
+        self._waiting: list[Removal] = []
+        self._progress = 0.0
+        self._alive: set[int] = set()
+        self._looked = False
+        # Told how many more are gone, and of sandboxes that are.
+        self.report: Callable[[int], None] = lambda _: None
+        self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
+
+    def add(self, going: Iterable[Removal]) -> None:
+        """Wait for these, too."""
+        added = list(going)
+        if not added:
+            return
+        self._all += added
+        self._waiting += [one for one in added if one.error is None]
+        self._progress = time.monotonic()
+
+    def wait(self, leave: int = 0) -> None:
+        """Wait until at most so many are left. What could not be finished has its error then."""
+        pause = 0.001
+        try:
+            while len(self._waiting) > leave:
+                if self._round():
+                    self._progress, self._looked = time.monotonic(), False
+                    pause = 0.001
+                    continue
+                if self._waiting:
+                    time.sleep(pause)
+                    pause = min(pause * 2, 0.02)
+        except MacvfastError as error:
+            for one in self._all:
+                if one.intent:
+                    one.fail(error)
+            self._waiting = []
+        self._tell()
+
+    def _round(self) -> bool:
+        """Settle what is gone by now; whether anything was."""
+        bare = [one for one in self._waiting if not one.awaited and one.nsid is None and not one.lost_links]
+        if bare:
+            self._settle(bare)
+            return True
+        parents = {link for one in self._waiting for link, _ in one.awaited}
+        carried = {link: self._carriers.macs(link) for link in parents}
+        self._fail_unseen(carried)
+        held = {(link, mac) for link, macs in carried.items() if isinstance(macs, set) for mac in macs}
+        gone = [one for one in self._waiting if one.awaited.isdisjoint(held)]
+        living = self._living(gone)
+        gone = self._sure([one for one in gone if one.nsid not in living])
+        if gone:
+            self._settle(gone)
+            return True
+        idle = time.monotonic() - self._progress
+        if idle > GRACE_S and self._delete_held():
+            return True
+        if not self._patient and not any(one.released or one.nsid is not None for one in self._waiting):
+            idle = GIVE_UP_S + 1
+        return idle > LOOK_S and self._look_around(held, idle)
+
+    def _leave(self, gone: Iterable[Removal]) -> None:
+        """Wait no more for these."""
+        left = {id(one) for one in gone}
+        self._waiting = [one for one in self._waiting if id(one) not in left]
+
+    def _settle(self, gone: Sequence[Removal]) -> None:
+        self._leave(gone)
+        self._forget(gone)
+        self.report(len(gone))
+
+    def _fail_unseen(self, carried: Mapping[str, set[bytes] | Away | MacvfastError]) -> None:
+        """Give up what waits for a parent that cannot be looked at: that it carries nothing is not known."""
+        for one in self._waiting:
+            for link in sorted({link for link, _ in one.awaited}):
+                _refuse_unseen(one, link, carried[link])
+        self._leave([one for one in self._waiting if one.error is not None])
+
+    # What was seen to be gone.
+
+    def _living(self, of: Iterable[Removal]) -> set[int]:
+        """The ids whose namespaces something holds."""
+        ids = {one.nsid for one in of if one.nsid is not None}
+        return self._kernel.living(ids) if ids else set()
+
+    def _sure(self, gone: Sequence[Removal]) -> list[Removal]:
+        """Those of them that are gone. Links in namespaces that were not seen, and live, are deleted there; where links
+        may live on elsewhere, that is an error.
+        """
+        self._delete_found([one for one in gone if one.unsure])
+        if not self._patient:
+            # That takes a search.
+            for one in gone:
+                if (one.unsure or (one.noted and one.lost_links)) and one.dies and one.error is None:
+                    one.error = NamespaceHeld(one.sandbox.name, [])
+        lost = [one for one in gone if one.error is None and one.lost_links]
+        for one, escape in self._escaped(lost):
+            one.error = _lives_on(one, None, escape)
+        self._leave([one for one in gone if one.error is not None])
+        return [one for one in gone if one.error is None]
+
+    def _escaped(self, lost: Sequence[Removal]) -> list[tuple[Removal, Escape | Away | MacvfastError]]:
+        """Of which of them a link may live on, and what is known of it."""
+        if not lost:
+            return []
+        worn = {mac for one in self._all for _, mac in one.worn}
+        moved = {ifindex: link for one in lost for ifindex, link in one.moved.items()}
+        escapes = Escapes(self._store, self._kernel, worn, search=self._patient)
+        hidden = any(one.noted or one.unsure for one in lost)
+        verdicts = escapes.judge([which for one in lost for which in one.lost_links], moved, hidden=hidden)
+        found = []
+        for one in lost:
+            of = [verdicts[endpoint.ifindex] for _, endpoint in one.lost_links if endpoint.ifindex in verdicts]
+            found += [(one, of[0])] if of else []
+        return found
+
+    # What lives on.
+
+    def _delete_held(self) -> bool:
+        """Delete links in namespaces that something else holds; whether anything has changed."""
+        living = self._living(self._waiting)
+        before, self._alive = self._alive, living
+        if not living & before or len(living) < len(before):
+            # What dies takes its time: only what was seen to live twice, while nothing died, is held.
+            return bool(before - living)
+        held = [one for one in self._waiting if one.nsid in living]
+        there = {one.nsid: {link.ifindex: link for link in self._kernel.links_by_id(one.nsid or 0)} for one in held}
+        # Each has `lo`: what shows nothing has died.
+        held = [one for one in held if there[one.nsid]]
+        outcomes = self._kernel.delete_links_by_id([(one.nsid or 0, one.expected) for one in held])
+        for one, error in zip(held, outcomes, strict=True):
+            if error is not None:
+                one.fail(error)
+            else:
+                one.is_deleted(there[one.nsid])
+                one.nsid, one.kept = None, True
+        self._leave([one for one in held if one.error is not None])
+        return bool(held)
+
+    def _delete_found(self, unsure: Sequence[Removal]) -> bool:
+        """Delete links in namespaces that were not at their paths, and are found now; whether one was."""
+        todo = [one for one in unsure if one.dies]
+        found = find_again(self._kernel, [one.sandbox for one in todo], search=self._patient) if todo else {}
+        try:
+            held = []
+            for one in todo:
+                namespace = found.get(one.sandbox.id)
+                if isinstance(namespace, MacvfastError):
+                    one.fail(namespace)
+                elif namespace is not None:
+                    there = {link.ifindex: link for link in self._kernel.links_in(namespace)}
+                    held.append((one, namespace, there))
+            outcomes = self._kernel.delete_links([(namespace, one.expected) for one, namespace, _ in held])
+            for (one, _, there), error in zip(held, outcomes, strict=True):
+                if error is not None:
+                    one.fail(error)
+                else:
+                    one.is_deleted(there)
+                    one.unsure, one.kept = False, True
+        finally:
+            close_all(list(found.values()))
+        return bool(held)
+
+    def _look_around(self, held: set[tuple[str, bytes]], idle: float) -> bool:
+        """Look what else has the MACs that are waited for; whether anything has changed."""
+        if not self._looked:
+            self._looked = True
+            before = [one.awaited for one in self._waiting]
+            deleted = self._delete_found([one for one in self._waiting if one.unsure])
+            self._pass_over()
+            self._leave([one for one in self._waiting if one.error is not None])
+            if deleted or before != [one.awaited for one in self._waiting]:
+                return True
+        late = [one for one in self._waiting if idle > (GIVE_UP_S if one.released else UNSEEN_S)]
+        escaped = {id(one): escape for one, escape in self._escaped(late)}
+        for one in late:
+            one.error = _lives_on(one, min(one.awaited & held, default=None), escaped.get(id(one)))
+        self._leave(late)
+        return bool(late)
+
+    def _pass_over(self) -> None:
+        """Wait no more for MACs that links of this namespace have which are not ours: on one parent no two links that
+        are up have one MAC (`macvlan_addr_busy`), and what lives in its namespace was deleted there.
+        """
+        links = plan.Links(self._kernel.links())
+        ours = {endpoint.ifindex for one in self._waiting for _, endpoint in one.leaving}
+        taken = {
+            (name, link.mac)
+            for name in {link for one in self._waiting for link, _ in one.awaited}
+            for ifindex in self._carriers.indexes(name)
+            for link in links.on(ifindex)
+            if link.up and link.kind in ("macvlan", "macvtap") and link.ifindex not in ours
+        }
+        for one in self._waiting:
+            one.pass_over(taken & one.awaited)
+
+    def _tell(self) -> None:
+        """Say which namespaces are still held, and by what, as far as that is seen."""
+        kept = [one for one in self._all if one.kept and one.error is None]
+        if kept and self._patient:
+            holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
+            names = tuple(one.sandbox.name for one in kept)
+            self._folders.note(NamespaceKept(names, tuple(one.what for one in holders)))
+        for one in kept:
+            one.kept = False
+
+    # Settling.
+
+    def _forget(self, going: Sequence[Removal]) -> None:
+        """Settle removals: rows and addresses, a chunk in one transaction, then the folders."""
+        for start in range(0, len(going), CHUNK):
+            chunk = going[start : start + CHUNK]
+            with self._store.writing() as records:
+                self._release(records, chunk)
+                records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
+                records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
+                records.forget_lost(one.sandbox.id for one in chunk if one.noted)
+                records.sweep({one.intent for one in chunk}.union(*(one.before for one in chunk)))
+            try:
+                for one in chunk:
+                    # What fails from now on is not theirs.
+                    one.intent = 0
+                self._folders.remove(one.sandbox for one in chunk if one.whole)
+                self._folders.refresh(one.sandbox.id for one in chunk if not one.whole)
+            finally:
+                # Also where that was interrupted: they are gone.
+                self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
+
+    def _release(self, records: Records, chunk: Iterable[Removal]) -> None:
+        """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""
+        pools: dict[str, NetworkPools] = {}
+        for one in chunk:
+            recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
+            for endpoint in recorded:
+                found = pools.get(endpoint.network_id)
+                if found is None:
+                    network = records.network_of(endpoint)
+                    found = pools[endpoint.network_id] = NetworkPools(records, network)
+                found.give_back(endpoint.placed)
+        for found in pools.values():
+            found.save()
+
+
+def _refuse_unseen(one: Removal, link: str, where: set[bytes] | Away | MacvfastError) -> None:
+    if isinstance(where, Away):
+        one.error = one.error or ParentAway(one.what, link, where.ifname, where.path, one.again)
+    elif isinstance(where, MacvfastError):
+        one.fail(where)
+
+
+def _lives_on(
+    one: Removal, carried: tuple[str, bytes] | None, escape: Escape | Away | MacvfastError | None
+) -> MacvfastError | None:
+    """Why the addresses of a link stay taken that may live on; `carried` is one of its MACs, where a parent has it."""
+    holder = escape.holder if isinstance(escape, Escape) else None
+    if carried is not None and (escape is None or holder is not None or _is_nowhere(escape)):
+        return MacRemains(one.what, mac_text(carried[1]), carried[0], holder, one.again)
+    if isinstance(escape, Escape):
+        return LinkEscaped(one.what, escape.parent, escape.macs, escape.found, one.again)
+    if escape is not None:
+        _refuse_unseen(one, one.leaving[0][0].link, escape)
+    return one.error
+
+
+def _is_nowhere(escape: Escape | Away | MacvfastError) -> bool:
+    return isinstance(escape, Escape) and not escape.found

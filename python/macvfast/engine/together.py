@@ -1,0 +1,200 @@
+"""Sandboxes and endpoints that are asked for one at a time, by several threads: made and removed many at once."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from macvfast.engine.attach import CHUNK
+from macvfast.engine.combining import Queue
+from macvfast.errors import MacvfastError, NamespaceChanged, UndoFailed
+from macvfast.outcomes import Outcome
+from macvfast.state.lookup import one_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from macvfast.engine.combining import Call
+    from macvfast.engine.make import Wanted
+    from macvfast.engine.sandboxes import Sandboxes
+    from macvfast.model import Endpoint, Sandbox
+    from macvfast.state.store import Store
+
+    Asked = Callable[[Sandboxes], Wanted]
+    Gone = Outcome[str]
+
+
+class _Going(NamedTuple):
+    """A sandbox that is to go, or (`network`) that is to leave a network."""
+
+    sandbox: str
+    network: str | None = None
+    force: bool = False
+
+
+class Together:
+    """What is made waits for what is made before it, and what goes for what goes; neither for the other, nor for the
+    kernel to let go. Two calls about one sandbox are not done together. Networks are made and removed elsewhere, each
+    in a transaction of its own.
+    """
+
+    def __init__(
+        self, store: Store, boxes: Callable[[], Sandboxes], changing: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._store = store
+        self._boxes = boxes
+        self._changing = changing
+        self._making: Queue[Asked, Wanted] = Queue(self._make, CHUNK)
+        self._going: Queue[_Going, Gone] = Queue(self._take_away, CHUNK)
+
+    def create(self, wanted: Callable[[], Wanted], name: str | None) -> tuple[Sandbox, int | None]:
+        """Make a sandbox with its endpoints. Gives it, and the lock of one that is to go with its command.
+
+        Args:
+            wanted: gives what is wanted, each time that it is tried.
+            name: its name, if it has one already.
+        """
+        tried: list[Wanted] = []
+
+        def again(_: Sandboxes) -> Wanted:
+            tried.append(wanted())
+            return tried[-1]
+
+        try:
+            item = self._making.call(again, about=name)
+        except BaseException:
+            for one in tried:
+                one.let_go()
+            raise
+        # As it was made, whatever others do to it from now on.
+        endpoints = tuple(endpoint for _, endpoint in item.endpoints)
+        return replace(cast("Sandbox", item.sandbox), endpoints=endpoints), item.lock
+
+    def connect(self, wanted: Callable[[Sandboxes], Wanted], sandbox: str) -> Endpoint:
+        """Make one endpoint of a sandbox.
+
+        Args:
+            wanted: gives what is wanted, when its turn has come.
+            sandbox: what the sandbox is called here.
+        """
+        return self._making.call(wanted, about=sandbox).endpoints[0][1]
+
+    def disconnect(self, network: str, sandbox: str) -> Gone:
+        """Take a sandbox off a network."""
+        return self._go(_Going(sandbox, network))
+
+    def remove(self, sandbox: str, *, force: bool) -> Gone:
+        """Remove a sandbox with all its endpoints."""
+        return self._go(_Going(sandbox, force=force))
+
+    def _go(self, asked: _Going) -> Gone:
+        return self._going.call(asked, (asked.network, asked.force), asked.sandbox)
+
+    # Making.
+
+    def _make(self, calls: Sequence[Call[Asked, Wanted]]) -> None:
+        with self._changing():
+            boxes = self._boxes()
+            wanted: list[tuple[Call[Asked, Wanted], Wanted]] = []
+            ids: set[str] = set()
+            for call in calls:
+                try:
+                    item = call.asked(boxes)
+                except MacvfastError as error:
+                    call.fail(error)
+                    continue
+                if item.sandbox is not None and item.sandbox.id in ids:
+                    # It was called by its name, and by its id: the second is for the next batch.
+                    continue
+                ids |= {item.sandbox.id} if item.sandbox is not None else set()
+                wanted.append((call, item))
+            interrupted = True
+            try:
+                if wanted:
+                    boxes.make([item for _, item in wanted])
+                interrupted = False
+            finally:
+                try:
+                    self._tell_made(wanted, interrupted=interrupted)
+                except BaseException:
+                    # Interrupted: of whoever is not told, what was made would be made again.
+                    self._tell_made(wanted, interrupted=interrupted)
+                    raise
+
+    def _tell_made(self, wanted: Sequence[tuple[Call[Asked, Wanted], Wanted]], *, interrupted: bool) -> None:
+        """End the calls; one that an interruption of the first undid is left for another batch."""
+        raised: set[int] = set()
+        for call, item in wanted:
+            if item.error is None and item.recorded:
+                call.end(item)
+                if call.gone:
+                    item.let_go()
+            elif item.error is not None and (not interrupted or isinstance(item.error, UndoFailed)):
+                error = self._why(item, item.error)
+                # What refused several is raised on several threads: a traceback belongs to one.
+                call.fail(copy(error) if id(error) in raised else error)
+                raised.add(id(error))
+
+    def _why(self, item: Wanted, error: MacvfastError) -> MacvfastError:
+        """What refused an item: of a sandbox that is being removed, not that its namespace is gone."""
+        if isinstance(error, NamespaceChanged) and item.sandbox is not None and not item.new:
+            try:
+                with self._store.reading() as records:
+                    one_sandbox(records, self._store, item.sandbox.id)
+            except MacvfastError as truer:
+                return truer
+        return error
+
+    # Taking away.
+
+    def _take_away(self, calls: Sequence[Call[_Going, Gone]]) -> None:
+        first = calls[0]
+        boxes = self._boxes()
+        boxes.detacher.on_let_go = lambda: self._going.pass_on(first)
+        if first.asked.network is not None:
+            self._disconnect(boxes, first.asked.network, calls)
+        else:
+            self._remove(boxes, calls, force=first.asked.force)
+
+    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[Call[_Going, Gone]]) -> None:
+        with self._changing():
+            self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys))
+
+    @staticmethod
+    def _end(these: dict[str, Call[_Going, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]) -> None:
+        outcomes = take_away([call.asked.sandbox for call in these.values()])
+        for call, outcome in zip(these.values(), outcomes, strict=True):
+            call.end(outcome)
+
+    def _remove(self, boxes: Sandboxes, calls: Sequence[Call[_Going, Gone]], *, force: bool) -> None:
+        unfinished = boxes.unfinished(call.asked.sandbox for call in calls)
+        with self._changing():
+            these = self._apart(calls)
+
+            def gone(sandboxes: Sequence[Sandbox]) -> None:
+                # Before the others: nobody waits for a sandbox that something else keeps alive.
+                for sandbox in sandboxes:
+                    if sandbox.id in these:
+                        call = these[sandbox.id]
+                        call.end(Outcome(call.asked.sandbox, value=sandbox.name))
+
+            boxes.detacher.on_gone = gone
+            self._end(these, lambda keys: boxes.remove_many(keys, unfinished, force=force))
+
+    def _apart(self, calls: Sequence[Call[_Going, Gone]]) -> dict[str, Call[_Going, Gone]]:
+        """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""
+        first, *others = calls
+        if not others:
+            return {"": first}
+        with self._store.reading() as records:
+            found = records.sandbox_ids([call.asked.sandbox for call in calls])
+        if first.asked.sandbox not in found:
+            # The beginning of an id, or nothing: one of the others may be about the same.
+            return {"": first}
+        apart = {found[first.asked.sandbox]: first}
+        for call in others:
+            if call.asked.sandbox in found:
+                apart.setdefault(found[call.asked.sandbox], call)
+        return apart

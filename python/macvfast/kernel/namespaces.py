@@ -1,0 +1,145 @@
+"""The namespaces of recorded sandboxes: opened where they are still what was recorded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.kernel.holders import Holder
+    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.model import Sandbox
+
+
+Sysctls = tuple[tuple[str, str], ...]
+
+
+def open_recorded(
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
+) -> list[Namespace | MacvfastError]:
+    """The namespace of each sandbox, if what stands at its path is that; NamespaceChanged where it is not. One that
+    others made is found again wherever it lives: their path may have been that of a process.
+
+    Sandboxes that stand for one path share what was opened. Some 20 µs for each path, and see `find_again`, whose
+    `search` this is.
+    """
+    boot_id = kernel.boot_id()
+    paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
+    opened = dict(zip(paths, kernel.open_namespaces(paths), strict=True)) if paths else {}
+    wanted = {one.path for one in sandboxes if _is(opened.get(one.path), one)}
+    for path, namespace in opened.items():
+        if path not in wanted and not isinstance(namespace, MacvfastError):
+            namespace.close()
+    found = [_checked(one, opened.get(one.path)) for one in sandboxes]
+    lost = [
+        one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged) and not one.made
+    ]
+    again = find_again(kernel, lost, search=search)
+    return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
+
+
+def find_again(
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
+) -> dict[str, Namespace | MacvfastError]:
+    """The namespaces of sandboxes that live on elsewhere than at their paths, opened by whatever holds them, by sandbox
+    id; an error where something holds one that cannot be opened; nothing of those that are gone.
+
+    Found by inode number, which no two living namespaces share, and believed by cookie. Cost: see Kernel.holders;
+    nothing where there are no sandboxes.
+
+    Args:
+        search: whether threads and descriptors are looked at as well, and not only mounts and processes.
+    """
+    boot_id = kernel.boot_id()
+    known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
+    cookies = {one.cookie for one in known}
+    found: dict[int, Namespace] = {}
+    refused: dict[int, MacvfastError] = {}
+    # Where it is most likely to be, before every descriptor of the host is looked at.
+    for quick in (True, False) if search else (True,):
+        inodes = {one.inode for one in known if one.cookie not in found}
+        for inode, holders in (kernel.holders(inodes, quick=quick) if inodes else {}).items():
+            opened = _first(kernel, holders)
+            if isinstance(opened, MacvfastError):
+                refused[inode] = opened
+            elif opened is not None and opened.cookie in cookies - found.keys():
+                found[opened.cookie] = opened
+            else:
+                close_all([opened])
+    return {
+        one.id: found.get(one.cookie) or refused[one.inode]
+        for one in known
+        if one.cookie in found or one.inode in refused
+    }
+
+
+def _first(kernel: Kernel, holders: Sequence[Holder]) -> Namespace | MacvfastError | None:
+    """The namespace that all of these hold, by the first of them that is still there; None: none is."""
+    refused: MacvfastError | None = None
+    for holder in holders:
+        (opened,) = kernel.open_namespaces([holder.path])
+        if not isinstance(opened, MacvfastError):
+            return opened
+        if not isinstance(opened, InvalidConfig):
+            refused = opened
+    return refused
+
+
+def clear_leftover(path: str) -> bool:
+    """Delete what a pin leaves behind that lost its mount: an empty file. False where something else is there.
+
+    A file on which a namespace is mounted is not deleted: the kernel refuses it (EBUSY).
+    """
+    try:
+        there = os.lstat(path)
+        if stat.S_ISREG(there.st_mode) and there.st_size == 0:
+            os.unlink(path)
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
+def make_each(kernel: Kernel, wanted: Sequence[Sysctls]) -> list[Namespace]:
+    """A new namespace for each set of sysctls, in that order: all, or none and an error.
+
+    Raises:
+        KernelRefused, PermissionNeeded
+    """
+    made: dict[Sysctls, list[Namespace]] = {}
+    try:
+        for sysctls in dict.fromkeys(wanted):
+            made[sysctls] = kernel.make_namespaces(wanted.count(sysctls), sysctls)
+    except BaseException:
+        close_all([one for some in made.values() for one in some])
+        raise
+    waiting = {sysctls: iter(some) for sysctls, some in made.items()}
+    return [next(waiting[sysctls]) for sysctls in wanted]
+
+
+def close_all(namespaces: Sequence[Namespace | MacvfastError | None]) -> None:
+    """Let go of what was opened; closing twice is closing once."""
+    for namespace in namespaces:
+        if namespace is not None and not isinstance(namespace, MacvfastError):
+            namespace.close()
+
+
+def _is(namespace: Namespace | MacvfastError | None, sandbox: Sandbox) -> bool:
+    return namespace is not None and not isinstance(namespace, MacvfastError) and namespace.cookie == sandbox.cookie
+
+
+def _checked(sandbox: Sandbox, found: Namespace | MacvfastError | None) -> Namespace | MacvfastError:
+    if found is None:
+        reason = "the host was restarted, and the namespace went with it"
+    elif isinstance(found, InvalidConfig):
+        reason = str(found)
+    elif isinstance(found, MacvfastError) or found.cookie == sandbox.cookie:
+        return found
+    else:
+        reason = "another namespace stands there, which macvfast leaves alone"
+    there = found is not None and not isinstance(found, MacvfastError)
+    return NamespaceChanged(sandbox.name, sandbox.path, reason, restorable=not there)

@@ -1,0 +1,380 @@
+"""The files that a sandbox has in /etc of its own, in a folder of its own.
+
+    FOLDER/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
+    FOLDER/hostname                             the host name of its commands
+    /etc/netns/NAME                             a link to FOLDER/etc, so that `ip netns exec` finds them
+
+What is asked for is in the record, and they are made from that: for one sandbox when it is made, else before its first
+command; and again where they are missing or torn. What a command or a person writes into one stays.
+
+They are written in place: a running command sees them as mounts, which do not follow a file that takes their place.
+Whoever writes them holds the lock of FOLDER. Their modes are given, whatever the umask: a command may be of any user.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.errors import StateUnusable
+from macvfast.system import trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from macvfast.model import Interface
+    from macvfast.requests import OwnFiles
+
+# Where `ip netns exec NAME` looks for files of NAME (ip-netns(8)).
+NETNS_ETC = Path("/etc/netns")
+
+# What the kernel takes for a host name (HOST_NAME_MAX, limits.h).
+HOSTNAME_MAX = 64
+
+# The longest that was ever written there is a sandbox's name, not cut.
+_HOSTNAME_FILE_MAX = 1024
+
+_FILES = ("hosts", "hostname", "resolv.conf")
+
+# What a sandbox's folder has that is read, written, or mounted for its commands.
+_IN_FOLDER = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
+
+_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+# What follows this line is written anew whenever the sandbox's addresses change.
+_OWN = "# this sandbox:\n"
+
+# The second is where systemd-resolved keeps the servers that its own stub, on loopback, asks.
+_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+
+# What a link of ours points to, in the state directory that comes first.
+_TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
+
+# More than thousands of --add-host take.
+_HOSTS_MAX = 1 << 20
+
+# What a crash cuts files off at multiples of: disks have blocks of at least so many bytes.
+_BLOCK = 512
+
+# How long another process may write a sandbox's files: three small ones.
+_LOCK_S = 10.0
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a sandbox, and those above it, where they are missing; refuse what somebody else could have
+    put there.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        for missing in (folder.parent.parent, folder.parent, folder):
+            trusted.make_folder(missing, 0o700)
+            os.close(trusted.open_folder(missing))
+        for name in _IN_FOLDER:
+            with suppress(FileNotFoundError):
+                os.close(trusted.open_file(folder / name))
+        with suppress(FileNotFoundError):
+            os.close(trusted.open_folder(folder / "etc"))
+    except OSError as error:
+        raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Within this, nobody else writes the files of a sandbox; gives a descriptor of its folder.
+
+    Raises:
+        OSError: it is not there, or another process does not let go of it.
+    """
+    descriptor = trusted.open_folder(folder)
+    try:
+        deadline = time.monotonic() + _LOCK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> dict[str, str]:
+    """What the files of a sandbox hold when they are made, by their names in its folder.
+
+    Args:
+        name: the sandbox's.
+        addresses: its own.
+        wanted: what was asked for.
+        resolver: its resolv.conf.
+    """
+    hostname = wanted.hostname or name[:HOSTNAME_MAX]
+    given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
+    return {
+        "hostname": hostname,
+        "etc/hosts": f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}",
+        "etc/hostname": f"{hostname}\n",
+        "etc/resolv.conf": resolver,
+    }
+
+
+def missing_on_the_host() -> set[str]:
+    """Those of the files that the host does not have: nothing can be mounted there, and `ip netns exec` complains."""
+    return {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
+
+
+def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Those of a sandbox's files that are missing, or torn.
+
+    None is synced: all can be made again. What a crash leaves of one is empty, has zeros, or is its first blocks;
+    whatever else is in one, somebody wrote there, and it stays.
+    """
+    return [file for file, text in wanted.items() if _is_torn(f"{folder}/{file}", text.encode())]
+
+
+def _is_torn(path: str, text: bytes) -> bool:
+    try:
+        descriptor = trusted.open_file(path, whoever=True)
+        try:
+            # One byte more: whatever is longer was not cut off.
+            there = os.read(descriptor, len(text) + 1)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        # Where it is not that, writing it says what is wrong.
+        return True
+    if not there:
+        return bool(text)
+    # Addresses come and go: what follows is not looked at.
+    before, own, _ = text.partition(_OWN.encode())
+    cut_off = not len(there) % _BLOCK and len(there) < len(before + own) and text.startswith(there)
+    return b"\0" in there or cut_off
+
+
+def write(folder: int, wanted: Mapping[str, str]) -> None:
+    """Write files of a sandbox.
+
+    Args:
+        folder: the sandbox's, locked.
+        wanted: what they are to hold, by their names in it.
+
+    Raises:
+        OSError
+    """
+    with suppress(FileExistsError):
+        os.mkdir("etc", 0o700, dir_fd=folder)
+    own = trusted.open_folder("etc", dir_fd=folder)
+    try:
+        # As /etc itself.
+        os.fchmod(own, 0o755)
+    finally:
+        os.close(own)
+    for file, text in wanted.items():
+        _put(folder, file, text.encode(), 0o644 if "/" in file else 0o600)
+
+
+def _put(folder: int, file: str, text: bytes, mode: int) -> None:
+    descriptor = trusted.open_file(file, os.O_WRONLY | os.O_CREAT, dir_fd=folder, whoever=True)
+    with open(descriptor, "wb") as out:
+        os.fchmod(descriptor, mode)
+        out.write(text)
+        out.truncate()
+
+
+def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
+    """Write a sandbox's addresses into its hosts file, where it has one.
+
+    Args:
+        folder: the sandbox's, locked.
+        name: the sandbox's.
+        addresses: its own.
+
+    Raises:
+        OSError
+    """
+    try:
+        descriptor = trusted.open_file("etc/hosts", os.O_RDWR, dir_fd=folder, whoever=True)
+    except FileNotFoundError:
+        return
+    with open(descriptor, "r+b", buffering=0) as hosts:
+        old = hosts.read(_HOSTS_MAX + 1)
+        if len(old) > _HOSTS_MAX:
+            # Not as it was made: a command may write to it.
+            return
+        before, own, _ = old.partition(_OWN.encode())
+        if own:
+            new = before + own + _own_lines(_hostname(folder) or name, addresses).encode()
+            if new != old:
+                # Over what is there, and cut off: whoever reads it meanwhile never finds it empty.
+                os.pwrite(descriptor, new, 0)
+                os.ftruncate(descriptor, len(new))
+
+
+def _hostname(folder: int) -> str:
+    with suppress(FileNotFoundError):
+        return trusted.read("hostname", _HOSTNAME_FILE_MAX, dir_fd=folder).decode(errors="replace")
+    return ""
+
+
+def hostname_of(folder: Path) -> str:
+    """The host name of a sandbox's commands; empty: the host's. A longer one was written before it was cut.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        return trusted.read(folder / "hostname", _HOSTNAME_FILE_MAX).decode(errors="replace")[:HOSTNAME_MAX]
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StateUnusable(str(folder / "hostname"), error.strerror or str(error)) from None
+
+
+# Links for `ip netns exec`.
+
+
+def link(links: Path, name: str, folder: Path) -> str | None:
+    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays, and so does what
+    is stale: see `unlink_stale`.
+
+    Root reads what is found there, so nobody else may have a hand in it, now or when the files are gone.
+
+    Args:
+        links: where it looks.
+        name: the sandbox's.
+        folder: that with its files.
+    """
+    path, target = links / name, folder / "etc"
+    try:
+        for way in (links, target):
+            if (why := trusted.why_others_may_change(way)) is not None:
+                return why
+        try:
+            path.symlink_to(target)
+        except FileNotFoundError:
+            trusted.make_folder(links, 0o755)
+            path.symlink_to(target)
+    except FileExistsError:
+        return "it is not macvfast's"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def unlink_stale(links: Path, name: str, homes: Sequence[Path]) -> None:
+    """Take away a link of that name which an earlier sandbox left: of this state, where a name is one sandbox's alone,
+    or of another one where it leads nowhere, or to what others may change.
+
+    Args:
+        links: where it is.
+        name: of a sandbox that has none yet.
+        homes: where all folders of this state are.
+    """
+    with suppress(OSError):
+        found = _TARGET.match(os.readlink(links / name))
+        if found is not None and (Path(found["folders"]) in homes or leads_astray(Path(found[0]))):
+            os.unlink(links / name)
+
+
+def leads_astray(target: Path) -> bool:
+    """Whether a link leads nowhere, or to what others may change."""
+    return not os.path.exists(target) or trusted.why_others_may_change(target) is not None
+
+
+def unlink(links: Path, name: str, folders: Sequence[Path]) -> None:
+    """Take the link to a sandbox's files away. One that is gone already, or is not ours, stays so."""
+    with suppress(OSError):
+        if Path(os.readlink(links / name)).parent in folders:
+            os.unlink(links / name)
+
+
+def links_to(links: Path) -> list[tuple[Path, Path, str]]:
+    """The links of ours and of other states of macvfast: each, the folder of all sandboxes that it leads to, and the
+    sandbox's id.
+    """
+    found = []
+    for name in _listed(links):
+        with suppress(OSError):
+            match = _TARGET.match(os.readlink(links / name))
+            if match is not None:
+                found.append((links / name, Path(match["folders"]), match["id"]))
+    return found
+
+
+def folders(home: Path) -> list[str]:
+    """The ids of all sandboxes that have a folder, sorted; none, where others may have put them there."""
+    with suppress(OSError):
+        for folder in (home.parent, home):
+            os.close(trusted.open_folder(folder))
+        return [name for name in _listed(home) if re.fullmatch("[0-9a-f]{64}", name)]
+    return []
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# What is in them.
+
+
+def _own_lines(hostname: str, addresses: Sequence[Interface]) -> str:
+    short = hostname.partition(".")[0]
+    names = hostname if short == hostname else f"{hostname} {short}"
+    return "".join(f"{address.ip}\t{names}\n" for address in addresses)
+
+
+def resolv_conf(wanted: OwnFiles, sources: Iterable[str] = _RESOLV_CONF) -> str:
+    """A resolv.conf: what is wanted, or else the host's, without name servers that only the host reaches."""
+    servers, search, options = _host_resolver(sources)
+    servers = list(wanted.dns) or servers
+    # `.` says that there is nothing to search, as in Docker.
+    search = [word for word in wanted.dns_search if word != "."] if wanted.dns_search else search
+    options = list(wanted.dns_options) or options
+    lines = [f"search {' '.join(search)}"] if search else []
+    lines += [f"nameserver {server}" for server in servers]
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _host_resolver(sources: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Name servers, search and options of the first file that names a server beyond loopback; else of the last."""
+    servers: list[str] = []
+    search: list[str] = []
+    options: list[str] = []
+    for source in sources:
+        try:
+            lines = Path(source).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        words = [line.split() for line in lines]
+        servers = [rest[0] for key, *rest in filter(None, words) if key == "nameserver" and rest and _beyond(rest[0])]
+        search = next((rest for key, *rest in filter(None, words) if key in ("search", "domain")), [])
+        options = [word for key, *rest in filter(None, words) if key == "options" for word in rest]
+        if servers:
+            break
+    return servers, search, options
+
+
+def _beyond(server: str) -> bool:
+    """Whether a name server can be asked from elsewhere than this host."""
+    try:
+        return not ip_address(server.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,268 @@
+"""What the native program around a sandbox's command recorded; `launch` starts it, `ending` ends it.
+
+The program (`rust/init`) runs as two processes, pid 1 inside the sandbox and a keeper outside; what it records lies
+in the sandbox's folder of the state directory. A pid is believed only with its start time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast.errors import RootfsInvalid, StateUnusable
+from macvfast.model import SandboxState
+from macvfast.process.rootfs import Root
+from macvfast.system import trusted
+from macvfast.system.processes import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+# How long a killed pid 1, and then its keeper, may take to be gone. SIGKILL is not refused: only a stuck kernel is
+# slower.
+KILL_S = 10.0
+
+# A pid is below PID_MAX_LIMIT (linux/threads.h).
+PID_MAX = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the keeper recorded of a command."""
+
+    boot_id: str
+    keeper: Process
+    init: Process
+    state: str
+    exit_code: int | None
+
+
+# More than two statuses take, of which one waits for the end of a guest.
+_STATUS_MAX = 4096
+
+# Between the status of a command that is a guest (`exec` where nothing ran) and the one that counts again after it.
+_BEFORE = "\nbefore\n"
+
+
+def read_status(directory: Path) -> Status | None:
+    """The recorded status of what was last started in a sandbox; None where nothing was, or only guests that have
+    ended.
+    """
+    text = _read(directory)
+    return _parse(directory, text.partition(_BEFORE)[0]) if text else None
+
+
+def _read(directory: Path) -> str:
+    try:
+        text = trusted.read(directory / "status", _STATUS_MAX).decode("ascii", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise StateUnusable(str(directory), f"cannot read its status: {error.strerror or error}") from None
+    if not text:
+        # That a command runs is not synced: this is what a crash can leave of it.
+        raise StateUnusable(str(directory), "its status file is empty")
+    return text
+
+
+def _parse(directory: Path, text: str) -> Status:
+    fields = {key: rest.split() for key, _, rest in (line.partition(" ") for line in text.splitlines())}
+    try:
+        ended = fields["state"][0] == "exited"
+        return Status(
+            boot_id=fields["boot"][0],
+            keeper=_process(fields["keeper"]),
+            init=_process(fields["init"]),
+            state=fields["state"][0],
+            exit_code=int(fields["exit"][0]) if ended else None,
+        )
+    except (KeyError, IndexError, ValueError):
+        raise StateUnusable(str(directory), "its status file is damaged") from None
+
+
+def _process(words: Sequence[str]) -> Process:
+    """A pid and a start time, as recorded.
+
+    Raises:
+        IndexError, ValueError: they are none.
+    """
+    pid, start_time = int(words[0]), int(words[1])
+    if not 0 <= pid <= PID_MAX or start_time < 0:
+        raise ValueError
+    return Process(pid, start_time)
+
+
+def root_of_command(directory: Path, inode: int) -> Root | None:
+    """The root of the command that runs in a sandbox, to be closed; None where none does.
+
+    Args:
+        directory: the sandbox's folder.
+        inode: of its network namespace.
+
+    Raises:
+        StateUnusable, RootfsInvalid
+    """
+    status = read_status(directory)
+    if status is None or not status.init.alive():
+        return None
+    try:
+        root = Root(f"/proc/{status.init.pid}/root")
+    except RootfsInvalid:
+        if status.init.alive():
+            raise
+        return None
+    # Only now it is known whose it is.
+    if status.init.is_in(inode) and status.init.alive():
+        return root
+    root.close()
+    return None
+
+
+class Patience:
+    """How long to wait, all in all, for keepers that are about to say how their commands ended; one for a list."""
+
+    def __init__(self, seconds: float = KILL_S) -> None:
+        self._left_s = seconds
+
+    def wait(self, keeper: Process, until: Callable[[], bool]) -> None:
+        """Wait until it is so, or the keeper is dead, or stopped, or patience is at its end."""
+        begun = time.monotonic()
+        while keeper.alive() and not keeper.stopped() and not until():
+            if time.monotonic() - begun >= self._left_s:
+                break
+            time.sleep(0.002)
+        self._left_s -= time.monotonic() - begun
+
+
+def state(directory: Path, boot_id: str, patience: Patience | None = None) -> tuple[SandboxState, int | None]:
+    """What a sandbox's command does now, and its exit status where it has ended by itself; lost, where its status is
+    damaged, or its keeper does not say how it ended.
+    """
+    try:
+        return _state(directory, boot_id, patience or Patience())
+    except StateUnusable:
+        return SandboxState.LOST, None
+
+
+def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxState, int | None]:
+    text, guest, before = _read(directory).partition(_BEFORE)
+    if guest:
+        status = _parse(directory, text)
+        if status.boot_id == boot_id and status.init.alive():
+            return SandboxState.RUNNING, None
+        if status.boot_id == boot_id:
+            # Until its keeper has said so, it may still write what the command has shown.
+            patience.wait(status.keeper, lambda: _BEFORE not in _read(directory))
+        text = before
+    if not text:
+        return SandboxState.IDLE, None
+    status = _parse(directory, text)
+    if status.state == "exited":
+        return SandboxState.EXITED, status.exit_code
+    if status.state == "running" and status.boot_id == boot_id and status.init.alive():
+        return SandboxState.RUNNING, None
+    if status.state == "running" and status.boot_id == boot_id and status.keeper.alive():
+        # pid 1 has just ended and the keeper is about to say how: look again.
+        patience.wait(status.keeper, lambda: _state_of(directory) != "running")
+        fresh = read_status(directory)
+        if fresh is not None and fresh.state == "exited":
+            return SandboxState.EXITED, fresh.exit_code
+    return SandboxState.LOST, None
+
+
+def own_command_runs(directory: Path, boot_id: str) -> bool:
+    """Whether the sandbox's own command runs, which a guest is not."""
+    try:
+        status = _parse(directory, _read(directory).rpartition(_BEFORE)[2])
+    except StateUnusable:
+        return False
+    return status.state == "running" and status.boot_id == boot_id and status.init.alive()
+
+
+def hold(directory: Path) -> int:
+    """Take the lock of a keeper that is yet to come; a descriptor of it.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        descriptor = trusted.open_file(directory / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StateUnusable(str(directory), f"cannot lock it: {error.strerror or error}") from None
+    return descriptor
+
+
+def will_not_come(directory: Path) -> bool:
+    """Whether nobody is about to start a sandbox's command, or waits for its end any more; not where its lock is not to
+    be believed: who has others in view is not kept from them by one.
+    """
+    try:
+        return is_unlocked(directory)
+    except StateUnusable:
+        return False
+
+
+def is_hidden(directory: Path) -> bool:
+    """Whether a keeper is there of which no status says anything: it starts its command, or its status is gone or
+    damaged.
+    """
+    try:
+        if read_status(directory) is not None:
+            return False
+    except StateUnusable:
+        pass
+    try:
+        return not is_unlocked(directory)
+    except StateUnusable:
+        return False
+
+
+def has_run(directory: Path) -> bool:
+    """Whether a command was ever started in a sandbox, by its folder."""
+    return os.path.exists(directory / "lock")
+
+
+def remove(directory: Path) -> None:
+    """Delete a sandbox's folder with its status, log and files; one that is gone already stays so, and so does one
+    where others may have put it.
+    """
+    with suppress(OSError), ExitStack() as stack:
+        above = trusted.open_folder(directory.parent.parent)
+        stack.callback(os.close, above)
+        home = trusted.open_folder(directory.parent.name, dir_fd=above)
+        stack.callback(os.close, home)
+        shutil.rmtree(directory.name, ignore_errors=True, dir_fd=home)
+
+
+def _state_of(directory: Path) -> str:
+    status = read_status(directory)
+    return "" if status is None else status.state
+
+
+def is_unlocked(directory: Path) -> bool:
+    """Whether no keeper is there: it holds the lock until it has recorded how its command ended."""
+    try:
+        descriptor = trusted.open_file(directory / "lock")
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,345 @@
+"""How a command is started in a sandbox: checked beforehand, then handed to the native program around it.
+
+The program (`rust/init`) is the only one that macvfast starts; what it records of the command, `keeper` reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from dataclasses import dataclass
+from errno import E2BIG, EAGAIN, EMFILE
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from macvfast.errors import (
+    CommandNotFound,
+    CommandNotStarted,
+    KernelRefused,
+    RootfsInvalid,
+    SandboxBusy,
+    SandboxRunning,
+    StateUnusable,
+    TerminalMissing,
+)
+from macvfast.process import autoremove, files, users
+from macvfast.process.rootfs import Root
+from macvfast.system import capabilities, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.errors import MacvfastError
+    from macvfast.process.users import User
+    from macvfast.requests import CommandRequest
+
+PROGRAM = Path(__file__).parents[1] / "macvfast-init"
+
+# What the keeper passes on to the command: `rust/init/src/signals.rs`.
+_PASSED_ON = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2),
+)
+
+# Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
+_HELD, _FOLDER, _REFUSED, _NO_FOLDER, _NOT_FOUND = 121, 122, 123, 124, 127
+# What is said there, too.
+_WORKDIR = "-w takes a folder that the command can see"
+
+# First words that people carry over from `docker run`.
+_IMAGES = frozenset(
+    (
+        *("alpine", "busybox", "centos", "debian", "fedora", "golang", "hello-world", "httpd"),
+        *("mysql", "nginx", "node", "postgres", "python", "redis", "ubuntu"),
+    )
+)
+
+
+def check(request: CommandRequest, *, inside: bool = False, joined: Root | None = None) -> None:
+    """Refuse a command that could not be started, before anything is made for it.
+
+    Args:
+        request: the command.
+        inside: it is to join a running command, whose files may be others than this host's; only terminal and user
+            are checked.
+        joined: the root of that command, where a user is asked for.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted,
+        PermissionNeeded
+    """
+    if request.tty and request.interactive and not request.detach and not os.isatty(0):
+        raise TerminalMissing
+    if request.user is not None:
+        capabilities.require("run a command as another user", "CAP_SETGID", "CAP_SETUID")
+    user = _user(request, joined)
+    if inside:
+        return
+    if request.rootfs is None:
+        _check_command(request, None, user)
+        return
+    with Root(request.rootfs) as root:
+        _check_rootfs(root)
+        _check_command(request, root, user)
+
+
+def _user(request: CommandRequest, joined: Root | None) -> User | None:
+    """Who is to run the command, by the tables that it sees itself."""
+    if request.user is None:
+        return None
+    if request.rootfs is not None:
+        with Root(request.rootfs) as root:
+            return users.find(request.user, root)
+    return users.find(request.user, None if joined is None or joined.is_this_hosts() else joined)
+
+
+def _check_rootfs(root: Root) -> None:
+    for needed in ("proc", "sys"):
+        mode = root.mode(needed, follow=False)
+        if mode is None or not stat.S_ISDIR(mode):
+            raise RootfsInvalid(root.path, f"it has no folder `{needed}` to mount on")
+
+
+def _check_command(request: CommandRequest, root: Root | None, user: User | None) -> None:
+    name, workdir = request.argv[0], request.workdir
+    if workdir is not None and not stat.S_ISDIR(_mode(workdir, root) or 0):
+        raise CommandNotStarted(name, f"there is no folder `{workdir}` to start in", [_WORKDIR])
+    if "/" in name:
+        candidates = [os.path.join(workdir or ("" if root is None else "/"), name)]
+    else:
+        candidates = [os.path.join(folder, name) for folder in _path_of(request, user).split(":") if folder]
+    modes = [mode for mode in (_mode(candidate, root) for candidate in candidates) if mode is not None]
+    if any(stat.S_ISREG(mode) and mode & 0o111 for mode in modes):
+        return
+    if modes:
+        raise CommandNotStarted(name, "it is not an executable file")
+    raise CommandNotFound(name, hints=_image_hint(request.argv))
+
+
+def _mode(path: str, root: Root | None) -> int | None:
+    """The type and mode of what a command finds at a path; None: nothing."""
+    if root is not None:
+        return root.mode(path)
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def _path_of(request: CommandRequest, user: User | None) -> str:
+    """Where the command is looked for."""
+    given = dict(request.env).get("PATH")
+    if given is not None:
+        return given
+    return os.environ.get("PATH", os.defpath) if user is None else user.path
+
+
+def _image_hint(argv: Sequence[str]) -> list[str]:
+    """What to say where the first word looks like an image's name."""
+    name, rest = argv[0], argv[1:]
+    bare = name.rpartition("/")[2].partition(":")[0]
+    if bare not in _IMAGES and ":" not in name:
+        return []
+    line = " ".join(rest) or "/bin/sh"
+    return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removes a sandbox when its command has ended, in a process of its own.
+
+    Attributes:
+        queues: the folder in which it waits, with others, for one process that removes them all.
+        all_: the command line of that.
+        alone: the command line that removes this one, where there is no waiting with others.
+    """
+
+    queues: Path
+    all_: Sequence[str]
+    alone: Sequence[str]
+
+    @classmethod
+    def of(cls, state_dir: Path, sandbox_id: str) -> Removal:
+        """As the command `macvfast` does it."""
+        command = [sys.executable, "-P", "-m", "macvfast"]
+        return cls(
+            queues=autoremove.queues_in(state_dir),
+            all_=[*command, "__remove-ended", str(state_dir)],
+            alone=[*command, "--state-dir", str(state_dir), "rm", "-f", sandbox_id],
+        )
+
+    def arguments(self) -> list[str]:
+        """For the program around the command."""
+        each = (("--after", self.alone), ("--after-all", self.all_))
+        words = [word for option, line in each for part in line for word in (option, part)]
+        return ["--queue", str(self.queues), *words]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command is to run.
+
+    Attributes:
+        directory: the sandbox's folder; made where it is missing.
+        name: the sandbox's name.
+        namespace_fd: a descriptor of its namespace.
+        removal: what removes the sandbox afterwards; used with `auto_remove`.
+        pins: the folders of pins, whose mounts are not for the command.
+        joined: the root of the running command that this one is to join, where a user is asked for.
+        lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
+    """
+
+    directory: Path
+    name: str
+    namespace_fd: int
+    removal: Removal
+    pins: Sequence[str] = ()
+    joined: Root | None = None
+    lock: int | None = None
+
+
+def launch(request: CommandRequest, place: Place) -> None:
+    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
+
+    Raises:
+        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused, RootfsInvalid,
+        UserUnknown, UserNotTrusted
+    """
+    lock = [] if place.lock is None else [place.lock]
+    try:
+        code, said = _started(request, place, lock)
+    finally:
+        for descriptor in lock:
+            os.close(descriptor)
+    if code != 0:
+        raise _explained(code, said, request, place.directory, place.name)
+
+
+def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
+    """Start the program; how it ended, where it is not this process. The lock leaves the list when it is handed on."""
+    directory = place.directory
+    files.make_folder(directory)
+    arguments = ["join" if request.join else "run"]
+    arguments += ["--netns-fd", str(place.namespace_fd), "--dir", str(directory), "--name", place.name]
+    arguments += [word for descriptor in lock for word in ("--lock-fd", str(descriptor))]
+    if request.rootfs is not None:
+        arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
+    if request.auto_remove:
+        arguments += place.removal.arguments()
+    arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
+    user = _user(request, place.joined)
+    if user is not None and place.joined is not None and not place.joined.is_this_hosts():
+        # Elsewhere, that user would be another.
+        arguments.append("--beside")
+    environment = _environment(request, user)
+    arguments += [*_own(directory), *_of_the_command(request, user), "--env-fd", str(environment)]
+    for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
+        if given:
+            arguments.append(flag)
+    argv = [str(PROGRAM), *arguments, "--", *request.argv]
+    try:
+        for descriptor in (place.namespace_fd, *lock):
+            os.set_inheritable(descriptor, True)
+        limits.restore_soft_limit()
+        if not request.detach:
+            _become(argv)
+        return _start_detached(argv, lock)
+    except OSError as error:
+        if error.errno in (EAGAIN, EMFILE):
+            raise KernelRefused("start the keeper", error.errno) from None
+        # Of the program itself: it is not there, or the arguments are too many.
+        raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}", _hints(error.errno)) from None
+    finally:
+        os.close(environment)
+
+
+def _own(directory: Path) -> list[str]:
+    """What the sandbox has of its own, as arguments."""
+    hostname = files.hostname_of(directory)
+    arguments = ["--hostname", hostname] if hostname else []
+    return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
+
+
+def _of_the_command(request: CommandRequest, user: User | None) -> list[str]:
+    """What the command has of its own, as arguments."""
+    arguments: list[str] = []
+    if user is not None:
+        arguments += ["--user", user.argument]
+    if request.log_max is not None:
+        arguments += ["--log-max", str(request.log_max)]
+    return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
+
+
+def _environment(request: CommandRequest, user: User | None) -> int:
+    """What the command has besides this process's environment or, as another user, instead; in memory that only who
+    inherits its descriptor can read: command lines are everybody's, and what is in the program's own environment would
+    be for the program too.
+    """
+    env = dict(request.env)
+    if user is not None:
+        env = user.environment(os.environ) | env
+    descriptor = os.memfd_create("environment", 0)
+    with open(descriptor, "wb", closefd=False) as memory:
+        memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _become(argv: list[str]) -> NoReturn:
+    """Become the program. A signal that comes meanwhile waits for it, and is passed on; it kills nobody half-way."""
+    for stream in (sys.stdout, sys.stderr):
+        # None: the caller closed it.
+        if stream is not None:
+            stream.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    try:
+        os.execv(argv[0], argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
+    """Run the program until it knows whether the command has started; its exit status, and what it says."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As whoever started this process had it: the kernel would keep the exit status to itself.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8", errors="replace") as pipe:
+        try:
+            pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
+        finally:
+            os.close(writer)
+        # What removes the sandbox waits until the lock is free: also of a keeper that has failed, before it says so.
+        while lock:
+            os.close(lock.pop())
+        said = pipe.read(4096).strip()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def _explained(code: int, said: str, request: CommandRequest, directory: Path, name: str) -> MacvfastError:
+    """What the program's status means; it says `ERRNO WORDS`."""
+    command = request.argv[0]
+    number, _, words = said.partition(" ")
+    errno = int(number) if number.isdigit() else 0
+    if code == _NOT_FOUND:
+        return CommandNotFound(command)
+    if code == _HELD:
+        return SandboxBusy("sandbox", name, "given a command") if request.join else SandboxRunning(name)
+    if code == _FOLDER:
+        return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
+    if code == _REFUSED:
+        return KernelRefused(words, errno)
+    if code == _NO_FOLDER:
+        return CommandNotStarted(command, words, [_WORKDIR])
+    if errno:
+        return CommandNotStarted(command, words, _hints(errno))
+    # It, or what it was to run beside, was ended meanwhile.
+    again = "give the same command again; `dmesg | tail` shows whether the kernel ended it"
+    return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
+
+
+def _hints(errno: int | None) -> list[str]:
+    """What helps where the program itself is not at fault; `rust/init` says the same."""
+    return ["give it fewer or shorter arguments and variables"] if errno == E2BIG else []

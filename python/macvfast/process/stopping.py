@@ -1,0 +1,128 @@
+"""How a sandbox's command is ended: found by what its keeper has recorded or, where that says nothing, by its lock."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from errno import ETIMEDOUT
+from typing import TYPE_CHECKING
+
+from macvfast.errors import KernelRefused, StateUnusable
+from macvfast.process.keeper import KILL_S, is_unlocked, read_status
+from macvfast.system.processes import Process, children_of, has_open, named, process_of, send
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from macvfast.process.keeper import Status
+
+# What the kernel calls the program around a command.
+_NAME = "macvfast-init"
+
+
+def kill(directory: Path, boot_id: str, inode: int) -> None:
+    """End a sandbox's command with all that it started: done when pid 1 is dead and the keeper has recorded it.
+
+    Where the status is gone, or names what is not the sandbox's, the keeper is known by the lock that it holds, and
+    pid 1 by the keeper. Cost of that: a look at the name of every process of the host.
+
+    Args:
+        directory: the sandbox's folder.
+        boot_id: of now.
+        inode: of its network namespace.
+
+    Raises:
+        KernelRefused: it would not die.
+        StateUnusable: its status is damaged, and a keeper is there that cannot be found.
+    """
+    deadline = time.monotonic() + KILL_S
+    search = _Search(directory, inode)
+    lets_go = signal.SIGCONT
+    while True:
+        unlocked = _is_unlocked(directory)
+        status, damage = _status_of(directory, boot_id)
+        if status is not None:
+            _kill(status.init, inode)
+        if unlocked:
+            return
+        for keeper in search.keepers(status):
+            if keeper.stopped():
+                # It would not say so until it goes on; stopped once more, by a terminal in other hands, not at all.
+                send(keeper, lets_go)
+                lets_go = signal.SIGKILL
+        # Otherwise a keeper is about to start its command, or to record its end.
+        if time.monotonic() > deadline:
+            if damage is not None:
+                raise damage
+            return
+        time.sleep(0.002)
+
+
+def _is_unlocked(directory: Path) -> bool:
+    """Whether no keeper holds the lock; what is no lock of a keeper's is held by none."""
+    try:
+        return is_unlocked(directory)
+    except StateUnusable:
+        return True
+
+
+def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:
+    """What is recorded of this boot, or why that cannot be read."""
+    try:
+        status = read_status(directory)
+    except StateUnusable as error:
+        return None, error
+    return (status if status is not None and status.boot_id == boot_id else None), None
+
+
+class _Search:
+    """Finds whoever holds the lock of a folder, now and then: it may be about to take it, or to let go of it."""
+
+    def __init__(self, directory: Path, inode: int) -> None:
+        self._lock = directory / "lock"
+        self._inode = inode
+        self._next = 0.0
+        self._pause_s = 0.05
+
+    def keepers(self, status: Status | None) -> list[Process]:
+        """The keepers: the one that is recorded, or else those that are found. The pid 1 of each is killed at once,
+        whatever is recorded of it.
+        """
+        try:
+            lock = os.stat(self._lock)
+        except OSError:
+            return []
+        if status is not None and has_open(status.keeper.pid, lock):
+            found = [status.keeper]
+        elif time.monotonic() < self._next:
+            return []
+        else:
+            self._next = time.monotonic() + self._pause_s
+            self._pause_s *= 2
+            found = [process_of(pid) for pid in named(_NAME) if has_open(pid, lock)]
+        for keeper in found:
+            for child in children_of(keeper):
+                _kill(child, self._inode)
+        return found
+
+
+def _kill(process: Process, inode: int) -> None:
+    """Kill a process and wait until it is dead, if it is in that network namespace: nobody else's is a sandbox's."""
+    descriptor = process.open()
+    if descriptor is None:
+        return
+    try:
+        if not process.is_in(inode):
+            return
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        # poll, which has no limit of 1,024 descriptors.
+        death = select.poll()
+        death.register(descriptor, select.POLLIN)
+        if not death.poll(KILL_S * 1000):
+            raise KernelRefused(f"end process {process.pid}", ETIMEDOUT, reason="it does not die")
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)

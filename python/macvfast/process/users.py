@@ -1,0 +1,181 @@
+"""Users by name or number, of this host or of another root file system, as Docker's `-u` takes them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from macvfast.errors import RootfsInvalid, UserNotTrusted, UserUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from macvfast.process.rootfs import Root
+
+_PASSWD, _GROUP = "etc/passwd", "etc/group"
+
+# Nobody is in more, and each is a word for the native program.
+_MOST_GROUPS = 1024
+
+_USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
+_ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user by numbers, with the groups besides the first, the home folder, and the name, if it has one, and shell."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    name: str = ""
+    shell: str = ""
+
+    @property
+    def argument(self) -> str:
+        """As the native program takes it."""
+        return ":".join(map(str, (self.uid, self.gid, *self.groups)))
+
+    @property
+    def path(self) -> str:
+        """Where its commands are looked for, as after a login."""
+        return _ROOTS_PATH if self.uid == 0 else _USERS_PATH
+
+    def environment(self, caller: Mapping[str, str]) -> dict[str, str]:
+        """What a login would give it; of the caller's, only the terminal that both of them are at."""
+        env = {"HOME": self.home, "PATH": self.path, "SHELL": self.shell or "/bin/sh"}
+        if self.name:
+            env |= {"USER": self.name, "LOGNAME": self.name}
+        return env | {name: caller[name] for name in ("TERM",) if name in caller}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+def find(wanted: str, root: Root | None = None) -> User:
+    """The user that `USER[:GROUP]` means. A number need not be known; it then has group 0 and the home folder `/`.
+
+    Args:
+        wanted: names or numbers. What a number means, a file can say nothing of.
+        root: where the tables of users and groups are; None: this host's.
+
+    Raises:
+        UserUnknown
+        UserNotTrusted: others than root could have made that user root.
+        RootfsInvalid: a table cannot be read.
+    """
+    name, colon, group = wanted.partition(":")
+    if not name or (colon and not group):
+        raise UserUnknown(wanted, "it has the form USER[:GROUP]")
+    entry = _entry(name, root)
+    if entry is None:
+        if not _is_number(name):
+            raise UserUnknown(wanted, f"there is no user `{name}`{_where(root)}")
+        entry = _Entry("", int(name), 0, "/", "")
+    groups: tuple[int, ...] = ()
+    if group:
+        entry = replace(entry, gid=_gid(wanted, group, root))
+    elif entry.name:
+        groups = tuple(dict.fromkeys(gid for gid in _groups(entry, root) if gid != entry.gid))
+    user = User(entry.uid, entry.gid, groups, entry.home, entry.name, entry.shell)
+    if root is not None:
+        if len(groups) > _MOST_GROUPS:
+            raise RootfsInvalid(root.path, f"its {_GROUP} has `{name}` in {len(groups):,} groups")
+        _refuse_strangers(wanted, user, root)
+    return user
+
+
+def _refuse_strangers(wanted: str, user: User, root: Root) -> None:
+    """Refuse rights on this host that a table gives which others than root may write.
+
+    Numbers that were typed are meant: only what stands for a name, or comes with a number, is the table's word.
+    """
+    name, _, group = wanted.partition(":")
+    by_number = _is_number(name)
+    if (by_number and user.uid == 0) or all(root.is_trusted(path) for path in (_PASSWD, _GROUP)):
+        return
+    given = set(user.groups) if _is_number(group) else {user.gid, *user.groups}
+    # An unknown number has group 0 anyway.
+    mighty = given & (_groups_of_disks() if by_number else {0, *_groups_of_disks()})
+    if user.uid == 0 and not by_number:
+        raise UserNotTrusted(wanted, root.path, "uid 0", f"{user.uid}:{user.gid}")
+    if mighty:
+        raise UserNotTrusted(wanted, root.path, f"group {min(mighty)}", f"{user.uid}:{user.gid}")
+
+
+def _groups_of_disks() -> set[int]:
+    """Groups that read or write this host's disks, as its own table would not have it for a stranger."""
+    found = set()
+    with os.scandir("/dev") as devices:
+        for device in devices:
+            with suppress(OSError):
+                status = device.stat(follow_symlinks=False)
+                if stat.S_ISBLK(status.st_mode) and status.st_mode & (stat.S_IRGRP | stat.S_IWGRP):
+                    found.add(status.st_gid)
+    return found
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**32 - 1
+
+
+def _where(root: Root | None) -> str:
+    return "" if root is None else f" in {root.path}"
+
+
+def _entry(name: str, root: Root | None) -> _Entry | None:
+    if root is not None:
+        for fields in _table(root, _PASSWD, 7):
+            if int(fields[2]) == int(name) if _is_number(name) else fields[0] == name:
+                return _Entry(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6])
+        return None
+    try:
+        found = pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return _Entry(found.pw_name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell)
+
+
+def _gid(wanted: str, group: str, root: Root | None) -> int:
+    if _is_number(group):
+        return int(group)
+    if root is not None:
+        for fields in _table(root, _GROUP, 4):
+            if fields[0] == group:
+                return int(fields[2])
+    else:
+        try:
+            return grp.getgrnam(group).gr_gid
+        except KeyError:
+            pass
+    raise UserUnknown(wanted, f"there is no group `{group}`{_where(root)}")
+
+
+def _groups(entry: _Entry, root: Root | None) -> tuple[int, ...]:
+    if root is None:
+        return tuple(os.getgrouplist(entry.name, entry.gid))
+    return tuple(int(fields[2]) for fields in _table(root, _GROUP, 4) if entry.name in fields[3].split(","))
+
+
+def _table(root: Root, path: str, width: int) -> list[list[str]]:
+    """The usable lines of a table of users or groups in another root.
+
+    Raises:
+        RootfsInvalid
+    """
+    rows = [os.fsdecode(line).split(":") for line in root.read(path).split(b"\n") if b"\0" not in line]
+    return [
+        row for row in rows if len(row) == width and all(_is_number(row[i]) for i in ((2, 3) if width == 7 else (2,)))
+    ]

@@ -1,0 +1,189 @@
+"""Copies of the state: written while others work on it, and brought back.
+
+A copy is one SQLite file of the format of its time, whole as of one moment. It is read into memory, made one of today's
+format there, and brought back within one transaction of the state: whoever has that open sees the old one or the new
+one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
+from macvfast.model import natural
+from macvfast.outcomes import Replacement
+from macvfast.state import home
+from macvfast.state.connections import in_memory, uri
+from macvfast.state.records import FORMAT, Records, format_of, now, sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from macvfast.state.home import Here
+    from macvfast.state.store import Store
+
+
+def backup(store: Store, file: str) -> Path:
+    """Write a copy of the state to a file; an older copy there is replaced once the new one is on the disk.
+
+    Raises:
+        BackupInvalid: something else is there.
+        StateUnusable: it cannot be written.
+    """
+    target = Path(file).absolute()
+    if os.path.lexists(target):
+        if target.exists() and target.samefile(store.path):
+            raise BackupInvalid(file, "it is the state itself")
+        with _opened(store, file):
+            pass
+    _copy(store, target)
+    return target
+
+
+def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
+    """What would change if a copy were brought back.
+
+    Args:
+        store: the state.
+        file: the copy.
+        netns_dir: where sandboxes are pinned here.
+        here: this boot and machine.
+
+    Raises:
+        BackupInvalid, StateNewer
+    """
+    with _opened(store, file) as connection, store.reading() as records:
+        _refuse_pins(Records(connection), records, file, netns_dir)
+        return _replacement(records, Records(connection), file, here)
+
+
+def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
+    """Bring a copy back in the state's place, which is kept beside it. Arguments as of `compare`.
+
+    Raises:
+        BackupInvalid, StateNewer
+        StateBusy: an operation goes on, whose end the copy would not know of.
+    """
+    name = f"file:{os.urandom(8).hex()}?mode=memory&cache=shared"
+    with _opened(store, file, name) as connection, store.attached(name, "loaded"), store.writing() as records:
+        if others := store.others_at_work():
+            raise StateBusy(str(store.directory), 0, others)
+        _refuse_pins(Records(connection), records, file, netns_dir)
+        replacement = _replacement(records, Records(connection), file, here)
+        kept = store.path.with_name(f"state.db.{now():%Y%m%dT%H%M%S.%fZ}")
+        _copy(store, kept)
+        records.replace_with("loaded")
+    return replacement.with_kept(str(kept))
+
+
+def _source(file: str) -> str:
+    """A copy's name for SQLite. A copy has no log of its own, and its folder may be read-only; what was copied by
+    hand with its log is read with it.
+    """
+    path = Path(file).absolute()
+    return uri(path, "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1")
+
+
+@contextmanager
+def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[sqlite3.Connection]:
+    """A copy that is whole and was of a format that is known, in memory under a name."""
+    path = Path(file)
+    try:
+        if not path.is_file():
+            raise BackupInvalid(file, "it is no regular file" if path.exists() else "there is no such file")
+        with closing(sqlite3.connect(_source(file), uri=True, isolation_level=None)) as source:
+            found = format_of(source)
+            if found > FORMAT:
+                raise StateNewer(file, found, FORMAT)
+            (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
+            if not found or said != "ok":
+                raise BackupInvalid(file, said if found else "it is of another program, or empty")
+            copied = in_memory(source, name)
+        with closing(copied) as connection:
+            Records(connection).read_everything()
+            with store.reading() as records:
+                if Records(connection).tables() != records.tables():
+                    raise BackupInvalid(file, "its tables are others than those of the state")
+            yield connection
+    except OSError as error:
+        raise BackupInvalid(file, error.strerror or str(error)) from None
+    except (sqlite3.DatabaseError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise BackupInvalid(file, f"it is no state, or damaged: {error}") from error
+
+
+def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> None:
+    """Refuse a copy that has namespaces pinned where neither this host nor the state does: root would make files there,
+    and take others away.
+    """
+    known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes("made"))}
+    for one in then.sandboxes("made"):
+        if (folder := sound.pins(one)) not in known:
+            raise BackupInvalid(
+                file,
+                f"sandbox `{one.name}` of it is pinned in `{folder}`, and not in `{netns_dir}`",
+                hints=[f"if that is right: MACVFAST_NETNS_DIR={folder} macvfast state load {file}"],
+            )
+
+
+def _copy(store: Store, target: Path) -> None:
+    """Write the state as it is recorded to a file, durable when this returns.
+
+    The folder may be another user's, who could put another file under any name in it: the new file is written through
+    the descriptor that made it, and is never opened again by its name.
+    """
+    fresh = f".{target.name}.{os.urandom(4).hex()}"
+    image = store.image()
+    try:
+        with _descriptor(target.parent, os.O_PATH | os.O_DIRECTORY) as folder:
+            with _descriptor(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder) as file:
+                try:
+                    _write(file, image)
+                    os.rename(fresh, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(fresh, dir_fd=folder)
+                    raise
+            # Only a descriptor that can read has a folder's names on the disk.
+            with _descriptor(".", os.O_RDONLY | os.O_DIRECTORY, folder) as names:
+                os.fsync(names)
+    except OSError as error:
+        raise StateUnusable(str(target), error.strerror or str(error)) from None
+
+
+@contextmanager
+def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor of a file of this user alone, or of a folder; closed at the end."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, image: bytes) -> None:
+    """Write all of it, durable when this returns."""
+    rest = memoryview(image)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+def _listed(contents: set[tuple[str, str, tuple[str, ...]]]) -> tuple[tuple[str, str], ...]:
+    """Kinds and names, as people count."""
+    return tuple(sorted(((kind, name) for kind, name, _ in contents), key=lambda one: (one[0], natural(one[1]))))
+
+
+def _replacement(now_: Records, then: Records, file: str, machine: Here) -> Replacement:
+    here, there = now_.contents(), then.contents()
+    return Replacement(
+        file=file,
+        now=_listed(here),
+        then=_listed(there),
+        only_now=_listed(here - there),
+        only_then=_listed(there - here),
+        foreign=home.is_foreign(then, machine),
+    )

@@ -1,0 +1,152 @@
+"""The state directory: made where it is missing, refused where it cannot keep a state safely.
+
+Nothing here opens a state file that is there: closing any descriptor of a file gives up all POSIX locks that the
+process has on it (fcntl(2)), SQLite's own among them, and another process would then take the log away from under us.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+from macvfast.errors import StateCorrupt, StateUnusable
+from macvfast.system import trusted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What `trouble` says of a file system without room.
+FULL = "its file system is full"
+
+# Bytes at the beginning of every SQLite file (fileformat2.html).
+_HEADER = 100
+
+# Whoever makes a file closes it, while nobody else of this process has it open.
+_making = threading.Lock()
+
+
+def is_empty(directory: Path, file: Path) -> bool:
+    """Whether a state was never recorded there: nothing is at the path, or a directory without a state.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    names = {name for name in os.listdir(directory) if name.startswith(file.name)}
+    return not names & {file.name, f"{file.name}-wal"}
+
+
+def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
+    """Make the directory (0700) and the file (0600) where they are missing; refuse what somebody else could change,
+    and a file that has lost what it held.
+
+    Args:
+        directory: of the state.
+        file: in it.
+        in_use: whether some operation goes on there.
+
+    Raises:
+        StateUnusable, StateCorrupt
+        OSError: as the kernel refuses it.
+    """
+    _make_directory(directory)
+    _refuse_strangers(directory)
+    _refuse_readers(directory)
+    with _making:
+        while True:
+            try:
+                found = file.stat()
+            except FileNotFoundError:
+                if _make(directory, file, in_use=in_use):
+                    return
+                continue
+            break
+    if not stat.S_ISREG(found.st_mode):
+        raise StateUnusable(str(file), "it is no regular file")
+    _refuse_strangers(file)
+    # The folder of the owners comes after the first table: beside it, a file without a whole header was cut off, which
+    # SQLite would fill again. Its maker may be at it this very moment.
+    if found.st_size < _HEADER and (directory / "owners").exists() and file.stat().st_size < _HEADER:
+        raise StateCorrupt(str(file), f"it has {found.st_size} bytes, and macvfast has recorded something in it before")
+
+
+def _make_directory(directory: Path) -> None:
+    """Make it, with what is missing above it; modes are given, whatever the umask."""
+    try:
+        trusted.make_folder(directory, 0o700)
+    except FileNotFoundError:
+        for above in reversed(directory.parents):
+            trusted.make_folder(above, 0o755)
+        trusted.make_folder(directory, 0o700)
+
+
+def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
+    """Make an empty state file; False: another process was first."""
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists():
+        raise StateCorrupt(str(file), f"it is gone, and its log `{log.name}` is still there")
+    if in_use:
+        raise StateCorrupt(str(file), "it is gone, and a process is at work on it")
+    owners = directory / "owners"
+    if owners.is_dir():
+        for name in os.listdir(owners):
+            (owners / name).unlink(missing_ok=True)
+        owners.rmdir()
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Refuse what somebody else than this user and root could change: what stands in it is carried out. Of a symbolic
+    link, also the link.
+    """
+    for found in (path.lstat(), path.stat()):
+        if (reason := trusted.why_not(found)) is not None:
+            raise StateUnusable(str(path), reason)
+
+
+def _refuse_readers(directory: Path) -> None:
+    """Refuse a directory that others may list: what they can open they can lock, for as long as they like."""
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & 0o044 and directory.is_dir():
+        raise StateUnusable(str(directory), f"others may list it (mode {mode:04o})")
+
+
+def refuse_without_locks(directory: Path) -> None:
+    """Refuse a directory whose file system has no locks; SQLite takes that for somebody else's lock.
+
+    Raises:
+        StateUnusable
+    """
+    import tempfile  # noqa: PLC0415 - only where a lock was refused
+
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+            raise StateUnusable(str(directory), "its file system has no locks") from None
+
+
+def trouble(directory: Path) -> str | None:
+    """What is wrong with a directory's file system, if it shows: SQLite does not always say."""
+    try:
+        found = os.statvfs(directory)
+    except OSError as error:
+        return error.strerror
+    if found.f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    if not found.f_bavail:
+        return FULL
+    return None

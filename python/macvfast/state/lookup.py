@@ -1,0 +1,73 @@
+"""Finding one network or sandbox by what a person typed: full id, name, or unambiguous id prefix, in that order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
+from macvfast.state.records import RESTORED
+
+if TYPE_CHECKING:
+    from macvfast.model import Network, Sandbox
+    from macvfast.state.records import Records, Unsettled
+    from macvfast.state.store import Store
+
+
+def one_network(records: Records, store: Store, key: str) -> Network:
+    """The network that `key` names, settled.
+
+    Raises:
+        NetworkNotFound, NameAmbiguous
+        SandboxBusy: it is being made or removed.
+    """
+    found = records.network(key)
+    if not found:
+        raise NetworkNotFound(key)
+    if len(found) > 1:
+        raise NameAmbiguous("network", key, [network.id[:12] for network in found])
+    refuse_unsettled("network", found[0].name, records.network_intent(found[0].id), store)
+    return found[0]
+
+
+def one_sandbox(records: Records, store: Store, key: str, *, shown: bool = False) -> Sandbox:
+    """The sandbox that `key` names, settled; with `shown`, without endpoints that are still being made.
+
+    Raises:
+        SandboxNotFound, NameAmbiguous
+        SandboxBusy: it is being made or removed.
+    """
+    found = records.sandbox(key, shown=shown)
+    if not found:
+        raise SandboxNotFound(key)
+    if len(found) > 1:
+        raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
+    refuse_unsettled("sandbox", found[0].name, records.sandbox_intent(found[0].id), store)
+    return found[0]
+
+
+def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Store) -> None:
+    """Refuse what is being made, removed or restored; what a process that died was restoring is as it was recorded.
+
+    Raises:
+        SandboxBusy
+    """
+    if intent is None:
+        return
+    if store.owner_lives(intent.owner):
+        raise SandboxBusy(kind, name, intent.doing, store.owner_shown(intent.owner))
+    if intent.doing != RESTORED:
+        raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")
+
+
+def abandoned(store: Store) -> dict[int, str]:
+    """The intents of operations that have ended without settling them, and what each did.
+
+    It takes two looks: an operation that ends between a look at its intents and one at its lock had settled them.
+    """
+    with store.reading() as records:
+        owners = {one.owner for one in records.intents().values()}
+    ended = {token for token in owners if not store.owner_lives(token)}
+    if not ended:
+        return {}
+    with store.reading() as records:
+        return {intent: one.doing for intent, one in records.intents().items() if one.owner in ended}

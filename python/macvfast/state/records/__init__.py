@@ -1,0 +1,159 @@
+"""What the state holds, as values: rows read and written within one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from macvfast.state.records import sound
+from macvfast.state.records.networks import MADE, REMOVED, RESTORED, PoolRow, Unsettled
+from macvfast.state.records.sandboxes import SandboxRecords
+from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "PoolRow", "Records", "Stood", "Unsettled",
+    "format_of", "make_tables", "migrate", "now",
+]  # fmt: skip
+
+
+class Stood(NamedTuple):
+    """A link that endpoints were made on."""
+
+    ifindex: int
+    mac: bytes
+
+
+class Records(SandboxRecords):
+    """The tables within one transaction. Made by `Store`; not to be kept beyond it."""
+
+    # The host.
+
+    def host(self, key: str) -> str | None:
+        """A fact about this host."""
+        row = self._db.execute("SELECT value FROM host WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_host(self, key: str, value: str) -> None:
+        """Note a fact about this host."""
+        self._db.execute(
+            "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+        )
+
+    def unset_host(self, key: str) -> None:
+        """Forget a fact about this host."""
+        self._db.execute("DELETE FROM host WHERE key = ?", (key,))
+
+    def note_lost(self, sandbox_ids: Iterable[str]) -> None:
+        """Note that links of sandboxes are not where they are recorded, so that nobody takes them for gone."""
+        for one in sandbox_ids:
+            self.set_host(f"lost {one}", "yes")
+
+    def has_lost(self, sandbox_id: str) -> bool:
+        """Whether that was noted of a sandbox."""
+        return self.host(f"lost {sandbox_id}") is not None
+
+    def forget_lost(self, sandbox_ids: Iterable[str]) -> None:
+        """They are gone."""
+        self._db.executemany("DELETE FROM host WHERE key = ?", [(f"lost {one}",) for one in sandbox_ids])
+
+    def stood_on(self, link: str, boot_id: str) -> list[Stood]:
+        """The links that endpoints on a network's parent may stand on in this boot: the last is the parent as it was
+        when one was made, those before were so earlier.
+        """
+        boot, *stood = (self.host(f"parent {link}") or "none").split()
+        if boot != boot_id:
+            return []
+        return [Stood(int(ifindex), bytes.fromhex(mac)) for ifindex, _, mac in (one.partition("/") for one in stood)]
+
+    def note_parent(self, link: str, now: Stood, boot_id: str) -> None:
+        """Endpoints are about to be made on that link."""
+        known = self.stood_on(link, boot_id)
+        if known[-1:] == [now]:
+            return
+        before = [one for one in known if one.ifindex != now.ifindex] if self.has_endpoints_on(link) else []
+        self._set_stood(link, [*before, now], boot_id)
+
+    def forget_stood(self, link: str, gone: Stood, boot_id: str) -> None:
+        """That link is gone, and what endpoints were made on it with it."""
+        known = self.stood_on(link, boot_id)
+        if gone in known:
+            self._set_stood(link, [one for one in known if one != gone], boot_id)
+
+    def _set_stood(self, link: str, stood: Iterable[Stood], boot_id: str) -> None:
+        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in stood)
+        self.set_host(f"parent {link}", " ".join([boot_id, *shown]))
+
+    def forget_parent(self, link: str) -> None:
+        """No network is on the link any more."""
+        self.unset_host(f"parent {link}")
+
+    def read_everything(self) -> None:
+        """Read all rows, as what they are read as.
+
+        Raises:
+            ValueError, TypeError, LookupError and the like: what stands in one was not written by macvfast.
+        """
+        networks = [*self.networks()]
+        for network in networks:
+            self.pools(network.id)
+        self.own_files([sandbox.id for sandbox in self.sandboxes()])
+        self.made_parents()
+        self.intents()
+
+    def contents(self) -> set[tuple[str, str, tuple[str, ...]]]:
+        """All networks and sandboxes: kind, name, and what else tells one from another of that name."""
+        return {("network", one.name, (one.id,)) for one in self.networks()} | {
+            ("sandbox", one.name, (one.id, *(str(a) for e in one.endpoints for a in e.addresses)))
+            for one in self.sandboxes()
+        }
+
+    def replace_with(self, schema: str) -> None:
+        """Have in all tables what those of an attached file have."""
+        for name in reversed(TABLES):
+            self._db.execute(f"DELETE FROM main.{name}")
+        for name in TABLES:
+            self._db.execute(f"INSERT INTO main.{name} SELECT * FROM {schema}.{name}")
+        # Numbers of intents go on where they were: settled rows still carry theirs.
+        self._db.execute("DELETE FROM main.sqlite_sequence")
+        self._db.execute(
+            f"INSERT INTO main.sqlite_sequence SELECT name, max(seq) FROM {schema}.sqlite_sequence GROUP BY name"
+        )
+
+    def tables(self) -> set[str]:
+        """The tables and indexes, as they were made."""
+        return {sql for (sql,) in self._db.execute("SELECT sql FROM main.sqlite_schema WHERE sql IS NOT NULL")}
+
+    # Intents.
+
+    def begin(self, owner: str, doing: str) -> int:
+        """Begin something (MADE, REMOVED, RESTORED); what carries the number is unsettled until `settle`."""
+        cursor = self._db.execute("INSERT INTO intent VALUES (NULL, ?, ?)", (owner, doing))
+        return int(cursor.lastrowid or 0)
+
+    def settle(self, intent: int) -> None:
+        """All that carries the intent is made, or as it was before."""
+        self._db.execute("DELETE FROM intent WHERE id = ?", (intent,))
+
+    def sweep(self, intents: Iterable[int]) -> None:
+        """Forget those of the intents that nothing carries any more."""
+        for intent in intents:
+            self._db.execute(
+                "DELETE FROM intent WHERE id = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM sandbox WHERE intent = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM endpoint WHERE intent = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM network WHERE intent = ?1)",
+                (intent,),
+            )
+
+    def intents(self) -> dict[int, Unsettled]:
+        """All that is unsettled, by the number of the intent."""
+        rows = self._db.execute("SELECT id, owner, doing FROM intent")
+        return {id_: Unsettled(sound.token(owner), doing) for id_, owner, doing in rows}
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)

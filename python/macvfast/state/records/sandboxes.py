@@ -1,0 +1,352 @@
+"""Rows of sandboxes and their endpoints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from macvfast.errors import MacvfastError
+from macvfast.model import Endpoint, Sandbox, natural
+from macvfast.state.records import sound
+from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from macvfast.requests import OwnFiles
+
+_SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at"
+_ENDPOINT = (
+    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6"
+    " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+)
+_OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
+_OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+# The values of a list, for what would otherwise be a statement each.
+_GIVEN = "(SELECT value FROM json_each(?))"
+_THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
+
+# What can be asked for of a sandbox's own files.
+_OWN_FILES = ("hostname", "hosts", "dns", "dns_search", "dns_options")
+
+# Sandboxes whose endpoints are read together.
+_AT_ONCE = 128
+
+
+class SandboxRecords(NetworkRecords):
+    """The tables sandbox and endpoint."""
+
+    def has_endpoints_on(self, link: str) -> bool:
+        """Whether an endpoint is on a network whose parent is that link."""
+        row = self._db.execute(
+            "SELECT 1 FROM network n JOIN endpoint e ON e.network = n.number WHERE n.link = ? LIMIT 1", (link,)
+        ).fetchone()
+        return row is not None
+
+    # Sandboxes.
+
+    def add_sandbox(self, sandbox: Sandbox, intent: int) -> bool:
+        """Insert a sandbox that is about to be made; its endpoints are inserted by themselves. False: another one has
+        its name.
+        """
+        cursor = self._db.execute(
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+            (
+                sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.inode, sandbox.boot_id,
+                _json(sandbox.labels), _json(sandbox.command), sandbox.auto_remove, sandbox.created_at.isoformat(),
+                intent,
+            ),
+        )  # fmt: skip
+        return cursor.rowcount == 1
+
+    def begin_with_sandboxes(self, sandbox_ids: Iterable[str], intent: int) -> None:
+        """The sandboxes are about to go, with all their endpoints, or what is missing of them to be made again."""
+        self._db.execute(f"UPDATE sandbox SET intent = ? WHERE id IN {_GIVEN}", (intent, json.dumps([*sandbox_ids])))
+
+    def delete_sandboxes(self, sandbox_ids: Iterable[str]) -> None:
+        """Forget sandboxes and their endpoints; their addresses are released by the caller."""
+        given = (json.dumps([*sandbox_ids]),)
+        self._db.execute(
+            f"DELETE FROM endpoint WHERE sandbox IN (SELECT number FROM sandbox WHERE id IN {_GIVEN})", given
+        )
+        self._db.execute(f"DELETE FROM sandbox WHERE id IN {_GIVEN}", given)
+
+    def sandboxes(
+        self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False
+    ) -> Iterator[Sandbox]:
+        """Sandboxes by name, with their endpoints (`shown`: without those still being made); `where` is one of this
+        package's own conditions on `sandbox`.
+        """
+        rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values))
+        while some := rows.fetchmany(_AT_ONCE):
+            yield from self._sandboxes(some, shown=shown)
+
+    def sandbox_order(self, *, shown: bool) -> list[int]:
+        """The numbers of all sandboxes, by name, as people count; `shown`: without those that are only being made."""
+        return self._order("sandbox", shown=shown)
+
+    def given_namespaces(self) -> dict[int, tuple[str, int]]:
+        """The namespaces that others made, by boot id and cookie, of the sandboxes that stand for them, by number."""
+        rows = self._db.execute("SELECT number, boot_id, cookie FROM sandbox WHERE NOT made")
+        return {number: (boot_id, cookie) for number, boot_id, cookie in rows}
+
+    def sandboxes_numbered(self, numbers: Sequence[int], *, shown: bool) -> list[Sandbox]:
+        """Those of the sandboxes that are there, in that order, with their endpoints; `shown`: without what is only
+        being made.
+        """
+        given = (json.dumps(numbers),)
+        rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE number IN {_GIVEN}", given).fetchall()
+        found = {row[0]: row for row in rows}
+        return list(self._sandboxes([found[number] for number in numbers if number in found], shown=shown))
+
+    def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
+        numbers = json.dumps([row[0] for row in rows])
+        endpoints: dict[str, list[Endpoint]] = {}
+        for endpoint in self.endpoints(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
+            endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
+        for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at in rows:
+            yield sound.sandbox(Sandbox(
+                id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
+                inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
+                command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
+                created_at=sound.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
+            ))  # fmt: skip
+
+    def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
+        """The sandbox of that id or name, or else all whose id begins with it."""
+        if not key.isascii():
+            return []
+        for condition in ("id = ?", "name = ?"):
+            if found := list(self.sandboxes(condition, (key,), shown=shown)):
+                return found
+        if not is_prefix(key):
+            return []
+        return list(self.sandboxes("id >= ? AND id < ?", (key, key + "g"), shown=shown))
+
+    def sandboxes_named(self, keys: Sequence[str]) -> dict[str, Sandbox]:
+        """Those of the keys that are exactly a sandbox's id or name, with it."""
+        asked = json.dumps([key for key in keys if key.isascii()])
+        found: dict[str, Sandbox] = {}
+        for column in ("name", "id"):
+            for one in self.sandboxes(f"{column} IN {_GIVEN}", (asked,)):
+                found[one.name if column == "name" else one.id] = one
+        return found
+
+    def sandbox_ids(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the keys that are exactly a sandbox's id or name, with its id."""
+        asked = (json.dumps([key for key in keys if key.isascii()]),)
+        named = self._db.execute(f"SELECT name, id FROM sandbox WHERE name IN {_GIVEN}", asked).fetchall()
+        return dict(named) | dict(self._db.execute(f"SELECT id, id FROM sandbox WHERE id IN {_GIVEN}", asked))
+
+    def sandbox_names(self) -> dict[str, str]:
+        """The names of all sandboxes, unsettled ones too, by id."""
+        return dict(self._db.execute("SELECT id, name FROM sandbox"))
+
+    def named_like(self, beginning: str) -> Iterator[tuple[str, str, tuple[tuple[str, str], ...], int]]:
+        """Id, name, labels and number of endpoints of the sandboxes whose names begin so."""
+        after = beginning[:-1] + chr(ord(beginning[-1]) + 1)
+        rows = self._db.execute(
+            "SELECT id, name, labels, (SELECT count(*) FROM endpoint e WHERE e.sandbox = s.number)"
+            " FROM sandbox s WHERE name >= ? AND name < ? ORDER BY name",
+            (beginning, after),
+        )
+        for id_, name, labels, endpoints in rows:
+            yield id_, name, text_pairs(labels), endpoints
+
+    def sandbox_intent(self, sandbox_id: str) -> Unsettled | None:
+        """Who makes, removes or restores an unsettled sandbox."""
+        row = self._db.execute(
+            "SELECT i.owner, i.doing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
+        ).fetchone()
+        return None if row is None else Unsettled(*row)
+
+    def intents_of(self, sandbox_ids: Iterable[str]) -> set[int]:
+        """The intents that sandboxes carry."""
+        found = (self._db.execute("SELECT intent FROM sandbox WHERE id = ?", (one,)).fetchone() for one in sandbox_ids)
+        return {int(row[0]) for row in found if row is not None and row[0] is not None}
+
+    def set_namespace(self, sandbox_id: str, cookie: int, inode: int, boot_id: str) -> None:
+        """Note the namespace that a sandbox is going to have instead of one that is gone."""
+        self._db.execute(
+            "UPDATE sandbox SET cookie = ?, inode = ?, boot_id = ? WHERE id = ?", (cookie, inode, boot_id, sandbox_id)
+        )
+
+    def set_command(self, sandbox_id: str, command: Sequence[str], *, auto_remove: bool) -> None:
+        """Note the command that is about to be started in a sandbox, and whether that goes with it."""
+        self._db.execute(
+            "UPDATE sandbox SET command = ?, auto_remove = ? WHERE id = ?",
+            (json.dumps(list(command)), auto_remove, sandbox_id),
+        )
+
+    # Their own files.
+
+    def add_own_files(self, sandbox_id: str, wanted: OwnFiles) -> None:
+        """Note what is asked for of the files that a new sandbox is to have of its own."""
+        asked = {key: value for key in _OWN_FILES if (value := getattr(wanted, key))}
+        if asked:
+            self._db.execute(
+                "INSERT INTO own_files SELECT number, ? FROM sandbox WHERE id = ?", (json.dumps(asked), sandbox_id)
+            )
+
+    def own_files(self, sandbox_ids: Iterable[str]) -> dict[str, OwnFiles]:
+        """What was asked for of the files of sandboxes, where something was, by their ids."""
+        rows = self._db.execute(
+            f"SELECT s.id, o.wanted FROM own_files o JOIN sandbox s ON s.number = o.sandbox WHERE s.id IN {_GIVEN}",
+            (json.dumps([*sandbox_ids]),),
+        )
+        return {id_: _own_files(wanted) for id_, wanted in rows}
+
+    # Endpoints.
+
+    def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
+        """Insert an endpoint that is about to be made."""
+        self._db.execute(
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+            " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
+            (
+                endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
+                endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
+            ),
+        )  # fmt: skip
+
+    def set_endpoint(self, endpoint: Endpoint) -> None:
+        """Note the index and MAC that an endpoint is going to have, or has by now."""
+        self._db.execute(
+            f"UPDATE endpoint SET ifindex = ?, mac = ? WHERE {_THE_ENDPOINT}",
+            (endpoint.ifindex, endpoint.mac, endpoint.sandbox_id, endpoint.network_id),
+        )
+
+    def begin_endpoint_removal(self, endpoint: Endpoint, intent: int) -> None:
+        """The endpoint is about to go."""
+        self._db.execute(
+            f"UPDATE endpoint SET intent = ? WHERE {_THE_ENDPOINT}",
+            (intent, endpoint.sandbox_id, endpoint.network_id),
+        )
+
+    def delete_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
+        """Forget endpoints; their addresses are released by the caller."""
+        keys = [(one.sandbox_id, one.network_id) for one in endpoints]
+        self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
+
+    def endpoints(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:
+        """Endpoints by sandbox name, then by the order of connection; `where` is one of this package's own
+        conditions. `shown`: without those that are still being made.
+        """
+        settled = f" AND {SHOWN.format('e')}" if shown else ""
+        yield from self._endpoints(f"e.{where}{settled} ORDER BY s.name, e.position", values)
+
+    def count_endpoints(self) -> int:
+        """How many endpoints there are, unsettled ones too."""
+        return int(self._db.execute("SELECT count(*) FROM endpoint").fetchone()[0])
+
+    def endpoints_in(self, cookie: int, boot_id: str) -> Iterator[Endpoint]:
+        """The endpoints of all sandboxes that stand in one namespace, in the order of connection."""
+        yield from self._endpoints("s.cookie = ? AND s.boot_id = ? ORDER BY e.number", (cookie, boot_id))
+
+    def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
+        rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
+        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6 in rows:
+            network = self.network_by_number(number)
+            yield sound.endpoint(Endpoint(
+                network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
+                position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
+                subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
+            ))  # fmt: skip
+
+    def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
+        """The endpoints of a network, by sandbox name, as people count."""
+        found = self.endpoints(_OF_NETWORK, (network_id,), shown=shown)
+        return sorted(found, key=lambda endpoint: natural(endpoint.sandbox))
+
+    def occupants(self, network_id: str) -> list[str]:
+        """The names of the sandboxes on a network, sorted."""
+        rows = self._db.execute(
+            f"SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.{_OF_NETWORK}", (network_id,)
+        )
+        return sorted((name for (name,) in rows), key=natural)
+
+    def unsettled_endpoints(self, sandbox_id: str) -> dict[str, str]:
+        """The owner tokens of a sandbox's endpoints that are being made or removed, by network id."""
+        rows = self._db.execute(
+            "SELECT n.id, i.owner FROM endpoint e JOIN intent i ON i.id = e.intent JOIN network n ON n.number ="
+            f" e.network WHERE e.{_OF_SANDBOX}",
+            (sandbox_id,),
+        )
+        return dict(rows)
+
+    def awaited_ifnames(self, path: str, boot_id: str) -> set[str]:
+        """The names of links that are to come back into a given namespace since a boot other than that."""
+        rows = self._db.execute(
+            "SELECT e.ifname FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
+            " WHERE NOT s.made AND s.path = ? AND s.boot_id != ?",
+            (path, boot_id),
+        )
+        return {ifname for (ifname,) in rows}
+
+    def ifnames_in(self, cookie: int, boot_id: str) -> set[str]:
+        """The interface names of the recorded endpoints in a namespace."""
+        rows = self._db.execute(
+            "SELECT e.ifname FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            " WHERE s.cookie = ? AND s.boot_id = ?",
+            (cookie, boot_id),
+        )
+        return {ifname for (ifname,) in rows}
+
+    def next_position(self, sandbox_id: str) -> int:
+        """The position of the next endpoint of a sandbox: past all it has had since it was last without."""
+        row = self._db.execute(
+            f"SELECT coalesce(max(position) + 1, 0) FROM endpoint WHERE {_OF_SANDBOX}", (sandbox_id,)
+        )
+        return int(row.fetchone()[0])
+
+    def changing_links(self) -> dict[int, tuple[str, int]]:
+        """The links of sandboxes and endpoints that are being made, removed or restored, by index: the sandbox's id,
+        and the intent.
+        """
+        rows = self._db.execute(
+            "SELECT e.ifindex, s.id, coalesce(e.intent, s.intent)"
+            " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.intent IS NOT NULL OR s.intent IS NOT NULL"
+        )
+        return {ifindex: (id_, intent) for ifindex, id_, intent in rows}
+
+    def macs(self) -> list[tuple[int, bytes]]:
+        """The MACs of all endpoints, with the numbers of their sandboxes."""
+        return self._db.execute("SELECT sandbox, mac FROM endpoint").fetchall()
+
+    def mac_holder(self, link: str, mac: bytes) -> str | None:
+        """The sandbox whose endpoint on that parent has the MAC."""
+        if self._db.execute("SELECT 1 FROM endpoint WHERE mac = ?", (mac,)).fetchone() is None:
+            return None
+        row = self._db.execute(
+            "SELECT s.name FROM endpoint e JOIN network n ON n.number = e.network"
+            " JOIN sandbox s ON s.number = e.sandbox WHERE e.mac = ? AND n.link = ?",
+            (mac, link),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def address_holder(self, network_id: str, packed: bytes) -> str | None:
+        """The sandbox whose endpoint on that network has the address. Cost: a look at each of its endpoints."""
+        row = self._db.execute(
+            "SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            f" WHERE e.{_OF_NETWORK} AND (e.ip = ? OR e.ip6 = ?)",
+            (network_id, packed, packed),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+
+def _json(values: Sequence[object]) -> str:
+    return json.dumps(values) if values else "[]"
+
+
+def _own_files(text: str) -> OwnFiles:
+    """What was asked for of a sandbox's own files, as it was noted."""
+    from macvfast.requests import OwnFiles  # noqa: PLC0415 - only where something was
+
+    found = json.loads(text)
+    hosts = tuple((str(name), str(address)) for name, address in found.pop("hosts", ()))
+    hostname = found.pop("hostname", None)
+    try:
+        return OwnFiles(hostname=hostname, hosts=hosts, **{key: tuple(value) for key, value in found.items()})
+    except MacvfastError as error:
+        # Nobody asked for this now: it is not what was noted.
+        raise ValueError(str(error)) from None
