@@ -192,7 +192,7 @@ class Host:
     def _finish(self, *, mending: bool) -> None:
         """Finish or undo what the dead left."""
         self._boxes().detacher.finish(patient=mending)
-        self._networks().finish()
+        self._networks().remover.finish()
 
     # Networks.
 
@@ -318,9 +318,9 @@ class Host:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
         keys = several("names", names, str)
-        unfinished = self._networks().unfinished(keys)
+        unfinished = self._networks().remover.unfinished(keys)
         with self._changing():
-            return self._networks().remove_many(keys, unfinished)
+            return self._networks().remover.remove_many(keys, unfinished)
 
     def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
         """Remove all networks that have no endpoints, or those of them that fit."""

@@ -1,4 +1,4 @@
-"""The links that networks stand on: found, made and deleted.
+"""The links that networks stand on: found, made and deleted; and what this host itself has on them.
 
 Whether a link is ours is decided here and recorded before it is made: its random index is durable first, and it is
 asked for with NLM_F_EXCL, so neither a crash nor a reboot turns ours into a stranger's or a stranger's into ours.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.make import new_ifindex
-from macvfast.errors import Conflict, KernelRefused, MacvfastError
+from macvfast.errors import Conflict, KernelRefused, MacvfastError, SubnetMissing
+from macvfast.ipam import OnParent
 from macvfast.model import MadeParent
 from macvfast.outcomes import LinkKept
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.kernel.protocol import Kernel
-    from macvfast.plan import LinkFacts, SubInterface
+    from macvfast.model import Cidr
+    from macvfast.plan import DefaultRoute, LinkFacts, SubInterface
     from macvfast.requests import NetworkRequest
 
 
@@ -181,3 +184,54 @@ class Parents:
             uppers=tuple(sorted(one.ifname for one in uppers if one.ifindex not in going)),
         )
         return None if stays == LinkKept(made.link, made.link) else stays
+
+
+class HomeAddresses:
+    """What the home namespace has on its links: looked up when it is first needed, and then once."""
+
+    def __init__(self, kernel: Kernel, links: plan.Links) -> None:
+        self._kernel = kernel
+        self._links = links
+        self._routes: list[DefaultRoute] | None = None
+        self._subnets: list[Cidr] | None = None
+
+    def on(self, parent: Parent) -> OnParent:
+        """What this host itself has on a parent; nothing on one that is to be made."""
+        if parent.link is None:
+            return OnParent()
+        ifindex = parent.link.ifindex
+        addresses = tuple(ip_address(packed) for packed, _ in self._kernel.link_addresses(ifindex))
+        if self._routes is None:
+            self._routes = self._kernel.home_default_routes()
+        routers = [one.gateway for one in self._routes if one.gateway is not None and one.ifindex == ifindex]
+        return OnParent(addresses, tuple(map(ip_address, routers)))
+
+    def subnets(self) -> list[Cidr]:
+        """The subnets that this host has addresses in, or routes for."""
+        if self._subnets is None:
+            self._subnets = [cidr for link in self._links for cidr in self._subnets_of(link)]
+            self._subnets += [ip_network(one, strict=False) for one in self._kernel.home_destinations()]
+        return self._subnets
+
+    def _subnets_of(self, link: LinkFacts) -> list[Cidr]:
+        """The subnets that a link has addresses in, link-local ones left out."""
+        found = [
+            ip_network((packed, length), strict=False) for packed, length in self._kernel.link_addresses(link.ifindex)
+        ]
+        return [cidr for cidr in found if not ip_address(cidr.network_address).is_link_local]
+
+    def refuse_without_subnet(self, request: NetworkRequest, parent: Parent) -> None:
+        """Refuse a network that has a parent and no subnet; the parent's own subnets are the hint.
+
+        Raises:
+            SubnetMissing
+        """
+        if request.parent is None:
+            return
+        # A sub-interface that is to be made has no subnet yet, and not its base's.
+        theirs = self._subnets_of(parent.link) if parent.link is not None else []
+        raise SubnetMissing(
+            f"network `{request.name}` has a parent, so its subnet must be that of the LAN",
+            hints=[f"{parent.name} is on {cidr}: --subnet={cidr}" for cidr in theirs]
+            or ["--subnet=192.0.2.0/24, or what the LAN has"],
+        )

@@ -1,0 +1,184 @@
+"""Removes networks: many at once, or one, with the links that macvfast made for them.
+
+Per chunk: one durable transaction notes which networks are about to go, their parents are deleted in one go, another
+forgets them. What a process that died left half-made or half-removed is removed in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.engine.parents import Parents
+from macvfast.errors import MacvfastError, NetworkInUse, NetworkNotFound, RemovalUnfinished
+from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
+from macvfast.state.lookup import abandoned, one_network, refuse_unsettled
+from macvfast.state.records import REMOVED
+from macvfast.system import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import MadeParent, Network
+    from macvfast.outcomes import Note
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+# Networks in one transaction and one send.
+CHUNK = 128
+
+
+class NetworkRemover:
+    """Removes networks; `on_note` is told of links that have to stay."""
+
+    def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
+        self._store = store
+        self._parents = Parents(kernel)
+        self._on_note = on_note
+
+    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
+        """Names of networks whose removal was begun and not finished, by what they were called here: it may be
+        finished before they are looked for.
+        """
+        names: dict[str, str] = {}
+        with self._store.reading() as records:
+            for key in keys if records.intents() else ():
+                found = records.network(key)
+                intent = records.network_intent(found[0].id) if len(found) == 1 else None
+                if intent is not None and intent[1]:
+                    names[key] = found[0].name
+        return names
+
+    def remove_many(self, asked: Sequence[str], unfinished: dict[str, str]) -> Outcomes[str]:
+        """Remove networks without endpoints; one outcome per key, in the order asked. What is named twice is removed
+        once.
+        """
+        with self._store.reading() as records:
+            found = {key: records.network(key) for key in asked}
+        # Where each was named first.
+        first: dict[str, int] = {}
+        same = [first.setdefault(there[0].id if len(there := found[key]) == 1 else key, at)
+                for at, key in enumerate(asked)]  # fmt: skip
+        todo = [(at, asked[at]) for at in first.values()]
+        outcomes: dict[int, Outcome[str]] = {}
+        for start in range(0, len(todo), CHUNK):
+            self._remove(todo[start : start + CHUNK], outcomes)
+        for at, key in todo:
+            if key in unfinished and isinstance(outcomes[at].error, NetworkNotFound):
+                outcomes[at] = Outcome(key, value=unfinished[key])
+        return Outcomes(tuple(replace(outcomes[at], name=key) for key, at in zip(asked, same, strict=True)))
+
+    def _remove(self, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]) -> None:
+        """Remove the networks of a chunk, and note what became of each."""
+        try:
+            with self._store.writing() as records:
+                going, intent = self._begin_removal(records, todo, outcomes)
+        except MacvfastError as error:
+            outcomes |= {at: Outcome(key, error=error) for at, key in todo}
+            return
+        failure: MacvfastError | None = None
+        try:
+            self.take_away([(network, intent) for network in going.values()])
+        except MacvfastError as error:
+            failure = error
+        outcomes |= {at: _removed(key, going[at], failure) for at, key in todo if at in going}
+
+    def _begin_removal(
+        self, records: Records, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]
+    ) -> tuple[dict[int, Network], int]:
+        """Note which networks are about to go."""
+        going: dict[int, Network] = {}
+        intent = 0
+        for at, key in todo:
+            try:
+                network = one_network(records, self._store, key)
+                sandboxes = records.occupants(network.id)
+                if sandboxes:
+                    raise NetworkInUse(network.name, sandboxes)
+                refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
+            except MacvfastError as error:
+                outcomes[at] = Outcome(key, error=error)
+                continue
+            intent = intent or records.begin(self._store.owner(), REMOVED)
+            going[at] = network
+        begin_removal(records, list(going.values()), intent)
+        return going, intent
+
+    def take_away(self, going: Sequence[tuple[Network, int]]) -> None:
+        """Delete the parents of networks, where they are ours and no other network's, and then the records."""
+        if not going:
+            return
+        with self._store.reading() as records:
+            ids = [network.id for network, _ in going]
+            last, needed = self._last(records, [network.link for network, _ in going], ids)
+        kept = self._parents.delete(last) if last else []
+        with self._store.writing() as records:
+            for made in last:
+                records.delete_made_parent(made.link)
+            for network, _ in going:
+                records.delete_network(network.id)
+            for link in {network.link for network, _ in going}:
+                if not records.stays(link, ()):
+                    records.forget_parent(link)
+            records.sweep({intent for _, intent in going})
+        for one in (*kept, *needed):
+            if one is not None:
+                self._on_note(one)
+
+    @staticmethod
+    def _last(records: Records, links: Iterable[str], ids: Sequence[str]) -> tuple[list[MadeParent], list[LinkNeeded]]:
+        """The links of ours that go with the last networks on them, and those that stay for what stands on them."""
+
+        @cache
+        def free(link: str) -> bool:
+            return not records.stays(link, ids)
+
+        last, needed = plan.links_that_go(links, records.stacked(), free)
+        made = map(records.made_parent, last)
+        return [one for one in made if one is not None], [
+            LinkNeeded(link, tuple(on_it), tuple(one.name for upper in on_it for one in records.networks_on(upper)))
+            for link, on_it in needed.items()
+        ]
+
+    def finish(self) -> None:
+        """Remove what processes that have died left half-made or half-removed."""
+        dead = abandoned(self._store)
+        if not dead:
+            return
+        with self._store.writing() as records:
+            going = [network for one in dead for network in records.networks("intent = ?", (one,))]
+            if not going:
+                return
+            # Taken over, so that nobody else who finishes them, and makes them anew, meets this.
+            intent = records.begin(self._store.owner(), REMOVED)
+            begin_removal(records, going, intent)
+            records.sweep(dead)
+        log.tell("finish", networks=", ".join(network.name for network in going))
+        for network in going:
+            try:
+                self.take_away([(network, intent)])
+            except MacvfastError:
+                # It stays recorded as unsettled and is tried again by the next command.
+                continue
+
+
+def begin_removal(records: Records, networks: Sequence[Network], intent: int) -> None:
+    """Note that networks are about to go, and what no network is on and may go with them."""
+    for network in networks:
+        records.begin_network_removal(network.id, intent)
+    below = records.stacked() if networks else {}
+    for network in networks:
+        for link in plan.way_down(network.link, below)[1:]:
+            # So that nobody puts another on it meanwhile.
+            if not records.networks_on(link):
+                records.begin_parent_removal(link, intent)
+
+
+def _removed(key: str, network: Network, failure: MacvfastError | None) -> Outcome[str]:
+    if failure is None:
+        return Outcome(key, value=network.name)
+    again = f"macvfast network rm {network.name}"
+    return Outcome(key, error=RemovalUnfinished("network", network.name, str(failure), again))
