@@ -13,7 +13,18 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.cli.arguments import Usage
-from macvfast.cli.values import FUNCTIONS, Call, Constant, Expression, Field, Safe, Scope, TemplateFailed, shown, truth
+from macvfast.cli.values import (
+    FUNCTIONS,
+    Constant,
+    Expression,
+    Field,
+    FunctionCall,
+    Safe,
+    Scope,
+    TemplateFailed,
+    shown,
+    truth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -219,7 +230,7 @@ class _Reader:
         least, most = FUNCTIONS[function].takes
         if not least <= len(values) <= most:
             raise TemplateFailed(f"`{function}` takes {least if least == most else f'{least} or more'} values")
-        return Call(function, tuple(values))
+        return FunctionCall(function, tuple(values))
 
     def _values(self) -> list[Expression]:
         values = []

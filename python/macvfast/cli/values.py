@@ -86,7 +86,7 @@ class Field(NamedTuple):
         return value
 
 
-class Call(NamedTuple):
+class FunctionCall(NamedTuple):
     """A function of values."""
 
     function: str
@@ -100,7 +100,7 @@ class Call(NamedTuple):
         return given
 
 
-Expression = Constant | Field | Call
+Expression = Constant | Field | FunctionCall
 
 
 class Function(NamedTuple):

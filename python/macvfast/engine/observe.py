@@ -14,7 +14,15 @@ from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.outcomes import Difference, Step
 from macvfast.plan import drift
-from macvfast.plan.drift import Found, Inside, Parents, Peers, Recorded, SandboxDrift, Whereabouts
+from macvfast.plan.drift import (
+    FoundSandbox,
+    NamespaceContents,
+    NamespaceEndpoints,
+    NamespaceState,
+    ParentDrift,
+    RecordedSandbox,
+    SandboxDrift,
+)
 from macvfast.state.lookup import abandoned
 from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
-    from macvfast.plan.drift import Standing
+    from macvfast.plan.drift import ParentState
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -34,23 +42,23 @@ CHUNK = 128
 
 
 @dataclass(slots=True)
-class Place:
+class LocatedNamespace:
     """Where the namespace of a sandbox is: held open, if it is there; and, if others made it, whether it will not come
     back.
     """
 
-    where: Whereabouts
+    state: NamespaceState
     namespace: Namespace | None = None
     reason: str = ""
     for_good: bool = False
 
 
 @dataclass(slots=True)
-class Seen:
+class ComparedSandbox:
     """A sandbox with its namespace and what differs about it."""
 
     drift: SandboxDrift
-    place: Place
+    place: LocatedNamespace
 
 
 class Observer:
@@ -64,7 +72,7 @@ class Observer:
 
     # Parents.
 
-    def parents(self) -> Parents:
+    def parents(self) -> ParentDrift:
         """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
         boot_id = self._kernel.boot_id()
         self._escapes = None
@@ -78,16 +86,16 @@ class Observer:
             # With what stands on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
         parents = drift.compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
-        for link, standing in parents.standing.items():
-            if standing.ifindex is not None:
-                own = dict(self._kernel.link_addresses(standing.ifindex))
-                parents.standing[link] = replace(standing, own=own)
+        for link, state in parents.states.items():
+            if state.ifindex is not None:
+                own = dict(self._kernel.link_addresses(state.ifindex))
+                parents.states[link] = replace(state, own=own)
         if busy:
             names = {network.name for network in networks if network.link in busy}
             parents.steps = [step for step in parents.steps if step.mends.network not in names]
             parents.blocked = [one for one in parents.blocked if one.network not in names]
-            for link in busy & parents.standing.keys():
-                parents.standing[link] = drift.Standing(obstacle=f"another macvfast process is making {link}")
+            for link in busy & parents.states.keys():
+                parents.states[link] = drift.ParentState(obstacle=f"another macvfast process is making {link}")
         return parents
 
     def _lives(self, intent: object) -> bool:
@@ -96,7 +104,7 @@ class Observer:
 
     # Sandboxes.
 
-    def sandboxes(self) -> Iterator[list[Recorded]]:
+    def sandboxes(self) -> Iterator[list[RecordedSandbox]]:
         """All settled sandboxes, some at a time; what other operations are changing is left out.
 
         Those in namespaces of macvfast's own come first, by name; then those that stand for namespaces of others,
@@ -110,10 +118,10 @@ class Observer:
                 settled = self.settled(records, records.sandboxes_numbered(numbers, shown=False))
             yield settled
 
-    def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[Recorded]:
+    def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
         """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""
         unsettled = bool(records.intents())
-        peers: dict[tuple[int, str], Peers] = {}
+        peers: dict[tuple[int, str], NamespaceEndpoints] = {}
         found = []
         for sandbox in sandboxes:
             busy: Mapping[str, object] = {}
@@ -126,35 +134,38 @@ class Observer:
             where = (sandbox.cookie, sandbox.boot_id)
             if not sandbox.made and where not in peers:
                 peers[where] = self._peers(records, sandbox)
-            found.append(Recorded(sandbox, endpoints, Peers(endpoints) if sandbox.made else peers[where]))
+            there = NamespaceEndpoints(endpoints) if sandbox.made else peers[where]
+            found.append(RecordedSandbox(sandbox, endpoints, there))
         return found
 
     @staticmethod
-    def _peers(records: Records, sandbox: Sandbox) -> Peers:
+    def _peers(records: Records, sandbox: Sandbox) -> NamespaceEndpoints:
         """All endpoints in a namespace that others made, in the order of connection."""
         there = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
-        return Peers(tuple((records.network_of(one), one) for one in there))
+        return NamespaceEndpoints(tuple((records.network_of(one), one) for one in there))
 
     @contextmanager
-    def look(self, recorded: Sequence[Recorded], standing: Mapping[str, Standing]) -> Iterator[list[Seen]]:
+    def look(
+        self, recorded: Sequence[RecordedSandbox], parents: Mapping[str, ParentState]
+    ) -> Iterator[list[ComparedSandbox]]:
         """What differs about the sandboxes; their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
         try:
             # What is in a namespace is the same for all that stand there.
-            inside: dict[tuple[int | None, int], Inside] = {}
+            inside: dict[tuple[int | None, int], NamespaceContents] = {}
             seen = []
             for one, place in zip(recorded, places, strict=True):
                 where = (None if place.namespace is None else place.namespace.cookie, id(one.peers))
                 if where not in inside:
-                    inside[where] = self._inside(one, place, standing)
+                    inside[where] = self._inside(one, place, parents)
                 found = self._found(one, place, inside[where])
-                seen.append(Seen(drift.compare_sandbox(one, found, standing), place))
+                seen.append(ComparedSandbox(drift.compare_sandbox(one, found, parents), place))
             self._keep_escaped(seen)
             yield seen
         finally:
             close_all([place.namespace for place in places])
 
-    def _keep_escaped(self, seen: Sequence[Seen]) -> None:
+    def _keep_escaped(self, seen: Sequence[ComparedSandbox]) -> None:
         """Where a link that is missing may live on elsewhere, make none in its place: both would have its address."""
         boot_id = self._kernel.boot_id()
         missing: list[tuple[Network, Endpoint]] = []
@@ -174,13 +185,15 @@ class Observer:
         for one in seen:
             one.drift.keep_escaped(escaped)
 
-    def _inside(self, recorded: Recorded, place: Place, standing: Mapping[str, Standing]) -> Inside:
+    def _inside(
+        self, recorded: RecordedSandbox, place: LocatedNamespace, parents: Mapping[str, ParentState]
+    ) -> NamespaceContents:
         if place.namespace is None:
-            return Inside((), (), recorded, standing)
+            return NamespaceContents((), (), recorded, parents)
         links = self._kernel.links_in(place.namespace)
-        return Inside(links, self._kernel.default_routes(place.namespace), recorded, standing)
+        return NamespaceContents(links, self._kernel.default_routes(place.namespace), recorded, parents)
 
-    def _found(self, recorded: Recorded, place: Place, inside: Inside) -> Found:
+    def _found(self, recorded: RecordedSandbox, place: LocatedNamespace, inside: NamespaceContents) -> FoundSandbox:
         addresses = {}
         if place.namespace is not None:
             addresses = {
@@ -188,16 +201,16 @@ class Observer:
                 for _, one in recorded.endpoints
                 if one.ifindex in inside.links
             }
-        return Found(place.where, inside, place.reason, addresses)
+        return FoundSandbox(place.state, inside, place.reason, addresses)
 
     # Namespaces.
 
-    def locate(self, sandboxes: Sequence[Sandbox]) -> list[Place]:
+    def locate(self, sandboxes: Sequence[Sandbox]) -> list[LocatedNamespace]:
         """Where the namespaces of sandboxes are. The caller closes them; those of one path are one."""
         boot_id = self._kernel.boot_id()
         paths = list(dict.fromkeys(one.path for one in sandboxes))
         opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
-        places: list[Place] = []
+        places: list[LocatedNamespace] = []
         alive: dict[str, Namespace | MacvfastError] = {}
         try:
             missing = [one for one in sandboxes if one.boot_id == boot_id and not _is(opened[one.path], one)]
@@ -205,7 +218,7 @@ class Observer:
             for one in sandboxes:
                 there = opened[one.path]
                 if one.boot_id == boot_id and _is(there, one):
-                    places.append(Place(Whereabouts.HERE, _namespace(there)))
+                    places.append(LocatedNamespace(NamespaceState.PRESENT, _namespace(there)))
                 else:
                     places.append((self._made if one.made else self._given)(one, there, alive.get(one.id)))
         except BaseException:
@@ -216,42 +229,44 @@ class Observer:
         return places
 
     @staticmethod
-    def _made(sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None) -> Place:
+    def _made(
+        sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
+    ) -> LocatedNamespace:
         """Where a namespace is that macvfast made, and that is not at its path."""
         if not isinstance(there, MacvfastError):
-            return Place(Whereabouts.TAKEN, reason=f"another namespace stands at {sandbox.path}")
+            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"another namespace stands at {sandbox.path}")
         if not isinstance(there, InvalidConfig):
-            return Place(Whereabouts.TAKEN, reason=str(there))
+            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=str(there))
         if not _free(sandbox.path):
-            return Place(Whereabouts.TAKEN, reason=f"something else is at {sandbox.path}")
+            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"something else is at {sandbox.path}")
         if isinstance(alive, MacvfastError):
-            return Place(Whereabouts.TAKEN, reason=str(alive))
-        return Place(Whereabouts.GONE) if alive is None else Place(Whereabouts.UNPINNED, alive)
+            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=str(alive))
+        return LocatedNamespace(NamespaceState.GONE if alive is None else NamespaceState.UNPINNED, alive)
 
     def _given(
         self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
-    ) -> Place:
+    ) -> LocatedNamespace:
         """Where a namespace is that others made, and that is not the recorded one at its path."""
         if isinstance(alive, MacvfastError):
-            return Place(Whereabouts.AWAY, reason=str(alive))
+            return LocatedNamespace(NamespaceState.LOST, reason=str(alive))
         if alive is not None:
             # The path is what it was called when it was given: nobody promised that it stays there.
-            return Place(Whereabouts.HERE, alive)
+            return LocatedNamespace(NamespaceState.PRESENT, alive)
         rebooted = sandbox.boot_id != self._kernel.boot_id()
         # The pid of a process means another one after a reboot.
         lasting = not os.path.normpath(sandbox.path).startswith("/proc/")
         if isinstance(there, MacvfastError):
             if not isinstance(there, InvalidConfig):
-                return Place(Whereabouts.AWAY, reason=str(there))
+                return LocatedNamespace(NamespaceState.LOST, reason=str(there))
             if rebooted and lasting:
                 reason = "it is waited for until `macvfast restore` finds it, or `macvfast gc` drops the sandbox"
             else:
                 reason = "nothing leads to it any more; `macvfast gc` drops the sandbox"
-            return Place(Whereabouts.AWAY, reason=reason, for_good=True)
+            return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
         if rebooted and lasting and there.cookie != self._kernel.home_cookie():
-            return Place(Whereabouts.RETURNED, there)
-        return Place(Whereabouts.AWAY, reason="another namespace stands there; `macvfast gc` drops the sandbox",
-                     for_good=True)  # fmt: skip
+            return LocatedNamespace(NamespaceState.REPLACED, there)
+        reason = "another namespace stands there; `macvfast gc` drops the sandbox"
+        return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
 
     # What the dead left.
 

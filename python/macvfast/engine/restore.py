@@ -16,25 +16,24 @@ from macvfast import plan
 from macvfast.engine.choose import Place as Defaults
 from macvfast.engine.make import Maker, Wanted, new_ifindex
 from macvfast.engine.observe import CHUNK, Observer
-from macvfast.engine.parents import Parent
-from macvfast.engine.parents import Parents as OurParents
+from macvfast.engine.parents import Parent, Parents
 from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
 from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.kernel.refusals import configure_refused
 from macvfast.model import mac_text
 from macvfast.outcomes import Plan, Step
-from macvfast.plan.drift import MakeLink, MakeParent, Parents, RaiseParent, Whereabouts, WidenParent
+from macvfast.plan.drift import MakeLink, MakeParent, NamespaceState, ParentDrift, SetParentMtu, SetParentUp
 from macvfast.state.records import RESTORED, Stood
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.engine.folders import Folders
-    from macvfast.engine.observe import Seen
+    from macvfast.engine.observe import ComparedSandbox
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
-    from macvfast.plan.drift import Complete, Recorded, SandboxDrift, Standing
+    from macvfast.plan.drift import ConfigureLink, ParentState, RecordedSandbox, SandboxDrift
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -49,7 +48,7 @@ _INDEX_TRIES = 4
 class _Mending:
     """A sandbox that is being mended: its namespace, and what has failed by now."""
 
-    seen: Seen
+    seen: ComparedSandbox
     namespace: Namespace | None
     errors: dict[int, MacvfastError] = field(default_factory=dict)
     made: list[Wanted] = field(default_factory=list)
@@ -84,7 +83,7 @@ class Restorer:
         self._kernel = kernel
         self._observer = Observer(store, kernel)
         self._maker = Maker(store, kernel, MAC_WAIT_S)
-        self._parents = OurParents(kernel)
+        self._parents = Parents(kernel)
 
     # Looking.
 
@@ -95,7 +94,7 @@ class Restorer:
         steps += [Step(mends=step.mends, action=step.action) for step in parents.steps]
         remaining = list(parents.blocked)
         for recorded in self._observer.sandboxes():
-            with self._observer.look(recorded, parents.standing) as seen:
+            with self._observer.look(recorded, parents.states) as seen:
                 for one in seen:
                     steps += [Step(mends=step.mends, action=step.action) for step in one.drift.steps]
                     remaining += one.drift.blocked
@@ -147,19 +146,19 @@ class Restorer:
             for step in parents.steps:
                 if step.mends in failed and isinstance(step, MakeParent):
                     link = step.made.link
-                    parents.standing[link] = replace(parents.standing[link], obstacle=f"parent {link} is missing")
+                    parents.states[link] = replace(parents.states[link], obstacle=f"parent {link} is missing")
         remaining = list(parents.blocked)
         for recorded in self._observer.sandboxes():
             # First: what has its namespace made again is shown with its files.
             steps += self._folders.mend([one.sandbox for one in recorded], self._kernel.boot_id())
-            tried, blocked = self._mend(recorded, parents.standing)
+            tried, blocked = self._mend(recorded, parents.states)
             steps += tried
             remaining += blocked
         return steps, remaining
 
     # Parents.
 
-    def _mend_parents(self, parents: Parents) -> list[Step]:
+    def _mend_parents(self, parents: ParentDrift) -> list[Step]:
         steps: list[Step] = []
         # What stands on another of ours comes after that.
         for _, some in groupby(parents.steps, key=lambda step: step.depth):
@@ -177,10 +176,10 @@ class Restorer:
                     steps.append(Step(mends=one.mends, action=one.action, error=self._change(one)))
         return steps
 
-    def _change(self, step: WidenParent | RaiseParent) -> MacvfastError | None:
+    def _change(self, step: SetParentMtu | SetParentUp) -> MacvfastError | None:
         """Change a parent of ours that is there; why it failed, if it did."""
         try:
-            if isinstance(step, WidenParent):
+            if isinstance(step, SetParentMtu):
                 self._kernel.set_parent_mtu(step.ifindex, step.mtu)
             else:
                 self._kernel.set_parent_up(step.ifindex)
@@ -230,15 +229,17 @@ class Restorer:
 
     # Sandboxes.
 
-    def _mend(self, recorded: Sequence[Recorded], standing: dict[str, Standing]) -> tuple[list[Step], list[Difference]]:
+    def _mend(
+        self, recorded: Sequence[RecordedSandbox], parents: dict[str, ParentState]
+    ) -> tuple[list[Step], list[Difference]]:
         """Mend some sandboxes: the steps that were tried, and what remains different about them."""
-        with self._observer.look(recorded, standing) as seen:
+        with self._observer.look(recorded, parents) as seen:
             blocked = {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
             wanted = [one.drift.recorded.sandbox.id for one in seen if one.drift.steps]
         steps: list[Step] = []
         if wanted:
-            intent, marked = self._mark(wanted, standing)
-            with self._observer.look(marked, standing) as seen:
+            intent, marked = self._mark(wanted, parents)
+            with self._observer.look(marked, parents) as seen:
                 blocked |= {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
                 mending = [_Mending(one, one.place.namespace) for one in seen if one.drift.steps]
                 try:
@@ -249,7 +250,7 @@ class Restorer:
             steps = [step for one in mending for step in one.steps()]
         return steps, [difference for some in blocked.values() for difference in some]
 
-    def _mark(self, ids: Sequence[str], standing: dict[str, Standing]) -> tuple[int, list[Recorded]]:
+    def _mark(self, ids: Sequence[str], parents: dict[str, ParentState]) -> tuple[int, list[RecordedSandbox]]:
         """Note that sandboxes are being restored, and on which links: the intent, and those that still are there and
         nobody changes.
         """
@@ -263,7 +264,7 @@ class Restorer:
             ]
             records.begin_with_sandboxes((one.sandbox.id for one in kept), intent)
             for name in {network.link for one in kept for network, _ in one.endpoints}:
-                seen = standing.get(name)
+                seen = parents.get(name)
                 if seen is not None and seen.ifindex is not None and seen.obstacle is None:
                     records.note_parent(name, Stood(seen.ifindex, seen.mac), self._kernel.boot_id())
         return intent, kept
@@ -285,22 +286,22 @@ class Restorer:
 
     def _give_namespaces(self, mending: Sequence[_Mending]) -> None:
         """Make namespaces that are gone, note which ones sandboxes have from now on, and pin them."""
-        settling = [(one, one.drift.settle) for one in mending if one.drift.settle is not None]
-        gone = [one for one, step in settling if step.where is Whereabouts.GONE]
+        settling = [(one, one.drift.give_namespace) for one in mending if one.drift.give_namespace is not None]
+        gone = [one for one, step in settling if step.state is NamespaceState.GONE]
         if gone:
             for one in gone:
                 one.sysctls = _born_with(one)
             made = make_each(self._kernel, [one.sysctls for one in gone])
             for one, namespace in zip(gone, made, strict=True):
                 one.namespace = namespace
-        new = [one for one, step in settling if step.where is not Whereabouts.UNPINNED]
+        new = [one for one, step in settling if step.state is not NamespaceState.UNPINNED]
         if new:
             boot_id = self._kernel.boot_id()
             with self._store.writing() as records:
                 for one in new:
                     id_ = one.drift.recorded.sandbox.id
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
-        self._pin([one for one, step in settling if step.where is not Whereabouts.RETURNED])
+        self._pin([one for one, step in settling if step.state is not NamespaceState.REPLACED])
         self._folders.show([one.drift.recorded.sandbox for one in gone])
         self._folders.tell()
 
@@ -366,7 +367,7 @@ class Restorer:
             else:
                 one.made.append(item)
 
-    def _complete(self, wanted: Sequence[tuple[_Mending, Complete]]) -> None:
+    def _complete(self, wanted: Sequence[tuple[_Mending, ConfigureLink]]) -> None:
         """Bring up, give addresses and routes; what a link is to be while it is up is set before."""
         writes = [(one, step, sysctls) for one, step in wanted if (sysctls := _settings(step))]
         if writes:
@@ -391,7 +392,7 @@ def _parent(step: MakeParent) -> Parent:
     return Parent(made.link, wanted=plan.SubInterface(made.link, made.base, made.vid), base=step.base)
 
 
-def _settings(step: Complete) -> Sysctls:
+def _settings(step: ConfigureLink) -> Sysctls:
     """What is set before a link is completed: all that it is to be while it is down, and IPv6, where it gets such an
     address, lest somebody switched that off.
     """

@@ -48,7 +48,7 @@ class MakeParent:
 
 
 @dataclass(frozen=True, slots=True)
-class RaiseParent:
+class SetParentUp:
     """Bring up a sub-interface or dummy of ours."""
 
     mends: Difference
@@ -63,7 +63,7 @@ class RaiseParent:
 
 
 @dataclass(frozen=True, slots=True)
-class WidenParent:
+class SetParentMtu:
     """Give a sub-interface or dummy of ours the MTU back with which it was made: the kernel lowers it with its base's,
     and does not raise it again.
     """
@@ -81,7 +81,7 @@ class WidenParent:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ParentState:
     """How a parent stands: its index where it is there, and why no link can be made on it where that is so.
 
     Its MTU, as it is going to be where a step makes it or gives it one, and the link that does not let it have more.
@@ -96,7 +96,7 @@ class Standing:
     mtu: int | None = None
     mtu_by: str = ""
     depth: int = 0
-    rises: bool = False
+    planned: bool = False
     waits: bool = False
     own: Mapping[bytes, int] = field(default_factory=dict)
     mac: bytes = b""
@@ -112,17 +112,17 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Parents:
+class ParentDrift:
     """The parents of all networks."""
 
-    standing: dict[str, Standing] = field(default_factory=dict)
-    steps: list[MakeParent | WidenParent | RaiseParent] = field(default_factory=list)
+    states: dict[str, ParentState] = field(default_factory=dict)
+    steps: list[MakeParent | SetParentMtu | SetParentUp] = field(default_factory=list)
     blocked: list[Difference] = field(default_factory=list)
 
 
 def compare_parents(
     networks: Iterable[Network], made: Mapping[str, MadeParent], stood: Mapping[str, int], links: Links, boot_id: str
-) -> Parents:
+) -> ParentDrift:
     """How the parents of the networks stand, and what brings those back that macvfast made.
 
     Args:
@@ -132,7 +132,7 @@ def compare_parents(
         links: all links of the home namespace.
         boot_id: of this boot.
     """
-    parents = Parents()
+    parents = ParentDrift()
     networks = list(networks)
     first: dict[str, Network] = {}
     for network in networks:
@@ -145,24 +145,24 @@ def compare_parents(
         if ours is not None:
             # What it stands on comes first, whether a network is on that or not.
             for one in reversed(plan.way_down(link, below)):
-                if one not in parents.standing:
+                if one not in parents.states:
                     what = f"its parent {one}" if one in first else f"link {one} below its parent"
-                    parents.standing[one] = seen.ours(made[one], first.get(one, network).name, what)
+                    parents.states[one] = seen.ours(made[one], first.get(one, network).name, what)
         elif found is not None:
             why_not = _unusable(found, links, network)
-            parents.standing[link] = Standing(found.ifindex, why_not, found.mtu, link, mac=found.mac)
+            parents.states[link] = ParentState(found.ifindex, why_not, found.mtu, link, mac=found.mac)
         elif (renamed := links.by_index.get(stood.get(link, 0))) is not None:
             why = f"it is called {renamed.ifname}: `ip link set {renamed.ifname} name {link}`"
             parents.blocked.append(
                 _of_network("parent-other", network.name, f"its parent {link} was renamed", why, waits=True)
             )
-            parents.standing[link] = Standing(obstacle=f"parent {link} was renamed")
+            parents.states[link] = ParentState(obstacle=f"parent {link} was renamed")
         else:
             why = f"link {link} is not there"
             parents.blocked.append(
                 _of_network("parent-missing", network.name, f"its parent {link} is missing", why, waits=True)
             )
-            parents.standing[link] = Standing(obstacle=why)
+            parents.states[link] = ParentState(obstacle=why)
     parents.steps.sort(key=lambda step: step.depth)
     return parents
 
@@ -189,12 +189,12 @@ def _unusable(found: LinkFacts, links: Links, network: Network) -> str | None:
 class _Seen:
     """What was seen of the home namespace, and what is found out about parents by it."""
 
-    parents: Parents
+    parents: ParentDrift
     links: Links
     boot_id: str
     needed_mtus: Mapping[str, int]
 
-    def ours(self, made: MadeParent, network: str, what: str) -> Standing:
+    def ours(self, made: MadeParent, network: str, what: str) -> ParentState:
         """How a link that macvfast made stands, those of ours below it being known; notes the step that brings it
         back, or why there is none.
 
@@ -203,7 +203,7 @@ class _Seen:
             network: a network that needs it.
             what: what it is to the network, for people.
         """
-        below = self.parents.standing.get(made.base or "")
+        below = self.parents.states.get(made.base or "")
         depth = 0 if below is None else below.depth + 1
         found = self.links.by_index.get(made.ifindex) if made.boot_id == self.boot_id else None
         if found is not None and (found.kind, found.vid) == (made.kind, made.vid):
@@ -212,50 +212,50 @@ class _Seen:
         if self.links.named(made.link) is not None:
             why = f"a link {made.link} that macvfast did not make is in its place: `ip link del {made.link}` makes room"
             self._block(replace(missing, kind="parent-other"), why)
-            return Standing(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
+            return ParentState(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
         base = self.links.named(made.base) if made.base is not None else None
         if below is not None and below.obstacle is not None:
             self._block(missing, below.obstacle, waits=below.waits)
-            return Standing(obstacle=f"parent {made.link} is missing", waits=below.waits)
-        if made.base is not None and made.vid is not None and (below is None or not below.rises):
+            return ParentState(obstacle=f"parent {made.link} is missing", waits=below.waits)
+        if made.base is not None and made.vid is not None and (below is None or not below.planned):
             try:
                 plan.refuse_base(base, plan.SubInterface(made.link, made.base, made.vid), self.links)
             except MacvfastError as error:
                 why = ": ".join(error.causes) if base is not None else f"link {made.base} is not there"
                 waits = isinstance(error, ParentNotFound) or (base is not None and not base.up)
                 self._block(missing, why, waits=waits)
-                return Standing(obstacle=f"parent {made.link} is missing", waits=waits)
+                return ParentState(obstacle=f"parent {made.link} is missing", waits=waits)
         self.parents.steps.append(MakeParent(missing, made, base, depth))
         mtu, by = self._can_have(made)
-        return Standing(mtu=mtu, mtu_by=by, depth=depth, rises=True)
+        return ParentState(mtu=mtu, mtu_by=by, depth=depth, planned=True)
 
     def _can_have(self, made: MadeParent) -> tuple[int | None, str]:
         """The MTU that a link of ours is made with, and the link that sets it."""
         if made.base is None:
             return DUMMY_MTU, made.link
-        below = self.parents.standing.get(made.base)
+        below = self.parents.states.get(made.base)
         if below is not None and below.mtu is not None:
             return below.mtu, below.mtu_by
         base = self.links.named(made.base)
         return (None if base is None else base.mtu), made.base
 
-    def _found(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> Standing:
+    def _found(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> ParentState:
         if made.link not in plan.names(found):
             why = f"it is called {found.ifname}: `ip link set {found.ifname} name {made.link}`"
             self._block(_of_network("parent-other", network, f"{what} was renamed"), why, waits=True)
-            return Standing(obstacle=f"parent {made.link} was renamed")
+            return ParentState(obstacle=f"parent {made.link} was renamed")
         mtu, by = self._mtu(made, found, network, what)
         if found.up:
-            return Standing(found.ifindex, mtu=mtu, mtu_by=by, mac=found.mac)
+            return ParentState(found.ifindex, mtu=mtu, mtu_by=by, mac=found.mac)
         down = _of_network("parent-down", network, f"{what} is down")
-        below = self.parents.standing.get(made.base or "")
+        below = self.parents.states.get(made.base or "")
         base = self.links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
-        if base is not None and not base.up and not (below is not None and below.rises):
+        if base is not None and not base.up and not (below is not None and below.planned):
             self._block(down, f"so is {base.ifname} below it", waits=True)
-            return Standing(obstacle=f"parent {made.link} is down", waits=True)
+            return ParentState(obstacle=f"parent {made.link} is down", waits=True)
         depth = 0 if below is None else below.depth + 1
-        self.parents.steps.append(RaiseParent(down, made.link, found.ifindex, depth))
-        return Standing(found.ifindex, mtu=mtu, mtu_by=by, rises=True, mac=found.mac)
+        self.parents.steps.append(SetParentUp(down, made.link, found.ifindex, depth))
+        return ParentState(found.ifindex, mtu=mtu, mtu_by=by, planned=True, mac=found.mac)
 
     def _mtu(self, made: MadeParent, found: LinkFacts, network: str, what: str) -> tuple[int, str]:
         """The MTU of a link of ours, and which link sets it; notes the step that gives it back what its networks need,
@@ -268,9 +268,9 @@ class _Seen:
         if able is None or able < needed:
             return found.mtu, by
         narrow = _of_network("parent-mtu", network, f"{what} has an MTU of {found.mtu}, and {needed} is needed")
-        below = self.parents.standing.get(made.base or "")
+        below = self.parents.states.get(made.base or "")
         depth = 0 if below is None else below.depth + 1
-        self.parents.steps.append(WidenParent(narrow, made.link, found.ifindex, able, depth))
+        self.parents.steps.append(SetParentMtu(narrow, made.link, found.ifindex, able, depth))
         return able, by
 
     def _block(self, difference: Difference, why: str, *, waits: bool = False) -> None:
@@ -284,19 +284,19 @@ def _of_network(kind: str, network: str, found: str, obstacle: str | None = None
 # Sandboxes.
 
 
-class Whereabouts(Enum):
+class NamespaceState(Enum):
     """Where the namespace of a sandbox is."""
 
-    HERE = "at its path, or, where others made it, wherever it lives"
+    PRESENT = "at its path, or, where others made it, wherever it lives"
     UNPINNED = "alive, and its path is free"
     GONE = "gone, and its path is free"
-    RETURNED = "another namespace that others made stands at its path, after a reboot: the one that was meant"
-    AWAY = "others made it, and it is not found any more, or cannot be opened"
-    TAKEN = "something else is at its path, or it cannot be opened"
+    REPLACED = "another namespace that others made stands at its path, after a reboot: the one that was meant"
+    LOST = "others made it, and it is not found any more, or cannot be opened"
+    OBSTRUCTED = "something else is at its path, or it cannot be opened"
 
 
 @dataclass(frozen=True)
-class Peers:
+class NamespaceEndpoints:
     """The endpoints of all sandboxes that stand in one namespace, in the order of connection: made once for all of
     these, however many they are.
     """
@@ -321,7 +321,7 @@ class Peers:
         return self._first.get(family) == (endpoint.sandbox_id, endpoint.network_id)
 
 
-class Inside:
+class NamespaceContents:
     """What is in a namespace beside what is recorded there, looked at once for all sandboxes that stand there.
 
     `links` are its links by index, `routes` the default routes that are in the way of ours, those left out that go with
@@ -329,8 +329,8 @@ class Inside:
     """
 
     def __init__(
-        self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: Recorded,
-        standing: Mapping[str, Standing],
+        self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: RecordedSandbox,
+        parents: Mapping[str, ParentState],
     ) -> None:  # fmt: skip
         """`recorded` is any of the sandboxes that stand there."""
         self.links = {link.ifindex: link for link in links}
@@ -338,13 +338,13 @@ class Inside:
         self._strange = {name for link in self.links.values() if link.ifindex not in peers for name in plan.names(link)}
         # What routers advertise is nobody's choice: `create` puts our default route beside it, and so does this.
         ours = peers | self.links.keys() if recorded.sandbox.made else peers
-        going = set(self._going(recorded.peers, standing))
+        going = set(self._going(recorded.peers, parents))
         self.routes = [one for one in routes if one.ifindex not in going and one.holds(ours)]
 
-    def _going(self, peers: Peers, standing: Mapping[str, Standing]) -> Iterator[int]:
+    def _going(self, peers: NamespaceEndpoints, parents: Mapping[str, ParentState]) -> Iterator[int]:
         """The indexes of links that are going to be deleted, to be made anew."""
         for network, endpoint in peers.endpoints:
-            link, parent = self.links.get(endpoint.ifindex), standing.get(network.link, Standing())
+            link, parent = self.links.get(endpoint.ifindex), parents.get(network.link, ParentState())
             if link is None or parent.refuses(network) is not None:
                 continue
             if plan.ExpectedLink.of(network, endpoint).is_(link) and _wrong(network, endpoint, link, parent):
@@ -356,19 +356,19 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundSandbox:
     """What was found of a sandbox: where its namespace is, why it is not there, what is in it, and the addresses of the
     sandbox's own links.
     """
 
-    where: Whereabouts
-    inside: Inside
+    state: NamespaceState
+    inside: NamespaceContents
     reason: str = ""
     addresses: Mapping[int, Sequence[tuple[bytes, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedSandbox:
     """A sandbox as recorded, with its settled endpoints in the order of connection.
 
     `peers` are all endpoints in its namespace, those of other sandboxes that stand there included: the first that can
@@ -377,25 +377,25 @@ class Recorded:
 
     sandbox: Sandbox
     endpoints: tuple[tuple[Network, Endpoint], ...]
-    peers: Peers
+    peers: NamespaceEndpoints
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class GiveNamespace:
     """Give a sandbox its namespace back: a new one, pinned; the one that lives on, pinned again; or the one that
     others have made again.
     """
 
     mends: Difference
-    where: Whereabouts
+    state: NamespaceState
 
     @property
     def action(self) -> str:
         """What is done."""
         return {
-            Whereabouts.GONE: "make its namespace",
-            Whereabouts.UNPINNED: "pin its namespace again",
-        }.get(self.where, "take the namespace at its path")
+            NamespaceState.GONE: "make its namespace",
+            NamespaceState.UNPINNED: "pin its namespace again",
+        }.get(self.state, "take the namespace at its path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +418,7 @@ class MakeLink:
 
 
 @dataclass(frozen=True, slots=True)
-class Complete:
+class ConfigureLink:
     """Configure what is missing of an endpoint whose link is there."""
 
     mends: Difference
@@ -445,16 +445,16 @@ class Complete:
 class SandboxDrift:
     """What differs about one sandbox."""
 
-    recorded: Recorded
-    settle: Settle | None = None
+    recorded: RecordedSandbox
+    give_namespace: GiveNamespace | None = None
     links: list[MakeLink] = field(default_factory=list)
-    completions: list[Complete] = field(default_factory=list)
+    completions: list[ConfigureLink] = field(default_factory=list)
     blocked: list[Difference] = field(default_factory=list)
 
     @property
-    def steps(self) -> list[Settle | MakeLink | Complete]:
+    def steps(self) -> list[GiveNamespace | MakeLink | ConfigureLink]:
         """What is to be done, in order."""
-        return [*([self.settle] if self.settle else []), *self.links, *self.completions]
+        return [*([self.give_namespace] if self.give_namespace else []), *self.links, *self.completions]
 
     @property
     def missing(self) -> list[tuple[Network, Endpoint]]:
@@ -469,40 +469,42 @@ class SandboxDrift:
             self.blocked.append(replace(step.mends, kind="link-escaped", obstacle=where))
 
 
-def compare_sandbox(recorded: Recorded, found: Found, standing: Mapping[str, Standing]) -> SandboxDrift:
+def compare_sandbox(recorded: RecordedSandbox, found: FoundSandbox, parents: Mapping[str, ParentState]) -> SandboxDrift:
     """What differs about a sandbox, and what mends it.
 
     Args:
         recorded: the sandbox.
         found: what is there of it.
-        standing: of the parents of all networks, those that are about to be made included.
+        parents: of the parents of all networks, those that are about to be made included.
     """
     drift = SandboxDrift(recorded)
     name = recorded.sandbox.name
-    match found.where:
-        case Whereabouts.GONE:
-            drift.settle = Settle(_of_sandbox("namespace-missing", name, "its namespace is gone"), found.where)
-        case Whereabouts.UNPINNED:
+    match found.state:
+        case NamespaceState.GONE:
+            drift.give_namespace = GiveNamespace(
+                _of_sandbox("namespace-missing", name, "its namespace is gone"), found.state
+            )
+        case NamespaceState.UNPINNED:
             said = f"its namespace is not at {recorded.sandbox.path}"
-            drift.settle = Settle(_of_sandbox("pin-missing", name, said), found.where)
-        case Whereabouts.RETURNED:
+            drift.give_namespace = GiveNamespace(_of_sandbox("pin-missing", name, said), found.state)
+        case NamespaceState.REPLACED:
             said = "its namespace is not the one of before the reboot"
-            drift.settle = Settle(_of_sandbox("namespace-missing", name, said), found.where)
-        case Whereabouts.AWAY:
+            drift.give_namespace = GiveNamespace(_of_sandbox("namespace-missing", name, said), found.state)
+        case NamespaceState.LOST:
             said = f"the namespace that it stands for is not at {recorded.sandbox.path}"
             drift.blocked.append(_of_sandbox("namespace-missing", name, said, found.reason))
             return drift
-        case Whereabouts.TAKEN:
+        case NamespaceState.OBSTRUCTED:
             said = f"its namespace is not at {recorded.sandbox.path}"
             drift.blocked.append(_of_sandbox("pin-other", name, said, found.reason))
             return drift
     for network, endpoint in recorded.endpoints:
-        _compare_endpoint(drift, network, endpoint, found, standing.get(network.link, Standing()))
+        _compare_endpoint(drift, network, endpoint, found, parents.get(network.link, ParentState()))
     return drift
 
 
 def _compare_endpoint(
-    drift: SandboxDrift, network: Network, endpoint: Endpoint, found: Found, parent: Standing
+    drift: SandboxDrift, network: Network, endpoint: Endpoint, found: FoundSandbox, parent: ParentState
 ) -> None:
     name = drift.recorded.sandbox.name
     link = found.inside.links.get(endpoint.ifindex)
@@ -526,7 +528,7 @@ def _compare_endpoint(
 
 
 def _make(
-    drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, parent: Standing, mends: Difference
+    drift: SandboxDrift, which: tuple[Network, Endpoint], found: FoundSandbox, parent: ParentState, mends: Difference
 ) -> bool:
     """Note that a link is to be made, or what is in the way; whether it is to be made."""
     network, endpoint = which
@@ -551,7 +553,7 @@ def _make(
     return True
 
 
-def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standing) -> str:
+def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: ParentState) -> str:
     """What of a link of ours cannot be mended where it is, in words."""
     if link.ifname != endpoint.ifname:
         return f"is called {link.ifname}"
@@ -570,7 +572,7 @@ def _wrong(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Standi
     return ""
 
 
-def _clash(network: Network, address: Interface, parent: Standing) -> str:
+def _clash(network: Network, address: Interface, parent: ParentState) -> str:
     """That this host itself has an endpoint's address, in words, with what ends that."""
     theirs = f"{address.ip}/{parent.own[address.ip.packed]}"
     return (
@@ -580,7 +582,7 @@ def _clash(network: Network, address: Interface, parent: Standing) -> str:
 
 
 def _complete(
-    drift: SandboxDrift, which: tuple[Network, Endpoint], found: Found, link: LinkFacts, parent: Standing
+    drift: SandboxDrift, which: tuple[Network, Endpoint], found: FoundSandbox, link: LinkFacts, parent: ParentState
 ) -> None:
     """Note what is missing of an endpoint whose link is there."""
     network, endpoint = which
@@ -620,7 +622,7 @@ def _complete(
             drift.blocked.append(_of_sandbox("route-other", name, lost, why))
     if steps:
         mends = _of_sandbox(kind, name, f"{what} {' and '.join(said)}")
-        drift.completions.append(Complete(mends, network, endpoint, tuple(steps)))
+        drift.completions.append(ConfigureLink(mends, network, endpoint, tuple(steps)))
 
 
 def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:

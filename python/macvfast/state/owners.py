@@ -25,7 +25,7 @@ _WRITE_LOCK_AT = "120"
 _COMMAND_CHARS = 200
 
 
-class Holder(NamedTuple):
+class Owner(NamedTuple):
     """A process, what was typed to start it, and since when it has been at it (UTC)."""
 
     pid: int
@@ -145,17 +145,17 @@ class Owners:
             return []
         return [name for name in names if self.lives(name)]
 
-    def holder(self, token: str) -> Holder | None:
+    def owner(self, token: str) -> Owner | None:
         """Who an operation's owner is, as far as its file says."""
         try:
             lines = self.path(token).read_text(encoding="utf-8", errors="replace").split("\n")
-            return Holder(int(lines[0]), lines[1], lines[2])
+            return Owner(int(lines[0]), lines[1], lines[2])
         except (OSError, ValueError, IndexError):
             return None
 
-    def writers(self, shared_memory: Path) -> list[Holder]:
+    def writers(self, shared_memory: Path) -> list[Owner]:
         """Who writes to the state now, with SQLite's lock; where that cannot be seen, all who are at work."""
-        at_work = [found for token in self.living() if (found := self.holder(token)) is not None]
+        at_work = [found for token in self.living() if (found := self.owner(token)) is not None]
         pids = set(_holding(shared_memory))
         if not pids:
             return at_work
@@ -168,13 +168,13 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _myself() -> Holder:
+def _myself() -> Owner:
     first, *rest = sys.argv or [""]
     name = "macvfast" if first.endswith("macvfast/__main__.py") else os.path.basename(first)
-    return Holder(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(None))
+    return Owner(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(None))
 
 
-def _running(pid: int) -> Holder:
+def _running(pid: int) -> Owner:
     """A process of whom no file of ours tells: since when it has been running."""
     command, started = "?", 0.0
     with suppress(OSError, ValueError, IndexError, OverflowError):
@@ -182,7 +182,7 @@ def _running(pid: int) -> Holder:
         command = shlex.join([os.path.basename(words[0]), *words[1:]])[:_COMMAND_CHARS]
         ticks = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()[19])
         started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
-    return Holder(pid, command, _clock(started) if started else "a time unknown")
+    return Owner(pid, command, _clock(started) if started else "a time unknown")
 
 
 def _holding(shared_memory: Path) -> Iterator[int]:

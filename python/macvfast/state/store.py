@@ -286,7 +286,7 @@ class Store:
 
     def owner_shown(self, token: str) -> str | None:
         """Whose operation it is, for people; None where that is not known."""
-        found = self._owners.holder(token)
+        found = self._owners.owner(token)
         return None if found is None else str(found)
 
     def others_at_work(self) -> list[str]:
