@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from macvfast.cli.output import problem_text
+from macvfast.cli.show.output import problem_text
 from macvfast.errors import CommandNotFound, CommandNotStarted, KernelRefused, SandboxRunning, StateUnusable
 from tests.kernel.init_bed import PROGRAM, Bed, Process, alive_with, read_line, wait_until
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.cli.output import problem_text
+from macvfast.cli.show.output import problem_text
 from macvfast.errors import CommandNotStarted
 from macvfast.process import launch
 from macvfast.requests import CommandRequest

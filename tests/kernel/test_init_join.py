@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from macvfast.cli.output import problem_text
+from macvfast.cli.show.output import problem_text
 from macvfast.errors import CommandNotFound
 from macvfast.model import SandboxState
 from macvfast.process import keeper, stopping

@@ -12,7 +12,7 @@ import pytest
 
 from macvfast.cli import commands
 from macvfast.cli.dispatch import dispatch
-from macvfast.cli.output import Output
+from macvfast.cli.show.output import Output
 from macvfast.errors import CommandNotStarted
 from macvfast.host import Host
 from macvfast.process import launch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from macvfast.cli.dispatch import dispatch
-from macvfast.cli.output import Output
+from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan  # fmt: skip

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from macvfast.cli import commands, importing
+from macvfast.cli import commands
 from macvfast.cli.arguments import Given, parse
-from macvfast.cli.docker_networks import convert
-from macvfast.cli.importing import flags
+from macvfast.cli.importing import reading, script
+from macvfast.cli.importing.converting import convert
+from macvfast.cli.importing.script import flags
 from macvfast.cli.network import requested
 from macvfast.errors import ParentNotFound
 from tests.unit.cli_bed import FakeHost, Said, network, typed
@@ -264,7 +265,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "_MOST_BYTES", 1 << 20)
     assert "it has more than 1 MiB" in typed("network import docker /dev/zero").err
 
 
@@ -302,7 +303,7 @@ def test_the_second_of_one_name_is_named(tmp_path: Path) -> None:
 def test_a_shell_reads_each_word_as_it_is_meant() -> None:
     """Wrong: a label's escape sequence reaches the terminal, or another label is made."""
     for word in ("a b", "a'b", "x\x1b[31m", "tab\there", "line\nend", "a\\b\x01'", "ä\x7f", "\u200e", "'"):
-        quoted = importing._quoted(f"--label=k={word}")
+        quoted = script._quoted(f"--label=k={word}")
         assert quoted.isprintable()
         shown = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True).stdout
         assert shown.decode() == f"--label=k={word}"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.cli.dispatch import dispatch
-from macvfast.cli.output import Output
+from macvfast.cli.show.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from macvfast.cli.arguments import Usage
 from macvfast.cli.network import INSPECTED, inspected
-from macvfast.cli.template import Template
-from macvfast.cli.values import FUNCTIONS
+from macvfast.cli.show.expressions import FUNCTIONS
+from macvfast.cli.show.templates import Template
 from tests.unit.cli_bed import DUAL, DUAL_BOX, FakeHost, endpoint, network, sandbox, typed
 
 WORDS = st.sampled_from(

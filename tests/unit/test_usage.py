@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from macvfast.cli.addresses import cell
+from macvfast.cli.show.maps import cell
 from macvfast.ipam import Pool, settle_subnets
 from macvfast.model import Subnet
 from macvfast.plan.usage import usage

@@ -5,24 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from macvfast.cli.arguments import Usage, see_help
-from macvfast.errors import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from macvfast.cli.dispatch import Call
-    from macvfast.model import Address, Network
-    from macvfast.outcomes import Block, Map, SubnetUsage
-
-# Cells of a row: with an IPv4 address before them they fill 80 columns; IPv6 addresses are longer.
-_CELLS = {4: 64, 6: 32}
-
-LEGEND = "# in use   g gateway   a aux address   h host   r reserved   . free   - free, but only given with --ip"
-_LEGEND_OF_MANY = "1-9 tenths in use"
 
 
 def show(call: Call) -> int:
     """`ipam show`."""
+    from macvfast.cli.show.maps import usage_json, usage_text  # noqa: PLC0415
+
     form = call.given.text("format") or "text"
     if form not in ("text", "json"):
         raise Usage(
@@ -32,95 +23,7 @@ def show(call: Call) -> int:
         network = host.network(call.given.words[0])
         subnets = host.usage(network)
     if form == "json":
-        call.out.json_document([_as_json(network, one) for one in subnets])
+        call.out.json_document([usage_json(network, one) for one in subnets])
     else:
-        call.out.text("\n".join(_text(network, one) for one in subnets))
+        call.out.text("\n".join(usage_text(network, one) for one in subnets))
     return 0
-
-
-def _as_json(network: Network, one: SubnetUsage) -> dict[str, object]:
-    subnet = one.subnet
-    return {
-        "Network": network.name,
-        "Subnet": str(subnet.cidr),
-        "Addresses": one.total.size,
-        "InUse": one.total.in_use,
-        "Gateway": None if subnet.gateway is None else str(subnet.gateway),
-        "AuxiliaryAddresses": {name: str(address) for name, address in subnet.aux},
-        "HostAddresses": [str(address) for address in one.own],
-        "Reserved": one.total.reserved,
-        "Free": one.total.free,
-        "Automatic": {
-            "Ranges": list(subnet.ranges) or [str(subnet.cidr)],
-            "Order": network.order,
-            "Addresses": one.automatic_size,
-            "Free": one.automatic_free,
-        },
-        "Map": {
-            "Part": str(one.map.part),
-            "AddressesPerCell": one.map.block_size,
-            "Cells": "".join(cell(block) for block in one.map.blocks),
-        },
-    }
-
-
-def _text(network: Network, one: SubnetUsage) -> str:
-    subnet, total = one.subnet, one.total
-    counts = f"{_count(total.in_use)} in use, {_count(total.free)} free, {_count(total.reserved)} reserved"
-    lines = [f"{subnet.cidr}: {_count(total.size)} addresses, {counts}"]
-    where = ", ".join(subnet.ranges) or "all of it"
-    order = "the lowest first" if network.order == "lowest" else "the next after the last"
-    lines.append(f"  automatic: {_count(one.automatic_free)} free of {_count(one.automatic_size)}, {order}, in {where}")
-    if subnet.gateway is not None:
-        how = " (automatic)" if subnet.gateway_automatic else ""
-        lines.append(f"  gateway:   {subnet.gateway}{how}")
-    if subnet.aux:
-        lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
-    if one.own:
-        lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
-    return "\n".join([*lines, "", *_map(one.map), ""])
-
-
-def _count(number: int) -> str:
-    """A number for people: `65,534`, or `1.8e+19`."""
-    return f"{number:,}" if number < 10**10 else f"{number:.1e}"
-
-
-def _map(shown: Map) -> Iterator[str]:
-    """The map with the first address of each row, and what its cells mean."""
-    width = _CELLS[shown.part.version]
-    starts = range(0, len(shown.blocks), width)
-    labels = [str(_at(shown, start)) for start in starts]
-    margin = max(map(len, labels)) + 1
-    for label, start in zip(labels, starts, strict=True):
-        yield f"{label:<{margin}}{''.join(cell(block) for block in shown.blocks[start : start + width])}"
-    yield ""
-    yield from _legend(shown.block_size)
-
-
-def _legend(block_size: int) -> list[str]:
-    first, _, last = LEGEND.rpartition("   ")
-    if block_size == 1:
-        return [first, last]
-    return [f"a cell is {block_size:,} addresses   {_LEGEND_OF_MANY}", first, last]
-
-
-def _at(shown: Map, index: int) -> Address:
-    return shown.part.network_address + index * shown.block_size
-
-
-def cell(block: Block) -> str:
-    """A block as one character."""
-    if block.in_use:
-        if block.free == 0:
-            return "#"
-        return str(min(9, block.in_use * 10 // (block.in_use + block.free) + 1))
-    if block.gateway:
-        return "g"
-    if block.aux:
-        return "a"
-    if block.host:
-        return "h"
-    if block.reserved:
-        return "r"
-    return "." if block.automatic else "-"

@@ -203,7 +203,7 @@ NETWORK_DISCONNECT = Command(
 
 NETWORK_IMPORT_DOCKER = Command(
     path=("network", "import", "docker"),
-    function="importing:docker",
+    function="importing.command:docker",
     begins=True,
     about="Take Docker's macvlan and ipvlan networks over: first show how, then, with --apply, make them.",
     details="""\

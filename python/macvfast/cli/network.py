@@ -6,19 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from macvfast.cli.arguments import Usage, given_nothing, see_help
-from macvfast.cli.listing import (
-    SHORT_ID,
-    Filter,
-    Listing,
-    Shape,
-    chosen,
-    created_at,
-    has_label,
-    labels_text,
-    matches,
-    rfc3339,
-)
-from macvfast.cli.output import Column
+from macvfast.cli.filters import Filter, chosen, has_label, matches, to_prune
+from macvfast.cli.show.lists import Listing, Shape
+from macvfast.cli.show.tables import Column
+from macvfast.cli.show.text import SHORT_ID, created_at, labels_text, rfc3339
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
@@ -73,7 +64,9 @@ def _aux(text: str) -> tuple[str, str]:
 
 def ls(call: Call) -> int:
     """`network ls`."""
-    listing = Listing(call.given, SHAPE)
+    listing = Listing(
+        SHAPE, call.given.text("format"), quiet=call.given.flag("quiet"), whole=call.given.flag("no-trunc")
+    )
     with call.host() as host:
         fits = chosen(call.given.pairs("filter"), _filters(host))
         listing.show(call.out, filter(fits, host.networks()))
@@ -161,7 +154,7 @@ SHAPE: Shape[Network] = Shape(
 
 def inspect(call: Call) -> int:
     """`network inspect`."""
-    from macvfast.cli.template import Template  # noqa: PLC0415
+    from macvfast.cli.show.templates import Template  # noqa: PLC0415
 
     given = call.given
     form = given.text("format") or ""
@@ -252,8 +245,6 @@ def rm(call: Call) -> int:
 
 def prune(call: Call) -> int:
     """`network prune`."""
-    from macvfast.cli.until import to_prune  # noqa: PLC0415 - a list needs none
-
     fits = to_prune(call.given.pairs("filter"))
     if not call.given.flag("force"):
         answer = call.out.ask("This removes all networks that have no endpoints. Are you sure? [y/N] ")

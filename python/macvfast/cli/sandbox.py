@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli import be_careful
 from macvfast.cli.arguments import Usage, see_help
-from macvfast.cli.listing import SHORT_ID, Filter, Listing, Shape, chosen, created_at, has_label, labels_text, matches
-from macvfast.cli.output import Column
+from macvfast.cli.filters import Filter, chosen, has_label, matches
+from macvfast.cli.show.lists import Listing, Shape
+from macvfast.cli.show.tables import Column
+from macvfast.cli.show.text import SHORT_ID, created_at, labels_text
 from macvfast.errors import MacvfastError, SandboxNotFound, UndoFailed
 
 # As a shell has it for what Ctrl-C ended.
@@ -308,7 +310,7 @@ def ps(call: Call) -> int:
     # Who asks for a status wants to see it, as in Docker.
     everything = given.flag("all") or any(key == "status" for key, _ in pairs)
     fits = chosen(pairs, FILTERS)
-    listing = Listing(given, SHAPE)
+    listing = Listing(SHAPE, given.text("format"), quiet=given.flag("quiet"), whole=given.flag("no-trunc"))
     with call.host() as host:
         shown = (box for box in host.sandboxes() if fits(box) and (everything or box.state.value != "exited"))
         listing.show(call.out, shown)

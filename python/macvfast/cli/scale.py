@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.dispatch import PARTLY
-from macvfast.cli.output import Failure
+from macvfast.cli.show.output import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.cli.dispatch import Call
-    from macvfast.cli.output import Problem
+    from macvfast.cli.show.output import Problem
     from macvfast.errors import MacvfastError
     from macvfast.outcomes import Outcome
 

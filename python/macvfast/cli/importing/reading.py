@@ -1,23 +1,13 @@
-"""`network import docker`: what `docker network inspect` says, as networks of macvfast."""
+"""Where Docker's networks are read: a file, standard input, or the Engine on its socket."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from macvfast.cli.arguments import Usage, see_help
-from macvfast.cli.docker_networks import converted
-from macvfast.errors import ImportSourceInvalid, MacvfastError, NetworkExists, escape
-from macvfast.outcomes import Outcome, Outcomes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from macvfast.cli.dispatch import Call
-    from macvfast.cli.docker_networks import Found
-    from macvfast.requests import NetworkRequest
+from macvfast.errors import ImportSourceInvalid
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 _TIMEOUT_S = 30
@@ -26,92 +16,7 @@ _TIMEOUT_S = 30
 _MOST_BYTES = 64 << 20
 
 
-def docker(call: Call) -> int:
-    """`network import docker`."""
-    given = call.given
-    path = given.words[0] if given.words else None
-    if path is not None and given.text("socket") is not None:
-        raise Usage(
-            "a FILE and `--socket` cannot be given together",
-            causes=["both say where the networks are read"],
-            hints=["give one of them", see_help("macvfast network import docker")],
-        )
-    networks, gateways = _read(path, given.text("socket"))
-    found = converted(networks, automatic_gateways=gateways)
-    if given.flag("apply"):
-        return _apply(call, found)
-    with call.host() as host:
-        there = {network.name for network in host.networks()}
-    call.out.lines(line for one in found for line in _lines(one, there))
-    if any(one.request for one in found):
-        call.out.aside("Nothing was made. `--apply` makes these networks; or run the lines above.\n")
-    return 0
-
-
-def _apply(call: Call, found: Sequence[Found]) -> int:
-    """Make what can be made; the names of it."""
-    outcomes: list[Outcome[str]] = []
-    with call.host() as host:
-        for one in found:
-            if one.request is None:
-                continue
-            try:
-                outcomes.append(Outcome(one.name, value=host.create_network(one.request).id))
-            except NetworkExists:
-                call.out.aside(f"network `{escape(one.name)}` is there already\n")
-            except MacvfastError as error:
-                outcomes.append(Outcome(one.name, error=error))
-    call.out.aside("".join(f"{line}\n" for one in found for line in _remarks(one)))
-    return call.report(Outcomes(tuple(outcomes)))
-
-
-def _lines(one: Found, there: set[str]) -> Iterator[str]:
-    """What would be done with a network, as lines of a shell script."""
-    for remark in _remarks(one):
-        yield f"# {remark}"
-    if one.request is None:
-        return
-    if one.name in there:
-        yield f"# {escape(one.name)}: there already"
-        return
-    yield " ".join(map(_quoted, ["macvfast", "network", "create", *flags(one.request)]))
-
-
-def _quoted(word: str) -> str:
-    """A word as a shell reads it back; what a terminal would act on is written as an escape of bash, zsh and POSIX."""
-    from shlex import quote  # noqa: PLC0415
-
-    if word.isprintable():
-        return quote(word)
-    bytes_ = word.encode()
-    shown = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\{byte:03o}" for byte in bytes_)
-    return f"$'{''.join(shown)}'"
-
-
-def _remarks(one: Found) -> list[str]:
-    why = [f"not taken over: {one.why_not}"] if one.request is None else []
-    return [f"{escape(one.name)}: {escape(remark)}" for remark in (*why, *one.notes)]
-
-
-def flags(request: NetworkRequest) -> list[str]:
-    """What is typed after `network create` for a request."""
-    words = ["-d", request.driver]
-    words += [f"--subnet={subnet}" for subnet in request.subnets]
-    words += [f"--ip-range={ip_range}" for ip_range in request.ip_ranges]
-    words += [f"--gateway={gateway}" for gateway in request.gateways]
-    words += [] if request.gateway_automatic else ["--gateway=none"]
-    words += [f"--aux-address={name}={address}" for name, address in request.aux]
-    words += ["--no-ipv6"] if request.ipv6 is False else []
-    words += ["--internal"] if request.internal else []
-    words += [f"--label={key}={value}" for key, value in request.labels]
-    words += [word for key, value in request.options or () for word in ("-o", f"{key}={value}")]
-    return [*words, request.name]
-
-
-# Where the networks are read from.
-
-
-def _read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
+def read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
     """The networks of a file, of standard input (`-`) or of an Engine; and whether its subnets have gateways by
     themselves.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from macvfast.cli.fields import Fields, Unfit
+from macvfast.cli.importing.fields import Fields, Unfit
 from macvfast.errors import MacvfastError
 from macvfast.model import MODES, natural
 from macvfast.requests import NetworkRequest

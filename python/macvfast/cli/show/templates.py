@@ -4,7 +4,7 @@
     {{range .Containers}}{{.Name}} {{end}}  {{range $id, $c := .Containers}}{{$id}} {{$c.IPv4Address}}{{println}}{{end}}
     {{if .Internal}}inside{{else}}outside{{end}}  {{with index .Options "parent"}}{{.}}{{end}}  {{.Name | upper}}
 
-Read here, evaluated in `values`.
+Read here, evaluated in `expressions`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.cli.arguments import Usage
-from macvfast.cli.values import (
+from macvfast.cli.show.expressions import (
     FUNCTIONS,
     Constant,
     Expression,

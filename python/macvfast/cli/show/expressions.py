@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
-from macvfast.cli.output import as_json
+from macvfast.cli.show.text import as_json
 from macvfast.errors import escape
 
 if TYPE_CHECKING:

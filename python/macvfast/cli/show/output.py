@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
+from macvfast.cli.show.tables import table
+from macvfast.cli.show.text import as_json
 from macvfast.errors import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Docker's distance between columns.
-_GAP = "   "
+    from macvfast.cli.show.tables import Column
 
 
 class Problem(Protocol):
@@ -47,13 +48,6 @@ class Failure:
         self.message = message
         self.causes = tuple(causes)
         self.hints = tuple(hints)
-
-
-class Column(NamedTuple):
-    """A column of a table; on a narrow terminal its cells are folded after `fold`, or stay whole without one."""
-
-    header: str
-    fold: str = ""
 
 
 class Output:
@@ -108,11 +102,12 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Columns under their headers."""
-        safe = [[escape(cell) for cell in row] for row in rows]
+        width = None
         if self._stdout is not None and self._stdout.isatty():
-            self._write(_fitted(columns, safe, _screen_width()))
-        else:
-            self._write(_aligned([column.header for column in columns], safe))
+            from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
+
+            width = get_terminal_size().columns
+        self._write(table(columns, rows, width))
 
     def flush(self) -> None:
         """Write what is held back; afterwards `failed` is final."""
@@ -219,90 +214,3 @@ def problem_json(problem: Problem) -> str:
             }
         }
     )
-
-
-def as_json(value: object, indent: int | None = None) -> str:
-    """JSON in ASCII, so that no label can send a terminal a control character; without spaces where not indented."""
-    import json  # noqa: PLC0415 - most commands print none
-
-    text = json.dumps(value, indent=indent, separators=None if indent else (",", ":"))
-    return text.replace("\x7f", "\\u007f")
-
-
-def _screen_width() -> int:
-    from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
-
-    return get_terminal_size().columns
-
-
-def _aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their longest cell; nothing is ever cut."""
-    table = [headers, *rows]
-    widths = [max(len(row[index]) for row in table) for index in range(len(headers))]
-    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table)
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
-    """The same within the terminal's width: what does not fit goes on below, lists at their commas, text at spaces.
-
-    On a terminal too narrow even for that, each row is a block of lines.
-    """
-    headers = [column.header for column in columns]
-    widths = [max(map(len, (column.header, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
-    least = [
-        max(len(column.header), *(_least(cell, column.fold) for cell in cells), 0)
-        for column, *cells in zip(columns, *rows, strict=True)
-    ]
-    room = width - len(_GAP) * (len(columns) - 1)
-    if sum(widths) <= room or not rows:
-        return _aligned(headers, rows)
-    if sum(least) > room:
-        return "\n".join(_block(headers, row) for row in rows)
-    while sum(widths) > room:
-        # The widest gives way first, and never below what it needs.
-        giving = max((w, index) for index, w in enumerate(widths) if w > least[index])[1]
-        widths[giving] -= 1
-    lines = []
-    for row in (headers, *rows):
-        parts = [_folded(cell, w, column.fold) for cell, w, column in zip(row, widths, columns, strict=True)]
-        for index in range(max(map(len, parts))):
-            cells = [(part[index] if index < len(part) else "").ljust(w) for part, w in zip(parts, widths, strict=True)]
-            lines.append(_GAP.join(cells).rstrip())
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _block(headers: Sequence[str], row: Sequence[str]) -> str:
-    """One row as lines of header and cell; what is longer than the terminal is broken by the terminal."""
-    width = max(map(len, headers))
-    return "".join(
-        f"{f'{header.ljust(width)}{_GAP}{cell}'.rstrip()}\n" for header, cell in zip(headers, row, strict=True)
-    )
-
-
-# What a folded text is allowed to be broken into at least, when it has no space where it should.
-_LEAST = 12
-
-
-def _least(cell: str, fold: str) -> int:
-    """How narrow a cell may become."""
-    if not fold:
-        return len(cell)
-    pieces = [len(piece) for piece in cell.replace(fold, f"{fold}\n").split("\n")]
-    return max(pieces) if fold == "," else min(_LEAST, max(pieces))
-
-
-def _folded(cell: str, width: int, fold: str) -> list[str]:
-    """A cell as lines of at most `width` characters."""
-    if len(cell) <= width or not fold:
-        return [cell]
-    lines = [""]
-    for piece in cell.replace(fold, f"{fold}\n").split("\n"):
-        if len(lines[-1]) + len(piece.rstrip(" ")) > width and lines[-1]:
-            lines.append("")
-        rest = lines[-1] + piece
-        while len(rest.rstrip(" ")) > width:
-            lines[-1], rest = rest[:width], rest[width:]
-            lines.append("")
-        lines[-1] = rest
-    return [line.rstrip(" ") for line in lines if line]

@@ -1,0 +1,113 @@
+"""`--filter`: of lists, and of `network prune` with points of time in Docker's three spellings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from macvfast.errors import OptionInvalid, OptionUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from macvfast.model import Network
+
+T = TypeVar("T")
+
+# Of other keys, one of the values given must hold.
+_ALL_HOLD = ("label", "label!", "until")
+
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_PART = r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)"
+
+
+class Filter(NamedTuple, Generic[T]):
+    """One key of `--filter`: whether an item fits a value, and which values there are, where they are few."""
+
+    fits: Callable[[T, str], bool]
+    values: tuple[str, ...] = ()
+
+
+def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -> Callable[[T], bool]:
+    """Whether an item fits `--filter`: any value of each key, but every one of labels and times.
+
+    Raises:
+        OptionUnknown, OptionInvalid
+    """
+    wanted: dict[str, list[str]] = {}
+    for key, value in pairs:
+        if key not in filters:
+            raise OptionUnknown("filter", key, sorted(filters))
+        values = filters[key].values
+        if values and value not in values:
+            raise OptionInvalid(key, value, f"it is one of {', '.join(values)}")
+        wanted.setdefault(key, []).append(value)
+
+    def fits(item: T) -> bool:
+        return all(
+            (all if key in _ALL_HOLD else any)(filters[key].fits(item, value) for value in values)
+            for key, values in wanted.items()
+        )
+
+    return fits
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Docker's rule for names and ids: equal, or found as a regular expression; as plain text where it is none."""
+    import re  # noqa: PLC0415 - only for a filter
+
+    try:
+        return text == pattern or re.search(pattern, text) is not None
+    except re.error:
+        return pattern in text
+
+
+def has_label(labels: Sequence[tuple[str, str]], wanted: str) -> bool:
+    """Whether `KEY` or `KEY=VALUE` is among the labels."""
+    key, equals, value = wanted.partition("=")
+    return any(name == key and (not equals or found == value) for name, found in labels)
+
+
+def to_prune(pairs: Sequence[tuple[str, str]], now: datetime | None = None) -> Callable[[Network], bool]:
+    """Whether a network fits the filters of `network prune`; `label!` says which must not have a label.
+
+    Raises:
+        OptionUnknown, OptionInvalid
+    """
+    moments = {value: moment_of(value, now) for key, value in pairs if key == "until"}
+    return chosen(
+        pairs,
+        {
+            "label": Filter(lambda network, value: has_label(network.labels, value)),
+            "label!": Filter(lambda network, value: not has_label(network.labels, value)),
+            "until": Filter(lambda network, value: network.created_at < moments[value]),
+        },
+    )
+
+
+def moment_of(text: str, now: datetime | None = None) -> datetime:
+    """The time that `until=` means: a duration before now, seconds since 1970, or a date, UTC where it says no zone.
+
+    >>> from datetime import UTC, datetime
+    >>> moment_of("1h30m", datetime(2026, 8, 20, 12, tzinfo=UTC)).isoformat()
+    '2026-08-20T10:30:00+00:00'
+
+    Raises:
+        OptionInvalid
+    """
+    import re  # noqa: PLC0415 - only `network prune` needs these
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    refusal = OptionInvalid(
+        "until", text, "it is a time ago (10m, 1h30m), a date (2026-08-20T07:41:09) or seconds since 1970"
+    )
+    try:
+        if re.fullmatch(f"(?:{_PART})+", text):
+            seconds = sum(float(number) * _UNITS_S[unit] for number, unit in re.findall(_PART, text))
+            return (now or datetime.now(UTC)) - timedelta(seconds=seconds)
+        if re.fullmatch(r"\d{5,}(?:\.\d+)?", text):
+            return datetime.fromtimestamp(float(text), UTC)
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        raise refusal from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

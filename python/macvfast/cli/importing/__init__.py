@@ -1,0 +1,1 @@
+"""Networks taken over from other programs: read, converted, and shown before they are made."""

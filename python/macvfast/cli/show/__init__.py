@@ -1,0 +1,1 @@
+"""What people and programs see: streams, tables, templates, maps."""

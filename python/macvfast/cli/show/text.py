@@ -1,0 +1,53 @@
+"""Values as text: JSON, times, labels and ids, as Docker has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+# Docker's short form of an id.
+SHORT_ID = 12
+
+
+def as_json(value: object, indent: int | None = None) -> str:
+    """JSON in ASCII, so that no label can send a terminal a control character; without spaces where not indented."""
+    import json  # noqa: PLC0415 - most commands print none
+
+    text = json.dumps(value, indent=indent, separators=None if indent else (",", ":"))
+    return text.replace("\x7f", "\\u007f")
+
+
+def labels_text(labels: Sequence[tuple[str, str]]) -> str:
+    """`tier=web,zone=`, sorted, as Docker lists them."""
+    return ",".join(sorted(f"{key}={value}" for key, value in labels))
+
+
+def created_at(moment: datetime) -> str:
+    """`2026-08-20 07:41:09.5 +0000 UTC`, as Docker lists times."""
+    moment = _utc(moment)
+    return f"{_second(moment, ' ')}{_fraction(moment)} +0000 UTC"
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-08-20T07:41:09.5Z`, as Docker inspects times."""
+    moment = _utc(moment)
+    return f"{_second(moment, 'T')}{_fraction(moment)}Z"
+
+
+def _utc(moment: datetime) -> datetime:
+    from datetime import UTC  # noqa: PLC0415 - loaded by then: there is a moment
+
+    return moment.astimezone(UTC)
+
+
+def _second(moment: datetime, between: str) -> str:
+    """Date and time; the year has four digits, which `strftime` does not give each year."""
+    return moment.replace(tzinfo=None).isoformat(between, "seconds")
+
+
+def _fraction(moment: datetime) -> str:
+    """What follows the second, without closing zeros."""
+    return f".{moment.microsecond:06}".rstrip("0").rstrip(".")
