@@ -536,7 +536,7 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     assert heir.endpoints[0].ip == seen.endpoints[0].ip
     # Another process saw the first sandbox, and comes to it only now.
     with machine.host._store.operation():
-        detacher = machine.host._boxes().detacher
+        detacher = machine.host._engine._sandboxes().detacher
         (error,) = detacher.remove([seen.id])
         assert error is not None
         assert error.code == "sandbox-not-found"
@@ -1200,7 +1200,7 @@ def test_what_takes_a_network_takes_its_name(machine: Machine) -> None:
 def test_names_are_listed_as_people_count_over_pages_and_changes(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("macvfast.host._PAGE", 3)
+    monkeypatch.setattr("macvfast.state.lookup.PAGE", 3)
     monkeypatch.setattr("macvfast.engine.observe.CHUNK", 3)
     machine.host.scale("lan", "w", 12)
     machine.host.connect_many("lan", ["v", "w-02", "x"]).raise_if_any()
@@ -1220,7 +1220,7 @@ def test_names_are_listed_as_people_count_over_pages_and_changes(
 
 
 def test_networks_are_listed_as_people_count(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("macvfast.host._PAGE", 2)
+    monkeypatch.setattr("macvfast.state.lookup.PAGE", 2)
     names = [f"v{number}" for number in (1, 2, 10, 20, 100)]
     for at, name in enumerate(reversed(names)):
         machine.host.create_network(name, subnets=[f"10.{at}.0.0/24"], parent=f"eth0.{at + 60}")

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
 from macvfast.state.records import RESTORED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from macvfast.model import Network, Sandbox
     from macvfast.state.records import Records, Unsettled
     from macvfast.state.store import Store
+
+T = TypeVar("T")
+
+
+# Rows that a listing reads at a time.
+PAGE = 256
+
+
+def pages(
+    store: Store, order: Callable[[Records], Sequence[int]], rows: Callable[[Records, Sequence[int]], Iterable[T]]
+) -> Iterator[T]:
+    """Rows in an order that is read first, a page at a time: they may be changed while they are gone through, and what
+    is made meanwhile is not among them.
+    """
+    with store.reading() as records:
+        numbers = order(records)
+    for start in range(0, len(numbers), PAGE):
+        with store.reading() as records:
+            page = [*rows(records, numbers[start : start + PAGE])]
+        yield from page
+
+
+def each_network(store: Store) -> Iterator[Network]:
+    """All networks, by name, as people count; see `pages`."""
+    return pages(
+        store, lambda records: records.network_order(), lambda records, numbers: records.networks_numbered(numbers)
+    )
 
 
 def one_network(records: Records, store: Store, key: str) -> Network:

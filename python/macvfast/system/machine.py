@@ -1,4 +1,7 @@
-"""Which machine this is: what tells two of them apart that have one state, on a disk that is shared or was cloned."""
+"""Which machine this is, and which boot of it.
+
+A machine's id tells two machines apart that have one state, on a disk that is shared or was cloned.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,9 @@ def machine_id() -> str | None:
 
             return blake2b(bytes.fromhex(text), key=_KEY, digest_size=16).hexdigest()
     return None
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's random id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,226 @@
+"""The engine: whatever changes a host, each operation whole.
+
+`Host` builds it once and uses it from several threads. Around each operation stand the same steps: the state is this
+machine's and this namespace's; what operations of dead processes left unfinished is finished; then it is done.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from macvfast.engine.folders import Folders
+from macvfast.engine.make import Wanted
+from macvfast.engine.networks import Networks
+from macvfast.engine.sandboxes import Sandboxes
+from macvfast.engine.scale import Scaler
+from macvfast.engine.states import States
+from macvfast.engine.together import Together
+from macvfast.errors import StateUnusable
+from macvfast.outcomes import Outcomes
+from macvfast.state import home
+from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from macvfast.engine.collect import Freer
+    from macvfast.engine.restore import Restorer
+    from macvfast.errors import MacvfastError
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
+    from macvfast.process.locks import Locks
+    from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles
+    from macvfast.state.store import Store
+
+
+class Engine:
+    """Changes networks, sandboxes and endpoints. Safe from several threads: what holds anything of an operation is
+    built for that operation.
+
+    Args:
+        store: the state.
+        kernel: the running kernel.
+        netns_dir: where namespaces are pinned.
+        locks: given the lock of the keeper of each sandbox that is to go with its command.
+        on_note: called with what a person should know of something that succeeded.
+    """
+
+    def __init__(
+        self, store: Store, kernel: Kernel, netns_dir: str, locks: Locks, on_note: Callable[[Note], None]
+    ) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._netns_dir = netns_dir
+        self._locks = locks
+        self._on_note = on_note
+        self._together = Together(store, self._sandboxes, self._changing)
+
+    def _folders(self) -> Folders:
+        return Folders(self._store, self._netns_dir, self._on_note)
+
+    def _sandboxes(self) -> Sandboxes:
+        return Sandboxes(self._store, self._kernel, self._folders(), self._netns_dir)
+
+    def _networks(self) -> Networks:
+        return Networks(self._store, self._kernel, self._on_note)
+
+    @contextmanager
+    def _changing(self, *, mending: bool = False) -> Iterator[None]:
+        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish.
+        `mending`: what others left is what it is about, so that it may search the host for it.
+        """
+        with self._store.operation():
+            home.claim(self._store, self._kernel)
+            self._sandboxes().detacher.finish(patient=mending)
+            self._networks().remover.finish()
+        # Another operation: what the first could not finish may be what this one is about.
+        with self._store.operation():
+            yield
+
+    @contextmanager
+    def _changing_many(self, *, mending: bool = False) -> Iterator[None]:
+        """The same around what is done to many, whose namespaces are open meanwhile."""
+        # First: who waits for descriptors is in nobody's way.
+        with limits.share(), self._changing(mending=mending):
+            yield
+
+    # Networks.
+
+    def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
+        """Make networks; one outcome each, in the order asked."""
+        with self._changing():
+            return self._networks().create_many(requests)
+
+    def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
+        """Remove networks without endpoints; one outcome per key."""
+        unfinished = self._networks().remover.unfinished(keys)
+        with self._changing():
+            return self._networks().remover.remove_many(keys, unfinished)
+
+    # Sandboxes.
+
+    def create_sandbox(
+        self, name: str | None, endpoints: tuple[EndpointRequest, ...], *, command: tuple[str, ...],
+        labels: tuple[tuple[str, str], ...], own_files: OwnFiles | None, auto_remove: bool,
+    ) -> Sandbox:  # fmt: skip
+        """Make a sandbox with all its endpoints, or nothing."""
+        wanted = Wanted(
+            endpoints, name=name, command=command, labels=labels, own_files=own_files, auto_remove=auto_remove
+        )
+        made, lock = self._together.create(wanted.again, name)
+        if lock is not None:
+            self._locks.add(made.id, lock)
+        return made
+
+    def connect(self, request: EndpointRequest, netns: str | None) -> Endpoint:
+        """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
+        return self._together.connect(lambda boxes: boxes.wanted(request, netns), request.sandbox)
+
+    def connect_many(
+        self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,
+        progress: Callable[[int], None] | None,
+    ) -> Outcomes[Endpoint]:  # fmt: skip
+        """Connect sandboxes to a network, making those that are not there; one outcome each, in the order asked."""
+        with self._changing_many():
+            return self._sandboxes().connect_many(network, sandboxes, netns, progress=progress)
+
+    def scale(
+        self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
+    ) -> Scaled:
+        """Have exactly that many sandboxes of a name on a network."""
+        with self._changing_many():
+            scaler = Scaler(self._store, self._sandboxes())
+            return scaler.scale(network, prefix, count, force=force, progress=progress)
+
+    def disconnect(self, network: str, sandbox: str) -> Outcome[str]:
+        """Take a sandbox off a network."""
+        return self._together.disconnect(network, sandbox)
+
+    def disconnect_many(self, network: str, sandboxes: Sequence[str]) -> Outcomes[str]:
+        """Take sandboxes off a network; one outcome per name."""
+        with self._changing_many():
+            return self._sandboxes().disconnect_many(network, sandboxes)
+
+    def remove_sandboxes(
+        self, keys: Sequence[str], *, force: bool, on_gone: Callable[[Sequence[Sandbox]], None] | None = None
+    ) -> Outcomes[str]:
+        """Remove sandboxes with all their endpoints; one outcome per key.
+
+        Args:
+            keys: ids, names or id prefixes.
+            force: end running commands; what is gone already counts as removed.
+            on_gone: called with sandboxes that are gone, while others are waited for.
+        """
+        boxes = self._sandboxes()
+        unfinished = boxes.unfinished(keys)
+        ended: dict[str, str] = {}
+        if self._locks:
+            with self._store.reading() as records:
+                self._locks.let_go(records.sandbox_ids(keys).values())
+        if force:
+            home.refuse_other(self._store, self._kernel)
+            ended = boxes.end_commands(keys)
+        try:
+            if on_gone is not None:
+                boxes.detacher.on_gone = on_gone
+            elif len(keys) == 1:
+                return Outcomes((self._together.remove(keys[0], force=force),))
+            with self._changing_many():
+                return boxes.remove_many(keys, unfinished, force=force)
+        except StateUnusable as error:
+            if not ended:
+                raise
+            # Something was done all the same.
+            return boxes.only_ended(keys, ended, error)
+
+    def remove_ended(self, ids: Sequence[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, MacvfastError]:
+        """Remove sandboxes that go with commands which have ended; what is in the way, by id. `on_gone` is called with
+        ids.
+        """
+        going = States(self._store).left_behind(ids)
+        outcomes = self.remove_sandboxes(going, force=True, on_gone=lambda gone: on_gone(one.id for one in gone))
+        return {id_: one.error for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
+
+    # Record and kernel. What compares them is loaded by these alone: the other operations need none of it.
+
+    def plan(self) -> Plan:
+        """What `restore` would do now. Changes nothing."""
+        home.is_here(self._store, self._kernel)
+        steps = self._freer().left_behind()
+        plan = self._restorer().plan()
+        going = {step.mends.sandbox for step in steps}
+        steps += [step for step in plan.steps if step.mends.sandbox not in going]
+        steps += [one.step for one in self._folders().left(self._kernel.boot_id())]
+        remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
+        return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
+
+    def restore(self, wait_s: float | None) -> Plan:
+        """Make what is recorded and missing, and remove what is left behind: all steps, each with what it failed of."""
+        restorer = self._restorer()
+        finished = restorer.unfinished()
+        with self._changing_many(mending=True):
+            # First: what is to go is not made again.
+            steps = self._freer().remove_left_behind()
+            steps += self._folders().clear(self._kernel.boot_id())
+            done = restorer.restore(finished, wait_s)
+            return replace(done, steps=(*steps, *done.steps))
+
+    def gc(self) -> list[Freed]:
+        """Remove what nobody owns any more."""
+        freer = self._freer()
+        finished = freer.unfinished()
+        with self._changing_many(mending=True):
+            return freer.free(finished)
+
+    def _freer(self) -> Freer:
+        from macvfast.engine.collect import Freer  # noqa: PLC0415
+
+        return Freer(self._store, self._kernel, self._sandboxes().detacher)
+
+    def _restorer(self) -> Restorer:
+        from macvfast.engine.restore import Restorer  # noqa: PLC0415
+
+        return Restorer(self._store, self._kernel, self._folders())
