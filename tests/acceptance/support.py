@@ -171,9 +171,9 @@ def _rows(connection: sqlite3.Connection, table: str, unsettled: set[int]) -> li
     cursor = connection.execute(f"SELECT * FROM {table}")
     columns = [column for column, *_ in cursor.description]
     rows = [dict(zip(columns, row, strict=True)) for row in cursor]
-    # A pool's cursor says where to look first, not what is taken.
+    # `next` says where to look first, not what is taken.
     return sorted(
-        ({column: _shown(column, row[column], unsettled) for column in columns if column != "cursor"} for row in rows),
+        ({column: _shown(column, row[column], unsettled) for column in columns if column != "next"} for row in rows),
         key=repr,
     )
 

@@ -137,7 +137,7 @@ def assert_agreement(lan: Lan, others: Others = NOBODY) -> Found:
         if mode != "passthru":
             macs[parent].add(mac.hex(":"))
     assert given_twice(lan) == []
-    for cidr, used in _rows(lan, "SELECT cidr, used FROM subnet"):
+    for cidr, used in _rows(lan, "SELECT cidr, used FROM pool"):
         subnet = ip_network(cidr)
         mine = [ip for ip in packed if ip_address(ip) in subnet]
         assert int(used) == len(mine) + RESERVED[subnet.version], f"{cidr}: {used} in use, and {len(mine)} endpoints"

@@ -87,7 +87,7 @@ def test_a_copy_that_is_taken_while_others_write_is_whole(machine: Machine, tmp_
         thread.join()
     for number in range(8):
         with closing(sqlite3.connect(tmp_path / f"{number}.db")) as connection:
-            (used,) = connection.execute("SELECT used FROM subnet WHERE cidr = '172.16.86.0/24'").fetchone()
+            (used,) = connection.execute("SELECT used FROM pool WHERE cidr = '172.16.86.0/24'").fetchone()
             (ips,) = connection.execute("SELECT count(*) FROM endpoint").fetchone()
         assert int(used) == 3 + ips
 

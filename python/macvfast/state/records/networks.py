@@ -102,9 +102,9 @@ class NetworkRecords:
     # Networks.
 
     def add_network(self, network: Network, intent: int | None) -> list[int]:
-        """Insert a network with its subnets; gives the subnets' numbers, in their order."""
+        """Insert a network with its subnets; gives the numbers of their pools, in their order."""
         number = self._db.execute(
-            "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 network.id, network.name, network.driver, network.mode, network.flag, network.parent, network.link,
                 network.ipv6, _WISHES[network.ipv6_ra], network.internal, network.mtu, network.share_parent,
@@ -114,14 +114,17 @@ class NetworkRecords:
         ).lastrowid  # fmt: skip
         ids = []
         for position, subnet in enumerate(network.subnets):
-            cursor = self._db.execute(
-                "INSERT INTO subnet VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '0', '0', '0')",
+            pool = self._db.execute(
+                "INSERT INTO pool VALUES (NULL, ?, ?, '0')", (f"link:{network.link}", str(subnet.cidr))
+            ).lastrowid
+            ids.append(cast("int", pool))
+            self._db.execute(
+                "INSERT INTO subnet VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '0', '0')",
                 (
-                    number, position, str(subnet.cidr), json.dumps(subnet.ranges), _text(subnet.gateway),
+                    number, position, pool, json.dumps(subnet.ranges), _text(subnet.gateway),
                     subnet.gateway_automatic, json.dumps([(name, str(address)) for name, address in subnet.aux]),
                 ),
             )  # fmt: skip
-            ids.append(cast("int", cursor.lastrowid))
         return ids
 
     def begin_network_removal(self, network_id: str, intent: int) -> None:
@@ -129,8 +132,14 @@ class NetworkRecords:
         self._db.execute("UPDATE network SET intent = ? WHERE id = ?", (intent, network_id))
 
     def delete_network(self, network_id: str) -> None:
-        """Forget a network, its subnets and their pages."""
+        """Forget a network, and the pools that no other network has."""
+        pools = self._db.execute(
+            "SELECT s.pool FROM subnet s JOIN network n ON n.number = s.network WHERE n.id = ?", (network_id,)
+        ).fetchall()
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
+        self._db.executemany(
+            "DELETE FROM pool WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)", pools
+        )
 
     def networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
         """Networks by name; `where` is one of this package's own conditions."""
@@ -231,8 +240,8 @@ class NetworkRecords:
 
     def _pools(self, number: int) -> list[PoolRow]:
         rows = self._db.execute(
-            "SELECT id, cidr, ranges, gateway, gateway_automatic, aux, used, used_in_ranges, cursor FROM subnet"
-            " WHERE network = ? ORDER BY position",
+            "SELECT p.number, cidr, ranges, gateway, gateway_automatic, aux, used, used_in_ranges, next"
+            " FROM subnet s JOIN pool p ON p.number = s.pool WHERE network = ? ORDER BY position",
             (number,),
         ).fetchall()
         return [
@@ -255,13 +264,13 @@ class NetworkRecords:
     def page(self, subnet_id: int, number: int) -> bytes | None:
         """The bitmap of one page of addresses; None where all are free."""
         row = self._db.execute(
-            "SELECT bits FROM page WHERE subnet_id = ? AND level = 0 AND number = ?", (subnet_id, _page_key(number))
+            "SELECT bits FROM page WHERE pool = ? AND level = 0 AND number = ?", (subnet_id, _page_key(number))
         ).fetchone()
         return None if row is None else bytes(row[0])
 
     def summary(self, subnet_id: int) -> list[tuple[int, bytes]]:
         """Which pages of a pool are full."""
-        rows = self._db.execute("SELECT number, bits FROM page WHERE subnet_id = ? AND level = 1", (subnet_id,))
+        rows = self._db.execute("SELECT number, bits FROM page WHERE pool = ? AND level = 1", (subnet_id,))
         return [(int.from_bytes(number, "big"), bytes(bits)) for number, bits in rows]
 
     def save_pool(
@@ -273,13 +282,14 @@ class NetworkRecords:
     ) -> None:
         """Store a pool's counters (used, used in ranges, cursor) and its changed pages."""
         self._db.execute(
-            "UPDATE subnet SET used = ?, used_in_ranges = ?, cursor = ? WHERE id = ?", (*map(str, counters), subnet_id)
+            "UPDATE subnet SET used_in_ranges = ?, next = ? WHERE pool = ?", (*map(str, counters[1:]), subnet_id)
         )
+        self._db.execute("UPDATE pool SET used = ? WHERE number = ?", (str(counters[0]), subnet_id))
         for level, changed in ((0, pages), (1, summary)):
             for number, bits in changed:
                 key = (subnet_id, level, _page_key(number))
                 if bits is None:
-                    self._db.execute("DELETE FROM page WHERE subnet_id = ? AND level = ? AND number = ?", key)
+                    self._db.execute("DELETE FROM page WHERE pool = ? AND level = ? AND number = ?", key)
                 else:
                     self._db.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)", (*key, bits))
 

@@ -24,7 +24,8 @@ _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
 _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
 # The values of a list, for what would otherwise be a statement each.
 _GIVEN = "(SELECT value FROM json_each(?))"
-_THE_ENDPOINT = f"{_OF_SANDBOX} AND {_OF_NETWORK}"
+# A sandbox may be on one network twice: an endpoint is known by its position.
+_THE_ENDPOINT = f"{_OF_SANDBOX} AND position = ?"
 
 # What can be asked for of a sandbox's own files.
 _OWN_FILES = ("hostname", "hosts", "dns", "dns_search", "dns_options")
@@ -50,7 +51,7 @@ class SandboxRecords(NetworkRecords):
         its name.
         """
         cursor = self._db.execute(
-            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (name) DO NOTHING",
             (
                 sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.inode, sandbox.boot_id,
                 _json(sandbox.labels), _json(sandbox.command), sandbox.auto_remove, sandbox.created_at.isoformat(),
@@ -201,7 +202,7 @@ class SandboxRecords(NetworkRecords):
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
         """Insert an endpoint that is about to be made."""
         self._db.execute(
-            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL, '[]', NULL"
             " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
@@ -213,19 +214,19 @@ class SandboxRecords(NetworkRecords):
         """Note the index and MAC that an endpoint is going to have, or has by now."""
         self._db.execute(
             f"UPDATE endpoint SET ifindex = ?, mac = ? WHERE {_THE_ENDPOINT}",
-            (endpoint.ifindex, endpoint.mac, endpoint.sandbox_id, endpoint.network_id),
+            (endpoint.ifindex, endpoint.mac, endpoint.sandbox_id, endpoint.position),
         )
 
     def begin_endpoint_removal(self, endpoint: Endpoint, intent: int) -> None:
         """The endpoint is about to go."""
         self._db.execute(
             f"UPDATE endpoint SET intent = ? WHERE {_THE_ENDPOINT}",
-            (intent, endpoint.sandbox_id, endpoint.network_id),
+            (intent, endpoint.sandbox_id, endpoint.position),
         )
 
     def delete_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Forget endpoints; their addresses are released by the caller."""
-        keys = [(one.sandbox_id, one.network_id) for one in endpoints]
+        keys = [(one.sandbox_id, one.position) for one in endpoints]
         self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
 
     def endpoints(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:

@@ -14,16 +14,99 @@ if TYPE_CHECKING:
     import sqlite3
 
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 2
+FORMAT = 3
+
+# `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
+_NETWORK = """CREATE TABLE network (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
+        mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
+        NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
+        labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
+    ) STRICT"""
+_NETWORK_INDEXES = (
+    "CREATE INDEX network_by_link ON network (link)",
+    "CREATE INDEX network_by_intent ON network (intent)",
+)
+
+# A subnet within one layer-2 domain, whose addresses are each given once: `link:NAME` is the domain of a parent.
+# Counts reach 2^120, past SQLite's integers: text.
+_POOL = """CREATE TABLE pool (
+        number INTEGER PRIMARY KEY, domain TEXT NOT NULL, cidr TEXT NOT NULL, used TEXT NOT NULL,
+        UNIQUE (domain, cidr)
+    ) STRICT"""
+# level 0: the addresses in use, 4,096 to a page; level 1: which pages are full. Number: big-endian bytes.
+_PAGE = """CREATE TABLE page (
+        pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, level INTEGER NOT NULL, number BLOB NOT NULL,
+        bits BLOB NOT NULL, PRIMARY KEY (pool, level, number)
+    ) STRICT, WITHOUT ROWID"""
+# Addresses, packed, that are in use without an endpoint: what for (kind), by whom, and since and until when.
+_RESERVATION = """CREATE TABLE reservation (
+        pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, kind TEXT NOT NULL,
+        owner TEXT NOT NULL, since TEXT NOT NULL, until TEXT, PRIMARY KEY (pool, address)
+    ) STRICT, WITHOUT ROWID"""
+# What a network has of a pool. `next`: the ordinal at which automatic allocation goes on, where it follows that order.
+_SUBNET = """CREATE TABLE subnet (
+        number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
+        position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,
+        gateway_automatic INTEGER NOT NULL, aux TEXT NOT NULL, next TEXT NOT NULL, used_in_ranges TEXT NOT NULL,
+        UNIQUE (network, position)
+    ) STRICT"""
+_SUBNET_INDEX = "CREATE INDEX subnet_by_pool ON subnet (pool)"
+
+# The cookie identifies the namespace; its inode only says where to look for what holds it.
+_SANDBOX = """CREATE TABLE sandbox (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, path TEXT NOT NULL,
+        made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
+        NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
+    ) STRICT"""
+_SANDBOX_INDEXES = (
+    "CREATE INDEX sandbox_by_intent ON sandbox (intent)",
+    "CREATE INDEX sandbox_by_cookie ON sandbox (cookie)",
+    "CREATE INDEX sandbox_by_given_path ON sandbox (path) WHERE NOT made",
+)
+
+# Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them. An MTU or
+# routes of its own are what its request asked for; NULL and an empty list: those of the network.
+_ENDPOINT = """CREATE TABLE endpoint (
+        number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
+        network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
+        NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
+        origin TEXT, UNIQUE (sandbox, position)
+    ) STRICT"""
+_ENDPOINT_INDEXES = (
+    "CREATE INDEX endpoint_by_network ON endpoint (network)",
+    "CREATE INDEX endpoint_by_mac ON endpoint (mac)",
+    "CREATE INDEX endpoint_by_intent ON endpoint (intent)",
+)
 
 # What was asked for of the files that a sandbox has in /etc of its own, as JSON; only where something was.
 _OWN_FILES = """CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT"""
 
+# Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
+# to a changed one are made anew: SQLite has their references follow what is renamed.
+_RENAMED = ("network", "subnet", "page", "sandbox", "own_files", "endpoint")
+_POOLS = (
+    *(f"DROP INDEX {statement.split()[2]}" for statement in (*_NETWORK_INDEXES, *_SANDBOX_INDEXES, *_ENDPOINT_INDEXES)),
+    *(f"ALTER TABLE {name} RENAME TO old_{name}" for name in _RENAMED),
+    *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
+    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES),
+    "INSERT INTO network SELECT *, NULL FROM old_network",
+    """INSERT INTO pool SELECT s.id, 'link:' || n.link, s.cidr, s.used
+        FROM old_subnet s JOIN old_network n ON n.number = s.network""",
+    "INSERT INTO page SELECT * FROM old_page",
+    """INSERT INTO subnet SELECT id, network, position, id, ranges, gateway, gateway_automatic, aux, cursor,
+        used_in_ranges FROM old_subnet""",
+    "INSERT INTO sandbox SELECT *, NULL FROM old_sandbox",
+    "INSERT INTO endpoint SELECT *, NULL, '[]', NULL FROM old_endpoint",
+    "INSERT INTO own_files SELECT * FROM old_own_files",
+    *(f"DROP TABLE old_{name}" for name in reversed(_RENAMED)),
+)
+
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,)}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
@@ -38,45 +121,8 @@ SCHEMA = (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE network (
-        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
-        mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
-        NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
-        labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER
-    ) STRICT""",
-    "CREATE INDEX network_by_link ON network (link)",
-    "CREATE INDEX network_by_intent ON network (intent)",
-    # Counts reach 2^96, past SQLite's integers: text.
-    """CREATE TABLE subnet (
-        id INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE, position INTEGER NOT
-        NULL, cidr TEXT NOT NULL, ranges TEXT NOT NULL, gateway TEXT, gateway_automatic INTEGER NOT NULL, aux TEXT
-        NOT NULL, used TEXT NOT NULL, used_in_ranges TEXT NOT NULL, cursor TEXT NOT NULL,
-        UNIQUE (network, position)
-    ) STRICT""",
-    # level 0: the addresses in use, 4,096 to a page; level 1: which pages are full. Number: big-endian bytes.
-    """CREATE TABLE page (
-        subnet_id INTEGER NOT NULL REFERENCES subnet ON DELETE CASCADE, level INTEGER NOT NULL, number BLOB NOT NULL,
-        bits BLOB NOT NULL, PRIMARY KEY (subnet_id, level, number)
-    ) STRICT, WITHOUT ROWID""",
-    # The cookie identifies the namespace; its inode only says where to look for what holds it.
-    """CREATE TABLE sandbox (
-        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, path TEXT NOT NULL,
-        made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
-        NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER
-    ) STRICT""",
-    "CREATE INDEX sandbox_by_intent ON sandbox (intent)",
-    "CREATE INDEX sandbox_by_cookie ON sandbox (cookie)",
-    "CREATE INDEX sandbox_by_given_path ON sandbox (path) WHERE NOT made",
-    # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them.
-    """CREATE TABLE endpoint (
-        number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
-        network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
-        NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, UNIQUE (sandbox, network)
-    ) STRICT""",
-    "CREATE INDEX endpoint_by_network ON endpoint (network)",
-    "CREATE INDEX endpoint_by_mac ON endpoint (mac)",
-    "CREATE INDEX endpoint_by_intent ON endpoint (intent)",
-    _OWN_FILES,
+    *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
+    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.
