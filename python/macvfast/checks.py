@@ -58,14 +58,24 @@ def pairs(name: str, values: Mapping[str, object] | Iterable[object], *kinds: ty
     Raises:
         ArgumentInvalid
     """
-    made: list[tuple[str, str]] = []
+    return tuple((key, str(value)) for key, value in _pairs(name, values, *kinds))
+
+
+def pairs_or_none(
+    name: str, values: Mapping[str, object] | Iterable[object], *kinds: type
+) -> tuple[tuple[str, str | None], ...]:
+    """The same, where a value may be None: what has that name is to be taken away."""
+    found = _pairs(name, values, *kinds, NoneType)
+    return tuple((key, None if value is None else str(value)) for key, value in found)
+
+
+def _pairs(name: str, values: Mapping[str, object] | Iterable[object], *kinds: type) -> Iterator[tuple[str, object]]:
     for position, item in enumerate(_items(name, values.items() if isinstance(values, Mapping) else values)):
         if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)):
             raise ArgumentInvalid(name, item, "each item is a pair of texts", position)
         if not isinstance(item[1], (str, *kinds)):
             raise ArgumentInvalid(name, item[1], f"the value of each item is of type {_named((str, *kinds))}", position)
-        made.append((item[0], str(item[1])))
-    return tuple(made)
+        yield item[0], item[1]
 
 
 def named(name: str, values: Mapping[str, object] | Iterable[object]) -> tuple[tuple[str, str], ...]:

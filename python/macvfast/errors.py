@@ -597,6 +597,18 @@ class NetworkExists(Conflict, code="network-exists"):
     _hint = "choose another name, or remove it first: `macvfast network rm {network}`"
 
 
+class NetworkDiffers(Conflict, code="network-differs"):
+    """A network is there and differs from what is asked for in what cannot change while it is there."""
+
+    network: str
+    differences: Sequence[str]
+    _text = "network `{network}` is not as it is asked for"
+    _hint = "ask for what is recorded, choose another name, or remove it first: `macvfast network rm {network}`"
+
+    def _why(self) -> Sequence[str]:
+        return self.differences
+
+
 class SandboxExists(Conflict, code="sandbox-exists"):
     """Another sandbox has that name."""
 

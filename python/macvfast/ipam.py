@@ -7,7 +7,7 @@ automatic gateway, one address of each family; and what the host itself has, whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from macvfast.errors import (
 from macvfast.model import Address, Cidr, Network, Subnet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from macvfast.requests import NetworkRequest
     from macvfast.state.records import PoolRow, Records
@@ -64,11 +64,12 @@ def default_subnet(taken: Iterable[Cidr]) -> str | None:
 @dataclass(frozen=True, slots=True)
 class OnParent:
     """What the home namespace itself has on a network's parent: its addresses, and where its default routes through
-    it go.
+    it go; and, of a network that is there, the gateways that were chosen automatically, by subnet.
     """
 
     addresses: tuple[Address, ...] = ()
     routers: tuple[Address, ...] = ()
+    chosen: Mapping[Cidr, Address | None] = field(default_factory=dict)
 
 
 def settle_subnets(request: NetworkRequest, host: OnParent | None = None) -> tuple[tuple[Subnet, Pool], ...]:
@@ -157,6 +158,8 @@ def _gateway(request: NetworkRequest, cidr: Cidr, ranges: list[str], typed: str 
     """
     if typed is not None:
         return _Gateway(ip_address(typed), typed)
+    if request.gateway_automatic and cidr in host.chosen:
+        return _Gateway(host.chosen[cidr], origin=", chosen automatically when the network was made")
     # RFC 3021: point-to-point subnets and single addresses have nothing to spare.
     if not request.wants_gateways or cidr.version == 6 or cidr.num_addresses <= 2:
         return _Gateway(None)

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from types import NoneType
 from typing import TYPE_CHECKING
 
-from macvfast.checks import named, pairs, plain, several, texts
+from macvfast.checks import named, pairs, pairs_or_none, plain, several, texts
 from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
 from macvfast.model import (
     IPVLAN_FLAGS,
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 CIDRS = (IPv4Network, IPv6Network)
 ADDRESSES = (IPv4Address, IPv6Address)
+
+# The options that may change while a network is in use, and the others.
+_CHANGEABLE = ("ipam_order", "share_parent")
+_FIXED = ("parent", "mtu", "ipv6_ra", "macvlan_mode", "ipvlan_mode", "ipvlan_flag")
 
 # HOST_NAME_MAX is 64 (limits.h).
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
@@ -220,6 +224,53 @@ def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict
             # Empty is the default, as in Docker.
             _one_of(key, value or MODES[driver][0], MODES[driver])
             return {"mode": value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRequest:
+    """What is to change of a network while it is in use. What is left out stays.
+
+    Args:
+        ip_ranges: those of a subnet replace all that it has, other subnets keep theirs; (): no subnet has any.
+        aux: by name, an address that is to be kept, or None: that of this name is no longer kept.
+        labels: by key, a value, or None: the label goes.
+        order, share_parent: as of NetworkRequest.
+
+    Raises:
+        ArgumentInvalid
+    """
+
+    ip_ranges: tuple[str, ...] | None = None
+    aux: tuple[tuple[str, str | None], ...] = ()
+    labels: tuple[tuple[str, str | None], ...] = ()
+    order: str | None = None
+    share_parent: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is of another type; the rest is checked with the network as it would be."""
+        plain("order", self.order, str, NoneType)
+        plain("share_parent", self.share_parent, bool, NoneType)
+        if self.ip_ranges is not None:
+            object.__setattr__(self, "ip_ranges", texts("ip_ranges", self.ip_ranges, *CIDRS))
+        object.__setattr__(self, "aux", pairs_or_none("aux", self.aux, *ADDRESSES))
+        object.__setattr__(self, "labels", pairs_or_none("labels", self.labels))
+
+    @classmethod
+    def from_options(cls, options: Sequence[tuple[str, str]], **rest: object) -> UpdateRequest:
+        """A request whose options come as text, as with `-o KEY=VALUE`; a repeated key's last value counts.
+
+        Raises:
+            OptionUnknown, OptionInvalid: with the options and values that are known.
+        """
+        values: dict[str, object] = {}
+        for key, value in options:
+            if key in _FIXED:
+                why = f"it cannot change while the network is there, as {' and '.join(_CHANGEABLE)} can"
+                raise OptionInvalid(key, value, why, ["remove the network and make it anew"])
+            if key not in _CHANGEABLE:
+                raise OptionUnknown("option of `network update`", key, _CHANGEABLE)
+            values.update(_option("macvlan", key, value, dict(options)))
+        return cls(**values, **rest)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,6 +188,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: choose another name, or remove it first: `macvfast network rm lab`",
     ),
     (
+        errors.NetworkDiffers("lab", ["mtu: 1500 is recorded, 9000 is asked for", "ipv6: true is recorded, false is"]),
+        "network `lab` is not as it is asked for\n"
+        "  caused by: mtu: 1500 is recorded, 9000 is asked for\n"
+        "  caused by: ipv6: true is recorded, false is\n"
+        "hint: ask for what is recorded, choose another name, or remove it first: `macvfast network rm lab`",
+    ),
+    (
         errors.SandboxExists("web"),
         "sandbox `web` exists already\n"
         "  caused by: a name stands for one sandbox\n"
