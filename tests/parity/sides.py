@@ -10,8 +10,9 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast.cli import commands
-from macvfast.cli.arguments import Given, Usage, parse
+from macvfast.cli.arguments import Given, parse
 from macvfast.cli.network import requested
+from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError, OptionInvalid
 from macvfast.host import Host
 from macvfast.state.store import Store

@@ -63,7 +63,7 @@ def test_what_a_list_loads_is_compiled_whatever_the_environment_says() -> None:
 
 @pytest.mark.parametrize("words", [("network", "ls"), ("network", "ls", "-q"), ("ps", "-a")])
 def test_a_list_loads_the_parser_the_table_of_commands_and_its_own_part_only(words: tuple[str, ...]) -> None:
-    part = {"network": "network", "ps": "sandbox"}[words[0]]
+    part, shown = {"network": ("network", "networks"), "ps": ("sandbox", "sandboxes")}[words[0]]
     assert {name for name in loaded_by(*words) if name.split(".")[0] == "macvfast"} == {
         "macvfast",
         "macvfast.cli",
@@ -77,6 +77,8 @@ def test_a_list_loads_the_parser_the_table_of_commands_and_its_own_part_only(wor
         "macvfast.cli.show.tables",
         "macvfast.cli.show.text",
         f"macvfast.cli.{part}",
+        f"macvfast.cli.show.{shown}",
+        "macvfast.cli.usage",
         "macvfast.errors",
     }
 

@@ -11,7 +11,8 @@ import pytest
 
 from macvfast.cli import commands
 from macvfast.cli.arguments import Given, parse
-from macvfast.cli.network import inspected, requested
+from macvfast.cli.network import requested
+from macvfast.cli.show.networks import inspected
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:

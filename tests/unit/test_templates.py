@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from macvfast.cli.arguments import Usage
-from macvfast.cli.network import INSPECTED, inspected
 from macvfast.cli.show.expressions import FUNCTIONS
+from macvfast.cli.show.networks import INSPECTED, inspected
 from macvfast.cli.show.templates import Template
+from macvfast.cli.usage import Usage
 from tests.unit.cli_bed import DUAL, DUAL_BOX, FakeHost, endpoint, network, sandbox, typed
 
 WORDS = st.sampled_from(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.usage import Usage, see_help
 
 if TYPE_CHECKING:
     from macvfast.cli.dispatch import Call

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from macvfast.cli.usage import Usage, did_you_mean, given_nothing, see_help
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,18 +20,6 @@ Kind = Literal["flag", "text", "many", "list", "pairs", "labels", "maybe"]
 # What pflag, which reads Docker's command line, takes for a boolean (Go's strconv.ParseBool).
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-
-
-class Usage(Exception):
-    """The command line is not one that macvfast takes. Shown like a MacvfastError; nothing was done."""
-
-    code = "usage"
-
-    def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
-        super().__init__(message)
-        self.message = message
-        self.causes = tuple(causes)
-        self.hints = tuple(hints)
 
 
 class Option(NamedTuple):
@@ -263,28 +253,6 @@ class Parser:
 
     def _see_help(self) -> str:
         return see_help(self._name)
-
-
-def given_nothing(option: str, command: str, metavar: str) -> Usage:
-    """The refusal of an option whose value is empty."""
-    return Usage(
-        f"option `{option}` was given nothing",
-        causes=["its value is empty"],
-        hints=[f"{option} {metavar}", see_help(command)],
-    )
-
-
-def see_help(name: str) -> str:
-    """The hint that ends every usage error."""
-    return f"`{name} --help` shows the usage"
-
-
-def did_you_mean(word: str, known: Sequence[str] | dict[str, Option]) -> list[str]:
-    """A hint at what is spelled nearly like `word`, if anything is."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
-
-    found = get_close_matches(word, list(known), n=2)
-    return [f"did you mean {' or '.join(f'`{one}`' for one in found)}?"] if found else []
 
 
 def parse(command: Command, words: Sequence[str], common: Sequence[Option], given: Given) -> None:

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from macvfast.cli import commands
-from macvfast.cli.arguments import HELP, Usage
+from macvfast.cli.arguments import HELP
+from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from macvfast.cli import be_careful, commands, interrupted
-from macvfast.cli.arguments import Given, Parser, Usage, did_you_mean, given_nothing, parse, see_help
+from macvfast.cli.arguments import Given, Parser, parse
 from macvfast.cli.show.output import Failure, Output, of_this_process, problem_text
+from macvfast.cli.usage import Usage, did_you_mean, given_nothing, see_help
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.cli.arguments import Usage, see_help
+from macvfast.cli.show.changes import difference_json, step_json
+from macvfast.cli.usage import Usage, see_help
 from macvfast.errors import OptionInvalid, RestoreIncomplete, StepFailed, escape
 
 if TYPE_CHECKING:
     from macvfast.cli.arguments import Given
     from macvfast.cli.dispatch import Call
-    from macvfast.outcomes import Difference, Step
 
 DIFFERENT = 7
 
@@ -26,8 +26,8 @@ def restore(call: Call) -> int:
     with call.host() as host:
         plan = host.restore(dry_run=dry_run, wait_s=_seconds(given, "macvfast restore"))
     if as_json:
-        out.json_lines(_step(step, dry_run=dry_run) for step in plan.steps)
-        out.json_lines(_difference(one) | {"Status": "remains"} for one in plan.remaining)
+        out.json_lines(step_json(step, dry_run=dry_run) for step in plan.steps)
+        out.json_lines(difference_json(one) | {"Status": "remains"} for one in plan.remaining)
     else:
         out.lines(escape(str(step)) for step in plan.done)
     for step in plan.failed:
@@ -45,7 +45,7 @@ def check(call: Call) -> int:
     with call.host() as host:
         found = host.check()
     if as_json:
-        call.out.json_lines(map(_difference, found))
+        call.out.json_lines(map(difference_json, found))
     else:
         call.out.lines(escape(str(one)) for one in found)
     return DIFFERENT if found else 0
@@ -111,19 +111,3 @@ def _seconds(given: Given, name: str) -> float | None:
             hints=[f"--wait={WAIT_S:g}", see_help(name)],
         )
     return float(text)
-
-
-def _difference(one: Difference) -> dict[str, object]:
-    return {
-        "Kind": one.kind,
-        "Network": one.network,
-        "Sandbox": one.sandbox,
-        "Found": one.found,
-        "Obstacle": one.obstacle,
-    }
-
-
-def _step(step: Step, *, dry_run: bool) -> dict[str, object]:
-    status = "planned" if dry_run else "failed" if step.error is not None else "done"
-    error = None if step.error is None else {"Code": step.error.code, "Message": str(step.error)}
-    return _difference(step.mends) | {"Action": step.action, "Status": status, "Error": error}

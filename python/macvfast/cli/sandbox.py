@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from macvfast.cli import be_careful
-from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.filters import Filter, chosen, has_label, matches
-from macvfast.cli.show.lists import Listing, Shape
-from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import SHORT_ID, created_at, labels_text
+from macvfast.cli.show.lists import Listing
+from macvfast.cli.show.sandboxes import LISTED
+from macvfast.cli.show.text import SHORT_ID
+from macvfast.cli.usage import Usage, see_help
 from macvfast.errors import MacvfastError, SandboxNotFound, UndoFailed
 
 # As a shell has it for what Ctrl-C ended.
@@ -310,7 +310,7 @@ def ps(call: Call) -> int:
     # Who asks for a status wants to see it, as in Docker.
     everything = given.flag("all") or any(key == "status" for key, _ in pairs)
     fits = chosen(pairs, FILTERS)
-    listing = Listing(SHAPE, given.text("format"), quiet=given.flag("quiet"), whole=given.flag("no-trunc"))
+    listing = Listing(LISTED, given.text("format"), quiet=given.flag("quiet"), whole=given.flag("no-trunc"))
     with call.host() as host:
         shown = (box for box in host.sandboxes() if fits(box) and (everything or box.state.value != "exited"))
         listing.show(call.out, shown)
@@ -332,78 +332,6 @@ FILTERS: dict[str, Filter[Sandbox]] = {
     "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
     "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
 }
-
-
-def _fields(sandbox: Sandbox, whole: bool) -> dict[str, object]:
-    """Docker's keys as far as it has them, as text; the exit status is a number or null."""
-    return {
-        "ID": sandbox.id if whole else sandbox.id[:SHORT_ID],
-        "Names": sandbox.name,
-        "Networks": _networks(sandbox),
-        "Addresses": _addresses(sandbox),
-        "Command": _typed(sandbox),
-        "State": sandbox.state.value,
-        "ExitCode": sandbox.exit_code,
-        "CreatedAt": created_at(sandbox.created_at),
-        "Labels": labels_text(sandbox.labels),
-    }
-
-
-def _besides(sandbox: Sandbox) -> dict[str, object]:
-    return {"Label": dict(sandbox.labels), "Status": _status(sandbox)}
-
-
-def _row(sandbox: Sandbox, whole: bool) -> tuple[str, ...]:
-    return (
-        sandbox.id if whole else sandbox.id[:SHORT_ID],
-        sandbox.name,
-        _networks(sandbox),
-        _addresses(sandbox),
-        _typed(sandbox),
-        _status(sandbox),
-    )
-
-
-def _networks(sandbox: Sandbox) -> str:
-    """In the order of eth0, eth1, …."""
-    return ",".join(endpoint.network for endpoint in sandbox.endpoints)
-
-
-def _addresses(sandbox: Sandbox) -> str:
-    return ",".join(str(address.ip) for endpoint in sandbox.endpoints for address in endpoint.addresses)
-
-
-def _typed(sandbox: Sandbox) -> str:
-    """The command as a shell would read it."""
-    if not sandbox.command:
-        return ""
-    from shlex import join  # noqa: PLC0415
-
-    return join(sandbox.command)
-
-
-def _status(sandbox: Sandbox) -> str:
-    return sandbox.state.value if sandbox.exit_code is None else f"{sandbox.state.value} ({sandbox.exit_code})"
-
-
-SHAPE: Shape[Sandbox] = Shape(
-    columns=(
-        Column("SANDBOX ID"),
-        Column("NAME", fold=" "),
-        Column("NETWORKS", fold=","),
-        Column("ADDRESSES", fold=","),
-        Column("COMMAND", fold=" "),
-        Column("STATUS"),
-    ),
-    row=_row,
-    fields=_fields,
-    besides=_besides,
-    names=(
-        "ID", "Names", "Networks", "Addresses", "Command", "State", "ExitCode", "CreatedAt", "Label", "Labels",
-        "Status",
-    ),
-    headers={"ID": "SANDBOX ID", "CreatedAt": "CREATED AT", "ExitCode": "EXIT CODE"},
-)  # fmt: skip
 
 
 def rm(call: Call) -> int:

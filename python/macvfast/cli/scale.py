@@ -6,9 +6,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.dispatch import PARTLY
 from macvfast.cli.show.output import Failure
+from macvfast.cli.usage import Usage, see_help
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.cli.arguments import Usage, see_help
 from macvfast.cli.importing.converting import converted
 from macvfast.cli.importing.reading import read
 from macvfast.cli.importing.script import lines, remarks
+from macvfast.cli.usage import Usage, see_help
 from macvfast.errors import MacvfastError, NetworkExists, escape
 from macvfast.outcomes import Outcome, Outcomes
 

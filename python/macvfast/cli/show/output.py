@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from macvfast.cli.show.tables import table
 from macvfast.cli.show.text import as_json
+from macvfast.cli.usage import Usage
 from macvfast.errors import escape
 
 if TYPE_CHECKING:
@@ -166,13 +167,23 @@ class Output:
 
         self._tell(traceback.format_exc())
 
-    def ask(self, question: str) -> str | None:
-        """Ask on standard error, read a line of standard input; None: there is nothing more to be read."""
-        self._tell(question)
+    def agrees(self, warning: str, forced: str) -> bool:
+        """Whether the user, asked on standard error, answers yes; `forced` is the same command without a question.
+
+        Raises:
+            Usage: standard input has no answer.
+        """
+        self._tell(f"{warning} Are you sure? [y/N] ")
         answer = self._stdin.readline() if self._stdin is not None else ""
         if not answer.endswith("\n"):
             self._tell("\n")
-        return answer.strip() if answer else None
+        if not answer:
+            raise Usage(
+                f"`{forced.partition(' -f')[0]}` was not told whether to go on",
+                causes=["standard input ended without an answer"],
+                hints=[forced],
+            )
+        return answer.strip().lower() in ("y", "yes")
 
     def _tell(self, text: str) -> None:
         if self._stderr is None:

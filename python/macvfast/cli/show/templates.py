@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from macvfast.cli.arguments import Usage
 from macvfast.cli.show.expressions import (
     FUNCTIONS,
     Constant,
@@ -25,6 +24,7 @@ from macvfast.cli.show.expressions import (
     shown,
     truth,
 )
+from macvfast.cli.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,0 +1,42 @@
+"""Mistakes on the command line, and the hints that they end with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Usage(Exception):
+    """The command line is not one that macvfast takes. Shown like a MacvfastError; nothing was done."""
+
+    code = "usage"
+
+    def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.causes = tuple(causes)
+        self.hints = tuple(hints)
+
+
+def given_nothing(option: str, command: str, metavar: str) -> Usage:
+    """The refusal of an option whose value is empty."""
+    return Usage(
+        f"option `{option}` was given nothing",
+        causes=["its value is empty"],
+        hints=[f"{option} {metavar}", see_help(command)],
+    )
+
+
+def see_help(name: str) -> str:
+    """The hint that ends every usage error."""
+    return f"`{name} --help` shows the usage"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
+    """A hint at what is spelled nearly like `word`, if anything is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
+    found = get_close_matches(word, list(known), n=2)
+    return [f"did you mean {' or '.join(f'`{one}`' for one in found)}?"] if found else []
