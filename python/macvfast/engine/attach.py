@@ -10,24 +10,26 @@ made. What failed is undone by `detach`, which also finishes what a dead process
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from macvfast import plan
 from macvfast.engine.choose import Chooser
-from macvfast.engine.make import Maker, Wanted
+from macvfast.engine.make import Maker
+from macvfast.engine.making import NewSandbox, Opened
 from macvfast.engine.removal import Removal
 from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
 from macvfast.kernel.namespaces import close_all, make_each, open_recorded
+from macvfast.model import Sandbox
 from macvfast.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.detach import Detacher
+    from macvfast.engine.making import Attempt, Making
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.protocol import Kernel, Namespace
-    from macvfast.model import Sandbox
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -88,25 +90,31 @@ class _Task(Generic[T]):
 
 @dataclass(slots=True)
 class _Chunk:
-    """Items that are noted, made and settled together."""
+    """Attempts that are noted, made and settled together."""
 
-    items: Sequence[Wanted]
+    attempts: Sequence[Attempt]
+    # Those that get a namespace of their own, with what its links are born with; and these namespaces.
+    fresh: list[tuple[Attempt, Sysctls]] = field(default_factory=list)
+    namespaces: _Task[list[Namespace]] | None = None
+    opened: list[Opened] = field(default_factory=list)
     intent: int = 0
-    fresh: _Task[list[Namespace]] | None = None
-    # Why items did not get their files, by their places.
-    unwritten: dict[int, MacvfastError] = field(default_factory=dict)
     making: _Task[None] | None = None
     ended: bool = False
     second: bool = False
 
     @property
-    def good(self) -> list[Wanted]:
-        return [item for item in self.items if item.error is None]
+    def good(self) -> list[Attempt]:
+        return [one for one in self.attempts if one.error is None]
+
+    @property
+    def failed(self) -> list[Making]:
+        """What was recorded and is not going to be made."""
+        return [one.making for one in self.attempts if one.making is not None and one.error is not None]
 
     def fail(self, error: MacvfastError) -> None:
         """None of them is made, for that reason or one of its own."""
-        for item in self.items:
-            item.error = item.error or error
+        for one in self.attempts:
+            one.fail(error)
 
 
 class Attacher:
@@ -126,15 +134,15 @@ class Attacher:
         self._given: dict[str, Namespace | MacvfastError] = {}
 
     def attach(
-        self, chunks: Iterable[Sequence[Wanted]], ended: Callable[[Sequence[Wanted]], None] = lambda _: None
+        self, chunks: Iterable[Sequence[Attempt]], ended: Callable[[Sequence[Attempt]], None] = lambda _: None
     ) -> None:
-        """Make what is wanted; each item ends with all of its endpoints made and settled, or with an error and
+        """Make what is asked for; each attempt ends with all of its endpoints made and settled, or with an error and
         nothing made.
 
         Args:
-            chunks: items that are noted, made and settled together, in the order in which addresses are given; read
-                as they are needed. An item that has an error already is passed over.
-            ended: told of the items of each chunk, in order, once they have ended.
+            chunks: attempts that are noted, made and settled together, in the order in which addresses are given; read
+                as they are needed. One that has an error already is passed over.
+            ended: called with the attempts of each chunk, in order, once they have ended.
         """
         self._chooser = Chooser(self._store, self._kernel, self._netns_dir)
         coming = iter(chunks)
@@ -145,16 +153,16 @@ class Attacher:
 
         def end(chunk: _Chunk) -> None:
             self._finish(chunk)
-            ended(chunk.items)
+            ended(chunk.attempts)
 
         try:
             if current is not None:
                 self._namespaces(current, None, beside=False)
             while current is not None:
                 if upcoming is not None:
-                    self._namespaces(upcoming, current.fresh, beside=True)
+                    self._namespaces(upcoming, current.namespaces, beside=True)
                 # What comes before is settled while the kernel makes this chunk's namespaces, or else its links.
-                if before is not None and self._is_first(before.making, current.fresh):
+                if before is not None and self._is_first(before.making, current.namespaces):
                     end(before)
                     before = None
                 self._open(current)
@@ -184,92 +192,103 @@ class Attacher:
             self._ended.acquire()
         return not other.ended
 
-    def _next(self, coming: Iterator[Sequence[Wanted]]) -> _Chunk | None:
-        items = next(coming, None)
-        if items is None:
-            return None
-        self._prepare(items)
-        return _Chunk(items)
+    def _next(self, coming: Iterator[Sequence[Attempt]]) -> _Chunk | None:
+        attempts = next(coming, None)
+        return None if attempts is None else self._chunk(attempts)
+
+    def _chunk(self, attempts: Sequence[Attempt], *, second: bool = False) -> _Chunk:
+        """The attempts, with what the links of new namespaces are born with: what the first network wants."""
+        chunk = _Chunk(attempts, second=second)
+        with self._store.reading() as records:
+            known: dict[str, Sysctls] = {}
+            for one in chunk.good:
+                if one.request.fresh:
+                    first = next((request.network for request in one.request.endpoints), None)
+                    if first is not None and first not in known:
+                        found = records.network(first)
+                        known[first] = plan.ipv6_sysctls("default", found[0]) if len(found) == 1 else ()
+                    chunk.fresh.append((one, () if first is None else known[first]))
+        return chunk
 
     def _break_off(self, chunk: _Chunk) -> None:
         if chunk.making is not None:
             self._finish(chunk)
             return
-        if chunk.fresh is not None:
-            chunk.fresh.wait()
-            close_all(chunk.fresh.left())
+        if chunk.namespaces is not None:
+            chunk.namespaces.wait()
+            close_all(chunk.namespaces.left())
         self._give_up(chunk)
         self._close(chunk)
 
     def _give_up(self, chunk: _Chunk) -> None:
-        chunk.fail(SandboxBusy("sandbox", chunk.items[0].name or "", "interrupted"))
+        asked = chunk.attempts[0].request.sandbox
+        chunk.fail(SandboxBusy("sandbox", asked.name or "", "interrupted"))
         self._undo(chunk)
 
     # Namespaces.
 
-    def _prepare(self, wanted: Sequence[Wanted]) -> None:
-        """Note what the links of new namespaces are going to be born with: what the first network wants."""
-        with self._store.reading() as records:
-            known: dict[str, Sysctls] = {}
-            for item in wanted:
-                item.new = item.sandbox is None
-                if item.fresh and item.requests:
-                    key = item.requests[0].network
-                    if key not in known:
-                        found = records.network(key)
-                        known[key] = plan.ipv6_sysctls("default", found[0]) if len(found) == 1 else ()
-                    item.sysctls = known[key]
-
     def _namespaces(self, chunk: _Chunk, after: _Task[list[Namespace]] | None, *, beside: bool) -> None:
         """Begin to make the new namespaces of a chunk, in the order of its items, when those of another are made."""
-        fresh = [item.sysctls for item in chunk.good if item.fresh]
+        wanted = [sysctls for _, sysctls in chunk.fresh]
 
         def work() -> list[Namespace]:
             if after is not None:
                 after.wait()
-            return make_each(self._kernel, fresh)
+            return make_each(self._kernel, wanted)
 
-        if fresh:
-            chunk.fresh = _Task(work, self._ended, beside=beside)
+        if wanted:
+            chunk.namespaces = _Task(work, self._ended, beside=beside)
 
     def _open(self, chunk: _Chunk) -> None:
-        """Hold the namespace of every item: new ones for new sandboxes, the recorded or given ones for others."""
+        """Hold the namespace of every attempt: new ones for new sandboxes, the recorded or given ones for others."""
         try:
-            if chunk.fresh is not None:
-                made = chunk.fresh.result()
-                for item, namespace in zip([one for one in chunk.good if one.fresh], made, strict=True):
-                    item.namespace = namespace
-            self._open_others(chunk)
+            if chunk.namespaces is not None:
+                made = zip(chunk.fresh, chunk.namespaces.result(), strict=True)
+                chunk.opened = [Opened(one, namespace, sysctls) for (one, sysctls), namespace in made]
+            recorded = [(one, box) for one in chunk.good if isinstance(box := one.request.sandbox, Sandbox)]
+            self._hold(chunk, [one for one, _ in recorded], open_recorded(self._kernel, [box for _, box in recorded]))
+            self._open_given(chunk)
         except MacvfastError as error:
             chunk.fail(error)
 
-    def _open_others(self, chunk: _Chunk) -> None:
-        recorded = [item for item in chunk.good if item.sandbox is not None]
-        opened = open_recorded(self._kernel, [cast("Sandbox", item.sandbox) for item in recorded])
-        _hold(recorded, opened)
-        given = [item for item in chunk.good if item.sandbox is None and item.netns is not None]
-        paths = list({cast("str", item.netns): None for item in given if item.netns not in self._given})
+    def _open_given(self, chunk: _Chunk) -> None:
+        given = [
+            (one, box.netns)
+            for one in chunk.good
+            if isinstance(box := one.request.sandbox, NewSandbox) and box.netns is not None
+        ]
+        paths = list({path: None for _, path in given if path not in self._given})
         if paths:
             self._given |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
-        _hold(given, [self._given[cast("str", item.netns)] for item in given])
+        self._hold(chunk, [one for one, _ in given], [self._given[path] for _, path in given])
+
+    @staticmethod
+    def _hold(chunk: _Chunk, attempts: Sequence[Attempt], found: Sequence[Namespace | MacvfastError]) -> None:
+        for one, namespace in zip(attempts, found, strict=True):
+            if isinstance(namespace, MacvfastError):
+                one.fail(namespace)
+            else:
+                chunk.opened.append(Opened(one, namespace))
 
     def _close(self, chunk: _Chunk) -> None:
         kept = self._given.values()
-        close_all([item.namespace for item in chunk.items if item.namespace not in kept])
-        for item in chunk.items:
-            item.namespace = None
+        close_all([one.namespace for one in chunk.opened if one.namespace not in kept])
+        chunk.opened = []
 
     # One chunk.
 
     def _choose(self, chunk: _Chunk) -> None:
         """Note, durably, what is going to be made."""
-        if not chunk.good:
+        items = {id(one.attempt): one for one in chunk.opened if one.attempt.error is None}
+        if not items:
             return
         try:
             with self._store.writing() as records:
-                chunk.intent = self._chooser.choose(records, chunk.items)
-            for item in chunk.good:
-                item.recorded = True
+                # In the order in which they are asked for.
+                order = [items[id(one)] for one in chunk.attempts if id(one) in items]
+                chunk.intent, chosen = self._chooser.choose(records, order)
+            for attempt, making in chosen:
+                attempt.making = making
         except MacvfastError as error:
             chunk.fail(error)
 
@@ -279,33 +298,32 @@ class Attacher:
 
         def work() -> None:
             try:
-                self._maker.make(items)
+                self._maker.make([one.made for one in items])
             except MacvfastError as error:
                 chunk.fail(error)
 
         chunk.making = _Task(work, self._ended, beside=beside)
-        self._give_files(chunk, items)
+        self._give_files(items)
 
-    def _give_files(self, chunk: _Chunk, items: Sequence[Wanted]) -> None:
+    def _give_files(self, attempts: Sequence[Attempt]) -> None:
         """Write the files of new sandboxes, while the kernel makes their links."""
-        for item in items:
-            if item.new and item.made:
+        for one in attempts:
+            asked = one.request.sandbox
+            if isinstance(asked, NewSandbox) and asked.netns is None:
                 try:
-                    self._folders.give(_with_endpoints(item), item.own_files)
-                    if item.auto_remove:
+                    self._folders.give(one.made.with_these, asked.own_files)
+                    if asked.auto_remove:
                         # Before it is settled: until then, this operation's own lock says that it goes on.
-                        item.lock = self._folders.hold(cast("Sandbox", item.sandbox))
+                        one.lock = self._folders.hold(one.made.sandbox)
                 except MacvfastError as error:
-                    chunk.unwritten[id(item)] = error
+                    one.fail(error)
 
     def _finish(self, chunk: _Chunk) -> None:
         """Settle what was made, undo what failed, and let go of the namespaces."""
         try:
             if chunk.making is not None:
                 chunk.making.result()
-            for item in chunk.items:
-                item.error = item.error or chunk.unwritten.get(id(item))
-            if any(item.recorded for item in chunk.items):
+            if any(one.making is not None for one in chunk.attempts):
                 self._settle(chunk)
         except MacvfastError as error:
             chunk.fail(error)
@@ -319,18 +337,17 @@ class Attacher:
             chunk.ended = True
             self._close(chunk)
         if not chunk.second:
-            self._try_again([item for item in chunk.items if _another_address_may_do(item)])
+            self._try_again([one for one in chunk.attempts if _another_address_may_do(one)])
 
-    def _try_again(self, items: Sequence[Wanted]) -> None:
+    def _try_again(self, attempts: Sequence[Attempt]) -> None:
         """Make with other addresses what was refused because of MACs that the record knows nothing of."""
-        if not items:
+        if not attempts:
             return
-        log.tell("retry", what="make with other addresses", sandboxes=len(items))
-        self._chooser.avoid({network.link for item in items for network, _ in item.endpoints})
-        for item in items:
-            item.reset()
-        chunk = _Chunk(items, second=True)
-        self._prepare(items)
+        log.tell("retry", what="make with other addresses", sandboxes=len(attempts))
+        self._chooser.avoid({network.link for one in attempts for network, _ in one.made.pairs})
+        for one in attempts:
+            one.reset()
+        chunk = self._chunk(attempts, second=True)
         self._namespaces(chunk, None, beside=False)
         self._open(chunk)
         self._choose(chunk)
@@ -338,12 +355,13 @@ class Attacher:
         self._finish(chunk)
 
     def _settle(self, chunk: _Chunk) -> None:
+        made = [one.made for one in chunk.good]
         with self._store.writing() as records:
             going = self._begin_undo(records, chunk)
-            for item in chunk.good:
-                self._maker.learn(records, item)
+            for one in made:
+                self._maker.learn(records, one)
             records.settle(chunk.intent)
-        self._folders.refresh(cast("Sandbox", item.sandbox).id for item in chunk.good if not item.new)
+        self._folders.refresh(one.sandbox.id for one in made if not one.new)
         if going:
             self._carry_out(chunk, going)
 
@@ -351,28 +369,25 @@ class Attacher:
 
     def _undo(self, chunk: _Chunk) -> None:
         """Take away what failed items had begun; their error stays the first one."""
-        if not any(item.recorded and item.error is not None for item in chunk.items):
+        if not chunk.failed:
             return
         try:
             with self._store.writing() as records:
                 going = self._begin_undo(records, chunk)
                 records.settle(chunk.intent)
         except MacvfastError as error:
-            for item in chunk.items:
-                _note_failure(item, error)
+            for one in chunk.attempts:
+                _note_failure(one, error)
             return
         self._carry_out(chunk, going)
 
     def _begin_undo(self, records: Records, chunk: _Chunk) -> list[Removal]:
         """Note that what was begun for failed items is about to go."""
-        failed = [item for item in chunk.items if item.recorded and item.error is not None]
-        if not failed:
-            return []
-        for item in failed:
-            item.let_go()
-        going = [
-            Removal(_with_endpoints(item), list(item.endpoints), whole=item.new, half_made=True) for item in failed
-        ]
+        failed = chunk.failed
+        for attempt in chunk.attempts if failed else ():
+            if attempt.error is not None:
+                attempt.let_go()
+        going = [Removal(one.with_these, one.pairs, whole=one.new, half_made=True) for one in failed]
         self._detacher.mark(records, going)
         return going
 
@@ -381,32 +396,21 @@ class Attacher:
         log.tell("undo", sandboxes=", ".join(one.sandbox.name for one in going))
         self._detacher.carry_out(going)
         failures = {one.sandbox.id: one.error for one in going if one.error is not None}
-        for item in chunk.items:
-            if item.sandbox is not None and item.error is not None:
-                _note_failure(item, failures.get(item.sandbox.id))
+        for attempt in chunk.attempts:
+            if attempt.making is not None and attempt.error is not None:
+                _note_failure(attempt, failures.get(attempt.making.sandbox.id))
 
 
-def _another_address_may_do(item: Wanted) -> bool:
-    automatic = all(request.ip is None and request.mac is None for request in item.requests)
-    return automatic and item.recorded and isinstance(item.error, MacTaken)
+def _another_address_may_do(attempt: Attempt) -> bool:
+    automatic = all(request.ip is None and request.mac is None for request in attempt.request.endpoints)
+    return automatic and attempt.making is not None and isinstance(attempt.error, MacTaken)
 
 
-def _with_endpoints(item: Wanted) -> Sandbox:
-    return replace(cast("Sandbox", item.sandbox), endpoints=tuple(endpoint for _, endpoint in item.endpoints))
-
-
-def _hold(items: Sequence[Wanted], opened: Sequence[Namespace | MacvfastError]) -> None:
-    for item, one in zip(items, opened, strict=True):
-        if isinstance(one, MacvfastError):
-            item.error = one
-        else:
-            item.namespace = one
-
-
-def _note_failure(item: Wanted, failure: MacvfastError | None) -> None:
-    if failure is None or item.error is None:
+def _note_failure(attempt: Attempt, failure: MacvfastError | None) -> None:
+    first = attempt.error
+    if failure is None or first is None:
         return
-    if isinstance(item.error, UndoFailed):
-        item.error = UndoFailed(item.error.first, [*item.error.failures, str(failure)])
+    if isinstance(first, UndoFailed):
+        attempt.explain(UndoFailed(first.first, [*first.failures, str(failure)]))
     else:
-        item.error = UndoFailed(item.error, [str(failure)])
+        attempt.explain(UndoFailed(first, [str(failure)]))

@@ -10,11 +10,12 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.carriers import own_addresses, parent_of
 from macvfast.engine.make import new_ifindex
+from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.errors import (
     AlreadyConnected,
     MacTaken,
@@ -33,7 +34,7 @@ from macvfast.state.records import MADE, REMOVED, Stood, now
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.engine.make import Wanted
+    from macvfast.engine.making import AttachRequest, Attempt, Opened
     from macvfast.ipam import Taken
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.requests import EndpointRequest
@@ -72,6 +73,38 @@ class Place:
         return all(self.defaults.get(name) in (value, None) for name, value in wanted)
 
 
+@dataclass(slots=True)
+class _Noted:
+    """What one transaction has looked up and begun: the networks, by id and by what they were called; the intent."""
+
+    records: Records
+    networks: dict[str, tuple[Network, NetworkPools]] = field(default_factory=dict)
+    intent: int = 0
+
+
+class _Draft:
+    """An item that is being chosen, with what it takes on the way."""
+
+    def __init__(
+        self, making: Making, place: Place, siblings: tuple[tuple[Network, Endpoint], ...] = (), position: int = 0
+    ) -> None:
+        """`siblings`: the sandbox's endpoints that are there; `position`: of its next one."""
+        self.making = making
+        self.place = place
+        self.siblings = siblings
+        self.position = position
+        self.begun: list[tuple[NetworkPools, Taken]] = []
+        self._held = set(place.held)
+
+    def take_back(self) -> None:
+        """Give back what it has taken."""
+        for pools, taken in self.begun:
+            pools.give_back(taken.placed)
+        self.place.names -= {one.endpoint.ifname for one in self.making.endpoints}
+        self.place.held = self._held
+        self.place.number = 0
+
+
 class Chooser:
     """Chooses for one call, however many chunks that has: what is taken in a given namespace is looked up once."""
 
@@ -88,69 +121,49 @@ class Chooser:
         self._now = now()
         self._places: dict[int, Place] = {}
 
-    def choose(self, records: Records, items: Sequence[Wanted]) -> int:
-        """Settle and note what each item is to be; items that have an error already are passed over.
+    def choose(self, records: Records, items: Sequence[Opened]) -> tuple[int, list[tuple[Attempt, Making]]]:
+        """Settle and note what each item is to be; one that cannot be has its error in its attempt.
 
         Returns:
-            The intent that all of it carries; 0 where no item can be, and nothing was changed.
+            The intent that all of it carries, 0 where no item can be and nothing was changed; what is to be made.
         """
-        intent = 0
         self._now = now()
-        networks: dict[str, tuple[Network, NetworkPools]] = {}
+        noted = _Noted(records)
+        making = []
         for item in items:
-            if item.error is None:
-                begun: list[tuple[Network, Taken]] = []
-                try:
-                    self._item(records, item, networks, begun)
-                    intent = intent or records.begin(self._store.owner(), MADE)
-                    if item.new and not records.add_sandbox(cast("Sandbox", item.sandbox), intent):
-                        name = cast("Sandbox", item.sandbox).name
-                        raise _exists(records, item, name) or SandboxExists(name)
-                except MacvfastError as error:
-                    self._take_back(item, networks, begun)
-                    item.error = error
-                    continue
-                if item.new and item.own_files is not None:
-                    records.add_own_files(cast("Sandbox", item.sandbox).id, item.own_files)
-                for _, endpoint in item.endpoints:
-                    records.add_endpoint(endpoint, intent)
+            try:
+                making.append((item.attempt, self._item(noted, item)))
+            except MacvfastError as error:
+                item.attempt.fail(error)
         # The pools of each network, which is known by its id and by what it was called.
-        for pools in {id(pools): pools for _, pools in networks.values()}.values():
+        for pools in {id(pools): pools for _, pools in noted.networks.values()}.values():
             pools.save()
-        if intent and not any(item.error is None for item in items):
-            records.settle(intent)
-            return 0
-        return intent
+        if noted.intent and not making:
+            records.settle(noted.intent)
+            return 0, []
+        return noted.intent, making
 
-    def _item(
-        self, records: Records, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]],
-        begun: list[tuple[Network, Taken]],
-    ) -> None:  # fmt: skip
-        self._sandbox(records, item)
-        place = self._place(records, item)
-        position = 0 if item.new else records.next_position(cast("Sandbox", item.sandbox).id)
-        for request in item.requests:
-            network, pools = self._network(records, networks, request.network)
-            self._endpoint(records, item, (network, pools), request, begun, (place, position + len(item.endpoints)))
+    def _item(self, noted: _Noted, item: Opened) -> Making:
+        records, request = noted.records, item.attempt.request
+        draft = self._draft(records, item)
+        try:
+            for one in request.endpoints:
+                self._endpoint(records, draft, self._network(noted, one.network), one)
+            making = draft.making
+            noted.intent = noted.intent or records.begin(self._store.owner(), MADE)
+            if making.new and not records.add_sandbox(making.sandbox, noted.intent):
+                raise _exists(records, request, making.sandbox.name) or SandboxExists(making.sandbox.name)
+        except MacvfastError:
+            draft.take_back()
+            raise
+        if isinstance(request.sandbox, NewSandbox) and request.sandbox.own_files is not None:
+            records.add_own_files(making.sandbox.id, request.sandbox.own_files)
+        for chosen in making.endpoints:
+            records.add_endpoint(chosen.endpoint, noted.intent)
+        return making
 
-    def _take_back(
-        self, item: Wanted, networks: dict[str, tuple[Network, NetworkPools]], begun: Sequence[tuple[Network, Taken]]
-    ) -> None:
-        """Undo what a refused item had taken."""
-        for network, taken in begun:
-            networks[network.id][1].give_back(taken.placed)
-        place = self._places.get(cast("Namespace", item.namespace).cookie)
-        if place is not None and item.endpoints:
-            place.names -= {endpoint.ifname for _, endpoint in item.endpoints}
-            place.held = set(item.held[0])
-            place.number = 0
-        item.endpoints.clear()
-        item.held.clear()
-        item.ready.clear()
-
-    def _network(
-        self, records: Records, known: dict[str, tuple[Network, NetworkPools]], key: str
-    ) -> tuple[Network, NetworkPools]:
+    def _network(self, noted: _Noted, key: str) -> tuple[Network, NetworkPools]:
+        known, records = noted.networks, noted.records
         found = known.get(key)
         if found is None:
             network = one_network(records, self._store, key)
@@ -162,45 +175,51 @@ class Chooser:
             known[key] = known[network.id] = found
         return found
 
-    def _sandbox(self, records: Records, item: Wanted) -> None:
-        """Settle the identity of the item's sandbox; for one that is there, read its endpoints afresh."""
-        if item.sandbox is not None:
-            found = records.sandbox(item.sandbox.id)
-            intent = records.sandbox_intent(item.sandbox.id)
-            if not found or intent is not None:
-                raise SandboxBusy("sandbox", item.sandbox.name, REMOVED if intent is None else intent.doing)
-            item.sandbox = found[0]
-            item.siblings = [(records.network(one.network_id)[0], one) for one in item.sandbox.endpoints]
-            return
+    def _draft(self, records: Records, item: Opened) -> _Draft:
+        """The item's sandbox, as it is recorded now or as it is going to be, and what is taken in its namespace."""
+        asked = item.attempt.request.sandbox
+        if isinstance(asked, NewSandbox):
+            sandbox = self._new_sandbox(records, item, asked)
+            place = Place() if sandbox.made else self._place(records, item, sandbox)
+            return _Draft(Making(sandbox, item.namespace, [], new=True, sysctls=item.sysctls), place)
+        found = records.sandbox(asked.id)
+        intent = records.sandbox_intent(asked.id)
+        if not found or intent is not None:
+            raise SandboxBusy("sandbox", asked.name, REMOVED if intent is None else intent.doing)
+        sandbox = found[0]
+        siblings = tuple((records.network_of(one), one) for one in sandbox.endpoints)
+        place = self._place(records, item, sandbox)
+        position = records.next_position(sandbox.id)
+        return _Draft(Making(sandbox, item.namespace, []), place, siblings, position)
+
+    def _new_sandbox(self, records: Records, item: Opened, asked: NewSandbox) -> Sandbox:
         id_ = new_id(self._random)
-        name = check_name("sandbox", item.name if item.name is not None else id_[:12])
-        if name in self._names and (error := _exists(records, item, name)) is not None:
+        name = check_name("sandbox", asked.name if asked.name is not None else id_[:12])
+        request = item.attempt.request
+        if name in self._names and (error := _exists(records, request, name)) is not None:
             raise error
         self._names.add(name)
-        path = item.netns or os.path.join(self._netns_dir, name)
-        if item.netns is None and os.path.lexists(path):
-            raise _exists(records, item, name) or NamespaceNameTaken(name, path)
-        namespace = cast("Namespace", item.namespace)
-        item.sandbox = Sandbox(
-            id=id_, name=name, path=path, made=item.netns is None, cookie=namespace.cookie, inode=namespace.inode,
-            boot_id=self._kernel.boot_id(), created_at=self._now, labels=item.labels, command=item.command,
-            auto_remove=item.auto_remove,
+        path = asked.netns or os.path.join(self._netns_dir, name)
+        if request.fresh and os.path.lexists(path):
+            raise _exists(records, request, name) or NamespaceNameTaken(name, path)
+        return Sandbox(
+            id=id_, name=name, path=path, made=request.fresh, cookie=item.namespace.cookie, inode=item.namespace.inode,
+            boot_id=self._kernel.boot_id(), created_at=self._now, labels=asked.labels, command=asked.command,
+            auto_remove=asked.auto_remove,
         )  # fmt: skip
 
-    def _place(self, records: Records, item: Wanted) -> Place:
+    def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> Place:
         """What is taken in the item's namespace: by what is recorded and, where others made it, by what is there."""
-        if item.new and item.made:
-            return Place()
-        namespace = cast("Namespace", item.namespace)
+        namespace = item.namespace
         place = self._places.get(namespace.cookie)
         if place is not None:
             return place
         here = (namespace.cookie, self._kernel.boot_id())
-        if item.made:
+        if sandbox.made:
             siblings = [
                 (records.network_of(endpoint), endpoint)
-                for sandbox in records.sandboxes("cookie = ? AND boot_id = ?", here)
-                for endpoint in sandbox.endpoints
+                for other in records.sandboxes("cookie = ? AND boot_id = ?", here)
+                for endpoint in other.endpoints
             ]
             place = Place(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
         else:
@@ -211,35 +230,35 @@ class Chooser:
             ours = {link.ifindex for link in links if link.ifname in recorded}
             place.names |= recorded
             place.names |= {name for link in links for name in plan.names(link)}
-            place.names |= records.awaited_ifnames(cast("Sandbox", item.sandbox).path, self._kernel.boot_id())
+            place.names |= records.awaited_ifnames(sandbox.path, self._kernel.boot_id())
             place.held |= {route.family for route in self._kernel.default_routes(namespace) if route.holds(ours)}
         return self._places.setdefault(namespace.cookie, place)
 
     def _endpoint(
-        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest,
-        begun: list[tuple[Network, Taken]], slot: tuple[Place, int],
-    ) -> None:  # fmt: skip
+        self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
+    ) -> None:
         """Choose the addresses, MAC, name and index of one endpoint."""
-        (network, pools), (place, position) = where, slot
-        sandbox = cast("Sandbox", item.sandbox)
-        if any(one.id == network.id for one, _ in item.endpoints):
+        (network, pools), place = where, draft.place
+        sandbox, endpoints = draft.making.sandbox, draft.making.endpoints
+        if any(one.network.id == network.id for one in endpoints):
             raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
         occupants = records.occupants(network.id) if network.mode == "passthru" else []
-        plan.refuse_endpoint(network, request.mac, occupants, [*item.siblings, *item.endpoints], sandbox.name)
-        taken, mac = self._taken(records, item, (network, pools), request)
-        begun.append((network, taken))
+        others = [*draft.siblings, *draft.making.pairs]
+        plan.refuse_endpoint(network, request.mac, occupants, others, sandbox.name)
+        taken, mac = self._taken(records, draft, where, request)
+        draft.begun.append((pools, taken))
         endpoint = Endpoint(
             network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
-            position=position, ifname=place.next_name(), ifindex=new_ifindex(self._random), group=self._group, mac=mac,
-            packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
+            position=draft.position + len(endpoints), ifname=place.next_name(), ifindex=new_ifindex(self._random),
+            group=self._group, mac=mac, packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet,
+            subnet6=taken.subnet6,
         )  # fmt: skip
-        item.endpoints.append((network, endpoint))
-        item.held.append(frozenset(place.held))
-        item.ready.append(item.made or place.suits(network))
+        ready = sandbox.made or place.suits(network)
+        endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))
         place.held |= plan.default_families(network, endpoint)
 
     def _taken(
-        self, records: Records, item: Wanted, where: tuple[Network, NetworkPools], request: EndpointRequest
+        self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
         """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over."""
         network, pools = where
@@ -253,8 +272,8 @@ class Chooser:
                     if held is not None:
                         raise held from None
                     raise
-                mac = request.mac or self._mac(records, network, cast("Sandbox", item.sandbox), taken)
-                holder = self._holder(records, item, network, mac) if network.has_own_macs else None
+                mac = request.mac or self._mac(records, network, draft.making.sandbox, taken)
+                holder = self._holder(records, draft.making, network, mac) if network.has_own_macs else None
                 if holder is None:
                     return taken, mac
                 passed.append(taken)
@@ -265,11 +284,10 @@ class Chooser:
             for one in passed:
                 pools.give_back(one.placed)
 
-    def _holder(self, records: Records, item: Wanted, network: Network, mac: bytes) -> str | None:
+    def _holder(self, records: Records, making: Making, network: Network, mac: bytes) -> str | None:
         """What has the MAC on the network's parent already."""
-        for theirs, other in item.endpoints:
-            if other.mac == mac and theirs.link == network.link:
-                return f"sandbox `{other.sandbox}`"
+        if any(one.endpoint.mac == mac and one.network.link == network.link for one in making.endpoints):
+            return f"sandbox `{making.sandbox.name}`"
         recorded = records.mac_holder(network.link, mac)
         if recorded is not None:
             return f"sandbox `{recorded}`"
@@ -297,13 +315,14 @@ class Chooser:
         return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
 
 
-def _exists(records: Records, item: Wanted, name: str) -> MacvfastError | None:
+def _exists(records: Records, asked: AttachRequest, name: str) -> MacvfastError | None:
     """Why there is no new sandbox of that name: one has appeared since it was looked for, or earlier in this call."""
     there = records.sandboxes_named([name]).get(name)
     if there is None:
         return None
     on = {endpoint.network for endpoint in there.endpoints} | {endpoint.network_id for endpoint in there.endpoints}
-    for request in item.requests if item.joins else ():
+    joins = isinstance(asked.sandbox, NewSandbox) and asked.sandbox.joins
+    for request in asked.endpoints if joins else ():
         if request.network in on:
             network = next(one.network for one in there.endpoints if request.network in (one.network, one.network_id))
             return AlreadyConnected(name, network)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast.engine.folders import Folders
-from macvfast.engine.make import Wanted
+from macvfast.engine.making import AttachRequest, NewSandbox
 from macvfast.engine.networks import Networks
 from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.scale import Scaler
@@ -107,17 +107,15 @@ class Engine:
         labels: tuple[tuple[str, str], ...], own_files: OwnFiles | None, auto_remove: bool,
     ) -> Sandbox:  # fmt: skip
         """Make a sandbox with all its endpoints, or nothing."""
-        wanted = Wanted(
-            endpoints, name=name, command=command, labels=labels, own_files=own_files, auto_remove=auto_remove
-        )
-        made, lock = self._together.create(wanted.again, name)
+        new = NewSandbox(name=name, command=command, labels=labels, own_files=own_files, auto_remove=auto_remove)
+        made, lock = self._together.create(AttachRequest(new, endpoints))
         if lock is not None:
             self._locks.add(made.id, lock)
         return made
 
     def connect(self, request: EndpointRequest, netns: str | None) -> Endpoint:
         """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
-        return self._together.connect(lambda boxes: boxes.wanted(request, netns), request.sandbox)
+        return self._together.connect(lambda boxes: boxes.connecting(request, netns), request.sandbox)
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from macvfast import plan
 from macvfast.engine.choose import Place as Defaults
-from macvfast.engine.make import Maker, Wanted, new_ifindex
+from macvfast.engine.make import Maker, new_ifindex
+from macvfast.engine.making import Making, MakingEndpoint
 from macvfast.engine.observe import CHUNK, Observer
 from macvfast.engine.parents import Parent, Parents
 from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
@@ -51,7 +52,7 @@ class _Mending:
     seen: ComparedSandbox
     namespace: Namespace | None
     errors: dict[int, MacvfastError] = field(default_factory=dict)
-    made: list[Wanted] = field(default_factory=list)
+    made: list[Making] = field(default_factory=list)
     # What links are born with in a namespace that was made here.
     sysctls: Sysctls = ()
     # The whole of it, once its namespace could not be had.
@@ -348,17 +349,14 @@ class Restorer:
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
         """Make one link in each sandbox, with its addresses and routes."""
-        items: list[tuple[_Mending, MakeLink, Wanted]] = []
+        items: list[tuple[_Mending, MakeLink, Making]] = []
         for one, step in wanted:
             if one.error is not None or id(step) in one.errors:
                 continue
             sandbox = one.drift.recorded.sandbox
             ready = sandbox.made or Defaults.of(self._kernel, one.held).suits(step.network)
-            item = Wanted(
-                (), name=sandbox.name, sandbox=sandbox, namespace=one.namespace, sysctls=one.sysctls,
-                endpoints=[(step.network, step.endpoint)], held=[step.held], ready=[ready],
-            )  # fmt: skip
-            items.append((one, step, item))
+            endpoint = MakingEndpoint(step.network, step.endpoint, step.held, ready)
+            items.append((one, step, Making(sandbox, one.held, [endpoint], sysctls=one.sysctls)))
         self._maker.make([item for _, _, item in items])
         for one, step, item in items:
             one.sysctls = item.sysctls

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.attach import CHUNK, FIRST_CHUNK, Attacher
 from macvfast.engine.detach import Detacher
-from macvfast.engine.make import Wanted
+from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
 from macvfast.errors import (
     EndpointNotFound,
     MacvfastError,
@@ -57,17 +57,17 @@ class Sandboxes:
         self.detacher = Detacher(store, kernel, folders)
         self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
 
-    def make(self, wanted: Sequence[Wanted]) -> None:
+    def make(self, attempts: Sequence[Attempt]) -> None:
         """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
         with its error.
         """
         size = limits.at_once(CHUNK, 3 * 2)
-        self._attacher.attach([wanted[start : start + size] for start in range(0, len(wanted), size)])
+        self._attacher.attach([attempts[start : start + size] for start in range(0, len(attempts), size)])
 
     # Connecting.
 
-    def wanted(self, request: EndpointRequest, netns: str | None) -> Wanted:
-        """What is wanted where one sandbox is to be connected: it is there, unless it is to stand for a given
+    def connecting(self, request: EndpointRequest, netns: str | None) -> AttachRequest:
+        """What is asked for where one sandbox is to be connected: it is there, unless it is to stand for a given
         namespace.
 
         Raises:
@@ -75,16 +75,13 @@ class Sandboxes:
         """
         with self._store.reading() as records:
             network = one_network(records, self._store, request.network)
+        request = _on(network.id, request)
         given = None if netns is None else self._given(netns)
         with self._store.reading() as records:
             if given is None:
-                found = one_sandbox(records, self._store, request.sandbox)
-                return Wanted((_on(network.id, request),), name=request.sandbox, sandbox=found)
-            there = records.sandboxes_named([request.sandbox])
-            wanted = self._wanted(records, _on(network.id, request), there, given, ())
-        if wanted.error is not None:
-            raise wanted.error
-        return wanted
+                return AttachRequest(one_sandbox(records, self._store, request.sandbox), (request,))
+            there = self._there(records, records.sandboxes_named([request.sandbox]), request, given)
+        return AttachRequest(there or _new(request, given), (request,))
 
     def connect_many(
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,
@@ -96,12 +93,12 @@ class Sandboxes:
         given = None if netns is None else self._given(netns)
         outcomes: list[Outcome[Endpoint]] = []
 
-        def ended(items: Sequence[Wanted]) -> None:
-            for item in items:
-                made = None if item.error is not None else item.endpoints[0][1]
-                outcomes.append(Outcome(item.name or "", value=made, error=item.error))
+        def ended(attempts: Sequence[Attempt]) -> None:
+            for one in attempts:
+                made = None if one.error is not None else one.made.endpoints[0].endpoint
+                outcomes.append(Outcome(one.request.endpoints[0].sandbox, value=made, error=one.error))
             if progress is not None:
-                progress(len(items))
+                progress(len(attempts))
 
         self._attacher.attach(self._chunks(network_id, sandboxes, given, labels), ended)
         return Outcomes(tuple(outcomes))
@@ -109,7 +106,7 @@ class Sandboxes:
     def _chunks(
         self, network_id: str, sandboxes: Iterable[str | EndpointRequest], given: _Given | None,
         labels: tuple[tuple[str, str], ...],
-    ) -> Iterator[list[Wanted]]:  # fmt: skip
+    ) -> Iterator[list[Attempt]]:  # fmt: skip
         items = iter(sandboxes)
         # As many descriptors as three chunks need: one is settled, one made, one begun.
         whole = limits.at_once(CHUNK, 3 * 2)
@@ -117,33 +114,36 @@ class Sandboxes:
         while chunk := list(islice(items, size)):
             size = whole
             requests = [_on(network_id, item) for item in chunk]
+            attempts = []
             with self._store.reading() as records:
-                there = records.sandboxes_named([request.sandbox for request in requests])
-                wanted = [self._wanted(records, request, there, given, labels) for request in requests]
-            yield wanted
+                named = records.sandboxes_named([request.sandbox for request in requests])
+                for request in requests:
+                    new = _new(request, given, labels)
+                    try:
+                        there = self._there(records, named, request, given)
+                        attempts.append(Attempt(AttachRequest(there or new, (request,))))
+                    except MacvfastError as error:
+                        attempts.append(Attempt(AttachRequest(new, (request,))))
+                        attempts[-1].fail(error)
+            yield attempts
 
-    def _wanted(
-        self, records: Records, request: EndpointRequest, there: dict[str, Sandbox], given: _Given | None,
-        labels: tuple[tuple[str, str], ...],
-    ) -> Wanted:  # fmt: skip
-        """The sandbox that has the request's name, or a new one."""
-        wanted = Wanted((request,), name=request.sandbox, labels=labels, joins=True)
-        try:
-            found = there.get(request.sandbox)
-            intent = None if found is None else records.sandbox_intent(found.id)
-            if intent is not None and intent == Unsettled(self._store.owner(), MADE):
-                # This very call is making it: what comes of that is known when this item's turn comes.
-                found = None
-            if found is not None:
-                refuse_unsettled("sandbox", found.name, intent, self._store)
-                if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
-                    raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
-                wanted.sandbox = found
-            elif given is not None:
-                wanted.netns = given.path
-        except MacvfastError as error:
-            wanted.error = error
-        return wanted
+    def _there(
+        self, records: Records, named: dict[str, Sandbox], request: EndpointRequest, given: _Given | None
+    ) -> Sandbox | None:
+        """The sandbox that has the request's name and is to be connected; None: one is to be made.
+
+        Raises:
+            SandboxBusy, NamespaceChanged
+        """
+        found = named.get(request.sandbox)
+        intent = None if found is None else records.sandbox_intent(found.id)
+        if found is None or intent == Unsettled(self._store.owner(), MADE):
+            # This very call is making it: what comes of that is known when this item's turn comes.
+            return None
+        refuse_unsettled("sandbox", found.name, intent, self._store)
+        if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
+            raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
+        return found
 
     def _given(self, netns: str) -> _Given:
         """A given namespace, which is not the home namespace.
@@ -297,6 +297,12 @@ class Sandboxes:
             todo = again
             time.sleep(0.01 if todo else 0)
         return names, failures
+
+
+def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:
+    """A sandbox that is to be made with the endpoint, unless there is one of that name by then."""
+    netns = None if given is None else given.path
+    return NewSandbox(name=request.sandbox, netns=netns, labels=labels, joins=True)
 
 
 def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.engine.attach import CHUNK
 from macvfast.engine.combining import Queue
+from macvfast.engine.making import Attempt
 from macvfast.errors import MacvfastError, NamespaceChanged, UndoFailed
+from macvfast.model import Sandbox
 from macvfast.outcomes import Outcome
 from macvfast.state.lookup import one_sandbox
 
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from macvfast.engine.combining import Call
-    from macvfast.engine.make import Wanted
+    from macvfast.engine.making import AttachRequest, NewSandbox
     from macvfast.engine.sandboxes import Sandboxes
-    from macvfast.model import Endpoint, Sandbox
+    from macvfast.model import Endpoint
     from macvfast.state.store import Store
 
-    Asked = Callable[[Sandboxes], Wanted]
+    Asked = Callable[[Sandboxes], Attempt]
     Gone = Outcome[str]
 
 
-class _Going(NamedTuple):
+class _Leaving(NamedTuple):
     """A sandbox that is to go, or (`network`) that is to leave a network."""
 
     sandbox: str
@@ -46,110 +47,107 @@ class Together:
         self._store = store
         self._boxes = boxes
         self._changing = changing
-        self._making: Queue[Asked, Wanted] = Queue(self._make, CHUNK)
-        self._going: Queue[_Going, Gone] = Queue(self._take_away, CHUNK)
+        self._making: Queue[Asked, Attempt] = Queue(self._make, CHUNK)
+        self._going: Queue[_Leaving, Gone] = Queue(self._take_away, CHUNK)
 
-    def create(self, wanted: Callable[[], Wanted], name: str | None) -> tuple[Sandbox, int | None]:
-        """Make a sandbox with its endpoints. Gives it, and the lock of one that is to go with its command.
+    def create(self, request: AttachRequest) -> tuple[Sandbox, int | None]:
+        """Make a sandbox with its endpoints. Gives it, and the lock of one that is to go with its command."""
+        tried: list[Attempt] = []
 
-        Args:
-            wanted: gives what is wanted, each time that it is tried.
-            name: its name, if it has one already.
-        """
-        tried: list[Wanted] = []
-
-        def again(_: Sandboxes) -> Wanted:
-            tried.append(wanted())
+        def again(_: Sandboxes) -> Attempt:
+            tried.append(Attempt(request))
             return tried[-1]
 
         try:
-            item = self._making.call(again, about=name)
+            attempt = self._making.call(again, about=request.sandbox.name)
         except BaseException:
             for one in tried:
                 one.let_go()
             raise
         # As it was made, whatever others do to it from now on.
-        endpoints = tuple(endpoint for _, endpoint in item.endpoints)
-        return replace(cast("Sandbox", item.sandbox), endpoints=endpoints), item.lock
+        return attempt.made.with_these, attempt.lock
 
-    def connect(self, wanted: Callable[[Sandboxes], Wanted], sandbox: str) -> Endpoint:
+    def connect(self, asked: Callable[[Sandboxes], AttachRequest], sandbox: str) -> Endpoint:
         """Make one endpoint of a sandbox.
 
         Args:
-            wanted: gives what is wanted, when its turn has come.
+            asked: gives what is asked for, when its turn has come.
             sandbox: what the sandbox is called here.
         """
-        return self._making.call(wanted, about=sandbox).endpoints[0][1]
+        attempt = self._making.call(lambda boxes: Attempt(asked(boxes)), about=sandbox)
+        return attempt.made.endpoints[0].endpoint
 
     def disconnect(self, network: str, sandbox: str) -> Gone:
         """Take a sandbox off a network."""
-        return self._go(_Going(sandbox, network))
+        return self._go(_Leaving(sandbox, network))
 
     def remove(self, sandbox: str, *, force: bool) -> Gone:
         """Remove a sandbox with all its endpoints."""
-        return self._go(_Going(sandbox, force=force))
+        return self._go(_Leaving(sandbox, force=force))
 
-    def _go(self, asked: _Going) -> Gone:
+    def _go(self, asked: _Leaving) -> Gone:
         return self._going.call(asked, (asked.network, asked.force), asked.sandbox)
 
     # Making.
 
-    def _make(self, calls: Sequence[Call[Asked, Wanted]]) -> None:
+    def _make(self, calls: Sequence[Call[Asked, Attempt]]) -> None:
         with self._changing():
             boxes = self._boxes()
-            wanted: list[tuple[Call[Asked, Wanted], Wanted]] = []
+            begun: list[tuple[Call[Asked, Attempt], Attempt]] = []
             ids: set[str] = set()
             for call in calls:
                 try:
-                    item = call.asked(boxes)
+                    attempt = call.asked(boxes)
                 except MacvfastError as error:
                     call.fail(error)
                     continue
-                if item.sandbox is not None and item.sandbox.id in ids:
-                    # It was called by its name, and by its id: the second is for the next batch.
-                    continue
-                ids |= {item.sandbox.id} if item.sandbox is not None else set()
-                wanted.append((call, item))
+                box = attempt.request.sandbox
+                if isinstance(box, Sandbox):
+                    if box.id in ids:
+                        # It was called by its name, and by its id: the second is for the next batch.
+                        continue
+                    ids.add(box.id)
+                begun.append((call, attempt))
             interrupted = True
             try:
-                if wanted:
-                    boxes.make([item for _, item in wanted])
+                if begun:
+                    boxes.make([attempt for _, attempt in begun])
                 interrupted = False
             finally:
                 try:
-                    self._tell_made(wanted, interrupted=interrupted)
+                    self._end_made(begun, interrupted=interrupted)
                 except BaseException:
-                    # Interrupted: of whoever is not told, what was made would be made again.
-                    self._tell_made(wanted, interrupted=interrupted)
+                    # Interrupted: what was made for a call that has not ended would be made again.
+                    self._end_made(begun, interrupted=interrupted)
                     raise
 
-    def _tell_made(self, wanted: Sequence[tuple[Call[Asked, Wanted], Wanted]], *, interrupted: bool) -> None:
+    def _end_made(self, begun: Sequence[tuple[Call[Asked, Attempt], Attempt]], *, interrupted: bool) -> None:
         """End the calls; one that an interruption of the first undid is left for another batch."""
         raised: set[int] = set()
-        for call, item in wanted:
-            if item.error is None and item.recorded:
-                call.end(item)
+        for call, attempt in begun:
+            if attempt.error is None and attempt.making is not None:
+                call.end(attempt)
                 if call.gone:
-                    item.let_go()
-            elif item.error is not None and (not interrupted or isinstance(item.error, UndoFailed)):
-                error = self._why(item, item.error)
+                    attempt.let_go()
+            elif attempt.error is not None and (not interrupted or isinstance(attempt.error, UndoFailed)):
+                error = self._why(attempt.request.sandbox, attempt.error)
                 # What refused several is raised on several threads: a traceback belongs to one.
                 call.fail(copy(error) if id(error) in raised else error)
                 raised.add(id(error))
 
-    def _why(self, item: Wanted, error: MacvfastError) -> MacvfastError:
-        """What refused an item: of a sandbox that is being removed, not that its namespace is gone."""
-        if isinstance(error, NamespaceChanged) and item.sandbox is not None and not item.new:
+    def _why(self, sandbox: Sandbox | NewSandbox, error: MacvfastError) -> MacvfastError:
+        """What refused an attempt: of a sandbox that is being removed, not that its namespace is gone."""
+        if isinstance(error, NamespaceChanged) and isinstance(sandbox, Sandbox):
             try:
                 with self._store.reading() as records:
-                    one_sandbox(records, self._store, item.sandbox.id)
+                    one_sandbox(records, self._store, sandbox.id)
             except MacvfastError as truer:
                 return truer
         return error
 
     # Taking away.
 
-    def _take_away(self, calls: Sequence[Call[_Going, Gone]]) -> None:
+    def _take_away(self, calls: Sequence[Call[_Leaving, Gone]]) -> None:
         first = calls[0]
         boxes = self._boxes()
         boxes.detacher.on_let_go = lambda: self._going.pass_on(first)
@@ -158,17 +156,17 @@ class Together:
         else:
             self._remove(boxes, calls, force=first.asked.force)
 
-    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[Call[_Going, Gone]]) -> None:
+    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[Call[_Leaving, Gone]]) -> None:
         with self._changing():
             self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys))
 
     @staticmethod
-    def _end(these: dict[str, Call[_Going, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]) -> None:
+    def _end(these: dict[str, Call[_Leaving, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]) -> None:
         outcomes = take_away([call.asked.sandbox for call in these.values()])
         for call, outcome in zip(these.values(), outcomes, strict=True):
             call.end(outcome)
 
-    def _remove(self, boxes: Sandboxes, calls: Sequence[Call[_Going, Gone]], *, force: bool) -> None:
+    def _remove(self, boxes: Sandboxes, calls: Sequence[Call[_Leaving, Gone]], *, force: bool) -> None:
         unfinished = boxes.unfinished(call.asked.sandbox for call in calls)
         with self._changing():
             these = self._apart(calls)
@@ -183,7 +181,7 @@ class Together:
             boxes.detacher.on_gone = gone
             self._end(these, lambda keys: boxes.remove_many(keys, unfinished, force=force))
 
-    def _apart(self, calls: Sequence[Call[_Going, Gone]]) -> dict[str, Call[_Going, Gone]]:
+    def _apart(self, calls: Sequence[Call[_Leaving, Gone]]) -> dict[str, Call[_Leaving, Gone]]:
         """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""
         first, *others = calls
         if not others:
