@@ -16,8 +16,7 @@ import pytest
 from macvfast.errors import StateNewer, StateUnusable
 from macvfast.host import Host
 from macvfast.model import mac_text
-from macvfast.state import connections
-from macvfast.state.records import FORMAT, MADE, SCHEMA
+from macvfast.state.records import FORMAT, MADE, SCHEMA, database
 from macvfast.state.store import Store
 from tests.unit import stored
 from tests.unit.machine import Machine
@@ -253,7 +252,7 @@ def test_without_room_on_the_disk_the_format_stays_as_it_is(old: Path, monkeypat
         connection.execute("PRAGMA max_page_count=1")
 
     with monkeypatch.context() as full:
-        full.setattr(connections, "_set_up", set_up)
+        full.setattr(database, "set_up", set_up)
         with pytest.raises(StateUnusable, match="the file system is full"):
             Store(str(old.parent))
     assert old.read_bytes() == before

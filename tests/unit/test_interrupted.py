@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.state import connections, owners, store
+from macvfast.state.records import database
 from macvfast.state.store import Store
 from tests.netns import forked
 from tests.unit.interruption import Interruption
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FILES = (connections.__file__, contextlib.__file__, owners.__file__, store.__file__)
+FILES = (connections.__file__, contextlib.__file__, database.__file__, owners.__file__, store.__file__)
 
 
 def an_operation(of: Store) -> None:

@@ -8,7 +8,6 @@ one.
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,15 @@ from macvfast.errors import BackupInvalid, StateBusy, StateNewer, StateUnusable
 from macvfast.model import natural
 from macvfast.outcomes import Replacement
 from macvfast.state import home
-from macvfast.state.connections import in_memory, uri
-from macvfast.state.records import FORMAT, Records, format_of, now, sound
+from macvfast.state.connections import in_memory, open_copy
+from macvfast.state.failures import DAMAGE
+from macvfast.state.records import FORMAT, Records, database, format_of, now, sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from macvfast.state.home import Here
+    from macvfast.state.records.database import Connection
     from macvfast.state.store import Store
 
 
@@ -80,28 +81,21 @@ def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
     return replacement.with_kept(str(kept))
 
 
-def _source(file: str) -> str:
-    """A copy's name for SQLite. A copy has no log of its own, and its folder may be read-only; what was copied by
-    hand with its log is read with it.
-    """
-    path = Path(file).absolute()
-    return uri(path, "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1")
-
-
 @contextmanager
-def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[sqlite3.Connection]:
+def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[Connection]:
     """A copy that is whole and was of a format that is known, in memory under a name."""
     path = Path(file)
     try:
         if not path.is_file():
             raise BackupInvalid(file, "it is no regular file" if path.exists() else "there is no such file")
-        with closing(sqlite3.connect(_source(file), uri=True, isolation_level=None)) as source:
+        with closing(open_copy(path.absolute())) as source:
             found = format_of(source)
             if found > FORMAT:
                 raise StateNewer(file, found, FORMAT)
-            (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
-            if not found or said != "ok":
-                raise BackupInvalid(file, said if found else "it is of another program, or empty")
+            if not found:
+                raise BackupInvalid(file, "it is of another program, or empty")
+            if (damage := database.damage(source, quick=True)) is not None:
+                raise BackupInvalid(file, damage)
             copied = in_memory(source, name)
         with closing(copied) as connection:
             Records(connection).read_everything()
@@ -111,7 +105,7 @@ def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[sqlite3
             yield connection
     except OSError as error:
         raise BackupInvalid(file, error.strerror or str(error)) from None
-    except (sqlite3.DatabaseError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise BackupInvalid(file, f"it is no state, or damaged: {error}") from error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import StateUnusable
 from macvfast.state import directory
-from macvfast.state.records import FORMAT, format_of, make_tables, migrate
+from macvfast.state.records import FORMAT, database, format_of, make_tables, migrate
 from macvfast.system import forks
 
 if TYPE_CHECKING:
@@ -213,24 +213,24 @@ class Connections:
 
     def _open(self, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
         # Not made here: `place` has seen to it.
-        name = uri(self._file, "mode=rw")
+        name = _uri(self._file, "mode=rw")
         connection = sqlite3.connect(
             name, timeout=0, isolation_level=None, check_same_thread=False, uri=True, factory=kind
         )
         try:
             if kind is _Alone:
-                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+                database.keep_others_out(connection)
             try:
-                _set_up(connection)
+                database.set_up(connection)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
                     raise
                 # SQLite would wait for locks that there are not.
                 directory.refuse_without_locks(self._file.parent)
-                _wait_for_others(connection)
-                _set_up(connection)
+                database.set_wait(connection, BUSY_S)
+                database.set_up(connection)
             else:
-                _wait_for_others(connection)
+                database.set_wait(connection, BUSY_S)
         except BaseException:
             connection.close()
             raise
@@ -250,21 +250,20 @@ def refuse_remains(path: Path) -> None:
                 raise StateUnusable(str(path.parent), reason)
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _wait_for_others(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
-
-
-def uri(path: Path, options: str) -> str:
+def _uri(path: Path, options: str) -> str:
     """A file's name for SQLite, with options."""
     name = str(path)
     for character in "%?#":
         name = name.replace(character, f"%{ord(character):02x}")
     return f"file:{name}?{options}"
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """A connection to a copy of a state, that changes nothing. A copy has no log of its own, and its folder may be
+    read-only; what was copied by hand with its log is read with it.
+    """
+    options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(_uri(path, options), uri=True, isolation_level=None)
 
 
 def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
@@ -278,30 +277,17 @@ def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
     copy = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=True, factory=_Brief)
     try:
         source.backup(copy)
-        with transaction(copy):
+        with database.transaction(copy):
             migrate(copy)
-        copy.execute("PRAGMA query_only=ON")
+        database.forbid_writing(copy)
     except BaseException:
         copy.close()
         raise
     return copy
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One durable transaction; after an exception, nothing of it is written."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        roll_back(connection)
-        raise
-
-
-def roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction without its changes; a failure of this hides none before it, and costs the connection."""
-    # After an interruption it may be closed by now.
-    with suppress(sqlite3.Error):
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+def image(source: sqlite3.Connection) -> bytes:
+    """The bytes of a file with all that a connection reads, as of one moment. They take as much memory as the file."""
+    with closing(sqlite3.connect(":memory:")) as copy:
+        source.backup(copy)
+        return copy.serialize()

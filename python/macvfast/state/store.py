@@ -8,38 +8,27 @@ most `connections.BUSY_S`; readers never wait. What is in the tables, and how it
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import weakref
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.errors import (
-    HostClosed,
-    HostForked,
-    MacvfastError,
-    StateBusy,
-    StateCorrupt,
-    StateMissing,
-    StateNewer,
-    StateUnusable,
-)
-from macvfast.state import connections
-from macvfast.state.connections import Connections, refuse_remains, roll_back, transaction
-from macvfast.state.directory import is_empty, prepare, trouble
+from macvfast.errors import HostClosed, HostForked, StateCorrupt, StateMissing, StateUnusable
+from macvfast.state.connections import Connections, image, refuse_remains
+from macvfast.state.directory import is_empty, prepare
+from macvfast.state.failures import Failures
 from macvfast.state.owners import Held, Owners
-from macvfast.state.records import FORMAT, Records, format_of, make_tables, migrate
-from macvfast.system import forks, limits
+from macvfast.state.records import FORMAT, Records, database, format_of, make_tables, migrate
+from macvfast.system import forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from macvfast.state.records.database import Connection
+
 DEFAULT_DIR = "/var/lib/macvfast"
 DEFAULT_NETNS_DIR = "/run/netns"
-
-# How it shows that a value is not what was written, or that a row is not there which must be.
-_ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Store:
@@ -66,8 +55,9 @@ class Store:
         self.directory = wanted.absolute()
         self.path = self.directory / "state.db"
         self._owners = Owners(self.directory / "owners")
+        self._failures = Failures(self.path, self._owners, self._extra)
         refuse_remains(self.path)
-        with self._said():
+        with self._failures.of_system():
             # A look at what nobody has made is one at an empty state in memory.
             nowhere = not make and is_empty(self.directory, self.path)
             if not nowhere:
@@ -77,7 +67,7 @@ class Store:
         self._connections = Connections(self.path, nowhere=nowhere, looks=not make)
         self._lock, self._changed = self._connections.lock, self._connections.changed
         try:
-            with self.translated(), self._connection() as connection:
+            with self._failures.of_database(), self._connection() as connection:
                 self._migrate(connection)
         except BaseException:
             self.close()
@@ -121,15 +111,12 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Records]:
         """A consistent view of the state; waits for nobody. Within `writing`, that transaction's own view."""
-        with self.translated(), self._connection() as connection:
+        with self._failures.of_database(), self._connection() as connection:
             if connection.in_transaction:
                 yield Records(connection)
                 return
-            connection.execute("BEGIN")
-            try:
+            with database.view(connection):
                 yield Records(connection)
-            finally:
-                roll_back(connection)
 
     @contextmanager
     def writing(self) -> Iterator[Records]:
@@ -140,93 +127,24 @@ class Store:
             StateBusy: another process was writing for longer than BUSY_S.
             StateNewer: a later macvfast has changed the file's format since it was opened.
         """
-        with self.translated(), self._connection() as connection, transaction(connection):
-            self._refuse_newer(format_of(connection))
+        with self._failures.of_database(), self._connection() as connection, database.transaction(connection):
+            self._failures.refuse_newer(connection)
             yield Records(connection)
 
     @contextmanager
     def attached(self, name: str, schema: str) -> Iterator[None]:
         """Within this, this thread's transactions reach another file of SQLite too."""
-        with self.translated(), self._connection() as connection:
-            connection.execute("ATTACH ? AS ?", (name, schema))
-            try:
-                yield
-            finally:
-                connection.execute("DETACH ?", (schema,))
+        with (
+            self._failures.of_database(),
+            self._connection() as connection,
+            database.attached(connection, name, schema),
+        ):
+            yield
 
     def image(self) -> bytes:
         """The bytes of a state file with what is recorded, as of one moment. They take as much memory as the file."""
-        with self.translated(), self._extra() as source, closing(sqlite3.connect(":memory:")) as copy:
-            source.backup(copy)
-            return copy.serialize()
-
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turn SQLite's exceptions into ours."""
-        try:
-            yield
-        except MacvfastError:
-            raise
-        except sqlite3.Error as error:
-            raise self._explained(error) from error
-        except _ODD as error:
-            # What stands in the file is not what was written there, or it is a bug of ours.
-            if (reason := self._damage()) is None:
-                raise
-            raise self._newer() or StateCorrupt(str(self.path), reason) from error
-
-    def _explained(self, error: sqlite3.Error) -> MacvfastError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            shared_memory = self.path.with_name("state.db-shm")
-            with self._said():
-                return StateBusy(str(self.directory), connections.BUSY_S, map(str, self._owners.writers(shared_memory)))
-        reasons = {
-            sqlite3.SQLITE_FULL: "the file system is full",
-            sqlite3.SQLITE_IOERR: "the file system does not read or write it",
-            sqlite3.SQLITE_READONLY: "it is read-only",
-            sqlite3.SQLITE_CANTOPEN: "its file cannot be opened",
-            sqlite3.SQLITE_PERM: "permission denied",
-            sqlite3.SQLITE_NOLFS: "the file system does not take so large a file",
-            sqlite3.SQLITE_PROTOCOL: "the file system's locks do not work",
-            sqlite3.SQLITE_NOMEM: "there is no memory left",
-        }
-        if code in reasons:
-            if limits.none_left():
-                return StateUnusable(
-                    str(self.directory), "this process has as many files open as it may (RLIMIT_NOFILE)"
-                )
-            return StateUnusable(str(self.directory), trouble(self.directory) or reasons[code])
-        # What is asked of SQLite is always the same: it is the file that is not as it was made, or not any more.
-        return self._newer() or StateCorrupt(str(self.path), str(error))
-
-    def _newer(self) -> StateNewer | None:
-        """That a later macvfast has changed the file's format since it was opened; None: it has not, or it cannot be
-        read at all.
-        """
-        try:
-            with self._extra() as connection:
-                self._refuse_newer(format_of(connection))
-        except StateNewer as error:
-            return error
-        except sqlite3.Error:
-            pass
-        return None
-
-    def _damage(self) -> str | None:
-        """What of the file cannot be read; None where all of it can. Cost: all of it is read."""
-        try:
-            with self._extra() as connection:
-                (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-                if said != "ok":
-                    return str(said)
-                try:
-                    Records(connection).read_everything()
-                except (sqlite3.Error, *_ODD) as error:
-                    return f"a row of it cannot be read: {error}"
-        except sqlite3.Error as error:
-            return str(error)
-        return None
+        with self._failures.of_database(), self._extra() as source:
+            return image(source)
 
     # Who is at work.
 
@@ -275,13 +193,13 @@ class Store:
         # Known before it is locked: who is interrupted in between gives it up.
         held = self._owned.setdefault(threading.get_ident(), Held())
         if not held.locked:
-            with self._said():
+            with self._failures.of_system():
                 self._owners.take(held)
         return held.token
 
     def owner_lives(self, token: str) -> bool:
         """Whether the operation whose intents carry the token still goes on, in this process or another."""
-        with self._said():
+        with self._failures.of_system():
             return self._owners.lives(token)
 
     def owner_shown(self, token: str) -> str | None:
@@ -291,17 +209,9 @@ class Store:
 
     def others_at_work(self) -> list[str]:
         """The operations that go on, those of this Store left out, for people."""
-        with self._said():
+        with self._failures.of_system():
             mine = {held.token for held in list(self._owned.values())}
             return [self.owner_shown(token) or "a process" for token in self._owners.living() if token not in mine]
-
-    @contextmanager
-    def _said(self) -> Iterator[None]:
-        """Turn the kernel's refusals into ours."""
-        try:
-            yield
-        except OSError as error:
-            raise StateUnusable(str(self.directory), error.strerror or str(error)) from None
 
     def sandbox_dir(self, sandbox_id: str) -> Path:
         """Where a sandbox's command keeps its status, lock and log."""
@@ -328,46 +238,34 @@ class Store:
     # Opening.
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[Connection]:
         """The connection that this thread uses."""
         self.check_open()
         with self._connections.mine() as connection:
             yield connection
 
     @contextmanager
-    def _extra(self) -> Iterator[sqlite3.Connection]:
+    def _extra(self) -> Iterator[Connection]:
         """A new connection, closed afterwards."""
         self.check_open()
         with self._connections.extra() as connection:
             yield connection
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
+    def _migrate(self, connection: Connection) -> None:
         """Make the tables of a new file, and a file of an earlier format one of today's; refuse a file of a later
         format, or of another program.
         """
         found = format_of(connection)
         if found == 0:
-            self._refuse_other(connection)
-            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            if mode != "wal":
+            if (table := database.table_of_others(connection)) is not None:
+                raise StateCorrupt(str(self.path), f"it is an SQLite file of another program, with a table `{table}`")
+            if not database.use_a_log(connection):
                 raise StateUnusable(str(self.directory), "its file system has no shared memory")
         if found < FORMAT:
-            with transaction(connection):
+            with database.transaction(connection):
                 # Another process may have been first.
                 (migrate if format_of(connection) else make_tables)(connection)
-        self._refuse_newer(format_of(connection))
-
-    def _refuse_newer(self, found: int) -> None:
-        if found > FORMAT:
-            raise StateNewer(str(self.path), found, FORMAT)
-
-    def _refuse_other(self, connection: sqlite3.Connection) -> None:
-        # In one statement: another process may be making the tables.
-        row = connection.execute(
-            "SELECT name FROM sqlite_master WHERE (SELECT user_version FROM pragma_user_version) = 0 LIMIT 1"
-        ).fetchone()
-        if row is not None:
-            raise StateCorrupt(str(self.path), f"it is an SQLite file of another program, with a table `{row[0]}`")
+        self._failures.refuse_newer(connection)
 
 
 # What is open, for forks.

@@ -1,0 +1,97 @@
+"""The state file as a whole: how a connection to it behaves, its transactions, and whether it can be read."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Connection = sqlite3.Connection
+
+
+def set_up(connection: Connection) -> None:
+    """Have transactions survive a power cut, and rows refer to rows that are there."""
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def set_wait(connection: Connection, seconds: float) -> None:
+    """How long a writer waits for another one."""
+    connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+
+
+def keep_others_out(connection: Connection) -> None:
+    """Share nothing with other connections: they are kept out while this one is open."""
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+
+
+def forbid_writing(connection: Connection) -> None:
+    """Refuse to write anything by way of a connection."""
+    connection.execute("PRAGMA query_only=ON")
+
+
+def use_a_log(connection: Connection) -> bool:
+    """Have a new file keep a write-ahead log, so that readers never wait; False where the file system cannot."""
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    return bool(mode == "wal")
+
+
+def table_of_others(connection: Connection) -> str | None:
+    """A table of a file that has no format of ours: another program made it."""
+    # In one statement: another process may be making the tables.
+    row = connection.execute(
+        "SELECT name FROM sqlite_master WHERE (SELECT user_version FROM pragma_user_version) = 0 LIMIT 1"
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def damage(connection: Connection, *, quick: bool = False) -> str | None:
+    """What SQLite finds wrong with a file, `quick`: without a look at its indexes; None: nothing. Reads all of it."""
+    (found,) = connection.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check(1)").fetchone()
+    return None if found == "ok" else str(found)
+
+
+# Transactions.
+
+
+@contextmanager
+def view(connection: Connection) -> Iterator[None]:
+    """Within this, all that is read is as of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        roll_back(connection)
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """One durable transaction; after an exception, nothing of it is written."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+
+
+def roll_back(connection: Connection) -> None:
+    """End a transaction without its changes. A failure of this hides none before it, and costs the connection."""
+    # After an interruption it may be closed by now.
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def attached(connection: Connection, name: str, schema: str) -> Iterator[None]:
+    """Within this, transactions of a connection reach another file of SQLite, too, by the name of a schema."""
+    connection.execute("ATTACH ? AS ?", (name, schema))
+    try:
+        yield
+    finally:
+        connection.execute("DETACH ?", (schema,))
