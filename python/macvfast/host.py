@@ -1,14 +1,13 @@
 """One host: its networks, sandboxes and endpoints, as callers in Python see them.
 
-`Host` checks and converts what is given, calls what does it, and gives or raises what came of it. What changes
-something is the `Engine`'s, loaded with all that it needs when it is first used: a listing needs only the state.
+`Host` checks and converts arguments, calls the part that does the work, and returns or raises the result. The engine,
+which makes all changes, is loaded when it is first used: a listing needs only the state.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -23,7 +22,6 @@ from macvfast.system import limits, log, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
 
     from macvfast.checks import Pairs, Several
     from macvfast.engine.commands import Commands
@@ -40,15 +38,15 @@ class Host:
 
     The network namespace in which the kernel is first needed is the home namespace: its links are the parents.
 
-    `on_note` is called, on the thread that is at it, with what a person should know of something that succeeded: a
-    link of macvfast's own that had to stay, a parent that is not what its name says, files that `ip netns exec` does
-    not find. It does nothing until it is set.
+    Attributes:
+        on_note: called, on the thread that does the work, with what a person should know of something that succeeded:
+            a link of macvfast's own that had to stay, a parent that is not what its name says, files that
+            `ip netns exec` does not find. Does nothing until it is set.
 
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
         HostClosed, HostForked: it was closed, or opened by the process that this one was forked from.
-        HomeNamespaceOther, StateForeign: the state belongs to another namespace, or another machine (what changes
-            something only).
+        HomeNamespaceOther, StateForeign: the state belongs to another namespace, or another machine (changes only).
     """
 
     def __init__(self, store: Store, kernel: Kernel | None = None, netns_dir: str | None = None) -> None:
@@ -63,21 +61,21 @@ class Host:
 
     @classmethod
     def open(cls, state_dir: str | None = None, *, make: bool = True) -> Host:
-        """Open the state; None: MACVFAST_STATE_DIR, else /var/lib/macvfast.
+        """Open the state directory; None: MACVFAST_STATE_DIR, else /var/lib/macvfast.
+
+        With MACVFAST_LOG, `text` or `json`, requests to the kernel are logged on standard error.
 
         Args:
-            state_dir: its directory.
-            make: make it where it is missing; otherwise nothing is recorded there, and only a look at it is allowed.
-
-        With MACVFAST_LOG, `text` or `json`, what is asked of the kernel is told on standard error.
+            state_dir: the directory.
+            make: make it where it is missing; otherwise nothing is written there, and it can only be read.
         """
         if form := os.environ.get("MACVFAST_LOG"):
-            cls.tell(form)
+            cls.log(form)
         return cls(Store(state_dir, make=make))
 
     @staticmethod
-    def tell(form: str = "text") -> None:
-        """Tell on standard error, from now on, what is asked of the kernel: `text`, or `json`.
+    def log(form: str = "text") -> None:
+        """Log requests to the kernel on standard error, from now on, as `text` or `json`.
 
         Raises:
             OptionInvalid
@@ -86,14 +84,14 @@ class Host:
 
     @staticmethod
     def use_all_descriptors() -> None:
-        """Let this process have as many files open as it may (RLIMIT_NOFILE); its commands have what it had."""
+        """Raise the soft limit of open files (RLIMIT_NOFILE) to the hard one; commands start with the old one."""
         limits.raise_soft_limit()
 
     def close(self) -> None:
-        """Close the state and the socket. Closing twice is closing once; in a forked child it does nothing."""
+        """Close the state and the sockets; again, or in a forked child, do nothing."""
         if self._store.forked:
             return
-        # First, since it waits for what goes on in other threads.
+        # First: it waits for the operations of other threads.
         self._store.close()
         self._locks.close()
         with self._lock:
@@ -105,13 +103,11 @@ class Host:
         """Give itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 
-    # The parts, each loaded and built when it is first used.
+    # The parts, each loaded when it is first used.
 
     @property
     def _kernel(self) -> Kernel:
@@ -119,17 +115,13 @@ class Host:
         if self._given_kernel is not None:
             return self._given_kernel
         with self._lock:
-            # Closed in this very moment, it opens nothing.
+            # It may have been closed meanwhile.
             self._store.check_open()
             if self._own_kernel is None:
-                self._own_kernel = self._open_kernel(changes=True)
+                from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
+
+                self._own_kernel = NetlinkKernel()
             return self._own_kernel
-
-    @staticmethod
-    def _open_kernel(*, changes: bool) -> NetlinkKernel:
-        from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
-
-        return NetlinkKernel(changes=changes)
 
     @property
     def _engine(self) -> Engine:
@@ -159,36 +151,20 @@ class Host:
     # Networks.
 
     def create_network(
-        self,
-        name: str | NetworkRequest,
-        *,
-        driver: str = "macvlan",
-        subnets: Several[str | Cidr] = (),
-        ip_ranges: Several[str | Cidr] = (),
-        gateways: Several[str | Address] | None = (),
-        aux: Pairs[str | Address] = (),
-        parent: str | None = None,
-        mode: str | None = None,
-        flag: str | None = None,
-        mtu: int | None = None,
-        share_parent: bool = False,
-        order: str = "lowest",
-        ipv6: bool | None = None,
-        ipv6_ra: bool | None = None,
-        internal: bool = False,
-        labels: Pairs[str] = (),
-    ) -> Network:
-        """Make a network, and its parent where that is a sub-interface or dummy link of its own.
+        self, name: str | NetworkRequest, *, driver: str = "macvlan", subnets: Several[str | Cidr] = (),
+        ip_ranges: Several[str | Cidr] = (), gateways: Several[str | Address] | None = (),
+        aux: Pairs[str | Address] = (), parent: str | None = None, mode: str | None = None, flag: str | None = None,
+        mtu: int | None = None, share_parent: bool = False, order: str = "lowest", ipv6: bool | None = None,
+        ipv6_ra: bool | None = None, internal: bool = False, labels: Pairs[str] = (),
+    ) -> Network:  # fmt: skip
+        """Make a network, and its parent where that is to be a link of macvfast's own.
 
         Args:
-            name: its name, or the whole request as a value.
-            driver, subnets, ip_ranges, aux, parent, mode, flag, mtu, share_parent, order, ipv6, ipv6_ra, internal,
-                labels: see
-                NetworkRequest.
-            gateways: (): each subnet reserves one by itself where Docker's does; None: none does.
+            name: the name, or a whole NetworkRequest, which also explains the other arguments.
+            gateways: (): each subnet reserves one where Docker would; None: none does.
 
         Raises:
-            InvalidConfig: what was asked for cannot be; its subclasses say what of it.
+            InvalidConfig: the request is invalid; subclasses say why.
             NetworkExists, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
             KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be made.
         """
@@ -208,52 +184,36 @@ class Host:
         return outcome.value
 
     def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
-        """Make many networks, as `create_network` each: all VLANs of a parent in one call.
-
-        Returns:
-            One outcome per request, in the order asked; a refused one takes no other with it and leaves nothing.
-        """
+        """Make many networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
         return self._engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
 
     def networks(self) -> Iterator[Network]:
-        """All networks, by name, as people count. They may be changed while they are gone through: some hundred are
-        read at a time, without what was made since.
+        """All networks by name, as people count. Some hundred are read at a time, and changes meanwhile are allowed;
+        networks made after the start are not among them.
         """
         return lookup.each_network(self._store)
 
     def network(self, key: str) -> Network:
-        """The network of that id, name, or unambiguous id prefix, in that order.
+        """The network with that id, name, or unambiguous id prefix, in that order.
 
         Raises:
             NetworkNotFound, NameAmbiguous, SandboxBusy
         """
-        with self._store.reading() as records:
-            return lookup.one_network(records, self._store, key)
+        return lookup.network(self._store, key)
 
     def endpoints(self, network: str | Network) -> list[Endpoint]:
-        """The endpoints of a network, itself or its id, name or id prefix, by sandbox name. Raises as `network`."""
-        with self._store.reading() as records:
-            found = lookup.one_network(records, self._store, network) if isinstance(network, str) else network
-            return records.endpoints_on(found.id, shown=True)
+        """The endpoints of a network, by sandbox name. Raises as `network`."""
+        return lookup.endpoints_of(self._store, network)
 
     def usage(self, network: str | Network) -> list[SubnetUsage]:
-        """How full the subnets of a network, itself or its id, name or id prefix, are, in the order they were given.
-        Raises as `network`.
-        """
+        """How full the subnets of a network are, in the order they were given. Raises as `network`."""
         from macvfast.engine.fullness import usage  # noqa: PLC0415
 
-        found = self.network(network) if isinstance(network, str) else network
-        # One that changes nothing needs no capability.
-        with (
-            nullcontext(self._given_kernel)
-            if self._given_kernel
-            else closing(self._open_kernel(changes=False)) as kernel
-        ):
-            return usage(self._store, kernel, found, self.endpoints(found))
+        return usage(self._store, self._given_kernel, network)
 
     def remove_networks(self, names: Several[str]) -> Outcomes[str]:
-        """Remove networks that have no endpoints, each with its parent where macvfast made that and nothing else
-        stands on it; `on_note` is told of one that stays.
+        """Remove networks without endpoints, each with its parent where macvfast made that and nothing else stands on
+        it; `on_note` is called for a parent that stays.
 
         Returns:
             Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
@@ -261,7 +221,7 @@ class Host:
         return self._engine.remove_networks(several("names", names, str))
 
     def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
-        """Remove all networks that have no endpoints, or those of them that fit."""
+        """Remove all networks without endpoints that fit."""
         with self._store.reading() as records:
             unused = [network.name for network in records.unused_networks() if fits(network)]
         return self.remove_networks(unused)
@@ -269,29 +229,22 @@ class Host:
     # Sandboxes.
 
     def create_sandbox(
-        self,
-        name: str | None = None,
-        *,
-        endpoints: Several[EndpointRequest] = (),
-        command: Several[str] = (),
-        labels: Pairs[str] = (),
-        own_files: OwnFiles | None = None,
-        auto_remove: bool = False,
-    ) -> Sandbox:
-        """Make a sandbox connected to the given networks, all of them or nothing.
+        self, name: str | None = None, *, endpoints: Several[EndpointRequest] = (), command: Several[str] = (),
+        labels: Pairs[str] = (), own_files: OwnFiles | None = None, auto_remove: bool = False,
+    ) -> Sandbox:  # fmt: skip
+        """Make a sandbox with all the endpoints, or nothing.
 
         Args:
-            name: None: the first 12 of its id.
-            endpoints: the first is `eth0` and holds the default route.
+            name: None: the first 12 characters of its id.
+            endpoints: the first is `eth0` and has the default route.
             command: what is going to be started in it, for `ps`.
             labels: for people and filters.
-            own_files: what is asked for of its own files in /etc, which its commands and `ip netns exec` see.
-            auto_remove: it goes with the command that this process is about to start in it, or with this process.
+            own_files: its own files in /etc, which its commands and `ip netns exec` see.
+            auto_remove: remove it when the command ends that this process is about to start in it, or this process.
 
         Raises:
-            NameInvalid, SandboxExists, NamespaceNameTaken
-            NetworkNotFound, PoolExhausted, AddressTaken, AddressOutsideSubnet, MacTaken, PassthruOccupied,
-            ParentNotFound KernelRefused, PermissionNeeded
+            NameInvalid, SandboxExists, NamespaceNameTaken, NetworkNotFound, ParentNotFound, PassthruOccupied
+            PoolExhausted, AddressTaken, AddressOutsideSubnet, MacTaken, KernelRefused, PermissionNeeded
         """
         if name is not None:
             check_name("sandbox", name)
@@ -301,25 +254,17 @@ class Host:
         )  # fmt: skip
 
     def connect(
-        self,
-        network: str | Network,
-        sandbox: str | Sandbox,
-        *,
-        ip: str | Address | None = None,
-        ip6: str | Address | None = None,
-        mac: str | bytes | None = None,
-        netns: str | None = None,
-    ) -> Endpoint:
+        self, network: str | Network, sandbox: str | Sandbox, *, ip: str | Address | None = None,
+        ip6: str | Address | None = None, mac: str | bytes | None = None, netns: str | None = None,
+    ) -> Endpoint:  # fmt: skip
         """Connect a sandbox to a network.
 
         Args:
-            network: itself, or its id, name or id prefix.
-            sandbox: the same; with `netns`, the name of a new sandbox that stands for that namespace, or of one that
-                does already.
-            ip: the IPv4 address; None: automatic.
-            ip6: the IPv6 address; None: automatic.
-            mac: the MAC; None: made from the address.
-            netns: the path of a namespace that something else made.
+            network, sandbox: itself, or its id, name or id prefix.
+            ip, ip6: the addresses; None: automatic.
+            mac: None: made from the address.
+            netns: the path of a namespace that something else made. `sandbox` is then the name of a new sandbox that
+                stands for it, or of one that already does.
 
         Raises:
             NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged, and as
@@ -327,7 +272,7 @@ class Host:
         """
         request = macvfast.EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
         if netns is not None:
-            # Another thread may be the one that opens it.
+            # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
         return self._engine.connect(request, netns)
 
@@ -335,41 +280,34 @@ class Host:
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
-        """Connect many sandboxes to a network; those that do not exist are made.
+        """Connect many sandboxes to a network; those that do not exist are made. One outcome per item, in order: a
+        refused one leaves nothing and stops no other.
 
         Args:
             network: itself, or its id, name or id prefix.
             sandboxes: names, or requests with addresses (their own `network` is not read).
             netns: one namespace that all of them stand for.
-            progress: told, time and again, how many more have ended, refused ones among them.
-
-        Returns:
-            One outcome per item, in the order asked; a refused one takes no other with it and leaves nothing.
+            progress: called with how many more have ended, refused ones among them.
         """
         asked = several("sandboxes", sandboxes, str, macvfast.EndpointRequest)
         return self._engine.connect_many(_key(network), asked, netns, progress)
 
     def scale(
-        self,
-        network: str | Network,
-        prefix: str,
-        count: int,
-        *,
-        force: bool = False,
+        self, network: str | Network, prefix: str, count: int, *, force: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Scaled:
+    ) -> Scaled:  # fmt: skip
         """Have exactly `count` sandboxes `prefix-0`, `prefix-1`, … on a network: the lowest missing numbers are made,
-        the highest are removed.
+        the highest removed.
 
         Args:
             network: itself, or its id, name or id prefix.
             prefix: of their names.
             count: 0 removes them all.
-            force: remove also what runs a command or has a second network.
-            progress: told, time and again, how many items are done, of how many.
+            force: also remove what runs a command or has a second network.
+            progress: called with how many items are done, and of how many.
 
         Returns:
-            What was made and removed. A sandbox of such a name that `scale` did not make is left as it is, its number
+            What was made and removed. A sandbox with such a name that `scale` did not make stays as it is, its number
             is not skipped, and it is among the refused.
 
         Raises:
@@ -380,7 +318,7 @@ class Host:
         return self._engine.scale(_key(network), prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox) -> None:
-        """Take a sandbox off a network; its link and addresses are gone when this returns.
+        """Disconnect a sandbox from a network; its link and addresses are gone when this returns.
 
         Raises:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
@@ -390,18 +328,16 @@ class Host:
             raise outcome.error
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
-        """Take sandboxes off a network; one outcome per name."""
+        """Disconnect sandboxes from a network; one outcome per name."""
         asked = several("sandboxes", sandboxes, str)
         return self._engine.disconnect_many(_key(network), asked)
 
     def sandboxes(self) -> Iterator[Sandbox]:
-        """All sandboxes by name, as people count, with what their commands do. They may be changed while they are gone
-        through: some hundred are read at a time, without what was made since.
-        """
+        """All sandboxes, with what their commands do; in the order and way of `networks`."""
         return self._states.each()
 
     def sandbox(self, key: str) -> Sandbox:
-        """The sandbox of that id, name, or unambiguous id prefix, in that order.
+        """The sandbox with that id, name, or unambiguous id prefix, in that order.
 
         Raises:
             SandboxNotFound, NameAmbiguous, SandboxBusy
@@ -423,12 +359,12 @@ class Host:
 
     @classmethod
     def remove_ended(cls, state_dir: str, shown: Callable[[MacvfastError], str]) -> None:
-        """Remove the sandboxes that were to go with commands which have ended, until none waits for that: called once
-        for all, by the process that the program around one of the commands started.
+        """Remove sandboxes whose commands (`--rm`) have ended, until none waits for that. Called in a process that the
+        keeper of one of the commands starts for all of them.
 
         Args:
             state_dir: the state directory.
-            shown: an error as the program around a command is to say it.
+            shown: gives the text of an error, which a keeper prints.
         """
         from macvfast.process import autoremove  # noqa: PLC0415
 
@@ -445,14 +381,13 @@ class Host:
     # Record and kernel.
 
     def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
-        """Make again what is recorded and missing, undo what was half-made, remove what was to go with a command that
-        does not run any more (`--rm`), and touch nothing else. A second time there is nothing to do. Commands that ran
-        are not started again.
+        """Make again what is recorded and missing, undo what was half-made, remove sandboxes whose commands (`--rm`) do
+        not run any more, and change nothing else. A second call has nothing to do. Commands are not started again.
 
         Args:
             dry_run: only say what would be done.
-            wait_s: for so long, wait for parents that are missing, down, renamed, or have too small an MTU, and go on
-                as each changes; None: do not.
+            wait_s: for how long to wait for parents that are missing, down, renamed, or have too small an MTU; None:
+                do not wait.
         """
         return self._engine.plan() if dry_run else self._engine.restore(wait_s)
 
@@ -462,20 +397,17 @@ class Host:
         return [*(step.mends for step in found.steps), *found.remaining]
 
     def gc(self) -> list[Freed]:
-        """Free what dead owners left: sandboxes that stand for a given namespace that is gone, sandboxes that were to
-        go with a command (`--rm`) that has ended or was never started, and what processes that died left half-made.
+        """Remove orphaned and unfinished objects: sandboxes that stand for a given namespace that is gone, sandboxes
+        whose command (`--rm`) has ended or was never started, and what processes that died left half-made.
         """
         return self._engine.gc()
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:
-        """Write and enable a systemd unit that restores this state at boot, before the network is declared online.
+        """Write and enable a systemd unit that restores this state at boot, before network-online.target; its file.
 
         Args:
             wait_s: how long it waits for parents, at most.
-            root: below which the files of a system lie that is not running; None: this system.
-
-        Returns:
-            The unit's file.
+            root: the root folder of a system that is not running; None: this system.
 
         Raises:
             SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
@@ -486,7 +418,7 @@ class Host:
 
     @staticmethod
     def uninstall_service(root: str | None = None) -> Path:
-        """Disable that unit and take it away; gives its file. Raises as install_service."""
+        """Disable and remove that unit; its file. Raises as install_service."""
         from macvfast.system import service  # noqa: PLC0415
 
         return service.uninstall(root)
@@ -494,8 +426,8 @@ class Host:
     # Copies of the state.
 
     def backup_state(self, file: str) -> str:
-        """Write a copy of the state to a file, whole as of one moment, while others go on; an older copy there is
-        replaced. Gives its path.
+        """Write a copy of the state, as of one moment, to a file, replacing an older copy; others may go on. Gives the
+        file's absolute path.
 
         Raises:
             BackupInvalid: something else is there.
@@ -505,15 +437,15 @@ class Host:
         return str(backup(self._store, file))
 
     def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
-        """Bring a copy back in place of the state, which is kept beside it; `restore` then has the kernel follow. Where
-        the copy is of another machine's state (`foreign`), `adopt_state` takes that over before.
+        """Replace the state, which is kept beside it, by a copy; `restore` then changes the kernel to it. A copy of
+        another machine's state (`foreign`) needs `adopt_state` before that.
 
         Args:
             file: a copy that `backup_state` wrote.
             dry_run: change nothing, only compare.
 
         Raises:
-            BackupInvalid, StateNewer: it is none, or of a later macvfast.
+            BackupInvalid, StateNewer: it is no copy, or of a later macvfast.
             StateBusy: another operation goes on.
         """
         from macvfast.state.backup import compare, load  # noqa: PLC0415
@@ -521,9 +453,8 @@ class Host:
         return (compare if dry_run else load)(self._store, file, self._netns_dir, self._here())
 
     def adopt_state(self) -> Adoption:
-        """Take over a state that another machine made: on its disk, a clone of that, or from a backup. What is recorded
-        keeps its addresses and MACs; no new one is made with that machine's key. One that is this machine's already
-        stays as it is.
+        """Take over the state of another machine: from its disk, a clone of that, or a backup. Addresses and MACs stay;
+        new MACs are made with another key. A state of this machine stays as it is.
 
         Raises:
             StateBusy: an operation goes on.
@@ -531,7 +462,7 @@ class Host:
         return home.adopt(self._store, self._here())
 
     def _here(self) -> home.Here:
-        """This boot and this machine; no capability is needed."""
+        """This boot and machine; needs no capability."""
         if self._given_kernel is not None:
             return home.Here(self._given_kernel.boot_id(), self._given_kernel.machine_id())
         return home.Here(machine.boot_id(), machine.machine_id())
@@ -539,7 +470,7 @@ class Host:
     # Commands.
 
     def check_command(self, request: CommandRequest, sandbox: str | Sandbox | None = None) -> None:
-        """Refuse a command that could not be started, before anything is made for it.
+        """Refuse a command that cannot be started, before anything is made for it.
 
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
@@ -564,19 +495,19 @@ class Host:
         raise AssertionError  # the process was replaced
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
-        """What a sandbox's detached commands have shown, in pieces; the state may be closed before they are read.
+        """The output of a sandbox's detached commands, in pieces, which can be read after `close`.
 
         Args:
             sandbox: itself, or its id, name or id prefix.
             tail: only so many of the last lines; None: all that is kept.
-            follow: go on with what is added, for as long as something runs in it.
+            follow: go on with new output while something runs in it.
 
         Raises:
-            SandboxNotFound, NameAmbiguous, SandboxBusy, StateUnusable
+            SandboxNotFound, NameAmbiguous, SandboxBusy
         """
         return self._commands.logs(_key(sandbox), tail, follow=follow)
 
 
 def _key(thing: str | Network | Sandbox) -> str:
-    """What finds a network or sandbox: the text that names it, or its own id."""
+    """What names a network or sandbox: the text itself, or its id."""
     return thing if isinstance(thing, str) else thing.id

@@ -145,7 +145,7 @@ class FakeHost:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """What is asked of the kernel is told nowhere: there is none."""
 
     def names(self) -> list[str]:

@@ -483,7 +483,7 @@ def test_a_clock_that_python_cannot_read_is_no_reason_to_fail(
         raise OverflowError("timestamp too large to convert to C _PyTime_t")
 
     monkeypatch.setattr(log, "_logger", None)
-    machine.host.tell()
+    machine.host.log()
     monkeypatch.setattr(time, "time", past)
     machine.host.connect_many("lan", ["a"]).raise_if_any()
     with machine.host._store.operation():

@@ -78,7 +78,7 @@ class Call:
         host = opener(self.given.text("state-dir"), make=make)
         host.on_note = self.out.note
         if self.given.flag("verbose"):
-            host.tell()
+            host.log()
         return host
 
     def report(

@@ -182,7 +182,7 @@ class Attacher:
         finally:
             close_all(list(self._given.values()))
             self._given.clear()
-            self._folders.tell()
+            self._folders.report_unseen()
 
     def _is_first(self, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
         """Wait for one of two to end, if both are going on; whether it was the first."""
@@ -343,7 +343,7 @@ class Attacher:
         """Make with other addresses what was refused because of MACs that the record knows nothing of."""
         if not attempts:
             return
-        log.tell("retry", what="make with other addresses", sandboxes=len(attempts))
+        log.event("retry", what="make with other addresses", sandboxes=len(attempts))
         self._chooser.avoid({network.link for one in attempts for network, _ in one.made.pairs})
         for one in attempts:
             one.reset()
@@ -393,7 +393,7 @@ class Attacher:
 
     def _carry_out(self, chunk: _Chunk, going: Sequence[Removal]) -> None:
         self._close(chunk)
-        log.tell("undo", sandboxes=", ".join(one.sandbox.name for one in going))
+        log.event("undo", sandboxes=", ".join(one.sandbox.name for one in going))
         self._detacher.carry_out(going)
         failures = {one.sandbox.id: one.error for one in going if one.error is not None}
         for attempt in chunk.attempts:

@@ -289,7 +289,7 @@ class Detacher:
                 for e in records.endpoints("intent = ?", (intent,))
                 if e.sandbox_id not in gone
             ]
-        log.tell("finish", intents=len(ended), sandboxes=len(sandboxes), endpoints=len(endpoints))
+        log.event("finish", intents=len(ended), sandboxes=len(sandboxes), endpoints=len(endpoints))
         if sandboxes:
             self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=patient)
         for half_made in (True, False):

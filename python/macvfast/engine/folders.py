@@ -68,7 +68,7 @@ class Folders:
     """
 
     def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None] = lambda _: None) -> None:
-        """`on_note` is told, by `tell`, of sandboxes whose files `ip netns exec` does not find."""
+        """`on_note` is called by `report_unseen`."""
         self._store = store
         shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
         self._links = files.NETNS_ETC if shared else None
@@ -220,8 +220,8 @@ class Folders:
             raise StateUnusable(str(folder), error.strerror or str(error)) from None
         return lacking
 
-    def tell(self) -> None:
-        """Say which sandboxes `ip netns exec` shows the host's files in, since the last time."""
+    def report_unseen(self) -> None:
+        """Report the sandboxes, since the last report, in which `ip netns exec` shows the host's files."""
         unseen, self._unseen = self._unseen, {}
         for why, names in unseen.items():
             self._on_note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))

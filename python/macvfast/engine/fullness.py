@@ -1,30 +1,38 @@
-"""How full a network is here: what is recorded of it, and what this host itself has on its parent."""
+"""How full a network is: by what is recorded of it, and what this host itself has on its parent."""
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import own_addresses
 from macvfast.errors import HomeNamespaceOther
+from macvfast.kernel.netlink import NetlinkKernel
 from macvfast.plan.usage import usage as of_network
-from macvfast.state import home
+from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from macvfast.kernel.protocol import Kernel
-    from macvfast.model import Endpoint, Network
+    from macvfast.model import Network
     from macvfast.outcomes import SubnetUsage
     from macvfast.state.store import Store
 
 
-def usage(store: Store, kernel: Kernel, network: Network, endpoints: Iterable[Endpoint]) -> list[SubnetUsage]:
-    """What is in use of each subnet of a network, in the order they were given. In another namespace than the home
-    namespace, the host's own addresses are not seen, and not counted.
+def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[SubnetUsage]:
+    """What is in use of each subnet of a network, in the order they were given. Outside the home namespace the host's
+    own addresses are not counted.
+
+    Args:
+        store: the state.
+        kernel: None: the running one, opened for this look alone, which needs no capability.
+        network: itself, or its id, name or id prefix.
     """
-    try:
-        home.is_here(store, kernel)
-        own = own_addresses(kernel, network.link)
-    except HomeNamespaceOther:
-        own = ()
-    return of_network(network, endpoints, own)
+    found = lookup.network(store, network) if isinstance(network, str) else network
+    endpoints = lookup.endpoints_of(store, found)
+    with nullcontext(kernel) if kernel is not None else closing(NetlinkKernel(changes=False)) as looked_at:
+        try:
+            home.is_here(store, looked_at)
+            own = own_addresses(looked_at, found.link)
+        except HomeNamespaceOther:
+            own = ()
+    return of_network(found, endpoints, own)

@@ -188,7 +188,7 @@ class Maker:
             tries += 1
             todo = again
             if todo:
-                log.tell("retry", what="make links", links=len(todo), tries=tries)
+                log.event("retry", what="make links", links=len(todo), tries=tries)
             self._wait_for_macs([ready[at][1].link for at in todo], deadline)
         return None
 

@@ -156,7 +156,7 @@ class NetworkRemover:
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
             records.sweep(dead)
-        log.tell("finish", networks=", ".join(network.name for network in going))
+        log.event("finish", networks=", ".join(network.name for network in going))
         for network in going:
             try:
                 self.take_away([(network, intent)])

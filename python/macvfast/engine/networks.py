@@ -217,7 +217,7 @@ class Networks:
                 item.error, item.again = item.error or error, False
         if not failed:
             return
-        log.tell("undo", networks=", ".join(item.asked.name for item in failed))
+        log.event("undo", networks=", ".join(item.asked.name for item in failed))
         try:
             self.remover.take_away([(item.network, removal) for item in failed if item.network])
         except MacvfastError as second:

@@ -304,7 +304,7 @@ class Restorer:
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.state is not NamespaceState.REPLACED])
         self._folders.show([one.drift.recorded.sandbox for one in gone])
-        self._folders.tell()
+        self._folders.report_unseen()
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
         if not mending:

@@ -80,7 +80,7 @@ class NetlinkKernel:
     def _send(self, what: str, batch: _core.Batch) -> dict[int, _core.Refusal]:
         started = time.perf_counter()
         refused = self._home.send(batch)
-        log.sent(what, len(batch), len(refused), started)
+        log.batch(what, len(batch), len(refused), started)
         return refused
 
     # This host.
@@ -300,9 +300,9 @@ class NetlinkKernel:
         refused, configured = _core.send_then((self._home, batch), settings.sends)
         if then and configured is not None:
             requests = len(batch) + sum(len(one) for _, one in settings.sends)
-            log.sent("make and configure links", requests, sum(map(len, configured)), started)
+            log.batch("make and configure links", requests, sum(map(len, configured)), started)
         else:
-            log.sent("make links", len(batch), len(refused), started)
+            log.batch("make links", len(batch), len(refused), started)
         outcomes: list[Refusal | None] = [refused.get(position) for position in range(len(steps))]
         return outcomes, None if configured is None or not then else settings.outcomes(configured)
 
@@ -487,7 +487,7 @@ def _send_each(
 ) -> Sequence[dict[int, _core.Refusal]]:
     started = time.perf_counter()
     refused = _core.send_each(sends) if threads is None else _core.send_each(sends, threads)
-    log.sent(what, sum(len(batch) for _, batch in sends), sum(map(len, refused)), started)
+    log.batch(what, sum(len(batch) for _, batch in sends), sum(map(len, refused)), started)
     return refused
 
 

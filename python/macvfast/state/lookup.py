@@ -10,7 +10,7 @@ from macvfast.state.records import RESTORED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.model import Network, Sandbox
+    from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.state.records import Records, Unsettled
     from macvfast.state.store import Store
 
@@ -40,6 +40,19 @@ def each_network(store: Store) -> Iterator[Network]:
     return pages(
         store, lambda records: records.network_order(), lambda records, numbers: records.networks_numbered(numbers)
     )
+
+
+def network(store: Store, key: str) -> Network:
+    """As `one_network`."""
+    with store.reading() as records:
+        return one_network(records, store, key)
+
+
+def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
+    """The endpoints of a network, itself or its id, name or id prefix, by sandbox name. Raises as `one_network`."""
+    with store.reading() as records:
+        found = one_network(records, store, network) if isinstance(network, str) else network
+        return records.endpoints_on(found.id, shown=True)
 
 
 def one_network(records: Records, store: Store, key: str) -> Network:

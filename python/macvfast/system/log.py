@@ -1,6 +1,6 @@
-"""What is asked of the kernel, told on standard error by those who ask for it: MACVFAST_LOG, or --verbose.
+"""The log of requests to the kernel and of what is done again or undone, on standard error: MACVFAST_LOG, or --verbose.
 
-Nothing is loaded otherwise. What is told goes to the logger `macvfast` of the standard library.
+Entries go to the logger `macvfast` of the standard library, which is loaded only when logging is asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _logger: Logger | None = None
 
 
 def start(form: str) -> None:
-    """Tell from now on, as `text` or `json`. Starting twice is starting once.
+    """Log from now on, as `text` or `json`; again, do nothing.
 
     Raises:
         OptionInvalid: it is neither.
@@ -31,7 +31,7 @@ def start(form: str) -> None:
     if _logger is not None:
         return
     try:
-        import logging  # noqa: PLC0415 - only who asks for it waits for it
+        import logging  # noqa: PLC0415 - takes milliseconds to load
     except OverflowError:
         # It does not read a clock past 2262: that is no reason to fail, here and below.
         return
@@ -50,25 +50,24 @@ def start(form: str) -> None:
     _logger = logger
 
 
-def _line(form: str, created: float, event: str, values: dict[str, object]) -> str:
+def _line(form: str, created: float, name: str, values: dict[str, object]) -> str:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created)) + f".{int(created % 1 * 1000):03}Z"
     if form == "json":
         import json  # noqa: PLC0415
 
-        return json.dumps({"time": stamp, "event": event, **values})
-    told = " ".join(f"{key}={escape(str(value))}" for key, value in values.items())
-    return f"{stamp} {event} {told}"
+        return json.dumps({"time": stamp, "event": name, **values})
+    return " ".join([stamp, name, *(f"{key}={escape(str(value))}" for key, value in values.items())])
 
 
-def tell(event: str, **values: object) -> None:
-    """Tell of something that happened once, with its values."""
+def event(name: str, **values: object) -> None:
+    """Log something that happened, with its values."""
     if _logger is not None:
         with suppress(OverflowError):
-            _logger.info(event, extra={"values": values})
+            _logger.info(name, extra={"values": values})
 
 
-def sent(what: str, requests: int, refused: int, started: float) -> None:
-    """Tell of requests that were sent together, in `time.perf_counter()` since `started`."""
+def batch(what: str, requests: int, refused: int, started: float) -> None:
+    """Log requests that were sent together; `started`: `time.perf_counter()` before that."""
     if _logger is not None:
         took = round((time.perf_counter() - started) * 1000, 3)
-        tell("batch", what=what, requests=requests, refused=refused, ms=took)
+        event("batch", what=what, requests=requests, refused=refused, ms=took)
