@@ -113,6 +113,18 @@ class Hands(RuleBasedStateMachine):
     def create_network(self, name: str) -> None:
         self.do(lambda host: host.create_network(name, **self.networks[name]))
 
+    @rule(name=network_names, places=st.lists(st.integers(0, 7), max_size=2), aux=numbers, following=st.booleans())
+    def update_network(self, name: str, places: list[int], aux: int | None, following: bool) -> None:
+        subnet = ip_network(self.networks[name]["subnets"][0])
+        self.do(
+            lambda host: host.update_network(
+                name,
+                ip_ranges=[f"{subnet[place]}-{subnet[min(place + 2, 7)]}" for place in places],
+                aux={"kept": None if aux is None else str(subnet[aux])},
+                order="next" if following else "lowest",
+            )
+        )
+
     @rule(names=st.lists(network_names, max_size=3))
     def remove_networks(self, names: list[str]) -> None:
         self.do(lambda host: host.remove_networks(names))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from macvfast.requests import CommandRequest as CommandRequest
     from macvfast.requests import EndpointRequest as EndpointRequest
     from macvfast.requests import NetworkRequest as NetworkRequest
+    from macvfast.requests import UpdateRequest as UpdateRequest
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ _HOMES = {
     "SandboxState": "model",
     "Step": "outcomes",
     "Subnet": "model",
+    "UpdateRequest": "requests",
 }
 
 __all__ = [
@@ -90,6 +92,7 @@ __all__ = [
     "SandboxState",
     "Step",
     "Subnet",
+    "UpdateRequest",
     "__version__",
 ]
 

@@ -187,6 +187,55 @@ class Host:
         """Make many networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
         return self._engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
 
+    def ensure_network(self, request: NetworkRequest) -> Network:
+        """Have a network as it is asked for: made where it is missing, left alone where it is so already, and changed
+        where only that differs which `update_network` may change.
+
+        Raises:
+            NetworkDiffers: it is there, and differs in what cannot change; nothing of it is changed.
+            AddressTaken: an endpoint has an address that is to be an aux address.
+            SandboxBusy: it is being made or removed.
+            Also as create_network.
+        """
+        plain("request", request, macvfast.NetworkRequest)
+        return self._engine.ensure_network(request)
+
+    def update_network(
+        self,
+        network: str | Network,
+        *,
+        ip_ranges: Several[str | Cidr] | None = None,
+        aux: Pairs[str | Address | None] = (),
+        labels: Pairs[str | None] = (),
+        order: str | None = None,
+        share_parent: bool | None = None,
+    ) -> Network:
+        """Change a network at once, without touching an endpoint: addresses in use outside a new ip-range stay, and so
+        does a gateway that was chosen automatically. What is left out stays as it is.
+
+        Args:
+            network: itself, or its id, name or id prefix.
+            ip_ranges: those given replace all of the subnets that contain them; (): no subnet has any.
+            aux: by name, the address to be kept; None: none of that name any more.
+            labels: by key, the value; None: the label goes.
+            order: "lowest" or "next", of automatic allocation.
+            share_parent: whether other networks that say so too may use the parent.
+
+        Returns:
+            The network as it is then.
+
+        Raises:
+            NetworkNotFound, NameAmbiguous, SandboxBusy
+            RangeInvalid, AuxAddressInvalid, OptionInvalid
+            AddressTaken: an endpoint has an address that is to be an aux address.
+            ParentTaken: `share_parent` is to be false, and another network is on the parent.
+        """
+        update = macvfast.UpdateRequest(
+            ip_ranges=ip_ranges, aux=aux, labels=labels,  # type: ignore[arg-type]
+            order=order, share_parent=share_parent,
+        )  # fmt: skip
+        return self._engine.update_network(_key(network), update)
+
     def networks(self) -> Iterator[Network]:
         """All networks by name, as people count. Some hundred are read at a time, and changes meanwhile are allowed;
         networks made after the start are not among them.

@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from macvfast.requests import NetworkRequest
     from macvfast.state.records import PoolRow, Records
 
-__all__ = ["Addresses", "NetworkPools", "Pool", "Taken", "default_subnet", "settle_subnets", "store_pool"]
+__all__ = [
+    "Addresses",
+    "NetworkPools",
+    "Pool",
+    "Taken",
+    "default_subnet",
+    "remake_pools",
+    "settle_subnets",
+    "store_pool",
+]
 
 # The kernel gives these to no endpoint, or means something else by them (RFC 6890, RFC 4291 sections 2.5.5 and 2.7).
 _NOT_FOR_LINKS = (
@@ -388,3 +397,43 @@ def store_pool(records: Records, subnet_id: int, pool: Pool) -> None:
     """Write a pool's changed pages and counters."""
     changes = pool.changes()
     records.save_pool(subnet_id, (changes.used, changes.used_in_ranges, changes.cursor), changes.pages, changes.summary)
+
+
+def remake_pools(records: Records, network: Network) -> None:
+    """Have the pools of a network follow its rules, which have changed; its endpoints keep their addresses. Cost: a
+    look at each endpoint.
+
+    Raises:
+        AddressTaken: an endpoint has an address that the network is to keep.
+    """
+    endpoints = records.endpoints_on(network.id)
+    for row in records.pools(network.id):
+        subnet = row.subnet
+        pool = Pool(
+            subnet.cidr,
+            ip_range=subnet.ranges or None,
+            gateway=subnet.gateway,
+            aux=dict(subnet.aux),
+            order=network.order,
+        )
+        for endpoint in endpoints:
+            for packed, theirs in endpoint.placed:
+                if theirs.first == subnet.first:
+                    _hold(pool, network, endpoint.sandbox, ip_address(packed))
+        changes = pool.changes()
+        cursor = row.cursor if network.order == "next" else changes.cursor
+        records.forget_pages(row.subnet_id)
+        counters = (changes.used, changes.used_in_ranges, cursor)
+        records.save_pool(row.subnet_id, counters, changes.pages, changes.summary)
+
+
+def _hold(pool: Pool, network: Network, sandbox: str, address: Address) -> None:
+    """Take the address of an endpoint out of a pool that is made anew."""
+    try:
+        pool.reserve(address)
+    except AddressTaken:
+        raise AddressTaken(
+            str(address),
+            f"held by sandbox `{sandbox}` on network `{network.name}`",
+            hints=[f"`macvfast network disconnect {network.name} {sandbox}` first, or keep another address"],
+        ) from None

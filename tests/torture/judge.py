@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.netns import Lan
 
-# Of a subnet's addresses, those that nothing gets: gateway and, per family, the reserved ends.
-RESERVED = {4: 3, 6: 2}
+# Of a subnet's addresses, those at its ends that nothing gets, per family.
+ENDS = {4: 2, 6: 1}
 
 # Name, index, MAC, whether it is up, addresses of global scope.
 Link = tuple[str, int, str, bool, tuple[str, ...]]
@@ -137,10 +137,14 @@ def assert_agreement(lan: Lan, others: Others = NOBODY) -> Found:
         if mode != "passthru":
             macs[parent].add(mac.hex(":"))
     assert given_twice(lan) == []
-    for cidr, used in _rows(lan, "SELECT cidr, used FROM pool"):
+    for number, cidr, used in _rows(lan, "SELECT number, cidr, used FROM pool"):
         subnet = ip_network(cidr)
         mine = [ip for ip in packed if ip_address(ip) in subnet]
-        assert int(used) == len(mine) + RESERVED[subnet.version], f"{cidr}: {used} in use, and {len(mine)} endpoints"
+        kept = set()
+        for gateway, aux in _rows(lan, f"SELECT gateway, aux FROM subnet WHERE pool = {number}"):
+            kept |= {gateway} - {None} | {address for _, address in json.loads(aux)}
+        in_use = len(mine) + len(kept) + ENDS[subnet.version]
+        assert int(used) == in_use, f"{cidr}: {used} in use, and {len(mine)} endpoints, {sorted(kept)} kept"
     assert _pins(lan, others) == made
     for path, expected in links.items():
         name = os.path.basename(path)

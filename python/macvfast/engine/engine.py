@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
     from macvfast.process.locks import Locks
-    from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles
+    from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
     from macvfast.state.store import Store
 
 
@@ -93,6 +93,16 @@ class Engine:
         """Make networks; one outcome each, in the order asked."""
         with self._changing():
             return self._networks().create_many(requests)
+
+    def ensure_network(self, request: NetworkRequest) -> Network:
+        """Have a network as it is asked for: make it, or change what may change while it is in use."""
+        with self._changing():
+            return self._networks().ensure(request)
+
+    def update_network(self, key: str, update: UpdateRequest) -> Network:
+        """Change a network while it is in use."""
+        with self._changing():
+            return self._networks().update(key, update)
 
     def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key."""

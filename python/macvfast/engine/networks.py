@@ -1,7 +1,10 @@
-"""Makes networks: many at once, or one.
+"""Makes networks, many at once or one; and changes those that are there.
 
 Per chunk: what is asked for is checked, one durable transaction notes it, parents of our own are made in few sends, one
 durable transaction settles them. What failed is taken away again.
+
+A change is one durable transaction, and asks nothing of the kernel. What of a network may change is decided in
+`plan/desired.py`; what a network may be is checked as when one is made.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from macvfast.engine.choose import new_id
 from macvfast.engine.network_removal import CHUNK, NetworkRemover, begin_removal
 from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
-from macvfast.ipam import OnParent, default_subnet, settle_subnets, store_pool
+from macvfast.ipam import OnParent, default_subnet, remake_pools, settle_subnets, store_pool
 from macvfast.kernel.refusals import without_ipv6
 from macvfast.model import Network
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
-from macvfast.state.lookup import refuse_unsettled
+from macvfast.plan import desired
+from macvfast.state.lookup import one_network, refuse_unsettled
 from macvfast.state.records import MADE, REMOVED, now
 from macvfast.system import log
 
@@ -27,10 +31,10 @@ if TYPE_CHECKING:
 
     from macvfast.ipam import Pool
     from macvfast.kernel.protocol import Kernel
-    from macvfast.model import Cidr, MadeParent
+    from macvfast.model import Cidr, MadeParent, Subnet
     from macvfast.outcomes import Note
     from macvfast.plan import Links
-    from macvfast.requests import NetworkRequest
+    from macvfast.requests import NetworkRequest, UpdateRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -55,7 +59,7 @@ class _New:
 
 
 class Networks:
-    """Makes networks; `on_note` is told what a person should know of what succeeded."""
+    """Makes and changes networks; `on_note` is told what a person should know of what succeeded."""
 
     def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
         self._store = store
@@ -231,6 +235,70 @@ class Networks:
         begin_removal(records, [item.network for item in items if item.network is not None], removal)
         return removal
 
+    # Changing.
+
+    def ensure(self, request: NetworkRequest) -> Network:
+        """Have a network as it is asked for: make it, or change what of it may change while it is in use."""
+        while True:
+            changed = self._match(request)
+            if changed is not None:
+                return changed
+            (outcome,) = self.create_many([request])
+            if outcome.value is not None:
+                return outcome.value
+            # Another process may have made it just now: then it may be what is asked for.
+            if outcome.error is not None and not isinstance(outcome.error, NetworkExists):
+                raise outcome.error
+
+    def _match(self, request: NetworkRequest) -> Network | None:
+        """The network of that name, changed to what is asked for; None where there is none."""
+        with self._store.reading() as records:
+            if records.network_named(request.name) is None:
+                return None
+        links = self._parents.links()
+        home = HomeAddresses(self._kernel, links)
+        link = None if request.parent is None else self._kernel.link(request.parent)
+        parent = Parent(request.parent or "" if link is None else link.ifname, link=link)
+        if not request.subnets:
+            home.refuse_without_subnet(request, parent)
+        with self._store.writing() as records:
+            recorded = records.network_named(request.name)
+            if recorded is None:
+                return None
+            refuse_unsettled("network", recorded.name, records.network_intent(recorded.id), self._store)
+            if not request.subnets:
+                request = replace(request, subnets=tuple(str(subnet.cidr) for subnet in recorded.subnets))
+            if request.parent in (None, recorded.parent):
+                parent = replace(parent, name=recorded.link)
+            return _change(records, recorded, request, parent.name, home.on(parent))
+
+    def update(self, key: str, update: UpdateRequest) -> Network:
+        """Change a network while it is in use; gives what it is then."""
+        with self._store.writing() as records:
+            recorded = one_network(records, self._store, key)
+            return _change(records, recorded, desired.updated(recorded, update), recorded.link, OnParent())
+
+
+def _change(records: Records, recorded: Network, request: NetworkRequest, link: str, host: OnParent) -> Network:
+    """Have a recorded network as it is asked for; gives what it is then.
+
+    Raises:
+        NetworkDiffers, ParentTaken, AddressTaken, and as `settle_subnets`
+    """
+    host = replace(host, chosen=desired.chosen_gateways(recorded))
+    settled = settle_subnets(request, host)
+    wanted = _network(request, [subnet for subnet, _ in settled], recorded.id, link)
+    found = desired.changes(recorded, wanted)
+    desired.refuse_fixed(recorded, found)
+    if not found:
+        return recorded
+    changed = desired.changed(recorded, wanted)
+    others = [one for one in records.networks_on(recorded.link) if one.id != recorded.id]
+    plan.refuse_company(recorded.link, request, others)
+    records.update_network(changed)
+    remake_pools(records, changed)
+    return changed
+
 
 def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
     """The requests in chunks. Of several with one name, what becomes of the first decides for the next, in a chunk
@@ -249,7 +317,7 @@ def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]
 
 
 def _refuse_name(records: Records, name: str) -> None:
-    if [*records.networks("name = ?", (name,))]:
+    if records.network_named(name) is not None:
         raise NetworkExists(name)
 
 
@@ -272,15 +340,19 @@ def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
 def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
     """What the network is to be, with its pools."""
     settled = settle_subnets(request, item.host)
-    subnets = tuple(subnet for subnet, _ in settled)
+    network = _network(request, [subnet for subnet, _ in settled], item.id_, parent.name)
+    plan.refuse_mtu(network, parent.name, parent.mtu)
+    item.network, item.pools = network, tuple(pool for _, pool in settled)
+    return network
+
+
+def _network(request: NetworkRequest, subnets: Sequence[Subnet], id_: str, link: str) -> Network:
+    """The network that is asked for, with its subnets as they were settled."""
     has_ipv6 = any(subnet.version == 6 for subnet in subnets)
-    network = Network(
-        id=item.id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
-        parent=request.parent, link=parent.name, subnets=subnets,
+    return Network(
+        id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
+        parent=request.parent, link=link, subnets=tuple(subnets),
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options or (), created_at=now(),
     )  # fmt: skip
-    plan.refuse_mtu(network, parent.name, parent.mtu)
-    item.network, item.pools = network, tuple(pool for _, pool in settled)
-    return network

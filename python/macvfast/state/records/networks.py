@@ -122,10 +122,30 @@ class NetworkRecords:
                 "INSERT INTO subnet VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '0', '0')",
                 (
                     number, position, pool, json.dumps(subnet.ranges), _text(subnet.gateway),
-                    subnet.gateway_automatic, json.dumps([(name, str(address)) for name, address in subnet.aux]),
+                    subnet.gateway_automatic, _aux(subnet),
                 ),
             )  # fmt: skip
         return ids
+
+    def update_network(self, network: Network) -> None:
+        """Store what of a network may change while it is in use: its subnets are those that it has."""
+        self._by_number.clear()
+        self._by_id.clear()
+        self._db.execute(
+            "UPDATE network SET share_parent = ?, ipam_order = ?, labels = ?, options = ? WHERE id = ?",
+            (
+                network.share_parent, network.order, json.dumps(network.labels), json.dumps(network.options),
+                network.id,
+            ),
+        )  # fmt: skip
+        self._db.executemany(
+            "UPDATE subnet SET ranges = ?, aux = ? WHERE position = ?"
+            " AND network = (SELECT number FROM network WHERE id = ?)",
+            [
+                (json.dumps(subnet.ranges), _aux(subnet), position, network.id)
+                for position, subnet in enumerate(network.subnets)
+            ],
+        )
 
     def begin_network_removal(self, network_id: str, intent: int) -> None:
         """The network is about to go."""
@@ -175,6 +195,10 @@ class NetworkRecords:
             if found := list(self.networks(condition, (key,))):
                 return found
         return list(self.networks("id >= ? AND id < ?", (key, key + "g"))) if is_prefix(key) else []
+
+    def network_named(self, name: str) -> Network | None:
+        """The network that has that name, whatever its state."""
+        return next(self.networks("name = ?", (name,)), None)
 
     def networks_on(self, link: str) -> list[Network]:
         """The networks whose parent is that link."""
@@ -273,6 +297,10 @@ class NetworkRecords:
         rows = self._db.execute("SELECT number, bits FROM page WHERE pool = ? AND level = 1", (subnet_id,))
         return [(int.from_bytes(number, "big"), bytes(bits)) for number, bits in rows]
 
+    def forget_pages(self, subnet_id: int) -> None:
+        """Have no address of a pool in use."""
+        self._db.execute("DELETE FROM page WHERE pool = ?", (subnet_id,))
+
     def save_pool(
         self,
         subnet_id: int,
@@ -302,6 +330,10 @@ def text_pairs(text: str) -> tuple[tuple[str, str], ...]:
 def is_prefix(key: str) -> bool:
     """Whether an id could begin so."""
     return 0 < len(key) < 64 and all(c in "0123456789abcdef" for c in key)
+
+
+def _aux(subnet: Subnet) -> str:
+    return json.dumps([(name, str(address)) for name, address in subnet.aux])
 
 
 def _text(value: object) -> str | None:
