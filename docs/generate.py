@@ -1,4 +1,4 @@
-"""Write docs/errors.md from macvfast/errors.py, docs/cli.md from the command itself, and what the wheel installs beside
+"""Write docs/errors.md from macvfast.errors, docs/cli.md from the command itself, and what the wheel installs beside
 it: man pages (`manual`) and completion scripts, under macvfast.data.
 
 `python docs/generate.py --check` writes nothing and ends with 1 where a page is not what would be written.
@@ -62,9 +62,18 @@ def family(kind: type[MacvfastError]) -> Iterator[type[MacvfastError]]:
         yield from family(below)
 
 
+def meaning(cls: type[MacvfastError]) -> str:
+    """What a class says of itself, or else what its errors say, with the names of their values: network *name*."""
+    if cls.__doc__:
+        return first_paragraph(cls.__doc__)
+    text, cause = (one if isinstance(one, str) else one[0] for one in (cls._text, cls._cause))
+    said = re.sub(r"`?\{(\w+)[^}]*\}`?", r"*\1*", f"{text}: {cause}".replace("\n", "; "))
+    return f"{said[0].upper()}{said[1:]}."
+
+
 def error_row(cls: type[MacvfastError]) -> str:
     """One class as a row of the table."""
-    return f"| `{cls.code}` | `{cls.__name__}` | {cls.exit_status} | {first_paragraph(cls.__doc__)} |"
+    return f"| `{cls.code}` | `{cls.__name__}` | {cls.exit_status} | {meaning(cls)} |"
 
 
 MISTAKES_INTRODUCTION = """## Beside Docker

@@ -290,7 +290,7 @@ hint: `macvfast network connect --help` shows the usage""",
         docker="Unable to find image 'alpine:3.20' locally",
         macvfast="""\
 error: command `alpine:3.20` not found
-  caused by: no folder of PATH has it
+  caused by: no directory of PATH has it
 
 hint: macvfast runs this host's commands, without an image: leave `alpine:3.20` out: `… ip address`""",
         status=127,

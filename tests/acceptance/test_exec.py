@@ -36,7 +36,7 @@ def test_exec_refuses_as_run_does(lan: Lan, *, running: bool) -> None:
         said = check_error(lan.attempt("exec", *detach, "box", "no-such-command"), 127)
         assert said == (
             "error: command `no-such-command` not found\n"
-            "  caused by: no folder of PATH has it\n"
+            "  caused by: no directory of PATH has it\n"
             "\n"
             "hint: install it, or give its whole path\n"
         )

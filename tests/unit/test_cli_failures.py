@@ -126,7 +126,10 @@ def test_what_cannot_be_undone_is_told_beside_the_first_error() -> None:
     said = typed("run -d --name web sh", host)
     assert said.status == 3
     assert said.err.startswith("error: command `sh` cannot be started\n  caused by: Exec format error\n")
-    assert "  caused by: and then, while undoing: sandbox `web` is not gone yet: its namespace is held by" in said.err
+    assert (
+        "  caused by: then, while undoing: sandbox `web` could not be removed completely: its namespace is held by"
+        in said.err
+    )
     assert "hint: end that, then `macvfast rm -f web` again\n" in said.err
     assert "hint: `macvfast rm -f web` removes sandbox `web`, which remains\n" in said.err
 

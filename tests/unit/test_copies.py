@@ -214,7 +214,7 @@ def test_a_copy_is_not_brought_back_under_somebody_at_work(machine: Machine, tmp
     other = machine.start()
     with other._store.operation():
         other._store.owner()
-        with pytest.raises(StateBusy, match=f"at work on it: process {os.getpid()}"):
+        with pytest.raises(StateBusy, match=f"in use by process {os.getpid()}"):
             machine.host.load_state(copy)
     machine.host.load_state(copy)
     other.close()

@@ -54,11 +54,11 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
         ],
     ),
     (errors.KernelRefused("make link `eth0`", errno.ENOSPC), ["`dmesg | tail` shows what the kernel has logged"]),
-    (errors.CommandNotFound("/bin/nope"), ["give the path of a command that is there, or its name"]),
+    (errors.CommandNotFound("/bin/nope"), ["give the path of a command that exists, or its name"]),
     (errors.CommandNotFound("nope"), ["install it, or give its whole path"]),
     (
         errors.AlreadyConnected("web", "lab", "its subnet overlaps"),
-        ["`macvfast create --net=lab` makes a sandbox of its own for it"],
+        ["`macvfast create --net=lab` makes another sandbox for it"],
     ),
     (errors.NetworkInUse("lab", []), ["`macvfast network inspect lab` shows them"]),
     (
@@ -83,7 +83,10 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     (errors.StateUnusable("/s", "it is read-only"), ["`findmnt --options ro` lists what is mounted read-only"]),
     (errors.StateUnusable("/s", os.strerror(errno.EACCES)), ["run macvfast as root"]),
     (errors.StateUnusable("/s", os.strerror(errno.EPERM)), ["run macvfast as root"]),
-    (errors.StateUnusable("/s", os.strerror(errno.ENOTDIR)), ["name a folder with --state-dir or MACVFAST_STATE_DIR"]),
+    (
+        errors.StateUnusable("/s", os.strerror(errno.ENOTDIR)),
+        ["name a directory with --state-dir or MACVFAST_STATE_DIR"],
+    ),
     (errors.StateUnusable("/s", "its file cannot be opened"), ["`ls -la /s` shows what is there"]),
     (
         errors.LinkEscaped("sandbox `web`", "eth0", ["02:42:0a:00:00:99"], [], "macvfast rm -f web"),

@@ -78,7 +78,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.MacInvalid("01:00:5e:00:00:01", "it is a multicast address"),
         "`01:00:5e:00:00:01` cannot be the endpoint's MAC\n"
         "  caused by: it is a multicast address\n"
-        "hint: leave --mac-address out, and the endpoint has one that fits",
+        "hint: leave --mac-address out for a MAC that fits",
     ),
     (
         errors.OptionUnknown("network option", "prent", ["mtu", "parent"]),
@@ -105,20 +105,20 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.NameReserved("host"),
         "a network cannot be called `host`\n"
-        "  caused by: `--net host` is a network of Docker's own, there and here\n"
-        "hint: give it another name",
+        "  caused by: `--net host` means a network that Docker predefines, there and here\n"
+        "hint: choose another name",
     ),
     (
         errors.BackupInvalid("/etc/passwd", "it is of another program, or empty"),
         "`/etc/passwd` cannot be used as a backup of the state\n"
         "  caused by: it is of another program, or empty\n"
-        "hint: `macvfast state backup FILE` writes one, where nothing or an older one is",
+        "hint: `macvfast state backup FILE` writes one; FILE may be new, or an older backup",
     ),
     (
         errors.RootfsInvalid("/nowhere", "there is no such folder"),
         "`/nowhere` cannot be the root file system\n"
         "  caused by: there is no such folder\n"
-        "hint: --rootfs takes a folder with all that the command needs, and with folders `proc` and `sys`",
+        "hint: --rootfs takes a directory with all that the command needs, `proc` and `sys` included",
     ),
     (
         errors.UserUnknown("nobdy", "there is no user `nobdy`"),
@@ -128,9 +128,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.UserNotTrusted("app", "/srv/root", "uid 0", "0:0"),
         "`app` would have uid 0 of this host\n"
-        "  caused by: others than root may write what `/srv/root` has in etc/passwd and etc/group\n"
-        "hint: `-u 0:0` says so knowingly, by numbers\n"
-        "hint: give the folder, etc and both files to root, writable by nobody else: `chown root:root`, `chmod go-w`",
+        "  caused by: users other than root can change etc/passwd or etc/group in `/srv/root`\n"
+        "hint: `-u 0:0` gives the same rights explicitly\n"
+        "hint: let only root write to the directory, etc and both files: `chown root:root`, `chmod go-w`",
     ),
     (
         errors.ImportSourceInvalid("/tmp/nets", "it is not JSON"),
@@ -173,7 +173,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.CommandNotFound("alpine", ["macvfast takes no image name"]),
-        "command `alpine` not found\n  caused by: no folder of PATH has it\nhint: macvfast takes no image name",
+        "command `alpine` not found\n  caused by: no directory of PATH has it\nhint: macvfast takes no image name",
     ),
     (
         errors.CommandNotStarted("/etc/passwd", "permission denied"),
@@ -210,12 +210,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.SandboxOnOthers("web-3", "lab"),
         "sandbox `web-3` is left as it is\n"
         "  caused by: it is connected to other networks than `lab` too\n"
-        "hint: `scale --force` removes it all the same",
+        "hint: `scale --force` removes it nevertheless",
     ),
     (
         errors.NamespaceNameTaken("web", "/run/netns/web"),
         "sandbox `web` cannot be pinned\n"
-        "  caused by: `/run/netns/web` is there already, and macvfast did not make it\n"
+        "  caused by: `/run/netns/web` exists already, and macvfast did not make it\n"
         "hint: choose another name",
     ),
     (
@@ -228,7 +228,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.PinsUnsafe("prepare `/srv/pins` for network namespaces", "others may write to it (mode 0777)"),
         "could not prepare `/srv/pins` for network namespaces\n"
         "  caused by: others may write to it (mode 0777)\n"
-        "hint: name a folder where root alone may write with MACVFAST_NETNS_DIR; unless said it is /run/netns",
+        "hint: name a directory that only root can write to with MACVFAST_NETNS_DIR (default: /run/netns)",
     ),
     (
         errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
@@ -277,14 +277,14 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.SandboxRunning("web"),
         "sandbox `web` runs a command\n"
-        "  caused by: it goes on until it ends by itself, or by force\n"
+        "  caused by: its command is still running\n"
         "hint: `macvfast rm -f web` ends it and removes the sandbox",
     ),
     (
         errors.SandboxBusy("sandbox", "web", "removed"),
         "sandbox `web` is being removed\n"
         "  caused by: another macvfast process began it\n"
-        "hint: wait for it, then give the same command again",
+        "hint: wait until that is done, then run the command again",
     ),
     (
         errors.PoolExhausted(["10.0.0.0/30"], "lab", "IPv4"),
@@ -319,7 +319,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.HostForked("/var/lib/macvfast"),
         "the Host of `/var/lib/macvfast` belongs to another process\n"
-        "  caused by: this one was forked when it was open\n"
+        "  caused by: this process was forked while it was open\n"
         "hint: `Host.open` in this process opens one of its own",
     ),
     (
@@ -330,7 +330,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.StateBusy("/var/lib/macvfast", 30.0),
         "the state in `/var/lib/macvfast` is busy\n"
         "  caused by: macvfast waited 30 s for another process\n"
-        "hint: give the same command again; `fuser -v /var/lib/macvfast/state.db` shows who holds it",
+        "hint: run the command again; `fuser -v /var/lib/macvfast/state.db` shows who holds it",
     ),
     (
         errors.StateCorrupt("/var/lib/macvfast/state.db", "file is not a database"),
@@ -341,8 +341,8 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.StateMissing("/nonexistent/x"),
         "there is no state in `/nonexistent/x`\n"
-        "  caused by: the directory that --state-dir or MACVFAST_STATE_DIR names is not there\n"
-        "hint: `macvfast network create` makes it; where none is named, it is /var/lib/macvfast",
+        "  caused by: the directory that --state-dir or MACVFAST_STATE_DIR names does not exist\n"
+        "hint: `macvfast network create` makes it; the default is /var/lib/macvfast",
     ),
     (
         errors.StateNewer("/var/lib/macvfast/state.db", 7, 1),
@@ -353,14 +353,14 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.HomeNamespaceOther("/var/lib/macvfast"),
         "the state in `/var/lib/macvfast` belongs to another network namespace\n"
-        "  caused by: its parents live there, and not where macvfast was started\n"
+        "  caused by: its parents are in that one, and macvfast was not started there\n"
         "hint: start macvfast in that namespace, or name another state directory with --state-dir",
     ),
     (
         errors.StateForeign("/var/lib/macvfast"),
         "the state in `/var/lib/macvfast` belongs to another machine\n"
-        "  caused by: it was recorded by one with another machine id\n"
-        "  caused by: its disk is shared or was cloned, it came with a backup, or this machine's id has been set anew\n"
+        "  caused by: it was recorded under another machine id\n"
+        "  caused by: its disk is shared or was cloned, it came with a backup, or this machine's id was changed\n"
         "hint: once no other machine uses it, `macvfast state adopt` takes it over; `macvfast ps -a` shows it",
     ),
     (
@@ -371,7 +371,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.NamespaceHeld("web", ["tcpdump (pid 41)"]),
-        "sandbox `web` is not gone yet\n"
+        "sandbox `web` could not be removed completely\n"
         "  caused by: its namespace is held by tcpdump (pid 41); its address stays taken\n"
         "hint: end that, then `macvfast rm -f web` again",
     ),
@@ -379,7 +379,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.MacRemains(
             "sandbox `web`", "02:42:0a:00:00:02", "eth0", "link `mv0` (macvlan) of this namespace", "macvfast rm -f web"
         ),
-        "sandbox `web` is not gone yet\n"
+        "sandbox `web` could not be removed completely\n"
         "  caused by: MAC 02:42:0a:00:00:02 is still on `eth0`: link `mv0` (macvlan) of this namespace has it\n"
         "  caused by: its address stays taken\n"
         "hint: once that has another MAC, or is gone, `macvfast rm -f web` again",
@@ -392,8 +392,8 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
             [("/proc/7/ns/net", "eth0", "02:42:0a:00:00:99")],
             "macvfast rm -f web",
         ),
-        "sandbox `web` is not gone yet\n"
-        "  caused by: its link on `eth0` is not where it was made, and may live on with its address\n"
+        "sandbox `web` could not be removed completely\n"
+        "  caused by: its link on `eth0` is not where it was made, and may still have its address\n"
         "  caused by: link `eth0` with MAC 02:42:0a:00:00:99 of the namespace at `/proc/7/ns/net` may be it\n"
         "  caused by: its address stays taken\n"
         "hint: `nsenter --net=/proc/7/ns/net ip link del eth0` deletes that, if it is the one\n"
@@ -401,7 +401,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.ParentAway("sandbox `web`", "eth0", "eth0", "/run/netns/router", "macvfast rm -f web"),
-        "sandbox `web` is not gone yet\n"
+        "sandbox `web` could not be removed completely\n"
         "  caused by: its parent `eth0` is in another network namespace, `/run/netns/router`\n"
         "  caused by: so whether its link is gone cannot be seen; its address stays taken\n"
         "hint: `nsenter --net=/run/netns/router ip link set eth0 netns $$` brings that back\n"
@@ -419,7 +419,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     ),
     (
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
-        "network `lab` is not removed yet\n"
+        "network `lab` could not be removed completely\n"
         "  caused by: could not delete link `eth0.10`\n"
         "hint: `macvfast network rm lab` again",
     ),
@@ -433,14 +433,14 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.ServiceTaken("/etc/systemd/system/macvfast-restore.service"),
         "the service cannot be installed or uninstalled\n"
-        "  caused by: `/etc/systemd/system/macvfast-restore.service` is there, and macvfast did not write it\n"
+        "  caused by: `/etc/systemd/system/macvfast-restore.service` exists, and macvfast did not write it\n"
         "hint: rm /etc/systemd/system/macvfast-restore.service",
     ),
     (
         errors.ServiceUnsafe("/srv/venv/bin/python", "others may write to /srv (mode 0777)"),
-        "the service cannot be installed: others could change what root carries out at boot\n"
+        "the service cannot be installed: other users could change what root runs at boot\n"
         "  caused by: /srv/venv/bin/python: others may write to /srv (mode 0777)\n"
-        "hint: install macvfast, and keep its state, where root alone may write, on all of the way: /opt, /var/lib",
+        "hint: install macvfast, and keep its state, where root alone may write, from the root down: /opt, /var/lib",
     ),
     (
         errors.ServiceUnwritable("/etc/systemd/system/macvfast-restore.service", "Read-only file system"),
@@ -458,7 +458,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.UndoFailed(errors.NetworkNotFound("lab"), ["could not delete link `eth0`"]),
         "network `lab` not found\n"
         "  caused by: no network has that name, or an id that begins so\n"
-        "  caused by: and then, while undoing: could not delete link `eth0`\n"
+        "  caused by: then, while undoing: could not delete link `eth0`\n"
         "hint: `macvfast network ls` lists them\n"
         "hint: the next command that changes something tries it again: `macvfast ps -a` shows what is still there",
     ),
@@ -472,7 +472,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
 
 
 def all_below(cls: type[MacvfastError]) -> list[type[MacvfastError]]:
-    """Every class of errors.py below `cls`, in the order written."""
+    """Every class of macvfast.errors below `cls`, in the order written."""
     found = []
     for below in cls.__subclasses__():
         if below.__module__ == errors.__name__:
@@ -622,6 +622,6 @@ def test_a_refusal_of_the_kernel_is_no_oserror() -> None:
 
 
 def test_importing_the_errors_imports_nothing_else_of_macvfast() -> None:
-    command = "import macvfast.errors, sys; print(sorted(m for m in sys.modules if m.startswith('macvfast')))"
+    command = "import macvfast.errors, sys; print(*(name for name in sys.modules if name.startswith('macvfast')))"
     said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "['macvfast', 'macvfast.errors']"
+    assert {name for name in said.split() if not name.startswith("macvfast.errors.")} == {"macvfast", "macvfast.errors"}

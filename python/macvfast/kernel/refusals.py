@@ -93,10 +93,10 @@ def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) ->
         )
     if refusal.errno == errno.EEXIST:
         return Conflict(
-            f"could not {operation}", causes=["a link of that name is there already, and macvfast did not make it"]
+            f"could not {operation}", causes=["a link of that name exists already, and macvfast did not make it"]
         )
     if refusal.errno == errno.ENODEV:
-        return ParentNotFound(parent, "it has just gone", hints=["give the same command again once it is there"])
+        return ParentNotFound(parent, "it has just gone", hints=["run the command again once it is there"])
     if refusal.errno in (errno.EOPNOTSUPP, _ENOTSUPP) and step.mode == "l3s":
         return KernelFeatureMissing(operation, refusal.errno, *_FEATURES["l3s"])
     if refusal.errno == errno.EINVAL:
@@ -119,7 +119,7 @@ def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None,
     if refusal.errno == errno.EEXIST:
         return Conflict(
             f"could not {operation}",
-            causes=["its address or default route is there already, and macvfast did not make it"],
+            causes=["its address or default route exists already, and macvfast did not make it"],
             hints=["`ip -netns NAME route` and `ip -netns NAME address` show what is there"],
         )
     reason = {
@@ -130,6 +130,6 @@ def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None,
         errno.ENETDOWN: "somebody has just set the link down",
     }.get(refusal.errno)
     if reason is not None and not refusal.text:
-        hint = "give the same command again; `macvfast check` says what differs"
+        hint = "run the command again; `macvfast check` says what differs"
         return KernelRefused(operation, refusal.errno, reason=reason, hints=[hint])
     return explained(operation, refusal, None)

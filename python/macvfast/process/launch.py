@@ -336,7 +336,7 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
     if errno:
         return CommandNotStarted(command, words, _hints(errno))
     # It, or what it was to run beside, was ended meanwhile.
-    again = "give the same command again; `dmesg | tail` shows whether the kernel ended it"
+    again = "run the command again; `dmesg | tail` shows whether the kernel ended it"
     return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
 
 

@@ -85,7 +85,9 @@ class Failures:
                 return StateBusy(self._directory, connections.BUSY_S, map(str, self._owners.writers(shared_memory)))
         if code in _REASONS:
             if limits.none_left():
-                return StateUnusable(self._directory, "this process has as many files open as it may (RLIMIT_NOFILE)")
+                return StateUnusable(
+                    self._directory, "this process has reached its limit of open files (RLIMIT_NOFILE)"
+                )
             return StateUnusable(self._directory, trouble(self._path.parent) or _REASONS[code])
         # The statements are always the same, so it is the file that is not as it was made.
         return self._newer() or StateCorrupt(str(self._path), str(error))

@@ -1,5 +1,5 @@
 //! Why there is no command: in words for the person who waits for it, or in a line for the macvfast that started a
-//! detached keeper and has words of its own (`errors.py`; a test holds the two against each other).
+//! detached keeper and has words of its own (`errors`; a test holds the two against each other).
 
 use rustix::io::Errno;
 
@@ -108,11 +108,11 @@ impl Failure {
             Self::NotFound { command } if command.contains('/') => block(
                 &format!("command `{command}` not found"),
                 "there is no such file",
-                "give the path of a command that is there, or its name",
+                "give the path of a command that exists, or its name",
             ),
             Self::NotFound { command } => block(
                 &format!("command `{command}` not found"),
-                "no folder of PATH has it",
+                "no directory of PATH has it",
                 "install it, or give its whole path",
             ),
             Self::NotExecutable { command, errno } => not_started(
@@ -131,16 +131,16 @@ impl Failure {
             Self::Killed { command } => not_started(
                 command,
                 PID_1_KILLED,
-                "give the same command again; `dmesg | tail` shows whether the kernel ended it",
+                "run the command again; `dmesg | tail` shows whether the kernel ended it",
             ),
             Self::Held { name, joining: true } => block(
                 &format!("sandbox `{name}` is being given a command"),
                 "another macvfast process began it",
-                "wait for it, then give the same command again",
+                "wait until that is done, then run the command again",
             ),
             Self::Held { name, joining: false } => block(
                 &format!("sandbox `{name}` runs a command"),
-                "it goes on until it ends by itself, or by force",
+                "its command is still running",
                 &format!("`macvfast rm -f {name}` ends it and removes the sandbox"),
             ),
             Self::Folder { path, step, errno } => block(
@@ -167,15 +167,15 @@ const TOO_BIG: &str = "give it fewer or shorter arguments and variables";
 const fn limit_of(errno: Errno) -> (&'static str, &'static str) {
     match errno {
         Errno::AGAIN => (
-            "no further process may be started: by the cgroup (pids.max), the user (RLIMIT_NPROC) or the kernel\n  caused by: ",
+            "the limit of processes is reached: of the cgroup (pids.max), of the user (RLIMIT_NPROC) or of the kernel\n  caused by: ",
             "`ulimit -u` shows the user's limit, `systemctl show -p TasksMax UNIT` that of a unit",
         ),
         Errno::DQUOT => (
-            "the user has as many keys as it may (kernel.keys.maxkeys)\n  caused by: ",
+            "the user has reached the limit of keys (kernel.keys.maxkeys)\n  caused by: ",
             "`sysctl kernel.keys` shows how many, and `sysctl -w kernel.keys.maxkeys=N` allows more",
         ),
         Errno::MFILE => (
-            "this process has as many files open as it may (RLIMIT_NOFILE)\n  caused by: ",
+            "this process has reached its limit of open files (RLIMIT_NOFILE)\n  caused by: ",
             "ulimit -n 4096",
         ),
         _ => ("", "`dmesg | tail` shows what the kernel has logged"),

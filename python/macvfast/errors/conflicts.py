@@ -1,0 +1,258 @@
+"""Something else has what was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from macvfast.errors.base import MacvfastError, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from dataclasses import KW_ONLY, InitVar
+
+    from macvfast.errors.base import Template
+
+
+class Conflict(MacvfastError, code="conflict"):
+    """Something else has what was asked for."""
+
+    _hint: ClassVar[Template] = "`ip link` and `macvfast network ls` show what is there"
+
+
+# Names.
+
+
+class NetworkExists(Conflict, code="network-exists"):
+    network: str
+    _text = "network `{network}` exists already"
+    _cause = "a name stands for one network"
+    _hint = "choose another name, or remove it first: `macvfast network rm {network}`"
+
+
+class SandboxExists(Conflict, code="sandbox-exists"):
+    sandbox: str
+    _text = "sandbox `{sandbox}` exists already"
+    _cause = "a name stands for one sandbox"
+    _hint = "choose another name, or remove it first: `macvfast rm -f {sandbox}`"
+
+
+class NotScaled(Conflict, code="sandbox-not-scaled"):
+    """`scale` leaves a sandbox alone that it did not make, although the name is one of its own."""
+
+    sandbox: str
+    network: str
+    _text = "sandbox `{sandbox}` is left as it is"
+    _cause = "`scale` did not make it on network `{network}`"
+    _hint = "choose another prefix, or remove it first: `macvfast rm -f {sandbox}`"
+
+
+class SandboxOnOthers(Conflict, code="sandbox-on-others"):
+    """`scale` does not remove a sandbox that is connected to other networks too."""
+
+    sandbox: str
+    network: str
+    _text = "sandbox `{sandbox}` is left as it is"
+    _cause = "it is connected to other networks than `{network}` too"
+    _hint = "`scale --force` removes it nevertheless"
+
+
+class NetworkDiffers(Conflict, code="network-differs"):
+    """A network exists, and differs from what is asked for in what cannot be changed."""
+
+    network: str
+    differences: Sequence[str]
+    _text = "network `{network}` is not as it is asked for"
+    _hint = "ask for what is recorded, choose another name, or remove it first: `macvfast network rm {network}`"
+
+    def _get_causes(self) -> Sequence[str]:
+        return self.differences
+
+
+# Namespaces and where they are pinned.
+
+
+class NamespaceNameTaken(Conflict, code="namespace-name-taken"):
+    sandbox: str
+    path: str
+    _text = "sandbox `{sandbox}` cannot be pinned"
+    _cause = "`{path}` exists already, and macvfast did not make it"
+    _hint = "choose another name"
+
+
+class PinsLocked(Conflict, code="pins-locked"):
+    """A process holds the lock of the directory of the pins, which is needed once to make it a shared mount."""
+
+    operation: str
+    holders: Sequence[str]
+    _text = "could not {operation}"
+    _cause = "its lock is held by {holders:plain}", "its lock is held by a process that is not seen here"
+
+    def _get_hints(self) -> Sequence[str]:
+        pids = [words[1] for holder in self.holders if len(words := holder.split()) > 1]
+        return [f"end that: `kill {' '.join(pids)}`" if pids else "`lslocks` on the host shows who holds it"]
+
+
+class PinsUnsafe(Conflict, code="pins-unsafe"):
+    """Other users could replace a new pin by something of theirs."""
+
+    operation: str
+    reason: str
+    _text = "could not {operation}"
+    _hint = "name a directory that only root can write to with MACVFAST_NETNS_DIR (default: /run/netns)"
+
+
+class NamespaceChanged(Conflict, code="namespace-changed"):
+    """The namespace at a sandbox's path is not the recorded one."""
+
+    sandbox: str
+    path: str
+    reason: str
+    _: KW_ONLY
+    restorable: bool = False
+    _text = "sandbox `{sandbox}` is not at `{path}`"
+    _hint = "`macvfast rm -f {sandbox}` removes it; then make it anew"
+
+    def _get_hints(self) -> Sequence[str]:
+        return ["`macvfast restore` brings it back"] if self.restorable else super()._get_hints()
+
+
+# Parents, subnets and addresses.
+
+
+class ParentTaken(Conflict, code="parent-taken"):
+    """Another network, or a link that macvfast did not make, uses the parent."""
+
+    network: str
+    parent: str
+    reason: str
+    hints: InitVar[Sequence[str]] = ()
+    _text = "network `{network}` cannot use parent `{parent}`"
+    _hint = "give another link with -o parent=NAME: `macvfast network ls` shows which are taken"
+
+
+class SubnetTaken(Conflict, code="subnet-taken"):
+    subnet: str
+    other: str
+    network: str
+    _text = "subnet `{subnet}` is taken"
+    _cause = "it overlaps `{other}` of network `{network}` on the same parent"
+    _hint = "give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"
+
+
+class AddressTaken(Conflict, code="address-taken"):
+    address: str
+    holder: str | None = None
+    hints: InitVar[Sequence[str]] = ()
+    _text = "address {address} is taken"
+    _cause = "it is {holder}", "it is in use"
+    _hint = "give another address, or leave it out for the next free one"
+
+
+class PoolExhausted(MacvfastError, code="pool-exhausted"):
+    """No address is free for automatic allocation.
+
+    `free_outside`: the subnets have free addresses outside the ip-ranges. `all_kept`: none was ever to be given,
+    because the ip-ranges have nothing but the gateway, aux addresses and the ends of the subnet.
+    """
+
+    subnets: Sequence[str]
+    network: str | None = None
+    family: str = ""
+    _: KW_ONLY
+    free_outside: bool = False
+    all_kept: bool = False
+
+    def _get_text(self) -> str:
+        whose = f"network `{self.network}`" if self.network else "the pool"
+        return f"no free {self.family + ' ' if self.family else ''}address in {whose}"
+
+    def _get_causes(self) -> Sequence[str]:
+        taken = "kept: for the gateway, an aux address or the subnet itself" if self.all_kept else "in use"
+        return [f"every address of {listed(self.subnets)} for automatic allocation is {taken}"]
+
+    def _get_hints(self) -> Sequence[str]:
+        hints = ["release an address, or take a larger subnet"]
+        if self.network:
+            hints = [f"remove a sandbox that is not needed: `macvfast ps -a -f network={self.network}` lists them"]
+        if self.all_kept:
+            hints = ["make the network again with a larger subnet or --ip-range, another --gateway, or --gateway=none"]
+        if self.all_kept and self.network:
+            hints.append(f"`macvfast ipam show {self.network}` shows what each address is kept for")
+        if self.free_outside:
+            hints.append(f"give an address outside the ip-range with --ip{'6' if self.family == 'IPv6' else ''}")
+        return hints
+
+
+class MacTaken(Conflict, code="mac-taken"):
+    mac: str
+    holder: str
+    _text = "MAC {mac} is taken"
+    _cause = "{holder} has it"
+    _hint = "give another --mac-address, or leave it out for one that is free"
+
+
+class ServiceTaken(Conflict, code="service-taken"):
+    path: str
+    _text = "the service cannot be installed or uninstalled"
+    _cause = "`{path}` exists, and macvfast did not write it"
+    _hint = "rm {path}"
+
+
+# What is in use.
+
+
+class NetworkInUse(Conflict, code="network-in-use"):
+    """A network with endpoints is not removed."""
+
+    network: str
+    sandboxes: Sequence[str]
+    _text = "network `{network}` has endpoints"
+    _cause = "connected: {sandboxes}"
+    _hint = (
+        "`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm -f {sandboxes[0]}`",
+        "`macvfast network inspect {network}` shows them",
+    )
+
+
+class PassthruOccupied(Conflict, code="passthru-occupied"):
+    network: str
+    sandbox: str
+    _text = "passthru network `{network}` takes one endpoint only"
+    _cause = "sandbox `{sandbox}` is connected"
+    _hint = "`macvfast network disconnect {network} {sandbox}`"
+
+
+class AlreadyConnected(Conflict, code="already-connected"):
+    """The sandbox has an endpoint on that network already, or on one with an overlapping subnet."""
+
+    sandbox: str
+    network: str
+    reason: str | None = None
+    _text = "sandbox `{sandbox}` cannot be connected to network `{network}`"
+    _cause = "{reason}", "it is connected already"
+    _hint = "`macvfast network disconnect {network} {sandbox}` disconnects it first"
+
+    def _get_hints(self) -> Sequence[str]:
+        own = f"`macvfast create --net={self.network}` makes another sandbox for it"
+        return [own] if self.reason else super()._get_hints()
+
+
+class SandboxRunning(Conflict, code="sandbox-running"):
+    """A sandbox runs one command at a time, and with a running command it is removed only by force."""
+
+    sandbox: str
+    _text = "sandbox `{sandbox}` runs a command"
+    _cause = "its command is still running"
+    _hint = "`macvfast rm -f {sandbox}` ends it and removes the sandbox"
+
+
+class SandboxBusy(Conflict, code="being-changed"):
+    """Another macvfast process is making or removing the sandbox or network, or died while doing so."""
+
+    kind: str
+    name: str
+    doing: str
+    by: str | None = None
+    _text = "{kind} `{name}` is being {doing}"
+    _cause = "{by}", "another macvfast process began it"
+    _hint = "wait until that is done, then run the command again"
