@@ -32,7 +32,7 @@ CHUNK = 128
 
 
 class NetworkRemover:
-    """Removes networks; `on_note` is told of links that have to stay."""
+    """Removes networks; `on_note` is called with links that have to stay."""
 
     def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
         self._store = store
@@ -40,8 +40,8 @@ class NetworkRemover:
         self._on_note = on_note
 
     def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
-        """Names of networks whose removal was begun and not finished, by what they were called here: it may be
-        finished before they are looked for.
+        """By key, the names of networks whose removal was begun and not finished: it may be finished before they are
+        looked for, and then they count as removed.
         """
         names: dict[str, str] = {}
         with self._store.reading() as records:
@@ -53,8 +53,8 @@ class NetworkRemover:
         return names
 
     def remove_many(self, asked: Sequence[str], unfinished: dict[str, str]) -> Outcomes[str]:
-        """Remove networks without endpoints; one outcome per key, in the order asked. What is named twice is removed
-        once.
+        """Remove networks without endpoints; one outcome per key, in the order asked. A network that is named twice is
+        removed once.
         """
         with self._store.reading() as records:
             found = {key: records.network(key) for key in asked}
@@ -72,7 +72,7 @@ class NetworkRemover:
         return Outcomes(tuple(replace(outcomes[at], name=key) for key, at in zip(asked, same, strict=True)))
 
     def _remove(self, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]) -> None:
-        """Remove the networks of a chunk, and note what became of each."""
+        """Remove the networks of a chunk, and add the outcome of each."""
         try:
             with self._store.writing() as records:
                 going, intent = self._begin_removal(records, todo, outcomes)
@@ -89,7 +89,7 @@ class NetworkRemover:
     def _begin_removal(
         self, records: Records, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]
     ) -> tuple[dict[int, Network], int]:
-        """Note which networks are about to go."""
+        """Record which networks are being removed."""
         going: dict[int, Network] = {}
         intent = 0
         for at, key in todo:
@@ -108,7 +108,7 @@ class NetworkRemover:
         return going, intent
 
     def take_away(self, going: Sequence[tuple[Network, int]]) -> None:
-        """Delete the parents of networks, where they are ours and no other network's, and then the records."""
+        """Delete the parents that only these networks have and that are ours; then the records."""
         if not going:
             return
         with self._store.reading() as records:
@@ -130,7 +130,7 @@ class NetworkRemover:
 
     @staticmethod
     def _last(records: Records, links: Iterable[str], ids: Sequence[str]) -> tuple[list[MadeParent], list[LinkNeeded]]:
-        """The links of ours that go with the last networks on them, and those that stay for what stands on them."""
+        """The links of ours that go with the last network on each, and those that stay because others stand on them."""
 
         @cache
         def free(link: str) -> bool:
@@ -152,7 +152,7 @@ class NetworkRemover:
             going = [network for one in dead for network in records.networks("intent = ?", (one,))]
             if not going:
                 return
-            # Taken over, so that nobody else who finishes them, and makes them anew, meets this.
+            # Under an intent of its own: another process may finish the same, and make a network of that name anew.
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
             records.sweep(dead)
@@ -161,18 +161,18 @@ class NetworkRemover:
             try:
                 self.take_away([(network, intent)])
             except MacvfastError:
-                # It stays recorded as unsettled and is tried again by the next command.
+                # It stays recorded as unsettled, and the next command tries again.
                 continue
 
 
 def begin_removal(records: Records, networks: Sequence[Network], intent: int) -> None:
-    """Note that networks are about to go, and what no network is on and may go with them."""
+    """Record that networks are being removed, and with them the links below that no network is on."""
     for network in networks:
         records.begin_network_removal(network.id, intent)
     below = records.stacked() if networks else {}
     for network in networks:
         for link in plan.way_down(network.link, below)[1:]:
-            # So that nobody puts another on it meanwhile.
+            # So that nobody puts another network on it meanwhile.
             if not records.networks_on(link):
                 records.begin_parent_removal(link, intent)
 

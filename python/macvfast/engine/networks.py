@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _New:
-    """A network that is to be made, and how far it has come."""
+    """A network that is being made, and how far it has come."""
 
     asked: NetworkRequest
     id_: str = field(default_factory=new_id)
@@ -51,15 +51,15 @@ class _New:
     made: MadeParent | None = None
     # What the host itself has on the parent.
     host: OnParent = field(default_factory=OnParent)
-    # What a default subnet must keep clear of, beside the record: the subnets of this host's links and routes.
+    # What a default subnet may not overlap, besides recorded subnets: those of this host's links and routes.
     near: Sequence[Cidr] = ()
-    # Whether what was seen of the host was not so any more: it is looked at once more.
+    # Whether the host has changed since it was looked at, so that the network is tried once more.
     again: bool = False
     error: MacvfastError | None = None
 
 
 class Networks:
-    """Makes and changes networks; `on_note` is told what a person should know of what succeeded."""
+    """Makes and changes networks; `on_note` is called with what a person should know of something that succeeded."""
 
     def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
         self._store = store
@@ -88,12 +88,12 @@ class Networks:
         return Outcomes(tuple(outcomes))
 
     def _create(self, items: Sequence[_New]) -> None:
-        """Make the networks of a chunk; one for which that must be tried again ends with `again`."""
+        """Make the networks of a chunk. Those that have to be tried once more have `again` set."""
         links = self._parents.links()
         coming: set[str] = set()
         home = HomeAddresses(self._kernel, links)
         for item in items:
-            # What is to stand on a link that is about to be made is looked at when that is there.
+            # Its base is made with this chunk: it is looked at once that is there.
             item.again = (item.asked.parent or "").rpartition(".")[0] in coming
             if item.again:
                 continue
@@ -116,7 +116,7 @@ class Networks:
             self._make(making, intent)
 
     def _check(self, item: _New, links: Links, home: HomeAddresses) -> None:
-        """Settle what the network is to be, and refuse what can be refused before anything is begun."""
+        """Decide what the network is to be, and refuse what can be refused before anything is begun."""
         with self._store.reading() as records:
             _refuse_name(records, item.asked.name)
         item.parent = parent = self._find(item, links)
@@ -143,10 +143,10 @@ class Networks:
             raise ParentNotFound(error.parent, why, ["`macvfast restore` brings it back"]) from None
 
     def _note(self, records: Records, items: Sequence[_New]) -> tuple[list[_New], int]:
-        """Note what can be noted: those, and the intent under which parents are going to be made, 0 where none are."""
+        """Record the networks that are not refused; gives them, and the intent for their parents (0: none is made)."""
         noted: list[_New] = []
         intent = 0
-        # Parents that are going to be made: whoever else wants one is told by what becomes of it.
+        # Parents that are going to be made: another network on one of them waits for what becomes of it.
         coming: set[str] = set()
         company: dict[str, list[Network]] = {}
         taken: list[Cidr] = []
@@ -162,7 +162,7 @@ class Networks:
                     item.again = True
                     continue
                 if not item.asked.subnets:
-                    # Only here is nobody else choosing.
+                    # Within the transaction nobody else chooses one.
                     taken = taken or _recorded_subnets(records)
                     network = _settle(item, _with_default_subnet(item, taken), parent)
                     taken += (subnet.cidr for subnet in network.subnets)
@@ -176,7 +176,7 @@ class Networks:
             for subnet_id, pool in zip(ids, item.pools, strict=True):
                 store_pool(records, subnet_id, pool)
             if item.made is not None:
-                # A record of an earlier boot, or of a link that somebody deleted, is of no link any more.
+                # An older record of that name is of an earlier boot, or of a link that somebody deleted.
                 records.delete_made_parent(item.made.link)
                 records.add_made_parent(item.made, intent)
                 coming.add(item.made.link)
@@ -185,7 +185,7 @@ class Networks:
         return noted, intent
 
     def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Sequence[Network]) -> bool:
-        """Refuse what the record forbids; False where the parent has appeared, or gone, since it was looked for."""
+        """Refuse what the record forbids; False where the parent has appeared or gone since it was looked for."""
         _refuse_name(records, item.asked.name)
         plan.refuse_company(parent.name, item.asked, sharing)
         if records.made_parent(parent.name) is not None:
@@ -196,13 +196,13 @@ class Networks:
         return self._parents.as_seen(parent)
 
     def _refuse_unsettled(self, records: Records, link: str, networks: Sequence[Network]) -> None:
-        """Refuse a link of ours that is about to come, or to go."""
+        """Refuse a link of ours that is being made or removed."""
         for one in networks:
             refuse_unsettled("network", one.name, records.network_intent(one.id), self._store)
         refuse_unsettled("parent", link, records.made_parent_intent(link), self._store)
 
     def _make(self, items: Sequence[_New], intent: int) -> None:
-        """Make recorded parents, then settle; forget the networks whose parents could not be made."""
+        """Make recorded parents, then settle; take away the networks whose parents could not be made."""
         failed: list[_New] = []
         try:
             refusals = self._parents.make([(i.parent, i.made) for i in items if i.parent and i.made])
@@ -301,8 +301,8 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
 
 
 def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
-    """The requests in chunks. Of several with one name, what becomes of the first decides for the next, in a chunk
-    after it.
+    """The requests in chunks. Of several with one name each is in a chunk of its own: the first decides about the
+    next.
     """
     chunk: list[NetworkRequest] = []
     names: set[str] = set()
@@ -338,7 +338,7 @@ def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
 
 
 def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
-    """What the network is to be, with its pools."""
+    """Decide what the network is to be, with its pools."""
     settled = settle_subnets(request, item.host)
     network = _network(request, [subnet for subnet, _ in settled], item.id_, parent.name)
     plan.refuse_mtu(network, parent.name, parent.mtu)

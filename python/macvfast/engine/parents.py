@@ -29,38 +29,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a network is to stand on: a link that is there, a sub-interface to be made, or (neither) a dummy to be
-    made.
-    """
+    """What a network is to stand on: a link that is there, a sub-interface to be made, or else a dummy to be made."""
 
     name: str
     link: LinkFacts | None = None
     wanted: SubInterface | None = None
     base: LinkFacts | None = None
-    # What the link is, in words, where it is not what its name says.
+    # In words, what the link is where its name says something else.
     unlike: str | None = None
 
     @property
     def mtu(self) -> int:
-        """Its MTU; what is made has its base's or, a dummy, that of Ethernet."""
+        """Its MTU: a sub-interface to be made gets that of its base, a dummy that of Ethernet."""
         on = self.link or self.base
         return 1500 if on is None else on.mtu
 
     def to_be_made(self, boot_id: str) -> MadeParent | None:
-        """What is recorded of a link that is going to be made; None where it is there."""
+        """The record of a link that is going to be made; None where the link is there."""
         if self.link is not None:
             return None
         kind = "vlan" if self.wanted else "dummy"
         base, vid = (self.wanted.base, self.wanted.vid) if self.wanted else (None, None)
         if self.base is not None and self.base.kind == "vlan":
-            # It may be ours, which is known by the name that it was made with.
+            # It may be a link of ours, and the record knows those by the names they were made with.
             base = self.base.ifname
         return MadeParent(self.name, kind, base, vid, new_ifindex(), boot_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a parent was not made; `index_taken`: another index may do."""
+class ParentRefusal:
+    """Why a parent was not made; `index_taken`: it may be made with another index."""
 
     error: MacvfastError
     index_taken: bool = False
@@ -77,7 +75,7 @@ class Parents:
         return plan.Links(self._kernel.links())
 
     def find(self, request: NetworkRequest, network_id: str, links: plan.Links) -> Parent:
-        """The request's parent, or what must be made for it.
+        """The parent that a request names, or what has to be made for it.
 
         Raises:
             ParentNotFound, ParentUnusable, OptionInvalid
@@ -92,7 +90,7 @@ class Parents:
         wanted = plan.sub_interface(request.parent)
         base = self._kernel.link(wanted.base)
         if base is not None:
-            # Before anything that could be mended: bringing it up would not help.
+            # First what cannot be mended: the other refusals name a remedy that would not help.
             self._refuse_wireless(base, links, request)
             plan.refuse_port(base, links, (wanted.vid,))
         plan.refuse_base(base, wanted, links)
@@ -104,13 +102,13 @@ class Parents:
             plan.refuse_wireless(link, device, request)
 
     def as_seen(self, parent: Parent) -> bool:
-        """Whether the parent is there, or not there, as it was when it was looked for."""
+        """Whether the parent is still there, or still missing, as `find` saw it."""
         link = self._kernel.link(parent.name)
         seen = parent.link and parent.link.ifindex
         return (link and link.ifindex) == seen
 
-    def make(self, wanted: Sequence[tuple[Parent, MadeParent]]) -> list[Refused | None]:
-        """Make recorded parents, up, in few sends; one outcome each."""
+    def make(self, wanted: Sequence[tuple[Parent, MadeParent]]) -> list[ParentRefusal | None]:
+        """Make recorded parents and bring them up, in few sends; one outcome each."""
         steps = [
             plan.AddParent(
                 made.kind, made.link, made.ifindex, None if parent.base is None else parent.base.ifindex, made.vid
@@ -123,34 +121,34 @@ class Parents:
             for (parent, made), error in zip(wanted, outcomes, strict=True)
         ]
 
-    def _explained(self, error: MacvfastError, parent: Parent, made: MadeParent) -> Refused:
-        """What a refused parent means: EEXIST and EBUSY stand for several causes, which are looked up."""
+    def _explained(self, error: MacvfastError, parent: Parent, made: MadeParent) -> ParentRefusal:
+        """Why the kernel refused a parent: EEXIST and EBUSY have several causes, which are looked up."""
         if not isinstance(error, KernelRefused) or error.errno not in (errno.EEXIST, errno.EBUSY):
-            return Refused(error)
+            return ParentRefusal(error)
         links = self.links()
         index = links.by_index.get(made.ifindex)
         if index is not None and index.ifname != made.link:
-            return Refused(error, index_taken=True)
+            return ParentRefusal(error, index_taken=True)
         if links.named(made.link) is not None:
             appeared = Conflict(
                 f"could not make parent `{made.link}`",
                 causes=["a link of that name has just appeared, and macvfast did not make it"],
                 hints=["the same command again takes it as it is"],
             )
-            return Refused(appeared)
+            return ParentRefusal(appeared)
         if parent.wanted is not None:
             try:
                 plan.refuse_base(parent.base, parent.wanted, links)
             except MacvfastError as cause:
-                return Refused(cause)
-        return Refused(error)
+                return ParentRefusal(cause)
+        return ParentRefusal(error)
 
     def delete(self, parents: Sequence[MadeParent]) -> list[LinkKept | None]:
-        """Delete links of ours that nothing recorded is on any more, in one go; where something that macvfast does not
-        know needs one, it stays, and that is told.
+        """Delete, in one go, links of ours on which no recorded network is left. One that is needed by something that
+        macvfast does not know stays; what is returned says why.
 
         Args:
-            parents: each after those that stand on it.
+            parents: each link after those that stand on it.
 
         Raises:
             KernelRefused, PermissionNeeded
@@ -175,7 +173,7 @@ class Parents:
     def _why_kept(
         self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Sequence[int]
     ) -> LinkKept | None:
-        """Why a link of ours stays: whoever stands on it and does not go too is not ours."""
+        """Why a link of ours stays: what stands on it and is not deleted with it is not ours."""
         called = made.link if made.link in plan.names(link) else link.ifname
         stays = LinkKept(
             called,

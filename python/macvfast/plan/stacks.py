@@ -14,7 +14,7 @@ def way_down(link: str, below: Mapping[str, str]) -> list[str]:
 
     Args:
         link: its name.
-        below: what those of ours stand on that stand on another of ours.
+        below: of each link of ours that stands on another of ours, that other.
     """
     way = [link]
     while (base := below.get(way[-1])) is not None and base not in way:
@@ -25,8 +25,8 @@ def way_down(link: str, below: Mapping[str, str]) -> list[str]:
 def links_that_go(
     parents: Iterable[str], below: Mapping[str, str], free: Callable[[str], bool]
 ) -> tuple[list[str], dict[str, list[str]]]:
-    """What goes when networks go, each link after those that stand on it; and the links on which no network is left
-    and that stay, with those of ours on them that stay too.
+    """The links that go when networks go, each after those that stand on it; and those that stay although no network
+    is left on them, each with the links of ours on it that stay, too.
 
     Args:
         parents: the links of the networks that go.
@@ -43,7 +43,7 @@ def links_that_go(
 
     freed = {link: None for parent in parents for link in way_down(parent, below) if free(link)}
     last = {link: None for link in freed if goes(link)}
-    # What stands on one that goes is about to go by another's hand.
+    # What stands on one of these is being removed by another process.
     todo = list(last)
     while todo:
         above = [link for link in uppers.get(todo.pop(), ()) if link not in last]
