@@ -1,7 +1,6 @@
-"""Sandboxes that were to go with their command (`run --rm`) and wait for that: one process removes them all.
+"""The queue of sandboxes whose commands (`run --rm`) have ended: one process removes them all.
 
-`rust/init/src/queue.rs` says what stands in the folder, who waits there, and who starts this process, which inherits
-the lock.
+`rust/init/src/queue.rs` explains the folder, who waits in it, and who starts this process, which inherits the lock.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    # Removes sandboxes by id; told of those that are gone while others are waited for. Gives what to say, by id.
+    # Removes sandboxes by id; calls the second argument with those that are gone, while others are waited for. Gives
+    # what a keeper is to print, by id.
     Remove = Callable[[list[str], Callable[[Iterable[str]], None]], dict[str, str]]
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -25,19 +25,18 @@ _ID = re.compile(r"[0-9a-f]{64}\Z")
 # The descriptor of the lock, which is the folder itself (`HANDED_ON` in `rust/init/src/sys.rs`).
 _LOCK = 3
 
-# The answer that means that there is nothing to say, and the most that is written whole.
+# The answer to a keeper that has nothing to print.
 _DONE = b"\0"
 
 
 def queues_in(directory: Path) -> Path:
-    """Where they wait, in a state directory: a folder per mount namespace."""
+    """The queues of a state directory: a folder per mount namespace."""
     return directory / "ended"
 
 
 def serve(queues: Path, remove: Remove) -> None:
-    """Remove all that wait, and those that come meanwhile, until none waits; this process was started with the lock.
-
-    Mount namespaces come and go: the folder of one goes when nobody waits in it.
+    """Remove all sandboxes of this mount namespace's queue, also those that are added meanwhile; the empty queue is
+    deleted. This process was started with the queue's lock.
     """
     folder = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
     while True:
@@ -52,7 +51,7 @@ def serve(queues: Path, remove: Remove) -> None:
             said = remove(ids, gone)
             for id_ in sorted(left):
                 _answer(folder / id_, said.get(id_, ""))
-        # Who comes before this counts on being seen; who comes after it may take the lock.
+        # A sandbox that was added before this must be seen here; later, its keeper may take the lock.
         fcntl.flock(_LOCK, fcntl.LOCK_UN)
         if not _waiting(folder):
             _take_away(folder)
@@ -64,12 +63,12 @@ def serve(queues: Path, remove: Remove) -> None:
 
 
 def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
-    """Answer all whose sandbox is gone, and take away what the dead left.
+    """Answer all keepers whose sandbox is gone, and delete empty queues.
 
     Args:
-        queues: the folder of all that wait.
-        there: gives the ids of the sandboxes that are not gone; called when it is known who waits, so that the sandbox
-            of each was made before.
+        queues: the folder of the queues.
+        there: gives the ids of the sandboxes that exist. Called after the queues are read, so that the sandbox of each
+            entry was made before.
     """
     folders = [queues / name for name in _names(queues)]
     waiting = [folder / one for folder in folders for one in _names(folder)]
@@ -82,7 +81,7 @@ def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
 
 
 def _take_away(folder: Path) -> None:
-    """Delete a queue, unless something is in it; who is about to enter finds another way."""
+    """Delete a queue, unless something is in it; a keeper that is about to enter removes its sandbox alone."""
     with suppress(OSError):
         folder.rmdir()
 
@@ -95,14 +94,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def _waiting(folder: Path) -> list[str]:
-    """The ids of the sandboxes that wait."""
+    """The ids of the sandboxes in a queue."""
     return list(filter(_ID.match, _names(folder)))
 
 
 def _answer(path: Path, text: str) -> None:
-    """Take a sandbox out of the queue, and tell its keeper, if that is there."""
+    """Take a sandbox out of the queue, and answer its keeper, if that waits."""
     fifo = -1
-    # ENXIO: nobody waits for it.
+    # ENXIO: the keeper does not wait.
     with suppress(OSError):
         fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with suppress(OSError):

@@ -1,14 +1,14 @@
-"""The files that a sandbox has in /etc of its own, in a folder of its own.
+"""A sandbox's own files in /etc, kept in a folder of its own.
 
     FOLDER/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
     FOLDER/hostname                             the host name of its commands
-    /etc/netns/NAME                             a link to FOLDER/etc, so that `ip netns exec` finds them
+    /etc/netns/NAME                             a link to FOLDER/etc, where `ip netns exec` finds them
 
-What is asked for is in the record, and they are made from that: for one sandbox when it is made, else before its first
-command; and again where they are missing or torn. What a command or a person writes into one stays.
+They are made from what is recorded: with the sandbox where something was asked for, else before its first command; and
+again where they are missing or torn. What a command or a person writes into one stays.
 
-They are written in place: a running command sees them as mounts, which do not follow a file that takes their place.
-Whoever writes them holds the lock of FOLDER. Their modes are given, whatever the umask: a command may be of any user.
+They are written in place: a running command sees them as mounts, which would not follow a new file. A writer holds the
+lock of FOLDER. Modes do not depend on the umask: a command may run as any user.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 # Where `ip netns exec NAME` looks for files of NAME (ip-netns(8)).
 NETNS_ETC = Path("/etc/netns")
 
-# What the kernel takes for a host name (HOST_NAME_MAX, limits.h).
+# The longest host name that the kernel takes (HOST_NAME_MAX, limits.h).
 HOSTNAME_MAX = 64
 
-# The longest that was ever written there is a sandbox's name, not cut.
+# Earlier versions wrote a sandbox's whole name there.
 _HOSTNAME_FILE_MAX = 1024
 
 _FILES = ("hosts", "hostname", "resolv.conf")
 
-# What a sandbox's folder has that is read, written, or mounted for its commands.
+# The files of a sandbox's folder that are read, written, or mounted for its commands.
 _IN_FOLDER = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
 
 _HOSTS = """\
@@ -51,28 +51,28 @@ _HOSTS = """\
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
-# What follows this line is written anew whenever the sandbox's addresses change.
+# The lines after this one are replaced whenever the sandbox's addresses change.
 _OWN = "# this sandbox:\n"
 
-# The second is where systemd-resolved keeps the servers that its own stub, on loopback, asks.
+# In the second, systemd-resolved lists the servers that its stub on loopback asks.
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
-# What a link of ours points to, in the state directory that comes first.
+# The target of a link of macvfast's: a sandbox's files in some state directory.
 _TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
 
-# More than thousands of --add-host take.
+# Enough for thousands of --add-host.
 _HOSTS_MAX = 1 << 20
 
-# What a crash cuts files off at multiples of: disks have blocks of at least so many bytes.
+# A crash cuts files off at multiples of a disk's block size, which is at least this.
 _BLOCK = 512
 
-# How long another process may write a sandbox's files: three small ones.
+# How long to wait for another process that writes a sandbox's files: three small ones.
 _LOCK_S = 10.0
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a sandbox, and those above it, where they are missing; refuse what somebody else could have
-    put there.
+    """Make the folder of a sandbox, and those above it, where they are missing; refuse what another user could have put
+    there.
 
     Raises:
         StateUnusable
@@ -92,10 +92,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Within this, nobody else writes the files of a sandbox; gives a descriptor of its folder.
+    """Lock the files of a sandbox against other writers; gives a descriptor of its folder.
 
     Raises:
-        OSError: it is not there, or another process does not let go of it.
+        OSError: it is missing, or another process keeps the lock.
     """
     descriptor = trusted.open_folder(folder)
     try:
@@ -114,7 +114,7 @@ def locked(folder: Path) -> Iterator[int]:
 
 
 def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> dict[str, str]:
-    """What the files of a sandbox hold when they are made, by their names in its folder.
+    """The contents of a sandbox's new files, by their names in its folder.
 
     Args:
         name: the sandbox's.
@@ -133,15 +133,15 @@ def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver:
 
 
 def missing_on_the_host() -> set[str]:
-    """Those of the files that the host does not have: nothing can be mounted there, and `ip netns exec` complains."""
+    """The files that this host does not have: nothing can be mounted over them, and `ip netns exec` complains."""
     return {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
 
 
 def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
-    """Those of a sandbox's files that are missing, or torn.
+    """A sandbox's files that are missing or torn.
 
-    None is synced: all can be made again. What a crash leaves of one is empty, has zeros, or is its first blocks;
-    whatever else is in one, somebody wrote there, and it stays.
+    They are not synced, since they can be made again. A crash leaves a file empty, with zeros, or its first blocks
+    only; anything else was written by somebody, and stays.
     """
     return [file for file, text in wanted.items() if _is_torn(f"{folder}/{file}", text.encode())]
 
@@ -155,11 +155,11 @@ def _is_torn(path: str, text: bytes) -> bool:
         finally:
             os.close(descriptor)
     except OSError:
-        # Where it is not that, writing it says what is wrong.
+        # If something else is wrong, writing the file reports it.
         return True
     if not there:
         return bool(text)
-    # Addresses come and go: what follows is not looked at.
+    # Addresses come and go: the lines after this are not compared.
     before, own, _ = text.partition(_OWN.encode())
     cut_off = not len(there) % _BLOCK and len(there) < len(before + own) and text.startswith(there)
     return b"\0" in there or cut_off
@@ -170,7 +170,7 @@ def write(folder: int, wanted: Mapping[str, str]) -> None:
 
     Args:
         folder: the sandbox's, locked.
-        wanted: what they are to hold, by their names in it.
+        wanted: their contents, by their names in it.
 
     Raises:
         OSError
@@ -179,7 +179,7 @@ def write(folder: int, wanted: Mapping[str, str]) -> None:
         os.mkdir("etc", 0o700, dir_fd=folder)
     own = trusted.open_folder("etc", dir_fd=folder)
     try:
-        # As /etc itself.
+        # The mode of /etc.
         os.fchmod(own, 0o755)
     finally:
         os.close(own)
@@ -196,7 +196,7 @@ def _put(folder: int, file: str, text: bytes, mode: int) -> None:
 
 
 def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
-    """Write a sandbox's addresses into its hosts file, where it has one.
+    """Write a sandbox's addresses into its hosts file, if it has one.
 
     Args:
         folder: the sandbox's, locked.
@@ -213,13 +213,13 @@ def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
     with open(descriptor, "r+b", buffering=0) as hosts:
         old = hosts.read(_HOSTS_MAX + 1)
         if len(old) > _HOSTS_MAX:
-            # Not as it was made: a command may write to it.
+            # A command has written to it.
             return
         before, own, _ = old.partition(_OWN.encode())
         if own:
             new = before + own + _own_lines(_hostname(folder) or name, addresses).encode()
             if new != old:
-                # Over what is there, and cut off: whoever reads it meanwhile never finds it empty.
+                # In place, and only then cut off: a reader never finds it empty.
                 os.pwrite(descriptor, new, 0)
                 os.ftruncate(descriptor, len(new))
 
@@ -231,7 +231,7 @@ def _hostname(folder: int) -> str:
 
 
 def hostname_of(folder: Path) -> str:
-    """The host name of a sandbox's commands; empty: the host's. A longer one was written before it was cut.
+    """The host name of a sandbox's commands; empty: the host's.
 
     Raises:
         StateUnusable
@@ -248,15 +248,15 @@ def hostname_of(folder: Path) -> str:
 
 
 def link(links: Path, name: str, folder: Path) -> str | None:
-    """Have `ip netns exec` find a sandbox's files: None, or why it does not. What is not ours stays, and so does what
-    is stale: see `unlink_stale`.
+    """Make the link by which `ip netns exec` finds a sandbox's files; gives None, or why there is none. Whatever is at
+    its place stays; `unlink_stale` removes stale links.
 
-    Root reads what is found there, so nobody else may have a hand in it, now or when the files are gone.
+    Root reads what the link leads to, so no other user may be able to change it, now or when the files are gone.
 
     Args:
-        links: where it looks.
+        links: the folder of links.
         name: the sandbox's.
-        folder: that with its files.
+        folder: the folder with its files.
     """
     path, target = links / name, folder / "etc"
     try:
@@ -276,13 +276,13 @@ def link(links: Path, name: str, folder: Path) -> str | None:
 
 
 def unlink_stale(links: Path, name: str, homes: Sequence[Path]) -> None:
-    """Take away a link of that name which an earlier sandbox left: of this state, where a name is one sandbox's alone,
-    or of another one where it leads nowhere, or to what others may change.
+    """Remove the link that an earlier sandbox of that name left: one of this state, or one of another state that leads
+    nowhere or to what other users may change.
 
     Args:
-        links: where it is.
-        name: of a sandbox that has none yet.
-        homes: where all folders of this state are.
+        links: the folder of links.
+        name: of a sandbox that has no link yet.
+        homes: the folders in which this state has those of its sandboxes.
     """
     with suppress(OSError):
         found = _TARGET.match(os.readlink(links / name))
@@ -291,21 +291,19 @@ def unlink_stale(links: Path, name: str, homes: Sequence[Path]) -> None:
 
 
 def leads_astray(target: Path) -> bool:
-    """Whether a link leads nowhere, or to what others may change."""
+    """Whether a link leads nowhere, or to what other users may change."""
     return not os.path.exists(target) or trusted.why_others_may_change(target) is not None
 
 
 def unlink(links: Path, name: str, folders: Sequence[Path]) -> None:
-    """Take the link to a sandbox's files away. One that is gone already, or is not ours, stays so."""
+    """Remove the link to a sandbox's files; one that is missing, or leads elsewhere, is left."""
     with suppress(OSError):
         if Path(os.readlink(links / name)).parent in folders:
             os.unlink(links / name)
 
 
 def links_to(links: Path) -> list[tuple[Path, Path, str]]:
-    """The links of ours and of other states of macvfast: each, the folder of all sandboxes that it leads to, and the
-    sandbox's id.
-    """
+    """The links of all states of macvfast: each with the folder of sandboxes that it leads to, and the sandbox's id."""
     found = []
     for name in _listed(links):
         with suppress(OSError):
@@ -316,7 +314,7 @@ def links_to(links: Path) -> list[tuple[Path, Path, str]]:
 
 
 def folders(home: Path) -> list[str]:
-    """The ids of all sandboxes that have a folder, sorted; none, where others may have put them there."""
+    """The ids of all sandboxes that have a folder, sorted; none where other users may have put them there."""
     with suppress(OSError):
         for folder in (home.parent, home):
             os.close(trusted.open_folder(folder))
@@ -341,10 +339,10 @@ def _own_lines(hostname: str, addresses: Sequence[Interface]) -> str:
 
 
 def resolv_conf(wanted: OwnFiles, sources: Iterable[str] = _RESOLV_CONF) -> str:
-    """A resolv.conf: what is wanted, or else the host's, without name servers that only the host reaches."""
+    """A resolv.conf: what is asked for, else the host's without name servers that only the host reaches."""
     servers, search, options = _host_resolver(sources)
     servers = list(wanted.dns) or servers
-    # `.` says that there is nothing to search, as in Docker.
+    # As in Docker, `.` means an empty search list.
     search = [word for word in wanted.dns_search if word != "."] if wanted.dns_search else search
     options = list(wanted.dns_options) or options
     lines = [f"search {' '.join(search)}"] if search else []
@@ -354,7 +352,7 @@ def resolv_conf(wanted: OwnFiles, sources: Iterable[str] = _RESOLV_CONF) -> str:
 
 
 def _host_resolver(sources: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-    """Name servers, search and options of the first file that names a server beyond loopback; else of the last."""
+    """Name servers, search list and options of the first file that names a server beyond loopback, else of the last."""
     servers: list[str] = []
     search: list[str] = []
     options: list[str] = []
@@ -373,7 +371,7 @@ def _host_resolver(sources: Iterable[str]) -> tuple[list[str], list[str], list[s
 
 
 def _beyond(server: str) -> bool:
-    """Whether a name server can be asked from elsewhere than this host."""
+    """Whether a name server can be reached from a sandbox."""
     try:
         return not ip_address(server.partition("%")[0]).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""What the native program around a sandbox's command recorded; `launch` starts it, `ending` ends it.
+"""What the native program around a sandbox's command has recorded; `launch` starts it, `stopping` ends it.
 
-The program (`rust/init`) runs as two processes, pid 1 inside the sandbox and a keeper outside; what it records lies
-in the sandbox's folder of the state directory. A pid is believed only with its start time.
+The program (`rust/init`) runs as two processes: pid 1 inside the sandbox, and a keeper outside. It records in the
+sandbox's folder of the state directory. A pid counts only together with its start time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-# How long a killed pid 1, and then its keeper, may take to be gone. SIGKILL is not refused: only a stuck kernel is
-# slower.
+# How long a killed pid 1, and then its keeper, may take to end. SIGKILL cannot be refused: only a stuck kernel takes
+# longer.
 KILL_S = 10.0
 
 # A pid is below PID_MAX_LIMIT (linux/threads.h).
@@ -51,8 +51,8 @@ _BEFORE = "\nbefore\n"
 
 
 def read_status(directory: Path) -> Status | None:
-    """The recorded status of what was last started in a sandbox; None where nothing was, or only guests that have
-    ended.
+    """The recorded status of the last command started in a sandbox; None: nothing was started, or only guests, which
+    have ended.
     """
     text = _read(directory)
     return _parse(directory, text.partition(_BEFORE)[0]) if text else None
@@ -66,7 +66,7 @@ def _read(directory: Path) -> str:
     except OSError as error:
         raise StateUnusable(str(directory), f"cannot read its status: {error.strerror or error}") from None
     if not text:
-        # That a command runs is not synced: this is what a crash can leave of it.
+        # The status of a running command is not synced: a crash can leave this of it.
         raise StateUnusable(str(directory), "its status file is empty")
     return text
 
@@ -90,7 +90,7 @@ def _process(words: Sequence[str]) -> Process:
     """A pid and a start time, as recorded.
 
     Raises:
-        IndexError, ValueError: they are none.
+        IndexError, ValueError: they are invalid.
     """
     pid, start_time = int(words[0]), int(words[1])
     if not 0 <= pid <= PID_MAX or start_time < 0:
@@ -99,7 +99,7 @@ def _process(words: Sequence[str]) -> Process:
 
 
 def root_of_command(directory: Path, inode: int) -> Root | None:
-    """The root of the command that runs in a sandbox, to be closed; None where none does.
+    """The root of the command that runs in a sandbox, which the caller closes; None where none runs.
 
     Args:
         directory: the sandbox's folder.
@@ -117,7 +117,7 @@ def root_of_command(directory: Path, inode: int) -> Root | None:
         if status.init.alive():
             raise
         return None
-    # Only now it is known whose it is.
+    # Only now is it known whose root it is.
     if status.init.is_in(inode) and status.init.alive():
         return root
     root.close()
@@ -125,13 +125,13 @@ def root_of_command(directory: Path, inode: int) -> Root | None:
 
 
 class Patience:
-    """How long to wait, all in all, for keepers that are about to say how their commands ended; one for a list."""
+    """How long to wait, in total, for keepers that are about to record how their commands ended."""
 
     def __init__(self, seconds: float = KILL_S) -> None:
         self._left_s = seconds
 
     def wait(self, keeper: Process, until: Callable[[], bool]) -> None:
-        """Wait until it is so, or the keeper is dead, or stopped, or patience is at its end."""
+        """Wait until a condition holds, the keeper is dead or stopped, or no time is left."""
         begun = time.monotonic()
         while keeper.alive() and not keeper.stopped() and not until():
             if time.monotonic() - begun >= self._left_s:
@@ -141,8 +141,8 @@ class Patience:
 
 
 def state(directory: Path, boot_id: str, patience: Patience | None = None) -> tuple[SandboxState, int | None]:
-    """What a sandbox's command does now, and its exit status where it has ended by itself; lost, where its status is
-    damaged, or its keeper does not say how it ended.
+    """What a sandbox's command does now, and its exit status if its keeper recorded one; lost: its status is damaged,
+    or its keeper did not record how it ended.
     """
     try:
         return _state(directory, boot_id, patience or Patience())
@@ -157,7 +157,7 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
         if status.boot_id == boot_id and status.init.alive():
             return SandboxState.RUNNING, None
         if status.boot_id == boot_id:
-            # Until its keeper has said so, it may still write what the command has shown.
+            # Until its keeper has recorded the end, it may still write output to the log.
             patience.wait(status.keeper, lambda: _BEFORE not in _read(directory))
         text = before
     if not text:
@@ -165,10 +165,11 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
     status = _parse(directory, text)
     if status.state == "exited":
         return SandboxState.EXITED, status.exit_code
-    if status.state == "running" and status.boot_id == boot_id and status.init.alive():
+    running = status.state == "running" and status.boot_id == boot_id
+    if running and status.init.alive():
         return SandboxState.RUNNING, None
-    if status.state == "running" and status.boot_id == boot_id and status.keeper.alive():
-        # pid 1 has just ended and the keeper is about to say how: look again.
+    if running and status.keeper.alive():
+        # pid 1 has just ended, and the keeper is about to record how.
         patience.wait(status.keeper, lambda: _state_of(directory) != "running")
         fresh = read_status(directory)
         if fresh is not None and fresh.state == "exited":
@@ -177,7 +178,7 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
 
 
 def own_command_runs(directory: Path, boot_id: str) -> bool:
-    """Whether the sandbox's own command runs, which a guest is not."""
+    """Whether a sandbox's own command runs; a guest is not that."""
     try:
         status = _parse(directory, _read(directory).rpartition(_BEFORE)[2])
     except StateUnusable:
@@ -186,7 +187,7 @@ def own_command_runs(directory: Path, boot_id: str) -> bool:
 
 
 def hold(directory: Path) -> int:
-    """Take the lock of a keeper that is yet to come; a descriptor of it.
+    """Take the lock of a keeper that is about to start; a descriptor of it.
 
     Raises:
         StateUnusable
@@ -204,8 +205,8 @@ def hold(directory: Path) -> int:
 
 
 def will_not_come(directory: Path) -> bool:
-    """Whether nobody is about to start a sandbox's command, or waits for its end any more; not where its lock is not to
-    be believed: who has others in view is not kept from them by one.
+    """Whether a sandbox's keeper neither runs nor is about to start. False where its lock cannot be trusted: one such
+    sandbox keeps nobody from treating the others.
     """
     try:
         return is_unlocked(directory)
@@ -214,9 +215,7 @@ def will_not_come(directory: Path) -> bool:
 
 
 def is_hidden(directory: Path) -> bool:
-    """Whether a keeper is there of which no status says anything: it starts its command, or its status is gone or
-    damaged.
-    """
+    """Whether a keeper has no usable status: it is starting its command, or its status is gone or damaged."""
     try:
         if read_status(directory) is not None:
             return False
@@ -234,8 +233,8 @@ def has_run(directory: Path) -> bool:
 
 
 def remove(directory: Path) -> None:
-    """Delete a sandbox's folder with its status, log and files; one that is gone already stays so, and so does one
-    where others may have put it.
+    """Delete a sandbox's folder with its status, log and files. One that is gone is no error, and one that others may
+    have put there stays.
     """
     with suppress(OSError), ExitStack() as stack:
         above = trusted.open_folder(directory.parent.parent)
@@ -251,7 +250,7 @@ def _state_of(directory: Path) -> str:
 
 
 def is_unlocked(directory: Path) -> bool:
-    """Whether no keeper is there: it holds the lock until it has recorded how its command ended."""
+    """Whether there is no keeper: one holds the lock until it has recorded how its command ended."""
     try:
         descriptor = trusted.open_file(directory / "lock")
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""How a command is started in a sandbox: checked beforehand, then handed to the native program around it.
+"""Start a command in a sandbox: check it, then hand it to the native program that runs around it.
 
-The program (`rust/init`) is the only one that macvfast starts; what it records of the command, `keeper` reads.
+That program (`rust/init`) is the only one that macvfast starts; `keeper` reads what it records of the command.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _PASSED_ON = (
     *(signal.SIGUSR1, signal.SIGUSR2),
 )
 
-# Statuses of the program itself where it is not the keeper that ends: `rust/init/src/failure.rs`.
+# Exit statuses of the program where it does not become the keeper: `rust/init/src/failure.rs`.
 _HELD, _FOLDER, _REFUSED, _NO_FOLDER, _NOT_FOUND = 121, 122, 123, 124, 127
-# What is said there, too.
+# The same hint is there.
 _WORKDIR = "-w takes a folder that the command can see"
 
-# First words that people carry over from `docker run`.
+# Names of images, which people type first out of habit from `docker run`.
 _IMAGES = frozenset(
     (
         *("alpine", "busybox", "centos", "debian", "fedora", "golang", "hello-world", "httpd"),
@@ -58,12 +58,12 @@ _IMAGES = frozenset(
 
 
 def check(request: CommandRequest, *, inside: bool = False, joined: Root | None = None) -> None:
-    """Refuse a command that could not be started, before anything is made for it.
+    """Refuse a command that cannot be started, before anything is made for it.
 
     Args:
         request: the command.
-        inside: it is to join a running command, whose files may be others than this host's; only terminal and user
-            are checked.
+        inside: it joins a running command, which may see other files than this host's: only terminal and user are
+            checked.
         joined: the root of that command, where a user is asked for.
 
     Raises:
@@ -86,7 +86,7 @@ def check(request: CommandRequest, *, inside: bool = False, joined: Root | None 
 
 
 def _user(request: CommandRequest, joined: Root | None) -> User | None:
-    """Who is to run the command, by the tables that it sees itself."""
+    """The user of a command, by the tables of users that it sees."""
     if request.user is None:
         return None
     if request.rootfs is not None:
@@ -119,7 +119,7 @@ def _check_command(request: CommandRequest, root: Root | None, user: User | None
 
 
 def _mode(path: str, root: Root | None) -> int | None:
-    """The type and mode of what a command finds at a path; None: nothing."""
+    """The type and mode of what a command sees at a path; None: nothing."""
     if root is not None:
         return root.mode(path)
     try:
@@ -129,7 +129,7 @@ def _mode(path: str, root: Root | None) -> int | None:
 
 
 def _path_of(request: CommandRequest, user: User | None) -> str:
-    """Where the command is looked for."""
+    """The PATH in which a command is searched."""
     given = dict(request.env).get("PATH")
     if given is not None:
         return given
@@ -137,7 +137,7 @@ def _path_of(request: CommandRequest, user: User | None) -> str:
 
 
 def _image_hint(argv: Sequence[str]) -> list[str]:
-    """What to say where the first word looks like an image's name."""
+    """The hint where the first word looks like the name of an image."""
     name, rest = argv[0], argv[1:]
     bare = name.rpartition("/")[2].partition(":")[0]
     if bare not in _IMAGES and ":" not in name:
@@ -148,12 +148,12 @@ def _image_hint(argv: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What removes a sandbox when its command has ended, in a process of its own.
+    """What removes a sandbox when its command has ended.
 
     Attributes:
-        queues: the folder in which it waits, with others, for one process that removes them all.
-        all_: the command line of that.
-        alone: the command line that removes this one, where there is no waiting with others.
+        queues: the folder of the queues in which sandboxes wait for one process that removes them all.
+        all_: the command line of that process.
+        alone: the command line that removes this sandbox, where it cannot enter a queue.
     """
 
     queues: Path
@@ -162,7 +162,7 @@ class Removal:
 
     @classmethod
     def of(cls, state_dir: Path, sandbox_id: str) -> Removal:
-        """As the command `macvfast` does it."""
+        """By way of the command `macvfast`."""
         command = [sys.executable, "-P", "-m", "macvfast"]
         return cls(
             queues=autoremove.queues_in(state_dir),
@@ -171,7 +171,7 @@ class Removal:
         )
 
     def arguments(self) -> list[str]:
-        """For the program around the command."""
+        """The native program's arguments."""
         each = (("--after", self.alone), ("--after-all", self.all_))
         words = [word for option, line in each for part in line for word in (option, part)]
         return ["--queue", str(self.queues), *words]
@@ -179,16 +179,16 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a command is to run.
+    """Where a command runs.
 
     Attributes:
         directory: the sandbox's folder; made where it is missing.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: what removes the sandbox afterwards; used with `auto_remove`.
-        pins: the folders of pins, whose mounts are not for the command.
-        joined: the root of the running command that this one is to join, where a user is asked for.
-        lock: a descriptor of the lock that `keeper.hold` took; closed here, as soon as it is handed on.
+        pins: the folders in which namespaces are pinned; the command does not see their mounts.
+        joined: the root of the running command that this one joins, where a user is asked for.
+        lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`.
     """
 
     directory: Path
@@ -201,7 +201,7 @@ class Place:
 
 
 def launch(request: CommandRequest, place: Place) -> None:
-    """Start a sandbox's command: detached, returns when it runs; otherwise this process becomes its keeper.
+    """Start a sandbox's command. Detached: returns when it runs; otherwise this process becomes its keeper.
 
     Raises:
         CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused, RootfsInvalid,
@@ -218,7 +218,7 @@ def launch(request: CommandRequest, place: Place) -> None:
 
 
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
-    """Start the program; how it ended, where it is not this process. The lock leaves the list when it is handed on."""
+    """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
     directory = place.directory
     files.make_folder(directory)
     arguments = ["join" if request.join else "run"]
@@ -231,7 +231,7 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
     user = _user(request, place.joined)
     if user is not None and place.joined is not None and not place.joined.is_this_hosts():
-        # Elsewhere, that user would be another.
+        # In another root the same number is another user.
         arguments.append("--beside")
     environment = _environment(request, user)
     arguments += [*_own(directory), *_of_the_command(request, user), "--env-fd", str(environment)]
@@ -249,21 +249,21 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     except OSError as error:
         if error.errno in (EAGAIN, EMFILE):
             raise KernelRefused("start the keeper", error.errno) from None
-        # Of the program itself: it is not there, or the arguments are too many.
+        # The program itself is missing, or the arguments are too long.
         raise CommandNotStarted(request.argv[0], f"{PROGRAM}: {error.strerror}", _hints(error.errno)) from None
     finally:
         os.close(environment)
 
 
 def _own(directory: Path) -> list[str]:
-    """What the sandbox has of its own, as arguments."""
+    """The arguments for the sandbox's own files."""
     hostname = files.hostname_of(directory)
     arguments = ["--hostname", hostname] if hostname else []
     return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
 
 
 def _of_the_command(request: CommandRequest, user: User | None) -> list[str]:
-    """What the command has of its own, as arguments."""
+    """The arguments for the command's user, log and folder."""
     arguments: list[str] = []
     if user is not None:
         arguments += ["--user", user.argument]
@@ -273,9 +273,9 @@ def _of_the_command(request: CommandRequest, user: User | None) -> list[str]:
 
 
 def _environment(request: CommandRequest, user: User | None) -> int:
-    """What the command has besides this process's environment or, as another user, instead; in memory that only who
-    inherits its descriptor can read: command lines are everybody's, and what is in the program's own environment would
-    be for the program too.
+    """A descriptor of the variables that the command gets in addition to this process's environment or, as another
+    user, instead of it. In memory: everybody can read command lines, and the native program must not obey variables
+    that are meant for the command.
     """
     env = dict(request.env)
     if user is not None:
@@ -288,9 +288,9 @@ def _environment(request: CommandRequest, user: User | None) -> int:
 
 
 def _become(argv: list[str]) -> NoReturn:
-    """Become the program. A signal that comes meanwhile waits for it, and is passed on; it kills nobody half-way."""
+    """Become the program. Signals that arrive meanwhile wait for it, and it passes them on."""
     for stream in (sys.stdout, sys.stderr):
-        # None: the caller closed it.
+        # None where the caller closed it.
         if stream is not None:
             stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
@@ -301,9 +301,9 @@ def _become(argv: list[str]) -> NoReturn:
 
 
 def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
-    """Run the program until it knows whether the command has started; its exit status, and what it says."""
+    """Run the program until it knows whether the command has started; its exit status and output."""
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-        # As whoever started this process had it: the kernel would keep the exit status to itself.
+        # Inherited from this process's parent. The kernel would discard the exit status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     reader, writer = os.pipe()
     with open(reader, encoding="utf-8", errors="replace") as pipe:
@@ -311,7 +311,8 @@ def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
             pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
         finally:
             os.close(writer)
-        # What removes the sandbox waits until the lock is free: also of a keeper that has failed, before it says so.
+        # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which waits for
+        # this lock, is done.
         while lock:
             os.close(lock.pop())
         said = pipe.read(4096).strip()
@@ -319,7 +320,7 @@ def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
 
 
 def _explained(code: int, said: str, request: CommandRequest, directory: Path, name: str) -> MacvfastError:
-    """What the program's status means; it says `ERRNO WORDS`."""
+    """What the program's exit status means; its output is `ERRNO WORDS`."""
     command = request.argv[0]
     number, _, words = said.partition(" ")
     errno = int(number) if number.isdigit() else 0
@@ -335,11 +336,11 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
         return CommandNotStarted(command, words, [_WORKDIR])
     if errno:
         return CommandNotStarted(command, words, _hints(errno))
-    # It, or what it was to run beside, was ended meanwhile.
+    # It was killed, or the command that it was to join ended.
     again = "run the command again; `dmesg | tail` shows whether the kernel ended it"
     return CommandNotStarted(command, words or f"the program around it ended with {code}: {said}", hints=[again])
 
 
 def _hints(errno: int | None) -> list[str]:
-    """What helps where the program itself is not at fault; `rust/init` says the same."""
+    """Hints for an errno; `rust/init` has the same."""
     return ["give it fewer or shorter arguments and variables"] if errno == E2BIG else []

@@ -1,7 +1,7 @@
-"""Locks of keepers that are yet to start.
+"""Locks of keepers that are about to start.
 
-Whoever makes a sandbox that goes with its command (`run --rm`) takes the keeper's lock with it, and hands it on to the
-keeper. Until then the lock says that the command is coming: where it is free, the sandbox is left behind.
+A sandbox that is removed with its command (`run --rm`) is made together with its keeper's lock, which the keeper
+inherits. Until then the lock says that the command will start: where it is free, the sandbox is left behind.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Locks:
         self._held[sandbox_id] = descriptor
 
     def take(self, sandbox_id: str) -> int | None:
-        """Give one to the caller, who closes it; None where none is held."""
+        """Give one to the caller, who closes it; None: none is held."""
         return self._held.pop(sandbox_id, None)
 
     def let_go(self, sandbox_ids: Iterable[str]) -> None:
-        """Close those of some sandboxes, whose commands are not going to start."""
+        """Close those of sandboxes whose commands will not start."""
         for id_ in sandbox_ids:
             descriptor = self.take(id_)
             if descriptor is not None:

@@ -1,7 +1,7 @@
-"""What detached commands have shown: the two files of a sandbox's log, read as one, and followed while they grow.
+"""The output of detached commands: the two files of a sandbox's log, read as one, and followed while they grow.
 
-The keeper (`rust/init`) writes `log`, and when that has half of the limit, calls it `log.1` in place of the one before
-and begins another. Nothing is locked: who reads sees by the inode that a file was exchanged.
+The keeper (`rust/init`) writes `log`. When that has half of the limit, the keeper renames it to `log.1`, over the one
+before, and begins another. Nothing is locked: a reader sees by the inode that a file was replaced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
     Args:
         folder: the sandbox's.
         tail: only so many of the last lines.
-        running: go on with what is added for as long as this says so.
+        running: follow the log while this gives true.
 
     Raises:
         StateUnusable: it cannot be read.
@@ -39,7 +39,7 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
     opened: list[BinaryIO] = []
     try:
         opened += _open(folder)
-        # What is added from now on is for who follows: a command may show more than anybody reads.
+        # Output from now on is for followers only: a command may write faster than anybody reads.
         ends = [os.fstat(file.fileno()).st_size for file in opened]
         if tail is not None:
             _seek_last_lines(opened, ends, tail)
@@ -54,19 +54,19 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
 
 
 def free(folder: Path) -> None:
-    """Give the disk back what a log takes, also where somebody has it open. One that is not there stays so."""
+    """Free the disk space of a log, also where a process has it open. One that is missing is no error."""
     for name in (_BEFORE, _NOW):
-        # It is about to be deleted all the same.
+        # It is about to be deleted anyway.
         with suppress(OSError), open(folder / name, "r+b", buffering=0, opener=_opened) as file:
             file.truncate(0)
 
 
 def _open(folder: Path) -> list[BinaryIO]:
-    """Both files as they were at one moment, the older one first; without those that are not there."""
+    """Both files as they were at one moment, the older one first; without those that are missing."""
     while True:
         with ExitStack() as files:
             before, now = (_file(folder / name, files) for name in (_BEFORE, _NOW))
-            # Otherwise they were exchanged in between.
+            # Otherwise they were replaced in between.
             if _is_called(folder / _BEFORE, before):
                 files.pop_all()
                 return [file for file in (before, now) if file is not None]
@@ -80,12 +80,12 @@ def _file(path: Path, files: ExitStack) -> BinaryIO | None:
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open a file itself, as the keeper does: what stands in its place and leads elsewhere is refused."""
+    """Open a file as the keeper does: a symbolic link in its place is refused."""
     return trusted.open_file(path, flags)
 
 
 def _is_called(path: Path, file: BinaryIO | None) -> bool:
-    """Whether a path leads to a file that is open; of None, to none."""
+    """Whether a path leads to an open file; `file` None: whether it leads to nothing."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -94,14 +94,18 @@ def _is_called(path: Path, file: BinaryIO | None) -> bool:
 
 
 def _rest(file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
-    """What comes next in a file, as far as it goes, or up to a position."""
+    """The rest of a file, or what comes before a position in it."""
     while piece := file.read(_BLOCK if end is None else max(0, min(_BLOCK, end - file.tell()))):
         yield piece
 
 
 def _seek_last_lines(files: Sequence[BinaryIO], ends: Sequence[int], count: int) -> None:
-    """Go to where the last lines begin of files that end there, and to the end of those before; read from the end, a
-    block at a time.
+    """Move to the beginning of the last lines, and to the end of the files before. Reads blocks from the end.
+
+    Args:
+        files: the older one first.
+        ends: where each is taken to end.
+        count: how many lines.
     """
     left = count
     at_end = True
@@ -114,7 +118,7 @@ def _seek_last_lines(files: Sequence[BinaryIO], ends: Sequence[int], count: int)
             block = file.read(end - start)
             position = len(block)
             if at_end:
-                # The last line's own end begins no further one.
+                # No line begins after the end of the last line.
                 position -= block.endswith(b"\n")
                 at_end = False
             while left and (position := block.rfind(b"\n", 0, position)) >= 0:
@@ -129,9 +133,7 @@ def _seek_last_lines(files: Sequence[BinaryIO], ends: Sequence[int], count: int)
 
 
 def _follow(folder: Path, opened: list[BinaryIO], running: Callable[[], bool]) -> Iterator[bytes]:
-    """What is added to the last of the files that are open, and to those after it, until nothing runs any more and all
-    of it is read.
-    """
+    """What is added to the last of the open files, and to those after it, until nothing runs and all of it is read."""
     while True:
         goes_on = running()
         file = opened[-1] if opened else None
@@ -139,7 +141,7 @@ def _follow(folder: Path, opened: list[BinaryIO], running: Callable[[], bool]) -
             yield from _rest(file)
         later = [] if file is not None and _is_called(folder / _NOW, file) else _open(folder)
         if later and file is not None:
-            # What was added before it was exchanged.
+            # What was added before it was replaced.
             yield from _rest(file)
             if _is_called(folder / _BEFORE, file):
                 _close(later[:1])

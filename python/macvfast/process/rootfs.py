@@ -1,6 +1,6 @@
-"""The files of another root, as a command in it finds them: nothing of this host's is opened by way of its links.
+"""The files of another root, as a command in it finds them: its symbolic links never lead to files of this host.
 
-What lies there may be a stranger's. It is looked at before it is opened, and only so much of it is read.
+They may be anybody's. Each is looked at before it is opened, and read up to a limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from macvfast.system import trusted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# More than any table of users that is one.
+# More than any real table of users.
 MOST_BYTES = 1024 * 1024
 
 # linux/openat2.h; the number is the same on every architecture (asm-generic/unistd.h).
@@ -27,7 +27,7 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_IN_ROOT = 0x10
 
-# Who renames folders meanwhile has the kernel ask for another try.
+# The kernel asks for another try where a folder is renamed meanwhile.
 _TRIES = 32
 
 
@@ -35,7 +35,7 @@ class Root:
     """A folder that is the root of commands, held open.
 
     Raises:
-        RootfsInvalid: it is no folder.
+        RootfsInvalid: it is not a folder.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,7 +54,7 @@ class Root:
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         os.close(self._fd)
 
     def is_this_hosts(self) -> bool:
@@ -62,11 +62,11 @@ class Root:
         return os.path.samestat(os.fstat(self._fd), os.stat("/"))
 
     def mode(self, path: str, *, follow: bool = True) -> int | None:
-        """The type and mode of what is at a path; None where nothing can be reached there.
+        """The type and mode of a file; None where nothing can be reached.
 
         Args:
-            path: as a command has it.
-            follow: whether symbolic links may be on the way.
+            path: as a command sees it.
+            follow: whether symbolic links are followed.
         """
         try:
             with self._open(path, 0 if follow else _RESOLVE_NO_SYMLINKS) as place:
@@ -75,7 +75,7 @@ class Root:
             return None
 
     def is_trusted(self, path: str) -> bool:
-        """Whether nobody but root and this process's user may write what is at a path, or put something else there."""
+        """Whether only root and this process's user can change a file, or put another in its place."""
         for one in (".", os.path.dirname(path), path):
             try:
                 with self._open(one) as place:
@@ -89,10 +89,10 @@ class Root:
         return True
 
     def read(self, path: str) -> bytes:
-        """What a file holds; nothing where it is not there.
+        """The content of a file; empty where it is missing.
 
         Raises:
-            RootfsInvalid: it is no regular file, too long, or cannot be read.
+            RootfsInvalid: it is not a regular file, is too long, or cannot be read.
         """
         try:
             with self._open(path) as place:
@@ -102,9 +102,9 @@ class Root:
                 if found.st_size > MOST_BYTES:
                     raise RootfsInvalid(self.path, f"its {path} has more than {MOST_BYTES:,} bytes")
                 if not found.st_size:
-                    # As files of /proc have it, some of which would be waited for.
+                    # Files of /proc have this size, and reading some of them blocks.
                     return b""
-                # What was looked at is opened, whatever is at the path by now.
+                # This opens what was looked at, whatever is at the path by now.
                 with open(f"/proc/self/fd/{place}", "rb", opener=_open_for_reading) as file:
                     return file.read(found.st_size)
         except OSError as error:
@@ -114,7 +114,7 @@ class Root:
 
     @contextmanager
     def _open(self, path: str, resolve: int = 0) -> Iterator[int]:
-        """A descriptor that says where something is and opens nothing.
+        """A descriptor that refers to a file without opening it (O_PATH).
 
         Raises:
             OSError
@@ -138,5 +138,5 @@ class Root:
 
 
 def _open_for_reading(path: str, flags: int) -> int:
-    """Not even a lease that somebody has on the file is waited for."""
+    """Open without waiting, not even for a lease on the file."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

@@ -1,4 +1,4 @@
-"""How a sandbox's command is ended: found by what its keeper has recorded or, where that says nothing, by its lock."""
+"""End a sandbox's command: find it by what its keeper has recorded or, where nothing is, by the keeper's lock."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _NAME = "macvfast-init"
 
 
 def kill(directory: Path, boot_id: str, inode: int) -> None:
-    """End a sandbox's command with all that it started: done when pid 1 is dead and the keeper has recorded it.
+    """End a sandbox's command with all that it started; returns when pid 1 is dead and the keeper has recorded it.
 
-    Where the status is gone, or names what is not the sandbox's, the keeper is known by the lock that it holds, and
-    pid 1 by the keeper. Cost of that: a look at the name of every process of the host.
+    Where the status is gone, or names a process that is not the sandbox's, the keeper is found by the lock that it
+    holds, and pid 1 as its child. Cost of that: reading the name of every process of the host.
 
     Args:
         directory: the sandbox's folder.
-        boot_id: of now.
+        boot_id: the current one.
         inode: of its network namespace.
 
     Raises:
-        KernelRefused: it would not die.
-        StateUnusable: its status is damaged, and a keeper is there that cannot be found.
+        KernelRefused: it does not die.
+        StateUnusable: its status is damaged, and its keeper cannot be found.
     """
     deadline = time.monotonic() + KILL_S
     search = _Search(directory, inode)
@@ -49,10 +49,10 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
             return
         for keeper in search.keepers(status):
             if keeper.stopped():
-                # It would not say so until it goes on; stopped once more, by a terminal in other hands, not at all.
+                # It records nothing while it is stopped. A terminal that is not its own may stop it again: then kill.
                 send(keeper, lets_go)
                 lets_go = signal.SIGKILL
-        # Otherwise a keeper is about to start its command, or to record its end.
+        # A keeper is about to start its command, or to record its end.
         if time.monotonic() > deadline:
             if damage is not None:
                 raise damage
@@ -61,7 +61,7 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
 
 
 def _is_unlocked(directory: Path) -> bool:
-    """Whether no keeper holds the lock; what is no lock of a keeper's is held by none."""
+    """Whether no keeper holds the lock; a file that cannot be a keeper's lock is held by none."""
     try:
         return is_unlocked(directory)
     except StateUnusable:
@@ -69,7 +69,7 @@ def _is_unlocked(directory: Path) -> bool:
 
 
 def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:
-    """What is recorded of this boot, or why that cannot be read."""
+    """The status that is recorded in this boot, or why it cannot be read."""
     try:
         status = read_status(directory)
     except StateUnusable as error:
@@ -78,7 +78,7 @@ def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusa
 
 
 class _Search:
-    """Finds whoever holds the lock of a folder, now and then: it may be about to take it, or to let go of it."""
+    """Finds the processes that hold the lock of a folder; searches again after a pause that doubles."""
 
     def __init__(self, directory: Path, inode: int) -> None:
         self._lock = directory / "lock"
@@ -87,8 +87,8 @@ class _Search:
         self._pause_s = 0.05
 
     def keepers(self, status: Status | None) -> list[Process]:
-        """The keepers: the one that is recorded, or else those that are found. The pid 1 of each is killed at once,
-        whatever is recorded of it.
+        """The keepers: the recorded one, or else those that are found. The pid 1 of each is killed at once, whatever is
+        recorded of it.
         """
         try:
             lock = os.stat(self._lock)
@@ -109,7 +109,7 @@ class _Search:
 
 
 def _kill(process: Process, inode: int) -> None:
-    """Kill a process and wait until it is dead, if it is in that network namespace: nobody else's is a sandbox's."""
+    """Kill a process and wait until it is dead. One in another network namespace is not the sandbox's, and is left."""
     descriptor = process.open()
     if descriptor is None:
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PASSWD, _GROUP = "etc/passwd", "etc/group"
 
-# Nobody is in more, and each is a word for the native program.
+# Nobody is in more, and each takes room on the native program's command line.
 _MOST_GROUPS = 1024
 
 _USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -28,7 +28,7 @@ _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user by numbers, with the groups besides the first, the home folder, and the name, if it has one, and shell."""
+    """A user: numbers, supplementary groups, home folder, and name and shell where it has them."""
 
     uid: int
     gid: int
@@ -39,16 +39,16 @@ class User:
 
     @property
     def argument(self) -> str:
-        """As the native program takes it."""
+        """The native program's argument."""
         return ":".join(map(str, (self.uid, self.gid, *self.groups)))
 
     @property
     def path(self) -> str:
-        """Where its commands are looked for, as after a login."""
+        """PATH, as after a login."""
         return _ROOTS_PATH if self.uid == 0 else _USERS_PATH
 
     def environment(self, caller: Mapping[str, str]) -> dict[str, str]:
-        """What a login would give it; of the caller's, only the terminal that both of them are at."""
+        """The variables that a login would set, and TERM of the caller, whose terminal it uses."""
         env = {"HOME": self.home, "PATH": self.path, "SHELL": self.shell or "/bin/sh"}
         if self.name:
             env |= {"USER": self.name, "LOGNAME": self.name}
@@ -65,15 +65,15 @@ class _Entry:
 
 
 def find(wanted: str, root: Root | None = None) -> User:
-    """The user that `USER[:GROUP]` means. A number need not be known; it then has group 0 and the home folder `/`.
+    """The user that `USER[:GROUP]` means. An unknown number has group 0 and the home folder `/`.
 
     Args:
-        wanted: names or numbers. What a number means, a file can say nothing of.
+        wanted: names or numbers.
         root: where the tables of users and groups are; None: this host's.
 
     Raises:
         UserUnknown
-        UserNotTrusted: others than root could have made that user root.
+        UserNotTrusted: others than root could have given that user root's rights in a table.
         RootfsInvalid: a table cannot be read.
     """
     name, colon, group = wanted.partition(":")
@@ -98,9 +98,9 @@ def find(wanted: str, root: Root | None = None) -> User:
 
 
 def _refuse_strangers(wanted: str, user: User, root: Root) -> None:
-    """Refuse rights on this host that a table gives which others than root may write.
+    """Refuse rights on this host that come from a table which others than root may write.
 
-    Numbers that were typed are meant: only what stands for a name, or comes with a number, is the table's word.
+    Numbers that were typed are what the caller wants: only what a table adds to them, or gives for a name, is refused.
     """
     name, _, group = wanted.partition(":")
     by_number = _is_number(name)
@@ -116,7 +116,7 @@ def _refuse_strangers(wanted: str, user: User, root: Root) -> None:
 
 
 def _groups_of_disks() -> set[int]:
-    """Groups that read or write this host's disks, as its own table would not have it for a stranger."""
+    """The groups that may read or write this host's disks."""
     found = set()
     with os.scandir("/dev") as devices:
         for device in devices:
@@ -170,7 +170,7 @@ def _groups(entry: _Entry, root: Root | None) -> tuple[int, ...]:
 
 
 def _table(root: Root, path: str, width: int) -> list[list[str]]:
-    """The usable lines of a table of users or groups in another root.
+    """The valid lines of a table of users or groups in another root.
 
     Raises:
         RootfsInvalid

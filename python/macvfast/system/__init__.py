@@ -1,1 +1,1 @@
-"""This process and this machine: which files can be trusted, what may be opened, which other processes run."""
+"""This process and this machine: which files are trusted, how many may be open, which other processes run."""

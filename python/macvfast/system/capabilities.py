@@ -11,10 +11,10 @@ _BITS = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN":
 
 
 def require(operation: str, *names: str) -> None:
-    """Refuse, before anything is begun, what the kernel would refuse half-way.
+    """Refuse an operation before it begins, where the kernel would refuse a step of it.
 
     Raises:
-        PermissionNeeded: names those of the capabilities that this thread does not have.
+        PermissionNeeded: names the capabilities that this thread lacks.
     """
     for line in Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("CapEff:"):

@@ -1,4 +1,4 @@
-"""Which process this is: a forked child has its parent's values, and none of its threads, locks and files."""
+"""Which process this is: a forked child has its parent's values, but must not use its threads, locks and files."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ os.register_at_fork(after_in_child=_count)
 
 
 def here() -> tuple[int, int]:
-    """This process: another one gives another answer, also where it got the same number in another pid namespace."""
+    """An identity of this process: its pid, and how many forks lead to it, for pids repeat in other pid namespaces."""
     return os.getpid(), _forks[0]

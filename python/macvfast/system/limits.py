@@ -1,6 +1,6 @@
-"""How many files this process may have open (RLIMIT_NOFILE), and how many of its threads hold how many at once.
+"""How many files this process may have open (RLIMIT_NOFILE), and how its threads share them.
 
-What is done to many sandboxes is done to some at a time, whose namespaces are open meanwhile: two descriptors each.
+Operations on many sandboxes handle some at a time, whose namespaces are open meanwhile: two descriptors each.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What is not shared out: the state's connections, sockets, what the program around this has open; and of each thread.
+# Descriptors that are not shared out: for the state's connections, sockets, and the caller's own files; and per thread.
 _SPARE, _EACH_THREAD = 128, 8
 
-# What an operation on many has use for: three chunks of 128 namespaces. With less than the least it waits.
+# What an operation on many can use: three chunks of 128 namespaces. With less than the least it waits.
 _WANTED, _LEAST = 3 * 128 * 2, 24
 
 _mine = threading.local()
 _changed = threading.Condition()
 _used = 0
 
-# The soft limit that this process was started with, where it was raised.
+# The soft limit that this process was started with, if it was raised.
 _before: int | None = None
 
 
 def _forget() -> None:
-    """In a forked child no other thread is at work."""
+    """A forked child has no other threads."""
     global _changed, _used
     _changed, _used = threading.Condition(), 0
     _mine.__dict__.clear()
@@ -39,9 +39,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def raise_soft_limit() -> None:
-    """Let this process have as many files open as it may; what it starts is to have the limit of before, see
-    `restore_soft_limit`.
-    """
+    """Raise the soft limit to the hard one. Call `restore_soft_limit` before another program is started."""
     global _before  # noqa: PLW0603
     soft, hard = getrlimit(RLIMIT_NOFILE)
     if soft != hard and soft != RLIM_INFINITY:
@@ -50,7 +48,7 @@ def raise_soft_limit() -> None:
 
 
 def restore_soft_limit() -> None:
-    """Have the soft limit again that this process was started with: what it is about to start inherits it."""
+    """Set the soft limit to what it was before it was raised: a program that is started inherits it."""
     global _before  # noqa: PLW0603
     if _before is not None:
         setrlimit(RLIMIT_NOFILE, (_before, getrlimit(RLIMIT_NOFILE)[1]))
@@ -59,9 +57,7 @@ def restore_soft_limit() -> None:
 
 @contextmanager
 def share() -> Iterator[None]:
-    """Within this, this thread has descriptors that it need not share with others; where there are too few, it waits
-    until another thread is done.
-    """
+    """Reserve descriptors for this thread; where too few are left, wait until another thread is done."""
     global _used  # noqa: PLW0603
     if getattr(_mine, "share", 0):
         yield
@@ -81,13 +77,13 @@ def share() -> Iterator[None]:
 
 
 def at_once(most: int, each: int) -> int:
-    """How many things this thread may hold at once, each of so many descriptors: at least one."""
+    """How many things of `each` descriptors this thread may hold at once: at least one, at most `most`."""
     have = getattr(_mine, "share", 0) or max(_offer() // 4, 1)
     return max(1, min(most, have // each))
 
 
 def none_left() -> bool:
-    """Whether this process can open nothing any more."""
+    """Whether this process has as many files open as it may."""
     try:
         os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
     except OSError:
@@ -96,7 +92,7 @@ def none_left() -> bool:
 
 
 def _offer() -> int:
-    """What an operation may have now: all that it wants, if no other is at work; otherwise half of what is left."""
+    """What an operation gets now: all that it can use if it is the only one, else half of what is left."""
     soft = getrlimit(RLIMIT_NOFILE)[0]
     if soft == RLIM_INFINITY:
         return _WANTED

@@ -12,19 +12,19 @@ from pathlib import Path
 # Where a machine's id is, since systemd and before (machine-id(5)).
 _FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
-# The id itself is to be shown to nobody; with this key, its hash is macvfast's alone.
+# The id is confidential (machine-id(5)): only a keyed hash of it, which is macvfast's alone, is stored.
 _KEY = bytes.fromhex("5c0c4f0b9d7f4a2f8e6d31c2a7b45e90")
 
 
 @cache
 def machine_id() -> str | None:
-    """A hash of this machine's id; None where it has none, as in many containers, or not yet, on a first boot."""
+    """A hash of this machine's id; None: it has none, as in many containers, or not yet, as on a first boot."""
     for file in _FILES:
         try:
             text = Path(file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
             continue
-        # `uninitialized`, or nothing, stands in images that are to get one when they are first started.
+        # In an image before its first boot, the file is empty or says `uninitialized`.
         if re.fullmatch("[0-9a-f]{32}", text) and text.strip("0"):
             from hashlib import blake2b  # noqa: PLC0415 - once in a boot
 

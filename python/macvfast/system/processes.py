@@ -1,4 +1,4 @@
-"""Processes by pid and start time, and what /proc shows of them."""
+"""Processes, by pid and start time, and what /proc says of them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, named so that its pid cannot mean another: pid and start time (clock ticks since boot, proc(5))."""
+    """A process, by pid and start time (clock ticks since boot, proc(5)): a pid alone may be used again."""
 
     pid: int
     start_time: int
 
     def alive(self) -> bool:
-        """Whether it is there and no zombie."""
+        """Whether it runs, and is not a zombie."""
         fields = _stat(self.pid)
         return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == self.start_time
 
     def stopped(self) -> bool:
-        """Whether it is there and does nothing until somebody lets it go on: Ctrl-Z, SIGSTOP, a debugger."""
+        """Whether it is stopped: by Ctrl-Z, SIGSTOP, or a debugger."""
         fields = _stat(self.pid)
         return fields is not None and fields[0] in ("T", "t") and int(fields[19]) == self.start_time
 
     def is_in(self, inode: int) -> bool:
-        """Whether it is in the network namespace of that number. Where that may not be seen, whether it is all root's
-        or this user's.
+        """Whether it is in the network namespace with that inode. Where this process may not see that: whether all its
+        uids are root's or this user's.
         """
         try:
             return os.stat(f"/proc/{self.pid}/ns/net").st_ino == inode
@@ -52,18 +52,18 @@ class Process:
 
 
 def process_of(pid: int) -> Process:
-    """A process as it is now; one that is gone is no process that ever lives."""
+    """The process that has a pid now; if none has, a Process that is never alive."""
     fields = _stat(pid)
     return Process(pid, 0 if fields is None else int(fields[19]))
 
 
 def named(name: str) -> list[int]:
-    """The pids of all that the kernel calls so (comm has 15 characters). Cost: a look at each process of the host."""
+    """The pids of all processes with that name (comm, up to 15 characters). Cost: a read per process of the host."""
     return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _words(f"/proc/{pid}/comm") == [name]]
 
 
 def children_of(process: Process) -> list[Process]:
-    """The children of a process that has one thread."""
+    """The children of a process with one thread."""
     return [process_of(int(pid)) for pid in _words(f"/proc/{process.pid}/task/{process.pid}/children")]
 
 
@@ -80,7 +80,7 @@ def has_open(pid: int, file: os.stat_result) -> bool:
 
 
 def send(process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process, if it is there."""
+    """Send a signal to a process, if it is alive."""
     descriptor = process.open()
     if descriptor is not None:
         try:

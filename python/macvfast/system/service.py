@@ -1,4 +1,4 @@
-"""The systemd unit that restores at boot: written and enabled by plain files, as systemd itself reads them."""
+"""The systemd unit that restores at boot; written and enabled as plain files, without a running systemd."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from macvfast.system import trusted
 
 UNIT = "macvfast-restore.service"
 _FOLDER = Path("etc/systemd/system")
-# What starts when the machine is up, whatever else it does.
+# The target of every normal boot.
 _WANTED_BY = "multi-user.target.wants"
 
 _MARK = "# Written by `macvfast service install`; `macvfast service uninstall` takes it away."
@@ -23,7 +23,7 @@ _TEXT = """\
 [Unit]
 Description=Bring back macvfast's networks and sandboxes
 Documentation=man:ip-link(8) man:ip-netns(8)
-# What makes and brings up NICs goes first; what waits for the network waits for this.
+# After what makes and brings up NICs, and before what waits for the network.
 After=network-pre.target systemd-networkd.service NetworkManager.service networking.service
 Before=network-online.target
 RequiresMountsFor={state_dir}
@@ -33,27 +33,24 @@ ConditionPathExists={state_dir}/state.db
 Type=oneshot
 RemainAfterExit=yes
 ExecStart={command}
-# The wait ends by itself before this.
+# Longer than the wait for parents.
 TimeoutStartSec={timeout_s}
 
 [Install]
 WantedBy=multi-user.target
 """
 
-# How long the restoring itself may take, beside the wait: thousands of sandboxes on a slow disk.
+# How long the restore itself may take after the wait: thousands of sandboxes on a slow disk.
 _WORK_S = 300
 
 
 def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
-    """Write and enable the unit; it takes effect at the next boot. Doing it again writes it anew.
+    """Write and enable the unit, replacing an earlier one of ours; it takes effect at the next boot. Gives its file.
 
     Args:
-        state_dir: of the host that is to be restored.
+        state_dir: the state that is restored.
         wait_s: how long it waits for parents, at most.
-        root: where the system's files are, for one that is not running; None: this one.
-
-    Returns:
-        The unit's file.
+        root: the root folder of a system that is not running; None: this system.
 
     Raises:
         SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
@@ -75,7 +72,7 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
         fresh.unlink(missing_ok=True)
         with open(trusted.open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(os.fsencode(text))
-            # systemd warns of one that others cannot read, and carries out one that they write to.
+            # systemd warns of a unit that others cannot read, and obeys one that they can write.
             os.fchmod(file.fileno(), 0o644)
         fresh.replace(path)
         if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
@@ -88,10 +85,7 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
 
 
 def uninstall(root: str | None = None) -> Path:
-    """Disable the unit and take its file away; where there is none, that is done already.
-
-    Returns:
-        The unit's file.
+    """Disable the unit and delete its file, which may be missing already. Gives the file.
 
     Raises:
         SystemdMissing, ServiceTaken, ServiceUnwritable, PermissionNeeded
@@ -107,15 +101,15 @@ def uninstall(root: str | None = None) -> Path:
 
 
 def _unit(root: str | None) -> Path:
-    """Where the unit lies, on a machine that systemd runs (sd_booted(3)), or below a given root."""
+    """The unit's file, on a machine where systemd runs (sd_booted(3)) or below a given root."""
     if root is None and not Path("/run/systemd/system").is_dir():
         raise SystemdMissing
     return Path(root or "/") / _FOLDER / UNIT
 
 
 def _refuse_unsafe(path: Path, state_dir: Path) -> None:
-    """Refuse to have root carry out what others may change: the unit and what is put beside it, this program with all
-    that it loads, and what is recorded.
+    """Refuse a service where other users may change what root would run: the unit and its drop-ins, this program with
+    all that it loads, and the state.
     """
     beside = path.with_name(f"{UNIT}.d")
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -126,9 +120,9 @@ def _refuse_unsafe(path: Path, state_dir: Path) -> None:
 
 
 def _refuse_other(path: Path) -> None:
-    """Refuse a unit of that name which macvfast did not write."""
+    """Refuse to replace or delete a unit that macvfast did not write."""
     try:
-        # A link to /dev/null, as systemd masks a unit, is none of ours.
+        # systemd masks a unit by a link to /dev/null, which is not ours either.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
             text = file.read(len(_MARK.encode())).decode(errors="replace")
     except FileNotFoundError:

@@ -1,7 +1,6 @@
-"""What may be believed of files and folders: whose they are, and who else may change them.
+"""Which files and folders are trusted: those that only root and this user can change.
 
-Root and this user are believed, others are not. A name is followed nowhere: a symbolic link, a fifo or a device in the
-place of a file or a folder is refused.
+Symbolic links are not followed: a link, a fifo or a device in the place of a file or a folder is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _LINKS_MAX = 40
 
 
 def why_not(found: os.stat_result) -> str | None:
-    """Why somebody else could have made, or could change, a file or a folder; None: nobody could."""
+    """Why another user could have made, or could change, a file or a folder; None: nobody could."""
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to another user (uid {found.st_uid})"
     # The mode of a symbolic link says nothing.
@@ -30,25 +29,25 @@ def why_not(found: os.stat_result) -> str | None:
 
 
 def open_folder(path: str | Path, *, dir_fd: int | None = None) -> int:
-    """A descriptor of a folder that nobody else can change.
+    """A descriptor of a folder that no other user can change.
 
     Raises:
-        OSError: it is none, or not there.
+        OSError: it is no folder, not trusted, or missing.
     """
     return _opened(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd, why_not)
 
 
 def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None, whoever: bool = False) -> int:
-    """A descriptor of a regular file that nobody else can change; one that is made has the mode 0600.
+    """A descriptor of a regular file that no other user can change; a new one has the mode 0600.
 
     Args:
-        path: of the file.
+        path: the file.
         flags: of open(2).
-        dir_fd: from where.
-        whoever: others may change it, as commands do with what is mounted for them.
+        dir_fd: the folder that a relative path starts from.
+        whoever: other users may change it: files that are mounted for commands.
 
     Raises:
-        OSError: it is none, or not there.
+        OSError: it is no regular file, not trusted, or missing.
     """
 
     def refuse(found: os.stat_result) -> str | None:
@@ -66,7 +65,7 @@ def _opened(path: str | Path, flags: int, dir_fd: int | None, refuse: Callable[[
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode):
             raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
         if error.errno == errno.ENXIO:
-            # A fifo that nobody reads.
+            # A fifo without a reader.
             raise OSError(errno.ENXIO, "it is no regular file", str(path)) from None
         raise
     try:
@@ -79,10 +78,10 @@ def _opened(path: str | Path, flags: int, dir_fd: int | None, refuse: Callable[[
 
 
 def read(path: str | Path, limit: int, *, dir_fd: int | None = None) -> bytes:
-    """What stands in a file that nobody else can change.
+    """The content of a file that no other user can change.
 
     Raises:
-        OSError: it is none, not there, or longer than `limit` bytes.
+        OSError: as `open_file`, or it is longer than `limit` bytes.
     """
     descriptor = open_file(path, dir_fd=dir_fd)
     with open(descriptor, "rb", buffering=0) as file:
@@ -93,13 +92,13 @@ def read(path: str | Path, limit: int, *, dir_fd: int | None = None) -> bytes:
 
 
 def make_folder(folder: Path, mode: int) -> None:
-    """Make a folder with just that mode, unless something is there.
+    """Make a folder with exactly that mode, unless something is there.
 
     Raises:
-        OSError: it cannot be made, or somebody has put another in its place.
+        OSError: it cannot be made, or another user has replaced it.
     """
     try:
-        # Nobody else has more rights on it for a moment.
+        # Never, not even for a moment, with more rights for others.
         os.mkdir(folder, mode & 0o700)
     except FileExistsError:
         return
@@ -111,10 +110,10 @@ def make_folder(folder: Path, mode: int) -> None:
 
 
 def why_others_may_change(path: Path) -> str | None:
-    """Why somebody else than root could put something of their own at a path, now or when it is gone; None: nobody.
+    """Why a user other than root could put something at a path, now or when it is gone; None: nobody could.
 
-    Every directory on the way counts, also of what symbolic links on it lead to. In one where everybody may write
-    (/tmp), whoever comes first has the name, sticky or not.
+    Every directory on the way counts, also those that symbolic links lead through. In a directory where everybody may
+    write (/tmp), sticky or not, the first user to come gets the name.
     """
     try:
         for directory, found in _way(path):
@@ -128,11 +127,11 @@ def why_others_may_change(path: Path) -> str | None:
 
 
 def _way(path: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """What stands on the way to a path, itself included, as far as it is there; a link that is followed is as good as
-    the directory that it stands in.
+    """The directories on the way to a path, and what is at its end, as far as they exist. Links are followed, and are
+    as safe as the directory that they are in.
     """
     at, links = "", 0
-    # The next one comes last.
+    # Names still to follow, the next one last.
     todo = list(path.absolute().parts[:0:-1])
     yield "/", os.lstat("/")
     while todo:
