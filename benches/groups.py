@@ -280,7 +280,7 @@ def _start(size: Size) -> Group:
         Side("network ls", start.listing, listing),
         Side("python -I -c 'import typer'", start.import_typer, {"count": size.calls}),
     ]
-    goals = [Goal("start of a command (`network ls`, empty state)", sides[0].label, sides[1].label, at_most=1.25)]
+    goals = [Goal("start of a command (`network ls`, empty state)", sides[0].label, sides[1].label, at_most=1.6)]
     return Group("start", "whole processes", sides, size.rounds, unit="ms", goals=goals, warm_up=size.warm_up)
 
 

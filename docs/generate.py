@@ -136,22 +136,15 @@ def option_rows(parameters: list[Any]) -> list[str]:
     return ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
 
 
-def usage(command: Any, path: str) -> str:
-    """The usage line, without the word."""
-    context = command.context_class(command, info_name=path)
-    return " ".join([path, *command.collect_usage_pieces(context)])
-
-
-def command_section(command: Any, path: str, depth: int = 2) -> list[str]:
-    """One command, then its subcommands, as Markdown lines."""
-    if getattr(command, "hidden", False):
-        return []
-    lines = [f"{'#' * depth} {path}", "", "```", usage(command, path), "```", ""]
+def command_section(context: Any) -> list[str]:
+    """One command or group as Markdown lines."""
+    command, path = context.command, context.command_path
+    depth = min(2 + path.count(" "), 4)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    lines = [f"{'#' * depth} {path}", "", "```", usage, "```", ""]
     lines += as_markdown(command.help)
     lines += option_rows(command.params)
     lines += as_markdown(getattr(command, "epilog", None))
-    for name, below in getattr(command, "commands", {}).items():
-        lines += command_section(below, f"{path} {name}", min(depth + 1, 4))
     return lines
 
 
@@ -159,11 +152,10 @@ def cli_page(app: Any = None) -> str:
     """docs/cli.md; `app` is a Typer application, by default macvfast's own."""
     import typer.main
 
-    if app is None:
-        from macvfast.cli.app import app as own_app
+    from docs.application import contexts
 
-        app = own_app
-    return "\n".join([CLI_INTRODUCTION, *command_section(typer.main.get_command(app), "macvfast")])
+    shown = contexts(None if app is None else typer.main.get_command(app))
+    return "\n".join([CLI_INTRODUCTION, *(line for context in shown for line in command_section(context))])
 
 
 def installed() -> dict[Path, str]:

@@ -1,17 +1,14 @@
-"""Man pages from the table of commands, one for each command and group, for `man macvfast-network-create`."""
+"""Man pages from the Typer application, one for each command and group, for `man macvfast-network-create`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from docs.application import contexts, spellings_of
 from macvfast import __version__
-from macvfast.cli import commands
-from macvfast.cli.arguments import HELP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from macvfast.cli.arguments import Command, Option
 
 SECTION = "1"
 
@@ -23,57 +20,61 @@ where macvfast refused or failed, 126 where the command cannot be started, 127 w
 
 def pages() -> dict[str, str]:
     """Every page by its file name."""
-    found = {f"macvfast.{SECTION}": _group_page((), commands.ABOUT)}
-    for path, about in commands.GROUPS.items():
-        found[f"{'-'.join(('macvfast', *path))}.{SECTION}"] = _group_page(path, about)
-    for command in commands.COMMANDS:
-        for name in (command.path[-1], *command.aliases):
-            file = f"{'-'.join(('macvfast', *command.path[:-1], name))}.{SECTION}"
-            found[file] = (
-                _page(command) if name == command.path[-1] else f".so man{SECTION}/{_title(command.path)}.{SECTION}\n"
-            )
+    found: dict[str, str] = {}
+    for context in contexts():
+        command = context.command
+        file = f"{_title(context)}.{SECTION}"
+        if hasattr(command, "list_commands"):
+            found[file] = _group_page(context)
+            continue
+        found[file] = _page(context)
+        for alias in command.declared.aliases:
+            found[f"{_title(context.parent)}-{alias}.{SECTION}"] = f".so man{SECTION}/{file}\n"
     return found
 
 
-def _title(path: tuple[str, ...]) -> str:
-    return "-".join(("macvfast", *path))
+def _title(context: Any) -> str:
+    return str(context.command_path).replace(" ", "-")
 
 
-def _page(command: Command) -> str:
-    title = _title(command.path)
-    words = " ".join(("[OPTIONS]", *(argument.metavar for argument in command.arguments)))
-    lines = [*_head(title, command.about), ".SH SYNOPSIS", f".B {escaped(command.name)}", escaped(words)]
-    lines += [".SH DESCRIPTION", *_paragraphs(command.about), *_paragraphs(command.details)]
-    lines.append(".SH OPTIONS")
-    for argument in command.arguments:
-        lines += [".TP", rf"\fI{escaped(argument.metavar)}\fR", escaped(argument.help)]
-    for option in (*command.options, *commands.COMMON, HELP):
-        lines += _option(option, taken={name for one in command.options for name in one.names})
-    lines += [".SH EXAMPLE", ".nf", *(escaped(line) for line in command.example.splitlines()), ".fi"]
-    return _ended(lines, [_title(command.path[:-1])])
+def _about(command: Any) -> str:
+    """The first paragraph of a help."""
+    return str(command.help).partition("\n\n")[0]
 
 
-def _group_page(path: tuple[str, ...], about: str) -> str:
-    name = " ".join(("macvfast", *path))
-    lines = [*_head(_title(path), about), ".SH SYNOPSIS", f".B {escaped(name)}", "[OPTIONS] COMMAND [ARGS]..."]
-    lines += [".SH DESCRIPTION", *_paragraphs(about)]
-    if not path:
-        lines += [*_paragraphs(commands.DETAILS), ".SH OPTIONS"]
-        for option in (*commands.COMMON, commands.VERSION, HELP):
-            lines += _option(option, taken=set())
+def _page(context: Any) -> str:
+    command, title = context.command, _title(context)
+    words = " ".join(command.collect_usage_pieces(context))
+    lines = [*_head(title, _about(command)), ".SH SYNOPSIS", f".B {escaped(context.command_path)}", escaped(words)]
+    lines += [".SH DESCRIPTION", *_paragraphs(command.help), ".SH OPTIONS"]
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            lines += [".TP", rf"\fI{escaped(parameter.metavar)}\fR", escaped(parameter.help)]
+    common = [one for one in context.find_root().command.params if not one.is_eager]
+    lines += _options([*command.params, *common, command.get_help_option(context)])
+    example = command.declared.example.splitlines()
+    lines += [".SH EXAMPLE", ".nf", *(escaped(line) for line in example), ".fi"]
+    return _ended(lines, [_title(context.parent)])
+
+
+def _group_page(context: Any) -> str:
+    group, name, is_root = context.command, context.command_path, context.parent is None
+    lines = [*_head(_title(context), _about(group)), ".SH SYNOPSIS", f".B {escaped(name)}"]
+    lines += ["[OPTIONS] COMMAND [ARGS]...", ".SH DESCRIPTION", *_paragraphs(group.help)]
+    if is_root:
+        lines += [".SH OPTIONS", *_options([*group.params, group.get_help_option(context)])]
     lines.append(".SH COMMANDS")
-    below = [_title((*path, word)) for word in commands.below(path)]
-    for word in commands.below(path):
-        command = commands.find((*path, word))
-        said = commands.GROUPS[(*path, word)] if command is None else command.about
-        lines += [".TP", rf"\fB{escaped(f'{name} {word}')}\fR", escaped(said)]
-    if not path:
+    below = [one for one in contexts() if one.command_path.rpartition(" ")[0] == name]
+    for one in below:
+        lines += [".TP", rf"\fB{escaped(one.command_path)}\fR", escaped(_about(one.command))]
+    if is_root:
         lines += [".SH EXIT STATUS", escaped(EXIT_STATUS.replace("\n", " "))]
-        lines += [".SH FILES", ".TP", ".I /var/lib/macvfast", "Networks and sandboxes as they are recorded."]
+        lines += [".SH FILES", ".TP", ".I /var/lib/macvfast", "Recorded networks and sandboxes."]
         lines += [".TP", ".I /run/netns/NAME", "The namespace of sandbox NAME."]
         about = "A link to its files of /etc, for ip netns exec; only with state and pins in these places."
         lines += [".TP", ".I /etc/netns/NAME", about]
-    return _ended(lines, below if not path else [_title(path[:-1]), *below])
+    above = [] if is_root else [_title(context.parent)]
+    return _ended(lines, [*above, *map(_title, below)])
 
 
 def _head(title: str, about: str) -> list[str]:
@@ -91,12 +92,18 @@ def _ended(lines: list[str], others: list[str]) -> str:
     return "\n".join([*lines, ".SH SEE ALSO", see, ""])
 
 
-def _option(option: Option, taken: set[str]) -> Iterator[str]:
-    names = [name for name in (*option.names, option.off) if name and (option is not HELP or name not in taken)]
-    value = f" {option.metavar}" if option.metavar else ""
-    yield ".TP"
-    yield ", ".join(rf"\fB{escaped(name)}\fR{escaped(value)}" for name in names)
-    yield escaped(option.help + (f" Also: {option.envvar}." if option.envvar else ""))
+def _options(parameters: list[Any]) -> Iterator[str]:
+    """Options as list items; a spelling belongs to the first that has it."""
+    taken: set[str] = set()
+    for option in parameters:
+        if option.param_type_name != "option":
+            continue
+        names = [name for name in spellings_of(option) if name not in taken or not option.is_eager]
+        taken.update(names)
+        value = "" if option.is_flag else f" {option.metavar}"
+        yield ".TP"
+        yield ", ".join(rf"\fB{escaped(name)}\fR{escaped(value)}" for name in sorted(names, key=len))
+        yield escaped(option.help + (f" Also: {option.envvar}." if option.envvar else ""))
 
 
 def _paragraphs(text: str) -> Iterator[str]:

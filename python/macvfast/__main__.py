@@ -16,6 +16,7 @@ from _signal import (  # type: ignore[import-not-found]
 if getsignal(SIGINT) is default_int_handler:
     signal(SIGINT, SIG_DFL)
 
+import gc
 import sys
 
 from macvfast import cli
@@ -28,6 +29,8 @@ def main() -> int:
     finally:
         # All is done, and its status is to be told.
         signal(SIGINT, SIG_IGN)
+        # The process ends, and its memory with it: without this, Python looks for cycles in all that was loaded first.
+        gc.freeze()
 
 
 if __name__ == "__main__":

@@ -192,14 +192,33 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
 
 
 def _boolean(key: str, value: str) -> bool:
-    _one_of(key, value, ("true", "false"))
+    _one_of(key, value, _BOOLEANS)
     return value == "true"
+
+
+_BOOLEANS = ("true", "false")
+_SWITCHED = ("on", "off")
+
+
+def driver_options(driver: str) -> dict[str, tuple[str, ...]]:
+    """The keys of `-o` for a driver, with their values, where they are few.
+
+    >>> driver_options("macvlan")["ipam_order"]
+    ('lowest', 'next')
+    """
+    known: dict[str, tuple[str, ...]] = {
+        "parent": (), "mtu": (), "share_parent": _BOOLEANS, "ipam_order": ORDERS, "ipv6_ra": _SWITCHED
+    }  # fmt: skip
+    if driver in MODES:
+        known[f"{driver}_mode"] = MODES[driver]
+    if driver == "ipvlan":
+        known["ipvlan_flag"] = IPVLAN_FLAGS
+    return known
 
 
 def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict[str, object]:
     """One `-o KEY=VALUE` of those given, as an argument of NetworkRequest."""
-    known = ["parent", "mtu", "share_parent", "ipam_order", "ipv6_ra"]
-    known += ["macvlan_mode"] if driver == "macvlan" else ["ipvlan_mode", "ipvlan_flag"]
+    known = driver_options(driver)
     if key not in known:
         raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
     if goes_on(key, value):
@@ -216,7 +235,7 @@ def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict
         case "ipam_order":
             return {"order": value}
         case "ipv6_ra":
-            _one_of(key, value, ("on", "off"))
+            _one_of(key, value, _SWITCHED)
             return {"ipv6_ra": value == "on"}
         case "ipvlan_flag":
             return {"flag": value}

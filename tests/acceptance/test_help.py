@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.cli import commands
+from macvfast.cli.commands import every_command
 from tests import netns
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ WANTING = {
 
 
 def test_each_example_of_a_help_text_can_be_typed(lan: Lan) -> None:
-    examples = {" ".join(command.path): command.example for command in commands.COMMANDS}
+    examples = {command.path: command.example for command in every_command()}
     assert examples.keys() == set(ORDER)
     script = ["mount -t tmpfs tmpfs /var; mkdir /var/backups", f"PATH={shlex.quote(str(netns.MACVFAST.parent))}:$PATH"]
     for name in ORDER:

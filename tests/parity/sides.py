@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from macvfast.cli import commands
-from macvfast.cli.arguments import Given, parse
-from macvfast.cli.network import requested
 from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError, OptionInvalid
 from macvfast.host import Host
 from macvfast.state.store import Store
+from tests.asked import network_request
 from tests.netns import Netns
 from tests.parity.operations import Connect, Create, Disconnect, Operation, Remove
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.model import Endpoint, Network
-    from macvfast.requests import NetworkRequest
     from tests.parity.engine import Engine
 
 # A part of the Engine's or the docker command's message, and the reason in one word. The first that is found counts.
@@ -271,7 +268,7 @@ class MacvfastSide(Side):
         return host
 
     def create(self, words: Sequence[str]) -> Answer:
-        return self._answer(lambda: self.host.create_network(request_of(words)))
+        return self._answer(lambda: self.host.create_network(network_request(words)))
 
     def connect(self, network: str, box: str, ip: str | None = None, ip6: str | None = None) -> Answer:
         try:
@@ -308,13 +305,6 @@ class MacvfastSide(Side):
         self.host.close()
         subprocess.run(["umount", "--lazy", "--recursive", self._folder / "netns"], capture_output=True, check=False)
         self.namespace.remove()
-
-
-def request_of(words: Sequence[str]) -> NetworkRequest:
-    """What the command makes of the words after `network create`."""
-    given = Given()
-    parse(commands.NETWORK_CREATE, words, commands.COMMON, given)
-    return requested(given)
 
 
 def macvfast_refusal(error: MacvfastError | Usage) -> Answer:

@@ -6,12 +6,13 @@ import io
 import logging
 import random
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.cli import commands
-from macvfast.cli.dispatch import dispatch
+from docs import application
+from docs.application import options_of, spellings_of
+from macvfast.cli import app
 from macvfast.cli.show.output import Output
 from macvfast.errors import CommandNotStarted
 from macvfast.host import Host
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from macvfast.cli.arguments import Command, Option
+    from macvfast.cli.commands import Command
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -41,31 +42,31 @@ WORDS = """
 VALUES = (*WORDS.split(), "", " ", "a b", "{{json .}}", "a" * 300, "\x1b[31m", "a\nb", "\udcff")
 
 # Those that reach beyond the state and the kernel that a test can give them.
-LEFT_OUT = {("service", "install"), ("service", "uninstall"), ("network", "import", "docker")}
+LEFT_OUT = {"service install", "service uninstall", "network import docker"}
 ALLOWED = {0, 1, 2, 3, 7}
 OF_A_COMMAND = {0, 125, 126, 127}
 UNCHANGED = {1, 2, 125, 126, 127}
 
 
-def words_of(option: Option, chance: random.Random) -> list[str]:
+def words_of(option: Any, chance: random.Random) -> list[str]:
     """An option in one of its spellings, with a value, without one, or with one where none belongs."""
-    name = chance.choice([*option.names, *([option.off] if option.off else [])])
+    name = chance.choice(spellings_of(option))
     value = chance.choice(VALUES)
-    if option.kind in ("flag", "maybe"):
+    if option.is_flag or option.metavar.startswith("[="):
         return [name if chance.random() < 0.8 else f"{name}={value}"]
     return [[name, value], [f"{name}={value}"], [f"{name}{value}"], [name]][chance.choices(range(4), (10, 6, 1, 1))[0]]
 
 
-def line(command: Command, chance: random.Random) -> list[str]:
+def line(command: Command, common: Sequence[Any], chance: random.Random) -> list[str]:
     """A command line with options, repeated or left out, and about as many arguments as there should be."""
     # What waits for parents that never come, and what is another's matter here.
-    known = [*commands.COMMON, *(one for one in command.options if one.key != "wait")]
+    known = [*common, *(one for one in options_of(command) if one.name != "wait")]
     groups = [words_of(chance.choice(known), chance) for _ in range(chance.randrange(4))]
-    count = max(0, len(command.arguments) + chance.choice((0, 0, 0, 0, 1, -1)))
+    count = max(0, len(command.params) - len(options_of(command)) + chance.choice((0, 0, 0, 0, 1, -1)))
     groups += [[chance.choice(VALUES)] for _ in range(count)]
     if chance.random() < 0.8:
         chance.shuffle(groups)
-    return [*command.path, *(word for group in groups for word in group)]
+    return [*command.declared.path.split(), *(word for group in groups for word in group)]
 
 
 class Bed:
@@ -89,7 +90,7 @@ class Bed:
     def type(self, words: Sequence[str], answer: str) -> tuple[int, str]:
         """Type a command line: its status, and what it said on standard error."""
         stderr = io.StringIO()
-        status = dispatch(words, self.open, Output(io.StringIO(), stderr, io.StringIO(answer)))
+        status = app.run(words, self.open, Output(io.StringIO(), stderr, io.StringIO(answer)))
         return status, stderr.getvalue()
 
 
@@ -114,15 +115,16 @@ def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
     monkeypatch.setattr(launch, "launch", not_started)
     monkeypatch.chdir(tmp_path)
     bed = Bed(tmp_path)
-    known = [command for command in commands.COMMANDS if command.path not in LEFT_OUT]
+    known = [command for path, command in application.commands().items() if path not in LEFT_OUT]
+    common = [one for one in app.application().params if not one.is_eager]
     statuses: dict[int, int] = {}
     before = bed.machine.everything()
     for _ in range(sized(1000, 10_000)):
         command = chance.choice(known)
-        words = line(command, chance)
+        words = line(command, common, chance)
         status, said = bed.type(words, chance.choice(("", "y\n", "n\n")))
         told = f"seed {SEED}: {shlex.join(words)!r} ended with {status}: {said}"
-        assert status in (OF_A_COMMAND | {2} if command.runs else ALLOWED), told
+        assert status in (OF_A_COMMAND | {2} if command.declared.runs else ALLOWED), told
         assert "Traceback" not in said, told
         assert said.replace("\n", "").isprintable(), told
         after = bed.machine.everything()

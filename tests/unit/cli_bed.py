@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from macvfast.cli.dispatch import dispatch
+from macvfast.cli.app import run
 from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
@@ -277,5 +277,5 @@ def typed(line: str | Sequence[str], host: FakeHost | None = None, *, answer: st
         return cast("Host", fake)
 
     out = Output(stdout, stderr, io.StringIO(answer))
-    status = dispatch(words, open_host, out)
+    status = run(words, open_host, out)
     return Said(status, stdout.getvalue(), stderr.getvalue())

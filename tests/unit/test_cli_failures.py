@@ -292,11 +292,11 @@ def in_a_process(
     program = tmp_path / "program.py"
     program.write_text(
         "import sys\n"
-        "from macvfast.cli.dispatch import dispatch\n"
+        "from macvfast.cli.app import run\n"
         "from tests.unit.cli_bed import FakeHost, network\n"
         f"host = FakeHost(networks=[network(f'net-{{n}}') for n in range({networks})])\n"
         f"{code}\n"
-        f"sys.exit(dispatch({line.split()!r}, lambda state_dir, make: host))\n",
+        f"sys.exit(run({line.split()!r}, lambda state_dir, make: host))\n",
         encoding="utf-8",
     )
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}

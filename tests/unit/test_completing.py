@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from macvfast.cli import commands, completing
+from docs import application
 from macvfast.errors import StateUnusable
 from tests.unit.cli_bed import DUAL, DUAL_BOX, RUNNING, FakeHost, network, typed
 
@@ -69,10 +69,11 @@ def test_what_is_offered(line: str, words: str) -> None:
 
 
 def test_every_command_is_offered_and_so_is_each_of_its_options() -> None:
-    for command in commands.COMMANDS:
-        assert command.path[-1] in offered(" ".join(("", *command.path[:-1], "")).lstrip())
-        spellings = offered(f"{' '.join(command.path)} --")
-        assert {name for option in command.options for name in option.names if name.startswith("--")} <= set(spellings)
+    for path, command in application.commands().items():
+        above, _, word = path.rpartition(" ")
+        assert word in offered(f"{above} ".lstrip())
+        spellings = {name for one in application.options_of(command) for name in application.spellings_of(one)}
+        assert {name for name in spellings if name.startswith("--")} <= set(offered(f"{path} --"))
 
 
 def test_parents_are_the_links_that_there_are() -> None:
@@ -81,21 +82,22 @@ def test_parents_are_the_links_that_there_are() -> None:
     assert set(found) == {f"parent={path.name}" for path in Path("/sys/class/net").iterdir()} - {"parent=lo"}
 
 
-def test_values_that_are_offered_are_taken() -> None:
-    for key, values in completing._VALUES.items():
-        if not key.endswith(("_mode", "_flag", "_parent", "_order", "_ra")):
-            continue
-        driver = "ipvlan" if key.startswith("ipvlan") else "macvlan"
-        for value in values:
-            assert typed(f"network create -d {driver} -o {key}={value} lab", FakeHost()).status == 0
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
+def test_options_of_a_driver_that_are_offered_are_taken_with_every_value_that_is(driver: str) -> None:
+    keys = offered(f"network create -d {driver} -o ")
+    assert {"parent=", "ipam_order=", f"{driver}_mode="} <= set(keys)
+    for key in keys:
+        for pair in offered(f"network create -d {driver} -o {key}"):
+            assert typed(f"network create -d {driver} -o {pair} lab", FakeHost()).status == 0
 
 
-def test_filters_that_are_offered_are_known() -> None:
-    for path, keys in completing._FILTERS.items():
-        for key in keys:
-            value = {"dangling": "true", "type": "custom", "status": "idle", "until": "1h"}.get(key, "x")
-            force = "-f --filter" if path[-1] == "prune" else "-f"
-            assert typed(f"{' '.join(path)} {force} {key}={value}", FakeHost()).status == 0
+@pytest.mark.parametrize(("command", "option"), [("network ls", "-f"), ("network prune -f", "--filter"), ("ps", "-f")])
+def test_filters_that_are_offered_are_taken_with_every_value_that_is(command: str, option: str) -> None:
+    keys = offered(f"{command} {option} ")
+    assert "label=" in keys
+    for key in keys:
+        for pair in offered(f"{command} {option} {key}") or [f"{key}1h"]:
+            assert typed(f"{command} {option} {pair}", FakeHost()).status == 0
 
 
 def test_the_state_directory_that_is_typed_is_the_one_that_is_asked() -> None:

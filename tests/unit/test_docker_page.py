@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from macvfast.cli import commands
+from docs import application
+from docs.application import options_of, spellings_of
 from macvfast.cli.docker import refusal
 from tests.parity.engine import UNPACKED
 
@@ -36,13 +37,13 @@ def rows(section: str) -> dict[str, str]:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_what_is_taken_is_an_option_and_what_is_refused_has_its_reason(section: str) -> None:
     assert rows(section)
+    commands = application.commands()
     for option, said in rows(section).items():
         taken = any(
-            option in one.names
+            option in spellings_of(one)
             for name in SECTIONS[section]
-            for command in [commands.find(name.split())]
-            if command is not None
-            for one in command.options
+            if name in commands
+            for one in options_of(commands[name])
         )
         assert said.startswith("taken") == taken, option
         assert (said == "refused") == any(refusal(name, option) is not None for name in SECTIONS[section]), option
@@ -68,7 +69,6 @@ def test_every_option_of_docker_is_there(section: str) -> None:
 
 
 def test_every_option_that_docker_has_is_taken_or_refused_by_run() -> None:
-    run = commands.find(["run"])
-    assert run is not None
+    run = options_of(application.commands()["run"])
     for option in rows("run and create"):
-        assert refusal("run", option) is not None or any(option in one.names for one in run.options), option
+        assert refusal("run", option) is not None or any(option in spellings_of(one) for one in run), option

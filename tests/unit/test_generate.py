@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from docs import generate, manual
-from macvfast.cli import commands
+from docs import application, generate, manual
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,12 +71,12 @@ def test_a_stale_page_is_named_and_left_as_it_is(
 
 def test_every_command_and_group_has_a_man_page_that_names_all_its_options() -> None:
     pages = manual.pages()
-    for command in commands.COMMANDS:
-        page = pages[f"{'-'.join(('macvfast', *command.path))}.1"]
-        for option in command.options:
-            assert all(f"\\fB{manual.escaped(name)}\\fR" in page for name in option.names), (command.path, option.names)
-        assert f"\n{manual.escaped(command.example.splitlines()[0])}\n" in page
-    assert {f"{'-'.join(('macvfast', *path))}.1" for path in commands.GROUPS} < set(pages)
+    for path, command in application.commands().items():
+        page = pages[f"macvfast-{path.replace(' ', '-')}.1"]
+        for option in application.options_of(command):
+            assert all(f"\\fB{manual.escaped(name)}\\fR" in page for name in application.spellings_of(option)), path
+        assert f"\n{manual.escaped(command.declared.example.splitlines()[0])}\n" in page
+    assert {f"macvfast-{path.replace(' ', '-')}.1" for path in application.groups()} < set(pages)
     assert pages["macvfast-network-list.1"] == ".so man1/macvfast-network-ls.1\n"
 
 

@@ -15,13 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from macvfast.cli import commands
-from macvfast.cli.arguments import Given, parse
 from macvfast.cli.importing import reading, script
 from macvfast.cli.importing.converting import convert
 from macvfast.cli.importing.script import flags
-from macvfast.cli.network import requested
 from macvfast.errors import ParentNotFound
+from tests.asked import network_request
 from tests.unit.cli_bed import FakeHost, Said, network, typed
 
 if TYPE_CHECKING:
@@ -70,9 +68,7 @@ def test_what_is_shown_makes_the_same_network_when_it_is_typed(tmp_path: Path) -
     assert host.names() == ["open", "networks"]
     found = convert(GUIDE)
     assert found is not None
-    given = Given()
-    parse(commands.NETWORK_CREATE, shlex.split(LINE)[3:], (), given)
-    assert requested(given) == found.request
+    assert network_request(shlex.split(LINE)[3:]) == found.request
 
 
 def test_apply_makes_them_and_prints_their_names(tmp_path: Path) -> None:
@@ -362,9 +358,7 @@ def test_whatever_a_network_looks_like_it_is_taken_over_or_named_and_the_others_
     assert all(line.isprintable() for line in said.out.splitlines())
     found = convert(network)
     if found is not None and found.request is not None:
-        words = Given()
-        parse(commands.NETWORK_CREATE, flags(found.request), (), words)
-        assert requested(words) == found.request
+        assert network_request(flags(found.request)) == found.request
 
 
 @given(data=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))

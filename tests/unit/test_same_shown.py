@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.cli import commands
-from macvfast.cli.arguments import Given, parse
-from macvfast.cli.network import requested
 from macvfast.cli.show.networks import inspected
 from macvfast.requests import NetworkRequest
+from tests.asked import network_request
 
 if TYPE_CHECKING:
     from tests.unit.machine import Machine
@@ -29,9 +27,7 @@ def shown(machine: Machine, request: NetworkRequest | dict[str, Any]) -> str:
 
 
 def words(line: str) -> NetworkRequest:
-    given = Given()
-    parse(commands.NETWORK_CREATE, shlex.split(f"{line} n"), (), given)
-    return requested(given)
+    return network_request(shlex.split(f"{line} n"))
 
 
 ON = {"subnets": ["10.9.0.0/24"], "parent": "eth1"}

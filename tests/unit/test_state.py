@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.cli.dispatch import dispatch
+from macvfast.cli.app import run
 from macvfast.cli.show.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
@@ -511,6 +511,6 @@ def test_what_was_made_at_the_ends_of_time_is_shown(machine: Machine, at: str) -
         "network prune -f --filter until=1h",
     ):
         stdout, stderr = io.StringIO(), io.StringIO()
-        assert dispatch(line.split(), opener, Output(stdout, stderr, None)) == 0, stderr.getvalue()
+        assert run(line.split(), opener, Output(stdout, stderr, None)) == 0, stderr.getvalue()
         if "prune" not in line:
             assert f"{int(at[:4]):04}-{at[5:10]}" in stdout.getvalue()

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what a command line says; its exit status. None: this process's own command line."""
     try:
-        from macvfast.cli.dispatch import dispatch  # noqa: PLC0415 - Ctrl-C may come while it is loaded
+        from macvfast.cli.app import run  # noqa: PLC0415 - Ctrl-C may come while it is loaded
 
-        return dispatch(sys.argv[1:] if argv is None else argv)
+        return run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return 130
     except Exception as error:

@@ -1,123 +1,178 @@
-"""The same commands as a Typer application: for `--help` and the generated docs.
-
-Typer shows; it does not parse: every call of `app` goes to `macvfast.cli.main`, so both ways in behave the same.
-"""
+"""From the words of the command line to an exit status: read them, do the command, show what failed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from macvfast.cli import commands, main
+from macvfast.cli import interrupted
+from macvfast.cli.call import BUG, INTERRUPTED, PARTLY, RUN_REFUSED, USAGE, Call
+from macvfast.cli.commands import Command, Group, group
+from macvfast.cli.line import Line
+from macvfast.cli.parameters import check_some
+from macvfast.cli.show.output import Failure, Output, of_this_process, problem_text
+from macvfast.cli.usage import Usage
+from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
-    from macvfast.cli.arguments import Argument, Command, Option
+    from collections.abc import Sequence
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+    from macvfast.cli.call import Opener
 
+ABOUT = "Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed."
 
-class _Root(TyperGroup):
-    """The whole application. What Typer would parse goes to `main`."""
-
-    def __init__(self, **attributes: Any) -> None:
-        options = [_option(option) for option in (*commands.COMMON, commands.VERSION)]
-        super().__init__(**{**attributes, "params": options})
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ARG002 - Typer's signature
-        """Hand the command line to `main`, and end with its status."""
-        raise typer.Exit(main(args))
+DETAILS = "--state-dir and --verbose may be given before a command or among its options."
 
 
-def _class_of(command: Command) -> type[TyperCommand]:
-    """A Typer command with the options and arguments of ours."""
+def _show_version(context: typer.Context, value: bool) -> None:
+    if value:
+        from macvfast import __version__  # noqa: PLC0415
 
-    class Shown(TyperCommand):
-        def __init__(self, name: str | None, **attributes: Any) -> None:
-            shown = [_option(option) for option in command.options]
-            shown_too = [_argument(argument) for argument in command.arguments]
-            super().__init__(name, **{**attributes, "params": [*shown_too, *shown]})
-
-    return Shown
+        call: Call = context.obj
+        call.out.line(f"macvfast {__version__}")
+        raise typer.Exit
 
 
-def _option(option: Option) -> TyperOption:
-    decls = [option.key.replace("-", "_"), *option.names]
-    if option.off:
-        decls[-1] = f"{decls[-1]}/{option.off}"
-    flag = option.kind == "flag"
-    return TyperOption(
-        param_decls=decls,
-        type=None if flag else str,
-        is_flag=flag,
-        multiple=option.kind not in ("flag", "text", "maybe"),
-        metavar=None if flag else option.metavar,
-        help=option.help,
-        envvar=option.envvar or None,
-        show_envvar=bool(option.envvar),
-        show_default=False,
-    )
+def _common(
+    context: typer.Context,
+    *,
+    state_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--state-dir",
+            metavar="DIR",
+            help="Directory of the recorded state (default: /var/lib/macvfast).",
+            envvar="MACVFAST_STATE_DIR",
+            show_default=False,
+            callback=check_some,
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Log every request to the kernel on standard error; also MACVFAST_LOG=text|json."
+        ),
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback has shown it
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    call: Call = context.obj
+    call.state_dir, call.verbose = state_dir, verbose
 
 
-class _Positional(TyperArgument):
-    def make_metavar(self, ctx: Any, *, usage: bool = False) -> str:  # noqa: ARG002
-        """As it is written in the table; Typer's own brackets would say that it may be left out."""
-        return str(self.metavar)
+def application() -> Group:
+    """The whole command as an application of Typer's; to be called by way of `run`, which reads Docker's spellings."""
+    return group("", f"{ABOUT}\n\n{DETAILS}", _common)
 
 
-def _argument(argument: Argument) -> TyperArgument:
-    return _Positional(
-        param_decls=[argument.metavar.split()[0].rstrip(".").lower()],
-        type=str,
-        # They all are; `main` sees to it, and Typer would say so behind each.
-        required=False,
-        nargs=-1 if argument.many else 1,
-        metavar=argument.metavar,
-        show_default=False,
-        help=argument.help,
-    )
+def run(words: Sequence[str], opener: Opener | None = None, out: Output | None = None) -> int:
+    """Do what the command line says; its exit status.
+
+    Args:
+        words: without the program's name.
+        opener: opens the host of a state directory; None: `Host.open`.
+        out: None: the streams of this process.
+    """
+    out = out or of_this_process()
+    call = Call(out, opener)
+    if words[:1] == ["__remove-ended"]:
+        return _remove_ended(words[1])
+    root = application()
+    if words[:1] == ["__complete"]:
+        return _complete(root, words[1:], call)
+    try:
+        status = perform(root, words, call)
+    except Usage as error:
+        out.problem(error)
+        status = RUN_REFUSED if _runs(call) else USAGE
+    except MacvfastError as error:
+        out.problem(error)
+        status = RUN_REFUSED if _runs(call) and error.exit_status == 1 else error.exit_status
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
+        status = _interruption(out) if interrupted(error) else _bug(out, error)
+    return _finished(out, status, changes=call.declared is not None and call.declared.changes)
 
 
-def _nothing() -> None:
-    """A command of the application does nothing itself; see `_Root`."""
+def perform(root: Group, words: Sequence[str], call: Call) -> int:
+    """Read the words and call the command, or show help or the version; the exit status.
+
+    Raises:
+        Usage, MacvfastError
+    """
+    line = Line(root)
+    line.find(words)
+    if isinstance(line.command, Command):
+        call.declared = line.command.declared
+    call.out.problems_as_json = line.asks_for_json()
+    line.read()
+    if line.help:
+        call.out.text(f"{line.context.get_help()}\n")
+        return 0
+    if isinstance(line.command, Group) and "version" not in line.spelled:
+        call.out.aside(f"{line.context.get_help()}\n")
+        return USAGE
+    call.spelled = line.spelled
+    try:
+        with root.make_context("macvfast", line.words(), obj=call) as context:
+            status: int = root.invoke(context)
+            return status
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.TyperException:
+        # All else that Typer may refuse has been refused by the line, or is by the parameters' own checks.
+        raise line.wrong_count() from None
 
 
-def _build() -> typer.Typer:
-    texts = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
-    settings: dict[str, Any] = {**texts, "context_settings": _SETTINGS, "no_args_is_help": False}
-    root = typer.Typer(
-        name="macvfast",
-        cls=_Root,
-        help=f"{commands.ABOUT}\n\n{commands.DETAILS}",
-        options_metavar="[OPTIONS]",
-        **settings,
-    )
-    root.callback()(_nothing)
-    groups: dict[tuple[str, ...], typer.Typer] = {(): root}
-    for path, about in commands.GROUPS.items():
-        groups[path] = typer.Typer(name=path[-1], help=about, **settings)
-        groups[path[:-1]].add_typer(groups[path])
-    for command in commands.COMMANDS:
-        example = "\n".join(f"  {line}" for line in command.example.splitlines())
-        groups[command.path[:-1]].command(
-            command.path[-1],
-            cls=_class_of(command),
-            help="\n\n".join(filter(None, (command.about, command.details))),
-            epilog=f"Example:\n\n\b\n{example}",
-            context_settings=_SETTINGS,
-        )(_nothing)
-    return root
+def _runs(call: Call) -> bool:
+    return call.declared is not None and call.declared.runs
 
 
-app = _build()
+def _complete(root: Group, words: Sequence[str], call: Call) -> int:
+    """Print what the last word may become, for a shell's completion; never an error."""
+    from macvfast.cli.completing import complete  # noqa: PLC0415
+
+    call.out.lines(complete(root, words[1:] if words[:1] == ["--"] else words, call))
+    call.out.flush()
+    return 0
 
 
-def help_text(path: tuple[str, ...]) -> str:
-    """What `--help` says of the command or group at `path`, for a terminal of this width, 80 columns at most."""
-    shown: Any = typer.main.get_command(app)
-    context = shown.context_class(shown, info_name="macvfast", **_SETTINGS)
-    for word in path:
-        shown = shown.commands[word]
-        context = shown.context_class(shown, info_name=word, parent=context, **_SETTINGS)
-    return f"{shown.get_help(context)}\n"
+def _remove_ended(state_dir: str) -> int:
+    """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all."""
+    from macvfast.host import Host  # noqa: PLC0415
+
+    Host.use_all_descriptors()
+    Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
+    return 0
+
+
+def _interruption(out: Output) -> int:
+    hints = ["`macvfast network ls` and `macvfast ps -a` show what is there"]
+    out.problem(Failure("interrupted", "interrupted", causes=["Ctrl-C, or SIGINT from elsewhere"], hints=hints))
+    return INTERRUPTED
+
+
+def _bug(out: Output, error: BaseException) -> int:
+    """Show an exception that nothing foresaw, as one line; with MACVFAST_DEBUG=1 with its traceback."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    hint = "please report what stands above"
+    if os.environ.get("MACVFAST_DEBUG") == "1":
+        out.trace()
+    else:
+        hint = "with MACVFAST_DEBUG=1 in the environment, the same command shows where; please report that"
+    out.problem(Failure("bug", "a bug in macvfast", causes=[said], hints=[hint]))
+    return BUG
+
+
+def _finished(out: Output, status: int, *, changes: bool) -> int:
+    """Write out what is held back; a result that was lost is a failure too."""
+    out.flush()
+    if out.failed is None:
+        return status
+    done = changes and status == 0
+    hint = "what was asked for is done; only its result was not shown" if done else "let it write to something else"
+    cause = out.failed.strerror or str(out.failed)
+    out.problem(Failure("output-lost", "standard output cannot be written", causes=[cause], hints=[hint]))
+    return status or (PARTLY if changes else 1)

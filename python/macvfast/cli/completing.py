@@ -1,23 +1,23 @@
-"""What may be typed next, for the shells: commands, options, and the names that there are.
+"""What may be typed next, for the shells: commands, options, and what their parameters offer.
 
 The scripts of `macvfast completion` ask for it with `macvfast __complete -- WORD... LAST`; LAST may be empty.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from macvfast.cli import commands
-from macvfast.cli.arguments import HELP
+import typer
+
+from macvfast.cli.commands import Group, command
+from macvfast.cli.line import Line
+from macvfast.cli.parameters import argument
 from macvfast.cli.usage import Usage
-from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.cli.arguments import Command, Option
-    from macvfast.cli.dispatch import Call
+    from macvfast.cli.call import Call
 
 BASH = r"""# bash completion of macvfast: eval "$(macvfast completion bash)"
 _macvfast() {
@@ -56,32 +56,25 @@ complete -c macvfast -f -a '(macvfast __complete -- (commandline -opc)[2..] (com
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
-_OPTION_KEYS = ("parent", "mtu", "share_parent", "ipam_order", "ipv6_ra")
-# Of `-o`, by driver; and the values of those that have few.
-_DRIVER_KEYS = {"macvlan": ("macvlan_mode",), "ipvlan": ("ipvlan_mode", "ipvlan_flag")}
-_VALUES = {
-    "macvlan_mode": ("bridge", "private", "vepa", "passthru"),
-    "ipvlan_mode": ("l2", "l3", "l3s"),
-    "ipvlan_flag": ("bridge", "private", "vepa"),
-    "share_parent": ("true", "false"),
-    "ipam_order": ("lowest", "next"),
-    "ipv6_ra": ("on", "off"),
-    "driver": ("macvlan", "ipvlan"),
-    "scope": ("local",),
-    "type": ("custom", "builtin"),
-    "dangling": ("true", "false"),
-    "status": ("idle", "running", "exited", "lost"),
-}
-_FILTERS = {
-    ("network", "ls"): ("name", "id", "driver", "label", "scope", "type", "dangling"),
-    ("network", "prune"): ("until", "label", "label!"),
-    ("ps",): ("name", "id", "network", "status", "label"),
-}
+
+def _shells() -> list[str]:
+    return list(SCRIPTS)
 
 
-def script(call: Call) -> int:
-    """`completion`."""
-    shell = call.given.words[0]
+@command(
+    "completion",
+    changes=False,
+    details="""\
+It completes commands, options, and the names of networks, sandboxes and parents. The package installs it where the
+three shells look for it; a shell does not look into a virtual environment.""",
+    example="macvfast completion bash",
+)
+def completion(
+    context: typer.Context,
+    shell: Annotated[str, argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=_shells)],
+) -> int:
+    """Print a shell's completion script, for bash, zsh or fish."""
+    call: Call = context.obj
     if shell not in SCRIPTS:
         raise Usage(
             f"there is no completion for `{shell}`",
@@ -92,125 +85,47 @@ def script(call: Call) -> int:
     return 0
 
 
-def complete(words: Sequence[str], call: Call) -> list[str]:
+def complete(root: Group, words: Sequence[str], call: Call) -> list[str]:
     """What the last word may become. Without a state that can be read, there are no names."""
     *before, last = words or [""]
-    found = _Line(before, call).candidates(last)
-    return sorted({candidate for candidate in found if candidate.startswith(last)})
-
-
-class _Line:
-    """The words before the one that is typed."""
-
-    def __init__(self, before: Sequence[str], call: Call) -> None:
-        self._call = call
-        self._path: tuple[str, ...] = ()
-        self._command: Command | None = None
-        self._positional = 0
-        # An option whose value is what is typed.
-        self._pending: Option | None = None
-        self._driver = "macvlan"
-        self._ended = False
-        for word in before:
-            self._read(word)
-
-    def _options(self) -> tuple[Option, ...]:
-        own = self._command.options if self._command is not None else ()
-        return (*own, *commands.COMMON, *((commands.VERSION,) if not self._path else ()))
-
-    def _read(self, word: str) -> None:
-        if self._pending is not None:
-            self._note(self._pending, word)
-            self._pending = None
-        elif self._ended or not word.startswith("-") or word == "-":
-            self._read_plain(word)
-        elif word == "--":
-            self._ended = True
-        else:
-            name, equals, value = word.partition("=")
-            option = next((one for one in self._options() if name in one.names), None)
-            if option is not None and equals:
-                self._note(option, value)
-            elif option is not None and option.kind != "flag":
-                self._pending = option
-
-    def _note(self, option: Option, value: str) -> None:
-        """Keep the values of which others depend."""
-        if option.key == "driver":
-            self._driver = value
-        elif option.key == "state-dir":
-            self._call.given.texts["state-dir"] = [value]
-
-    def _read_plain(self, word: str) -> None:
-        if self._command is None:
-            self._path = (*self._path, word)
-            self._command = commands.find(self._path)
-        else:
-            self._positional += 1
-            if not self._command.interspersed and self._positional >= len(self._command.arguments):
-                self._ended = True
-
-    def candidates(self, last: str) -> Iterable[str]:
-        """What may stand here."""
-        if self._pending is not None:
-            return self._values_of(self._pending, last)
-        name, equals, value = last.partition("=")
-        if last.startswith("--") and equals and not self._ended:
-            option = next((one for one in self._options() if name in one.names), None)
-            return [f"{name}={one}" for one in self._values_of(option, value)] if option is not None else []
-        if last.startswith("-") and not self._ended:
-            return [spelling for one in (*self._options(), HELP) for spelling in (*one.names, one.off) if spelling]
-        if self._command is None:
-            return commands.below(self._path)
-        return self._arguments()
-
-    def _arguments(self) -> Iterable[str]:
-        assert self._command is not None  # noqa: S101 - the caller has looked
-        arguments = self._command.arguments
-        if not arguments or (self._positional >= len(arguments) and not arguments[-1].many):
-            return []
-        metavar = arguments[min(self._positional, len(arguments) - 1)].metavar.rstrip(".")
-        if metavar == "SHELL":
-            return list(SCRIPTS)
-        return self._names("networks" if metavar == "NETWORK" else "sandboxes" if metavar == "SANDBOX" else "")
-
-    def _names(self, kind: str) -> list[str]:
-        if not kind:
-            return []
-        try:
-            with self._call.host() as host:
-                return [one.name for one in (host.networks() if kind == "networks" else host.sandboxes())]
-        except MacvfastError:
-            return []
-
-    def _values_of(self, option: Option, value: str) -> list[str]:
-        if option.key == "net":
-            return self._names("networks")
-        if option.key in _VALUES:
-            return list(_VALUES[option.key])
-        if option.key not in ("opt", "filter"):
-            return {"format": ["json", "table"], "gateway": ["none"]}.get(option.key, [])
-        key, equals, _ = value.partition("=")
-        if equals:
-            return [f"{key}={one}" for one in self._values_of_key(key)]
-        keys = (
-            (*_OPTION_KEYS, *_DRIVER_KEYS.get(self._driver, ()))
-            if option.key == "opt"
-            else _FILTERS.get(self._path, ())
-        )
-        return [f"{key}=" for key in keys]
-
-    def _values_of_key(self, key: str) -> Iterable[str]:
-        if key == "parent":
-            return _links()
-        if key in ("name", "network"):
-            return self._names("sandboxes" if self._path == ("ps",) and key == "name" else "networks")
-        return _VALUES.get(key, ())
-
-
-def _links() -> list[str]:
-    """The links that may be parents, as far as their names say it."""
+    line = Line(root)
     try:
-        return [name for name in os.listdir("/sys/class/net") if name != "lo"]
-    except OSError:
+        line.find(before)
+        line.read()
+    except Usage:
+        if line.pending is None:
+            return []
+    return sorted({one for one in _offered(line, last, _context(root, line, call)) if one.startswith(last)})
+
+
+def _context(root: Group, line: Line, call: Call) -> Any:
+    """The Typer context of the line's command with the parameters that are typed so far."""
+    above = root.make_context("macvfast", line.common_words(), obj=call, resilient_parsing=True)
+    call.state_dir = above.params.get("state_dir")
+    if isinstance(line.command, Group):
+        return line.context
+    return line.command.make_context(line.command.name, line.own_words(), parent=above, resilient_parsing=True)
+
+
+def _offered(line: Line, last: str, context: Any) -> Iterable[str]:
+    """What may stand here."""
+    if line.pending is not None:
+        return _values(line.pending, context, last)
+    name, equals, value = last.partition("=")
+    if last.startswith("--") and equals and not line.ended:
+        _, option = line.spellings.get(name) or (None, None)
+        return [] if option is None else [f"{name}={one}" for one in _values(option, context, value)]
+    if last.startswith("-") and not line.ended:
+        return list(line.spellings)
+    if isinstance(line.command, Group):
+        found: list[str] = line.command.list_commands(line.context)
+        return found
+    known = [one for one in line.command.params if one.param_type_name == "argument"]
+    position = len(line.arguments)
+    if not known or (position >= len(known) and known[-1].nargs != -1):
         return []
+    return _values(known[min(position, len(known) - 1)], context, last)
+
+
+def _values(parameter: Any, context: Any, typed: str) -> list[str]:
+    return [item.value for item in parameter.shell_complete(context, typed)]

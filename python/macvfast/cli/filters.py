@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from macvfast.errors import OptionInvalid, OptionUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from macvfast.model import Network
+    from macvfast.model import Endpoint, Network
 
 T = TypeVar("T")
 
@@ -68,6 +68,22 @@ def has_label(labels: Sequence[tuple[str, str]], wanted: str) -> bool:
     return any(name == key and (not equals or found == value) for name, found in labels)
 
 
+def network_filters(endpoints: Callable[[Network], Collection[Endpoint]]) -> dict[str, Filter[Network]]:
+    """The filters of `network ls`; `endpoints` says which a network has."""
+    return {
+        "name": Filter(lambda network, value: matches(network.name, value)),
+        "id": Filter(lambda network, value: matches(network.id, value)),
+        "driver": Filter(lambda network, value: network.driver == value),
+        "label": Filter(lambda network, value: has_label(network.labels, value)),
+        "scope": Filter(lambda _, value: value == "local"),
+        # Docker's own networks (bridge, host, none) are builtin.
+        "type": Filter(lambda _, value: value == "custom", ("builtin", "custom")),
+        "dangling": Filter(
+            lambda network, value: (value in ("true", "1")) != bool(endpoints(network)), ("true", "false", "1", "0")
+        ),
+    }
+
+
 def to_prune(pairs: Sequence[tuple[str, str]], now: datetime | None = None) -> Callable[[Network], bool]:
     """Whether a network fits the filters of `network prune`; `label!` says which must not have a label.
 
@@ -75,14 +91,16 @@ def to_prune(pairs: Sequence[tuple[str, str]], now: datetime | None = None) -> C
         OptionUnknown, OptionInvalid
     """
     moments = {value: moment_of(value, now) for key, value in pairs if key == "until"}
-    return chosen(
-        pairs,
-        {
-            "label": Filter(lambda network, value: has_label(network.labels, value)),
-            "label!": Filter(lambda network, value: not has_label(network.labels, value)),
-            "until": Filter(lambda network, value: network.created_at < moments[value]),
-        },
-    )
+    return chosen(pairs, prune_filters(moments))
+
+
+def prune_filters(moments: Mapping[str, datetime]) -> dict[str, Filter[Network]]:
+    """The filters of `network prune`; `moments` are the values of `until` as times."""
+    return {
+        "label": Filter(lambda network, value: has_label(network.labels, value)),
+        "label!": Filter(lambda network, value: not has_label(network.labels, value)),
+        "until": Filter(lambda network, value: network.created_at < moments[value]),
+    }
 
 
 def moment_of(text: str, now: datetime | None = None) -> datetime:

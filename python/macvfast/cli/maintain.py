@@ -1,30 +1,52 @@
-"""The commands that hold record and kernel together: restore, check, gc, service."""
+"""The commands that make record and kernel agree: restore, check, gc."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import LinesForm, option, seconds
 from macvfast.cli.show.changes import difference_json, step_json
-from macvfast.cli.usage import Usage, see_help
-from macvfast.errors import OptionInvalid, RestoreIncomplete, StepFailed, escape
+from macvfast.errors import RestoreIncomplete, StepFailed, escape
 
 if TYPE_CHECKING:
-    from macvfast.cli.arguments import Given
-    from macvfast.cli.dispatch import Call
+    from macvfast.cli.call import Call
 
 DIFFERENT = 7
 
-# How long `--wait` waits where it is not said: longer than a NIC takes to appear, shorter than people do.
-WAIT_S = 60.0
 
+@command(
+    "restore",
+    listing=True,
+    details="""\
+After a reboot, a crash or manual changes: parents that macvfast created, namespaces, links, addresses and routes. What
+macvfast did not create is neither changed nor removed; what is in the way is named, and the exit status is then 3. A
+second run has nothing to do. Commands that ran are not started again; sandboxes of `run --rm` whose command has ended
+are removed.
 
-def restore(call: Call) -> int:
-    """`restore`."""
-    given, out = call.given, call.out
-    as_json = _as_json(given)
-    dry_run = given.flag("dry-run")
-    with call.host() as host:
-        plan = host.restore(dry_run=dry_run, wait_s=_seconds(given, "macvfast restore"))
+With --wait, what needs a parent that is missing or down, or whose MTU is too small, is created as soon as that has
+changed.""",
+    example="macvfast restore --wait=30",
+)
+def restore(
+    context: typer.Context,
+    *,
+    wait: Annotated[
+        str | None,
+        option(
+            "--wait", metavar="[=SECONDS]", help="Wait for parents, 60 seconds or as long as given.", callback=seconds
+        ),
+    ] = None,
+    dry_run: Annotated[bool, option("--dry-run", help="Only print what would be done.")] = False,
+    form: LinesForm = "",
+) -> int:
+    """Create again what is recorded and missing, and print what was done."""
+    call: Call = context.obj
+    out, as_json = call.out, form == "json"
+    with call.host(dry_run=dry_run) as host:
+        plan = host.restore(dry_run=dry_run, wait_s=None if wait is None else float(wait))
     if as_json:
         out.json_lines(step_json(step, dry_run=dry_run) for step in plan.steps)
         out.json_lines(difference_json(one) | {"Status": "remains"} for one in plan.remaining)
@@ -39,20 +61,35 @@ def restore(call: Call) -> int:
     return RestoreIncomplete.exit_status if plan.failed or plan.remaining else 0
 
 
-def check(call: Call) -> int:
-    """`check`."""
-    as_json = _as_json(call.given)
+@command(
+    "check",
+    changes=False,
+    listing=True,
+    details="The exit status is 0 where nothing differs, and 7 where something does.",
+    example="macvfast check",
+)
+def check(context: typer.Context, *, form: LinesForm = "") -> int:
+    """List what differs between record and kernel, a line each; nothing is changed."""
+    call: Call = context.obj
     with call.host() as host:
         found = host.check()
-    if as_json:
+    if form == "json":
         call.out.json_lines(map(difference_json, found))
     else:
         call.out.lines(escape(str(one)) for one in found)
     return DIFFERENT if found else 0
 
 
-def gc(call: Call) -> int:
-    """`gc`."""
+@command(
+    "gc",
+    details="""\
+Sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command has ended or
+never started, and what interrupted commands left unfinished.""",
+    example="macvfast gc",
+)
+def gc(context: typer.Context) -> int:
+    """Remove orphaned and unfinished objects, and print them."""
+    call: Call = context.obj
     with call.host() as host:
         freed = host.gc()
     for one in freed:
@@ -61,53 +98,3 @@ def gc(call: Call) -> int:
         else:
             call.out.problem(one.error)
     return max((one.error.exit_status for one in freed if one.error is not None), default=0)
-
-
-def service_install(call: Call) -> int:
-    """`service install`."""
-    wait_s = _seconds(call.given, "macvfast service install")
-    with call.host() as host:
-        path = host.install_service(int(WAIT_S if wait_s is None else wait_s), call.given.text("root"))
-    call.out.line(escape(str(path)))
-    return 0
-
-
-def service_uninstall(call: Call) -> int:
-    """`service uninstall`: whatever the state is like, or where."""
-    from macvfast.host import Host  # noqa: PLC0415 - it needs none that is open
-
-    path = Host.uninstall_service(call.given.text("root"))
-    call.out.line(escape(str(path)))
-    return 0
-
-
-def _as_json(given: Given) -> bool:
-    """Whether `--format json` was given.
-
-    Raises:
-        OptionInvalid
-    """
-    form = given.text("format") or "text"
-    if form not in ("text", "json"):
-        raise OptionInvalid("format", form, "it is text or json")
-    return form == "json"
-
-
-def _seconds(given: Given, name: str) -> float | None:
-    """How long `--wait` of a command says to wait; None where it does not.
-
-    Raises:
-        Usage
-    """
-    text = given.text("wait")
-    if text is None:
-        return None
-    if not text:
-        return WAIT_S
-    if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        raise Usage(
-            f"option `--wait` cannot be `{text}`",
-            causes=["it is a number of seconds"],
-            hints=[f"--wait={WAIT_S:g}", see_help(name)],
-        )
-    return float(text)

@@ -2,55 +2,180 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from macvfast.cli.filters import Filter, chosen, has_label, matches, to_prune
+import typer
+
+from macvfast.cli.commands import command
+from macvfast.cli.filters import chosen, network_filters, prune_filters, to_prune
+from macvfast.cli.parameters import (
+    LISTED_AS,
+    ListForm,
+    NetworkKey,
+    NetworkKeys,
+    NoTrunc,
+    Quiet,
+    SandboxKey,
+    argument,
+    cannot_be,
+    check_labels,
+    check_pairs,
+    check_some,
+    keys_or_values,
+    labels,
+    list_forms,
+    networks,
+    option,
+    pairs,
+    repeated,
+    split_commas,
+)
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
-from macvfast.cli.usage import Usage, given_nothing, see_help
+from macvfast.cli.usage import Usage, see_help
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
-    from macvfast.cli.arguments import Given
-    from macvfast.cli.dispatch import Call
+    from collections.abc import Iterable
+
+    from macvfast.cli.call import Call
     from macvfast.errors import MacvfastError
-    from macvfast.host import Host
-    from macvfast.model import Network
-    from macvfast.requests import NetworkRequest
 
 
-def create(call: Call) -> int:
-    """`network create`."""
-    request = requested(call.given)
+def _drivers() -> list[str]:
+    from macvfast.model import MODES  # noqa: PLC0415 - a list needs none
+
+    return list(MODES)
+
+
+def _driver_options(context: typer.Context, incomplete: str) -> list[str]:
+    from macvfast.requests import driver_options  # noqa: PLC0415 - a list needs none
+
+    known = driver_options(context.params.get("driver") or "macvlan")
+    return keys_or_values(incomplete, known, lambda key: _links() if key == "parent" else known.get(key, ()))
+
+
+def _links() -> list[str]:
+    """The links that may be parents, as far as their names say it."""
+    try:
+        return [name for name in os.listdir("/sys/class/net") if name != "lo"]
+    except OSError:
+        return []
+
+
+def _no_gateway() -> list[str]:
+    return ["none"]
+
+
+@command(
+    "network create",
+    begins=True,
+    details="""\
+Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
+--gateway, the gateway of an IPv4 subnet is the router of this host's default route, where that is in it, else the first
+free address of the ip-range, or else of the subnet; there is none with --internal, without a parent, in ipvlan l3 and
+l3s, and on a /31 or /32. IPv6 routers announce themselves. Addresses of this host on the parent are never allocated. An
+IPv6 subnet switches IPv6 on.
+
+Options of -o:
+
+\b
+  parent=LINK        link of this host; a missing NAME.VID is created
+  macvlan_mode=MODE  bridge (default), private, vepa, passthru
+  ipvlan_mode=MODE   l2 (default), l3, l3s
+  ipvlan_flag=FLAG   bridge (default), private, vepa
+  mtu=BYTES          default: the parent's
+  share_parent=BOOL  true: shared with networks that say so too
+  ipam_order=ORDER   lowest (default): the lowest free address; or next
+  ipv6_ra=WHETHER    on or off: whether IPv6 router advertisements are
+                     accepted; default: on, but off with --internal and
+                     with --gateway=none""",
+    example="""\
+macvfast network create -d macvlan \\
+    --subnet=172.16.86.0/24 \\
+    --gateway=172.16.86.1 \\
+    -o parent=eth0 pub_net""",
+)
+def create(
+    context: typer.Context,
+    name: Annotated[str, argument(metavar="NAME", help="1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.")],
+    *,
+    driver: Annotated[
+        str,
+        option("-d", "--driver", metavar="DRIVER", help="macvlan (default) or ipvlan.", autocompletion=_drivers),
+    ] = "macvlan",
+    subnet: Annotated[
+        list[str], repeated("--subnet", metavar="CIDR", help="Subnet; may be repeated.", callback=split_commas)
+    ],
+    ip_range: Annotated[
+        list[str],
+        repeated(
+            "--ip-range", metavar="CIDR|FIRST-LAST", help="Range for automatic allocation.", callback=split_commas
+        ),
+    ],
+    gateway: Annotated[
+        list[str],
+        repeated(
+            "--gateway",
+            metavar="ADDRESS|none",
+            help="Gateway of a subnet; none: no subnet gets an automatic one.",
+            callback=split_commas,
+            autocompletion=_no_gateway,
+        ),
+    ],
+    aux_address: Annotated[
+        list[str],
+        repeated(
+            "--aux-address",
+            metavar="[NAME=]ADDRESS",
+            help="Address that is never allocated; its name, where none is given, is the address.",
+            callback=check_some,
+        ),
+    ],
+    ipv6: Annotated[
+        bool | None,
+        option("--ipv6/--no-ipv6", help="Whether endpoints have IPv6 (default: where there is an IPv6 subnet)."),
+    ] = None,
+    internal: Annotated[bool, option("--internal", help="No default route in sandboxes.")] = False,
+    label: Annotated[
+        list[str],
+        repeated("--label", metavar="KEY[=VALUE]", help="Label, for filters; may be repeated.", callback=check_labels),
+    ],
+    opt: Annotated[
+        list[str],
+        repeated(
+            "-o",
+            "--opt",
+            metavar="KEY=VALUE",
+            help="Option of the driver; may be repeated.",
+            callback=check_pairs,
+            autocompletion=_driver_options,
+        ),
+    ],
+) -> int:
+    """Create a network on a parent link, and print its id."""
+    from macvfast.requests import NetworkRequest  # noqa: PLC0415 - a list needs none
+
+    call: Call = context.obj
+    request = NetworkRequest.from_options(
+        name,
+        driver=driver or "macvlan",
+        options=pairs(opt),
+        subnets=tuple(subnet),
+        ip_ranges=tuple(ip_range),
+        gateways=tuple(one for one in gateway if one != "none"),
+        gateway_automatic="none" not in gateway,
+        aux=tuple(_aux(text) for text in aux_address),
+        ipv6=ipv6,
+        internal=internal,
+        labels=labels(label),
+    )
     with call.host() as host:
         network = host.create_network(request)
     call.out.line(network.id)
     return 0
-
-
-def requested(given: Given) -> NetworkRequest:
-    """The network that a `network create` asks for.
-
-    Raises:
-        NameInvalid, OptionUnknown, OptionInvalid
-    """
-    from macvfast.requests import NetworkRequest  # noqa: PLC0415 - a list needs none
-
-    gateways = given.many("gateway")
-    return NetworkRequest.from_options(
-        given.words[0],
-        driver=given.text("driver") or "macvlan",
-        options=given.pairs("opt"),
-        subnets=given.many("subnet"),
-        ip_ranges=given.many("ip-range"),
-        gateways=tuple(gateway for gateway in gateways if gateway != "none"),
-        gateway_automatic="none" not in gateways,
-        aux=tuple(_aux(text) for text in given.many("aux-address")),
-        ipv6=given.choice("ipv6"),
-        internal=given.flag("internal"),
-        labels=tuple(dict(given.pairs("label")).items()),
-    )
 
 
 def _aux(text: str) -> tuple[str, str]:
@@ -59,44 +184,93 @@ def _aux(text: str) -> tuple[str, str]:
     return (name, address) if equals else (text, text)
 
 
-def ls(call: Call) -> int:
-    """`network ls`."""
-    listing = Listing(
-        LISTED, call.given.text("format"), quiet=call.given.flag("quiet"), whole=call.given.flag("no-trunc")
-    )
+def _filters_offered(context: typer.Context, incomplete: str) -> list[str]:
+    filters = network_filters(lambda _: ())
+
+    def values(key: str) -> Iterable[str]:
+        match key:
+            case "name":
+                return networks(context)
+            case "driver":
+                return _drivers()
+            case "scope":
+                return ["local"]
+        return filters[key].values if key in filters else ()
+
+    return keys_or_values(incomplete, filters, values)
+
+
+@command(
+    "network ls",
+    aliases=("list",),
+    changes=False,
+    listing=True,
+    details=f"""\
+{LISTED_AS}
+
+Filters: name and id (a part, or a regular expression), driver, label=KEY or label=KEY=VALUE, type (builtin, custom),
+dangling (true, false), scope. Different keys must all match; of one key, any value may match, but all labels must.
+
+Also: macvfast network list.""",
+    example="macvfast network ls -f driver=macvlan",
+)
+def ls(
+    context: typer.Context,
+    *,
+    quiet: Quiet = False,
+    no_trunc: NoTrunc = False,
+    filters: Annotated[
+        list[str],
+        repeated(
+            "-f",
+            "--filter",
+            metavar="KEY=VALUE",
+            help="Show only what matches; may be repeated.",
+            callback=check_pairs,
+            autocompletion=_filters_offered,
+        ),
+    ],
+    form: ListForm = "",
+) -> int:
+    """List networks."""
+    call: Call = context.obj
+    listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
-        fits = chosen(call.given.pairs("filter"), _filters(host))
+        fits = chosen(pairs(filters), network_filters(host.endpoints))
         listing.show(call.out, filter(fits, host.networks()))
     return 0
 
 
-def _filters(host: Host) -> dict[str, Filter[Network]]:
-    return {
-        "name": Filter(lambda network, value: matches(network.name, value)),
-        "id": Filter(lambda network, value: matches(network.id, value)),
-        "driver": Filter(lambda network, value: network.driver == value),
-        "label": Filter(lambda network, value: has_label(network.labels, value)),
-        "scope": Filter(lambda _, value: value == "local"),
-        # Docker's own networks (bridge, host, none) are builtin.
-        "type": Filter(lambda _, value: value == "custom", ("builtin", "custom")),
-        "dangling": Filter(
-            lambda network, value: (value in ("true", "1")) != bool(host.endpoints(network)),
-            ("true", "false", "1", "0"),
-        ),
-    }
-
-
-def inspect(call: Call) -> int:
-    """`network inspect`."""
+@command(
+    "network inspect",
+    changes=False,
+    listing=True,
+    details="""\
+Those that exist are shown even where others do not; the exit status is then 1. Several ip-ranges of one subnet are
+separated by commas in its IPRange. --format json prints the same on one line. A TEMPLATE prints what it asks of each
+network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
+    example="macvfast network inspect pub_net",
+)
+def inspect(
+    context: typer.Context,
+    keys: NetworkKeys,
+    *,
+    form: Annotated[
+        str, option("-f", "--format", metavar="FORMAT", help="json, or a TEMPLATE.", autocompletion=list_forms)
+    ] = "",
+    more: Annotated[  # noqa: ARG001 - for Docker's sake
+        bool, option("-v", "--verbose", help="Accepted for compatibility; there is nothing more to show.")
+    ] = False,
+) -> int:
+    """Show networks in full, as Docker's JSON."""
     from macvfast.cli.show.templates import Template  # noqa: PLC0415
 
-    given = call.given
-    form = given.text("format") or ""
+    call: Call = context.obj
     template = Template(form, INSPECTED) if form not in ("", "json") else None
     found: list[dict[str, object]] = []
     missing: list[MacvfastError] = []
     with call.host() as host:
-        for key in given.words:
+        for key in keys:
             try:
                 network = host.network(key)
                 found.append(inspected(network, host.endpoints(network)))
@@ -113,62 +287,159 @@ def inspect(call: Call) -> int:
     return 1 if missing else 0
 
 
-def rm(call: Call) -> int:
-    """`network rm`."""
+@command(
+    "network rm",
+    aliases=("remove",),
+    details="""\
+A parent that macvfast created is removed with its last network. Of several networks, those that can be are removed; the
+exit status is then 3.
+
+Also: macvfast network remove.""",
+    example="macvfast network rm pub_net",
+)
+def rm(
+    context: typer.Context,
+    keys: NetworkKeys,
+    *,
+    force: Annotated[bool, option("-f", "--force", help="Ignore missing networks.")] = False,
+) -> int:
+    """Remove networks without endpoints, and print each as it was given."""
+    call: Call = context.obj
     with call.host() as host:
-        outcomes = host.remove_networks(call.given.words)
-    return call.report(outcomes, forgiven=NetworkNotFound if call.given.flag("force") else None)
+        outcomes = host.remove_networks(keys)
+    return call.report(outcomes, forgiven=NetworkNotFound if force else None)
 
 
-def prune(call: Call) -> int:
-    """`network prune`."""
-    fits = to_prune(call.given.pairs("filter"))
-    question = "This removes all networks that have no endpoints."
-    if not (call.given.flag("force") or call.out.agrees(question, "macvfast network prune -f")):
+def _prune_filters_offered(incomplete: str) -> list[str]:
+    return keys_or_values(incomplete, prune_filters({}), lambda _: ())
+
+
+@command(
+    "network prune",
+    details="""\
+Filters: until=TIME (created before: 10m, 1h30m, 2026-08-20T07:41:09, or seconds since 1970), label=KEY,
+label=KEY=VALUE, label!=KEY, label!=KEY=VALUE; all must match.""",
+    example="macvfast network prune -f --filter until=24h",
+)
+def prune(
+    context: typer.Context,
+    *,
+    force: Annotated[bool, option("-f", "--force", help="Do not ask.")] = False,
+    filters: Annotated[
+        list[str],
+        repeated(
+            "--filter",
+            metavar="KEY=VALUE",
+            help="Remove only what matches; may be repeated.",
+            callback=check_pairs,
+            autocompletion=_prune_filters_offered,
+        ),
+    ],
+) -> int:
+    """Remove all networks without endpoints, and print their names."""
+    call: Call = context.obj
+    fits = to_prune(pairs(filters))
+    warning = "This removes all networks that have no endpoints."
+    if not force and not call.out.agrees(warning, "macvfast network prune -f"):
         return 0
     with call.host() as host:
         outcomes = host.prune_networks(fits)
     return call.report(outcomes)
 
 
-def connect(call: Call) -> int:
-    """`network connect`."""
-    given = call.given
-    network, sandbox = given.words
-    with call.host() as host:
-        host.connect(
-            network,
-            sandbox,
-            ip=given.text("ip"),
-            ip6=given.text("ip6"),
-            mac=given.text("mac-address"),
-            netns=_netns(given.text("netns"), given.text("pid")),
-        )
-    return 0
+def _namespace_of(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+    """The network namespace of a process, by its path."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and value.strip("0")):
+        raise cannot_be(context, param, value, "it is the number of a process")
+    return f"/proc/{int(value)}/ns/net"
 
 
-def _netns(path: str | None, pid: str | None) -> str | None:
-    """The namespace of `--netns` or `--pid` as a path."""
-    hints = [see_help("macvfast network connect")]
-    if path is not None and pid is not None:
+@command(
+    "network connect",
+    details="""\
+With --netns or --pid, SANDBOX is the name of a new sandbox that stands for that namespace, or of one that already does;
+macvfast then creates and removes only its own links there.""",
+    example="macvfast network connect --ip=172.16.86.10 pub_net web",
+)
+def connect(
+    context: typer.Context,
+    network: NetworkKey,
+    sandbox: SandboxKey,
+    *,
+    ip: Annotated[
+        str | None, option("--ip", metavar="ADDRESS", help="IPv4 address (default: the lowest free one).")
+    ] = None,
+    ip6: Annotated[
+        str | None, option("--ip6", metavar="ADDRESS", help="IPv6 address (default: the lowest free one).")
+    ] = None,
+    mac_address: Annotated[
+        str | None, option("--mac-address", metavar="MAC", help="MAC address (default: derived from the IP address).")
+    ] = None,
+    netns: Annotated[
+        str | None,
+        option("--netns", metavar="PATH", help="Path of an existing network namespace.", callback=check_some),
+    ] = None,
+    pid: Annotated[
+        str | None, option("--pid", metavar="PID", help="Network namespace of a process.", callback=_namespace_of)
+    ] = None,
+) -> int:
+    """Connect a sandbox to a network."""
+    call: Call = context.obj
+    if netns is not None and pid is not None:
         raise Usage(
             "options `--netns` and `--pid` cannot be given together",
             causes=["each names the one namespace to connect"],
-            hints=hints,
+            hints=[see_help(context.command_path)],
         )
-    if path == "":
-        raise given_nothing("--netns", "macvfast network connect", "PATH")
-    if pid is None:
-        return path
-    if not (pid.isascii() and pid.isdigit() and pid.strip("0")):
-        raise Usage(f"option `--pid` cannot be `{pid}`", causes=["it is the number of a process"], hints=hints)
-    return f"/proc/{int(pid)}/ns/net"
+    with call.host() as host:
+        host.connect(network, sandbox, ip=ip, ip6=ip6, mac=mac_address, netns=netns or pid)
+    return 0
 
 
-def disconnect(call: Call) -> int:
-    """`network disconnect`."""
-    network, sandbox = call.given.words
-    gone = (EndpointNotFound, SandboxNotFound) if call.given.flag("force") else ()
+@command("network disconnect", example="macvfast network disconnect pub_net web")
+def disconnect(
+    context: typer.Context,
+    network: NetworkKey,
+    sandbox: SandboxKey,
+    *,
+    force: Annotated[bool, option("-f", "--force", help="Ignore a missing sandbox or endpoint.")] = False,
+) -> int:
+    """Disconnect a sandbox from a network."""
+    call: Call = context.obj
+    gone = (EndpointNotFound, SandboxNotFound) if force else ()
     with call.host() as host, suppress(*gone):
         host.disconnect(network, sandbox)
     return 0
+
+
+@command(
+    "network import docker",
+    begins=True,
+    details="""\
+Reads what `docker network inspect` prints from FILE (`-`: standard input), or else asks the Engine. The output is a
+shell script, which also names what cannot be taken over. Docker's own networks are left as they are: remove them there
+before their parents are used here.""",
+    example="macvfast network import docker",
+)
+def import_docker(
+    context: typer.Context,
+    file: Annotated[
+        str | None, argument(metavar="[FILE]", help="The output of `docker network inspect NETWORK...`.")
+    ] = None,
+    *,
+    socket: Annotated[
+        str | None,
+        option(
+            "--socket",
+            metavar="PATH",
+            help="The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock).",
+        ),
+    ] = None,
+    apply: Annotated[bool, option("--apply", help="Create the networks; print their names.")] = False,
+) -> int:
+    """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
+    from macvfast.cli.importing.command import docker  # noqa: PLC0415 - a list needs none
+
+    return docker(context.obj, file, socket, apply=apply)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from macvfast.cli.dispatch import PARTLY
+import typer
+
+from macvfast.cli.call import PARTLY
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import NetworkKey, argument, option
 from macvfast.cli.show.output import Failure
 from macvfast.cli.usage import Usage, see_help
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.cli.dispatch import Call
+    from macvfast.cli.call import Call
     from macvfast.cli.show.output import Problem
     from macvfast.errors import MacvfastError
     from macvfast.outcomes import Outcome
@@ -21,13 +25,32 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 
-def scale(call: Call) -> int:
-    """`scale`."""
-    network, wanted = call.given.words
+@command(
+    "scale",
+    details="""\
+The lowest missing numbers are created and the highest removed, many at once; PREFIX=0 removes all. A sandbox of such a
+name that `scale` did not create on the network is left as it is; so is, without --force, one that runs a command or has
+a second network. What is refused is listed, and the exit status is then 3. A terminal shows the progress.""",
+    example="macvfast scale pub_net web=100",
+)
+def scale(
+    context: typer.Context,
+    network: NetworkKey,
+    wanted: Annotated[str, argument(metavar="PREFIX=COUNT", help="Prefix of their names, and their number.")],
+    *,
+    progress: Annotated[
+        bool | None, option("--progress/--no-progress", help="Show a progress bar (default: on a terminal).")
+    ] = None,
+    force: Annotated[
+        bool, option("-f", "--force", help="Also remove sandboxes that run a command or have a second network.")
+    ] = False,
+) -> int:
+    """Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network."""
+    call: Call = context.obj
     prefix, count = _wanted(wanted)
     started = time.monotonic()
-    with call.host() as host, _bar(call, prefix) as progress:
-        scaled = host.scale(network, prefix, count, force=call.given.flag("force"), progress=progress)
+    with call.host() as host, _bar(call, prefix, wanted=progress is not False) as bar:
+        scaled = host.scale(network, prefix, count, force=force, progress=bar)
     seconds = time.monotonic() - started
     made, removed = (sum(one.ok for one in many) for many in (scaled.made, scaled.removed))
     what = [f"{made} made"] * bool(made) + [f"{removed} removed"] * bool(removed)
@@ -87,9 +110,9 @@ def _wanted(word: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _bar(call: Call, prefix: str) -> Iterator[Progress | None]:
+def _bar(call: Call, prefix: str, *, wanted: bool) -> Iterator[Progress | None]:
     """A bar on a terminal that can show one, with the rate and the time left; nothing elsewhere."""
-    if call.given.choice("progress") is False or not call.out.on_terminal:
+    if not wanted or not call.out.on_terminal:
         yield None
         return
     # Slow to load, and only for a terminal.

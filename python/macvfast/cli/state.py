@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import argument, option
 from macvfast.cli.show.changes import replacement_text
 from macvfast.errors import escape
 
 if TYPE_CHECKING:
-    from macvfast.cli.dispatch import Call
+    from macvfast.cli.call import Call
+
+File = Annotated[str, argument(metavar="FILE", help="A copy of the state.")]
 
 
-def backup(call: Call) -> int:
-    """`state backup`."""
+@command(
+    "state backup",
+    changes=False,
+    details="""\
+The copy is consistent, also while other commands run. An older copy of that name is replaced; anything else of that
+name is left as it is.""",
+    example="macvfast state backup /var/backups/macvfast.db",
+)
+def backup(context: typer.Context, file: File) -> int:
+    """Write a copy of the state to a file, and print its path."""
+    call: Call = context.obj
     with call.host() as host:
-        call.out.line(escape(host.backup_state(call.given.words[0])))
+        call.out.line(escape(host.backup_state(file)))
     return 0
 
 
-def load(call: Call) -> int:
-    """`state load`."""
-    (file,) = call.given.words
-    with call.host() as host:
+@command(
+    "state load",
+    begins=True,
+    details="""\
+It first shows which networks and sandboxes are recorded only now and which only in FILE, and asks. The kernel is not
+touched: links and namespaces that only the replaced state records stay until they are removed by hand, or with that
+state.""",
+    example="macvfast state load /var/backups/macvfast.db",
+)
+def load(
+    context: typer.Context,
+    file: File,
+    *,
+    force: Annotated[bool, option("-f", "--force", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Only show what would be replaced.")] = False,
+) -> int:
+    """Replace the state by a copy, and print where the replaced one is kept."""
+    call: Call = context.obj
+    with call.host(dry_run=dry_run) as host:
         call.out.lines(replacement_text(host.load_state(file, dry_run=True)))
         call.out.flush()
-        if call.given.flag("dry-run"):
+        if dry_run:
             return 0
-        if not (call.given.flag("force") or call.out.agrees("This replaces the state.", "macvfast state load -f FILE")):
+        if not force and not call.out.agrees("This replaces the state.", "macvfast state load -f FILE"):
             return 0
         kept = host.load_state(file).kept
     call.out.line(f"the replaced state is kept as {escape(kept or '')}")
     return 0
 
 
-def adopt(call: Call) -> int:
-    """`state adopt`."""
+@command(
+    "state adopt",
+    details="""\
+For a replaced machine, a clone, or a machine whose id (machine-id(5)) has changed: until then, every change of the
+state is refused. Recorded addresses and MACs are kept, so the other machine must no longer use them on the same
+LAN.""",
+    example="macvfast state adopt",
+)
+def adopt(context: typer.Context) -> int:
+    """Take over the state of another machine, and say what that machine may still use."""
+    call: Call = context.obj
     with call.host() as host:
         done = host.adopt_state()
     if not done.adopted:

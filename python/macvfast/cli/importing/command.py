@@ -14,23 +14,28 @@ from macvfast.outcomes import Outcome, Outcomes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.cli.dispatch import Call
+    from macvfast.cli.call import Call
     from macvfast.cli.importing.converting import Found
 
 
-def docker(call: Call) -> int:
-    """`network import docker`."""
-    given = call.given
-    path = given.words[0] if given.words else None
-    if path is not None and given.text("socket") is not None:
+def docker(call: Call, path: str | None, socket: str | None, *, apply: bool) -> int:
+    """Show how Docker's networks are taken over, or take them over; the exit status.
+
+    Args:
+        call: of the command `network import docker`.
+        path: of a file with what `docker network inspect` prints; None: the Engine is asked.
+        socket: the Engine's; None: where Docker's own command has it.
+        apply: whether to create the networks.
+    """
+    if path is not None and socket is not None:
         raise Usage(
             "a FILE and `--socket` cannot be given together",
             causes=["both say where the networks are read"],
             hints=["give one of them", see_help("macvfast network import docker")],
         )
-    networks, gateways = read(path, given.text("socket"))
+    networks, gateways = read(path, socket)
     found = converted(networks, automatic_gateways=gateways)
-    if given.flag("apply"):
+    if apply:
         return _apply(call, found)
     with call.host() as host:
         there = {network.name for network in host.networks()}

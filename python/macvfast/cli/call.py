@@ -1,0 +1,111 @@
+"""One call of a command: where its results go, and the host that it works on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from macvfast.cli import be_careful
+from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from macvfast.cli.commands import Declared
+    from macvfast.cli.show.output import Output
+    from macvfast.host import Host
+    from macvfast.outcomes import Outcomes
+
+    class Opener(Protocol):
+        """Opens the host of a state directory; `make`: whether it may make that."""
+
+        def __call__(self, state_dir: str | None, *, make: bool) -> Host:
+            """Open it."""
+
+
+# Exit statuses.
+USAGE = 2
+PARTLY = 3
+BUG = 70
+RUN_REFUSED = 125
+# As a shell has it for what Ctrl-C ended.
+INTERRUPTED = 130
+
+
+class Call:
+    """One call of a command; every command finds it as the `obj` of its context.
+
+    Attributes:
+        declared: the command that is called; None while a command line is being completed.
+        state_dir, verbose: the options that all commands have.
+        spelled: how each option was typed, by the name of its parameter, for messages.
+    """
+
+    def __init__(self, out: Output, opener: Opener | None = None) -> None:
+        self.out = out
+        self.declared: Declared | None = None
+        self.state_dir: str | None = None
+        self.verbose = False
+        self.spelled: Mapping[str, str] = {}
+        self._opener = opener
+
+    def host(self, *, dry_run: bool = False) -> Host:
+        """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
+
+        Raises:
+            StateMissing: a directory was named that is not there, and the command is about what there is. It would find
+                nothing, and a typing error would look like a total loss.
+        """
+        changes = self.declared is not None and self.declared.changes
+        opener = self._opener
+        if opener is None:
+            # Only here: usage errors and help need no state.
+            from macvfast.host import Host  # noqa: PLC0415
+
+            opener = Host.open
+            if changes:
+                Host.use_all_descriptors()
+            if self.declared is None or not self.declared.begins:
+                _refuse_missing(self.state_dir or os.environ.get("MACVFAST_STATE_DIR"))
+        if changes:
+            be_careful()
+        # A command that only looks creates no state.
+        host = opener(self.state_dir, make=changes and not dry_run)
+        host.on_note = self.out.note
+        if self.verbose:
+            host.log()
+        return host
+
+    def report(
+        self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None, absent: Collection[str] = ()
+    ) -> int:
+        """Print what was done as it was typed, and an error for each that was not; the exit status of all together.
+
+        Args:
+            outcomes: of the items.
+            forgiven: an error that is none here.
+            absent: items of which nothing is said, since nothing was to be done.
+        """
+        done = [outcome.name for outcome in outcomes if outcome.ok and outcome.name not in absent]
+        self.out.lines(map(escape, done))
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if forgiven is not None:
+            errors = [error for error in errors if not isinstance(error, forgiven)]
+        for error in errors:
+            self.out.problem(error)
+        if not errors:
+            return 0
+        partly = done or any(isinstance(error, Incomplete) for error in errors)
+        return PARTLY if partly else errors[0].exit_status
+
+
+def _refuse_missing(state_dir: str | None) -> None:
+    """Refuse a state directory that was named and is not there."""
+    try:
+        if state_dir:
+            os.stat(state_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StateMissing(os.path.abspath(state_dir or "")) from None
+    except (OSError, ValueError):
+        # Any other fault is reported when it is opened.
+        return

@@ -1,0 +1,286 @@
+"""A command line in the spellings that Docker takes, written anew in those that Typer takes.
+
+Docker reads its line with Go's pflag: `--ipv6=true`, `-d=true`, `-o=KEY=VALUE`, `-itd`. Typer refuses the first and
+the second and takes `=KEY=VALUE` from the third. Which options there are, and which of them take a value, is asked of
+the application's own parameters; what a value means is Typer's to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from macvfast.cli.commands import Command, Group
+from macvfast.cli.usage import Usage, did_you_mean, see_help
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What pflag takes for a boolean (Go's strconv.ParseBool).
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+class _Level:
+    """A command or group on the line, and the options that were given to it, as parameters of Typer's and values."""
+
+    def __init__(self, command: Any, context: Any) -> None:
+        self.command = command
+        self.context = context
+        self.flags: dict[str, tuple[Any, bool]] = {}
+        self.values: list[tuple[Any, str]] = []
+
+    def words(self) -> list[str]:
+        """The options as Typer takes them: each in its long spelling, with its value as a word of its own."""
+        found = [word for option, value in self.values for word in (_long(option.opts), value)]
+        for option, said in self.flags.values():
+            if said or option.secondary_opts:
+                found.append(_long(option.opts if said else option.secondary_opts))
+        return found
+
+
+def _long(spellings: Sequence[str]) -> str:
+    return next(one for one in spellings if one.startswith("--"))
+
+
+class Line:
+    """A command line as it is read, from the left to the right.
+
+    The options of the whole application may stand before, between and behind the words of the command; `--` ends the
+    options. Where a command runs another one, the first word of that one ends them too.
+
+    Attributes:
+        command, context: the last command or group that was found, and its Typer context.
+        help: whether `--help` was given.
+        arguments: the words that are no options.
+        ended: whether no option may follow any more.
+        pending: the option that the line ends with, though it needs a value.
+        spelled: how each option was typed, by its parameter's name.
+    """
+
+    def __init__(self, root: Group) -> None:
+        context = root.context_class(root, info_name="macvfast", **root.context_settings)
+        self._levels = [_Level(root, context)]
+        self._rest: list[str] = []
+        self.help = False
+        self.arguments: list[str] = []
+        self.ended = False
+        self.pending: Any = None
+        self.spelled: dict[str, str] = {}
+        self.spellings: dict[str, Any] = {}
+        self._learn()
+
+    @property
+    def command(self) -> Any:
+        """The last command or group that was found."""
+        return self._levels[-1].command
+
+    @property
+    def context(self) -> Any:
+        """The Typer context of that command, for its name and its help."""
+        return self._levels[-1].context
+
+    @property
+    def name(self) -> str:
+        """The command as it is typed: `macvfast network create`."""
+        return str(self.context.command_path)
+
+    def asks_for_json(self) -> bool:
+        """Whether the words behind a command that lists, understood or not, ask for JSON."""
+        if not (isinstance(self.command, Command) and self.command.declared.listing):
+            return False
+        names = [name for one in self.command.params if one.name == "form" for name in one.opts]
+        return any(f"{name} json" in " ".join(self._rest) or f"{name}=json" in self._rest for name in names)
+
+    def find(self, words: Sequence[str]) -> None:
+        """Read up to the command's last word.
+
+        Raises:
+            Usage
+        """
+        self._rest = list(words)
+        while isinstance(self.command, Group):
+            self._read_options(interspersed=False)
+            if not self._rest or self.help or "version" in self.spelled:
+                return
+            word = self._rest.pop(0)
+            below = self.command.get_command(self.context, word)
+            if below is None:
+                raise self._no_command(word)
+            context = below.context_class(below, info_name=below.name, parent=self.context, **below.context_settings)
+            self._levels.append(_Level(below, context))
+            self.ended = False
+            self._learn()
+
+    def read(self) -> None:
+        """Read the words behind the command.
+
+        Raises:
+            Usage
+        """
+        if isinstance(self.command, Group):
+            return
+        interspersed = self.context.allow_interspersed_args
+        self._read_options(interspersed=interspersed)
+        self.arguments += self._rest
+        self.ended = self.ended or (not interspersed and bool(self.arguments))
+        if not interspersed and len(self._known_arguments()) > 1 and self.arguments[1:2] == ["--"]:
+            # As in `exec SANDBOX -- COMMAND`.
+            del self.arguments[1]
+
+    def words(self) -> list[str]:
+        """The line in Typer's spellings."""
+        root, *others = self._levels
+        found = root.words()
+        for level in others:
+            found += [level.command.name, *level.words()]
+        return found if isinstance(self.command, Group) else [*found, "--", *self.arguments]
+
+    def common_words(self) -> list[str]:
+        """What of it belongs to the whole application."""
+        return self._levels[0].words()
+
+    def own_words(self) -> list[str]:
+        """What of it belongs to the command itself."""
+        return [*self._levels[-1].words(), "--", *self.arguments]
+
+    def _known_arguments(self) -> list[Any]:
+        return [one for one in self.command.params if one.param_type_name == "argument"]
+
+    def _learn(self) -> None:
+        """Learn the spellings of the level that was entered. The application's own options win over a command's; a
+        command may have another use for -h, as Docker's `run` has.
+        """
+        root = self._levels[0]
+        # An option that ends the program, such as --version, stands before the command.
+        everywhere = [one for one in root.command.params if not one.is_eager or isinstance(self.command, Group)]
+        self.spellings = dict.fromkeys(self.context.help_option_names)
+        for level, options in ((self._levels[-1], self.command.params), (root, everywhere)):
+            for option in options:
+                if option.param_type_name == "option":
+                    known = (level, option)
+                    self.spellings.update(dict.fromkeys((*option.opts, *option.secondary_opts), known))
+
+    def _read_options(self, *, interspersed: bool) -> None:
+        """Take the options from the words that are left; the words that are none are kept, or end it."""
+        rest = self._rest
+        while rest and not self.ended:
+            word = rest[0]
+            if word == "--":
+                del rest[0]
+                self.ended = True
+            elif not word.startswith("-") or word == "-":
+                if not interspersed:
+                    return
+                self.arguments.append(rest.pop(0))
+            elif word.startswith("--"):
+                name, equals, value = rest.pop(0).partition("=")
+                self._take(name, value if equals else None, name)
+            else:
+                self._take_letters(rest.pop(0))
+
+    def _take_letters(self, word: str) -> None:
+        """Take `-itd`, `-o=VALUE`, `-oVALUE` or `-o`."""
+        letters = word[1:]
+        while letters:
+            name, letters = f"-{letters[0]}", letters[1:]
+            value: str | None = None
+            if letters.startswith("="):
+                value, letters = letters[1:], ""
+            elif letters and self._takes_value(name):
+                value, letters = letters, ""
+            self._take(name, value, word)
+
+    def _takes_value(self, name: str) -> bool:
+        _, option = self.spellings.get(name) or (None, None)
+        return option is not None and not option.is_flag
+
+    def _take(self, name: str, value: str | None, word: str) -> None:
+        """Note an option and its value, which may be the next word."""
+        if name not in self.spellings:
+            raise self._unknown(name, word)
+        known = self.spellings[name]
+        if known is None:
+            self.help = self._said(name, value) or self.help
+            return
+        level, option = known
+        self.spelled[option.name] = name
+        if option.is_flag:
+            level.flags[option.name] = (option, self._said(name, value) != (name in option.secondary_opts))
+            return
+        if value is None:
+            # Docker's spelling of an option whose value may be left out.
+            value = "" if str(option.metavar).startswith("[=") else self._next(option, name)
+        level.values.append((option, value))
+
+    def _said(self, name: str, value: str | None) -> bool:
+        if value is not None and value not in _TRUE | _FALSE:
+            raise Usage(
+                f"option `{name}` cannot be `{value}`",
+                causes=["it is true or false"],
+                hints=[f"{name}=true", see_help(self.name)],
+            )
+        return value is None or value in _TRUE
+
+    def _next(self, option: Any, name: str) -> str:
+        """The next word as an option's value; refused where it is itself an option, as in `-o -o parent=eth0`."""
+        if not self._rest:
+            self.pending = option
+            raise Usage(
+                f"option `{name}` needs a value",
+                causes=["nothing follows it"],
+                hints=[f"{name} {option.metavar}", see_help(self.name)],
+            )
+        word = self._rest[0]
+        spelling = word.partition("=")[0] if word.startswith("--") else word[:2]
+        if spelling in self.spellings or word == "--":
+            stray = f"leave out the stray `{name}`, or give it a value: {name} {option.metavar}"
+            raise Usage(
+                f"option `{name}` needs a value",
+                causes=[f"`{word}` follows it"],
+                hints=[stray if spelling == name else f"{name} {option.metavar}", see_help(self.name)],
+            )
+        return self._rest.pop(0)
+
+    def _unknown(self, name: str, word: str) -> Usage:
+        from macvfast.cli.docker import refusal  # noqa: PLC0415 - only a mistake needs it
+
+        one = refusal(self.name.partition(" ")[2], name)
+        if one is not None:
+            hints = [one.instead] if one.instead else []
+            return Usage(f"option `{name}` is not taken", causes=[one.why], hints=[*hints, see_help(self.name)])
+        within = f" (in `{word}`)" if word != name else ""
+        return Usage(
+            f"`{name}`{within} is not an option of `{self.name}`",
+            causes=["a word that begins with `-` is an option, unless `--` stands before it"],
+            hints=[*did_you_mean(name, self.spellings), see_help(self.name)],
+        )
+
+    def _no_command(self, word: str) -> Usage:
+        from macvfast.cli.docker import instead  # noqa: PLC0415 - only a mistake needs it
+
+        known = self.command.list_commands(self.context)
+        dockers = instead(word) if len(self._levels) == 1 else None
+        return Usage(
+            f"`{word}` is not a command of `{self.name}`",
+            causes=[f"its commands are {', '.join(known)}"],
+            hints=[*([dockers] if dockers else did_you_mean(word, known)), see_help(self.name)],
+        )
+
+    def wrong_count(self) -> Usage:
+        """What to say where Typer finds too few arguments, or too many."""
+        known = self._known_arguments()
+        missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
+        if missing:
+            given = "only " + " ".join(self.arguments) if self.arguments else "nothing"
+            return Usage(
+                f"`{self.name}` needs {' '.join(missing)}",
+                causes=[f"it was given {given}"],
+                hints=[see_help(self.name)],
+            )
+        taken = " ".join(str(one.metavar) for one in known) or "no argument"
+        instead = self.command.declared.instead
+        return Usage(
+            f"`{self.name}` takes {taken}",
+            causes=[f"`{self.arguments[len(known)]}` is one too many"],
+            hints=[*([instead] if instead else []), see_help(self.name)],
+        )

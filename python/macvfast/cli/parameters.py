@@ -1,0 +1,168 @@
+"""Parameters that several commands have: how they are typed, what is refused of them, what a shell offers for them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from macvfast.cli.usage import Usage, given_nothing, see_help
+from macvfast.errors import MacvfastError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from macvfast.cli.call import Call
+
+# No default is shown by Typer: the help says it where there is one.
+option = partial(typer.Option, show_default=False)
+# An option that may be repeated.
+repeated = partial(typer.Option, show_default=False, default_factory=list)
+argument = partial(typer.Argument, show_default=False)
+
+
+# What is refused. Each of these is the `callback` of a parameter, and gives back its value.
+
+
+def cannot_be(context: typer.Context, param: typer.CallbackParam, value: str, why: str, hint: str = "") -> Usage:
+    """The refusal of an option's value; the option is named as it was typed."""
+    hints = [hint] if hint else []
+    return Usage(
+        f"option `{_spelling(context, param)}` cannot be `{value}`",
+        causes=[why],
+        hints=[*hints, see_help(context.command_path)],
+    )
+
+
+def _spelling(context: typer.Context, param: typer.CallbackParam) -> str:
+    call: Call = context.obj
+    return call.spelled.get(str(param.name), param.opts[0])
+
+
+def check_some(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    """Refuse an empty value, alone or among several."""
+    if value == "" or (isinstance(value, list) and "" in value):
+        raise given_nothing(_spelling(context, param), context.command_path, str(param.metavar))
+    return value
+
+
+def split_commas(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> Any:
+    """Take each value for several with commas between them, none of which may be empty."""
+    return check_some(context, param, [one for text in value or [] for one in text.split(",")])
+
+
+def check_labels(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """Refuse what is neither KEY=VALUE nor KEY."""
+    for text in value or []:
+        if not text or text.startswith("="):
+            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
+    return value
+
+
+def check_pairs(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """Refuse what is not KEY=VALUE."""
+    for text in value or []:
+        if "=" not in text:
+            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
+    return check_labels(context, param, value)
+
+
+def check_text_or_json(context: typer.Context, param: typer.CallbackParam, value: str) -> str:
+    """Refuse any other form."""
+    if value not in ("", "text", "json"):
+        raise cannot_be(context, param, value, "it is text or json")
+    return value
+
+
+# How long `--wait` waits where it is not said: longer than a NIC takes to appear, shorter than people do.
+WAIT_S = 60
+
+
+def seconds(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+    """Refuse what is no number of seconds; empty is the default."""
+    if not value:
+        return value if value is None else str(WAIT_S)
+    if not (value.isascii() and value.isdigit() and len(value) <= 6):
+        raise cannot_be(context, param, value, "it is a number of seconds", f"--wait={WAIT_S}")
+    return value
+
+
+def pairs(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """KEY=VALUE as keys and values; where there is no `=`, the value is empty."""
+    return tuple((key, value) for key, _, value in (text.partition("=") for text in texts))
+
+
+def labels(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The same; of a repeated key, the last value counts."""
+    return tuple(dict(pairs(texts)).items())
+
+
+# What a shell offers. Each of these is the `autocompletion` of a parameter; Typer leaves out what does not fit.
+
+
+def networks(context: typer.Context) -> list[str]:
+    """The names of the networks; none where the state cannot be read."""
+    return _names(context, "networks")
+
+
+def sandboxes(context: typer.Context) -> list[str]:
+    """The names of the sandboxes; none where the state cannot be read."""
+    return _names(context, "sandboxes")
+
+
+def _names(context: typer.Context, kind: str) -> list[str]:
+    call: Call = context.obj
+    try:
+        with call.host() as host:
+            return [one.name for one in getattr(host, kind)()]
+    except MacvfastError:
+        return []
+
+
+def list_forms() -> list[str]:
+    """The forms of a list that are no templates."""
+    return ["json", "table"]
+
+
+def text_forms() -> list[str]:
+    """The forms of what is no list."""
+    return ["json", "text"]
+
+
+def keys_or_values(incomplete: str, keys: Iterable[str], values: Callable[[str], Iterable[str]]) -> list[str]:
+    """`KEY=` of each key; once a key and its `=` are typed, `KEY=VALUE` of each of its values."""
+    key, equals, _ = incomplete.partition("=")
+    return [f"{key}={one}" for one in values(key)] if equals else [f"{one}=" for one in keys]
+
+
+# The parameters.
+
+_A_NETWORK = "Id, name, or unambiguous prefix of the id."
+
+NetworkKey = Annotated[str, argument(metavar="NETWORK", help=_A_NETWORK, autocompletion=networks)]
+NetworkKeys = Annotated[
+    list[str],
+    argument(metavar="NETWORK...", help="Ids, names, or unambiguous prefixes of ids.", autocompletion=networks),
+]
+SandboxKey = Annotated[str, argument(metavar="SANDBOX", help=_A_NETWORK, autocompletion=sandboxes)]
+SandboxKeys = Annotated[
+    list[str],
+    argument(metavar="SANDBOX...", help="Ids, names, or unambiguous prefixes of ids.", autocompletion=sandboxes),
+]
+Quiet = Annotated[bool, option("-q", "--quiet", help="Show ids only.")]
+NoTrunc = Annotated[bool, option("--no-trunc", help="Show ids at full length.")]
+ListForm = Annotated[
+    str,
+    option("--format", metavar="FORMAT", help="table (default), json, or a TEMPLATE.", autocompletion=list_forms),
+]
+_text_form = partial(
+    option, "--format", metavar="FORMAT", callback=check_text_or_json, autocompletion=text_forms
+)  # fmt: skip
+TextForm = Annotated[str, _text_form(help="text (default) or json.")]
+LinesForm = Annotated[str, _text_form(help="text (default), or json: one object per line.")]
+
+# Of a list that takes ListForm.
+LISTED_AS = """\
+--format json prints one object per line. A TEMPLATE prints what it asks of each, in Docker's form: {{.Name}},
+{{json .}}. A TEMPLATE that begins with `table` gives columns, separated by `\\t`."""

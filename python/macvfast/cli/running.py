@@ -1,0 +1,270 @@
+"""The commands that run a command in a sandbox, or show what it has written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from macvfast.cli import be_careful
+from macvfast.cli.call import INTERRUPTED
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import SandboxKey, cannot_be, labels, option
+from macvfast.cli.sandbox_options import (
+    AddHost,
+    Dns,
+    DnsOption,
+    DnsSearch,
+    Env,
+    EnvFile,
+    Hostname,
+    Interactive,
+    Ip,
+    Ip6,
+    Labels,
+    MacAddress,
+    Name,
+    Net,
+    Tty,
+    User,
+    Words,
+    Workdir,
+    endpoints_of,
+    environment_of,
+    hosts_of,
+)
+from macvfast.cli.usage import Usage, see_help
+from macvfast.errors import MacvfastError, UndoFailed
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from macvfast.cli.call import Call
+    from macvfast.host import Host
+    from macvfast.model import Sandbox
+    from macvfast.requests import CommandRequest
+
+
+@command(
+    "run",
+    begins=True,
+    runs=True,
+    details="""\
+From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
+126 where the command cannot be started, 127 where it does not exist.
+
+With -d, the output of the command goes to a log, which `macvfast logs` shows: the last of it, 16 MiB unless --log-max
+says otherwise. Output that a full disk cannot take is lost, and the log counts it; the command goes on.""",
+    example="""\
+macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
+macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
+)
+def run(
+    context: typer.Context,
+    words: Words,
+    *,
+    net: Net,
+    ip: Ip = None,
+    ip6: Ip6 = None,
+    mac_address: MacAddress = None,
+    name: Name = None,
+    label: Labels,
+    hostname: Hostname = None,
+    add_host: AddHost,
+    dns: Dns,
+    dns_search: DnsSearch,
+    dns_option: DnsOption,
+    detach: Annotated[
+        bool, option("-d", "--detach", help="Do not wait for the command; print the sandbox's id.")
+    ] = False,
+    interactive: Interactive = False,
+    tty: Tty = False,
+    remove: Annotated[bool, option("--rm", help="Remove the sandbox when the command ends.")] = False,
+    env: Env,
+    env_file: EnvFile,
+    workdir: Workdir = None,
+    user: User = None,
+    log_max: Annotated[
+        str | None, option("--log-max", metavar="SIZE", help="Size of the log with -d (default: 16m).")
+    ] = None,
+    rootfs: Annotated[str | None, option("--rootfs", metavar="DIR", help="Root file system of the command.")] = None,
+    init: Annotated[  # noqa: ARG001 - for Docker's sake
+        bool, option("--init", help="Accepted for compatibility; always on.")
+    ] = False,
+) -> int:
+    """Run a command of this host in a new sandbox."""
+    from macvfast.requests import CommandRequest, OwnFiles  # noqa: PLC0415 - no list needs them
+
+    endpoints = endpoints_of("macvfast run", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    own_files = OwnFiles(
+        hostname=hostname,
+        hosts=hosts_of("macvfast run", add_host),
+        dns=tuple(dns),
+        dns_search=tuple(dns_search),
+        dns_options=tuple(dns_option),
+    )
+    request = CommandRequest(
+        argv=tuple(words),
+        interactive=interactive,
+        tty=tty,
+        detach=detach,
+        rootfs=rootfs,
+        auto_remove=remove,
+        env=environment_of(env_file, env),
+        workdir=workdir,
+        user=user,
+        log_max=_log_max(log_max, detach=detach),
+    )
+    asked = {"endpoints": endpoints, "labels": labels(label), "own_files": own_files}
+    return _run(context.obj, name, asked, request)
+
+
+def _log_max(text: str | None, *, detach: bool) -> int | None:
+    from macvfast.requests import parse_size  # noqa: PLC0415 - no list needs it
+
+    if text is None:
+        return None
+    if not detach:
+        raise Usage(
+            "option `--log-max` needs -d",
+            causes=["only the output of a detached command is kept"],
+            hints=[f"macvfast run -d --log-max={text} …", see_help("macvfast run")],
+        )
+    return parse_size("log-max", text)
+
+
+def _run(call: Call, name: str | None, asked: dict[str, Any], request: CommandRequest) -> int:
+    """Create the sandbox that is asked for and start the command; without the command, no sandbox stays."""
+    made: Sandbox | None = None
+    try:
+        with call.host() as host:
+            # Before anything is made: a command that is not there changes nothing.
+            host.check_command(request)
+            made = host.create_sandbox(name, command=request.argv, auto_remove=request.auto_remove, **asked)
+            _start(host, made, request)
+    except MacvfastError as error:
+        raise error if made is None else _undone(call, made, error) from None
+    except BaseException:
+        if made is not None:
+            _remove(call, made)
+        raise
+    if request.detach:
+        call.out.line(made.id)
+    return 0
+
+
+def _start(host: Host, sandbox: Sandbox, request: CommandRequest) -> None:
+    """Start the command; where it is waited for, this process becomes its keeper and does not come back."""
+    if request.detach:
+        host.start(sandbox, request)
+    else:
+        host.replace_process(sandbox, request)
+
+
+def _undone(call: Call, made: Sandbox, first: MacvfastError) -> MacvfastError:
+    """Remove a sandbox whose command could not be started; what to raise: the first error, with what remains."""
+    remains = _remove(call, made)
+    if remains is None:
+        return first
+    return UndoFailed(
+        first, [remains], hints=[f"`macvfast rm -f {made.name}` removes sandbox `{made.name}`, which remains"]
+    )
+
+
+def _remove(call: Call, sandbox: Sandbox) -> MacvfastError | None:
+    """Remove a sandbox; why it is still there, if it is."""
+    try:
+        with call.host() as host:
+            (outcome,) = host.remove_many([sandbox.id], force=True)
+    except MacvfastError as error:
+        return error
+    return outcome.error
+
+
+@command(
+    "exec",
+    runs=True,
+    details="""\
+From COMMAND on, everything belongs to it. It joins the command that `run` started: it sees the same processes and, when
+that command ends, is ended too, with status 137. Where `run` started none, or it has ended, the sandbox counts as
+running until the last COMMAND ends, and is then what it was before.
+
+The exit status is the command's; 125, 126 and 127 as with `macvfast run`. With -d, the output of COMMAND goes to the
+sandbox's log (`macvfast logs`), or nowhere where it has joined another.""",
+    example="macvfast exec web ip address show eth0",
+)
+def execute(
+    context: typer.Context,
+    key: SandboxKey,
+    words: Words,
+    *,
+    detach: Annotated[bool, option("-d", "--detach", help="Do not wait for the command.")] = False,
+    interactive: Interactive = False,
+    tty: Tty = False,
+    env: Env,
+    env_file: EnvFile,
+    workdir: Workdir = None,
+    user: User = None,
+) -> int:
+    """Run a command in an existing sandbox."""
+    from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
+
+    call: Call = context.obj
+    request = CommandRequest(
+        argv=tuple(words),
+        interactive=interactive,
+        tty=tty,
+        detach=detach,
+        join=True,
+        env=environment_of(env_file, env),
+        workdir=workdir,
+        user=user,
+    )
+    with call.host() as host:
+        sandbox = host.sandbox(key)
+        host.check_command(request, sandbox)
+        _start(host, sandbox, request)
+    return 0
+
+
+def _lines(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+    """Refuse what is no number of lines; None: all of them."""
+    if value in (None, "all"):
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise cannot_be(context, param, value, "it is a number of lines, or `all`", "--tail 100")
+    return value
+
+
+@command(
+    "logs",
+    changes=False,
+    details="""\
+Both streams of the commands that `run -d` and `exec -d` started, as they were written; of much output, the last of it.
+With -f, it goes on until nothing runs in the sandbox any more, or until Ctrl-C.""",
+    example="macvfast logs -f --tail 100 web",
+)
+def logs(
+    context: typer.Context,
+    key: SandboxKey,
+    *,
+    follow: Annotated[bool, option("-f", "--follow", help="Go on with what is added.")] = False,
+    tail: Annotated[
+        str | None,
+        option("-n", "--tail", metavar="LINES", help="Only so many of the last lines (default: all).", callback=_lines),
+    ] = None,
+) -> int:
+    """Show the output of a sandbox's detached commands."""
+    call: Call = context.obj
+    with call.host() as host:
+        shown = host.logs(key, tail=None if tail is None else int(tail), follow=follow)
+    be_careful()
+    # The state is closed by now: who follows a log for days is in nobody's way.
+    try:
+        for piece in shown:
+            if not call.out.data(piece):
+                break
+    except KeyboardInterrupt:
+        # The way to end it.
+        return INTERRUPTED
+    return 0

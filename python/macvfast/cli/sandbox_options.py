@@ -1,0 +1,245 @@
+"""Options of the commands that create sandboxes or run commands in them, and what they ask for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+from macvfast.cli.parameters import argument, check_labels, check_some, networks, option, repeated
+from macvfast.cli.usage import Usage, see_help
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from macvfast.requests import EndpointRequest
+
+# Of a sandbox.
+Net = Annotated[
+    list[str],
+    repeated(
+        "--net",
+        "--network",
+        metavar="NETWORK",
+        help="Connect it to a network; may be repeated: eth0, eth1, …. Also: name=NETWORK,ip=…,ip6=…,mac-address=….",
+        callback=check_some,
+        autocompletion=networks,
+    ),
+]
+Ip = Annotated[
+    str | None,
+    option("--ip", metavar="ADDRESS", help="IPv4 address on the first network (default: the lowest free one)."),
+]
+Ip6 = Annotated[
+    str | None,
+    option("--ip6", metavar="ADDRESS", help="IPv6 address on the first network (default: the lowest free one)."),
+]
+MacAddress = Annotated[
+    str | None,
+    option(
+        "--mac-address", metavar="MAC", help="MAC address on the first network (default: derived from the IP address)."
+    ),
+]
+Name = Annotated[
+    str | None, option("--name", metavar="NAME", help="Name of the sandbox (default: the first 12 of its id).")
+]
+Labels = Annotated[
+    list[str],
+    repeated(
+        "-l", "--label", metavar="KEY[=VALUE]", help="Label, for filters; may be repeated.", callback=check_labels
+    ),
+]
+Hostname = Annotated[
+    str | None,
+    option("-h", "--hostname", metavar="NAME", help="Host name in the sandbox (default: the sandbox's name)."),
+]
+AddHost = Annotated[
+    list[str],
+    repeated(
+        "--add-host", metavar="NAME:ADDRESS", help="Name for its /etc/hosts; may be repeated.", callback=check_some
+    ),
+]
+Dns = Annotated[
+    list[str],
+    repeated(
+        "--dns",
+        metavar="ADDRESS",
+        help="Name server for its /etc/resolv.conf (default: this host's).",
+        callback=check_some,
+    ),
+]
+DnsSearch = Annotated[
+    list[str],
+    repeated("--dns-search", metavar="DOMAIN", help="Domain for its /etc/resolv.conf; `.`: none.", callback=check_some),
+]
+DnsOption = Annotated[
+    list[str],
+    repeated(
+        "--dns-option",
+        "--dns-opt",
+        metavar="OPTION",
+        help="Option for its /etc/resolv.conf.",
+        callback=check_some,
+    ),
+]
+
+# Of a command in it.
+Env = Annotated[
+    list[str],
+    repeated(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        help="Variable of the command; NAME alone: with its value here.",
+        callback=check_some,
+    ),
+]
+EnvFile = Annotated[
+    list[str],
+    repeated("--env-file", metavar="FILE", help="File of such variables, one per line.", callback=check_some),
+]
+Workdir = Annotated[str | None, option("-w", "--workdir", metavar="DIR", help="Working directory of the command.")]
+User = Annotated[
+    str | None,
+    option("-u", "--user", metavar="USER[:GROUP]", help="User and group of the command: names or numbers."),
+]
+Interactive = Annotated[bool, option("-i", "--interactive", help="Keep the command's standard input open.")]
+Tty = Annotated[bool, option("-t", "--tty", help="Give the command a terminal.")]
+Words = Annotated[
+    list[str], argument(metavar="COMMAND [ARG...]", help="A command of this host, and its arguments, as they are.")
+]
+
+# The options that say the same as a key of Docker's long form of --network, and what they are of an EndpointRequest.
+_OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}
+
+
+def endpoints_of(name: str, nets: Sequence[str], first: Mapping[str, str | None]) -> list[EndpointRequest]:
+    """One endpoint per `--net`.
+
+    Args:
+        name: the command as it is typed.
+        nets: the values of `--net`.
+        first: the addresses and the MAC that have options of their own: they belong to the first network.
+    """
+    from macvfast.requests import EndpointRequest  # noqa: PLC0415 - a list needs none
+
+    # Docker's word for what a sandbox without --net has.
+    wanted = [] if nets == ["none"] else [_network(text, name) for text in nets]
+    for key, value in first.items():
+        if value is None:
+            continue
+        if not wanted:
+            raise Usage(
+                f"option `--{key}` needs a network",
+                causes=["there is no --net that it could belong to"],
+                hints=[f"--{key} belongs with --net", see_help(name)],
+            )
+        if wanted[0].setdefault(key, value) != value:
+            raise Usage(
+                f"option `--{key}` and `--net {nets[0]}` differ",
+                causes=["both are about the first network"],
+                hints=[f"leave out --{key}", see_help(name)],
+            )
+    return [
+        EndpointRequest.of(one["name"], **{_OF_AN_ENDPOINT[key]: value for key, value in one.items() if key != "name"})
+        for one in wanted
+    ]
+
+
+def _network(text: str, name: str) -> dict[str, str]:
+    """A value of `--net`: a network, or `name=NETWORK,ip=…,ip6=…,mac-address=…`."""
+    from macvfast.cli.docker import net_refusal, refusal  # noqa: PLC0415 - a list needs none
+
+    refused = net_refusal(text)
+    if refused is not None:
+        raise Usage(f"`--net {text}` is not taken", causes=[refused.why], hints=[refused.instead, see_help(name)])
+    if "=" not in text:
+        return {"name": text}
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        refused = refusal("network connect", f"--{key}")
+        if refused is not None:
+            raise Usage(
+                f"`{key}` of `--net {text}` is not taken",
+                causes=[refused.why],
+                hints=[*filter(None, [refused.instead]), see_help(name)],
+            )
+        if key not in ("name", *_OF_AN_ENDPOINT) or not equals or not value:
+            keys = ", ".join(f"{known}=…" for known in ("name", *_OF_AN_ENDPOINT))
+            raise Usage(
+                f"option `--net` cannot be `{text}`", causes=[f"`{part}` is none of {keys}"], hints=[see_help(name)]
+            )
+        found[key] = value
+    if "name" not in found:
+        raise Usage(
+            f"option `--net` cannot be `{text}`", causes=["it names no network"], hints=[f"--net name=NETWORK,{text}"]
+        )
+    return found
+
+
+def hosts_of(name: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The values of `--add-host` as names and addresses; `name` is the command as it is typed."""
+    hosts = []
+    for text in texts:
+        # Docker's newer form has `=`; the address of the older one may hold colons itself.
+        host, sign, address = text.partition("=" if "=" in text else ":")
+        if not sign:
+            raise Usage(
+                f"option `--add-host` cannot be `{text}`",
+                causes=["it names no address"],
+                hints=["--add-host NAME:ADDRESS", see_help(name)],
+            )
+        if address == "host-gateway":
+            raise Usage(
+                f"option `--add-host` cannot be `{text}`",
+                causes=[
+                    "the kernel keeps a macvlan and its parent's host apart: there is no address of this host to give"
+                ],
+                hints=["name the address of another machine", see_help(name)],
+            )
+        hosts.append((host, address.strip("[]")))
+    return tuple(hosts)
+
+
+# No environment is larger: the kernel takes 6 MiB of arguments and variables at most (execve(2)).
+_ENV_FILE_MAX = 8 << 20
+
+
+def environment_of(files: Sequence[str], variables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The variables of `--env-file`, then those of `-e`; a name alone has the value that it has here, if any."""
+    typed = [(f"`--env-file` cannot be `{path}`", line) for path in files for line in _lines(path)]
+    found: dict[str, str] = {}
+    for what, text in (*typed, *(("", text) for text in variables)):
+        name, equals, value = text.partition("=")
+        if not name or "\0" in text:
+            # What comes after the name may be secret.
+            shown = f"{name}{equals}{'…' if value else ''}"
+            form = "it has the form NAME=VALUE or NAME"
+            raise Usage(
+                f"option {what or f'`--env` cannot be `{shown}`'}",
+                causes=[f"`{shown}` in it is no variable: {form}" if what else form],
+                hints=["--env-file takes a file with NAME=VALUE in each line" if what else "-e NAME=VALUE"],
+            )
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return tuple(found.items())
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file of variables, without comments; a pipe is a file, too."""
+    text = ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(_ENV_FILE_MAX + 1)
+        reason = "it is larger than an environment can be" if len(text) > _ENV_FILE_MAX else None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+    if reason is not None:
+        raise Usage(
+            f"option `--env-file` cannot be `{path}`",
+            causes=[reason],
+            hints=["--env-file takes a file with NAME=VALUE in each line"],
+        )
+    return [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]

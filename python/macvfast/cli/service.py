@@ -1,0 +1,54 @@
+"""The commands on the systemd unit that restores at boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import WAIT_S, option, seconds
+from macvfast.errors import escape
+
+if TYPE_CHECKING:
+    from macvfast.cli.call import Call
+
+Root = Annotated[
+    str | None, option("--root", metavar="DIR", help="Root directory of another system, which is not running.")
+]
+
+
+@command(
+    "service install",
+    begins=True,
+    details="""\
+At every boot from the next one on, `macvfast restore --wait=SECONDS` runs for this state directory before
+network-online.target is reached. To see what it did: journalctl -u macvfast-restore.""",
+    example="macvfast service install --wait=120",
+)
+def install(
+    context: typer.Context,
+    *,
+    wait: Annotated[
+        str | None,
+        option("--wait", metavar="SECONDS", help="How long to wait for parents (default: 60).", callback=seconds),
+    ] = None,
+    root: Root = None,
+) -> int:
+    """Write and enable a systemd unit that restores at boot, and print its file."""
+    call: Call = context.obj
+    with call.host() as host:
+        path = host.install_service(int(wait or WAIT_S), root)
+    call.out.line(escape(str(path)))
+    return 0
+
+
+@command("service uninstall", example="macvfast service uninstall")
+def uninstall(context: typer.Context, *, root: Root = None) -> int:
+    """Disable and remove that unit, and print its file."""
+    from macvfast.host import Host  # noqa: PLC0415 - whatever the state is like, or where
+
+    call: Call = context.obj
+    path = Host.uninstall_service(root)
+    call.out.line(escape(str(path)))
+    return 0
