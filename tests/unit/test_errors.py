@@ -105,7 +105,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.NameReserved("host"),
         "a network cannot be called `host`\n"
-        "  caused by: `--net host` means a network that Docker predefines, there and here\n"
+        "  caused by: Docker predefines it, and `--net host` means that network\n"
         "hint: choose another name",
     ),
     (
@@ -601,7 +601,12 @@ def test_the_docs_page_has_one_row_for_every_class_and_no_other() -> None:
     assert [(code, name, int(status)) for code, name, status, _ in rows] == [
         (cls.code, cls.__name__, cls.exit_status) for cls in CLASSES
     ]
-    assert all(meaning.endswith(".") for *_, meaning in rows)
+    assert all(meaning.endswith(".") and meaning.count("`") % 2 == 0 for *_, meaning in rows)
+    # Where a class has no docstring its templates are shown, and only with values that it takes.
+    named = [set(re.findall(r"\*(\w+)\*", meaning)) for *_, meaning in rows]
+    assert [
+        cls for cls, names in zip(CLASSES, named, strict=True) if names - set(inspect.signature(cls).parameters)
+    ] == []
 
 
 def test_control_characters_never_reach_the_terminal() -> None:

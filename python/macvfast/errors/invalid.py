@@ -34,9 +34,11 @@ class NameInvalid(InvalidConfig, code="name-invalid"):
 
 
 class NameReserved(InvalidConfig, code="name-reserved"):
+    """A network's name is one that Docker predefines: `--net` means Docker's."""
+
     name: str
     _text = "a network cannot be called `{name}`"
-    _cause = "`--net {name}` means a network that Docker predefines, there and here"
+    _cause = "Docker predefines it, and `--net {name}` means that network"
     _hint = "choose another name"
 
 
@@ -57,6 +59,8 @@ class SubnetInvalid(InvalidConfig, code="subnet-invalid"):
 
 
 class SubnetsOverlap(InvalidConfig, code="subnets-overlap"):
+    """Two subnets of one network overlap."""
+
     subnet: str
     other: str
     _text = "subnets `{subnet}` and `{other}` of one network overlap"
@@ -163,6 +167,8 @@ class MacInvalid(InvalidConfig, code="mac-invalid"):
 
 
 class OptionUnknown(InvalidConfig, code="option-unknown"):
+    """An option (`-o`), filter or driver is not one that macvfast knows."""
+
     what: str
     key: str
     known: Sequence[str]
@@ -257,6 +263,8 @@ class RootfsInvalid(InvalidConfig, code="rootfs-invalid"):
 
 
 class UserUnknown(InvalidConfig, code="user-unknown"):
+    """This host (or `--rootfs`) has no such user or group."""
+
     user: str
     reason: str
     _text = "`{user}` cannot run the command"
