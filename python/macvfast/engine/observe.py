@@ -13,16 +13,15 @@ from macvfast.engine.escapes import Escape, Escapes, moved_from
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.outcomes import Difference, Step
-from macvfast.plan import drift
-from macvfast.plan.drift import (
+from macvfast.plan.drift.namespaces import (
     FoundSandbox,
     NamespaceContents,
     NamespaceEndpoints,
     NamespaceState,
-    ParentDrift,
     RecordedSandbox,
-    SandboxDrift,
 )
+from macvfast.plan.drift.parents import ParentState, compare_parents
+from macvfast.plan.drift.sandboxes import compare_sandbox
 from macvfast.state.lookup import abandoned
 from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
-    from macvfast.plan.drift import ParentState
+    from macvfast.plan.drift.parents import ParentDrift
+    from macvfast.plan.drift.sandboxes import SandboxDrift
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -43,9 +43,7 @@ CHUNK = 128
 
 @dataclass(slots=True)
 class LocatedNamespace:
-    """Where the namespace of a sandbox is: held open, if it is there; and, if others made it, whether it will not come
-    back.
-    """
+    """Where the namespace of a sandbox is: held open, if it is there; `for_good`: it cannot come back."""
 
     state: NamespaceState
     namespace: Namespace | None = None
@@ -73,7 +71,7 @@ class Observer:
     # Parents.
 
     def parents(self) -> ParentDrift:
-        """How all parents stand. One that another operation is about to make or take away stands as it was seen."""
+        """The states of all parents; of one that another operation is making or removing, as it was seen."""
         boot_id = self._kernel.boot_id()
         self._escapes = None
         with self._store.reading() as records:
@@ -85,7 +83,7 @@ class Observer:
             making = {link for link in made if self._lives(records.made_parent_intent(link))}
             # With what stands on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
-        parents = drift.compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
+        parents = compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
         for link, state in parents.states.items():
             if state.ifindex is not None:
                 own = dict(self._kernel.link_addresses(state.ifindex))
@@ -95,7 +93,7 @@ class Observer:
             parents.steps = [step for step in parents.steps if step.mends.network not in names]
             parents.blocked = [one for one in parents.blocked if one.network not in names]
             for link in busy & parents.states.keys():
-                parents.states[link] = drift.ParentState(obstacle=f"another macvfast process is making {link}")
+                parents.states[link] = ParentState(obstacle=f"another macvfast process is making {link}")
         return parents
 
     def _lives(self, intent: object) -> bool:
@@ -105,10 +103,10 @@ class Observer:
     # Sandboxes.
 
     def sandboxes(self) -> Iterator[list[RecordedSandbox]]:
-        """All settled sandboxes, some at a time; what other operations are changing is left out.
+        """All settled sandboxes, some at a time; without what other operations are changing.
 
-        Those in namespaces of macvfast's own come first, by name; then those that stand for namespaces of others,
-        where all that stand for one come together: what is in it is then looked at once.
+        Those in namespaces that macvfast made come first, by name; then those that stand for namespaces of others, all
+        that stand for one together: what is in it is then looked at once.
         """
         with self._store.reading() as records:
             order = records.sandbox_order(shown=False)
@@ -119,7 +117,7 @@ class Observer:
             yield settled
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
-        """Those of the sandboxes that nobody is changing, without their endpoints that are not settled."""
+        """Those of the sandboxes that nobody is changing, with their settled endpoints."""
         unsettled = bool(records.intents())
         peers: dict[tuple[int, str], NamespaceEndpoints] = {}
         found = []
@@ -151,22 +149,22 @@ class Observer:
         """What differs about the sandboxes; their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
         try:
-            # What is in a namespace is the same for all that stand there.
-            inside: dict[tuple[int | None, int], NamespaceContents] = {}
+            # What is in a namespace is the same for all that stand for it.
+            contents: dict[tuple[int | None, int], NamespaceContents] = {}
             seen = []
             for one, place in zip(recorded, places, strict=True):
                 where = (None if place.namespace is None else place.namespace.cookie, id(one.peers))
-                if where not in inside:
-                    inside[where] = self._inside(one, place, parents)
-                found = self._found(one, place, inside[where])
-                seen.append(ComparedSandbox(drift.compare_sandbox(one, found, parents), place))
+                if where not in contents:
+                    contents[where] = self._contents(one, place, parents)
+                found = self._found(one, place, contents[where])
+                seen.append(ComparedSandbox(compare_sandbox(one, found, parents), place))
             self._keep_escaped(seen)
             yield seen
         finally:
             close_all([place.namespace for place in places])
 
     def _keep_escaped(self, seen: Sequence[ComparedSandbox]) -> None:
-        """Where a link that is missing may live on elsewhere, make none in its place: both would have its address."""
+        """Where a link that is missing may exist elsewhere, make none in its place: both would have its address."""
         boot_id = self._kernel.boot_id()
         missing: list[tuple[Network, Endpoint]] = []
         moved: dict[int, LinkFacts] = {}
@@ -185,7 +183,7 @@ class Observer:
         for one in seen:
             one.drift.keep_escaped(escaped)
 
-    def _inside(
+    def _contents(
         self, recorded: RecordedSandbox, place: LocatedNamespace, parents: Mapping[str, ParentState]
     ) -> NamespaceContents:
         if place.namespace is None:
@@ -193,20 +191,20 @@ class Observer:
         links = self._kernel.links_in(place.namespace)
         return NamespaceContents(links, self._kernel.default_routes(place.namespace), recorded, parents)
 
-    def _found(self, recorded: RecordedSandbox, place: LocatedNamespace, inside: NamespaceContents) -> FoundSandbox:
+    def _found(self, recorded: RecordedSandbox, place: LocatedNamespace, contents: NamespaceContents) -> FoundSandbox:
         addresses = {}
         if place.namespace is not None:
             addresses = {
                 one.ifindex: self._kernel.addresses_in(place.namespace, one.ifindex)
                 for _, one in recorded.endpoints
-                if one.ifindex in inside.links
+                if one.ifindex in contents.links
             }
-        return FoundSandbox(place.state, inside, place.reason, addresses)
+        return FoundSandbox(place.state, contents, place.reason, addresses)
 
     # Namespaces.
 
     def locate(self, sandboxes: Sequence[Sandbox]) -> list[LocatedNamespace]:
-        """Where the namespaces of sandboxes are. The caller closes them; those of one path are one."""
+        """Where the namespaces of sandboxes are. The caller closes them; sandboxes of one path share one."""
         boot_id = self._kernel.boot_id()
         paths = list(dict.fromkeys(one.path for one in sandboxes))
         opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
@@ -250,7 +248,7 @@ class Observer:
         if isinstance(alive, MacvfastError):
             return LocatedNamespace(NamespaceState.LOST, reason=str(alive))
         if alive is not None:
-            # The path is what it was called when it was given: nobody promised that it stays there.
+            # The path is what it was given by: nobody promised that it stays there.
             return LocatedNamespace(NamespaceState.PRESENT, alive)
         rebooted = sandbox.boot_id != self._kernel.boot_id()
         # The pid of a process means another one after a reboot.
@@ -268,10 +266,10 @@ class Observer:
         reason = "another namespace stands there; `macvfast gc` drops the sandbox"
         return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
 
-    # What the dead left.
+    # Unfinished work.
 
     def unfinished(self) -> list[Step]:
-        """What processes that have died or given up left half-made or half-removed, and what becomes of it."""
+        """What processes that died or gave up have left half-made or half-removed, and what becomes of it."""
         found = []
         dead = abandoned(self._store)
         with self._store.reading() as records:
@@ -287,7 +285,7 @@ class Observer:
 
 
 def _unfinished(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
-    """What was begun by a process that died, or gave up, and how it ends."""
+    """What a process that died, or gave up, has begun, and how it ends."""
     kind = "half-made" if doing == MADE else "half-removed"
     made = f"{what} was being made by a process that died"
     found = made if doing == MADE else f"the removal of {what} is not finished"

@@ -23,7 +23,8 @@ from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_
 from macvfast.kernel.refusals import configure_refused
 from macvfast.model import mac_text
 from macvfast.outcomes import Plan, Step
-from macvfast.plan.drift import MakeLink, MakeParent, NamespaceState, ParentDrift, SetParentMtu, SetParentUp
+from macvfast.plan.drift.namespaces import NamespaceState
+from macvfast.plan.drift.parents import MakeParent, ParentDrift, SetParentMtu, SetParentUp
 from macvfast.state.records import RESTORED, Stood
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
-    from macvfast.plan.drift import ConfigureLink, ParentState, RecordedSandbox, SandboxDrift
+    from macvfast.plan.drift.namespaces import RecordedSandbox
+    from macvfast.plan.drift.parents import ParentState
+    from macvfast.plan.drift.sandboxes import ConfigureLink, MakeLink, SandboxDrift
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 

@@ -1,0 +1,134 @@
+"""What is recorded of a sandbox, and what was found of it: where its namespace is, and what is in there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.model import mac_text
+from macvfast.plan.drift.parents import ParentState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.plan import DefaultRoute, LinkFacts
+
+
+class NamespaceState(Enum):
+    """Where the namespace of a sandbox is."""
+
+    PRESENT = "at its path; where others made it, wherever it is now"
+    UNPINNED = "alive, and its path is free"
+    GONE = "gone, and its path is free"
+    REPLACED = "others made it, and have put another one at its path after a reboot"
+    LOST = "others made it, and it is not found any more, or cannot be opened"
+    OBSTRUCTED = "something else is at its path, or it cannot be opened"
+
+
+@dataclass(frozen=True)
+class NamespaceEndpoints:
+    """The endpoints of all sandboxes that stand for one namespace, in the order of connection."""
+
+    endpoints: tuple[tuple[Network, Endpoint], ...]
+
+    @cached_property
+    def ifindexes(self) -> frozenset[int]:
+        """The indexes of their links."""
+        return frozenset(one.ifindex for _, one in self.endpoints)
+
+    @cached_property
+    def _first(self) -> Mapping[int, tuple[str, str]]:
+        first: dict[int, tuple[str, str]] = {}
+        for network, one in self.endpoints:
+            for family in plan.default_families(network, one) - first.keys():
+                first[family] = (one.sandbox_id, one.network_id)
+        return first
+
+    def hold(self, endpoint: Endpoint, family: int) -> bool:
+        """Whether the endpoint is the first of them that can have the default route of a family."""
+        return self._first.get(family) == (endpoint.sandbox_id, endpoint.network_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSandbox:
+    """A sandbox as recorded, with its settled endpoints in the order of connection.
+
+    `peers` are all endpoints in its namespace, those of other sandboxes that stand for it included: the first that can
+    holds the default route.
+    """
+
+    sandbox: Sandbox
+    endpoints: tuple[tuple[Network, Endpoint], ...]
+    peers: NamespaceEndpoints
+
+
+class NamespaceContents:
+    """What is in a namespace, for all sandboxes that stand for it.
+
+    Attributes:
+        links: its links, by index.
+        routes: the default routes that are in the way of ours; not those of links that are about to be made anew.
+    """
+
+    def __init__(
+        self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: RecordedSandbox,
+        parents: Mapping[str, ParentState],
+    ) -> None:  # fmt: skip
+        """`recorded` is any of the sandboxes."""
+        self.links = {link.ifindex: link for link in links}
+        peers = recorded.peers.ifindexes
+        self._strange = {name for link in self.links.values() if link.ifindex not in peers for name in plan.names(link)}
+        # What routers advertise is nobody's choice: `create` puts our default route beside it, and so does this.
+        ours = peers | self.links.keys() if recorded.sandbox.made else peers
+        replaced = set(self._replaced(recorded.peers, parents))
+        self.routes = [one for one in routes if one.ifindex not in replaced and one.holds(ours)]
+
+    def _replaced(self, peers: NamespaceEndpoints, parents: Mapping[str, ParentState]) -> Iterator[int]:
+        """The indexes of links that are about to be deleted and made anew."""
+        for network, endpoint in peers.endpoints:
+            link, parent = self.links.get(endpoint.ifindex), parents.get(network.link, ParentState())
+            if link is None or parent.refuses(network) is not None:
+                continue
+            if plan.ExpectedLink.of(network, endpoint).is_(link) and unmendable(network, endpoint, link, parent):
+                yield endpoint.ifindex
+
+    def has_strange(self, name: str) -> bool:
+        """Whether a link of that name is there which is not recorded."""
+        return name in self._strange
+
+
+def unmendable(network: Network, endpoint: Endpoint, link: LinkFacts, parent: ParentState) -> str:
+    """What is wrong with an endpoint's link and can only be mended by making it anew, in words; empty where nothing
+    is.
+    """
+    if link.ifname != endpoint.ifname:
+        return f"is called {link.ifname}"
+    # While its parent is away there is nothing to compare with, and nothing to make it on.
+    if parent.ifindex is not None and link.parent != parent.ifindex:
+        return f"is on another link than {network.link}"
+    if network.has_own_macs and link.mac != endpoint.mac:
+        return f"has MAC {mac_text(link.mac)}, not {mac_text(endpoint.mac)}"
+    if link.mode is not None and link.mode != network.mode:
+        return f"has mode {link.mode}"
+    if network.mtu is not None and link.mtu != network.mtu:
+        return f"has an MTU of {link.mtu}, not {network.mtu}"
+    if link.mtu < plan.needed_mtu(network):
+        # The kernel took IPv6 from it for good, and not for as long as its parent's MTU is too small.
+        return f"has an MTU of {link.mtu}, too small for IPv6"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSandbox:
+    """What was found of a sandbox: where its namespace is, why it is not there, what is in it, and the addresses of the
+    sandbox's own links, by index.
+    """
+
+    state: NamespaceState
+    contents: NamespaceContents
+    reason: str = ""
+    addresses: Mapping[int, Sequence[tuple[bytes, int]]] = field(default_factory=dict)

@@ -1,0 +1,249 @@
+"""What differs about one sandbox and its endpoints, and the steps that mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from macvfast import plan
+from macvfast.outcomes import Difference
+from macvfast.plan.drift.namespaces import NamespaceState, unmendable
+from macvfast.plan.drift.parents import ParentState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from macvfast.model import Endpoint, Interface, Network
+    from macvfast.plan import Configure, LinkFacts
+    from macvfast.plan.drift.namespaces import FoundSandbox, RecordedSandbox
+
+
+@dataclass(frozen=True, slots=True)
+class GiveNamespace:
+    """Give a sandbox its namespace back: a new one, pinned; the one that is alive, pinned again; or the one that
+    others have made again.
+    """
+
+    mends: Difference
+    state: NamespaceState
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        return {
+            NamespaceState.GONE: "make its namespace",
+            NamespaceState.UNPINNED: "pin its namespace again",
+        }.get(self.state, "take the namespace at its path")
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """Make an endpoint's link with all that belongs to it; `replaces`: its wrong one is deleted first. `held` are the
+    families whose default route something else holds.
+    """
+
+    mends: Difference
+    network: Network
+    endpoint: Endpoint
+    replaces: bool
+    held: frozenset[int]
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        again = " anew" if self.replaces else ""
+        return f"make link {self.endpoint.ifname} on network {self.network.name}{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureLink:
+    """Configure what is missing of an endpoint whose link is there."""
+
+    mends: Difference
+    network: Network
+    endpoint: Endpoint
+    steps: tuple[Configure, ...]
+
+    @property
+    def action(self) -> str:
+        """What is done."""
+        done = []
+        for step in self.steps:
+            match step:
+                case plan.SetUp():
+                    done.append("bring it up")
+                case plan.AddAddress():
+                    done.append(f"give it {_address(self.endpoint, step)}")
+                case plan.AddDefaultRoute():
+                    done.append(f"give it the IPv{step.family} default route")
+        return f"link {self.endpoint.ifname}: {', '.join(done)}"
+
+
+@dataclass(slots=True)
+class SandboxDrift:
+    """What differs about one sandbox."""
+
+    recorded: RecordedSandbox
+    give_namespace: GiveNamespace | None = None
+    links: list[MakeLink] = field(default_factory=list)
+    completions: list[ConfigureLink] = field(default_factory=list)
+    blocked: list[Difference] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[GiveNamespace | MakeLink | ConfigureLink]:
+        """What is to be done, in order."""
+        return [*([self.give_namespace] if self.give_namespace else []), *self.links, *self.completions]
+
+    @property
+    def missing(self) -> list[tuple[Network, Endpoint]]:
+        """The endpoints whose links are to be made, and not in the place of others."""
+        return [(step.network, step.endpoint) for step in self.links if not step.replaces]
+
+    def keep_escaped(self, escaped: Mapping[int, str]) -> None:
+        """Make no link in the place of one that may exist elsewhere.
+
+        Args:
+            escaped: by index, where it may be.
+        """
+        for step in [step for step in self.links if step.endpoint.ifindex in escaped and not step.replaces]:
+            self.links.remove(step)
+            where = escaped[step.endpoint.ifindex]
+            self.blocked.append(replace(step.mends, kind="link-escaped", obstacle=where))
+
+
+def compare_sandbox(recorded: RecordedSandbox, found: FoundSandbox, parents: Mapping[str, ParentState]) -> SandboxDrift:
+    """What differs about a sandbox, and what mends it; `parents` are those of all networks."""
+    drift = SandboxDrift(recorded)
+    name, path = recorded.sandbox.name, recorded.sandbox.path
+    kind, said = {
+        NamespaceState.PRESENT: ("", ""),
+        NamespaceState.GONE: ("namespace-missing", "its namespace is gone"),
+        NamespaceState.UNPINNED: ("pin-missing", f"its namespace is not at {path}"),
+        NamespaceState.REPLACED: ("namespace-missing", "its namespace is not the one of before the reboot"),
+        NamespaceState.LOST: ("namespace-missing", f"the namespace that it stands for is not at {path}"),
+        NamespaceState.OBSTRUCTED: ("pin-other", f"its namespace is not at {path}"),
+    }[found.state]
+    difference = Difference(kind=kind, sandbox=name, found=said)
+    if found.state in (NamespaceState.LOST, NamespaceState.OBSTRUCTED):
+        drift.blocked.append(replace(difference, obstacle=found.reason))
+        return drift
+    if found.state is not NamespaceState.PRESENT:
+        drift.give_namespace = GiveNamespace(difference, found.state)
+    for network, endpoint in recorded.endpoints:
+        parent = parents.get(network.link, ParentState())
+        _Comparison(drift, network, endpoint, parent, found).compare()
+    return drift
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Compares one endpoint with what was found, and notes what it finds."""
+
+    drift: SandboxDrift
+    network: Network
+    endpoint: Endpoint
+    parent: ParentState
+    found: FoundSandbox
+
+    def compare(self) -> None:
+        endpoint = self.endpoint
+        link = self.found.contents.links.get(endpoint.ifindex)
+        if link is None:
+            self._make(self._differs("link-missing", "is missing"))
+        elif not plan.ExpectedLink.of(self.network, endpoint).is_(link):
+            why = f"a link {link.ifname} that macvfast did not make has its index, {link.ifindex}"
+            self._block(self._differs("link-other", "is missing"), why)
+        else:
+            wrong = unmendable(self.network, endpoint, link, self.parent)
+            if wrong and self._make(self._differs("link-wrong", wrong), replaces=True):
+                return
+            # What works of a link that cannot be made anew goes on working.
+            if link.ifname == endpoint.ifname:
+                self._complete(link)
+
+    def _make(self, mends: Difference, *, replaces: bool = False) -> bool:
+        """Note that the link is to be made, or what is in the way; whether it is to be made."""
+        network, endpoint, parent, contents = self.network, self.endpoint, self.parent, self.found.contents
+        refused = parent.refuses(network)
+        if refused is not None:
+            why, waits = refused
+            return self._block(mends, why, waits=waits)
+        if contents.has_strange(endpoint.ifname):
+            return self._block(mends, f"a link {endpoint.ifname} that macvfast did not make is there")
+        for address in endpoint.addresses:
+            if address.ip.packed in parent.own:
+                return self._block(mends, self._clash(address))
+        able = plan.default_families(network, endpoint)
+        free = {family for family in able if self.drift.recorded.peers.hold(endpoint, family)} - {
+            one.family for one in contents.routes if one.ifindex != endpoint.ifindex
+        }
+        self.drift.links.append(MakeLink(mends, network, endpoint, replaces, frozenset(able - free)))
+        return True
+
+    def _complete(self, link: LinkFacts) -> None:
+        """Note what is missing of the endpoint, whose link is there."""
+        # What is missing: its kind, in words, and the step.
+        missing: list[tuple[str, str, Configure]] = []
+        if not link.up:
+            missing.append(("link-down", "is down", plan.SetUp(self.endpoint.ifindex)))
+        able = {4} if link.mtu < plan.IPV6_MTU_MIN else {4, 6}
+        missing += [
+            ("address-missing", f"has no address {_address(self.endpoint, step)}", step)
+            for step in self._missing_addresses(able)
+        ]
+        missing += [
+            ("route-missing", f"has lost the IPv{route.family} default route", route)
+            for route in self._missing_routes(able)
+        ]
+        if missing:
+            kinds, said, steps = zip(*missing, strict=True)
+            mends = self._differs(kinds[0], " and ".join(said))
+            self.drift.completions.append(ConfigureLink(mends, self.network, self.endpoint, steps))
+
+    def _missing_addresses(self, able: set[int]) -> list[plan.AddAddress]:
+        endpoint, own = self.endpoint, self.parent.own
+        for address in endpoint.addresses:
+            if address.ip.packed in own:
+                self._block(self._differs("address-other", f"is to have address {address}"), self._clash(address))
+        there = set(self.found.addresses.get(endpoint.ifindex, ()))
+        return [
+            plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen)
+            for packed, subnet in endpoint.placed
+            if subnet.version in able and (packed, subnet.cidr.prefixlen) not in there and packed not in own
+        ]
+
+    def _missing_routes(self, able: set[int]) -> list[plan.AddDefaultRoute]:
+        recorded, missing = self.drift.recorded, []
+        for family in sorted(plan.default_families(self.network, self.endpoint) & able):
+            route = plan.default_route(self.network, self.endpoint, family)
+            there = [(one.ifindex, one.gateway) for one in self.found.contents.routes if one.family == family]
+            if not recorded.peers.hold(self.endpoint, family) or (route.ifindex, route.gateway) in there:
+                continue
+            if not there:
+                missing.append(route)
+            elif recorded.sandbox.made:
+                why = f"another IPv{family} default route is there, which macvfast did not make"
+                self._block(self._differs("route-other", f"does not have the IPv{family} default route"), why)
+        return missing
+
+    def _clash(self, address: Interface) -> str:
+        """That this host itself has an endpoint's address, in words, with what ends that."""
+        network = self.network
+        theirs = f"{address.ip}/{self.parent.own[address.ip.packed]}"
+        return (
+            f"this host itself has {theirs} on {network.link}: `ip address del {theirs} dev {network.link}`, "
+            f"or disconnect the sandbox from {network.name} and connect it again for another address"
+        )
+
+    def _differs(self, kind: str, said: str) -> Difference:
+        found = f"link {self.endpoint.ifname} on network {self.network.name} {said}"
+        return Difference(kind=kind, sandbox=self.drift.recorded.sandbox.name, found=found)
+
+    def _block(self, difference: Difference, why: str, *, waits: bool = False) -> bool:
+        self.drift.blocked.append(replace(difference, obstacle=why, waits=waits))
+        return False
+
+
+def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:
+    """An address of an endpoint, for people."""
+    return str(next(one for one in endpoint.addresses if one.ip.packed == step.address))
