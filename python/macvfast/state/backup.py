@@ -1,8 +1,7 @@
-"""Copies of the state: written while others work on it, and brought back.
+"""Copies of the state: written while others work on it, and loaded again.
 
-A copy is one SQLite file of the format of its time, whole as of one moment. It is read into memory, made one of today's
-format there, and brought back within one transaction of the state: whoever has that open sees the old one or the new
-one.
+A copy is one SQLite file in the format of its time, as of one moment. It is read into memory, migrated there, and
+loaded within one transaction of the state: other processes see the old state or the new one.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def backup(store: Store, file: str) -> Path:
-    """Write a copy of the state to a file; an older copy there is replaced once the new one is on the disk.
+    """Write a copy of the state to a file; an older copy is replaced once the new one is on the disk.
 
     Raises:
         BackupInvalid: something else is there.
@@ -46,12 +45,12 @@ def backup(store: Store, file: str) -> Path:
 
 
 def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
-    """What would change if a copy were brought back.
+    """What would change if a copy were loaded.
 
     Args:
         store: the state.
         file: the copy.
-        netns_dir: where sandboxes are pinned here.
+        netns_dir: where namespaces are pinned here.
         here: this boot and machine.
 
     Raises:
@@ -63,11 +62,11 @@ def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
 
 
 def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
-    """Bring a copy back in the state's place, which is kept beside it. Arguments as of `compare`.
+    """Replace the state by a copy; the old one is kept beside it. Arguments as of `compare`.
 
     Raises:
         BackupInvalid, StateNewer
-        StateBusy: an operation goes on, whose end the copy would not know of.
+        StateBusy: an operation goes on, and could not record its outcome in the copy.
     """
     name = f"file:{os.urandom(8).hex()}?mode=memory&cache=shared"
     with _opened(store, file, name) as connection, store.attached(name, "loaded"), store.writing() as records:
@@ -83,7 +82,7 @@ def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
 
 @contextmanager
 def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[Connection]:
-    """A copy that is whole and was of a format that is known, in memory under a name."""
+    """A copy, checked to be whole and of a known format, and read into memory under a name."""
     path = Path(file)
     try:
         if not path.is_file():
@@ -110,8 +109,8 @@ def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[Connect
 
 
 def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> None:
-    """Refuse a copy that has namespaces pinned where neither this host nor the state does: root would make files there,
-    and take others away.
+    """Refuse a copy whose namespaces are pinned where neither this host nor the state pins any: root would make and
+    delete files there.
     """
     known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes("made"))}
     for one in then.sandboxes("made"):
@@ -124,10 +123,10 @@ def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> Non
 
 
 def _copy(store: Store, target: Path) -> None:
-    """Write the state as it is recorded to a file, durable when this returns.
+    """Write the state to a file, which is durable when this returns.
 
-    The folder may be another user's, who could put another file under any name in it: the new file is written through
-    the descriptor that made it, and is never opened again by its name.
+    The folder may be another user's, who could replace any file in it: the new file is written through the descriptor
+    that made it, and never opened again by name.
     """
     fresh = f".{target.name}.{os.urandom(4).hex()}"
     image = store.image()
@@ -141,7 +140,7 @@ def _copy(store: Store, target: Path) -> None:
                     with suppress(OSError):
                         os.unlink(fresh, dir_fd=folder)
                     raise
-            # Only a descriptor that can read has a folder's names on the disk.
+            # fsync needs a descriptor that can read.
             with _descriptor(".", os.O_RDONLY | os.O_DIRECTORY, folder) as names:
                 os.fsync(names)
     except OSError as error:
@@ -150,7 +149,7 @@ def _copy(store: Store, target: Path) -> None:
 
 @contextmanager
 def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
-    """A descriptor of a file of this user alone, or of a folder; closed at the end."""
+    """A descriptor of a folder, or of a file that is made with the mode 0600; closed at the end."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         yield descriptor
@@ -159,7 +158,7 @@ def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iter
 
 
 def _write(descriptor: int, image: bytes) -> None:
-    """Write all of it, durable when this returns."""
+    """Write all of it; it is durable when this returns."""
     rest = memoryview(image)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -167,7 +166,7 @@ def _write(descriptor: int, image: bytes) -> None:
 
 
 def _listed(contents: set[tuple[str, str, tuple[str, ...]]]) -> tuple[tuple[str, str], ...]:
-    """Kinds and names, as people count."""
+    """Kinds and names, sorted as people count."""
     return tuple(sorted(((kind, name) for kind, name, _ in contents), key=lambda one: (one[0], natural(one[1]))))
 
 

@@ -1,10 +1,10 @@
-"""The connections to a state file: a thread has one at a time and leaves it to the next; none is open across a fork."""
+"""The connections to a state file. A thread uses one at a time and then gives it back; none is open across a fork."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from macvfast.errors import StateUnusable
@@ -21,7 +21,7 @@ BUSY_S = 30.0
 # How long a fork waits for the transactions of other threads.
 _FORK_WAIT_S = 10.0
 
-# Files of which connections are left in this process that its parent was using.
+# Files to which this forked process has connections that its parent was using.
 _remains: list[Path] = []
 
 
@@ -30,27 +30,25 @@ class _Brief(sqlite3.Connection):
 
 
 class _Alone(_Brief):
-    """A connection that needs no room on the disk to read: it shares nothing, and keeps all others out while it is
-    open.
-    """
+    """A connection that needs no room on the disk to read: it shares nothing, and keeps all others out."""
 
 
 class Connections:
     """The connections of this process to one state file.
 
-    An interruption, which Python raises where a function begins or a call of one returns, may come at any such place,
-    once: what a connection's user has is given back all the same, and nobody waits for it.
+    An interruption (KeyboardInterrupt) may come wherever a function begins or returns, once: the connection is given
+    back all the same.
 
     Args:
-        file: it is there.
-        nowhere: whether there is none: each connection is to an empty state in memory.
-        looks: whether a file of an earlier format stays as it is, and is looked at in memory.
+        file: the file, which exists.
+        nowhere: there is no file: each connection is to an empty state in memory.
+        looks: a file of an earlier format stays as it is, and is read from memory.
 
     Attributes:
-        lock: of these and of what else a fork waits for. Entered again by a fork in a signal handler. Not by way of
-            the condition: who is interrupted within its `__enter__`, which is written in Python, would hold the lock
-            for ever.
-        changed: that something is free, or ended.
+        lock: guards these connections and what else a fork waits for. Reentrant, for a fork in a signal handler. Never
+            entered by way of the condition: an interruption within its `__enter__`, which is written in Python, would
+            leave the lock held.
+        changed: notified when a connection is free, or an operation has ended.
     """
 
     def __init__(self, file: Path, *, nowhere: bool, looks: bool) -> None:
@@ -61,7 +59,7 @@ class Connections:
         self._looks = looks
         self._process = forks.here()
         self._local = threading.local()
-        # Those that no thread uses at the moment, those that one does, and the threads that are opening one.
+        # Connections that no thread uses, those that a thread uses, and the threads that are opening one.
         self._idle: list[sqlite3.Connection] = []
         self._used: set[sqlite3.Connection] = set()
         self._opening: set[int] = set()
@@ -79,48 +77,47 @@ class Connections:
         if connection is not None:
             yield connection
             return
-        had: list[sqlite3.Connection] = []
-        try:
-            self._take(had)
-            self._local.connection = had[0]
-            yield had[0]
-        finally:
-            self._local.connection = None
+        with self._lent(shared=True) as connection:
+            self._local.connection = connection
             try:
-                self._put_back(had)
-            except BaseException:
-                # Interrupted: a fork would wait for it in vain.
-                self._put_back(had)
-                raise
+                yield connection
+            finally:
+                self._local.connection = None
+
+    def extra(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A new connection, closed afterwards."""
+        return self._lent(shared=False)
 
     @contextmanager
-    def extra(self) -> Iterator[sqlite3.Connection]:
-        """A new connection, closed afterwards."""
+    def _lent(self, *, shared: bool) -> Iterator[sqlite3.Connection]:
+        """A connection, given back at the end. `shared`: it may have been used before, and may be used again."""
         had: list[sqlite3.Connection] = []
         try:
-            self._take(had, new=True)
+            self._take(had, new=not shared)
             yield had[0]
         finally:
             try:
-                self._put_back(had, keep=False)
+                self._put_back(had, keep=shared)
             except BaseException:
-                self._put_back(had, keep=False)
+                # Interrupted: a fork would wait for it until its timeout.
+                self._put_back(had, keep=shared)
                 raise
 
     def close(self) -> None:
-        """Close what is idle, and later what is put back."""
+        """Close idle connections now, and the others when they are given back."""
         with self.lock:
             self._closed = True
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
 
-    def _take(self, had: list[sqlite3.Connection], *, new: bool = False) -> None:
+    def _take(self, had: list[sqlite3.Connection], *, new: bool) -> None:
+        """Put a connection into `had`, where it is found if this is interrupted."""
         me = threading.get_ident()
         with self.lock:
             self.changed.wait_for(lambda: not self._forking)
             if self._idle and not new:
-                # Who is interrupted between the two has dropped it, which closes it.
+                # An interruption between the two drops it, which closes it.
                 had.append(self._idle.pop())
                 self._used.update(had)
                 return
@@ -131,8 +128,8 @@ class Connections:
             self._opening.discard(me)
             self.changed.notify_all()
 
-    def _put_back(self, had: list[sqlite3.Connection], *, keep: bool = True) -> None:
-        """Give back what a thread had, if it had come to that. In a child that was forked in between, it is the
+    def _put_back(self, had: list[sqlite3.Connection], *, keep: bool) -> None:
+        """Give back the connection that a thread had, if it had one. In a child that was forked in between, it is the
         parent's.
         """
         if self.forked:
@@ -150,13 +147,12 @@ class Connections:
     # Forks.
 
     def before_fork(self) -> None:
-        """Close the connections, those that are in use when they are put back, and let nobody open one until
-        `after_fork`.
+        """Close the connections (those in use when they are given back), and let nobody open one until `after_fork`.
 
-        A child that inherits one cannot open the file safely: SQLite takes the parent's locks for its own there.
+        A child that inherits one cannot open the file safely: SQLite would take the parent's locks for its own.
         """
         self.lock.acquire()
-        # Those who wait here for a connection come after it.
+        # From here on, threads that want a connection wait.
         self._forking = True
         mine = getattr(self._local, "connection", None)
         self.changed.wait_for(lambda: self._used <= {mine} and not self._opening, _FORK_WAIT_S)
@@ -171,13 +167,13 @@ class Connections:
         self.lock.release()
 
     def abandon(self) -> None:
-        """In the child, let go of what is the parent's without touching it."""
+        """In the child, drop the parent's connections without touching them."""
         if self._used or self._opening:
             _remains.append(self._file)
         for connection in self._used:
             import ctypes  # noqa: PLC0415 - hardly ever
 
-            # Closing it would write where the parent is writing: it is never to be closed here.
+            # Never closed here: closing would write where the parent is writing.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     # Opening.
@@ -189,7 +185,7 @@ class Connections:
             return connection
         connection = self._open_or_alone()
         if self._looks and 0 < format_of(connection) < FORMAT:
-            # Who only looks at a file of an earlier format leaves it to those who need that.
+            # A look leaves a file of an earlier format as it is, for the macvfast that wrote it.
             with closing(connection):
                 return in_memory(connection, ":memory:")
         return connection
@@ -206,13 +202,13 @@ class Connections:
                 raise error from None
 
     def _is_full(self, error: sqlite3.Error) -> bool:
-        """Whether there is no room for what connections share (`state.db-shm`), which even a reader needs."""
+        """Whether there is no room for the file that connections share (`state.db-shm`), which even a reader needs."""
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
             return False
         return directory.trouble(self._file.parent) == directory.FULL
 
     def _open(self, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
-        # Not made here: `place` has seen to it.
+        # Never made here: `directory.prepare` does that.
         name = _uri(self._file, "mode=rw")
         connection = sqlite3.connect(
             name, timeout=0, isolation_level=None, check_same_thread=False, uri=True, factory=kind
@@ -225,7 +221,7 @@ class Connections:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
                     raise
-                # SQLite would wait for locks that there are not.
+                # SQLite would wait, even where the file system has no locks at all.
                 directory.refuse_without_locks(self._file.parent)
                 database.set_wait(connection, BUSY_S)
                 database.set_up(connection)
@@ -238,7 +234,7 @@ class Connections:
 
 
 def refuse_remains(path: Path) -> None:
-    """Refuse a file of which this process has connections that a transaction of its parent left here.
+    """Refuse a file to which this process has a connection that its parent was using when it forked.
 
     Raises:
         StateUnusable
@@ -259,20 +255,19 @@ def _uri(path: Path, options: str) -> str:
 
 
 def open_copy(path: Path) -> sqlite3.Connection:
-    """A connection to a copy of a state, that changes nothing. A copy has no log of its own, and its folder may be
-    read-only; what was copied by hand with its log is read with it.
+    """A read-only connection to a copy of a state. A copy has no log, and its folder may be read-only; a file that was
+    copied by hand together with its log is read with it.
     """
     options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     return sqlite3.connect(_uri(path, options), uri=True, isolation_level=None)
 
 
 def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
-    """What is in a state file, in memory and of today's format; nothing can be written to it. It takes as much memory
-    as the file.
+    """A read-only copy of a state file, in memory and in today's format. It takes as much memory as the file.
 
     Args:
-        source: a connection to it.
-        name: under which this process finds it too, as an URI; or `:memory:`.
+        source: a connection to the file.
+        name: the copy's name in this process, as a URI; or `:memory:`.
     """
     copy = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=True, factory=_Brief)
     try:
@@ -287,7 +282,7 @@ def in_memory(source: sqlite3.Connection, name: str) -> sqlite3.Connection:
 
 
 def image(source: sqlite3.Connection) -> bytes:
-    """The bytes of a file with all that a connection reads, as of one moment. They take as much memory as the file."""
+    """The bytes of a file with all that a connection reads, as of one moment; they take as much memory as the file."""
     with closing(sqlite3.connect(":memory:")) as copy:
         source.backup(copy)
         return copy.serialize()

@@ -1,7 +1,7 @@
 """The state directory: made where it is missing, refused where it cannot keep a state safely.
 
-Nothing here opens a state file that is there: closing any descriptor of a file gives up all POSIX locks that the
-process has on it (fcntl(2)), SQLite's own among them, and another process would then take the log away from under us.
+Nothing here opens an existing state file: closing any descriptor of a file releases all POSIX locks of the process on
+it (fcntl(2)), SQLite's own among them, and another process could then delete the log that this one uses.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from macvfast.system import trusted
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What `trouble` says of a file system without room.
+# What `trouble` gives for a full file system.
 FULL = "its file system is full"
 
-# Bytes at the beginning of every SQLite file (fileformat2.html).
+# The size of the header of every SQLite file (fileformat2.html).
 _HEADER = 100
 
-# Whoever makes a file closes it, while nobody else of this process has it open.
+# A file is made and closed while no other thread of this process has it open.
 _making = threading.Lock()
 
 
 def is_empty(directory: Path, file: Path) -> bool:
-    """Whether a state was never recorded there: nothing is at the path, or a directory without a state.
+    """Whether there never was a state: nothing is at the path, or a directory without a state.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: it cannot be read.
     """
     try:
         if not stat.S_ISDIR(directory.stat().st_mode):
@@ -45,17 +45,16 @@ def is_empty(directory: Path, file: Path) -> bool:
 
 
 def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
-    """Make the directory (0700) and the file (0600) where they are missing; refuse what somebody else could change,
-    and a file that has lost what it held.
+    """Make the directory (0700) and the file (0600) where they are missing. Refuse what another user could change, and
+    a file whose content is lost.
 
     Args:
         directory: of the state.
         file: in it.
-        in_use: whether some operation goes on there.
+        in_use: whether an operation goes on there.
 
     Raises:
-        StateUnusable, StateCorrupt
-        OSError: as the kernel refuses it.
+        StateUnusable, StateCorrupt, OSError
     """
     _make_directory(directory)
     _refuse_strangers(directory)
@@ -72,14 +71,14 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise StateUnusable(str(file), "it is no regular file")
     _refuse_strangers(file)
-    # The folder of the owners comes after the first table: beside it, a file without a whole header was cut off, which
-    # SQLite would fill again. Its maker may be at it this very moment.
+    # The folder of owners is made after the first table. If it is there, a file without a whole header was cut off, and
+    # SQLite would take it for a new one. Its maker may be writing it just now, so the size is read again.
     if found.st_size < _HEADER and (directory / "owners").exists() and file.stat().st_size < _HEADER:
         raise StateCorrupt(str(file), f"it has {found.st_size} bytes, and macvfast has recorded something in it before")
 
 
 def _make_directory(directory: Path) -> None:
-    """Make it, with what is missing above it; modes are given, whatever the umask."""
+    """Make it, with what is missing above it; the modes do not depend on the umask."""
     try:
         trusted.make_folder(directory, 0o700)
     except FileNotFoundError:
@@ -89,7 +88,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
-    """Make an empty state file; False: another process was first."""
+    """Make an empty state file; False: another process has made it."""
     log = file.with_name(f"{file.name}-wal")
     if log.exists():
         raise StateCorrupt(str(file), f"it is gone, and its log `{log.name}` is still there")
@@ -108,8 +107,8 @@ def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
 
 
 def _refuse_strangers(path: Path) -> None:
-    """Refuse what somebody else than this user and root could change: what stands in it is carried out. Of a symbolic
-    link, also the link.
+    """Refuse what another user than this one and root could change, for what is recorded is carried out. Of a symbolic
+    link, check the link too.
     """
     for found in (path.lstat(), path.stat()):
         if (reason := trusted.why_not(found)) is not None:
@@ -117,14 +116,14 @@ def _refuse_strangers(path: Path) -> None:
 
 
 def _refuse_readers(directory: Path) -> None:
-    """Refuse a directory that others may list: what they can open they can lock, for as long as they like."""
+    """Refuse a directory that others may list: they could open files in it, and lock them for ever."""
     mode = stat.S_IMODE(directory.stat().st_mode)
     if mode & 0o044 and directory.is_dir():
         raise StateUnusable(str(directory), f"others may list it (mode {mode:04o})")
 
 
 def refuse_without_locks(directory: Path) -> None:
-    """Refuse a directory whose file system has no locks; SQLite takes that for somebody else's lock.
+    """Refuse a directory whose file system has no locks, which SQLite takes for a lock of another process.
 
     Raises:
         StateUnusable
@@ -140,7 +139,7 @@ def refuse_without_locks(directory: Path) -> None:
 
 
 def trouble(directory: Path) -> str | None:
-    """What is wrong with a directory's file system, if it shows: SQLite does not always say."""
+    """What is wrong with a directory's file system, where it can be seen: SQLite does not always say."""
     try:
         found = os.statvfs(directory)
     except OSError as error:

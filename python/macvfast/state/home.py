@@ -1,7 +1,7 @@
-"""Whose a state is: the machine, the boot and the network namespace that its links belong to.
+"""The machine, boot and network namespace that a state, with its links, belongs to.
 
-A boot id is no other machine's: only in a new boot is the machine looked at. A machine that has no id is taken for the
-one that is noted, and so is any where none is noted.
+Boot ids are unique among machines, so the machine is compared only in a new boot. A machine without an id counts as the
+noted one, and so does every machine where none is noted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kernel(Protocol):
-    """What the kernel says of where this process is."""
+    """What `home` needs to know of the kernel."""
 
     def boot_id(self) -> str: ...  # noqa: D102
     def home_cookie(self) -> int: ...  # noqa: D102
@@ -25,14 +25,14 @@ class Kernel(Protocol):
 
 
 class Here(NamedTuple):
-    """This boot, and this machine; None: it has no id."""
+    """This boot, and this machine's id; None: it has none."""
 
     boot_id: str
     machine: str | None
 
 
 class _Noted(NamedTuple):
-    """What is noted in a state of whose it is; None: nothing."""
+    """What a state says it belongs to; None: nothing."""
 
     boot_id: str | None
     cookie: str | None
@@ -44,7 +44,7 @@ class _Noted(NamedTuple):
 
 
 def is_here(store: Store, kernel: Kernel) -> bool:
-    """Whether the state's links are in this boot and this namespace; False: in those of before, or of another machine.
+    """Whether the state's links are in this boot and namespace; False: in an earlier boot's, or another machine's.
 
     Raises:
         HomeNamespaceOther: in this boot, but another namespace.
@@ -54,7 +54,7 @@ def is_here(store: Store, kernel: Kernel) -> bool:
 
 
 def refuse_other(store: Store, kernel: Kernel) -> None:
-    """Refuse to change anything in a state that is another machine's, or another namespace's in this boot.
+    """Refuse to change a state of another machine, or of another namespace in this boot.
 
     Raises:
         HomeNamespaceOther, StateForeign
@@ -64,8 +64,7 @@ def refuse_other(store: Store, kernel: Kernel) -> None:
 
 
 def claim(store: Store, kernel: Kernel) -> None:
-    """Before anything is changed: make sure that the state is this machine's and this namespace's, and note in a new
-    boot that it is.
+    """Before a change, refuse a state of another machine or namespace; in a new boot, note the new one.
 
     Raises:
         HomeNamespaceOther, StateForeign
@@ -75,7 +74,7 @@ def claim(store: Store, kernel: Kernel) -> None:
     if _refuse_other(store, kernel, noted) and (noted.machine is not None or kernel.machine_id() is None):
         return
     with store.writing() as records:
-        # Another process may have been first.
+        # Another process may have noted it meanwhile.
         _refuse_other(store, kernel, _Noted.of(records))
         records.set_host("boot_id", kernel.boot_id())
         records.set_host("home_cookie", str(kernel.home_cookie()))
@@ -85,16 +84,16 @@ def claim(store: Store, kernel: Kernel) -> None:
 
 
 def is_foreign(records: Records, here: Here) -> bool:
-    """Whether a state is another machine's."""
+    """Whether a state belongs to another machine."""
     return _is_foreign(_Noted.of(records), here)
 
 
 def adopt(store: Store, here: Here) -> Adoption:
-    """Make a state this machine's, unless it is. What is recorded stays; the keyed MACs that are made from now on are
-    others than those that the other machine makes.
+    """Make a state this machine's, unless it already is. What is recorded stays; new MACs are made with another key
+    than the other machine's.
 
     Raises:
-        StateBusy: an operation goes on, of this machine or, on a shared disk, of the other.
+        StateBusy: an operation goes on, on this machine or, on a shared disk, on the other.
     """
     from macvfast.outcomes import Adoption  # noqa: PLC0415
 

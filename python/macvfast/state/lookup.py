@@ -1,4 +1,4 @@
-"""Finding one network or sandbox by what a person typed: full id, name, or unambiguous id prefix, in that order."""
+"""Find networks and sandboxes: one, by full id, name, or unambiguous id prefix, in that order; or all, in pages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ PAGE = 256
 def pages(
     store: Store, order: Callable[[Records], Sequence[int]], rows: Callable[[Records, Sequence[int]], Iterable[T]]
 ) -> Iterator[T]:
-    """Rows in an order that is read first, a page at a time: they may be changed while they are gone through, and what
-    is made meanwhile is not among them.
-    """
+    """Rows, a page at a time, in an order that is read first: they may change meanwhile; new ones are left out."""
     with store.reading() as records:
         numbers = order(records)
     for start in range(0, len(numbers), PAGE):
@@ -88,7 +86,7 @@ def one_sandbox(records: Records, store: Store, key: str, *, shown: bool = False
 
 
 def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Store) -> None:
-    """Refuse what is being made, removed or restored; what a process that died was restoring is as it was recorded.
+    """Refuse what is being made, removed or restored. What a process was restoring when it died is as it was recorded.
 
     Raises:
         SandboxBusy
@@ -102,9 +100,10 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
 
 
 def abandoned(store: Store) -> dict[int, str]:
-    """The intents of operations that have ended without settling them, and what each did.
+    """The intents that operations have left unsettled, and what each was doing.
 
-    It takes two looks: an operation that ends between a look at its intents and one at its lock had settled them.
+    Intents are read twice: an operation may have settled its own, and ended, between the first read and the look at
+    its lock.
     """
     with store.reading() as records:
         owners = {one.owner for one in records.intents().values()}

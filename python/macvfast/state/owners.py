@@ -1,6 +1,6 @@
-"""Who is at work on a state: a locked file per operation, which its intents name.
+"""Which operations are at work on a state: a locked file for each, whose name is the token that its intents carry.
 
-The lock says whether the operation goes on; what stands in the file says, to people, who it is.
+The lock says whether the operation goes on; the file's content says, to people, which process it is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Owner(NamedTuple):
 
 
 class Held:
-    """What an operation is known by: its token, and the file whose lock says that it goes on."""
+    """The token of an operation, and the file whose lock says that it goes on."""
 
     def __init__(self) -> None:
         self.token = ""
@@ -46,7 +46,7 @@ class Held:
         self.file: io.FileIO | None = None
 
     def forget(self) -> None:
-        """Close the file. Its lock stays with whoever else has it open, by a fork."""
+        """Close the file. Where a fork has it open too, the lock stays."""
         self.locked = False
         if self.file is not None:
             self.file.close()
@@ -63,16 +63,16 @@ class Owners:
         self._folder = folder
 
     def path(self, token: str) -> Path:
-        """Where an operation's file lies; a token that leads out of their folder has none."""
+        """The file of a token; one that leads out of the folder has none."""
         if "/" in token:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), token)
         return self._folder / token
 
     def take(self, held: Held) -> None:
-        """Give an operation a new token, and lock its file. What the dead left is taken away first.
+        """Give an operation a new token and lock its file. Files of dead operations are deleted first.
 
         Args:
-            held: nothing yet. Whoever is interrupted here gives it up, however far it has come.
+            held: filled step by step, so that `give_up` can end what an interruption leaves.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for name in os.listdir(self._folder):
@@ -82,9 +82,9 @@ class Owners:
             held.file = io.FileIO(self.path(held.token), "x+", opener=_private)
             try:
                 fcntl.flock(held.file, fcntl.LOCK_EX)
-                # Between the two calls another process may have taken it for a dead one's, and away.
+                # Between the two calls another process may have deleted it as a dead operation's.
                 if os.fstat(held.file.fileno()).st_nlink:
-                    # Who it is, is for people: the lock counts, also where the disk is full.
+                    # The content is for people only: on a full disk, the lock still counts.
                     with suppress(OSError):
                         held.file.write("\n".join(map(str, _myself())).encode(errors="replace"))
                     held.locked = True
@@ -95,8 +95,8 @@ class Owners:
                 raise
 
     def _sweep(self, name: str) -> None:
-        """Take away the file of an operation that is dead; under a lock that keeps its maker from having it meanwhile,
-        and that nobody else takes for an owner's.
+        """Delete the file of a dead operation. Under a shared lock, which keeps an owner from locking the file, and
+        which nobody takes for an owner's lock.
         """
         try:
             descriptor = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
@@ -111,13 +111,13 @@ class Owners:
             os.close(descriptor)
 
     def give_up(self, held: Held) -> None:
-        """End an operation, also one that has been ended in part."""
+        """End an operation, even one that has been ended in part."""
         if held.file is None or held.file.closed:
             return
-        # The lock alone says who lives: the file may stay where it cannot be deleted.
+        # Only the lock counts: where the file cannot be deleted, it may stay.
         with suppress(OSError):
             self.path(held.token).unlink(missing_ok=True)
-        # Closing would leave it with a forked child that has the descriptor, too.
+        # Closing alone would leave the lock with a forked child, which has the descriptor too.
         fcntl.flock(held.file, fcntl.LOCK_UN)
         held.forget()
 
@@ -128,7 +128,7 @@ class Owners:
         except FileNotFoundError:
             return False
         try:
-            # Shared, so that two who ask at once do not take each other for the owner.
+            # Shared: two processes that ask at once must not take each other for the owner.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -154,7 +154,7 @@ class Owners:
             return None
 
     def writers(self, shared_memory: Path) -> list[Owner]:
-        """Who writes to the state now, with SQLite's lock; where that cannot be seen, all who are at work."""
+        """The processes that hold SQLite's lock for writing; where that cannot be seen, all that are at work."""
         at_work = [found for token in self.living() if (found := self.owner(token)) is not None]
         pids = set(_holding(shared_memory))
         if not pids:
@@ -164,7 +164,7 @@ class Owners:
 
 
 def _private(path: str, flags: int) -> int:
-    """Open a new file that is this user's alone."""
+    """Open a new file with the mode 0600."""
     return os.open(path, flags, 0o600)
 
 
@@ -175,7 +175,7 @@ def _myself() -> Owner:
 
 
 def _running(pid: int) -> Owner:
-    """A process of whom no file of ours tells: since when it has been running."""
+    """A process that has no file here, with the time when it was started."""
     command, started = "?", 0.0
     with suppress(OSError, ValueError, IndexError, OverflowError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
@@ -186,7 +186,7 @@ def _running(pid: int) -> Owner:
 
 
 def _holding(shared_memory: Path) -> Iterator[int]:
-    """The processes that have SQLite's lock for writing; nothing is opened, see `place`."""
+    """The processes that have SQLite's lock for writing. The file is not opened: see `directory`."""
     try:
         inode = str(shared_memory.stat().st_ino)
         locks = Path("/proc/locks").read_text(encoding="ascii")
@@ -199,5 +199,5 @@ def _holding(shared_memory: Path) -> Iterator[int]:
 
 
 def _clock(seconds: float | None) -> str:
-    """A time as people read it; None: now, which `time.time` does not give for every clock (not past 2262)."""
+    """A time as people read it; None: now. `time.time` fails on clocks past 2262."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

@@ -1,8 +1,8 @@
-"""The durable state: one SQLite file, locked and kept in its format. `directory` prepares the directory, `connections`
-opens the file, `owners` says who is at work.
+"""The durable state: one SQLite file. `directory` prepares its directory, `connections` opens it, `records` reads and
+writes its tables, `owners` says which operations are at work, `failures` explains what is refused.
 
-WAL with synchronous=FULL: a transaction that has returned survives a power cut. A writer waits for another for at
-most `connections.BUSY_S`; readers never wait. What is in the tables, and how it becomes values, is `records`' matter.
+WAL with synchronous=FULL: a transaction that has returned survives a power cut. A writer waits for another one for at
+most `connections.BUSY_S`; readers never wait.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from macvfast.system import forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from macvfast.state.records.database import Connection
 
@@ -39,16 +40,16 @@ class Store:
     """
 
     def __init__(self, directory: str | None = None, *, make: bool = True) -> None:
-        """Open the state, making the directory (0700) and the file (0600) where they are missing, and a file of an
-        earlier format one of today's; without `make`, nothing is recorded there, and nothing is made.
+        """Open the state. The directory (0700) and the file (0600) are made where they are missing, and a file of an
+        earlier format is migrated; without `make`, nothing is made or changed.
 
         Raises:
-            StateMissing: a directory was named, by the argument or the environment, is not there, and is not made.
+            StateMissing: a directory was named, by the argument or the environment, is missing, and is not made.
         """
         named = directory or os.environ.get("MACVFAST_STATE_DIR")
         wanted = Path(named or DEFAULT_DIR)
         self._process = forks.here()
-        # What the threads' operations are known by, and the threads that are in the middle of one.
+        # The owner tokens of threads, and the threads that are within an operation.
         self._owned: dict[int, Held] = {}
         self._operating: set[int] = set()
         self._closing = self._closed = False
@@ -58,7 +59,7 @@ class Store:
         self._failures = Failures(self.path, self._owners, self._extra)
         refuse_remains(self.path)
         with self._failures.of_system():
-            # A look at what nobody has made is one at an empty state in memory.
+            # Where no state was ever made, an empty one in memory is read.
             nowhere = not make and is_empty(self.directory, self.path)
             if not nowhere:
                 prepare(self.directory, self.path, in_use=bool(self._owners.living()))
@@ -81,7 +82,7 @@ class Store:
         return self._process != forks.here()
 
     def check_open(self) -> None:
-        """Refuse to go on after `close`, and in a forked child: everything open is the parent's.
+        """Refuse any use after `close`, and in a forked child: everything open is the parent's.
 
         Raises:
             HostClosed, HostForked
@@ -93,7 +94,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connections and give up the owner tokens, once the operations of other threads have ended. In a
-        forked child: nothing, they are the parent's.
+        forked child, do nothing: they are the parent's.
         """
         if self.forked:
             return
@@ -110,7 +111,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Records]:
-        """A consistent view of the state; waits for nobody. Within `writing`, that transaction's own view."""
+        """A consistent view of the state, without waiting; within `writing`, the view of that transaction."""
         with self._failures.of_database(), self._connection() as connection:
             if connection.in_transaction:
                 yield Records(connection)
@@ -120,8 +121,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Records]:
-        """One durable transaction: what was written is on the disk when this returns, or, after an exception,
-        nothing is.
+        """One durable transaction: at its end all that was written is on the disk; after an exception, nothing is.
 
         Raises:
             StateBusy: another process was writing for longer than BUSY_S.
@@ -133,7 +133,7 @@ class Store:
 
     @contextmanager
     def attached(self, name: str, schema: str) -> Iterator[None]:
-        """Within this, this thread's transactions reach another file of SQLite too."""
+        """Let this thread's transactions reach another SQLite file too, by the name of a schema."""
         with (
             self._failures.of_database(),
             self._connection() as connection,
@@ -142,7 +142,7 @@ class Store:
             yield
 
     def image(self) -> bytes:
-        """The bytes of a state file with what is recorded, as of one moment. They take as much memory as the file."""
+        """The bytes of a state file with all that is recorded, as of one moment; they take as much memory as it."""
         with self._failures.of_database(), self._extra() as source:
             return image(source)
 
@@ -150,7 +150,7 @@ class Store:
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Within this, a thread's intents carry one token. What still carries it at the end was given up, and anyone
+        """Give this thread's intents one owner token. What still carries it at the end was given up, and any process
         may finish it.
         """
         me = threading.get_ident()
@@ -165,7 +165,7 @@ class Store:
             try:
                 self._end_operation(me)
             except BaseException:
-                # Interrupted: its token would be taken for work that goes on, as long as this process does.
+                # Interrupted: the token would pass for work that goes on, until this process ends.
                 self._end_operation(me)
                 raise
 
@@ -176,8 +176,8 @@ class Store:
             self._operating.add(me)
 
     def _end_operation(self, me: int) -> None:
-        """End what has begun of it; what had ended before an interruption stays so. In a child that was forked in
-        between, it is the parent's, and goes on.
+        """End an operation, even one that had only partly begun or ended. In a child that was forked in between, it is
+        the parent's, and goes on.
         """
         if self.forked:
             return
@@ -189,8 +189,8 @@ class Store:
             self._changed.notify_all()
 
     def owner(self) -> str:
-        """The token that this thread's intents carry; its file is locked until the operation ends, or the process."""
-        # Known before it is locked: who is interrupted in between gives it up.
+        """The token of this thread's intents; its file is locked until the operation, or the process, ends."""
+        # Noted before it is locked, so that an interruption in between gives it up.
         held = self._owned.setdefault(threading.get_ident(), Held())
         if not held.locked:
             with self._failures.of_system():
@@ -198,17 +198,17 @@ class Store:
         return held.token
 
     def owner_lives(self, token: str) -> bool:
-        """Whether the operation whose intents carry the token still goes on, in this process or another."""
+        """Whether the operation with that token still goes on, in this process or another."""
         with self._failures.of_system():
             return self._owners.lives(token)
 
     def owner_shown(self, token: str) -> str | None:
-        """Whose operation it is, for people; None where that is not known."""
+        """The process whose operation it is, for people; None: unknown."""
         found = self._owners.owner(token)
         return None if found is None else str(found)
 
     def others_at_work(self) -> list[str]:
-        """The operations that go on, those of this Store left out, for people."""
+        """The processes whose operations go on, without this Store's own, for people."""
         with self._failures.of_system():
             mine = {held.token for held in list(self._owned.values())}
             return [self.owner_shown(token) or "a process" for token in self._owners.living() if token not in mine]
@@ -220,7 +220,7 @@ class Store:
     # Forks.
 
     def before_fork(self) -> None:
-        """Have nothing open that a child could spoil, until `after_fork`."""
+        """Close what a child could damage, until `after_fork`."""
         self._connections.before_fork()
 
     def after_fork(self) -> None:
@@ -228,32 +228,28 @@ class Store:
         self._connections.after_fork()
 
     def abandon(self) -> None:
-        """In the child, let go of what is the parent's without touching it."""
+        """In the child, drop what is the parent's without touching it."""
         self._connections.abandon()
         for held in self._owned.values():
-            # The lock stays with the parent alone.
+            # The parent keeps the lock.
             held.forget()
         self._owned = {}
 
     # Opening.
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> AbstractContextManager[Connection]:
         """The connection that this thread uses."""
         self.check_open()
-        with self._connections.mine() as connection:
-            yield connection
+        return self._connections.mine()
 
-    @contextmanager
-    def _extra(self) -> Iterator[Connection]:
+    def _extra(self) -> AbstractContextManager[Connection]:
         """A new connection, closed afterwards."""
         self.check_open()
-        with self._connections.extra() as connection:
-            yield connection
+        return self._connections.extra()
 
     def _migrate(self, connection: Connection) -> None:
-        """Make the tables of a new file, and a file of an earlier format one of today's; refuse a file of a later
-        format, or of another program.
+        """Make the tables of a new file, migrate one of an earlier format, and refuse one of a later format or of
+        another program.
         """
         found = format_of(connection)
         if found == 0:
@@ -268,7 +264,7 @@ class Store:
         self._failures.refuse_newer(connection)
 
 
-# What is open, for forks.
+# The open stores, for forks.
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _stores_lock = threading.RLock()
 _forking: list[Store] = []
