@@ -11,7 +11,7 @@ from macvfast.cli import interrupted
 from macvfast.cli.call import BUG, INTERRUPTED, PARTLY, RUN_REFUSED, USAGE, Call
 from macvfast.cli.commands import Command, Group, group
 from macvfast.cli.line import Line
-from macvfast.cli.parameters import check_some
+from macvfast.cli.parameters import check_some, option
 from macvfast.cli.show.output import Failure, Output, of_this_process, problem_text
 from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError
@@ -40,23 +40,18 @@ def _common(
     *,
     state_dir: Annotated[
         str | None,
-        typer.Option(
-            "--state-dir",
-            metavar="DIR",
-            help="Directory of the recorded state (default: /var/lib/macvfast).",
+        option(
+            "--state-dir DIR",
+            "Directory of the recorded state (default: /var/lib/macvfast).",
             envvar="MACVFAST_STATE_DIR",
-            show_default=False,
             callback=check_some,
         ),
     ] = None,
     verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", help="Log every request to the kernel on standard error; also MACVFAST_LOG=text|json."
-        ),
+        bool, option("--verbose", "Log every request to the kernel on standard error; also MACVFAST_LOG=text|json.")
     ] = False,
     version: Annotated[  # noqa: ARG001 - its callback has shown it
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        bool, option("--version", "Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     call: Call = context.obj

@@ -71,7 +71,7 @@ three shells look for it; a shell does not look into a virtual environment.""",
 )
 def completion(
     context: typer.Context,
-    shell: Annotated[str, argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=_shells)],
+    shell: Annotated[str, argument("SHELL", "bash, zsh or fish.", autocompletion=_shells)],
 ) -> int:
     """Print a shell's completion script, for bash, zsh or fish."""
     call: Call = context.obj

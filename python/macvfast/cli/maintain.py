@@ -34,12 +34,9 @@ def restore(
     context: typer.Context,
     *,
     wait: Annotated[
-        str | None,
-        option(
-            "--wait", metavar="[=SECONDS]", help="Wait for parents, 60 seconds or as long as given.", callback=seconds
-        ),
+        str | None, option("--wait [=SECONDS]", "Wait for parents, 60 seconds or as long as given.", callback=seconds)
     ] = None,
-    dry_run: Annotated[bool, option("--dry-run", help="Only print what would be done.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Only print what would be done.")] = False,
     form: LinesForm = "",
 ) -> int:
     """Create again what is recorded and missing, and print what was done."""

@@ -100,27 +100,20 @@ macvfast network create -d macvlan \\
 )
 def create(
     context: typer.Context,
-    name: Annotated[str, argument(metavar="NAME", help="1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.")],
+    name: Annotated[str, argument("NAME", "1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.")],
     *,
     driver: Annotated[
-        str,
-        option("-d", "--driver", metavar="DRIVER", help="macvlan (default) or ipvlan.", autocompletion=_drivers),
+        str, option("-d, --driver DRIVER", "macvlan (default) or ipvlan.", autocompletion=_drivers)
     ] = "macvlan",
-    subnet: Annotated[
-        list[str], repeated("--subnet", metavar="CIDR", help="Subnet; may be repeated.", callback=split_commas)
-    ],
+    subnet: Annotated[list[str], repeated("--subnet CIDR", "Subnet; may be repeated.", callback=split_commas)],
     ip_range: Annotated[
-        list[str],
-        repeated(
-            "--ip-range", metavar="CIDR|FIRST-LAST", help="Range for automatic allocation.", callback=split_commas
-        ),
+        list[str], repeated("--ip-range CIDR|FIRST-LAST", "Range for automatic allocation.", callback=split_commas)
     ],
     gateway: Annotated[
         list[str],
         repeated(
-            "--gateway",
-            metavar="ADDRESS|none",
-            help="Gateway of a subnet; none: no subnet gets an automatic one.",
+            "--gateway ADDRESS|none",
+            "Gateway of a subnet; none: no subnet gets an automatic one.",
             callback=split_commas,
             autocompletion=_no_gateway,
         ),
@@ -128,28 +121,23 @@ def create(
     aux_address: Annotated[
         list[str],
         repeated(
-            "--aux-address",
-            metavar="[NAME=]ADDRESS",
-            help="Address that is never allocated; its name, where none is given, is the address.",
+            "--aux-address [NAME=]ADDRESS",
+            "Address that is never allocated; its name, where none is given, is the address.",
             callback=check_some,
         ),
     ],
     ipv6: Annotated[
-        bool | None,
-        option("--ipv6/--no-ipv6", help="Whether endpoints have IPv6 (default: where there is an IPv6 subnet)."),
+        bool | None, option("--ipv6/--no-ipv6", "Whether endpoints have IPv6 (default: where there is an IPv6 subnet).")
     ] = None,
-    internal: Annotated[bool, option("--internal", help="No default route in sandboxes.")] = False,
+    internal: Annotated[bool, option("--internal", "No default route in sandboxes.")] = False,
     label: Annotated[
-        list[str],
-        repeated("--label", metavar="KEY[=VALUE]", help="Label, for filters; may be repeated.", callback=check_labels),
+        list[str], repeated("--label KEY[=VALUE]", "Label, for filters; may be repeated.", callback=check_labels)
     ],
     opt: Annotated[
         list[str],
         repeated(
-            "-o",
-            "--opt",
-            metavar="KEY=VALUE",
-            help="Option of the driver; may be repeated.",
+            "-o, --opt KEY=VALUE",
+            "Option of the driver; may be repeated.",
             callback=check_pairs,
             autocompletion=_driver_options,
         ),
@@ -222,10 +210,8 @@ def ls(
     filters: Annotated[
         list[str],
         repeated(
-            "-f",
-            "--filter",
-            metavar="KEY=VALUE",
-            help="Show only what matches; may be repeated.",
+            "-f, --filter KEY=VALUE",
+            "Show only what matches; may be repeated.",
             callback=check_pairs,
             autocompletion=_filters_offered,
         ),
@@ -255,11 +241,9 @@ def inspect(
     context: typer.Context,
     keys: NetworkKeys,
     *,
-    form: Annotated[
-        str, option("-f", "--format", metavar="FORMAT", help="json, or a TEMPLATE.", autocompletion=list_forms)
-    ] = "",
+    form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=list_forms)] = "",
     more: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("-v", "--verbose", help="Accepted for compatibility; there is nothing more to show.")
+        bool, option("-v, --verbose", "Accepted for compatibility; there is nothing more to show.")
     ] = False,
 ) -> int:
     """Show networks in full, as Docker's JSON."""
@@ -301,7 +285,7 @@ def rm(
     context: typer.Context,
     keys: NetworkKeys,
     *,
-    force: Annotated[bool, option("-f", "--force", help="Ignore missing networks.")] = False,
+    force: Annotated[bool, option("-f, --force", "Ignore missing networks.")] = False,
 ) -> int:
     """Remove networks without endpoints, and print each as it was given."""
     call: Call = context.obj
@@ -324,13 +308,12 @@ label=KEY=VALUE, label!=KEY, label!=KEY=VALUE; all must match.""",
 def prune(
     context: typer.Context,
     *,
-    force: Annotated[bool, option("-f", "--force", help="Do not ask.")] = False,
+    force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
     filters: Annotated[
         list[str],
         repeated(
-            "--filter",
-            metavar="KEY=VALUE",
-            help="Remove only what matches; may be repeated.",
+            "--filter KEY=VALUE",
+            "Remove only what matches; may be repeated.",
             callback=check_pairs,
             autocompletion=_prune_filters_offered,
         ),
@@ -368,22 +351,15 @@ def connect(
     network: NetworkKey,
     sandbox: SandboxKey,
     *,
-    ip: Annotated[
-        str | None, option("--ip", metavar="ADDRESS", help="IPv4 address (default: the lowest free one).")
-    ] = None,
-    ip6: Annotated[
-        str | None, option("--ip6", metavar="ADDRESS", help="IPv6 address (default: the lowest free one).")
-    ] = None,
+    ip: Annotated[str | None, option("--ip ADDRESS", "IPv4 address (default: the lowest free one).")] = None,
+    ip6: Annotated[str | None, option("--ip6 ADDRESS", "IPv6 address (default: the lowest free one).")] = None,
     mac_address: Annotated[
-        str | None, option("--mac-address", metavar="MAC", help="MAC address (default: derived from the IP address).")
+        str | None, option("--mac-address MAC", "MAC address (default: derived from the IP address).")
     ] = None,
     netns: Annotated[
-        str | None,
-        option("--netns", metavar="PATH", help="Path of an existing network namespace.", callback=check_some),
+        str | None, option("--netns PATH", "Path of an existing network namespace.", callback=check_some)
     ] = None,
-    pid: Annotated[
-        str | None, option("--pid", metavar="PID", help="Network namespace of a process.", callback=_namespace_of)
-    ] = None,
+    pid: Annotated[str | None, option("--pid PID", "Network namespace of a process.", callback=_namespace_of)] = None,
 ) -> int:
     """Connect a sandbox to a network."""
     call: Call = context.obj
@@ -404,7 +380,7 @@ def disconnect(
     network: NetworkKey,
     sandbox: SandboxKey,
     *,
-    force: Annotated[bool, option("-f", "--force", help="Ignore a missing sandbox or endpoint.")] = False,
+    force: Annotated[bool, option("-f, --force", "Ignore a missing sandbox or endpoint.")] = False,
 ) -> int:
     """Disconnect a sandbox from a network."""
     call: Call = context.obj
@@ -425,19 +401,13 @@ before their parents are used here.""",
 )
 def import_docker(
     context: typer.Context,
-    file: Annotated[
-        str | None, argument(metavar="[FILE]", help="The output of `docker network inspect NETWORK...`.")
-    ] = None,
+    file: Annotated[str | None, argument("[FILE]", "The output of `docker network inspect NETWORK...`.")] = None,
     *,
     socket: Annotated[
         str | None,
-        option(
-            "--socket",
-            metavar="PATH",
-            help="The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock).",
-        ),
+        option("--socket PATH", "The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock)."),
     ] = None,
-    apply: Annotated[bool, option("--apply", help="Create the networks; print their names.")] = False,
+    apply: Annotated[bool, option("--apply", "Create the networks; print their names.")] = False,
 ) -> int:
     """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
     from macvfast.cli.importing.command import docker  # noqa: PLC0415 - a list needs none

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,11 +14,22 @@ if TYPE_CHECKING:
 
     from macvfast.cli.call import Call
 
-# No default is shown by Typer: the help says it where there is one.
-option = partial(typer.Option, show_default=False)
-# An option that may be repeated.
-repeated = partial(typer.Option, show_default=False, default_factory=list)
-argument = partial(typer.Argument, show_default=False)
+
+def option(typed: str, about: str, **others: Any) -> Any:
+    """An option of Typer's, written as its help shows it: `-o, --opt KEY=VALUE`. No default is shown but in `about`."""
+    words = typed.replace(", ", " ").split(" ")
+    metavar = words.pop() if not words[-1].startswith("-") else None
+    return typer.Option(*words, metavar=metavar, help=about, show_default=False, **others)
+
+
+def repeated(typed: str, about: str, **others: Any) -> Any:
+    """An option that may be given several times."""
+    return option(typed, about, default_factory=list, **others)
+
+
+def argument(typed: str, about: str, **others: Any) -> Any:
+    """A positional argument of Typer's, written as its help shows it: `NETWORK...`."""
+    return typer.Argument(metavar=typed, help=about, show_default=False, **others)
 
 
 # What is refused. Each of these is the `callback` of a parameter, and gives back its value.
@@ -140,27 +150,20 @@ def keys_or_values(incomplete: str, keys: Iterable[str], values: Callable[[str],
 
 _A_NETWORK = "Id, name, or unambiguous prefix of the id."
 
-NetworkKey = Annotated[str, argument(metavar="NETWORK", help=_A_NETWORK, autocompletion=networks)]
+NetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=networks)]
 NetworkKeys = Annotated[
-    list[str],
-    argument(metavar="NETWORK...", help="Ids, names, or unambiguous prefixes of ids.", autocompletion=networks),
+    list[str], argument("NETWORK...", "Ids, names, or unambiguous prefixes of ids.", autocompletion=networks)
 ]
-SandboxKey = Annotated[str, argument(metavar="SANDBOX", help=_A_NETWORK, autocompletion=sandboxes)]
+SandboxKey = Annotated[str, argument("SANDBOX", _A_NETWORK, autocompletion=sandboxes)]
 SandboxKeys = Annotated[
-    list[str],
-    argument(metavar="SANDBOX...", help="Ids, names, or unambiguous prefixes of ids.", autocompletion=sandboxes),
+    list[str], argument("SANDBOX...", "Ids, names, or unambiguous prefixes of ids.", autocompletion=sandboxes)
 ]
-Quiet = Annotated[bool, option("-q", "--quiet", help="Show ids only.")]
-NoTrunc = Annotated[bool, option("--no-trunc", help="Show ids at full length.")]
-ListForm = Annotated[
-    str,
-    option("--format", metavar="FORMAT", help="table (default), json, or a TEMPLATE.", autocompletion=list_forms),
-]
-_text_form = partial(
-    option, "--format", metavar="FORMAT", callback=check_text_or_json, autocompletion=text_forms
-)  # fmt: skip
-TextForm = Annotated[str, _text_form(help="text (default) or json.")]
-LinesForm = Annotated[str, _text_form(help="text (default), or json: one object per line.")]
+Quiet = Annotated[bool, option("-q, --quiet", "Show ids only.")]
+NoTrunc = Annotated[bool, option("--no-trunc", "Show ids at full length.")]
+ListForm = Annotated[str, option("--format FORMAT", "table (default), json, or a TEMPLATE.", autocompletion=list_forms)]
+_TEXT_FORM = {"callback": check_text_or_json, "autocompletion": text_forms}
+TextForm = Annotated[str, option("--format FORMAT", "text (default) or json.", **_TEXT_FORM)]
+LinesForm = Annotated[str, option("--format FORMAT", "text (default), or json: one object per line.", **_TEXT_FORM)]
 
 # Of a list that takes ListForm.
 LISTED_AS = """\

@@ -74,22 +74,18 @@ def run(
     dns: Dns,
     dns_search: DnsSearch,
     dns_option: DnsOption,
-    detach: Annotated[
-        bool, option("-d", "--detach", help="Do not wait for the command; print the sandbox's id.")
-    ] = False,
+    detach: Annotated[bool, option("-d, --detach", "Do not wait for the command; print the sandbox's id.")] = False,
     interactive: Interactive = False,
     tty: Tty = False,
-    remove: Annotated[bool, option("--rm", help="Remove the sandbox when the command ends.")] = False,
+    remove: Annotated[bool, option("--rm", "Remove the sandbox when the command ends.")] = False,
     env: Env,
     env_file: EnvFile,
     workdir: Workdir = None,
     user: User = None,
-    log_max: Annotated[
-        str | None, option("--log-max", metavar="SIZE", help="Size of the log with -d (default: 16m).")
-    ] = None,
-    rootfs: Annotated[str | None, option("--rootfs", metavar="DIR", help="Root file system of the command.")] = None,
+    log_max: Annotated[str | None, option("--log-max SIZE", "Size of the log with -d (default: 16m).")] = None,
+    rootfs: Annotated[str | None, option("--rootfs DIR", "Root file system of the command.")] = None,
     init: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("--init", help="Accepted for compatibility; always on.")
+        bool, option("--init", "Accepted for compatibility; always on.")
     ] = False,
 ) -> int:
     """Run a command of this host in a new sandbox."""
@@ -198,7 +194,7 @@ def execute(
     key: SandboxKey,
     words: Words,
     *,
-    detach: Annotated[bool, option("-d", "--detach", help="Do not wait for the command.")] = False,
+    detach: Annotated[bool, option("-d, --detach", "Do not wait for the command.")] = False,
     interactive: Interactive = False,
     tty: Tty = False,
     env: Env,
@@ -248,10 +244,9 @@ def logs(
     context: typer.Context,
     key: SandboxKey,
     *,
-    follow: Annotated[bool, option("-f", "--follow", help="Go on with what is added.")] = False,
+    follow: Annotated[bool, option("-f, --follow", "Go on with what is added.")] = False,
     tail: Annotated[
-        str | None,
-        option("-n", "--tail", metavar="LINES", help="Only so many of the last lines (default: all).", callback=_lines),
+        str | None, option("-n, --tail LINES", "Only so many of the last lines (default: all).", callback=_lines)
     ] = None,
 ) -> int:
     """Show the output of a sandbox's detached commands."""

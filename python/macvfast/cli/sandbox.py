@@ -74,13 +74,13 @@ def create(
     dns_search: DnsSearch,
     dns_option: DnsOption,
     detach: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("-d", "--detach", help="Accepted for compatibility; without effect.")
+        bool, option("-d, --detach", "Accepted for compatibility; without effect.")
     ] = False,
     interactive: Annotated[  # noqa: ARG001
-        bool, option("-i", "--interactive", help="Accepted for compatibility; without effect.")
+        bool, option("-i, --interactive", "Accepted for compatibility; without effect.")
     ] = False,
     tty: Annotated[  # noqa: ARG001
-        bool, option("-t", "--tty", help="Accepted for compatibility; without effect.")
+        bool, option("-t, --tty", "Accepted for compatibility; without effect.")
     ] = False,
 ) -> int:
     """Create a sandbox without a command, and print its id."""
@@ -146,16 +146,14 @@ must all match; of one key, any value may match, but all labels must.""",
 def ps(
     context: typer.Context,
     *,
-    every: Annotated[bool, option("-a", "--all", help="Also those whose command has exited.")] = False,
+    every: Annotated[bool, option("-a, --all", "Also those whose command has exited.")] = False,
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
     filters: Annotated[
         list[str],
         repeated(
-            "-f",
-            "--filter",
-            metavar="KEY=VALUE",
-            help="Show only what matches; may be repeated.",
+            "-f, --filter KEY=VALUE",
+            "Show only what matches; may be repeated.",
             callback=check_pairs,
             autocompletion=_filters_offered,
         ),
@@ -186,7 +184,7 @@ def rm(
     context: typer.Context,
     keys: SandboxKeys,
     *,
-    force: Annotated[bool, option("-f", "--force", help="End running commands; ignore missing sandboxes.")] = False,
+    force: Annotated[bool, option("-f, --force", "End running commands; ignore missing sandboxes.")] = False,
 ) -> int:
     """Remove sandboxes with all their endpoints, and print each as it was given."""
     call: Call = context.obj

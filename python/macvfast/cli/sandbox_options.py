@@ -17,96 +17,55 @@ if TYPE_CHECKING:
 Net = Annotated[
     list[str],
     repeated(
-        "--net",
-        "--network",
-        metavar="NETWORK",
-        help="Connect it to a network; may be repeated: eth0, eth1, …. Also: name=NETWORK,ip=…,ip6=…,mac-address=….",
+        "--net, --network NETWORK",
+        "Connect it to a network; may be repeated: eth0, eth1, …. Also: name=NETWORK,ip=…,ip6=…,mac-address=….",
         callback=check_some,
         autocompletion=networks,
     ),
 ]
-Ip = Annotated[
-    str | None,
-    option("--ip", metavar="ADDRESS", help="IPv4 address on the first network (default: the lowest free one)."),
-]
+Ip = Annotated[str | None, option("--ip ADDRESS", "IPv4 address on the first network (default: the lowest free one).")]
 Ip6 = Annotated[
-    str | None,
-    option("--ip6", metavar="ADDRESS", help="IPv6 address on the first network (default: the lowest free one)."),
+    str | None, option("--ip6 ADDRESS", "IPv6 address on the first network (default: the lowest free one).")
 ]
 MacAddress = Annotated[
-    str | None,
-    option(
-        "--mac-address", metavar="MAC", help="MAC address on the first network (default: derived from the IP address)."
-    ),
+    str | None, option("--mac-address MAC", "MAC address on the first network (default: derived from the IP address).")
 ]
-Name = Annotated[
-    str | None, option("--name", metavar="NAME", help="Name of the sandbox (default: the first 12 of its id).")
-]
+Name = Annotated[str | None, option("--name NAME", "Name of the sandbox (default: the first 12 of its id).")]
 Labels = Annotated[
-    list[str],
-    repeated(
-        "-l", "--label", metavar="KEY[=VALUE]", help="Label, for filters; may be repeated.", callback=check_labels
-    ),
+    list[str], repeated("-l, --label KEY[=VALUE]", "Label, for filters; may be repeated.", callback=check_labels)
 ]
 Hostname = Annotated[
-    str | None,
-    option("-h", "--hostname", metavar="NAME", help="Host name in the sandbox (default: the sandbox's name)."),
+    str | None, option("-h, --hostname NAME", "Host name in the sandbox (default: the sandbox's name).")
 ]
 AddHost = Annotated[
-    list[str],
-    repeated(
-        "--add-host", metavar="NAME:ADDRESS", help="Name for its /etc/hosts; may be repeated.", callback=check_some
-    ),
+    list[str], repeated("--add-host NAME:ADDRESS", "Name for its /etc/hosts; may be repeated.", callback=check_some)
 ]
 Dns = Annotated[
     list[str],
-    repeated(
-        "--dns",
-        metavar="ADDRESS",
-        help="Name server for its /etc/resolv.conf (default: this host's).",
-        callback=check_some,
-    ),
+    repeated("--dns ADDRESS", "Name server for its /etc/resolv.conf (default: this host's).", callback=check_some),
 ]
 DnsSearch = Annotated[
-    list[str],
-    repeated("--dns-search", metavar="DOMAIN", help="Domain for its /etc/resolv.conf; `.`: none.", callback=check_some),
+    list[str], repeated("--dns-search DOMAIN", "Domain for its /etc/resolv.conf; `.`: none.", callback=check_some)
 ]
 DnsOption = Annotated[
-    list[str],
-    repeated(
-        "--dns-option",
-        "--dns-opt",
-        metavar="OPTION",
-        help="Option for its /etc/resolv.conf.",
-        callback=check_some,
-    ),
+    list[str], repeated("--dns-option, --dns-opt OPTION", "Option for its /etc/resolv.conf.", callback=check_some)
 ]
 
 # Of a command in it.
 Env = Annotated[
     list[str],
     repeated(
-        "-e",
-        "--env",
-        metavar="NAME[=VALUE]",
-        help="Variable of the command; NAME alone: with its value here.",
-        callback=check_some,
+        "-e, --env NAME[=VALUE]", "Variable of the command; NAME alone: with its value here.", callback=check_some
     ),
 ]
 EnvFile = Annotated[
-    list[str],
-    repeated("--env-file", metavar="FILE", help="File of such variables, one per line.", callback=check_some),
+    list[str], repeated("--env-file FILE", "File of such variables, one per line.", callback=check_some)
 ]
-Workdir = Annotated[str | None, option("-w", "--workdir", metavar="DIR", help="Working directory of the command.")]
-User = Annotated[
-    str | None,
-    option("-u", "--user", metavar="USER[:GROUP]", help="User and group of the command: names or numbers."),
-]
-Interactive = Annotated[bool, option("-i", "--interactive", help="Keep the command's standard input open.")]
-Tty = Annotated[bool, option("-t", "--tty", help="Give the command a terminal.")]
-Words = Annotated[
-    list[str], argument(metavar="COMMAND [ARG...]", help="A command of this host, and its arguments, as they are.")
-]
+Workdir = Annotated[str | None, option("-w, --workdir DIR", "Working directory of the command.")]
+User = Annotated[str | None, option("-u, --user USER[:GROUP]", "User and group of the command: names or numbers.")]
+Interactive = Annotated[bool, option("-i, --interactive", "Keep the command's standard input open.")]
+Tty = Annotated[bool, option("-t, --tty", "Give the command a terminal.")]
+Words = Annotated[list[str], argument("COMMAND [ARG...]", "A command of this host, and its arguments, as they are.")]
 
 # The options that say the same as a key of Docker's long form of --network, and what they are of an EndpointRequest.
 _OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}

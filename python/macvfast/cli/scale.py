@@ -36,13 +36,13 @@ a second network. What is refused is listed, and the exit status is then 3. A te
 def scale(
     context: typer.Context,
     network: NetworkKey,
-    wanted: Annotated[str, argument(metavar="PREFIX=COUNT", help="Prefix of their names, and their number.")],
+    wanted: Annotated[str, argument("PREFIX=COUNT", "Prefix of their names, and their number.")],
     *,
     progress: Annotated[
-        bool | None, option("--progress/--no-progress", help="Show a progress bar (default: on a terminal).")
+        bool | None, option("--progress/--no-progress", "Show a progress bar (default: on a terminal).")
     ] = None,
     force: Annotated[
-        bool, option("-f", "--force", help="Also remove sandboxes that run a command or have a second network.")
+        bool, option("-f, --force", "Also remove sandboxes that run a command or have a second network.")
     ] = False,
 ) -> int:
     """Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network."""

@@ -13,9 +13,7 @@ from macvfast.errors import escape
 if TYPE_CHECKING:
     from macvfast.cli.call import Call
 
-Root = Annotated[
-    str | None, option("--root", metavar="DIR", help="Root directory of another system, which is not running.")
-]
+Root = Annotated[str | None, option("--root DIR", "Root directory of another system, which is not running.")]
 
 
 @command(
@@ -30,8 +28,7 @@ def install(
     context: typer.Context,
     *,
     wait: Annotated[
-        str | None,
-        option("--wait", metavar="SECONDS", help="How long to wait for parents (default: 60).", callback=seconds),
+        str | None, option("--wait SECONDS", "How long to wait for parents (default: 60).", callback=seconds)
     ] = None,
     root: Root = None,
 ) -> int:

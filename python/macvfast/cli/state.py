@@ -14,7 +14,7 @@ from macvfast.errors import escape
 if TYPE_CHECKING:
     from macvfast.cli.call import Call
 
-File = Annotated[str, argument(metavar="FILE", help="A copy of the state.")]
+File = Annotated[str, argument("FILE", "A copy of the state.")]
 
 
 @command(
@@ -46,8 +46,8 @@ def load(
     context: typer.Context,
     file: File,
     *,
-    force: Annotated[bool, option("-f", "--force", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, option("--dry-run", help="Only show what would be replaced.")] = False,
+    force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
+    dry_run: Annotated[bool, option("--dry-run", "Only show what would be replaced.")] = False,
 ) -> int:
     """Replace the state by a copy, and print where the replaced one is kept."""
     call: Call = context.obj
