@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.netlink import NetlinkKernel
     from macvfast.kernel.protocol import Kernel
     from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled, SubnetUsage
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 
 
 class Host:
@@ -203,6 +203,7 @@ class Host:
     def update_network(
         self,
         network: str | Network,
+        request: UpdateRequest | None = None,
         *,
         ip_ranges: Several[str | Cidr] | None = None,
         aux: Pairs[str | Address | None] = (),
@@ -215,6 +216,7 @@ class Host:
 
         Args:
             network: itself, or its id, name or id prefix.
+            request: all that is to change, as a value in place of the other arguments.
             ip_ranges: those given replace all of the subnets that contain them; (): no subnet has any.
             aux: by name, the address to be kept; None: none of that name any more.
             labels: by key, the value; None: the label goes.
@@ -230,11 +232,12 @@ class Host:
             AddressTaken: an endpoint has an address that is to be an aux address.
             ParentTaken: `share_parent` is to be false, and another network is on the parent.
         """
-        update = macvfast.UpdateRequest(
+        request = request or macvfast.UpdateRequest(
             ip_ranges=ip_ranges, aux=aux, labels=labels,  # type: ignore[arg-type]
             order=order, share_parent=share_parent,
         )  # fmt: skip
-        return self._engine.update_network(_key(network), update)
+        plain("request", request, macvfast.UpdateRequest)
+        return self._engine.update_network(_key(network), request)
 
     def networks(self) -> Iterator[Network]:
         """All networks by name, as people count. Some hundred are read at a time, and changes meanwhile are allowed;

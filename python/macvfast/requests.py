@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 CIDRS = (IPv4Network, IPv6Network)
 ADDRESSES = (IPv4Address, IPv6Address)
 
-# The options that may change while a network is in use, and the others.
+# The options that may change while a network is in use.
 _CHANGEABLE = ("ipam_order", "share_parent")
-_FIXED = ("parent", "mtu", "ipv6_ra", "macvlan_mode", "ipvlan_mode", "ipvlan_flag")
 
 # HOST_NAME_MAX is 64 (limits.h).
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
@@ -216,6 +215,12 @@ def driver_options(driver: str) -> dict[str, tuple[str, ...]]:
     return known
 
 
+def changeable_options() -> dict[str, tuple[str, ...]]:
+    """The keys of `-o` that may change while a network is in use, with their values."""
+    known = driver_options("macvlan")
+    return {key: known[key] for key in _CHANGEABLE}
+
+
 def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict[str, object]:
     """One `-o KEY=VALUE` of those given, as an argument of NetworkRequest."""
     known = driver_options(driver)
@@ -283,7 +288,7 @@ class UpdateRequest:
         """
         values: dict[str, object] = {}
         for key, value in options:
-            if key in _FIXED:
+            if key not in _CHANGEABLE and any(key in driver_options(driver) for driver in MODES):
                 why = f"it cannot change while the network is there, as {' and '.join(_CHANGEABLE)} can"
                 raise OptionInvalid(key, value, why, ["remove the network and make it anew"])
             if key not in _CHANGEABLE:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
     from macvfast.outcomes import Note, SubnetUsage
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
 
@@ -155,6 +155,10 @@ class FakeHost:
     def create_network(self, request: NetworkRequest) -> Network:
         self._note("create_network", request)
         return network(request.name)
+
+    def update_network(self, key: str, request: UpdateRequest) -> Network:
+        self._note("update_network", key, request)
+        return network(key)
 
     def networks(self) -> list[Network]:
         self._note("networks")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
+from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 from tests.unit.cli_bed import EXITED, RUNNING, FakeHost, sandbox, typed
 
 CREATE = "network create"
@@ -70,6 +70,40 @@ def test_every_option_of_network_create_reaches_the_request(line: str, differs: 
     said = typed(f"{CREATE} {line}", host)
     assert said == (0, f"{'3fa9c1' + '0' * 58}\n", "")
     assert host.calls == [("open", None), ("create_network", NetworkRequest(name="lab", **differs))]
+
+
+# What is typed after `network update`, and what of the network is to change.
+UPDATES: list[tuple[str, dict[str, Any]]] = [
+    ("lab", {}),
+    ("--ip-range=10.0.0.0/9,10.9.0.1-10.9.0.7 lab", {"ip_ranges": ("10.0.0.0/9", "10.9.0.1-10.9.0.7")}),
+    ("--ip-range 10.0.0.0/9 lab --ip-range=fd00::/80", {"ip_ranges": ("10.0.0.0/9", "fd00::/80")}),
+    ("--ip-range none lab", {"ip_ranges": ()}),
+    (
+        "--aux-address=a=10.0.0.5 --aux-address b= --aux-address 10.0.0.6 lab",
+        {"aux": (("a", "10.0.0.5"), ("b", None), ("10.0.0.6", "10.0.0.6"))},
+    ),
+    ("--aux-address== lab", {"aux": (("", ""),)}),
+    ("--label a=b --label c --label d- lab", {"labels": (("a", "b"), ("c", ""), ("d", None))}),
+    ("--label a-=b --label d-- lab", {"labels": (("a-", "b"), ("d-", None))}),
+    ("-o ipam_order=next --opt share_parent=true lab", {"order": "next", "share_parent": True}),
+    ("-o share_parent=false lab", {"share_parent": False}),
+]
+
+
+@pytest.mark.parametrize(("line", "asked"), UPDATES, ids=[line for line, _ in UPDATES])
+def test_every_option_of_network_update_reaches_the_request(line: str, asked: dict[str, Any]) -> None:
+    host = FakeHost()
+    assert typed(f"network update {line}", host) == (0, "lab\n", "")
+    assert host.calls == [("open", None), ("update_network", "lab", UpdateRequest(**asked))]
+
+
+@pytest.mark.parametrize(
+    "line", ["--ip-range=none,10.0.0.0/9", "--ip-range=", "--label=-", "--label==a", "-o mtu", "a"]
+)
+def test_what_says_nothing_that_could_change_is_a_mistake_of_typing(line: str) -> None:
+    host = FakeHost()
+    status, out, _ = typed(f"network update {line} lab", host)
+    assert (status, out, host.calls) == (2, "", [])
 
 
 LAB = EndpointRequest.of("lab")

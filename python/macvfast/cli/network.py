@@ -65,7 +65,7 @@ def _links() -> list[str]:
         return []
 
 
-def _no_gateway() -> list[str]:
+def _none() -> list[str]:
     return ["none"]
 
 
@@ -115,7 +115,7 @@ def create(
             "--gateway ADDRESS|none",
             "Gateway of a subnet; none: no subnet gets an automatic one.",
             callback=split_commas,
-            autocompletion=_no_gateway,
+            autocompletion=_none,
         ),
     ],
     aux_address: Annotated[
@@ -269,6 +269,106 @@ def inspect(
     for problem in missing:
         call.out.problem(problem)
     return 1 if missing else 0
+
+
+def _changeable(incomplete: str) -> list[str]:
+    from macvfast.requests import changeable_options  # noqa: PLC0415 - a list needs none
+
+    known = changeable_options()
+    return keys_or_values(incomplete, known, lambda key: known.get(key, ()))
+
+
+def _check_changed_labels(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """Refuse what names no label."""
+    for text in value or []:
+        if text == "-":
+            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
+    return check_labels(context, param, value)
+
+
+def _check_ranges(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """Refuse `none` beside ip-ranges."""
+    given: list[str] = split_commas(context, param, value)
+    if "none" in given and len(given) > 1:
+        raise cannot_be(context, param, "none", "it clears all ip-ranges, and others are given")
+    return given
+
+
+@command(
+    "network update",
+    details="""\
+Endpoints keep their addresses, also those outside a new ip-range. A gateway that was chosen automatically stays. An
+ip-range replaces those of the subnet that contains it; other subnets keep theirs. Aux addresses and labels that are not
+named stay as they are. Nothing else of a network can be changed: remove it and create it again.
+
+Options of -o:
+
+\b
+  share_parent=BOOL  whether others with this option may use the parent
+  ipam_order=ORDER   lowest: the lowest free address; or next""",
+    example="macvfast network update --ip-range=172.16.86.128/25 pub_net",
+)
+def update(
+    context: typer.Context,
+    key: NetworkKey,
+    *,
+    ip_range: Annotated[
+        list[str],
+        repeated(
+            "--ip-range CIDR|FIRST-LAST|none",
+            "Range for automatic allocation; none: clear all ip-ranges.",
+            callback=_check_ranges,
+            autocompletion=_none,
+        ),
+    ],
+    aux_address: Annotated[
+        list[str],
+        repeated(
+            "--aux-address [NAME=]ADDRESS|NAME=",
+            "Address that is never allocated; NAME=: remove that of this name.",
+            callback=check_some,
+        ),
+    ],
+    label: Annotated[
+        list[str],
+        repeated("--label KEY[=VALUE]|KEY-", "Label, for filters; KEY-: remove it.", callback=_check_changed_labels),
+    ],
+    opt: Annotated[
+        list[str],
+        repeated(
+            "-o, --opt KEY=VALUE",
+            "Option of the network; may be repeated.",
+            callback=check_pairs,
+            autocompletion=_changeable,
+        ),
+    ],
+) -> int:
+    """Change a network in use without touching its endpoints, and print its name."""
+    from macvfast.requests import UpdateRequest  # noqa: PLC0415 - a list needs none
+
+    call: Call = context.obj
+    request = UpdateRequest.from_options(
+        pairs(opt),
+        ip_ranges=None if not ip_range else () if ip_range == ["none"] else tuple(ip_range),
+        aux=tuple(_changed_aux(text) for text in aux_address),
+        labels=tuple(_changed_label(text) for text in label),
+    )
+    with call.host() as host:
+        network = host.update_network(key, request)
+    call.out.line(network.name)
+    return 0
+
+
+def _changed_aux(text: str) -> tuple[str, str | None]:
+    """As `_aux`; with an empty address, that of the name is taken away."""
+    name, address = _aux(text)
+    return name, address or (None if name else "")
+
+
+def _changed_label(text: str) -> tuple[str, str | None]:
+    """`KEY=VALUE` or `KEY`; `KEY-` takes the label away."""
+    key, equals, value = text.partition("=")
+    return (key[:-1], None) if key.endswith("-") and not equals else (key, value)
 
 
 @command(
