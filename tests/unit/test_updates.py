@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from macvfast.engine import attach, sandboxes
 from macvfast.engine.networks import Networks
+from macvfast.engine.parents import HomeAddresses
 from macvfast.errors import (
     AddressTaken,
     ArgumentInvalid,
@@ -362,8 +363,7 @@ def test_who_asks_for_a_network_that_another_removes_meanwhile_makes_it(
     machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = machine.host.ensure_network(ASKED)
-    parents = type(machine.host._engine._networks()._parents)
-    meanwhile(monkeypatch, parents, "links", lambda: other.remove_networks(["net"]).raise_if_any())
+    meanwhile(monkeypatch, HomeAddresses, "on", lambda: other.remove_networks(["net"]).raise_if_any())
     assert machine.host.ensure_network(ASKED).id != first.id
     machine.assert_record_is_true()
 

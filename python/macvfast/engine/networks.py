@@ -91,7 +91,7 @@ class Networks:
         """Make the networks of a chunk. Those that have to be tried once more have `again` set."""
         links = self._parents.links()
         coming: set[str] = set()
-        home = HomeAddresses(self._kernel, links)
+        home = HomeAddresses(self._kernel)
         for item in items:
             # Its base is made with this chunk: it is looked at once that is there.
             item.again = (item.asked.parent or "").rpartition(".")[0] in coming
@@ -124,7 +124,7 @@ class Networks:
         request = item.asked
         if not request.subnets:
             home.refuse_without_subnet(request, parent)
-            item.near = home.subnets()
+            item.near = home.subnets(links)
             with self._store.reading() as records:
                 request = _with_default_subnet(item, _recorded_subnets(records))
         if _settle(item, request, parent).ipv6 and not self._kernel.has_ipv6():
@@ -255,12 +255,12 @@ class Networks:
         with self._store.reading() as records:
             if records.network_named(request.name) is None:
                 return None
-        links = self._parents.links()
-        home = HomeAddresses(self._kernel, links)
+        home = HomeAddresses(self._kernel)
         link = None if request.parent is None else self._kernel.link(request.parent)
         parent = Parent(request.parent or "" if link is None else link.ifname, link=link)
         if not request.subnets:
             home.refuse_without_subnet(request, parent)
+        host = home.on(parent)
         with self._store.writing() as records:
             recorded = records.network_named(request.name)
             if recorded is None:
@@ -268,9 +268,8 @@ class Networks:
             refuse_unsettled("network", recorded.name, records.network_intent(recorded.id), self._store)
             if not request.subnets:
                 request = replace(request, subnets=tuple(str(subnet.cidr) for subnet in recorded.subnets))
-            if request.parent in (None, recorded.parent):
-                parent = replace(parent, name=recorded.link)
-            return _change(records, recorded, request, parent.name, home.on(parent))
+            known = request.parent in (None, recorded.parent)
+            return _change(records, recorded, request, recorded.link if known else parent.name, host)
 
     def update(self, key: str, update: UpdateRequest) -> Network:
         """Change a network while it is in use; gives what it is then."""

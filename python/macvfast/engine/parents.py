@@ -187,9 +187,8 @@ class Parents:
 class HomeAddresses:
     """What the home namespace has on its links: looked up when it is first needed, and then once."""
 
-    def __init__(self, kernel: Kernel, links: plan.Links) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._links = links
         self._routes: list[DefaultRoute] | None = None
         self._subnets: list[Cidr] | None = None
 
@@ -204,10 +203,10 @@ class HomeAddresses:
         routers = [one.gateway for one in self._routes if one.gateway is not None and one.ifindex == ifindex]
         return OnParent(addresses, tuple(map(ip_address, routers)))
 
-    def subnets(self) -> list[Cidr]:
-        """The subnets that this host has addresses in, or routes for."""
+    def subnets(self, links: plan.Links) -> list[Cidr]:
+        """The subnets that this host has addresses in, or routes for; `links` are all of the home namespace."""
         if self._subnets is None:
-            self._subnets = [cidr for link in self._links for cidr in self._subnets_of(link)]
+            self._subnets = [cidr for link in links for cidr in self._subnets_of(link)]
             self._subnets += [ip_network(one, strict=False) for one in self._kernel.home_destinations()]
         return self._subnets
 
