@@ -369,7 +369,7 @@ def test_what_a_stranger_pinned_in_the_place_of_ours_stays(lan: Lan) -> None:
     subprocess.run(["umount", path], check=True)
     subprocess.run(["mount", "--bind", lan.router.path, path], check=True)
     done = lan.attempt("restore")
-    assert "another namespace stands at" in check_error(done, 3)
+    assert "another namespace is at" in check_error(done, 3)
     assert Netns(path).inode == lan.router.inode
     assert lan.router.link_names() == ["lan0", "lan1", "lo"]
     subprocess.run(["umount", path], check=True)

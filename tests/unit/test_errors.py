@@ -231,9 +231,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: name a directory that only root can write to with MACVFAST_NETNS_DIR (default: /run/netns)",
     ),
     (
-        errors.NamespaceChanged("web", "/run/netns/web", "another namespace stands there"),
+        errors.NamespaceChanged("web", "/run/netns/web", "another namespace is there"),
         "sandbox `web` is not at `/run/netns/web`\n"
-        "  caused by: another namespace stands there\n"
+        "  caused by: another namespace is there\n"
         "hint: `macvfast rm -f web` removes it; then make it anew",
     ),
     (

@@ -575,7 +575,7 @@ def test_the_pin_of_a_stranger_under_our_name_is_left_alone(machine: Machine) ->
     kernel.unpin([box.path])
     (stranger,) = kernel.make_namespaces(1, ())
     assert kernel.pin([(stranger, box.path)]) == [None]
-    with pytest.raises(Conflict, match="another namespace stands there"):
+    with pytest.raises(Conflict, match="another namespace is there"):
         machine.host.connect("other", "x")
     machine.host.remove_many(["x"]).raise_if_any()
     assert machine.world.pins[box.path].cookie == stranger.cookie

@@ -1,7 +1,7 @@
-"""The parents of endpoints as they are now: whatever they are called, and wherever they are.
+"""The parents of endpoints as they are now, whatever their names are and wherever they are.
 
-A parent is known by the index that it had when links were made on it, in the same boot. Its name may be another link's
-by now, and it may have been moved to another namespace, where the links on it live on.
+A parent is known by the index that it had when links were made on it, in the same boot. Another link may have its name
+by now, and it may have been moved to another namespace, with the links on it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
     """The link that a network's endpoints are to be made on.
 
     Raises:
-        ParentNotFound: it is gone, or called otherwise by now.
+        ParentNotFound: it is gone, or has another name now.
     """
     link = kernel.link(network.link)
     if link is not None:
@@ -58,15 +58,15 @@ def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
 
 
 class Carriers:
-    """Looks at what parents carry; where they are is looked up once."""
+    """Reads the MACs that parents carry for links on them; where a parent is, is looked up once."""
 
     def __init__(self, store: Store, kernel: Kernel, *, notes: bool = True) -> None:
-        """`notes`: whether it is noted which of them are gone, so that nobody looks for them again."""
+        """`notes`: whether it is recorded which of them are gone, so that nobody looks for them again."""
         self._notes = notes
         self._store = store
         self._kernel = kernel
         self._stood: dict[str, list[Stood]] = {}
-        # Those that are not in the home namespace: where, or what keeps from looking; None: nowhere.
+        # Those that are not in the home namespace: where they are, or why that is not known; None: nowhere.
         self._lost: dict[int, Away | MacvfastError | None] = {}
 
     def indexes(self, name: str) -> list[int]:
@@ -74,8 +74,8 @@ class Carriers:
         return [one.ifindex for one in self._of(name)]
 
     def macs(self, name: str) -> set[bytes] | Away | MacvfastError:
-        """The MACs that a parent carries for links on it; or where it is, or what keeps from looking. What is gone
-        carries none: the links on it went with it.
+        """The MACs that a parent carries for links on it; or where else it is, or why that is not known. One that is
+        gone carries none: the links on it went with it.
         """
         found: set[bytes] = set()
         for one in self._of(name):
@@ -96,7 +96,7 @@ class Carriers:
             with self._store.reading() as records:
                 self._stood[name] = records.stood_on(name, self._kernel.boot_id())
             if not self._stood[name] and (link := self._kernel.link(name)) is not None:
-                # Made by a macvfast that did not note it.
+                # Recorded by a macvfast that did not note it.
                 self._stood[name] = [Stood(link.ifindex, link.mac)]
         return self._stood[name]
 
@@ -127,9 +127,7 @@ class Carriers:
         return None
 
     def _forget(self, name: str, one: Stood) -> None:
-        """Look for it no more: each look costs one at every namespace of the host. Where that cannot be noted, the next
-        one looks again.
-        """
+        """Record that it is gone, if that can be done: each search looks into every namespace of the host."""
         with suppress(MacvfastError), self._store.writing() as records:
             # Unless it has come back meanwhile.
             if self._kernel.link(one.ifindex) is None:

@@ -26,7 +26,7 @@ from macvfast.errors import (
     SandboxExists,
 )
 from macvfast.ipam import NetworkPools
-from macvfast.kernel.netlink import new_group
+from macvfast.kernel.batches import new_group
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.state.lookup import one_network
 from macvfast.state.records import MADE, REMOVED, Stood, now

@@ -232,7 +232,7 @@ class Observer:
     ) -> LocatedNamespace:
         """Where a namespace is that macvfast made, and that is not at its path."""
         if not isinstance(there, MacvfastError):
-            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"another namespace stands at {sandbox.path}")
+            return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"another namespace is at {sandbox.path}")
         if not isinstance(there, InvalidConfig):
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=str(there))
         if not _free(sandbox.path):
@@ -263,7 +263,7 @@ class Observer:
             return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
         if rebooted and lasting and there.cookie != self._kernel.home_cookie():
             return LocatedNamespace(NamespaceState.REPLACED, there)
-        reason = "another namespace stands there; `macvfast gc` drops the sandbox"
+        reason = "another namespace is there; `macvfast gc` drops the sandbox"
         return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
 
     # Unfinished work.

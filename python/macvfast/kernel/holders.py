@@ -32,8 +32,8 @@ class Holder(NamedTuple):
     what: str
 
 
-class _Way(NamedTuple):
-    """A path that leads to what has an inode number, what to call that before its process, if it is one's."""
+class _Candidate(NamedTuple):
+    """A path that may lead to a namespace, with its inode number; what to call it and the process that has it, if any."""
 
     inode: int
     path: str
@@ -55,10 +55,10 @@ def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Hold
     descriptor of the host, for `LOOK_S` at most; `quick`: only at what is mounted here, and at where each process is.
     """
     found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
-    look = _Look()
-    for way in look.plain() if quick else look.everything():
-        if way.inode in found and not _known(found[way.inode], way):
-            found[way.inode].append(Holder(way.path, way.what + (_process(way.pid) if way.pid else "")))
+    scan = _Scan()
+    for one in scan.plain() if quick else scan.everything():
+        if one.inode in found and not _known(found[one.inode], one):
+            found[one.inode].append(Holder(one.path, one.what + (_process(one.pid) if one.pid else "")))
     return found
 
 
@@ -66,35 +66,35 @@ def namespaces() -> Search:
     """A path to each namespace that something holds. Cost: as of `find`."""
     found: dict[int, str] = {}
     device = _device("/proc/self/ns/net")
-    look = _Look()
-    for way in look.everything():
+    scan = _Scan()
+    for one in scan.everything():
         # Most of what is open is no namespace.
-        if way.inode and way.inode not in found and _device(way.path) == device:
-            found[way.inode] = way.path
-    return Search(list(found.values()), look.complete)
+        if one.inode and one.inode not in found and _device(one.path) == device:
+            found[one.inode] = one.path
+    return Search(list(found.values()), scan.complete)
 
 
-def _known(holders: Collection[Holder], way: _Way) -> bool:
-    """Whether the process of a way is there already: once, the plainest way first."""
-    return bool(way.pid) and any(one.path.startswith(f"/proc/{way.pid}/") for one in holders)
+def _known(holders: Collection[Holder], one: _Candidate) -> bool:
+    """Whether its process is listed already: each is listed once, by its simplest path."""
+    return bool(one.pid) and any(holder.path.startswith(f"/proc/{one.pid}/") for holder in holders)
 
 
-class _Look:
-    """One look at this host: what takes long to see comes last, and is given up in time."""
+class _Scan:
+    """One look at this host: what takes long comes last, and is given up in time."""
 
     def __init__(self) -> None:
         self.complete = True
         self._until = time.monotonic() + LOOK_S
         self._pids = sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)
 
-    def plain(self) -> Iterator[_Way]:
+    def plain(self) -> Iterator[_Candidate]:
         """What is mounted here, and where each process is."""
         yield from _mounts("self", "")
         for pid in self._pids:
             path = f"/proc/{pid}/ns/net"
-            yield _Way(_inode(path), path, "", pid)
+            yield _Candidate(_inode(path), path, "", pid)
 
-    def everything(self) -> Iterator[_Way]:
+    def everything(self) -> Iterator[_Candidate]:
         """That, and where each thread is; then what is open, and what is mounted elsewhere."""
         yield from self.plain()
         for pid in self._pids:
@@ -102,7 +102,7 @@ class _Look:
                 return
             for tid in _listed(f"/proc/{pid}/task"):
                 path = f"/proc/{pid}/task/{tid}/ns/net"
-                yield _Way(_inode(path), path, f"thread {tid} of ", pid)
+                yield _Candidate(_inode(path), path, f"thread {tid} of ", pid)
         for pid in self._pids:
             if pid != str(os.getpid()):
                 yield from self._open(pid)
@@ -115,7 +115,7 @@ class _Look:
                 mount_namespaces.add(mounts)
                 yield from _mounts(pid, f"/proc/{pid}/root")
 
-    def _open(self, pid: str) -> Iterator[_Way]:
+    def _open(self, pid: str) -> Iterator[_Candidate]:
         for descriptor in _listed(f"/proc/{pid}/fd"):
             if self._late():
                 return
@@ -125,7 +125,7 @@ class _Look:
             # Not by what it links to: a pin that was opened shows the path that it had.
             inode = _OPEN_INODE.search(_text(f"/proc/{pid}/fdinfo/{descriptor}"))
             if inode:
-                yield _Way(int(inode[1]), path, f"descriptor {descriptor} of ", pid)
+                yield _Candidate(int(inode[1]), path, f"descriptor {descriptor} of ", pid)
 
     def _late(self) -> bool:
         self.complete = self.complete and time.monotonic() < self._until
@@ -136,7 +136,7 @@ def _process(pid: str) -> str:
     return f"process {pid} ({_text(f'/proc/{pid}/comm').strip()})"
 
 
-def _mounts(pid: str, root: str) -> Iterator[_Way]:
+def _mounts(pid: str, root: str) -> Iterator[_Candidate]:
     """The namespaces that are mounted in a process's mount namespace, whose root is at `root`."""
     for line in _text(f"/proc/{pid}/mountinfo").splitlines():
         fields = line.split(" ")
@@ -144,7 +144,7 @@ def _mounts(pid: str, root: str) -> Iterator[_Way]:
         if leads:
             place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
             whose = f" of process {pid}" if root else ""
-            yield _Way(int(leads[1]), root + place, f"mount {place}{whose}")
+            yield _Candidate(int(leads[1]), root + place, f"mount {place}{whose}")
 
 
 def _inode(path: str) -> int:

@@ -22,11 +22,11 @@ Sysctls = tuple[tuple[str, str], ...]
 def open_recorded(
     kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
 ) -> list[Namespace | MacvfastError]:
-    """The namespace of each sandbox, if what stands at its path is that; NamespaceChanged where it is not. One that
-    others made is found again wherever it lives: their path may have been that of a process.
+    """The namespace of each sandbox; NamespaceChanged where it is not at its path. One that others made is found
+    wherever it is: its path may have been that of a process.
 
-    Sandboxes that stand for one path share what was opened. Some 20 µs for each path, and see `find_again`, whose
-    `search` this is.
+    Sandboxes of one path share what was opened. Cost: some 20 µs for each path, and that of `find_again`, which also
+    explains `search`.
     """
     boot_id = kernel.boot_id()
     paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
@@ -46,11 +46,11 @@ def open_recorded(
 def find_again(
     kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
 ) -> dict[str, Namespace | MacvfastError]:
-    """The namespaces of sandboxes that live on elsewhere than at their paths, opened by whatever holds them, by sandbox
-    id; an error where something holds one that cannot be opened; nothing of those that are gone.
+    """The namespaces of sandboxes that exist elsewhere than at their paths, by sandbox id, opened by way of what holds
+    them; an error where that cannot be opened; nothing for those that are gone.
 
-    Found by inode number, which no two living namespaces share, and believed by cookie. Cost: see Kernel.holders;
-    nothing where there are no sandboxes.
+    Found by inode number, which no two living namespaces share, and checked by cookie. Cost: that of Kernel.holders,
+    where there are sandboxes.
 
     Args:
         search: whether threads and descriptors are looked at as well, and not only mounts and processes.
@@ -122,7 +122,7 @@ def make_each(kernel: Kernel, wanted: Sequence[Sysctls]) -> list[Namespace]:
 
 
 def close_all(namespaces: Sequence[Namespace | MacvfastError | None]) -> None:
-    """Let go of what was opened; closing twice is closing once."""
+    """Close what was opened; closing twice changes nothing."""
     for namespace in namespaces:
         if namespace is not None and not isinstance(namespace, MacvfastError):
             namespace.close()
@@ -134,12 +134,12 @@ def _is(namespace: Namespace | MacvfastError | None, sandbox: Sandbox) -> bool:
 
 def _checked(sandbox: Sandbox, found: Namespace | MacvfastError | None) -> Namespace | MacvfastError:
     if found is None:
-        reason = "the host was restarted, and the namespace went with it"
+        reason = "the namespace was lost when the host restarted"
     elif isinstance(found, InvalidConfig):
         reason = str(found)
     elif isinstance(found, MacvfastError) or found.cookie == sandbox.cookie:
         return found
     else:
-        reason = "another namespace stands there, which macvfast leaves alone"
+        reason = "another namespace is there, which macvfast leaves alone"
     there = found is not None and not isinstance(found, MacvfastError)
     return NamespaceChanged(sandbox.name, sandbox.path, reason, restorable=not there)
