@@ -33,7 +33,7 @@ class Holder(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A path that may lead to a namespace, with its inode number; what to call it and the process that has it, if any."""
+    """A path that may lead to a namespace, by inode number; what to call it; the process that has it, if one does."""
 
     inode: int
     path: str
