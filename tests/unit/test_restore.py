@@ -907,6 +907,24 @@ def test_what_cannot_be_finished_yet_is_said_to_remain(machine: Machine, monkeyp
     assert_nothing_to_do(machine)
 
 
+def test_what_was_half_made_and_cannot_be_undone_yet_is_not_said_to_be_undone(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.faults.arm(crash_at=1, only="configure")
+    with pytest.raises(Crash):
+        machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.restart()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeKernel, "unpin", lambda _, paths: [KernelRefused("unpin", errno.EPERM) for _ in paths])
+        plan = machine.host.restore()
+        (freed,) = machine.host.gc()
+    assert [difference.sandbox for difference in plan.remaining] == ["x"]
+    assert plan.steps == ()
+    assert freed.error is not None
+    machine.mend()
+    assert_nothing_to_do(machine)
+
+
 # Namespaces that others made.
 
 

@@ -15,9 +15,10 @@ from macvfast.outcomes import Difference, Freed, Step
 from macvfast.process import autoremove, keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from macvfast.engine.detach import Detacher
+    from macvfast.engine.unfinished import Finished
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Sandbox
     from macvfast.state.store import Store
@@ -32,24 +33,10 @@ class Freer:
         self._detacher = detacher
         self._observer = Observer(store, kernel)
 
-    def unfinished(self) -> list[Step]:
-        """What the dead left, to be given to `free` when that was finished."""
-        return self._observer.unfinished()
-
-    def free(self, finished: Sequence[Step]) -> list[Freed]:
-        """Free it; what was freed, by name, and what could not be.
-
-        Args:
-            finished: what the dead left, as far as it could be finished.
-        """
-        left = {step.mends for step in self._observer.unfinished()}
-        freed = []
-        for step in finished:
-            of = step.mends
-            kind, name = ("sandbox", of.sandbox) if of.sandbox is not None else ("network", of.network or "")
-            again = f"macvfast {'rm -f' if kind == 'sandbox' else 'network rm'} {name}"
-            error = RemovalUnfinished(kind, name, of.found, again) if of in left else None
-            freed.append(Freed(kind=kind, name=name, reason=of.found, error=error))
+    def free(self, finished: Finished) -> list[Freed]:
+        """Free it; what was freed, by name, and what could not be: what others left unfinished first."""
+        freed = [_unfinished(step) for step in finished.steps]
+        freed += [_unfinished(step, left=True) for step in finished.left]
         ownerless = list(self._ownerless())
         errors = self._detacher.remove([sandbox.id for sandbox, _ in ownerless], force=True)
         freed += [
@@ -115,6 +102,15 @@ class Freer:
         for one in sorted(settled, key=lambda one: natural(one.sandbox.name)):
             if reason := self._ended(one.sandbox, boot_id):
                 yield one.sandbox, reason
+
+
+def _unfinished(step: Step, *, left: bool = False) -> Freed:
+    """What became of unfinished work."""
+    of = step.mends
+    kind, name = ("sandbox", of.sandbox) if of.sandbox is not None else ("network", of.network or "")
+    again = f"macvfast {'rm -f' if kind == 'sandbox' else 'network rm'} {name}"
+    error = RemovalUnfinished(kind, name, of.found, again) if left else None
+    return Freed(kind=kind, name=name, reason=of.found, error=error)
 
 
 def _removal(sandbox: Sandbox, reason: str) -> Step:

@@ -1,8 +1,7 @@
 """The engine that takes away: whole sandboxes, or endpoints of sandboxes that stay, many at once or one.
 
 Removal is durable before it begins and settled when the kernel has let go, not before: until then the addresses stay
-taken. What a process left half-made or half-removed when it died is finished here too. Nothing is removed whose
-recorded identity (boot, namespace cookie, index and kind) is not found.
+taken. Nothing is removed whose recorded identity (boot, namespace cookie, index and kind) is not found.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from macvfast.errors import (
 )
 from macvfast.model import SandboxState
 from macvfast.process import keeper, logs, stopping
-from macvfast.state.lookup import abandoned
-from macvfast.state.records import MADE, REMOVED, RESTORED
-from macvfast.system import limits, log
+from macvfast.state.records import MADE, REMOVED
+from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -268,38 +266,6 @@ class Detacher:
         settler.report = progress or settler.report
         settler.on_gone = self.on_gone
         return settler
-
-    # What the dead left.
-
-    def finish(self, *, patient: bool = False) -> None:
-        """Finish or undo what processes began that have died; what cannot be finished yet stays recorded, and is
-        tried again later. `patient`: whether it may be searched for.
-        """
-        ended = abandoned(self._store)
-        if not ended:
-            return
-        # What was being restored stays: whatever was done of it is known by its recorded identity.
-        dead = [intent for intent, doing in ended.items() if doing != RESTORED]
-        with self._store.reading() as records:
-            sandboxes = [s for intent in dead for s in records.sandboxes("intent = ?", (intent,))]
-            gone = {sandbox.id for sandbox in sandboxes}
-            endpoints = [
-                (records.sandbox(e.sandbox_id)[0], e, ended[intent])
-                for intent in dead
-                for e in records.endpoints("intent = ?", (intent,))
-                if e.sandbox_id not in gone
-            ]
-        log.event("finish", intents=len(ended), sandboxes=len(sandboxes), endpoints=len(endpoints))
-        if sandboxes:
-            self.remove([sandbox.id for sandbox in sandboxes], force=True, patient=patient)
-        for half_made in (True, False):
-            some = [(one, endpoint) for one, endpoint, doing in endpoints if (doing == MADE) is half_made]
-            if some:
-                self.disconnect(some, unsettled=True, half_made=half_made, patient=patient)
-        with self._store.writing() as records:
-            records.sweep(dead)
-            for intent in ended.keys() - dead:
-                records.settle(intent)
 
 
 def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:

@@ -17,6 +17,7 @@ from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.scale import Scaler
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
+from macvfast.engine.unfinished import UnfinishedWork
 from macvfast.errors import StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.collect import Freer
+    from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.restore import Restorer
+    from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
@@ -56,7 +59,8 @@ class Engine:
         self._netns_dir = netns_dir
         self._locks = locks
         self._on_note = on_note
-        self._together = Together(store, self._sandboxes, self._changing)
+        self._unfinished = UnfinishedWork(store, kernel, lambda: self._sandboxes().detacher, self._remover)
+        self._together = Together(store, self._sandboxes, self._unfinished.taken_up)
 
     def _folders(self) -> Folders:
         return Folders(self._store, self._netns_dir, self._on_note)
@@ -67,48 +71,37 @@ class Engine:
     def _networks(self) -> Networks:
         return Networks(self._store, self._kernel, self._on_note)
 
-    @contextmanager
-    def _changing(self, *, mending: bool = False) -> Iterator[None]:
-        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish.
-        `mending`: what others left is what it is about, so that it may search the host for it.
-        """
-        with self._store.operation():
-            home.claim(self._store, self._kernel)
-            self._sandboxes().detacher.finish(patient=mending)
-            self._networks().remover.finish()
-        # Another operation: what the first could not finish may be what this one is about.
-        with self._store.operation():
-            yield
+    def _remover(self) -> NetworkRemover:
+        return self._networks().remover
 
     @contextmanager
-    def _changing_many(self, *, mending: bool = False) -> Iterator[None]:
-        """The same around what is done to many, whose namespaces are open meanwhile."""
+    def _changing_many(self, *, mending: bool = False) -> Iterator[Finished]:
+        """Around what is done to many, whose namespaces are open meanwhile."""
         # First: who waits for descriptors is in nobody's way.
-        with limits.share(), self._changing(mending=mending):
-            yield
+        with limits.share(), self._unfinished.taken_up(mending=mending) as finished:
+            yield finished
 
     # Networks.
 
     def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
         """Make networks; one outcome each, in the order asked."""
-        with self._changing():
+        with self._unfinished.taken_up():
             return self._networks().create_many(requests)
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Have a network as it is asked for: make it, or change what may change while it is in use."""
-        with self._changing():
+        with self._unfinished.taken_up():
             return self._networks().ensure(request)
 
     def update_network(self, key: str, update: UpdateRequest) -> Network:
         """Change a network while it is in use."""
-        with self._changing():
+        with self._unfinished.taken_up():
             return self._networks().update(key, update)
 
     def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key."""
-        unfinished = self._networks().remover.unfinished(keys)
-        with self._changing():
-            return self._networks().remover.remove_many(keys, unfinished)
+        with self._unfinished.taken_up() as finished:
+            return finished.count(self._remover().remove_many(keys))
 
     # Sandboxes.
 
@@ -163,7 +156,6 @@ class Engine:
             on_gone: called with sandboxes that are gone, while others are waited for.
         """
         boxes = self._sandboxes()
-        unfinished = boxes.unfinished(keys)
         ended: dict[str, str] = {}
         if self._locks:
             with self._store.reading() as records:
@@ -176,8 +168,8 @@ class Engine:
                 boxes.detacher.on_gone = on_gone
             elif len(keys) == 1:
                 return Outcomes((self._together.remove(keys[0], force=force),))
-            with self._changing_many():
-                return boxes.remove_many(keys, unfinished, force=force)
+            with self._changing_many() as finished:
+                return finished.count(boxes.remove_many(keys, force=force))
         except StateUnusable as error:
             if not ended:
                 raise
@@ -200,28 +192,25 @@ class Engine:
         steps = self._freer().left_behind()
         plan = self._restorer().plan()
         going = {step.mends.sandbox for step in steps}
-        steps += [step for step in plan.steps if step.mends.sandbox not in going]
+        todo = (*self._unfinished.steps(), *plan.steps)
+        steps += [step for step in todo if step.mends.sandbox not in going]
         steps += [one.step for one in self._folders().left(self._kernel.boot_id())]
         remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
         return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
 
     def restore(self, wait_s: float | None) -> Plan:
         """Make what is recorded and missing, and remove what is left behind: all steps, each with what it failed of."""
-        restorer = self._restorer()
-        finished = restorer.unfinished()
-        with self._changing_many(mending=True):
+        with self._changing_many(mending=True) as finished:
             # First: what is to go is not made again.
             steps = self._freer().remove_left_behind()
             steps += self._folders().clear(self._kernel.boot_id())
-            done = restorer.restore(finished, wait_s)
+            done = self._restorer().restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
     def gc(self) -> list[Freed]:
         """Remove what nobody owns any more."""
-        freer = self._freer()
-        finished = freer.unfinished()
-        with self._changing_many(mending=True):
-            return freer.free(finished)
+        with self._changing_many(mending=True) as finished:
+            return self._freer().free(finished)
 
     def _freer(self) -> Freer:
         from macvfast.engine.collect import Freer  # noqa: PLC0415

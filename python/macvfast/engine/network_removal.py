@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.parents import Parents
-from macvfast.errors import MacvfastError, NetworkInUse, NetworkNotFound, RemovalUnfinished
+from macvfast.errors import MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
-from macvfast.state.lookup import abandoned, one_network, refuse_unsettled
+from macvfast.state.lookup import one_network, refuse_unsettled
 from macvfast.state.records import REMOVED
-from macvfast.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,20 +38,7 @@ class NetworkRemover:
         self._parents = Parents(kernel)
         self._on_note = on_note
 
-    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
-        """By key, the names of networks whose removal was begun and not finished: it may be finished before they are
-        looked for, and then they count as removed.
-        """
-        names: dict[str, str] = {}
-        with self._store.reading() as records:
-            for key in keys if records.intents() else ():
-                found = records.network(key)
-                intent = records.network_intent(found[0].id) if len(found) == 1 else None
-                if intent is not None and intent[1]:
-                    names[key] = found[0].name
-        return names
-
-    def remove_many(self, asked: Sequence[str], unfinished: dict[str, str]) -> Outcomes[str]:
+    def remove_many(self, asked: Sequence[str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key, in the order asked. A network that is named twice is
         removed once.
         """
@@ -66,9 +52,6 @@ class NetworkRemover:
         outcomes: dict[int, Outcome[str]] = {}
         for start in range(0, len(todo), CHUNK):
             self._remove(todo[start : start + CHUNK], outcomes)
-        for at, key in todo:
-            if key in unfinished and isinstance(outcomes[at].error, NetworkNotFound):
-                outcomes[at] = Outcome(key, value=unfinished[key])
         return Outcomes(tuple(replace(outcomes[at], name=key) for key, at in zip(asked, same, strict=True)))
 
     def _remove(self, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]) -> None:
@@ -143,20 +126,20 @@ class NetworkRemover:
             for link, on_it in needed.items()
         ]
 
-    def finish(self) -> None:
-        """Remove what processes that have died left half-made or half-removed."""
-        dead = abandoned(self._store)
-        if not dead:
-            return
+    def finish(self, intents: Iterable[int]) -> None:
+        """Remove the networks that operations which have ended left half-made or half-removed.
+
+        Args:
+            intents: theirs.
+        """
         with self._store.writing() as records:
-            going = [network for one in dead for network in records.networks("intent = ?", (one,))]
+            going = [network for one in intents for network in records.networks("intent = ?", (one,))]
             if not going:
                 return
             # Under an intent of its own: another process may finish the same, and make a network of that name anew.
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
-            records.sweep(dead)
-        log.event("finish", networks=", ".join(network.name for network in going))
+            records.sweep(intents)
         for network in going:
             try:
                 self.take_away([(network, intent)])

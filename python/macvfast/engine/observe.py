@@ -12,7 +12,6 @@ from macvfast import plan
 from macvfast.engine.escapes import Escape, Escapes, moved_from
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.kernel.namespaces import close_all, find_again
-from macvfast.outcomes import Difference, Step
 from macvfast.plan.drift.namespaces import (
     FoundSandbox,
     NamespaceContents,
@@ -22,7 +21,6 @@ from macvfast.plan.drift.namespaces import (
 )
 from macvfast.plan.drift.parents import ParentState, compare_parents
 from macvfast.plan.drift.sandboxes import compare_sandbox
-from macvfast.state.lookup import abandoned
 from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
 
@@ -265,32 +263,6 @@ class Observer:
             return LocatedNamespace(NamespaceState.REPLACED, there)
         reason = "another namespace is there; `macvfast gc` drops the sandbox"
         return LocatedNamespace(NamespaceState.LOST, reason=reason, for_good=True)
-
-    # Unfinished work.
-
-    def unfinished(self) -> list[Step]:
-        """What processes that died or gave up have left half-made or half-removed, and what becomes of it."""
-        found = []
-        dead = abandoned(self._store)
-        with self._store.reading() as records:
-            for number, doing in dead.items():
-                if doing not in (MADE, REMOVED):
-                    continue
-                boxes = [one.name for one in records.sandboxes("intent = ?", (number,))]
-                rest = [one for one in records.endpoints("intent = ?", (number,)) if one.sandbox not in boxes]
-                found += [_unfinished(doing, network=one.name) for one in records.networks("intent = ?", (number,))]
-                found += [_unfinished(doing, sandbox=name) for name in boxes]
-                found += [_unfinished(doing, f"its link {one.ifname}", sandbox=one.sandbox) for one in rest]
-        return found
-
-
-def _unfinished(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
-    """What a process that died, or gave up, has begun, and how it ends."""
-    kind = "half-made" if doing == MADE else "half-removed"
-    made = f"{what} was being made by a process that died"
-    found = made if doing == MADE else f"the removal of {what} is not finished"
-    mends = Difference(kind=kind, network=network, sandbox=sandbox, found=found)
-    return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
 
 
 def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterator[list[int]]:

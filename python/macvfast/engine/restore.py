@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.folders import Folders
     from macvfast.engine.observe import ComparedSandbox
+    from macvfast.engine.unfinished import Finished
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
@@ -94,8 +95,7 @@ class Restorer:
     def plan(self) -> Plan:
         """What a restore would do now. Changes nothing."""
         parents = self._observer.parents()
-        steps = self._observer.unfinished()
-        steps += [Step(mends=step.mends, action=step.action) for step in parents.steps]
+        steps = [Step(mends=step.mends, action=step.action) for step in parents.steps]
         remaining = list(parents.blocked)
         for recorded in self._observer.sandboxes():
             with self._observer.look(recorded, parents.states) as seen:
@@ -107,21 +107,16 @@ class Restorer:
 
     # Mending.
 
-    def unfinished(self) -> list[Step]:
-        """What the dead left, to be given to `restore` when that was finished."""
-        return self._observer.unfinished()
-
-    def restore(self, finished: Sequence[Step], wait_s: float | None) -> Plan:
+    def restore(self, finished: Finished, wait_s: float | None) -> Plan:
         """Mend all that can be mended; with `wait_s`, go on for so long while a parent is to appear, come up, get its
         name back, or the MTU that is needed.
 
         Args:
-            finished: what the dead left, as far as it could be finished.
+            finished: what came of the work that others left unfinished.
             wait_s: seconds; None: not at all.
         """
-        left = {one.mends for one in self._observer.unfinished()}
-        steps = {one.mends: one for one in finished if one.mends not in left}
-        remaining = [replace(one, obstacle="it cannot be finished yet") for one in left]
+        steps = {one.mends: one for one in finished.steps}
+        remaining = [replace(one.mends, obstacle="it cannot be finished yet") for one in finished.left]
         watch = None if wait_s is None else self._kernel.watch_links()
         try:
             deadline = time.monotonic() + (wait_s or 0)

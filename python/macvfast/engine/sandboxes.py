@@ -24,7 +24,7 @@ from macvfast.errors import (
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.requests import EndpointRequest
 from macvfast.state.lookup import one_network, one_sandbox, refuse_unsettled
-from macvfast.state.records import MADE, REMOVED, Unsettled
+from macvfast.state.records import MADE, Unsettled
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -194,19 +194,6 @@ class Sandboxes:
 
     # Removing.
 
-    def unfinished(self, keys: Iterable[str]) -> dict[str, str]:
-        """Names of sandboxes whose removal was begun and not finished, by what they were called here: it may be
-        finished before they are looked for.
-        """
-        names: dict[str, str] = {}
-        with self._store.reading() as records:
-            for key in keys if records.intents() else ():
-                found = records.sandbox(key)
-                intent = records.sandbox_intent(found[0].id) if len(found) == 1 else None
-                if intent is not None and intent.doing == REMOVED:
-                    names[key] = found[0].name
-        return names
-
     def end_commands(self, keys: Sequence[str]) -> dict[str, str]:
         """End the commands of sandboxes that are about to be removed by force, and give the disk back what their logs
         take, before anything is written: it may be full because of them. Gives the names of those that ran, by key.
@@ -242,7 +229,7 @@ class Sandboxes:
 
         return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
 
-    def remove_many(self, keys: Sequence[str], unfinished: dict[str, str], *, force: bool) -> Outcomes[str]:
+    def remove_many(self, keys: Sequence[str], *, force: bool) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
@@ -254,7 +241,7 @@ class Sandboxes:
                     try:
                         found[key] = there.get(key) or self._by_prefix(records, key)
                     except SandboxNotFound as error:
-                        if not force and key not in unfinished:
+                        if not force:
                             errors[key] = error
                     except MacvfastError as error:
                         errors[key] = error
@@ -263,7 +250,7 @@ class Sandboxes:
         for key in keys:
             id_ = found.get(key, "")
             failed = errors.get(key) or failures.get(id_)
-            name = names.get(id_) or unfinished.get(key, key)
+            name = names.get(id_, key)
             outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
         return Outcomes(tuple(outcomes))
 

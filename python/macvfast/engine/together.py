@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from macvfast.engine.combining import Call
     from macvfast.engine.making import AttachRequest, NewSandbox
     from macvfast.engine.sandboxes import Sandboxes
+    from macvfast.engine.unfinished import Finished
     from macvfast.model import Endpoint
     from macvfast.state.store import Store
 
@@ -42,7 +43,7 @@ class Together:
     """
 
     def __init__(
-        self, store: Store, boxes: Callable[[], Sandboxes], changing: Callable[[], AbstractContextManager[None]]
+        self, store: Store, boxes: Callable[[], Sandboxes], changing: Callable[[], AbstractContextManager[Finished]]
     ) -> None:
         self._store = store
         self._boxes = boxes
@@ -167,8 +168,7 @@ class Together:
             call.end(outcome)
 
     def _remove(self, boxes: Sandboxes, calls: Sequence[Call[_Leaving, Gone]], *, force: bool) -> None:
-        unfinished = boxes.unfinished(call.asked.sandbox for call in calls)
-        with self._changing():
+        with self._changing() as finished:
             these = self._apart(calls)
 
             def gone(sandboxes: Sequence[Sandbox]) -> None:
@@ -179,7 +179,7 @@ class Together:
                         call.end(Outcome(call.asked.sandbox, value=sandbox.name))
 
             boxes.detacher.on_gone = gone
-            self._end(these, lambda keys: boxes.remove_many(keys, unfinished, force=force))
+            self._end(these, lambda keys: finished.count(boxes.remove_many(keys, force=force)))
 
     def _apart(self, calls: Sequence[Call[_Leaving, Gone]]) -> dict[str, Call[_Leaving, Gone]]:
         """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""

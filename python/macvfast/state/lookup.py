@@ -97,18 +97,3 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
         raise SandboxBusy(kind, name, intent.doing, store.owner_shown(intent.owner))
     if intent.doing != RESTORED:
         raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")
-
-
-def abandoned(store: Store) -> dict[int, str]:
-    """The intents that operations have left unsettled, and what each was doing.
-
-    Intents are read twice: an operation may have settled its own, and ended, between the first read and the look at
-    its lock.
-    """
-    with store.reading() as records:
-        owners = {one.owner for one in records.intents().values()}
-    ended = {token for token in owners if not store.owner_lives(token)}
-    if not ended:
-        return {}
-    with store.reading() as records:
-        return {intent: one.doing for intent, one in records.intents().items() if one.owner in ended}

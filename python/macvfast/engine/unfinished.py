@@ -1,0 +1,183 @@
+"""Unfinished work: what processes that died, or gave up, left half-made or half-removed.
+
+It goes one way. When a change begins, what is unfinished is taken up, finished or undone as far as that is possible,
+and what came of it is handed to the change.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from macvfast.errors import NetworkNotFound, SandboxNotFound
+from macvfast.outcomes import Difference, Outcome, Outcomes, Step
+from macvfast.state import home
+from macvfast.state.records import MADE, REMOVED, RESTORED
+from macvfast.system import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from macvfast.engine.detach import Detacher
+    from macvfast.engine.network_removal import NetworkRemover
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.state.records import Records
+    from macvfast.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of the unfinished work that was there when a change began.
+
+    Attributes:
+        steps: what was finished or undone.
+        left: what could not be finished yet.
+        removed: the names of sandboxes and networks whose removal was finished, by id.
+    """
+
+    steps: tuple[Step, ...] = ()
+    left: tuple[Step, ...] = ()
+    removed: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, outcomes: Outcomes[str]) -> Outcomes[str]:
+        """The outcomes of a removal, where what was finished counts as removed by it: whoever types a removal again
+        that did not end finds that it has ended.
+        """
+        return Outcomes(tuple(map(self._count, outcomes))) if self.removed else outcomes
+
+    def _count(self, outcome: Outcome[str]) -> Outcome[str]:
+        key = outcome.name
+        missing = isinstance(outcome.error, SandboxNotFound | NetworkNotFound)
+        if not (missing or outcome.value == key):
+            return outcome
+        exact = [name for id_, name in self.removed.items() if key in (id_, name)]
+        names = exact or [name for id_, name in self.removed.items() if key and id_.startswith(key)]
+        return Outcome(key, value=names[0]) if len(names) == 1 else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What operations left which have ended, with what each was doing (MADE, REMOVED)."""
+
+    intents: Mapping[int, str] = field(default_factory=dict)
+    networks: tuple[tuple[Network, str], ...] = ()
+    sandboxes: tuple[tuple[Sandbox, str], ...] = ()
+    endpoints: tuple[tuple[Sandbox, Endpoint, str], ...] = ()
+
+    def steps(self) -> dict[str, Step]:
+        """What is done about each, by its id."""
+        found = {network.id: _step(doing, network=network.name) for network, doing in self.networks}
+        found |= {box.id: _step(doing, sandbox=box.name) for box, doing in self.sandboxes}
+        return found | {
+            one.id: _step(doing, f"its link {one.ifname}", sandbox=box.name) for box, one, doing in self.endpoints
+        }
+
+
+class UnfinishedWork:
+    """Takes up what others left unfinished, around each change.
+
+    Args:
+        detacher, remover: give what removes sandboxes, and networks, for one operation.
+    """
+
+    def __init__(
+        self, store: Store, kernel: Kernel, detacher: Callable[[], Detacher], remover: Callable[[], NetworkRemover]
+    ) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._detacher = detacher
+        self._remover = remover
+
+    def steps(self) -> list[Step]:
+        """What would be done about it now. Changes nothing."""
+        return [*self._look().steps().values()]
+
+    @contextmanager
+    def taken_up(self, *, mending: bool = False) -> Iterator[Finished]:
+        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish.
+        `mending`: unfinished work is what the change is about, so that the host may be searched for it.
+        """
+        with self._store.operation():
+            home.claim(self._store, self._kernel)
+            found = self._look()
+            if found.intents:
+                self._finish(found, patient=mending)
+        # Another operation: what the first could not finish may be what this one is about.
+        with self._store.operation():
+            yield self._finished(found) if found.intents else Finished()
+
+    def _finished(self, found: _Left) -> Finished:
+        """What came of it: what can be found still is left."""
+        left = self._look().steps()
+        removals = [(one.id, one.name) for one, doing in found.networks if doing == REMOVED]
+        removals += [(one.id, one.name) for one, doing in found.sandboxes if doing == REMOVED]
+        return Finished(
+            steps=tuple(step for id_, step in found.steps().items() if id_ not in left),
+            left=tuple(left.values()),
+            removed={id_: name for id_, name in removals if id_ not in left},
+        )
+
+    # Looking.
+
+    def _look(self) -> _Left:
+        """What operations left which have ended without settling it.
+
+        Intents are read twice: an operation may have settled its own, and ended, between the first read and the look at
+        its lock.
+        """
+        with self._store.reading() as records:
+            owners = {one.owner for one in records.intents().values()}
+        ended = {token for token in owners if not self._store.owner_lives(token)}
+        if not ended:
+            return _Left()
+        with self._store.reading() as records:
+            return _read(records, {id_: one.doing for id_, one in records.intents().items() if one.owner in ended})
+
+    # Finishing.
+
+    def _finish(self, found: _Left, *, patient: bool) -> None:
+        """Finish it or undo it; what cannot be finished yet stays recorded, and is tried again by the next change.
+        `patient`: whether it may be searched for.
+        """
+        counts = {"sandboxes": len(found.sandboxes), "endpoints": len(found.endpoints)}
+        log.event("finish", intents=len(found.intents), networks=len(found.networks), **counts)
+        detacher = self._detacher()
+        if found.sandboxes:
+            detacher.remove([sandbox.id for sandbox, _ in found.sandboxes], force=True, patient=patient)
+        for half_made in (True, False):
+            some = [(box, one) for box, one, doing in found.endpoints if (doing == MADE) is half_made]
+            if some:
+                detacher.disconnect(some, unsettled=True, half_made=half_made, patient=patient)
+        if found.networks:
+            self._remover().finish(found.intents)
+        with self._store.writing() as records:
+            records.sweep(found.intents)
+            for intent, doing in found.intents.items():
+                if doing == RESTORED:
+                    # What was being restored stays: whatever was done of it is known by its recorded identity.
+                    records.settle(intent)
+
+
+def _read(records: Records, ended: Mapping[int, str]) -> _Left:
+    begun = {intent: doing for intent, doing in ended.items() if doing != RESTORED}
+    networks = [(one, doing) for intent, doing in begun.items() for one in records.networks("intent = ?", (intent,))]
+    boxes = [(one, doing) for intent, doing in begun.items() for one in records.sandboxes("intent = ?", (intent,))]
+    going = {box.id for box, _ in boxes}
+    endpoints = [
+        (records.sandbox(one.sandbox_id)[0], one, doing)
+        for intent, doing in begun.items()
+        for one in records.endpoints("intent = ?", (intent,))
+        if one.sandbox_id not in going
+    ]
+    return _Left(ended, tuple(networks), tuple(boxes), tuple(endpoints))
+
+
+def _step(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
+    """What an operation began and did not end, and how it ends."""
+    kind = "half-made" if doing == MADE else "half-removed"
+    made = f"{what} was being made by a process that died"
+    found = made if doing == MADE else f"the removal of {what} is not finished"
+    mends = Difference(kind=kind, network=network, sandbox=sandbox, found=found)
+    return Step(mends=mends, action=f"remove what was made of {what}" if doing == MADE else f"remove {what}")
