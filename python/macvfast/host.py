@@ -189,7 +189,8 @@ class Host:
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Have a network as it is asked for: made where it is missing, left alone where it is so already, and changed
-        where only that differs which `update_network` may change.
+        where only that differs which `update_network` may change. While another process makes or removes it, it is
+        waited for, for ten seconds at most.
 
         Raises:
             NetworkDiffers: it is there, and differs in what cannot change; nothing of it is changed.

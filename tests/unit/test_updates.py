@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
+import time
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from macvfast.engine import attach, sandboxes
+from macvfast.engine import attach, engine, sandboxes
 from macvfast.engine.networks import Networks
-from macvfast.engine.parents import HomeAddresses
+from macvfast.engine.parents import HomeAddresses, Parents
 from macvfast.errors import (
     AddressTaken,
     ArgumentInvalid,
@@ -198,13 +200,16 @@ def test_a_network_that_goes_or_is_not_there_is_not_changed(machine: Machine) ->
         machine.host.update_network("lan", order="next")
 
 
-def test_a_network_that_another_process_removes_is_busy(machine: Machine, other: Host) -> None:
+def test_a_network_that_another_process_removes_is_busy(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = other._store
     with store.operation():
         with store.writing() as records:
             records.begin_network_removal(other.network("lan").id, records.begin(store.owner(), REMOVED))
         with pytest.raises(SandboxBusy, match="network `lan` is being removed"):
             machine.host.update_network("lan", order="next")
+        monkeypatch.setattr(engine, "ENSURE_WAIT_S", 0.03)
         with pytest.raises(SandboxBusy, match="network `lan` is being removed"):
             machine.host.ensure_network(NetworkRequest(name="lan", parent="eth0", subnets=(LAN, LAN6)))
 
@@ -365,6 +370,36 @@ def test_who_asks_for_a_network_that_another_removes_meanwhile_makes_it(
     first = machine.host.ensure_network(ASKED)
     meanwhile(monkeypatch, HomeAddresses, "on", lambda: other.remove_networks(["net"]).raise_if_any())
     assert machine.host.ensure_network(ASKED).id != first.id
+    machine.assert_record_is_true()
+
+
+def test_who_asks_for_a_network_that_another_is_making_waits_for_it(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each asks for the same sub-interface; the one that comes second sees it recorded and not yet made."""
+    begun, seen = threading.Event(), threading.Event()
+    really = Parents.make
+
+    def make(parents: Parents, wanted: Any) -> Any:
+        begun.set()
+        assert seen.wait(60)
+        return really(parents, wanted)
+
+    class Clock:
+        monotonic = staticmethod(time.monotonic)
+
+        @staticmethod
+        def sleep(_: float) -> None:
+            seen.set()
+            first.join(60)
+
+    monkeypatch.setattr(Parents, "make", make)
+    monkeypatch.setattr(engine, "time", Clock)
+    first = threading.Thread(target=other.ensure_network, args=(ASKED,))
+    first.start()
+    assert begun.wait(60)
+    assert machine.host.ensure_network(ASKED) == other.network("net")
+    assert seen.is_set()
     machine.assert_record_is_true()
 
 

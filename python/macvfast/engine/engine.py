@@ -6,6 +6,7 @@ machine's and this namespace's; what operations of dead processes left unfinishe
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from macvfast.engine.scale import Scaler
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
-from macvfast.errors import StateUnusable
+from macvfast.errors import SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
 from macvfast.system import limits
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from macvfast.process.locks import Locks
     from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
     from macvfast.state.store import Store
+
+# How long what is asked to have a network waits for others who are changing the same one.
+ENSURE_WAIT_S = 10.0
 
 
 class Engine:
@@ -89,9 +93,18 @@ class Engine:
             return self._networks().create_many(requests)
 
     def ensure_network(self, request: NetworkRequest) -> Network:
-        """Have a network as it is asked for: make it, or change what may change while it is in use."""
-        with self._unfinished.taken_up():
-            return self._networks().ensure(request)
+        """Have a network as it is asked for: make it, or change what may change while it is in use. Another operation
+        that makes or removes it, or its parent, is waited for.
+        """
+        deadline = time.monotonic() + ENSURE_WAIT_S
+        while True:
+            try:
+                with self._unfinished.taken_up():
+                    return self._networks().ensure(request)
+            except SandboxBusy:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.01)
 
     def update_network(self, key: str, update: UpdateRequest) -> Network:
         """Change a network while it is in use."""
