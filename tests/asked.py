@@ -6,7 +6,8 @@ import io
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from macvfast.cli.app import application, perform
-from macvfast.cli.call import Call
+from macvfast.cli.call import Session
+from macvfast.cli.line import Line
 from macvfast.cli.show.output import Output
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def network_request(words: Sequence[str]) -> NetworkRequest:
         Usage, MacvfastError: what the command would show.
     """
     out = Output(io.StringIO(), io.StringIO(), None)
-    call = Call(out, lambda _, make: cast("Host", _Asking()))  # noqa: ARG005 - there is nothing to make
+    session = Session(out, lambda _, make: cast("Host", _Asking()))  # noqa: ARG005 - there is nothing to make
     try:
-        perform(application(), ["network", "create", *words], call)
+        perform(Line(application()), ["network", "create", *words], session)
     except Asked as asked:
         request: NetworkRequest = asked.args[0]
         return request

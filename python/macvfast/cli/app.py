@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from macvfast.cli import interrupted
-from macvfast.cli.call import BUG, INTERRUPTED, PARTLY, RUN_REFUSED, USAGE, Call
+from macvfast.cli.call import BUG, INTERRUPTED, PARTLY, RUN_REFUSED, USAGE, Call, Session
 from macvfast.cli.commands import Command, Group, group
 from macvfast.cli.line import Line
 from macvfast.cli.parameters import check_some, option
@@ -26,17 +26,16 @@ ABOUT = "Docker's macvlan networking for a Linux host, without Docker, at the ke
 DETAILS = "--state-dir and --verbose may be given before a command or among its options."
 
 
-def _show_version(context: typer.Context, value: bool) -> None:
+def _show_version(call: Call, value: bool) -> None:
     if value:
         from macvfast import __version__  # noqa: PLC0415
 
-        call: Call = context.obj
         call.out.line(f"macvfast {__version__}")
         raise typer.Exit
 
 
 def _common(
-    context: typer.Context,
+    call: Call,
     *,
     state_dir: Annotated[
         str | None,
@@ -54,8 +53,7 @@ def _common(
         bool, option("--version", "Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    call: Call = context.obj
-    call.state_dir, call.verbose = state_dir, verbose
+    call.session.state_dir, call.session.verbose = state_dir, verbose
 
 
 def application() -> Group:
@@ -72,47 +70,45 @@ def run(words: Sequence[str], opener: Opener | None = None, out: Output | None =
         out: None: the streams of this process.
     """
     out = out or of_this_process()
-    call = Call(out, opener)
+    session = Session(out, opener)
+    if words[:1] == ["__complete"]:
+        return _complete(words[1:], session)
     if words[:1] == ["__remove-ended"]:
         return _remove_ended(words[1])
-    root = application()
-    if words[:1] == ["__complete"]:
-        return _complete(root, words[1:], call)
+    line = Line(application())
     try:
-        status = perform(root, words, call)
+        status = perform(line, words, session)
     except Usage as error:
         out.problem(error)
-        status = RUN_REFUSED if _runs(call) else USAGE
+        status = RUN_REFUSED if _runs(line) else USAGE
     except MacvfastError as error:
         out.problem(error)
-        status = RUN_REFUSED if _runs(call) and error.exit_status == 1 else error.exit_status
+        status = RUN_REFUSED if _runs(line) and error.exit_status == 1 else error.exit_status
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where everything ends
         status = _interruption(out) if interrupted(error) else _bug(out, error)
-    return _finished(out, status, changes=call.declared is not None and call.declared.changes)
+    return _finished(out, status, changes=isinstance(line.command, Command) and line.command.declared.changes)
 
 
-def perform(root: Group, words: Sequence[str], call: Call) -> int:
+def perform(line: Line, words: Sequence[str], session: Session) -> int:
     """Read the words and call the command, or show help or the version; the exit status.
 
     Raises:
         Usage, MacvfastError
     """
-    line = Line(root)
+    out = session.out
     line.find(words)
-    if isinstance(line.command, Command):
-        call.declared = line.command.declared
-    call.out.problems_as_json = line.asks_for_json()
+    out.problems_as_json = line.asks_for_json()
     line.read()
     if line.help:
-        call.out.text(f"{line.context.get_help()}\n")
+        out.text(f"{line.context.get_help()}\n")
         return 0
     if isinstance(line.command, Group) and "version" not in line.spelled:
-        call.out.aside(f"{line.context.get_help()}\n")
+        out.aside(f"{line.context.get_help()}\n")
         return USAGE
-    call.spelled = line.spelled
+    session.spelled = line.spelled
     try:
-        with root.make_context("macvfast", line.words(), obj=call) as context:
-            status: int = root.invoke(context)
+        with line.root.make_context("macvfast", line.words(), obj=session) as context:
+            status: int = line.root.invoke(context)
             return status
     except typer.Exit as end:
         return end.exit_code
@@ -121,16 +117,16 @@ def perform(root: Group, words: Sequence[str], call: Call) -> int:
         raise line.wrong_count() from None
 
 
-def _runs(call: Call) -> bool:
-    return call.declared is not None and call.declared.runs
+def _runs(line: Line) -> bool:
+    return isinstance(line.command, Command) and line.command.declared.runs
 
 
-def _complete(root: Group, words: Sequence[str], call: Call) -> int:
+def _complete(words: Sequence[str], session: Session) -> int:
     """Print what the last word may become, for a shell's completion; never an error."""
     from macvfast.cli.completing import complete  # noqa: PLC0415
 
-    call.out.lines(complete(root, words[1:] if words[:1] == ["--"] else words, call))
-    call.out.flush()
+    session.out.lines(complete(Line(application()), words[1:] if words[:1] == ["--"] else words, session))
+    session.out.flush()
     return 0
 
 

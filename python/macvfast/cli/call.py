@@ -1,9 +1,11 @@
-"""One call of a command: where its results go, and the host that it works on."""
+"""The call of a command: where its results go, and the host that it works on."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
 
 from macvfast.cli import be_careful
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
@@ -11,7 +13,6 @@ from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from macvfast.cli.commands import Declared
     from macvfast.cli.show.output import Output
     from macvfast.host import Host
     from macvfast.outcomes import Outcomes
@@ -32,22 +33,37 @@ RUN_REFUSED = 125
 INTERRUPTED = 130
 
 
-class Call:
-    """One call of a command; every command finds it as the `obj` of its context.
+class Session:
+    """What a command line is done with.
 
     Attributes:
-        declared: the command that is called; None while a command line is being completed.
-        state_dir, verbose: the options that all commands have.
+        out: where results and errors go.
+        opener: opens the host of a state directory; None: `Host.open`.
         spelled: how each option was typed, by the name of its parameter, for messages.
+        state_dir, verbose: the options that all commands have.
     """
 
     def __init__(self, out: Output, opener: Opener | None = None) -> None:
         self.out = out
-        self.declared: Declared | None = None
+        self.opener = opener
+        self.spelled: Mapping[str, str] = {}
         self.state_dir: str | None = None
         self.verbose = False
-        self.spelled: Mapping[str, str] = {}
-        self._opener = opener
+
+
+class Call(typer.Context):
+    """The context of a command, which Typer gives to its function, with what the command needs: results and a host."""
+
+    @property
+    def session(self) -> Session:
+        """What the whole command line is done with."""
+        session: Session = self.obj
+        return session
+
+    @property
+    def out(self) -> Output:
+        """Where results and errors go."""
+        return self.session.out
 
     def host(self, *, dry_run: bool = False) -> Host:
         """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
@@ -56,8 +72,10 @@ class Call:
             StateMissing: a directory was named that is not there, and the command is about what there is. It would find
                 nothing, and a typing error would look like a total loss.
         """
-        changes = self.declared is not None and self.declared.changes
-        opener = self._opener
+        # Who completes a command line only looks.
+        declared: Any = None if self.resilient_parsing else getattr(self.command, "declared", None)
+        changes = declared is not None and declared.changes
+        opener, state_dir = self.session.opener, self.session.state_dir
         if opener is None:
             # Only here: usage errors and help need no state.
             from macvfast.host import Host  # noqa: PLC0415
@@ -65,14 +83,14 @@ class Call:
             opener = Host.open
             if changes:
                 Host.use_all_descriptors()
-            if self.declared is None or not self.declared.begins:
-                _refuse_missing(self.state_dir or os.environ.get("MACVFAST_STATE_DIR"))
+            if declared is None or not declared.begins:
+                _refuse_missing(state_dir or os.environ.get("MACVFAST_STATE_DIR"))
         if changes:
             be_careful()
         # A command that only looks creates no state.
-        host = opener(self.state_dir, make=changes and not dry_run)
+        host = opener(state_dir, make=changes and not dry_run)
         host.on_note = self.out.note
-        if self.verbose:
+        if self.session.verbose:
             host.log()
         return host
 

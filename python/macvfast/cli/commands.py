@@ -9,6 +9,8 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from macvfast.cli.call import Call
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,6 +96,7 @@ def command(path: str, *, example: str, **others: Any) -> Callable[[Function], F
 class Command(TyperCommand):
     """A command of Typer's that knows how it was declared."""
 
+    context_class = Call
     declared: Declared
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
@@ -103,6 +106,8 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of Typer's whose commands are loaded and made when they are asked for."""
+
+    context_class = Call
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The words that may follow, in the order of the help; aliases are left out."""

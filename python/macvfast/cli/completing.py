@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from macvfast.cli.call import Call, Session
 from macvfast.cli.commands import Group, command
-from macvfast.cli.line import Line
-from macvfast.cli.parameters import argument
+from macvfast.cli.parameters import argument, offering
 from macvfast.cli.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.cli.call import Call
+    from macvfast.cli.line import Line
+
 
 BASH = r"""# bash completion of macvfast: eval "$(macvfast completion bash)"
 _macvfast() {
@@ -57,10 +56,6 @@ complete -c macvfast -f -a '(macvfast __complete -- (commandline -opc)[2..] (com
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
-def _shells() -> list[str]:
-    return list(SCRIPTS)
-
-
 @command(
     "completion",
     changes=False,
@@ -70,11 +65,10 @@ three shells look for it; a shell does not look into a virtual environment.""",
     example="macvfast completion bash",
 )
 def completion(
-    context: typer.Context,
-    shell: Annotated[str, argument("SHELL", "bash, zsh or fish.", autocompletion=_shells)],
+    call: Call,
+    shell: Annotated[str, argument("SHELL", "bash, zsh or fish.", autocompletion=offering(*SCRIPTS))],
 ) -> int:
     """Print a shell's completion script, for bash, zsh or fish."""
-    call: Call = context.obj
     if shell not in SCRIPTS:
         raise Usage(
             f"there is no completion for `{shell}`",
@@ -85,25 +79,24 @@ def completion(
     return 0
 
 
-def complete(root: Group, words: Sequence[str], call: Call) -> list[str]:
+def complete(line: Line, words: Sequence[str], session: Session) -> list[str]:
     """What the last word may become. Without a state that can be read, there are no names."""
     *before, last = words or [""]
-    line = Line(root)
     try:
         line.find(before)
         line.read()
     except Usage:
         if line.pending is None:
             return []
-    return sorted({one for one in _offered(line, last, _context(root, line, call)) if one.startswith(last)})
+    return sorted({one for one in _offered(line, last, _context(line, session)) if one.startswith(last)})
 
 
-def _context(root: Group, line: Line, call: Call) -> Any:
+def _context(line: Line, session: Session) -> Any:
     """The Typer context of the line's command with the parameters that are typed so far."""
-    above = root.make_context("macvfast", line.common_words(), obj=call, resilient_parsing=True)
-    call.state_dir = above.params.get("state_dir")
+    above = line.root.make_context("macvfast", line.common_words(), obj=session, resilient_parsing=True)
+    session.state_dir = above.params.get("state_dir")
     if isinstance(line.command, Group):
-        return line.context
+        return above
     return line.command.make_context(line.command.name, line.own_words(), parent=above, resilient_parsing=True)
 
 

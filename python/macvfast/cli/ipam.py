@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import typer
-
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import NetworkKey, TextForm
-
-if TYPE_CHECKING:
-    from macvfast.cli.call import Call
 
 
 @command(
@@ -24,11 +18,10 @@ is in use: 1 is up to a tenth, 9 is nearly all. Where none is in use, the cell s
 Of an IPv6 subnet, only the part that holds anything is mapped.""",
     example="macvfast ipam show pub_net",
 )
-def show(context: typer.Context, key: NetworkKey, *, form: TextForm = "") -> int:
+def show(call: Call, key: NetworkKey, *, form: TextForm = "") -> int:
     """Show how full a network's subnets are, in numbers and as a map."""
     from macvfast.cli.show.maps import usage_json, usage_text  # noqa: PLC0415
 
-    call: Call = context.obj
     with call.host() as host:
         network = host.network(key)
         subnets = host.usage(network)

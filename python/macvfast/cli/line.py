@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.commands import Command, Group
-from macvfast.cli.usage import Usage, did_you_mean, see_help
+from macvfast.cli.usage import Usage, did_you_mean, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,12 @@ class Line:
         self.spelled: dict[str, str] = {}
         self.spellings: dict[str, Any] = {}
         self._learn()
+
+    @property
+    def root(self) -> Group:
+        """The whole application."""
+        root: Group = self._levels[0].command
+        return root
 
     @property
     def command(self) -> Any:
@@ -214,10 +220,8 @@ class Line:
 
     def _said(self, name: str, value: str | None) -> bool:
         if value is not None and value not in _TRUE | _FALSE:
-            raise Usage(
-                f"option `{name}` cannot be `{value}`",
-                causes=["it is true or false"],
-                hints=[f"{name}=true", see_help(self.name)],
+            raise wrong(
+                f"option `{name}` cannot be `{value}`", "it is true or false", f"{name}=true", command=self.name
             )
         return value is None or value in _TRUE
 
@@ -225,19 +229,18 @@ class Line:
         """The next word as an option's value; refused where it is itself an option, as in `-o -o parent=eth0`."""
         if not self._rest:
             self.pending = option
-            raise Usage(
-                f"option `{name}` needs a value",
-                causes=["nothing follows it"],
-                hints=[f"{name} {option.metavar}", see_help(self.name)],
+            raise wrong(
+                f"option `{name}` needs a value", "nothing follows it", f"{name} {option.metavar}", command=self.name
             )
         word = self._rest[0]
         spelling = word.partition("=")[0] if word.startswith("--") else word[:2]
         if spelling in self.spellings or word == "--":
             stray = f"leave out the stray `{name}`, or give it a value: {name} {option.metavar}"
-            raise Usage(
+            raise wrong(
                 f"option `{name}` needs a value",
-                causes=[f"`{word}` follows it"],
-                hints=[stray if spelling == name else f"{name} {option.metavar}", see_help(self.name)],
+                f"`{word}` follows it",
+                stray if spelling == name else f"{name} {option.metavar}",
+                command=self.name,
             )
         return self._rest.pop(0)
 
@@ -247,12 +250,13 @@ class Line:
         one = refusal(self.name.partition(" ")[2], name)
         if one is not None:
             hints = [one.instead] if one.instead else []
-            return Usage(f"option `{name}` is not taken", causes=[one.why], hints=[*hints, see_help(self.name)])
+            return wrong(f"option `{name}` is not taken", one.why, *hints, command=self.name)
         within = f" (in `{word}`)" if word != name else ""
-        return Usage(
+        return wrong(
             f"`{name}`{within} is not an option of `{self.name}`",
-            causes=["a word that begins with `-` is an option, unless `--` stands before it"],
-            hints=[*did_you_mean(name, self.spellings), see_help(self.name)],
+            "a word that begins with `-` is an option, unless `--` stands before it",
+            *did_you_mean(name, self.spellings),
+            command=self.name,
         )
 
     def _no_command(self, word: str) -> Usage:
@@ -260,10 +264,11 @@ class Line:
 
         known = self.command.list_commands(self.context)
         dockers = instead(word) if len(self._levels) == 1 else None
-        return Usage(
+        return wrong(
             f"`{word}` is not a command of `{self.name}`",
-            causes=[f"its commands are {', '.join(known)}"],
-            hints=[*([dockers] if dockers else did_you_mean(word, known)), see_help(self.name)],
+            f"its commands are {', '.join(known)}",
+            *([dockers] if dockers else did_you_mean(word, known)),
+            command=self.name,
         )
 
     def wrong_count(self) -> Usage:
@@ -272,15 +277,8 @@ class Line:
         missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
         if missing:
             given = "only " + " ".join(self.arguments) if self.arguments else "nothing"
-            return Usage(
-                f"`{self.name}` needs {' '.join(missing)}",
-                causes=[f"it was given {given}"],
-                hints=[see_help(self.name)],
-            )
+            return wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}", command=self.name)
         taken = " ".join(str(one.metavar) for one in known) or "no argument"
         instead = self.command.declared.instead
-        return Usage(
-            f"`{self.name}` takes {taken}",
-            causes=[f"`{self.arguments[len(known)]}` is one too many"],
-            hints=[*([instead] if instead else []), see_help(self.name)],
-        )
+        extra = f"`{self.arguments[len(known)]}` is one too many"
+        return wrong(f"`{self.name}` takes {taken}", extra, instead, command=self.name)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import LinesForm, option, seconds
 from macvfast.cli.show.changes import difference_json, step_json
 from macvfast.errors import RestoreIncomplete, StepFailed, escape
-
-if TYPE_CHECKING:
-    from macvfast.cli.call import Call
 
 DIFFERENT = 7
 
@@ -31,7 +27,7 @@ changed.""",
     example="macvfast restore --wait=30",
 )
 def restore(
-    context: typer.Context,
+    call: Call,
     *,
     wait: Annotated[
         str | None, option("--wait [=SECONDS]", "Wait for parents, 60 seconds or as long as given.", callback=seconds)
@@ -40,7 +36,6 @@ def restore(
     form: LinesForm = "",
 ) -> int:
     """Create again what is recorded and missing, and print what was done."""
-    call: Call = context.obj
     out, as_json = call.out, form == "json"
     with call.host(dry_run=dry_run) as host:
         plan = host.restore(dry_run=dry_run, wait_s=None if wait is None else float(wait))
@@ -65,9 +60,8 @@ def restore(
     details="The exit status is 0 where nothing differs, and 7 where something does.",
     example="macvfast check",
 )
-def check(context: typer.Context, *, form: LinesForm = "") -> int:
+def check(call: Call, *, form: LinesForm = "") -> int:
     """List what differs between record and kernel, a line each; nothing is changed."""
-    call: Call = context.obj
     with call.host() as host:
         found = host.check()
     if form == "json":
@@ -84,9 +78,8 @@ Sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvf
 never started, and what interrupted commands left unfinished.""",
     example="macvfast gc",
 )
-def gc(context: typer.Context) -> int:
+def gc(call: Call) -> int:
     """Remove orphaned and unfinished objects, and print them."""
-    call: Call = context.obj
     with call.host() as host:
         freed = host.gc()
     for one in freed:

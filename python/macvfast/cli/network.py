@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.filters import chosen, network_filters, prune_filters, to_prune
 from macvfast.cli.parameters import (
@@ -25,8 +24,8 @@ from macvfast.cli.parameters import (
     check_some,
     keys_or_values,
     labels,
-    list_forms,
     networks,
+    offering,
     option,
     pairs,
     repeated,
@@ -34,13 +33,12 @@ from macvfast.cli.parameters import (
 )
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
-from macvfast.cli.usage import Usage, see_help
+from macvfast.cli.usage import wrong
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from macvfast.cli.call import Call
     from macvfast.errors import MacvfastError
 
 
@@ -50,10 +48,10 @@ def _drivers() -> list[str]:
     return list(MODES)
 
 
-def _driver_options(context: typer.Context, incomplete: str) -> list[str]:
+def _driver_options(call: Call, incomplete: str) -> list[str]:
     from macvfast.requests import driver_options  # noqa: PLC0415 - a list needs none
 
-    known = driver_options(context.params.get("driver") or "macvlan")
+    known = driver_options(call.params.get("driver") or "macvlan")
     return keys_or_values(incomplete, known, lambda key: _links() if key == "parent" else known.get(key, ()))
 
 
@@ -63,10 +61,6 @@ def _links() -> list[str]:
         return [name for name in os.listdir("/sys/class/net") if name != "lo"]
     except OSError:
         return []
-
-
-def _none() -> list[str]:
-    return ["none"]
 
 
 @command(
@@ -99,7 +93,7 @@ macvfast network create -d macvlan \\
     -o parent=eth0 pub_net""",
 )
 def create(
-    context: typer.Context,
+    call: Call,
     name: Annotated[str, argument("NAME", "1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.")],
     *,
     driver: Annotated[
@@ -115,7 +109,7 @@ def create(
             "--gateway ADDRESS|none",
             "Gateway of a subnet; none: no subnet gets an automatic one.",
             callback=split_commas,
-            autocompletion=_none,
+            autocompletion=offering("none"),
         ),
     ],
     aux_address: Annotated[
@@ -146,7 +140,6 @@ def create(
     """Create a network on a parent link, and print its id."""
     from macvfast.requests import NetworkRequest  # noqa: PLC0415 - a list needs none
 
-    call: Call = context.obj
     request = NetworkRequest.from_options(
         name,
         driver=driver or "macvlan",
@@ -172,13 +165,13 @@ def _aux(text: str) -> tuple[str, str]:
     return (name, address) if equals else (text, text)
 
 
-def _filters_offered(context: typer.Context, incomplete: str) -> list[str]:
+def _filters_offered(call: Call, incomplete: str) -> list[str]:
     filters = network_filters(lambda _: ())
 
     def values(key: str) -> Iterable[str]:
         match key:
             case "name":
-                return networks(context)
+                return networks(call)
             case "driver":
                 return _drivers()
             case "scope":
@@ -203,7 +196,7 @@ Also: macvfast network list.""",
     example="macvfast network ls -f driver=macvlan",
 )
 def ls(
-    context: typer.Context,
+    call: Call,
     *,
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
@@ -219,7 +212,6 @@ def ls(
     form: ListForm = "",
 ) -> int:
     """List networks."""
-    call: Call = context.obj
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
         fits = chosen(pairs(filters), network_filters(host.endpoints))
@@ -238,10 +230,10 @@ network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}
     example="macvfast network inspect pub_net",
 )
 def inspect(
-    context: typer.Context,
+    call: Call,
     keys: NetworkKeys,
     *,
-    form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=list_forms)] = "",
+    form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=offering("json"))] = "",
     more: Annotated[  # noqa: ARG001 - for Docker's sake
         bool, option("-v, --verbose", "Accepted for compatibility; there is nothing more to show.")
     ] = False,
@@ -249,7 +241,6 @@ def inspect(
     """Show networks in full, as Docker's JSON."""
     from macvfast.cli.show.templates import Template  # noqa: PLC0415
 
-    call: Call = context.obj
     template = Template(form, INSPECTED) if form not in ("", "json") else None
     found: list[dict[str, object]] = []
     missing: list[MacvfastError] = []
@@ -278,19 +269,19 @@ def _changeable(incomplete: str) -> list[str]:
     return keys_or_values(incomplete, known, lambda key: known.get(key, ()))
 
 
-def _check_changed_labels(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+def _check_changed_labels(call: Call, param: Any, value: list[str]) -> list[str]:
     """Refuse what names no label."""
     for text in value or []:
         if text == "-":
-            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
-    return check_labels(context, param, value)
+            raise cannot_be(call, param, text, f"it has the form {param.metavar}")
+    return check_labels(call, param, value)
 
 
-def _check_ranges(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+def _check_ranges(call: Call, param: Any, value: list[str]) -> list[str]:
     """Refuse `none` beside ip-ranges."""
-    given: list[str] = split_commas(context, param, value)
+    given: list[str] = split_commas(call, param, value)
     if "none" in given and len(given) > 1:
-        raise cannot_be(context, param, "none", "it clears all ip-ranges, and others are given")
+        raise cannot_be(call, param, "none", "it clears all ip-ranges, and others are given")
     return given
 
 
@@ -309,7 +300,7 @@ Options of -o:
     example="macvfast network update --ip-range=172.16.86.128/25 pub_net",
 )
 def update(
-    context: typer.Context,
+    call: Call,
     key: NetworkKey,
     *,
     ip_range: Annotated[
@@ -318,7 +309,7 @@ def update(
             "--ip-range CIDR|FIRST-LAST|none",
             "Range for automatic allocation; none: clear all ip-ranges.",
             callback=_check_ranges,
-            autocompletion=_none,
+            autocompletion=offering("none"),
         ),
     ],
     aux_address: Annotated[
@@ -346,7 +337,6 @@ def update(
     """Change a network in use without touching its endpoints, and print its name."""
     from macvfast.requests import UpdateRequest  # noqa: PLC0415 - a list needs none
 
-    call: Call = context.obj
     request = UpdateRequest.from_options(
         pairs(opt),
         ip_ranges=None if not ip_range else () if ip_range == ["none"] else tuple(ip_range),
@@ -382,13 +372,12 @@ Also: macvfast network remove.""",
     example="macvfast network rm pub_net",
 )
 def rm(
-    context: typer.Context,
+    call: Call,
     keys: NetworkKeys,
     *,
     force: Annotated[bool, option("-f, --force", "Ignore missing networks.")] = False,
 ) -> int:
     """Remove networks without endpoints, and print each as it was given."""
-    call: Call = context.obj
     with call.host() as host:
         outcomes = host.remove_networks(keys)
     return call.report(outcomes, forgiven=NetworkNotFound if force else None)
@@ -406,7 +395,7 @@ label=KEY=VALUE, label!=KEY, label!=KEY=VALUE; all must match.""",
     example="macvfast network prune -f --filter until=24h",
 )
 def prune(
-    context: typer.Context,
+    call: Call,
     *,
     force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
     filters: Annotated[
@@ -420,7 +409,6 @@ def prune(
     ],
 ) -> int:
     """Remove all networks without endpoints, and print their names."""
-    call: Call = context.obj
     fits = to_prune(pairs(filters))
     warning = "This removes all networks that have no endpoints."
     if not force and not call.out.agrees(warning, "macvfast network prune -f"):
@@ -430,12 +418,12 @@ def prune(
     return call.report(outcomes)
 
 
-def _namespace_of(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+def _namespace_of(call: Call, param: Any, value: str | None) -> str | None:
     """The network namespace of a process, by its path."""
     if value is None:
         return None
     if not (value.isascii() and value.isdigit() and value.strip("0")):
-        raise cannot_be(context, param, value, "it is the number of a process")
+        raise cannot_be(call, param, value, "it is the number of a process")
     return f"/proc/{int(value)}/ns/net"
 
 
@@ -447,7 +435,7 @@ macvfast then creates and removes only its own links there.""",
     example="macvfast network connect --ip=172.16.86.10 pub_net web",
 )
 def connect(
-    context: typer.Context,
+    call: Call,
     network: NetworkKey,
     sandbox: SandboxKey,
     *,
@@ -462,12 +450,11 @@ def connect(
     pid: Annotated[str | None, option("--pid PID", "Network namespace of a process.", callback=_namespace_of)] = None,
 ) -> int:
     """Connect a sandbox to a network."""
-    call: Call = context.obj
     if netns is not None and pid is not None:
-        raise Usage(
+        raise wrong(
             "options `--netns` and `--pid` cannot be given together",
-            causes=["each names the one namespace to connect"],
-            hints=[see_help(context.command_path)],
+            "each names the one namespace to connect",
+            command=call.command_path,
         )
     with call.host() as host:
         host.connect(network, sandbox, ip=ip, ip6=ip6, mac=mac_address, netns=netns or pid)
@@ -476,14 +463,13 @@ def connect(
 
 @command("network disconnect", example="macvfast network disconnect pub_net web")
 def disconnect(
-    context: typer.Context,
+    call: Call,
     network: NetworkKey,
     sandbox: SandboxKey,
     *,
     force: Annotated[bool, option("-f, --force", "Ignore a missing sandbox or endpoint.")] = False,
 ) -> int:
     """Disconnect a sandbox from a network."""
-    call: Call = context.obj
     gone = (EndpointNotFound, SandboxNotFound) if force else ()
     with call.host() as host, suppress(*gone):
         host.disconnect(network, sandbox)
@@ -500,7 +486,7 @@ before their parents are used here.""",
     example="macvfast network import docker",
 )
 def import_docker(
-    context: typer.Context,
+    call: Call,
     file: Annotated[str | None, argument("[FILE]", "The output of `docker network inspect NETWORK...`.")] = None,
     *,
     socket: Annotated[
@@ -512,4 +498,4 @@ def import_docker(
     """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
     from macvfast.cli.importing.command import docker  # noqa: PLC0415 - a list needs none
 
-    return docker(context.obj, file, socket, apply=apply)
+    return docker(call, file, socket, apply=apply)

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from macvfast.cli.usage import Usage, given_nothing, see_help
+from macvfast.cli.call import Call
+from macvfast.cli.usage import Usage, given_nothing, wrong
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from macvfast.cli.call import Call
 
 
 def option(typed: str, about: str, **others: Any) -> Any:
@@ -35,53 +34,48 @@ def argument(typed: str, about: str, **others: Any) -> Any:
 # What is refused. Each of these is the `callback` of a parameter, and gives back its value.
 
 
-def cannot_be(context: typer.Context, param: typer.CallbackParam, value: str, why: str, hint: str = "") -> Usage:
+def cannot_be(call: Call, param: typer.CallbackParam, value: str, why: str, hint: str = "") -> Usage:
     """The refusal of an option's value; the option is named as it was typed."""
     hints = [hint] if hint else []
-    return Usage(
-        f"option `{_spelling(context, param)}` cannot be `{value}`",
-        causes=[why],
-        hints=[*hints, see_help(context.command_path)],
-    )
+    return wrong(f"option `{_spelling(call, param)}` cannot be `{value}`", why, *hints, command=call.command_path)
 
 
-def _spelling(context: typer.Context, param: typer.CallbackParam) -> str:
-    call: Call = context.obj
-    return call.spelled.get(str(param.name), param.opts[0])
+def _spelling(call: Call, param: typer.CallbackParam) -> str:
+    return call.session.spelled.get(str(param.name), param.opts[0])
 
 
-def check_some(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+def check_some(call: Call, param: typer.CallbackParam, value: Any) -> Any:
     """Refuse an empty value, alone or among several."""
     if value == "" or (isinstance(value, list) and "" in value):
-        raise given_nothing(_spelling(context, param), context.command_path, str(param.metavar))
+        raise given_nothing(_spelling(call, param), call.command_path, str(param.metavar))
     return value
 
 
-def split_commas(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> Any:
+def split_commas(call: Call, param: typer.CallbackParam, value: list[str]) -> Any:
     """Take each value for several with commas between them, none of which may be empty."""
-    return check_some(context, param, [one for text in value or [] for one in text.split(",")])
+    return check_some(call, param, [one for text in value or [] for one in text.split(",")])
 
 
-def check_labels(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+def check_labels(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
     """Refuse what is neither KEY=VALUE nor KEY."""
     for text in value or []:
         if not text or text.startswith("="):
-            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
+            raise cannot_be(call, param, text, f"it has the form {param.metavar}")
     return value
 
 
-def check_pairs(context: typer.Context, param: typer.CallbackParam, value: list[str]) -> list[str]:
+def check_pairs(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
     """Refuse what is not KEY=VALUE."""
     for text in value or []:
         if "=" not in text:
-            raise cannot_be(context, param, text, f"it has the form {param.metavar}")
-    return check_labels(context, param, value)
+            raise cannot_be(call, param, text, f"it has the form {param.metavar}")
+    return check_labels(call, param, value)
 
 
-def check_text_or_json(context: typer.Context, param: typer.CallbackParam, value: str) -> str:
+def check_text_or_json(call: Call, param: typer.CallbackParam, value: str) -> str:
     """Refuse any other form."""
     if value not in ("", "text", "json"):
-        raise cannot_be(context, param, value, "it is text or json")
+        raise cannot_be(call, param, value, "it is text or json")
     return value
 
 
@@ -89,12 +83,12 @@ def check_text_or_json(context: typer.Context, param: typer.CallbackParam, value
 WAIT_S = 60
 
 
-def seconds(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+def seconds(call: Call, param: typer.CallbackParam, value: str | None) -> str | None:
     """Refuse what is no number of seconds; empty is the default."""
     if not value:
         return value if value is None else str(WAIT_S)
     if not (value.isascii() and value.isdigit() and len(value) <= 6):
-        raise cannot_be(context, param, value, "it is a number of seconds", f"--wait={WAIT_S}")
+        raise cannot_be(call, param, value, "it is a number of seconds", f"--wait={WAIT_S}")
     return value
 
 
@@ -111,18 +105,17 @@ def labels(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 # What a shell offers. Each of these is the `autocompletion` of a parameter; Typer leaves out what does not fit.
 
 
-def networks(context: typer.Context) -> list[str]:
+def networks(call: Call) -> list[str]:
     """The names of the networks; none where the state cannot be read."""
-    return _names(context, "networks")
+    return _names(call, "networks")
 
 
-def sandboxes(context: typer.Context) -> list[str]:
+def sandboxes(call: Call) -> list[str]:
     """The names of the sandboxes; none where the state cannot be read."""
-    return _names(context, "sandboxes")
+    return _names(call, "sandboxes")
 
 
-def _names(context: typer.Context, kind: str) -> list[str]:
-    call: Call = context.obj
+def _names(call: Call, kind: str) -> list[str]:
     try:
         with call.host() as host:
             return [one.name for one in getattr(host, kind)()]
@@ -130,14 +123,9 @@ def _names(context: typer.Context, kind: str) -> list[str]:
         return []
 
 
-def list_forms() -> list[str]:
-    """The forms of a list that are no templates."""
-    return ["json", "table"]
-
-
-def text_forms() -> list[str]:
-    """The forms of what is no list."""
-    return ["json", "text"]
+def offering(*values: str) -> Callable[[], list[str]]:
+    """What offers these values."""
+    return lambda: list(values)
 
 
 def keys_or_values(incomplete: str, keys: Iterable[str], values: Callable[[str], Iterable[str]]) -> list[str]:
@@ -160,8 +148,10 @@ SandboxKeys = Annotated[
 ]
 Quiet = Annotated[bool, option("-q, --quiet", "Show ids only.")]
 NoTrunc = Annotated[bool, option("--no-trunc", "Show ids at full length.")]
-ListForm = Annotated[str, option("--format FORMAT", "table (default), json, or a TEMPLATE.", autocompletion=list_forms)]
-_TEXT_FORM = {"callback": check_text_or_json, "autocompletion": text_forms}
+ListForm = Annotated[
+    str, option("--format FORMAT", "table (default), json, or a TEMPLATE.", autocompletion=offering("json", "table"))
+]
+_TEXT_FORM = {"callback": check_text_or_json, "autocompletion": offering("json", "text")}
 TextForm = Annotated[str, option("--format FORMAT", "text (default) or json.", **_TEXT_FORM)]
 LinesForm = Annotated[str, option("--format FORMAT", "text (default), or json: one object per line.", **_TEXT_FORM)]
 

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 from macvfast.cli import be_careful
-from macvfast.cli.call import INTERRUPTED
+from macvfast.cli import sandbox_options as options
+from macvfast.cli.call import INTERRUPTED, Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import SandboxKey, cannot_be, labels, option
-from macvfast.cli.sandbox_options import (
-    AddHost,
-    Dns,
-    DnsOption,
-    DnsSearch,
-    Env,
-    EnvFile,
-    Hostname,
-    Interactive,
-    Ip,
-    Ip6,
-    Labels,
-    MacAddress,
-    Name,
-    Net,
-    Tty,
-    User,
-    Words,
-    Workdir,
-    endpoints_of,
-    environment_of,
-    hosts_of,
-)
-from macvfast.cli.usage import Usage, see_help
+from macvfast.cli.usage import wrong
 from macvfast.errors import MacvfastError, UndoFailed
 
 if TYPE_CHECKING:
-    from typing import Any
-
-    from macvfast.cli.call import Call
     from macvfast.host import Host
     from macvfast.model import Sandbox
     from macvfast.requests import CommandRequest
@@ -60,28 +33,28 @@ macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
 macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
 )
 def run(
-    context: typer.Context,
-    words: Words,
+    call: Call,
+    words: options.Words,
     *,
-    net: Net,
-    ip: Ip = None,
-    ip6: Ip6 = None,
-    mac_address: MacAddress = None,
-    name: Name = None,
-    label: Labels,
-    hostname: Hostname = None,
-    add_host: AddHost,
-    dns: Dns,
-    dns_search: DnsSearch,
-    dns_option: DnsOption,
+    net: options.Net,
+    ip: options.Ip = None,
+    ip6: options.Ip6 = None,
+    mac_address: options.MacAddress = None,
+    name: options.Name = None,
+    label: options.Labels,
+    hostname: options.Hostname = None,
+    add_host: options.AddHost,
+    dns: options.Dns,
+    dns_search: options.DnsSearch,
+    dns_option: options.DnsOption,
     detach: Annotated[bool, option("-d, --detach", "Do not wait for the command; print the sandbox's id.")] = False,
-    interactive: Interactive = False,
-    tty: Tty = False,
+    interactive: options.Interactive = False,
+    tty: options.Tty = False,
     remove: Annotated[bool, option("--rm", "Remove the sandbox when the command ends.")] = False,
-    env: Env,
-    env_file: EnvFile,
-    workdir: Workdir = None,
-    user: User = None,
+    env: options.Env,
+    env_file: options.EnvFile,
+    workdir: options.Workdir = None,
+    user: options.User = None,
     log_max: Annotated[str | None, option("--log-max SIZE", "Size of the log with -d (default: 16m).")] = None,
     rootfs: Annotated[str | None, option("--rootfs DIR", "Root file system of the command.")] = None,
     init: Annotated[  # noqa: ARG001 - for Docker's sake
@@ -91,10 +64,10 @@ def run(
     """Run a command of this host in a new sandbox."""
     from macvfast.requests import CommandRequest, OwnFiles  # noqa: PLC0415 - no list needs them
 
-    endpoints = endpoints_of("macvfast run", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    endpoints = options.endpoints_of("macvfast run", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
     own_files = OwnFiles(
         hostname=hostname,
-        hosts=hosts_of("macvfast run", add_host),
+        hosts=options.hosts_of("macvfast run", add_host),
         dns=tuple(dns),
         dns_search=tuple(dns_search),
         dns_options=tuple(dns_option),
@@ -106,13 +79,13 @@ def run(
         detach=detach,
         rootfs=rootfs,
         auto_remove=remove,
-        env=environment_of(env_file, env),
+        env=options.environment_of(env_file, env),
         workdir=workdir,
         user=user,
         log_max=_log_max(log_max, detach=detach),
     )
     asked = {"endpoints": endpoints, "labels": labels(label), "own_files": own_files}
-    return _run(context.obj, name, asked, request)
+    return _run(call, name, asked, request)
 
 
 def _log_max(text: str | None, *, detach: bool) -> int | None:
@@ -121,10 +94,11 @@ def _log_max(text: str | None, *, detach: bool) -> int | None:
     if text is None:
         return None
     if not detach:
-        raise Usage(
+        raise wrong(
             "option `--log-max` needs -d",
-            causes=["only the output of a detached command is kept"],
-            hints=[f"macvfast run -d --log-max={text} …", see_help("macvfast run")],
+            "only the output of a detached command is kept",
+            f"macvfast run -d --log-max={text} …",
+            command="macvfast run",
         )
     return parse_size("log-max", text)
 
@@ -190,29 +164,28 @@ sandbox's log (`macvfast logs`), or nowhere where it has joined another.""",
     example="macvfast exec web ip address show eth0",
 )
 def execute(
-    context: typer.Context,
+    call: Call,
     key: SandboxKey,
-    words: Words,
+    words: options.Words,
     *,
     detach: Annotated[bool, option("-d, --detach", "Do not wait for the command.")] = False,
-    interactive: Interactive = False,
-    tty: Tty = False,
-    env: Env,
-    env_file: EnvFile,
-    workdir: Workdir = None,
-    user: User = None,
+    interactive: options.Interactive = False,
+    tty: options.Tty = False,
+    env: options.Env,
+    env_file: options.EnvFile,
+    workdir: options.Workdir = None,
+    user: options.User = None,
 ) -> int:
     """Run a command in an existing sandbox."""
     from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
 
-    call: Call = context.obj
     request = CommandRequest(
         argv=tuple(words),
         interactive=interactive,
         tty=tty,
         detach=detach,
         join=True,
-        env=environment_of(env_file, env),
+        env=options.environment_of(env_file, env),
         workdir=workdir,
         user=user,
     )
@@ -223,12 +196,12 @@ def execute(
     return 0
 
 
-def _lines(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+def _lines(call: Call, param: Any, value: str | None) -> str | None:
     """Refuse what is no number of lines; None: all of them."""
     if value in (None, "all"):
         return None
     if not (value.isascii() and value.isdigit() and len(value) < 16):
-        raise cannot_be(context, param, value, "it is a number of lines, or `all`", "--tail 100")
+        raise cannot_be(call, param, value, "it is a number of lines, or `all`", "--tail 100")
     return value
 
 
@@ -241,7 +214,7 @@ With -f, it goes on until nothing runs in the sandbox any more, or until Ctrl-C.
     example="macvfast logs -f --tail 100 web",
 )
 def logs(
-    context: typer.Context,
+    call: Call,
     key: SandboxKey,
     *,
     follow: Annotated[bool, option("-f, --follow", "Go on with what is added.")] = False,
@@ -250,7 +223,6 @@ def logs(
     ] = None,
 ) -> int:
     """Show the output of a sandbox's detached commands."""
-    call: Call = context.obj
     with call.host() as host:
         shown = host.logs(key, tail=None if tail is None else int(tail), follow=follow)
     be_careful()

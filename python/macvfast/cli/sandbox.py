@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from macvfast.cli import sandbox_options as options
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.filters import Filter, chosen, has_label, matches
 from macvfast.cli.parameters import (
@@ -23,21 +23,6 @@ from macvfast.cli.parameters import (
     repeated,
     sandboxes,
 )
-from macvfast.cli.sandbox_options import (
-    AddHost,
-    Dns,
-    DnsOption,
-    DnsSearch,
-    Hostname,
-    Ip,
-    Ip6,
-    Labels,
-    MacAddress,
-    Name,
-    Net,
-    endpoints_of,
-    hosts_of,
-)
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.sandboxes import LISTED
 from macvfast.cli.show.text import SHORT_ID
@@ -46,7 +31,6 @@ from macvfast.errors import MacvfastError, SandboxNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from macvfast.cli.call import Call
     from macvfast.host import Host
     from macvfast.model import Sandbox
 
@@ -60,19 +44,19 @@ Commands are started in it with `macvfast exec`.""",
     example="macvfast create --net=pub_net --ip=172.16.86.10 --name web",
 )
 def create(
-    context: typer.Context,
+    call: Call,
     *,
-    net: Net,
-    ip: Ip = None,
-    ip6: Ip6 = None,
-    mac_address: MacAddress = None,
-    name: Name = None,
-    label: Labels,
-    hostname: Hostname = None,
-    add_host: AddHost,
-    dns: Dns,
-    dns_search: DnsSearch,
-    dns_option: DnsOption,
+    net: options.Net,
+    ip: options.Ip = None,
+    ip6: options.Ip6 = None,
+    mac_address: options.MacAddress = None,
+    name: options.Name = None,
+    label: options.Labels,
+    hostname: options.Hostname = None,
+    add_host: options.AddHost,
+    dns: options.Dns,
+    dns_search: options.DnsSearch,
+    dns_option: options.DnsOption,
     detach: Annotated[  # noqa: ARG001 - for Docker's sake
         bool, option("-d, --detach", "Accepted for compatibility; without effect.")
     ] = False,
@@ -86,11 +70,10 @@ def create(
     """Create a sandbox without a command, and print its id."""
     from macvfast.requests import OwnFiles  # noqa: PLC0415 - a list needs none
 
-    call: Call = context.obj
-    endpoints = endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    endpoints = options.endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
     own_files = OwnFiles(
         hostname=hostname,
-        hosts=hosts_of("macvfast create", add_host),
+        hosts=options.hosts_of("macvfast create", add_host),
         dns=tuple(dns),
         dns_search=tuple(dns_search),
         dns_options=tuple(dns_option),
@@ -118,13 +101,13 @@ FILTERS: dict[str, Filter[Sandbox]] = {
 }
 
 
-def _filters_offered(context: typer.Context, incomplete: str) -> list[str]:
+def _filters_offered(call: Call, incomplete: str) -> list[str]:
     def values(key: str) -> Iterable[str]:
         match key:
             case "name":
-                return sandboxes(context)
+                return sandboxes(call)
             case "network":
-                return networks(context)
+                return networks(call)
         return FILTERS[key].values if key in FILTERS else ()
 
     return keys_or_values(incomplete, FILTERS, values)
@@ -144,7 +127,7 @@ must all match; of one key, any value may match, but all labels must.""",
     example="macvfast ps -a -f network=pub_net",
 )
 def ps(
-    context: typer.Context,
+    call: Call,
     *,
     every: Annotated[bool, option("-a, --all", "Also those whose command has exited.")] = False,
     quiet: Quiet = False,
@@ -161,7 +144,6 @@ def ps(
     form: ListForm = "",
 ) -> int:
     """List sandboxes; those whose command has exited only with -a."""
-    call: Call = context.obj
     wanted = pairs(filters)
     # Who asks for a status wants to see it, as in Docker.
     everything = every or any(key == "status" for key, _ in wanted)
@@ -181,13 +163,12 @@ is then 3.""",
     example="macvfast rm -f web",
 )
 def rm(
-    context: typer.Context,
+    call: Call,
     keys: SandboxKeys,
     *,
     force: Annotated[bool, option("-f, --force", "End running commands; ignore missing sandboxes.")] = False,
 ) -> int:
     """Remove sandboxes with all their endpoints, and print each as it was given."""
-    call: Call = context.obj
     with call.host() as host:
         absent = [key for key in keys if force and not _is_there(host, key)]
         outcomes = host.remove_many(keys, force=force)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Annotated
 
 from macvfast.cli.parameters import argument, check_labels, check_some, networks, option, repeated
-from macvfast.cli.usage import Usage, see_help
+from macvfast.cli.usage import Usage, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,16 +87,18 @@ def endpoints_of(name: str, nets: Sequence[str], first: Mapping[str, str | None]
         if value is None:
             continue
         if not wanted:
-            raise Usage(
+            raise wrong(
                 f"option `--{key}` needs a network",
-                causes=["there is no --net that it could belong to"],
-                hints=[f"--{key} belongs with --net", see_help(name)],
+                "there is no --net that it could belong to",
+                f"--{key} belongs with --net",
+                command=name,
             )
         if wanted[0].setdefault(key, value) != value:
-            raise Usage(
+            raise wrong(
                 f"option `--{key}` and `--net {nets[0]}` differ",
-                causes=["both are about the first network"],
-                hints=[f"leave out --{key}", see_help(name)],
+                "both are about the first network",
+                f"leave out --{key}",
+                command=name,
             )
     return [
         EndpointRequest.of(one["name"], **{_OF_AN_ENDPOINT[key]: value for key, value in one.items() if key != "name"})
@@ -110,7 +112,7 @@ def _network(text: str, name: str) -> dict[str, str]:
 
     refused = net_refusal(text)
     if refused is not None:
-        raise Usage(f"`--net {text}` is not taken", causes=[refused.why], hints=[refused.instead, see_help(name)])
+        raise wrong(f"`--net {text}` is not taken", refused.why, refused.instead, command=name)
     if "=" not in text:
         return {"name": text}
     found: dict[str, str] = {}
@@ -118,16 +120,12 @@ def _network(text: str, name: str) -> dict[str, str]:
         key, equals, value = part.partition("=")
         refused = refusal("network connect", f"--{key}")
         if refused is not None:
-            raise Usage(
-                f"`{key}` of `--net {text}` is not taken",
-                causes=[refused.why],
-                hints=[*filter(None, [refused.instead]), see_help(name)],
+            raise wrong(
+                f"`{key}` of `--net {text}` is not taken", refused.why, *filter(None, [refused.instead]), command=name
             )
         if key not in ("name", *_OF_AN_ENDPOINT) or not equals or not value:
             keys = ", ".join(f"{known}=…" for known in ("name", *_OF_AN_ENDPOINT))
-            raise Usage(
-                f"option `--net` cannot be `{text}`", causes=[f"`{part}` is none of {keys}"], hints=[see_help(name)]
-            )
+            raise wrong(f"option `--net` cannot be `{text}`", f"`{part}` is none of {keys}", command=name)
         found[key] = value
     if "name" not in found:
         raise Usage(
@@ -143,18 +141,18 @@ def hosts_of(name: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
         # Docker's newer form has `=`; the address of the older one may hold colons itself.
         host, sign, address = text.partition("=" if "=" in text else ":")
         if not sign:
-            raise Usage(
+            raise wrong(
                 f"option `--add-host` cannot be `{text}`",
-                causes=["it names no address"],
-                hints=["--add-host NAME:ADDRESS", see_help(name)],
+                "it names no address",
+                "--add-host NAME:ADDRESS",
+                command=name,
             )
         if address == "host-gateway":
-            raise Usage(
+            raise wrong(
                 f"option `--add-host` cannot be `{text}`",
-                causes=[
-                    "the kernel keeps a macvlan and its parent's host apart: there is no address of this host to give"
-                ],
-                hints=["name the address of another machine", see_help(name)],
+                "the kernel keeps a macvlan and its parent's host apart: there is no address of this host to give",
+                "name the address of another machine",
+                command=name,
             )
         hosts.append((host, address.strip("[]")))
     return tuple(hosts)

@@ -6,18 +6,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from macvfast.cli.call import PARTLY
+from macvfast.cli.call import PARTLY, Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import NetworkKey, argument, option
 from macvfast.cli.show.output import Failure
-from macvfast.cli.usage import Usage, see_help
+from macvfast.cli.usage import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.cli.call import Call
     from macvfast.cli.show.output import Problem
     from macvfast.errors import MacvfastError
     from macvfast.outcomes import Outcome
@@ -34,7 +31,7 @@ a second network. What is refused is listed, and the exit status is then 3. A te
     example="macvfast scale pub_net web=100",
 )
 def scale(
-    context: typer.Context,
+    call: Call,
     network: NetworkKey,
     wanted: Annotated[str, argument("PREFIX=COUNT", "Prefix of their names, and their number.")],
     *,
@@ -46,7 +43,6 @@ def scale(
     ] = False,
 ) -> int:
     """Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network."""
-    call: Call = context.obj
     prefix, count = _wanted(wanted)
     started = time.monotonic()
     with call.host() as host, _bar(call, prefix, wanted=progress is not False) as bar:
@@ -101,10 +97,11 @@ def _wanted(word: str) -> tuple[str, int]:
     """
     prefix, equals, count = word.rpartition("=")
     if not (prefix and equals and count.isascii() and count.isdigit() and len(count) <= 9):
-        raise Usage(
+        raise wrong(
             f"`{word}` is not PREFIX=COUNT",
-            causes=["COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …"],
-            hints=["macvfast scale pub_net web=100", see_help("macvfast scale")],
+            "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …",
+            "macvfast scale pub_net web=100",
+            command="macvfast scale",
         )
     return prefix, int(count)
 

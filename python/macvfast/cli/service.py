@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import WAIT_S, option, seconds
 from macvfast.errors import escape
-
-if TYPE_CHECKING:
-    from macvfast.cli.call import Call
 
 Root = Annotated[str | None, option("--root DIR", "Root directory of another system, which is not running.")]
 
@@ -25,7 +21,7 @@ network-online.target is reached. To see what it did: journalctl -u macvfast-res
     example="macvfast service install --wait=120",
 )
 def install(
-    context: typer.Context,
+    call: Call,
     *,
     wait: Annotated[
         str | None, option("--wait SECONDS", "How long to wait for parents (default: 60).", callback=seconds)
@@ -33,7 +29,6 @@ def install(
     root: Root = None,
 ) -> int:
     """Write and enable a systemd unit that restores at boot, and print its file."""
-    call: Call = context.obj
     with call.host() as host:
         path = host.install_service(int(wait or WAIT_S), root)
     call.out.line(escape(str(path)))
@@ -41,11 +36,10 @@ def install(
 
 
 @command("service uninstall", example="macvfast service uninstall")
-def uninstall(context: typer.Context, *, root: Root = None) -> int:
+def uninstall(call: Call, *, root: Root = None) -> int:
     """Disable and remove that unit, and print its file."""
     from macvfast.host import Host  # noqa: PLC0415 - whatever the state is like, or where
 
-    call: Call = context.obj
     path = Host.uninstall_service(root)
     call.out.line(escape(str(path)))
     return 0

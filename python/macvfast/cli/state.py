@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import argument, option
 from macvfast.cli.show.changes import replacement_text
 from macvfast.errors import escape
-
-if TYPE_CHECKING:
-    from macvfast.cli.call import Call
 
 File = Annotated[str, argument("FILE", "A copy of the state.")]
 
@@ -25,9 +21,8 @@ The copy is consistent, also while other commands run. An older copy of that nam
 name is left as it is.""",
     example="macvfast state backup /var/backups/macvfast.db",
 )
-def backup(context: typer.Context, file: File) -> int:
+def backup(call: Call, file: File) -> int:
     """Write a copy of the state to a file, and print its path."""
-    call: Call = context.obj
     with call.host() as host:
         call.out.line(escape(host.backup_state(file)))
     return 0
@@ -43,14 +38,13 @@ state.""",
     example="macvfast state load /var/backups/macvfast.db",
 )
 def load(
-    context: typer.Context,
+    call: Call,
     file: File,
     *,
     force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
     dry_run: Annotated[bool, option("--dry-run", "Only show what would be replaced.")] = False,
 ) -> int:
     """Replace the state by a copy, and print where the replaced one is kept."""
-    call: Call = context.obj
     with call.host(dry_run=dry_run) as host:
         call.out.lines(replacement_text(host.load_state(file, dry_run=True)))
         call.out.flush()
@@ -71,9 +65,8 @@ state is refused. Recorded addresses and MACs are kept, so the other machine mus
 LAN.""",
     example="macvfast state adopt",
 )
-def adopt(context: typer.Context) -> int:
+def adopt(call: Call) -> int:
     """Take over the state of another machine, and say what that machine may still use."""
-    call: Call = context.obj
     with call.host() as host:
         done = host.adopt_state()
     if not done.adopted:

@@ -20,13 +20,15 @@ class Usage(Exception):
         self.hints = tuple(hints)
 
 
+def wrong(message: str, cause: str, *hints: str, command: str) -> Usage:
+    """A mistake in the words of a command; `command` as it is typed, for the last hint."""
+    return Usage(message, causes=[cause], hints=[*filter(None, hints), see_help(command)])
+
+
 def given_nothing(option: str, command: str, metavar: str) -> Usage:
     """The refusal of an option whose value is empty."""
-    return Usage(
-        f"option `{option}` was given nothing",
-        causes=["its value is empty"],
-        hints=[f"{option} {metavar}", see_help(command)],
-    )
+    message = f"option `{option}` was given nothing"
+    return wrong(message, "its value is empty", f"{option} {metavar}", command=command)
 
 
 def see_help(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from macvfast.cli.importing.converting import converted
 from macvfast.cli.importing.reading import read
 from macvfast.cli.importing.script import lines, remarks
-from macvfast.cli.usage import Usage, see_help
+from macvfast.cli.usage import wrong
 from macvfast.errors import MacvfastError, NetworkExists, escape
 from macvfast.outcomes import Outcome, Outcomes
 
@@ -28,10 +28,11 @@ def docker(call: Call, path: str | None, socket: str | None, *, apply: bool) -> 
         apply: whether to create the networks.
     """
     if path is not None and socket is not None:
-        raise Usage(
+        raise wrong(
             "a FILE and `--socket` cannot be given together",
-            causes=["both say where the networks are read"],
-            hints=["give one of them", see_help("macvfast network import docker")],
+            "both say where the networks are read",
+            "give one of them",
+            command="macvfast network import docker",
         )
     networks, gateways = read(path, socket)
     found = converted(networks, automatic_gateways=gateways)
