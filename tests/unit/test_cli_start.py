@@ -142,6 +142,8 @@ def test_the_generated_page_shows_usage_options_and_example() -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert typed("--version") == (0, f"macvfast {macvfast.__version__}\n", "")
+    assert typed("network --version ls") == typed("--version")
+    assert typed("--version=false ps") == typed("ps")
 
 
 def test_main_returns_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:

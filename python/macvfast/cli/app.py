@@ -102,7 +102,7 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
     if line.help:
         out.text(f"{line.context.get_help()}\n")
         return 0
-    if isinstance(line.command, Group) and "version" not in line.spelled:
+    if isinstance(line.command, Group) and not line.version:
         out.aside(f"{line.context.get_help()}\n")
         return USAGE
     session.spelled = line.spelled

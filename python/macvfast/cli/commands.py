@@ -119,15 +119,23 @@ class Group(TyperGroup):
         paths = [path.split() for path in _DECLARED if path.startswith(f"{above} ")]
         return list(dict.fromkeys(path[depth] for path in paths))
 
-    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command or group that is called so, also by an alias; None where there is none."""
-        above = _path(ctx)
-        path = f"{above} {cmd_name}".lstrip()
-        _load(path)
-        declared = _DECLARED.get(path) or _aliased(above, cmd_name)
-        if declared is not None:
-            return _command(declared)
-        return group(path, GROUPS[path], _nothing) if path in GROUPS else None
+        if cmd_name not in self.commands:
+            made = _made(_path(ctx), cmd_name)
+            if made is None:
+                return None
+            self.commands[cmd_name] = made
+        return self.commands[cmd_name]
+
+
+def _made(above: str, word: str) -> TyperCommand | TyperGroup | None:
+    path = f"{above} {word}".lstrip()
+    _load(path)
+    declared = _DECLARED.get(path) or _aliased(above, word)
+    if declared is not None:
+        return _command(declared)
+    return group(path, GROUPS[path], _nothing) if path in GROUPS else None
 
 
 def _aliased(above: str, word: str) -> Declared | None:

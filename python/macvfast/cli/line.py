@@ -86,6 +86,12 @@ class Line:
         return self._levels[-1].context
 
     @property
+    def version(self) -> bool:
+        """Whether `--version` was given."""
+        _, said = self._levels[0].flags.get("version", (None, False))
+        return said
+
+    @property
     def name(self) -> str:
         """The command as it is typed: `macvfast network create`."""
         return str(self.context.command_path)
@@ -106,7 +112,7 @@ class Line:
         self._rest = list(words)
         while isinstance(self.command, Group):
             self._read_options(interspersed=False)
-            if not self._rest or self.help or "version" in self.spelled:
+            if not self._rest or self.help or self.version:
                 return
             word = self._rest.pop(0)
             below = self.command.get_command(self.context, word)
