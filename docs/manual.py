@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from docs.application import contexts, spellings_of
 from macvfast import __version__
+from macvfast.cli.commands import ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,9 @@ def pages() -> dict[str, str]:
             found[file] = _group_page(context)
             continue
         found[file] = _page(context)
-        for alias in command.declared.aliases:
-            found[f"{_title(context.parent)}-{alias}.{SECTION}"] = f".so man{SECTION}/{file}\n"
+    for alias, path in ALIASES.items():
+        files = [f"macvfast-{one.replace(' ', '-')}.{SECTION}" for one in (alias, path)]
+        found[files[0]] = f".so man{SECTION}/{files[1]}\n"
     return found
 
 

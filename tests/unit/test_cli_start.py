@@ -15,7 +15,7 @@ import pytest
 import macvfast
 from docs import application, generate
 from macvfast.cli import main
-from macvfast.cli.commands import MODULES, every_command
+from macvfast.cli.commands import COMMANDS, every_command
 from tests.unit.cli_bed import typed
 
 SHOWN = ["", *application.groups(), *application.commands()]
@@ -125,9 +125,9 @@ def test_every_option_is_explained() -> None:
             assert all(name in said for name in application.spellings_of(option))
 
 
-def test_every_command_is_declared_in_the_module_that_its_first_word_names() -> None:
+def test_every_command_is_declared_in_the_module_that_the_table_names() -> None:
     for command in every_command():
-        assert command.function.__module__ == f"macvfast.cli.{MODULES[command.path.split()[0]]}"
+        assert command.function.__module__ == f"macvfast.cli.{COMMANDS[command.path]}"
     assert {command.path for command in every_command()} == set(application.commands())
 
 

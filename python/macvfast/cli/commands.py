@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., int])
 
-# The module below macvfast.cli that declares the commands with this first word; in the order of the help.
-MODULES = {
+# Every command in the order of the help, and the module below macvfast.cli that declares it.
+COMMANDS = {
     "run": "running",
     "create": "sandbox",
     "exec": "running",
@@ -25,15 +25,29 @@ MODULES = {
     "ps": "sandbox",
     "rm": "sandbox",
     "scale": "scale",
-    "network": "network",
-    "ipam": "ipam",
+    "network create": "network_change",
+    "network ls": "network",
+    "network inspect": "network",
+    "network update": "network_change",
+    "network rm": "network",
+    "network prune": "network",
+    "network connect": "network",
+    "network disconnect": "network",
+    "network import docker": "importing.command",
+    "ipam show": "ipam",
     "restore": "maintain",
     "check": "maintain",
     "gc": "maintain",
-    "service": "service",
+    "service install": "service",
+    "service uninstall": "service",
     "completion": "completing",
-    "state": "state",
+    "state backup": "state",
+    "state load": "state",
+    "state adopt": "state",
 }
+
+# Other last words of commands.
+ALIASES = {"network list": "network ls", "network remove": "network rm"}
 
 GROUPS = {
     "network": "Create, list, show and remove networks; connect sandboxes to them.",
@@ -57,7 +71,7 @@ class Declared(NamedTuple):
     r"""What a command says of itself; its parameters are those of its function.
 
     Attributes:
-        path: `network create`; `aliases` are other last words.
+        path: `network create`.
         function: its docstring is the first paragraph of the help; `details` are the rest.
         example: typed as it stands. In it and in `details`, a paragraph whose first line is `\b` keeps its lines.
         changes: whether it changes anything when it succeeds.
@@ -72,7 +86,6 @@ class Declared(NamedTuple):
     function: Callable[..., int]
     example: str
     details: str = ""
-    aliases: tuple[str, ...] = ()
     changes: bool = True
     begins: bool = False
     runs: bool = False
@@ -111,36 +124,25 @@ class Group(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The words that may follow, in the order of the help; aliases are left out."""
-        above = _path(ctx)
-        if not above:
-            return list(MODULES)
-        _load(above)
-        depth = len(above.split())
-        paths = [path.split() for path in _DECLARED if path.startswith(f"{above} ")]
-        return list(dict.fromkeys(path[depth] for path in paths))
+        above = _path(ctx).split()
+        paths = [path.split() for path in COMMANDS]
+        return list(dict.fromkeys(path[len(above)] for path in paths if path[: len(above)] == above))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command or group that is called so, also by an alias; None where there is none."""
         if cmd_name not in self.commands:
-            made = _made(_path(ctx), cmd_name)
+            made = _made(f"{_path(ctx)} {cmd_name}".lstrip())
             if made is None:
                 return None
             self.commands[cmd_name] = made
         return self.commands[cmd_name]
 
 
-def _made(above: str, word: str) -> TyperCommand | TyperGroup | None:
-    path = f"{above} {word}".lstrip()
-    _load(path)
-    declared = _DECLARED.get(path) or _aliased(above, word)
-    if declared is not None:
-        return _command(declared)
-    return group(path, GROUPS[path], _nothing) if path in GROUPS else None
-
-
-def _aliased(above: str, word: str) -> Declared | None:
-    found = (one for one in _DECLARED.values() if word in one.aliases and one.path.rpartition(" ")[0] == above)
-    return next(found, None)
+def _made(path: str) -> TyperCommand | TyperGroup | None:
+    if path in GROUPS:
+        return group(path, GROUPS[path], _nothing)
+    path = ALIASES.get(path, path)
+    return _command(_declared(path)) if path in COMMANDS else None
 
 
 def _path(context: Any) -> str:
@@ -148,10 +150,10 @@ def _path(context: Any) -> str:
     return str(context.command_path).partition(" ")[2]
 
 
-def _load(path: str) -> None:
-    module = MODULES.get(path.partition(" ")[0])
-    if module is not None:
-        import_module(f"macvfast.cli.{module}")
+def _declared(path: str) -> Declared:
+    if path not in _DECLARED:
+        import_module(f"macvfast.cli.{COMMANDS[path]}")
+    return _DECLARED[path]
 
 
 def _command(declared: Declared) -> Command:
@@ -185,7 +187,4 @@ def _nothing() -> None:
 
 def every_command() -> list[Declared]:
     """All commands in the order of the help; loads every module that declares one."""
-    for word in MODULES:
-        _load(word)
-    order = list(MODULES)
-    return sorted(_DECLARED.values(), key=lambda one: order.index(one.path.split()[0]))
+    return [_declared(path) for path in COMMANDS]

@@ -123,6 +123,13 @@ def _names(call: Call, kind: str) -> list[str]:
         return []
 
 
+def drivers() -> list[str]:
+    """The drivers of networks."""
+    from macvfast.model import MODES  # noqa: PLC0415 - a list needs none
+
+    return list(MODES)
+
+
 def offering(*values: str) -> Callable[[], list[str]]:
     """What offers these values."""
     return lambda: list(values)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from macvfast.cli.call import Call
+from macvfast.cli.commands import command
 from macvfast.cli.importing.converting import converted
 from macvfast.cli.importing.reading import read
 from macvfast.cli.importing.script import lines, remarks
+from macvfast.cli.parameters import argument, option
 from macvfast.cli.usage import wrong
 from macvfast.errors import MacvfastError, NetworkExists, escape
 from macvfast.outcomes import Outcome, Outcomes
@@ -14,27 +17,35 @@ from macvfast.outcomes import Outcome, Outcomes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.cli.call import Call
     from macvfast.cli.importing.converting import Found
 
 
-def docker(call: Call, path: str | None, socket: str | None, *, apply: bool) -> int:
-    """Show how Docker's networks are taken over, or take them over; the exit status.
-
-    Args:
-        call: of the command `network import docker`.
-        path: of a file with what `docker network inspect` prints; None: the Engine is asked.
-        socket: the Engine's; None: where Docker's own command has it.
-        apply: whether to create the networks.
-    """
-    if path is not None and socket is not None:
+@command(
+    "network import docker",
+    begins=True,
+    details="""\
+Reads what `docker network inspect` prints from FILE (`-`: standard input), or else asks the Engine. The output is a
+shell script, which also names what cannot be taken over. Docker's own networks are left as they are: remove them there
+before their parents are used here.""",
+    example="macvfast network import docker",
+)
+def docker(
+    call: Call,
+    file: Annotated[str | None, argument("[FILE]", "The output of `docker network inspect NETWORK...`.")] = None,
+    *,
+    socket: Annotated[
+        str | None,
+        option("--socket PATH", "The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock)."),
+    ] = None,
+    apply: Annotated[bool, option("--apply", "Create the networks; print their names.")] = False,
+) -> int:
+    """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
+    if file is not None and socket is not None:
+        both = "both say where the networks are read"
         raise wrong(
-            "a FILE and `--socket` cannot be given together",
-            "both say where the networks are read",
-            "give one of them",
-            command="macvfast network import docker",
+            "a FILE and `--socket` cannot be given together", both, "give one of them", command=call.command_path
         )
-    networks, gateways = read(path, socket)
+    networks, gateways = read(file, socket)
     found = converted(networks, automatic_gateways=gateways)
     if apply:
         return _apply(call, found)
