@@ -76,3 +76,44 @@ class GoldenPool:
         was_used = ordinal in self.used
         self.used.discard(ordinal)
         return was_used
+
+
+class GoldenNetwork:
+    """What one network may give of a subnet that it shares, and what it keeps."""
+
+    def __init__(self, places: set[int], order: str, kept: set[int]) -> None:
+        self.places = places
+        self.order = order
+        self.kept = kept
+        self.after_last_given = 0
+
+
+class GoldenShared:
+    """The addresses of one small subnet that several networks share, as a set of integers."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.networks: dict[str, GoldenNetwork] = {}
+        self.held: set[int] = set()
+
+    def kept(self) -> set[int]:
+        """What no network gives: what each keeps, and the ends of an IPv4 subnet."""
+        return {0, self.size - 1}.union(*(network.kept for network in self.networks.values()))
+
+    def allocate(self, name: str) -> int | None:
+        """The next address of a network's ip-ranges in its order; None where there is none."""
+        network = self.networks[name]
+        free = sorted(network.places - self.held - self.kept())
+        if network.order == "next":
+            free.sort(key=lambda ordinal: ordinal < network.after_last_given)
+        if not free:
+            return None
+        self.held.add(free[0])
+        network.after_last_given = free[0] + 1
+        return free[0]
+
+    def take(self, ordinal: int) -> bool:
+        """Take one; False if it is in use or kept."""
+        free = ordinal not in self.held | self.kept()
+        self.held.add(ordinal) if free else None
+        return free

@@ -19,6 +19,8 @@ __all__ = [
     "Pool",
     "PoolChanges",
     "Refusal",
+    "Source",
+    "StoredPool",
     "home_cookie",
     "links_at",
     "make_namespaces",
@@ -118,14 +120,7 @@ class Pool:
         "gateway", "aux address `NAME`"; None for any other address.
         """
     def snapshot(self) -> bytes:
-        """The whole pool as versioned, checksummed bytes: equal pools give equal bytes.
-
-        A pool of `from_pages` reads all its pages for it.
-
-        Raises:
-            SnapshotDamaged: the pool is of `from_pages`, its subnet has more than 2^24 addresses (4,096 pages), and
-                not all pages in use were read.
-        """
+        """The whole pool as versioned, checksummed bytes: equal pools give equal bytes."""
     @staticmethod
     def from_snapshot(data: bytes) -> Pool:
         """The pool that `snapshot` saw.
@@ -133,21 +128,50 @@ class Pool:
         Raises:
             SnapshotDamaged: truncated, altered, or of an unknown version.
         """
-    @staticmethod
-    def from_pages(
+
+@final
+class Source:
+    """Where one network's automatic allocation takes addresses of a pool from, and in which order."""
+
+    def __new__(
+        cls,
         subnet: str | IPv4Network | IPv6Network,
         *,
         ip_range: str | IPv4Network | IPv6Network | Iterable[str | IPv4Network | IPv6Network] | None,
-        gateway: str | int | IPv4Address | IPv6Address | None,
-        aux: Mapping[str, str | int | IPv4Address | IPv6Address] | None,
         order: str,
-        used: int,
-        used_in_ranges: int,
-        cursor: int,
+        begin: int,
+        avoid: Iterable[str | int | IPv4Address | IPv6Address],
+    ) -> Self:
+        """The union of the ip-ranges, or the whole subnet.
+
+        Args:
+            subnet: the pool's.
+            ip_range: as of `Pool`.
+            order: "lowest" or "next".
+            begin: the ordinal with which "next" goes on.
+            avoid: given to nobody, though they may be free.
+        """
+    @property
+    def next(self) -> int:
+        """The ordinal with which "next" goes on: the one after the last given. 0 where the order is "lowest"."""
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The ip-ranges, sorted and apart from each other: the first and the last address of each."""
+
+@final
+class StoredPool:
+    """The addresses of one subnet, from which networks give, and whose pages lie in a store."""
+
+    def __new__(
+        cls,
+        subnet: str | IPv4Network | IPv6Network,
+        *,
+        used: int | None,
+        kept: Iterable[str | int | IPv4Address | IPv6Address],
         summary: Iterable[tuple[int, bytes]],
         fetch: Callable[[int], bytes | None],
-    ) -> Pool:
-        """A pool whose pages lie in a store: read through `fetch` when an operation first touches them.
+    ) -> Self:
+        """A pool of which pages are read through `fetch` when an operation first touches them.
 
         A page is the 512-byte bitmap of 4,096 ordinals (page n holds ordinals 4096 n to 4096 n + 4095, least
         significant bit of each byte first; a set bit is an address in use). A summary page says the same of 4,096
@@ -155,15 +179,54 @@ class Pool:
 
         An operation that needs a page takes effect after `fetch` gave it, or, where `fetch` raises, not at all.
 
+        Args:
+            subnet: whose addresses they are.
+            used: how many are in use; None: nothing is stored yet.
+            kept: what the networks of the pool keep: gateways and aux addresses. The subnet's ends are, too.
+            summary: the summary pages, by number.
+            fetch: reads a page.
+
         Raises:
-            SnapshotDamaged: a page or summary is not 512 bytes long, or counts, pages, summary and reserved addresses
+            SnapshotDamaged: a page or summary is not 512 bytes long, or count, pages, summary and kept addresses
                 contradict each other. Operations raise it too, when they read such a page; nothing was changed then.
         """
-    def changes(self) -> PoolChanges:
-        """What is to be stored since the pool was made, read from pages, or last asked.
+    @property
+    def free(self) -> int:
+        """Addresses that are not in use."""
+    def __contains__(self, address: str | int | IPv4Address | IPv6Address, /) -> bool:
+        """Whether the address is in use.
 
-        A pool that was made anew or from a snapshot has all of it to be stored. What was told counts as stored: where
-        storing it fails, the pool is to be read again.
+        Raises:
+            AddressOutsideSubnet, AddressInvalid
+        """
+    def keep(self, addresses: Iterable[str | int | IPv4Address | IPv6Address]) -> None:
+        """Keep these from now on, and nothing else: what was kept until now is free.
+
+        Raises:
+            AddressTaken: one of them is in use, and was not kept; nothing was changed.
+        """
+    def allocate(self, source: Source) -> IPv4Address | IPv6Address:
+        """Take one address of the source's ip-ranges, in its order.
+
+        Raises:
+            PoolExhausted: every address of the ip-ranges is in use or avoided.
+        """
+    def reserve(self, address: str | int | IPv4Address | IPv6Address) -> None:
+        """Take the given address.
+
+        Raises:
+            AddressTaken, AddressOutsideSubnet, AddressInvalid
+        """
+    def release(self, address: str | int | IPv4Address | IPv6Address) -> bool:
+        """Free an address. False if it was free already.
+
+        Raises:
+            AddressReserved: it is kept.
+            AddressOutsideSubnet, AddressInvalid
+        """
+    def changes(self) -> PoolChanges:
+        """What is to be stored since the pool was made, or last asked. What was told counts as stored: where storing it
+        fails, the pool is to be read again.
         """
 
 @final
@@ -173,14 +236,6 @@ class PoolChanges:
     @property
     def used(self) -> int:
         """Addresses in use."""
-    @property
-    def used_in_ranges(self) -> int:
-        """Addresses in use within the ip-ranges."""
-    @property
-    def cursor(self) -> int:
-        """Where allocation goes on: an ordinal below which (order "lowest") none of the ip-ranges is free, or
-        (order "next") the one after the last given.
-        """
     @property
     def pages(self) -> list[tuple[int, bytes | None]]:
         """Changed pages, by number; None where all of the page became free."""

@@ -5,33 +5,33 @@ CREATE TABLE endpoint (
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1372931285,2093088529,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',910617303,2093088529,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1764849404,651911131,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',1158912988,1327793426,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',951622321,876373191,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',2126711864,876373191,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',165985263,680855590,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',1189822929,1733463909,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 344045474/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 16038290/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'da0d9bc22fd4cff8','made');
+INSERT INTO "intent" VALUES(4,'21a3ccdf3618294a','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,344045474,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,16038290,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "network" VALUES(1,'92c24390e6b64fa6b373e7acc87e8ad776b8e097f925fc1ddef573ea0de705c9','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T00:43:53.957328+00:00',NULL,NULL);
-INSERT INTO "network" VALUES(2,'e352464707551d42048ad41fd31699fabcdd740ad7a73edb118ec0688527bf57','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T00:43:53.958456+00:00',1,NULL);
+INSERT INTO "network" VALUES(1,'baf1a49d31c64cbd83b8febf9f4269360dafcf7d33a308ef5fbaf05b24dca0ed','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T00:58:18.717190+00:00',NULL,NULL);
+INSERT INTO "network" VALUES(2,'fe94568c15dd53cdeb6a543b624b378687465eec65a4fdbdee0dc61523b1ac23','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T00:58:18.724892+00:00',1,NULL);
 CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT;
@@ -60,18 +60,18 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'79d2f1b4f52ce35078414c585d5467e4b68b8c07ed6c27dde3c1c4f29caedb8b','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T00:43:53.961797+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'2c467ab9b992fd11657a20eb53d8295e72475534c25823aa889da178e8eef76f','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T00:43:53.966306+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'3040c2b251031633806c927160f4758333dfcf2780f6724c27de97555926e66c','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T00:43:53.968108+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'46cbdb9feb0ccdf5a3415907bc6e899e37babf3bfdbddc80c2988e880c2c252b','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T00:58:18.736880+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'3620bc8147d74d0b9eff6ed32dcb8a31511ba634d4c5e65120f87381a63ba0b0','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T00:58:18.749282+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'c7cd2d9bd9b4f6428f89c19c4f80012fb72a301798623d344ae56e68f7756f32','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T00:58:18.769324+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,
-        gateway_automatic INTEGER NOT NULL, aux TEXT NOT NULL, next TEXT NOT NULL, used_in_ranges TEXT NOT NULL,
+        gateway_automatic INTEGER NOT NULL, aux TEXT NOT NULL, next TEXT NOT NULL,
         UNIQUE (network, position)
     ) STRICT;
-INSERT INTO "subnet" VALUES(1,1,0,1,'["172.16.86.128/25"]','172.16.86.1',0,'[["printer", "172.16.86.130"]]','130','5');
-INSERT INTO "subnet" VALUES(2,1,1,2,'[]','2001:db8:86::1',0,'[["nas", "2001:db8:86::9"]]','5','6');
-INSERT INTO "subnet" VALUES(3,2,0,3,'[]',NULL,1,'[]','2','3');
+INSERT INTO "subnet" VALUES(1,1,0,1,'["172.16.86.128/25"]','172.16.86.1',0,'[["printer", "172.16.86.130"]]','0');
+INSERT INTO "subnet" VALUES(2,1,1,2,'[]','2001:db8:86::1',0,'[["nas", "2001:db8:86::9"]]','0');
+INSERT INTO "subnet" VALUES(3,2,0,3,'[]',NULL,1,'[]','2');
 CREATE INDEX network_by_link ON network (link);
 CREATE INDEX network_by_intent ON network (intent);
 CREATE INDEX subnet_by_pool ON subnet (pool);

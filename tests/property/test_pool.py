@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from macvfast._core import Pool
+from macvfast._core import Pool, Source, StoredPool
 from macvfast.errors import AddressReserved, AddressTaken, PoolExhausted, SnapshotDamaged
 from tests.golden import GoldenPool
 from tests.strategies import PoolPlan, ends, plans, subnets
@@ -173,13 +173,115 @@ def test_a_huge_pool_keeps_far_apart_addresses(data: st.DataObject, length: int)
     assert len(pool) == 1
 
 
+class PoolMachine(RuleBasedStateMachine):
+    """Random operations on a pool and on a sorted set."""
+
+    pool: Pool
+    golden: GoldenPool
+    plan: PoolPlan
+
+    @initialize(plan=plans())
+    def make(self, plan: PoolPlan) -> None:
+        """Begin."""
+        self.plan = plan
+        self.pool = made(plan)
+        self.golden = GoldenPool(plan.subnet, plan.ranges, plan.gateway, plan.aux, plan.order)
+
+    def ordinal(self, part: float) -> int:
+        """A position that far into the subnet."""
+        return int(part * self.golden.size)
+
+    @rule()
+    def allocate(self) -> None:
+        """One address."""
+        expected = self.golden.allocate_many(1)
+        if expected is None:
+            with pytest.raises(PoolExhausted):
+                self.pool.allocate()
+        else:
+            assert self.pool.allocate() == self.plan.address(expected[0])
+
+    @rule(count=st.one_of(st.integers(0, 10), st.integers(0, 5000)))
+    def allocate_many(self, count: int) -> None:
+        """Many addresses, or none."""
+        expected = self.golden.allocate_many(count)
+        if expected is None:
+            with pytest.raises(PoolExhausted):
+                self.pool.allocate_many(count)
+        else:
+            first = int(self.plan.subnet.network_address)
+            assert [int(address) - first for address in self.pool.allocate_many(count)] == expected
+
+    @rule(part=st.floats(0, 1, exclude_max=True))
+    def reserve(self, part: float) -> None:
+        """Any address of the subnet, within the ip-ranges or not."""
+        ordinal = self.ordinal(part)
+        role = self.golden.roles.get(ordinal)
+        if self.golden.reserve(ordinal):
+            self.pool.reserve(self.plan.address(ordinal))
+            return
+        with pytest.raises(AddressTaken) as refused:
+            self.pool.reserve(self.plan.address(ordinal))
+        said = f"the subnet's {role}" if role else None
+        assert refused.value.holder == (said if ordinal in self.golden.used else "somebody else's")
+
+    @rule(part=st.floats(0, 1, exclude_max=True), only_used=st.booleans())
+    def release(self, part: float, only_used: bool) -> None:
+        """Any address of the subnet, or one that is in use."""
+        ordinal = self.ordinal(part)
+        if only_used and self.golden.used:
+            ordinal = sorted(self.golden.used)[int(part * len(self.golden.used))]
+        role = self.golden.roles.get(ordinal)
+        if role is None:
+            assert self.pool.release(self.plan.address(ordinal)) is self.golden.release(ordinal)
+            return
+        with pytest.raises(AddressReserved) as refused:
+            self.pool.release(self.plan.address(ordinal))
+        assert refused.value.role == role == self.pool.role(self.plan.address(ordinal))
+
+    @rule(parts=st.lists(st.floats(0, 1, exclude_max=True), max_size=3), first=st.integers(0, 3))
+    def avoid(self, parts: list[float], first: int) -> None:
+        """Pass over the first addresses and some others, in use or not, whatever was passed over before."""
+        self.golden.avoided = {*range(min(first, self.golden.size)), *map(self.ordinal, parts)}
+        # What is outside of the subnet does not matter.
+        outside = "192.0.2.1" if self.plan.subnet.version == 4 else "2001:db8::1"
+        self.pool.avoid([outside, *map(self.plan.address, self.golden.avoided)])
+
+    @rule()
+    def snapshot_and_restore(self) -> None:
+        """Nothing is changed by going through bytes."""
+        data = self.pool.snapshot()
+        self.pool = Pool.from_snapshot(data)
+        assert self.pool.snapshot() == data
+        self.golden.avoided.clear()
+
+    @invariant()
+    def is_as_the_twin(self) -> None:
+        """Counts fit."""
+        assert len(self.pool) == len(self.golden.used)
+        assert len(self.pool) + self.pool.free == self.pool.size
+        assert self.pool.available == len(self.golden.free_places())
+
+    def teardown(self) -> None:
+        """At the end, compare address by address."""
+        if hasattr(self, "pool"):
+            in_use = {ordinal for ordinal in range(self.golden.size) if self.plan.address(ordinal) in self.pool}
+            assert in_use == self.golden.used
+
+
+TestPool = PoolMachine.TestCase
+TestPool.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
 class FakeStore:
     """The pages of a pool as a database would keep them."""
 
     def __init__(self) -> None:
         self.pages: dict[int, bytes] = {}
         self.summary: dict[int, bytes] = {}
-        self.counts = (0, 0, 0)
+        self.used: int | None = None
         self.fetched: list[int] = []
 
     def keep(self, changes: PoolChanges) -> None:
@@ -190,182 +292,34 @@ class FakeStore:
                     kept_pages.pop(number, None)
                 else:
                     kept_pages[number] = data
-        self.counts = (changes.used, changes.used_in_ranges, changes.cursor)
+        self.used = changes.used
 
     def fetch(self, number: int) -> bytes | None:
         """One page, as a pool asks for it."""
         self.fetched.append(number)
         return self.pages.get(number)
 
-    def load(self, plan: PoolPlan) -> Pool:
+    def load(self, subnet: IPv4Network) -> StoredPool:
         """The pool, none of its pages read."""
-        used, used_in_ranges, cursor = self.counts
-        return Pool.from_pages(
-            plan.subnet,
-            **plan.arguments(),
-            used=used,
-            used_in_ranges=used_in_ranges,
-            cursor=cursor,
-            summary=self.summary.items(),
-            fetch=self.fetch,
-        )
-
-
-class PoolMachine(RuleBasedStateMachine):
-    """Random operations on a pool, on its like that is stored and loaded anew after each, and on a sorted set."""
-
-    pool: Pool
-    loaded: Pool
-    golden: GoldenPool
-    plan: PoolPlan
-
-    @initialize(plan=plans())
-    def make(self, plan: PoolPlan) -> None:
-        """Begin."""
-        self.plan = plan
-        self.pool = made(plan)
-        self.golden = GoldenPool(plan.subnet, plan.ranges, plan.gateway, plan.aux, plan.order)
-        self.begin_stores()
-
-    def begin_stores(self) -> None:
-        """Two stores: of the pool, and of what is loaded from the other store itself."""
-        self.store, self.other = FakeStore(), FakeStore()
-        changes = self.pool.changes()
-        self.store.keep(changes)
-        self.other.keep(changes)
-        self.loaded = self.other.load(self.plan)
-
-    def both(self) -> list[Pool]:
-        """The pool, and the one that its store gave back."""
-        return [self.pool, self.loaded]
-
-    def ordinal(self, part: float) -> int:
-        """A position that far into the subnet."""
-        return int(part * self.golden.size)
-
-    @rule()
-    def allocate(self) -> None:
-        """One address."""
-        expected = self.golden.allocate_many(1)
-        for pool in self.both():
-            if expected is None:
-                with pytest.raises(PoolExhausted):
-                    pool.allocate()
-            else:
-                assert pool.allocate() == self.plan.address(expected[0])
-
-    @rule(count=st.one_of(st.integers(0, 10), st.integers(0, 5000)))
-    def allocate_many(self, count: int) -> None:
-        """Many addresses, or none."""
-        expected = self.golden.allocate_many(count)
-        for pool in self.both():
-            if expected is None:
-                with pytest.raises(PoolExhausted):
-                    pool.allocate_many(count)
-            else:
-                first = int(self.plan.subnet.network_address)
-                assert [int(address) - first for address in pool.allocate_many(count)] == expected
-
-    @rule(part=st.floats(0, 1, exclude_max=True))
-    def reserve(self, part: float) -> None:
-        """Any address of the subnet, within the ip-ranges or not."""
-        ordinal = self.ordinal(part)
-        role = self.golden.roles.get(ordinal)
-        taken = self.golden.reserve(ordinal)
-        for pool in self.both():
-            if taken:
-                pool.reserve(self.plan.address(ordinal))
-                continue
-            with pytest.raises(AddressTaken) as refused:
-                pool.reserve(self.plan.address(ordinal))
-            said = f"the subnet's {role}" if role else None
-            assert refused.value.holder == (said if ordinal in self.golden.used else "somebody else's")
-
-    @rule(part=st.floats(0, 1, exclude_max=True), only_used=st.booleans())
-    def release(self, part: float, only_used: bool) -> None:
-        """Any address of the subnet, or one that is in use."""
-        ordinal = self.ordinal(part)
-        if only_used and self.golden.used:
-            ordinal = sorted(self.golden.used)[int(part * len(self.golden.used))]
-        role = self.golden.roles.get(ordinal)
-        was_used = None if role else self.golden.release(ordinal)
-        for pool in self.both():
-            if role is None:
-                assert pool.release(self.plan.address(ordinal)) is was_used
-                continue
-            with pytest.raises(AddressReserved) as refused:
-                pool.release(self.plan.address(ordinal))
-            assert refused.value.role == role == pool.role(self.plan.address(ordinal))
-
-    @rule(parts=st.lists(st.floats(0, 1, exclude_max=True), max_size=3), first=st.integers(0, 3))
-    def avoid(self, parts: list[float], first: int) -> None:
-        """Pass over the first addresses and some others, in use or not, whatever was passed over before."""
-        self.golden.avoided = {*range(min(first, self.golden.size)), *map(self.ordinal, parts)}
-        for pool in self.both():
-            self.let_avoid(pool)
-
-    def let_avoid(self, pool: Pool) -> None:
-        """Have a pool pass over what the twin does; what is outside of the subnet does not matter."""
-        outside = "192.0.2.1" if self.plan.subnet.version == 4 else "2001:db8::1"
-        pool.avoid([outside, *map(self.plan.address, self.golden.avoided)])
-
-    @rule()
-    def snapshot_and_restore(self) -> None:
-        """Nothing is changed by going through bytes; the store begins anew."""
-        data = self.pool.snapshot()
-        assert self.loaded.snapshot() == data
-        self.pool = Pool.from_snapshot(data)
-        assert self.pool.snapshot() == data
-        self.golden.avoided.clear()
-        self.begin_stores()
-
-    @invariant()
-    def is_as_the_twin_and_as_stored(self) -> None:
-        """Counts fit, and what is stored is the whole of it."""
-        self.store.keep(self.pool.changes())
-        self.other.keep(self.loaded.changes())
-        assert (self.store.pages, self.store.summary) == (self.other.pages, self.other.summary)
-        assert self.store.counts == self.other.counts
-        assert len(self.other.fetched) == len(set(self.other.fetched)), "a page is read once"
-        self.other.fetched.clear()
-        self.loaded = self.other.load(self.plan)
-        if self.golden.avoided:
-            self.let_avoid(self.loaded)
-            self.other.fetched.clear()
-        for pool in self.both():
-            assert len(pool) == len(self.golden.used)
-            assert len(pool) + pool.free == pool.size
-            assert pool.available == len(self.golden.free_places())
-        assert not self.other.fetched, "counts are known without a page"
-
-    def teardown(self) -> None:
-        """At the end, compare address by address."""
-        if not hasattr(self, "pool"):
-            return
-        for pool in self.both():
-            in_use = {ordinal for ordinal in range(self.golden.size) if self.plan.address(ordinal) in pool}
-            assert in_use == self.golden.used
-
-
-TestPool = PoolMachine.TestCase
-TestPool.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+        return StoredPool(subnet, used=self.used, kept=(), summary=self.summary.items(), fetch=self.fetch)
 
 
 def test_a_stored_pool_reads_the_pages_it_touches_and_no_other() -> None:
-    plan = PoolPlan(IPv4Network("10.0.0.0/8"))
-    pool = made(plan)
-    pool.allocate_many(1_000_000)
+    subnet = IPv4Network("10.0.0.0/8")
     store = FakeStore()
+    pool = store.load(subnet)
+    source = Source(subnet, ip_range=None, order="lowest", begin=0, avoid=())
+    for _ in range(100_000):
+        pool.allocate(source)
     store.keep(pool.changes())
-    assert len(store.pages) == 1_000_000 // 4096 + 2, "with the page of the broadcast address"
-    loaded = store.load(plan)
-    assert len(loaded) == 1_000_002
-    assert loaded.allocate() == IPv4Address("10.15.66.65")
-    assert IPv4Address("10.3.2.1") in loaded
-    assert loaded.release("10.3.2.1")
-    assert loaded.allocate() == IPv4Address("10.3.2.1")
-    assert store.fetched == [1_000_000 // 4096], "a full page is known from the summary alone"
-    changes = loaded.changes()
-    assert [number for number, _ in changes.pages] == [3 * 16, 1_000_000 // 4096]
+    assert len(store.pages) == 100_000 // 4096 + 2, "with the page of the broadcast address"
+    assert store.fetched == [], "nothing was stored before"
+    loaded = store.load(subnet)
+    fresh = Source(subnet, ip_range=None, order="lowest", begin=0, avoid=())
+    assert loaded.free == 2**24 - 100_002
+    assert loaded.allocate(fresh) == IPv4Address("10.1.134.161")
+    assert IPv4Address("10.0.50.1") in loaded
+    assert loaded.release("10.0.50.1")
+    assert loaded.allocate(fresh) == IPv4Address("10.0.50.1")
+    assert store.fetched == [100_000 // 4096], "a full page is known from the summary alone"
+    assert [number for number, _ in loaded.changes().pages] == [3, 100_000 // 4096]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from macvfast.cli.app import run
 from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
+from macvfast.ipam import fullness
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan  # fmt: skip
-from macvfast.plan.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +176,8 @@ class FakeHost:
         return [one for box in self._sandboxes for one in box.endpoints if one.network_id == on.id]
 
     def usage(self, on: Network) -> list[SubnetUsage]:
-        return usage(on, self.endpoints(on))
+        taken = {int(address.ip) for one in self.endpoints(on) for address in one.addresses}
+        return [fullness(subnet, {one for one in taken if subnet.first <= one <= subnet.last}) for subnet in on.subnets]
 
     def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
         return Outcomes(

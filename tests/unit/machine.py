@@ -6,13 +6,14 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.host import Host
+from macvfast.ipam import Pools
 from tests.unit.fake_kernel import FakeKernel, Faults, FaultyStore, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from macvfast.model import Subnet
+    from macvfast.model import Address, Cidr, Subnet
 
 T = TypeVar("T")
 
@@ -77,13 +78,38 @@ class Machine:
             }
 
     def addresses_in_use(self) -> dict[str, int]:
-        """Per subnet, how many addresses its pool counts."""
+        """Per parent and subnet, how many addresses the pool counts."""
         with self.host._store.reading() as records:
             return {
-                f"{network.name} {row.subnet.cidr}": row.used
+                f"{network.link} {row.subnet.cidr}": row.used
                 for network in records.networks()
                 for row in records.pools(network.id)
             }
+
+    def assert_pools_are_true(self) -> None:
+        """Of each pool, what endpoints have and what networks keep is in use, and nothing else; no address of it is
+        given twice.
+        """
+        with self.host._store.reading() as records:
+            used: dict[tuple[str, Cidr], list[Address]] = {}
+            kept: dict[tuple[str, Cidr], set[Address]] = {}
+            rows = {}
+            for network in records.networks():
+                for row in records.pools(network.id):
+                    key = (network.link, row.subnet.cidr)
+                    rows[key] = row
+                    kept.setdefault(key, set()).update(never_given(row.subnet))
+                    used.setdefault(key, []).extend(
+                        one.ip
+                        for endpoint in records.endpoints_on(network.id)
+                        for one in endpoint.addresses
+                        if one.ip in row.subnet.cidr
+                    )
+            for key, row in rows.items():
+                expected = {*used[key], *kept[key]}
+                assert len(expected) == len(used[key]) + len(kept[key]) == row.used, key
+                pool = Pools(records).pool(row.pool, row.subnet.cidr, row.used)
+                assert all(address in pool for address in expected), key
 
     def record(self) -> dict[str, object]:
         """What is recorded, settled or not."""
@@ -137,17 +163,13 @@ class Machine:
         assert set(self.world.pins) == pins
         assert {link.ifname for link in self.world.home.links.values() if link.kind in ("vlan", "dummy")} == made
         assert self.world.handles == []
-        used = [a.ip for box in sandboxes for one in box.endpoints for a in one.addresses]
-        assert len(used) == len(set(used))
-        total = sum(self.addresses_in_use().values())
-        with self.host._store.reading() as records:
-            assert total == len(used) + sum(kept(one) for network in records.networks() for one in network.subnets)
+        self.assert_pools_are_true()
 
 
-def kept(subnet: Subnet) -> int:
-    """How many addresses of a subnet nothing gets: its reserved ends, gateway and aux addresses."""
-    ends = 0 if subnet.cidr.num_addresses <= 2 else {4: 2, 6: 1}[subnet.version]
-    return ends + (subnet.gateway is not None) + len(subnet.aux)
+def never_given(subnet: Subnet) -> set[Address]:
+    """The addresses of a subnet that nothing gets: its reserved ends, gateway and aux addresses."""
+    ends = [] if subnet.cidr.num_addresses <= 2 else [subnet.cidr[0], subnet.cidr[-1]][: {4: 2, 6: 1}[subnet.version]]
+    return {*ends, *(address for _, address in subnet.aux)} | ({subnet.gateway} if subnet.gateway else set())
 
 
 def make_networks(machine: Machine) -> None:

@@ -32,7 +32,7 @@ LAN = NetworkRequest(
 def settled(request: NetworkRequest, *, there: Network | None = None, id_: str = "a" * 64) -> Network:
     """The network that a request makes, or that it asks for where one is there."""
     chosen = {} if there is None else desired.chosen_gateways(there)
-    subnets = tuple(subnet for subnet, _ in settle_subnets(request, OnParent(chosen=chosen)))
+    subnets = settle_subnets(request, OnParent(chosen=chosen))
     return Network(
         id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
         parent=request.parent, link=request.parent or f"dm-{id_[:12]}", subnets=subnets,

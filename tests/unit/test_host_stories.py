@@ -485,7 +485,7 @@ def test_a_mac_that_nothing_known_has_keeps_the_address_of_a_link_that_is_missin
         machine.host.disconnect("lan", "x")
     nowhere.links.clear()
     machine.host.remove_networks([])
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
 
 
 def test_a_link_that_was_deleted_frees_its_address_beside_those_of_others(machine: Machine) -> None:
@@ -498,7 +498,7 @@ def test_a_link_that_was_deleted_frees_its_address_beside_those_of_others(machin
     machine.world.given[other.path] = machine.world.pins[other.path]
     machine.world.pins[box.path].remove(box.endpoints[0].ifindex)
     machine.host.remove_many(["x"]).raise_if_any()
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 4
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 4
 
 
 def test_an_endpoint_goes_where_it_lives_though_its_namespace_lost_its_pin(machine: Machine) -> None:
@@ -508,7 +508,7 @@ def test_an_endpoint_goes_where_it_lives_though_its_namespace_lost_its_pin(machi
     FakeKernel(machine.world, Faults()).unpin([box.path])
     machine.host.disconnect("lan", "x")
     assert netns.links == {}
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
     holder.close()
 
 
@@ -521,11 +521,11 @@ def test_a_disconnected_address_is_kept_while_its_link_lives_on_where_nothing_le
     monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
     with pytest.raises(Incomplete, match=r"still on `eth0`: a link that this namespace does not show has it"):
         machine.host.disconnect("lan", "x")
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 4
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 4
     holder.close()
     machine.host.remove_networks([])
     machine.host.remove_networks([])
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
 
 
 def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Machine) -> None:
@@ -1174,7 +1174,7 @@ def test_an_endpoint_goes_even_where_nothing_can_take_over_its_default_route(mac
     with pytest.raises(Incomplete, match="no default route"):
         machine.host.disconnect("lan", "x")
     assert [endpoint.network for endpoint in machine.host.sandbox("x").endpoints] == ["other"]
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
 
 
 def test_from_another_home_namespace_nothing_is_changed(machine: Machine) -> None:

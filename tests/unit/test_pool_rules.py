@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from macvfast._core import Addresses, Pool
+from macvfast._core import Addresses, Pool, Source, StoredPool
 from macvfast.errors import (
     AddressReserved,
     AddressTaken,
@@ -260,20 +260,21 @@ def test_an_unknown_order_is_refused() -> None:
         Pool("192.168.1.0/24", order="random")
 
 
-def stored(**other: Any) -> Pool:
+def stored(**other: Any) -> StoredPool:
     """A /24 of a store, with something about it that is wrong."""
     given: dict[str, Any] = {
-        "ip_range": None,
-        "gateway": None,
-        "aux": None,
-        "order": "lowest",
         "used": 2,
-        "used_in_ranges": 2,
-        "cursor": 1,
+        "kept": (),
         "summary": [],
         "fetch": lambda _: b"\x01" + bytes(30) + b"\x80" + bytes(480),
     }
-    return Pool.from_pages("10.0.0.0/24", **{**given, **other})
+    return StoredPool("10.0.0.0/24", **{**given, **other})
+
+
+def source(subnet: str = "10.0.0.0/24", **other: Any) -> Source:
+    """All of a subnet, the lowest address first."""
+    given: dict[str, Any] = {"ip_range": None, "order": "lowest", "begin": 0, "avoid": ()}
+    return Source(subnet, **{**given, **other})
 
 
 @pytest.mark.parametrize(
@@ -282,9 +283,8 @@ def stored(**other: Any) -> Pool:
         {"used": 1},
         {"used": -1},
         {"used": 2**130},
-        {"used": 257, "used_in_ranges": 257},
-        {"used_in_ranges": 3},
-        {"cursor": 257},
+        {"used": 257},
+        {"kept": ["10.0.0.1"]},
         {"summary": [(0, b"")]},
         {"summary": [(0, b"\x02" + bytes(511))]},
         {"summary": [(1, bytes(512))]},
@@ -301,9 +301,9 @@ def test_a_page_that_cannot_be_one_of_the_pools_is_refused_and_changes_nothing(p
     pages = [page, b"\x01" + bytes(30) + b"\x80" + bytes(480)]
     pool = stored(fetch=lambda _: pages.pop(0))
     with pytest.raises(SnapshotDamaged):
-        pool.allocate()
-    assert len(pool) == 2
-    assert str(pool.allocate()) == "10.0.0.1"
+        pool.allocate(source())
+    assert pool.free == 254
+    assert str(pool.allocate(source())) == "10.0.0.1"
 
 
 def test_what_fetching_a_page_raises_comes_through_and_changes_nothing() -> None:
@@ -311,23 +311,55 @@ def test_what_fetching_a_page_raises_comes_through_and_changes_nothing() -> None
         raise OSError("the disk is gone")
 
     pool = stored(fetch=fetch)
-    for ask in (pool.allocate, pool.snapshot, lambda: pool.allocate_many(3), lambda: pool.reserve("10.0.0.9")):
+    asks = (
+        lambda: pool.allocate(source()),
+        lambda: pool.keep(["10.0.0.9"]),
+        lambda: pool.reserve("10.0.0.9"),
+        lambda: pool.release("10.0.0.9"),
+        lambda: "10.0.0.9" in pool,
+    )
+    for ask in asks:
         with pytest.raises(OSError, match="the disk is gone"):
             ask()
-    assert len(pool) == 2
+    assert pool.free == 254
     with pytest.raises(TypeError):
-        stored(fetch=lambda _: "text").allocate()
+        stored(fetch=lambda _: "text").allocate(source())
 
 
 def test_fetching_a_page_may_ask_the_pool_itself() -> None:
-    pools: list[Pool] = []
+    pools: list[StoredPool] = []
 
     def fetch(number: int) -> bytes:
-        assert (number, len(pools[0])) == (0, 2)
+        assert (number, pools[0].free) == (0, 254)
         return b"\x01" + bytes(30) + b"\x80" + bytes(480)
 
     pools.append(stored(fetch=fetch))
-    assert str(pools[0].allocate()) == "10.0.0.1"
+    assert str(pools[0].allocate(source())) == "10.0.0.1"
+
+
+def test_nothing_is_taken_by_the_rules_of_another_subnet() -> None:
+    pool = stored()
+    with pytest.raises(SnapshotDamaged):
+        pool.allocate(source("10.0.0.0/16"))
+    assert pool.free == 254
+
+
+def test_what_several_networks_keep_is_released_by_none_and_given_to_none() -> None:
+    pool = StoredPool("10.0.0.0/29", used=None, kept=["10.0.0.1", "10.0.0.1", "10.0.0.3"], summary=(), fetch=bytes)
+    first, second = source("10.0.0.0/29"), source("10.0.0.0/29", order="next", begin=4)
+    with pytest.raises(AddressReserved):
+        pool.release("10.0.0.3")
+    given = [str(pool.allocate(one)) for one in (first, second, second, first)]
+    assert given == ["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
+    for one in (first, second):
+        with pytest.raises(PoolExhausted):
+            pool.allocate(one)
+    assert (pool.free, first.next, second.next) == (0, 0, 6)
+    # What only one kept, and it is gone: the other may have it.
+    pool.keep(["10.0.0.1"])
+    assert str(pool.allocate(first)) == "10.0.0.3"
+    with pytest.raises(AddressTaken):
+        pool.keep(["10.0.0.1", "10.0.0.3"])
 
 
 def test_several_threads_get_different_addresses() -> None:

@@ -978,7 +978,7 @@ def test_in_the_same_boot_another_namespace_at_the_given_path_is_another_one(mac
     assert [difference.kind for difference in plan.remaining] == ["namespace-missing"]
     assert netns.links == {}
     assert [freed.name for freed in machine.host.gc()] == ["guest"]
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
     assert_nothing_to_do(machine)
 
 
@@ -1208,7 +1208,7 @@ def test_a_mac_that_a_link_of_others_has_does_not_free_what_lives_on(machine: Ma
     machine.world.add_home(FakeLink(77, "theirs", "macvlan", endpoint.mac, parent=2, mode="bridge"))
     machine.host.remove_many(["x"]).raise_if_any()
     assert netns.links == {}
-    assert machine.addresses_in_use()[f"lan {LAN}"] == 3
+    assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
 
 
 def test_our_link_in_the_home_namespace_keeps_its_address_and_is_named(machine: Machine) -> None:

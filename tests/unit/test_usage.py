@@ -11,9 +11,8 @@ import pytest
 from hypothesis import strategies as st
 
 from macvfast.cli.show.maps import cell
-from macvfast.ipam import Pool, settle_subnets
+from macvfast.ipam import Pool, fullness, settle_subnets
 from macvfast.model import Subnet
-from macvfast.plan.usage import usage
 from macvfast.requests import NetworkRequest
 from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
 
@@ -121,8 +120,7 @@ def test_what_the_host_has_itself_is_shown_and_not_counted_as_free() -> None:
     """Save where it has another part: of an aux address or gateway it is known anyway."""
     subnet = Subnet(IPv4Network("172.16.86.0/28"), gateway=IPv4Address("172.16.86.1"))
     own = [ip_address(one) for one in ("172.16.86.9", "172.16.86.1", "192.0.2.1", "fe80::1", "172.16.86.2")]
-    net = network(subnets=(subnet,))
-    (one,) = usage(net, on(net, "172.16.86.2"), own)
+    one = fullness(subnet, {int(ip_address("172.16.86.2"))}, own=own)
     assert [str(address) for address in one.own] == ["172.16.86.1", "172.16.86.2", "172.16.86.9"]
     assert "".join(map(cell, one.map.blocks)) == "rg#......h.....r"
     assert (one.total.free, one.automatic_free) == (11, 11)
@@ -143,12 +141,13 @@ def settled(draw: st.DrawFn) -> tuple[Network, Pool, SubnetUsage]:
     ranges = [f"{cidr.partition('/')[0]}/{length + draw(st.integers(0, bits))}" for _ in range(draw(st.integers(0, 2)))]
     request = NetworkRequest(name="lab", subnets=(cidr,), ip_ranges=tuple(ranges))
     try:
-        ((subnet, pool),) = settle_subnets(request)
+        (subnet,) = settle_subnets(request)
     except Exception:  # noqa: BLE001 - of whatever kind, it is no network
         hypothesis.reject()
+    pool = Pool(subnet.cidr, ip_range=subnet.ranges, gateway=subnet.gateway)
     taken = [pool.allocate() for _ in range(min(pool.available, draw(st.integers(0, 20))))]
     net = network(subnets=(subnet,), ipv6=version == 6)
-    (said,) = usage(net, on(net, *(str(address) for address in taken)))
+    said = fullness(subnet, {int(address) for address in taken})
     return net, pool, said
 
 

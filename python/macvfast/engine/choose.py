@@ -25,7 +25,7 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxExists,
 )
-from macvfast.ipam import NetworkPools
+from macvfast.ipam import Pools
 from macvfast.kernel.batches import new_group
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.state.lookup import one_network
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.engine.making import AttachRequest, Attempt, Opened
-    from macvfast.ipam import Taken
+    from macvfast.ipam import NetworkPools, Taken
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.requests import EndpointRequest
     from macvfast.state.records import Records
@@ -78,6 +78,7 @@ class _Noted:
     """What one transaction has looked up and begun: the networks, by id and by what they were called; the intent."""
 
     records: Records
+    pools: Pools
     networks: dict[str, tuple[Network, NetworkPools]] = field(default_factory=dict)
     intent: int = 0
 
@@ -128,16 +129,14 @@ class Chooser:
             The intent that all of it carries, 0 where no item can be and nothing was changed; what is to be made.
         """
         self._now = now()
-        noted = _Noted(records)
+        noted = _Noted(records, Pools(records))
         making = []
         for item in items:
             try:
                 making.append((item.attempt, self._item(noted, item)))
             except MacvfastError as error:
                 item.attempt.fail(error)
-        # The pools of each network, which is known by its id and by what it was called.
-        for pools in {id(pools): pools for _, pools in noted.networks.values()}.values():
-            pools.save()
+        noted.pools.save()
         if noted.intent and not making:
             records.settle(noted.intent)
             return 0, []
@@ -171,7 +170,7 @@ class Chooser:
             if found is None:
                 parent = parent_of(records, self._kernel, network)
                 records.note_parent(network.link, Stood(parent.ifindex, parent.mac), self._kernel.boot_id())
-                found = network, NetworkPools(records, network, own_addresses(self._kernel, network.link))
+                found = network, noted.pools.of(network, own_addresses(self._kernel, network.link))
             known[key] = known[network.id] = found
         return found
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import own_addresses
 from macvfast.errors import HomeNamespaceOther
+from macvfast.ipam import fullness
 from macvfast.kernel.netlink import NetlinkKernel
-from macvfast.plan.usage import usage as of_network
 from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[S
         network: itself, or its id, name or id prefix.
     """
     found = lookup.network(store, network) if isinstance(network, str) else network
-    endpoints = lookup.endpoints_of(store, found)
     with nullcontext(kernel) if kernel is not None else closing(NetlinkKernel(changes=False)) as looked_at:
         try:
             home.is_here(store, looked_at)
             own = own_addresses(looked_at, found.link)
         except HomeNamespaceOther:
             own = ()
-    return of_network(found, endpoints, own)
+    with store.reading() as records:
+        return [
+            fullness(row.subnet, records.taken(row.pool, row.subnet), records.kept(row.pool), own)
+            for row in records.pools(found.id)
+        ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from macvfast import plan
 from macvfast.engine.parents import Parents
 from macvfast.errors import MacvfastError, NetworkInUse, RemovalUnfinished
+from macvfast.ipam import Pools
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_unsettled
 from macvfast.state.records import REMOVED
@@ -101,8 +102,10 @@ class NetworkRemover:
         with self._store.writing() as records:
             for made in last:
                 records.delete_made_parent(made.link)
+            pools = Pools(records)
             for network, _ in going:
-                records.delete_network(network.id)
+                pools.leave(network)
+            pools.save()
             for link in {network.link for network, _ in going}:
                 if not records.stays(link, ()):
                     records.forget_parent(link)

@@ -10,6 +10,7 @@ A change is one durable transaction, and asks nothing of the kernel. What of a n
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -17,7 +18,7 @@ from macvfast.engine.choose import new_id
 from macvfast.engine.network_removal import CHUNK, NetworkRemover, begin_removal
 from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
-from macvfast.ipam import OnParent, default_subnet, remake_pools, settle_subnets, store_pool
+from macvfast.ipam import OnParent, Pools, default_subnet, settle_subnets
 from macvfast.kernel.refusals import without_ipv6
 from macvfast.model import Network
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
@@ -29,7 +30,6 @@ from macvfast.system import log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.ipam import Pool
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Cidr, MadeParent, Subnet
     from macvfast.outcomes import Note
@@ -46,7 +46,6 @@ class _New:
     asked: NetworkRequest
     id_: str = field(default_factory=new_id)
     network: Network | None = None
-    pools: tuple[Pool, ...] = ()
     parent: Parent | None = None
     made: MadeParent | None = None
     # What the host itself has on the parent.
@@ -127,7 +126,9 @@ class Networks:
             item.near = home.subnets(links)
             with self._store.reading() as records:
                 request = _with_default_subnet(item, _recorded_subnets(records))
-        if _settle(item, request, parent).ipv6 and not self._kernel.has_ipv6():
+        with self._store.reading() as records:
+            network = _settle(item, request, parent, Pools(records))
+        if network.ipv6 and not self._kernel.has_ipv6():
             raise without_ipv6(f"make network `{item.asked.name}`")
         item.made = parent.to_be_made(self._kernel.boot_id())
 
@@ -150,6 +151,7 @@ class Networks:
         coming: set[str] = set()
         company: dict[str, list[Network]] = {}
         taken: list[Cidr] = []
+        pools = Pools(records)
         for item in items:
             network, parent = item.network, item.parent
             if network is None or parent is None:
@@ -164,17 +166,19 @@ class Networks:
                 if not item.asked.subnets:
                     # Within the transaction nobody else chooses one.
                     taken = taken or _recorded_subnets(records)
-                    network = _settle(item, _with_default_subnet(item, taken), parent)
+                    network = _settle(item, _with_default_subnet(item, taken), parent, pools)
                     taken += (subnet.cidr for subnet in network.subnets)
+                elif sharing:
+                    # An address that was free may have been given meanwhile.
+                    network = _settle(item, item.asked, parent, pools)
                 plan.refuse_overlap(network.subnets, sharing)
+                with pools.changing(network):
+                    if item.made is not None and not intent:
+                        intent = records.begin(self._store.owner(), MADE)
+                    records.add_network(network, None if item.made is None else intent)
             except MacvfastError as error:
                 item.error = error
                 continue
-            if item.made is not None and not intent:
-                intent = records.begin(self._store.owner(), MADE)
-            ids = records.add_network(network, None if item.made is None else intent)
-            for subnet_id, pool in zip(ids, item.pools, strict=True):
-                store_pool(records, subnet_id, pool)
             if item.made is not None:
                 # An older record of that name is of an earlier boot, or of a link that somebody deleted.
                 records.delete_made_parent(item.made.link)
@@ -182,6 +186,7 @@ class Networks:
                 coming.add(item.made.link)
             sharing.append(network)
             noted.append(item)
+        pools.save()
         return noted, intent
 
     def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Sequence[Network]) -> bool:
@@ -285,8 +290,7 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
         NetworkDiffers, ParentTaken, AddressTaken, and as `settle_subnets`
     """
     host = replace(host, chosen=desired.chosen_gateways(recorded))
-    settled = settle_subnets(request, host)
-    wanted = _network(request, [subnet for subnet, _ in settled], recorded.id, link)
+    wanted = _network(request, settle_subnets(request, host), recorded.id, link)
     found = desired.changes(recorded, wanted)
     desired.refuse_fixed(recorded, found)
     if not found:
@@ -294,8 +298,10 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
     changed = desired.changed(recorded, wanted)
     others = [one for one in records.networks_on(recorded.link) if one.id != recorded.id]
     plan.refuse_company(recorded.link, request, others)
-    records.update_network(changed)
-    remake_pools(records, changed)
+    pools = Pools(records)
+    with pools.changing(changed):
+        records.update_network(changed)
+    pools.save()
     return changed
 
 
@@ -336,21 +342,21 @@ def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
     return replace(item.asked, subnets=(chosen,))
 
 
-def _settle(item: _New, request: NetworkRequest, parent: Parent) -> Network:
-    """Decide what the network is to be, with its pools."""
-    settled = settle_subnets(request, item.host)
-    network = _network(request, [subnet for subnet, _ in settled], item.id_, parent.name)
+def _settle(item: _New, request: NetworkRequest, parent: Parent, pools: Pools) -> Network:
+    """Decide what the network is to be."""
+    subnets = settle_subnets(request, item.host, partial(pools.neighbour, parent.name))
+    network = _network(request, subnets, item.id_, parent.name)
     plan.refuse_mtu(network, parent.name, parent.mtu)
-    item.network, item.pools = network, tuple(pool for _, pool in settled)
+    item.network = network
     return network
 
 
-def _network(request: NetworkRequest, subnets: Sequence[Subnet], id_: str, link: str) -> Network:
+def _network(request: NetworkRequest, subnets: tuple[Subnet, ...], id_: str, link: str) -> Network:
     """The network that is asked for, with its subnets as they were settled."""
     has_ipv6 = any(subnet.version == 6 for subnet in subnets)
     return Network(
         id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,
-        parent=request.parent, link=link, subnets=tuple(subnets),
+        parent=request.parent, link=link, subnets=subnets,
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options or (), created_at=now(),

@@ -13,7 +13,7 @@ from macvfast import plan
 from macvfast.engine.carriers import Away, Carriers
 from macvfast.engine.escapes import Escape, Escapes
 from macvfast.errors import LinkEscaped, MacRemains, MacvfastError, NamespaceHeld, ParentAway
-from macvfast.ipam import NetworkPools
+from macvfast.ipam import Pools
 from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.model import mac_text
 from macvfast.outcomes import NamespaceKept
@@ -278,17 +278,12 @@ class Settler:
 
     def _release(self, records: Records, chunk: Iterable[Removal]) -> None:
         """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""
-        pools: dict[str, NetworkPools] = {}
+        pools = Pools(records)
         for one in chunk:
             recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
             for endpoint in recorded:
-                found = pools.get(endpoint.network_id)
-                if found is None:
-                    network = records.network_of(endpoint)
-                    found = pools[endpoint.network_id] = NetworkPools(records, network)
-                found.give_back(endpoint.placed)
-        for found in pools.values():
-            found.save()
+                pools.of(records.network_of(endpoint)).give_back(endpoint.placed)
+        pools.save()
 
 
 def _refuse_unseen(one: Removal, link: str, where: set[bytes] | Away | MacvfastError) -> None:

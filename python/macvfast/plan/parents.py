@@ -320,7 +320,8 @@ def _missing_base(base: str) -> str:
 
 
 def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> None:
-    """Refuse subnets that overlap those of another network in the same layer-2 domain.
+    """Refuse subnets that overlap those of another network in the same layer-2 domain, unless they are the same: then
+    the networks share its pool.
 
     Raises:
         SubnetTaken
@@ -328,5 +329,7 @@ def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> Non
     for subnet in subnets:
         for other in sharing:
             for theirs in other.subnets:
-                if theirs.version == subnet.version and theirs.cidr.overlaps(subnet.cidr):
+                if theirs.cidr == subnet.cidr or theirs.version != subnet.version:
+                    continue
+                if theirs.cidr.overlaps(subnet.cidr):
                     raise SubnetTaken(str(subnet.cidr), str(theirs.cidr), other.name)

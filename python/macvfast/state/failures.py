@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # What is raised where a value is not what was written, or a row is not there that must be.
 ODD = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
+# What SQLite raises of a file that is damaged: its message may quote bytes that are no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+
 # What is raised where a file is none of SQLite's, or not as it was written.
 DAMAGE = (sqlite3.DatabaseError, *ODD)
 
@@ -111,7 +114,7 @@ class Failures:
                 self.refuse_newer(connection)
         except StateNewer as error:
             return error
-        except sqlite3.Error:
+        except UNREADABLE:
             pass
         return None
 
@@ -125,6 +128,6 @@ class Failures:
                     Records(connection).read_everything()
                 except (sqlite3.Error, *ODD) as error:
                     return f"a row of it cannot be read: {error}"
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             return str(error)
         return None

@@ -67,10 +67,6 @@ impl Bitmap {
         self.tree.page_count()
     }
 
-    pub(crate) fn is_backed(&self) -> bool {
-        self.backed
-    }
-
     pub(crate) fn test(&self, ordinal: u128) -> Result<bool, Missing> {
         let (number, bit) = split(ordinal);
         match self.slot(number) {
@@ -165,8 +161,7 @@ impl Bitmap {
 
     /// Set the first `want` free bits from `from` to `until`, both included, whole words at once; how many they were.
     ///
-    /// Each piece is the ordinal where a word begins and the bits set in it. Where pages lie in a store, `count_free`
-    /// must have been asked first: it finds the missing ones before anything is changed.
+    /// Each piece is the ordinal where a word begins and the bits set in it. Of pages that all are known.
     pub(crate) fn take_many(
         &mut self,
         (from, until): (u128, u128),
@@ -221,12 +216,9 @@ impl Bitmap {
         taken
     }
 
-    /// Free bits from `from` to `until`, both included, counted page by page until there are `enough`.
-    pub(crate) fn count_free(
-        &self,
-        (from, until): (u128, u128),
-        enough: u64,
-    ) -> Result<u64, Missing> {
+    /// Free bits from `from` to `until`, both included, counted page by page until there are `enough`. Of pages that all
+    /// are known.
+    pub(crate) fn count_free(&self, (from, until): (u128, u128), enough: u64) -> u64 {
         let (mut number, mut low) = split(from);
         let mut free = 0;
         while free < enough {
@@ -239,12 +231,11 @@ impl Bitmap {
             let high = high_bit(open, until);
             free += u64::from(match index {
                 Some(index) => self.pages[index].count_free(low, high),
-                None if self.backed => return Err(Missing(open)),
                 None => high + 1 - low,
             });
             (number, low) = (open + 1, 0);
         }
-        Ok(free)
+        free
     }
 
     #[inline]

@@ -99,11 +99,13 @@ pub enum Error {
         /// Its number.
         page: u128,
     },
-    /// A snapshot of a pool whose pages lie in a store, more of them than could be read one by one.
-    #[error("{subnet} has too many pages in the store to look through")]
-    PagesUnread {
-        /// The pool's subnet.
+    /// A source of another subnet.
+    #[error("addresses of {subnet} are not those of {expected}")]
+    Elsewhere {
+        /// The source's subnet.
         subnet: Subnet,
+        /// The subnet it was to take from.
+        expected: Subnet,
     },
     /// A snapshot, or what was stored, cannot be a pool.
     #[error("{0}")]

@@ -56,13 +56,6 @@ impl Ranges {
         &self.list
     }
 
-    #[inline]
-    pub(crate) fn contains(&self, ordinal: u128) -> bool {
-        self.list
-            .get(self.at(ordinal))
-            .is_some_and(|range| range.0 <= ordinal)
-    }
-
     /// Position of the first range that does not end before an ordinal.
     #[inline]
     fn at(&self, ordinal: u128) -> usize {
@@ -104,15 +97,6 @@ mod tests {
         let ranges = Ranges::union(vec![(20, 29), (0, 3), (4, 9), (25, 40), (50, 50), (22, 23)]);
         assert_eq!(ranges.as_slice(), [(0, 9), (20, 40), (50, 50)]);
         assert_eq!(ranges.size(), 10 + 21 + 1);
-    }
-
-    #[test]
-    fn an_ordinal_between_two_ranges_is_in_none() {
-        let ranges = Ranges::union(vec![(5, 9), (20, 29)]);
-        let inside: Vec<u128> = (0..40)
-            .filter(|ordinal| ranges.contains(*ordinal))
-            .collect();
-        assert_eq!(inside, (5..=9).chain(20..=29).collect::<Vec<_>>());
     }
 
     #[test]

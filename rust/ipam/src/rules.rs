@@ -27,6 +27,8 @@ pub enum Role {
     Gateway,
     /// An aux address, by its name.
     Aux(String),
+    /// What one of several networks keeps: which it is, the pool does not know.
+    Kept,
 }
 
 impl fmt::Display for Role {
@@ -37,6 +39,7 @@ impl fmt::Display for Role {
             Self::SubnetRouterAnycast => f.write_str("subnet-router anycast address"),
             Self::Gateway => f.write_str("gateway"),
             Self::Aux(name) => write!(f, "aux address `{name}`"),
+            Self::Kept => f.write_str("gateway or aux address"),
         }
     }
 }
@@ -70,15 +73,13 @@ impl Rules {
     }
 }
 
-/// What is stored of a pool, its pages aside.
+/// What is stored of a subnet's addresses, the pages aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Addresses in use.
     pub used: u128,
-    /// Addresses in use within the ip-ranges.
-    pub used_in_ranges: u128,
-    /// Where allocation goes on: see [`Pool::cursor`].
-    pub cursor: u128,
+    /// Those of them that are kept, but for the subnet's ends.
+    pub kept: Vec<Address>,
     /// Summary pages, by number: bit b of page k is set where page 4096 k + b of the pool has no free address.
     pub summary: Vec<(u128, [u8; PAGE_BYTES])>,
 }
@@ -88,10 +89,6 @@ pub struct Stored {
 pub struct Changes {
     /// Addresses in use.
     pub used: u128,
-    /// Addresses in use within the ip-ranges.
-    pub used_in_ranges: u128,
-    /// Where allocation goes on.
-    pub cursor: u128,
     /// Changed pages, by number.
     pub pages: Vec<StoredPage>,
     /// Changed summary pages, by number.

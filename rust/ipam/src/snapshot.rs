@@ -3,56 +3,40 @@
 //! It is what a store would have of the pool, behind the rules that the pool is made from. Little-endian: `mvfp`, version
 //! (2 bytes), family (1: 4 or 6), prefix length (1), first address (16), order (1: 0 lowest, 1 next); ranges: how many
 //! (4), of each the first and last ordinal (16 + 16); gateway: 0, or 1 and its ordinal (1 + 16); aux addresses: how many
-//! (4), of each ordinal (16), length of its name (4), name; addresses in use (16), of them within the ip-ranges (16),
-//! cursor (16); summary pages, and the pages that are not full: how many (8), of each its number (16) and its bits (512);
+//! (4), of each ordinal (16), length of its name (4), name; next ordinal, 0 unless the order is next (16); addresses in
+//! use (16), summary pages, and the pages that are not full: how many (8), of each its number (16) and its bits (512);
 //! the CRC-32 of all that (4).
 
 use crate::bitmap::StoredPage;
 use crate::error::{Damage, Error};
-use crate::page::PAGE_ORDINALS;
 use crate::pool::Pool;
 use crate::prefix::{Address, AddressRange, Family, Subnet};
 use crate::rules::{Changes, Order, Rules, Stored};
+use crate::space::Space;
 
 const MAGIC: [u8; 4] = *b"mvfp";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const CHECKSUM_BYTES: usize = 4;
-/// Where pages lie in a store and are more than this, they are not looked through one by one.
-const MOST_PAGES: u128 = 1 << 12;
 
 impl Pool {
     /// The whole pool as versioned, checksummed bytes: equal pools give equal bytes.
-    ///
-    /// # Errors
-    /// Where pages lie in a store: `Error::NeedsPage` until all that are in use were provided, `Error::PagesUnread`
-    /// where the subnet has more than 2^24 addresses and they were not.
-    pub fn snapshot(&self) -> Result<Vec<u8>, Error> {
-        if self.bits.known_used() < self.used() {
-            if self.bits.page_count() > MOST_PAGES {
-                return Err(Error::PagesUnread {
-                    subnet: self.subnet,
-                });
-            }
-            if let Some(page) = (0..self.bits.page_count()).find(|page| !self.bits.is_known(*page))
-            {
-                return Err(Error::NeedsPage { page });
-            }
-        }
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let subnet = self.subnet();
         let mut out = Vec::new();
         out.extend(MAGIC);
         out.extend(VERSION.to_le_bytes());
-        out.push(match self.subnet.family() {
+        out.push(match subnet.family() {
             Family::V4 => 4,
             Family::V6 => 6,
         });
-        out.push(self.subnet.prefix_length());
-        out.extend(self.subnet.first().value().to_le_bytes());
-        out.push(u8::from(self.order == Order::Next));
+        out.push(subnet.prefix_length());
+        out.extend(subnet.first().value().to_le_bytes());
+        out.push(u8::from(self.source.order() == Order::Next));
         self.write_rules(&mut out);
+        out.extend(self.source.next().to_le_bytes());
         let all = self.all();
-        for number in [all.used, all.used_in_ranges, all.cursor] {
-            out.extend(number.to_le_bytes());
-        }
+        out.extend(all.used.to_le_bytes());
         for pages in [all.summary, all.pages] {
             out.extend((pages.len() as u64).to_le_bytes());
             for (number, bytes) in pages {
@@ -61,21 +45,23 @@ impl Pool {
             }
         }
         out.extend(crc32fast::hash(&out).to_le_bytes());
-        Ok(out)
+        out
     }
 
-    /// What would be stored of the pool as far as it is known, but for the pages of which the summary says enough.
+    /// What would be stored of the pool, but for the pages of which the summary says enough.
     fn all(&self) -> Changes {
-        let mut copy = self.clone();
+        let mut copy = self.space.clone();
         copy.bits.detach();
         let mut all = copy.changes();
-        all.pages.retain(|(number, _)| !self.bits.is_full(*number));
+        all.pages
+            .retain(|(number, _)| !self.space.bits.is_full(*number));
         all
     }
 
     fn write_rules(&self, out: &mut Vec<u8>) {
-        out.extend((self.ranges.as_slice().len() as u32).to_le_bytes());
-        for (first, last) in self.ranges.as_slice() {
+        let ranges = self.source.ordinals();
+        out.extend((ranges.len() as u32).to_le_bytes());
+        for (first, last) in ranges {
             out.extend(first.to_le_bytes());
             out.extend(last.to_le_bytes());
         }
@@ -123,10 +109,12 @@ impl Pool {
             _ => return Err(Damage::Field("order").into()),
         };
         let rules = reader.rules(subnet, order)?;
-        let read = Changes {
+        let next = reader.number()?;
+        if next > subnet.size() || (order == Order::Lowest && next > 0) {
+            return Err(Damage::Field("next").into());
+        }
+        let all = Changes {
             used: reader.number()?,
-            used_in_ranges: reader.number()?,
-            cursor: reader.number()?,
             summary: reader.pages()?,
             pages: reader.pages()?,
         };
@@ -136,79 +124,40 @@ impl Pool {
             }
             .into());
         }
-        let pool = Self::from_changes(rules, &read)?;
-        pool.check()?;
-        Ok(pool)
-    }
-
-    /// The pool of which that would be stored.
-    fn from_changes(rules: Rules, all: &Changes) -> Result<Self, Error> {
-        let mut pool = Self::stored(
-            rules,
-            Stored {
-                used: all.used,
-                used_in_ranges: all.used_in_ranges,
-                cursor: all.cursor,
-                summary: all
-                    .summary
-                    .iter()
-                    .filter_map(|(number, bytes)| Some((*number, (*bytes)?)))
-                    .collect(),
-            },
-        )
-        .map_err(|error| match error {
-            Error::Damaged(_) => error,
-            _ => Damage::Field("reserved addresses").into(),
-        })?;
-        for (number, bytes) in &all.pages {
-            pool.provide(*number, bytes.as_ref().map(|bytes| &bytes[..]))?;
-        }
-        pool.bits.detach();
+        let mut pool = Self::new(rules).map_err(|_| Damage::Field("reserved addresses"))?;
+        pool.source.go_on(next);
+        pool.space = Self::space_of(&pool, &all)?;
         // Pages out of order, twice, without a bit set, or as full as their summary does not say.
-        if pool.all() != *all {
+        if pool.all() != all {
             return Err(Damage::Field("pages").into());
         }
         Ok(pool)
     }
 
-    /// Whether counts, cursor and reserved addresses fit the bits, all of which are known.
-    fn check(&self) -> Result<(), Damage> {
-        let known = self.bits.known_used();
-        if self.inside.checked_add(self.outside) != Some(known)
-            || self.inside != self.used_inside_before(self.size())
-        {
-            return Err(Damage::Counts);
-        }
-        if self
-            .reserved()
-            .iter()
-            .any(|ordinal| self.bits.test(*ordinal) != Ok(true))
-        {
-            return Err(Damage::Field("reserved addresses"));
-        }
-        let before: u128 = self
-            .ranges
-            .between(0, self.cursor)
-            .map(|(first, last)| last - first + 1)
-            .sum();
-        let passed = self.order == Order::Next || self.used_inside_before(self.cursor) == before;
-        if self.cursor > self.size() || !passed {
-            return Err(Damage::Field("cursor"));
-        }
-        Ok(())
-    }
-
-    /// Addresses of the ranges, before an ordinal, in use.
-    fn used_inside_before(&self, end: u128) -> u128 {
-        let in_page = |start: u128| -> u128 {
-            let places = self
-                .ranges
-                .between(start, end.min(start + u128::from(PAGE_ORDINALS)));
-            places
-                .map(|(first, last)| u128::from(self.bits.known_used_between(first, last)))
-                .sum()
+    /// The space of which that would be stored.
+    fn space_of(pool: &Self, all: &Changes) -> Result<Space, Error> {
+        let stored = Stored {
+            used: all.used,
+            kept: pool.kept(),
+            summary: all
+                .summary
+                .iter()
+                .filter_map(|(number, bytes)| Some((*number, (*bytes)?)))
+                .collect(),
         };
-        self.bits.known().map(in_page).sum()
+        let mut space = Space::stored(pool.subnet(), stored)?;
+        for (number, bytes) in &all.pages {
+            space.provide(*number, bytes.as_ref().map(|bytes| &bytes[..]))?;
+        }
+        space.bits.detach();
+        let kept = space
+            .kept()
+            .iter()
+            .all(|ordinal| space.bits.test(*ordinal) == Ok(true));
+        if space.bits.known_used() != space.used() || !kept {
+            return Err(Damage::Counts.into());
+        }
+        Ok(space)
     }
 }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 
 use macvfast_ipam::{
-    Address, AddressRange, Changes, Damage, Error, Order, Pool, Role, Rules, Stored, Subnet,
-    PAGE_BYTES,
+    Address, AddressRange, Changes, Damage, Error, Order, Pool, Role, Rules, Source, Space, Stored,
+    Subnet, PAGE_BYTES,
 };
 use std::collections::BTreeMap;
 
@@ -25,25 +25,23 @@ fn pool(subnet: &str, ranges: &[&str]) -> Pool {
     .unwrap()
 }
 
-/// The pool that a store would give back, no page of it loaded.
-fn load(rules: Rules, changes: Changes) -> Pool {
-    let Changes {
-        used,
-        used_in_ranges,
-        cursor,
-        summary,
-        ..
-    } = changes;
+fn source(subnet: Subnet, order: Order) -> Source {
+    Source::new(subnet, None, order).unwrap()
+}
+
+/// What a store would give back of a subnet's addresses, no page of them loaded.
+fn load(subnet: Subnet, changes: Changes) -> Space {
+    let Changes { used, summary, .. } = changes;
     let summary = summary
         .into_iter()
         .filter_map(|(number, bytes)| Some((number, bytes?)))
         .collect();
-    Pool::stored(
-        rules,
+    let kept = vec![];
+    Space::stored(
+        subnet,
         Stored {
             used,
-            used_in_ranges,
-            cursor,
+            kept,
             summary,
         },
     )
@@ -135,7 +133,7 @@ fn a_full_slash_eight_is_exact() {
     );
     assert_eq!(pool.available(), 0);
     assert_eq!(pool.release(address("10.77.3.9")), Ok(true));
-    let copy = pool.snapshot().unwrap();
+    let copy = pool.snapshot();
     assert!(
         copy.len() < 100_000,
         "of full pages the summary says enough: {}",
@@ -149,113 +147,134 @@ fn a_full_slash_eight_is_exact() {
 }
 
 #[test]
-fn a_pool_in_a_store_loads_only_the_pages_that_it_touches() {
-    let rules = Rules::new(Subnet::parse("10.0.0.0/8").unwrap());
-    let mut pool = Pool::new(rules.clone()).unwrap();
-    pool.allocate_many(1_000_000).unwrap();
-    let stored = pool.changes();
+fn a_space_in_a_store_loads_only_the_pages_that_it_touches() {
+    let subnet = Subnet::parse("10.0.0.0/8").unwrap();
+    let (mut space, mut lowest) = (Space::new(subnet), source(subnet, Order::Lowest));
+    for _ in 0..100_000 {
+        lowest.allocate(&mut space).unwrap();
+    }
+    let stored = space.changes();
     let pages: BTreeMap<_, _> = stored.pages.iter().cloned().collect();
-    let mut reloaded = load(rules, stored);
-    let Err(Error::NeedsPage { page }) = reloaded.allocate() else {
+    let mut loaded = load(subnet, stored);
+    let mut fresh = source(subnet, Order::Lowest);
+    let Err(Error::NeedsPage { page }) = fresh.allocate(&mut loaded) else {
         panic!("nothing was loaded yet")
     };
     assert_eq!(
         page,
-        1_000_000 / 4096,
+        100_000 / 4096,
         "the full pages before it are known from the summary"
     );
-    reloaded
+    loaded
         .provide(page, pages[&page].as_ref().map(|bytes| &bytes[..]))
         .unwrap();
-    assert_eq!(reloaded.allocate(), pool.allocate());
-    assert_eq!(reloaded.contains(address("10.0.0.77")), Ok(true));
-    assert_eq!(reloaded.release(address("10.0.0.77")), Ok(true));
-    assert_eq!(reloaded.changes().pages.len(), 2);
+    assert_eq!(fresh.allocate(&mut loaded), lowest.allocate(&mut space));
+    assert_eq!(loaded.contains(address("10.0.0.77")), Ok(true));
+    assert_eq!(loaded.release(address("10.0.0.77")), Ok(true));
+    assert_eq!(loaded.changes().pages.len(), 2);
+    assert_eq!(
+        fresh.allocate(&mut loaded),
+        Ok(address("10.0.0.77")),
+        "what others free is seen by who has searched past it"
+    );
 }
 
 #[test]
-fn a_page_that_contradicts_the_rules_or_the_summary_is_refused() {
-    let rules = Rules::new(Subnet::parse("10.0.0.0/16").unwrap());
-    let mut made = Pool::new(rules.clone()).unwrap();
-    let mut pool = load(rules, made.changes());
+fn a_page_that_contradicts_what_is_kept_or_the_summary_is_refused() {
+    let subnet = Subnet::parse("10.0.0.0/16").unwrap();
+    let mut space = load(subnet, Space::new(subnet).changes());
     let damage = |result: Result<(), Error>| match result {
         Err(Error::Damaged(damage)) => Some(damage),
         _ => None,
     };
     assert_eq!(
-        damage(pool.provide(0, None)),
+        damage(space.provide(0, None)),
         Some(Damage::Page { page: 0 }),
         "the network address is in use"
     );
     assert_eq!(
-        damage(pool.provide(1, Some(&[255; 512]))),
+        damage(space.provide(1, Some(&[255; 512]))),
         Some(Damage::Page { page: 1 }),
         "it would be full"
     );
     assert_eq!(
-        damage(pool.provide(16, None)),
+        damage(space.provide(16, None)),
         Some(Damage::Page { page: 16 }),
         "a /16 has 16 pages"
     );
     assert_eq!(
-        damage(pool.provide(1, Some(&[0; 511]))),
+        damage(space.provide(1, Some(&[0; 511]))),
         Some(Damage::PageLength {
             page: 1,
             length: 511
         })
     );
-    assert_eq!(pool.allocate(), Err(Error::NeedsPage { page: 0 }));
+    assert_eq!(
+        source(subnet, Order::Lowest).allocate(&mut space),
+        Err(Error::NeedsPage { page: 0 })
+    );
 }
 
 #[test]
-fn counts_that_no_pool_can_have_are_refused() {
-    let rules = Rules::new(Subnet::parse("10.0.0.0/24").unwrap());
-    let stored = |used, used_in_ranges, cursor| Stored {
+fn counts_that_no_subnet_can_have_are_refused() {
+    let subnet = Subnet::parse("10.0.0.0/24").unwrap();
+    let stored = |used, kept: &[&str]| Stored {
         used,
-        used_in_ranges,
-        cursor,
+        kept: kept.iter().map(|text| address(text)).collect(),
         summary: vec![],
     };
-    for wrong in [
-        stored(1, 1, 0),
-        stored(3, 4, 0),
-        stored(300, 300, 0),
-        stored(2, 2, 257),
-        stored(3, 2, 0),
-    ] {
+    for wrong in [stored(1, &[]), stored(2, &["10.0.0.9"]), stored(257, &[])] {
         assert!(matches!(
-            Pool::stored(rules.clone(), wrong),
-            Err(Error::Damaged(_))
+            Space::stored(subnet, wrong),
+            Err(Error::Damaged(Damage::Counts))
         ));
     }
-    let mut beyond = stored(2, 2, 1);
+    assert!(matches!(
+        Space::stored(subnet, stored(3, &["10.0.1.9"])),
+        Err(Error::Outside { .. })
+    ));
+    let mut beyond = stored(2, &[]);
     beyond.summary = vec![(0, [1; PAGE_BYTES])];
     assert!(matches!(
-        Pool::stored(rules.clone(), beyond),
+        Space::stored(subnet, beyond),
         Err(Error::Damaged(Damage::Summary { page: 0 }))
     ));
-    assert!(Pool::stored(rules, stored(2, 2, 1)).is_ok());
+    assert!(Space::stored(subnet, stored(3, &["10.0.0.9"])).is_ok());
 }
 
 #[test]
-fn counts_that_the_pages_belie_end_in_an_error_not_in_a_wrong_address() {
-    let rules = Rules::new(Subnet::parse("10.0.0.0/30").unwrap());
-    let mut pool = Pool::stored(
-        rules,
-        Stored {
-            used: 2,
-            used_in_ranges: 2,
-            cursor: 1,
-            summary: vec![],
-        },
-    )
-    .unwrap();
-    let mut bytes = [0; PAGE_BYTES];
-    bytes[0] = 0b1011;
-    pool.provide(0, Some(&bytes)).unwrap();
-    assert_eq!(pool.allocate_many(2), Err(Error::Damaged(Damage::Counts)));
-    assert_eq!(pool.allocate(), Ok(address("10.0.0.2")));
-    assert_eq!(pool.allocate(), Err(Error::Damaged(Damage::Counts)));
+fn a_source_takes_nothing_of_another_subnet() {
+    let mut space = Space::new(Subnet::parse("10.0.0.0/24").unwrap());
+    let mut other = source(Subnet::parse("10.0.0.0/16").unwrap(), Order::Lowest);
+    assert!(matches!(
+        other.allocate(&mut space),
+        Err(Error::Elsewhere { .. })
+    ));
+    assert_eq!(space.used(), 2);
+}
+
+#[test]
+fn an_address_that_is_in_use_is_not_kept_and_nothing_else_of_the_wish_is() {
+    let subnet = Subnet::parse("10.0.0.0/24").unwrap();
+    let mut space = Space::new(subnet);
+    space.keep(&[address("10.0.0.1")]).unwrap();
+    space.reserve(address("10.0.0.2")).unwrap();
+    assert!(matches!(
+        space.keep(&[address("10.0.0.3"), address("10.0.0.2")]),
+        Err(Error::Taken { role: None, .. })
+    ));
+    assert_eq!(space.contains(address("10.0.0.1")), Ok(true));
+    assert_eq!(space.contains(address("10.0.0.3")), Ok(false));
+    assert!(matches!(
+        space.release(address("10.0.0.1")),
+        Err(Error::Reserved { .. })
+    ));
+    space.keep(&[]).unwrap();
+    assert_eq!(
+        space.used(),
+        3,
+        "both ends, and what was taken without being kept"
+    );
 }
 
 #[test]
@@ -277,57 +296,41 @@ fn what_the_subnet_needs_has_a_role() {
 
 #[test]
 fn many_at_once_begin_with_the_first_free_page_not_in_the_midst_of_it() {
-    let rules = Rules {
+    let mut pool = Pool::new(Rules {
         order: Order::Next,
         ..Rules::new(Subnet::parse("10.0.0.0/18").unwrap())
-    };
-    let mut pool = Pool::new(rules.clone()).unwrap();
+    })
+    .unwrap();
     pool.allocate_many(4000).unwrap();
     for ordinal in 4001..4096 {
         pool.reserve(pool.subnet().address(ordinal)).unwrap();
     }
-    let stored = pool.changes();
-    let pages: BTreeMap<_, _> = stored.pages.iter().cloned().collect();
-    let mut loaded = load(rules, stored);
-    for page in 1..4 {
-        loaded
-            .provide(
-                page,
-                pages
-                    .get(&page)
-                    .and_then(|bytes| bytes.as_ref())
-                    .map(|bytes| &bytes[..]),
-            )
-            .unwrap();
-    }
-    for pool in [&mut pool, &mut loaded] {
-        let rest = pool.allocate_many(pool.available() as u64).unwrap();
-        assert_eq!(rest.iter().next(), Some(address("10.0.16.0")));
-        assert_eq!(rest.len(), 3 * 4096 - 1);
-    }
+    let rest = pool.allocate_many(pool.available() as u64).unwrap();
+    assert_eq!(rest.iter().next(), Some(address("10.0.16.0")));
+    assert_eq!(rest.len(), 3 * 4096 - 1);
 }
 
 #[test]
 fn a_stored_page_that_is_freed_twice_over_is_taken_out_of_the_store() {
-    let mut pool = pool("10.0.0.0/16", &[]);
+    let mut space = Space::new(Subnet::parse("10.0.0.0/16").unwrap());
     let far = address("10.0.99.99");
-    pool.reserve(far).unwrap();
+    space.reserve(far).unwrap();
     let page = (99 << 8 | 99) >> 12;
-    assert!(pool
+    assert!(space
         .changes()
         .pages
         .iter()
         .any(|(number, bytes)| *number == page && bytes.is_some()));
     for _ in 0..2 {
-        assert_eq!(pool.release(far), Ok(true));
-        assert_eq!(pool.reserve(far), Ok(()));
+        assert_eq!(space.release(far), Ok(true));
+        assert_eq!(space.reserve(far), Ok(()));
     }
-    assert_eq!(pool.release(far), Ok(true));
-    assert_eq!(pool.changes().pages, [(page, None)]);
-    pool.reserve(far).unwrap();
-    pool.release(far).unwrap();
+    assert_eq!(space.release(far), Ok(true));
+    assert_eq!(space.changes().pages, [(page, None)]);
+    space.reserve(far).unwrap();
+    space.release(far).unwrap();
     assert_eq!(
-        pool.changes().pages,
+        space.changes().pages,
         [],
         "what was never stored leaves no trace"
     );
@@ -352,7 +355,7 @@ fn a_search_passes_over_whole_levels_that_are_full() {
 fn pages_out_of_order_are_no_snapshot() {
     let mut pool = pool("10.0.0.0/16", &[]);
     pool.reserve(address("10.0.99.99")).unwrap();
-    let mut bytes = pool.snapshot().unwrap();
+    let mut bytes = pool.snapshot();
     // The last two records before the checksum are those of pages 6 and 15: number, bits.
     let (record, end) = (16 + PAGE_BYTES, bytes.len() - 4);
     let (before, last) = bytes[end - 2 * record..end].split_at_mut(record);
@@ -367,7 +370,7 @@ fn pages_out_of_order_are_no_snapshot() {
 
 #[test]
 fn a_snapshot_in_which_a_reserved_address_is_free_is_none() {
-    let mut bytes = pool("10.0.0.0/24", &[]).snapshot().unwrap();
+    let mut bytes = pool("10.0.0.0/24", &[]).snapshot();
     // The only page comes last before the checksum. Its counts stay as they were.
     let (page, end) = (bytes.len() - 4 - PAGE_BYTES, bytes.len() - 4);
     bytes[page] = 0b0010_0000;

@@ -9,6 +9,7 @@ mod error;
 mod netlink;
 mod netns;
 mod pool;
+mod stored;
 
 use pyo3::prelude::*;
 
@@ -28,7 +29,9 @@ mod _core {
         unpin_namespaces, write_sysctls, Namespace,
     };
     #[pymodule_export]
-    use super::pool::{Pool, PoolChanges};
+    use super::pool::Pool;
+    #[pymodule_export]
+    use super::stored::{PoolChanges, Source, StoredPool};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.state.records import sound
-from macvfast.state.records.networks import MADE, REMOVED, RESTORED, PoolRow, Unsettled
+from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
+from macvfast.state.records.pools import Kept, PoolRow
 from macvfast.state.records.sandboxes import SandboxRecords
 from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "PoolRow", "Records", "Stood", "Unsettled",
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "Kept", "PoolRow", "Records", "Stood", "Unsettled",
     "format_of", "make_tables", "migrate", "now",
 ]  # fmt: skip
 
@@ -96,9 +97,9 @@ class Records(SandboxRecords):
         Raises:
             ValueError, TypeError, LookupError and the like: what stands in one was not written by macvfast.
         """
-        networks = [*self.networks()]
-        for network in networks:
-            self.pools(network.id)
+        for _ in self.networks():
+            pass
+        self.read_pools()
         self.own_files([sandbox.id for sandbox in self.sandboxes()])
         self.made_parents()
         self.intents()

@@ -1,14 +1,13 @@
-"""Rows of networks, of the parents made for them, and of their pools."""
+"""Rows of networks, and of the parents made for them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from macvfast.model import Endpoint, MadeParent, Network, Subnet, natural
+from macvfast.model import Endpoint, MadeParent, Network, natural
 from macvfast.state.records import sound
+from macvfast.state.records.pools import PoolRecords
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,22 +37,11 @@ class Unsettled(NamedTuple):
     doing: str
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRow:
-    """The stored counters of one subnet's pool."""
-
-    subnet_id: int
-    subnet: Subnet
-    used: int
-    used_in_ranges: int
-    cursor: int
-
-
-class NetworkRecords:
-    """The tables network, made_parent, subnet and page."""
+class NetworkRecords(PoolRecords):
+    """The tables network and made_parent."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+        super().__init__(connection)
         # Read once in a transaction: endpoints speak of few networks.
         self._by_number: dict[int, Network] = {}
         self._by_id: dict[str, Network] = {}
@@ -101,8 +89,8 @@ class NetworkRecords:
 
     # Networks.
 
-    def add_network(self, network: Network, intent: int | None) -> list[int]:
-        """Insert a network with its subnets; gives the numbers of their pools, in their order."""
+    def add_network(self, network: Network, intent: int | None) -> None:
+        """Insert a network with its subnets, and the pools of those that have none yet."""
         number = self._db.execute(
             "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
@@ -112,20 +100,7 @@ class NetworkRecords:
                 network.created_at.isoformat(), intent,
             ),
         ).lastrowid  # fmt: skip
-        ids = []
-        for position, subnet in enumerate(network.subnets):
-            pool = self._db.execute(
-                "INSERT INTO pool VALUES (NULL, ?, ?, '0')", (f"link:{network.link}", str(subnet.cidr))
-            ).lastrowid
-            ids.append(cast("int", pool))
-            self._db.execute(
-                "INSERT INTO subnet VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '0', '0')",
-                (
-                    number, position, pool, json.dumps(subnet.ranges), _text(subnet.gateway),
-                    subnet.gateway_automatic, _aux(subnet),
-                ),
-            )  # fmt: skip
-        return ids
+        self.add_subnets(cast("int", number), network)
 
     def update_network(self, network: Network) -> None:
         """Store what of a network may change while it is in use: its subnets are those that it has."""
@@ -138,28 +113,15 @@ class NetworkRecords:
                 network.id,
             ),
         )  # fmt: skip
-        self._db.executemany(
-            "UPDATE subnet SET ranges = ?, aux = ? WHERE position = ?"
-            " AND network = (SELECT number FROM network WHERE id = ?)",
-            [
-                (json.dumps(subnet.ranges), _aux(subnet), position, network.id)
-                for position, subnet in enumerate(network.subnets)
-            ],
-        )
+        self.update_subnets(network)
 
     def begin_network_removal(self, network_id: str, intent: int) -> None:
         """The network is about to go."""
         self._db.execute("UPDATE network SET intent = ? WHERE id = ?", (intent, network_id))
 
     def delete_network(self, network_id: str) -> None:
-        """Forget a network, and the pools that no other network has."""
-        pools = self._db.execute(
-            "SELECT s.pool FROM subnet s JOIN network n ON n.number = s.network WHERE n.id = ?", (network_id,)
-        ).fetchall()
+        """Forget a network and its subnets; their pools stay."""
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
-        self._db.executemany(
-            "DELETE FROM pool WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)", pools
-        )
 
     def networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
         """Networks by name; `where` is one of this package's own conditions."""
@@ -248,78 +210,12 @@ class NetworkRecords:
         return sound.network(Network(
             id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
             parent=cast("str | None", parent), link=str(link),
-            subnets=tuple(pool.subnet for pool in self._pools(cast("int", number))),
+            subnets=tuple(row.subnet for row in self.pools_of(cast("int", number))),
             ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),
             created_at=sound.moment(str(at)),
         ))  # fmt: skip
-
-    # Pools.
-
-    def pools(self, network_id: str) -> list[PoolRow]:
-        """The pools of a network, in the order of its subnets."""
-        row = self._db.execute("SELECT number FROM network WHERE id = ?", (network_id,)).fetchone()
-        return [] if row is None else self._pools(row[0])
-
-    def _pools(self, number: int) -> list[PoolRow]:
-        rows = self._db.execute(
-            "SELECT p.number, cidr, ranges, gateway, gateway_automatic, aux, used, used_in_ranges, next"
-            " FROM subnet s JOIN pool p ON p.number = s.pool WHERE network = ? ORDER BY position",
-            (number,),
-        ).fetchall()
-        return [
-            PoolRow(
-                id_,
-                Subnet(
-                    cidr=ip_network(cidr),
-                    ranges=tuple(json.loads(ranges)),
-                    gateway=None if gateway is None else ip_address(gateway),
-                    gateway_automatic=bool(automatic),
-                    aux=tuple((name, ip_address(address)) for name, address in json.loads(aux)),
-                ),
-                int(used),
-                int(in_ranges),
-                int(cursor),
-            )
-            for id_, cidr, ranges, gateway, automatic, aux, used, in_ranges, cursor in rows
-        ]
-
-    def page(self, subnet_id: int, number: int) -> bytes | None:
-        """The bitmap of one page of addresses; None where all are free."""
-        row = self._db.execute(
-            "SELECT bits FROM page WHERE pool = ? AND level = 0 AND number = ?", (subnet_id, _page_key(number))
-        ).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def summary(self, subnet_id: int) -> list[tuple[int, bytes]]:
-        """Which pages of a pool are full."""
-        rows = self._db.execute("SELECT number, bits FROM page WHERE pool = ? AND level = 1", (subnet_id,))
-        return [(int.from_bytes(number, "big"), bytes(bits)) for number, bits in rows]
-
-    def forget_pages(self, subnet_id: int) -> None:
-        """Have no address of a pool in use."""
-        self._db.execute("DELETE FROM page WHERE pool = ?", (subnet_id,))
-
-    def save_pool(
-        self,
-        subnet_id: int,
-        counters: tuple[int, int, int],
-        pages: Iterable[tuple[int, bytes | None]],
-        summary: Iterable[tuple[int, bytes | None]],
-    ) -> None:
-        """Store a pool's counters (used, used in ranges, cursor) and its changed pages."""
-        self._db.execute(
-            "UPDATE subnet SET used_in_ranges = ?, next = ? WHERE pool = ?", (*map(str, counters[1:]), subnet_id)
-        )
-        self._db.execute("UPDATE pool SET used = ? WHERE number = ?", (str(counters[0]), subnet_id))
-        for level, changed in ((0, pages), (1, summary)):
-            for number, bits in changed:
-                key = (subnet_id, level, _page_key(number))
-                if bits is None:
-                    self._db.execute("DELETE FROM page WHERE pool = ? AND level = ? AND number = ?", key)
-                else:
-                    self._db.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)", (*key, bits))
 
 
 def text_pairs(text: str) -> tuple[tuple[str, str], ...]:
@@ -330,16 +226,3 @@ def text_pairs(text: str) -> tuple[tuple[str, str], ...]:
 def is_prefix(key: str) -> bool:
     """Whether an id could begin so."""
     return 0 < len(key) < 64 and all(c in "0123456789abcdef" for c in key)
-
-
-def _aux(subnet: Subnet) -> str:
-    return json.dumps([(name, str(address)) for name, address in subnet.aux])
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _page_key(number: int) -> bytes:
-    """Big-endian: 11 bytes, and more where a number needs them (from an IPv6 /27 on; 14 in a /8)."""
-    return number.to_bytes(max(11, (number.bit_length() + 7) // 8), "big")

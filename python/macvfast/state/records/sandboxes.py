@@ -325,15 +325,6 @@ class SandboxRecords(NetworkRecords):
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def address_holder(self, network_id: str, packed: bytes) -> str | None:
-        """The sandbox whose endpoint on that network has the address. Cost: a look at each of its endpoints."""
-        row = self._db.execute(
-            "SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
-            f" WHERE e.{_OF_NETWORK} AND (e.ip = ? OR e.ip6 = ?)",
-            (network_id, packed, packed),
-        ).fetchone()
-        return None if row is None else str(row[0])
-
 
 def _json(values: Sequence[object]) -> str:
     return json.dumps(values) if values else "[]"

@@ -48,7 +48,7 @@ _RESERVATION = """CREATE TABLE reservation (
 _SUBNET = """CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,
-        gateway_automatic INTEGER NOT NULL, aux TEXT NOT NULL, next TEXT NOT NULL, used_in_ranges TEXT NOT NULL,
+        gateway_automatic INTEGER NOT NULL, aux TEXT NOT NULL, next TEXT NOT NULL,
         UNIQUE (network, position)
     ) STRICT"""
 _SUBNET_INDEX = "CREATE INDEX subnet_by_pool ON subnet (pool)"
@@ -96,8 +96,9 @@ _POOLS = (
     """INSERT INTO pool SELECT s.id, 'link:' || n.link, s.cidr, s.used
         FROM old_subnet s JOIN old_network n ON n.number = s.network""",
     "INSERT INTO page SELECT * FROM old_page",
-    """INSERT INTO subnet SELECT id, network, position, id, ranges, gateway, gateway_automatic, aux, cursor,
-        used_in_ranges FROM old_subnet""",
+    """INSERT INTO subnet SELECT s.id, s.network, s.position, s.id, s.ranges, s.gateway, s.gateway_automatic, s.aux,
+        CASE n.ipam_order WHEN 'next' THEN s.cursor ELSE '0' END
+        FROM old_subnet s JOIN old_network n ON n.number = s.network""",
     "INSERT INTO sandbox SELECT *, NULL FROM old_sandbox",
     "INSERT INTO endpoint SELECT *, NULL, '[]', NULL FROM old_endpoint",
     "INSERT INTO own_files SELECT * FROM old_own_files",

@@ -65,7 +65,8 @@ pub(crate) fn of_ipam(error: Error) -> PyErr {
             count.to_string(),
             format!("at most {most} addresses are taken at once"),
         )),
-        error @ (Error::NeedsPage { .. } | Error::PagesUnread { .. }) => {
+        // Bugs of the caller's: a pool without a way to its pages, or another subnet's source.
+        error @ (Error::NeedsPage { .. } | Error::Elsewhere { .. }) => {
             SnapshotDamaged::new_err((error.to_string(),))
         }
         Error::Damaged(damage) => SnapshotDamaged::new_err((damage.to_string(),)),
@@ -101,7 +102,8 @@ fn aux_hints(fault: &PlaceFault) -> Vec<&'static str> {
             Role::NetworkAddress
             | Role::BroadcastAddress
             | Role::SubnetRouterAnycast
-            | Role::Aux(_),
+            | Role::Aux(_)
+            | Role::Kept,
         )
         | PlaceFault::Family { .. }
         | PlaceFault::Outside { .. }

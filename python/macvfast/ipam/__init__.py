@@ -1,0 +1,15 @@
+"""A network's addresses: which subnet each part of a request belongs to, the pools behind them, and how full they are.
+
+The door to the native allocator. The rules within one subnet (reserved ends, ip-ranges, gateway, aux addresses, order)
+live there, in `rust/ipam`; here is what concerns several subnets (`subnets`) and several networks (`pools`).
+"""
+
+from macvfast._core import Addresses, Pool
+from macvfast.ipam.fullness import fullness
+from macvfast.ipam.pools import NetworkPools, Pools, Taken
+from macvfast.ipam.subnets import Neighbour, OnParent, default_subnet, settle_subnets
+
+__all__ = [
+    "Addresses", "Neighbour", "NetworkPools", "OnParent", "Pool", "Pools", "Taken", "default_subnet", "fullness",
+    "settle_subnets",
+]  # fmt: skip

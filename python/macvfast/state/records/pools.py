@@ -1,0 +1,228 @@
+"""Rows of pools: the addresses of one subnet of a layer-2 domain, what networks have of them, and what is reserved."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from macvfast.model import Subnet
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from macvfast.model import Address, Cidr, Network
+
+
+class PoolRow(NamedTuple):
+    """A network's subnet, the pool that it takes from, and the ordinal with which the order `next` goes on."""
+
+    pool: int
+    subnet: Subnet
+    used: int
+    next: int
+
+
+class Kept(NamedTuple):
+    """An address that no network of a pool gives, and why, in words: "the gateway of network `lab`"."""
+
+    address: Address
+    role: str
+    network: str | None
+
+
+class PoolRecords:
+    """The tables pool, page, subnet and reservation."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    # What a network has.
+
+    def add_subnets(self, number: int, network: Network) -> None:
+        """Insert the subnets of a network, each with the pool of its domain, which is made where there is none."""
+        for position, subnet in enumerate(network.subnets):
+            key = (domain(network.link), str(subnet.cidr))
+            self._db.execute("INSERT INTO pool VALUES (NULL, ?, ?, '0') ON CONFLICT (domain, cidr) DO NOTHING", key)
+            self._db.execute(
+                "INSERT INTO subnet SELECT NULL, ?3, ?4, number, ?5, ?6, ?7, ?8, '0' FROM pool"
+                " WHERE domain = ?1 AND cidr = ?2",
+                (
+                    *key, number, position, json.dumps(subnet.ranges), _text(subnet.gateway), subnet.gateway_automatic,
+                    _aux_text(subnet),
+                ),
+            )  # fmt: skip
+
+    def update_subnets(self, network: Network) -> None:
+        """Store what of a network's subnets may change while it is in use."""
+        self._db.executemany(
+            "UPDATE subnet SET ranges = ?, aux = ? WHERE position = ?"
+            " AND network = (SELECT number FROM network WHERE id = ?)",
+            [
+                (json.dumps(subnet.ranges), _aux_text(subnet), position, network.id)
+                for position, subnet in enumerate(network.subnets)
+            ],
+        )
+
+    def pools(self, network_id: str) -> list[PoolRow]:
+        """The pools of a network, in the order of its subnets."""
+        row = self._db.execute("SELECT number FROM network WHERE id = ?", (network_id,)).fetchone()
+        return [] if row is None else self.pools_of(row[0])
+
+    def pools_of(self, number: int) -> list[PoolRow]:
+        """The same, by the network's number."""
+        rows = self._db.execute(
+            "SELECT p.number, cidr, ranges, gateway, gateway_automatic, aux, used, next"
+            " FROM subnet s JOIN pool p ON p.number = s.pool WHERE network = ? ORDER BY position",
+            (number,),
+        ).fetchall()
+        return [
+            PoolRow(
+                pool,
+                Subnet(
+                    cidr=ip_network(cidr),
+                    ranges=tuple(json.loads(ranges)),
+                    gateway=None if gateway is None else ip_address(gateway),
+                    gateway_automatic=bool(automatic),
+                    aux=tuple(_aux(aux)),
+                ),
+                int(used),
+                int(next_),
+            )
+            for pool, cidr, ranges, gateway, automatic, aux, used, next_ in rows
+        ]
+
+    def save_next(self, network_id: str, pool: int, ordinal: int) -> None:
+        """Note with which ordinal a network goes on in one of its pools."""
+        self._db.execute(
+            "UPDATE subnet SET next = ? WHERE pool = ? AND network = (SELECT number FROM network WHERE id = ?)",
+            (str(ordinal), pool, network_id),
+        )
+
+    # What a pool is.
+
+    def pool_of(self, link: str, cidr: Cidr) -> tuple[int, int] | None:
+        """The pool of a subnet on a parent, and how many of its addresses are in use."""
+        row = self._db.execute(
+            "SELECT number, used FROM pool WHERE domain = ? AND cidr = ?", (domain(link), str(cidr))
+        ).fetchone()
+        return None if row is None else (row[0], int(row[1]))
+
+    def delete_unused_pool(self, pool: int) -> bool:
+        """Forget a pool that no network has; False where one has it."""
+        return bool(
+            self._db.execute(
+                "DELETE FROM pool WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)", (pool,)
+            ).rowcount
+        )
+
+    def is_shared(self, pool: int) -> bool:
+        """Whether several networks have a pool."""
+        return len(self._db.execute("SELECT 1 FROM subnet WHERE pool = ? LIMIT 2", (pool,)).fetchall()) > 1
+
+    def kept(self, pool: int) -> list[Kept]:
+        """What is in use in a pool without an endpoint, but for the subnet's own ends: the gateways and aux addresses
+        of its networks, by their names, and what is reserved.
+        """
+        rows = self._db.execute(
+            "SELECT n.name, s.gateway, s.aux FROM subnet s JOIN network n ON n.number = s.network WHERE s.pool = ?"
+            " ORDER BY n.name",
+            (pool,),
+        )
+        found = []
+        for network, gateway, aux in rows:
+            if gateway is not None:
+                found.append(Kept(ip_address(gateway), "gateway", network))
+            found += (Kept(address, f"aux address `{name}`", network) for name, address in _aux(aux))
+        reserved = self._db.execute(
+            "SELECT address, kind, owner FROM reservation WHERE pool = ? ORDER BY address", (pool,)
+        )
+        found += (Kept(unpacked(address), f"{kind} of {owner}", None) for address, kind, owner in reserved)
+        return found
+
+    def taken(self, pool: int, subnet: Subnet) -> set[int]:
+        """The addresses of a pool that endpoints have, as numbers."""
+        column = "ip" if subnet.version == 4 else "ip6"
+        rows = self._db.execute(
+            f"SELECT {column} FROM endpoint WHERE network IN (SELECT network FROM subnet WHERE pool = ?)", (pool,)
+        )
+        numbers = (int.from_bytes(packed) for (packed,) in rows if packed is not None)
+        return {number for number in numbers if subnet.first <= number <= subnet.last}
+
+    def address_holder(self, pool: int, packed: bytes) -> tuple[str, str] | None:
+        """The sandbox and the network of the endpoint that has an address of a pool. Cost: a look at each endpoint of
+        its networks.
+        """
+        row = self._db.execute(
+            "SELECT s.name, n.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            " JOIN network n ON n.number = e.network"
+            " WHERE e.network IN (SELECT network FROM subnet WHERE pool = ?1) AND (e.ip = ?2 OR e.ip6 = ?2)",
+            (pool, packed),
+        ).fetchone()
+        return None if row is None else (str(row[0]), str(row[1]))
+
+    # Its pages.
+
+    def page(self, pool: int, number: int) -> bytes | None:
+        """The bitmap of one page of addresses; None where all are free."""
+        row = self._db.execute(
+            "SELECT bits FROM page WHERE pool = ? AND level = 0 AND number = ?", (pool, _page_key(number))
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def summary(self, pool: int) -> list[tuple[int, bytes]]:
+        """Which pages of a pool are full."""
+        rows = self._db.execute("SELECT number, bits FROM page WHERE pool = ? AND level = 1", (pool,))
+        return [(int.from_bytes(number, "big"), bytes(bits)) for number, bits in rows]
+
+    def save_pool(
+        self,
+        pool: int,
+        used: int,
+        pages: Iterable[tuple[int, bytes | None]],
+        summary: Iterable[tuple[int, bytes | None]],
+    ) -> None:
+        """Store how many addresses of a pool are in use, and its changed pages."""
+        self._db.execute("UPDATE pool SET used = ? WHERE number = ?", (str(used), pool))
+        for level, changed in ((0, pages), (1, summary)):
+            for number, bits in changed:
+                key = (pool, level, _page_key(number))
+                if bits is None:
+                    self._db.execute("DELETE FROM page WHERE pool = ? AND level = ? AND number = ?", key)
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO page VALUES (?, ?, ?, ?)", (*key, bits))
+
+    def read_pools(self) -> None:
+        """Read all rows of pools, as what they are read as."""
+        for (number,) in self._db.execute("SELECT number FROM pool").fetchall():
+            self.kept(number)
+            self.summary(number)
+
+
+def domain(link: str) -> str:
+    """The layer-2 domain of a parent, by the link's own name."""
+    return f"link:{link}"
+
+
+def unpacked(packed: bytes) -> Address:
+    """An address from its bytes, whose number tells the family."""
+    return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
+
+
+def _aux(text: str) -> Iterator[tuple[str, Address]]:
+    pairs = cast("Sequence[tuple[str, str]]", () if text == "[]" else json.loads(text))
+    return ((name, ip_address(address)) for name, address in pairs)
+
+
+def _aux_text(subnet: Subnet) -> str:
+    return json.dumps([(name, str(address)) for name, address in subnet.aux])
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _page_key(number: int) -> bytes:
+    """Big-endian: 11 bytes, and more where a number needs them (from an IPv6 /27 on; 14 in a /8)."""
+    return number.to_bytes(max(11, (number.bit_length() + 7) // 8), "big")
