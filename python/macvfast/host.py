@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 import macvfast
 from macvfast.checks import named, plain, several, texts
 from macvfast.errors import MacvfastError
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, check_name
-from macvfast.process.locks import Locks
 from macvfast.state import home, lookup
 from macvfast.state.store import DEFAULT_NETNS_DIR, Store
 from macvfast.system import limits, log, machine
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from macvfast.checks import Pairs, Several
     from macvfast.engine.commands import Commands
     from macvfast.engine.engine import Engine
+    from macvfast.engine.making import Attempt
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import NetlinkKernel
     from macvfast.kernel.protocol import Kernel
@@ -55,7 +55,6 @@ class Host:
         self._own_kernel: NetlinkKernel | None = None
         self._built: Engine | None = None
         self._lock = threading.RLock()
-        self._locks = Locks()
         self._netns_dir = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
         self.on_note: Callable[[Note], None] = lambda _: None
 
@@ -93,7 +92,6 @@ class Host:
             return
         # First: it waits for the operations of other threads.
         self._store.close()
-        self._locks.close()
         with self._lock:
             if self._own_kernel is not None:
                 self._own_kernel.close()
@@ -130,7 +128,7 @@ class Host:
             if self._built is None:
                 from macvfast.engine.engine import Engine  # noqa: PLC0415
 
-                self._built = Engine(self._store, self._kernel, self._netns_dir, self._locks, self._note)
+                self._built = Engine(self._store, self._kernel, self._netns_dir, self._note)
             return self._built
 
     def _note(self, note: Note) -> None:
@@ -140,7 +138,7 @@ class Host:
     def _commands(self) -> Commands:
         from macvfast.engine.commands import Commands  # noqa: PLC0415
 
-        return Commands(self._store, self._states, self._locks, self._netns_dir, self._note)
+        return Commands(self._store, self._states, self._netns_dir, self._note, self.close)
 
     @property
     def _states(self) -> States:
@@ -283,27 +281,32 @@ class Host:
 
     def create_sandbox(
         self, name: str | None = None, *, endpoints: Several[EndpointRequest] = (), command: Several[str] = (),
-        labels: Pairs[str] = (), own_files: OwnFiles | None = None, auto_remove: bool = False,
+        labels: Pairs[str] = (), own_files: OwnFiles | None = None,
     ) -> Sandbox:  # fmt: skip
         """Make a sandbox with all the endpoints, or nothing.
 
         Args:
             name: None: the first 12 characters of its id.
             endpoints: the first is `eth0` and has the default route.
-            command: what is going to be started in it, for `ps`.
+            command: a command that is going to be started in it, for `ps`; `run` starts one at once.
             labels: for people and filters.
             own_files: its own files in /etc, which its commands and `ip netns exec` see.
-            auto_remove: remove it when the command ends that this process is about to start in it, or this process.
 
         Raises:
             NameInvalid, SandboxExists, NamespaceNameTaken, NetworkNotFound, ParentNotFound, PassthruOccupied
             PoolExhausted, AddressTaken, AddressOutsideSubnet, MacTaken, KernelRefused, PermissionNeeded
         """
+        return self._create(name, endpoints, command, labels, own_files).made.with_these
+
+    def _create(
+        self, name: str | None, endpoints: Several[EndpointRequest], command: Several[str], labels: Pairs[str],
+        own_files: OwnFiles | None, runs: CommandRequest | None = None,
+    ) -> Attempt:  # fmt: skip
         if name is not None:
             check_name("sandbox", name)
         return self._engine.create_sandbox(
             name, several("endpoints", endpoints, macvfast.EndpointRequest), command=texts("command", command),
-            labels=named("labels", labels), own_files=own_files, auto_remove=auto_remove,
+            labels=named("labels", labels), own_files=own_files, runs=runs,
         )  # fmt: skip
 
     def connect(
@@ -522,30 +525,42 @@ class Host:
 
     # Commands.
 
-    def check_command(self, request: CommandRequest, sandbox: str | Sandbox | None = None) -> None:
-        """Refuse a command that cannot be started, before anything is made for it.
+    def run(
+        self, request: CommandRequest, name: str | None = None, *, endpoints: Several[EndpointRequest] = (),
+        labels: Pairs[str] = (), own_files: OwnFiles | None = None,
+    ) -> Sandbox:  # fmt: skip
+        """Make a sandbox and start a command in it, both or neither. Detached: returns when the command runs, whose
+        output goes to the sandbox's log; otherwise this process becomes its keeper, and ends with its exit status.
+
+        Args:
+            request: the command. With `auto_remove`, the sandbox is removed when it ends.
+            name, endpoints, labels, own_files: as of `create_sandbox`.
 
         Raises:
-            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
+            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted, and as
+            `create_sandbox`.
         """
-        self._commands.check(request, self.sandbox(sandbox) if isinstance(sandbox, str) else sandbox)
+        return self._commands.run(
+            request, lambda: self._create(name, endpoints, request.argv, labels, own_files, request), self._remove_again
+        )
+
+    def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
+        """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
+        try:
+            with type(self)(Store(str(self._store.directory)), self._given_kernel, self._netns_dir) as again:
+                (outcome,) = again.remove_many([sandbox.id], force=True)
+        except MacvfastError as error:
+            return error
+        return outcome.error
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
-        """Start a command in a sandbox and return when it runs; its output goes to the sandbox's log.
+        """Start a command in a sandbox that is there; detached or not, as `run`.
 
         Raises:
-            CommandNotFound, CommandNotStarted, SandboxRunning, NamespaceChanged
+            SandboxNotFound, SandboxRunning, NamespaceChanged, CommandNotFound, CommandNotStarted, RootfsInvalid,
+            TerminalMissing, UserUnknown, UserNotTrusted
         """
-        self._commands.start(_key(sandbox), request, lambda: self._kernel, self.close)
-
-    def replace_process(self, sandbox: str | Sandbox, request: CommandRequest) -> NoReturn:
-        """Start a command in a sandbox and become its keeper: this process ends with the command's exit status.
-
-        Raises:
-            SandboxRunning, NamespaceChanged
-        """
-        self.start(sandbox, request)
-        raise AssertionError  # the process was replaced
+        self._commands.start(_key(sandbox), request, lambda: self._kernel)
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         """The output of a sandbox's detached commands, in pieces, which can be read after `close`.

@@ -100,16 +100,3 @@ def test_a_command_that_cannot_be_started_takes_its_sandbox_with_it_at_once(
     assert done.returncode == 126
     assert listed(lan, "ps", "-a") == []
     assert filter_macs(lan) == set()
-
-
-def test_a_sandbox_made_for_a_command_goes_without_one_too(lan: Lan) -> None:
-    support.create_pub_net(lan)
-
-    def make_and_remove(host: object) -> list[bool]:
-        host.create_sandbox("box", auto_remove=True)  # type: ignore[attr-defined]
-        return [outcome.ok for outcome in host.remove_many(["box"], force=True)]  # type: ignore[attr-defined]
-
-    assert lan.api(make_and_remove) == [True]
-    lan.api(lambda host: host.create_sandbox("box", auto_remove=True))
-    # Its maker has closed its host without starting anything.
-    assert "box" in lan.macvfast("gc")

@@ -197,13 +197,22 @@ class FakeHost:
         name: str | None = None,
         *,
         endpoints: Sequence[EndpointRequest] = (),
-        command: Sequence[str] = (),
         labels: Sequence[tuple[str, str]] = (),
         own_files: OwnFiles | None = None,
-        auto_remove: bool = False,
     ) -> Sandbox:
-        self._note("create_sandbox", name, tuple(endpoints), tuple(command), tuple(labels), own_files)
-        self.auto_remove = auto_remove
+        self._note("create_sandbox", name, tuple(endpoints), tuple(labels), own_files)
+        return sandbox(name or "5d" * 6)
+
+    def run(
+        self,
+        request: CommandRequest,
+        name: str | None = None,
+        *,
+        endpoints: Sequence[EndpointRequest] = (),
+        labels: Sequence[tuple[str, str]] = (),
+        own_files: OwnFiles | None = None,
+    ) -> Sandbox:
+        self._note("run", request, name, tuple(endpoints), tuple(labels), own_files)
         return sandbox(name or "5d" * 6)
 
     def connect(self, on: str, box: str, **values: Any) -> Endpoint:
@@ -244,14 +253,8 @@ class FakeHost:
         self._note("install_service", wait_s, root)
         return Path("/etc/systemd/system/macvfast-restore.service")
 
-    def check_command(self, request: CommandRequest, box: Sandbox | None = None) -> None:
-        self._note("check_command", request, box)
-
-    def start(self, box: Sandbox, request: CommandRequest) -> None:
-        self._note("start", box.name, request)
-
-    def replace_process(self, box: Sandbox, request: CommandRequest) -> None:
-        self._note("replace_process", box.name, request)
+    def start(self, key: str, request: CommandRequest) -> None:
+        self._note("start", key, request)
 
 
 class Screen(io.StringIO):

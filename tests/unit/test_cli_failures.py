@@ -78,7 +78,7 @@ def test_a_note_is_one_line_on_stderr_and_no_failure(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("error", "status", "of_run"), STATUSES, ids=[error.code for error, _, _ in STATUSES])
 def test_each_kind_of_error_has_its_exit_status(error: MacvfastError, status: int, of_run: int) -> None:
     host = FakeHost(sandboxes=[RUNNING])
-    for call in ("disconnect", "check_command"):
+    for call in ("disconnect", "run", "start"):
         host.refusals[call] = error
     assert typed("network disconnect lab web", host).status == status
     assert typed("run sh", host).status == of_run
@@ -102,27 +102,11 @@ def test_disconnecting_by_force_is_content_with_what_is_gone_and_with_nothing_el
     assert typed("network disconnect -f lab web", host).status == status
 
 
-def test_a_command_that_is_not_there_makes_no_sandbox() -> None:
-    host = FakeHost()
-    host.refusals["check_command"] = errors.CommandNotFound("alpine")
-    assert typed("run --net=pub_net -it --rm alpine /bin/sh", host).status == 127
-    assert host.names() == ["open", "check_command"]
-
-
-@pytest.mark.parametrize(("flags", "start"), [("", "replace_process"), ("-d", "start")])
-def test_a_command_that_does_not_start_leaves_no_sandbox(flags: str, start: str) -> None:
-    host = FakeHost()
-    host.refusals[start] = errors.CommandNotStarted("sh", "Exec format error")
-    said = typed(f"run {flags} --name web sh", host)
-    assert (said.status, said.out) == (126, "")
-    assert said.err.startswith("error: command `sh` cannot be started\n  caused by: Exec format error\n\nhint: ")
-    assert host.calls[-1] == ("remove_many", ("5d" * 32,), True)
-
-
 def test_what_cannot_be_undone_is_told_beside_the_first_error() -> None:
     host = FakeHost()
-    host.refusals["start"] = errors.CommandNotStarted("sh", "Exec format error")
-    host.outcomes["5d" * 32] = errors.NamespaceHeld("web", ["process 17"])
+    held = errors.NamespaceHeld("web", ["process 17"])
+    first = errors.CommandNotStarted("sh", "Exec format error")
+    host.refusals["run"] = errors.UndoFailed(first, [held], hints=["`macvfast rm -f web` removes it"])
     said = typed("run -d --name web sh", host)
     assert said.status == 3
     assert said.err.startswith("error: command `sh` cannot be started\n  caused by: Exec format error\n")
@@ -131,16 +115,15 @@ def test_what_cannot_be_undone_is_told_beside_the_first_error() -> None:
         in said.err
     )
     assert "hint: end that, then `macvfast rm -f web` again\n" in said.err
-    assert "hint: `macvfast rm -f web` removes sandbox `web`, which remains\n" in said.err
+    assert "hint: `macvfast rm -f web` removes it\n" in said.err
 
 
-def test_ctrl_c_while_the_command_starts_leaves_no_sandbox() -> None:
+def test_ctrl_c_while_the_command_starts_ends_with_130() -> None:
     host = FakeHost()
-    host.refusals["start"] = KeyboardInterrupt()
+    host.refusals["run"] = KeyboardInterrupt()
     said = typed("run -d sh", host)
     assert (said.status, said.out) == (130, "")
     assert said.err.startswith("error: interrupted\n")
-    assert host.calls[-1] == ("remove_many", ("5d" * 32,), True)
 
 
 # Several items.
@@ -276,13 +259,6 @@ def test_exceptions_that_name_each_other_are_a_bug_all_the_same() -> None:
     host = FakeHost()
     host.refusals["networks"] = one
     assert typed("network ls", host).status == 70
-
-
-def test_a_bug_while_the_command_starts_leaves_no_sandbox() -> None:
-    host = FakeHost()
-    host.refusals["start"] = RuntimeError("odd")
-    assert typed("run -d sh", host).status == 70
-    assert host.names()[-1] == "remove_many"
 
 
 def in_a_process(

@@ -60,8 +60,8 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
 def test_the_network_none_is_no_network(command: str) -> None:
     host = FakeHost()
     typed(command, host)
-    (endpoints,) = [call[2] for call in host.calls if call[0] == "create_sandbox"]
-    assert endpoints == ()
+    (call,) = [call for call in host.calls if call[0] in ("create_sandbox", "run")]
+    assert call[{"create_sandbox": 2, "run": 3}[call[0]]] == ()
 
 
 @pytest.mark.parametrize(("line", "differs"), NETWORKS, ids=[line for line, _ in NETWORKS])
@@ -196,13 +196,7 @@ def test_every_option_of_run_reaches_the_request(
     name, endpoints, labels = made
     said = typed(f"run {line}", host)
     assert said == (0, f"{'5d' * 32}\n" if request.detach else "", "")
-    started = "start" if request.detach else "replace_process"
-    assert host.calls == [
-        ("open", None),
-        ("check_command", request, None),
-        ("create_sandbox", name, endpoints, request.argv, labels, OwnFiles(**own)),
-        (started, name or "5d" * 6, request),
-    ]
+    assert host.calls == [("open", None), ("run", request, name, endpoints, labels, OwnFiles(**own))]
 
 
 def test_create_makes_a_sandbox_without_a_command_and_prints_its_id() -> None:
@@ -210,7 +204,7 @@ def test_create_makes_a_sandbox_without_a_command_and_prints_its_id() -> None:
     said = typed("create --net=lab --ip=10.0.0.9 --net dmz -it --name web --label a=b", host)
     endpoints = (EndpointRequest.of("lab", ip="10.0.0.9"), EndpointRequest.of("dmz"))
     assert said == (0, f"{'5d' * 32}\n", "")
-    assert host.calls == [("open", None), ("create_sandbox", "web", endpoints, (), (("a", "b"),), OwnFiles())]
+    assert host.calls == [("open", None), ("create_sandbox", "web", endpoints, (("a", "b"),), OwnFiles())]
 
 
 @pytest.mark.parametrize(
@@ -227,8 +221,7 @@ def test_exec_joins_the_sandbox_with_everything_after_its_name(line: str, differ
     host = FakeHost(sandboxes=[RUNNING])
     request = CommandRequest(**{"argv": ("sh",), "join": True, **differs})
     assert typed(f"exec {line}", host) == (0, "", "")
-    started = "start" if request.detach else "replace_process"
-    assert host.calls[1:] == [("sandbox", "web"), ("check_command", request, RUNNING), (started, "web", request)]
+    assert host.calls[1:] == [("start", "web", request)]
 
 
 @pytest.mark.parametrize(

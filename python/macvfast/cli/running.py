@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from macvfast.cli import be_careful
 from macvfast.cli import sandbox_options as options
@@ -10,12 +10,6 @@ from macvfast.cli.call import INTERRUPTED, Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import SandboxKey, cannot_be, labels, option
 from macvfast.cli.usage import wrong
-from macvfast.errors import MacvfastError, UndoFailed
-
-if TYPE_CHECKING:
-    from macvfast.host import Host
-    from macvfast.model import Sandbox
-    from macvfast.requests import CommandRequest
 
 
 @command(
@@ -84,8 +78,11 @@ def run(
         user=user,
         log_max=_log_max(log_max, detach=detach),
     )
-    asked = {"endpoints": endpoints, "labels": labels(label), "own_files": own_files}
-    return _run(call, name, asked, request)
+    with call.host() as host:
+        made = host.run(request, name, endpoints=endpoints, labels=labels(label), own_files=own_files)
+    if detach:
+        call.out.line(made.id)
+    return 0
 
 
 def _log_max(text: str | None, *, detach: bool) -> int | None:
@@ -101,54 +98,6 @@ def _log_max(text: str | None, *, detach: bool) -> int | None:
             command="macvfast run",
         )
     return parse_size("log-max", text)
-
-
-def _run(call: Call, name: str | None, asked: dict[str, Any], request: CommandRequest) -> int:
-    """Create the sandbox that is asked for and start the command; without the command, no sandbox stays."""
-    made: Sandbox | None = None
-    try:
-        with call.host() as host:
-            # Before anything is made: a command that is not there changes nothing.
-            host.check_command(request)
-            made = host.create_sandbox(name, command=request.argv, auto_remove=request.auto_remove, **asked)
-            _start(host, made, request)
-    except MacvfastError as error:
-        raise error if made is None else _undone(call, made, error) from None
-    except BaseException:
-        if made is not None:
-            _remove(call, made)
-        raise
-    if request.detach:
-        call.out.line(made.id)
-    return 0
-
-
-def _start(host: Host, sandbox: Sandbox, request: CommandRequest) -> None:
-    """Start the command; where it is waited for, this process becomes its keeper and does not come back."""
-    if request.detach:
-        host.start(sandbox, request)
-    else:
-        host.replace_process(sandbox, request)
-
-
-def _undone(call: Call, made: Sandbox, first: MacvfastError) -> MacvfastError:
-    """Remove a sandbox whose command could not be started; what to raise: the first error, with what remains."""
-    remains = _remove(call, made)
-    if remains is None:
-        return first
-    return UndoFailed(
-        first, [remains], hints=[f"`macvfast rm -f {made.name}` removes sandbox `{made.name}`, which remains"]
-    )
-
-
-def _remove(call: Call, sandbox: Sandbox) -> MacvfastError | None:
-    """Remove a sandbox; why it is still there, if it is."""
-    try:
-        with call.host() as host:
-            (outcome,) = host.remove_many([sandbox.id], force=True)
-    except MacvfastError as error:
-        return error
-    return outcome.error
 
 
 @command(
@@ -190,9 +139,7 @@ def execute(
         user=user,
     )
     with call.host() as host:
-        sandbox = host.sandbox(key)
-        host.check_command(request, sandbox)
-        _start(host, sandbox, request)
+        host.start(key, request)
     return 0
 
 

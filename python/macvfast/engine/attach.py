@@ -271,7 +271,11 @@ class Attacher:
                 chunk.opened.append(Opened(one, namespace))
 
     def _close(self, chunk: _Chunk) -> None:
-        kept = self._given.values()
+        kept = list(self._given.values())
+        for one in chunk.opened:
+            if one.attempt.starts:
+                one.attempt.namespace = one.namespace
+                kept.append(one.namespace)
         close_all([one.namespace for one in chunk.opened if one.namespace not in kept])
         chunk.opened = []
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.collect import Freer
+    from macvfast.engine.making import Attempt
     from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.restore import Restorer
     from macvfast.engine.unfinished import Finished
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
-    from macvfast.process.locks import Locks
-    from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
     from macvfast.state.store import Store
 
 # How long what is asked to have a network waits for others who are changing the same one.
@@ -51,17 +51,13 @@ class Engine:
         store: the state.
         kernel: the running kernel.
         netns_dir: where namespaces are pinned.
-        locks: given the lock of the keeper of each sandbox that is to go with its command.
         on_note: called with what a person should know of something that succeeded.
     """
 
-    def __init__(
-        self, store: Store, kernel: Kernel, netns_dir: str, locks: Locks, on_note: Callable[[Note], None]
-    ) -> None:
+    def __init__(self, store: Store, kernel: Kernel, netns_dir: str, on_note: Callable[[Note], None]) -> None:
         self._store = store
         self._kernel = kernel
         self._netns_dir = netns_dir
-        self._locks = locks
         self._on_note = on_note
         self._unfinished = UnfinishedWork(store, kernel, lambda: self._sandboxes().detacher, self._remover)
         self._together = Together(store, self._sandboxes, self._unfinished.taken_up)
@@ -120,14 +116,20 @@ class Engine:
 
     def create_sandbox(
         self, name: str | None, endpoints: tuple[EndpointRequest, ...], *, command: tuple[str, ...],
-        labels: tuple[tuple[str, str], ...], own_files: OwnFiles | None, auto_remove: bool,
-    ) -> Sandbox:  # fmt: skip
-        """Make a sandbox with all its endpoints, or nothing."""
-        new = NewSandbox(name=name, command=command, labels=labels, own_files=own_files, auto_remove=auto_remove)
-        made, lock = self._together.create(AttachRequest(new, endpoints))
-        if lock is not None:
-            self._locks.add(made.id, lock)
-        return made
+        labels: tuple[tuple[str, str], ...], own_files: OwnFiles | None, runs: CommandRequest | None,
+    ) -> Attempt:  # fmt: skip
+        """Make a sandbox with all its endpoints, or nothing.
+
+        Args:
+            name, endpoints, command, labels, own_files: of the sandbox.
+            runs: a command that the caller is about to start in it: what the attempt keeps open for that is the
+                caller's to close.
+        """
+        sandbox = NewSandbox(
+            name=name, command=command, labels=labels, own_files=own_files, starts=runs is not None,
+            auto_remove=runs is not None and runs.auto_remove,
+        )  # fmt: skip
+        return self._together.create(AttachRequest(sandbox, endpoints))
 
     def connect(self, request: EndpointRequest, netns: str | None) -> Endpoint:
         """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
@@ -170,9 +172,6 @@ class Engine:
         """
         boxes = self._sandboxes()
         ended: dict[str, str] = {}
-        if self._locks:
-            with self._store.reading() as records:
-                self._locks.let_go(records.sandbox_ids(keys).values())
         if force:
             home.refuse_other(self._store, self._kernel)
             ended = boxes.end_commands(keys)

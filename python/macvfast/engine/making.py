@@ -28,7 +28,8 @@ class NewSandbox:
     Args:
         name: None: the first 12 of its id.
         netns: the path of a namespace that others made, for which it is to stand; None: it gets one of its own.
-        auto_remove: it goes with the command that the caller is about to start in it.
+        starts: the caller is about to start a command in it, and gets its namespace open.
+        auto_remove: it is removed when that command ends.
         joins: whether a sandbox of that name would do that is there already.
     """
 
@@ -37,6 +38,7 @@ class NewSandbox:
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     own_files: OwnFiles | None = None
+    starts: bool = False
     auto_remove: bool = False
     joins: bool = False
 
@@ -112,11 +114,13 @@ class Attempt:
 
     Attributes:
         making: what is made for it, once that is recorded.
-        lock: the lock of its keeper, where a command is going to be started: the caller's to hand on or to let go of.
+        namespace: its namespace, where the caller is about to start a command in it: the caller's to close.
+        lock: the lock of that command's keeper, where the sandbox is removed with it: the caller's to hand on or close.
     """
 
     request: AttachRequest
     making: Making | None = None
+    namespace: Namespace | None = None
     lock: int | None = None
     _refused: MacvfastError | None = None
 
@@ -142,11 +146,24 @@ class Attempt:
         return self.making
 
     def let_go(self) -> None:
-        """Nobody is going to start a command in it."""
-        # Two threads may: who asked for it and was interrupted, and who made it.
-        lock, self.lock = self.lock, None
+        """Close what is open for a command that will not be started."""
+        # Two threads may do so: the one that asked for it and was interrupted, and the one that made it.
+        lock = self.take_lock()
+        namespace, self.namespace = self.namespace, None
         if lock is not None:
             os.close(lock)
+        if namespace is not None:
+            namespace.close()
+
+    def take_lock(self) -> int | None:
+        """The lock, which is the caller's from now on."""
+        lock, self.lock = self.lock, None
+        return lock
+
+    @property
+    def starts(self) -> bool:
+        """Whether the caller is about to start a command in it, and nothing is in the way."""
+        return isinstance(self.request.sandbox, NewSandbox) and self.request.sandbox.starts and self.error is None
 
     def reset(self) -> None:
         """Forget what has become of it, before it is tried again."""

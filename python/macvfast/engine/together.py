@@ -51,8 +51,8 @@ class Together:
         self._making: Queue[Asked, Attempt] = Queue(self._make, CHUNK)
         self._going: Queue[_Leaving, Gone] = Queue(self._take_away, CHUNK)
 
-    def create(self, request: AttachRequest) -> tuple[Sandbox, int | None]:
-        """Make a sandbox with its endpoints. Gives it, and the lock of one that is to go with its command."""
+    def create(self, request: AttachRequest) -> Attempt:
+        """Make a sandbox with its endpoints."""
         tried: list[Attempt] = []
 
         def again(_: Sandboxes) -> Attempt:
@@ -60,13 +60,11 @@ class Together:
             return tried[-1]
 
         try:
-            attempt = self._making.call(again, about=request.sandbox.name)
+            return self._making.call(again, about=request.sandbox.name)
         except BaseException:
             for one in tried:
                 one.let_go()
             raise
-        # As it was made, whatever others do to it from now on.
-        return attempt.made.with_these, attempt.lock
 
     def connect(self, asked: Callable[[Sandboxes], AttachRequest], sandbox: str) -> Endpoint:
         """Make one endpoint of a sandbox.
