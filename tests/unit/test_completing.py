@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from docs import application
+from macvfast.cli import main
 from macvfast.errors import StateUnusable
 from tests.unit.cli_bed import DUAL, DUAL_BOX, RUNNING, FakeHost, network, typed
 
@@ -111,6 +114,41 @@ def test_where_the_state_cannot_be_read_no_names_are_offered() -> None:
     host = FakeHost()
     host.refusals["networks"] = StateUnusable("/nowhere", "no such directory")
     assert offered("network rm ", host) == []
+
+
+PIECES = [
+    *("network", "create", "ls", "import", "run", "exec", "rm", "web", "--", "-", "", "-o", "-o=", "-itd", "-d=true"),
+    *(
+        "--net",
+        "--net=",
+        "--ipv6=x",
+        "-x",
+        "--filter",
+        "-f",
+        "name=",
+        "--state-dir",
+        "--help",
+        "--version",
+        "é",
+        "\udcff",
+    ),
+]
+
+
+@hypothesis.given(st.lists(st.sampled_from(PIECES), max_size=6))
+def test_whatever_is_typed_is_no_error_while_it_is_completed(words: list[str]) -> None:
+    host = FakeHost(networks=[DUAL], sandboxes=[RUNNING])
+    said = typed(["__complete", "--", *words], host)
+    assert (said.status, said.err) == (0, "")
+    assert set(host.names()) <= {"open", "networks", "sandboxes"}
+
+
+def test_completing_a_command_that_changes_something_makes_no_state(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for line in ("network rm ", "rm ", "run --net ", "network create -o parent="):
+        words = [*shlex.split(line), ""]
+        assert main(["__complete", "--", "--state-dir", str(state), *words]) == 0
+    assert not state.exists()
 
 
 def test_a_shell_that_is_not_known_is_refused() -> None:
