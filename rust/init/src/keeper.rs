@@ -1,77 +1,32 @@
 //! Outside the sandbox: the process that starts the command's supervisor, holds its terminal, passes signals on,
-//! records how it ends and, last, runs the program that cleans up.
+//! records how it ends and, last, has the sandbox removed.
 //!
 //! It stays in the namespaces that it was started in; only the supervisor that it forks leaves them.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
-use rustix::process::{chdir, getcwd, setsid};
+use rustix::process::{getcwd, setsid};
 use rustix::termios::Winsize;
 use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
+use crate::announce::{say, Announce};
 use crate::arguments::{shown_name, Request};
-use crate::command;
+use crate::cleaning::{clean_up, open_null};
 use crate::devpts;
 use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
 use crate::init::{self, Place, Task};
 use crate::log::Logged;
 use crate::post::{ended_or, has_ended, return_to_own_processes, take_post, Post, ABOUT_TO_END_MS};
-use crate::queue::Waiting;
 use crate::report::{read_up_to, Report};
 use crate::running::{kill, wait_for, Running};
 use crate::signals::{self, Signals};
 use crate::status::{Process, State};
 use crate::streams::Streams;
-use crate::sys::{self, Child, Spawned};
+use crate::sys::{self, Spawned};
 use crate::terminal;
-
-/// Whom to tell whether the command was started.
-enum Announce {
-    /// Nobody is told of a success; a failure is written to standard error.
-    StandardError,
-    /// The process that started a detached keeper.
-    Pipe(OwnedFd),
-    Done,
-}
-
-impl Announce {
-    fn started(&mut self) {
-        if let Self::Pipe(_) = self {
-            self.tell(0, "");
-        }
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        match self {
-            Self::StandardError => say(&failure.text()),
-            Self::Pipe(_) => {
-                let (status, line) = failure.report();
-                self.tell(status, &line);
-            }
-            Self::Done => {}
-        }
-    }
-
-    fn tell(&mut self, status: u8, line: &str) {
-        if let Self::Pipe(pipe) = std::mem::replace(self, Self::Done) {
-            let mut pipe = File::from(pipe);
-            let _ = pipe
-                .write_all(&[status])
-                .and_then(|()| pipe.write_all(line.as_bytes()));
-        }
-    }
-}
-
-/// Writes to standard error, or not, if that has gone.
-pub fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
 
 /// Runs a request from here to its end; the exit status of this process.
 pub fn keep(request: Request) -> u8 {
@@ -126,10 +81,6 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String),
     }
 }
 
-fn open_null() -> Result<OwnedFd, Errno> {
-    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-}
-
 /// Runs a request in this process.
 fn keep_in_this_process(
     mut request: Request,
@@ -166,59 +117,6 @@ fn keep_in_this_process(
         announce.failed(&failure);
         failure.status()
     })
-}
-
-/// Has the sandbox removed, and says what is in the way of that: together with others whose commands have ended, or,
-/// where there is no waiting with them, by a program of its own.
-fn clean_up(request: &Request) {
-    if request.after.is_empty() {
-        return;
-    }
-    if let Some(answer) = clean_up_with_others(request) {
-        let _ = std::io::stderr().write_all(&answer);
-        return;
-    }
-    match start(&request.after, [-1, -1, 2], None) {
-        Ok(child) => wait_for(&child),
-        Err(errno) => say(&Failure::at("start the program that cleans up")(errno).text()),
-    }
-}
-
-/// What the program that cleans up after all says of this sandbox; None where it said nothing.
-fn clean_up_with_others(request: &Request) -> Option<Vec<u8>> {
-    let waiting = Waiting::enter(request.queue.as_deref()?, &request.directory).ok()?;
-    waiting.wait(|lock| {
-        // It may outlive this process, and is not to keep what the caller reads open.
-        start(&request.after_all, [-1; 3], Some(lock)).ok()
-    })
-}
-
-/// Starts a program that cleans up, on those streams (-1: none), with a lock to hold. It is out of the terminal's reach: a
-/// second Ctrl-C is no reason to leave it half done.
-fn start(program: &[CString], streams: [RawFd; 3], lock: Option<&OwnedFd>) -> Result<Child, Errno> {
-    match sys::spawn(0)? {
-        Spawned::Parent(child) => Ok(child),
-        Spawned::Child => {
-            signals::leave_session();
-            if let Ok(null) = open_null() {
-                // SAFETY: the streams of the request are open until here.
-                let given = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
-                let or_null = |fd| if fd < 0 { null.as_fd() } else { given(fd) };
-                sys::set_standard_streams(streams.map(or_null));
-            }
-            if lock.is_some() {
-                let _ = chdir(c"/");
-            }
-            signals::reset();
-            // SAFETY: this process executes a program, or ends, and drops no owner of a descriptor before.
-            unsafe { sys::close_on_exec_above_standard_streams(lock.map(AsFd::as_fd)) };
-            let errno = command::execute(program);
-            let name = program.first().map(shown_name).unwrap_or_default();
-            let failure = Failure::of_command(name, errno);
-            say(&failure.text());
-            sys::leave(failure.status())
-        }
-    }
 }
 
 /// The work of one request.

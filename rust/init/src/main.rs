@@ -19,8 +19,10 @@
 //! ends with the sandbox's own (`run`). Where that does not run, the first to come is a guest: its pid 1 stays for as
 //! long as others are there, and a process that its keeper leaves behind records the end of the last.
 
+mod announce;
 mod arguments;
 mod buffer;
+mod cleaning;
 mod command;
 mod devpts;
 mod failure;
@@ -46,10 +48,8 @@ fn main() -> ExitCode {
     let status = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(request) => keeper::keep(request),
         Err(reason) => {
-            keeper::say(&format!(
-                "error: macvfast-init: {reason}\n{}",
-                arguments::USAGE
-            ));
+            let usage = arguments::USAGE;
+            announce::say(&format!("error: macvfast-init: {reason}\n{usage}"));
             failure::FAILED
         }
     };

@@ -6,9 +6,11 @@ mod address;
 mod addresses;
 mod batch;
 mod error;
+mod link;
 mod netlink;
 mod netns;
 mod pool;
+mod refusal;
 mod stored;
 
 use pyo3::prelude::*;
@@ -22,7 +24,9 @@ mod _core {
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]
-    use super::netlink::{links_at, send_each, send_then, Link, Netlink, Refusal};
+    use super::link::Link;
+    #[pymodule_export]
+    use super::netlink::{links_at, send_each, send_then, Netlink};
     #[pymodule_export]
     use super::netns::{
         home_cookie, make_namespaces, open_namespaces, pin_namespaces, read_sysctls,
@@ -30,6 +34,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::pool::Pool;
+    #[pymodule_export]
+    use super::refusal::Refusal;
     #[pymodule_export]
     use super::stored::{PoolChanges, Source, StoredPool};
 

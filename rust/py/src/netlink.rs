@@ -1,4 +1,4 @@
-//! `Netlink`, `Link` and `Refusal` of `macvfast._core`.
+//! `Netlink` of `macvfast._core`, and what is sent by several of them.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,185 +10,14 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
 use crate::batch::Batch;
 use crate::error::from_netlink;
+use crate::link::Link;
 use crate::netns::Namespace;
-
-/// Why one thing of several was not done.
-#[pyclass(frozen, module = "macvfast._core")]
-pub struct Refusal {
-    errno: i32,
-    text: Option<String>,
-    unknown: bool,
-    operation: Option<String>,
-}
-
-impl From<netlink::Refusal> for Refusal {
-    fn from(refusal: netlink::Refusal) -> Self {
-        match refusal {
-            netlink::Refusal::Refused { errno, text } => Self {
-                errno,
-                text,
-                unknown: false,
-                operation: None,
-            },
-            netlink::Refusal::Unknown => Self {
-                errno: 0,
-                text: None,
-                unknown: true,
-                operation: None,
-            },
-        }
-    }
-}
-
-impl From<netlink::Error> for Refusal {
-    fn from(error: netlink::Error) -> Self {
-        let (operation, errno, text) = match error {
-            netlink::Error::System {
-                operation,
-                errno,
-                text,
-            } => (operation.to_string(), errno, text),
-            netlink::Error::DumpInterrupted { operation, .. } => {
-                (operation.to_string(), libc::EINTR, None)
-            }
-            netlink::Error::ReplyIncomplete { operation } => {
-                (operation.to_string(), libc::EPROTO, None)
-            }
-            netlink::Error::Unsafe { .. } => (error.to_string(), libc::EPERM, None),
-            netlink::Error::Locked { .. } => (error.to_string(), libc::EAGAIN, None),
-            netlink::Error::NotANamespace { .. } => (error.to_string(), libc::EINVAL, None),
-        };
-        Self {
-            errno,
-            text,
-            unknown: false,
-            operation: Some(operation),
-        }
-    }
-}
-
-#[pymethods]
-impl Refusal {
-    #[getter]
-    fn errno(&self) -> i32 {
-        self.errno
-    }
-
-    #[getter]
-    fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    #[getter]
-    fn unknown(&self) -> bool {
-        self.unknown
-    }
-
-    #[getter]
-    fn operation(&self) -> Option<&str> {
-        self.operation.as_deref()
-    }
-
-    fn __repr__(&self) -> String {
-        match (self.unknown, &self.text) {
-            (true, _) => "<Refusal: unknown>".to_owned(),
-            (false, Some(text)) => format!("<Refusal: errno {}, {text}>", self.errno),
-            (false, None) => format!("<Refusal: errno {}>", self.errno),
-        }
-    }
-}
+use crate::refusal::{by_position, Refusal};
 
 fn packed<'py>(py: Python<'py>, address: &IpAddr) -> Bound<'py, PyBytes> {
     match address {
         IpAddr::V4(ip) => PyBytes::new(py, &ip.octets()),
         IpAddr::V6(ip) => PyBytes::new(py, &ip.octets()),
-    }
-}
-
-/// One link, as a dump shows it.
-#[pyclass(frozen, module = "macvfast._core")]
-pub struct Link(netlink::Link);
-
-#[pymethods]
-impl Link {
-    #[getter]
-    fn ifindex(&self) -> u32 {
-        self.0.ifindex
-    }
-
-    #[getter]
-    fn ifname(&self) -> &str {
-        &self.0.ifname
-    }
-
-    #[getter]
-    fn altnames(&self) -> Vec<String> {
-        self.0.altnames.clone()
-    }
-
-    #[getter]
-    fn kind(&self) -> Option<&str> {
-        self.0.kind.as_deref()
-    }
-
-    #[getter]
-    fn port_kind(&self) -> Option<&str> {
-        self.0.port_kind.as_deref()
-    }
-
-    #[getter]
-    fn controller(&self) -> Option<u32> {
-        self.0.controller
-    }
-
-    #[getter]
-    fn mac<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.mac)
-    }
-
-    #[getter]
-    fn mtu(&self) -> u32 {
-        self.0.mtu
-    }
-
-    #[getter]
-    fn up(&self) -> bool {
-        self.0.up
-    }
-
-    #[getter]
-    fn loopback(&self) -> bool {
-        self.0.loopback
-    }
-
-    #[getter]
-    fn group(&self) -> u32 {
-        self.0.group
-    }
-
-    #[getter]
-    fn parent(&self) -> Option<u32> {
-        self.0.parent
-    }
-
-    #[getter]
-    fn parent_netnsid(&self) -> Option<i32> {
-        self.0.parent_netnsid
-    }
-
-    #[getter]
-    fn mode(&self) -> Option<&str> {
-        self.0.mode.as_deref()
-    }
-
-    #[getter]
-    fn vid(&self) -> Option<u16> {
-        self.0.vid
-    }
-
-    fn __repr__(&self) -> String {
-        let kind = self.0.kind.as_deref().unwrap_or("physical");
-        format!("<Link {}: {} ({kind})>", self.0.ifindex, self.0.ifname)
     }
 }
 
@@ -231,14 +60,6 @@ impl Netlink {
             Some(result) => result.map_err(|error| from_netlink(py, error)),
         }
     }
-}
-
-fn by_position<'py>(py: Python<'py>, refusals: netlink::Refusals) -> PyResult<Bound<'py, PyDict>> {
-    let positions = PyDict::new(py);
-    for (position, refusal) in refusals {
-        positions.set_item(position, Bound::new(py, Refusal::from(refusal))?)?;
-    }
-    Ok(positions)
 }
 
 type Sent = Result<Option<netlink::Refusals>, netlink::Error>;

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::error::{from_netlink, from_request};
-use crate::netlink::{Netlink, Refusal};
+use crate::netlink::Netlink;
+use crate::refusal::Refusal;
 
 /// A network namespace, kept alive by a descriptor and a socket inside.
 #[pyclass(frozen, module = "macvfast._core")]

@@ -1,0 +1,79 @@
+//! Having a sandbox removed when its command has ended.
+
+use std::ffi::CString;
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{open, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::chdir;
+use rustix::stdio::stderr;
+
+use crate::announce::say;
+use crate::arguments::{shown_name, Request};
+use crate::command;
+use crate::failure::Failure;
+use crate::queue::Waiting;
+use crate::running::wait_for;
+use crate::signals;
+use crate::sys::{self, Child, Spawned};
+
+/// Has the sandbox removed, and says what prevents that: together with others whose commands have ended, or, where it
+/// cannot wait with them, by a program of its own.
+pub fn clean_up(request: &Request) {
+    if request.after.is_empty() {
+        return;
+    }
+    if let Some(answer) = clean_up_with_others(request) {
+        let _ = std::io::stderr().write_all(&answer);
+        return;
+    }
+    match start(&request.after, Some(stderr()), None) {
+        Ok(child) => wait_for(&child),
+        Err(errno) => say(&Failure::at("start the program that cleans up")(errno).text()),
+    }
+}
+
+/// What the program that cleans up after all says of this sandbox; None where it said nothing.
+fn clean_up_with_others(request: &Request) -> Option<Vec<u8>> {
+    let waiting = Waiting::enter(request.queue.as_deref()?, &request.directory).ok()?;
+    waiting.wait(|lock| {
+        // It may outlive this process, and must not keep open what the caller reads.
+        start(&request.after_all, None, Some(lock)).ok()
+    })
+}
+
+/// Starts a program that cleans up, with that standard error and a lock to hold. It is out of the terminal's reach: a
+/// second Ctrl-C is no reason to leave it half done.
+fn start(
+    program: &[CString],
+    errors: Option<BorrowedFd<'_>>,
+    lock: Option<&OwnedFd>,
+) -> Result<Child, Errno> {
+    match sys::spawn(0)? {
+        Spawned::Parent(child) => Ok(child),
+        Spawned::Child => {
+            signals::leave_session();
+            if let Ok(null) = open_null() {
+                let null = null.as_fd();
+                sys::set_standard_streams([null, null, errors.unwrap_or(null)]);
+            }
+            if lock.is_some() {
+                let _ = chdir(c"/");
+            }
+            signals::reset();
+            // SAFETY: this process executes a program, or ends, and drops no owner of a descriptor before.
+            unsafe { sys::close_on_exec_above_standard_streams(lock.map(AsFd::as_fd)) };
+            let errno = command::execute(program);
+            let name = program.first().map(shown_name).unwrap_or_default();
+            let failure = Failure::of_command(name, errno);
+            say(&failure.text());
+            sys::leave(failure.status())
+        }
+    }
+}
+
+/// Opens /dev/null, for reading and writing.
+pub fn open_null() -> Result<OwnedFd, Errno> {
+    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
