@@ -71,16 +71,21 @@ def test_after_a_kill_in_the_middle_an_update_is_done_or_never_was(bed: Lan) -> 
 
 
 def test_of_updates_at_once_none_is_lost(bed: Lan) -> None:
-    """Each process changes a label and an aux address of its own, while another makes and removes sandboxes."""
+    """Each process changes a label and an aux address of its own, on one of two networks that share a pool, while
+    others make and remove sandboxes on both.
+    """
     steps = sized(10, 100)
+    networks = ("lan", "twin")
+    bed.api(lambda host: host.create_network("twin", subnets=["172.16.86.0/24"], parent="eth0", share_parent=True))
     # So that no endpoint gets what is going to be an aux address.
-    bed.api(lambda host: host.update_network("lan", ip_ranges=["172.16.86.128/25"]))
+    for network in networks:
+        bed.api(lambda host, name=network: host.update_network(name, ip_ranges=["172.16.86.128/25"]))  # type: ignore[misc]
 
     def change(one: worker.Worker) -> None:
         number = int(one.prefix[1:])
         for step in range(1, steps + 1):
             one.host.update_network(
-                "lan",
+                networks[number % 2],
                 aux={one.prefix: f"172.16.86.{10 * (number + 1) + step % 10}"},
                 labels={one.prefix: str(step)},
                 order="next" if step % 2 else "lowest",
@@ -88,19 +93,20 @@ def test_of_updates_at_once_none_is_lost(bed: Lan) -> None:
 
     def scale(one: worker.Worker) -> None:
         for count in (40, 0, 60, 20):
-            assert not one.host.scale("lan", "many", count).errors
+            assert not one.host.scale(networks[one.prefix == "s1"], one.prefix, count).errors
 
     processes = [worker.start(bed, Golden(), f"p{number}", 0, change) for number in range(PROCESSES)]
-    processes.append(worker.start(bed, Golden(), "s1", 0, scale))
+    processes += [worker.start(bed, Golden(), prefix, 0, scale) for prefix in ("s0", "s1")]
     for process in processes:
         while process.hear(None):
             pass
-    assert [process.wait() for process in processes] == [0] * (PROCESSES + 1)
-    network = bed.api(lambda host: host.network("lan"))
-    assert dict(network.labels) == {f"p{number}": str(steps) for number in range(PROCESSES)}
-    expected = {f"p{number}": f"172.16.86.{10 * (number + 1) + steps % 10}" for number in range(PROCESSES)}
-    assert {name: str(address) for name, address in network.subnets[0].aux} == expected
+    assert [process.wait() for process in processes] == [0] * (PROCESSES + 2)
+    for which, network in enumerate(networks):
+        found = bed.api(lambda host, name=network: host.network(name))  # type: ignore[misc]
+        mine = [number for number in range(PROCESSES) if number % 2 == which]
+        assert dict(found.labels) == {f"p{number}": str(steps) for number in mine}
+        expected = {f"p{number}": f"172.16.86.{10 * (number + 1) + steps % 10}" for number in mine}
+        assert {name: str(address) for name, address in found.subnets[0].aux} == expected
     judge.wait_for_the_kernel(bed)
-    found = judge.assert_agreement(bed)
-    assert len(found.boxes) == 20
+    assert len(judge.assert_agreement(bed).boxes) == 40
     assert bed.api(lambda host: host.check()) == []
