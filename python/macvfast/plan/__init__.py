@@ -1,7 +1,7 @@
-"""What is to be done, decided from values alone: may this link be the parent, which steps make an endpoint, who gets
-the default route.
+"""What is to be done, decided from values alone: may this link be the parent, which steps make an endpoint, which
+endpoint holds the default route, what differs from what is wanted.
 
-Pure: no clock, files, kernel or randomness. Each step names its undo; `host` carries them out by way of `kernel`.
+Pure: no clock, files, kernel or randomness. `engine` carries out the steps.
 """
 
 from macvfast.plan.endpoints import (

@@ -1,4 +1,4 @@
-"""Which steps make an endpoint, what is deleted of a namespace's links, and who gets the default route."""
+"""Which steps make an endpoint, which links of a namespace are deleted, and which endpoint holds the default route."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """Make an endpoint's link: born in its namespace, with all it will ever have, in one message."""
+    """Make an endpoint's link in its namespace, complete, in one message."""
 
     driver: str
     mode: str
@@ -33,7 +33,7 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Give a link an address. Goes with the link."""
+    """Give a link an address. It goes with the link."""
 
     ifindex: int
     address: bytes
@@ -42,7 +42,7 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class AddDefaultRoute:
-    """Route all else of a family (4 or 6) by way of a gateway, or by the link itself. Goes with the link."""
+    """Add a default route of a family (4 or 6), to a gateway or to the link itself. It goes with the link."""
 
     ifindex: int
     family: int
@@ -51,7 +51,7 @@ class AddDefaultRoute:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Bring up a link that had to be born down. Goes with the link."""
+    """Bring up a link that had to be made down."""
 
     ifindex: int
 
@@ -61,7 +61,7 @@ Configure = AddAddress | AddDefaultRoute | SetUp
 
 @dataclass(frozen=True, slots=True)
 class EndpointPlan:
-    """The steps of one endpoint, in order: the link, its own sysctls, then what is configured on it."""
+    """The steps that make one endpoint, in order: the link, its own sysctls, then what is configured on it."""
 
     link: AddLink
     link_sysctls: tuple[tuple[str, str], ...]
@@ -83,14 +83,14 @@ def default_route(network: Network, endpoint: Endpoint, family: int) -> AddDefau
     )
 
 
-# What decides how a link is born, in a namespace's own defaults.
+# The defaults of a namespace that a new link starts with.
 IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
 
 
 def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
     """IPv6 off where the network has none; router advertisements only where it wants them.
 
-    `scope` is `default`, for what links will be born with, or the link's own name.
+    `scope` is `default`, for the links that will be made, or the name of one link.
     """
     if not network.usable_subnets(6):
         return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
@@ -103,7 +103,7 @@ def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
 
 
 def takes_advertisements(network: Network) -> bool:
-    """Whether endpoints listen to routers: as `ipv6_ra` says; else not with `--internal` or `--gateway none`."""
+    """Whether endpoints accept router advertisements: as `ipv6_ra` says; else not with --internal or --gateway=none."""
     if network.ipv6_ra is not None:
         return network.ipv6_ra
     subnets = network.usable_subnets(6)
@@ -117,10 +117,10 @@ def plan_endpoint(
     """The steps that make an endpoint.
 
     Args:
-        network, endpoint: as recorded; index, name, MAC and group were chosen beforehand.
+        network, endpoint: as recorded; index, name, MAC and group are chosen already.
         parent: the parent link's index, in the home namespace.
-        ready: whether links in the namespace are born with the settings that this one needs. Elsewhere, in a namespace
-            that others made, the link is born down, set, and brought up.
+        ready: whether new links in the namespace start with the settings that this one needs. Where they do not, in a
+            namespace that others made, the link is made down, set, and brought up.
         held: the families whose default route an earlier endpoint in the namespace holds.
     """
     link = AddLink(
@@ -151,7 +151,7 @@ def plan_endpoint(
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLink:
-    """A link of ours, known by what the owner of its namespace cannot change: not by its MAC, name or group."""
+    """A link of ours, known by what the owner of its namespace cannot change: MAC, name and group can be changed."""
 
     ifindex: int
     kind: str
@@ -162,22 +162,22 @@ class ExpectedLink:
         return cls(endpoint.ifindex, network.driver)
 
     def is_(self, link: LinkFacts) -> bool:
-        """Whether what has the index is that link."""
+        """Whether the link that has the index is that link."""
         return link.kind == self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRemoval:
-    """Links to delete in one go: by a group that is exactly theirs, or (0) by one that they are put into first."""
+    """Links to delete in one go: by a group that no other link is in, or (0) by one that they are put into first."""
 
     ifindexes: tuple[int, ...]
     group: int
 
 
 def group_removal(links: Iterable[LinkFacts], expected: Iterable[ExpectedLink]) -> GroupRemoval:
-    """Which of a namespace's links are ours, by what was just read, and the group that holds these and no other.
+    """Those of the links that are expected ones, and the group that they and no other link are in.
 
-    What has one of our indexes and is another link is left alone.
+    A link that has the index of one of ours and is of another kind is left alone.
     """
     there = list(links)
     by_index = {one.ifindex: one for one in expected}
@@ -199,10 +199,10 @@ def hand_over(
     before: Sequence[tuple[Network, Endpoint]],
     after: Sequence[tuple[Network, Endpoint]],
 ) -> list[AddDefaultRoute]:
-    """The default routes that others take over when an endpoint leaves: per family, the first connected of the rest.
+    """The default routes that other endpoints take over from one that leaves: per family, the one connected first.
 
     Args:
-        leaving: the endpoint that goes.
+        leaving: the endpoint that leaves.
         before, after: those connected earlier and later, in the order of connection.
     """
     steps = []

@@ -1,4 +1,4 @@
-"""Links as a dump shows them."""
+"""The links of a namespace, as a dump of the kernel shows them."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class LinkFacts(Protocol):
     def group(self) -> int: ...
 
 
-# The kinds of links that share a parent: what it carries is theirs.
+# The kinds of links that share a parent, which carries their MACs.
 ON_PARENTS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 
 
 class DefaultRoute(NamedTuple):
-    """A default route that is there: its family (4 or 6), the link it leaves by, its gateway, and whether a router
-    advertised it, so that it comes and goes by itself.
+    """A default route that is there: its family (4 or 6), the link it leads to, its gateway, and whether a router
+    advertised it: the kernel adds and removes those.
     """
 
     family: int
@@ -58,19 +58,19 @@ class DefaultRoute(NamedTuple):
     advertised: bool = False
 
     def holds(self, ours: Collection[int]) -> bool:
-        """Whether it is somebody's choice: not what a router advertised on one of our links, beside which our own
-        default route stands.
+        """Whether it keeps us from adding a default route of its family. One that a router advertised on a link of ours
+        does not: ours stands beside it.
         """
         return not (self.advertised and self.ifindex in ours)
 
 
 def names(link: LinkFacts) -> tuple[str, ...]:
-    """All that a link is called: of a namespace, no two links have a name in common."""
+    """All names of a link. In a namespace, no two links share one."""
     return (link.ifname, *link.altnames)
 
 
 class Links:
-    """The links of one namespace, as a dump showed them, found by what stands on what."""
+    """The links of one namespace, found by index, by name, and by the link they stand on."""
 
     def __init__(self, links: Iterable[LinkFacts]) -> None:
         self.by_index = {link.ifindex: link for link in links}
@@ -85,14 +85,14 @@ class Links:
         return iter(self.by_index.values())
 
     def named(self, name: str) -> LinkFacts | None:
-        """The link of that name or alternative name: what the kernel finds by it."""
+        """The link of that name or alternative name."""
         if not self._named:
             self._named = {known: link for link in self for known in names(link)}
         return self._named.get(name)
 
     def down_vlans(self, link: LinkFacts) -> list[LinkFacts]:
-        """The link, and what its VLANs stand on, down to the link by which its frames leave this host, as far as this
-        namespace shows that.
+        """The link, and the links below that its VLANs stand on, down to the one by which frames leave this host, as
+        far as this namespace shows them.
         """
         way = [link]
         while link.kind == "vlan" and link.parent_netnsid is None and link.parent in self.by_index:
@@ -101,12 +101,12 @@ class Links:
         return way
 
     def on(self, ifindex: int) -> list[LinkFacts]:
-        """The links of this namespace that stand on one of it."""
+        """The links of this namespace that stand on the one of that index."""
         return self._on.get(ifindex, [])
 
     def around(self, ifindexes: Iterable[int]) -> set[int]:
-        """Those of the links that are there, with all that stand on them, and the bridges and bonds that any of these
-        belong to, with their ports: whose MACs a link may have to carry.
+        """The indexes of all links whose MACs these links may have to carry: themselves, what stands on them, and the
+        bridges and bonds that any of these belong to, with their ports. Links that are gone are left out.
         """
         ports: dict[int, list[LinkFacts]] = {}
         for link in self:

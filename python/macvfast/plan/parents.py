@@ -1,4 +1,4 @@
-"""May this link be a network's parent, beside what stands on it; and what is to be made where there is none."""
+"""Whether a link may be a network's parent, beside what stands on it; and what is made where there is no such link."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IPV6_MTU_MIN = 1280
 
 @dataclass(frozen=True, slots=True)
 class AddParent:
-    """Make a parent, up: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
+    """Make a parent and bring it up: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
 
     kind: str
     ifname: str
@@ -47,7 +47,7 @@ class SubInterface:
 
 
 def sub_interface(parent: str) -> SubInterface:
-    """What a parent that does not exist is to be: `eth0.50` is VLAN 50 on `eth0`.
+    """What is made for a parent that does not exist: `eth0.50` is VLAN 50 on `eth0`.
 
     Raises:
         ParentNotFound: the name has no `.VID`.
@@ -114,12 +114,12 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest | Netwo
 
 
 def refuse_port(link: LinkFacts, links: Links, vids: tuple[int, ...] = ()) -> None:
-    """Refuse a port of a bridge or bond, and a VLAN on one: what its controller takes never comes to it.
+    """Refuse a port of a bridge or bond, and a VLAN on one: the bridge or bond takes the frames that arrive there.
 
     Args:
-        link: what is there.
+        link: the link that exists.
         links: the links of the home namespace.
-        vids: the VLAN that is to be made on it.
+        vids: the VLAN that is to be made on it, if any.
 
     Raises:
         ParentUnusable
@@ -140,7 +140,7 @@ def refuse_port(link: LinkFacts, links: Links, vids: tuple[int, ...] = ()) -> No
 
 
 def _refuse_other_frames(link: LinkFacts) -> None:
-    """Refuse what is no Ethernet link, such as a tunnel of IP packets: the kernel answers with EINVAL
+    """Refuse a link that is not Ethernet, such as a tunnel of IP packets: the kernel answers with a bare EINVAL
     (`macvlan_port_create`, `ipvlan_port_create`).
     """
     if len(link.mac) != MAC_BYTES:
@@ -148,8 +148,8 @@ def _refuse_other_frames(link: LinkFacts) -> None:
 
 
 def unlike_its_name(link: LinkFacts, links: Links, name: str) -> str | None:
-    """What a link is that is called `NAME.VID` and is no such sub-interface, in words; None where it is one, or is
-    called otherwise.
+    """In words, what a link called `NAME.VID` is that is not VLAN VID of NAME; None where it is, or where its name has
+    another form.
     """
     base, _, vid = name.rpartition(".")
     if not base or not _is_vid(vid):
@@ -165,8 +165,8 @@ def unlike_its_name(link: LinkFacts, links: Links, name: str) -> str | None:
 
 
 def refuse_wireless(link: LinkFacts, device: LinkFacts, request: NetworkRequest) -> None:
-    """Refuse a link whose frames leave by a Wi-Fi device to a network whose endpoints have MACs of their own: what a
-    station sends has room for one (IEEE 802.11-2020 section 9.3.2), and the access point takes no other.
+    """Refuse a link whose frames leave by a Wi-Fi device, where endpoints have MACs of their own: a station's frames
+    have room for one source address (IEEE 802.11-2020 section 9.3.2), and the access point accepts no other.
 
     Raises:
         ParentUnusable
@@ -181,7 +181,7 @@ def refuse_wireless(link: LinkFacts, device: LinkFacts, request: NetworkRequest)
 
 
 def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
-    """Refuse a network that is to be made, and whose MTU or parent's MTU no endpoint could have.
+    """Refuse a network to be made whose MTU, or whose parent's, no endpoint could have.
 
     Raises:
         OptionInvalid: its MTU is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
@@ -219,8 +219,7 @@ def refuse_parent_mtu(network: Network, parent: str, parent_mtu: int) -> None:
 
 
 def refuse_company(parent: str, request: NetworkRequest, sharing: Iterable[Network]) -> None:
-    """Refuse a parent that other networks have: one network per parent, unless all say otherwise and the kernel can
-    have it so.
+    """Refuse a parent that other networks have, unless all of them share it and the kernel allows that.
 
     Raises:
         ParentTaken
@@ -259,9 +258,7 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
 
 
 def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest | Network) -> None:
-    """A macvlan or ipvlan that someone else put on the parent, as far as this namespace shows it; ours live in
-    others.
-    """
+    """Refuse a parent on which a macvlan or ipvlan stands that is not ours, where ours cannot stand beside it."""
     if upper.kind not in ON_PARENTS:
         return
     driver = upper.kind.replace("tap", "lan")
@@ -312,7 +309,7 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
 
 
 def _missing_base(base: str) -> str:
-    """What to do where a sub-interface's base is missing: one that is itself a VLAN can be made."""
+    """The hint where the base of a sub-interface is missing: one whose name is that of a VLAN can be made."""
     below, dot, vid = base.rpartition(".")
     if not (dot and below and vid.isascii() and vid.isdigit()):
         return "`ip link` lists the links"
