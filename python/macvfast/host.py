@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, Self
 
 import macvfast
 from macvfast.checks import named, plain, several, texts
-from macvfast.errors import MacvfastError
+from macvfast.engine.parts import Parts, remove_ended
 from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, check_name
 from macvfast.state import home, lookup
 from macvfast.state.store import DEFAULT_NETNS_DIR, Store
-from macvfast.system import limits, log, machine
+from macvfast.system import limits, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from macvfast.checks import Pairs, Several
-    from macvfast.engine.commands import Commands
-    from macvfast.engine.engine import Engine
     from macvfast.engine.making import Attempt
-    from macvfast.engine.states import States
-    from macvfast.kernel.netlink import NetlinkKernel
+    from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
     from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled, SubnetUsage
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
@@ -36,7 +33,8 @@ if TYPE_CHECKING:
 class Host:
     """The networks and sandboxes of one state directory. A context manager; safe from several threads.
 
-    The network namespace in which the kernel is first needed is the home namespace: its links are the parents.
+    The network namespace in which the kernel is first needed is the home namespace: its links are the parents. Networks
+    and sandboxes are named by id, name or unambiguous id prefix, in that order, or given as values.
 
     Attributes:
         on_note: called, on the thread that does the work, with what a person should know of something that succeeded:
@@ -51,22 +49,14 @@ class Host:
 
     def __init__(self, store: Store, kernel: Kernel | None = None, netns_dir: str | None = None) -> None:
         self._store = store
-        self._given_kernel = kernel
-        self._own_kernel: NetlinkKernel | None = None
-        self._built: Engine | None = None
-        self._lock = threading.RLock()
-        self._netns_dir = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
+        pins = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
+        self._parts = Parts(store, kernel, pins, lambda note: self.on_note(note))  # noqa: PLW0108 - it may be replaced
         self.on_note: Callable[[Note], None] = lambda _: None
 
     @classmethod
     def open(cls, state_dir: str | None = None, *, make: bool = True) -> Host:
-        """Open the state directory; None: MACVFAST_STATE_DIR, else /var/lib/macvfast.
-
-        With MACVFAST_LOG, `text` or `json`, requests to the kernel are logged on standard error.
-
-        Args:
-            state_dir: the directory.
-            make: make it where it is missing; otherwise nothing is written there, and it can only be read.
+        """Open the state directory; None: MACVFAST_STATE_DIR, else /var/lib/macvfast. `make`: make it where it is
+        missing; otherwise it can only be read. With MACVFAST_LOG, `text` or `json`, requests to the kernel are logged.
         """
         if form := os.environ.get("MACVFAST_LOG"):
             cls.log(form)
@@ -74,11 +64,7 @@ class Host:
 
     @staticmethod
     def log(form: str = "text") -> None:
-        """Log requests to the kernel on standard error, from now on, as `text` or `json`.
-
-        Raises:
-            OptionInvalid
-        """
+        """Log requests to the kernel on standard error, from now on, as `text` or `json`; else OptionInvalid."""
         log.start(form)
 
     @staticmethod
@@ -88,14 +74,7 @@ class Host:
 
     def close(self) -> None:
         """Close the state and the sockets; again, or in a forked child, do nothing."""
-        if self._store.forked:
-            return
-        # First: it waits for the operations of other threads.
-        self._store.close()
-        with self._lock:
-            if self._own_kernel is not None:
-                self._own_kernel.close()
-                self._own_kernel = None
+        self._parts.close()
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -104,47 +83,6 @@ class Host:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
-
-    # The parts, each loaded when it is first used.
-
-    @property
-    def _kernel(self) -> Kernel:
-        self._store.check_open()
-        if self._given_kernel is not None:
-            return self._given_kernel
-        with self._lock:
-            # It may have been closed meanwhile.
-            self._store.check_open()
-            if self._own_kernel is None:
-                from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
-
-                self._own_kernel = NetlinkKernel()
-            return self._own_kernel
-
-    @property
-    def _engine(self) -> Engine:
-        self._store.check_open()
-        with self._lock:
-            if self._built is None:
-                from macvfast.engine.engine import Engine  # noqa: PLC0415
-
-                self._built = Engine(self._store, self._kernel, self._netns_dir, self._note)
-            return self._built
-
-    def _note(self, note: Note) -> None:
-        self.on_note(note)
-
-    @property
-    def _commands(self) -> Commands:
-        from macvfast.engine.commands import Commands  # noqa: PLC0415
-
-        return Commands(self._store, self._states, self._netns_dir, self._note, self.close)
-
-    @property
-    def _states(self) -> States:
-        from macvfast.engine.states import States  # noqa: PLC0415
-
-        return States(self._store)
 
     # Networks.
 
@@ -182,48 +120,36 @@ class Host:
         return outcome.value
 
     def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
-        """Make many networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
-        return self._engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
+        """Make networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
+        return self._parts.engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
 
     def ensure_network(self, request: NetworkRequest) -> Network:
-        """Have a network as it is asked for: made where it is missing, left alone where it is so already, and changed
-        where only that differs which `update_network` may change. While another process makes or removes it, it is
-        waited for, for ten seconds at most.
+        """Make a network where it is missing, and change it where only that differs which `update_network` may change.
+        Waits up to ten seconds for another process that makes or removes it.
 
         Raises:
-            NetworkDiffers: it is there, and differs in what cannot change; nothing of it is changed.
+            NetworkDiffers: it exists, and differs in what cannot change; nothing is changed.
             AddressTaken: an endpoint has an address that is to be an aux address.
-            SandboxBusy: it is being made or removed.
-            Also as create_network.
+            SandboxBusy: it is still being made or removed; and as create_network.
         """
         plain("request", request, macvfast.NetworkRequest)
-        return self._engine.ensure_network(request)
+        return self._parts.engine.ensure_network(request)
 
     def update_network(
-        self,
-        network: str | Network,
-        request: UpdateRequest | None = None,
-        *,
-        ip_ranges: Several[str | Cidr] | None = None,
-        aux: Pairs[str | Address | None] = (),
-        labels: Pairs[str | None] = (),
-        order: str | None = None,
-        share_parent: bool | None = None,
-    ) -> Network:
-        """Change a network at once, without touching an endpoint: addresses in use outside a new ip-range stay, and so
-        does a gateway that was chosen automatically. What is left out stays as it is.
+        self, network: str | Network, request: UpdateRequest | None = None, *,
+        ip_ranges: Several[str | Cidr] | None = None, aux: Pairs[str | Address | None] = (),
+        labels: Pairs[str | None] = (), order: str | None = None, share_parent: bool | None = None,
+    ) -> Network:  # fmt: skip
+        """Change a network without touching its endpoints, and give it as it is then. What is left out stays; so do
+        addresses in use outside a new ip-range, and a gateway that was chosen automatically.
 
         Args:
-            network: itself, or its id, name or id prefix.
-            request: all that is to change, as a value in place of the other arguments.
-            ip_ranges: those given replace all of the subnets that contain them; (): no subnet has any.
-            aux: by name, the address to be kept; None: none of that name any more.
-            labels: by key, the value; None: the label goes.
-            order: "lowest" or "next", of automatic allocation.
+            request: all changes as a value, in place of the other arguments.
+            ip_ranges: they replace all of the subnets that contain them; (): no subnet has any.
+            aux: addresses by name; None removes one.
+            labels: values by key; None removes one.
+            order: of automatic allocation, "lowest" or "next".
             share_parent: whether other networks that say so too may use the parent.
-
-        Returns:
-            The network as it is then.
 
         Raises:
             NetworkNotFound, NameAmbiguous, SandboxBusy
@@ -236,7 +162,7 @@ class Host:
             order=order, share_parent=share_parent,
         )  # fmt: skip
         plain("request", request, macvfast.UpdateRequest)
-        return self._engine.update_network(_key(network), request)
+        return self._parts.engine.update_network(_key(network), request)
 
     def networks(self) -> Iterator[Network]:
         """All networks by name, as people count. Some hundred are read at a time, and changes meanwhile are allowed;
@@ -245,7 +171,7 @@ class Host:
         return lookup.each_network(self._store)
 
     def network(self, key: str) -> Network:
-        """The network with that id, name, or unambiguous id prefix, in that order.
+        """The network of that id, name or id prefix.
 
         Raises:
             NetworkNotFound, NameAmbiguous, SandboxBusy
@@ -258,18 +184,13 @@ class Host:
 
     def usage(self, network: str | Network) -> list[SubnetUsage]:
         """How full the subnets of a network are, in the order they were given. Raises as `network`."""
-        from macvfast.engine.fullness import usage  # noqa: PLC0415
-
-        return usage(self._store, self._given_kernel, network)
+        return self._parts.usage(network)
 
     def remove_networks(self, names: Several[str]) -> Outcomes[str]:
-        """Remove networks without endpoints, each with its parent where macvfast made that and nothing else stands on
-        it; `on_note` is called for a parent that stays.
-
-        Returns:
-            Per name, the network's name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
+        """Remove networks without endpoints, and parents that macvfast made and that nothing else stands on. Outcomes:
+        the name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
-        return self._engine.remove_networks(several("names", names, str))
+        return self._parts.engine.remove_networks(several("names", names, str))
 
     def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
         """Remove all networks without endpoints that fit."""
@@ -288,8 +209,7 @@ class Host:
         Args:
             name: None: the first 12 characters of its id.
             endpoints: the first is `eth0` and has the default route.
-            command: a command that is going to be started in it, for `ps`; `run` starts one at once.
-            labels: for people and filters.
+            command: the command that `ps` shows; `run` starts one.
             own_files: its own files in /etc, which its commands and `ip netns exec` see.
 
         Raises:
@@ -304,7 +224,7 @@ class Host:
     ) -> Attempt:  # fmt: skip
         if name is not None:
             check_name("sandbox", name)
-        return self._engine.create_sandbox(
+        return self._parts.engine.create_sandbox(
             name, several("endpoints", endpoints, macvfast.EndpointRequest), command=texts("command", command),
             labels=named("labels", labels), own_files=own_files, runs=runs,
         )  # fmt: skip
@@ -316,21 +236,20 @@ class Host:
         """Connect a sandbox to a network.
 
         Args:
-            network, sandbox: itself, or its id, name or id prefix.
             ip, ip6: the addresses; None: automatic.
             mac: None: made from the address.
             netns: the path of a namespace that something else made. `sandbox` is then the name of a new sandbox that
                 stands for it, or of one that already does.
 
         Raises:
-            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged, and as
-            create_sandbox.
+            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
+            Also as create_sandbox.
         """
         request = macvfast.EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
         if netns is not None:
             # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
-        return self._engine.connect(request, netns)
+        return self._parts.engine.connect(request, netns)
 
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
@@ -340,38 +259,31 @@ class Host:
         refused one leaves nothing and stops no other.
 
         Args:
-            network: itself, or its id, name or id prefix.
             sandboxes: names, or requests with addresses (their own `network` is not read).
             netns: one namespace that all of them stand for.
             progress: called with how many more have ended, refused ones among them.
         """
         asked = several("sandboxes", sandboxes, str, macvfast.EndpointRequest)
-        return self._engine.connect_many(_key(network), asked, netns, progress)
+        return self._parts.engine.connect_many(_key(network), asked, netns, progress)
 
     def scale(
         self, network: str | Network, prefix: str, count: int, *, force: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Scaled:  # fmt: skip
         """Have exactly `count` sandboxes `prefix-0`, `prefix-1`, … on a network: the lowest missing numbers are made,
-        the highest removed.
+        the highest removed. What has such a name and was not made by `scale` stays, its number is not skipped, and it
+        is among the refused.
 
         Args:
-            network: itself, or its id, name or id prefix.
-            prefix: of their names.
-            count: 0 removes them all.
             force: also remove what runs a command or has a second network.
             progress: called with how many items are done, and of how many.
-
-        Returns:
-            What was made and removed. A sandbox with such a name that `scale` did not make stays as it is, its number
-            is not skipped, and it is among the refused.
 
         Raises:
             NetworkNotFound, NameAmbiguous, NameInvalid, OptionInvalid
         """
         plain("prefix", prefix, str)
         plain("count", count, int)
-        return self._engine.scale(_key(network), prefix, count, force=force, progress=progress)
+        return self._parts.engine.scale(_key(network), prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox) -> None:
         """Disconnect a sandbox from a network; its link and addresses are gone when this returns.
@@ -379,60 +291,42 @@ class Host:
         Raises:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
         """
-        outcome = self._engine.disconnect(_key(network), _key(sandbox))
+        outcome = self._parts.engine.disconnect(_key(network), _key(sandbox))
         if outcome.error is not None:
             raise outcome.error
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Disconnect sandboxes from a network; one outcome per name."""
-        asked = several("sandboxes", sandboxes, str)
-        return self._engine.disconnect_many(_key(network), asked)
+        return self._parts.engine.disconnect_many(_key(network), several("sandboxes", sandboxes, str))
 
     def sandboxes(self) -> Iterator[Sandbox]:
         """All sandboxes, with what their commands do; in the order and way of `networks`."""
-        return self._states.each()
+        return self._parts.states.each()
 
     def sandbox(self, key: str) -> Sandbox:
-        """The sandbox with that id, name, or unambiguous id prefix, in that order.
+        """The sandbox of that id, name or id prefix.
 
         Raises:
             SandboxNotFound, NameAmbiguous, SandboxBusy
         """
-        return self._states.one(key)
+        return self._parts.states.one(key)
 
     def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
 
-        Args:
-            sandboxes: ids, names or id prefixes.
-            force: end running commands; what is gone already counts as removed.
+        Outcomes: the name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld, RemovalUnfinished.
 
-        Returns:
-            Per item, the sandbox's name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
-            RemovalUnfinished.
+        Args:
+            force: end running commands; what is gone already counts as removed.
         """
-        return self._engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force)
+        return self._parts.engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force)
 
     @classmethod
     def remove_ended(cls, state_dir: str, shown: Callable[[MacvfastError], str]) -> None:
         """Remove sandboxes whose commands (`--rm`) have ended, until none waits for that. Called in a process that the
-        keeper of one of the commands starts for all of them.
-
-        Args:
-            state_dir: the state directory.
-            shown: gives the text of an error, which a keeper prints.
+        keeper of one of them starts for all. `shown` gives the text of an error, which a keeper prints.
         """
-        from macvfast.process import autoremove  # noqa: PLC0415
-
-        def remove(ids: list[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, str]:
-            try:
-                with cls.open(state_dir) as host:
-                    errors = host._engine.remove_ended(ids, on_gone)  # noqa: SLF001 - its own
-            except MacvfastError as error:
-                errors = dict.fromkeys(ids, error)
-            return {id_: shown(error) for id_, error in errors.items()}
-
-        autoremove.serve(autoremove.queues_in(Path(state_dir)), remove)
+        remove_ended(Path(state_dir), lambda: cls.open(state_dir)._parts, shown)  # noqa: SLF001 - its own
 
     # Record and kernel.
 
@@ -442,10 +336,9 @@ class Host:
 
         Args:
             dry_run: only say what would be done.
-            wait_s: for how long to wait for parents that are missing, down, renamed, or have too small an MTU; None:
-                do not wait.
+            wait_s: how long to wait for parents that are missing, down, renamed, or have too small an MTU.
         """
-        return self._engine.plan() if dry_run else self._engine.restore(wait_s)
+        return self._parts.engine.plan() if dry_run else self._parts.engine.restore(wait_s)
 
     def check(self) -> list[Difference]:
         """All that differs between record and kernel. Changes nothing."""
@@ -453,17 +346,14 @@ class Host:
         return [*(step.mends for step in found.steps), *found.remaining]
 
     def gc(self) -> list[Freed]:
-        """Remove orphaned and unfinished objects: sandboxes that stand for a given namespace that is gone, sandboxes
-        whose command (`--rm`) has ended or was never started, and what processes that died left half-made.
+        """Remove sandboxes that stand for a given namespace which is gone, or whose command (`--rm`) has ended or was
+        never started, and what processes that died left half-made.
         """
-        return self._engine.gc()
+        return self._parts.engine.gc()
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:
-        """Write and enable a systemd unit that restores this state at boot, before network-online.target; its file.
-
-        Args:
-            wait_s: how long it waits for parents, at most.
-            root: the root folder of a system that is not running; None: this system.
+        """Write and enable a systemd unit that restores this state at boot, before network-online.target, and waits for
+        parents for `wait_s` at most; its file. `root`: the root folder of a system that is not running.
 
         Raises:
             SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
@@ -493,11 +383,9 @@ class Host:
         return str(backup(self._store, file))
 
     def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
-        """Replace the state, which is kept beside it, by a copy; `restore` then changes the kernel to it. A copy of
-        another machine's state (`foreign`) needs `adopt_state` before that.
+        """Replace the state, which is kept, by a copy; then call `restore`, and before it `adopt_state` if `foreign`.
 
         Args:
-            file: a copy that `backup_state` wrote.
             dry_run: change nothing, only compare.
 
         Raises:
@@ -506,7 +394,7 @@ class Host:
         """
         from macvfast.state.backup import compare, load  # noqa: PLC0415
 
-        return (compare if dry_run else load)(self._store, file, self._netns_dir, self._here())
+        return (compare if dry_run else load)(self._store, file, self._parts.netns_dir, self._parts.here)
 
     def adopt_state(self) -> Adoption:
         """Take over the state of another machine: from its disk, a clone of that, or a backup. Addresses and MACs stay;
@@ -515,13 +403,7 @@ class Host:
         Raises:
             StateBusy: an operation goes on.
         """
-        return home.adopt(self._store, self._here())
-
-    def _here(self) -> home.Here:
-        """This boot and machine; needs no capability."""
-        if self._given_kernel is not None:
-            return home.Here(self._given_kernel.boot_id(), self._given_kernel.machine_id())
-        return home.Here(machine.boot_id(), machine.machine_id())
+        return home.adopt(self._store, self._parts.here)
 
     # Commands.
 
@@ -537,43 +419,30 @@ class Host:
             name, endpoints, labels, own_files: as of `create_sandbox`.
 
         Raises:
-            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted, and as
-            `create_sandbox`.
+            CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
+            UndoFailed: the sandbox is still there. Also as `create_sandbox`.
         """
-        return self._commands.run(
-            request, lambda: self._create(name, endpoints, request.argv, labels, own_files, request), self._remove_again
-        )
-
-    def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
-        """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
-        try:
-            with type(self)(Store(str(self._store.directory)), self._given_kernel, self._netns_dir) as again:
-                (outcome,) = again.remove_many([sandbox.id], force=True)
-        except MacvfastError as error:
-            return error
-        return outcome.error
+        return self._parts.run(request, lambda: self._create(name, endpoints, request.argv, labels, own_files, request))
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
-        """Start a command in a sandbox that is there; detached or not, as `run`.
+        """Start a command in an existing sandbox, detached or not, as `run`.
 
         Raises:
-            SandboxNotFound, SandboxRunning, NamespaceChanged, CommandNotFound, CommandNotStarted, RootfsInvalid,
-            TerminalMissing, UserUnknown, UserNotTrusted
+            SandboxNotFound, SandboxRunning, NamespaceChanged. Also as `run`, for a command.
         """
-        self._commands.start(_key(sandbox), request, lambda: self._kernel)
+        self._parts.commands.start(_key(sandbox), request, lambda: self._parts.kernel)
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         """The output of a sandbox's detached commands, in pieces, which can be read after `close`.
 
         Args:
-            sandbox: itself, or its id, name or id prefix.
             tail: only so many of the last lines; None: all that is kept.
             follow: go on with new output while something runs in it.
 
         Raises:
             SandboxNotFound, NameAmbiguous, SandboxBusy
         """
-        return self._commands.logs(_key(sandbox), tail, follow=follow)
+        return self._parts.commands.logs(_key(sandbox), tail, follow=follow)
 
 
 def _key(thing: str | Network | Sandbox) -> str:

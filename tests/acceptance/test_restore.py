@@ -403,7 +403,7 @@ def test_another_namespace_with_the_inode_number_of_ours_is_not_taken_for_it(lan
     other = in_its_place(lan, "box")
     try:
         assert holders.find({other.inode})[other.inode], "who looks for the number finds the other one"
-        assert lan.api(lambda host: namespaces.find_again(host._kernel, [host.sandbox("box")])) == {}
+        assert lan.api(lambda host: namespaces.find_again(host._parts.kernel, [host.sandbox("box")])) == {}
         assert "its namespace is gone" in lan.attempt("check").stdout
         lan.macvfast("restore")
         assert lan.sandbox("box").inode != other.inode

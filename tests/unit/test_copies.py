@@ -204,7 +204,7 @@ def test_a_copy_from_a_host_with_other_pins_is_brought_back_where_that_is_said(
     with pytest.raises(BackupInvalid) as refused:
         machine.host.load_state(str(copy))
     assert "MACVFAST_NETNS_DIR=/mnt/pins macvfast state load" in refused.value.hints[0]
-    machine.host._netns_dir = "/mnt/pins"
+    machine.host._parts.netns_dir = "/mnt/pins"
     machine.host.load_state(str(copy))
 
 

@@ -110,9 +110,9 @@ def test_what_only_commands_see_is_written_before_the_first_starts(machine: Mach
     """Thousands that run nothing cost nothing."""
     machine.host.scale("lan", "w", 2)
     assert not folder_of(machine, "w-1").exists()
-    machine.host._engine._folders().complete(machine.host.sandbox("w-1"))
+    machine.host._parts.engine._folders().complete(machine.host.sandbox("w-1"))
     assert own_addresses(machine, "w-1") == recorded_addresses(machine, "w-1")
-    machine.host._engine._folders().complete(machine.host.sandbox("w-1"))
+    machine.host._parts.engine._folders().complete(machine.host.sandbox("w-1"))
     assert files.hostname_of(folder_of(machine, "w-1")) == "w-1"
 
 
@@ -120,7 +120,7 @@ def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_fo
     machine.host.create_sandbox("web", own_files=PRINTER)
     own = folder_of(machine, "web") / "etc"
     (own / "resolv.conf").unlink()
-    machine.host._engine._folders().complete(machine.host.sandbox("web"))
+    machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
     assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")
     assert "172.16.86.9\tprinter" in (own / "hosts").read_text()
 
@@ -177,7 +177,7 @@ def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine
         assert (step.mends, step.error) == (found, None)
         assert machine.host.restore().steps == ()
     else:
-        machine.host._engine._folders().complete(machine.host.sandbox("web"))
+        machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
     assert texts(machine, "web") == before
     assert machine.host.check() == []
 
@@ -206,7 +206,7 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
         machine.faults.arm(crash_at=number, only="open a file" if number % 2 else "write a file")
         with suppress(Crash):
             if settled:
-                machine.host._engine._folders().complete(machine.host.sandbox("web"))
+                machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
             else:
                 machine.host.create_sandbox("web", own_files=ASKED)
         died = machine.faults.crashed
@@ -225,7 +225,7 @@ def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:
     own = folder_of(machine, "web") / "etc"
     for path in own.iterdir():
         path.write_text("127.0.0.1\tlocalhost\n")
-    machine.host._engine._folders().complete(machine.host.sandbox("web"))
+    machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
     assert machine.host.check() == []
     assert machine.host.restore().steps == ()
     assert {path.read_text() for path in own.iterdir()} == {"127.0.0.1\tlocalhost\n"}
@@ -343,7 +343,7 @@ def test_files_that_ip_netns_exec_needs_are_on_the_disk_once_a_command_starts_an
     """On a disk, each transaction of the state would wait for them."""
     machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
     assert not folder_of(machine, "a").exists()
-    machine.host._engine._folders().complete(machine.host.sandbox("a"))
+    machine.host._parts.engine._folders().complete(machine.host.sandbox("a"))
     assert (links / "a").readlink() == folder_of(machine, "a") / "etc"
     assert os.listdir(folders.FLEETING) == [folder_of(machine, "b").name]
     shutil.rmtree(folders.FLEETING)

@@ -536,7 +536,7 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     assert heir.endpoints[0].ip == seen.endpoints[0].ip
     # Another process saw the first sandbox, and comes to it only now.
     with machine.host._store.operation():
-        detacher = machine.host._engine._sandboxes().detacher
+        detacher = machine.host._parts.engine._sandboxes().detacher
         (error,) = detacher.remove([seen.id])
         assert error is not None
         assert error.code == "sandbox-not-found"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import CommandNotFound, CommandNotStarted, NamespaceHeld, UndoFailed
-from macvfast.host import Host
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.requests import CommandRequest, EndpointRequest
 from tests.unit.machine import Machine, make_networks
@@ -75,7 +74,8 @@ def test_what_cannot_be_removed_again_is_told_beside_the_first_error(
 ) -> None:
     held = NamespaceHeld("web", ["process 17"])
     monkeypatch.setattr("macvfast.process.launch.launch", refusing(NOT_STARTED))
-    monkeypatch.setattr(Host, "remove_many", lambda *_, **__: Outcomes((Outcome("web", error=held),)))
+    refused: Outcomes[str] = Outcomes((Outcome("web", error=held),))
+    monkeypatch.setattr("macvfast.engine.engine.Engine.remove_sandboxes", lambda *_, **__: refused)
     with pytest.raises(UndoFailed) as raised:
         machine.host.run(sh(), "web", endpoints=ON_LAN)
     assert raised.value.first is NOT_STARTED

@@ -122,7 +122,7 @@ class OneAtATime:
 @pytest.fixture
 def host(machine: Machine) -> Host:
     """A Host that several threads may use, whose networks are `lan` and `other`."""
-    machine.host._given_kernel = OneAtATime(machine.host._given_kernel)
+    machine.host._parts.given_kernel = OneAtATime(machine.host._parts.given_kernel)
     return machine.host
 
 
@@ -258,7 +258,7 @@ def test_an_interruption_in_the_kernel_undoes_the_ones_own_and_the_others_are_ma
 
     monkeypatch.setattr(FakeKernel, "add_links", interrupted)
     names = ["first", "stopped", "one", "two", "three"]
-    results = turns.take(host._engine._together._making, names, create(host))
+    results = turns.take(host._parts.engine._together._making, names, create(host))
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
     assert sizes == [1, 4, 3]
@@ -287,7 +287,7 @@ def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
 
     monkeypatch.setattr(FakeKernel, "add_links", held)
     monkeypatch.setattr(Call, "end", interrupted)
-    results = turns.take(host._engine._together._making, ["first", "stopped", "one", "two"], create(host))
+    results = turns.take(host._parts.engine._together._making, ["first", "stopped", "one", "two"], create(host))
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
     machine.assert_record_is_true()
@@ -315,7 +315,7 @@ def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
             raise KeyboardInterrupt
         remove(self, sandboxes)
 
-    queue = host._engine._together._going
+    queue = host._parts.engine._together._going
     monkeypatch.setattr(queue, "pass_on", kept)
     monkeypatch.setattr(Folders, "remove", interrupted)
     results = turns.take(queue, names, lambda name: host.remove_many([name])[0])

@@ -1,0 +1,152 @@
+"""What a Host works with: state, kernel, and the parts of the engine, each opened or loaded when it is first used.
+
+A listing of networks needs only the state, and waits for nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from macvfast.errors import MacvfastError
+from macvfast.state.home import Here
+from macvfast.state.store import Store
+from macvfast.system import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from macvfast.engine.commands import Commands
+    from macvfast.engine.engine import Engine
+    from macvfast.engine.making import Attempt
+    from macvfast.engine.states import States
+    from macvfast.kernel.netlink import NetlinkKernel
+    from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Network, Sandbox
+    from macvfast.outcomes import Note, SubnetUsage
+    from macvfast.requests import CommandRequest
+
+
+class Parts:
+    """The parts of one Host. Safe from several threads.
+
+    Args:
+        store: the state; closed by `close`.
+        kernel: None: the running one, seen from the namespace in which it is first needed.
+        netns_dir: where namespaces are pinned.
+        on_note: called with what a person should know of something that succeeded.
+    """
+
+    def __init__(self, store: Store, kernel: Kernel | None, netns_dir: str, on_note: Callable[[Note], None]) -> None:
+        self.store = store
+        self.given_kernel = kernel
+        self.netns_dir = netns_dir
+        self._on_note = on_note
+        self._own_kernel: NetlinkKernel | None = None
+        self._engine: Engine | None = None
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Close state and kernel; again, or in a forked child, do nothing."""
+        if self.store.forked:
+            return
+        # First: it waits for the operations of other threads.
+        self.store.close()
+        with self._lock:
+            if self._own_kernel is not None:
+                self._own_kernel.close()
+                self._own_kernel = None
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel, with the capabilities to change something.
+
+        Raises:
+            PermissionNeeded, HostClosed, HostForked
+        """
+        self.store.check_open()
+        if self.given_kernel is not None:
+            return self.given_kernel
+        with self._lock:
+            # It may have been closed meanwhile.
+            self.store.check_open()
+            if self._own_kernel is None:
+                from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
+
+                self._own_kernel = NetlinkKernel()
+            return self._own_kernel
+
+    @property
+    def engine(self) -> Engine:
+        """What changes networks, sandboxes and endpoints. Raises as `kernel`."""
+        self.store.check_open()
+        with self._lock:
+            if self._engine is None:
+                from macvfast.engine.engine import Engine  # noqa: PLC0415
+
+                self._engine = Engine(self.store, self.kernel, self.netns_dir, self._on_note)
+            return self._engine
+
+    @property
+    def states(self) -> States:
+        """The sandboxes, with what their commands do."""
+        from macvfast.engine.states import States  # noqa: PLC0415
+
+        return States(self.store)
+
+    @property
+    def commands(self) -> Commands:
+        """What starts commands in sandboxes."""
+        from macvfast.engine.commands import Commands  # noqa: PLC0415
+
+        return Commands(self.store, self.states, self.netns_dir, self._on_note, self.close)
+
+    @property
+    def here(self) -> Here:
+        """This boot and machine; needs no capability."""
+        if self.given_kernel is not None:
+            return Here(self.given_kernel.boot_id(), self.given_kernel.machine_id())
+        return Here(machine.boot_id(), machine.machine_id())
+
+    def usage(self, network: str | Network) -> list[SubnetUsage]:
+        """How full the subnets of a network are; needs no capability."""
+        from macvfast.engine.fullness import usage  # noqa: PLC0415
+
+        return usage(self.store, self.given_kernel, network)
+
+    def run(self, request: CommandRequest, make: Callable[[], Attempt]) -> Sandbox:
+        """Make a sandbox and start a command in it, both or neither: see `Commands.run`."""
+        return self.commands.run(request, make, self._remove_again)
+
+    def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
+        """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
+        try:
+            store = Store(str(self.store.directory))
+            with closing(Parts(store, self.given_kernel, self.netns_dir, self._on_note)) as again:
+                (outcome,) = again.engine.remove_sandboxes([sandbox.id], force=True)
+        except MacvfastError as error:
+            return error
+        return outcome.error
+
+
+def remove_ended(directory: Path, opened: Callable[[], Parts], shown: Callable[[MacvfastError], str]) -> None:
+    """Remove sandboxes whose commands have ended, until none waits for that.
+
+    Args:
+        directory: of the state.
+        opened: opens the state, for some of them at a time.
+        shown: gives the text of an error, which a keeper prints.
+    """
+    from macvfast.process import autoremove  # noqa: PLC0415
+
+    def remove(ids: list[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, str]:
+        try:
+            with closing(opened()) as parts:
+                errors = parts.engine.remove_ended(ids, on_gone)
+        except MacvfastError as error:
+            errors = dict.fromkeys(ids, error)
+        return {id_: shown(error) for id_, error in errors.items()}
+
+    autoremove.serve(autoremove.queues_in(directory), remove)
