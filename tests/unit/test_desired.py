@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from macvfast import plan
 from macvfast.errors import ArgumentInvalid, AuxAddressInvalid, NetworkDiffers, OptionInvalid, OptionUnknown
 from macvfast.ipam import OnParent, settle_subnets
-from macvfast.model import Network
+from macvfast.model import Endpoint, Network
 from macvfast.plan import desired
 from macvfast.requests import NetworkRequest, UpdateRequest
 
@@ -262,3 +263,24 @@ def test_what_may_change_ends_as_it_is_wanted_and_all_else_as_it_was(
     after = desired.changed(recorded, asked)
     assert desired.changes(after, asked) == [change for change in before if not change.live]
     assert [change for change in desired.changes(recorded, after) if not change.live] == []
+
+
+def as_planned(network: Network) -> tuple[object, ...]:
+    """All that is done in the kernel for an endpoint of the network."""
+    four, six = (next(iter(network.usable_subnets(version)), None) for version in (4, 6))
+    endpoint = Endpoint(
+        network_id=network.id, network=network.name, sandbox_id="c" * 64, sandbox="box", position=0, ifname="eth0",
+        ifindex=7, group=9, mac=b"\x02\x42\x0a\x00\x00\x02", packed=None if four is None else four.cidr[0].packed,
+        packed6=None if six is None else six.cidr[0].packed, subnet=four, subnet6=six,
+    )  # fmt: skip
+    steps = [plan.plan_endpoint(network, endpoint, 3, ready=ready, held=()) for ready in (True, False)]
+    return (*steps, plan.ipv6_sysctls("default", network), plan.needed_mtu(network), network.link)
+
+
+@given(requests(), requests())
+def test_what_may_change_is_nothing_that_an_endpoint_is_made_with(one: NetworkRequest, other: NetworkRequest) -> None:
+    recorded, asked = try_settled(one), try_settled(other)
+    if recorded is not None and asked is not None:
+        assert as_planned(desired.changed(recorded, asked)) == as_planned(recorded)
+        if as_planned(asked) != as_planned(recorded) and asked.parent is not None and recorded.parent is not None:
+            assert any(not change.live for change in desired.changes(recorded, asked))
