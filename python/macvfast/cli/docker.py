@@ -1,6 +1,6 @@
 """Options that Docker has and macvfast refuses: each with the reason, and what to do instead where there is something.
 
-Ignoring them would be worse: who gives `--alias` counts on the name being there.
+Ignoring them would be worse: whoever gives `--alias` relies on that name.
 """
 
 from __future__ import annotations
@@ -19,25 +19,22 @@ class Refused(NamedTuple):
 _NO_NAMES = "sandboxes have no name server of their own that would know the name"
 _HOSTS_FILE = "--add-host NAME:ADDRESS with `macvfast run` or `create` puts a name into a sandbox's /etc/hosts"
 _LOCAL = "every network belongs to this host alone, and to every sandbox on it"
-_NO_CONFIG = "a network without addresses of its own is nothing here"
+_NO_CONFIG = "a network always has addresses of its own"
 _OWN_IPAM = "addresses always come from macvfast's own pools"
 _OWN_ADDRESS = "a sandbox has an address of its own on the LAN: every port of it is reachable there"
 _LINK_LOCAL = "macvfast gives no link-local IPv4 addresses; IPv6 ones are the kernel's"
 _FILES = "the command sees this host's files; --rootfs DIR gives it others"
-_LIMITS = "macvfast makes networks and sets no limits"
-_RIGHTS = "the command has the rights of who starts it; -u gives it another user"
+_LIMITS = "macvfast sets no limits on resources"
+_RIGHTS = "the command has the rights of the user who starts it; -u gives it another user"
 _NAMESPACES = "network and pid namespace are always the sandbox's own; the others are this host's"
-_CARE = "macvfast does not watch over commands"
+_CARE = "macvfast does not supervise commands"
 _IMAGE = "there is no image: the command is one of this host, or of --rootfs DIR"
 _LOG = "a detached command's output is in the sandbox's log, which `macvfast logs` shows, and nowhere else"
 _SYSTEMD = "systemd-run -p … macvfast run …"
 
 _NETWORK_CREATE = (
-    Refused(("--attachable",), _LOCAL),
-    Refused(("--ingress",), _LOCAL),
-    Refused(("--scope",), _LOCAL),
-    Refused(("--config-only",), _NO_CONFIG),
-    Refused(("--config-from",), _NO_CONFIG),
+    Refused(("--attachable", "--ingress", "--scope"), _LOCAL),
+    Refused(("--config-only", "--config-from"), _NO_CONFIG),
     Refused(("--ipam-driver", "--ipam-opt"), _OWN_IPAM, "-o ipam_order=next gives addresses in another order"),
     Refused(("--ipv4",), "IPv4 is on where an IPv4 subnet is given", "leave out the IPv4 --subnet"),
 )
@@ -63,22 +60,19 @@ _RUN = (
         "macvfast sets only what its own links need",
         "`macvfast exec SANDBOX sysctl -w KEY=VALUE` afterwards",
     ),
-    Refused(("-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--device", "--shm-size"), _FILES),
-    Refused(("--read-only",), _FILES),
     Refused(
-        ("-m", "--memory", "--cpus", "-c", "--cpu-shares", "--pids-limit", "--ulimit", "--blkio-weight"),
-        _LIMITS,
-        _SYSTEMD,
+        ("-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--device", "--shm-size", "--read-only"), _FILES
     ),
-    Refused(("--cpuset-cpus", "--memory-swap", "--oom-score-adj", "--cgroup-parent", "--gpus"), _LIMITS, _SYSTEMD),
-    Refused(("--privileged",), _RIGHTS),
-    Refused(("--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
+    Refused(("-m", "--memory", "--memory-swap", "--cpus", "-c", "--cpu-shares", "--cpuset-cpus"), _LIMITS, _SYSTEMD),
+    Refused(("--pids-limit", "--ulimit", "--blkio-weight", "--gpus"), _LIMITS, _SYSTEMD),
+    Refused(("--oom-score-adj", "--cgroup-parent"), _LIMITS, _SYSTEMD),
+    Refused(("--privileged", "--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
     Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "a systemd unit does"),
     Refused(("--entrypoint", "--platform", "--pull", "--runtime"), _IMAGE, "leave it out"),
     Refused(("--log-driver", "--log-opt"), _LOG, "--log-max SIZE bounds it"),
     Refused(("--domainname",), "the command's host name is that of --hostname", "--hostname NAME.DOMAIN"),
-    Refused(("--label-file", "--cidfile"), "it is not built", "--label KEY=VALUE; the id is printed with -d"),
+    Refused(("--label-file", "--cidfile"), "macvfast does not have it", "--label KEY=VALUE; the id is printed with -d"),
 )
 
 _CREATE = (
@@ -91,14 +85,14 @@ _CREATE = (
 
 _EXEC = (
     Refused(("--privileged",), _RIGHTS),
-    Refused(("--detach-keys",), "a detached command has no terminal to leave"),
+    Refused(("--detach-keys",), "no key detaches a command from its terminal"),
 )
 
 _LOGS = (
     Refused(
         ("-t", "--timestamps", "--since", "--until"),
-        "what a command shows is kept as it came, without times",
-        "--tail LINES shows the last of it",
+        "the log holds the output as it was written, without times",
+        "--tail LINES shows the last lines",
     ),
     Refused(("--details",), "no log driver adds anything to a line"),
 )
@@ -114,12 +108,12 @@ _REFUSED = {
 }
 
 
-# Values of --net that name no network that somebody made. `none` by itself is what a sandbox without --net has.
+# Values of --net that are no names of networks. `none` alone is what a sandbox without --net has.
 _NETS = {
     "none": Refused((), "another --net stands beside it", "leave it out"),
     "host": Refused((), "a sandbox always has a network namespace of its own", "run the command without macvfast"),
-    "bridge": Refused((), "macvfast has no network of its own accord", "`macvfast network ls` lists those that are"),
-    "default": Refused((), "macvfast has no network of its own accord", "`macvfast network ls` lists those that are"),
+    "bridge": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists those that are"),
+    "default": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists those that are"),
     "container": Refused(
         (), "a sandbox is one network namespace", "`macvfast exec SANDBOX COMMAND` runs a command in it"
     ),

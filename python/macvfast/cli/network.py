@@ -17,15 +17,14 @@ from macvfast.cli.parameters import (
     Quiet,
     SandboxKey,
     cannot_be,
-    check_pairs,
     check_some,
     drivers,
+    filtering,
     keys_or_values,
     networks,
     offering,
     option,
     pairs,
-    repeated,
 )
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
@@ -73,13 +72,7 @@ def ls(
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
     filters: Annotated[
-        list[str],
-        repeated(
-            "-f, --filter KEY=VALUE",
-            "Show only what matches; may be repeated.",
-            callback=check_pairs,
-            autocompletion=_filters_offered,
-        ),
+        list[str], filtering("-f, --filter", "Show only what matches; may be repeated.", _filters_offered)
     ],
     form: ListForm = "",
 ) -> int:
@@ -171,13 +164,7 @@ def prune(
     *,
     force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
     filters: Annotated[
-        list[str],
-        repeated(
-            "--filter KEY=VALUE",
-            "Remove only what matches; may be repeated.",
-            callback=check_pairs,
-            autocompletion=_prune_filters_offered,
-        ),
+        list[str], filtering("--filter", "Remove only what matches; may be repeated.", _prune_filters_offered)
     ],
 ) -> int:
     """Remove all networks without endpoints, and print their names."""

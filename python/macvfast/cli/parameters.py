@@ -26,6 +26,11 @@ def repeated(typed: str, about: str, **others: Any) -> Any:
     return option(typed, about, default_factory=list, **others)
 
 
+def filtering(typed: str, about: str, offered: Callable[..., list[str]]) -> Any:
+    """The option of a list's filters; `offered` completes them."""
+    return repeated(f"{typed} KEY=VALUE", about, callback=check_pairs, autocompletion=offered)
+
+
 def argument(typed: str, about: str, **others: Any) -> Any:
     """A positional argument of Typer's, written as its help shows it: `NETWORK...`."""
     return typer.Argument(metavar=typed, help=about, show_default=False, **others)

@@ -14,13 +14,12 @@ from macvfast.cli.parameters import (
     NoTrunc,
     Quiet,
     SandboxKeys,
-    check_pairs,
+    filtering,
     keys_or_values,
     labels,
     networks,
     option,
     pairs,
-    repeated,
     sandboxes,
 )
 from macvfast.cli.show.lists import Listing
@@ -133,13 +132,7 @@ def ps(
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
     filters: Annotated[
-        list[str],
-        repeated(
-            "-f, --filter KEY=VALUE",
-            "Show only what matches; may be repeated.",
-            callback=check_pairs,
-            autocompletion=_filters_offered,
-        ),
+        list[str], filtering("-f, --filter", "Show only what matches; may be repeated.", _filters_offered)
     ],
     form: ListForm = "",
 ) -> int:
