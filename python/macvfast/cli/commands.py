@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 # Every command in the order of the help, and the module below macvfast.cli that declares it.
 COMMANDS = {
     "run": "running",
-    "create": "sandbox",
+    "create": "running",
     "exec": "running",
-    "logs": "running",
+    "logs": "sandbox",
     "ps": "sandbox",
     "rm": "sandbox",
     "scale": "scale",

@@ -1,14 +1,13 @@
-"""The commands that run a command in a sandbox, or show what it has written."""
+"""The commands that create sandboxes and run commands in them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from macvfast.cli import be_careful
 from macvfast.cli import sandbox_options as options
-from macvfast.cli.call import INTERRUPTED, Call
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import SandboxKey, cannot_be, labels, option
+from macvfast.cli.parameters import SandboxKey, labels, option
 from macvfast.cli.usage import wrong
 
 
@@ -101,6 +100,55 @@ def _log_max(text: str | None, *, detach: bool) -> int | None:
 
 
 @command(
+    "create",
+    begins=True,
+    instead="`macvfast run` starts a command in a new sandbox",
+    details="""\
+Commands are started in it with `macvfast exec`.""",
+    example="macvfast create --net=pub_net --ip=172.16.86.10 --name web",
+)
+def create(
+    call: Call,
+    *,
+    net: options.Net,
+    ip: options.Ip = None,
+    ip6: options.Ip6 = None,
+    mac_address: options.MacAddress = None,
+    name: options.Name = None,
+    label: options.Labels,
+    hostname: options.Hostname = None,
+    add_host: options.AddHost,
+    dns: options.Dns,
+    dns_search: options.DnsSearch,
+    dns_option: options.DnsOption,
+    detach: Annotated[  # noqa: ARG001 - for Docker's sake
+        bool, option("-d, --detach", "Accepted for compatibility; without effect.")
+    ] = False,
+    interactive: Annotated[  # noqa: ARG001
+        bool, option("-i, --interactive", "Accepted for compatibility; without effect.")
+    ] = False,
+    tty: Annotated[  # noqa: ARG001
+        bool, option("-t, --tty", "Accepted for compatibility; without effect.")
+    ] = False,
+) -> int:
+    """Create a sandbox without a command, and print its id."""
+    from macvfast.requests import OwnFiles  # noqa: PLC0415 - a list needs none
+
+    endpoints = options.endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    own_files = OwnFiles(
+        hostname=hostname,
+        hosts=options.hosts_of("macvfast create", add_host),
+        dns=tuple(dns),
+        dns_search=tuple(dns_search),
+        dns_options=tuple(dns_option),
+    )
+    with call.host() as host:
+        sandbox = host.create_sandbox(name, endpoints=endpoints, labels=labels(label), own_files=own_files)
+    call.out.line(sandbox.id)
+    return 0
+
+
+@command(
     "exec",
     runs=True,
     details="""\
@@ -140,45 +188,4 @@ def execute(
     )
     with call.host() as host:
         host.start(key, request)
-    return 0
-
-
-def _lines(call: Call, param: Any, value: str | None) -> str | None:
-    """Refuse what is no number of lines; None: all of them."""
-    if value in (None, "all"):
-        return None
-    if not (value.isascii() and value.isdigit() and len(value) < 16):
-        raise cannot_be(call, param, value, "it is a number of lines, or `all`", "--tail 100")
-    return value
-
-
-@command(
-    "logs",
-    changes=False,
-    details="""\
-Both streams of the commands that `run -d` and `exec -d` started, as they were written; of much output, the last of it.
-With -f, it goes on until nothing runs in the sandbox any more, or until Ctrl-C.""",
-    example="macvfast logs -f --tail 100 web",
-)
-def logs(
-    call: Call,
-    key: SandboxKey,
-    *,
-    follow: Annotated[bool, option("-f, --follow", "Go on with what is added.")] = False,
-    tail: Annotated[
-        str | None, option("-n, --tail LINES", "Only so many of the last lines (default: all).", callback=_lines)
-    ] = None,
-) -> int:
-    """Show the output of a sandbox's detached commands."""
-    with call.host() as host:
-        shown = host.logs(key, tail=None if tail is None else int(tail), follow=follow)
-    be_careful()
-    # The state is closed by now: who follows a log for days is in nobody's way.
-    try:
-        for piece in shown:
-            if not call.out.data(piece):
-                break
-    except KeyboardInterrupt:
-        # The way to end it.
-        return INTERRUPTED
     return 0

@@ -1,11 +1,11 @@
-"""The commands that create, list and remove sandboxes."""
+"""The commands that show and remove sandboxes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from macvfast.cli import sandbox_options as options
-from macvfast.cli.call import Call
+from macvfast.cli import be_careful
+from macvfast.cli.call import INTERRUPTED, Call
 from macvfast.cli.commands import command
 from macvfast.cli.filters import Filter, chosen, has_label, matches
 from macvfast.cli.parameters import (
@@ -13,10 +13,11 @@ from macvfast.cli.parameters import (
     ListForm,
     NoTrunc,
     Quiet,
+    SandboxKey,
     SandboxKeys,
+    cannot_be,
     filtering,
     keys_or_values,
-    labels,
     networks,
     option,
     pairs,
@@ -32,55 +33,6 @@ if TYPE_CHECKING:
 
     from macvfast.host import Host
     from macvfast.model import Sandbox
-
-
-@command(
-    "create",
-    begins=True,
-    instead="`macvfast run` starts a command in a new sandbox",
-    details="""\
-Commands are started in it with `macvfast exec`.""",
-    example="macvfast create --net=pub_net --ip=172.16.86.10 --name web",
-)
-def create(
-    call: Call,
-    *,
-    net: options.Net,
-    ip: options.Ip = None,
-    ip6: options.Ip6 = None,
-    mac_address: options.MacAddress = None,
-    name: options.Name = None,
-    label: options.Labels,
-    hostname: options.Hostname = None,
-    add_host: options.AddHost,
-    dns: options.Dns,
-    dns_search: options.DnsSearch,
-    dns_option: options.DnsOption,
-    detach: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("-d, --detach", "Accepted for compatibility; without effect.")
-    ] = False,
-    interactive: Annotated[  # noqa: ARG001
-        bool, option("-i, --interactive", "Accepted for compatibility; without effect.")
-    ] = False,
-    tty: Annotated[  # noqa: ARG001
-        bool, option("-t, --tty", "Accepted for compatibility; without effect.")
-    ] = False,
-) -> int:
-    """Create a sandbox without a command, and print its id."""
-    from macvfast.requests import OwnFiles  # noqa: PLC0415 - a list needs none
-
-    endpoints = options.endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
-    own_files = OwnFiles(
-        hostname=hostname,
-        hosts=options.hosts_of("macvfast create", add_host),
-        dns=tuple(dns),
-        dns_search=tuple(dns_search),
-        dns_options=tuple(dns_option),
-    )
-    with call.host() as host:
-        sandbox = host.create_sandbox(name, endpoints=endpoints, labels=labels(label), own_files=own_files)
-    call.out.line(sandbox.id)
-    return 0
 
 
 def _is_on(sandbox: Sandbox, network: str) -> bool:
@@ -145,6 +97,47 @@ def ps(
     with call.host() as host:
         shown = (box for box in host.sandboxes() if fits(box) and (everything or box.state.value != "exited"))
         listing.show(call.out, shown)
+    return 0
+
+
+def _lines(call: Call, param: Any, value: str | None) -> str | None:
+    """Refuse what is no number of lines; None: all of them."""
+    if value in (None, "all"):
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 16):
+        raise cannot_be(call, param, value, "it is a number of lines, or `all`", "--tail 100")
+    return value
+
+
+@command(
+    "logs",
+    changes=False,
+    details="""\
+Both streams of the commands that `run -d` and `exec -d` started, as they were written; of much output, the last of it.
+With -f, it goes on until nothing runs in the sandbox any more, or until Ctrl-C.""",
+    example="macvfast logs -f --tail 100 web",
+)
+def logs(
+    call: Call,
+    key: SandboxKey,
+    *,
+    follow: Annotated[bool, option("-f, --follow", "Go on with what is added.")] = False,
+    tail: Annotated[
+        str | None, option("-n, --tail LINES", "Only so many of the last lines (default: all).", callback=_lines)
+    ] = None,
+) -> int:
+    """Show the output of a sandbox's detached commands."""
+    with call.host() as host:
+        shown = host.logs(key, tail=None if tail is None else int(tail), follow=follow)
+    be_careful()
+    # The state is closed by now: who follows a log for days is in nobody's way.
+    try:
+        for piece in shown:
+            if not call.out.data(piece):
+                break
+    except KeyboardInterrupt:
+        # The way to end it.
+        return INTERRUPTED
     return 0
 
 
