@@ -5,7 +5,7 @@ use crate::error::{Error, PlaceFault};
 use crate::prefix::{Address, Subnet};
 use crate::rules::{Role, Rules};
 use crate::source::Source;
-use crate::space::Space;
+use crate::space::{role_of_end, Space};
 use std::collections::BTreeMap;
 
 /// The addresses of one subnet under management.
@@ -194,6 +194,6 @@ impl Pool {
             return Some(Role::Gateway);
         }
         let aux = self.aux.get(&ordinal).map(|name| Role::Aux(name.clone()));
-        aux.or_else(|| self.space.role(ordinal))
+        aux.or_else(|| role_of_end(self.space.subnet, ordinal))
     }
 }

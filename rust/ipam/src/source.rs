@@ -215,6 +215,7 @@ impl Source {
     }
 
     /// Free an address of the space; the search goes on there, where it is the lowest.
+    #[inline]
     pub(crate) fn give_back(&mut self, space: &mut Space, ordinal: u128) -> Result<bool, Error> {
         let up_to_date = self.seen == space.freed;
         let was_used = space.clear(ordinal)?;

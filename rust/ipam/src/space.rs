@@ -207,6 +207,7 @@ impl Space {
     }
 
     /// Clear a bit; false if it was clear.
+    #[inline]
     pub(crate) fn clear(&mut self, ordinal: u128) -> Result<bool, Error> {
         let was_used = self.bits.clear(ordinal)?;
         self.used = self.used.saturating_sub(was_used.into());
@@ -214,6 +215,7 @@ impl Space {
         Ok(was_used)
     }
 
+    #[inline]
     pub(crate) fn ordinal(&self, address: Address) -> Result<u128, Error> {
         ordinal_of(self.subnet, address)
     }
@@ -238,6 +240,7 @@ impl Space {
 }
 
 /// What the subnet itself needs one of its ends for.
+#[inline]
 pub(crate) fn role_of_end(subnet: Subnet, ordinal: u128) -> Option<Role> {
     // RFC 3021 and RFC 6164: a pair of addresses, or a single one, has nothing to spare.
     let has_ends = subnet.host_bits() > 1;
@@ -262,6 +265,7 @@ fn ordinals_of(subnet: Subnet, addresses: &[Address]) -> Result<Vec<u128>, Error
         .collect()
 }
 
+#[inline]
 fn ordinal_of(subnet: Subnet, address: Address) -> Result<u128, Error> {
     match subnet.ordinal(address) {
         Some(ordinal) => Ok(ordinal),
