@@ -289,8 +289,9 @@ class UpdateRequest:
         values: dict[str, object] = {}
         for key, value in options:
             if key not in _CHANGEABLE and any(key in driver_options(driver) for driver in MODES):
-                why = f"it cannot change while the network is there, as {' and '.join(_CHANGEABLE)} can"
-                raise OptionInvalid(key, value, why, ["remove the network and make it anew"])
+                why = f"it cannot change while the network is there: only {' and '.join(_CHANGEABLE)} can"
+                again = "`macvfast network rm NETWORK`, then `macvfast network create` with it"
+                raise OptionInvalid(key, value, why, [again])
             if key not in _CHANGEABLE:
                 raise OptionUnknown("option of `network update`", key, _CHANGEABLE)
             values.update(_option("macvlan", key, value, dict(options)))
