@@ -60,7 +60,7 @@ class FakeHands(Hands):
 
     def a_sandbox(self, name: str) -> Sandbox | None:
         with self.machine.host._store.reading() as records:
-            return next(records.sandboxes("name = ?", (name,)), None)
+            return next((one for one in records.sandboxes() if one.name == name), None)
 
     @rule(name=sandbox_names, number=st.integers(0, 2), how=st.sampled_from(["delete", "empty", "down", "rename"]))
     def tamper_with_a_link(self, name: str, number: int, how: str) -> None:

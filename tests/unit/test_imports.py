@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import macvfast
 
 HEAVY = ["asyncio", "ipaddress", "msgspec", "pyroute2", "rich", "sqlite3", "subprocess", "typer", "macvfast._core"]
 
@@ -38,8 +42,6 @@ def test_a_name_is_loaded_when_it_is_first_used() -> None:
 
 
 def test_all_that_is_exported_is_there_and_all_that_is_there_is_exported() -> None:
-    import macvfast
-
     assert macvfast.__all__ == sorted(set(macvfast.__all__), key=lambda name: (name.startswith("_"), name))
     assert {*macvfast._HOMES, "__version__"} == set(macvfast.__all__)
     for name in macvfast.__all__:
@@ -49,8 +51,18 @@ def test_all_that_is_exported_is_there_and_all_that_is_there_is_exported() -> No
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
-    import macvfast
-
     with pytest.raises(AttributeError, match="Hosts"):
         macvfast.Hosts  # noqa: B018
     assert not hasattr(macvfast, "_core_of_nothing")
+
+
+def test_no_word_of_sql_stands_outside_of_records() -> None:
+    """Catches a condition that the engine writes itself: who changes a table would have to look everywhere."""
+    package = Path(macvfast.__file__).parent
+    sql = re.compile(r"\.execute(many)?\(|\bPRAGMA\b|\bSELECT\b|\bINSERT\b|\bATTACH\b|\bBEGIN\b|\b\w+ = \?")
+    found = {
+        str(file.relative_to(package)): sql.findall(text)
+        for file in package.rglob("*.py")
+        if "records" not in file.parts and sql.search(text := file.read_text(encoding="utf-8"))
+    }
+    assert found == {}

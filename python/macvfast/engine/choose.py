@@ -215,11 +215,7 @@ class Chooser:
             return place
         here = (namespace.cookie, self._kernel.boot_id())
         if sandbox.made:
-            siblings = [
-                (records.network_of(endpoint), endpoint)
-                for other in records.sandboxes("cookie = ? AND boot_id = ?", here)
-                for endpoint in other.endpoints
-            ]
+            siblings = [(records.network_of(one), one) for one in records.endpoints_in(*here)]
             place = Place(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
         else:
             # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.

@@ -98,7 +98,7 @@ class Freer:
         boot_id = self._kernel.boot_id()
         with self._store.reading() as records:
             # Few of all sandboxes: the others are not read.
-            settled = self._observer.settled(records, list(records.sandboxes("auto_remove", ())))
+            settled = self._observer.settled(records, records.removed_with_command())
         for one in sorted(settled, key=lambda one: natural(one.sandbox.name)):
             if reason := self._ended(one.sandbox, boot_id):
                 yield one.sandbox, reason

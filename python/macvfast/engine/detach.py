@@ -217,11 +217,7 @@ class Detacher:
 
     def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, *, unsettled: bool) -> Removal:
         """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
-        siblings = [
-            (records.network_of(one), one)
-            for box in records.sandboxes("id = ?", (sandbox.id,))
-            for one in box.endpoints
-        ]
+        siblings = [(records.network_of(one), one) for box in records.sandbox(sandbox.id) for one in box.endpoints]
         leaving = [(network, one) for network, one in siblings if one.id == seen.id]
         if not leaving:
             raise EndpointNotFound(seen.network, sandbox.name)

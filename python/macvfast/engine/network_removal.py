@@ -136,7 +136,7 @@ class NetworkRemover:
             intents: theirs.
         """
         with self._store.writing() as records:
-            going = [network for one in intents for network in records.networks("intent = ?", (one,))]
+            going = [network for one in intents for network in records.networks_of(one)]
             if not going:
                 return
             # Under an intent of its own: another process may finish the same, and make a network of that name anew.

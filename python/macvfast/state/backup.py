@@ -112,9 +112,9 @@ def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> Non
     """Refuse a copy whose namespaces are pinned where neither this host nor the state pins any: root would make and
     delete files there.
     """
-    known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes("made"))}
-    for one in then.sandboxes("made"):
-        if (folder := sound.pins(one)) not in known:
+    known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes() if one.made)}
+    for one in then.sandboxes():
+        if one.made and (folder := sound.pins(one)) not in known:
             raise BackupInvalid(
                 file,
                 f"sandbox `{one.name}` of it is pinned in `{folder}`, and not in `{netns_dir}`",

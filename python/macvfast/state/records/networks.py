@@ -50,10 +50,13 @@ class NetworkRecords(PoolRecords):
 
     def made_parent(self, link: str) -> MadeParent | None:
         """The record of a link of ours, by its name."""
-        return next(iter(self.made_parents("link = ?", (link,))), None)
+        return next(iter(self._made_parents("link = ?", (link,))), None)
 
-    def made_parents(self, where: str = "TRUE", values: Sequence[object] = ()) -> list[MadeParent]:
-        """The records of links of ours, by name; `where` is one of this package's own conditions."""
+    def made_parents(self) -> list[MadeParent]:
+        """The records of links of ours, by name."""
+        return self._made_parents()
+
+    def _made_parents(self, where: str = "TRUE", values: Sequence[object] = ()) -> list[MadeParent]:
         rows = self._db.execute(
             f"SELECT link, kind, base, vid, ifindex, boot_id FROM made_parent WHERE {where} ORDER BY link",
             tuple(values),
@@ -123,8 +126,15 @@ class NetworkRecords(PoolRecords):
         """Forget a network and its subnets; their pools stay."""
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
 
-    def networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
-        """Networks by name; `where` is one of this package's own conditions."""
+    def networks(self) -> Iterator[Network]:
+        """All networks by name."""
+        return self._networks()
+
+    def networks_of(self, intent: int) -> list[Network]:
+        """The networks that carry an intent, by name."""
+        return list(self._networks("intent = ?", (intent,)))
+
+    def _networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
         for row in self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where} ORDER BY name", tuple(values)):
             yield self._network(row)
 
@@ -145,7 +155,7 @@ class NetworkRecords(PoolRecords):
 
     def unused_networks(self) -> list[Network]:
         """The networks without endpoints, by name, as people count."""
-        unused = self.networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)")
+        unused = self._networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)")
         return sorted(unused, key=lambda network: natural(network.name))
 
     def network(self, key: str) -> list[Network]:
@@ -154,17 +164,17 @@ class NetworkRecords(PoolRecords):
             # No id or name is that, and SQLite does not take what is not UTF-8.
             return []
         for condition in ("id = ?", "name = ?"):
-            if found := list(self.networks(condition, (key,))):
+            if found := list(self._networks(condition, (key,))):
                 return found
-        return list(self.networks("id >= ? AND id < ?", (key, key + "g"))) if is_prefix(key) else []
+        return list(self._networks("id >= ? AND id < ?", (key, key + "g"))) if is_prefix(key) else []
 
     def network_named(self, name: str) -> Network | None:
         """The network that has that name, whatever its state."""
-        return next(self.networks("name = ?", (name,)), None)
+        return next(self._networks("name = ?", (name,)), None)
 
     def networks_on(self, link: str) -> list[Network]:
         """The networks whose parent is that link."""
-        return list(self.networks("link = ?", (link,)))
+        return list(self._networks("link = ?", (link,)))
 
     def stays(self, link: str, going: Iterable[str]) -> bool:
         """Whether a network on the link is neither among those, nor about to go by another's hand. Of two that go at
@@ -193,7 +203,7 @@ class NetworkRecords(PoolRecords):
         return found
 
     def _only(self, where: str, value: object) -> Network:
-        for network in self.networks(where, (value,)):
+        for network in self._networks(where, (value,)):
             return network
         raise LookupError(f"there is no network whose {where.replace('?', str(value))}")
 

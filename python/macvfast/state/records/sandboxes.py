@@ -72,12 +72,20 @@ class SandboxRecords(NetworkRecords):
         )
         self._db.execute(f"DELETE FROM sandbox WHERE id IN {_GIVEN}", given)
 
-    def sandboxes(
-        self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False
-    ) -> Iterator[Sandbox]:
-        """Sandboxes by name, with their endpoints (`shown`: without those still being made); `where` is one of this
-        package's own conditions on `sandbox`.
-        """
+    def sandboxes(self) -> Iterator[Sandbox]:
+        """All sandboxes by name, with their endpoints."""
+        return self._where()
+
+    def sandboxes_of(self, intent: int) -> list[Sandbox]:
+        """The sandboxes that carry an intent, by name, with their endpoints."""
+        return list(self._where("intent = ?", (intent,)))
+
+    def removed_with_command(self) -> list[Sandbox]:
+        """The sandboxes that are removed when their command ends, by name, with their endpoints."""
+        return list(self._where("auto_remove"))
+
+    def _where(self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Sandbox]:
+        """Sandboxes by name, with their endpoints; `shown`: without those still being made."""
         rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values))
         while some := rows.fetchmany(_AT_ONCE):
             yield from self._sandboxes(some, shown=shown)
@@ -103,7 +111,7 @@ class SandboxRecords(NetworkRecords):
     def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
         numbers = json.dumps([row[0] for row in rows])
         endpoints: dict[str, list[Endpoint]] = {}
-        for endpoint in self.endpoints(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
+        for endpoint in self._ordered(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
         for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at in rows:
             yield sound.sandbox(Sandbox(
@@ -118,18 +126,18 @@ class SandboxRecords(NetworkRecords):
         if not key.isascii():
             return []
         for condition in ("id = ?", "name = ?"):
-            if found := list(self.sandboxes(condition, (key,), shown=shown)):
+            if found := list(self._where(condition, (key,), shown=shown)):
                 return found
         if not is_prefix(key):
             return []
-        return list(self.sandboxes("id >= ? AND id < ?", (key, key + "g"), shown=shown))
+        return list(self._where("id >= ? AND id < ?", (key, key + "g"), shown=shown))
 
     def sandboxes_named(self, keys: Sequence[str]) -> dict[str, Sandbox]:
         """Those of the keys that are exactly a sandbox's id or name, with it."""
         asked = json.dumps([key for key in keys if key.isascii()])
         found: dict[str, Sandbox] = {}
         for column in ("name", "id"):
-            for one in self.sandboxes(f"{column} IN {_GIVEN}", (asked,)):
+            for one in self._where(f"{column} IN {_GIVEN}", (asked,)):
                 found[one.name if column == "name" else one.id] = one
         return found
 
@@ -229,10 +237,12 @@ class SandboxRecords(NetworkRecords):
         keys = [(one.sandbox_id, one.position) for one in endpoints]
         self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
 
-    def endpoints(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:
-        """Endpoints by sandbox name, then by the order of connection; `where` is one of this package's own
-        conditions. `shown`: without those that are still being made.
-        """
+    def endpoints_of(self, intent: int) -> Iterator[Endpoint]:
+        """The endpoints that carry an intent, by sandbox name, then by the order of connection."""
+        return self._ordered("intent = ?", (intent,))
+
+    def _ordered(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:
+        """Endpoints by sandbox name, then by the order of connection; `shown`: without those still being made."""
         settled = f" AND {SHOWN.format('e')}" if shown else ""
         yield from self._endpoints(f"e.{where}{settled} ORDER BY s.name, e.position", values)
 
@@ -256,7 +266,7 @@ class SandboxRecords(NetworkRecords):
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
         """The endpoints of a network, by sandbox name, as people count."""
-        found = self.endpoints(_OF_NETWORK, (network_id,), shown=shown)
+        found = self._ordered(_OF_NETWORK, (network_id,), shown=shown)
         return sorted(found, key=lambda endpoint: natural(endpoint.sandbox))
 
     def occupants(self, network_id: str) -> list[str]:
