@@ -232,7 +232,7 @@ class Endpoint:
     """A sandbox's link on a network, as it is recorded.
 
     Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
-    `position` counts the sandbox's endpoints in the order of connection.
+    `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
     """
 
     network_id: str
@@ -246,6 +246,7 @@ class Endpoint:
     mac: bytes
     packed: bytes | None = None
     packed6: bytes | None = None
+    mtu: int | None = None
     subnet: Subnet | None = None
     subnet6: Subnet | None = None
 

@@ -106,8 +106,7 @@ class NetworkRequest:
         elif self.flag is not None:
             raise OptionInvalid("ipvlan_flag", self.flag, "it belongs to the driver `ipvlan`")
         _one_of("ipam_order", self.order, ORDERS)
-        if self.mtu is not None and not 68 <= self.mtu <= 65535:
-            raise OptionInvalid("mtu", str(self.mtu), "an MTU is 68 to 65535 bytes")
+        _refuse_mtu(self.mtu)
         if self.ipv6_ra:
             self._refuse_advertisements()
         if self.share_parent and self.mode == "passthru":
@@ -307,9 +306,12 @@ class EndpointRequest:
         sandbox: name, id or id prefix; in bulk, the name of one to be made where none has it.
         ip, ip6: the addresses to get, from the subnets that contain them; None: automatic.
         mac: the MAC to get; None: made from the IPv4 address.
+        ifname: the name of the link in the sandbox, which may then be on the network a second time; None: the first
+            free one of eth0, eth1, …
+        mtu: bytes, at most the parent's; None: the network's.
 
     Raises:
-        ArgumentInvalid, AddressInvalid, MacInvalid
+        ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid
     """
 
     network: str
@@ -317,11 +319,18 @@ class EndpointRequest:
     ip: Address | None = None
     ip6: Address | None = None
     mac: bytes | None = None
+    ifname: str | None = None
+    mtu: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
         plain("network", self.network, str)
         plain("sandbox", self.sandbox, str)
+        plain("ifname", self.ifname, str, NoneType)
+        plain("mtu", self.mtu, int, NoneType)
+        if self.ifname is not None:
+            _refuse_ifname(self.ifname)
+        _refuse_mtu(self.mtu)
         if self.ip is not None:
             parse_address(self.ip, 4)
         if self.ip6 is not None:
@@ -339,7 +348,7 @@ class EndpointRequest:
         ip6: str | Address | None = None,
         mac: str | bytes | None = None,
     ) -> EndpointRequest:
-        """The request with its values as text or objects."""
+        """The request with its addresses as text or objects."""
         return cls(
             network=network,
             sandbox=sandbox,
@@ -347,6 +356,21 @@ class EndpointRequest:
             ip6=None if ip6 is None else parse_address(ip6, 6),
             mac=None if mac is None else parse_mac(mac),
         )
+
+
+def _refuse_ifname(name: str) -> None:
+    """Refuse a name that no endpoint's link can have: what the kernel does not take (IFNAMSIZ is 16, and it fills in a
+    number for `%d`), and what is something else there, or among the settings of all links.
+    """
+    if not is_ifname(name) or len(name.encode()) > 15 or "%" in name:
+        raise OptionInvalid("ifname", name, "it is 1 to 15 bytes, without white space, `/`, `:` and `%`")
+    if name in ("lo", "all", "default"):
+        raise OptionInvalid("ifname", name, "every namespace has something of that name")
+
+
+def _refuse_mtu(mtu: int | None) -> None:
+    if mtu is not None and not 68 <= mtu <= 65535:
+        raise OptionInvalid("mtu", str(mtu), "an MTU is 68 to 65535 bytes")
 
 
 # What the native program takes (`rust/init/src/log.rs`).

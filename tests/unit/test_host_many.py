@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from macvfast.engine import detach, networks, sandboxes
 from macvfast.engine.scale import Numbered, plan_scale
-from macvfast.errors import AlreadyConnected, MacTaken, MacvfastError, ParentUnusable
+from macvfast.errors import AlreadyConnected, MacTaken, MacvfastError, OptionInvalid, ParentUnusable
 from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
@@ -26,6 +26,54 @@ if TYPE_CHECKING:
 
 GIVEN = "/proc/7/ns/net"
 ON_LAN = (EndpointRequest(network="lan"),)
+
+
+# What a request may ask for beside addresses.
+
+
+@pytest.mark.parametrize("ifname", ["", "lo", "all", "default", "a/b", "sixteen-bytes-ab", "eth%d", "a b"])
+def test_a_name_that_no_link_can_have_is_refused_at_once(ifname: str) -> None:
+    with pytest.raises(OptionInvalid):
+        EndpointRequest(network="lan", ifname=ifname)
+
+
+@pytest.mark.parametrize("mtu", [0, 67, 65536])
+def test_an_mtu_that_no_link_can_have_is_refused_at_once(mtu: int) -> None:
+    with pytest.raises(OptionInvalid):
+        EndpointRequest(network="lan", mtu=mtu)
+
+
+@pytest.mark.parametrize(
+    ("network", "mtu", "why"), [("other", 1501, "parent `eth1` has an MTU of 1500"), ("lan", 1279, "at least 1280")]
+)
+def test_an_mtu_that_the_endpoint_cannot_have_changes_nothing(
+    machine: Machine, network: str, mtu: int, why: str
+) -> None:
+    before = machine.everything()
+    with pytest.raises(OptionInvalid) as refused:
+        machine.host.create_sandbox("x", endpoints=[EndpointRequest(network=network, mtu=mtu)])
+    assert why in "".join(refused.value.causes)
+    assert machine.everything() == before
+
+
+def test_a_sandbox_is_on_one_network_twice_only_where_the_link_is_named(machine: Machine) -> None:
+    twice = [*ON_LAN, EndpointRequest(network="lan", ifname="lan1")]
+    with pytest.raises(AlreadyConnected):
+        machine.host.create_sandbox("x", endpoints=[*ON_LAN, *ON_LAN])
+    box = machine.host.create_sandbox("x", endpoints=twice)
+    assert [one.ifname for one in box.endpoints] == ["eth0", "lan1"]
+    assert len({one.ip for one in box.endpoints}) == len({one.mac for one in box.endpoints}) == 2
+    machine.assert_record_is_true()
+    with pytest.raises(AlreadyConnected):
+        machine.host.connect("lan", "x")
+    (again,) = machine.host.connect_many("lan", [EndpointRequest(network="lan", sandbox="x", ifname="lan1")])
+    assert isinstance(again.error, AlreadyConnected)
+    machine.host.disconnect("lan", "x")
+    assert [one.ifname for one in machine.host.sandbox("x").endpoints] == ["lan1"]
+    machine.assert_record_is_true()
+    machine.host.remove_many(["x"]).raise_if_any()
+    assert machine.host.endpoints("lan") == []
+    machine.assert_record_is_true()
 
 
 # Bulk equals one by one.

@@ -880,6 +880,32 @@ def test_a_sandbox_that_changes_after_the_first_look_is_looked_at_again(
     assert_nothing_to_do(machine)
 
 
+# Links that were asked for otherwise than the network has them.
+
+
+def test_a_link_comes_back_with_its_own_name_and_mtu(machine: Machine) -> None:
+    wanted = EndpointRequest(network="lan", ifname="web0", mtu=1400)
+    box = machine.host.create_sandbox("x", endpoints=[wanted, *ON_LAN, EndpointRequest(network="other")][::2])
+    assert [(one.ifname, one.mtu) for one in box.endpoints] == [("web0", 1400), ("eth0", None)]
+    machine.world.reboot()
+    machine.restart()
+    machine.host.restore()
+    links = machine.world.pins[box.path].links.values()
+    assert {link.ifname: link.mtu for link in links} == {"web0": 1400, "eth0": 1500}
+    machine.assert_record_is_true()
+    assert_nothing_to_do(machine)
+
+
+def test_a_link_whose_own_mtu_was_changed_is_made_anew(machine: Machine) -> None:
+    box = machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="lan", mtu=1400)])
+    (link,) = machine.world.pins[box.path].links.values()
+    link.mtu = 1500
+    machine.host.restore()
+    (link,) = machine.world.pins[box.path].links.values()
+    assert link.mtu == 1400
+    assert_nothing_to_do(machine)
+
+
 # What the dead left.
 
 

@@ -53,8 +53,11 @@ class Place:
     # What links are born with there, where others made it.
     defaults: dict[str, str | None] = field(default_factory=dict)
 
-    def next_name(self) -> str:
-        """Take the first of eth0, eth1, … that is free."""
+    def take(self, name: str | None) -> str:
+        """Take a name that is free; None: the first free one of eth0, eth1 and so on."""
+        if name is not None:
+            self.names.add(name)
+            return name
         while f"eth{self.number}" in self.names:
             self.number += 1
         name = f"eth{self.number}"
@@ -235,18 +238,25 @@ class Chooser:
         """Choose the addresses, MAC, name and index of one endpoint."""
         (network, pools), place = where, draft.place
         sandbox, endpoints = draft.making.sandbox, draft.making.endpoints
-        if any(one.network.id == network.id for one in endpoints):
+        # A second time only where that is asked for by the link's own name.
+        twice = request.ifname is not None
+        if not twice and any(one.network.id == network.id for one in endpoints):
             raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
+        if request.ifname in place.names:
+            raise AlreadyConnected(sandbox.name, network.name, f"link `{request.ifname}` is there already")
+        if request.mtu is not None:
+            parent = parent_of(records, self._kernel, network)
+            plan.refuse_own_mtu(network, request.mtu, parent.ifname, parent.mtu)
         occupants = records.occupants(network.id) if network.mode == "passthru" else []
-        others = [*draft.siblings, *draft.making.pairs]
+        others = [pair for pair in (*draft.siblings, *draft.making.pairs) if not (twice and pair[0].id == network.id)]
         plan.refuse_endpoint(network, request.mac, occupants, others, sandbox.name)
         taken, mac = self._taken(records, draft, where, request)
         draft.begun.append((pools, taken))
         endpoint = Endpoint(
             network_id=network.id, network=network.name, sandbox_id=sandbox.id, sandbox=sandbox.name,
-            position=draft.position + len(endpoints), ifname=place.next_name(), ifindex=new_ifindex(self._random),
-            group=self._group, mac=mac, packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet,
-            subnet6=taken.subnet6,
+            position=draft.position + len(endpoints), ifname=place.take(request.ifname),
+            ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
+            packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
         )  # fmt: skip
         ready = sandbox.made or place.suits(network)
         endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))
@@ -267,7 +277,7 @@ class Chooser:
                     if held is not None:
                         raise held from None
                     raise
-                mac = request.mac or self._mac(records, network, draft.making.sandbox, taken)
+                mac = request.mac or self._mac(records, network, (draft.making.sandbox, request.ifname), taken)
                 holder = self._holder(records, draft.making, network, mac) if network.has_own_macs else None
                 if holder is None:
                     return taken, mac
@@ -294,8 +304,10 @@ class Chooser:
             parent = self._kernel.link(name)
             self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
 
-    def _mac(self, records: Records, network: Network, sandbox: Sandbox, taken: Taken) -> bytes:
-        """`02:42:` and the IPv4 address, or a keyed 46-bit hash of sandbox and network where there is none."""
+    def _mac(self, records: Records, network: Network, what: tuple[Sandbox, str | None], taken: Taken) -> bytes:
+        """`02:42:` and the IPv4 address, or a keyed 46-bit hash where there is none: of network, sandbox and, where it
+        is asked for, the link's name.
+        """
         if not network.has_own_macs:
             link = self._kernel.link(network.link)
             return bytes(6) if link is None else link.mac
@@ -305,7 +317,9 @@ class Chooser:
         if key is None:
             key = secrets.token_hex(16)
             records.set_host("mac_key", key)
-        digest = blake2b(f"{network.id}/{sandbox.id}".encode(), key=bytes.fromhex(key), digest_size=6).digest()
+        sandbox, ifname = what
+        hashed = "/".join(filter(None, (network.id, sandbox.id, ifname)))
+        digest = blake2b(hashed.encode(), key=bytes.fromhex(key), digest_size=6).digest()
         # IEEE 802c: local (bit 1) and individual (bit 0 clear).
         return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
 

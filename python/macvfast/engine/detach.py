@@ -224,7 +224,7 @@ class Detacher:
         intent = records.sandbox_intent(sandbox.id)
         if intent is not None and self._store.owner_lives(intent.owner):
             raise SandboxBusy("sandbox", sandbox.name, intent.doing)
-        token = records.unsettled_endpoints(sandbox.id).get(seen.network_id)
+        token = records.unsettled_endpoints(sandbox.id).get(seen.position)
         if unsettled and token is None:
             raise EndpointNotFound(seen.network, sandbox.name)
         if token is not None and self._store.owner_lives(token):

@@ -109,7 +109,7 @@ class Maker:
         """
         if parent is None:
             parent = self.parent(network)
-        plan.refuse_parent_mtu(network, parent.ifname, parent.mtu)
+        plan.refuse_parent_mtu(network, parent.ifname, parent.mtu, endpoint.mtu)
         if network.ipv6 and not self._kernel.has_ipv6():
             raise without_ipv6(f"make an endpoint on network `{network.name}`")
         if endpoint.mac == parent.mac and network.has_own_macs:

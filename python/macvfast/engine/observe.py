@@ -120,13 +120,13 @@ class Observer:
         peers: dict[tuple[int, str], NamespaceEndpoints] = {}
         found = []
         for sandbox in sandboxes:
-            busy: Mapping[str, object] = {}
+            busy: Mapping[int, object] = {}
             if unsettled:
                 intent = records.sandbox_intent(sandbox.id)
                 if intent is not None and (intent.doing in (MADE, REMOVED) or self._lives(intent)):
                     continue
                 busy = records.unsettled_endpoints(sandbox.id)
-            endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.network_id not in busy)
+            endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.position not in busy)
             where = (sandbox.cookie, sandbox.boot_id)
             if not sandbox.made and where not in peers:
                 peers[where] = self._peers(records, sandbox)

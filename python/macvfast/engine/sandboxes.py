@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -296,7 +296,7 @@ def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
     """The item as a request for that network."""
     if isinstance(item, str):
         return EndpointRequest(network=network_id, sandbox=item)
-    return EndpointRequest(network=network_id, sandbox=item.sandbox, ip=item.ip, ip6=item.ip6, mac=item.mac)
+    return replace(item, network=network_id)
 
 
 def _absolute(path: str) -> str:

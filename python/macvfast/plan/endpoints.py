@@ -131,7 +131,7 @@ def plan_endpoint(
         ifindex=endpoint.ifindex,
         parent=parent,
         mac=endpoint.mac if network.has_own_macs else None,
-        mtu=network.mtu,
+        mtu=endpoint.mtu or network.mtu,
         group=endpoint.group,
         up=ready,
     )

@@ -199,18 +199,31 @@ def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
     refuse_parent_mtu(network, parent, parent_mtu)
 
 
-def needed_mtu(network: Network) -> int:
-    """The least MTU with which a parent can carry the network's endpoints."""
-    return max(network.mtu or 0, IPV6_MTU_MIN if network.ipv6 else 0)
+def needed_mtu(network: Network, own: int | None = None) -> int:
+    """The least MTU with which a parent can carry the network's endpoints, or one that has an MTU of its own."""
+    return max(own or network.mtu or 0, IPV6_MTU_MIN if network.ipv6 else 0)
 
 
-def refuse_parent_mtu(network: Network, parent: str, parent_mtu: int) -> None:
-    """Refuse a parent whose MTU is, or has become, too small for the network's endpoints.
+def refuse_own_mtu(network: Network, own: int, parent: str, parent_mtu: int) -> None:
+    """Refuse an MTU that is asked for of one endpoint and that it cannot have.
+
+    Raises:
+        OptionInvalid: it is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
+    """
+    if own > parent_mtu:
+        raise OptionInvalid("mtu", str(own), f"parent `{parent}` has an MTU of {parent_mtu}")
+    if network.ipv6 and own < IPV6_MTU_MIN:
+        raise OptionInvalid("mtu", str(own), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
+
+
+def refuse_parent_mtu(network: Network, parent: str, parent_mtu: int, own: int | None = None) -> None:
+    """Refuse a parent whose MTU is, or has become, too small for the network's endpoints, or for one that has an MTU of
+    its own.
 
     Raises:
         ParentUnusable
     """
-    needed = needed_mtu(network)
+    needed = needed_mtu(network, own)
     if parent_mtu < needed:
         why = f"its MTU of {parent_mtu} is less than the {needed} of network `{network.name}`"
         if network.mtu != needed:

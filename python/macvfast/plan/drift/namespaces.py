@@ -114,9 +114,10 @@ def unmendable(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Pa
         return f"has MAC {mac_text(link.mac)}, not {mac_text(endpoint.mac)}"
     if link.mode is not None and link.mode != network.mode:
         return f"has mode {link.mode}"
-    if network.mtu is not None and link.mtu != network.mtu:
-        return f"has an MTU of {link.mtu}, not {network.mtu}"
-    if link.mtu < plan.needed_mtu(network):
+    wanted = endpoint.mtu or network.mtu
+    if wanted is not None and link.mtu != wanted:
+        return f"has an MTU of {link.mtu}, not {wanted}"
+    if link.mtu < plan.needed_mtu(network, endpoint.mtu):
         # The kernel took IPv6 from it for good, and not for as long as its parent's MTU is too small.
         return f"has an MTU of {link.mtu}, too small for IPv6"
     return ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at"
 _ENDPOINT = (
-    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6"
+    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
@@ -210,11 +210,12 @@ class SandboxRecords(NetworkRecords):
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
         """Insert an endpoint that is about to be made."""
         self._db.execute(
-            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, NULL, '[]', NULL"
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '[]', NULL"
             " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
                 endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
+                endpoint.mtu,
             ),
         )  # fmt: skip
 
@@ -256,12 +257,12 @@ class SandboxRecords(NetworkRecords):
 
     def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
-        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6 in rows:
+        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu in rows:
             network = self.network_by_number(number)
             yield sound.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
-                subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
+                mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
             ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
@@ -276,11 +277,10 @@ class SandboxRecords(NetworkRecords):
         )
         return sorted((name for (name,) in rows), key=natural)
 
-    def unsettled_endpoints(self, sandbox_id: str) -> dict[str, str]:
-        """The owner tokens of a sandbox's endpoints that are being made or removed, by network id."""
+    def unsettled_endpoints(self, sandbox_id: str) -> dict[int, str]:
+        """The owner tokens of a sandbox's endpoints that are being made or removed, by position."""
         rows = self._db.execute(
-            "SELECT n.id, i.owner FROM endpoint e JOIN intent i ON i.id = e.intent JOIN network n ON n.number ="
-            f" e.network WHERE e.{_OF_SANDBOX}",
+            f"SELECT e.position, i.owner FROM endpoint e JOIN intent i ON i.id = e.intent WHERE e.{_OF_SANDBOX}",
             (sandbox_id,),
         )
         return dict(rows)
