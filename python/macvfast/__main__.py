@@ -1,6 +1,6 @@
 """The command `macvfast`, also as `python -m macvfast`.
 
-Until something is begun that must be undone (`cli.be_careful`), Ctrl-C just ends the process: Python's own handler
+Until something is begun that must be undone (`cli/interrupts.py`), Ctrl-C just ends the process: Python's own handler
 would show where it is. Before anything else, and from `_signal`: `signal` itself takes some milliseconds to load.
 """
 

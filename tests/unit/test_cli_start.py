@@ -62,7 +62,7 @@ def test_what_a_list_loads_is_compiled_whatever_the_environment_says() -> None:
 @pytest.mark.parametrize("words", [("network", "ls"), ("network", "ls", "-q"), ("ps", "-a")])
 def test_a_list_loads_what_reads_the_line_and_its_own_commands_only(words: tuple[str, ...]) -> None:
     part = {"network": {"network", "show.networks"}, "ps": {"sandbox", "show.sandboxes"}}[words[0]]
-    reading = {"app", "call", "commands", "filters", "line", "parameters", "usage"}
+    reading = {"app", "call", "commands", "filters", "interrupts", "line", "parameters", "usage"}
     showing = {"show", "show.lists", "show.output", "show.tables", "show.text"}
     loaded = {name for name in loaded_by(*words) if name.split(".")[0] == "macvfast"}
     assert {name for name in loaded if not name.startswith("macvfast.errors.")} == {

@@ -5,44 +5,37 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from macvfast.cli.interrupts import INTERRUPTED, interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what a command line says; its exit status. None: this process's own command line."""
+    words = sys.argv[1:] if argv is None else argv
     try:
+        if words[:1] == ["__remove-ended"]:
+            return _remove_ended(words[1])
         from macvfast.cli.app import run  # noqa: PLC0415 - Ctrl-C may come while it is loaded
 
-        return run(sys.argv[1:] if argv is None else argv)
+        return run(words)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if interrupted(error):
-            return 130
+            return INTERRUPTED
         raise
 
 
-def be_careful() -> None:
-    """From here on, Ctrl-C is an exception: something is begun that must be undone.
+def _remove_ended(state_dir: str) -> int:
+    """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all.
 
-    Where it ends the process until then (`__main__`); what a program that calls this has set up stays.
+    No command of the application: it needs nothing of Typer.
     """
-    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # noqa: PLC0415
+    from macvfast.cli.show.output import problem_text  # noqa: PLC0415
+    from macvfast.host import Host  # noqa: PLC0415
 
-    if getsignal(SIGINT) == SIG_DFL:
-        signal(SIGINT, default_int_handler)
-
-
-def interrupted(error: BaseException) -> bool:
-    """Whether Ctrl-C lies behind an exception: some of Python's own code wraps it, as in the making of a class."""
-    todo: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while todo:
-        one = todo.pop()
-        if isinstance(one, KeyboardInterrupt):
-            return True
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            todo += [one.__cause__, one.__context__]
-    return False
+    Host.use_all_descriptors()
+    Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
+    return 0

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from macvfast.cli import interrupted
-from macvfast.cli.call import BUG, INTERRUPTED, PARTLY, RUN_REFUSED, USAGE, Call, Session
+from macvfast.cli.call import BUG, PARTLY, RUN_REFUSED, USAGE, Call, Session
 from macvfast.cli.commands import Command, Group, group
+from macvfast.cli.interrupts import INTERRUPTED, interrupted
 from macvfast.cli.line import Line
 from macvfast.cli.parameters import check_some, option
-from macvfast.cli.show.output import Failure, Output, of_this_process, problem_text
+from macvfast.cli.show.output import Failure, Output, of_this_process
 from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError
 
@@ -73,8 +73,6 @@ def run(words: Sequence[str], opener: Opener | None = None, out: Output | None =
     session = Session(out, opener)
     if words[:1] == ["__complete"]:
         return _complete(words[1:], session)
-    if words[:1] == ["__remove-ended"]:
-        return _remove_ended(words[1])
     line = Line(application())
     try:
         status = perform(line, words, session)
@@ -127,15 +125,6 @@ def _complete(words: Sequence[str], session: Session) -> int:
 
     session.out.lines(complete(Line(application()), words[1:] if words[:1] == ["--"] else words, session))
     session.out.flush()
-    return 0
-
-
-def _remove_ended(state_dir: str) -> int:
-    """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all."""
-    from macvfast.host import Host  # noqa: PLC0415
-
-    Host.use_all_descriptors()
-    Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
     return 0
 
 

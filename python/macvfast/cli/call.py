@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from macvfast.cli import be_careful
+from macvfast.cli.interrupts import be_careful
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ USAGE = 2
 PARTLY = 3
 BUG = 70
 RUN_REFUSED = 125
-# As a shell has it for what Ctrl-C ended.
-INTERRUPTED = 130
 
 
 class Session:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from macvfast.cli import be_careful
-from macvfast.cli.call import INTERRUPTED, Call
+from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.filters import Filter, chosen, has_label, matches
+from macvfast.cli.interrupts import INTERRUPTED, be_careful
 from macvfast.cli.parameters import (
     LISTED_AS,
     ListForm,
