@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test parity torture check bench bench-quick fmt docs guide clean
+.PHONY: help build demo test parity torture check bench bench-quick fmt docs guide wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -81,18 +81,24 @@ bench-quick: build $(VENV)/.bench  ## the same at small counts: that every row s
 	@tools/need bench
 	@$(BIN)/python -m benches --quick $(BENCH_ARGS)
 
-fmt: $(VENV)/.tools  ## format and mend what can be mended by itself
+fmt: $(VENV)/.tools  ## format, and fix what can be fixed automatically
 	@cargo fmt --all
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
-docs: build  ## write docs/errors.md and docs/cli.md anew, and draw the guide's pictures
+docs: build  ## write docs/errors.md and docs/cli.md, and draw the guide's pictures
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/pictures.py
 
 guide: build $(VENV)/.tools  ## type every example of docs/guide.md and README.md, and write down what it shows
 	@tools/need test
 	@$(BIN)/python -m tests.guide
+
+wheel: $(VENV)/.made  ## the wheel with all that belongs to it, in dist/: the command, its man pages and completion
+	@tools/need build
+	@rm -rf dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@$(SAY) "built: $$(echo dist/*.whl)"
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) target dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

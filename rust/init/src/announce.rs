@@ -1,4 +1,4 @@
-//! Telling whoever waits for it whether the command was started.
+//! Says whether the command was started, to whoever waits for that.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use crate::failure::Failure;
 
-/// Whom to tell whether the command was started.
+/// Who is told whether the command was started.
 pub enum Announce {
     /// Nobody is told of a success; a failure is written to standard error.
     StandardError,
@@ -45,7 +45,7 @@ impl Announce {
     }
 }
 
-/// Writes to standard error, or not, if that has gone.
+/// Writes to standard error, if that is still there.
 pub fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -17,7 +17,7 @@ options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--in
 [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
 
-/// What is asked for: a command with a pid 1 of its own or, to `join`, beside the one that runs, where one does.
+/// What is asked for: a command with a pid 1 of its own; or, with `join`, beside the running command, if there is one.
 pub struct Request {
     pub join: bool,
     /// Only beside one: who its user is, was read there.
@@ -26,32 +26,32 @@ pub struct Request {
     pub netns: Option<OwnedFd>,
     /// The sandbox's folder, for lock, status and log.
     pub directory: CString,
-    /// The folder's lock, where who started this program had it already: nobody else is to come in between.
+    /// The folder's lock, where the caller had it already, so that nobody else comes in between.
     pub lock: Option<OwnedFd>,
     /// The sandbox's name, for messages.
     pub name: String,
     pub rootfs: Option<CString>,
     /// The host name that a command with a pid 1 of its own sees; None: the host's.
     pub hostname: Option<CString>,
-    /// A folder with files that take the place of those of their names in /etc, for a command with a pid 1 of its own.
+    /// A folder with files that replace those of the same names in /etc, for a command with a pid 1 of its own.
     pub etc: Option<CString>,
-    /// Folders of pins, which a command with a pid 1 of its own does without.
+    /// Folders of pins, which a command with a pid 1 of its own does not see.
     pub pins: Vec<CString>,
     /// A program to run last, its name first; empty for none.
     pub after: Vec<CString>,
-    /// Where it waits, with others, for one program that does the work of all of theirs.
+    /// The queue in which it waits, with others, for one program that removes all of their sandboxes.
     pub queue: Option<CString>,
     /// That program, its name first.
     pub after_all: Vec<CString>,
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
-    /// How many bytes the log of a detached command has at most; None: as many as before.
+    /// The limit of a detached command's log in bytes; None: that of before.
     pub log_limit: Option<u64>,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
-    /// What the command has besides this program's environment or, as another user, instead: `NAME=VALUE`. It comes by
-    /// a descriptor: everybody can read a command line.
+    /// Added to this program's environment or, for another user, in its place: `NAME=VALUE`. It comes by a descriptor,
+    /// since everybody can read a command line.
     pub environment: Vec<CString>,
     /// Where the command must start.
     pub workdir: Option<CString>,

@@ -1,4 +1,4 @@
-//! Bytes on their way from one descriptor to another, neither of which is waited for.
+//! Bytes that are copied from one descriptor to another without waiting for either.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
@@ -67,8 +67,8 @@ impl Buffer {
     }
 }
 
-/// Opens a standard stream once more, to be written to, where it is a pipe or a terminal: so that a full one is not
-/// waited for, and the flag for that not set for everybody who shares it.
+/// Opens a standard stream once more for writing, where it is a pipe or a terminal: O_NONBLOCK is then not set for
+/// everybody who shares the stream.
 pub fn reopened_to_not_wait(number: RawFd) -> Option<OwnedFd> {
     let stream = sys::standard_stream(number);
     let kind = FileType::from_raw_mode(fstat(stream).ok()?.st_mode);

@@ -13,7 +13,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Replaces this process by the command, its name first; returns only with the reason why not.
 ///
-/// A file that is there, and whose interpreter or loader is not, is LIBACC: the kernel says NOENT of it, too.
+/// LIBACC: the file exists, and its interpreter or loader does not. The kernel says NOENT of that, too.
 pub fn execute(command: &[CString]) -> Errno {
     let Some(name) = command.first() else {
         return Errno::NOENT;

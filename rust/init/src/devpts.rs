@@ -1,4 +1,4 @@
-//! The terminals of a sandbox: a file system of its own at /dev/pts, so that those of the host have no name in there.
+//! The terminals of a sandbox: a file system of its own at /dev/pts, in which those of the host have no names.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -13,7 +13,7 @@ use rustix::pty::{openpt, OpenptFlags};
 /// linux/magic.h
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
-/// Makes one, attached nowhere, without a terminal; None where the kernel has none of the kind.
+/// Makes one, attached nowhere and without a terminal; None where the kernel does not support it.
 pub fn make() -> Result<Option<OwnedFd>, Errno> {
     let context = match fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NODEV) => return Ok(None),

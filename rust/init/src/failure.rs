@@ -1,5 +1,5 @@
-//! Why there is no command: in words for the person who waits for it, or in a line for the macvfast that started a
-//! detached keeper and has words of its own (`errors`; a test holds the two against each other).
+//! Why there is no command: in words for the person who waits for it, or in one line for the macvfast that started a
+//! detached keeper and has its own words (`errors`; a test compares the two).
 
 use rustix::io::Errno;
 
@@ -14,7 +14,7 @@ pub const KILLED: u8 = 128 + 9;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Statuses with `--detach`, where none is the command's: what else can be in the way.
+/// Statuses with `--detach`, where none is the command's: what else can fail.
 const HELD: u8 = 121;
 const FOLDER: u8 = 122;
 const REFUSED: u8 = 123;
@@ -27,19 +27,19 @@ pub const ENDED_TOGETHER: &str =
 /// Why a command does not run.
 #[derive(Debug)]
 pub enum Failure {
-    /// It is not there.
+    /// It does not exist.
     NotFound { command: String },
-    /// It is there, and is none that can be executed.
+    /// It exists, and cannot be executed.
     NotExecutable { command: String, errno: Errno },
     /// Another keeper is there, whose command cannot be joined, or not yet.
     Held { name: String, joining: bool },
-    /// The sandbox's folder does not let something be done, in words that follow "cannot".
+    /// Something cannot be done in the sandbox's folder; the words follow "cannot".
     Folder {
         path: String,
         step: &'static str,
         errno: Errno,
     },
-    /// The kernel does not let something be done, in words that follow "could not".
+    /// The kernel refused something; the words follow "could not".
     Refused { step: String, errno: Errno },
     /// It is to start in a folder that it cannot enter.
     NoFolder {
@@ -56,7 +56,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What makes a failure out of an errno of that step.
+    /// Makes a failure out of an errno of that step.
     pub fn at(step: &str) -> impl FnOnce(Errno) -> Self + '_ {
         move |errno| Self::Refused {
             step: step.to_owned(),
@@ -102,7 +102,7 @@ impl Failure {
         (status, format!("{errno} {words}\n"))
     }
 
-    /// Without: what failed, why, and what to do.
+    /// Without `--detach`: what failed, why, and what to do.
     pub fn text(&self) -> String {
         match self {
             Self::NotFound { command } if command.contains('/') => block(

@@ -20,7 +20,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// What makes a failure out of an errno of that step.
+    /// Makes a failure out of an errno of that step.
     pub fn at(step: &'static str) -> impl FnOnce(Errno) -> Self {
         move |errno| Self { step, errno }
     }
@@ -33,14 +33,14 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
     (c"resolv.conf", c"etc/resolv.conf"),
 ];
 
-/// Where `ip netns` has its pins, and nobody anything else.
+/// Where `ip netns` has its pins, and nothing else is.
 const PINS_OF_IP_NETNS: &CStr = c"/run/netns";
 
-/// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`, and
-/// `rootfs`, if given, as its root with the host's /dev.
+/// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`,
+/// and `rootfs`, if given, as its root with the host's /dev.
 ///
-/// Files of the folder `etc` are mounted on those of /etc, where there is one of that name to mount on. What is mounted in
-/// the folders of `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
+/// Files of the folder `etc` are mounted on those of /etc that have the same name. What is mounted in the folders of
+/// `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
 pub fn make(
     rootfs: Option<&CStr>,
     etc: Option<&CStr>,
@@ -74,7 +74,7 @@ pub fn make(
         .and_then(|()| attach(&sys, &root, c"sys", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /sys"))?;
     if let Some(tree) = control_groups {
-        // Where they are not there, nobody can miss them.
+        // What does not exist need not be hidden.
         let _ = attach(&tree, &root, c"sys/fs/cgroup", OFlags::DIRECTORY);
     }
     for (path, tree) in &own_files {
@@ -115,7 +115,7 @@ fn replace_terminals(terminals: BorrowedFd<'_>, root: &OwnedFd) -> Result<(), Fa
     }
 }
 
-/// Makes a folder, with what is mounted below it, the root, and lets go of the host's.
+/// Makes a folder, with what is mounted below it, the root, and leaves the host's.
 fn enter(rootfs: &CStr) -> Result<(), Failed> {
     let root = copy_of(rootfs).and_then(|tree| {
         // Whatever is found at the path from now on, this is the root.
@@ -126,8 +126,8 @@ fn enter(rootfs: &CStr) -> Result<(), Failed> {
     change_root(&root).map_err(Failed::at("make the folder the root"))
 }
 
-/// Takes away what is mounted on a folder and below it, one over the other as it may be: what is mounted there next
-/// has nothing under it that an unmount would show.
+/// Unmounts all that is mounted on a folder and below it: what is mounted there next then hides nothing that an unmount
+/// would show.
 ///
 /// A symbolic link has nothing mounted on it. Of a mount that came from another user namespace, the kernel keeps what
 /// it hides; it stays underneath.
@@ -141,8 +141,8 @@ fn uncover(path: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Takes what is mounted in a folder out of this mount namespace, now and in the future. A folder that is a mount for the
-/// sake of pins alone is empty from now on; another file system stays, without what is mounted in it.
+/// Removes what is mounted in a folder from this mount namespace, now and in the future. A folder that is a mount only
+/// because of pins is empty from now on; another file system stays, without what is mounted in it.
 ///
 /// The host's pins are copied with all its mounts. Each copy takes memory, and would have to go too before the pin of a
 /// sandbox is gone. Nothing of this reaches the host, whose mounts these only follow.

@@ -1,4 +1,4 @@
-//! Who a command is: with keys of its own and, where another user was asked for, with nothing of the caller's.
+//! The user of a command: with keys of its own and, if it is another user than the caller, nothing of the caller's.
 
 use rustix::fs::{fchown, Gid, Uid};
 use rustix::io::Errno;
@@ -12,7 +12,8 @@ use crate::sys;
 
 /// Leaves the session keyring that came from the caller, for a new and empty one.
 ///
-/// Where the kernel has no keyrings, or does not let this process at them, no key of the caller's is in reach either.
+/// Where the kernel has no keyrings, or does not let this process use them, none of the caller's keys can be used
+/// either.
 pub fn leave_keyring() -> Result<(), Errno> {
     match sys::join_new_session_keyring() {
         Ok(()) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
@@ -20,9 +21,10 @@ pub fn leave_keyring() -> Result<(), Errno> {
     }
 }
 
-/// Becomes another user, with a keyring of that user's, without any capability, and with no way to get more by what it
-/// executes. Of the standard streams, those that are `own`ed by the command are this user's then: it can open them by
-/// their names too, `> /dev/stdout`.
+/// Becomes another user, with a keyring of that user and without any capability; what it executes cannot gain more.
+///
+/// Of the standard streams, those that are the command's `own` belong to this user then: it can open them by their
+/// names too, `> /dev/stdout`.
 pub fn become_user(user: &User, own: [bool; 3]) -> Result<(), Errno> {
     for (number, _) in (0..).zip(own).filter(|&(_, own)| own) {
         // Where the terminal's file system does not let it be owned, the descriptors still work.

@@ -169,7 +169,7 @@ fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
     }
 }
 
-/// Makes the keeper's death this process's own, and with it the death of all that runs in the sandbox.
+/// Has this process die with the keeper, and with it all that runs in the sandbox.
 fn die_with_keeper(report: BorrowedFd<'_>) -> Result<(), Failed> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Failed::at("depend on the keeper"))?;
@@ -220,7 +220,7 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
     }
 }
 
-/// Tells how the command ended, and ends, with all that still runs in the pid namespace if it is this process's.
+/// Reports how the command ended, and ends; if this is pid 1, with all that still runs in the pid namespace.
 fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
     let guest = match task.place {
         Place::New { guest, .. } => guest,
@@ -249,8 +249,8 @@ fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
     sys::leave(status)
 }
 
-/// Whether nobody has joined this pid 1, nor can any more: from then on the folder is locked against that. One who is
-/// stopped while he is at it is not waited for.
+/// Whether nobody has joined this pid 1, nor can any more: the folder is locked from then on. A keeper that is stopped
+/// while it joins is not waited for.
 fn is_alone(folder: BorrowedFd<'_>) -> bool {
     for _ in 0..ABOUT_TO_JOIN_MS / LOOK_AGAIN_MS {
         if flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
@@ -265,7 +265,7 @@ fn is_alone(folder: BorrowedFd<'_>) -> bool {
     alone
 }
 
-/// How long one may be about to join.
+/// How long a keeper may take to join.
 const ABOUT_TO_JOIN_MS: i32 = 1000;
 
 /// How long what has ended inside may wait to be reaped while nothing else is to be done.
@@ -296,7 +296,7 @@ fn has_parent_outside(number: i32) -> bool {
     })
 }
 
-/// Takes leave of all children that have ended; the exit status of the command if it was among them.
+/// Reaps all children that have ended; the exit status of the command if it was among them.
 fn reap(command: i32) -> Option<u8> {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid.as_raw_nonzero().get() == command {
@@ -371,7 +371,7 @@ fn become_command(task: &Task<'_>) -> Errno {
     execute(task.command)
 }
 
-/// Takes `NAME=VALUE` into the environment, and for `execute` into where it looks.
+/// Adds `NAME=VALUE` to the environment, where `execute` looks for PATH.
 fn set_variable(variable: &CStr) {
     let bytes = variable.to_bytes();
     // One without a name is none.

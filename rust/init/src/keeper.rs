@@ -47,13 +47,14 @@ pub fn keep(request: Request) -> u8 {
     status
 }
 
-/// What is to be known of the process that asked, before anything changes.
+/// What is remembered of the caller's surroundings before anything changes.
 struct Surroundings {
     directory: Option<CString>,
     window: Option<Winsize>,
 }
 
-/// Leaves the keeper to itself and waits only until the command runs or does not: status and line of its report.
+/// Runs the keeper in a process of its own, and waits only until the command runs or cannot: status and line of the
+/// keeper's report.
 fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String), Errno> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     match sys::spawn(0)? {
@@ -110,7 +111,7 @@ fn keep_in_this_process(
             outcome => break outcome,
         }
     };
-    // The namespace is to go, also where no supervisor ever came so far.
+    // The namespace is about to be removed, whether a supervisor has entered it or not.
     request.netns = None;
     clean_up(&request);
     outcome.unwrap_or_else(|failure| {
@@ -299,7 +300,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Leaves a process that records the end of pid 1, which stays for those who have joined.
+    /// Leaves a process behind that records the end of pid 1, which stays for those that have joined.
     fn leave_to_others(&self, running: &mut Running) -> Result<(), Failure> {
         let Post::Own(record) = &self.post else {
             return Ok(());
@@ -322,7 +323,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Records how the command ended, which it has, and hands over the last of what it has shown.
+    /// Records how the command has ended, and passes on the last of what it has shown.
     fn end(self, running: &mut Running) -> u8 {
         let (state, alone) = match Report::receive(&running.reports) {
             Some(Report::Ended(status)) => (State::Exited(status), false),

@@ -1,4 +1,4 @@
-//! The log of a detached command: two files in turn, written by the keeper alone, so that it never has more than its limit.
+//! The log of a detached command: two files in turn, which only the keeper writes, and never more than the limit.
 //!
 //! ```text
 //! log      what was shown last, up to half of the limit
@@ -18,7 +18,7 @@ use rustix::pipe::{pipe_with, PipeFlags};
 
 use crate::sys;
 
-/// How much a log has at most, unless said.
+/// The limit of a log, if none is given.
 const DEFAULT_LIMIT: u64 = 16 << 20;
 
 /// The least that a limit can be.
@@ -68,7 +68,7 @@ impl Log {
         })
     }
 
-    /// What it has open.
+    /// The descriptors that it has open.
     pub fn descriptors(&self) -> [RawFd; 2] {
         let file = self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         [self.folder.as_raw_fd(), file]
@@ -83,7 +83,7 @@ impl Log {
         self.add(bytes);
     }
 
-    /// Tells of what is lost, where there is room for that by now.
+    /// Writes how much was lost, where there is room for that by now.
     pub fn finish(&mut self) {
         if self.lost > 0 {
             self.tell_of_loss();
@@ -226,7 +226,7 @@ impl Logged {
         entry
     }
 
-    /// What it has open.
+    /// The descriptors that it has open.
     pub fn descriptors(&self) -> [RawFd; 3] {
         let [folder, file] = self.log.descriptors();
         [folder, file, self.pipe.as_raw_fd()]

@@ -28,7 +28,7 @@ pub enum Post {
     Beside {
         /// Its pid 1.
         pidfd: OwnedFd,
-        /// Held until the command runs: so long, that pid 1 does not end by itself.
+        /// Held until the command runs: until then, pid 1 does not end.
         joining: Option<OwnedFd>,
     },
 }
@@ -81,7 +81,7 @@ pub fn has_ended(pidfd: &OwnedFd, timeout_ms: i32) -> bool {
     entry[0].revents != 0
 }
 
-/// Lets the next child be one of this process's own pid namespace again, and waited for.
+/// Makes the next child one of this process's own pid namespace again, and one that is waited for.
 pub fn return_to_own_processes() -> Result<(), Errno> {
     signals::let_children_be_waited_for();
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;

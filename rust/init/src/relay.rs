@@ -87,7 +87,7 @@ impl Relay {
         self.way == Way::Out && self.source.is_some()
     }
 
-    /// What it has open.
+    /// The descriptors that it has open.
     pub fn descriptors(&self) -> [RawFd; 2] {
         [&self.source, &self.target].map(|one| one.as_ref().map_or(-1, AsRawFd::as_raw_fd))
     }
@@ -171,7 +171,7 @@ impl Relay {
     }
 
     /// Copies what the command, which has ended, has still shown; false where the output would have to be waited for.
-    /// Whom it has left behind, and who goes on showing, is not waited for.
+    /// What it has left behind, and goes on writing, is not waited for.
     pub fn drain(&mut self) -> bool {
         if self.way == Way::In {
             return true;

@@ -1,4 +1,4 @@
-//! What the supervisor inside a sandbox tells its keeper, over a pipe.
+//! What the supervisor inside a sandbox reports to its keeper, over a pipe.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -29,7 +29,7 @@ const ENDED: u8 = 3;
 const ENDED_ALONE: u8 = 4;
 
 impl Report {
-    /// Tells the keeper. If that is gone there is nobody to tell, and this process's end is near.
+    /// Sends it to the keeper. If that is gone, this process is about to end too.
     pub fn send(&self, pipe: BorrowedFd<'_>) {
         let (kind, number, text) = match self {
             Self::Started => (STARTED, 0, ""),

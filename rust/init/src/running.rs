@@ -1,4 +1,4 @@
-//! Staying with a command that runs: passing on signals and what is typed and shown, until it has ended.
+//! Stays with a running command: passes on signals and what is typed and shown, until it has ended.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -154,7 +154,7 @@ pub fn kill(child: &Child) {
     wait_for(child);
 }
 
-/// The keeper's terminal goes once, but two things tell of it: a signal, and the terminal itself.
+/// The keeper's terminal hangs up once, and is reported twice: by a signal, and by the terminal itself.
 #[derive(Default)]
 struct HangUp {
     by_signal: bool,
@@ -162,13 +162,13 @@ struct HangUp {
 }
 
 impl HangUp {
-    /// The terminal shows it; whether that is news.
+    /// The terminal reports it; whether that is new.
     fn seen(&mut self) -> bool {
         self.by_terminal = !self.by_signal;
         self.by_terminal
     }
 
-    /// A signal tells it; whether that is news. Further ones are no longer about the terminal.
+    /// A signal reports it; whether that is new. Further ones are no longer about the terminal.
     fn signalled(&mut self) -> bool {
         self.by_signal = true;
         !std::mem::take(&mut self.by_terminal)

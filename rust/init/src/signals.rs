@@ -38,7 +38,7 @@ const HIGHEST: c_int = 64;
 /// What the kernel takes a set of `HIGHEST` signals to be.
 const KERNEL_SIGSET_BYTES: usize = 8;
 
-/// The signals that a keeper reads instead of suffering them.
+/// The signals that a keeper reads, and that do nothing else to it.
 pub struct Signals {
     fd: OwnedFd,
 }
@@ -127,7 +127,7 @@ pub fn leave_session() {
     {}
 }
 
-/// Gives every signal its default action and blocks none: what a new program expects to find.
+/// Gives every signal its default action and blocks none, as a new program expects it.
 pub fn reset() {
     for signal in 1..=HIGHEST {
         set_default(signal);
@@ -153,7 +153,7 @@ fn set_default(signal: c_int) {
     };
 }
 
-/// Lets the kernel reap children by itself, whatever this process is doing.
+/// Has the kernel reap children, whatever this process is doing.
 pub fn let_children_be_reaped() {
     set_disposition(libc::SIGCHLD, libc::SIG_IGN);
 }

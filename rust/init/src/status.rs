@@ -126,7 +126,7 @@ impl Record {
         Log::open(self.directory.as_fd(), limit)
     }
 
-    /// Records `state`, and how a command ended durably: after a crash there is the old status or the new one, never a
+    /// Records `state`; how a command ended, durably: after a crash there is the old status or the new one, never a
     /// part. That one runs means nothing in another boot: it is not waited for, but where an old status is handed on.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
         let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();

@@ -144,7 +144,7 @@ pub struct Batch {
     buffer: Vec<u8>,
     /// Where each request ends.
     ends: Vec<usize>,
-    /// What the requests name by number. Not kept open by being asked for: a namespace would live on with it.
+    /// What the requests name by number. Not kept open by the batch: that would keep a namespace alive.
     descriptors: Vec<Weak<OwnedFd>>,
 }
 
@@ -188,7 +188,7 @@ impl Batch {
     /// Keep open what the requests name by number, while they are sent.
     ///
     /// # Errors
-    /// EBADF: one of it was closed, and its number may be another's by now.
+    /// EBADF: one of them was closed, and its number may mean another by now.
     pub(crate) fn hold(&self) -> Result<Vec<Arc<OwnedFd>>, Error> {
         let held: Option<Vec<_>> = self.descriptors.iter().map(Weak::upgrade).collect();
         held.ok_or_else(|| Error::system(Operation::SendBatch, Errno::BADF))

@@ -1,4 +1,4 @@
-//! What can go wrong, as values: the operation and the error number, never a sentence to take apart.
+//! What can go wrong, as values: the operation and the error number, never a sentence that has to be parsed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub enum Operation {
     PreparePins(PathBuf),
     /// Pinning a namespace at a path.
     Pin(PathBuf),
-    /// Taking away the pin at a path.
+    /// Removing the pin at a path.
     Unpin(PathBuf),
     /// Opening procfs.
     OpenProcfs,
@@ -114,7 +114,7 @@ impl Operation {
     }
 }
 
-/// Why a path leads to no network namespace, or why what stands there is no pin to take away.
+/// Why a path leads to no network namespace, or why what is there is no pin that could be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotANamespace {
     /// Nothing is there.
@@ -176,7 +176,7 @@ pub enum Error {
         /// They, as people are told, as far as they are seen here: `process 7 (sleep)`.
         holders: Vec<String>,
     },
-    /// Others could put something of theirs in the place of what is to be made.
+    /// Others could replace what is about to be made.
     #[error("could not {operation}: {reason}")]
     Unsafe {
         /// What was being done.

@@ -4,7 +4,7 @@
 //! calls and gives one outcome per request. `netlink-packet-route` knows the messages; what is here is how many of
 //! them travel at once and how their replies find back to them.
 //!
-//! Not `async`, and nothing retried but interrupted dumps: who asks knows what a refusal means.
+//! Not `async`, and nothing is retried but interrupted dumps: the caller knows what a refusal means.
 
 #![deny(unsafe_code)]
 

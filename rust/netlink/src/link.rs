@@ -141,7 +141,7 @@ pub enum LinkKind {
     Dummy,
 }
 
-/// A link to be born whole: nothing of it is changed afterwards.
+/// A link that is born complete: nothing of it is changed afterwards.
 #[derive(Debug, Clone, Copy)]
 pub struct NewLink<'a> {
     /// Name in the namespace it is born in.

@@ -42,7 +42,7 @@ pub struct DefaultRoute {
     pub ifindex: Option<u32>,
     /// The gateway; of the other family where IPv4 goes by way of IPv6. None: the link itself.
     pub gateway: Option<IpAddr>,
-    /// Whether a router advertised it (protocol ra): it comes and goes by itself.
+    /// Whether a router advertised it (protocol ra): then it comes and goes with the advertisements.
     pub advertised: bool,
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Procfs {
 }
 
 impl Procfs {
-    /// Nothing is opened before it is needed.
+    /// Opens nothing before it is needed.
     pub(crate) fn new() -> Self {
         Self { instance: None }
     }

@@ -91,7 +91,7 @@ fn send(place: &'static Mutex<Option<Visitor>>, visit: Visit) -> Result<()> {
             // It found no way home.
             Err(refused) => refused.0,
         },
-        // Of another process, by a fork that nobody told of: what it shares with a thread that is not here is not
+        // Of another process, by a fork that was not counted: what it shares with a thread that is not here is not
         // touched.
         other => {
             std::mem::forget(other);
@@ -151,7 +151,7 @@ fn lock(place: &Mutex<Option<Visitor>>) -> MutexGuard<'_, Option<Visitor>> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Have forks counted, from now on, in each child.
+/// Count forks in each child, from now on.
 #[allow(unsafe_code)]
 fn watch_forks() {
     extern "C" fn forked() {
