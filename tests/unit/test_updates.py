@@ -409,6 +409,19 @@ def test_two_updates_of_two_processes_are_both_there(machine: Machine, other: Ho
     assert dict(machine.host.network("lan").labels) == {"one": "1", "two": "2"}
 
 
+def test_of_updates_of_several_threads_of_one_host_none_is_lost(machine: Machine) -> None:
+    def change(name: str) -> None:
+        for step in range(10):
+            machine.host.update_network("lan", labels={name: str(step)})
+
+    threads = [threading.Thread(target=change, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(machine.host.network("lan").labels) == dict.fromkeys("abcd", "9")
+
+
 def test_what_a_bulk_gives_after_an_update_is_of_the_new_range(
     machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
