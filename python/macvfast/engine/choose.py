@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Place:
+class NamespaceUse:
     """What is taken in one namespace, in which several sandboxes may stand: interface names, and default routes."""
 
     names: set[str] = field(default_factory=set)
@@ -65,7 +65,7 @@ class Place:
         return name
 
     @classmethod
-    def of(cls, kernel: Kernel, namespace: Namespace) -> Place:
+    def of(cls, kernel: Kernel, namespace: Namespace) -> NamespaceUse:
         """A namespace that others made, with what links are born with there."""
         names = plan.IPV6_DEFAULTS
         return cls(defaults=dict(zip(names, kernel.read_sysctls(namespace, names), strict=True)))
@@ -90,7 +90,11 @@ class _Draft:
     """An item that is being chosen, with what it takes on the way."""
 
     def __init__(
-        self, making: Making, place: Place, siblings: tuple[tuple[Network, Endpoint], ...] = (), position: int = 0
+        self,
+        making: Making,
+        place: NamespaceUse,
+        siblings: tuple[tuple[Network, Endpoint], ...] = (),
+        position: int = 0,
     ) -> None:
         """`siblings`: the sandbox's endpoints that are there; `position`: of its next one."""
         self.making = making
@@ -123,7 +127,7 @@ class Chooser:
         self._names: set[str] = set()
         self._strange: dict[str, set[bytes]] = {}
         self._now = now()
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, NamespaceUse] = {}
 
     def choose(self, records: Records, items: Sequence[Opened]) -> tuple[int, list[tuple[Attempt, Making]]]:
         """Settle and note what each item is to be; one that cannot be has its error in its attempt.
@@ -182,7 +186,7 @@ class Chooser:
         asked = item.attempt.request.sandbox
         if isinstance(asked, NewSandbox):
             sandbox = self._new_sandbox(records, item, asked)
-            place = Place() if sandbox.made else self._place(records, item, sandbox)
+            place = NamespaceUse() if sandbox.made else self._place(records, item, sandbox)
             return _Draft(Making(sandbox, item.namespace, [], new=True, sysctls=item.sysctls), place)
         found = records.sandbox(asked.id)
         intent = records.sandbox_intent(asked.id)
@@ -210,7 +214,7 @@ class Chooser:
             auto_remove=asked.auto_remove,
         )  # fmt: skip
 
-    def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> Place:
+    def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> NamespaceUse:
         """What is taken in the item's namespace: by what is recorded and, where others made it, by what is there."""
         namespace = item.namespace
         place = self._places.get(namespace.cookie)
@@ -219,10 +223,10 @@ class Chooser:
         here = (namespace.cookie, self._kernel.boot_id())
         if sandbox.made:
             siblings = [(records.network_of(one), one) for one in records.endpoints_in(*here)]
-            place = Place(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
+            place = NamespaceUse(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
         else:
             # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
-            place = Place.of(self._kernel, namespace)
+            place = NamespaceUse.of(self._kernel, namespace)
             recorded = records.ifnames_in(*here)
             links = self._kernel.links_in(namespace)
             ours = {link.ifindex for link in links if link.ifname in recorded}

@@ -102,7 +102,7 @@ class Queue(Generic[A, T]):
         """Have it done, alone or with others: what it gave, or raised."""
         call: Call[A, T] = Call(asked, kind, about)
         if threading.get_ident() in self._at_work:
-            # Somebody who is told of something in the middle of a batch: to wait would be to wait for itself.
+            # Called by what this thread itself is doing for a batch: waiting for that would never end.
             self._do([call])
             return call.outcome()
         try:

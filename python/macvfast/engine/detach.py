@@ -45,7 +45,7 @@ class Detacher:
         self._store = store
         self._kernel = kernel
         self.folders = folders
-        # Called when all of a chunk is let go of and only waited for, and told of sandboxes that are gone.
+        # Called when all of a chunk is let go of and only waited for; called with sandboxes that are gone.
         self.on_let_go: Callable[[], None] = lambda: None
         self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
@@ -59,11 +59,11 @@ class Detacher:
 
         Args:
             ids: the sandboxes' full ids.
-            names: told the names of those that were there, by id.
+            names: filled with the names of those that were there, by id.
             force: whether a running command is ended, and one that is gone already counts as removed.
             patient: whether to wait for what something else keeps alive; otherwise only, and shortly, for what is let
                 go of here.
-            progress: told, time and again, how many more are gone.
+            progress: called, time and again, with how many more are gone.
 
         Returns:
             Per sandbox, None or what is in the way: SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
@@ -152,7 +152,7 @@ class Detacher:
 
     def end_command(self, sandbox: Sandbox) -> bool:
         """End the command of a sandbox that is about to be removed by force, and empty its log; whether that is done.
-        One that does not die is left to the removal to tell of.
+        One that does not die is left to the removal, which says so.
         """
         folder = self._store.sandbox_dir(sandbox.id)
         try:

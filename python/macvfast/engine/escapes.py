@@ -202,7 +202,7 @@ class Escapes:
     def _wait(
         self, strange: dict[str, set[bytes]], missing: Sequence[tuple[Network, Endpoint]], found: Collection[int]
     ) -> dict[str, set[bytes]]:
-        """What of it does not go by itself soon; while it becomes less, links are just being deleted."""
+        """What of it is still there after a while; as long as it becomes less, links are just being deleted."""
         fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
         while strange and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Our indexes begin far above what the kernel counts up to by itself, so that they can be chosen without asking.
+# Our indexes begin far above those that the kernel gives by counting, so that they can be chosen without asking.
 _IFINDEX_FIRST, _IFINDEX_LAST = 1 << 20, (1 << 31) - 1
 
 # How often a clash of indexes is answered with another one, and how long a MAC that we have just released is waited
@@ -208,8 +208,8 @@ class Maker:
         return one.planned(steps.link.parent)
 
     def _wait_for_macs(self, links: Iterable[plan.AddLink], deadline: float) -> None:
-        """Wait until the parents carry none of the MACs any more: those of links that are dying vanish by
-        themselves.
+        """Wait until the parents carry none of the MACs any more: links that are dying still have them for a
+        moment.
         """
         wanted = {(link.parent, link.mac) for link in links if link.mac is not None}
         pause = 0.001
@@ -225,7 +225,7 @@ class Maker:
 
 
 def new_ifindex(random: Callable[[int], bytes] = os.urandom) -> int:
-    """An index that the kernel would not come to by itself for long."""
+    """An index that the kernel, which counts up, does not give for a long time."""
     return _IFINDEX_FIRST + int.from_bytes(random(4)) % (_IFINDEX_LAST - _IFINDEX_FIRST)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.choose import Place as Defaults
+from macvfast.engine.choose import NamespaceUse
 from macvfast.engine.make import Maker, new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint
 from macvfast.engine.observe import CHUNK, Observer
@@ -69,7 +69,8 @@ class _Mending:
     @property
     def held(self) -> Namespace:
         """Its namespace, which is open by now."""
-        return cast("Namespace", self.namespace)
+        assert self.namespace is not None  # noqa: S101 - those that were gone have been made
+        return self.namespace
 
     def steps(self) -> list[Step]:
         """What was tried, each with what it failed of."""
@@ -139,7 +140,7 @@ class Restorer:
         parents = self._observer.parents()
         steps = self._mend_parents(parents)
         if steps:
-            # Those that are there by now, with their new indexes; those that failed are told as steps.
+            # Those that are there by now, with their new indexes; those that failed are shown as steps.
             failed = {step.mends for step in steps if step.error is not None}
             parents = self._observer.parents()
             for step in parents.steps:
@@ -352,7 +353,7 @@ class Restorer:
             if one.error is not None or id(step) in one.errors:
                 continue
             sandbox = one.drift.recorded.sandbox
-            ready = sandbox.made or Defaults.of(self._kernel, one.held).suits(step.network)
+            ready = sandbox.made or NamespaceUse.of(self._kernel, one.held).suits(step.network)
             endpoint = MakingEndpoint(step.network, step.endpoint, step.held, ready)
             items.append((one, step, Making(sandbox, one.held, [endpoint], sysctls=one.sysctls)))
         self._maker.make([item for _, _, item in items])

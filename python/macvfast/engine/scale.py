@@ -75,7 +75,7 @@ class Scaler:
     def scale(
         self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
     ) -> Scaled:
-        """Make or remove; told how many are done of how many."""
+        """Make or remove; `progress` is called with how many are done, of how many."""
         if not 0 <= count <= COUNT_MAX:
             raise OptionInvalid("COUNT", str(count), f"it is 0 to {COUNT_MAX}")
         check_name("sandbox", f"{prefix}-{max(count - 1, 0)}")

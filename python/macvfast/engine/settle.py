@@ -54,7 +54,7 @@ class Settler:
         self._progress = 0.0
         self._alive: set[int] = set()
         self._looked = False
-        # Told how many more are gone, and of sandboxes that are.
+        # Called with how many more are gone, and with sandboxes that are.
         self.report: Callable[[int], None] = lambda _: None
         self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
@@ -84,7 +84,7 @@ class Settler:
                 if one.intent:
                     one.fail(error)
             self._waiting = []
-        self._tell()
+        self._note_kept()
 
     def _round(self) -> bool:
         """Settle what is gone by now; whether anything was."""
@@ -244,8 +244,8 @@ class Settler:
         for one in self._waiting:
             one.pass_over(taken & one.awaited)
 
-    def _tell(self) -> None:
-        """Say which namespaces are still held, and by what, as far as that is seen."""
+    def _note_kept(self) -> None:
+        """Note which namespaces something else still holds, and what that is, as far as it is seen."""
         kept = [one for one in self._all if one.kept and one.error is None]
         if kept and self._patient:
             holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
