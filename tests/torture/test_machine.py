@@ -36,7 +36,7 @@ class RealHands(Hands):
             "parent": "eth1",
             "share_parent": True,
         },
-        "also": {"subnets": ["10.0.2.0/29"], "parent": "eth1", "share_parent": True, "mode": "private"},
+        "also": {"subnets": ["10.0.1.0/29"], "parent": "eth1", "share_parent": True, "mode": "private"},
         "through": {"subnets": ["10.0.5.0/29"], "parent": "eth2", "mode": "passthru"},
     }
     wait_s = 0.0

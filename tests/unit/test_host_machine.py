@@ -31,7 +31,7 @@ class FakeHands(Hands):
             "parent": "eth1",
             "share_parent": True,
         },
-        "also": {"subnets": ["10.0.2.0/29"], "parent": "eth1", "share_parent": True},
+        "also": {"subnets": ["10.0.1.0/29"], "parent": "eth1", "share_parent": True},
         "vlan": {"subnets": ["10.0.3.0/29"], "parent": "eth0.9", "share_parent": True},
         "vlan2": {"subnets": ["10.0.4.0/29"], "parent": "eth0.9", "share_parent": True},
         "through": {"subnets": ["10.0.5.0/29"], "parent": "eth0.10", "mode": "passthru"},
