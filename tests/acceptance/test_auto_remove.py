@@ -55,7 +55,7 @@ def test_what_a_killed_run_left_is_a_difference_and_goes(lan: Lan, way: str) -> 
         process.communicate()
     done = lan.attempt("check")
     assert done.returncode == 7
-    assert "sandbox box: the command that it was to go with (--rm) was never started" in done.stdout
+    assert "sandbox box: its command (--rm) was never started" in done.stdout
     assert "box" in lan.macvfast(way)
     assert listed(lan, "ps", "-a") == []
     assert filter_macs(lan) == set()
@@ -80,7 +80,7 @@ def test_after_a_reboot_what_was_to_go_with_its_command_goes(lan: Lan, tmp_path:
     with support.another_boot(tmp_path):  # type: ignore[arg-type]
         done = lan.attempt("check")
         assert [line for line in done.stdout.splitlines() if line.startswith("sandbox box: ")] == [
-            "sandbox box: the command that it was to go with (--rm) has ended"
+            "sandbox box: its command (--rm) has ended"
         ]
         lan.macvfast("restore")
         assert [one["Names"] for one in listed(lan, "ps", "-a")] == ["stays"]

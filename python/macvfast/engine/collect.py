@@ -1,6 +1,4 @@
-"""Free what dead owners left: what stood for namespaces that are gone, what went with commands that have ended, and
-what was half-made.
-"""
+"""Remove orphans: sandboxes that stand for namespaces which are gone, or whose commands (`--rm`) have ended."""
 
 from __future__ import annotations
 
@@ -15,17 +13,18 @@ from macvfast.outcomes import Difference, Freed, Step
 from macvfast.process import autoremove, keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from macvfast.engine.detach import Detacher
     from macvfast.engine.unfinished import Finished
+    from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Sandbox
     from macvfast.state.store import Store
 
 
-class Freer:
-    """Frees what nobody owns any more."""
+class Collector:
+    """Finds and removes orphans."""
 
     def __init__(self, store: Store, kernel: Kernel, detacher: Detacher) -> None:
         self._store = store
@@ -33,15 +32,13 @@ class Freer:
         self._detacher = detacher
         self._observer = Observer(store, kernel)
 
-    def free(self, finished: Finished) -> list[Freed]:
-        """Free it; what was freed, by name, and what could not be: what others left unfinished first."""
+    def collect(self, finished: Finished) -> list[Freed]:
+        """Remove all orphans. Gives what was removed, or could not be: first the work that others left unfinished."""
         freed = [_unfinished(step) for step in finished.steps]
         freed += [_unfinished(step, left=True) for step in finished.left]
-        ownerless = list(self._ownerless())
-        errors = self._detacher.remove([sandbox.id for sandbox, _ in ownerless], force=True)
         freed += [
             Freed(kind="sandbox", name=sandbox.name, reason=reason, error=error)
-            for (sandbox, reason), error in zip(ownerless, errors, strict=True)
+            for sandbox, reason, error in self._removed(self._orphans())
         ]
         cleared = self._detacher.folders.clear(self._kernel.boot_id())
         autoremove.forget(autoremove.queues_in(self._store.directory), self._there)
@@ -55,8 +52,14 @@ class Freer:
         with self._store.reading() as records:
             return records.sandbox_names().keys()
 
-    def _ownerless(self) -> Iterator[tuple[Sandbox, str]]:
-        """Sandboxes that nobody owns any more, and why."""
+    def _removed(self, orphans: Iterable[tuple[Sandbox, str]]) -> Iterator[tuple[Sandbox, str, MacvfastError | None]]:
+        """Remove orphans; each with its reason, and what is in the way."""
+        found = list(orphans)
+        errors = self._detacher.remove([sandbox.id for sandbox, _ in found], force=True)
+        return ((*one, error) for one, error in zip(found, errors, strict=True))
+
+    def _orphans(self) -> Iterator[tuple[Sandbox, str]]:
+        """All orphans, and why they are."""
         boot_id = self._kernel.boot_id()
         for page in self._observer.sandboxes():
             given = [one.sandbox for one in page if not one.sandbox.made]
@@ -71,33 +74,31 @@ class Freer:
                     yield sandbox, reason
 
     def _ended(self, sandbox: Sandbox, boot_id: str) -> str | None:
-        """Why a sandbox that was to go with its command is left behind; None, if it is not."""
+        """Why a sandbox that is removed with its command is left behind; None: it is not."""
         folder = self._store.sandbox_dir(sandbox.id)
         state, _ = keeper.state(folder, boot_id)
         if state in (SandboxState.EXITED, SandboxState.LOST):
-            return "the command that it was to go with (--rm) has ended"
-        # Whoever is about to start it holds the lock from before the sandbox was made.
+            return "its command (--rm) has ended"
+        # A process that is about to start it holds the lock since before the sandbox was made.
         if state is SandboxState.IDLE and keeper.will_not_come(folder):
-            return "the command that it was to go with (--rm) was never started"
+            return "its command (--rm) was never started"
         return None
 
     def left_behind(self) -> list[Step]:
-        """What would be done about sandboxes that were to go with a command."""
+        """The steps that would remove sandboxes whose commands have ended."""
         return [_removal(sandbox, reason) for sandbox, reason in self._left_behind()]
 
     def remove_left_behind(self) -> list[Step]:
-        """Remove them; each step with what it failed of."""
-        there = list(self._left_behind())
-        errors = self._detacher.remove([sandbox.id for sandbox, _ in there], force=True)
+        """Remove them; each step with its error, if it failed."""
         return [
             replace(_removal(sandbox, reason), error=error)
-            for (sandbox, reason), error in zip(there, errors, strict=True)
+            for sandbox, reason, error in self._removed(self._left_behind())
         ]
 
     def _left_behind(self) -> Iterator[tuple[Sandbox, str]]:
         boot_id = self._kernel.boot_id()
         with self._store.reading() as records:
-            # Few of all sandboxes: the others are not read.
+            # Usually few: the other sandboxes are not read.
             settled = self._observer.settled(records, records.removed_with_command())
         for one in sorted(settled, key=lambda one: natural(one.sandbox.name)):
             if reason := self._ended(one.sandbox, boot_id):
@@ -105,7 +106,7 @@ class Freer:
 
 
 def _unfinished(step: Step, *, left: bool = False) -> Freed:
-    """What became of unfinished work."""
+    """What has become of unfinished work; `left`: it is still unfinished."""
     of = step.mends
     kind, name = ("sandbox", of.sandbox) if of.sandbox is not None else ("network", of.network or "")
     again = f"macvfast {'rm -f' if kind == 'sandbox' else 'network rm'} {name}"

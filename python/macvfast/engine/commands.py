@@ -1,4 +1,4 @@
-"""Commands in sandboxes: checked, started, and what they have shown."""
+"""Start commands in sandboxes, and read their output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The engine: whatever changes a host, each operation whole.
 
-`Host` builds it once and uses it from several threads. Around each operation stand the same steps: the state is this
-machine's and this namespace's; what operations of dead processes left unfinished is finished; then it is done.
+`Host` builds it once and uses it from several threads. Each operation first makes sure that the state belongs to this
+machine and namespace, and finishes what dead processes left; then it does its own work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from macvfast.engine.folders import Folders
 from macvfast.engine.making import AttachRequest, NewSandbox
 from macvfast.engine.networks import Networks
 from macvfast.engine.sandboxes import Sandboxes
-from macvfast.engine.scale import Scaler
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
@@ -27,7 +26,7 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.engine.collect import Freer
+    from macvfast.engine.collect import Collector
     from macvfast.engine.making import Attempt
     from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.restore import Restorer
@@ -76,8 +75,8 @@ class Engine:
 
     @contextmanager
     def _changing_many(self, *, mending: bool = False) -> Iterator[Finished]:
-        """Around what is done to many, whose namespaces are open meanwhile."""
-        # First: who waits for descriptors is in nobody's way.
+        """Around changes of many sandboxes, whose namespaces are open meanwhile."""
+        # Descriptors first: an operation that waits for them stops no other.
         with limits.share(), self._unfinished.taken_up(mending=mending) as finished:
             yield finished
 
@@ -147,6 +146,8 @@ class Engine:
         self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
     ) -> Scaled:
         """Have exactly that many sandboxes of a name on a network."""
+        from macvfast.engine.scale import Scaler  # noqa: PLC0415 - no other operation needs it
+
         with self._changing_many():
             scaler = Scaler(self._store, self._sandboxes())
             return scaler.scale(network, prefix, count, force=force, progress=progress)
@@ -185,7 +186,7 @@ class Engine:
         except StateUnusable as error:
             if not ended:
                 raise
-            # Something was done all the same.
+            # Commands have ended, which their sandboxes' outcomes must say.
             return boxes.only_ended(keys, ended, error)
 
     def remove_ended(self, ids: Sequence[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, MacvfastError]:
@@ -196,12 +197,12 @@ class Engine:
         outcomes = self.remove_sandboxes(going, force=True, on_gone=lambda gone: on_gone(one.id for one in gone))
         return {id_: one.error for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
 
-    # Record and kernel. What compares them is loaded by these alone: the other operations need none of it.
+    # Record and kernel. The modules that compare them take long to load, and only these operations need them.
 
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""
         home.is_here(self._store, self._kernel)
-        steps = self._freer().left_behind()
+        steps = self._collector().left_behind()
         plan = self._restorer().plan()
         going = {step.mends.sandbox for step in steps}
         todo = (*self._unfinished.steps(), *plan.steps)
@@ -213,8 +214,8 @@ class Engine:
     def restore(self, wait_s: float | None) -> Plan:
         """Make what is recorded and missing, and remove what is left behind: all steps, each with what it failed of."""
         with self._changing_many(mending=True) as finished:
-            # First: what is to go is not made again.
-            steps = self._freer().remove_left_behind()
+            # First: a sandbox that is left behind is not made again.
+            steps = self._collector().remove_left_behind()
             steps += self._folders().clear(self._kernel.boot_id())
             done = self._restorer().restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
@@ -222,12 +223,12 @@ class Engine:
     def gc(self) -> list[Freed]:
         """Remove what nobody owns any more."""
         with self._changing_many(mending=True) as finished:
-            return self._freer().free(finished)
+            return self._collector().collect(finished)
 
-    def _freer(self) -> Freer:
-        from macvfast.engine.collect import Freer  # noqa: PLC0415
+    def _collector(self) -> Collector:
+        from macvfast.engine.collect import Collector  # noqa: PLC0415
 
-        return Freer(self._store, self._kernel, self._sandboxes().detacher)
+        return Collector(self._store, self._kernel, self._sandboxes().detacher)
 
     def _restorer(self) -> Restorer:
         from macvfast.engine.restore import Restorer  # noqa: PLC0415

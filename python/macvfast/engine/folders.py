@@ -1,8 +1,8 @@
-"""The folders of sandboxes, and the files of /etc in them: given, kept true, taken away.
+"""The folders of sandboxes with their own files of /etc: written, kept up to date, deleted.
 
-One path for one sandbox and for many. What was asked for is recorded, and written to a folder beside the state. What
-every sandbox has is written there before its first command starts; where `ip netns exec` is to find it before that, it
-is in memory: the transactions of the state would have to wait until the files of thousands are on the disk.
+Files that were asked for are recorded, and written to a folder beside the state. The others are written there before
+the sandbox's first command starts. Where `ip netns exec` needs them earlier, they are in memory: otherwise transactions
+of the state would wait until the files of thousands of sandboxes are on the disk.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 _NOTHING = OwnFiles()
 
-# Where files are that only `ip netns exec` needs: gone with a reboot, like namespaces; `restore` brings both back.
+# Files that only `ip netns exec` needs. They are gone after a reboot, like namespaces; `restore` makes both again.
 FLEETING = Path("/run/macvfast/sandboxes")
 
-# Sandboxes whose files are written together: a descriptor of each is open.
+# Sandboxes whose files are written together, each with an open descriptor.
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """A sandbox, and what was asked for of its own files."""
+    """A sandbox, and what is recorded of its own files."""
 
     sandbox: Sandbox
     wanted: OwnFiles = _NOTHING
@@ -47,7 +47,7 @@ class _Own:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A link or a folder that nobody is to find any more."""
+    """A link or a folder that is left over."""
 
     path: Path
     name: str
@@ -55,7 +55,7 @@ class Left:
 
     @property
     def step(self) -> Step:
-        """What is done about it."""
+        """The step that deletes it."""
         mends = Difference(kind="files-left", sandbox=self.name, found=f"{self.why}: {self.path}")
         return Step(mends=mends, action=f"take away {self.path}")
 
@@ -63,8 +63,7 @@ class Left:
 class Folders:
     """The folders of a state's sandboxes.
 
-    Links in /etc/netns are made only where state and pins are the machine's own, in their default places: what is
-    private leaves nothing in a place that all share.
+    Links in /etc/netns, which all states share, are made only where state and pins are in their default places.
     """
 
     def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None] = lambda _: None) -> None:
@@ -72,7 +71,7 @@ class Folders:
         self._store = store
         shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
         self._links = files.NETNS_ETC if shared else None
-        # Where what others left would be found for a sandbox of this state.
+        # Where `ip netns exec` would find stale links for a sandbox of this state.
         self._found_in = files.NETNS_ETC if netns_dir == DEFAULT_NETNS_DIR else None
         self._kept = store.sandbox_dir("")
         self._homes = (self._kept, FLEETING) if shared else (self._kept,)
@@ -84,11 +83,11 @@ class Folders:
     # Giving.
 
     def give(self, sandbox: Sandbox, wanted: OwnFiles | None) -> None:
-        """Give a sandbox that is being made its files, where they are needed before its first command.
+        """Write the files of a new sandbox that are needed before its first command.
 
         Args:
             sandbox: with its endpoints.
-            wanted: what is recorded that is to be in them; None: what every sandbox has.
+            wanted: what was asked for; None: nothing.
 
         Raises:
             StateUnusable
@@ -99,13 +98,13 @@ class Folders:
         self._show(own)
 
     def show(self, sandboxes: Sequence[Sandbox]) -> None:
-        """Have `ip netns exec` find the files of sandboxes, in memory where they have none on the disk."""
+        """Make the links by which `ip netns exec` finds the files of sandboxes, and files in memory where needed."""
         if self._found_in is not None:
             for own in self._recorded(sandboxes):
                 self._show(own)
 
     def _show(self, own: _Own) -> None:
-        """Have `ip netns exec` find a sandbox's files, and none of another sandbox."""
+        """Make the link by which `ip netns exec` finds a sandbox's files, in place of a stale one."""
         if self._found_in is not None:
             files.unlink_stale(self._found_in, own.sandbox.name, self._homes)
         if self._links is None:
@@ -122,8 +121,8 @@ class Folders:
             self._unseen.setdefault(why, []).append(sandbox.name)
 
     def hold(self, sandbox: Sandbox) -> int:
-        """Keep the place of a sandbox's keeper until its command is started: a descriptor of its lock, which `launch`
-        hands on. Who dies before that leaves a sandbox that nobody will ever remove, and its lock free.
+        """Take the lock of a sandbox's keeper until its command starts; a descriptor, which `launch` passes on. If this
+        process dies before that, the lock is free, which shows that the sandbox is left behind.
 
         Raises:
             StateUnusable
@@ -133,8 +132,8 @@ class Folders:
         return keeper.hold(folder)
 
     def complete(self, sandbox: Sandbox) -> None:
-        """Give a sandbox on the disk the files that it does not have there; one that stands for a namespace of others
-        has none.
+        """Write the files that a sandbox lacks on the disk, before a command starts. One that stands for a namespace of
+        others has none.
 
         Raises:
             StateUnusable
@@ -148,7 +147,7 @@ class Folders:
             self.refresh([sandbox.id])
 
     def lacking(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
-        """What would be done about files that sandboxes are to have by now and lack."""
+        """The steps that would write the files that sandboxes should have by now."""
         return [
             _written(own.sandbox, lacking)
             for own in self._recorded(sandboxes)
@@ -156,7 +155,7 @@ class Folders:
         ]
 
     def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
-        """Write them; each step with what it failed of."""
+        """Write them; each step with its error, if it failed."""
         steps, ids = [], []
         for own in self._recorded(sandboxes):
             folder = self._due(own, boot_id)
@@ -176,14 +175,14 @@ class Folders:
         return steps
 
     def _recorded(self, sandboxes: Sequence[Sandbox]) -> list[_Own]:
-        """What is to be in the files of sandboxes, without those that stand for namespaces of others."""
+        """Sandboxes with what was asked for of their files; without those that stand for namespaces of others."""
         ours = [sandbox for sandbox in sandboxes if sandbox.made]
         with self._store.reading() as records:
             asked = records.own_files(sandbox.id for sandbox in ours)
         return [_Own(sandbox, asked.get(sandbox.id, _NOTHING)) for sandbox in ours]
 
     def _texts(self, own: _Own) -> dict[str, str]:
-        """What is to be in a sandbox's files, by their names in its folder."""
+        """The contents of a sandbox's files, by their names in its folder."""
         if own.wanted not in self._resolvers:
             self._resolvers[own.wanted] = files.resolv_conf(own.wanted)
         if self._without is None:
@@ -194,16 +193,16 @@ class Folders:
         return texts
 
     def _due(self, own: _Own, boot_id: str) -> Path | None:
-        """Where a sandbox is to have its files by now; None where it needs none yet."""
+        """The folder in which a sandbox should have its files by now; None: it needs none yet."""
         kept = self._kept / own.sandbox.id
         if own.wanted != _NOTHING or os.path.exists(kept / "etc"):
             return kept
-        # In memory they go with a reboot, as the namespace does.
+        # Files in memory are gone after a reboot, as the namespace is.
         fleeting = self._links is not None and own.sandbox.boot_id == boot_id
         return FLEETING / own.sandbox.id if fleeting else None
 
     def _write(self, own: _Own, folder: Path) -> list[str]:
-        """Write what a sandbox lacks in a folder; which files that was.
+        """Write the files that a sandbox lacks in a folder; gives their names.
 
         Raises:
             StateUnusable
@@ -214,7 +213,7 @@ class Folders:
         try:
             files.make_folder(folder)
             with files.locked(folder) as descriptor:
-                # Another process may have been first.
+                # Another process may have written some meanwhile.
                 files.write(descriptor, {file: texts[file] for file in files.lacking(folder, texts)})
         except OSError as error:
             raise StateUnusable(str(folder), error.strerror or str(error)) from None
@@ -227,12 +226,12 @@ class Folders:
             self._on_note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))
 
     def note(self, note: Note) -> None:
-        """Say what a person should know of something that succeeded."""
+        """Report what a person should know of something that succeeded."""
         self._on_note(note)
 
     def refresh(self, ids: Iterable[str]) -> None:
-        """Have the hosts files of sandboxes say their addresses. One that cannot be written is no failure of the
-        network.
+        """Write the addresses of sandboxes into their hosts files. One that cannot be written does not fail the change
+        of the network.
         """
         with_files = [
             home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
@@ -242,8 +241,8 @@ class Folders:
             self._refresh(with_files[start : start + size])
 
     def _refresh(self, folders: Sequence[Path]) -> None:
-        """In the order of their ids, in which everybody locks them; the record is read when all are locked, so that who
-        writes last has read last.
+        """The same for some folders, sorted by id: all processes lock them in this order. The record is read after all
+        are locked, so that the process that writes last has read last.
         """
         with ExitStack() as stack:
             descriptors: list[tuple[str, int]] = []
@@ -260,7 +259,7 @@ class Folders:
     # Taking away.
 
     def has(self, id_: str) -> bool:
-        """Whether a sandbox has a folder: it ran a command, or has files.
+        """Whether a sandbox has a folder, because it has run a command or has files.
 
         Raises:
             StateUnusable
@@ -275,7 +274,7 @@ class Folders:
         return True
 
     def remove(self, sandboxes: Iterable[Sandbox]) -> None:
-        """Take away the links and folders of sandboxes that are gone."""
+        """Delete the links and folders of sandboxes that are gone."""
         for sandbox in sandboxes:
             if self._links is not None:
                 files.unlink(self._links, sandbox.name, [home / sandbox.id for home in self._homes])
@@ -286,10 +285,10 @@ class Folders:
     # What is left.
 
     def left(self, boot_id: str) -> list[Left]:
-        """Links and folders of sandboxes that are gone: whoever removed them died, or the state was replaced; and links
-        to what others may change. A folder stays as long as a command runs in it.
+        """Links and folders of sandboxes that are gone, because a removal died or the state was replaced; and links to
+        what other users may change. A folder in which a command runs is not among them.
         """
-        # Before the record: what is made meanwhile was recorded first.
+        # Before the record is read: what is made meanwhile is recorded before its folder is made.
         links = files.links_to(self._links) if self._links is not None else []
         folders = [home / id_ for home in self._homes for id_ in files.folders(home)]
         with self._store.reading() as records:
@@ -309,7 +308,7 @@ class Folders:
         ]
 
     def clear(self, boot_id: str) -> list[Step]:
-        """Take away what is left; each with what was in the way, if anything."""
+        """Delete what is left over; each step with its error, if it failed."""
         steps = []
         for one in self.left(boot_id):
             if one.path.is_symlink():
@@ -318,7 +317,7 @@ class Folders:
             else:
                 keeper.remove(one.path)
             there = os.path.lexists(one.path)
-            error = StateUnusable(str(one.path), "it cannot be taken away") if there else None
+            error = StateUnusable(str(one.path), "it cannot be deleted") if there else None
             steps.append(replace(one.step, error=error))
         return steps
 
@@ -332,7 +331,7 @@ def _addresses(sandbox: Sandbox) -> list[Interface]:
 
 
 def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:
-    """That files of a sandbox are missing or torn, and are written."""
+    """The step that writes files of a sandbox which are missing or torn."""
     names = ", ".join(files)
     mends = Difference(kind="files-missing", sandbox=sandbox.name, found=f"it lacks files of its own: {names}")
     return Step(mends=mends, action=f"write {names}")

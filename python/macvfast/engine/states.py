@@ -48,7 +48,7 @@ class States:
         return self._of(sandbox_id)[0] is SandboxState.RUNNING
 
     def left_behind(self, ids: Sequence[str]) -> list[str]:
-        """Those of the sandboxes that are still to go with a command: not what was given another one since."""
+        """Those of the sandboxes that are still to be removed: no other command was started in them meanwhile."""
         with self._store.reading() as records:
             there = records.sandboxes_named(ids)
         going = [id_ for id_ in ids if id_ in there and there[id_].auto_remove]
