@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.engine import combining
-from macvfast.engine.combining import Call, Queue
+from macvfast.engine.combining import Queue, QueuedCall
 from macvfast.errors import StateBusy
 from tests.netns import wait_until
 from tests.unit.interruption import Interruption
@@ -55,7 +55,7 @@ class Held:
         self.queue: Queue[int, int] = Queue(self._do, most)
         self.threads = Threads()
 
-    def _do(self, calls: Sequence[Call[int, int]]) -> None:
+    def _do(self, calls: Sequence[QueuedCall[int, int]]) -> None:
         self.batches.append(sorted(call.asked for call in calls))
         if not self.begun.is_set():
             self.begun.set()
@@ -109,7 +109,7 @@ def test_what_is_raised_on_purpose_is_what_becomes_of_all_of_the_batch(monkeypat
     for number in (1, 2, 3):
         held.ask(number)
 
-    def refuse(calls: Sequence[Call[int, int]]) -> None:
+    def refuse(calls: Sequence[QueuedCall[int, int]]) -> None:
         raise StateBusy(f"/{len(calls)}", 1.0)
 
     held.may_go_on.set()
@@ -131,7 +131,7 @@ def test_who_is_interrupted_in_the_middle_takes_no_other_with_it(error: BaseExce
     begun: list[int] = []
     really = held._do
 
-    def do(calls: Sequence[Call[int, int]]) -> None:
+    def do(calls: Sequence[QueuedCall[int, int]]) -> None:
         begun.append(len(calls))
         if len(begun) == 1:
             calls[1].end(calls[1].asked + 1)
@@ -151,16 +151,16 @@ def test_who_is_interrupted_while_it_waits_goes_and_the_others_are_done(
 ) -> None:
     """In a batch of nobody's, or in the very moment in which it was to lead."""
     held = Held()
-    wait = Call.wait
+    wait = QueuedCall.wait
 
-    def interrupted(call: Call[int, int]) -> None:
+    def interrupted(call: QueuedCall[int, int]) -> None:
         if call.asked == 1:
             if leads:
                 wait(call)
             raise KeyboardInterrupt
         wait(call)
 
-    monkeypatch.setattr(combining.Call, "wait", interrupted)
+    monkeypatch.setattr(combining.QueuedCall, "wait", interrupted)
     held.ask(0)
     if leads:
         held.ask(1)
@@ -178,7 +178,7 @@ def test_the_next_batch_begins_while_the_one_before_it_is_waited_for() -> None:
     released = threading.Event()
     batches: list[list[int]] = []
 
-    def do(calls: Sequence[Call[int, int]]) -> None:
+    def do(calls: Sequence[QueuedCall[int, int]]) -> None:
         batches.append([call.asked for call in calls])
         if len(batches) == 1:
             queue.pass_on(calls[0])
@@ -199,7 +199,7 @@ def test_who_asks_in_the_middle_of_its_own_batch_does_not_wait_for_itself() -> N
     """Such as a program that is told of something by `on_note`, and makes another sandbox."""
     batches: list[list[int]] = []
 
-    def do(calls: Sequence[Call[int, int]]) -> None:
+    def do(calls: Sequence[QueuedCall[int, int]]) -> None:
         batches.append([call.asked for call in calls])
         within = queue.call(2) if len(batches) == 1 else 0
         for call in calls:
@@ -234,7 +234,7 @@ class Turns:
         self.threads.append(threading.Thread(target=run, daemon=True))
         self.threads[-1].start()
 
-    def _do(self, calls: Sequence[Call[int, int]]) -> None:
+    def _do(self, calls: Sequence[QueuedCall[int, int]]) -> None:
         if calls[0].asked == 0:
             self.begun.set()
             wait_until(lambda: self.queue._waiting or self.gone, what="the one that is interrupted")

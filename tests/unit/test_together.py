@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from macvfast.engine.combining import Call, Queue
+from macvfast.engine.combining import Queue, QueuedCall
 from macvfast.engine.folders import Folders
 from macvfast.errors import (
     AlreadyConnected,
@@ -190,7 +190,7 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
     sizes: list[int] = []
     take = Queue._take
 
-    def counted(queue: Queue[Any, Any], call: Call[Any, Any]) -> None:
+    def counted(queue: Queue[Any, Any], call: QueuedCall[Any, Any]) -> None:
         take(queue, call)
         sizes.append(len(call.batch))
 
@@ -271,7 +271,7 @@ def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
 ) -> None:
     """Catches others that are told that there is a sandbox of that name already: their own."""
     turns = Turns()
-    add_links, end = FakeKernel.add_links, Call.end
+    add_links, end = FakeKernel.add_links, QueuedCall.end
     told: list[object] = []
 
     def held(self: FakeKernel, steps: Any, then: Any = ()) -> Any:
@@ -279,14 +279,14 @@ def test_an_interruption_while_others_are_told_does_not_make_theirs_again(
             turns.begin()
         return add_links(self, steps, then)
 
-    def interrupted(call: Call[Any, Any], result: Any) -> None:
+    def interrupted(call: QueuedCall[Any, Any], result: Any) -> None:
         told.append(call)
         if len(told) == 3:
             raise KeyboardInterrupt
         end(call, result)
 
     monkeypatch.setattr(FakeKernel, "add_links", held)
-    monkeypatch.setattr(Call, "end", interrupted)
+    monkeypatch.setattr(QueuedCall, "end", interrupted)
     results = turns.take(host._parts.engine._together._making, ["first", "stopped", "one", "two"], create(host))
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(box, "name", box) for name, box in results.items()} == {name: name for name in results}
@@ -304,7 +304,7 @@ def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
     remove = Folders.remove
     removals: list[int] = []
 
-    def kept(call: Call[Any, Any]) -> None:
+    def kept(call: QueuedCall[Any, Any]) -> None:
         """No batch begins before the one at work has ended."""
 
     def interrupted(self: Folders, sandboxes: Iterable[Sandbox]) -> None:

@@ -21,7 +21,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Call(Generic[A, T]):
+class QueuedCall(Generic[A, T]):
     """One caller's call, and what became of it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Call(Generic[A, T]):
         # The queue's own: whether its thread does a batch, which calls are in that, and whether its caller has gone,
         # interrupted.
         self.leads = False
-        self.batch: Sequence[Call[A, T]] = ()
+        self.batch: Sequence[QueuedCall[A, T]] = ()
         self.gone = False
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -88,19 +88,19 @@ class Queue(Generic[A, T]):
         most: calls in a batch.
     """
 
-    def __init__(self, do: Callable[[Sequence[Call[A, T]]], None], most: int) -> None:
+    def __init__(self, do: Callable[[Sequence[QueuedCall[A, T]]], None], most: int) -> None:
         self._do = do
         self._most = most
         self._mutex = threading.Lock()
         # Whose thread does a batch that nobody passes on yet; it may have to be woken still.
-        self._leader: Call[A, T] | None = None
+        self._leader: QueuedCall[A, T] | None = None
         # The threads that do batches, passed on or not.
         self._at_work: set[int] = set()
-        self._waiting: list[Call[A, T]] = []
+        self._waiting: list[QueuedCall[A, T]] = []
 
     def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
         """Have it done, alone or with others: what it gave, or raised."""
-        call: Call[A, T] = Call(asked, kind, about)
+        call: QueuedCall[A, T] = QueuedCall(asked, kind, about)
         if threading.get_ident() in self._at_work:
             # Called by what this thread itself is doing for a batch: waiting for that would never end.
             self._do([call])
@@ -121,12 +121,12 @@ class Queue(Generic[A, T]):
                 raise
         return call.outcome()
 
-    def pass_on(self, call: Call[A, T]) -> None:
+    def pass_on(self, call: QueuedCall[A, T]) -> None:
         """Let the next batch begin, while this one, of which it is the first call, is still waited for."""
         with self._mutex:
             self._pass_on(call)
 
-    def _lead(self, call: Call[A, T]) -> None:
+    def _lead(self, call: QueuedCall[A, T]) -> None:
         me = threading.get_ident()
         with self._mutex:
             self._take(call)
@@ -140,7 +140,7 @@ class Queue(Generic[A, T]):
         finally:
             self._at_work.discard(me)
 
-    def _take(self, call: Call[A, T]) -> None:
+    def _take(self, call: QueuedCall[A, T]) -> None:
         """Have the call do those that wait and go together with it."""
         batch, rest, about = [call], [], {call.about} - {None}
         for one in self._waiting:
@@ -152,7 +152,7 @@ class Queue(Generic[A, T]):
         # At once: no call may be in both, or in neither.
         call.batch, self._waiting = batch, rest
 
-    def _leave(self, call: Call[A, T]) -> None:
+    def _leave(self, call: QueuedCall[A, T]) -> None:
         """Go, done or interrupted: nobody waits for this caller. What is left of its batch waits again."""
         with self._mutex:
             call.gone = True
@@ -162,7 +162,7 @@ class Queue(Generic[A, T]):
                 self._waiting.remove(call)
             self._pass_on(call)
 
-    def _pass_on(self, call: Call[A, T]) -> None:
+    def _pass_on(self, call: QueuedCall[A, T]) -> None:
         if self._leader is call:
             self._leader = None
         self._begin()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from macvfast.engine.combining import Call
+    from macvfast.engine.combining import QueuedCall
     from macvfast.engine.making import AttachRequest, NewSandbox
     from macvfast.engine.sandboxes import Sandboxes
     from macvfast.engine.unfinished import Finished
@@ -89,10 +89,10 @@ class Together:
 
     # Making.
 
-    def _make(self, calls: Sequence[Call[Asked, Attempt]]) -> None:
+    def _make(self, calls: Sequence[QueuedCall[Asked, Attempt]]) -> None:
         with self._changing():
             boxes = self._boxes()
-            begun: list[tuple[Call[Asked, Attempt], Attempt]] = []
+            begun: list[tuple[QueuedCall[Asked, Attempt], Attempt]] = []
             ids: set[str] = set()
             for call in calls:
                 try:
@@ -120,7 +120,7 @@ class Together:
                     self._end_made(begun, interrupted=interrupted)
                     raise
 
-    def _end_made(self, begun: Sequence[tuple[Call[Asked, Attempt], Attempt]], *, interrupted: bool) -> None:
+    def _end_made(self, begun: Sequence[tuple[QueuedCall[Asked, Attempt], Attempt]], *, interrupted: bool) -> None:
         """End the calls; one that an interruption of the first undid is left for another batch."""
         raised: set[int] = set()
         for call, attempt in begun:
@@ -146,7 +146,7 @@ class Together:
 
     # Taking away.
 
-    def _take_away(self, calls: Sequence[Call[_Leaving, Gone]]) -> None:
+    def _take_away(self, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> None:
         first = calls[0]
         boxes = self._boxes()
         boxes.detacher.on_let_go = lambda: self._going.pass_on(first)
@@ -155,17 +155,19 @@ class Together:
         else:
             self._remove(boxes, calls, force=first.asked.force)
 
-    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[Call[_Leaving, Gone]]) -> None:
+    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> None:
         with self._changing():
             self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys))
 
     @staticmethod
-    def _end(these: dict[str, Call[_Leaving, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]) -> None:
+    def _end(
+        these: dict[str, QueuedCall[_Leaving, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]
+    ) -> None:
         outcomes = take_away([call.asked.sandbox for call in these.values()])
         for call, outcome in zip(these.values(), outcomes, strict=True):
             call.end(outcome)
 
-    def _remove(self, boxes: Sandboxes, calls: Sequence[Call[_Leaving, Gone]], *, force: bool) -> None:
+    def _remove(self, boxes: Sandboxes, calls: Sequence[QueuedCall[_Leaving, Gone]], *, force: bool) -> None:
         with self._changing() as finished:
             these = self._apart(calls)
 
@@ -179,7 +181,7 @@ class Together:
             boxes.detacher.on_gone = gone
             self._end(these, lambda keys: finished.count(boxes.remove_many(keys, force=force)))
 
-    def _apart(self, calls: Sequence[Call[_Leaving, Gone]]) -> dict[str, Call[_Leaving, Gone]]:
+    def _apart(self, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> dict[str, QueuedCall[_Leaving, Gone]]:
         """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""
         first, *others = calls
         if not others:
