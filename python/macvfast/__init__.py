@@ -14,30 +14,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from macvfast.errors import MacvfastError as MacvfastError
-    from macvfast.host import Host as Host
-    from macvfast.ipam import Addresses as Addresses
-    from macvfast.ipam import Pool as Pool
-    from macvfast.model import Endpoint as Endpoint
-    from macvfast.model import Network as Network
-    from macvfast.model import Sandbox as Sandbox
-    from macvfast.model import SandboxState as SandboxState
-    from macvfast.model import Subnet as Subnet
-    from macvfast.outcomes import Difference as Difference
-    from macvfast.outcomes import FilesUnseen as FilesUnseen
-    from macvfast.outcomes import Freed as Freed
-    from macvfast.outcomes import LinkKept as LinkKept
-    from macvfast.outcomes import LinkNeeded as LinkNeeded
-    from macvfast.outcomes import LinkUnlikeName as LinkUnlikeName
-    from macvfast.outcomes import NamespaceKept as NamespaceKept
-    from macvfast.outcomes import Outcome as Outcome
-    from macvfast.outcomes import Outcomes as Outcomes
-    from macvfast.outcomes import Plan as Plan
-    from macvfast.outcomes import Step as Step
-    from macvfast.requests import CommandRequest as CommandRequest
-    from macvfast.requests import EndpointRequest as EndpointRequest
-    from macvfast.requests import NetworkRequest as NetworkRequest
-    from macvfast.requests import UpdateRequest as UpdateRequest
+    from macvfast.errors import MacvfastError
+    from macvfast.host import Host
+    from macvfast.ipam import Addresses, Pool
+    from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet
+    from macvfast.outcomes import (
+        Difference,
+        FilesUnseen,
+        Freed,
+        LinkKept,
+        LinkNeeded,
+        LinkUnlikeName,
+        NamespaceKept,
+        Outcome,
+        Outcomes,
+        Plan,
+        Step,
+    )
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, UpdateRequest
 
 __version__ = "0.1.0"
 

@@ -92,10 +92,10 @@ def test_a_folder_that_others_could_have_made_is_neither_taken_nor_cleared(folde
 @pytest.mark.needs("root")
 def test_a_lock_of_anothers_keeps_nobody_from_the_other_sandboxes(folder: Path) -> None:
     """`restore`, `check` and `gc` look at all."""
-    assert keeper.will_not_come(folder)
+    assert keeper.is_absent(folder)
     by_another(folder / "lock")
-    assert not keeper.will_not_come(folder)
-    assert not keeper.is_hidden(folder)
+    assert not keeper.is_absent(folder)
+    assert not keeper.lacks_status(folder)
 
 
 @pytest.mark.needs("root")

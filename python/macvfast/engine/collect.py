@@ -80,7 +80,7 @@ class Collector:
         if state in (SandboxState.EXITED, SandboxState.LOST):
             return "its command (--rm) has ended"
         # A process that is about to start it holds the lock since before the sandbox was made.
-        if state is SandboxState.IDLE and keeper.will_not_come(folder):
+        if state is SandboxState.IDLE and keeper.is_absent(folder):
             return "its command (--rm) was never started"
         return None
 

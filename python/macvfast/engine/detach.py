@@ -167,7 +167,7 @@ class Detacher:
         for one in (one for one in going if self.folders.has(one.sandbox.id)):
             folder = self._store.sandbox_dir(one.sandbox.id)
             state, _ = keeper.state(folder, self._kernel.boot_id(), patience)
-            if state is SandboxState.RUNNING or keeper.is_hidden(folder):
+            if state is SandboxState.RUNNING or keeper.lacks_status(folder):
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(

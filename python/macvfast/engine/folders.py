@@ -323,7 +323,7 @@ class Folders:
 
 
 def _runs(folder: Path, boot_id: str) -> bool:
-    return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.is_hidden(folder)
+    return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.lacks_status(folder)
 
 
 def _addresses(sandbox: Sandbox) -> list[Interface]:

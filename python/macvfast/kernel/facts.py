@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused
 from macvfast.kernel import holders
-from macvfast.system.machine import machine_id
+from macvfast.system.machine import boot_id, machine_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,14 +25,9 @@ _NS_GET_USERNS = 0xB701
 class HostFacts:
     """That part of the kernel's protocol which needs no netlink."""
 
-    def __init__(self) -> None:
-        self._boot_id = ""
-
     def boot_id(self) -> str:
         """The kernel's random id of this boot."""
-        if not self._boot_id:
-            self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return self._boot_id
+        return boot_id()
 
     def machine_id(self) -> str | None:
         """A hash of this machine's id; None where it has none."""

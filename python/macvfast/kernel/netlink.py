@@ -41,7 +41,6 @@ class NetlinkKernel(HostFacts):
     """
 
     def __init__(self, *, changes: bool = True) -> None:
-        super().__init__()
         if changes:
             require("change networks and sandboxes", "CAP_NET_ADMIN", "CAP_SYS_ADMIN")
         self._home = _core.Netlink()

@@ -204,7 +204,7 @@ def hold(directory: Path) -> int:
     return descriptor
 
 
-def will_not_come(directory: Path) -> bool:
+def is_absent(directory: Path) -> bool:
     """Whether a sandbox's keeper neither runs nor is about to start. False where its lock cannot be trusted: one such
     sandbox keeps nobody from treating the others.
     """
@@ -214,7 +214,7 @@ def will_not_come(directory: Path) -> bool:
         return False
 
 
-def is_hidden(directory: Path) -> bool:
+def lacks_status(directory: Path) -> bool:
     """Whether a keeper has no usable status: it is starting its command, or its status is gone or damaged."""
     try:
         if read_status(directory) is not None:
