@@ -242,10 +242,10 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     try:
         for descriptor in (place.namespace_fd, *lock):
             os.set_inheritable(descriptor, True)
-        limits.restore_soft_limit()
-        if not request.detach:
-            _become(argv)
-        return _start_detached(argv, lock)
+        with limits.soft_limit_restored():
+            if not request.detach:
+                _become(argv)
+            return _start_detached(argv, lock)
     except OSError as error:
         if error.errno in (EAGAIN, EMFILE):
             raise KernelRefused("start the keeper", error.errno) from None

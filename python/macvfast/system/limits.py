@@ -39,7 +39,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def raise_soft_limit() -> None:
-    """Raise the soft limit to the hard one. Call `restore_soft_limit` before another program is started."""
+    """Raise the soft limit to the hard one. Other programs are started within `soft_limit_restored`."""
     global _before  # noqa: PLW0603
     soft, hard = getrlimit(RLIMIT_NOFILE)
     if soft != hard and soft != RLIM_INFINITY:
@@ -47,12 +47,21 @@ def raise_soft_limit() -> None:
         _before = soft
 
 
-def restore_soft_limit() -> None:
-    """Set the soft limit to what it was before it was raised: a program that is started inherits it."""
-    global _before  # noqa: PLW0603
-    if _before is not None:
-        setrlimit(RLIMIT_NOFILE, (_before, getrlimit(RLIMIT_NOFILE)[1]))
-        _before = None
+@contextmanager
+def soft_limit_restored() -> Iterator[None]:
+    """Set the soft limit to what it was before it was raised: a program that is started within the context inherits it.
+    If it cannot be started, the limit is raised again.
+    """
+    global _before
+    before, _before = _before, None
+    if before is not None:
+        setrlimit(RLIMIT_NOFILE, (before, getrlimit(RLIMIT_NOFILE)[1]))
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            raise_soft_limit()
+        raise
 
 
 @contextmanager
