@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.refusals import Refusal
     from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts
 
-# Ids that macvfast gives to namespaces begin here: far above those that the kernel gives by itself.
+# Ids that macvfast gives to namespaces begin here: far above those that the kernel gives automatically.
 _FIRST_ID = 1 << 30
 
 

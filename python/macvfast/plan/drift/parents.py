@@ -138,7 +138,7 @@ def compare_parents(
         if link not in made:
             drift.states[link] = comparison.others(network, links.by_index.get(known.get(link, 0)))
             continue
-        # What it stands on comes first, whether a network is on that or not.
+        # The links below it come first, whether a network is on them or not.
         for one in reversed(plan.way_down(link, below)):
             if one not in drift.states:
                 what = f"its parent {one}" if one in first else f"link {one} below its parent"
@@ -150,7 +150,7 @@ def compare_parents(
 
 
 def _needed_mtus(networks: Iterable[Network], below: Mapping[str, str]) -> dict[str, int]:
-    """The MTUs that the parents need for all that stands on them."""
+    """The MTUs that the parents need for all networks on them."""
     needed: dict[str, int] = {}
     for network in networks:
         for link in plan.way_down(network.link, below):
@@ -160,8 +160,8 @@ def _needed_mtus(networks: Iterable[Network], below: Mapping[str, str]) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """A link that macvfast made: as recorded, the state of what it stands on, where that is ours too, a network that
-    needs it, and what it is to that network.
+    """A link that macvfast made: as recorded, the state of its base, where that is ours too, a network that needs it,
+    and what it is to that network.
     """
 
     made: MadeParent
