@@ -64,7 +64,7 @@ def test_what_is_shown_makes_the_same_network_when_it_is_typed(tmp_path: Path) -
     host = FakeHost()
     said = imported(tmp_path, GUIDE, host=host)
     assert (said.status, said.out) == (0, f"{LINE}\n")
-    assert said.err == "Nothing was made. `--apply` makes these networks; or run the lines above.\n"
+    assert said.err == "Nothing was created. `--apply` creates these networks; or run the lines above.\n"
     assert host.names() == ["open", "networks"]
     found = convert(GUIDE)
     assert found is not None
@@ -99,24 +99,30 @@ def on(subnet: str, **values: Any) -> dict[str, Any]:
     ("element", "why"),
     [
         (changed(Driver="bridge", Name="web"), "web: not taken over: its driver is bridge, not macvlan or ipvlan"),
-        (changed(ConfigOnly=True), "it is a mere configuration for others (--config-only)"),
+        (changed(ConfigOnly=True), "it is only a configuration for others (--config-only)"),
         (changed(IPAM={"Driver": "dhcp", "Config": []}), "its addresses come from dhcp"),
         (changed(Name="a b"), "`a b` is not a network name"),
         (changed(Options={"macvlan_mode": "odd"}), "`macvlan_mode` cannot be `odd`"),
-        (changed(IPAM={"Config": [{"Subnet": "x"}]}), "IPAM.Config[0].Subnet is `x`, which is no subnet"),
-        (changed(IPAM={"Config": [{"Subnet": "10.0.0.0"}]}), "IPAM.Config[0].Subnet is `10.0.0.0`, which is no subnet"),
+        (changed(IPAM={"Config": [{"Subnet": "x"}]}), "IPAM.Config[0].Subnet is `x`, which is not a subnet"),
+        (
+            changed(IPAM={"Config": [{"Subnet": "10.0.0.0"}]}),
+            "Config[0].Subnet is `10.0.0.0`, which is not a subnet",
+        ),
         (changed(IPAM={"Config": [{"Subnet": 5}]}), "IPAM.Config[0].Subnet is a number where a text is meant"),
-        (changed(IPAM=None), "no subnet is said"),
-        (changed(IPAM={"Config": None}), "no subnet is said"),
-        (changed(IPAM={"Config": [{}]}), "no subnet is said: IPAM.Config[0].Subnet is missing"),
-        (changed(IPAM={"Config": [on("10.0.0.0/24"), {}]}), "no subnet is said: IPAM.Config[1].Subnet is missing"),
+        (changed(IPAM=None), "no subnet is given"),
+        (changed(IPAM={"Config": None}), "no subnet is given"),
+        (changed(IPAM={"Config": [{}]}), "no subnet is given: IPAM.Config[0].Subnet is missing"),
+        (changed(IPAM={"Config": [on("10.0.0.0/24"), {}]}), "no subnet is given: IPAM.Config[1].Subnet is missing"),
         (changed(IPAM={"Config": {}}), "IPAM.Config is an object where a list is meant"),
         (changed(IPAM={"Config": [5]}), "IPAM.Config[0] is a number where an object is meant"),
         (changed(IPAM={"Config": [on("10.0.0.0/24", Gateway="10.0.1.1")]}), "`10.0.1.1`, which is not within"),
-        (changed(IPAM={"Config": [on("10.0.0.0/24", Gateway="x")]}), "Config[0].Gateway is `x`, which is no address"),
+        (
+            changed(IPAM={"Config": [on("10.0.0.0/24", Gateway="x")]}),
+            "[0].Gateway is `x`, which is not an address",
+        ),
         (
             changed(IPAM={"Config": [on("10.0.0.0/24", IPRange="x/y")]}),
-            "Config[0].IPRange is `x/y`, which is no subnet",
+            "Config[0].IPRange is `x/y`, which is not a subnet",
         ),
         (
             changed(IPAM={"Config": [on("10.0.0.0/24", AuxiliaryAddresses={"a": "10.0.1.1"})]}),
@@ -128,11 +134,11 @@ def on(subnet: str, **values: Any) -> dict[str, Any]:
         ),
         (
             changed(ConfigFrom={"Network": "cfg"}, IPAM={"Driver": "default", "Config": None}, Options=None),
-            "no subnet is said: its configuration is that of network cfg (--config-from)",
+            "no subnet is given: its configuration is that of network cfg (--config-from)",
         ),
         (
             changed(ConfigFrom={"Network": "cfg"}, Options={}),
-            "no parent is said: its configuration is that of network cfg (--config-from)",
+            "no parent is given: its configuration is that of network cfg (--config-from)",
         ),
         (changed(Options={"parent": None}), "Options.parent is null where a text is meant"),
         (changed(Options=["parent"]), "Options is a list where an object is meant"),
@@ -175,7 +181,7 @@ def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
         ),
         (
             changed(IPAM={"Config": [{"Subnet": "10.0.0.7/24"}]}),
-            "# pub_net: no gateway is said for 10.0.0.0/24: what `network create` chooses is taken",
+            "# pub_net: no gateway is given for 10.0.0.0/24: `network create` chooses one",
         ),
         (
             changed(IPAM={"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.1", "IPRange": "10.0.0.0/16"}]}),
@@ -187,7 +193,7 @@ def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
         ),
         (
             changed(Labels={"a=b": "c"}),
-            "# pub_net: without label `a=b`, whose name no --label can give",
+            "# pub_net: without label `a=b`, whose name cannot be given with --label",
         ),
         (
             changed(Containers={"x": {"Name": "web"}, "y": {"Name": "db"}}),

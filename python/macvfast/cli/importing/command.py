@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.importing.converting import converted
+from macvfast.cli.importing.converting import convert_all
 from macvfast.cli.importing.reading import read
 from macvfast.cli.importing.script import lines, remarks
 from macvfast.cli.parameters import argument, option
@@ -17,7 +17,7 @@ from macvfast.outcomes import Outcome, Outcomes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.cli.importing.converting import Found
+    from macvfast.cli.importing.converting import Converted
 
 
 @command(
@@ -46,22 +46,22 @@ def docker(
             "a FILE and `--socket` cannot be given together", both, "give one of them", command=call.command_path
         )
     networks, gateways = read(file, socket)
-    found = converted(networks, automatic_gateways=gateways)
+    converted = convert_all(networks, automatic_gateways=gateways)
     if apply:
-        return _apply(call, found)
+        return _apply(call, converted)
     with call.host() as host:
         there = {network.name for network in host.networks()}
-    call.out.lines(line for one in found for line in lines(one, there))
-    if any(one.request for one in found):
-        call.out.aside("Nothing was made. `--apply` makes these networks; or run the lines above.\n")
+    call.out.lines(line for one in converted for line in lines(one, there))
+    if any(one.request for one in converted):
+        call.out.aside("Nothing was created. `--apply` creates these networks; or run the lines above.\n")
     return 0
 
 
-def _apply(call: Call, found: Sequence[Found]) -> int:
+def _apply(call: Call, converted: Sequence[Converted]) -> int:
     """Make what can be made; the names of it."""
     outcomes: list[Outcome[str]] = []
     with call.host() as host:
-        for one in found:
+        for one in converted:
             if one.request is None:
                 continue
             try:
@@ -70,5 +70,5 @@ def _apply(call: Call, found: Sequence[Found]) -> int:
                 call.out.aside(f"network `{escape(one.name)}` is there already\n")
             except MacvfastError as error:
                 outcomes.append(Outcome(one.name, error=error))
-    call.out.aside("".join(f"{line}\n" for one in found for line in remarks(one)))
+    call.out.aside("".join(f"{line}\n" for one in converted for line in remarks(one)))
     return call.report(Outcomes(tuple(outcomes)))

@@ -9,11 +9,11 @@ from macvfast.errors import escape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from macvfast.cli.importing.converting import Found
+    from macvfast.cli.importing.converting import Converted
     from macvfast.requests import NetworkRequest
 
 
-def lines(one: Found, there: set[str]) -> Iterator[str]:
+def lines(one: Converted, there: set[str]) -> Iterator[str]:
     """What would be done with a network, as lines of a shell script."""
     for remark in remarks(one):
         yield f"# {remark}"
@@ -36,7 +36,7 @@ def _quoted(word: str) -> str:
     return f"$'{''.join(shown)}'"
 
 
-def remarks(one: Found) -> list[str]:
+def remarks(one: Converted) -> list[str]:
     """What is to be known of a network: why it is not taken over, and what is different."""
     why = [f"not taken over: {one.why_not}"] if one.request is None else []
     return [f"{escape(one.name)}: {escape(remark)}" for remark in (*why, *one.notes)]
