@@ -230,6 +230,24 @@ def test_a_refused_sandbox_gives_its_address_back(lan: Lan) -> None:
     assert address_of(lan, "other") == "172.16.86.3"
 
 
+TWICE = """
+from macvfast.host import Host
+from macvfast.requests import EndpointRequest
+with Host.open() as host:
+    second = EndpointRequest(network="pub_net", ifname="web0", mtu=1400)
+    host.create_sandbox("box", endpoints=[EndpointRequest(network="pub_net"), second])
+"""
+
+
+def test_a_link_has_the_name_and_the_mtu_that_were_asked_for(lan: Lan) -> None:
+    support.create_pub_net(lan)
+    lan.run(sys.executable, "-c", TWICE)
+    links = lan.sandbox("box").ip_json("link", "show", "type", "macvlan")
+    assert {link["ifname"]: link["mtu"] for link in links} == {"eth0": 1500, "web0": 1400}
+    assert [addresses_of(lan, "box", ifname) for ifname in ("eth0", "web0")] == [["172.16.86.2/24"], ["172.16.86.3/24"]]
+    assert [ifname for _, ifname in default_routes(lan, "box")] == ["eth0"]
+
+
 FILL = """
 import sys
 from macvfast.host import Host
