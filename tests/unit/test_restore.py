@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.errors import HomeNamespaceOther, KernelFeatureMissing, KernelRefused, MacTaken, MacvfastError
+from macvfast.errors import (
+    HomeNamespaceOther,
+    KernelFeatureMissing,
+    KernelRefused,
+    MacTaken,
+    MacvfastError,
+    NetworkNotFound,
+)
 from macvfast.model import mac_text
 from macvfast.requests import EndpointRequest
 from macvfast.state.records import RESTORED
@@ -917,6 +924,17 @@ def test_restore_says_what_it_undid_of_the_dead(machine: Machine) -> None:
     assert kinds(machine) == ["half-made"]
     assert actions(machine.host.restore()) == ["sandbox x: remove what was made of it"]
     assert_nothing_to_do(machine)
+
+
+def test_a_finished_removal_of_a_sandbox_is_none_of_a_network_of_its_name(machine: Machine) -> None:
+    machine.host.create_sandbox("x", endpoints=ON_LAN)
+    machine.faults.arm(crash_at=1, only="unpin")
+    with pytest.raises(Crash):
+        machine.host.remove_many(["x"])
+    machine.restart()
+    (outcome,) = machine.host.remove_networks(["x"])
+    assert isinstance(outcome.error, NetworkNotFound)
+    assert list(machine.host.sandboxes()) == []
 
 
 def test_what_cannot_be_finished_yet_is_said_to_remain(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

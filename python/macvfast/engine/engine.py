@@ -109,7 +109,7 @@ class Engine:
     def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key."""
         with self._unfinished.taken_up() as finished:
-            return finished.count(self._remover().remove_many(keys))
+            return finished.count_networks(self._remover().remove_many(keys))
 
     # Sandboxes.
 
@@ -182,7 +182,7 @@ class Engine:
             elif len(keys) == 1:
                 return Outcomes((self._together.remove(keys[0], force=force),))
             with self._changing_many() as finished:
-                return finished.count(boxes.remove_many(keys, force=force))
+                return finished.count_sandboxes(boxes.remove_many(keys, force=force))
         except StateUnusable as error:
             if not ended:
                 raise

@@ -17,7 +17,7 @@ from macvfast.state.records import MADE, REMOVED, RESTORED
 from macvfast.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from macvfast.engine.detach import Detacher
     from macvfast.engine.network_removal import NetworkRemover
@@ -34,27 +34,37 @@ class Finished:
     Attributes:
         steps: what was finished or undone.
         left: what could not be finished yet.
-        removed: the names of sandboxes and networks whose removal was finished, by id.
+        sandboxes, networks: the names of those whose removal was finished, by id.
     """
 
     steps: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
-    removed: Mapping[str, str] = field(default_factory=dict)
+    sandboxes: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
 
-    def count(self, outcomes: Outcomes[str]) -> Outcomes[str]:
-        """The outcomes of a removal, where what was finished counts as removed by it: whoever types a removal again
-        that did not end finds that it has ended.
+    def count_sandboxes(self, outcomes: Outcomes[str]) -> Outcomes[str]:
+        """The outcomes of a removal of sandboxes, where what was finished counts as removed by it: whoever types a
+        removal again that did not end finds that it has ended.
         """
-        return Outcomes(tuple(map(self._count, outcomes))) if self.removed else outcomes
+        return _counted(outcomes, self.sandboxes)
 
-    def _count(self, outcome: Outcome[str]) -> Outcome[str]:
-        key = outcome.name
-        missing = isinstance(outcome.error, SandboxNotFound | NetworkNotFound)
-        if not (missing or outcome.value == key):
-            return outcome
-        exact = [name for id_, name in self.removed.items() if key in (id_, name)]
-        names = exact or [name for id_, name in self.removed.items() if key and id_.startswith(key)]
-        return Outcome(key, value=names[0]) if len(names) == 1 else outcome
+    def count_networks(self, outcomes: Outcomes[str]) -> Outcomes[str]:
+        """The same of networks."""
+        return _counted(outcomes, self.networks)
+
+
+def _counted(outcomes: Outcomes[str], removed: Mapping[str, str]) -> Outcomes[str]:
+    return Outcomes(tuple(_count(one, removed) for one in outcomes)) if removed else outcomes
+
+
+def _count(outcome: Outcome[str], removed: Mapping[str, str]) -> Outcome[str]:
+    key = outcome.name
+    missing = isinstance(outcome.error, SandboxNotFound | NetworkNotFound)
+    if not (missing or outcome.value == key):
+        return outcome
+    exact = [name for id_, name in removed.items() if key in (id_, name)]
+    names = exact or [name for id_, name in removed.items() if key and id_.startswith(key)]
+    return Outcome(key, value=names[0]) if len(names) == 1 else outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +121,11 @@ class UnfinishedWork:
     def _finished(self, found: _Left) -> Finished:
         """What came of it: what can be found still is left."""
         left = self._look().steps()
-        removals = [(one.id, one.name) for one, doing in found.networks if doing == REMOVED]
-        removals += [(one.id, one.name) for one, doing in found.sandboxes if doing == REMOVED]
         return Finished(
             steps=tuple(step for id_, step in found.steps().items() if id_ not in left),
             left=tuple(left.values()),
-            removed={id_: name for id_, name in removals if id_ not in left},
+            sandboxes=_gone(found.sandboxes, left),
+            networks=_gone(found.networks, left),
         )
 
     # Looking.
@@ -158,6 +167,11 @@ class UnfinishedWork:
                 if doing == RESTORED:
                     # What was being restored stays: whatever was done of it is known by its recorded identity.
                     records.settle(intent)
+
+
+def _gone(found: Iterable[tuple[Network | Sandbox, str]], left: Container[str]) -> dict[str, str]:
+    """The names of those whose removal was finished, by id."""
+    return {one.id: one.name for one, doing in found if doing == REMOVED and one.id not in left}
 
 
 def _read(records: Records, ended: Mapping[int, str]) -> _Left:
