@@ -105,6 +105,15 @@ def test_help_fits_80_columns_and_begins_with_the_usage(path: str, monkeypatch: 
         assert typed(f"{path} -h") == said
 
 
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_a_group_shows_the_whole_first_sentence_of_each_command(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for command in every_command():
+        sentence = (command.function.__doc__ or "").partition("\n\n")[0]
+        group = command.path.rpartition(" ")[0]
+        assert " ".join(sentence.split()) in " ".join(typed(f"{group} --help").out.split())
+
+
 @pytest.mark.parametrize("command", every_command(), ids=[command.path for command in every_command()])
 def test_every_command_shows_an_example_that_it_takes(command: Any) -> None:
     said = typed(f"{command.path} --help").out

@@ -137,6 +137,12 @@ class Group(TyperGroup):
             self.commands[cmd_name] = made
         return self.commands[cmd_name]
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with its whole first sentence, which Typer would cut at the end of the line."""
+        names = self.list_commands(ctx)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.get_command(ctx, name).get_short_help_str(limit=1000)) for name in names])
+
 
 def _made(path: str) -> TyperCommand | TyperGroup | None:
     if path in GROUPS:
