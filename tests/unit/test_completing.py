@@ -159,7 +159,7 @@ def test_a_shell_that_is_not_known_is_refused() -> None:
 
 BASH = """
 source <(macvfast completion bash)
-COMP_LINE=$1 COMP_POINT=${#1}
+COMP_LINE=$1 COMP_POINT=${2:-${#1}}
 # As bash itself breaks words: at = too.
 read -ra words <<< "${1//=/ = }"
 [[ $1 == *[[:space:]] ]] && words+=("")
@@ -181,15 +181,35 @@ printf '%s\\n' "${COMPREPLY[@]}"
     ],
 )
 def test_bash_replaces_the_word_that_it_knows(line: str, replies: list[str], tmp_path: Path) -> None:
+    assert bash_replies(tmp_path, line) == replies
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "replies"),
+    [
+        ("macvfast netw", "ork", ["network"]),
+        ("macvfast network create -o macvlan_mode=v", "ep", ["vepa"]),
+        ("macvfast network create -o macvlan_mode=", "vepa", ["bridge", "passthru", "private", "vepa"]),
+    ],
+)
+def test_bash_completes_what_stands_before_a_cursor_within_a_word(
+    before: str, behind: str, replies: list[str], tmp_path: Path
+) -> None:
+    assert bash_replies(tmp_path, before + behind, str(len(before))) == replies
+
+
+def bash_replies(tmp_path: Path, *words: str) -> list[str]:
+    """What bash is given for a line and, where it is not the line's end, the position of the cursor."""
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
     path = f"{MACVFAST.parent}:/usr/bin:/bin"
     done = subprocess.run(
-        [bash, "--norc", "-c", BASH, "bash", line],
+        [bash, "--norc", "-c", BASH, "bash", *words],
         capture_output=True,
         text=True,
         check=True,
         env={"PATH": path, "MACVFAST_STATE_DIR": str(tmp_path / "state")},
     )
-    assert (done.stdout.splitlines(), done.stderr) == (replies, "")
+    assert done.stderr == ""
+    return done.stdout.splitlines()

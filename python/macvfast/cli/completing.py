@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 BASH = r"""# bash completion of macvfast: eval "$(macvfast completion bash)"
 _macvfast() {
     local -a words candidates
-    local word cut
+    local word cut known
     # Not COMP_WORDS: there, `parent=eth0` is three words.
     read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
     [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]] && words+=("")
     word=${words[${#words[@]}-1]}
     mapfile -t candidates < <("${words[0]}" __complete -- "${words[@]:1}" 2>/dev/null)
-    cut=${word%"${COMP_WORDS[COMP_CWORD]#=}"}
+    # The cursor may stand within bash's own word.
+    known=${COMP_WORDS[COMP_CWORD]#=}
+    until [[ $word == *"$known" ]]; do known=${known%?}; done
+    cut=${word%"$known"}
     COMPREPLY=("${candidates[@]#"$cut"}")
     [[ ${#candidates[@]} == 1 && ${candidates[0]} == *= ]] && compopt -o nospace
     return 0
