@@ -54,13 +54,15 @@ class Host:
         self.on_note: Callable[[Note], None] = lambda _: None
 
     @classmethod
-    def open(cls, state_dir: str | None = None, *, make: bool = True) -> Host:
+    def open(cls, state_dir: str | None = None, *, make: bool = True, origin: str | None = None) -> Host:
         """Open the state directory; None: MACVFAST_STATE_DIR, else /var/lib/macvfast. `make`: make it where it is
         missing; otherwise it can only be read. With MACVFAST_LOG, `text` or `json`, requests to the kernel are logged.
+        `origin`, "cni", "podman" or "docker", is the engine for which it is opened: what is made carries it, and what
+        carries it may be changed and removed. All else that an engine made is refused with MadeByEngine.
         """
         if form := os.environ.get("MACVFAST_LOG"):
             cls.log(form)
-        return cls(Store(state_dir, make=make))
+        return cls(Store(state_dir, make=make, origin=origin))
 
     @staticmethod
     def log(form: str = "text") -> None:
@@ -193,10 +195,8 @@ class Host:
         return self._parts.engine.remove_networks(several("names", names, str))
 
     def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
-        """Remove all networks without endpoints that fit."""
-        with self._store.reading() as records:
-            unused = [network.name for network in records.unused_networks() if fits(network)]
-        return self.remove_networks(unused)
+        """Remove all networks without endpoints that fit; those of engines are passed over."""
+        return self.remove_networks(lookup.prunable(self._store, fits))
 
     # Sandboxes.
 

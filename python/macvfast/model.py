@@ -16,6 +16,7 @@ from macvfast.errors import (
     AddressInvalid,
     MacInvalid,
     NameInvalid,
+    OptionInvalid,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ MODES: Mapping[str, tuple[str, ...]] = {
 }
 IPVLAN_FLAGS = ("bridge", "private", "vepa")
 ORDERS = ("lowest", "next")
+
+# The engines whose plugins make networks, sandboxes and endpoints.
+ORIGINS = ("cni", "podman", "docker")
 
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15
@@ -73,6 +77,16 @@ def check_name(kind: str, name: str) -> str:
     if not is_name(name):
         raise NameInvalid(kind, name)
     return name
+
+
+def check_origin(origin: str | None) -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        OptionInvalid
+    """
+    if origin is not None and origin not in ORIGINS:
+        raise OptionInvalid("origin", str(origin), f"it is one of {', '.join(ORIGINS)}")
 
 
 def is_name(text: str) -> bool:
@@ -175,7 +189,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network as it is recorded. `link` is the parent link's own name, `parent` what the user called it."""
+    """A network as it is recorded. `link` is the parent link's own name, `parent` what the user called it.
+
+    `origin` is the engine that made it, one of ORIGINS; None: it was made with macvfast itself.
+    """
 
     id: str
     name: str
@@ -194,6 +211,7 @@ class Network:
     labels: tuple[tuple[str, str], ...]
     options: tuple[tuple[str, str], ...]
     created_at: datetime
+    origin: str | None = None
 
     def usable_subnets(self, version: int) -> tuple[Subnet, ...]:
         """The subnets of a family that endpoints get addresses from, in the order they were given."""
@@ -233,6 +251,7 @@ class Endpoint:
 
     Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
     `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
+    `origin` is as of Network.
     """
 
     network_id: str
@@ -249,6 +268,7 @@ class Endpoint:
     mtu: int | None = None
     subnet: Subnet | None = None
     subnet6: Subnet | None = None
+    origin: str | None = None
 
     @property
     def id(self) -> str:
@@ -312,7 +332,7 @@ class Sandbox:
     `made` is False where something else made the namespace (`--netns`, `--pid`); `path` then is what was given.
     `inode` is its number under nsfs: used again by another when it is gone, so it only says where to look.
     `auto_remove` says that the sandbox goes with its command (`--rm`).
-    `exit_code` is set when exited: the command's own, or 128 and the signal that ended it.
+    `exit_code` is set when exited: the command's own, or 128 and the signal that ended it. `origin` is as of Network.
     """
 
     id: str
@@ -329,6 +349,7 @@ class Sandbox:
     state: SandboxState = SandboxState.IDLE
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from macvfast.model import (
     RESERVED_NETWORKS,
     Address,
     check_name,
+    check_origin,
     is_ifname,
     parse_address,
     parse_mac,
@@ -63,6 +64,7 @@ class NetworkRequest:
             the network is internal, or has no gateway by wish.
         internal: no default route, no automatic gateway.
         options: what was given with `-o`, for `inspect`; None: what says the same as the values above.
+        origin: the engine that it is for, one of ORIGINS; None: that for which the Host is open, if any.
 
     Raises:
         ArgumentInvalid, NameInvalid, NameReserved, OptionUnknown, OptionInvalid
@@ -86,6 +88,7 @@ class NetworkRequest:
     internal: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, and fill in the driver's defaults."""
@@ -95,6 +98,7 @@ class NetworkRequest:
             raise NameReserved(self.name)
         if self.driver not in MODES:
             raise OptionUnknown("driver", self.driver, sorted(MODES))
+        check_origin(self.origin)
         if self.options is None:
             object.__setattr__(self, "options", tuple(self._as_options()))
         modes = MODES[self.driver]
@@ -117,7 +121,7 @@ class NetworkRequest:
     def _check_types(self) -> None:
         for key in ("name", "driver", "order"):
             plain(key, getattr(self, key), str)
-        for key in ("parent", "mode", "flag"):
+        for key in ("parent", "mode", "flag", "origin"):
             plain(key, getattr(self, key), str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
         for key in ("ipv6", "ipv6_ra"):

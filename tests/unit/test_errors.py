@@ -275,6 +275,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `macvfast network disconnect lab web` disconnects it first",
     ),
     (
+        errors.MadeByEngine("network", "pod", "podman"),
+        "network `pod` belongs to podman\n"
+        "  caused by: podman made it, and changes and removes it itself\n"
+        "hint: `podman network rm pod`",
+    ),
+    (
         errors.SandboxRunning("web"),
         "sandbox `web` runs a command\n"
         "  caused by: its command is still running\n"

@@ -28,7 +28,7 @@ from macvfast.errors import (
 from macvfast.ipam import Pools
 from macvfast.kernel.batches import new_group
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
-from macvfast.state.lookup import one_network
+from macvfast.state.lookup import one_network, refuse_another
 from macvfast.state.records import MADE, REMOVED, Stood, now
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ class Chooser:
         found = known.get(key)
         if found is None:
             network = one_network(records, self._store, key)
+            refuse_another(self._store, network)
             found = known.get(network.id)
             if found is None:
                 parent = parent_of(records, self._kernel, network)
@@ -193,6 +194,7 @@ class Chooser:
         if not found or intent is not None:
             raise SandboxBusy("sandbox", asked.name, REMOVED if intent is None else intent.doing)
         sandbox = found[0]
+        refuse_another(self._store, sandbox)
         siblings = tuple((records.network_of(one), one) for one in sandbox.endpoints)
         place = self._place(records, item, sandbox)
         position = records.next_position(sandbox.id)
@@ -211,7 +213,7 @@ class Chooser:
         return Sandbox(
             id=id_, name=name, path=path, made=request.fresh, cookie=item.namespace.cookie, inode=item.namespace.inode,
             boot_id=self._kernel.boot_id(), created_at=self._now, labels=asked.labels, command=asked.command,
-            auto_remove=asked.auto_remove,
+            auto_remove=asked.auto_remove, origin=self._store.origin,
         )  # fmt: skip
 
     def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> NamespaceUse:
@@ -261,6 +263,7 @@ class Chooser:
             position=draft.position + len(endpoints), ifname=place.take(request.ifname),
             ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
+            origin=self._store.origin,
         )  # fmt: skip
         ready = sandbox.made or place.suits(network)
         endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))

@@ -10,6 +10,7 @@ from macvfast.errors import MacvfastError, SandboxRunning, UndoFailed
 from macvfast.kernel.namespaces import open_recorded
 from macvfast.model import SandboxState
 from macvfast.process import keeper, launch, logs
+from macvfast.state.lookup import refuse_another
 from macvfast.state.store import DEFAULT_NETNS_DIR
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Commands:
             SandboxNotFound, SandboxRunning, NamespaceChanged, and as `launch.check` and `launch.launch`.
         """
         sandbox = self._states.one(key)
+        refuse_another(self._store, sandbox)
         running = sandbox.state is SandboxState.RUNNING
         with self._root_joined(sandbox, request) as root:
             launch.check(request, inside=running and request.join, joined=root)

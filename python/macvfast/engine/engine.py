@@ -85,7 +85,7 @@ class Engine:
     def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
         """Make networks; one outcome each, in the order asked."""
         with self._unfinished.taken_up():
-            return self._networks().create_many(requests)
+            return self._networks().create_many([self._of_origin(request) for request in requests])
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Have a network as it is asked for: make it, or change what may change while it is in use. Another operation
@@ -95,11 +95,17 @@ class Engine:
         while True:
             try:
                 with self._unfinished.taken_up():
-                    return self._networks().ensure(request)
+                    return self._networks().ensure(self._of_origin(request))
             except SandboxBusy:
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(0.01)
+
+    def _of_origin(self, request: NetworkRequest) -> NetworkRequest:
+        """The request with the origin for which the state is open, where it names none."""
+        if self._store.origin is None or request.origin is not None:
+            return request
+        return replace(request, origin=self._store.origin)
 
     def update_network(self, key: str, update: UpdateRequest) -> Network:
         """Change a network while it is in use."""
@@ -172,6 +178,8 @@ class Engine:
             on_gone: called with sandboxes that are gone, while others are waited for.
         """
         boxes = self._sandboxes()
+        # What goes with its own command goes whoever made it.
+        boxes.of_all = on_gone is not None
         ended: dict[str, str] = {}
         if force:
             home.refuse_other(self._store, self._kernel)

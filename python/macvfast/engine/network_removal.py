@@ -15,7 +15,7 @@ from macvfast.engine.parents import Parents
 from macvfast.errors import MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.ipam import Pools
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
-from macvfast.state.lookup import one_network, refuse_unsettled
+from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import REMOVED
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class NetworkRemover:
         for at, key in todo:
             try:
                 network = one_network(records, self._store, key)
+                refuse_another(self._store, network)
                 sandboxes = records.occupants(network.id)
                 if sandboxes:
                     raise NetworkInUse(network.name, sandboxes)

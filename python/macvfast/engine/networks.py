@@ -23,7 +23,7 @@ from macvfast.kernel.refusals import without_ipv6
 from macvfast.model import Network
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
 from macvfast.plan import desired
-from macvfast.state.lookup import one_network, refuse_unsettled
+from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import MADE, REMOVED, now
 from macvfast.system import log
 
@@ -271,6 +271,7 @@ class Networks:
             if recorded is None:
                 return None
             refuse_unsettled("network", recorded.name, records.network_intent(recorded.id), self._store)
+            refuse_another(self._store, recorded)
             if not request.subnets:
                 request = replace(request, subnets=tuple(str(subnet.cidr) for subnet in recorded.subnets))
             known = request.parent in (None, recorded.parent)
@@ -280,6 +281,7 @@ class Networks:
         """Change a network while it is in use; gives what it is then."""
         with self._store.writing() as records:
             recorded = one_network(records, self._store, key)
+            refuse_another(self._store, recorded)
             return _change(records, recorded, desired.updated(recorded, update), recorded.link, OnParent())
 
 
@@ -360,4 +362,5 @@ def _network(request: NetworkRequest, subnets: tuple[Subnet, ...], id_: str, lin
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options or (), created_at=now(),
+        origin=request.origin,
     )  # fmt: skip

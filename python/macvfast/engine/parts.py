@@ -123,7 +123,7 @@ class Parts:
     def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
         """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
         try:
-            store = Store(str(self.store.directory))
+            store = Store(str(self.store.directory), origin=self.store.origin)
             with closing(Parts(store, self.given_kernel, self.netns_dir, self._on_note)) as again:
                 (outcome,) = again.engine.remove_sandboxes([sandbox.id], force=True)
         except MacvfastError as error:

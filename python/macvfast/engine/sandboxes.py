@@ -14,6 +14,7 @@ from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
 from macvfast.errors import (
     EndpointNotFound,
     MacvfastError,
+    MadeByEngine,
     NameAmbiguous,
     NamespaceChanged,
     NamespaceInvalid,
@@ -23,7 +24,7 @@ from macvfast.errors import (
 )
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.requests import EndpointRequest
-from macvfast.state.lookup import one_network, one_sandbox, refuse_unsettled
+from macvfast.state.lookup import is_of_another, one_network, one_sandbox, refuse_another, refuse_unsettled
 from macvfast.state.records import MADE, Unsettled
 from macvfast.system import limits
 
@@ -54,6 +55,8 @@ class Sandboxes:
     def __init__(self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str) -> None:
         self._store = store
         self._kernel = kernel
+        # Whether what engines made is removed, too.
+        self.of_all = False
         self.detacher = Detacher(store, kernel, folders)
         self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
 
@@ -189,6 +192,7 @@ class Sandboxes:
         box = one_sandbox(records, self._store, sandbox)
         for endpoint in box.endpoints:
             if endpoint.network_id == net.id:
+                refuse_another(self._store, net, box, endpoint)
                 return box, endpoint
         raise EndpointNotFound(net.name, box.name)
 
@@ -209,10 +213,13 @@ class Sandboxes:
                 going = {
                     key: some[0]
                     for key, some in found.items()
-                    if len(some) == 1 and self.detacher.may_end(records, some[0])
+                    if len(some) == 1 and self._may_remove(some[0]) and self.detacher.may_end(records, some[0])
                 }
             ended |= {key: sandbox.name for key, sandbox in going.items() if self.detacher.end_command(sandbox)}
         return ended
+
+    def _may_remove(self, sandbox: Sandbox) -> bool:
+        return self.of_all or not is_of_another(sandbox, self._store)
 
     @staticmethod
     def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
@@ -270,9 +277,9 @@ class Sandboxes:
         were there, and what is in the way.
         """
         names: dict[str, str] = {}
-        failures: dict[str, MacvfastError] = {}
+        failures: dict[str, MacvfastError] = {} if self.of_all else self._refused(ids)
         deadline = time.monotonic() + _OTHERS_S
-        todo = list(ids)
+        todo = [id_ for id_ in ids if id_ not in failures]
         while todo:
             refusals = self.detacher.remove(todo, names, force=force, progress=progress)
             again = []
@@ -284,6 +291,12 @@ class Sandboxes:
             todo = again
             time.sleep(0.01 if todo else 0)
         return names, failures
+
+    def _refused(self, ids: Sequence[str]) -> dict[str, MacvfastError]:
+        """Why sandboxes of engines may not be removed, by id."""
+        with self._store.reading() as records:
+            others = records.others_sandboxes(ids, self._store.origin)
+        return {id_: MadeByEngine("sandbox", name, origin) for id_, name, origin in others}
 
 
 def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:

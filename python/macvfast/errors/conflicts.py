@@ -68,6 +68,31 @@ class NetworkDiffers(Conflict, code="network-differs"):
         return self.differences
 
 
+# What a command of an engine removes; {}: the name.
+_ENGINES = {
+    ("network", "podman"): "`podman network rm {}`",
+    ("network", "docker"): "`docker network rm {}`",
+    ("sandbox", "podman"): "`podman ps -a` shows the container, and `podman rm` removes it",
+    ("sandbox", "docker"): "`docker ps -a` shows the container, and `docker rm` removes it",
+    ("endpoint", "podman"): "`podman network disconnect`",
+    ("endpoint", "docker"): "`docker network disconnect`",
+}
+
+
+class MadeByEngine(Conflict, code="made-by-engine"):
+    """A network, sandbox or endpoint belongs to the engine that made it, and only that engine changes it."""
+
+    kind: str
+    name: str
+    origin: str
+    _text = "{kind} `{name}` belongs to {origin}"
+    _cause = "{origin} made it, and changes and removes it itself"
+
+    def _get_hints(self) -> Sequence[str]:
+        known = _ENGINES.get((self.kind, self.origin), "the container runtime removes it, by the CNI command DEL")
+        return [known.format(self.name)]
+
+
 # Namespaces and where they are pinned.
 
 

@@ -62,6 +62,7 @@ def as_request(network: Network) -> NetworkRequest:
         internal=network.internal,
         labels=network.labels,
         options=network.options,
+        origin=network.origin,
     )
 
 
@@ -123,6 +124,7 @@ def changes(recorded: Network, wanted: Network) -> list[Change]:
 
 def _of_network(recorded: Network, wanted: Network) -> Iterator[Change]:
     differ = [
+        ("origin", _or_none(recorded.origin), _or_none(wanted.origin)),
         ("driver", recorded.driver, wanted.driver),
         ("mode", recorded.mode, wanted.mode),
         ("ipvlan_flag", _or_none(recorded.flag), _or_none(wanted.flag)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from macvfast.errors import NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
+from macvfast.errors import MadeByEngine, NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
 from macvfast.state.records import RESTORED
 
 if TYPE_CHECKING:
@@ -97,3 +97,28 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
         raise SandboxBusy(kind, name, intent.doing, store.owner_shown(intent.owner))
     if intent.doing != RESTORED:
         raise SandboxBusy(kind, name, f"{intent.doing}, by a process that died")
+
+
+def is_of_another(thing: Network | Sandbox | Endpoint, store: Store) -> bool:
+    """Whether an engine made it, and the state is not open for that engine."""
+    return thing.origin not in (None, store.origin)
+
+
+def refuse_another(store: Store, *things: Network | Sandbox | Endpoint) -> None:
+    """Refuse to change what an engine made, unless the state is open for that engine.
+
+    Raises:
+        MadeByEngine
+    """
+    for thing in things:
+        if thing.origin is not None and is_of_another(thing, store):
+            # An endpoint is named by its sandbox.
+            name = getattr(thing, "name", "") or getattr(thing, "sandbox", "")
+            raise MadeByEngine(type(thing).__name__.lower(), name, thing.origin)
+
+
+def prunable(store: Store, fits: Callable[[Network], bool]) -> list[str]:
+    """The names of the networks without endpoints that fit, those of other engines left out."""
+    with store.reading() as records:
+        unused = records.unused_networks()
+    return [network.name for network in unused if not is_of_another(network, store) and fits(network)]

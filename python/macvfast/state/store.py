@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast.errors import HostClosed, HostForked, StateCorrupt, StateMissing, StateUnusable
+from macvfast.model import check_origin
 from macvfast.state.connections import Connections, image, refuse_remains
 from macvfast.state.directory import is_empty, prepare
 from macvfast.state.failures import Failures
@@ -39,9 +40,10 @@ class Store:
         StateUnusable, StateBusy, StateCorrupt, StateNewer
     """
 
-    def __init__(self, directory: str | None = None, *, make: bool = True) -> None:
+    def __init__(self, directory: str | None = None, *, make: bool = True, origin: str | None = None) -> None:
         """Open the state. The directory (0700) and the file (0600) are made where they are missing, and a file of an
-        earlier format is migrated; without `make`, nothing is made or changed.
+        earlier format is migrated; without `make`, nothing is made or changed. `origin`: the engine for which it is
+        opened, which what is made carries.
 
         Raises:
             StateMissing: a directory was named, by the argument or the environment, is missing, and is not made.
@@ -49,6 +51,8 @@ class Store:
         named = directory or os.environ.get("MACVFAST_STATE_DIR")
         wanted = Path(named or DEFAULT_DIR)
         self._process = forks.here()
+        check_origin(origin)
+        self.origin = origin
         # The owner tokens of threads, and the threads that are within an operation.
         self._owned: dict[int, Held] = {}
         self._operating: set[int] = set()

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from macvfast.requests import OwnFiles
 
-_SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at"
+_SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at, origin"
 _ENDPOINT = (
-    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu"
+    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu, e.origin"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
@@ -51,11 +51,11 @@ class SandboxRecords(NetworkRecords):
         its name.
         """
         cursor = self._db.execute(
-            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO sandbox VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
             (
                 sandbox.id, sandbox.name, sandbox.path, sandbox.made, sandbox.cookie, sandbox.inode, sandbox.boot_id,
                 _json(sandbox.labels), _json(sandbox.command), sandbox.auto_remove, sandbox.created_at.isoformat(),
-                intent,
+                intent, sandbox.origin,
             ),
         )  # fmt: skip
         return cursor.rowcount == 1
@@ -113,12 +113,13 @@ class SandboxRecords(NetworkRecords):
         endpoints: dict[str, list[Endpoint]] = {}
         for endpoint in self._ordered(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
-        for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at in rows:
+        for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at, origin in rows:
             yield sound.sandbox(Sandbox(
                 id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
                 inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
                 command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
                 created_at=sound.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
+                origin=cast("str | None", origin),
             ))  # fmt: skip
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
@@ -146,6 +147,13 @@ class SandboxRecords(NetworkRecords):
         asked = (json.dumps([key for key in keys if key.isascii()]),)
         named = self._db.execute(f"SELECT name, id FROM sandbox WHERE name IN {_GIVEN}", asked).fetchall()
         return dict(named) | dict(self._db.execute(f"SELECT id, id FROM sandbox WHERE id IN {_GIVEN}", asked))
+
+    def others_sandboxes(self, ids: Sequence[str], origin: str | None) -> list[tuple[str, str, str]]:
+        """Id, name and origin of those of the sandboxes that have an origin, and another one than that."""
+        return self._db.execute(
+            f"SELECT id, name, origin FROM sandbox WHERE id IN {_GIVEN} AND origin IS NOT NULL AND origin IS NOT ?",
+            (json.dumps([*ids]), origin),
+        ).fetchall()
 
     def sandbox_names(self) -> dict[str, str]:
         """The names of all sandboxes, unsettled ones too, by id."""
@@ -210,12 +218,12 @@ class SandboxRecords(NetworkRecords):
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
         """Insert an endpoint that is about to be made."""
         self._db.execute(
-            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '[]', NULL"
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '[]', ?12"
             " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
                 endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
-                endpoint.mtu,
+                endpoint.mtu, endpoint.origin,
             ),
         )  # fmt: skip
 
@@ -257,12 +265,13 @@ class SandboxRecords(NetworkRecords):
 
     def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
-        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu in rows:
+        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, origin in rows:
             network = self.network_by_number(number)
             yield sound.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
                 mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
+                origin=origin,
             ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
