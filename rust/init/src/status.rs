@@ -228,6 +228,11 @@ fn is_in(pid: i32, netns: BorrowedFd<'_>) -> Result<bool, Errno> {
     match stat(format!("/proc/{pid}/ns/net")) {
         Ok(found) => Ok((found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)),
         Err(Errno::NOENT | Errno::SRCH) => Ok(false),
+        // The kernel says ACCESS of a process that went between the look-up of its directory and that of the namespace
+        // (proc_ns_get_link, fs/proc/namespaces.c), too.
+        Err(Errno::ACCESS) if matches!(stat(format!("/proc/{pid}")), Err(Errno::NOENT)) => {
+            Ok(false)
+        }
         Err(errno) => Err(errno),
     }
 }
