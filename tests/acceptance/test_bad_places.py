@@ -219,3 +219,21 @@ def test_a_parent_that_is_gone_is_named(lan: Lan) -> None:
     support.create_pub_net(lan)
     lan.run("ip", "link", "del", "eth0")
     assert "`eth0` not found" in refused(lan, "create", "--net=pub_net")
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--state-dir state network ls", 1),
+        ("--state-dir state create", 1),
+        ("--state-dir state run true", 125),
+        ("state backup copy", 1),
+    ],
+)
+def test_a_relative_path_leads_nowhere_from_a_directory_that_was_removed(lan: Lan, words: str, status: int) -> None:
+    gone = tempfile.mkdtemp()
+    with unchanged(lan):
+        done = lan.host.attempt("sh", "-c", f"cd {gone} && rmdir {gone} && exec {netns.MACVFAST} {words}")
+        said = check_error(done, status)
+    assert "there is no current directory" in said

@@ -121,7 +121,11 @@ def _refuse_missing(state_dir: str | None) -> None:
         if state_dir:
             os.stat(state_dir)
     except (FileNotFoundError, NotADirectoryError):
-        raise StateMissing(os.path.abspath(state_dir or "")) from None
+        try:
+            raise StateMissing(os.path.abspath(state_dir or "")) from None
+        except FileNotFoundError:
+            # There is no current directory; that is reported when the state is opened.
+            return
     except (OSError, ValueError):
         # Any other fault is reported when it is opened.
         return

@@ -34,7 +34,10 @@ def backup(store: Store, file: str) -> Path:
         BackupInvalid: something else is there.
         StateUnusable: it cannot be written.
     """
-    target = Path(file).absolute()
+    try:
+        target = Path(file).absolute()
+    except OSError as error:
+        raise BackupInvalid(file, f"there is no current directory: {error.strerror}") from None
     if os.path.lexists(target):
         if target.exists() and target.samefile(store.path):
             raise BackupInvalid(file, "it is the state itself")

@@ -57,7 +57,10 @@ class Store:
         self._owned: dict[int, Held] = {}
         self._operating: set[int] = set()
         self._closing = self._closed = False
-        self.directory = wanted.absolute()
+        try:
+            self.directory = wanted.absolute()
+        except OSError as error:
+            raise StateUnusable(str(wanted), f"there is no current directory: {error.strerror}") from None
         self.path = self.directory / "state.db"
         self._owners = Owners(self.directory / "owners")
         self._failures = Failures(self.path, self._owners, self._extra)
