@@ -1,0 +1,14 @@
+"""What can be asked for: networks, endpoints and commands, as frozen values.
+
+Everything that can be wrong with a request alone is refused when it is built; what needs the record or the kernel to be
+known (is the parent there, is the address free) is checked later, by `plan` and `engine`.
+"""
+
+from macvfast.requests.commands import CommandRequest as CommandRequest
+from macvfast.requests.commands import OwnFiles as OwnFiles
+from macvfast.requests.commands import parse_size as parse_size
+from macvfast.requests.endpoints import EndpointRequest as EndpointRequest
+from macvfast.requests.networks import NetworkRequest as NetworkRequest
+from macvfast.requests.networks import UpdateRequest as UpdateRequest
+from macvfast.requests.networks import changeable_options as changeable_options
+from macvfast.requests.networks import driver_options as driver_options

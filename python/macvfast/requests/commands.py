@@ -1,0 +1,133 @@
+"""What can be asked for of a sandbox's command: its files, its user, its streams."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import NoneType
+
+from macvfast.checks import pairs, plain, several
+from macvfast.errors import OptionInvalid
+
+# What the native program takes (`rust/init/src/log.rs`).
+LEAST_LOG = 8 * 1024
+_MOST_LOG = 2**63 - 1
+
+# HOST_NAME_MAX is 64 (limits.h).
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
+
+# Of a regular expression: white space, control characters, and what was not UTF-8.
+_NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFiles:
+    """What a sandbox is to have of its own in /etc: hosts, hostname and resolv.conf.
+
+    Args:
+        hostname: None: the sandbox's name.
+        hosts: names with addresses, for /etc/hosts, besides its own.
+        dns, dns_search, dns_options: for /etc/resolv.conf; empty: this host's, name servers on loopback left out.
+
+    Raises:
+        ArgumentInvalid, OptionInvalid
+    """
+
+    hostname: str | None = None
+    hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what a resolver could not read."""
+        plain("hostname", self.hostname, str, NoneType)
+        pairs("hosts", self.hosts)
+        for key in ("dns", "dns_search", "dns_options"):
+            several(key, getattr(self, key), str)
+        if self.hostname is not None and not _HOSTNAME.match(self.hostname):
+            raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
+        for name, address in self.hosts:
+            if not name or re.search(rf"[#{_NOT_A_WORD}]", name):
+                raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS")
+            _refuse_no_address("add-host", f"{name}:{address}", address)
+        for server in self.dns:
+            _refuse_no_address("dns", server, server)
+        for word in (*self.dns_search, *self.dns_options):
+            if not word or re.search(rf"[#;{_NOT_A_WORD}]", word):
+                raise OptionInvalid("dns-search or dns-option", word, "it is one word")
+
+
+def _refuse_no_address(key: str, value: str, address: str) -> None:
+    try:
+        ip_address(address)
+    except ValueError:
+        raise OptionInvalid(key, value, f"`{address}` is not an IP address") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRequest:
+    """A command to be started in a sandbox.
+
+    Args:
+        argv: the command and its arguments; looked up in PATH, of `rootfs` where that is given.
+        interactive: keep its standard input open (`-i`); otherwise it is empty.
+        tty: give it a terminal of its own (`-t`).
+        detach: do not wait for it; its output goes to the sandbox's log.
+        rootfs: a directory that becomes its root file system.
+        auto_remove: remove the sandbox when the command has ended (`--rm`).
+        join: start it beside the command that runs already (`exec`), where one does.
+        env: what it has besides this process's environment.
+        workdir: where it starts; None: where this process is, as far as that is there.
+        user: `USER[:GROUP]`, names or numbers; None: this process's.
+        log_max: how many bytes of what it shows are kept where it is detached; None: as many as were said for an
+            earlier command of the sandbox, else 16 MiB.
+
+    Raises:
+        ArgumentInvalid, OptionInvalid
+    """
+
+    argv: tuple[str, ...]
+    interactive: bool = False
+    tty: bool = False
+    detach: bool = False
+    rootfs: str | None = None
+    auto_remove: bool = False
+    join: bool = False
+    # Not to be shown: what is secret is often handed over so.
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    workdir: str | None = None
+    user: str | None = None
+    log_max: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a command line or an environment that is none."""
+        several("argv", self.argv, str)
+        pairs("env", self.env)
+        if not self.argv:
+            raise OptionInvalid("command", "", "it names no program")
+        for word in self.argv:
+            if "\0" in word:
+                raise OptionInvalid("command", word, "it holds a NUL")
+        for name, value in self.env:
+            if not name or "=" in name or "\0" in name + value:
+                raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")
+        if self.log_max is not None and not LEAST_LOG <= self.log_max <= _MOST_LOG:
+            takes = f"it is a number of bytes from {LEAST_LOG} to {_MOST_LOG}"
+            raise OptionInvalid("log-max", str(self.log_max), takes)
+
+
+def parse_size(key: str, text: str) -> int:
+    """A size in bytes as text: a number, or one with k, m or g, as Docker has them.
+
+    >>> parse_size("log-max", "16m")
+    16777216
+
+    Raises:
+        OptionInvalid
+    """
+    found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", text, re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise OptionInvalid(key, text, "it is a number of bytes, or one with k, m or g: 16m")
+    return int(found[1]) << 10 * " kmg".index(found[2].lower() or " ")

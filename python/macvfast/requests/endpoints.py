@@ -1,0 +1,87 @@
+"""What can be asked for of an endpoint: a sandbox on a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import NoneType
+
+from macvfast.checks import plain
+from macvfast.errors import OptionInvalid
+from macvfast.model import (
+    Address,
+    is_ifname,
+    parse_address,
+    parse_mac,
+)
+from macvfast.requests.networks import refuse_mtu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRequest:
+    """A connection of a sandbox to a network, to be made.
+
+    Args:
+        network: name, id or id prefix.
+        sandbox: name, id or id prefix; in bulk, the name of one to be made where none has it.
+        ip, ip6: the addresses to get, from the subnets that contain them; None: automatic.
+        mac: the MAC to get; None: made from the IPv4 address.
+        ifname: the name of the link in the sandbox, which may then be on the network a second time; None: the first
+            free one of eth0, eth1, …
+        mtu: bytes, at most the parent's; None: the network's.
+
+    Raises:
+        ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid
+    """
+
+    network: str
+    sandbox: str = ""
+    ip: Address | None = None
+    ip6: Address | None = None
+    mac: bytes | None = None
+    ifname: str | None = None
+    mtu: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no endpoint can have."""
+        plain("network", self.network, str)
+        plain("sandbox", self.sandbox, str)
+        plain("ifname", self.ifname, str, NoneType)
+        plain("mtu", self.mtu, int, NoneType)
+        if self.ifname is not None:
+            _refuse_ifname(self.ifname)
+        refuse_mtu(self.mtu)
+        if self.ip is not None:
+            parse_address(self.ip, 4)
+        if self.ip6 is not None:
+            parse_address(self.ip6, 6)
+        if self.mac is not None:
+            parse_mac(self.mac)
+
+    @classmethod
+    def of(
+        cls,
+        network: str,
+        sandbox: str = "",
+        *,
+        ip: str | Address | None = None,
+        ip6: str | Address | None = None,
+        mac: str | bytes | None = None,
+    ) -> EndpointRequest:
+        """The request with its addresses as text or objects."""
+        return cls(
+            network=network,
+            sandbox=sandbox,
+            ip=None if ip is None else parse_address(ip, 4),
+            ip6=None if ip6 is None else parse_address(ip6, 6),
+            mac=None if mac is None else parse_mac(mac),
+        )
+
+
+def _refuse_ifname(name: str) -> None:
+    """Refuse a name that no endpoint's link can have: what the kernel does not take (IFNAMSIZ is 16, and it fills in a
+    number for `%d`), and what is something else there, or among the settings of all links.
+    """
+    if not is_ifname(name) or len(name.encode()) > 15 or "%" in name:
+        raise OptionInvalid("ifname", name, "it is 1 to 15 bytes, without white space, `/`, `:` and `%`")
+    if name in ("lo", "all", "default"):
+        raise OptionInvalid("ifname", name, "every namespace has something of that name")
