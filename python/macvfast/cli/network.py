@@ -32,25 +32,13 @@ from macvfast.cli.usage import wrong
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from macvfast.errors import MacvfastError
 
 
 def _filters_offered(call: Call, incomplete: str) -> list[str]:
-    filters = network_filters(lambda _: ())
-
-    def values(key: str) -> Iterable[str]:
-        match key:
-            case "name":
-                return networks(call)
-            case "driver":
-                return drivers()
-            case "scope":
-                return ["local"]
-        return filters[key].values if key in filters else ()
-
-    return keys_or_values(incomplete, filters, values)
+    known = {key: one.values for key, one in network_filters(lambda _: ()).items()}
+    live = {"name": lambda: networks(call), "driver": drivers, "scope": lambda: ["local"]}
+    return keys_or_values(incomplete, known, live)
 
 
 @command(
@@ -149,7 +137,7 @@ def rm(
 
 
 def _prune_filters_offered(incomplete: str) -> list[str]:
-    return keys_or_values(incomplete, prune_filters({}), lambda _: ())
+    return keys_or_values(incomplete, dict.fromkeys(prune_filters({}), ()))
 
 
 @command(

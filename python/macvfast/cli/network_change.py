@@ -29,7 +29,7 @@ def _driver_options(call: Call, incomplete: str) -> list[str]:
     from macvfast.requests import driver_options  # noqa: PLC0415 - a list needs none
 
     known = driver_options(call.params.get("driver") or "macvlan")
-    return keys_or_values(incomplete, known, lambda key: _links() if key == "parent" else known.get(key, ()))
+    return keys_or_values(incomplete, known, {"parent": _links})
 
 
 def _links() -> list[str]:
@@ -145,8 +145,7 @@ def _aux(text: str) -> tuple[str, str]:
 def _changeable(incomplete: str) -> list[str]:
     from macvfast.requests import changeable_options  # noqa: PLC0415 - a list needs none
 
-    known = changeable_options()
-    return keys_or_values(incomplete, known, lambda key: known.get(key, ()))
+    return keys_or_values(incomplete, changeable_options())
 
 
 def _check_changed_labels(call: Call, param: Any, value: list[str]) -> list[str]:

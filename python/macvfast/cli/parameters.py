@@ -11,7 +11,7 @@ from macvfast.cli.usage import Usage, given_nothing, wrong
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def option(typed: str, about: str, **others: Any) -> Any:
@@ -140,10 +140,21 @@ def offering(*values: str) -> Callable[[], list[str]]:
     return lambda: list(values)
 
 
-def keys_or_values(incomplete: str, keys: Iterable[str], values: Callable[[str], Iterable[str]]) -> list[str]:
-    """`KEY=` of each key; once a key and its `=` are typed, `KEY=VALUE` of each of its values."""
+def keys_or_values(
+    incomplete: str, known: Mapping[str, Iterable[str]], live: Mapping[str, Callable[[], Iterable[str]]] | None = None
+) -> list[str]:
+    """`KEY=` of each key; once a key and its `=` are typed, `KEY=VALUE` of each of its values.
+
+    Args:
+        incomplete: what is typed so far.
+        known: the keys, each with its values.
+        live: gives the values of keys that have others from time to time.
+    """
     key, equals, _ = incomplete.partition("=")
-    return [f"{key}={one}" for one in values(key)] if equals else [f"{one}=" for one in keys]
+    if not equals:
+        return [f"{one}=" for one in known]
+    values = live[key]() if live is not None and key in live else known.get(key, ())
+    return [f"{key}={one}" for one in values]
 
 
 # The parameters.

@@ -55,15 +55,11 @@ def run(
     ] = False,
 ) -> int:
     """Run a command of this host in a new sandbox."""
-    from macvfast.requests import CommandRequest, OwnFiles  # noqa: PLC0415 - no list needs them
+    from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
 
     endpoints = options.endpoints_of("macvfast run", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
-    own_files = OwnFiles(
-        hostname=hostname,
-        hosts=options.hosts_of("macvfast run", add_host),
-        dns=tuple(dns),
-        dns_search=tuple(dns_search),
-        dns_options=tuple(dns_option),
+    own_files = options.own_files_of(
+        "macvfast run", hostname, add_host, dns=dns, dns_search=dns_search, dns_option=dns_option
     )
     request = CommandRequest(
         argv=tuple(words),
@@ -132,15 +128,9 @@ def create(
     ] = False,
 ) -> int:
     """Create a sandbox without a command, and print its id."""
-    from macvfast.requests import OwnFiles  # noqa: PLC0415 - a list needs none
-
     endpoints = options.endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
-    own_files = OwnFiles(
-        hostname=hostname,
-        hosts=options.hosts_of("macvfast create", add_host),
-        dns=tuple(dns),
-        dns_search=tuple(dns_search),
-        dns_options=tuple(dns_option),
+    own_files = options.own_files_of(
+        "macvfast create", hostname, add_host, dns=dns, dns_search=dns_search, dns_option=dns_option
     )
     with call.host() as host:
         sandbox = host.create_sandbox(name, endpoints=endpoints, labels=labels(label), own_files=own_files)

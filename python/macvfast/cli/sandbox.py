@@ -29,8 +29,6 @@ from macvfast.cli.show.text import SHORT_ID
 from macvfast.errors import MacvfastError, SandboxNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from macvfast.host import Host
     from macvfast.model import Sandbox
 
@@ -53,15 +51,8 @@ FILTERS: dict[str, Filter[Sandbox]] = {
 
 
 def _filters_offered(call: Call, incomplete: str) -> list[str]:
-    def values(key: str) -> Iterable[str]:
-        match key:
-            case "name":
-                return sandboxes(call)
-            case "network":
-                return networks(call)
-        return FILTERS[key].values if key in FILTERS else ()
-
-    return keys_or_values(incomplete, FILTERS, values)
+    known = {key: one.values for key, one in FILTERS.items()}
+    return keys_or_values(incomplete, known, {"name": lambda: sandboxes(call), "network": lambda: networks(call)})
 
 
 @command(

@@ -11,7 +11,7 @@ from macvfast.cli.usage import Usage, wrong
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from macvfast.requests import EndpointRequest
+    from macvfast.requests import EndpointRequest, OwnFiles
 
 # Of a sandbox.
 Net = Annotated[
@@ -134,7 +134,23 @@ def _network(text: str, name: str) -> dict[str, str]:
     return found
 
 
-def hosts_of(name: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def own_files_of(
+    name: str, hostname: str | None, hosts: Sequence[str], *,
+    dns: Sequence[str], dns_search: Sequence[str], dns_option: Sequence[str],
+) -> OwnFiles:  # fmt: skip
+    """What a sandbox is to have of its own in /etc; `name` is the command as it is typed."""
+    from macvfast.requests import OwnFiles  # noqa: PLC0415 - a list needs none
+
+    return OwnFiles(
+        hostname=hostname,
+        hosts=_hosts_of(name, hosts),
+        dns=tuple(dns),
+        dns_search=tuple(dns_search),
+        dns_options=tuple(dns_option),
+    )
+
+
+def _hosts_of(name: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The values of `--add-host` as names and addresses; `name` is the command as it is typed."""
     hosts = []
     for text in texts:
