@@ -34,13 +34,19 @@ def about_to_end(lan: Lan, tmp_path: Path, count: int, *options: str) -> Iterato
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     hold = os.open(gate, os.O_RDWR)
-    reads = ("sh", "-c", f"read line < {gate}")
+    here = tmp_path / "here"
+    here.mkdir()
+    # One that opened the gate after its other side was closed would wait there for ever.
+    reads = ("sh", "-c", f"exec 3< {gate}; : > {here}/$0; read line <&3")
     processes = [
-        lan.host.start(netns.MACVFAST, "run", "--rm", *options, "--net=pub_net", f"--name=w{number}", *reads)
+        lan.host.start(
+            netns.MACVFAST, "run", "--rm", *options, "--net=pub_net", f"--name=w{number}", *reads, str(number)
+        )
         for number in range(count)
     ]
     try:
-        wait_until(lambda: len(listed(lan, "ps")) == count, 60, "all commands")
+        wait_until(lambda: len(list(here.iterdir())) == count, 60, "all commands")
+        assert len(listed(lan, "ps")) == count
         yield processes
     finally:
         os.close(hold)

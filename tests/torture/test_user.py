@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,11 @@ class Root:
     def tell(self) -> None:
         """Let the user know what there is by now."""
         pids = support.programs(self.lan)
-        inside = {os.stat(netns.NETNS_DIR / name).st_ino for name in judge.mounted(self.lan)}
+        inside = set()
+        for name in judge.mounted(self.lan):
+            # The worker beside this removes its own meanwhile.
+            with suppress(FileNotFoundError):
+                inside.add(os.stat(netns.NETNS_DIR / name).st_ino)
         text = json.dumps({"paths": [str(path) for path in self.paths()], "pids": [*pids, *netns.processes_in(inside)]})
         new = self.told.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
