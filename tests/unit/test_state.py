@@ -144,6 +144,20 @@ def test_many_threads_open_a_new_state_at_once(tmp_path: Path) -> None:
     assert noted(tmp_path / "state", *(f"key {number}" for number in range(16))) == ["1"] * 16
 
 
+def test_a_new_state_is_opened_while_another_connection_is_about_to_write_its_first_table(tmp_path: Path) -> None:
+    """SQLite calls no busy handler where a file is to keep a log and another connection has reserved it."""
+    (tmp_path / "state").mkdir(0o700)
+    (tmp_path / "state/state.db").touch(0o600)
+    with closing(sqlite3.connect(tmp_path / "state/state.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ends = threading.Timer(0.2, other.execute, ("ROLLBACK",))
+        ends.start()
+        with closing(Store(str(tmp_path / "state"))) as mine:
+            note(mine, "key")
+        ends.join()
+    assert noted(tmp_path / "state", "key") == ["1"]
+
+
 # Damage.
 
 

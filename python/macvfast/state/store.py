@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import HostClosed, HostForked, StateCorrupt, StateMissing, StateUnusable
 from macvfast.model import check_origin
-from macvfast.state.connections import Connections, image, refuse_remains
+from macvfast.state.connections import BUSY_S, Connections, image, refuse_remains
 from macvfast.state.directory import is_empty, prepare
 from macvfast.state.failures import Failures
 from macvfast.state.owners import Held, Owners
@@ -262,7 +262,7 @@ class Store:
         if found == 0:
             if (table := database.table_of_others(connection)) is not None:
                 raise StateCorrupt(str(self.path), f"it is an SQLite file of another program, with a table `{table}`")
-            if not database.use_a_log(connection):
+            if not database.use_a_log(connection, BUSY_S):
                 raise StateUnusable(str(self.directory), "its file system has no shared memory")
         if found < FORMAT:
             with database.transaction(connection):

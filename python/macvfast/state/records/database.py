@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Connection = sqlite3.Connection
+
+# How long to wait before what SQLite refuses at once is tried again.
+_AGAIN_S = 0.01
 
 
 def set_up(connection: Connection) -> None:
@@ -33,10 +37,24 @@ def forbid_writing(connection: Connection) -> None:
     connection.execute("PRAGMA query_only=ON")
 
 
-def use_a_log(connection: Connection) -> bool:
-    """Have a new file keep a write-ahead log, so that readers never wait; False where the file system cannot."""
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    return bool(mode == "wal")
+def use_a_log(connection: Connection, wait: float) -> bool:
+    """Have a new file keep a write-ahead log, so that readers never wait; False where the file system cannot.
+
+    Args:
+        connection: to the file.
+        wait: how many seconds another one may be writing. `busy_timeout` does not serve here: SQLite refuses this
+            change at once where another connection is about to write (it calls no busy handler).
+    """
+    until = time.monotonic() + wait
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return bool(mode == "wal")
 
 
 def table_of_others(connection: Connection) -> str | None:
