@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
+DIST := dist
 CHECKERS := import-linter mypy ruff
 TESTERS := hypothesis pyroute2 pytest pytest-timeout
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
@@ -96,9 +97,9 @@ guide: build $(VENV)/.tools  ## type every example of docs/guide.md and README.m
 
 wheel: $(VENV)/.made  ## the wheel with all that belongs to it, in dist/: the command, its man pages and completion
 	@tools/need build
-	@rm -rf dist
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-	@$(SAY) "built: $$(echo dist/*.whl)"
+	@rm -f '$(DIST)'/macvfast-*.whl
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir '$(DIST)' .
+	@$(SAY) "built: $$(echo '$(DIST)'/macvfast-*.whl)"
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) target dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

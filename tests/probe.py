@@ -33,6 +33,8 @@ COMMANDS = {
     "strace": "strace",
     "ps": "procps",
     "radvd": "radvd",
+    "git": "git",
+    "make": "make",
     "qemu-system-x86_64": "qemu-system-x86",
 }
 
