@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import macvfast
+from tests import netns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,16 +148,19 @@ class Bed:
         options: Sequence[str] = (),
         before: str = ":",
         start_new_session: bool = False,
+        pipesize: int = -1,
     ) -> subprocess.Popen[bytes]:
         """Start a command in the sandbox, in the foreground, with unbuffered pipes on its streams.
 
-        `before` is what the shell that starts the program does first.
+        `before` is what the shell that starts the program does first; the others are those of `start_line`.
         """
-        line = shlex.join(self.line(*command, options=options))
-        return self.start_line(["sh", "-c", f"{before}; exec {line}"], start_new_session=start_new_session)
+        line = ["sh", "-c", f"{before}; exec {shlex.join(self.line(*command, options=options))}"]
+        return self.start_line(line, start_new_session=start_new_session, pipesize=pipesize)
 
-    def start_line(self, line: Sequence[str], *, start_new_session: bool = False) -> subprocess.Popen[bytes]:
-        """Start a command line, with unbuffered pipes on its streams."""
+    def start_line(
+        self, line: Sequence[str], *, start_new_session: bool = False, pipesize: int = -1
+    ) -> subprocess.Popen[bytes]:
+        """Start a command line, with unbuffered pipes on its streams. `pipesize` is how much they hold."""
         process = subprocess.Popen(
             line,
             bufsize=0,
@@ -165,6 +169,7 @@ class Bed:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=start_new_session,
+            pipesize=pipesize,
         )
         self._started.append(process)
         return process
@@ -231,6 +236,16 @@ class Bed:
         """Wait until that is the recorded state."""
         wait_until(lambda: self.state == state, f"state {state} (now: {self.state})")
 
+    def inside(self) -> list[str]:
+        """The command lines of all that lives in the sandbox: what joins it is still outside, with another one."""
+        lines = map(_command_line, netns.processes_in({self.inode}))
+        return [" ".join(line) for line in lines if line]
+
+    def around(self) -> list[list[str]]:
+        """The command lines of all that was told of the sandbox's folder, and lives."""
+        lines = (_command_line(int(folder.name)) for folder in Path("/proc").glob("[0-9]*"))
+        return [line for line in lines if str(self.folder) in line]
+
     def after(self, script: str) -> list[str]:
         """Options that have the keeper run a shell script last; `$1` is the sandbox's folder, `$2` a file for marks."""
         words = ["sh", "-c", script, "sh", str(self.folder), str(self.marks)]
@@ -251,12 +266,8 @@ def read_line(process: subprocess.Popen[bytes], timeout_s: float = 10) -> str:
     return line.decode().rstrip("\n")
 
 
-def alive_with(word: str) -> list[str]:
-    """The command lines of living processes that have `word` as an argument."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if word.encode() in words:
-                found.append(b" ".join(words).decode(errors="replace"))
-    return found
+def _command_line(pid: int) -> list[str]:
+    """The words of a process's command line; none where it is gone, or a zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")[:-1]
+    return []

@@ -16,7 +16,7 @@ import pytest
 
 from macvfast.cli.show.output import problem_text
 from macvfast.errors import CommandNotFound, CommandNotStarted, KernelRefused, SandboxRunning, StateUnusable
-from tests.kernel.init_bed import PROGRAM, Bed, Process, alive_with, read_line, wait_until
+from tests.kernel.init_bed import PROGRAM, Bed, Process, read_line, wait_until
 
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
 
@@ -418,21 +418,23 @@ def test_a_signal_to_pid_1_reaches_the_command(bed: Bed) -> None:
 # The end
 
 
-def test_children_that_called_setsid_die_with_the_command(bed: Bed) -> None:
-    done = bed.run("sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; exec sleep 4711.25' & sleep 0.05; exit 2")
+def test_children_that_called_setsid_die_with_the_command(bed: Bed, tmp_path: Path) -> None:
+    behind = "trap '' TERM HUP; echo ready > $0; exec sleep 1000"
+    script = f'mkfifo $0; setsid sh -c "{behind}" $0 & read ready < $0; exit 2'
+    done = bed.run("sh", "-c", script, str(tmp_path / "ready"))
     assert done.returncode == 2
-    assert alive_with("4711.25") == []
+    assert bed.inside() == []
 
 
 def test_killing_pid_1_kills_everything_and_is_recorded_as_lost(bed: Bed) -> None:
-    script = "trap '' TERM; setsid sh -c 'exec sleep 4712.25' & echo ready; while :; do sleep 1; done"
+    script = "trap '' TERM; setsid sh -c 'exec sleep 1000' & echo ready; while :; do sleep 1; done"
     bed.detach("sh", "-c", script, options=bed.after('cat "$1/status" > "$2"'))
     wait_until(lambda: bed.log == "ready\n", "the command's first words")
     os.kill(bed.init.pid, signal.SIGKILL)
     wait_until(lambda: not bed.keeper.alive(), "the keeper's end")
     assert bed.state == "lost"
     assert "state lost\n" in bed.marks.read_text(encoding="utf-8")
-    assert alive_with("4712.25") == []
+    assert bed.inside() == []
 
 
 def test_a_foreground_command_whose_pid_1_is_killed_has_137(bed: Bed) -> None:
@@ -444,11 +446,11 @@ def test_a_foreground_command_whose_pid_1_is_killed_has_137(bed: Bed) -> None:
 
 
 def test_killing_the_keeper_kills_everything(bed: Bed) -> None:
-    bed.detach("sh", "-c", "setsid sleep 4713.25 & exec sleep 4713.25")
+    bed.detach("sh", "-c", "setsid sleep 1000 & exec sleep 1000")
     init, keeper = bed.init, bed.keeper
     os.kill(keeper.pid, signal.SIGKILL)
     wait_until(lambda: not init.alive() and not keeper.alive(), "their end")
-    wait_until(lambda: alive_with("4713.25") == [], "the end of the sandbox's processes")
+    wait_until(lambda: bed.inside() == [], "the end of the sandbox's processes")
 
 
 def test_orphans_inside_are_reaped(bed: Bed) -> None:

@@ -13,7 +13,7 @@ from macvfast.cli.show.output import problem_text
 from macvfast.errors import CommandNotFound
 from macvfast.model import SandboxState
 from macvfast.process import keeper, stopping
-from tests.kernel.init_bed import Bed, alive_with, read_line, wait_until
+from tests.kernel.init_bed import Bed, read_line, wait_until
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
@@ -26,11 +26,11 @@ def state(bed: Bed) -> tuple[SandboxState, int | None]:
 
 
 def test_a_joined_command_is_in_the_sandbox(bed: Bed) -> None:
-    bed.detach("sleep", "4714.25")
+    bed.detach("sleep", "1000")
     done = bed.join("sh", "-c", "tr '\\0' ' ' < /proc/2/cmdline; ls /sys/class/net; readlink /proc/self/ns/net; exit 8")
     inside = os.readlink(f"/proc/{bed.init.pid}/ns/net")
     assert (done.returncode, done.stderr) == (8, "")
-    assert done.stdout == f"sleep 4714.25 eth0\nfar0\nlo\n{inside}\n"
+    assert done.stdout == f"sleep 1000 eth0\nfar0\nlo\n{inside}\n"
     assert bed.state == "running"
 
 
@@ -53,14 +53,14 @@ def test_a_joined_command_takes_signals(bed: Bed) -> None:
 
 def test_a_joined_command_dies_with_the_sandbox(bed: Bed) -> None:
     bed.detach("sleep", "1000")
-    process = bed.joining("sh", "-c", "echo ready; exec sleep 4715.25")
+    process = bed.joining("sh", "-c", "echo ready; exec sleep 1000")
     assert read_line(process) == "ready"
     os.kill(bed.init.pid, signal.SIGTERM)
     _, error = process.communicate(timeout=20)
     assert process.returncode == 137
     assert error == b"note: the command that this one had joined has ended, and all that ran beside it\n"
     bed.wait_for_state(f"exited {128 + signal.SIGTERM}")
-    assert alive_with("4715.25") == []
+    assert bed.inside() == []
 
 
 def test_a_joined_command_that_is_killed_alone_says_nothing_of_the_other(bed: Bed) -> None:
@@ -99,12 +99,12 @@ def test_one_who_joined_does_not_hold_the_namespace(bed: Bed) -> None:
 def test_a_detached_joined_command_runs_on(bed: Bed, tmp_path: Path) -> None:
     bed.detach("sleep", "1000")
     mark = tmp_path / "mark"
-    done = bed.join("sh", "-c", f"echo lost; echo kept > {mark}; exec sleep 4716.25", options=["--detach"])
+    done = bed.join("sh", "-c", f"echo lost; echo kept > {mark}; exec sleep 1001", options=["--detach"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     # Between its mark and its `exec` it is still the shell.
-    wait_until(lambda: mark.exists() and alive_with("4716.25"), "the command, after its mark")
+    wait_until(lambda: mark.exists() and "sleep 1001" in bed.inside(), "the command, after its mark")
     os.kill(bed.init.pid, signal.SIGTERM)
-    wait_until(lambda: alive_with("4716.25") == [], "its end with the sandbox")
+    wait_until(lambda: bed.inside() == [], "its end with the sandbox")
 
 
 # At once
@@ -133,7 +133,7 @@ def test_who_joined_a_guest_stays_when_it_ends(bed: Bed, options: list[str]) -> 
     assert read_line(second) == "here"
     bed.wait_for_state("running")
     init = bed.init
-    assert bed.join("sh", "-c", "setsid sleep 4718.25 < /dev/null > /dev/null 2>&1 &").returncode == 0
+    assert bed.join("sh", "-c", "setsid sleep 1000 < /dev/null > /dev/null 2>&1 &").returncode == 0
     # Its status is its own, and whoever waits for it, or reads what it shows, does not wait for the others.
     first.communicate(b"\n", timeout=20)
     assert first.returncode == 5
@@ -142,19 +142,19 @@ def test_who_joined_a_guest_stays_when_it_ends(bed: Bed, options: list[str]) -> 
     out, error = second.communicate(b"\n", timeout=20)
     assert (second.returncode, out, error) == (0, b"again\nmacvfast-init\n", b"")
     wait_until(init.dead, "the end of pid 1")
-    assert alive_with("4718.25") == []
+    assert bed.inside() == []
     wait_until(lambda: state(bed) == (SandboxState.IDLE, None), "what was before")
 
 
 def test_who_joined_a_guest_that_has_ended_is_ended_by_force(bed: Bed) -> None:
     first = bed.joining("sh", "-c", "echo here; read line", options=["--interactive"])
     assert read_line(first) == "here"
-    second = bed.joining("sh", "-c", "echo here; exec sleep 4719.25")
+    second = bed.joining("sh", "-c", "echo here; exec sleep 1000")
     assert read_line(second) == "here"
     first.communicate(b"\n", timeout=20)
     stopping.kill(bed.folder, BOOT_ID, bed.inode)
     assert second.wait(20) == 137
-    assert alive_with("4719.25") == []
+    assert bed.inside() == []
     assert state(bed) == (SandboxState.IDLE, None)
     with open(bed.folder / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,11 +196,13 @@ def test_one_who_comes_when_the_other_has_ended_has_a_pid_1_of_its_own(bed: Bed)
 
 
 def test_one_whose_shower_is_slow_does_not_keep_others_out(bed: Bed) -> None:
-    slow = bed.start("sh", "-c", "stty -opost; exec head -c 70000 /dev/zero", options=["--tty"])
+    # More than the pipe holds, and less than the terminal, however it comes out of that.
+    command = ["sh", "-c", "stty -opost; exec head -c 6000 /dev/zero"]
+    slow = bed.start(*command, options=["--tty"], pipesize=4096)
     bed.wait_for_state("exited 0")
     assert bed.join("echo", "ran").stdout == "ran\n"
     assert slow.poll() is None
-    assert len(slow.communicate(timeout=20)[0]) == 70000
+    assert len(slow.communicate(timeout=20)[0]) == 6000
 
 
 def test_a_status_that_a_crash_emptied_is_lost(bed: Bed) -> None:
@@ -255,11 +257,11 @@ def test_after_a_guest_the_status_before_it_counts_again(bed: Bed, end: str) -> 
 
 
 def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
-    process = bed.joining("sh", "-c", "echo here; exec sleep 4717.25")
+    process = bed.joining("sh", "-c", "echo here; exec sleep 1000")
     assert read_line(process) == "here"
     stopping.kill(bed.folder, BOOT_ID, bed.inode)
     assert process.wait(20) == 137
-    assert alive_with("4717.25") == []
+    assert bed.inside() == []
     assert state(bed) == (SandboxState.IDLE, None)
 
 

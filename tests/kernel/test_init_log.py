@@ -14,7 +14,7 @@ import pytest
 
 from macvfast.model import SandboxState
 from macvfast.process import keeper, logs, stopping
-from tests.kernel.init_bed import Bed, alive_with, wait_until
+from tests.kernel.init_bed import Bed, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,20 +184,20 @@ def test_what_a_full_disk_did_not_take_is_counted_in_its_place(bed: Bed, full: P
 
 
 def test_a_killed_keeper_takes_its_command_with_it_and_leaves_nobody_blocked(bed: Bed) -> None:
-    bed.detach("sh", "-c", "yes 4721.25 & exec yes 4721.25", options=BOUNDED)
+    bed.detach("sh", "-c", "yes y & exec yes y", options=BOUNDED)
     wait_until(lambda: len(sizes(bed)) == 2, "the second file")
     os.kill(bed.keeper.pid, signal.SIGKILL)
-    wait_until(lambda: alive_with("4721.25") == [], "the end of both")
+    wait_until(lambda: bed.inside() == [], "the end of both")
 
 
 @pytest.mark.parametrize("end", ["it ends", "who records is killed"])
 def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: Bed, tmp_path: Path, end: str) -> None:
     of_the_first, of_the_other = steps(tmp_path, 2)
-    first = f"(setsid sh -c 'read x < \"{of_the_other}\"; yes 4722.25') & read x < {of_the_first}"
+    first = f"(setsid sh -c 'read x < \"{of_the_other}\"; yes y') & read x < {of_the_first}"
     assert bed.join("sh", "-c", first, options=["--detach", *BOUNDED]).returncode == 0
     # Beside it, so that its pid 1 stays.
-    second = bed.joining("sleep", "4723.25")
-    wait_until(lambda: alive_with("4723.25"), "the other command")
+    second = bed.joining("sleep", "1000")
+    wait_until(lambda: "sleep 1000" in bed.inside(), "the other command")
     init, recorder = bed.init, bed.keeper
     take(of_the_first)
     wait_until(recorder.dead, "the end of the first one's keeper")
@@ -214,7 +214,7 @@ def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: 
         os.kill(last, signal.SIGKILL)
     wait_until(init.dead, "the end of pid 1")
     assert second.wait(20) != 0
-    wait_until(lambda: alive_with("4722.25") == [], "the end of what was left behind")
+    wait_until(lambda: bed.inside() == [], "the end of what was left behind")
 
 
 def _holders_of_the_log(bed: Bed) -> list[int]:

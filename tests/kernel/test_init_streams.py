@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.init_bed import Bed, alive_with, wait_until
+from tests.kernel.init_bed import Bed, wait_until
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def test_whom_a_joined_command_leaves_behind_goes_on_showing(bed: Bed, tmp_path:
         go.touch()
         person.wait_for("later\r\n")
         os.kill(bed.init.pid, signal.SIGKILL)
-        wait_until(lambda: alive_with(str(bed.folder)) == [], "the end of all that stands around")
+        wait_until(lambda: bed.around() == [], "the end of all that stands around")
 
 
 @JOIN
