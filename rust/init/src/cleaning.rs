@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{open, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::chdir;
 use rustix::stdio::stderr;
@@ -16,6 +15,7 @@ use crate::failure::Failure;
 use crate::queue::Waiting;
 use crate::running::wait_for;
 use crate::signals;
+use crate::streams::open_null;
 use crate::sys::{self, Child, Spawned};
 
 /// Has the sandbox removed, and says what prevents that: together with others whose commands have ended, or, where it
@@ -71,9 +71,4 @@ fn start(
             sys::leave(failure.status())
         }
     }
-}
-
-/// Opens /dev/null, for reading and writing.
-pub fn open_null() -> Result<OwnedFd, Errno> {
-    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

@@ -1,6 +1,6 @@
 //! The files that a sandbox's command sees: the host's or those of another root folder, with /proc and /sys of its own.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{fstat, openat, openat2, stat, Mode, OFlags, ResolveFlags, CWD};
@@ -12,6 +12,8 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 use rustix::thread::{unshare_unsafe, UnshareFlags};
+
+use crate::arguments::Request;
 
 /// A step that failed, in words that follow "cannot", and why.
 pub struct Failed {
@@ -37,16 +39,11 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
 const PINS_OF_IP_NETNS: &CStr = c"/run/netns";
 
 /// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`,
-/// and `rootfs`, if given, as its root with the host's /dev.
+/// and the request's `rootfs`, if it has one, as its root with the host's /dev.
 ///
-/// Files of the folder `etc` are mounted on those of /etc that have the same name. What is mounted in the folders of
+/// Files of its folder `etc` are mounted on those of /etc that have the same name. What is mounted in the folders of
 /// `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
-pub fn make(
-    rootfs: Option<&CStr>,
-    etc: Option<&CStr>,
-    pins: &[CString],
-    terminals: Option<BorrowedFd<'_>>,
-) -> Result<(), Failed> {
+pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
     // SAFETY: not the descriptors but the mounts are no longer shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
     mount_change(
@@ -54,16 +51,16 @@ pub fn make(
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .map_err(Failed::at("keep mounts to the sandbox"))?;
-    for folder in pins {
+    for folder in &request.pins {
         leave_out(folder).map_err(Failed::at("leave out the pins of other sandboxes"))?;
     }
-    let own_files = etc.map_or_else(Vec::new, copies_of_own_files);
+    let own_files = request.etc.as_deref().map(copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
     // Made while the host's are there: in a user namespace the kernel makes one only where another is to be seen.
     let proc = fresh(c"proc", &[]).map_err(Failed::at("mount /proc"))?;
     let sys = fresh(c"sysfs", &[]).map_err(Failed::at("mount /sys"))?;
-    let devices = rootfs.map(|_| copy_of(c"/dev"));
-    if let Some(path) = rootfs {
+    let devices = request.rootfs.as_ref().map(|_| copy_of(c"/dev"));
+    if let Some(path) = &request.rootfs {
         enter(path)?;
     }
     let root = open_folder(c"/").map_err(Failed::at("open the root folder"))?;
@@ -77,7 +74,7 @@ pub fn make(
         // What does not exist need not be hidden.
         let _ = attach(&tree, &root, c"sys/fs/cgroup", OFlags::DIRECTORY);
     }
-    for (path, tree) in &own_files {
+    for (path, tree) in own_files.iter().flatten() {
         match attach(tree, &root, path, OFlags::empty()) {
             // A link that leads nowhere within the root, or to itself, has no place either.
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}

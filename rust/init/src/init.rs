@@ -1,10 +1,10 @@
 //! Inside the sandbox: the supervisor of the command, which is pid 1 or, beside a running command, one that joined.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{flock, open, FlockOperation, Mode, OFlags};
+use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{
@@ -16,78 +16,44 @@ use rustix::thread::{
     move_into_link_name_space, move_into_thread_name_spaces, LinkNameSpaceType, ThreadNameSpaceType,
 };
 
-use crate::arguments::User;
+use crate::arguments::Request;
 use crate::command::execute;
+use crate::failure::FAILED;
 use crate::files::{self, Failed};
 use crate::identity::{become_user, leave_keyring};
-use crate::post::LOOK_AGAIN_MS;
+use crate::post::{Post, LOOK_AGAIN_MS};
 use crate::report::{read_up_to, Report};
 use crate::signals::{self, Inbox};
+use crate::status::fields_of_stat;
+use crate::streams::{open_null, Streams};
 use crate::sys::{self, Spawned};
-
-/// Where a supervisor is to run its command.
-#[derive(Clone, Copy)]
-pub enum Place<'a> {
-    /// As pid 1 of a pid namespace of its own, in this network namespace, with these files. A `guest` has the sandbox's
-    /// folder, and is pid 1 for as long as others are there that have joined; otherwise they end with its command.
-    New {
-        netns: BorrowedFd<'a>,
-        rootfs: Option<&'a CStr>,
-        guest: Option<BorrowedFd<'a>>,
-        hostname: Option<&'a CStr>,
-        etc: Option<&'a CStr>,
-        pins: &'a [CString],
-        terminals: Option<BorrowedFd<'a>>,
-    },
-    /// Beside the command whose pid 1 this is.
-    Beside { pidfd: BorrowedFd<'a> },
-}
 
 /// The step that fails where the working directory that was asked for is not there.
 pub const ENTER_WORKDIR: &str = "enter the working directory";
 
 /// What a supervisor needs to know.
 pub struct Task<'a> {
+    pub request: &'a Request,
     /// Where to run the command.
-    pub place: Place<'a>,
-    /// The command's name and arguments.
-    pub command: &'a [CString],
-    /// The working directory, taken if it exists there.
+    pub post: &'a Post,
+    /// The sandbox's terminals, of a command with a pid 1 of its own.
+    pub terminals: Option<BorrowedFd<'a>>,
+    /// The caller's working directory, taken if it exists there.
     pub directory: Option<&'a CStr>,
-    /// The working directory that it must have.
-    pub workdir: Option<&'a CStr>,
-    /// What it has besides this process's environment or, as another user, instead.
-    pub environment: &'a [CString],
-    /// Who runs it, if not this process's user.
-    pub user: Option<&'a User>,
-    /// The command's standard streams.
-    pub streams: [RawFd; 3],
-    /// Whether the first of them is a terminal that the command is to control.
-    pub terminal: bool,
-    /// Which of them were made for it alone.
-    pub own_streams: [bool; 3],
+    pub streams: &'a Streams,
 }
 
 impl Task<'_> {
-    /// The number of the folder's descriptor, of a guest; -1 of any other.
-    fn folder(&self) -> RawFd {
-        match self.place {
-            Place::New {
-                guest: Some(folder),
-                ..
-            } => folder.as_raw_fd(),
-            _ => -1,
-        }
-    }
-
-    /// The number of the descriptor of the sandbox's terminals, of one who mounts them; -1 of any other.
-    fn terminals(&self) -> RawFd {
-        match self.place {
-            Place::New {
-                terminals: Some(terminals),
-                ..
-            } => terminals.as_raw_fd(),
-            _ => -1,
+    /// The descriptors that are needed to enter the sandbox and to wait there; -1 for none.
+    fn descriptors(&self) -> [RawFd; 3] {
+        let number = |one: Option<BorrowedFd<'_>>| one.map_or(-1, |one| one.as_raw_fd());
+        let folder = number(self.post.guest_folder());
+        match self.post {
+            Post::Own(_) => {
+                let netns = self.request.netns.as_ref().map(AsFd::as_fd);
+                [number(netns), folder, number(self.terminals)]
+            }
+            Post::Beside { pidfd, .. } => [pidfd.as_raw_fd(), folder, -1],
         }
     }
 }
@@ -96,19 +62,11 @@ impl Task<'_> {
 ///
 /// `report` is the pipe to the keeper, which must hold its only reading end once this process has closed its own copy.
 pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
-    let namespace = match task.place {
-        Place::New { netns, .. } => netns,
-        Place::Beside { pidfd } => pidfd,
-    };
-    let mut kept = vec![
-        report.as_raw_fd(),
-        namespace.as_raw_fd(),
-        task.folder(),
-        task.terminals(),
-    ];
-    kept.extend(task.streams);
+    let mut kept = vec![report.as_raw_fd()];
+    kept.extend(task.descriptors());
+    kept.extend(task.streams.inside);
     // Whoever is root in the sandbox can open what this process has open.
-    let null = give_up_standard_streams(task.streams);
+    let null = give_up_standard_streams(task.streams.inside);
     kept.extend([0, 1, 2]);
     // SAFETY: it never returns to those who own the others.
     unsafe { sys::close_all_but(&mut kept) };
@@ -117,12 +75,15 @@ pub fn supervise(task: &Task<'_>, report: BorrowedFd<'_>) -> ! {
     let entered = null
         .map_err(Failed::at("open /dev/null"))
         .and_then(|()| leave_keyring().map_err(Failed::at("make a session keyring")))
-        .and_then(|()| enter(task.place, report));
-    if let Err(Failed { step, errno }) = entered {
-        Report::NotSetUp(step.to_owned(), errno).send(report);
-        sys::leave(125)
+        .and_then(|()| enter(task, report))
+        .and_then(|()| start(task));
+    match entered {
+        Ok((command, executed)) => watch(task, report, &inbox, command, executed),
+        Err(Failed { step, errno }) => {
+            Report::NotSetUp(step.to_owned(), errno).send(report);
+            sys::leave(FAILED)
+        }
     }
-    run(task, report, &inbox)
 }
 
 /// Has /dev/null for each of this process's own standard streams that the command does not get.
@@ -130,7 +91,7 @@ fn give_up_standard_streams(given: [RawFd; 3]) -> Result<(), Errno> {
     if given == [0, 1, 2] {
         return Ok(());
     }
-    let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = open_null()?;
     let kept = |number| {
         given
             .contains(&number)
@@ -140,27 +101,23 @@ fn give_up_standard_streams(given: [RawFd; 3]) -> Result<(), Errno> {
     Ok(())
 }
 
-fn enter(place: Place<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
-    match place {
-        Place::New {
-            netns,
-            rootfs,
-            hostname,
-            etc,
-            pins,
-            terminals,
-            ..
-        } => {
+fn enter(task: &Task<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
+    match task.post {
+        Post::Own(_) => {
             die_with_keeper(report)?;
-            move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
+            let netns = task.request.netns.as_ref().ok_or(Errno::BADF);
+            netns
+                .and_then(|netns| {
+                    move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+                })
                 .map_err(Failed::at("enter the network namespace"))?;
-            if let Some(hostname) = hostname {
+            if let Some(hostname) = &task.request.hostname {
                 sethostname(hostname.to_bytes()).map_err(Failed::at("set the host name"))?;
             }
-            files::make(rootfs, etc, pins, terminals)
+            files::make(task.request, task.terminals)
         }
-        Place::Beside { pidfd } => move_into_thread_name_spaces(
-            pidfd,
+        Post::Beside { pidfd, .. } => move_into_thread_name_spaces(
+            pidfd.as_fd(),
             ThreadNameSpaceType::NETWORK
                 | ThreadNameSpaceType::MOUNT
                 | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
@@ -181,23 +138,22 @@ fn die_with_keeper(report: BorrowedFd<'_>) -> Result<(), Failed> {
     }];
     sys::poll(&mut entry, 0);
     if entry[0].revents & libc::POLLERR != 0 {
-        sys::leave(125)
+        sys::leave(FAILED)
     }
     Ok(())
 }
 
-fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
-    let (command, executed) = match start(task) {
-        Ok(started) => started,
-        Err(Failed { step, errno }) => {
-            Report::NotSetUp(step.to_owned(), errno).send(report);
-            sys::leave(125)
-        }
-    };
+/// Reports whether the command was executed, and stays with it until it ends.
+fn watch(
+    task: &Task<'_>,
+    report: BorrowedFd<'_>,
+    inbox: &Inbox,
+    command: i32,
+    executed: OwnedFd,
+) -> ! {
+    let [_, folder, _] = task.descriptors();
     // SAFETY: it never returns to those who own the others.
-    unsafe {
-        sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), task.folder()]);
-    };
+    unsafe { sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), folder]) };
     // A directory of the host, or of a file system that somebody wants to unmount, is not held by waiting in it.
     let _ = chdir(c"/");
     if let Ok(errno) = <[u8; 4]>::try_from(read_up_to(executed.as_fd(), 4)) {
@@ -222,10 +178,7 @@ fn run(task: &Task<'_>, report: BorrowedFd<'_>, inbox: &Inbox) -> ! {
 
 /// Reports how the command ended, and ends; if this is pid 1, with all that still runs in the pid namespace.
 fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
-    let guest = match task.place {
-        Place::New { guest, .. } => guest,
-        Place::Beside { .. } => None,
-    };
+    let guest = task.post.guest_folder();
     let Some(folder) = guest.filter(|folder| !is_alone(*folder)) else {
         Report::Ended(status).send(report);
         sys::leave(status)
@@ -286,14 +239,8 @@ fn has_parent_outside(number: i32) -> bool {
     let Ok(stat) = std::fs::read(format!("/proc/{number}/stat")) else {
         return false;
     };
-    let rest = stat
-        .iter()
-        .rposition(|&byte| byte == b')')
-        .map(|end| &stat[end..]);
-    rest.is_some_and(|rest| {
-        let mut fields = rest.split(|&byte| byte == b' ').skip(1);
-        !matches!(fields.next(), None | Some(b"Z" | b"X")) && fields.next() == Some(b"0")
-    })
+    let mut fields = fields_of_stat(&stat);
+    !matches!(fields.next(), None | Some("Z" | "X")) && fields.next() == Some("0")
 }
 
 /// Reaps all children that have ended; the exit status of the command if it was among them.
@@ -316,9 +263,9 @@ fn exit_status(status: WaitStatus) -> u8 {
 
 /// Forks the command. The pipe carries an errno if it cannot be executed, and ends without one when it is.
 fn start(task: &Task<'_>) -> Result<(i32, OwnedFd), Failed> {
-    if let Some(workdir) = task.workdir {
+    if let Some(workdir) = &task.request.workdir {
         // Here, where a failure can say what it is about; the command inherits it.
-        chdir(workdir).map_err(Failed::at(ENTER_WORKDIR))?;
+        chdir(workdir.as_c_str()).map_err(Failed::at(ENTER_WORKDIR))?;
     }
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::at("make a pipe"))?;
     match sys::spawn(0).map_err(Failed::at("fork"))? {
@@ -336,39 +283,34 @@ fn become_command(task: &Task<'_>) -> Errno {
         return errno;
     }
     // SAFETY: the streams that the command gets are open until here.
-    sys::set_standard_streams(
-        task.streams
-            .map(|number| unsafe { BorrowedFd::borrow_raw(number) }),
-    );
-    if task.terminal {
+    let streams = task.streams.inside;
+    sys::set_standard_streams(streams.map(|number| unsafe { BorrowedFd::borrow_raw(number) }));
+    if task.request.tty {
         // Descriptor 0 is the terminal now, and this process leads a session that has none.
         if let Err(errno) = ioctl_tiocsctty(sys::standard_stream(0)) {
             return errno;
         }
     }
-    if task.workdir.is_none()
-        && task
-            .directory
-            .is_none_or(|directory| chdir(directory).is_err())
-    {
+    let elsewhere = |directory| chdir(directory).is_err();
+    if task.request.workdir.is_none() && task.directory.is_none_or(elsewhere) {
         let _ = chdir(c"/");
     }
-    if task.user.is_some() {
+    if task.request.user.is_some() {
         // What the caller has there is the caller's: addresses of agents, tokens, folders.
         sys::clear_environment();
     }
-    for variable in task.environment {
+    for variable in &task.request.environment {
         set_variable(variable);
     }
-    if let Some(user) = task.user {
-        if let Err(errno) = become_user(user, task.own_streams) {
+    if let Some(user) = &task.request.user {
+        if let Err(errno) = become_user(user, task.streams.own) {
             return errno;
         }
     }
     signals::reset();
     // SAFETY: nothing is handed on, and nothing closed before exec.
     unsafe { sys::close_on_exec_above_standard_streams(None) };
-    execute(task.command)
+    execute(&task.request.command)
 }
 
 /// Adds `NAME=VALUE` to the environment, where `execute` looks for PATH.

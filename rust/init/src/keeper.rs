@@ -14,17 +14,17 @@ use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
 use crate::announce::{say, Announce};
 use crate::arguments::{shown_name, Request};
-use crate::cleaning::{clean_up, open_null};
+use crate::cleaning::clean_up;
 use crate::devpts;
 use crate::failure::{Failure, ENDED_TOGETHER, FAILED, KILLED};
-use crate::init::{self, Place, Task};
+use crate::init::{self, Task};
 use crate::log::Logged;
 use crate::post::{ended_or, has_ended, return_to_own_processes, take_post, Post, ABOUT_TO_END_MS};
 use crate::report::{read_up_to, Report};
 use crate::running::{kill, wait_for, Running};
 use crate::signals::{self, Signals};
 use crate::status::{Process, State};
-use crate::streams::Streams;
+use crate::streams::{open_null, Streams};
 use crate::sys::{self, Spawned};
 use crate::terminal;
 
@@ -159,8 +159,10 @@ impl Keeper<'_> {
         let (reports, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
         let spawned = match &self.post {
             Post::Own(_) => {
-                let own_name = self.request.hostname.as_ref();
-                let own_name = own_name.map_or(0, |_| libc::CLONE_NEWUTS);
+                let own_name = match self.request.hostname {
+                    Some(_) => libc::CLONE_NEWUTS,
+                    None => 0,
+                };
                 sys::spawn(libc::CLONE_NEWPID | own_name)
                     .map_err(Failure::at("make a pid namespace"))?
             }
@@ -226,44 +228,19 @@ impl Keeper<'_> {
 
     /// Becomes the supervisor, in the process that was forked for it.
     fn supervise(&self, streams: &Streams, terminals: Option<&OwnedFd>, pipe: &OwnedFd) -> ! {
-        let rootfs = self.request.rootfs.as_deref();
-        let place = match (&self.post, &self.request.netns) {
-            (Post::Own(record), Some(netns)) => Place::New {
-                netns: netns.as_fd(),
-                rootfs,
-                guest: record.guest_folder(),
-                hostname: self.request.hostname.as_deref(),
-                etc: self.request.etc.as_deref(),
-                pins: &self.request.pins,
-                terminals: terminals.map(AsFd::as_fd),
-            },
-            (Post::Beside { pidfd, .. }, _) => Place::Beside {
-                pidfd: pidfd.as_fd(),
-            },
-            (Post::Own(_), None) => sys::leave(FAILED),
-        };
         let directory = self.surroundings.directory.as_deref();
         let task = Task {
-            place,
-            command: &self.request.command,
-            directory: directory.filter(|_| rootfs.is_none()),
-            workdir: self.request.workdir.as_deref(),
-            environment: &self.request.environment,
-            user: self.request.user.as_ref(),
-            streams: streams.inside(),
-            terminal: self.request.tty,
-            own_streams: streams.own(),
+            request: self.request,
+            post: &self.post,
+            terminals: terminals.map(AsFd::as_fd),
+            directory: directory.filter(|_| self.request.rootfs.is_none()),
+            streams,
         };
         init::supervise(&task, pipe.as_fd())
     }
 
     fn not_started(&self, running: &Running, report: Option<Report>) -> Failure {
-        let command = self
-            .request
-            .command
-            .first()
-            .map(shown_name)
-            .unwrap_or_default();
+        let command = self.request.command_name();
         let of_the_command =
             |failure: Failure| match self.write(running, State::Exited(failure.status())) {
                 Ok(()) => failure,

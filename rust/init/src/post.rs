@@ -1,6 +1,6 @@
 //! Where a keeper has its command run: in a pid namespace of its own, or beside another keeper's command.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -31,6 +31,17 @@ pub enum Post {
         /// Held until the command runs: until then, pid 1 does not end.
         joining: Option<OwnedFd>,
     },
+}
+
+impl Post {
+    /// The sandbox's folder, where the command is a guest with a pid 1 of its own: that stays for as long as others are
+    /// there that have joined. Otherwise they end with the command.
+    pub fn guest_folder(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Own(record) => record.guest_folder(),
+            Self::Beside { .. } => None,
+        }
+    }
 }
 
 /// Becomes the sandbox's keeper or, to join where there is one, finds pid 1 of its command, once that runs.

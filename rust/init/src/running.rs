@@ -32,34 +32,22 @@ impl Running {
         }
         let mut hang_up = HangUp::default();
         loop {
-            let (streams, timeout_ms) = self.streams.interest();
-            let [log, rest @ ..] = streams;
-            let [input, master, output, relays @ ..] = rest;
-            let [a, b, c, d, e, f] = relays;
-            let mut entries = [
+            let mut entries = vec![
                 sys::readable(&self.child.pidfd),
                 sys::readable(&self.reports),
                 sys::readable(&self.signals.fd()),
-                log,
-                input,
-                master,
-                output,
-                a,
-                b,
-                c,
-                d,
-                e,
-                f,
             ];
+            let (streams, timeout_ms) = self.streams.interest();
+            entries.extend(streams);
             sys::poll(&mut entries, timeout_ms);
-            let [ended, reported, signalled, streams @ ..] = entries;
-            if signalled.revents != 0 {
+            let [ended, reported, signalled] = [0, 1, 2].map(|at| entries[at].revents != 0);
+            if signalled {
                 self.pass_signals_on(&mut hang_up);
             }
-            if self.streams.pump(&streams) == Some(Event::HungUp) && hang_up.seen() {
+            if self.streams.pump(&entries[3..]) == Some(Event::HungUp) && hang_up.seen() {
                 let _ = pidfd_send_signal(&self.child.pidfd, Signal::HUP);
             }
-            if ended.revents != 0 || reported.revents != 0 {
+            if ended || reported {
                 return;
             }
         }
@@ -68,11 +56,11 @@ impl Running {
     /// Goes on logging for those whom the command has left behind, until pid 1 ends.
     pub fn log_on(&mut self) {
         loop {
-            let ([log, ..], _) = self.streams.interest();
-            let mut entries = [sys::readable(&self.child.pidfd), log];
+            let (streams, _) = self.streams.interest();
+            let mut entries = [sys::readable(&self.child.pidfd), streams[0]];
             sys::poll(&mut entries, -1);
-            let [ended, logging] = entries;
-            self.streams.log(&logging);
+            let [ended, log] = entries;
+            self.streams.log(&log);
             if ended.revents != 0 {
                 self.finish_logging();
                 return;

@@ -48,11 +48,17 @@ impl Process {
     }
 }
 
-/// Field 22 of a line of /proc/PID/stat; field 2, the name, may hold spaces and parentheses.
+/// The fields of a line of /proc/PID/stat from the third on, the state: the second, the name, may hold spaces and
+/// parentheses.
+pub fn fields_of_stat(stat: &[u8]) -> impl Iterator<Item = &str> {
+    let end_of_name = stat.iter().rposition(|&byte| byte == b')');
+    let rest = end_of_name.and_then(|end| stat.get(end + 1..));
+    let rest = std::str::from_utf8(rest.unwrap_or_default()).unwrap_or_default();
+    rest.split_ascii_whitespace()
+}
+
 fn start_time(stat: &[u8]) -> Option<u64> {
-    let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    fields_of_stat(stat).nth(22 - 3)?.parse().ok()
 }
 
 /// What is recorded of a command.

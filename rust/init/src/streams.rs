@@ -13,12 +13,7 @@ use crate::failure::Failure;
 use crate::log::{Log, Logged};
 use crate::relay::{self, Relay};
 use crate::sys;
-use crate::terminal::{Ends, Event, Terminal};
-
-/// What a wait of [`Streams::interest`] has: of the log, of the terminal, and of three relays.
-const ENTRIES: usize = RELAYS + 2 * 3;
-/// Which of those is the first of the relays'.
-const RELAYS: usize = 1 + 3;
+use crate::terminal::{Event, Terminal};
 
 /// The streams of one command.
 pub struct Streams {
@@ -28,8 +23,10 @@ pub struct Streams {
     pub logged: Option<Logged>,
     /// What goes between the caller's terminal and the command, which has none.
     relays: Vec<Relay>,
-    inside: [RawFd; 3],
-    own: [bool; 3],
+    /// The command's standard input, output and error.
+    pub inside: [RawFd; 3],
+    /// Which of them were made for it alone.
+    pub own: [bool; 3],
     /// What the command alone needs.
     given: Vec<OwnedFd>,
     /// The end of a pipe that nobody writes to, so that the command's input does not end.
@@ -44,27 +41,6 @@ impl Streams {
         window: Option<Winsize>,
         terminals: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Failure> {
-        if request.tty {
-            let ends = if request.detach {
-                Ends::Detached { log }
-            } else {
-                Ends::Standard {
-                    interactive: request.interactive,
-                }
-            };
-            let terminal = Terminal::open(ends, window, terminals)
-                .map_err(Failure::at("make a pseudo-terminal"))?;
-            let inside = [terminal.slave(); 3];
-            return Ok(Self {
-                terminal: Some(terminal),
-                logged: None,
-                relays: Vec::new(),
-                inside,
-                own: [true, false, false],
-                given: Vec::new(),
-                _held: None,
-            });
-        }
         let mut streams = Self {
             terminal: None,
             logged: None,
@@ -74,13 +50,16 @@ impl Streams {
             given: Vec::new(),
             _held: None,
         };
+        if request.tty {
+            let terminal = Terminal::open(request, log, window, terminals)
+                .map_err(Failure::at("make a pseudo-terminal"))?;
+            streams.inside = [terminal.slave(); 3];
+            streams.own[0] = true;
+            streams.terminal = Some(terminal);
+            return Ok(streams);
+        }
         if !request.interactive {
-            let null = open(
-                c"/dev/null",
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            );
-            let null = null.map_err(Failure::at("open /dev/null"))?;
+            let null = open_null().map_err(Failure::at("open /dev/null"))?;
             streams.inside[0] = null.as_raw_fd();
             streams.given.push(null);
         } else if request.detach {
@@ -99,11 +78,10 @@ impl Streams {
             // One pipe, so that what is shown keeps its order.
             streams.relay(&[1, 2], Relay::output(1))?;
         } else {
-            for number in [1, 2]
-                .into_iter()
-                .filter(|&number| relay::is_terminal(number))
-            {
-                streams.relay(&[number as usize], Relay::output(number))?;
+            for number in [1, 2] {
+                if relay::is_terminal(number) {
+                    streams.relay(&[number as usize], Relay::output(number))?;
+                }
             }
         }
         Ok(streams)
@@ -129,43 +107,25 @@ impl Streams {
         self.given.push(fd);
     }
 
-    /// The command's standard input, output and error.
-    pub fn inside(&self) -> [RawFd; 3] {
-        self.inside
-    }
-
-    /// Which of them were made for it alone.
-    pub fn own(&self) -> [bool; 3] {
-        self.own
-    }
-
     /// What to wait for, and how long at most: the log's pipe, the terminal's three, then two of each relay.
-    pub fn interest(&self) -> ([libc::pollfd; ENTRIES], i32) {
-        let mut entries = [sys::NOTHING; ENTRIES];
-        let mut timeout_ms = -1;
-        let (own, relays) = entries.split_at_mut(RELAYS);
-        if let (Some(logged), Some(first)) = (&self.logged, own.first_mut()) {
-            *first = logged.entry();
-        }
-        if let (Some(terminal), Some(three)) = (&self.terminal, own.get_mut(1..)) {
-            let (wanted, timeout) = terminal.interest();
-            three.copy_from_slice(&wanted);
-            timeout_ms = timeout;
-        }
-        for (two, relay) in relays.chunks_exact_mut(2).zip(&self.relays) {
-            two.copy_from_slice(&relay.entries());
-        }
+    pub fn interest(&self) -> (Vec<libc::pollfd>, i32) {
+        let logged = self.logged.as_ref().map(Logged::entry);
+        let terminal = self.terminal.as_ref().map(Terminal::interest);
+        let (terminal, timeout_ms) = terminal.unwrap_or(([sys::NOTHING; 3], -1));
+        let mut entries = vec![logged.unwrap_or(sys::NOTHING)];
+        entries.extend(terminal);
+        entries.extend(self.relays.iter().flat_map(Relay::entries));
         (entries, timeout_ms)
     }
 
-    /// Moves on what can be moved without waiting, after the entries came back from poll.
-    pub fn pump(&mut self, entries: &[libc::pollfd; ENTRIES]) -> Option<Event> {
-        let ([log, input, master, output], relays) = entries.split_first_chunk()?;
+    /// Copies what can be copied without waiting, after the entries came back from poll.
+    pub fn pump(&mut self, entries: &[libc::pollfd]) -> Option<Event> {
+        let ([log, terminal @ ..], relays) = entries.split_first_chunk::<4>()?;
         self.log(log);
         for (relay, two) in self.relays.iter_mut().zip(relays.chunks_exact(2)) {
             relay.pump(two);
         }
-        self.terminal.as_mut()?.pump(&[*input, *master, *output])
+        self.terminal.as_mut()?.pump(terminal)
     }
 
     /// Logs what the command has shown, where a wait for the first entry has found some.
@@ -213,10 +173,15 @@ impl Streams {
         if detached {
             let _ = chdir(c"/");
         } else if self.terminal.is_none() {
-            if let Ok(null) = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+            if let Ok(null) = open_null() {
                 let null = null.as_fd();
                 sys::set_standard_streams([null, null, sys::standard_stream(2)]);
             }
         }
     }
+}
+
+/// Opens /dev/null, for reading and writing.
+pub fn open_null() -> Result<OwnedFd, Errno> {
+    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }

@@ -237,9 +237,9 @@ pub fn poll(entries: &mut [libc::pollfd], timeout_ms: c_int) {
 
 /// An error's text as the C library says it: `Permission denied`.
 pub fn text_of(errno: Errno) -> String {
-    // SAFETY: strerror returns a terminated string, valid until its next call; it is copied before that.
-    let text = unsafe { CStr::from_ptr(libc::strerror(errno.raw_os_error())) };
-    text.to_string_lossy().into_owned()
+    let text = std::io::Error::from(errno).to_string();
+    let words = text.split_once(" (os error ").map(|(words, _)| words);
+    words.unwrap_or(&text).to_owned()
 }
 
 /// The error of the C library's call that has just failed.

@@ -10,6 +10,7 @@ use rustix::termios::{
     Termios, Winsize,
 };
 
+use crate::arguments::Request;
 use crate::buffer::{reopened_to_not_wait, Buffer};
 use crate::devpts::open_master;
 use crate::log::Log;
@@ -54,14 +55,6 @@ enum Output {
     Nowhere,
 }
 
-/// What is at the keeper's end of a command's terminal.
-pub enum Ends {
-    /// The keeper's own standard streams; typed characters only if `interactive`.
-    Standard { interactive: bool },
-    /// A log, or nothing, and nobody types.
-    Detached { log: Option<Log> },
-}
-
 /// Something that concerns the command, not only its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -77,9 +70,11 @@ pub fn window() -> Option<Winsize> {
 }
 
 impl Terminal {
-    /// Makes a pseudo-terminal with a window of that size, of the sandbox's `terminals` where it has some.
+    /// Makes a pseudo-terminal with a window of that size, of the sandbox's `terminals` where it has some. What a
+    /// detached command shows goes to the `log`, where there is one.
     pub fn open(
-        ends: Ends,
+        request: &Request,
+        log: Option<Log>,
         window: Option<Winsize>,
         terminals: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Errno> {
@@ -93,12 +88,11 @@ impl Terminal {
             tcsetwinsize(&slave, window)?;
         }
         fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
-        let (open, output) = match ends {
-            Ends::Standard { interactive } => {
-                (interactive, Output::Standard(reopened_to_not_wait(1)))
-            }
-            Ends::Detached { log: Some(log) } => (false, Output::Log(log)),
-            Ends::Detached { log: None } => (false, Output::Nowhere),
+        let open = request.interactive && !request.detach;
+        let output = match log {
+            _ if !request.detach => Output::Standard(reopened_to_not_wait(1)),
+            Some(log) => Output::Log(log),
+            None => Output::Nowhere,
         };
         let is_terminal = open && isatty(sys::standard_stream(0));
         Ok(Self {
