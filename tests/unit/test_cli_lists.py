@@ -161,6 +161,15 @@ def test_a_template_after_table_has_headers() -> None:
     )
 
 
+def test_a_column_of_a_label_has_the_last_part_of_its_key_as_its_header() -> None:
+    """Wrong: the header is asked of a text, and the whole table refused."""
+    host = FakeHost(sandboxes=[sandbox(labels=(("com.example.front-end", "yes"),))])
+    template = r'table {{.Names}}\t{{.Label "com.example.front-end"}}\t{{.ExitCode}}'
+    said = typed(["ps", "--format", template], host)
+    assert (said.status, said.out.splitlines()[0].split("   ")) == (0, ["NAMES", "front end", "EXIT CODE"])
+    assert said.out.splitlines()[1].split()[:2] == ["web", "yes"]
+
+
 @pytest.mark.parametrize(
     "template",
     [

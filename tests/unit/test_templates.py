@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from macvfast.cli.show.expressions import FUNCTIONS
+from macvfast.cli.show.functions import FUNCTIONS
 from macvfast.cli.show.networks import INSPECTED, inspected
 from macvfast.cli.show.templates import Template
 from macvfast.cli.usage import Usage

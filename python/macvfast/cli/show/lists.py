@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from macvfast.cli.show.text import SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,18 +24,14 @@ class Shape(NamedTuple, Generic[T]):
     """How items of one kind are listed.
 
     Attributes:
-        columns, row: the table.
-        fields: an item as its JSON object; the second argument says whether ids are whole.
+        fields: of an item's JSON object: what each name gives of an item. `ID` is shortened where it is shown so.
         besides: what a template can ask for besides.
-        names: of all fields, for a template; headers: of a column that shows one, where it is not the name in capitals.
+        columns: of the table, by the field that each shows.
     """
 
-    columns: tuple[Column, ...]
-    row: Callable[[T, bool], tuple[str, ...]]
-    fields: Callable[[T, bool], dict[str, object]]
-    besides: Callable[[T], dict[str, object]]
-    names: tuple[str, ...]
-    headers: Mapping[str, str]
+    fields: Mapping[str, Callable[[T], object]]
+    besides: Mapping[str, Callable[[T], object]]
+    columns: Mapping[str, Column]
 
 
 class Listing(Generic[T]):
@@ -50,35 +49,53 @@ class Listing(Generic[T]):
 
     def __init__(self, shape: Shape[T], form: str | None = None, *, quiet: bool = False, whole: bool = False) -> None:
         self._shape = shape
+        self._known = {**shape.fields, **shape.besides}
         self._whole = whole
         self._quiet = quiet
         self._form = form or "table"
-        self._templates = [] if self._form in ("table", "json") else _templates(self._form, shape.names)
+        self._templates = [] if self._form in ("table", "json") else _templates(self._form, list(self._known))
 
     def show(self, out: Output, items: Iterable[T]) -> None:
         """Print the items."""
-        shape, whole = self._shape, self._whole
+        shape = self._shape
         if self._templates:
             self._show_templates(out, items)
         elif self._form == "json":
-            out.json_lines(shape.fields(item, whole) for item in items)
+            out.json_lines(self._values(shape.fields, item) for item in items)
         elif self._quiet:
-            out.lines(shape.row(item, whole)[0] for item in items)
+            out.lines(self._values(["ID"], item)["ID"] for item in items)
         else:
-            out.table(shape.columns, [shape.row(item, whole) for item in items])
+            rows = [list(self._values(shape.columns, item).values()) for item in items]
+            out.table(list(shape.columns.values()), rows)
+
+    def _values(self, names: Iterable[str], item: T) -> dict[str, Any]:
+        """An item's fields of those names."""
+        values: dict[str, Any] = {name: self._known[name](item) for name in names}
+        if "ID" in values and not self._whole:
+            values["ID"] = values["ID"][:SHORT_ID]
+        return values
 
     def _show_templates(self, out: Output, items: Iterable[T]) -> None:
         """A line per item; after `table`, columns with a header above each."""
         shape = self._shape
-        fields = ((shape.fields(item, self._whole), shape.besides(item)) for item in items)
+        fields = ((self._values(shape.fields, item), self._values(shape.besides, item)) for item in items)
         rows = [[template.render(*known) for template in self._templates] for known in fields]
         if not self._form.startswith(_TABLE):
             out.lines(row[0] for row in rows)
             return
         from macvfast.cli.show.tables import Column  # noqa: PLC0415 - few type one
 
-        titles = {name: shape.headers.get(name, name.upper()) for name in shape.names}
+        titles: dict[str, object] = {name: re.sub("([a-z])([A-Z])", r"\1 \2", name).upper() for name in self._known}
+        titles |= {"ID": shape.columns["ID"].header, "Label": _LabelTitles()}
         out.table([Column(template.render(titles)) for template in self._templates], rows)
+
+
+class _LabelTitles(dict[str, str]):
+    """What stands above a column with the values of a label: the last part of its key, as in Docker."""
+
+    def get(self, key: str, _: object = None) -> str:
+        """`front end` for `com.example.front-end`."""
+        return key.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
 def _templates(form: str, names: Sequence[str]) -> list[Template]:

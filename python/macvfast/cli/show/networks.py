@@ -6,46 +6,12 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import SHORT_ID, created_at, labels_text, rfc3339
+from macvfast.cli.show.text import created_at, labels_text, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from macvfast.model import Endpoint, Network, Subnet
-
-
-def _fields(network: Network, whole: bool) -> dict[str, object]:
-    """Docker's keys, all as text."""
-    return {
-        "CreatedAt": created_at(network.created_at),
-        "Driver": network.driver,
-        "ID": network.id if whole else network.id[:SHORT_ID],
-        "IPv4": _said(_has(network, 4)),
-        "IPv6": _said(network.ipv6),
-        "Internal": _said(network.internal),
-        "Labels": labels_text(network.labels),
-        "Name": network.name,
-        "Scope": "local",
-    }
-
-
-def _besides(network: Network) -> dict[str, object]:
-    return {"Label": dict(network.labels), "Parent": network.parent or "", "Subnets": _subnets(network)}
-
-
-def _row(network: Network, whole: bool) -> tuple[str, ...]:
-    return (
-        network.id if whole else network.id[:SHORT_ID],
-        network.name,
-        network.driver,
-        "local",
-        network.parent or "",
-        _subnets(network),
-    )
-
-
-def _subnets(network: Network) -> str:
-    return ",".join(str(subnet.cidr) for subnet in network.subnets)
 
 
 def _has(network: Network, version: int) -> bool:
@@ -57,24 +23,33 @@ def _said(value: bool) -> str:
 
 
 LISTED: Shape[Network] = Shape(
+    # Docker's keys, all as text.
+    fields={
+        "CreatedAt": lambda network: created_at(network.created_at),
+        "Driver": lambda network: network.driver,
+        "ID": lambda network: network.id,
+        "IPv4": lambda network: _said(_has(network, 4)),
+        "IPv6": lambda network: _said(network.ipv6),
+        "Internal": lambda network: _said(network.internal),
+        "Labels": lambda network: labels_text(network.labels),
+        "Name": lambda network: network.name,
+        "Scope": lambda _: "local",
+    },
+    besides={
+        "Label": lambda network: dict(network.labels),
+        "Parent": lambda network: network.parent or "",
+        "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),
+    },
     # Docker's columns, then ours.
-    columns=(
-        Column("NETWORK ID"),
-        Column("NAME", fold=" "),
-        Column("DRIVER"),
-        Column("SCOPE"),
-        Column("PARENT", fold=" "),
-        Column("SUBNETS", fold=","),
-    ),
-    row=_row,
-    fields=_fields,
-    besides=_besides,
-    names=(
-        "CreatedAt", "Driver", "ID", "IPv4", "IPv6", "Internal", "Label", "Labels", "Name", "Scope",
-        "Parent", "Subnets",
-    ),
-    headers={"ID": "NETWORK ID", "CreatedAt": "CREATED AT"},
-)  # fmt: skip
+    columns={
+        "ID": Column("NETWORK ID"),
+        "Name": Column("NAME", fold=" "),
+        "Driver": Column("DRIVER"),
+        "Scope": Column("SCOPE"),
+        "Parent": Column("PARENT", fold=" "),
+        "Subnets": Column("SUBNETS", fold=","),
+    },
+)
 
 # Docker's keys in Docker's order.
 INSPECTED = (

@@ -6,49 +6,10 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import SHORT_ID, created_at, labels_text
+from macvfast.cli.show.text import created_at, labels_text
 
 if TYPE_CHECKING:
     from macvfast.model import Sandbox
-
-
-def _fields(sandbox: Sandbox, whole: bool) -> dict[str, object]:
-    """Docker's keys as far as it has them, as text; the exit status is a number or null."""
-    return {
-        "ID": sandbox.id if whole else sandbox.id[:SHORT_ID],
-        "Names": sandbox.name,
-        "Networks": _networks(sandbox),
-        "Addresses": _addresses(sandbox),
-        "Command": _typed(sandbox),
-        "State": sandbox.state.value,
-        "ExitCode": sandbox.exit_code,
-        "CreatedAt": created_at(sandbox.created_at),
-        "Labels": labels_text(sandbox.labels),
-    }
-
-
-def _besides(sandbox: Sandbox) -> dict[str, object]:
-    return {"Label": dict(sandbox.labels), "Status": _status(sandbox)}
-
-
-def _row(sandbox: Sandbox, whole: bool) -> tuple[str, ...]:
-    return (
-        sandbox.id if whole else sandbox.id[:SHORT_ID],
-        sandbox.name,
-        _networks(sandbox),
-        _addresses(sandbox),
-        _typed(sandbox),
-        _status(sandbox),
-    )
-
-
-def _networks(sandbox: Sandbox) -> str:
-    """In the order of eth0, eth1, …."""
-    return ",".join(endpoint.network for endpoint in sandbox.endpoints)
-
-
-def _addresses(sandbox: Sandbox) -> str:
-    return ",".join(str(address.ip) for endpoint in sandbox.endpoints for address in endpoint.addresses)
 
 
 def _typed(sandbox: Sandbox) -> str:
@@ -65,20 +26,26 @@ def _status(sandbox: Sandbox) -> str:
 
 
 LISTED: Shape[Sandbox] = Shape(
-    columns=(
-        Column("SANDBOX ID"),
-        Column("NAME", fold=" "),
-        Column("NETWORKS", fold=","),
-        Column("ADDRESSES", fold=","),
-        Column("COMMAND", fold=" "),
-        Column("STATUS"),
-    ),
-    row=_row,
-    fields=_fields,
-    besides=_besides,
-    names=(
-        "ID", "Names", "Networks", "Addresses", "Command", "State", "ExitCode", "CreatedAt", "Label", "Labels",
-        "Status",
-    ),
-    headers={"ID": "SANDBOX ID", "CreatedAt": "CREATED AT", "ExitCode": "EXIT CODE"},
-)  # fmt: skip
+    # Docker's keys as far as a sandbox has them, as text; the exit status is a number or null.
+    fields={
+        "ID": lambda sandbox: sandbox.id,
+        "Names": lambda sandbox: sandbox.name,
+        # In the order of eth0, eth1, ….
+        "Networks": lambda sandbox: ",".join(endpoint.network for endpoint in sandbox.endpoints),
+        "Addresses": lambda sandbox: ",".join(str(one.ip) for end in sandbox.endpoints for one in end.addresses),
+        "Command": _typed,
+        "State": lambda sandbox: sandbox.state.value,
+        "ExitCode": lambda sandbox: sandbox.exit_code,
+        "CreatedAt": lambda sandbox: created_at(sandbox.created_at),
+        "Labels": lambda sandbox: labels_text(sandbox.labels),
+    },
+    besides={"Label": lambda sandbox: dict(sandbox.labels), "Status": _status},
+    columns={
+        "ID": Column("SANDBOX ID"),
+        "Names": Column("NAME", fold=" "),
+        "Networks": Column("NETWORKS", fold=","),
+        "Addresses": Column("ADDRESSES", fold=","),
+        "Command": Column("COMMAND", fold=" "),
+        "Status": Column("STATUS"),
+    },
+)

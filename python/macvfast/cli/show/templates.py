@@ -4,76 +4,52 @@
     {{range .Containers}}{{.Name}} {{end}}  {{range $id, $c := .Containers}}{{$id}} {{$c.IPv4Address}}{{println}}{{end}}
     {{if .Internal}}inside{{else}}outside{{end}}  {{with index .Options "parent"}}{{.}}{{end}}  {{.Name | upper}}
 
-Read here, evaluated in `expressions`.
+Reading makes functions of it: of each action one that gives its text, of each expression one that gives its value.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from macvfast.cli.show.expressions import (
-    FUNCTIONS,
-    Constant,
-    Expression,
-    Field,
-    FunctionCall,
-    Safe,
-    Scope,
-    TemplateFailed,
-    shown,
-    truth,
-)
+from macvfast.cli.show.functions import FUNCTIONS, Safe, TemplateFailed, shown
 from macvfast.cli.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+
+T = TypeVar("T")
+
+# What names mean at a place in a template: `.`, `$`, and variables as they are typed, `$name`.
+Scope = dict[str, object]
+Text = Callable[[Scope], str]
+Value = Callable[[Scope], object]
 
 # `{{- ` and ` -}}` take the white space on their side away. Tried once per stretch of white space, however long.
 _TRIM_BEFORE = re.compile(r"(?<!\s)\s*\{\{-\s")
 _TRIM_AFTER = re.compile(r"\s-\}\}\s*")
+# An action: `range $key, $value := PIPELINE`, of which all but the last may be left out.
+_ACTION = re.compile(r"\A(?:(if|with|range)\b)?\s*(?:(\$\w+)\s*(?:,\s*(\$\w+)\s*)?:?=)?(.*)", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+)|(?P<mark>:=|[|(),])"""
     r"""|(?P<variable>\$\w*)|(?P<field>(?:\.[A-Za-z_]\w*)+|\.)|(?P<word>[A-Za-z_]\w*))""",
     re.ASCII,
 )
-_TOO_DEEP = "it is nested too deeply"
-# Characters of a template that a message shows.
-_SHOWN = 200
-_INT64_DIGITS = 20
+_FORMS = "forms: {{.Field}} {{json .}} {{index .Field 0}} {{range .Field}}…{{end}} {{if .Field}}…{{end}} json"
+_CONSTANTS = {"true": True, "false": False, "nil": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+# Characters of a template that a message shows, and of a text that a function may give.
+_SHOWN = 200
+_LONGEST = 1 << 20
+_INT64_DIGITS = 20
 
 
-class _Text(NamedTuple):
-    """Text as it stands."""
+class _Root(dict[str, object]):
+    """What `.` and `$` are at the top, with what can be asked for by name besides."""
 
-    text: str
-
-
-class _Show(NamedTuple):
-    """A value to be shown."""
-
-    value: Expression
-
-
-class _Set(NamedTuple):
-    """A value to be kept under a name."""
-
-    variable: str
-    value: Expression
-
-
-class _Block(NamedTuple):
-    """`if`, `with` or `range`: a part that depends on a value, and what stands in its place otherwise."""
-
-    word: str
-    value: Expression
-    variables: tuple[str, ...]
-    body: tuple[_Node, ...]
-    otherwise: tuple[_Node, ...]
-
-
-_Node = _Text | _Show | _Set | _Block
+    besides: Mapping[str, object]
 
 
 class Template:
@@ -88,94 +64,91 @@ class Template:
     """
 
     def __init__(self, text: str, fields: Sequence[str]) -> None:
-        self._text = text
+        self._typed = text
         self._fields = fields
         text = text.replace("\\t", "\t").replace("\\n", "\n")
-        self._pieces = list(_pieces(_TRIM_BEFORE.sub("{{", _TRIM_AFTER.sub("}}", text))))
-        if any(not is_action and ("{{" in piece or "}}" in piece) for is_action, piece in self._pieces):
-            raise self._refuse("a `{{` or `}}` stands alone")
-        self._position = 0
-        try:
-            self._nodes, ended = self._read(depth=0)
-        except RecursionError:
-            raise self._refuse(_TOO_DEEP) from None
-        if ended:
-            raise self._refuse(f"`{ended}` stands alone")
+        self._pieces = _pieces(_TRIM_BEFORE.sub("{{", _TRIM_AFTER.sub("}}", text)))
+        with self._refusing():
+            self._text, ended = self._read(depth=0)
+            if ended:
+                raise TemplateFailed(f"`{ended}` stands alone")
 
-    def render(self, value: Mapping[str, object], extra: Mapping[str, object] | None = None) -> str:
+    def render(self, value: Mapping[str, object], besides: Mapping[str, object] | None = None) -> str:
         """The template with a value's fields; text of others is shown escaped.
 
         Args:
             value: what `.` is.
-            extra: what may be asked for by name besides.
+            besides: what can be asked for by name besides.
 
         Raises:
-            Usage: the value has not what the template asks of it, such as a sixth subnet.
+            Usage: the value does not have what the template asks for, such as a sixth subnet.
         """
-        try:
-            return _rendered(self._nodes, Scope(value, value, extra or {}, {}))
-        except TemplateFailed as failed:
-            raise self._refuse(str(failed)) from None
-        except RecursionError:
-            raise self._refuse(_TOO_DEEP) from None
+        root = _Root(value)
+        root.besides = besides or {}
+        with self._refusing():
+            return self._text({".": root, "$": root})
 
-    def _read(self, depth: int) -> tuple[tuple[_Node, ...], str]:
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except (TemplateFailed, RecursionError) as failed:
+            why = str(failed) if isinstance(failed, TemplateFailed) else "it is nested too deeply"
+            known = " ".join(f"{{{{.{name}}}}}" for name in self._fields if name != "Label")
+            hints = [f"fields: {known}", _FORMS]
+            raise Usage(f"`--format` cannot be `{_cut(self._typed)}`", causes=[_cut(why)], hints=hints) from None
+
+    def _read(self, depth: int) -> tuple[Text, str]:
         """The pieces up to an `end` or `else`, and that action; nothing where the text ends first."""
-        nodes: list[_Node] = []
-        while self._position < len(self._pieces):
-            is_action, piece = self._pieces[self._position]
-            self._position += 1
+        texts: list[Text] = []
+        ended = ""
+        for is_action, piece in self._pieces:
             action = piece.strip()
             if not is_action:
-                nodes.append(_Text(piece))
+                texts.append(_always(piece))
             elif action == "end" or re.match(r"else\b", action):
-                return tuple(nodes), action
+                ended = action
+                break
             elif not (action.startswith("/*") and action.endswith("*/")):
-                nodes.append(self._action(action, depth))
-        return tuple(nodes), ""
+                texts.append(self._action(action, depth))
+        return (lambda scope: "".join(text(scope) for text in texts)), ended
 
-    def _action(self, action: str, depth: int) -> _Node:
-        found = re.match(r"(if|with|range)\b", action)
-        if found:
-            return self._block(found[1], action[found.end() :], depth)
-        variables, value = self._assignment(action, depth)
-        if len(variables) > 1:
-            raise self._refuse(f"`{{{{{action}}}}}` is not understood")
-        return _Set(variables[0], value) if variables else _Show(value)
+    def _action(self, action: str, depth: int) -> Text:
+        """A block, a variable that is set, or a value that is shown."""
+        ((word, *variables, pipeline),) = _ACTION.findall(action)
+        names = [name for name in variables if name]
+        value = _Reader(pipeline, self._fields, depth).whole()
+        if word:
+            return self._block(word, names, value, depth)
+        if len(names) > 1:
+            raise TemplateFailed(f"`{{{{{action}}}}}` is not understood")
 
-    def _block(self, word: str, rest: str, depth: int) -> _Block:
-        variables, value = self._assignment(rest, depth)
-        # In `if`, the dot stays what it is.
+        def keep(scope: Scope) -> str:
+            scope[names[0]] = value(scope)
+            return ""
+
+        return keep if names else lambda scope: shown(value(scope))
+
+    def _block(self, word: str, names: Sequence[str], value: Value, depth: int) -> Text:
+        """`if`, `with` or `range`, up to its `end`. In `if`, the dot stays what it is."""
         body, ended = self._read(depth if word == "if" else depth + 1)
-        otherwise: tuple[_Node, ...] = ()
+        otherwise = _always("")
         if ended == "else":
             otherwise, ended = self._read(depth)
-        elif found := re.match(r"else\s+(if)\b", ended):
-            return _Block(word, value, variables, body, (self._block(found[1], ended[found.end() :], depth),))
+        elif found := re.match(r"else\s+(?=if\b)", ended):
+            otherwise, ended = self._action(ended[found.end() :], depth), "end"
         if ended != "end":
-            raise self._refuse(f"`{word}` has no `end`")
-        return _Block(word, value, variables, body, otherwise)
+            raise TemplateFailed(f"`{word}` has no `end`")
 
-    def _assignment(self, text: str, depth: int) -> tuple[tuple[str, ...], Expression]:
-        """`$key, $value := PIPELINE`, or a pipeline alone."""
-        variables: tuple[str, ...] = ()
-        if found := re.match(r"\s*(\$\w+)\s*(?:,\s*(\$\w+)\s*)?:?=", text):
-            variables, text = tuple(name for name in found.groups() if name), text[found.end() :]
-        try:
-            return variables, _Reader(text, self._fields, depth).whole()
-        except TemplateFailed as failed:
-            raise self._refuse(str(failed)) from None
+        def show(scope: Scope) -> str:
+            given = value(scope)
+            if not given:
+                return otherwise(dict(scope))
+            if word == "range":
+                return "".join(body(inner) for inner in _each(scope, given, names))
+            return body({**scope, ".": scope["."] if word == "if" else given, **dict.fromkeys(names[:1], given)})
 
-    def _refuse(self, why: str) -> Usage:
-        known = " ".join(f"{{{{.{name}}}}}" for name in self._fields if name != "Label")
-        return Usage(
-            f"`--format` cannot be `{_cut(self._text)}`",
-            causes=[_cut(why)],
-            hints=[
-                f"fields: {known}",
-                "forms: {{.Field}} {{json .}} {{index .Field 0}} {{range .Field}}…{{end}} {{if .Field}}…{{end}} json",
-            ],
-        )
+        return show
 
 
 class _Reader:
@@ -193,109 +166,144 @@ class _Reader:
                 raise self._not_understood()
             self._tokens.append((str(found.lastgroup), found[0].strip()))
             position = found.end()
+        self._tokens.append(("", ""))
         self._next = 0
 
-    def whole(self) -> Expression:
+    def whole(self) -> Value:
         """The one pipeline that all of it is."""
         value = self._pipeline()
-        if self._next < len(self._tokens):
-            raise self._not_understood()
+        self._expect("")
         return value
 
-    def _pipeline(self) -> Expression:
-        value = self._command(None)
-        while self._take("|"):
-            value = self._command(value)
+    def _pipeline(self) -> Value:
+        value = self._command(())
+        while self._tokens[self._next] == ("mark", "|"):
+            self._next += 1
+            value = self._command((value,))
         return value
 
-    def _command(self, piped: Expression | None) -> Expression:
+    def _command(self, piped: tuple[Value, ...]) -> Value:
         """A function with its arguments, the piped value being the last; or a single value."""
-        kind, said = self._peek()
-        if kind == "word" and said not in ("true", "false", "nil"):
+        kind, said = self._tokens[self._next]
+        if kind == "word" and said not in _CONSTANTS:
             self._next += 1
             if said not in FUNCTIONS:
                 raise TemplateFailed(f"there is no function `{said}`: there are {', '.join(sorted(FUNCTIONS))}")
-            values = self._values()
-            return self._call(said, [*values, piped] if piped is not None else values)
+            return _call(said, (*self._values(), *piped))
         value = self._value()
-        values = self._values()
         # `.Label "tier"` is a method of Docker's lists.
-        if values and isinstance(value, Field) and value.names == ("Label",) and self._depth == 0:
-            return self._call("index", [value, *values])
-        if values or piped is not None:
+        is_label = self._depth == 0 and self._tokens[self._next - 1] == ("field", ".Label")
+        values = self._values()
+        if values and is_label:
+            return _call("index", (value, *values))
+        if values or piped:
             raise self._not_understood()
         return value
 
-    def _call(self, function: str, values: list[Expression]) -> Expression:
-        least, most = FUNCTIONS[function].takes
-        if not least <= len(values) <= most:
-            raise TemplateFailed(f"`{function}` takes {least if least == most else f'{least} or more'} values")
-        return FunctionCall(function, tuple(values))
-
-    def _values(self) -> list[Expression]:
+    def _values(self) -> list[Value]:
         values = []
-        while self._peek()[0] in ("text", "number", "variable", "field", "word") or self._peek()[1] == "(":
+        while self._tokens[self._next][0] not in ("", "mark") or self._tokens[self._next][1] == "(":
             values.append(self._value())
         return values
 
-    def _value(self) -> Expression:
-        kind, said = self._peek()
+    def _value(self) -> Value:
+        kind, said = self._tokens[self._next]
         self._next += 1
         if kind == "number":
-            return Constant(_number(said))
+            return _always(_number(said))
         if kind == "text":
-            return Constant(Safe(said[1:-1] if said[0] == "`" else _unescaped(said[1:-1])))
-        if kind == "word" and said in ("true", "false", "nil"):
-            return Constant({"true": True, "false": False, "nil": None}[said])
+            return _always(Safe(said[1:-1] if said[0] == "`" else _unescaped(said[1:-1])))
+        if kind == "word" and said in _CONSTANTS:
+            return _always(_CONSTANTS[said])
         if kind == "field":
-            return self._field(None, said)
+            return self._field(_variable("."), said, of_top=self._depth == 0)
         if kind == "variable":
-            return self._following(Field(said, ()))
-        if said == "(":
+            value = _variable(said)
+        elif said == "(":
             value = self._pipeline()
-            if not self._take(")"):
-                raise self._not_understood()
-            return self._following(value)
-        raise self._not_understood()
-
-    def _following(self, base: Expression) -> Expression:
-        """The fields right behind a variable or a bracket: `$c.Name`, `(index .A 0).B`."""
-        kind, said = self._peek()
-        if kind != "field" or said == ".":
-            return base
+            self._expect(")")
+        else:
+            raise self._not_understood()
+        # The fields right behind a variable or a bracket: `$c.Name`, `(index .A 0).B`.
+        following, names = self._tokens[self._next]
+        if following != "field" or names == ".":
+            return value
         self._next += 1
-        return self._field(base, said)
+        return self._field(value, names, of_top=said == "$")
 
-    def _field(self, base: Expression | None, said: str) -> Expression:
-        names = tuple(name for name in said.split(".") if name)
-        of_top = (base is None and self._depth == 0) or base == Field("$", ())
+    def _field(self, base: Value, said: str, *, of_top: bool) -> Value:
+        """`.A.B` of a value; nothing where the way leads nowhere, as with a Gateway that a subnet does not have."""
+        names = [name for name in said.split(".") if name]
         if of_top and names and names[0] not in self._fields:
             raise TemplateFailed(f"`{{{{.{names[0]}}}}}` is not there")
-        if isinstance(base, Field):
-            return Field(base.of, (*base.names, *names))
-        return Field(base or ".", names)
 
-    def _peek(self) -> tuple[str, str]:
-        return self._tokens[self._next] if self._next < len(self._tokens) else ("", "")
+        def value(scope: Scope) -> object:
+            found = base(scope)
+            for name in names:
+                if isinstance(found, _Root) and name in found.besides:
+                    found = found.besides[name]
+                else:
+                    found = found.get(name) if isinstance(found, Mapping) else None
+            return found
 
-    def _take(self, mark: str) -> bool:
-        if self._peek() == ("mark", mark):
-            self._next += 1
-            return True
-        return False
+        return value
+
+    def _expect(self, mark: str) -> None:
+        if self._tokens[self._next][1] != mark:
+            raise self._not_understood()
+        self._next += 1
 
     def _not_understood(self) -> TemplateFailed:
         return TemplateFailed(f"`{{{{{self._text}}}}}` is not understood")
 
 
+def _always(constant: T) -> Callable[[Scope], T]:
+    return lambda _: constant
+
+
+def _variable(name: str) -> Value:
+    """`.`, `$`, or a variable that was set."""
+
+    def value(scope: Scope) -> object:
+        if name not in scope:
+            raise TemplateFailed(f"there is no variable `{name}`")
+        return scope[name]
+
+    return value
+
+
+def _call(function: str, values: Sequence[Value]) -> Value:
+    """A function of values; a text may be doubled again and again, but not beyond what a screen can show."""
+    act, least, most = FUNCTIONS[function]
+    if not least <= len(values) <= most:
+        raise TemplateFailed(f"`{function}` takes {least if least == most else f'{least} or more'} values")
+
+    def value(scope: Scope) -> object:
+        given = act(*(one(scope) for one in values))
+        if isinstance(given, str) and len(given) > _LONGEST:
+            raise TemplateFailed(f"`{function}` makes a text of more than {_LONGEST} characters")
+        return given
+
+    return value
+
+
+def _each(scope: Scope, value: object, names: Sequence[str]) -> Iterator[Scope]:
+    """The scope of every element; of a map, by its keys, sorted, as in Go."""
+    if not isinstance(value, (Mapping, list)):
+        raise TemplateFailed(f"`range` cannot go over {shown(value)}")
+    for key in sorted(value) if isinstance(value, Mapping) else range(len(value)):
+        element = value[key]
+        # Of one name, the element; of two, the key comes before it.
+        yield {**scope, ".": element, **dict(zip(reversed(names), (element, key), strict=False))}
+
+
 def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     """What stands between `{{` and `}}`, and what does not."""
-    position = 0
-    while (begin := text.find("{{", position)) >= 0 and (end := text.find("}}", begin + 2)) >= 0:
-        yield False, text[position:begin]
-        yield True, text[begin + 2 : end]
-        position = end + 2
-    yield False, text[position:]
+    for position, piece in enumerate(re.split(r"\{\{(.*?)\}\}", text, flags=re.DOTALL)):
+        is_action = position % 2 == 1
+        if not is_action and ("{{" in piece or "}}" in piece):
+            raise TemplateFailed("a `{{` or `}}` stands alone")
+        yield is_action, piece
 
 
 def _number(said: str) -> int:
@@ -313,30 +321,3 @@ def _cut(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), text)
-
-
-def _rendered(nodes: Sequence[_Node], scope: Scope) -> str:
-    parts = []
-    for node in nodes:
-        match node:
-            case _Text(text):
-                parts.append(text)
-            case _Show(value):
-                parts.append(shown(value.evaluate(scope)))
-            case _Set(variable, value):
-                scope.variables[variable] = value.evaluate(scope)
-            case _Block():
-                parts.append(_block(node, scope))
-    return "".join(parts)
-
-
-def _block(block: _Block, scope: Scope) -> str:
-    value = block.value.evaluate(scope)
-    if not truth(value):
-        return _rendered(block.otherwise, scope.inner(scope.dot))
-    if block.word == "range":
-        return "".join(_rendered(block.body, inner) for inner in scope.each(value, block.variables))
-    inner = scope.inner(scope.dot if block.word == "if" else value)
-    if block.variables:
-        inner.variables[block.variables[0]] = value
-    return _rendered(block.body, inner)
