@@ -12,8 +12,8 @@ from macvfast.cli.commands import Command, Group, group
 from macvfast.cli.interrupts import INTERRUPTED, interrupted
 from macvfast.cli.line import Line
 from macvfast.cli.parameters import check_some, option
-from macvfast.cli.show.output import Failure, Output, of_this_process
-from macvfast.cli.usage import Usage
+from macvfast.cli.show.output import Output, of_this_process
+from macvfast.cli.usage import Failure, Usage
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from macvfast.cli.call import PARTLY, Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import NetworkKey, argument, option
-from macvfast.cli.show.output import Failure
-from macvfast.cli.usage import wrong
+from macvfast.cli.usage import Failure, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.cli.show.output import Problem
     from macvfast.errors import MacvfastError
     from macvfast.outcomes import Outcome
 
@@ -58,7 +56,7 @@ def scale(
     return PARTLY if scaled.errors else 0
 
 
-def _alike(outcomes: Iterable[Outcome[Any]]) -> Iterator[Problem]:
+def _alike(outcomes: Iterable[Outcome[Any]]) -> Iterator[MacvfastError | Failure]:
     """What was refused, one problem for all items that were refused alike, naming each."""
     groups: dict[str, tuple[MacvfastError, list[str]]] = {}
     for one in outcomes:

@@ -8,16 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-class Usage(Exception):
-    """The command line is not one that macvfast takes. Shown like a MacvfastError; nothing was done."""
+class Failure(Exception):
+    """A problem that is shown like a MacvfastError and is none, such as a bug or an interruption."""
 
-    code = "usage"
-
-    def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
+    def __init__(self, code: str, message: str, causes: Sequence[str], hints: Sequence[str]) -> None:
         super().__init__(message)
+        self.code = code
         self.message = message
         self.causes = tuple(causes)
         self.hints = tuple(hints)
+
+
+class Usage(Failure):
+    """The command line is not one that macvfast takes; nothing was done."""
+
+    def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
+        super().__init__("usage", message, causes, hints)
 
 
 def wrong(message: str, cause: str, *hints: str, command: str) -> Usage:

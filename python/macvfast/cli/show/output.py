@@ -8,47 +8,17 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from macvfast.cli.show.tables import table
 from macvfast.cli.show.text import as_json
-from macvfast.cli.usage import Usage
-from macvfast.errors import escape
+from macvfast.cli.usage import Failure, Usage
+from macvfast.errors import MacvfastError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from macvfast.cli.show.tables import Column
-
-
-class Problem(Protocol):
-    """What can be shown as an error: a MacvfastError, a Usage, a Bug."""
-
-    @property
-    def code(self) -> str:
-        """Which kind of problem, for programs."""
-
-    @property
-    def message(self) -> str:
-        """What failed."""
-
-    @property
-    def causes(self) -> tuple[str, ...]:
-        """Why, outermost first."""
-
-    @property
-    def hints(self) -> tuple[str, ...]:
-        """What to type next."""
-
-
-class Failure:
-    """A problem that is no exception of ours: an interruption, a bug, a standard output that cannot be written."""
-
-    def __init__(self, code: str, message: str, causes: Sequence[str], hints: Sequence[str]) -> None:
-        self.code = code
-        self.message = message
-        self.causes = tuple(causes)
-        self.hints = tuple(hints)
 
 
 class Output:
@@ -146,26 +116,26 @@ class Output:
         """Whether a person sees both results and errors as they come."""
         return all(stream is not None and stream.isatty() for stream in (self._stdout, self._stderr))
 
-    def problem(self, problem: Problem) -> None:
+    def problem(self, problem: MacvfastError | Failure) -> None:
         """One error with its causes and hints, or the same as JSON; several are kept apart by an empty line."""
         shown = problem_json(problem) if self.problems_as_json else problem_text(problem)
         before = "\n" if self._shown_problems and not self.problems_as_json else ""
         self._shown_problems = True
-        self._tell(f"{before}{shown}\n")
+        self._to_stderr(f"{before}{shown}\n")
 
     def note(self, about: object) -> None:
         """One line on what succeeded, with something that should be known."""
-        self._tell(f"note: {escape(str(about))}\n")
+        self._to_stderr(f"note: {escape(str(about))}\n")
 
     def aside(self, text: str) -> None:
         """A text that is no result, and ends with its own line end."""
-        self._tell(text)
+        self._to_stderr(text)
 
     def trace(self) -> None:
         """The traceback of the exception that is being handled."""
         import traceback  # noqa: PLC0415 - only for a bug
 
-        self._tell(traceback.format_exc())
+        self._to_stderr(traceback.format_exc())
 
     def agrees(self, warning: str, forced: str) -> bool:
         """Whether the user, asked on standard error, answers yes; `forced` is the same command without a question.
@@ -173,10 +143,10 @@ class Output:
         Raises:
             Usage: standard input has no answer.
         """
-        self._tell(f"{warning} Are you sure? [y/N] ")
+        self._to_stderr(f"{warning} Are you sure? [y/N] ")
         answer = self._stdin.readline() if self._stdin is not None else ""
         if not answer.endswith("\n"):
-            self._tell("\n")
+            self._to_stderr("\n")
         if not answer:
             raise Usage(
                 f"`{forced.partition(' -f')[0]}` was not told whether to go on",
@@ -185,7 +155,7 @@ class Output:
             )
         return answer.strip().lower() in ("y", "yes")
 
-    def _tell(self, text: str) -> None:
+    def _to_stderr(self, text: str) -> None:
         if self._stderr is None:
             return
         try:
@@ -204,7 +174,7 @@ def of_this_process() -> Output:
     return Output(sys.stdout, sys.stderr, sys.stdin)
 
 
-def problem_text(problem: Problem) -> str:
+def problem_text(problem: MacvfastError | Failure) -> str:
     """An error as people read it: what failed, why, and after an empty line what to do."""
     lines = [f"error: {escape(problem.message)}"]
     lines += [f"  caused by: {escape(cause)}" for cause in problem.causes]
@@ -213,7 +183,7 @@ def problem_text(problem: Problem) -> str:
     return "\n".join(lines)
 
 
-def problem_json(problem: Problem) -> str:
+def problem_json(problem: MacvfastError | Failure) -> str:
     """An error as programs read it, on one line."""
     return as_json(
         {
