@@ -177,6 +177,24 @@ def test_ip_netns_exec_finds_the_files_and_they_go_with_the_sandbox(lan: Lan) ->
     assert rest.split() == ["/var/lib/macvfast/sandboxes:"]
 
 
+@pytest.mark.parametrize("by", ["gc", "restore"])
+def test_links_of_a_state_in_another_mount_namespace_with_the_same_etc_stay(lan: Lan, by: str) -> None:
+    """Their files are in its /run and /var: here they lead nowhere."""
+    elsewhere = "for place in /var/lib /run; do mount -t tmpfs -o mode=755 tmpfs $place; done; mkdir /run/netns"
+    said = at_home(
+        lan,
+        "macvfast create --name=kept --add-host=printer:172.16.86.9 >/dev/null\n"
+        "macvfast create --name=fleeting >/dev/null\n"
+        f"unshare --mount sh -ec '{elsewhere}; macvfast create --name=here >/dev/null; macvfast check;"
+        f" macvfast {by}; macvfast rm here'\n"
+        "ls -A /etc/netns; macvfast check; ip netns exec kept cat /etc/hosts",
+    )
+    *names, known = said.split("\n", 2)
+    assert names == ["here", "fleeting"], said
+    assert known.startswith("kept\n"), said
+    assert hosts(known.partition("\n")[2])["172.16.86.9"] == ["printer"]
+
+
 def test_files_that_somebody_else_put_for_the_name_stay_and_are_said(lan: Lan) -> None:
     said = at_home(
         lan,

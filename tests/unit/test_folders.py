@@ -427,7 +427,11 @@ def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine:
     machine.host.remove_many(["goes"]).raise_if_any()
     (folder / "etc").mkdir(parents=True)
     (links / "goes").symlink_to(link)
-    (links / "older").symlink_to(machine.host._store.sandbox_dir("b" * 64) / "etc")
+    # Of an earlier name.
+    (links / "older").symlink_to((links / "stays").readlink())
+    # Of states of other mount namespaces, where their folders are.
+    (links / "away").symlink_to(machine.host._store.sandbox_dir("b" * 64) / "etc")
+    (links / "far").symlink_to(f"/opt/state/sandboxes/{'c' * 64}/etc")
     (links / "theirs").symlink_to("elsewhere")
     assert [(one.kind, one.sandbox) for one in machine.host.check()] == [
         ("files-left", "goes"), ("files-left", "older"), ("files-left", folder.name[:12]),
@@ -437,9 +441,27 @@ def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine:
     else:
         assert [step.mends.sandbox for step in machine.host.restore().done] == ["goes", "older", folder.name[:12]]
     assert machine.host.check() == []
-    assert sorted(os.listdir(links)) == ["stays", "theirs"]
+    assert sorted(os.listdir(links)) == ["away", "far", "stays", "theirs"]
     assert not folder.exists()
     assert own_addresses(machine, "stays") == recorded_addresses(machine, "stays")
+
+
+def test_who_is_killed_when_nothing_is_recorded_any_more_leaves_no_link(
+    machine: Machine, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could say later whose it is."""
+    machine.host.connect_many("lan", ["stays", "goes"]).raise_if_any()
+
+    def die(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders.Folders, "remove", die)
+        with pytest.raises(Crash):
+            machine.host.remove_many(["goes"])
+    machine.restart()
+    assert os.listdir(links) == ["stays"]
+    assert [sandbox.name for sandbox in machine.host.sandboxes()] == ["stays"]
 
 
 def test_a_hosts_file_that_a_command_has_made_large_is_not_read(tmp_path: Path) -> None:

@@ -273,11 +273,15 @@ class Folders:
             raise StateUnusable(str(folder.parent), error.strerror or str(error)) from None
         return True
 
-    def remove(self, sandboxes: Iterable[Sandbox]) -> None:
-        """Delete the links and folders of sandboxes that are gone."""
-        for sandbox in sandboxes:
-            if self._links is not None:
+    def unlink(self, sandboxes: Iterable[Sandbox]) -> None:
+        """Delete the links of sandboxes, while the record still says whose they are."""
+        if self._links is not None:
+            for sandbox in sandboxes:
                 files.unlink(self._links, sandbox.name, [home / sandbox.id for home in self._homes])
+
+    def remove(self, sandboxes: Iterable[Sandbox]) -> None:
+        """Delete the folders of sandboxes that are gone."""
+        for sandbox in sandboxes:
             for home in self._homes:
                 if os.path.lexists(home / sandbox.id):
                     keeper.remove(home / sandbox.id)
@@ -287,6 +291,9 @@ class Folders:
     def left(self, boot_id: str) -> list[Left]:
         """Links and folders of sandboxes that are gone, because a removal died or the state was replaced; and links to
         what other users may change. A folder in which a command runs is not among them.
+
+        A link is this state's where the record has its sandbox, or there is a folder of it. Others are made by macvfast
+        in a mount namespace with the same /etc, where /run and /var are others.
         """
         # Before the record is read: what is made meanwhile is recorded before its folder is made.
         links = files.links_to(self._links) if self._links is not None else []
@@ -294,12 +301,13 @@ class Folders:
         with self._store.reading() as records:
             names = records.sandbox_names()
         unsafe = {home: why for home in self._homes if links and (why := trusted.why_others_may_change(home))}
+        ours = {*names, *(folder.name for folder in folders)}
         left = []
         for path, where, id_ in links:
             if where in unsafe:
                 why = f"`ip netns exec` would read what others may change ({unsafe[where]})"
                 left.append(Left(path, path.name, why))
-            elif names.get(id_) != path.name if where in self._homes else files.leads_astray(where / id_ / "etc"):
+            elif where in self._homes and id_ in ours and names.get(id_) != path.name:
                 left.append(Left(path, path.name))
         return left + [
             Left(folder, folder.name[:12])

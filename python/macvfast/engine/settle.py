@@ -257,9 +257,10 @@ class Settler:
     # Settling.
 
     def _forget(self, going: Sequence[Removal]) -> None:
-        """Settle removals: rows and addresses, a chunk in one transaction, then the folders."""
+        """Settle removals: links to files, then rows and addresses, a chunk in one transaction, then the folders."""
         for start in range(0, len(going), CHUNK):
             chunk = going[start : start + CHUNK]
+            self._folders.unlink(one.sandbox for one in chunk if one.whole)
             with self._store.writing() as records:
                 self._release(records, chunk)
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
