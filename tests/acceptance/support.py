@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -188,13 +189,27 @@ def _shown(column: str, value: object, unsettled: set[int]) -> object:
 
 
 def _files(lan: Lan) -> list[str]:
-    """What lies in the state directory beside the state file: whole folders of sandboxes, and files of any kind."""
+    """What lies in the state directory beside the state file: whole folders of sandboxes, and files of any kind. The
+    mark of an operation that goes on is none: who removes for `--rm` answers `run` before it has ended.
+    """
     found = [path for path in lan.state_dir.rglob("*") if not path.name.startswith("state.db")]
     return sorted(
         str(path.relative_to(lan.state_dir))
         for path in found
-        if path.is_file() or path.parent == lan.state_dir / "sandboxes"
+        if path.parent == lan.state_dir / "sandboxes" or (path.is_file() and not _is_at_work(path))
     )
+
+
+def _is_at_work(path: Path) -> bool:
+    """Whether a file is the mark of an operation that goes on, or was it a moment ago."""
+    if path.parent.name != "owners":
+        return False
+    try:
+        with path.open("rb") as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        return True
+    return not path.exists()
 
 
 def _links(namespace: Netns) -> list[dict[str, Any]]:
