@@ -10,5 +10,5 @@ from macvfast.requests.commands import parse_size as parse_size
 from macvfast.requests.endpoints import EndpointRequest as EndpointRequest
 from macvfast.requests.networks import NetworkRequest as NetworkRequest
 from macvfast.requests.networks import UpdateRequest as UpdateRequest
-from macvfast.requests.networks import changeable_options as changeable_options
-from macvfast.requests.networks import driver_options as driver_options
+from macvfast.spellings import changeable_options as changeable_options
+from macvfast.spellings import driver_options as driver_options

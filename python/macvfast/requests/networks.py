@@ -12,13 +12,12 @@ from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
 from macvfast.model import (
     IPVLAN_FLAGS,
     MODES,
-    ORDERS,
     RESERVED_NETWORKS,
     check_name,
     check_origin,
     is_ifname,
 )
-from macvfast.spellings import goes_on, meant
+from macvfast.spellings import CHANGEABLE, OPTIONS, driver_options, goes_on, meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 _CIDRS = (IPv4Network, IPv6Network)
 _ADDRESSES = (IPv4Address, IPv6Address)
-
-# The options that may change while a network is in use.
-_CHANGEABLE = ("ipam_order", "share_parent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +35,7 @@ class NetworkRequest:
         name: 1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.
         driver: "macvlan" or "ipvlan".
         subnets, ip_ranges, gateways, aux: as `--subnet`, `--ip-range`, `--gateway`, `--aux-address`, in any order;
-            each belongs
-            to the subnet that contains it.
+            each belongs to the subnet that contains it.
         gateway_automatic: whether an IPv4 subnet without a gateway of its own gets one (`--gateway none`: False).
         parent: an existing link, or `NAME.VID` to be made; None: a dummy link, local to the host.
         mode: of the driver; None: its first ("bridge", "l2").
@@ -90,15 +85,14 @@ class NetworkRequest:
         check_origin(self.origin)
         if self.options is None:
             object.__setattr__(self, "options", tuple(self._as_options()))
-        modes = MODES[self.driver]
-        object.__setattr__(self, "mode", self.mode or modes[0])
-        _one_of(f"{self.driver}_mode", str(self.mode), modes)
+        object.__setattr__(self, "mode", self.mode or MODES[self.driver][0])
         if self.driver == "ipvlan":
             object.__setattr__(self, "flag", self.flag or IPVLAN_FLAGS[0])
-            _one_of("ipvlan_flag", str(self.flag), IPVLAN_FLAGS)
         elif self.flag is not None:
             raise OptionInvalid("ipvlan_flag", self.flag, "it belongs to the driver `ipvlan`")
-        _one_of("ipam_order", self.order, ORDERS)
+        for key, known in driver_options(self.driver).items():
+            if known and isinstance(value := getattr(self, OPTIONS[key][0]), str):
+                _one_of(key, value, known)
         refuse_mtu(self.mtu)
         if self.ipv6_ra:
             self._refuse_advertisements()
@@ -127,19 +121,11 @@ class NetworkRequest:
 
     def _as_options(self) -> Iterator[tuple[str, str]]:
         """What `-o` would say of the values; asked before what was left out is filled in."""
-        yield from (
-            (key, value) for key, value in (("parent", self.parent), (f"{self.driver}_mode", self.mode)) if value
-        )
-        if self.flag:
-            yield "ipvlan_flag", self.flag
-        if self.mtu is not None:
-            yield "mtu", str(self.mtu)
-        if self.share_parent:
-            yield "share_parent", "true"
-        if self.order != ORDERS[0]:
-            yield "ipam_order", self.order
-        if self.ipv6_ra is not None:
-            yield "ipv6_ra", "on" if self.ipv6_ra else "off"
+        for key in driver_options(self.driver):
+            field, values = OPTIONS[key]
+            value = getattr(self, field)
+            if value not in (self.__dataclass_fields__[field].default, ""):
+                yield key, next((text for text, meaning in values.items() if meaning == value), str(value))
 
     def _refuse_advertisements(self) -> None:
         """Refuse to listen to routers where none can be heard."""
@@ -182,37 +168,6 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
         raise OptionInvalid(key, value, f"it is one of {', '.join(known)}", near)
 
 
-def _boolean(key: str, value: str) -> bool:
-    _one_of(key, value, _BOOLEANS)
-    return value == "true"
-
-
-_BOOLEANS = ("true", "false")
-_SWITCHED = ("on", "off")
-
-
-def driver_options(driver: str) -> dict[str, tuple[str, ...]]:
-    """The keys of `-o` for a driver, with their values, where they are few.
-
-    >>> driver_options("macvlan")["ipam_order"]
-    ('lowest', 'next')
-    """
-    known: dict[str, tuple[str, ...]] = {
-        "parent": (), "mtu": (), "share_parent": _BOOLEANS, "ipam_order": ORDERS, "ipv6_ra": _SWITCHED
-    }  # fmt: skip
-    if driver in MODES:
-        known[f"{driver}_mode"] = MODES[driver]
-    if driver == "ipvlan":
-        known["ipvlan_flag"] = IPVLAN_FLAGS
-    return known
-
-
-def changeable_options() -> dict[str, tuple[str, ...]]:
-    """The keys of `-o` that may change while a network is in use, with their values."""
-    known = driver_options("macvlan")
-    return {key: known[key] for key in _CHANGEABLE}
-
-
 def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict[str, object]:
     """One `-o KEY=VALUE` of those given, as an argument of NetworkRequest."""
     known = driver_options(driver)
@@ -220,26 +175,18 @@ def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict
         raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
     if goes_on(key, value):
         raise OptionInvalid(key, value, "an `-o` takes one KEY=VALUE", meant(driver, key, value, given))
-    match key:
-        case "parent":
-            return {"parent": value}
-        case "mtu":
-            if not (value.isascii() and value.isdigit() and len(value) <= 5):
-                raise OptionInvalid(key, value, "an MTU is 68 to 65535 bytes")
-            return {"mtu": int(value)}
-        case "share_parent":
-            return {"share_parent": _boolean(key, value)}
-        case "ipam_order":
-            return {"order": value}
-        case "ipv6_ra":
-            _one_of(key, value, _SWITCHED)
-            return {"ipv6_ra": value == "on"}
-        case "ipvlan_flag":
-            return {"flag": value}
-        case _:
-            # Empty is the default, as in Docker.
-            _one_of(key, value or MODES[driver][0], MODES[driver])
-            return {"mode": value}
+    field, values = OPTIONS[key]
+    if key == "mtu":
+        if not (value.isascii() and value.isdigit() and len(value) <= 5):
+            raise OptionInvalid(key, value, "an MTU is 68 to 65535 bytes")
+        return {field: int(value)}
+    if not values:
+        return {field: value}
+    if not value and field in ("mode", "flag"):
+        # Empty is the default, as in Docker.
+        value = next(iter(values))
+    _one_of(key, value, tuple(values))
+    return {field: values[value]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,12 +227,12 @@ class UpdateRequest:
         """
         values: dict[str, object] = {}
         for key, value in options:
-            if key not in _CHANGEABLE and any(key in driver_options(driver) for driver in MODES):
-                why = f"it cannot change while the network is there: only {' and '.join(_CHANGEABLE)} can"
+            if key in OPTIONS and key not in CHANGEABLE:
+                why = f"it cannot change while the network is there: only {' and '.join(CHANGEABLE)} can"
                 again = "`macvfast network rm NETWORK`, then `macvfast network create` with it"
                 raise OptionInvalid(key, value, why, [again])
-            if key not in _CHANGEABLE:
-                raise OptionUnknown("option of `network update`", key, _CHANGEABLE)
+            if key not in CHANGEABLE:
+                raise OptionUnknown("option of `network update`", key, CHANGEABLE)
             values.update(_option("macvlan", key, value, dict(options)))
         return cls(**values, **rest)  # type: ignore[arg-type]
 
