@@ -74,7 +74,6 @@ def test_every_option_of_network_create_reaches_the_request(line: str, differs: 
 
 # What is typed after `network update`, and what of the network is to change.
 UPDATES: list[tuple[str, dict[str, Any]]] = [
-    ("lab", {}),
     ("--ip-range=10.0.0.0/9,10.9.0.1-10.9.0.7 lab", {"ip_ranges": ("10.0.0.0/9", "10.9.0.1-10.9.0.7")}),
     ("--ip-range 10.0.0.0/9 lab --ip-range=fd00::/80", {"ip_ranges": ("10.0.0.0/9", "fd00::/80")}),
     ("--ip-range none lab", {"ip_ranges": ()}),
@@ -98,7 +97,7 @@ def test_every_option_of_network_update_reaches_the_request(line: str, asked: di
 
 
 @pytest.mark.parametrize(
-    "line", ["--ip-range=none,10.0.0.0/9", "--ip-range=", "--label=-", "--label==a", "-o mtu", "a"]
+    "line", ["", "--ip-range=none,10.0.0.0/9", "--ip-range=", "--label=-", "--label==a", "-o mtu", "a"]
 )
 def test_what_says_nothing_that_could_change_is_a_mistake_of_typing(line: str) -> None:
     host = FakeHost()

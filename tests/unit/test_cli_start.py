@@ -105,6 +105,14 @@ def test_help_fits_80_columns_and_begins_with_the_usage(path: str, monkeypatch: 
         assert typed(f"{path} -h") == said
 
 
+def test_help_fits_a_narrow_terminal_but_for_its_example(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    paragraphs = typed("network rm --help").out.partition("Example:")[0]
+    assert max(map(len, paragraphs.splitlines())) <= 40
+
+
 @pytest.mark.parametrize("columns", ["40", "80"])
 def test_a_group_shows_the_whole_first_sentence_of_each_command(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)

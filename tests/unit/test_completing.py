@@ -56,6 +56,11 @@ def offered(line: str, host: FakeHost | None = None) -> list[str]:
         ("network create -d ipvlan -o ipvlan_", "ipvlan_flag= ipvlan_mode="),
         ("network create --driver=ipvlan -o ipvlan_mode=", "ipvlan_mode=l2 ipvlan_mode=l3 ipvlan_mode=l3s"),
         ("network create --opt=ipam_order=n", "--opt=ipam_order=next"),
+        ("network create -o=par", "-o=parent="),
+        ("network create -oipam_order=n", "-oipam_order=next"),
+        ("network create -o=ipam_order=", "-o=ipam_order=lowest -o=ipam_order=next"),
+        ("network create -d=i", "-d=ipvlan"),
+        ("network ls -qx", ""),
         ("network ls -f dri", "driver="),
         ("network ls -f name=", "name=dual name=pub_net"),
         ("ps -f status=r", "status=running"),
@@ -178,6 +183,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("macvfast network create -o macvlan_mode=", ["bridge", "passthru", "private", "vepa"]),
         ("macvfast network create -o macvlan_m", ["macvlan_mode="]),
         ("macvfast network create -d i", ["ipvlan"]),
+        ("macvfast network create -o=ipam_o", ["ipam_order="]),
+        ("macvfast network create -o=ipam_order=n", ["next"]),
     ],
 )
 def test_bash_replaces_the_word_that_it_knows(line: str, replies: list[str], tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ class Call(typer.Context):
         """Where results and errors go."""
         return self.session.out
 
+    def make_formatter(self) -> Any:
+        """What writes the help: as wide as the terminal, between 30 and 78 columns. Typer takes 50 at least."""
+        from shutil import get_terminal_size  # noqa: PLC0415 - only help needs it
+
+        return self.formatter_class(width=min(max(get_terminal_size().columns, 32), 80) - 2)
+
     def host(self, *, dry_run: bool = False) -> Host:
         """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
 

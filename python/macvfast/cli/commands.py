@@ -57,8 +57,7 @@ GROUPS = {
     "state": "Back up the recorded state, and load it again.",
 }
 
-# Plain text, as wide as the terminal but 80 columns at most.
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,

@@ -107,12 +107,12 @@ def _offered(line: Line, last: str, context: Any) -> Iterable[str]:
     """What may stand here."""
     if line.pending is not None:
         return _values(line.pending, context, last)
-    name, equals, value = last.partition("=")
-    if last.startswith("--") and equals and not line.ended:
-        _, option = line.spellings.get(name) or (None, None)
-        return [] if option is None else [f"{name}={one}" for one in _values(option, context, value)]
     if last.startswith("-") and not line.ended:
-        return list(line.spellings)
+        name, sign, value = _parts(last)
+        _, option = line.spellings.get(name) or (None, None)
+        if not sign and not value:
+            return list(line.spellings)
+        return [] if option is None else [f"{name}{sign}{one}" for one in _values(option, context, value)]
     if isinstance(line.command, Group):
         found: list[str] = line.command.list_commands(line.context)
         return found
@@ -121,6 +121,14 @@ def _offered(line: Line, last: str, context: Any) -> Iterable[str]:
     if not known or (position >= len(known) and known[-1].nargs != -1):
         return []
     return _values(known[min(position, len(known) - 1)], context, last)
+
+
+def _parts(word: str) -> tuple[str, str, str]:
+    """An option, what joins it with its value, and the value: of `--opt=parent`, `-o=parent` or `-oparent`."""
+    if word.startswith("--"):
+        return word.partition("=")
+    value = word[2:].removeprefix("=")
+    return word[:2], "=" if word[2:3] == "=" else "", value
 
 
 def _values(parameter: Any, context: Any, typed: str) -> list[str]:
