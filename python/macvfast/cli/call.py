@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from macvfast.cli.interrupts import be_careful
+from macvfast.cli.usage import Usage
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Call(typer.Context):
     def out(self) -> Output:
         """Where results and errors go."""
         return self.session.out
+
+    def wrong(self, message: str, cause: str, *hints: str) -> Usage:
+        """A mistake in the words of this command; the last hint is its help."""
+        help_ = f"`{self.command_path} --help` shows the usage"
+        return Usage(message, causes=[cause], hints=[*filter(None, hints), help_])
 
     def make_formatter(self) -> Any:
         """What writes the help: as wide as the terminal, between 30 and 78 columns. Typer takes 50 at least."""

@@ -73,11 +73,8 @@ def completion(
 ) -> int:
     """Print a shell's completion script, for bash, zsh or fish."""
     if shell not in SCRIPTS:
-        raise Usage(
-            f"there is no completion for `{shell}`",
-            causes=[f"there is one for {', '.join(SCRIPTS)}"],
-            hints=["macvfast completion bash"],
-        )
+        why = f"there is one for {', '.join(SCRIPTS)}"
+        raise call.wrong(f"there is no completion for `{shell}`", why, "macvfast completion bash")
     call.out.text(SCRIPTS[shell])
     return 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.commands import Command, Group
-from macvfast.cli.usage import Usage, did_you_mean, wrong
+from macvfast.cli.usage import Usage, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,28 +226,21 @@ class Line:
 
     def _said(self, name: str, value: str | None) -> bool:
         if value is not None and value not in _TRUE | _FALSE:
-            raise wrong(
-                f"option `{name}` cannot be `{value}`", "it is true or false", f"{name}=true", command=self.name
-            )
+            raise self._wrong(f"option `{name}` cannot be `{value}`", "it is true or false", f"{name}=true")
         return value is None or value in _TRUE
 
     def _next(self, option: Any, name: str) -> str:
         """The next word as an option's value; refused where it is itself an option, as in `-o -o parent=eth0`."""
         if not self._rest:
             self.pending = option
-            raise wrong(
-                f"option `{name}` needs a value", "nothing follows it", f"{name} {option.metavar}", command=self.name
-            )
+            raise self._wrong(f"option `{name}` needs a value", "nothing follows it", f"{name} {option.metavar}")
         word = self._rest[0]
         spelling = word.partition("=")[0] if word.startswith("--") else word[:2]
         if spelling in self.spellings or word == "--":
-            stray = f"leave out the stray `{name}`, or give it a value: {name} {option.metavar}"
-            raise wrong(
-                f"option `{name}` needs a value",
-                f"`{word}` follows it",
-                stray if spelling == name else f"{name} {option.metavar}",
-                command=self.name,
-            )
+            hint = f"{name} {option.metavar}"
+            if spelling == name:
+                hint = f"leave out the stray `{name}`, or give it a value: {hint}"
+            raise self._wrong(f"option `{name}` needs a value", f"`{word}` follows it", hint)
         return self._rest.pop(0)
 
     def _unknown(self, name: str, word: str) -> Usage:
@@ -255,14 +248,12 @@ class Line:
 
         one = refusal(self.name.partition(" ")[2], name)
         if one is not None:
-            hints = [one.instead] if one.instead else []
-            return wrong(f"option `{name}` is not taken", one.why, *hints, command=self.name)
+            return self._wrong(f"option `{name}` is not taken", one.why, one.instead)
         within = f" (in `{word}`)" if word != name else ""
-        return wrong(
+        return self._wrong(
             f"`{name}`{within} is not an option of `{self.name}`",
             "a word that begins with `-` is an option, unless `--` stands before it",
             *did_you_mean(name, self.spellings),
-            command=self.name,
         )
 
     def _no_command(self, word: str) -> Usage:
@@ -270,11 +261,10 @@ class Line:
 
         known = self.command.list_commands(self.context)
         dockers = instead(word) if len(self._levels) == 1 else None
-        return wrong(
+        return self._wrong(
             f"`{word}` is not a command of `{self.name}`",
             f"its commands are {', '.join(known)}",
             *([dockers] if dockers else did_you_mean(word, known)),
-            command=self.name,
         )
 
     def wrong_count(self) -> Usage:
@@ -283,8 +273,12 @@ class Line:
         missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
         if missing:
             given = "only " + " ".join(self.arguments) if self.arguments else "nothing"
-            return wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}", command=self.name)
+            return self._wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}")
         taken = " ".join(str(one.metavar) for one in known) or "no argument"
         instead = self.command.declared.instead
         extra = f"`{self.arguments[len(known)]}` is one too many"
-        return wrong(f"`{self.name}` takes {taken}", extra, instead, command=self.name)
+        return self._wrong(f"`{self.name}` takes {taken}", extra, instead)
+
+    def _wrong(self, message: str, cause: str, *hints: str) -> Usage:
+        error: Usage = self.context.wrong(message, cause, *hints)
+        return error

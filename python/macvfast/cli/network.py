@@ -20,6 +20,7 @@ from macvfast.cli.parameters import (
     check_some,
     drivers,
     filtering,
+    is_number,
     keys_or_values,
     networks,
     offering,
@@ -28,7 +29,6 @@ from macvfast.cli.parameters import (
 )
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
-from macvfast.cli.usage import wrong
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _namespace_of(call: Call, param: Any, value: str | None) -> str | None:
     """The network namespace of a process, by its path."""
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit() and value.strip("0")):
+    if not is_number(value, digits=10) or not int(value):
         raise cannot_be(call, param, value, "it is the number of a process")
     return f"/proc/{int(value)}/ns/net"
 
@@ -198,11 +198,8 @@ def connect(
 ) -> int:
     """Connect a sandbox to a network."""
     if netns is not None and pid is not None:
-        raise wrong(
-            "options `--netns` and `--pid` cannot be given together",
-            "each names the one namespace to connect",
-            command=call.command_path,
-        )
+        both = "options `--netns` and `--pid` cannot be given together"
+        raise call.wrong(both, "each names the one namespace to connect")
     with call.host() as host:
         host.connect(network, sandbox, ip=ip, ip6=ip6, mac=mac_address, netns=netns or pid)
     return 0

@@ -23,7 +23,6 @@ from macvfast.cli.parameters import (
     repeated,
     split_commas,
 )
-from macvfast.cli.usage import wrong
 
 
 def _driver_options(call: Call, incomplete: str) -> list[str]:
@@ -218,12 +217,8 @@ def update(
     from macvfast.requests import UpdateRequest  # noqa: PLC0415 - a list needs none
 
     if not (ip_range or aux_address or label or opt):
-        raise wrong(
-            f"`{call.command_path}` needs an option",
-            "nothing is given that is to change",
-            "--ip-range, --aux-address, --label and -o change a network",
-            command=call.command_path,
-        )
+        hint = "--ip-range, --aux-address, --label and -o change a network"
+        raise call.wrong(f"`{call.command_path}` needs an option", "nothing is given that is to change", hint)
     request = UpdateRequest.from_options(
         pairs(opt),
         ip_ranges=None if not ip_range else () if ip_range == ["none"] else tuple(ip_range),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from macvfast.cli.call import Call
-from macvfast.cli.usage import Usage, given_nothing, wrong
+from macvfast.cli.usage import Usage
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def argument(typed: str, about: str, **others: Any) -> Any:
 
 def cannot_be(call: Call, param: typer.CallbackParam, value: str, why: str, hint: str = "") -> Usage:
     """The refusal of an option's value; the option is named as it was typed."""
-    hints = [hint] if hint else []
-    return wrong(f"option `{_spelling(call, param)}` cannot be `{value}`", why, *hints, command=call.command_path)
+    return call.wrong(f"option `{_spelling(call, param)}` cannot be `{value}`", why, hint)
 
 
 def _spelling(call: Call, param: typer.CallbackParam) -> str:
@@ -52,7 +51,8 @@ def _spelling(call: Call, param: typer.CallbackParam) -> str:
 def check_some(call: Call, param: typer.CallbackParam, value: Any) -> Any:
     """Refuse an empty value, alone or among several."""
     if value == "" or (isinstance(value, list) and "" in value):
-        raise given_nothing(_spelling(call, param), call.command_path, str(param.metavar))
+        name = _spelling(call, param)
+        raise call.wrong(f"option `{name}` was given nothing", "its value is empty", f"{name} {param.metavar}")
     return value
 
 
@@ -77,6 +77,11 @@ def check_pairs(call: Call, param: typer.CallbackParam, value: list[str]) -> lis
     return check_labels(call, param, value)
 
 
+def is_number(text: str, digits: int) -> bool:
+    """Whether a text is a number from 0 on, of at most so many digits."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
 def check_text_or_json(call: Call, param: typer.CallbackParam, value: str) -> str:
     """Refuse any other form."""
     if value not in ("", "text", "json"):
@@ -92,7 +97,7 @@ def seconds(call: Call, param: typer.CallbackParam, value: str | None) -> str | 
     """Refuse what is no number of seconds; empty is the default."""
     if not value:
         return value if value is None else str(WAIT_S)
-    if not (value.isascii() and value.isdigit() and len(value) <= 6):
+    if not is_number(value, digits=6):
         raise cannot_be(call, param, value, "it is a number of seconds", f"--wait={WAIT_S}")
     return value
 

@@ -8,7 +8,6 @@ from macvfast.cli import sandbox_options as options
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import SandboxKey, labels, option
-from macvfast.cli.usage import wrong
 
 
 @command(
@@ -57,10 +56,8 @@ def run(
     """Run a command of this host in a new sandbox."""
     from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
 
-    endpoints = options.endpoints_of("macvfast run", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
-    own_files = options.own_files_of(
-        "macvfast run", hostname, add_host, dns=dns, dns_search=dns_search, dns_option=dns_option
-    )
+    endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    own_files = options.own_files_of(hostname, add_host, dns=dns, dns_search=dns_search, dns_options=dns_option)
     request = CommandRequest(
         argv=tuple(words),
         interactive=interactive,
@@ -68,10 +65,10 @@ def run(
         detach=detach,
         rootfs=rootfs,
         auto_remove=remove,
-        env=options.environment_of(env_file, env),
+        env=options.environment_of(call, env_file, env),
         workdir=workdir,
         user=user,
-        log_max=_log_max(log_max, detach=detach),
+        log_max=_log_max(call, log_max, detach=detach),
     )
     with call.host() as host:
         made = host.run(request, name, endpoints=endpoints, labels=labels(label), own_files=own_files)
@@ -80,18 +77,14 @@ def run(
     return 0
 
 
-def _log_max(text: str | None, *, detach: bool) -> int | None:
+def _log_max(call: Call, text: str | None, *, detach: bool) -> int | None:
     from macvfast.requests import parse_size  # noqa: PLC0415 - no list needs it
 
     if text is None:
         return None
     if not detach:
-        raise wrong(
-            "option `--log-max` needs -d",
-            "only the output of a detached command is kept",
-            f"macvfast run -d --log-max={text} …",
-            command="macvfast run",
-        )
+        hint = f"macvfast run -d --log-max={text} …"
+        raise call.wrong("option `--log-max` needs -d", "only the output of a detached command is kept", hint)
     return parse_size("log-max", text)
 
 
@@ -128,10 +121,8 @@ def create(
     ] = False,
 ) -> int:
     """Create a sandbox without a command, and print its id."""
-    endpoints = options.endpoints_of("macvfast create", net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
-    own_files = options.own_files_of(
-        "macvfast create", hostname, add_host, dns=dns, dns_search=dns_search, dns_option=dns_option
-    )
+    endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    own_files = options.own_files_of(hostname, add_host, dns=dns, dns_search=dns_search, dns_options=dns_option)
     with call.host() as host:
         sandbox = host.create_sandbox(name, endpoints=endpoints, labels=labels(label), own_files=own_files)
     call.out.line(sandbox.id)
@@ -172,7 +163,7 @@ def execute(
         tty=tty,
         detach=detach,
         join=True,
-        env=options.environment_of(env_file, env),
+        env=options.environment_of(call, env_file, env),
         workdir=workdir,
         user=user,
     )

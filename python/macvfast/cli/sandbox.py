@@ -17,6 +17,7 @@ from macvfast.cli.parameters import (
     SandboxKeys,
     cannot_be,
     filtering,
+    is_number,
     keys_or_values,
     networks,
     option,
@@ -95,7 +96,7 @@ def _lines(call: Call, param: Any, value: str | None) -> str | None:
     """Refuse what is no number of lines; None: all of them."""
     if value in (None, "all"):
         return None
-    if not (value.isascii() and value.isdigit() and len(value) < 16):
+    if not is_number(value, digits=15):
         raise cannot_be(call, param, value, "it is a number of lines, or `all`", "--tail 100")
     return value
 

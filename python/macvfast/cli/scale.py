@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from macvfast.cli.call import PARTLY, Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import NetworkKey, argument, option
-from macvfast.cli.usage import Failure, wrong
+from macvfast.cli.parameters import NetworkKey, argument, is_number, option
+from macvfast.cli.usage import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,10 +41,13 @@ def scale(
     ] = False,
 ) -> int:
     """Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network."""
-    prefix, count = _wanted(wanted)
+    prefix, equals, number = wanted.rpartition("=")
+    if not (prefix and equals and is_number(number, digits=9)):
+        why = "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …"
+        raise call.wrong(f"`{wanted}` is not PREFIX=COUNT", why, "macvfast scale pub_net web=100")
     started = time.monotonic()
     with call.host() as host, _bar(call, prefix, wanted=progress is not False) as bar:
-        scaled = host.scale(network, prefix, count, force=force, progress=bar)
+        scaled = host.scale(network, prefix, int(number), force=force, progress=bar)
     seconds = time.monotonic() - started
     made, removed = (sum(one.ok for one in many) for many in (scaled.made, scaled.removed))
     what = [f"{made} made"] * bool(made) + [f"{removed} removed"] * bool(removed)
@@ -85,23 +88,6 @@ def _named(names: Sequence[str]) -> str:
     what = "sandbox" if len(names) == 1 else f"{len(names)} sandboxes"
     shown = (f"`{run[0]}`" if len(run) == 1 else f"`{run[0]}` to `{run[-1]}`" for run in runs)
     return f"{what} {', '.join(shown)}"
-
-
-def _wanted(word: str) -> tuple[str, int]:
-    """`web=1000` as a prefix and a count.
-
-    Raises:
-        Usage
-    """
-    prefix, equals, count = word.rpartition("=")
-    if not (prefix and equals and count.isascii() and count.isdigit() and len(count) <= 9):
-        raise wrong(
-            f"`{word}` is not PREFIX=COUNT",
-            "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …",
-            "macvfast scale pub_net web=100",
-            command="macvfast scale",
-        )
-    return prefix, int(count)
 
 
 @contextmanager

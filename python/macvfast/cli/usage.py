@@ -26,22 +26,6 @@ class Usage(Failure):
         super().__init__("usage", message, causes, hints)
 
 
-def wrong(message: str, cause: str, *hints: str, command: str) -> Usage:
-    """A mistake in the words of a command; `command` as it is typed, for the last hint."""
-    return Usage(message, causes=[cause], hints=[*filter(None, hints), see_help(command)])
-
-
-def given_nothing(option: str, command: str, metavar: str) -> Usage:
-    """The refusal of an option whose value is empty."""
-    message = f"option `{option}` was given nothing"
-    return wrong(message, "its value is empty", f"{option} {metavar}", command=command)
-
-
-def see_help(name: str) -> str:
-    """The hint that ends every usage error."""
-    return f"`{name} --help` shows the usage"
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
     """A hint at what is spelled nearly like `word`, if anything is."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it

@@ -10,7 +10,6 @@ from macvfast.cli.importing.converting import convert_all
 from macvfast.cli.importing.reading import read
 from macvfast.cli.importing.script import lines, remarks
 from macvfast.cli.parameters import argument, option
-from macvfast.cli.usage import wrong
 from macvfast.errors import MacvfastError, NetworkExists, escape
 from macvfast.outcomes import Outcome, Outcomes
 
@@ -41,10 +40,8 @@ def docker(
 ) -> int:
     """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
     if file is not None and socket is not None:
-        both = "both say where the networks are read"
-        raise wrong(
-            "a FILE and `--socket` cannot be given together", both, "give one of them", command=call.command_path
-        )
+        both = "a FILE and `--socket` cannot be given together"
+        raise call.wrong(both, "both say where the networks are read", "give one of them")
     networks, gateways = read(file, socket)
     converted = convert_all(networks, automatic_gateways=gateways)
     if apply:
