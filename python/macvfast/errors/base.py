@@ -130,7 +130,9 @@ class MacvfastError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # By default pickle calls the class with `args`, the message alone; most classes take more than that.
-        return _unpickled, (type(self), self.args), self.__dict__
+        from copyreg import __newobj__  # type: ignore[attr-defined]  # noqa: PLC0415 - few are pickled
+
+        return __newobj__, (type(self), *self.args), self.__dict__
 
     def _get_text(self) -> str:
         return self._filled(self._text)[0]
@@ -155,8 +157,3 @@ class MacvfastError(Exception):
             except KeyError:
                 continue
         return [line.format_map(values) for line in last.split("\n")]
-
-
-def _unpickled(kind: type[MacvfastError], args: tuple[object, ...]) -> MacvfastError:
-    """An instance without its attributes, which `pickle` and `copy` set."""
-    return kind.__new__(kind, *args)
