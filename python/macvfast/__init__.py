@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
     from macvfast.ipam import Addresses, Pool
-    from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet
+    from macvfast.model import Endpoint, Network, Route, Sandbox, SandboxState, Subnet
     from macvfast.outcomes import (
         Difference,
         FilesUnseen,
@@ -55,6 +55,7 @@ _HOMES = {
     "Outcomes": "outcomes",
     "Plan": "outcomes",
     "Pool": "ipam",
+    "Route": "model",
     "Sandbox": "model",
     "SandboxState": "model",
     "Step": "outcomes",
@@ -82,6 +83,7 @@ __all__ = [
     "Outcomes",
     "Plan",
     "Pool",
+    "Route",
     "Sandbox",
     "SandboxState",
     "Step",

@@ -334,8 +334,20 @@ class Batch:
         """Put a link into a link group."""
     def add_address(self, ifindex: int, address: bytes, prefix_length: int) -> int:
         """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD)."""
-    def add_default_route(self, ifindex: int, family: int, gateway: bytes | None) -> int:
-        """The default route of a family (4 or 6) by way of `gateway`, or of the link itself; main table, NLM_F_EXCL."""
+    def add_route(
+        self,
+        ifindex: int,
+        destination: bytes,
+        prefix_length: int,
+        gateway: bytes | None,
+        *,
+        metric: int | None = None,
+        mtu: int | None = None,
+        advmss: int | None = None,
+    ) -> int:
+        """A route by way of `gateway`, or of the link itself; main table. Refused where there is one with the same
+        destination and metric, IPv6 default routes excepted.
+        """
     def delete_link(self, ifindex: int, *, nsid: int | None = None) -> int:
         """Delete one link, of the socket's namespace or of the one that it knows by an id (EINVAL where nothing holds
         that any more).
@@ -436,9 +448,9 @@ class Netlink:
         """Default routes of the main table: family (4 or 6), ifindex, gateway, whether a router advertised it (protocol
         ra); IPv4 first, then in the kernel's order. Of a route with several next hops, each.
         """
-    def destinations(self) -> list[tuple[bytes, int]]:
-        """The prefixes that the main table's routes are for, packed, with their lengths, default routes left out; IPv4
-        first, then in the kernel's order.
+    def routes(self) -> list[tuple[bytes, int, int, int | None, bytes | None]]:
+        """Routes of the main table: destination, length of its prefix, metric, ifindex, gateway; in the order and way
+        of default_routes.
         """
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs in a link's own unicast filter list (RTM_GETNEIGH, PF_BRIDGE): those of all macvlans that are up

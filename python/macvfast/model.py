@@ -8,7 +8,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from macvfast.checks import plain
@@ -17,6 +27,7 @@ from macvfast.errors import (
     MacInvalid,
     NameInvalid,
     OptionInvalid,
+    RouteInvalid,
 )
 
 if TYPE_CHECKING:
@@ -158,6 +169,77 @@ def mac_text(mac: bytes) -> str:
     return mac.hex(":")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A route by an endpoint's link, in the main table. `str` of it is as `ip route` shows it.
+
+    Args:
+        destination: where it leads; `0.0.0.0/0` or `::/0`: everywhere, as the default route.
+        via: the gateway, of the same family; None: the link itself.
+        metric: of two routes to one destination, the kernel takes the one with the lower metric; None: the kernel's
+            own, 0 in IPv4 and 1024 in IPv6.
+        mtu, advmss: bytes: the path MTU, and the segment size that TCP offers; None: what fits the link.
+
+    Raises:
+        ArgumentInvalid, RouteInvalid
+    """
+
+    destination: Cidr
+    via: Address | None = None
+    metric: int | None = None
+    mtu: int | None = None
+    advmss: int | None = None
+
+    version: int = field(init=False)
+    """Its family: 4 or 6."""
+    is_default: bool = field(init=False, repr=False)
+    """Whether it leads everywhere."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no link can have."""
+        plain("destination", self.destination, IPv4Network, IPv6Network)
+        plain("via", self.via, IPv4Address, IPv6Address, NoneType)
+        object.__setattr__(self, "version", self.destination.version)
+        object.__setattr__(self, "is_default", self.destination.prefixlen == 0)
+        if self.via is not None:
+            try:
+                parse_address(self.via, self.version)
+            except AddressInvalid as error:
+                raise RouteInvalid(str(self), f"of its gateway: {error.reason}") from None
+        least = 68 if self.version == 4 else 1280
+        for key, value, low, high in (
+            ("metric", self.metric, 1, 0xFFFF_FFFF), ("mtu", self.mtu, least, 65535), ("advmss", self.advmss, 1, 65535),
+        ):  # fmt: skip
+            plain(key, value, int, NoneType)
+            if value is not None and not low <= value <= high:
+                raise RouteInvalid(str(self), f"its {key} is {low} to {high}, not {value}")
+
+    @classmethod
+    def of(
+        cls, destination: str | Cidr, via: str | Address | None = None, *, metric: int | None = None,
+        mtu: int | None = None, advmss: int | None = None,
+    ) -> Route:  # fmt: skip
+        """The route with its destination and gateway as text or objects."""
+        try:
+            prefix = ip_network(str(destination))
+        except ValueError as error:
+            raise RouteInvalid(str(destination), f"of its destination: {error}") from None
+        try:
+            gateway = None if via is None else ip_address(str(via))
+        except ValueError as error:
+            raise RouteInvalid(f"{prefix} via {via}", f"of its gateway: {error}") from None
+        return cls(destination=prefix, via=gateway, metric=metric, mtu=mtu, advmss=advmss)
+
+    @property
+    def key(self) -> tuple[Cidr, int]:
+        """What the kernel tells routes apart by: destination and metric."""
+        return self.destination, self.metric or (0 if self.version == 4 else 1024)
+
+    def __str__(self) -> str:
+        words = (("via", self.via), ("metric", self.metric), ("mtu", self.mtu), ("advmss", self.advmss))
+        return " ".join([str(self.destination), *(f"{word} {value}" for word, value in words if value is not None)])
+
+
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """One subnet of a network, with what was settled for it.
@@ -251,6 +333,7 @@ class Endpoint:
 
     Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
     `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
+    `routes` are its own, beside those to its subnets; a default route among them is in the place of the network's.
     `origin` is as of Network.
     """
 
@@ -268,6 +351,7 @@ class Endpoint:
     mtu: int | None = None
     subnet: Subnet | None = None
     subnet6: Subnet | None = None
+    routes: tuple[Route, ...] = ()
     origin: str | None = None
 
     @property

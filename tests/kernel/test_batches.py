@@ -270,8 +270,8 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
         sandbox,
         lambda b: b.add_address(FIRST, v4, 24),
         lambda b: b.add_address(FIRST, v6, 64),
-        lambda b: b.add_default_route(FIRST, 4, gateway4),
-        lambda b: b.add_default_route(FIRST, 6, gateway6),
+        lambda b: b.add_route(FIRST, bytes(4), 0, gateway4),
+        lambda b: b.add_route(FIRST, bytes(16), 0, gateway6),
     )
     assert refused == {}
     shown = {address["local"]: address for address in sandbox.addresses("eth0")}
@@ -292,16 +292,51 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
     assert len(ours) == len(shown)
     assert sandbox.netlink.default_routes() == [(4, FIRST, gateway4, False), (6, FIRST, gateway6, False)]
     # A second default route is refused.
-    assert send(sandbox, lambda b: b.add_default_route(FIRST, 4, gateway4))[0].errno == errno.EEXIST
+    assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, gateway4))[0].errno == errno.EEXIST
 
 
 def test_a_default_route_to_the_link_itself(host: Place, sandbox: Place) -> None:
     inside = sandbox.namespace
     assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
-    assert send(sandbox, lambda b: b.add_default_route(FIRST, 4, None)) == {}
-    assert send(sandbox, lambda b: b.add_default_route(FIRST, 6, None)) == {}
+    assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, None)) == {}
+    assert send(sandbox, lambda b: b.add_route(FIRST, bytes(16), 0, None)) == {}
     assert sandbox.ip("-4", "route", "show", "default").strip() == "default dev eth0 scope link"
     assert sandbox.netlink.default_routes() == [(4, FIRST, None, False), (6, FIRST, None, False)]
+
+
+def test_a_route_is_what_was_asked_for_and_read_as_that(host: Place, sandbox: Place) -> None:
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
+
+    def packed(text: str) -> bytes:
+        return ipaddress.ip_address(text).packed
+
+    far, far6, near, router = packed("10.9.0.0"), packed("2001:db8:9::"), packed("192.0.2.1"), packed("fe80::1")
+    refused = send(
+        sandbox,
+        lambda b: b.add_address(FIRST, packed("10.0.0.2"), 32),
+        # Beyond the subnet: reached by a route to the link itself.
+        lambda b: b.add_route(FIRST, near, 32, None),
+        lambda b: b.add_route(FIRST, far, 16, near, metric=7, mtu=1400, advmss=1300),
+        lambda b: b.add_route(FIRST, far6, 48, router),
+        # The same with another metric, and without one.
+        lambda b: b.add_route(FIRST, far, 16, near, metric=8),
+        lambda b: b.add_route(FIRST, far, 16, near, metric=7),
+        lambda b: b.add_route(FIRST, far6, 48, router),
+    )
+    assert {at: refusal.errno for at, refusal in refused.items()} == {5: errno.EEXIST, 6: errno.EEXIST}
+    shown = {(one["dst"], one.get("metric")): one for one in sandbox.routes(4) + sandbox.routes(6)}
+    one = shown["10.9.0.0/16", 7]
+    assert (one["gateway"], one["dev"], one["metrics"]) == ("192.0.2.1", "eth0", [{"mtu": 1400, "advmss": 1300}])
+    assert (shown["192.0.2.1", None]["scope"], shown["2001:db8:9::/48", 1024]["gateway"]) == ("link", "fe80::1")
+    ours = sandbox.netlink.routes()
+    wanted = {
+        (near, 32, 0, FIRST, None), (far, 16, 7, FIRST, near), (far, 16, 8, FIRST, near),
+        (far6, 48, 1024, FIRST, router),
+    }  # fmt: skip
+    assert wanted <= set(ours)
+    assert len(ours) == len(sandbox.routes(4)) + len(sandbox.routes(6))
+    assert sandbox.netlink.default_routes() == []
 
 
 def test_a_default_route_that_a_router_advertised_is_known_as_that(host: Place) -> None:
@@ -506,8 +541,8 @@ def test_values_that_are_none_are_refused_with_nothing_added() -> None:
         lambda: batch.add_address(FIRST, b"\x0a\x00\x00\x02", 33),
         lambda: batch.add_address(FIRST, b"\x0a\x00\x00\x02", -1),
         lambda: batch.add_address(FIRST, bytes(16), 129),
-        lambda: batch.add_default_route(FIRST, 5, None),
-        lambda: batch.add_default_route(FIRST, 6, b"\x0a\x00\x00\x01"),
+        lambda: batch.add_route(FIRST, bytes(5), 0, None),
+        lambda: batch.add_route(FIRST, bytes(16), 0, b"\x0a\x00\x00\x01"),
         lambda: batch.delete_link(0),
         lambda: batch.set_up(-5),
     ]
@@ -544,6 +579,7 @@ def test_a_closed_socket_says_so(make_place: Callable[[], Place]) -> None:
         netlink.links,
         lambda: netlink.addresses(1),
         netlink.default_routes,
+        netlink.routes,
         lambda: netlink.filter_macs(1),
     ):
         with pytest.raises(ValueError, match="closed"):

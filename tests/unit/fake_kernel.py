@@ -7,13 +7,13 @@ import itertools
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.kernel.holders import Holder, Search
 from macvfast.kernel.protocol import id_of
-from macvfast.plan import AddAddress, AddDefaultRoute, DefaultRoute, SetUp, group_removal
+from macvfast.plan import AddAddress, AddRoute, DefaultRoute, RouteFacts, SetUp, group_removal
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 
@@ -119,6 +119,8 @@ class FakeNetns:
     # Default routes by family: the link, and the gateway.
     routes: dict[int, int] = field(default_factory=dict)
     gateways: dict[int, bytes | None] = field(default_factory=dict)
+    # All other routes.
+    static: list[RouteFacts] = field(default_factory=list)
     # The links on which a router advertises itself.
     advertised: set[int] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class FakeNetns:
         del self.links[ifindex]
         self.advertised.discard(ifindex)
         self.routes = {family: index for family, index in self.routes.items() if index != ifindex}
+        self.static = [one for one in self.static if one.ifindex != ifindex]
 
 
 class FakeNamespace:
@@ -310,6 +313,11 @@ class World:
             ),
             "routes": sorted(
                 (netns.cookie, family) for netns in [*self.living(), *self.given.values()] for family in netns.routes
+            ),
+            "static routes": sorted(
+                (netns.cookie, one.destination, one.metric, one.gateway)
+                for netns in [*self.living(), *self.given.values()]
+                for one in netns.static
             ),
             "held open": len(self.handles),
         }
@@ -524,6 +532,10 @@ class FakeKernel:
         routes += [(6, ifindex, b"\xfe\x80" + bytes(13) + b"\x01", True) for ifindex in netns.advertised]
         return [DefaultRoute(*route) for route in sorted(routes)]
 
+    def routes(self, namespace: Namespace) -> list[RouteFacts]:
+        self.faults.step("list all routes inside")
+        return list(self._netns(namespace).static)
+
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
     ) -> tuple[list[Refusal | None], list[Refusal | None] | None]:
@@ -592,21 +604,32 @@ class FakeKernel:
             case SetUp():
                 if not self._bring_up(link):
                     return FakeRefusal(errno.EADDRINUSE)
-            case AddDefaultRoute():
+            case AddRoute():
                 return self._route(netns, link, step)
         return None
 
     @staticmethod
-    def _route(netns: FakeNetns, link: FakeLink, step: AddDefaultRoute) -> FakeRefusal | None:
-        if step.family in netns.routes:
+    def _route(netns: FakeNetns, link: FakeLink, step: AddRoute) -> FakeRefusal | None:
+        metric = step.metric or (0 if step.family == 4 else 1024)
+        key = (step.destination, step.prefix_length, metric)
+        if step.family in netns.routes if not step.prefix_length else any(one[:3] == key for one in netns.static):
             return FakeRefusal(errno.EEXIST)
         if not link.up:
             return FakeRefusal(errno.ENETDOWN)
         if step.gateway is not None:
             gateway = ip_address(step.gateway)
             near = [ip_interface((address, length)).network for address, length in link.addresses]
-            if not any(gateway.version == one.version and gateway in one for one in near):
+            near += [
+                ip_network((one.destination, one.prefix_length))
+                for one in netns.static
+                if one.ifindex == link.ifindex and one.gateway is None
+            ]
+            on_link = gateway.version == 6 and gateway.is_link_local
+            if not on_link and not any(gateway.version == one.version and gateway in one for one in near):
                 return FakeRefusal(errno.ENETUNREACH)
+        if step.prefix_length:
+            netns.static.append(RouteFacts(*key, link.ifindex, step.gateway))
+            return None
         netns.routes[step.family] = link.ifindex
         netns.gateways[step.family] = step.gateway
         return None

@@ -47,6 +47,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "`10.0.0.9/25` is not a usable ip-range\n  caused by: it has host bits set\nhint: --ip-range=10.0.0.0/25",
     ),
     (
+        errors.RouteInvalid("10.0.0.0/8 via 10.9.0.1", "10.9.0.1 is not in 10.7.0.0/24"),
+        "route `10.0.0.0/8 via 10.9.0.1` cannot be used\n"
+        "  caused by: 10.9.0.1 is not in 10.7.0.0/24\n"
+        "hint: a route has a destination such as 10.0.0.0/8 and a gateway in a subnet of the endpoint, or none",
+    ),
+    (
         errors.GatewayInvalid("10.0.1.1", "it is outside every subnet"),
         "`10.0.1.1` cannot be the gateway\n"
         "  caused by: it is outside every subnet\n"

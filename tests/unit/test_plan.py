@@ -22,7 +22,7 @@ from macvfast.errors import (
     SubnetTaken,
 )
 from macvfast.model import Endpoint, Network, Subnet
-from macvfast.plan import AddAddress, AddDefaultRoute, ExpectedLink, GroupRemoval, SetUp, SubInterface
+from macvfast.plan import AddAddress, AddRoute, ExpectedLink, GroupRemoval, SetUp, SubInterface
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def test_an_endpoint_is_born_whole_and_up_where_links_are_born_with_what_it_need
     assert made.link_sysctls == ()
     assert made.configure == (
         AddAddress(1_000_000, ip_address("172.16.86.10").packed, 24),
-        AddDefaultRoute(1_000_000, 4, ip_address("172.16.86.1").packed),
+        AddRoute(1_000_000, bytes(4), 0, ip_address("172.16.86.1").packed),
     )
 
 
@@ -318,7 +318,7 @@ def test_elsewhere_it_is_born_down_and_set_by_its_own_name() -> None:
     assert not made.link.up
     assert made.link_sysctls == (("net/ipv6/conf/eth0/disable_ipv6", "1"),)
     assert made.configure[0] == SetUp(1_000_000)
-    assert [type(step) for step in made.configure] == [SetUp, AddAddress, AddDefaultRoute]
+    assert [type(step) for step in made.configure] == [SetUp, AddAddress, AddRoute]
 
 
 def test_a_dual_stack_endpoint_has_both_addresses_and_both_routes() -> None:
@@ -326,8 +326,8 @@ def test_a_dual_stack_endpoint_has_both_addresses_and_both_routes() -> None:
     assert made.configure == (
         AddAddress(1_000_000, ip_address("172.16.86.10").packed, 24),
         AddAddress(1_000_000, ip_address("2001:db8:86::a").packed, 64),
-        AddDefaultRoute(1_000_000, 4, ip_address("172.16.86.1").packed),
-        AddDefaultRoute(1_000_000, 6, ip_address("2001:db8:86::1").packed),
+        AddRoute(1_000_000, bytes(4), 0, ip_address("172.16.86.1").packed),
+        AddRoute(1_000_000, bytes(16), 0, ip_address("2001:db8:86::1").packed),
     )
     assert dict(plan.ipv6_sysctls("default", network(subnets=[V6, V4]))) == {
         "net/ipv6/conf/default/disable_ipv6": "0",
@@ -371,7 +371,7 @@ def test_routers_are_listened_to_unless_none_is_wanted(of: Network, advertised: 
 
 
 def routes(of: Network, held: Sequence[int] = ()) -> list[tuple[int, bytes | None]]:
-    return [(step.family, step.gateway) for step in steps(of, held=held).configure if isinstance(step, AddDefaultRoute)]
+    return [(step.family, step.gateway) for step in steps(of, held=held).configure if isinstance(step, AddRoute)]
 
 
 @pytest.mark.parametrize(

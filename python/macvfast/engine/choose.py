@@ -254,7 +254,8 @@ class Chooser:
             parent = parent_of(records, self._kernel, network)
             plan.refuse_own_mtu(network, request.mtu, parent.ifname, parent.mtu)
         occupants = records.occupants(network.id) if network.mode == "passthru" else []
-        others = [pair for pair in (*draft.siblings, *draft.making.pairs) if not (twice and pair[0].id == network.id)]
+        siblings = [*draft.siblings, *draft.making.pairs]
+        others = [pair for pair in siblings if not (twice and pair[0].id == network.id)]
         plan.refuse_endpoint(network, request.mac, occupants, others, sandbox.name)
         taken, mac = self._taken(records, draft, where, request)
         draft.begun.append((pools, taken))
@@ -263,10 +264,12 @@ class Chooser:
             position=draft.position + len(endpoints), ifname=place.take(request.ifname),
             ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
-            origin=self._store.origin,
+            routes=request.routes, origin=self._store.origin,
         )  # fmt: skip
         ready = sandbox.made or place.suits(network)
         endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))
+        if endpoint.routes:
+            plan.refuse_routes(network, endpoint, siblings)
         place.held |= plan.default_families(network, endpoint)
 
     def _taken(

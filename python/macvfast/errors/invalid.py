@@ -163,6 +163,15 @@ class MacInvalid(InvalidConfig, code="mac-invalid"):
     _hint = "leave --mac-address out for a MAC that fits"
 
 
+class RouteInvalid(InvalidConfig, code="route-invalid"):
+    """A route is malformed, asked for twice, or cannot be on the endpoint's link."""
+
+    route: str
+    reason: str
+    _text = "route `{route}` cannot be used"
+    _hint = "a route has a destination such as 10.0.0.0/8 and a gateway in a subnet of the endpoint, or none"
+
+
 # Options and arguments.
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from macvfast import _core, plan
 from macvfast.errors import MacvfastError
 from macvfast.kernel.refusals import explained
-from macvfast.plan import AddAddress, AddDefaultRoute, Configure, ExpectedLink, SetUp
+from macvfast.plan import AddAddress, AddRoute, Configure, ExpectedLink, SetUp
 from macvfast.system import log
 
 _Where = TypeVar("_Where")
@@ -78,8 +78,11 @@ class Settings:
                 match step:
                     case AddAddress():
                         batch.add_address(step.ifindex, step.address, step.prefix_length)
-                    case AddDefaultRoute():
-                        batch.add_default_route(step.ifindex, step.family, step.gateway)
+                    case AddRoute():
+                        batch.add_route(
+                            step.ifindex, step.destination, step.prefix_length, step.gateway,
+                            metric=step.metric, mtu=step.mtu, advmss=step.advmss,
+                        )  # fmt: skip
                     case SetUp():
                         batch.set_up(step.ifindex)
                 whose.append(at)

@@ -17,7 +17,7 @@ from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, 
 from macvfast.kernel.facts import HostFacts
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import explained
-from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink
+from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, RouteFacts
 from macvfast.system import log
 from macvfast.system.capabilities import require
 
@@ -76,7 +76,7 @@ class NetlinkKernel(HostFacts):
 
     def home_destinations(self) -> list[tuple[bytes, int]]:
         """The prefixes, packed, with their lengths, that the home namespace has routes for, default routes left out."""
-        return self._looking.destinations()
+        return [(destination, length) for destination, length, *_ in self._looking.routes() if length]
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs that a parent still carries for links on it, wherever these live; none where the parent is
@@ -219,6 +219,10 @@ class NetlinkKernel(HostFacts):
     def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
         """The default routes of a namespace."""
         return [DefaultRoute(*one) for one in native(namespace).netlink.default_routes()]
+
+    def routes(self, namespace: Namespace) -> list[RouteFacts]:
+        """All routes of a namespace's main table."""
+        return [RouteFacts(*one) for one in native(namespace).netlink.routes()]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()

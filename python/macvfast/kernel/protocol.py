@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.kernel.holders import Holder, Search
     from macvfast.kernel.refusals import Refusal
-    from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts
+    from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, LinkFacts, RouteFacts
 
 # Ids that macvfast gives to namespaces begin here: far above those that the kernel gives automatically.
 _FIRST_ID = 1 << 30
@@ -70,6 +70,7 @@ class Kernel(Protocol):
     def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]: ...
     def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]: ...
     def default_routes(self, namespace: Namespace) -> list[DefaultRoute]: ...
+    def routes(self, namespace: Namespace) -> list[RouteFacts]: ...
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
     ) -> tuple[list[Refusal | None], list[Refusal | None] | None]: ...

@@ -119,7 +119,7 @@ def configure_refused(refusal: Refusal, *, where: str, mac: bytes | None = None,
     if refusal.errno == errno.EEXIST:
         return Conflict(
             f"could not {operation}",
-            causes=["its address or default route exists already, and macvfast did not make it"],
+            causes=["its address or one of its routes exists already, and macvfast did not make it"],
             hints=["`ip -netns NAME route` and `ip -netns NAME address` show what is there"],
         )
     reason = {

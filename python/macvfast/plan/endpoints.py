@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from macvfast.errors import AlreadyConnected, MacInvalid, PassthruOccupied
+from macvfast.errors import AlreadyConnected, MacInvalid, PassthruOccupied, RouteInvalid
 from macvfast.model import mac_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.model import Address, Endpoint, Network, Route, Subnet
     from macvfast.plan.links import LinkFacts
 
 
@@ -41,12 +41,33 @@ class AddAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class AddDefaultRoute:
-    """Add a default route of a family (4 or 6), to a gateway or to the link itself. It goes with the link."""
+class AddRoute:
+    """Add a route by a link, to a gateway or to the link itself. It goes with the link.
+
+    Addresses are packed; numbers that are None are left to the kernel. Of a default route the prefix length is 0.
+    """
 
     ifindex: int
-    family: int
+    destination: bytes
+    prefix_length: int
     gateway: bytes | None
+    metric: int | None = None
+    mtu: int | None = None
+    advmss: int | None = None
+
+    @classmethod
+    def of(cls, ifindex: int, route: Route) -> AddRoute:
+        """The step that makes a route of an endpoint."""
+        destination, via = route.destination, None if route.via is None else route.via.packed
+        return cls(
+            ifindex, destination.network_address.packed, destination.prefixlen, via, route.metric, route.mtu,
+            route.advmss,
+        )  # fmt: skip
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 4 if len(self.destination) == 4 else 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +77,7 @@ class SetUp:
     ifindex: int
 
 
-Configure = AddAddress | AddDefaultRoute | SetUp
+Configure = AddAddress | AddRoute | SetUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +91,35 @@ class EndpointPlan:
 
 def default_families(network: Network, endpoint: Endpoint) -> set[int]:
     """The families (4, 6) in which the endpoint could hold its sandbox's default route."""
-    if not network.has_default_route:
-        return set()
-    return {subnet.version for _, subnet in endpoint.placed if subnet.gateway is not None or network.routed_by_link}
+    families: set[int] = set()
+    if network.has_default_route:
+        routed = network.routed_by_link
+        families = {subnet.version for _, subnet in endpoint.placed if subnet.gateway is not None or routed}
+    if endpoint.routes:
+        families |= {route.version for route in endpoint.routes if route.is_default}
+    return families
 
 
-def default_route(network: Network, endpoint: Endpoint, family: int) -> AddDefaultRoute:
-    """The step that makes the endpoint hold the default route of a family."""
+def default_routes(network: Network, endpoint: Endpoint, family: int) -> list[AddRoute]:
+    """The steps that make the endpoint hold the default route of a family: its own, or else the network's."""
+    if endpoint.routes:
+        own = [one for one in endpoint.routes if one.is_default and one.version == family]
+        if own:
+            return [AddRoute.of(endpoint.ifindex, one) for one in own]
     gateway = endpoint.gateway if family == 4 else endpoint.gateway6
-    return AddDefaultRoute(
-        endpoint.ifindex, family, None if gateway is None or network.routed_by_link else gateway.packed
-    )
+    via = None if gateway is None or network.routed_by_link else gateway.packed
+    return [AddRoute(endpoint.ifindex, _EVERYWHERE[family], 0, via)]
 
+
+def routes_of(endpoint: Endpoint) -> list[AddRoute]:
+    """The steps that make the endpoint's own routes, default routes left out; first those to the link itself, by which
+    gateways may be reached.
+    """
+    own = sorted((one for one in endpoint.routes if not one.is_default), key=lambda one: one.via is not None)
+    return [AddRoute.of(endpoint.ifindex, one) for one in own]
+
+
+_EVERYWHERE = {4: bytes(4), 6: bytes(16)}
 
 # The defaults of a namespace that a new link starts with.
 IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
@@ -137,8 +175,10 @@ def plan_endpoint(
     )
     configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
     configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]
+    if endpoint.routes:
+        configure += routes_of(endpoint)
     for family in sorted(default_families(network, endpoint).difference(held)):
-        configure.append(default_route(network, endpoint, family))
+        configure += default_routes(network, endpoint, family)
     return EndpointPlan(
         link=link,
         link_sysctls=() if ready else ipv6_sysctls(endpoint.ifname, network),
@@ -198,18 +238,18 @@ def hand_over(
     leaving: tuple[Network, Endpoint],
     before: Sequence[tuple[Network, Endpoint]],
     after: Sequence[tuple[Network, Endpoint]],
-) -> list[AddDefaultRoute]:
+) -> list[AddRoute]:
     """The default routes that other endpoints take over from one that leaves: per family, the one connected first.
 
     Args:
         leaving: the endpoint that leaves.
         before, after: those connected earlier and later, in the order of connection.
     """
-    steps = []
+    steps: list[AddRoute] = []
     for family in sorted(default_families(*leaving) - held_families(before)):
         for network, endpoint in after:
             if family in default_families(network, endpoint):
-                steps.append(default_route(network, endpoint, family))
+                steps += default_routes(network, endpoint, family)
                 break
     return steps
 
@@ -249,6 +289,53 @@ def refuse_endpoint(
                         network.name,
                         f"its subnet {subnet.cidr} overlaps {theirs.cidr} of network `{other.name}`, which it is on",
                     )
+
+
+def refuse_routes(network: Network, endpoint: Endpoint, others: Iterable[tuple[Network, Endpoint]]) -> None:
+    """Refuse routes of its own that the endpoint's link cannot have.
+
+    Args:
+        network, endpoint: as they are going to be; its addresses are chosen.
+        others: the sandbox's other endpoints with their networks.
+
+    Raises:
+        RouteInvalid
+    """
+    subnets = [subnet.cidr for _, subnet in endpoint.placed]
+    # In IPv4, where the kernel's own routes to subnets have no metric either, they would be in the way.
+    taken = {(subnet.cidr, 0): one for _, one in others for _, subnet in one.placed if subnet.version == 4}
+    taken |= {route.key: one for _, one in others for route in one.routes if not route.is_default}
+    for route in endpoint.routes:
+        reason = None
+        if all(route.version != cidr.version for cidr in subnets):
+            reason = f"the endpoint has no IPv{route.version} address on network `{network.name}`"
+        elif route.is_default and network.internal:
+            reason = f"network `{network.name}` is internal: its endpoints have no default route"
+        elif route.destination in subnets:
+            reason = "it is a subnet of the endpoint, which its link reaches without it"
+        elif route.key in taken:
+            other = taken[route.key]
+            reason = f"link `{other.ifname}` on network `{other.network}` has a route to the same destination"
+        elif route.via is not None:
+            reason = _why_unreachable(route.via, endpoint)
+        if reason is not None:
+            raise RouteInvalid(str(route), reason)
+
+
+def _why_unreachable(gateway: Address, endpoint: Endpoint) -> str | None:
+    """Why the endpoint's link does not reach a gateway of one of its routes, in words; None where it does."""
+    for packed, subnet in endpoint.placed:
+        if gateway.packed == packed:
+            return f"{gateway} is the endpoint's own address"
+        if gateway in subnet.cidr:
+            ends = (subnet.first, subnet.last) if subnet.version == 4 and subnet.cidr.prefixlen < 31 else ()
+            return f"{gateway} is an end of {subnet.cidr}, which no gateway has" if int(gateway) in ends else None
+    if gateway.version == 6 and gateway.is_link_local:
+        return None
+    if any(gateway in one.destination for one in endpoint.routes if one.via is None and not one.is_default):
+        return None
+    near = ", ".join(str(subnet.cidr) for _, subnet in endpoint.placed if subnet.version == gateway.version)
+    return f"{gateway} is not in {near}, nor in a route of the endpoint to its link itself"
 
 
 def _all_usable(network: Network) -> tuple[Subnet, ...]:

@@ -64,6 +64,18 @@ class DefaultRoute(NamedTuple):
         return not (self.advertised and self.ifindex in ours)
 
 
+class RouteFacts(NamedTuple):
+    """A route that is there: its destination with the length of its prefix, its metric, the link it leads to, and its
+    gateway.
+    """
+
+    destination: bytes
+    prefix_length: int
+    metric: int
+    ifindex: int | None
+    gateway: bytes | None
+
+
 def names(link: LinkFacts) -> tuple[str, ...]:
     """All names of a link. In a namespace, no two links share one."""
     return (link.ifname, *link.altnames)

@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import NoneType
 
-from macvfast.checks import plain
-from macvfast.errors import OptionInvalid
-from macvfast.model import (
-    Address,
-    is_ifname,
-    parse_address,
-    parse_mac,
-)
+from macvfast.checks import plain, several
+from macvfast.errors import OptionInvalid, RouteInvalid
+from macvfast.model import Address, Route, is_ifname, parse_address, parse_mac
 from macvfast.requests.networks import refuse_mtu
 
 
@@ -28,9 +23,11 @@ class EndpointRequest:
         ifname: the name of the link in the sandbox, which may then be on the network a second time; None: the first
             free one of eth0, eth1, …
         mtu: bytes, at most the parent's; None: the network's.
+        routes: by its link, beside those to its subnets. A default route is in the place of the network's own of that
+            family; of several networks of a sandbox, still the first that has one gives it.
 
     Raises:
-        ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid
+        ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid, RouteInvalid
     """
 
     network: str
@@ -40,6 +37,7 @@ class EndpointRequest:
     mac: bytes | None = None
     ifname: str | None = None
     mtu: int | None = None
+    routes: tuple[Route, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
@@ -56,6 +54,11 @@ class EndpointRequest:
             parse_address(self.ip6, 6)
         if self.mac is not None:
             parse_mac(self.mac)
+        if self.routes:
+            object.__setattr__(self, "routes", several("routes", self.routes, Route))
+            for number, route in enumerate(self.routes):
+                if any(route.key == earlier.key for earlier in self.routes[:number]):
+                    raise RouteInvalid(str(route), "the same destination is given twice with one metric")
 
     @classmethod
     def of(

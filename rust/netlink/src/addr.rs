@@ -19,19 +19,25 @@ const ADDRESS_HEADER_LENGTH: usize = 8;
 /// Bytes of a neighbour header (`struct ndmsg`).
 const NEIGHBOUR_HEADER_LENGTH: usize = 12;
 
+/// Give the length of an address's prefix back if it is no longer than the address.
+pub(crate) fn check_prefix_length(address: &IpAddr, length: u8) -> Result<u8, RequestError> {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    if length > bits {
+        return Err(RequestError::PrefixLength {
+            length: i64::from(length),
+            bits,
+        });
+    }
+    Ok(length)
+}
+
 /// RTM_NEWADDR: scope global, no broadcast address, IPv6 without duplicate address detection.
 pub(crate) fn add(
     ifindex: u32,
     address: IpAddr,
     prefix_length: u8,
 ) -> Result<RouteNetlinkMessage, RequestError> {
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    if prefix_length > bits {
-        return Err(RequestError::PrefixLength {
-            length: i64::from(prefix_length),
-            bits,
-        });
-    }
+    let prefix_length = check_prefix_length(&address, prefix_length)?;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
         family: if address.is_ipv4() {

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Operation, RequestError};
 use crate::link::NewLink;
-use crate::route::Family;
-use crate::{addr, link, nsid, route};
+use crate::route::NewRoute;
+use crate::{addr, link, nsid};
 
 /// Requests per send: enough to make the system call's own cost vanish, few enough that the kernel's lock is let go
 /// of every 20 to 80 ms and that the replies to a send in which everything fails fit the receive buffer.
@@ -84,15 +84,8 @@ pub enum Request<'a> {
         /// Length of its subnet's prefix.
         prefix_length: u8,
     },
-    /// Make the default route of a family. EEXIST where there is one.
-    AddDefaultRoute {
-        /// The link it leaves by.
-        ifindex: u32,
-        /// The family.
-        family: Family,
-        /// None: the link itself.
-        gateway: Option<IpAddr>,
-    },
+    /// Make a route. EEXIST where there is one with the same destination and metric.
+    AddRoute(NewRoute),
 }
 
 impl<'a> Request<'a> {
@@ -122,17 +115,9 @@ impl<'a> Request<'a> {
                 address,
                 prefix_length,
             } => (addr::add(ifindex, address, prefix_length)?, NEW),
-            Request::AddDefaultRoute {
-                ifindex,
-                family,
-                gateway,
-            } => {
-                // In IPv6 a router may have advertised one meanwhile, with the same metric: that is no clash.
-                let flags = match family {
-                    Family::V4 => NEW,
-                    Family::V6 => NLM_F_CREATE,
-                };
-                (route::add_default(ifindex, family, gateway)?, flags)
+            Request::AddRoute(ref new) => {
+                let flags = if new.exclusive() { NEW } else { NLM_F_CREATE };
+                (new.message()?, flags)
             }
         })
     }

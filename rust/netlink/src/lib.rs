@@ -29,7 +29,7 @@ pub use error::{Error, NotANamespace, Operation, RequestError};
 pub use link::{IpvlanFlag, IpvlanMode, Link, LinkKey, LinkKind, MacvlanMode, NewLink};
 pub use pin::unpin;
 pub use reply::{Refusal, Refusals};
-pub use route::{DefaultRoute, Family};
+pub use route::{NewRoute, Route};
 pub use socket::Socket;
 pub use sysctl::Sysctl;
 pub use threads::spread;

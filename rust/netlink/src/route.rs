@@ -1,14 +1,15 @@
 //! Routes of the main table.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{DecodeError, ParseableParametrized};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteLwEnCapType, RouteMessage,
-    RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteMetric, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::addr::check_prefix_length;
 use crate::error::RequestError;
 use crate::link::{attributes, check_ifindex};
 
@@ -17,11 +18,28 @@ const HEADER_LENGTH: usize = 12;
 
 /// An address family of the Internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
+pub(crate) enum Family {
     /// IPv4.
     V4,
     /// IPv6.
     V6,
+}
+
+impl Family {
+    /// The family of an address.
+    fn of(address: &IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Self::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
+    }
 }
 
 impl From<Family> for AddressFamily {
@@ -33,49 +51,89 @@ impl From<Family> for AddressFamily {
     }
 }
 
-/// One default route, or one next hop of it.
+/// What is asked for of a route of the main table.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRoute {
+    /// The link it leaves by.
+    pub ifindex: u32,
+    /// Where it leads.
+    pub destination: IpAddr,
+    /// Length of the destination's prefix; 0: the default route.
+    pub prefix_length: u8,
+    /// The gateway, of the destination's family. None: the link itself.
+    pub gateway: Option<IpAddr>,
+    /// None: the kernel's own, 0 in IPv4 and 1024 in IPv6.
+    pub metric: Option<u32>,
+    /// The path MTU in bytes; None: the link's.
+    pub mtu: Option<u32>,
+    /// The segment size that TCP offers, in bytes; None: what fits the MTU.
+    pub advmss: Option<u32>,
+}
+
+impl NewRoute {
+    /// RTM_NEWROUTE, as `ip route add` makes it (protocol boot).
+    pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = Family::of(&self.destination).into();
+        message.header.destination_prefix_length = self.prefix_length;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Boot;
+        message.header.kind = RouteType::Unicast;
+        // An IPv4 route to the link itself reaches what is on the link, no further.
+        message.header.scope = if self.gateway.is_some() {
+            RouteScope::Universe
+        } else {
+            RouteScope::Link
+        };
+        let attributes = &mut message.attributes;
+        attributes.push(RouteAttribute::Oif(check_ifindex(self.ifindex)?));
+        if let Some(gateway) = self.gateway {
+            if gateway.is_ipv4() != self.destination.is_ipv4() {
+                return Err(RequestError::GatewayFamily);
+            }
+            attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+        }
+        if check_prefix_length(&self.destination, self.prefix_length)? > 0 {
+            attributes.push(RouteAttribute::Destination(RouteAddress::from(
+                self.destination,
+            )));
+        }
+        attributes.extend(self.metric.map(RouteAttribute::Priority));
+        let limits: Vec<RouteMetric> = [
+            self.mtu.map(RouteMetric::Mtu),
+            self.advmss.map(RouteMetric::Advmss),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !limits.is_empty() {
+            attributes.push(RouteAttribute::Metrics(limits));
+        }
+        Ok(RouteNetlinkMessage::NewRoute(message))
+    }
+
+    /// Whether it is refused where there is one with the same destination and metric. A router may have advertised an
+    /// IPv6 default route meanwhile, with the same metric: that is no clash.
+    pub(crate) fn exclusive(&self) -> bool {
+        self.destination.is_ipv4() || self.prefix_length > 0
+    }
+}
+
+/// One route of the main table that is there, or one next hop of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DefaultRoute {
-    /// Its family.
-    pub family: Family,
+pub struct Route {
+    /// Where it leads.
+    pub destination: IpAddr,
+    /// Length of the destination's prefix; 0: the default route.
+    pub prefix_length: u8,
+    /// Its metric.
+    pub metric: u32,
     /// The link it leaves by.
     pub ifindex: Option<u32>,
     /// The gateway; of the other family where IPv4 goes by way of IPv6. None: the link itself.
     pub gateway: Option<IpAddr>,
     /// Whether a router advertised it (protocol ra): then it comes and goes with the advertisements.
     pub advertised: bool,
-}
-
-/// RTM_NEWROUTE of the default route, as `ip route add default` makes it (protocol boot).
-pub(crate) fn add_default(
-    ifindex: u32,
-    family: Family,
-    gateway: Option<IpAddr>,
-) -> Result<RouteNetlinkMessage, RequestError> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family.into();
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Boot;
-    message
-        .attributes
-        .push(RouteAttribute::Oif(check_ifindex(ifindex)?));
-    message.header.kind = RouteType::Unicast;
-    // An IPv4 route to the link itself reaches what is on the link, no further.
-    message.header.scope = if gateway.is_some() {
-        RouteScope::Universe
-    } else {
-        RouteScope::Link
-    };
-    match (family, gateway) {
-        (_, None) => {}
-        (Family::V4, Some(IpAddr::V4(_))) | (Family::V6, Some(IpAddr::V6(_))) => {
-            message
-                .attributes
-                .extend(gateway.map(|ip| RouteAttribute::Gateway(RouteAddress::from(ip))));
-        }
-        _ => return Err(RequestError::GatewayFamily),
-    }
-    Ok(RouteNetlinkMessage::NewRoute(message))
 }
 
 /// RTM_GETROUTE of one family's main table.
@@ -86,119 +144,95 @@ pub(crate) fn dump(family: Family) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetRoute(message)
 }
 
-/// Decode the payload of an RTM_NEWROUTE into the next hops of a default route; none where it is another route.
+/// Decode the payload of an RTM_NEWROUTE into the next hops of a route of the main table; none where it is of another
+/// table or family. A default route that leads nowhere (`blackhole` and the like) is left out; with `default_only`,
+/// all others are.
 ///
 /// # Errors
 /// The payload is shorter than a route header.
-pub fn decode(payload: &[u8], family: Family) -> Result<Vec<DefaultRoute>, DecodeError> {
+pub fn decode(
+    payload: &[u8],
+    family: Family,
+    default_only: bool,
+) -> Result<Vec<Route>, DecodeError> {
     let header = RouteHeader::parse(payload)?;
+    let is_default = header.destination_prefix_length == 0;
     let wanted = header.address_family == AddressFamily::from(family)
-        && header.destination_prefix_length == 0
-        && header.kind == RouteType::Unicast
+        && (is_default && header.kind == RouteType::Unicast || !is_default && !default_only)
         && !header.flags.contains(RouteFlags::Cloned);
     if !wanted {
         return Ok(Vec::new());
     }
+    let mut route = Route {
+        destination: family.unspecified(),
+        prefix_length: header.destination_prefix_length,
+        metric: 0,
+        ifindex: None,
+        gateway: None,
+        advertised: header.protocol == RouteProtocol::Ra,
+    };
     let mut table = u32::from(header.table);
-    let mut found = Vec::new();
+    let mut hops = Vec::new();
     for nla in attributes(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let needed = matches!(
             nla.kind(),
-            libc::RTA_OIF
+            libc::RTA_DST
+                | libc::RTA_PRIORITY
+                | libc::RTA_OIF
                 | libc::RTA_GATEWAY
                 | libc::RTA_VIA
                 | libc::RTA_TABLE
                 | libc::RTA_MULTIPATH
         );
-        if needed {
-            let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
-            found.extend(RouteAttribute::parse_with_param(&nla, parameters).ok());
+        if !needed {
+            continue;
         }
-    }
-    let mut hops = Vec::new();
-    let advertised = header.protocol == RouteProtocol::Ra;
-    let first = next_hop(family, None, &found);
-    for attribute in &found {
-        match attribute {
-            RouteAttribute::Table(id) => table = *id,
-            RouteAttribute::MultiPath(list) => {
-                hops.extend(
-                    list.iter()
-                        .map(|hop| next_hop(family, Some(hop.interface_index), &hop.attributes)),
-                );
+        let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
+        match RouteAttribute::parse_with_param(&nla, parameters) {
+            Ok(RouteAttribute::Table(id)) => table = id,
+            Ok(RouteAttribute::Priority(metric)) => route.metric = metric,
+            Ok(RouteAttribute::Destination(RouteAddress::Inet(ip))) => {
+                route.destination = IpAddr::V4(ip);
             }
-            _ => {}
+            Ok(RouteAttribute::Destination(RouteAddress::Inet6(ip))) => {
+                route.destination = IpAddr::V6(ip);
+            }
+            Ok(RouteAttribute::MultiPath(list)) => hops.extend(list),
+            Ok(attribute) => route.leave_by(&attribute),
+            Err(_) => {}
         }
     }
     if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
         return Ok(Vec::new());
     }
     if hops.is_empty() {
-        hops.push(first);
+        return Ok(vec![route]);
     }
-    for hop in &mut hops {
-        hop.advertised = advertised;
-    }
-    Ok(hops)
+    let each = hops.iter().map(|hop| {
+        let mut one = route.clone();
+        one.ifindex = Some(hop.interface_index);
+        hop.attributes
+            .iter()
+            .for_each(|attribute| one.leave_by(attribute));
+        one
+    });
+    Ok(each.collect())
 }
 
-/// Decode the payload of an RTM_NEWROUTE into the prefix that the route leads to, or keeps from anywhere; None where it is
-/// the default route, or of another table.
-///
-/// # Errors
-/// The payload is shorter than a route header.
-pub fn decode_destination(
-    payload: &[u8],
-    family: Family,
-) -> Result<Option<(IpAddr, u8)>, DecodeError> {
-    let header = RouteHeader::parse(payload)?;
-    let mut table = u32::from(header.table);
-    let mut destination = None;
-    for nla in attributes(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
-        if !matches!(nla.kind(), libc::RTA_DST | libc::RTA_TABLE) {
-            continue;
-        }
-        let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
-        match RouteAttribute::parse_with_param(&nla, parameters) {
-            Ok(RouteAttribute::Destination(RouteAddress::Inet(ip))) => {
-                destination = Some(IpAddr::V4(ip));
-            }
-            Ok(RouteAttribute::Destination(RouteAddress::Inet6(ip))) => {
-                destination = Some(IpAddr::V6(ip));
-            }
-            Ok(RouteAttribute::Table(id)) => table = id,
-            _ => {}
-        }
-    }
-    let wanted = header.address_family == AddressFamily::from(family)
-        && table == u32::from(RouteHeader::RT_TABLE_MAIN)
-        && !header.flags.contains(RouteFlags::Cloned);
-    let length = header.destination_prefix_length;
-    Ok(destination
-        .filter(|_| wanted && length > 0)
-        .map(|ip| (ip, length)))
-}
-
-fn next_hop(family: Family, ifindex: Option<u32>, attributes: &[RouteAttribute]) -> DefaultRoute {
-    let mut route = DefaultRoute {
-        family,
-        ifindex,
-        gateway: None,
-        advertised: false,
-    };
-    for attribute in attributes {
+impl Route {
+    /// Note the link or gateway that an attribute says.
+    fn leave_by(&mut self, attribute: &RouteAttribute) {
         match attribute {
-            RouteAttribute::Oif(index) => route.ifindex = Some(*index),
+            RouteAttribute::Oif(index) => self.ifindex = Some(*index),
             RouteAttribute::Gateway(RouteAddress::Inet(ip))
             | RouteAttribute::Via(RouteVia::Inet(ip)) => {
-                route.gateway = Some(IpAddr::V4(*ip));
+                self.gateway = Some(IpAddr::V4(*ip));
             }
             RouteAttribute::Gateway(RouteAddress::Inet6(ip))
             | RouteAttribute::Via(RouteVia::Inet6(ip)) => {
-                route.gateway = Some(IpAddr::V6(*ip));
+                self.gateway = Some(IpAddr::V6(*ip));
             }
             _ => {}
         }
     }
-    route
 }

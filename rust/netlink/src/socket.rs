@@ -18,7 +18,7 @@ use crate::batch::{append, Batch};
 use crate::error::{Error, Operation};
 use crate::link::{Link, LinkKey};
 use crate::reply::{Answers, Progress, Refusal, Refusals, Replies};
-use crate::route::{DefaultRoute, Family};
+use crate::route::{Family, Route};
 use crate::{addr, link, nsid, route};
 
 /// Asked of SO_SNDBUFFORCE. A send of 256 requests is some 40 KiB.
@@ -238,47 +238,30 @@ impl Socket {
         }
     }
 
-    /// The default routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
+    /// The routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
     ///
     /// # Errors
     /// A dump failed, or was interrupted by changes too often.
-    pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
+    pub fn routes(&mut self, default_only: bool) -> Result<Vec<Route>, Error> {
         let mut routes = Vec::new();
         for family in [Family::V4, Family::V6] {
-            let found = self.routes(family, |payload| route::decode(payload, family).map(Some))?;
-            routes.extend(found.into_iter().flatten());
+            let found = self.ask(
+                &Operation::ReadRoutes,
+                &route::dump(family),
+                NLM_F_DUMP,
+                |payload| route::decode(payload, family, default_only).map(Some),
+            );
+            match found {
+                Ok(found) => routes.extend(found.items.into_iter().flatten()),
+                // A table comes into being with its first route; a kernel without IPv6 has none of it.
+                Err(Error::System {
+                    errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(routes)
-    }
-
-    /// The prefixes of the main table's routes, default routes left out, IPv4 first, in the kernel's order.
-    ///
-    /// # Errors
-    /// A dump failed, or was interrupted by changes too often.
-    pub fn destinations(&mut self) -> Result<Vec<(IpAddr, u8)>, Error> {
-        let mut found = Vec::new();
-        for family in [Family::V4, Family::V6] {
-            found
-                .extend(self.routes(family, |payload| route::decode_destination(payload, family))?);
-        }
-        Ok(found)
-    }
-
-    fn routes<T>(
-        &mut self,
-        family: Family,
-        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
-    ) -> Result<Vec<T>, Error> {
-        let request = route::dump(family);
-        match self.ask(&Operation::ReadRoutes, &request, NLM_F_DUMP, decode) {
-            Ok(found) => Ok(found.items),
-            // A table comes into being with its first route; a kernel without IPv6 has none of it.
-            Err(Error::System {
-                errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
-                ..
-            }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
     }
 
     /// The unicast MACs in a link's own filter list: those of all macvlans that are up on it, in any namespace, dying

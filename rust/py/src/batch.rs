@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use macvfast_netlink::{self as netlink, Family, LinkKind, NewLink, Request, RequestError};
+use macvfast_netlink::{self as netlink, LinkKind, NewLink, NewRoute, Request, RequestError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -166,32 +166,35 @@ impl Batch {
 
     fn add_address(&self, ifindex: i64, address: &[u8], prefix_length: i64) -> PyResult<usize> {
         let address = ip_address(address)?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_length = u8::try_from(prefix_length).map_err(|_| {
-            from_request(RequestError::PrefixLength {
-                length: prefix_length,
-                bits,
-            })
-        })?;
         self.push(&Request::AddAddress {
             ifindex: index(ifindex)?,
             address,
-            prefix_length,
+            prefix_length: prefix(&address, prefix_length)?,
         })
     }
 
-    fn add_default_route(
+    #[pyo3(signature = (ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn add_route(
         &self,
         ifindex: i64,
-        family: i64,
+        destination: &[u8],
+        prefix_length: i64,
         gateway: Option<&[u8]>,
+        metric: Option<u32>,
+        mtu: Option<u32>,
+        advmss: Option<u32>,
     ) -> PyResult<usize> {
-        let gateway = gateway.map(ip_address).transpose()?;
-        self.push(&Request::AddDefaultRoute {
+        let destination = ip_address(destination)?;
+        self.push(&Request::AddRoute(NewRoute {
             ifindex: index(ifindex)?,
-            family: ip_family(family)?,
-            gateway,
-        })
+            destination,
+            prefix_length: prefix(&destination, prefix_length)?,
+            gateway: gateway.map(ip_address).transpose()?,
+            metric,
+            mtu,
+            advmss,
+        }))
     }
 
     #[pyo3(signature = (ifindex, *, nsid=None))]
@@ -257,12 +260,7 @@ fn ip_address(packed: &[u8]) -> PyResult<IpAddr> {
     }
 }
 
-fn ip_family(family: i64) -> PyResult<Family> {
-    match family {
-        4 => Ok(Family::V4),
-        6 => Ok(Family::V6),
-        other => Err(PyValueError::new_err(format!(
-            "{other} is not an address family: 4 or 6"
-        ))),
-    }
+fn prefix(address: &IpAddr, length: i64) -> PyResult<u8> {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    u8::try_from(length).map_err(|_| from_request(RequestError::PrefixLength { length, bits }))
 }

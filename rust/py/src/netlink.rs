@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use macvfast_netlink::{self as netlink, Family, LinkKey, Socket};
+use macvfast_netlink::{self as netlink, LinkKey, Socket};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySet};
@@ -249,16 +249,12 @@ impl Netlink {
         &self,
         py: Python<'py>,
     ) -> PyResult<Vec<(u8, Option<u32>, Option<Bound<'py, PyBytes>>, bool)>> {
-        let routes = self.exchange(py, Socket::default_routes)?;
+        let routes = self.exchange(py, |socket| socket.routes(true))?;
         Ok(routes
             .iter()
             .map(|route| {
-                let family = match route.family {
-                    Family::V4 => 4,
-                    Family::V6 => 6,
-                };
                 (
-                    family,
+                    if route.destination.is_ipv4() { 4 } else { 6 },
                     route.ifindex,
                     route.gateway.as_ref().map(|gateway| packed(py, gateway)),
                     route.advertised,
@@ -267,11 +263,31 @@ impl Netlink {
             .collect())
     }
 
-    fn destinations<'py>(&self, py: Python<'py>) -> PyResult<Vec<(Bound<'py, PyBytes>, u8)>> {
-        let found = self.exchange(py, Socket::destinations)?;
-        Ok(found
+    #[allow(clippy::type_complexity)]
+    fn routes<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<
+        Vec<(
+            Bound<'py, PyBytes>,
+            u8,
+            u32,
+            Option<u32>,
+            Option<Bound<'py, PyBytes>>,
+        )>,
+    > {
+        let routes = self.exchange(py, |socket| socket.routes(false))?;
+        Ok(routes
             .iter()
-            .map(|(address, length)| (packed(py, address), *length))
+            .map(|route| {
+                (
+                    packed(py, &route.destination),
+                    route.prefix_length,
+                    route.metric,
+                    route.ifindex,
+                    route.gateway.as_ref().map(|gateway| packed(py, gateway)),
+                )
+            })
             .collect())
     }
 

@@ -99,10 +99,13 @@ def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _container(endpoint: Endpoint) -> dict[str, object]:
+    # Docker has none of its own.
+    routes = {"Routes": [str(route) for route in endpoint.routes]} if endpoint.routes else {}
     return {
         "Name": endpoint.sandbox,
         "EndpointID": endpoint.id,
         "MacAddress": endpoint.mac.hex(":"),
         "IPv4Address": str(endpoint.ip or ""),
         "IPv6Address": str(endpoint.ip6 or ""),
+        **routes,
     }

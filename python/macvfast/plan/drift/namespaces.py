@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.model import Endpoint, Network, Sandbox
-    from macvfast.plan import DefaultRoute, LinkFacts
+    from macvfast.plan import DefaultRoute, LinkFacts, RouteFacts
 
 
 class NamespaceState(Enum):
@@ -72,11 +72,13 @@ class NamespaceContents:
     Attributes:
         links: its links, by index.
         routes: the default routes that are in the way of ours; not those of links that are about to be made anew.
+        others: all other routes, by destination, length of its prefix, and metric; not those of such links. Read only
+            where endpoints have routes of their own.
     """
 
     def __init__(
         self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: RecordedSandbox,
-        parents: Mapping[str, ParentState],
+        parents: Mapping[str, ParentState], others: Iterable[RouteFacts] = (),
     ) -> None:  # fmt: skip
         """`recorded` is any of the sandboxes."""
         self.links = {link.ifindex: link for link in links}
@@ -86,6 +88,10 @@ class NamespaceContents:
         ours = peers | self.links.keys() if recorded.sandbox.made else peers
         replaced = set(self._replaced(recorded.peers, parents))
         self.routes = [one for one in routes if one.ifindex not in replaced and one.holds(ours)]
+        self.others: dict[tuple[bytes, int, int], list[RouteFacts]] = {}
+        for one in others:
+            if one.ifindex not in replaced:
+                self.others.setdefault(one[:3], []).append(one)
 
     def _replaced(self, peers: NamespaceEndpoints, parents: Mapping[str, ParentState]) -> Iterator[int]:
         """The indexes of links that are about to be deleted and made anew."""
@@ -95,6 +101,11 @@ class NamespaceContents:
                 continue
             if plan.ExpectedLink.of(network, endpoint).is_(link) and unmendable(network, endpoint, link, parent):
                 yield endpoint.ifindex
+
+    def rivals(self, step: plan.AddRoute) -> list[RouteFacts]:
+        """The routes that are there to the same destination with the same metric."""
+        metric = step.metric or (0 if step.family == 4 else 1024)
+        return self.others.get((step.destination, step.prefix_length, metric), [])
 
     def has_strange(self, name: str) -> bool:
         """Whether a link of that name is there which is not recorded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -74,8 +75,8 @@ class ConfigureLink:
                     done.append("bring it up")
                 case plan.AddAddress():
                     done.append(f"give it {_address(self.endpoint, step)}")
-                case plan.AddDefaultRoute():
-                    done.append(f"give it the IPv{step.family} default route")
+                case plan.AddRoute():
+                    done.append(f"give it {_route(step)}")
         return f"link {self.endpoint.ifname}: {', '.join(done)}"
 
 
@@ -173,6 +174,9 @@ class _Comparison:
         for address in endpoint.addresses:
             if address.ip.packed in parent.own:
                 return self._block(mends, self._clash(address))
+        for route in plan.routes_of(endpoint):
+            if any(one.ifindex != endpoint.ifindex for one in contents.rivals(route)):
+                return self._block(mends, self._rival(route))
         able = plan.default_families(network, endpoint)
         free = {family for family in able if self.drift.recorded.peers.hold(endpoint, family)} - {
             one.family for one in contents.routes if one.ifindex != endpoint.ifindex
@@ -191,10 +195,7 @@ class _Comparison:
             ("address-missing", f"has no address {_address(self.endpoint, step)}", step)
             for step in self._missing_addresses(able)
         ]
-        missing += [
-            ("route-missing", f"has lost the IPv{route.family} default route", route)
-            for route in self._missing_routes(able)
-        ]
+        missing += [("route-missing", f"has lost {_route(route)}", route) for route in self._missing_routes(able)]
         if missing:
             kinds, said, steps = zip(*missing, strict=True)
             mends = self._differs(kinds[0], " and ".join(said))
@@ -212,19 +213,36 @@ class _Comparison:
             if subnet.version in able and (packed, subnet.cidr.prefixlen) not in there and packed not in own
         ]
 
-    def _missing_routes(self, able: set[int]) -> list[plan.AddDefaultRoute]:
-        recorded, missing = self.drift.recorded, []
+    def _missing_routes(self, able: set[int]) -> list[plan.AddRoute]:
+        missing = [one for one in plan.routes_of(self.endpoint) if one.family in able and self._is_missing(one)]
         for family in sorted(plan.default_families(self.network, self.endpoint) & able):
-            route = plan.default_route(self.network, self.endpoint, family)
-            there = [(one.ifindex, one.gateway) for one in self.found.contents.routes if one.family == family]
-            if not recorded.peers.hold(self.endpoint, family) or (route.ifindex, route.gateway) in there:
-                continue
-            if not there:
-                missing.append(route)
-            elif recorded.sandbox.made:
-                why = f"another IPv{family} default route is there, which macvfast did not make"
-                self._block(self._differs("route-other", f"does not have the IPv{family} default route"), why)
+            if self.drift.recorded.peers.hold(self.endpoint, family):
+                missing += self._missing_defaults(family)
         return missing
+
+    def _is_missing(self, route: plan.AddRoute) -> bool:
+        """Whether a route of the endpoint's own is missing, and nothing is in its place."""
+        there = self.found.contents.rivals(route)
+        if there and (route.ifindex, route.gateway) not in [(one.ifindex, one.gateway) for one in there]:
+            self._block(self._differs("route-other", f"does not have {_route(route)}"), self._rival(route))
+        return not there
+
+    def _missing_defaults(self, family: int) -> list[plan.AddRoute]:
+        """The default routes of a family that the endpoint holds and are missing; none where another is there."""
+        wanted = plan.default_routes(self.network, self.endpoint, family)
+        there = {(one.ifindex, one.gateway) for one in self.found.contents.routes if one.family == family}
+        missing = [one for one in wanted if (one.ifindex, one.gateway) not in there]
+        if not missing or there <= {(one.ifindex, one.gateway) for one in wanted}:
+            return missing
+        if self.drift.recorded.sandbox.made:
+            why = f"another IPv{family} default route is there, which macvfast did not make"
+            self._block(self._differs("route-other", f"does not have the IPv{family} default route"), why)
+        return []
+
+    @staticmethod
+    def _rival(route: plan.AddRoute) -> str:
+        """That a route that macvfast did not make is where one of the endpoint's is to be, in words."""
+        return f"another route to {_destination(route)} is there, which macvfast did not make"
 
     def _clash(self, address: Interface) -> str:
         """That this host itself has an endpoint's address, in words, with what ends that."""
@@ -242,6 +260,16 @@ class _Comparison:
     def _block(self, difference: Difference, why: str, *, waits: bool = False) -> bool:
         self.drift.blocked.append(replace(difference, obstacle=why, waits=waits))
         return False
+
+
+def _destination(step: plan.AddRoute) -> str:
+    """Where a route leads, for people."""
+    return str(ip_network((step.destination, step.prefix_length)))
+
+
+def _route(step: plan.AddRoute) -> str:
+    """A route of an endpoint, for people."""
+    return f"the route to {_destination(step)}" if step.prefix_length else f"the IPv{step.family} default route"
 
 
 def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, cast
 
 from macvfast.errors import MacvfastError
-from macvfast.model import Endpoint, Sandbox, natural
+from macvfast.model import Endpoint, Route, Sandbox, natural
 from macvfast.state.records import sound
 from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at, origin"
 _ENDPOINT = (
-    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu, e.origin"
+    "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu, e.routes,"
+    " e.origin"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
@@ -218,12 +219,12 @@ class SandboxRecords(NetworkRecords):
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
         """Insert an endpoint that is about to be made."""
         self._db.execute(
-            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '[]', ?12"
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13"
             " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
                 endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
-                endpoint.mtu, endpoint.origin,
+                endpoint.mtu, _routes_text(endpoint.routes) if endpoint.routes else "[]", endpoint.origin,
             ),
         )  # fmt: skip
 
@@ -265,13 +266,13 @@ class SandboxRecords(NetworkRecords):
 
     def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
-        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, origin in rows:
+        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, routes, origin in rows:
             network = self.network_by_number(number)
             yield sound.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
                 mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
-                origin=origin,
+                routes=() if routes == "[]" else _routes(routes), origin=origin,
             ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
@@ -347,6 +348,25 @@ class SandboxRecords(NetworkRecords):
 
 def _json(values: Sequence[object]) -> str:
     return json.dumps(values) if values else "[]"
+
+
+def _routes_text(routes: Sequence[Route]) -> str:
+    """The routes of an endpoint as JSON: of each, what was given."""
+    noted = []
+    for one in routes:
+        texts = {"destination": str(one.destination), "via": None if one.via is None else str(one.via)}
+        given = texts | {"metric": one.metric, "mtu": one.mtu, "advmss": one.advmss}
+        noted.append({key: value for key, value in given.items() if value is not None})
+    return json.dumps(noted)
+
+
+def _routes(text: str) -> tuple[Route, ...]:
+    """The routes of an endpoint, as they were noted."""
+    try:
+        return tuple(Route.of(**one) for one in json.loads(text))
+    except (MacvfastError, TypeError) as error:
+        # Nobody asked for this now: it is not what was noted.
+        raise ValueError(str(error)) from None
 
 
 def _own_files(text: str) -> OwnFiles:

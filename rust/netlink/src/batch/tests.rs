@@ -4,6 +4,7 @@ use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{
     InfoData, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, MacVlanMode,
 };
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMetric};
 
 use super::*;
 use crate::link::{LinkKind, MacvlanMode};
@@ -125,6 +126,81 @@ fn an_address_is_encoded_as_the_kernel_headers_say() {
     assert_eq!(batch.buffer, expected);
 }
 
+fn default_route(destination: IpAddr, gateway: IpAddr) -> NewRoute {
+    NewRoute {
+        ifindex: 20,
+        destination,
+        prefix_length: 0,
+        gateway: Some(gateway),
+        metric: None,
+        mtu: None,
+        advmss: None,
+    }
+}
+
+#[test]
+fn a_default_route_has_nothing_that_only_other_routes_need() {
+    let mut batch = Batch::new();
+    let route = default_route([0, 0, 0, 0].into(), [10, 0, 0, 1].into());
+    batch.push(&Request::AddRoute(route)).unwrap();
+    let expected: Vec<u8> = [
+        &44_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_NEWROUTE, REQUEST | EXCL | CREATE, number, port
+        &24_u16.to_ne_bytes(),
+        &0x601_u16.to_ne_bytes(),
+        &[0; 8],
+        &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0], // rtmsg: AF_INET, main, boot, universe, unicast
+        &8_u16.to_ne_bytes(),                    // RTA_OIF
+        &4_u16.to_ne_bytes(),
+        &20_u32.to_ne_bytes(),
+        &8_u16.to_ne_bytes(), // RTA_GATEWAY
+        &5_u16.to_ne_bytes(),
+        &[10, 0, 0, 1],
+    ]
+    .concat();
+    assert_eq!(batch.buffer, expected);
+}
+
+#[test]
+fn a_route_is_asked_for_with_all_that_is_given_of_it_and_refused_where_there_is_one() {
+    let route = NewRoute {
+        destination: "2001:db8:9::".parse().unwrap(),
+        prefix_length: 48,
+        metric: Some(7),
+        mtu: Some(1400),
+        advmss: Some(1300),
+        ..default_route(IpAddr::from([0_u16; 8]), "fe80::1".parse().unwrap())
+    };
+    let flags = |route| {
+        let mut batch = Batch::new();
+        batch.push(&Request::AddRoute(route)).unwrap();
+        let message = decode(&batch.buffer);
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(found)) = message.payload
+        else {
+            panic!("not RTM_NEWROUTE");
+        };
+        (message.header.flags & NLM_F_EXCL, found)
+    };
+    let (exclusive, found) = flags(route);
+    assert_eq!(exclusive, NLM_F_EXCL);
+    assert_eq!(found.header.destination_prefix_length, 48);
+    for wanted in [
+        RouteAttribute::Oif(20),
+        RouteAttribute::Gateway(RouteAddress::Inet6("fe80::1".parse().unwrap())),
+        RouteAttribute::Destination(RouteAddress::Inet6("2001:db8:9::".parse().unwrap())),
+        RouteAttribute::Priority(7),
+        RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400), RouteMetric::Advmss(1300)]),
+    ] {
+        assert!(found.attributes.contains(&wanted), "{wanted:?}");
+    }
+    // A router advertises the default route with the same metric.
+    let default = NewRoute {
+        destination: IpAddr::from([0_u16; 8]),
+        prefix_length: 0,
+        ..route
+    };
+    assert_eq!(flags(default).0, 0);
+}
+
 #[test]
 fn only_the_last_request_of_a_send_is_acknowledged() {
     let mut batch = Batch::new();
@@ -232,12 +308,21 @@ fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
             bits: 32
         })
     );
-    let other = Request::AddDefaultRoute {
-        ifindex: 1,
-        family: Family::V6,
-        gateway: Some(address),
+    let other = default_route(IpAddr::from([0_u16; 8]), address);
+    assert_eq!(
+        batch.push(&Request::AddRoute(other)),
+        Err(RequestError::GatewayFamily)
+    );
+    let long = NewRoute {
+        prefix_length: 129,
+        gateway: None,
+        ..other
     };
-    assert_eq!(batch.push(&other), Err(RequestError::GatewayFamily));
+    let refused = RequestError::PrefixLength {
+        length: 129,
+        bits: 128,
+    };
+    assert_eq!(batch.push(&Request::AddRoute(long)), Err(refused));
     assert_eq!((batch.buffer, batch.ends.len()), (before, 1));
 }
 

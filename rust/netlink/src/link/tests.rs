@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::captured::{bytes, ADDRESS, FILTER, LINK_ALTNAME, LINK_MACVLAN, ROUTES, SEQUENCE};
 use crate::reply::Answers;
-use crate::route::{DefaultRoute, Family};
+use crate::route::{Family, Route};
 use crate::{addr, route};
 
 fn payloads(hex: &str) -> Vec<Vec<u8>> {
@@ -63,21 +63,29 @@ fn only_unicast_macs_of_the_parent_itself_are_in_its_filter() {
 }
 
 #[test]
-fn only_default_routes_are_read_from_a_table() {
-    let routes: Vec<DefaultRoute> = payloads(ROUTES)
-        .iter()
-        .flat_map(|payload| route::decode(payload, Family::V4).unwrap())
-        .collect();
-    let gateway = Some(IpAddr::from([10, 0, 0, 1]));
-    assert_eq!(
-        routes,
-        [DefaultRoute {
-            family: Family::V4,
-            ifindex: Some(20),
-            gateway,
-            advertised: false,
-        }]
-    );
+fn routes_are_read_with_where_they_lead_and_by_what_and_default_ones_alone_where_those_are_meant() {
+    let read = |default_only| -> Vec<Route> {
+        payloads(ROUTES)
+            .iter()
+            .flat_map(|payload| route::decode(payload, Family::V4, default_only).unwrap())
+            .collect()
+    };
+    let default = Route {
+        destination: IpAddr::from([0, 0, 0, 0]),
+        prefix_length: 0,
+        metric: 0,
+        ifindex: Some(20),
+        gateway: Some(IpAddr::from([10, 0, 0, 1])),
+        advertised: false,
+    };
+    let connected = Route {
+        destination: IpAddr::from([10, 0, 0, 0]),
+        prefix_length: 24,
+        gateway: None,
+        ..default.clone()
+    };
+    assert_eq!(read(true), std::slice::from_ref(&default));
+    assert_eq!(read(false), [default, connected]);
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn a_payload_shorter_than_its_header_is_an_error() {
     assert!(Link::decode(&[0; 15]).is_err());
     assert!(addr::decode(&[0; 7], 1).is_err());
     assert!(addr::decode_filter(&[0; 11], 1).is_err());
-    assert!(route::decode(&[0; 11], Family::V4).is_err());
+    assert!(route::decode(&[0; 11], Family::V4, false).is_err());
 }
 
 #[test]

@@ -181,8 +181,8 @@ fn decode_everything(datagram: &[u8], sequence: u32) {
         let _ = link::Link::decode(&payload);
         let _ = addr::decode(&payload, 20);
         let _ = addr::decode_filter(&payload, 10);
-        let _ = route::decode(&payload, Family::V4);
-        let _ = route::decode(&payload, Family::V6);
+        let _ = route::decode(&payload, Family::V4, false);
+        let _ = route::decode(&payload, Family::V6, false);
     }
 }
 
