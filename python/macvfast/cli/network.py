@@ -20,6 +20,7 @@ from macvfast.cli.parameters import (
     check_some,
     drivers,
     filtering,
+    ignored,
     is_number,
     keys_or_values,
     networks,
@@ -87,9 +88,7 @@ def inspect(
     keys: NetworkKeys,
     *,
     form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=offering("json"))] = "",
-    more: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("-v, --verbose", "Accepted for compatibility; there is nothing more to show.")
-    ] = False,
+    more: Annotated[bool, ignored("-v, --verbose", "there is nothing more to show")] = False,  # noqa: ARG001
 ) -> int:
     """Show networks in full, as Docker's JSON."""
     from macvfast.cli.show.templates import Template  # noqa: PLC0415

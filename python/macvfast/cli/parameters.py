@@ -21,6 +21,11 @@ def option(typed: str, about: str, **others: Any) -> Any:
     return typer.Option(*words, metavar=metavar, help=about, show_default=False, **others)
 
 
+def ignored(typed: str, why: str = "without effect") -> Any:
+    """An option of Docker's that changes nothing here."""
+    return option(typed, f"Accepted for compatibility; {why}.")
+
+
 def repeated(typed: str, about: str, **others: Any) -> Any:
     """An option that may be given several times."""
     return option(typed, about, default_factory=list, **others)

@@ -7,7 +7,7 @@ from typing import Annotated
 from macvfast.cli import sandbox_options as options
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import SandboxKey, labels, option
+from macvfast.cli.parameters import SandboxKey, ignored, labels, option
 
 
 @command(
@@ -49,9 +49,7 @@ def run(
     user: options.User = None,
     log_max: Annotated[str | None, option("--log-max SIZE", "Size of the log with -d (default: 16m).")] = None,
     rootfs: Annotated[str | None, option("--rootfs DIR", "Root file system of the command.")] = None,
-    init: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("--init", "Accepted for compatibility; always on.")
-    ] = False,
+    init: Annotated[bool, ignored("--init", "always on")] = False,  # noqa: ARG001
 ) -> int:
     """Run a command of this host in a new sandbox."""
     from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
@@ -110,15 +108,9 @@ def create(
     dns: options.Dns,
     dns_search: options.DnsSearch,
     dns_option: options.DnsOption,
-    detach: Annotated[  # noqa: ARG001 - for Docker's sake
-        bool, option("-d, --detach", "Accepted for compatibility; without effect.")
-    ] = False,
-    interactive: Annotated[  # noqa: ARG001
-        bool, option("-i, --interactive", "Accepted for compatibility; without effect.")
-    ] = False,
-    tty: Annotated[  # noqa: ARG001
-        bool, option("-t, --tty", "Accepted for compatibility; without effect.")
-    ] = False,
+    detach: Annotated[bool, ignored("-d, --detach")] = False,  # noqa: ARG001
+    interactive: Annotated[bool, ignored("-i, --interactive")] = False,  # noqa: ARG001
+    tty: Annotated[bool, ignored("-t, --tty")] = False,  # noqa: ARG001
 ) -> int:
     """Create a sandbox without a command, and print its id."""
     endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})

@@ -34,24 +34,23 @@ class Fields:
 
     def text(self, key: str) -> str:
         """A text; empty where there is none."""
-        value = self._values.get(key)
-        return "" if value is None else _text(value, self.name(key))
+        return _text(self._get(key, str, ""), self.name(key))
 
     def flag(self, key: str, *, absent: bool = False) -> bool:
         """True or false; `absent` where it is missing."""
-        value = self._values.get(key)
-        return absent if value is None else bool(_of_type(value, bool, self.name(key)))
+        return bool(self._get(key, bool, absent))
 
     def fields(self, key: str) -> Fields:
         """An object; an empty one where there is none."""
-        value = self._values.get(key)
-        return Fields({} if value is None else value, self.name(key))
+        return Fields(self._get(key, dict, {}), self.name(key))
 
     def several(self, key: str) -> list[Fields]:
         """A list of objects."""
+        return [Fields(one, f"{self.name(key)}[{index}]") for index, one in enumerate(self._get(key, list, []))]
+
+    def _get(self, key: str, kind: type, absent: object) -> Any:
         value = self._values.get(key)
-        found = _of_type([] if value is None else value, list, self.name(key))
-        return [Fields(one, f"{self.name(key)}[{index}]") for index, one in enumerate(found)]
+        return absent if value is None else _of_type(value, kind, self.name(key))
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """All of it, where every value is a text."""

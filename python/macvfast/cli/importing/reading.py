@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import BinaryIO
 
 from macvfast.errors import ImportSourceInvalid
 
@@ -17,8 +16,7 @@ _MOST_BYTES = 64 << 20
 
 
 def read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
-    """The networks of a file, of standard input (`-`) or of an Engine; and whether its subnets have gateways by
-    themselves.
+    """The networks of a file, of standard input (`-`) or of an Engine, and whether Docker chose gateways for them.
 
     Raises:
         ImportSourceInvalid
@@ -27,20 +25,16 @@ def read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
         return _of_engine(socket or _default_socket())
     try:
         if path == "-":
-            data = _standard_input().read(_MOST_BYTES + 1)
+            # A process can be started without a standard input.
+            if sys.stdin is None:
+                raise ImportSourceInvalid(path, "standard input is closed")
+            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
         else:
             with open(path, "rb") as file:
                 data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ImportSourceInvalid(path, getattr(error, "strerror", None) or str(error)) from None
     return _listed(path, data), True
-
-
-def _standard_input() -> BinaryIO:
-    # A process can be started without one.
-    if sys.stdin is None:
-        raise ImportSourceInvalid("-", "standard input is closed")
-    return sys.stdin.buffer
 
 
 def _listed(source: str, data: bytes) -> list[object]:
@@ -77,17 +71,14 @@ def _of_engine(path: str) -> tuple[list[object], bool]:
     whole: list[object] = []
     for one in _listed(path, _get(path, "/networks")):
         id_ = one.get("Id") if isinstance(one, dict) else None
-        # The list is without what only one network's own answer has. What has no id is named by what it is.
-        whole.append(_one_of_engine(path, id_) if isinstance(id_, str) and id_.isascii() and id_.isalnum() else one)
+        # The list does not have all that a network's own answer has. What has no id is named by what it is.
+        if isinstance(id_, str) and id_.isascii() and id_.isalnum():
+            one = _parsed(path, _get(path, f"/networks/{id_}", absent=b"null"))
+        # Null: it was removed meanwhile.
+        whole += [] if one is None else [one]
     number = str(version.get("Version", "")) if isinstance(version, dict) else ""
     major = number.partition(".")[0]
-    return [one for one in whole if one is not None], not (major.isascii() and major.isdigit() and int(major[:9]) >= 29)
-
-
-def _one_of_engine(path: str, id_: str) -> object:
-    """What an Engine says of one network; None where it has gone meanwhile."""
-    data = _get(path, f"/networks/{id_}", absent=b"null")
-    return _parsed(path, data)
+    return whole, not (major.isascii() and major.isdigit() and int(major[:9]) >= 29)
 
 
 def _get(path: str, what: str, absent: bytes | None = None) -> bytes:

@@ -38,17 +38,22 @@ class Output:
 
     # Results.
 
+    def text(self, text: str) -> None:
+        """A text that ends with its own line end."""
+        if self._stdout is None or self.failed is not None:
+            return
+        try:
+            self._stdout.write(text)
+        except OSError as error:
+            self._lost(error)
+
     def line(self, text: str) -> None:
         """One line of the result, as it is."""
-        self._write(f"{text}\n")
+        self.text(f"{text}\n")
 
     def lines(self, texts: Iterable[str]) -> None:
         """Several lines at once."""
-        self._write("".join(f"{text}\n" for text in texts))
-
-    def text(self, text: str) -> None:
-        """A text that ends with its own line end."""
-        self._write(text)
+        self.text("".join(f"{text}\n" for text in texts))
 
     def data(self, data: bytes) -> bool:
         """Bytes as they are, at once; False: there is nobody to read them any more."""
@@ -78,7 +83,7 @@ class Output:
             from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
 
             width = get_terminal_size().columns
-        self._write(table(columns, rows, width))
+        self.text(table(columns, rows, width))
 
     def flush(self) -> None:
         """Write what is held back; afterwards `failed` is final."""
@@ -87,14 +92,6 @@ class Output:
                 self._stdout.flush()
             except OSError as error:
                 self._lost(error)
-
-    def _write(self, text: str) -> None:
-        if self._stdout is None or self.failed is not None:
-            return
-        try:
-            self._stdout.write(text)
-        except OSError as error:
-            self._lost(error)
 
     def _lost(self, error: OSError) -> None:
         """Write nothing more, and keep Python from trying again when it ends."""
@@ -121,41 +118,14 @@ class Output:
         shown = problem_json(problem) if self.problems_as_json else problem_text(problem)
         before = "\n" if self._shown_problems and not self.problems_as_json else ""
         self._shown_problems = True
-        self._to_stderr(f"{before}{shown}\n")
+        self.aside(f"{before}{shown}\n")
 
     def note(self, about: object) -> None:
         """One line on what succeeded, with something that should be known."""
-        self._to_stderr(f"note: {escape(str(about))}\n")
+        self.aside(f"note: {escape(str(about))}\n")
 
     def aside(self, text: str) -> None:
-        """A text that is no result, and ends with its own line end."""
-        self._to_stderr(text)
-
-    def trace(self) -> None:
-        """The traceback of the exception that is being handled."""
-        import traceback  # noqa: PLC0415 - only for a bug
-
-        self._to_stderr(traceback.format_exc())
-
-    def agrees(self, warning: str, forced: str) -> bool:
-        """Whether the user, asked on standard error, answers yes; `forced` is the same command without a question.
-
-        Raises:
-            Usage: standard input has no answer.
-        """
-        self._to_stderr(f"{warning} Are you sure? [y/N] ")
-        answer = self._stdin.readline() if self._stdin is not None else ""
-        if not answer.endswith("\n"):
-            self._to_stderr("\n")
-        if not answer:
-            raise Usage(
-                f"`{forced.partition(' -f')[0]}` was not told whether to go on",
-                causes=["standard input ended without an answer"],
-                hints=[forced],
-            )
-        return answer.strip().lower() in ("y", "yes")
-
-    def _to_stderr(self, text: str) -> None:
+        """A text that is no result, on standard error, as it is."""
         if self._stderr is None:
             return
         try:
@@ -164,6 +134,30 @@ class Output:
         except OSError:
             # There is nowhere left to say so.
             self._stderr = None
+
+    def trace(self) -> None:
+        """The traceback of the exception that is being handled."""
+        import traceback  # noqa: PLC0415 - only for a bug
+
+        self.aside(traceback.format_exc())
+
+    def agrees(self, warning: str, forced: str) -> bool:
+        """Whether the user, asked on standard error, answers yes; `forced` is the same command without a question.
+
+        Raises:
+            Usage: standard input has no answer.
+        """
+        self.aside(f"{warning} Are you sure? [y/N] ")
+        answer = self._stdin.readline() if self._stdin is not None else ""
+        if not answer.endswith("\n"):
+            self.aside("\n")
+        if not answer:
+            raise Usage(
+                f"`{forced.partition(' -f')[0]}` was not told whether to go on",
+                causes=["standard input ended without an answer"],
+                hints=[forced],
+            )
+        return answer.strip().lower() in ("y", "yes")
 
 
 def of_this_process() -> Output:
@@ -185,13 +179,4 @@ def problem_text(problem: MacvfastError | Failure) -> str:
 
 def problem_json(problem: MacvfastError | Failure) -> str:
     """An error as programs read it, on one line."""
-    return as_json(
-        {
-            "error": {
-                "code": problem.code,
-                "message": problem.message,
-                "causes": list(problem.causes),
-                "hints": list(problem.hints),
-            }
-        }
-    )
+    return as_json({"error": {key: getattr(problem, key) for key in ("code", "message", "causes", "hints")}})
