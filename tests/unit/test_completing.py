@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import strategies as st
 
 from docs import application
+from macvfast import requests
 from macvfast.cli import main
 from macvfast.errors import StateUnusable
+from macvfast.model import SandboxState
 from tests.unit.cli_bed import DUAL, DUAL_BOX, RUNNING, FakeHost, network, typed
 
 MACVFAST = Path(sys.executable).parent / "macvfast"
@@ -106,6 +109,22 @@ def test_filters_that_are_offered_are_taken_with_every_value_that_is(command: st
     for key in keys:
         for pair in offered(f"{command} {option} {key}") or [f"{key}1h"]:
             assert typed(f"{command} {option} {pair}", FakeHost()).status == 0
+
+
+def test_every_state_of_a_sandbox_and_no_other_is_offered_as_its_status() -> None:
+    assert set(offered("ps -f status=")) == {f"status={state.value}" for state in SandboxState}
+
+
+@pytest.mark.parametrize("command", ["create", "update"])
+def test_the_help_names_every_option_that_is_offered_and_each_of_its_values(command: str) -> None:
+    said = typed(f"network {command} --help").out
+    for driver in ("macvlan", "ipvlan") if command == "create" else ("macvlan",):
+        for key in offered(f"network {command} {f'-d {driver} ' if command == 'create' else ''}-o "):
+            about = re.split(r"\n    (?=\w+=)|\n\n", said.partition(f"\n    {key}")[2])[0]
+            values = requests.driver_options(driver)[key.rstrip("=")]
+            # Of share_parent, the help says BOOL.
+            assert about, key
+            assert [one for one in values if one not in ("false", "true") and one not in about] == []
 
 
 def test_the_state_directory_that_is_typed_is_the_one_that_is_asked() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Exit statuses.
 USAGE = 2
-PARTLY = 3
+PARTLY = Incomplete.exit_status
 BUG = 70
 RUN_REFUSED = 125
 

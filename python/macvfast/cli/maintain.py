@@ -6,7 +6,7 @@ from typing import Annotated
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import LinesForm, option, seconds
+from macvfast.cli.parameters import WAIT_S, LinesForm, option, seconds
 from macvfast.cli.show.changes import difference_json, step_json
 from macvfast.errors import RestoreIncomplete, StepFailed, escape
 
@@ -30,7 +30,8 @@ def restore(
     call: Call,
     *,
     wait: Annotated[
-        str | None, option("--wait [=SECONDS]", "Wait for parents, 60 seconds or as long as given.", callback=seconds)
+        str | None,
+        option("--wait [=SECONDS]", f"Wait for parents (default: {WAIT_S} seconds).", callback=seconds),
     ] = None,
     dry_run: Annotated[bool, option("--dry-run", "Only print what would be done.")] = False,
     form: LinesForm = "",

@@ -24,7 +24,7 @@ def install(
     call: Call,
     *,
     wait: Annotated[
-        str | None, option("--wait SECONDS", "How long to wait for parents (default: 60).", callback=seconds)
+        str | None, option("--wait SECONDS", f"How long to wait for parents (default: {WAIT_S}).", callback=seconds)
     ] = None,
     root: Root = None,
 ) -> int:
