@@ -8,6 +8,11 @@ use rustix::termios::isatty;
 
 use crate::sys;
 
+/// All that a pipe holds, unless somebody has made it larger.
+pub const PIPE_BYTES: usize = 64 << 10;
+/// How often a pipe is read after the command has ended: more than the largest of pipes holds (pipe(7)).
+pub const LAST_READS: u32 = 64;
+
 /// Bytes on their way: filled when empty, then drained.
 pub struct Buffer {
     bytes: Vec<u8>,

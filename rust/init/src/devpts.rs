@@ -4,28 +4,23 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{fstatfs, open, openat, openat2, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, FsMountFlags, FsOpenFlags,
-    MountAttrFlags,
-};
+use rustix::mount::MountAttrFlags;
 use rustix::pty::{openpt, OpenptFlags};
+
+use crate::files::fresh;
 
 /// linux/magic.h
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
 
 /// Makes one, attached nowhere and without a terminal; None where the kernel does not support it.
 pub fn make() -> Result<Option<OwnedFd>, Errno> {
-    let context = match fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC) {
-        Err(Errno::NODEV) => return Ok(None),
-        context => context?,
-    };
-    fsconfig_set_string(&context, c"ptmxmode", c"0666")?;
-    fsconfig_set_string(&context, c"mode", c"0620")?;
     // The group tty, as old C libraries want it for users; a user namespace need not have it.
-    let _ = fsconfig_set_string(&context, c"gid", c"5");
-    fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Some)
+    let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")];
+    let with = |options| fresh(c"devpts", options, MountAttrFlags::empty());
+    match with(&options).or_else(|_| with(&options[..2])) {
+        Err(Errno::NODEV) => Ok(None),
+        made => made.map(Some),
+    }
 }
 
 /// That of a command that runs, by its pid 1; None where it has none at /dev/pts.

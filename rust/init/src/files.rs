@@ -35,6 +35,8 @@ const OWN_FILES: [(&CStr, &CStr); 3] = [
     (c"resolv.conf", c"etc/resolv.conf"),
 ];
 
+const NO_DEVICES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+
 /// Where `ip netns` has its pins, and nothing else is.
 const PINS_OF_IP_NETNS: &CStr = c"/run/netns";
 
@@ -57,8 +59,8 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
     let own_files = request.etc.as_deref().map(copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
     // Made while the host's are there: in a user namespace the kernel makes one only where another is to be seen.
-    let proc = fresh(c"proc", &[]).map_err(Failed::at("mount /proc"))?;
-    let sys = fresh(c"sysfs", &[]).map_err(Failed::at("mount /sys"))?;
+    let proc = fresh(c"proc", &[], NO_DEVICES).map_err(Failed::at("mount /proc"))?;
+    let sys = fresh(c"sysfs", &[], NO_DEVICES).map_err(Failed::at("mount /sys"))?;
     let devices = request.rootfs.as_ref().map(|_| copy_of(c"/dev"));
     if let Some(path) = &request.rootfs {
         enter(path)?;
@@ -75,41 +77,23 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
         let _ = attach(&tree, &root, c"sys/fs/cgroup", OFlags::DIRECTORY);
     }
     for (path, tree) in own_files.iter().flatten() {
-        match attach(tree, &root, path, OFlags::empty()) {
-            // A link that leads nowhere within the root, or to itself, has no place either.
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-            Err(errno) => {
-                return Err(Failed {
-                    step: "mount the sandbox's files in /etc",
-                    errno,
-                })
-            }
-        }
+        attach_if_possible(tree, &root, path, OFlags::empty())
+            .map_err(Failed::at("mount the sandbox's files in /etc"))?;
     }
-    match devices.map(|tree| attach(&tree?, &root, c"dev", OFlags::DIRECTORY)) {
-        // A root folder without /dev may do without.
-        None | Some(Ok(()) | Err(Errno::NOENT)) => {}
-        Some(Err(errno)) => {
-            return Err(Failed {
-                step: "mount /dev",
-                errno,
-            })
-        }
+    if let Some(tree) = devices {
+        match tree.and_then(|tree| attach(tree, &root, c"dev", OFlags::DIRECTORY)) {
+            // A root folder without /dev is accepted.
+            Err(Errno::NOENT) => Ok(()),
+            outcome => outcome.map_err(Failed::at("mount /dev")),
+        }?;
     }
-    terminals.map_or(Ok(()), |terminals| replace_terminals(terminals, &root))
-}
-
-/// Has the sandbox's own terminals in place of the host's, which can be opened by their names by whoever owns them.
-fn replace_terminals(terminals: BorrowedFd<'_>, root: &OwnedFd) -> Result<(), Failed> {
-    let replaced =
-        uncover(c"/dev/pts").and_then(|()| attach(terminals, root, c"dev/pts", OFlags::DIRECTORY));
-    match replaced {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
-        Err(errno) => Err(Failed {
-            step: "mount /dev/pts",
-            errno,
-        }),
-    }
+    let Some(terminals) = terminals else {
+        return Ok(());
+    };
+    // In place of the host's, which their owners can open by name.
+    uncover(c"/dev/pts")
+        .and_then(|()| attach_if_possible(terminals, &root, c"dev/pts", OFlags::DIRECTORY))
+        .map_err(Failed::at("mount /dev/pts"))
 }
 
 /// Makes a folder, with what is mounted below it, the root, and leaves the host's.
@@ -162,7 +146,7 @@ fn leave_out(folder: &CStr) -> Result<(), Errno> {
     let (above, below) = (fstat(&bare)?, stat(folder)?);
     let for_pins_alone = (above.st_dev, above.st_ino) == (below.st_dev, below.st_ino);
     let tree = if for_pins_alone || folder == PINS_OF_IP_NETNS {
-        fresh(c"tmpfs", &[(c"mode", c"0755")])?
+        fresh(c"tmpfs", &[(c"mode", c"0755")], NO_DEVICES)?
     } else {
         bare
     };
@@ -201,16 +185,20 @@ fn copy_of(path: &CStr) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, flags)
 }
 
-/// A new instance of a kernel file system, attached nowhere; those of the kernel's own show this process's namespaces.
-fn fresh(kind: &CStr, options: &[(&CStr, &CStr)]) -> Result<OwnedFd, Errno> {
+/// A new instance of a kernel file system, attached nowhere and without executables; those of the kernel's own show this
+/// process's namespaces.
+pub fn fresh(
+    kind: &CStr,
+    options: &[(&CStr, &CStr)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for &(name, value) in options {
         fsconfig_set_string(&context, name, value)?;
     }
     fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes =
+        attributes | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
@@ -221,6 +209,19 @@ fn attach(tree: impl AsFd, root: &OwnedFd, path: &CStr, kind: OFlags) -> Result<
     let both_by_descriptor =
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", target.as_fd(), c"", both_by_descriptor)
+}
+
+/// The same, or nothing where `path` does not exist: a link that leads nowhere within the root, or to itself, does not.
+fn attach_if_possible(
+    tree: impl AsFd,
+    root: &OwnedFd,
+    path: &CStr,
+    kind: OFlags,
+) -> Result<(), Errno> {
+    match attach(tree, root, path, kind) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn change_root(root: &OwnedFd) -> Result<(), Errno> {

@@ -16,6 +16,7 @@ use rustix::fs::{fcntl_setfl, fstat, openat, renameat, Mode, OFlags};
 use rustix::io::{fcntl_dupfd_cloexec, read, write, Errno};
 use rustix::pipe::{pipe_with, PipeFlags};
 
+use crate::buffer::{Buffer, LAST_READS, PIPE_BYTES};
 use crate::sys;
 
 /// The limit of a log, if none is given.
@@ -26,9 +27,6 @@ pub const LEAST_LIMIT: u64 = 8 << 10;
 
 /// Where a folder keeps the limit of its log.
 const LIMIT_FILE: &CStr = c"log.max";
-
-/// How much is taken from the command at once: all that its pipe holds.
-const BUFFER: usize = 64 << 10;
 
 /// A log that is written to.
 pub struct Log {
@@ -66,12 +64,6 @@ impl Log {
             reason: Errno::NOSPC,
             at_line_start: true,
         })
-    }
-
-    /// The descriptors that it has open.
-    pub fn descriptors(&self) -> [RawFd; 2] {
-        let file = self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        [self.folder.as_raw_fd(), file]
     }
 
     /// Adds to the log, or counts as lost what cannot be added.
@@ -198,9 +190,9 @@ fn open_to_append(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
 /// A log with the pipe through which a command writes to it.
 pub struct Logged {
     log: Log,
-    pipe: OwnedFd,
-    open: bool,
-    buffer: Vec<u8>,
+    /// None once nobody writes to it any more.
+    pipe: Option<OwnedFd>,
+    buffer: Buffer,
 }
 
 impl Logged {
@@ -210,45 +202,41 @@ impl Logged {
         fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
         let logged = Self {
             log,
-            pipe,
-            open: true,
-            buffer: vec![0; BUFFER],
+            pipe: Some(pipe),
+            buffer: Buffer::new(PIPE_BYTES),
         };
         Ok((logged, writer))
     }
 
     /// What to wait for.
     pub fn entry(&self) -> libc::pollfd {
-        let mut entry = sys::readable(&self.pipe);
-        if !self.open {
-            entry.fd = -1;
-        }
-        entry
+        self.pipe.as_ref().map_or(sys::NOTHING, sys::readable)
     }
 
-    /// The descriptors that it has open.
+    /// The descriptors that it has open; -1 for none.
     pub fn descriptors(&self) -> [RawFd; 3] {
-        let [folder, file] = self.log.descriptors();
-        [folder, file, self.pipe.as_raw_fd()]
+        let number = |one: &Option<OwnedFd>| one.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let log = &self.log;
+        [
+            log.folder.as_raw_fd(),
+            number(&log.file),
+            number(&self.pipe),
+        ]
     }
 
-    /// Takes what is there; false where nothing is.
+    /// Logs what the pipe holds; false where that is nothing.
     pub fn pump(&mut self) -> bool {
-        match read(self.pipe.as_fd(), &mut self.buffer) {
-            Ok(0) => {
-                self.open = false;
-                false
-            }
-            Ok(count) => {
-                self.log.write(self.buffer.get(..count).unwrap_or_default());
-                true
-            }
-            Err(Errno::INTR) => true,
-            Err(_) => false,
+        let Some(pipe) = &self.pipe else { return false };
+        match self.buffer.fill_from(pipe.as_fd()) {
+            Ok(1..) => self.log.write(self.buffer.content()),
+            Ok(0) => self.pipe = None,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
         }
+        true
     }
 
-    /// Takes the last of it. Who has the pipe outside of the sandbox, and goes on writing, is not waited for.
+    /// Logs the last of it. A process outside of the sandbox that has the pipe and goes on writing is not waited for.
     pub fn finish(&mut self) {
         for _ in 0..LAST_READS {
             if !self.pump() {
@@ -258,9 +246,6 @@ impl Logged {
         self.log.finish();
     }
 }
-
-/// More than the largest of pipes holds (pipe(7)).
-const LAST_READS: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -8,14 +8,8 @@ use rustix::io::{fcntl_dupfd_cloexec, Errno};
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::termios::isatty;
 
-use crate::buffer::{reopened_to_not_wait, Buffer};
+use crate::buffer::{reopened_to_not_wait, Buffer, LAST_READS, PIPE_BYTES};
 use crate::sys;
-
-/// How much is on its way in one direction: all that a pipe holds.
-const BUFFER: usize = 64 << 10;
-
-/// How often a pipe is read after the command has ended: more than the largest of pipes holds (pipe(7)).
-const LAST_READS: u32 = 64;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +71,7 @@ impl Relay {
             way,
             source: Some(source),
             target: Some(target),
-            buffer: Buffer::new(BUFFER),
+            buffer: Buffer::new(PIPE_BYTES),
             last_reads: LAST_READS,
         }
     }

@@ -90,8 +90,7 @@ pub struct Inbox {
 impl Inbox {
     /// Blocks everything, so that from here on signals wait for [`Inbox::next`], those that are ignored as well.
     pub fn open() -> Self {
-        let mut set = Set::full();
-        FAULTS.into_iter().for_each(|signal| set.remove(signal));
+        let set = Set::of((1..=HIGHEST).filter(|signal| !FAULTS.contains(signal)));
         set.block_exactly();
         set_disposition(libc::SIGCHLD, libc::SIG_DFL);
         Self { set }
@@ -129,9 +128,7 @@ pub fn leave_session() {
 
 /// Gives every signal its default action and blocks none, as a new program expects it.
 pub fn reset() {
-    for signal in 1..=HIGHEST {
-        set_default(signal);
-    }
+    (1..=HIGHEST).for_each(set_default);
     Set::empty().block_exactly();
 }
 
@@ -190,15 +187,6 @@ impl Set {
         })
     }
 
-    fn full() -> Self {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: sigfillset initialises the whole set.
-        Self(unsafe {
-            libc::sigfillset(set.as_mut_ptr());
-            set.assume_init()
-        })
-    }
-
     fn of(signals: impl IntoIterator<Item = c_int>) -> Self {
         let mut set = Self::empty();
         signals.into_iter().for_each(|signal| set.add(signal));
@@ -208,11 +196,6 @@ impl Set {
     fn add(&mut self, signal: c_int) {
         // SAFETY: an initialised set and the number of a signal.
         unsafe { libc::sigaddset(&raw mut self.0, signal) };
-    }
-
-    fn remove(&mut self, signal: c_int) {
-        // SAFETY: an initialised set and the number of a signal.
-        unsafe { libc::sigdelset(&raw mut self.0, signal) };
     }
 
     fn pointer(&self) -> *const libc::sigset_t {

@@ -9,7 +9,7 @@
 //! boot …                       recorded before and counts again when it has ended, however it ends
 //! ```
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -296,8 +296,7 @@ fn status_text(boot_id: &str, keeper: Process, init: Process, state: State) -> S
     text
 }
 
-fn read_small(directory: rustix::fd::BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Errno> {
-    let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+fn read_small(directory: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Errno> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = openat(directory, path, flags, Mode::empty())?;
     let mut buffer = vec![0; 1024];
