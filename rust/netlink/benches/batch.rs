@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use macvfast_netlink::netns::{make, Namespace};
-use macvfast_netlink::{Batch, LinkKind, MacvlanMode, NewLink, Request, Sysctl, REQUESTS_PER_SEND};
+use macvfast_netlink::{Batch, LinkKind, NewLink, Request, Sysctl, REQUESTS_PER_SEND};
 
 const PARENT: u32 = 10;
 const FIRST: u32 = 1 << 20;
@@ -29,7 +29,7 @@ fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> R
         up: true,
         kind: LinkKind::Macvlan {
             parent: PARENT,
-            mode: MacvlanMode::Bridge,
+            mode: "bridge",
         },
     })
 }

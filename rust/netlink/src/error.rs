@@ -1,87 +1,58 @@
 //! What can go wrong, as values: the operation and the error number, never a sentence that has to be parsed.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// What was being done. `Display` gives it as the rest of "could not …".
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was being done, as the rest of "could not …".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // Each says it in its text.
 pub enum Operation {
-    /// Opening or preparing an rtnetlink socket.
+    #[error("open a netlink socket")]
     OpenSocket,
-    /// Asking a socket for the cookie of its namespace.
+    #[error("read the cookie of a network namespace")]
     ReadCookie,
-    /// Sending a batch.
+    #[error("send netlink requests")]
     SendBatch,
-    /// Looking up one link.
+    #[error("look up a link")]
     ReadLink,
-    /// Dumping the links.
+    #[error("list the links")]
     ReadLinks,
-    /// Reading the ids of namespaces.
+    #[error("read the ids of network namespaces")]
     ReadIds,
-    /// Dumping a link's addresses.
+    #[error("list the addresses of a link")]
     ReadAddresses,
-    /// Dumping the routes.
+    #[error("list the routes")]
     ReadRoutes,
-    /// Dumping a link's filter list.
+    #[error("list the MACs of a link's filter")]
     ReadFilter,
-    /// Starting a thread that enters or makes namespaces.
+    /// A thread that enters or makes namespaces.
+    #[error("start a thread")]
     StartThread,
-    /// Making a network namespace.
+    #[error("make a network namespace")]
     MakeNamespace,
-    /// Bringing `lo` up in a new namespace.
+    #[error("bring `lo` up in a new network namespace")]
     BringLoopbackUp,
-    /// Duplicating or reopening a namespace's descriptor.
+    /// Duplicating or reopening its descriptor.
+    #[error("hold a network namespace open")]
     HoldNamespace,
-    /// Entering a namespace.
+    #[error("enter a network namespace")]
     EnterNamespace,
-    /// Opening the namespace at a path.
+    #[error("open the network namespace at `{}`", .0.display())]
     OpenNamespace(PathBuf),
     /// Making the folder of the pins, or making it a shared mount.
+    #[error("prepare `{}` for network namespaces", .0.display())]
     PreparePins(PathBuf),
-    /// Pinning a namespace at a path.
+    #[error("pin a network namespace at `{}`", .0.display())]
     Pin(PathBuf),
-    /// Removing the pin at a path.
+    #[error("unpin the network namespace at `{}`", .0.display())]
     Unpin(PathBuf),
-    /// Opening procfs.
+    #[error("open procfs")]
     OpenProcfs,
-    /// Writing a sysctl.
+    #[error("write the sysctl `{0}`")]
     WriteSysctl(String),
-    /// Reading a sysctl.
+    #[error("read the sysctl `{0}`")]
     ReadSysctl(String),
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OpenSocket => f.write_str("open a netlink socket"),
-            Self::ReadCookie => f.write_str("read the cookie of a network namespace"),
-            Self::SendBatch => f.write_str("send netlink requests"),
-            Self::ReadLink => f.write_str("look up a link"),
-            Self::ReadLinks => f.write_str("list the links"),
-            Self::ReadIds => f.write_str("read the ids of network namespaces"),
-            Self::ReadAddresses => f.write_str("list the addresses of a link"),
-            Self::ReadRoutes => f.write_str("list the routes"),
-            Self::ReadFilter => f.write_str("list the MACs of a link's filter"),
-            Self::StartThread => f.write_str("start a thread"),
-            Self::MakeNamespace => f.write_str("make a network namespace"),
-            Self::BringLoopbackUp => f.write_str("bring `lo` up in a new network namespace"),
-            Self::HoldNamespace => f.write_str("hold a network namespace open"),
-            Self::EnterNamespace => f.write_str("enter a network namespace"),
-            Self::OpenNamespace(path) => {
-                write!(f, "open the network namespace at `{}`", path.display())
-            }
-            Self::PreparePins(path) => {
-                write!(f, "prepare `{}` for network namespaces", path.display())
-            }
-            Self::Pin(path) => write!(f, "pin a network namespace at `{}`", path.display()),
-            Self::Unpin(path) => write!(f, "unpin the network namespace at `{}`", path.display()),
-            Self::OpenProcfs => f.write_str("open procfs"),
-            Self::WriteSysctl(name) => write!(f, "write the sysctl `{name}`"),
-            Self::ReadSysctl(name) => write!(f, "read the sysctl `{name}`"),
-        }
-    }
 }
 
 impl Operation {
@@ -89,18 +60,6 @@ impl Operation {
     #[must_use]
     pub fn capability(&self) -> &'static str {
         match self {
-            Self::OpenSocket
-            | Self::ReadCookie
-            | Self::SendBatch
-            | Self::ReadLink
-            | Self::ReadLinks
-            | Self::ReadIds
-            | Self::ReadAddresses
-            | Self::ReadRoutes
-            | Self::ReadFilter
-            | Self::BringLoopbackUp
-            | Self::ReadSysctl(_)
-            | Self::WriteSysctl(_) => "CAP_NET_ADMIN",
             Self::StartThread
             | Self::MakeNamespace
             | Self::HoldNamespace
@@ -110,35 +69,30 @@ impl Operation {
             | Self::Pin(_)
             | Self::Unpin(_)
             | Self::OpenProcfs => "CAP_SYS_ADMIN",
+            // What is asked of a socket, and the sysctls of a namespace.
+            _ => "CAP_NET_ADMIN",
         }
     }
 }
 
 /// Why a path leads to no network namespace, or why what is there is no pin that could be removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotANamespace {
-    /// Nothing is there.
+    /// There is no such path.
+    #[error("nothing is there")]
     Missing,
-    /// A symbolic link that leads nowhere, or round in circles; for unpinning, any symbolic link.
+    /// One that leads nowhere, or round in circles; for unpinning, any symbolic link.
+    #[error("it is a symbolic link")]
     SymbolicLink,
-    /// A folder.
+    /// A directory.
+    #[error("it is a folder")]
     Folder,
-    /// A file (or device, socket, FIFO) that no namespace is mounted on.
+    /// A file, or device, socket, FIFO.
+    #[error("it is a file that no namespace is mounted on")]
     OtherFile,
-    /// A namespace of another kind (mount, pid, user, …).
+    /// Mount, pid, user, ….
+    #[error("it is a namespace of another kind")]
     OtherKind,
-}
-
-impl fmt::Display for NotANamespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "nothing is there",
-            Self::SymbolicLink => "it is a symbolic link",
-            Self::Folder => "it is a folder",
-            Self::OtherFile => "it is a file that no namespace is mounted on",
-            Self::OtherKind => "it is a namespace of another kind",
-        })
-    }
 }
 
 /// A failure of the machinery. A request that the kernel refused is no such failure, but an outcome.
@@ -240,7 +194,7 @@ pub enum RequestError {
         /// What was given.
         value: String,
         /// What there is.
-        known: &'static str,
+        known: String,
     },
     /// Longer than the address.
     #[error("{length} is not a prefix length of {bits}-bit addresses")]

@@ -26,7 +26,7 @@ mod visitor;
 
 pub use batch::{Batch, Request, REQUESTS_PER_SEND};
 pub use error::{Error, NotANamespace, Operation, RequestError};
-pub use link::{IpvlanFlag, IpvlanMode, Link, LinkKey, LinkKind, MacvlanMode, NewLink};
+pub use link::{Link, LinkKey, LinkKind, NewLink};
 pub use pin::unpin;
 pub use reply::{Refusal, Refusals};
 pub use route::{NewRoute, Route};

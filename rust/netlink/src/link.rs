@@ -3,7 +3,6 @@
 mod shown;
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use netlink_packet_core::DefaultNla;
@@ -24,111 +23,59 @@ const IFNAME_MAX: usize = libc::IFNAMSIZ - 1;
 /// Bytes of an alternative name without its NUL (ALTIFNAMSIZ).
 const ALTNAME_MAX: usize = 127;
 
-/// Mode of a macvlan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MacvlanMode {
-    /// Links of one parent reach each other directly.
-    Bridge,
-    /// Links of one parent never reach each other.
-    Private,
-    /// Everything leaves by the parent, and a switch may send it back.
-    Vepa,
-    /// One link only, with the parent's MAC.
-    Passthru,
-}
+const MACVLAN_MODES: [(&str, MacVlanMode); 4] = [
+    ("bridge", MacVlanMode::Bridge),
+    ("private", MacVlanMode::Private),
+    ("vepa", MacVlanMode::Vepa),
+    ("passthru", MacVlanMode::Passthrough),
+];
+const IPVLAN_MODES: [(&str, IpVlanMode); 3] = [
+    ("l2", IpVlanMode::L2),
+    ("l3", IpVlanMode::L3),
+    ("l3s", IpVlanMode::L3S),
+];
+const IPVLAN_FLAGS: [(&str, IpVlanFlags); 3] = [
+    ("bridge", IpVlanFlags::empty()),
+    ("private", IpVlanFlags::Private),
+    ("vepa", IpVlanFlags::Vepa),
+];
 
-impl FromStr for MacvlanMode {
-    type Err = RequestError;
-
-    fn from_str(mode: &str) -> Result<Self, RequestError> {
-        match mode {
-            "bridge" => Ok(Self::Bridge),
-            "private" => Ok(Self::Private),
-            "vepa" => Ok(Self::Vepa),
-            "passthru" => Ok(Self::Passthru),
-            other => Err(RequestError::Mode {
-                what: "a macvlan mode",
-                value: other.to_owned(),
-                known: "bridge, private, vepa, passthru",
-            }),
+/// What a word of `ip link` means to the kernel.
+fn meaning<T: Copy>(
+    word: &str,
+    what: &'static str,
+    known: &[(&'static str, T)],
+) -> Result<T, RequestError> {
+    let found = known.iter().find(|(known, _)| *known == word);
+    found.map(|&(_, value)| value).ok_or_else(|| {
+        let known: Vec<_> = known.iter().map(|&(known, _)| known).collect();
+        RequestError::Mode {
+            what,
+            value: word.to_owned(),
+            known: known.join(", "),
         }
-    }
-}
-
-/// Mode of an ipvlan. It belongs to the parent's port: a second link with another mode changes the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IpvlanMode {
-    /// Switched.
-    L2,
-    /// Routed.
-    L3,
-    /// Routed, by way of the host's netfilter.
-    L3s,
-}
-
-impl FromStr for IpvlanMode {
-    type Err = RequestError;
-
-    fn from_str(mode: &str) -> Result<Self, RequestError> {
-        match mode {
-            "l2" => Ok(Self::L2),
-            "l3" => Ok(Self::L3),
-            "l3s" => Ok(Self::L3s),
-            other => Err(RequestError::Mode {
-                what: "an ipvlan mode",
-                value: other.to_owned(),
-                known: "l2, l3, l3s",
-            }),
-        }
-    }
-}
-
-/// Flag of an ipvlan, the parent's port's like its mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IpvlanFlag {
-    /// Links of one parent reach each other directly.
-    Bridge,
-    /// Links of one parent never reach each other.
-    Private,
-    /// Everything leaves by the parent.
-    Vepa,
-}
-
-impl FromStr for IpvlanFlag {
-    type Err = RequestError;
-
-    fn from_str(flag: &str) -> Result<Self, RequestError> {
-        match flag {
-            "bridge" => Ok(Self::Bridge),
-            "private" => Ok(Self::Private),
-            "vepa" => Ok(Self::Vepa),
-            other => Err(RequestError::Mode {
-                what: "an ipvlan flag",
-                value: other.to_owned(),
-                known: "bridge, private, vepa",
-            }),
-        }
-    }
+    })
 }
 
 /// What kind of link, with what belongs to the kind alone.
 #[derive(Debug, Clone, Copy)]
-pub enum LinkKind {
+pub enum LinkKind<'a> {
     /// A macvlan on link `parent` of the socket's namespace.
     Macvlan {
         /// Index of the parent.
         parent: u32,
-        /// Its mode.
-        mode: MacvlanMode,
+        /// Its mode: bridge, private, vepa or passthru.
+        mode: &'a str,
     },
-    /// An ipvlan on link `parent` of the socket's namespace.
+    /// An ipvlan on link `parent` of the socket's namespace. Mode and flag belong to the parent's port: a second link with
+    /// others changes the first.
     Ipvlan {
         /// Index of the parent.
         parent: u32,
-        /// Its mode.
-        mode: IpvlanMode,
-        /// Its flag.
-        flag: IpvlanFlag,
+        /// Its mode: l2, l3 or l3s.
+        mode: &'a str,
+        /// Its flag: bridge, private or vepa.
+        flag: &'a str,
     },
     /// An 802.1Q link.
     Vlan {
@@ -159,7 +106,7 @@ pub struct NewLink<'a> {
     /// Whether it is born UP.
     pub up: bool,
     /// The rest.
-    pub kind: LinkKind,
+    pub kind: LinkKind<'a>,
 }
 
 impl NewLink<'_> {
@@ -190,12 +137,7 @@ impl NewLink<'_> {
         let info = match self.kind {
             LinkKind::Macvlan { parent, mode } => {
                 attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
-                let mode = match mode {
-                    MacvlanMode::Bridge => MacVlanMode::Bridge,
-                    MacvlanMode::Private => MacVlanMode::Private,
-                    MacvlanMode::Vepa => MacVlanMode::Vepa,
-                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
-                };
+                let mode = meaning(mode, "a macvlan mode", &MACVLAN_MODES)?;
                 vec![
                     LinkInfo::Kind(InfoKind::MacVlan),
                     LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
@@ -203,16 +145,8 @@ impl NewLink<'_> {
             }
             LinkKind::Ipvlan { parent, mode, flag } => {
                 attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
-                let mode = match mode {
-                    IpvlanMode::L2 => IpVlanMode::L2,
-                    IpvlanMode::L3 => IpVlanMode::L3,
-                    IpvlanMode::L3s => IpVlanMode::L3S,
-                };
-                let flags = match flag {
-                    IpvlanFlag::Bridge => IpVlanFlags::empty(),
-                    IpvlanFlag::Private => IpVlanFlags::Private,
-                    IpvlanFlag::Vepa => IpVlanFlags::Vepa,
-                };
+                let mode = meaning(mode, "an ipvlan mode", &IPVLAN_MODES)?;
+                let flags = meaning(flag, "an ipvlan flag", &IPVLAN_FLAGS)?;
                 vec![
                     LinkInfo::Kind(InfoKind::IpVlan),
                     LinkInfo::Data(InfoData::IpVlan(vec![

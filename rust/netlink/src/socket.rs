@@ -53,6 +53,27 @@ struct Dump<T> {
     parts: usize,
 }
 
+trait OrNone<T> {
+    /// Nothing, where an error number says that there is none.
+    fn or_none(self, errnos: &[i32]) -> Result<Dump<T>, Error>;
+}
+
+impl<T> OrNone<T> for Result<Dump<T>, Error> {
+    fn or_none(self, errnos: &[i32]) -> Result<Dump<T>, Error> {
+        match self {
+            Err(Error::System { errno, .. }) if errnos.contains(&errno) => Ok(Dump {
+                items: Vec::new(),
+                parts: 0,
+            }),
+            other => other,
+        }
+    }
+}
+
+fn decode_link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
+    Link::decode(payload).map(Some)
+}
+
 /// An rtnetlink socket, in the network namespace it was opened in as long as it is open.
 #[derive(Debug)]
 pub struct Socket {
@@ -162,16 +183,8 @@ impl Socket {
         let Some(request) = link::get(key) else {
             return Ok(None);
         };
-        match self.ask(&Operation::ReadLink, &request, NLM_F_ACK, |payload| {
-            Link::decode(payload).map(Some)
-        }) {
-            Ok(found) => Ok(found.items.into_iter().next()),
-            Err(Error::System {
-                errno: libc::ENODEV,
-                ..
-            }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = self.ask(Operation::ReadLink, &request, NLM_F_ACK, decode_link);
+        Ok(found.or_none(&[libc::ENODEV])?.items.pop())
     }
 
     /// All links of the namespace, by index; or of the one that it knows by an id, none where nothing holds that any
@@ -183,16 +196,12 @@ impl Socket {
         let Ok(request) = link::dump(nsid) else {
             return Ok(Vec::new());
         };
-        let found = self.ask(&Operation::ReadLinks, &request, NLM_F_DUMP, |payload| {
-            Link::decode(payload).map(Some)
-        });
-        let mut links = match found {
-            Err(Error::System {
-                errno: libc::EINVAL | libc::ENOENT,
-                ..
-            }) if nsid.is_some() => return Ok(Vec::new()),
-            other => other?.items,
+        let found = self.ask(Operation::ReadLinks, &request, NLM_F_DUMP, decode_link);
+        let found = match nsid {
+            Some(_) => found.or_none(&[libc::EINVAL, libc::ENOENT]),
+            None => found,
         };
+        let mut links = found?.items;
         links.sort_unstable_by_key(|link| link.ifindex);
         Ok(links)
     }
@@ -203,7 +212,7 @@ impl Socket {
     /// The dump failed, or was interrupted by changes too often.
     pub fn nsids(&mut self) -> Result<Vec<i32>, Error> {
         Ok(self
-            .ask(&Operation::ReadIds, &nsid::dump(), NLM_F_DUMP, nsid::decode)?
+            .ask(Operation::ReadIds, &nsid::dump(), NLM_F_DUMP, nsid::decode)?
             .items)
     }
 
@@ -213,8 +222,8 @@ impl Socket {
     /// The look-up failed.
     pub fn nsid_of(&mut self, netns: &OwnedFd) -> Result<Option<i32>, Error> {
         let request = nsid::of(netns);
-        let found = self.ask(&Operation::ReadIds, &request, NLM_F_ACK, nsid::decode)?;
-        Ok(found.items.into_iter().next())
+        let mut found = self.ask(Operation::ReadIds, &request, NLM_F_ACK, nsid::decode)?;
+        Ok(found.items.pop())
     }
 
     /// A link's addresses and prefix lengths, in the kernel's order; none where there is no such link.
@@ -226,16 +235,10 @@ impl Socket {
             return Ok(Vec::new());
         }
         let request = addr::dump(ifindex);
-        match self.ask(&Operation::ReadAddresses, &request, NLM_F_DUMP, |payload| {
+        let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, |payload| {
             addr::decode(payload, ifindex)
-        }) {
-            Ok(found) => Ok(found.items),
-            Err(Error::System {
-                errno: libc::ENODEV,
-                ..
-            }) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        });
+        Ok(found.or_none(&[libc::ENODEV])?.items)
     }
 
     /// The routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
@@ -245,21 +248,13 @@ impl Socket {
     pub fn routes(&mut self, default_only: bool) -> Result<Vec<Route>, Error> {
         let mut routes = Vec::new();
         for family in [Family::V4, Family::V6] {
-            let found = self.ask(
-                &Operation::ReadRoutes,
-                &route::dump(family),
-                NLM_F_DUMP,
-                |payload| route::decode(payload, family, default_only).map(Some),
-            );
-            match found {
-                Ok(found) => routes.extend(found.items.into_iter().flatten()),
-                // A table comes into being with its first route; a kernel without IPv6 has none of it.
-                Err(Error::System {
-                    errno: libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP,
-                    ..
-                }) => {}
-                Err(error) => return Err(error),
-            }
+            let request = route::dump(family);
+            let found = self.ask(Operation::ReadRoutes, &request, NLM_F_DUMP, |payload| {
+                route::decode(payload, family, default_only).map(Some)
+            });
+            // A table comes into being with its first route; a kernel without IPv6 has none of it.
+            let none = [libc::ENOENT, libc::EAFNOSUPPORT, libc::EOPNOTSUPP];
+            routes.extend(found.or_none(&none)?.items.into_iter().flatten());
         }
         Ok(routes)
     }
@@ -282,16 +277,10 @@ impl Socket {
         let mut before = None;
         let mut seen = BTreeSet::new();
         for _ in 0..READINGS {
-            let found = self.ask(&Operation::ReadFilter, &request, NLM_F_DUMP, |payload| {
+            let found = self.ask(Operation::ReadFilter, &request, NLM_F_DUMP, |payload| {
                 addr::decode_filter(payload, ifindex)
             });
-            let found = match found {
-                Err(Error::System {
-                    errno: libc::ENODEV,
-                    ..
-                }) => return Ok(BTreeSet::new()),
-                other => other?,
-            };
+            let found = found.or_none(&[libc::ENODEV])?;
             let macs: BTreeSet<[u8; 6]> = found.items.into_iter().collect();
             if found.parts <= 1 || before.as_ref() == Some(&macs) {
                 return Ok(macs);
@@ -305,7 +294,7 @@ impl Socket {
     /// Ask for something, again where the answer was interrupted by a change or longer than the buffer.
     fn ask<T>(
         &mut self,
-        operation: &Operation,
+        operation: Operation,
         request: &RouteNetlinkMessage,
         flags: u16,
         decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
@@ -316,22 +305,21 @@ impl Socket {
             let sequence = self.take_sequences(1);
             buffer.clear();
             append(&mut buffer, request, NLM_F_REQUEST | flags, sequence);
-            net::send(&self.inner, &buffer, SendFlags::empty())
-                .map_err(|errno| Error::system(operation.clone(), errno))?;
+            if let Err(errno) = net::send(&self.inner, &buffer, SendFlags::empty()) {
+                return Err(Error::system(operation, errno));
+            }
             let mut answers = Answers::new(sequence);
             let mut items = Vec::new();
             let mut malformed = false;
             let mut longest = 0;
             // To its end in any case: a socket with a dump under way refuses the next one.
             let progress = loop {
-                match self
-                    .receive(&mut datagram)
-                    .map_err(|errno| Error::system(operation.clone(), errno))?
-                {
-                    Received::Datagram => {}
-                    Received::Truncated(length) => longest = longest.max(length),
-                    Received::Overrun => malformed = true,
-                    Received::Empty => break Progress::More,
+                match self.receive(&mut datagram) {
+                    Ok(Received::Datagram) => {}
+                    Ok(Received::Truncated(length)) => longest = longest.max(length),
+                    Ok(Received::Overrun) => malformed = true,
+                    Ok(Received::Empty) => break Progress::More,
+                    Err(errno) => return Err(Error::system(operation, errno)),
                 }
                 let progress = answers.read(&datagram, |payload| match decode(payload) {
                     Ok(item) => items.extend(item),
@@ -344,33 +332,24 @@ impl Socket {
             match progress {
                 Progress::Failed { errno, text } => {
                     return Err(Error::System {
-                        operation: operation.clone(),
+                        operation,
                         errno,
                         text,
-                    });
+                    })
                 }
                 _ if longest > datagram.capacity() => datagram.reserve(longest),
-                Progress::Done if malformed => {
-                    return Err(Error::ReplyIncomplete {
-                        operation: operation.clone(),
-                    })
-                }
-                Progress::More => {
-                    return Err(Error::ReplyIncomplete {
-                        operation: operation.clone(),
-                    })
-                }
-                Progress::Done if answers.interrupted => {}
-                Progress::Done => {
+                Progress::Done if answers.interrupted && !malformed => {}
+                Progress::Done if !malformed => {
                     return Ok(Dump {
                         items,
                         parts: answers.parts,
                     })
                 }
+                _ => return Err(Error::ReplyIncomplete { operation }),
             }
         }
         Err(Error::DumpInterrupted {
-            operation: operation.clone(),
+            operation,
             attempts: DUMP_ATTEMPTS,
         })
     }

@@ -66,7 +66,7 @@ impl Batch {
     ) -> PyResult<usize> {
         let kind = LinkKind::Macvlan {
             parent: index(parent)?,
-            mode: mode.parse().map_err(from_request)?,
+            mode,
         };
         let mac = mac.map(mac_bytes).transpose()?;
         let ifindex = index(ifindex)?;
@@ -97,8 +97,6 @@ impl Batch {
         netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
-        let mode = mode.parse().map_err(from_request)?;
-        let flag = flag.parse().map_err(from_request)?;
         let kind = LinkKind::Ipvlan {
             parent: index(parent)?,
             mode,
@@ -223,7 +221,13 @@ impl Batch {
 }
 
 impl Batch {
-    fn add_plain(&self, ifname: &str, ifindex: i64, kind: LinkKind, up: bool) -> PyResult<usize> {
+    fn add_plain(
+        &self,
+        ifname: &str,
+        ifindex: i64,
+        kind: LinkKind<'_>,
+        up: bool,
+    ) -> PyResult<usize> {
         let ifindex = index(ifindex)?;
         self.push(&Request::AddLink(NewLink {
             ifname,

@@ -7,7 +7,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMetric};
 
 use super::*;
-use crate::link::{LinkKind, MacvlanMode};
+use crate::link::LinkKind;
 
 fn macvlan(ifname: &str) -> Request<'_> {
     macvlan_in(ifname, None)
@@ -24,7 +24,7 @@ fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'
         up: true,
         kind: LinkKind::Macvlan {
             parent: 10,
-            mode: MacvlanMode::Vepa,
+            mode: "vepa",
         },
     })
 }

@@ -97,19 +97,43 @@ fn a_payload_shorter_than_its_header_is_an_error() {
 }
 
 #[test]
-fn every_mode_is_parsed_and_no_other_word() {
+fn every_mode_has_a_meaning_and_no_other_word() {
+    let parent = 7;
+    let refused = |kind| {
+        let new = NewLink {
+            ifname: "eth0",
+            ifindex: 8,
+            mac: None,
+            mtu: None,
+            group: 0,
+            netns: None,
+            up: true,
+            kind,
+        };
+        new.message().err().map(|error| error.to_string())
+    };
     for mode in ["bridge", "private", "vepa", "passthru"] {
-        assert!(mode.parse::<MacvlanMode>().is_ok(), "{mode}");
+        assert_eq!(refused(LinkKind::Macvlan { parent, mode }), None);
     }
     for mode in ["l2", "l3", "l3s"] {
-        assert!(mode.parse::<IpvlanMode>().is_ok(), "{mode}");
+        for flag in ["bridge", "private", "vepa"] {
+            assert_eq!(refused(LinkKind::Ipvlan { parent, mode, flag }), None);
+        }
     }
-    for flag in ["bridge", "private", "vepa"] {
-        assert!(flag.parse::<IpvlanFlag>().is_ok(), "{flag}");
+    let mode = "source";
+    assert_eq!(
+        refused(LinkKind::Macvlan { parent, mode }).unwrap(),
+        "`source` is not a macvlan mode: bridge, private, vepa, passthru"
+    );
+    for (mode, flag, reason) in [
+        ("L2", "bridge", "`L2` is not an ipvlan mode: l2, l3, l3s"),
+        ("l2", "", "`` is not an ipvlan flag: bridge, private, vepa"),
+    ] {
+        assert_eq!(
+            refused(LinkKind::Ipvlan { parent, mode, flag }).unwrap(),
+            reason
+        );
     }
-    assert!("source".parse::<MacvlanMode>().is_err());
-    assert!("L2".parse::<IpvlanMode>().is_err());
-    assert!("".parse::<IpvlanFlag>().is_err());
 }
 
 #[test]
