@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,33 @@ def test_installing_again_writes_it_anew_and_uninstalling_twice_is_uninstalling_
         service.uninstall(str(tmp_path))
         assert not path.exists()
         assert os.listdir(path.parent / "multi-user.target.wants") == []
+
+
+def test_several_who_install_at_once_all_succeed_and_leave_the_whole_unit_and_nothing_else(tmp_path: Path) -> None:
+    for turn in range(20):
+        root = str(tmp_path / str(turn))
+        with ThreadPoolExecutor(8) as threads:
+            begin = threading.Barrier(8)
+            paths = list(threads.map(lambda _: (begin.wait(), service.install(tmp_path, 1, root))[1], range(8)))  # noqa: B023
+        (path,) = set(paths)
+        assert text_of(path)["WantedBy"] == "multi-user.target"
+        assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
+
+
+def test_a_unit_that_cannot_be_written_leaves_the_one_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = service.install(tmp_path / "state", 1, str(tmp_path))
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fchmod", fail)
+    with pytest.raises(ServiceUnwritable):
+        service.install(tmp_path / "state", 2, str(tmp_path))
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
 
 
 def test_a_unit_that_somebody_else_wrote_is_left_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 
 from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
@@ -68,20 +69,28 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
     try:
         for folder in (*reversed(path.parent.parents), path.parent, link.parent):
             trusted.make_folder(folder, 0o755)
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
+        _write(path, text)
+        if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
+            link.unlink(missing_ok=True)
+        # Another process may be doing the same.
+        with suppress(FileExistsError):
+            link.symlink_to(f"../{UNIT}")
+    except OSError as error:
+        raise _failed("install the service", path, error) from None
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the unit in one step, by a new file that no other process has."""
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
         with open(trusted.open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(os.fsencode(text))
             # systemd warns of a unit that others cannot read, and obeys one that they can write.
             os.fchmod(file.fileno(), 0o644)
         fresh.replace(path)
-        if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
-            link.unlink()
-        if not link.is_symlink():
-            link.symlink_to(f"../{UNIT}")
-    except OSError as error:
-        raise _failed("install the service", path, error) from None
-    return path
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def uninstall(root: str | None = None) -> Path:
