@@ -79,6 +79,11 @@ def isolate() -> None:
 
 def forked(work: Callable[[], object]) -> int:
     """The exit status of a forked child that does this; 1 where it raised, -14 where it hung."""
+    return ended(started(work))
+
+
+def started(work: Callable[[], object]) -> int:
+    """The pid of a forked child that does this; `ended` waits for it."""
     pid = os.fork()
     if not pid:
         status = 1
@@ -88,6 +93,11 @@ def forked(work: Callable[[], object]) -> int:
             status = 0
         finally:
             os._exit(status)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """The exit status of a child that `started` has started."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -302,7 +302,7 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
 def test_what_is_written_last_was_read_last(machine: Machine, another: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads the record and only then waits for its turn writes what was so before the other's change."""
     machine.host.create_sandbox("web", own_files=PRINTER)
-    really, first = files.locked, threading.Lock()
+    really, first = trusted.locked_folder, threading.Lock()
 
     def after_the_other(folder: Path) -> AbstractContextManager[int]:
         if first.acquire(blocking=False):
@@ -311,7 +311,7 @@ def test_what_is_written_last_was_read_last(machine: Machine, another: Host, mon
         return really(folder)
 
     other = threading.Thread(target=lambda: another.connect("other", "web"))
-    monkeypatch.setattr(files, "locked", after_the_other)
+    monkeypatch.setattr(trusted, "locked_folder", after_the_other)
     machine.host.connect("lan", "web")
     assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
     assert len(machine.host.sandbox("web").endpoints) == 2

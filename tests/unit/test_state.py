@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,16 @@ from macvfast.cli.show.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest
-from macvfast.state import connections, owners, store
+from macvfast.state import connections, directory, owners, store
 from macvfast.state.records import REMOVED
 from macvfast.state.store import Store
-from macvfast.system import log
+from macvfast.system import log, trusted
+from tests.netns import ended, started
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -156,6 +158,64 @@ def test_a_new_state_is_opened_while_another_connection_is_about_to_write_its_fi
             note(mine, "key")
         ends.join()
     assert noted(tmp_path / "state", "key") == ["1"]
+
+
+def test_who_comes_second_to_a_new_state_sees_nothing_of_the_first_as_remains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has found no file. By the time it makes one the first has, and is at work with a log and a token."""
+    (tmp_path / "owners").mkdir()
+    (tmp_path / "owners/of the dead").touch()
+    tmp_path.chmod(0o700)
+    really, others = trusted.locked_folder, []
+
+    def late(folder: Path) -> AbstractContextManager[int]:
+        monkeypatch.undo()
+        # That of another process.
+        monkeypatch.setattr(directory, "_making", threading.Lock())
+        others.append(Store(str(tmp_path)))
+        entered.enter_context(others[0].operation())
+        others[0].owner()
+        note(others[0], "first")
+        return really(folder)
+
+    with ExitStack() as entered:
+        monkeypatch.setattr(trusted, "locked_folder", late)
+        with closing(Store(str(tmp_path))) as mine:
+            assert len(mine.others_at_work()) == 1
+            assert noted(tmp_path, "first") == ["1"]
+    others[0].close()
+
+
+def test_many_processes_open_a_new_state_at_once(tmp_path: Path) -> None:
+    """Where remains of an earlier one are, too."""
+    for turn in range(10):
+        state = tmp_path / str(turn)
+        (state / "owners").mkdir(parents=True)
+        state.chmod(0o700)
+        for number in range(20):
+            (state / "owners" / str(number)).touch()
+        gate, opened = os.pipe()
+
+        def begin(number: int, state: Path = state, gate: int = gate, opened: int = opened) -> None:
+            os.close(opened)
+            os.read(gate, 1)
+            with closing(Store(str(state))) as mine, mine.operation():
+                mine.owner()
+                note(mine, f"key {number}")
+
+        children = [started(lambda number=number: begin(number)) for number in range(6)]  # type: ignore[misc]
+        os.close(gate)
+        os.close(opened)
+        assert [ended(child) for child in children] == [0] * 6
+        assert noted(state, *(f"key {number}" for number in range(6))) == ["1"] * 6
+
+
+def test_a_state_file_that_is_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.db").symlink_to("nowhere")
+    tmp_path.chmod(0o700)
+    with pytest.raises(StateUnusable, match="leads nowhere"):
+        Store(str(tmp_path))
 
 
 # Damage.

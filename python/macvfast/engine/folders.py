@@ -212,7 +212,7 @@ class Folders:
             return []
         try:
             files.make_folder(folder)
-            with files.locked(folder) as descriptor:
+            with trusted.locked_folder(folder) as descriptor:
                 # Another process may have written some meanwhile.
                 files.write(descriptor, {file: texts[file] for file in files.lacking(folder, texts)})
         except OSError as error:
@@ -248,7 +248,7 @@ class Folders:
             descriptors: list[tuple[str, int]] = []
             for folder in folders:
                 with suppress(OSError):
-                    descriptors.append((folder.name, stack.enter_context(files.locked(folder))))
+                    descriptors.append((folder.name, stack.enter_context(trusted.locked_folder(folder))))
             with self._store.reading() as records:
                 there = records.sandboxes_named([id_ for id_, _ in descriptors])
             for id_, descriptor in descriptors:

@@ -13,11 +13,9 @@ lock of FOLDER. Modes do not depend on the umask: a command may run as any user.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +24,7 @@ from macvfast.errors import StateUnusable
 from macvfast.system import trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from macvfast.model import Interface
     from macvfast.requests import OwnFiles
@@ -66,9 +64,6 @@ _HOSTS_MAX = 1 << 20
 # A crash cuts files off at multiples of a disk's block size, which is at least this.
 _BLOCK = 512
 
-# How long to wait for another process that writes a sandbox's files: three small ones.
-_LOCK_S = 10.0
-
 
 def make_folder(folder: Path) -> None:
     """Make the folder of a sandbox, and those above it, where they are missing; refuse what another user could have put
@@ -88,29 +83,6 @@ def make_folder(folder: Path) -> None:
             os.close(trusted.open_folder(folder / "etc"))
     except OSError as error:
         raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Lock the files of a sandbox against other writers; gives a descriptor of its folder.
-
-    Raises:
-        OSError: it is missing, or another process keeps the lock.
-    """
-    descriptor = trusted.open_folder(folder)
-    try:
-        deadline = time.monotonic() + _LOCK_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.001)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> dict[str, str]:

@@ -60,14 +60,9 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     _refuse_strangers(directory)
     _refuse_readers(directory)
     with _making:
-        while True:
-            try:
-                found = file.stat()
-            except FileNotFoundError:
-                if _make(directory, file, in_use=in_use):
-                    return
-                continue
-            break
+        if not file.exists():
+            _make(directory, file, in_use=in_use)
+        found = file.stat()
     if not stat.S_ISREG(found.st_mode):
         raise StateUnusable(str(file), "it is no regular file")
     _refuse_strangers(file)
@@ -87,23 +82,25 @@ def _make_directory(directory: Path) -> None:
         trusted.make_folder(directory, 0o700)
 
 
-def _make(directory: Path, file: Path, *, in_use: bool) -> bool:
-    """Make an empty state file; False: another process has made it."""
-    log = file.with_name(f"{file.name}-wal")
-    if log.exists():
-        raise StateCorrupt(str(file), f"it is gone, and its log `{log.name}` is still there")
-    if in_use:
-        raise StateCorrupt(str(file), "it is gone, and a process is at work on it")
-    owners = directory / "owners"
-    if owners.is_dir():
-        for name in os.listdir(owners):
-            (owners / name).unlink(missing_ok=True)
-        owners.rmdir()
-    try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return False
-    return True
+def _make(directory: Path, file: Path, *, in_use: bool) -> None:
+    """Make an empty state file, where no other process has made one meanwhile."""
+    with trusted.locked_folder(directory.resolve()):
+        if file.exists():
+            return
+        log = file.with_name(f"{file.name}-wal")
+        if log.exists():
+            raise StateCorrupt(str(file), f"it is gone, and its log `{log.name}` is still there")
+        if in_use:
+            raise StateCorrupt(str(file), "it is gone, and a process is at work on it")
+        owners = directory / "owners"
+        if owners.is_dir():
+            for left in owners.iterdir():
+                left.unlink()
+            owners.rmdir()
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            raise StateUnusable(str(file), "it is a symbolic link that leads nowhere") from None
 
 
 def _refuse_strangers(path: Path) -> None:

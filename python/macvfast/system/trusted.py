@@ -6,8 +6,11 @@ Symbolic links are not followed: a link, a fifo or a device in the place of a fi
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 # Symbolic links on one path, as in the kernel (MAXSYMLINKS, namei.h).
 _LINKS_MAX = 40
+
+# How long to wait for another process that has locked a folder, to write a few small files.
+_LOCK_S = 10.0
 
 
 def why_not(found: os.stat_result) -> str | None:
@@ -35,6 +41,31 @@ def open_folder(path: str | Path, *, dir_fd: int | None = None) -> int:
         OSError: it is no folder, not trusted, or missing.
     """
     return _opened(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd, why_not)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[int]:
+    """Lock a folder that no other user can change against others who do so; gives its descriptor.
+
+    Raises:
+        OSError: as `open_folder`, or another process keeps the lock.
+    """
+    descriptor = open_folder(folder)
+    try:
+        deadline = time.monotonic() + _LOCK_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
+        yield descriptor
+    finally:
+        # Closing alone would leave the lock with a child that was forked meanwhile.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
 def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None, whoever: bool = False) -> int:
