@@ -217,6 +217,22 @@ def test_what_was_left_by_a_process_that_died_before_a_reboot_is_forgotten_after
                 assert records.intents() == {}
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_removed_keeps_its_name_though_the_id_of_one_that_was_finished_begins_so(
+    machine: Machine, force: bool
+) -> None:
+    left = machine.host.create_sandbox("left", endpoints=[EndpointRequest(network="lan")])
+    beginning, gone = left.id[:12], left.id[:11]
+    machine.host.create_sandbox(beginning)
+    machine.faults.arm(crash_at=1, only="unpin")
+    with pytest.raises(Crash):
+        machine.host.remove_many(["left"])
+    machine.restart()
+    outcomes = machine.host.remove_many([beginning, gone, "none"], force=force)
+    assert [one.value for one in outcomes] == [beginning, "left", "none" if force else None]
+    machine.assert_record_is_true()
+
+
 def test_what_fails_while_others_are_waited_for_is_not_told_of_what_is_gone(machine: Machine) -> None:
     """Catches a sandbox that is gone, and is said to be there still because of another one."""
     machine.host.create_sandbox("bare")

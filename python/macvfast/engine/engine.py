@@ -190,7 +190,7 @@ class Engine:
             elif len(keys) == 1:
                 return Outcomes((self._together.remove(keys[0], force=force),))
             with self._changing_many() as finished:
-                return finished.count_sandboxes(boxes.remove_many(keys, force=force))
+                return finished.count_sandboxes(boxes.remove_many(keys, force=force), force=force)
         except StateUnusable as error:
             if not ended:
                 raise

@@ -237,7 +237,9 @@ class Sandboxes:
         return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
 
     def remove_many(self, keys: Sequence[str], *, force: bool) -> Outcomes[str]:
-        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
+        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked. `force`: running commands
+        are ended.
+        """
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
         for start in range(0, len(keys), CHUNK):
@@ -247,9 +249,6 @@ class Sandboxes:
                 for key in chunk:
                     try:
                         found[key] = there.get(key) or self._by_prefix(records, key)
-                    except SandboxNotFound as error:
-                        if not force:
-                            errors[key] = error
                     except MacvfastError as error:
                         errors[key] = error
         names, failures = self.remove(list(dict.fromkeys(found.values())), force=force)

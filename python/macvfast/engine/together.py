@@ -179,7 +179,7 @@ class Together:
                         call.end(Outcome(call.asked.sandbox, value=sandbox.name))
 
             boxes.detacher.on_gone = gone
-            self._end(these, lambda keys: finished.count_sandboxes(boxes.remove_many(keys, force=force)))
+            self._end(these, lambda keys: finished.count_sandboxes(boxes.remove_many(keys, force=force), force=force))
 
     def _apart(self, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> dict[str, QueuedCall[_Leaving, Gone]]:
         """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""

@@ -42,11 +42,15 @@ class Finished:
     sandboxes: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
 
-    def count_sandboxes(self, outcomes: Outcomes[str]) -> Outcomes[str]:
+    def count_sandboxes(self, outcomes: Outcomes[str], *, force: bool) -> Outcomes[str]:
         """The outcomes of a removal of sandboxes, where what was finished counts as removed by it: whoever types a
-        removal again that did not end finds that it has ended.
+        removal again that did not end finds that it has ended. By `force`, so does all that is not there.
         """
-        return _counted(outcomes, self.sandboxes)
+        counted = _counted(outcomes, self.sandboxes)
+        if not (force and counted.failed):
+            return counted
+        gone = (Outcome(one.name, value=one.name) if isinstance(one.error, SandboxNotFound) else one for one in counted)
+        return Outcomes(tuple(gone))
 
     def count_networks(self, outcomes: Outcomes[str]) -> Outcomes[str]:
         """The same of networks."""
@@ -59,8 +63,7 @@ def _counted(outcomes: Outcomes[str], removed: Mapping[str, str]) -> Outcomes[st
 
 def _count(outcome: Outcome[str], removed: Mapping[str, str]) -> Outcome[str]:
     key = outcome.name
-    missing = isinstance(outcome.error, SandboxNotFound | NetworkNotFound)
-    if not (missing or outcome.value == key):
+    if not isinstance(outcome.error, SandboxNotFound | NetworkNotFound):
         return outcome
     exact = [name for id_, name in removed.items() if key in (id_, name)]
     names = exact or [name for id_, name in removed.items() if key and id_.startswith(key)]
