@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Self
 
 import macvfast
@@ -115,11 +116,7 @@ class Host:
                 parent=parent, mode=mode, flag=flag, mtu=mtu, share_parent=share_parent, order=order, ipv6=ipv6,
                 ipv6_ra=ipv6_ra, internal=internal,
             )  # fmt: skip
-        (outcome,) = self.create_networks([request])
-        if outcome.error is not None:
-            raise outcome.error
-        assert outcome.value is not None  # noqa: S101 - what was not refused is there
-        return outcome.value
+        return self.create_networks([request])[0].result()
 
     def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
         """Make networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
@@ -285,15 +282,15 @@ class Host:
         plain("count", count, int)
         return self._parts.engine.scale(_key(network), prefix, count, force=force, progress=progress)
 
-    def disconnect(self, network: str | Network, sandbox: str | Sandbox) -> None:
-        """Disconnect a sandbox from a network; its link and addresses are gone when this returns.
+    def disconnect(self, network: str | Network, sandbox: str | Sandbox, *, ifname: str | None = None) -> None:
+        """Disconnect a sandbox from a network; its link and addresses are gone when this returns. `ifname` is the link
+        that is meant where it has several there.
 
         Raises:
-            NetworkNotFound, SandboxNotFound, EndpointNotFound, SandboxBusy, RemovalUnfinished
+            NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous, SandboxBusy, RemovalUnfinished
         """
-        outcome = self._parts.engine.disconnect(_key(network), _key(sandbox))
-        if outcome.error is not None:
-            raise outcome.error
+        plain("ifname", ifname, str, NoneType)
+        self._parts.engine.disconnect(_key(network), _key(sandbox), ifname).result()
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
         """Disconnect sandboxes from a network; one outcome per name."""

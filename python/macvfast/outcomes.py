@@ -127,6 +127,13 @@ class Outcome(Generic[T]):
         """Whether it was done."""
         return self.error is None
 
+    def result(self) -> T:
+        """Its value; the error that refused it is raised."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None  # noqa: S101 - what was not refused is there
+        return self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes(Sequence[Outcome[T]]):

@@ -178,6 +178,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: give more of the id, or the name",
     ),
     (
+        errors.EndpointAmbiguous("lab", "web", ["eth0", "lab1"]),
+        "sandbox `web` is connected to network `lab` more than once\n"
+        "  caused by: its links there: `eth0`, `lab1`\n"
+        "hint: in Python, `Host.disconnect` takes the `ifname` of the one that is meant\n"
+        "hint: `macvfast rm web` removes the sandbox with all of them",
+    ),
+    (
         errors.CommandNotFound("alpine", ["macvfast takes no image name"]),
         "command `alpine` not found\n  caused by: no directory of PATH has it\nhint: macvfast takes no image name",
     ),

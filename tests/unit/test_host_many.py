@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from macvfast.engine import detach, networks, sandboxes
 from macvfast.engine.scale import Numbered, plan_scale
-from macvfast.errors import AlreadyConnected, MacTaken, MacvfastError, OptionInvalid, ParentUnusable
+from macvfast.errors import (
+    AlreadyConnected,
+    EndpointAmbiguous,
+    EndpointNotFound,
+    MacTaken,
+    MacvfastError,
+    OptionInvalid,
+    ParentUnusable,
+    RemovalUnfinished,
+)
 from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
@@ -68,11 +77,46 @@ def test_a_sandbox_is_on_one_network_twice_only_where_the_link_is_named(machine:
         machine.host.connect("lan", "x")
     (again,) = machine.host.connect_many("lan", [EndpointRequest(network="lan", sandbox="x", ifname="lan1")])
     assert isinstance(again.error, AlreadyConnected)
-    machine.host.disconnect("lan", "x")
-    assert [one.ifname for one in machine.host.sandbox("x").endpoints] == ["lan1"]
     machine.assert_record_is_true()
     machine.host.remove_many(["x"]).raise_if_any()
     assert machine.host.endpoints("lan") == []
+    machine.assert_record_is_true()
+
+
+def test_which_link_leaves_a_network_is_said_where_a_sandbox_has_several_there(machine: Machine) -> None:
+    """Wrong: the first goes, whichever was meant."""
+    links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(3)]
+    machine.host.create_sandbox("x", endpoints=links)
+    before = machine.everything()
+    with pytest.raises(EndpointAmbiguous) as refused:
+        machine.host.disconnect("lan", "x")
+    assert "`lan0`, `lan1`, `lan2`" in str(refused.value)
+    (outcome,) = machine.host.disconnect_many("lan", ["x"])
+    assert isinstance(outcome.error, EndpointAmbiguous)
+    with pytest.raises(EndpointNotFound, match="no link `lan3`"):
+        machine.host.disconnect("lan", "x", ifname="lan3")
+    assert machine.everything() == before
+    machine.host.disconnect("lan", "x", ifname="lan1")
+    assert [one.ifname for one in machine.host.sandbox("x").endpoints] == ["lan0", "lan2"]
+    machine.host.disconnect("lan", "x", ifname="lan0")
+    machine.assert_record_is_true()
+    # Of one, nothing need be said.
+    machine.host.disconnect("lan", "x")
+    assert machine.host.sandbox("x").endpoints == ()
+    machine.assert_record_is_true()
+
+
+def test_a_link_that_could_not_leave_is_gone_on_with_by_a_command_that_does_so(machine: Machine) -> None:
+    """Wrong: `network disconnect`, which then cannot know which of two is meant."""
+    links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(2)]
+    machine.host.create_sandbox("x", endpoints=links)
+    machine.faults.arm(fail_at=1, only="delete links")
+    with pytest.raises(RemovalUnfinished) as caught:
+        machine.host.disconnect("lan", "x", ifname="lan1")
+    assert caught.value.hints == ("`macvfast restore` again",)
+    machine.faults.arm()
+    machine.host.restore()
+    assert [one.ifname for one in machine.host.sandbox("x").endpoints] == ["lan0"]
     machine.assert_record_is_true()
 
 

@@ -158,9 +158,9 @@ class Engine:
             scaler = Scaler(self._store, self._sandboxes())
             return scaler.scale(network, prefix, count, force=force, progress=progress)
 
-    def disconnect(self, network: str, sandbox: str) -> Outcome[str]:
-        """Take a sandbox off a network."""
-        return self._together.disconnect(network, sandbox)
+    def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Outcome[str]:
+        """Take a sandbox off a network; `ifname`: which link of it."""
+        return self._together.disconnect(network, sandbox, ifname)
 
     def disconnect_many(self, network: str, sandboxes: Sequence[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""

@@ -9,6 +9,7 @@ A change is one durable transaction, and asks nothing of the kernel. What of a n
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -248,12 +249,9 @@ class Networks:
             changed = self._match(request)
             if changed is not None:
                 return changed
-            (outcome,) = self.create_many([request])
-            if outcome.value is not None:
-                return outcome.value
-            # Another process may have made it just now: then it may be what is asked for.
-            if outcome.error is not None and not isinstance(outcome.error, NetworkExists):
-                raise outcome.error
+            # Another process may make it just now: then it may be what is asked for.
+            with suppress(NetworkExists):
+                return self.create_many([request])[0].result()
 
     def _match(self, request: NetworkRequest) -> Network | None:
         """The network of that name, changed to what is asked for; None where there is none."""

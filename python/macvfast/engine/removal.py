@@ -70,7 +70,11 @@ class Removal:
         """The command that goes on with it."""
         if self.whole:
             return f"macvfast rm -f {self.sandbox.name}"
-        return f"macvfast network disconnect {self.leaving[0][0].name} {self.sandbox.name}"
+        network = self.leaving[0][0]
+        if sum(one.id == network.id for one, _ in self.siblings) > 1:
+            # Disconnecting would have to say which; every change goes on with it.
+            return "macvfast restore"
+        return f"macvfast network disconnect {network.name} {self.sandbox.name}"
 
     @property
     def remaining(self) -> list[tuple[Network, Endpoint]]:

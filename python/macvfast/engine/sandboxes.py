@@ -12,6 +12,7 @@ from macvfast.engine.attach import CHUNK, FIRST_CHUNK, Attacher
 from macvfast.engine.detach import Detacher
 from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
 from macvfast.errors import (
+    EndpointAmbiguous,
     EndpointNotFound,
     MacvfastError,
     MadeByEngine,
@@ -166,15 +167,20 @@ class Sandboxes:
 
     # Disconnecting.
 
-    def disconnect_many(self, network: str, sandboxes: Iterable[str]) -> Outcomes[str]:
-        """Take sandboxes off a network; one outcome per name. What is named twice is taken off once."""
+    def disconnect_many(self, network: str, sandboxes: Iterable[str], ifname: str | None = None) -> Outcomes[str]:
+        """Take sandboxes off a network; one outcome per name. What is named twice is taken off once.
+
+        Args:
+            network, sandboxes: ids, names or id prefixes.
+            ifname: the links that are meant; None: each sandbox has one there.
+        """
         names = list(sandboxes)
         errors: dict[int, MacvfastError] = {}
         seen: dict[int, tuple[Sandbox, Endpoint]] = {}
         with self._store.reading() as records:
             for at, name in enumerate(names):
                 try:
-                    seen[at] = self._seen(records, network, name)
+                    seen[at] = self._seen(records, network, name, ifname)
                 except MacvfastError as error:
                     errors[at] = error
         unique = {one[1].id: one for one in seen.values()}
@@ -187,14 +193,16 @@ class Sandboxes:
             )
         )
 
-    def _seen(self, records: Records, network: str, sandbox: str) -> tuple[Sandbox, Endpoint]:
+    def _seen(self, records: Records, network: str, sandbox: str, ifname: str | None) -> tuple[Sandbox, Endpoint]:
         net = one_network(records, self._store, network)
         box = one_sandbox(records, self._store, sandbox)
-        for endpoint in box.endpoints:
-            if endpoint.network_id == net.id:
-                refuse_another(self._store, net, box, endpoint)
-                return box, endpoint
-        raise EndpointNotFound(net.name, box.name)
+        there = [one for one in box.endpoints if one.network_id == net.id and ifname in (None, one.ifname)]
+        if not there:
+            raise EndpointNotFound(net.name, box.name, ifname)
+        refuse_another(self._store, net, box, *there)
+        if len(there) > 1:
+            raise EndpointAmbiguous(net.name, box.name, [one.ifname for one in there])
+        return box, there[0]
 
     # Removing.
 

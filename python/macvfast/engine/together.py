@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 
 class _Leaving(NamedTuple):
-    """A sandbox that is to go, or (`network`) that is to leave a network."""
+    """A sandbox that is to go, or (`network`) that is to leave a network, by the link `ifname` where that is said."""
 
     sandbox: str
     network: str | None = None
+    ifname: str | None = None
     force: bool = False
 
 
@@ -76,16 +77,16 @@ class Together:
         attempt = self._making.call(lambda boxes: Attempt(asked(boxes)), about=sandbox)
         return attempt.made.endpoints[0].endpoint
 
-    def disconnect(self, network: str, sandbox: str) -> Gone:
-        """Take a sandbox off a network."""
-        return self._go(_Leaving(sandbox, network))
+    def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Gone:
+        """Take a sandbox off a network; `ifname`: which link of it."""
+        return self._go(_Leaving(sandbox, network, ifname))
 
     def remove(self, sandbox: str, *, force: bool) -> Gone:
         """Remove a sandbox with all its endpoints."""
         return self._go(_Leaving(sandbox, force=force))
 
     def _go(self, asked: _Leaving) -> Gone:
-        return self._going.call(asked, (asked.network, asked.force), asked.sandbox)
+        return self._going.call(asked, (asked.network, asked.ifname, asked.force), asked.sandbox)
 
     # Making.
 
@@ -151,13 +152,15 @@ class Together:
         boxes = self._boxes()
         boxes.detacher.on_let_go = lambda: self._going.pass_on(first)
         if first.asked.network is not None:
-            self._disconnect(boxes, first.asked.network, calls)
+            self._disconnect(boxes, first.asked.network, first.asked.ifname, calls)
         else:
             self._remove(boxes, calls, force=first.asked.force)
 
-    def _disconnect(self, boxes: Sandboxes, network: str, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> None:
+    def _disconnect(
+        self, boxes: Sandboxes, network: str, ifname: str | None, calls: Sequence[QueuedCall[_Leaving, Gone]]
+    ) -> None:
         with self._changing():
-            self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys))
+            self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys, ifname))
 
     @staticmethod
     def _end(

@@ -32,9 +32,24 @@ class SandboxNotFound(NotFound, code="sandbox-not-found"):
 class EndpointNotFound(NotFound, code="endpoint-not-found"):
     network: str
     sandbox: str
+    ifname: str | None = None
     _text = "sandbox `{sandbox}` is not connected to network `{network}`"
-    _cause = "it has no endpoint there"
+    _cause = "it has no link `{ifname}` there", "it has no endpoint there"
     _hint = "`macvfast network connect {network} {sandbox}` connects it"
+
+
+class EndpointAmbiguous(NotFound, code="endpoint-ambiguous"):
+    """A sandbox is on one network by several links, and none of them was named."""
+
+    network: str
+    sandbox: str
+    ifnames: Sequence[str]
+    _text = "sandbox `{sandbox}` is connected to network `{network}` more than once"
+    _cause = "its links there: {ifnames}"
+    _hint = (
+        "in Python, `Host.disconnect` takes the `ifname` of the one that is meant\n"
+        "`macvfast rm {sandbox}` removes the sandbox with all of them"
+    )
 
 
 class ParentNotFound(NotFound, code="parent-not-found"):
