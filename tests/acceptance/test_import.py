@@ -38,9 +38,9 @@ def test_a_network_without_a_subnet_is_named_and_the_others_are_taken_over(lan: 
     with unchanged(lan):
         shown = lan.macvfast("network", "import", "docker", f"{tmp_path}/networks").splitlines()
     assert shown == [
-        "# from: not taken over: no subnet is given: its configuration is that of network cfg (--config-from)",
+        "# from: not imported: no subnet is given: its configuration is that of network cfg (--config-from)",
         LINE,
-        "# old: not taken over: no subnet is given: IPAM.Config[0].Subnet is missing",
+        "# old: not imported: no subnet is given: IPAM.Config[0].Subnet is missing",
     ]
     assert lan.macvfast("network", "import", "docker", "--apply", f"{tmp_path}/networks") == "lan"
     assert [(one["Name"], one["Driver"]) for one in listed(lan, "network", "ls")] == [("lan", "macvlan")]

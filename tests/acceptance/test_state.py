@@ -65,7 +65,7 @@ def test_a_clone_looks_at_its_state_and_changes_it_once_it_has_taken_it_over(lan
         return lan.host.attempt("unshare", "--mount", "sh", "-ec", ON_MACHINE, "sh", *files, netns.MACVFAST, *words)
 
     assert on(1, "state", "adopt").returncode == 0
-    assert on(0, "state", "adopt").stdout.startswith("the state is this machine's from now on")
+    assert on(0, "state", "adopt").stdout.startswith("the state now belongs to this machine")
     assert on(0, "create", "--net=pub_net", "--name=web").returncode == 0
     # The pin was in the mounts of that command alone, and the kernel takes its time for what went with it.
     netns.wait_until(lambda: not support.filter_macs(lan, "eth0"), what="the end of the link")
@@ -74,8 +74,8 @@ def test_a_clone_looks_at_its_state_and_changes_it_once_it_has_taken_it_over(lan
         assert "belongs to another machine" in check_error(said, 1)
         assert "macvfast state adopt" in said.stderr
         assert on(1, "ps", "-aq").stdout.split() == [one["ID"] for one in support.listed(lan, "ps")]
-    assert "\naddresses and MACs that stay as they are: 1; " in on(1, "state", "adopt").stdout
-    assert on(1, "state", "adopt").stdout == "the state is this machine's already\n"
+    assert "\nendpoints that keep their addresses and MACs: 1; " in on(1, "state", "adopt").stdout
+    assert on(1, "state", "adopt").stdout == "the state already belongs to this machine\n"
     assert "belongs to another machine" in check_error(on(0, "rm", "web"), 1)
     assert on(0, "state", "adopt").returncode == 0
     assert on(0, "rm", "web").stdout == "web\n"

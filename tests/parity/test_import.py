@@ -1,4 +1,4 @@
-"""Networks taken over from a running Engine give the addresses that they gave there."""
+"""Networks imported from a running Engine give the addresses that they gave there."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ NETWORKS = {
 def test_networks_of_an_engine_are_made_anew(engine: Engine, docker: EngineSide, macvfast: MacvfastSide) -> None:
     for name, flags in NETWORKS.items():
         assert not docker.create(["-d", "macvlan", *flags.split(), name]).refused
-    # One that cannot be taken over, and one that is there already.
+    # One that cannot be imported, and one that is there already.
     assert engine.docker("network", "create", "--config-only", "--subnet=10.98.0.0/24", "settings").returncode == 0
     assert not macvfast.create([*NETWORKS["n3"].split(), "--no-ipv6", "n3"]).refused
     words = ["--state-dir", macvfast.state_dir, "network", "import", "docker", f"--socket={engine.folder}/docker.sock"]
 
     shown = macvfast.namespace.run(MACVFAST, *words).splitlines()
     assert [line.split()[-1] for line in shown if line.startswith("macvfast network create ")] == ["n1", "n2"]
-    assert "# settings: not taken over: its driver is null, not macvlan or ipvlan" in shown
-    assert "# n3: there already" in shown
+    assert "# settings: not imported: its driver is null, not macvlan or ipvlan" in shown
+    assert "# n3: exists already" in shown
     assert [network.name for network in macvfast.host.networks()] == ["n3"]
 
     assert macvfast.namespace.run(MACVFAST, *words, "--apply") == "n1\nn2\n"

@@ -1,4 +1,4 @@
-"""Docker's networks as networks of macvfast: what is shown, what is made, what cannot be taken over."""
+"""Docker's networks as networks of macvfast: what is shown, what is made, what cannot be imported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_is_shown_makes_the_same_network_when_it_is_typed(tmp_path: Path) -
     host = FakeHost()
     said = imported(tmp_path, GUIDE, host=host)
     assert (said.status, said.out) == (0, f"{LINE}\n")
-    assert said.err == "Nothing was created. `--apply` creates these networks; or run the lines above.\n"
+    assert said.err == "Nothing was created. Run the lines above, or use `--apply`.\n"
     assert host.names() == ["open", "networks"]
     found = convert(GUIDE)
     assert found is not None
@@ -98,7 +98,7 @@ def on(subnet: str, **values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("element", "why"),
     [
-        (changed(Driver="bridge", Name="web"), "web: not taken over: its driver is bridge, not macvlan or ipvlan"),
+        (changed(Driver="bridge", Name="web"), "web: not imported: its driver is bridge, not macvlan or ipvlan"),
         (changed(ConfigOnly=True), "it is only a configuration for others (--config-only)"),
         (changed(IPAM={"Driver": "dhcp", "Config": []}), "its addresses come from dhcp"),
         (changed(Name="a b"), "`a b` is not a network name"),
@@ -146,8 +146,8 @@ def on(subnet: str, **values: Any) -> dict[str, Any]:
         (changed(Labels={"a": "\ud800"}), "Labels.a has a character that no command line can have"),
         (changed(Internal="no"), "Internal is a text where true or false is meant"),
         (changed(Driver=None), "it has no Driver"),
-        (changed(Name=None), "element 1: not taken over: it has no Name"),
-        (changed(Name=7), "element 1: not taken over: Name is a number where a text is meant"),
+        (changed(Name=None), "element 1: not imported: it has no Name"),
+        (changed(Name=7), "element 1: not imported: Name is a number where a text is meant"),
     ],
 )
 def test_what_cannot_be_taken_over_is_named(tmp_path: Path, element: dict[str, Any], why: str) -> None:
@@ -162,7 +162,7 @@ def test_networks_and_containers_are_shown_as_people_count(tmp_path: Path) -> No
     containers = {key: {"Name": f"w-{key}"} for key in ("10", "2")}
     said = imported(tmp_path, *({**GUIDE, "Name": f"n{number}", "Containers": containers} for number in (10, 9)))
     assert [line.split()[-1] for line in said.out.splitlines() if line.startswith("macvfast")] == ["n9", "n10"]
-    assert "not taken over: w-2, w-10" in said.out
+    assert "not imported: w-2, w-10" in said.out
 
 
 def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
         ),
         (
             changed(Containers={"x": {"Name": "web"}, "y": {"Name": "db"}}),
-            "# pub_net: its containers are not taken over: db, web",
+            "# pub_net: its containers are not imported: db, web",
         ),
     ],
 )
@@ -230,7 +230,7 @@ def test_networks_of_a_docker_that_chooses_no_gateway_have_none() -> None:
 
 def test_one_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     said = imported(tmp_path, GUIDE, host=FakeHost(networks=[network()]))
-    assert said.out == "# pub_net: there already\n"
+    assert said.out == "# pub_net: exists already\n"
 
 
 def test_what_is_read_is_escaped(tmp_path: Path) -> None:
@@ -288,17 +288,17 @@ def test_good_networks_beside_a_bad_one_are_shown(tmp_path: Path, bad: object) -
     """Wrong: one element that is not as expected takes the others with it."""
     said = imported(tmp_path, bad, GUIDE)
     assert (said.status, LINE in said.out.splitlines()) == (0, True)
-    assert "not taken over: " in said.out
+    assert "not imported: " in said.out
     said = imported(tmp_path, bad, GUIDE, line="--apply")
     assert (said.status, said.out) == (0, "pub_net\n")
-    assert "not taken over: " in said.err
+    assert "not imported: " in said.err
 
 
 def test_the_second_of_one_name_is_named(tmp_path: Path) -> None:
     said = imported(tmp_path, GUIDE, changed(Options={"parent": "eth1"}))
     assert said.out.splitlines() == [
         LINE,
-        "# pub_net: not taken over: another network of that name comes before it",
+        "# pub_net: not imported: another network of that name comes before it",
     ]
 
 
@@ -360,7 +360,7 @@ def test_whatever_a_network_looks_like_it_is_taken_over_or_named_and_the_others_
     is_own = isinstance(network, dict) and network.get("Name") in ("bridge", "host", "none")
     lines = [line for line in said.out.splitlines() if "pub_net" in line or not line.startswith("#")]
     assert any(line.endswith(" pub_net") for line in lines)
-    assert is_own or said.out.count("macvfast network create") == 2 or "not taken over: " in said.out
+    assert is_own or said.out.count("macvfast network create") == 2 or "not imported: " in said.out
     assert all(line.isprintable() for line in said.out.splitlines())
     found = convert(network)
     if found is not None and found.request is not None:
@@ -429,9 +429,9 @@ def test_an_engine_is_asked_for_each_of_its_networks(engine: Engine) -> None:
     said = asked(engine, ok(b'{"Version": "20.10.24"}'), listed, a=found)
     assert said.status == 0
     assert said.out.splitlines() == [
-        "# element 2: not taken over: it is a number where an object is meant",
+        "# element 2: not imported: it is a number where an object is meant",
         LINE,
-        "# x: not taken over: it has no Driver",
+        "# x: not imported: it has no Driver",
     ]
 
 

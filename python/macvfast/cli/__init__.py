@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what a command line says; its exit status. None: this process's own command line."""
+    """Run a command line, and return its exit status. None: the command line of this process."""
     words = sys.argv[1:] if argv is None else argv
     try:
         if words[:1] == ["__remove-ended"]:
@@ -29,9 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _remove_ended(state_dir: str) -> int:
-    """Remove the sandboxes of `run --rm` whose commands have ended: started by `rust/init`, once for all.
+    """Remove the sandboxes of `run --rm` whose commands have ended. `rust/init` starts it, one for all of them.
 
-    No command of the application: it needs nothing of Typer.
+    It is not a command of the application, because it needs nothing of Typer.
     """
     from macvfast.cli.show.output import problem_text  # noqa: PLC0415
     from macvfast.host import Host  # noqa: PLC0415

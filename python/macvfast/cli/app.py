@@ -1,4 +1,4 @@
-"""From the words of the command line to an exit status: read them, do the command, show what failed."""
+"""A command line as a whole: it is read, its command is called, and what failed is shown."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def application() -> Group:
 
 
 def run(words: Sequence[str], opener: Opener | None = None, out: Output | None = None) -> int:
-    """Do what the command line says; its exit status.
+    """Run a command line, and return its exit status.
 
     Args:
         words: without the program's name.
@@ -88,7 +88,7 @@ def run(words: Sequence[str], opener: Opener | None = None, out: Output | None =
 
 
 def perform(line: Line, words: Sequence[str], session: Session) -> int:
-    """Read the words and call the command, or show help or the version; the exit status.
+    """Read the words and call the command, or show help or the version; return the exit status.
 
     Raises:
         Usage, MacvfastError
@@ -111,7 +111,7 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
     except typer.Exit as end:
         return end.exit_code
     except typer.TyperException:
-        # All else that Typer may refuse has been refused by the line, or is by the parameters' own checks.
+        # Everything else that Typer refuses has been refused by the line or by the checks of the parameters.
         raise line.wrong_count() from None
 
 
@@ -135,24 +135,24 @@ def _interruption(out: Output) -> int:
 
 
 def _bug(out: Output, error: BaseException) -> int:
-    """Show an exception that nothing foresaw, as one line; with MACVFAST_DEBUG=1 with its traceback."""
+    """Show an unexpected exception on one line; with MACVFAST_DEBUG=1, with its traceback."""
     said = f"{type(error).__name__}: {error}".rstrip(": ")
-    hint = "please report what stands above"
+    hint = "please report the output above"
     if os.environ.get("MACVFAST_DEBUG") == "1":
         out.trace()
     else:
-        hint = "with MACVFAST_DEBUG=1 in the environment, the same command shows where; please report that"
+        hint = "run it again with MACVFAST_DEBUG=1 in the environment, and report what it shows"
     out.problem(Failure("bug", "a bug in macvfast", causes=[said], hints=[hint]))
     return BUG
 
 
 def _finished(out: Output, status: int, *, changes: bool) -> int:
-    """Write out what is held back; a result that was lost is a failure too."""
+    """Write out what is buffered; lost output is a failure, too."""
     out.flush()
     if out.failed is None:
         return status
     done = changes and status == 0
-    hint = "what was asked for is done; only its result was not shown" if done else "let it write to something else"
+    hint = "the command succeeded; only its output was lost" if done else "write the output somewhere else"
     cause = out.failed.strerror or str(out.failed)
     out.problem(Failure("output-lost", "standard output cannot be written", causes=[cause], hints=[hint]))
     return status or (PARTLY if changes else 1)

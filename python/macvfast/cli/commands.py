@@ -51,10 +51,10 @@ ALIASES = {"network list": "network ls", "network remove": "network rm"}
 
 GROUPS = {
     "network": "Create, list, show and remove networks; connect sandboxes to them.",
-    "network import": "Take over networks of other programs.",
+    "network import": "Import networks of other programs.",
     "ipam": "Show the addresses of networks.",
-    "service": "Restore at boot.",
-    "state": "Back up the recorded state, and load it again.",
+    "service": "Install the service that restores at boot.",
+    "state": "Back up, load and adopt the recorded state.",
 }
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}

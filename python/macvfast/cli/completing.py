@@ -1,4 +1,4 @@
-"""What may be typed next, for the shells: commands, options, and what their parameters offer.
+"""What a shell completes: commands, options, and the values that their parameters offer.
 
 The scripts of `macvfast completion` ask for it with `macvfast __complete -- WORD... LAST`; LAST may be empty.
 """

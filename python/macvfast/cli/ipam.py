@@ -12,10 +12,11 @@ from macvfast.cli.parameters import NetworkKey, TextForm
     changes=False,
     listing=True,
     details="""\
-A cell of the map is one address, or as many as it says. Where a cell is several addresses, a digit says how much of it
-is in use: 1 is up to a tenth, 9 is nearly all. Where none is in use, the cell shows what else is there.
+Each cell of the map is one address, or a block of several; the line below the map says how many. In a cell of several
+addresses, a digit says how much is in use: 1 is up to a tenth, 9 is nearly all. If none is in use, the cell shows what
+else there is.
 
-Of an IPv6 subnet, only the part that holds anything is mapped.""",
+Of an IPv6 subnet, the map shows only the part in which something is used or kept.""",
     example="macvfast ipam show pub_net",
 )
 def show(call: Call, key: NetworkKey, *, form: TextForm = "") -> int:

@@ -17,13 +17,13 @@ DIFFERENT = 7
     "restore",
     listing=True,
     details="""\
-After a reboot, a crash or manual changes: parents that macvfast created, namespaces, links, addresses and routes. What
-macvfast did not create is neither changed nor removed; what is in the way is named, and the exit status is then 3. A
-second run has nothing to do. Commands that ran are not started again; sandboxes of `run --rm` whose command has ended
-are removed.
+It restores parents that macvfast created, namespaces, links, addresses and routes, after a reboot, a crash or manual
+changes. It neither changes nor removes what macvfast did not create; if that is in the way, it is named, and the exit
+status is then 3. A second run has nothing to do. Commands are not started again. Sandboxes of `run --rm` whose command
+has ended are removed.
 
-With --wait, what needs a parent that is missing or down, or whose MTU is too small, is created as soon as that has
-changed.""",
+With --wait, it waits for parents that are missing or down, or whose MTU is too small, and then creates what needs
+them.""",
     example="macvfast restore --wait=30",
 )
 def restore(
@@ -47,7 +47,7 @@ def restore(
         out.lines(escape(str(step)) for step in plan.done)
     for step in plan.failed:
         if step.error is not None:
-            # For programs, the reason's own code; which step it is says the object of the step.
+            # Programs get the code of the reason; the object of the step says which step it was.
             out.problem(step.error if as_json else StepFailed(str(step), step.error))
     if plan.remaining and not as_json:
         out.problem(RestoreIncomplete([str(one) for one in plan.remaining]))
@@ -58,11 +58,11 @@ def restore(
     "check",
     changes=False,
     listing=True,
-    details="The exit status is 0 where nothing differs, and 7 where something does.",
+    details="The exit status is 0 if nothing differs, and 7 if something does.",
     example="macvfast check",
 )
 def check(call: Call, *, form: LinesForm = "") -> int:
-    """List what differs between record and kernel, a line each; nothing is changed."""
+    """List each difference between record and kernel on a line; change nothing."""
     with call.host() as host:
         found = host.check()
     if form == "json":
@@ -75,8 +75,8 @@ def check(call: Call, *, form: LinesForm = "") -> int:
 @command(
     "gc",
     details="""\
-Sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command has ended or
-never started, and what interrupted commands left unfinished.""",
+It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command
+has ended or never started, and what interrupted commands left unfinished.""",
     example="macvfast gc",
 )
 def gc(call: Call) -> int:

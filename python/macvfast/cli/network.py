@@ -50,7 +50,7 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
 {LISTED_AS}
 
 Filters: name and id (a part, or a regular expression), driver, label=KEY or label=KEY=VALUE, type (builtin, custom),
-dangling (true, false), scope. Different keys must all match; of one key, any value may match, but all labels must.
+dangling (true, false), scope. Every key must match, and every label; of several values of another key, one is enough.
 
 Also: macvfast network list.""",
     example="macvfast network ls -f driver=macvlan",
@@ -78,9 +78,9 @@ def ls(
     changes=False,
     listing=True,
     details="""\
-Those that exist are shown even where others do not; the exit status is then 1. Several ip-ranges of one subnet are
-separated by commas in its IPRange. --format json prints the same on one line. A TEMPLATE prints what it asks of each
-network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
+If some of the networks do not exist, the others are shown; the exit status is then 1. Several ip-ranges of one subnet
+are separated by commas in its IPRange. --format json prints the same on one line. A TEMPLATE prints the fields that it
+names of each network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
     example="macvfast network inspect pub_net",
 )
 def inspect(
@@ -117,8 +117,8 @@ def inspect(
 @command(
     "network rm",
     details="""\
-A parent that macvfast created is removed with its last network. Of several networks, those that can be are removed; the
-exit status is then 3.
+A parent that macvfast created is removed with its last network. If some of several networks cannot be removed, the
+others are; the exit status is then 3.
 
 Also: macvfast network remove.""",
     example="macvfast network rm pub_net",
@@ -129,7 +129,7 @@ def rm(
     *,
     force: Annotated[bool, option("-f, --force", "Ignore missing networks.")] = False,
 ) -> int:
-    """Remove networks without endpoints, and print each as it was given."""
+    """Remove networks without endpoints, and print each as it was typed."""
     with call.host() as host:
         outcomes = host.remove_networks(keys)
     return call.report(outcomes, forgiven=NetworkNotFound if force else None)
@@ -149,7 +149,7 @@ label=KEY=VALUE, label!=KEY, label!=KEY=VALUE; all must match.""",
 def prune(
     call: Call,
     *,
-    force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
+    force: Annotated[bool, option("-f, --force", "Do not ask for confirmation.")] = False,
     filters: Annotated[
         list[str], filtering("--filter", "Remove only what matches; may be repeated.", _prune_filters_offered)
     ],
@@ -176,8 +176,8 @@ def _namespace_of(call: Call, param: Any, value: str | None) -> str | None:
 @command(
     "network connect",
     details="""\
-With --netns or --pid, SANDBOX is the name of a new sandbox that stands for that namespace, or of one that already does;
-macvfast then creates and removes only its own links there.""",
+With --netns or --pid, SANDBOX names a new sandbox for that namespace, or the sandbox that it already has. macvfast then
+creates and removes only its own links in it.""",
     example="macvfast network connect --ip=172.16.86.10 pub_net web",
 )
 def connect(

@@ -44,11 +44,14 @@ def _links() -> list[str]:
     "network create",
     begins=True,
     details="""\
-Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter. Without
---gateway, the gateway of an IPv4 subnet is the router of this host's default route, where that is in it, else the first
-free address of the ip-range, or else of the subnet; there is none with --internal, without a parent, in ipvlan l3 and
-l3s, and on a /31 or /32. IPv6 routers announce themselves. Addresses of this host on the parent are never allocated. An
-IPv6 subnet switches IPv6 on.
+Each gateway, ip-range and aux address belongs to the subnet that contains it; the order does not matter.
+
+Without --gateway, a gateway is chosen for each IPv4 subnet: the router of this host's default route if the subnet
+contains it, otherwise the first free address of the ip-range, or of the subnet if the range has none. No gateway is
+chosen with --internal, without a parent, in the ipvlan modes l3 and l3s, or for a /31 or /32. IPv6 routers announce
+themselves.
+
+Addresses of this host on the parent are never allocated. An IPv6 subnet switches IPv6 on.
 
 Options of -o:
 
@@ -58,11 +61,11 @@ Options of -o:
   ipvlan_mode=MODE   l2 (default), l3, l3s
   ipvlan_flag=FLAG   bridge (default), private, vepa
   mtu=BYTES          default: the parent's
-  share_parent=BOOL  true: shared with networks that say so too
+  share_parent=BOOL  true: networks with this option share the parent
   ipam_order=ORDER   lowest (default): the lowest free address; or next
-  ipv6_ra=WHETHER    on or off: whether IPv6 router advertisements are
-                     accepted; default: on, but off with --internal and
-                     with --gateway=none""",
+  ipv6_ra=SWITCH     on or off: accept IPv6 router advertisements;
+                     default: on, but off with --internal and with
+                     --gateway=none""",
     example="""\
 macvfast network create -d macvlan \\
     --subnet=172.16.86.0/24 \\
@@ -93,7 +96,7 @@ def create(
         list[str],
         repeated(
             "--aux-address [NAME=]ADDRESS",
-            "Address that is never allocated; its name, where none is given, is the address.",
+            "Address that is never allocated (default name: the address).",
             callback=check_some,
         ),
     ],
@@ -137,7 +140,7 @@ def create(
 
 
 def _aux(text: str) -> tuple[str, str]:
-    """`NAME=ADDRESS`; an address without a name, as the guide's prose has it, is its own name."""
+    """`NAME=ADDRESS`; an address without a name is its own name."""
     name, equals, address = text.partition("=")
     return (name, address) if equals else (text, text)
 
@@ -167,14 +170,14 @@ def _check_ranges(call: Call, param: Any, value: list[str]) -> list[str]:
 @command(
     "network update",
     details="""\
-Endpoints keep their addresses, also those outside a new ip-range. A gateway that was chosen automatically stays. An
-ip-range replaces those of the subnet that contains it; other subnets keep theirs. Aux addresses and labels that are not
-named stay as they are. Nothing else of a network can be changed: remove it and create it again.
+Endpoints keep their addresses, even outside a new ip-range. A gateway that was chosen automatically stays. A new
+ip-range replaces all ranges of the subnet that contains it; other subnets keep theirs. Aux addresses and labels that
+are not named stay. Nothing else of a network can be changed: remove the network and create it again.
 
 Options of -o:
 
 \b
-  share_parent=BOOL  whether others with this option may use the parent
+  share_parent=BOOL  true: networks with this option share the parent
   ipam_order=ORDER   lowest: the lowest free address; or next""",
     example="macvfast network update --ip-range=172.16.86.128/25 pub_net",
 )
@@ -232,12 +235,12 @@ def update(
 
 
 def _changed_aux(text: str) -> tuple[str, str | None]:
-    """As `_aux`; with an empty address, that of the name is taken away."""
+    """As `_aux`; an empty address removes the one of that name."""
     name, address = _aux(text)
     return name, address or (None if name else "")
 
 
 def _changed_label(text: str) -> tuple[str, str | None]:
-    """`KEY=VALUE` or `KEY`; `KEY-` takes the label away."""
+    """`KEY=VALUE` or `KEY`; `KEY-` removes the label."""
     key, equals, value = text.partition("=")
     return (key[:-1], None) if key.endswith("-") and not equals else (key, value)

@@ -190,5 +190,5 @@ LinesForm = Annotated[str, option("--format FORMAT", "text (default), or json: o
 
 # Of a list that takes ListForm.
 LISTED_AS = """\
---format json prints one object per line. A TEMPLATE prints what it asks of each, in Docker's form: {{.Name}},
-{{json .}}. A TEMPLATE that begins with `table` gives columns, separated by `\\t`."""
+--format json prints one object per line. A TEMPLATE in Docker's form prints the fields that it names: {{.Name}},
+{{json .}}. A TEMPLATE that begins with `table` prints columns; `\\t` separates them."""

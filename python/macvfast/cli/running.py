@@ -15,11 +15,11 @@ from macvfast.cli.parameters import SandboxKey, ignored, labels, option
     begins=True,
     runs=True,
     details="""\
-From COMMAND on, everything belongs to it. The exit status is the command's; 125 where macvfast refused or failed,
-126 where the command cannot be started, 127 where it does not exist.
+All words from COMMAND on belong to it. The exit status is that of the command, or 125 if macvfast refused or failed,
+126 if the command cannot be started, and 127 if it does not exist.
 
-With -d, the output of the command goes to a log, which `macvfast logs` shows: the last of it, 16 MiB unless --log-max
-says otherwise. Output that a full disk cannot take is lost, and the log counts it; the command goes on.""",
+With -d, the output of the command goes to a log, which `macvfast logs` shows. The log keeps the last 16 MiB, or as much
+as --log-max says. If the disk is full, output is lost and the log says how much; the command continues.""",
     example="""\
 macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
 macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
@@ -91,7 +91,7 @@ def _log_max(call: Call, text: str | None, *, detach: bool) -> int | None:
     begins=True,
     instead="`macvfast run` starts a command in a new sandbox",
     details="""\
-Commands are started in it with `macvfast exec`.""",
+`macvfast exec` runs commands in it.""",
     example="macvfast create --net=pub_net --ip=172.16.86.10 --name web",
 )
 def create(
@@ -125,12 +125,12 @@ def create(
     "exec",
     runs=True,
     details="""\
-From COMMAND on, everything belongs to it. It joins the command that `run` started: it sees the same processes and, when
-that command ends, is ended too, with status 137. Where `run` started none, or it has ended, the sandbox counts as
-running until the last COMMAND ends, and is then what it was before.
+All words from COMMAND on belong to it. It joins the command that `run` started: it sees the same processes, and when
+that command ends, it is ended with status 137. If no command of `run` is running, the sandbox counts as running until
+the last COMMAND ends, and then has its earlier status again.
 
-The exit status is the command's; 125, 126 and 127 as with `macvfast run`. With -d, the output of COMMAND goes to the
-sandbox's log (`macvfast logs`), or nowhere where it has joined another.""",
+The exit status is that of COMMAND, or 125, 126 or 127 as with `macvfast run`. With -d, its output goes to the sandbox's
+log (`macvfast logs`); if it has joined another command, its output is discarded.""",
     example="macvfast exec web ip address show eth0",
 )
 def execute(

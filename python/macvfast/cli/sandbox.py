@@ -61,18 +61,19 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
     changes=False,
     listing=True,
     details=f"""\
-The status is idle (no command), running, exited, or lost (it ran when the host or its first process went down).
+The status is idle (no command), running, exited, or lost (the host, or the first process of the command, went down
+while it was running).
 
 {LISTED_AS}
 
-Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE. Different keys
-must all match; of one key, any value may match, but all labels must.""",
+Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE.
+Every key must match, and every label; of several values of another key, one is enough.""",
     example="macvfast ps -a -f network=pub_net",
 )
 def ps(
     call: Call,
     *,
-    every: Annotated[bool, option("-a, --all", "Also those whose command has exited.")] = False,
+    every: Annotated[bool, option("-a, --all", "Show sandboxes whose command has exited, too.")] = False,
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
     filters: Annotated[
@@ -80,9 +81,9 @@ def ps(
     ],
     form: ListForm = "",
 ) -> int:
-    """List sandboxes; those whose command has exited only with -a."""
+    """List sandboxes, but those whose command has exited only with -a."""
     wanted = pairs(filters)
-    # Who asks for a status wants to see it, as in Docker.
+    # As in Docker, asking for a status shows every sandbox that has it.
     everything = every or any(key == "status" for key, _ in wanted)
     fits = chosen(wanted, FILTERS)
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
@@ -105,30 +106,31 @@ def _lines(call: Call, param: Any, value: str | None) -> str | None:
     "logs",
     changes=False,
     details="""\
-Both streams of the commands that `run -d` and `exec -d` started, as they were written; of much output, the last of it.
-With -f, it goes on until nothing runs in the sandbox any more, or until Ctrl-C.""",
+It shows both streams of the commands that `run -d` and `exec -d` started, in the order in which they were written. Only
+the last part of long output is kept. With -f, it continues until no command is running in the sandbox, or until
+Ctrl-C.""",
     example="macvfast logs -f --tail 100 web",
 )
 def logs(
     call: Call,
     key: SandboxKey,
     *,
-    follow: Annotated[bool, option("-f, --follow", "Go on with what is added.")] = False,
+    follow: Annotated[bool, option("-f, --follow", "Continue with new output.")] = False,
     tail: Annotated[
-        str | None, option("-n, --tail LINES", "Only so many of the last lines (default: all).", callback=_lines)
+        str | None, option("-n, --tail LINES", "Show only the last LINES lines (default: all).", callback=_lines)
     ] = None,
 ) -> int:
     """Show the output of a sandbox's detached commands."""
     with call.host() as host:
         shown = host.logs(key, tail=None if tail is None else int(tail), follow=follow)
     be_careful()
-    # The state is closed by now: who follows a log for days is in nobody's way.
+    # The state is closed by now, so that following a log for days does not keep it open.
     try:
         for piece in shown:
             if not call.out.data(piece):
                 break
     except KeyboardInterrupt:
-        # The way to end it.
+        # This is how a user ends it.
         return INTERRUPTED
     return 0
 
@@ -136,8 +138,8 @@ def logs(
 @command(
     "rm",
     details="""\
-It returns once the kernel has released the links. Of several sandboxes, those that can be are removed; the exit status
-is then 3.""",
+It returns once the kernel has released the links. If some of several sandboxes cannot be removed, the others are; the
+exit status is then 3.""",
     example="macvfast rm -f web",
 )
 def rm(
@@ -146,7 +148,7 @@ def rm(
     *,
     force: Annotated[bool, option("-f, --force", "End running commands; ignore missing sandboxes.")] = False,
 ) -> int:
-    """Remove sandboxes with all their endpoints, and print each as it was given."""
+    """Remove sandboxes with all their endpoints, and print each as it was typed."""
     with call.host() as host:
         absent = [key for key in keys if force and not _is_there(host, key)]
         outcomes = host.remove_many(keys, force=force)

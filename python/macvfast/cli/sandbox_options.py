@@ -40,7 +40,7 @@ Net = Annotated[
     list[str],
     repeated(
         "--net, --network NETWORK",
-        "Connect it to a network; may be repeated: eth0, eth1, …. Also: name=NETWORK,ip=…,ip6=…,mac-address=….",
+        "Network to connect to (may be repeated), or name=NETWORK,ip=…,ip6=…,mac-address=….",
         callback=check_some,
         autocompletion=networks,
     ),
@@ -60,34 +60,31 @@ Hostname = Annotated[
     str | None, option("-h, --hostname NAME", "Host name in the sandbox (default: the sandbox's name).")
 ]
 AddHost = Annotated[
-    list[str], repeated("--add-host NAME:ADDRESS", "Name for its /etc/hosts; may be repeated.", callback=check_hosts)
+    list[str],
+    repeated("--add-host NAME:ADDRESS", "Name in its /etc/hosts; may be repeated.", callback=check_hosts),
 ]
 Dns = Annotated[
     list[str],
-    repeated("--dns ADDRESS", "Name server for its /etc/resolv.conf (default: this host's).", callback=check_some),
+    repeated("--dns ADDRESS", "Name server in its /etc/resolv.conf (default: as on this host).", callback=check_some),
 ]
 DnsSearch = Annotated[
-    list[str], repeated("--dns-search DOMAIN", "Domain for its /etc/resolv.conf; `.`: none.", callback=check_some)
+    list[str], repeated("--dns-search DOMAIN", "Search domain in its /etc/resolv.conf; `.`: none.", callback=check_some)
 ]
 DnsOption = Annotated[
-    list[str], repeated("--dns-option, --dns-opt OPTION", "Option for its /etc/resolv.conf.", callback=check_some)
+    list[str], repeated("--dns-option, --dns-opt OPTION", "Option in its /etc/resolv.conf.", callback=check_some)
 ]
 
 # Of a command in it.
 Env = Annotated[
     list[str],
-    repeated(
-        "-e, --env NAME[=VALUE]", "Variable of the command; NAME alone: with its value here.", callback=check_some
-    ),
+    repeated("-e, --env NAME[=VALUE]", "Variable of the command; NAME alone: as it is here.", callback=check_some),
 ]
-EnvFile = Annotated[
-    list[str], repeated("--env-file FILE", "File of such variables, one per line.", callback=check_some)
-]
+EnvFile = Annotated[list[str], repeated("--env-file FILE", "File of variables, one per line.", callback=check_some)]
 Workdir = Annotated[str | None, option("-w, --workdir DIR", "Working directory of the command.")]
-User = Annotated[str | None, option("-u, --user USER[:GROUP]", "User and group of the command: names or numbers.")]
+User = Annotated[str | None, option("-u, --user USER[:GROUP]", "User and group of the command, by name or number.")]
 Interactive = Annotated[bool, option("-i, --interactive", "Keep the command's standard input open.")]
 Tty = Annotated[bool, option("-t, --tty", "Give the command a terminal.")]
-Words = Annotated[list[str], argument("COMMAND [ARG...]", "A command of this host, and its arguments, as they are.")]
+Words = Annotated[list[str], argument("COMMAND [ARG...]", "Command of this host, and its arguments.")]
 
 # The options that say the same as a key of Docker's long form of --network, and what they are of an EndpointRequest.
 _OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 @command(
     "scale",
     details="""\
-The lowest missing numbers are created and the highest removed, many at once; PREFIX=0 removes all. A sandbox of such a
-name that `scale` did not create on the network is left as it is; so is, without --force, one that runs a command or has
-a second network. What is refused is listed, and the exit status is then 3. A terminal shows the progress.""",
+The lowest missing numbers are created, and the highest numbers are removed; PREFIX=0 removes all. A sandbox with such a
+name that `scale` did not create on the network is left as it is. Without --force, so is a sandbox that runs a command
+or has a second network. Sandboxes that were refused are listed, and the exit status is then 3.""",
     example="macvfast scale pub_net web=100",
 )
 def scale(
     call: Call,
     network: NetworkKey,
-    wanted: Annotated[str, argument("PREFIX=COUNT", "Prefix of their names, and their number.")],
+    wanted: Annotated[str, argument("PREFIX=COUNT", "Prefix of the names, and how many there are to be.")],
     *,
     progress: Annotated[
         bool | None, option("--progress/--no-progress", "Show a progress bar (default: on a terminal).")
@@ -40,7 +40,7 @@ def scale(
         bool, option("-f, --force", "Also remove sandboxes that run a command or have a second network.")
     ] = False,
 ) -> int:
-    """Have exactly COUNT sandboxes PREFIX-0, PREFIX-1, … on a network."""
+    """Create or remove sandboxes PREFIX-0, PREFIX-1, … until a network has exactly COUNT."""
     prefix, equals, number = wanted.rpartition("=")
     if not (prefix and equals and is_number(number, digits=9)):
         why = "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …"

@@ -9,15 +9,15 @@ from macvfast.cli.commands import command
 from macvfast.cli.parameters import WAIT_S, option, seconds
 from macvfast.errors import escape
 
-Root = Annotated[str | None, option("--root DIR", "Root directory of another system, which is not running.")]
+Root = Annotated[str | None, option("--root DIR", "Root directory of another system that is not running.")]
 
 
 @command(
     "service install",
     begins=True,
     details="""\
-At every boot from the next one on, `macvfast restore --wait=SECONDS` runs for this state directory before
-network-online.target is reached. To see what it did: journalctl -u macvfast-restore.""",
+From the next boot on, it runs `macvfast restore --wait=SECONDS` for this state directory before network-online.target
+is reached. To see what it did: journalctl -u macvfast-restore.""",
     example="macvfast service install --wait=120",
 )
 def install(

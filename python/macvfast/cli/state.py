@@ -32,16 +32,16 @@ def backup(call: Call, file: File) -> int:
     "state load",
     begins=True,
     details="""\
-It first shows which networks and sandboxes are recorded only now and which only in FILE, and asks. The kernel is not
-touched: links and namespaces that only the replaced state records stay until they are removed by hand, or with that
-state.""",
+It first shows which networks and sandboxes only the present state has, and which only FILE has, and asks for
+confirmation. The kernel is not changed: links and namespaces that only the replaced state records stay until they are
+removed by hand, or with that state.""",
     example="macvfast state load /var/backups/macvfast.db",
 )
 def load(
     call: Call,
     file: File,
     *,
-    force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
+    force: Annotated[bool, option("-f, --force", "Do not ask for confirmation.")] = False,
     dry_run: Annotated[bool, option("--dry-run", "Only show what would be replaced.")] = False,
 ) -> int:
     """Replace the state by a copy, and print where the replaced one is kept."""
@@ -60,9 +60,9 @@ def load(
 @command(
     "state adopt",
     details="""\
-For a replaced machine, a clone, or a machine whose id (machine-id(5)) has changed: until then, every change of the
-state is refused. Recorded addresses and MACs are kept, so the other machine must no longer use them on the same
-LAN.""",
+Use it on a machine that replaces another, on a clone, or if the machine id (machine-id(5)) has changed: before that,
+every change of the state is refused. Recorded addresses and MACs are kept, so the other machine must no longer use them
+on the same LAN.""",
     example="macvfast state adopt",
 )
 def adopt(call: Call) -> int:
@@ -70,12 +70,12 @@ def adopt(call: Call) -> int:
     with call.host() as host:
         done = host.adopt_state()
     if not done.adopted:
-        call.out.line("the state is this machine's already")
+        call.out.line("the state already belongs to this machine")
         return 0
-    call.out.line("the state is this machine's from now on; `macvfast restore` makes what is recorded")
+    call.out.line("the state now belongs to this machine; `macvfast restore` creates what is recorded")
     if done.endpoints:
         call.out.line(
-            f"addresses and MACs that stay as they are: {done.endpoints}; where the other machine goes on with them,"
-            " remove their sandboxes here"
+            f"endpoints that keep their addresses and MACs: {done.endpoints}; if the other machine still uses these,"
+            " remove the sandboxes here"
         )
     return 0

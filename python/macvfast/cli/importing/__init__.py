@@ -1,1 +1,1 @@
-"""Networks taken over from other programs: read, converted, and shown before they are made."""
+"""Networks imported from other programs: read, converted, and shown before they are made."""

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     "network import docker",
     begins=True,
     details="""\
-Reads what `docker network inspect` prints from FILE (`-`: standard input), or else asks the Engine. The output is a
-shell script, which also names what cannot be taken over. Docker's own networks are left as they are: remove them there
-before their parents are used here.""",
+It reads the output of `docker network inspect` from FILE (`-`: standard input), or otherwise asks the Engine. It prints
+a shell script, which also names what cannot be imported. The networks stay in Docker: remove them there before macvfast
+uses their parents.""",
     example="macvfast network import docker",
 )
 def docker(
@@ -36,9 +36,9 @@ def docker(
         str | None,
         option("--socket PATH", "The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock)."),
     ] = None,
-    apply: Annotated[bool, option("--apply", "Create the networks; print their names.")] = False,
+    apply: Annotated[bool, option("--apply", "Create the networks, and print their names.")] = False,
 ) -> int:
-    """Take over Docker's macvlan and ipvlan networks: show how or, with --apply, create them."""
+    """Import Docker's macvlan and ipvlan networks: print the commands or, with --apply, create them."""
     if file is not None and socket is not None:
         both = "a FILE and `--socket` cannot be given together"
         raise call.wrong(both, "both say where the networks are read", "give one of them")
@@ -50,7 +50,7 @@ def docker(
         there = {network.name for network in host.networks()}
     call.out.lines(line for one in converted for line in lines(one, there))
     if any(one.request for one in converted):
-        call.out.aside("Nothing was created. `--apply` creates these networks; or run the lines above.\n")
+        call.out.aside("Nothing was created. Run the lines above, or use `--apply`.\n")
     return 0
 
 
@@ -64,7 +64,7 @@ def _apply(call: Call, converted: Sequence[Converted]) -> int:
             try:
                 outcomes.append(Outcome(one.name, value=host.create_network(one.request).id))
             except NetworkExists:
-                call.out.aside(f"network `{escape(one.name)}` is there already\n")
+                call.out.aside(f"network `{escape(one.name)}` exists already\n")
             except MacvfastError as error:
                 outcomes.append(Outcome(one.name, error=error))
     call.out.aside("".join(f"{line}\n" for one in converted for line in remarks(one)))

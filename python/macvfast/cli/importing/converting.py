@@ -99,7 +99,7 @@ def _request(converted: Converted, network: Fields, *, automatic_gateways: bool)
         converted.notes.append(f"no gateway is given for {without}: `network create` chooses one")
     if containers := network.fields("Containers").names():
         names = (network.fields("Containers").fields(key).text("Name") or key for key in containers)
-        converted.notes.append(f"its containers are not taken over: {', '.join(sorted(names, key=natural))}")
+        converted.notes.append(f"its containers are not imported: {', '.join(sorted(names, key=natural))}")
     internal = network.flag("Internal")
     no_ipv6 = any(":" in cidr for cidr in subnets.cidrs) and not network.flag("EnableIPv6")
     no_gateway = not automatic_gateways and any(":" not in cidr for cidr in subnets.without_gateway)
@@ -124,7 +124,7 @@ def _request(converted: Converted, network: Fields, *, automatic_gateways: bool)
 
 
 def _driver(network: Fields) -> str:
-    """The driver of a network that can be taken over, as far as that shows before its subnets are read."""
+    """The driver of a network that can be imported, as far as that shows before its subnets are read."""
     if not network.text("Name"):
         raise Unfit("it has no Name")
     driver, ipam = network.text("Driver"), network.fields("IPAM").text("Driver")

@@ -20,7 +20,7 @@ def lines(one: Converted, there: set[str]) -> Iterator[str]:
     if one.request is None:
         return
     if one.name in there:
-        yield f"# {escape(one.name)}: there already"
+        yield f"# {escape(one.name)}: exists already"
         return
     yield " ".join(map(_quoted, ["macvfast", "network", "create", *flags(one.request)]))
 
@@ -37,8 +37,8 @@ def _quoted(word: str) -> str:
 
 
 def remarks(one: Converted) -> list[str]:
-    """What is to be known of a network: why it is not taken over, and what is different."""
-    why = [f"not taken over: {one.why_not}"] if one.request is None else []
+    """What is to be known of a network: why it is not imported, and what is different."""
+    why = [f"not imported: {one.why_not}"] if one.request is None else []
     return [f"{escape(one.name)}: {escape(remark)}" for remark in (*why, *one.notes)]
 
 
