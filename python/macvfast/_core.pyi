@@ -154,6 +154,8 @@ class Source:
     @property
     def next(self) -> int:
         """The ordinal with which "next" goes on: the one after the last given. 0 where the order is "lowest"."""
+    def go_on(self, ordinal: int) -> None:
+        """Have "next" go on with an ordinal."""
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """The ip-ranges, sorted and apart from each other: the first and the last address of each."""
@@ -167,7 +169,6 @@ class StoredPool:
         subnet: str | IPv4Network | IPv6Network,
         *,
         used: int | None,
-        kept: Iterable[str | int | IPv4Address | IPv6Address],
         summary: Iterable[tuple[int, bytes]],
         fetch: Callable[[int], bytes | None],
     ) -> Self:
@@ -182,12 +183,11 @@ class StoredPool:
         Args:
             subnet: whose addresses they are.
             used: how many are in use; None: nothing is stored yet.
-            kept: what the networks of the pool keep: gateways and aux addresses. The subnet's ends are, too.
             summary: the summary pages, by number.
             fetch: reads a page.
 
         Raises:
-            SnapshotDamaged: a page or summary is not 512 bytes long, or count, pages, summary and kept addresses
+            SnapshotDamaged: a page or summary is not 512 bytes long, or count, pages, summary and the subnet's ends
                 contradict each other. Operations raise it too, when they read such a page; nothing was changed then.
         """
     @property
@@ -198,12 +198,6 @@ class StoredPool:
 
         Raises:
             AddressOutsideSubnet, AddressInvalid
-        """
-    def keep(self, addresses: Iterable[str | int | IPv4Address | IPv6Address]) -> None:
-        """Keep these from now on, and nothing else: what was kept until now is free.
-
-        Raises:
-            AddressTaken: one of them is in use, and was not kept; nothing was changed.
         """
     def allocate(self, source: Source) -> IPv4Address | IPv6Address:
         """Take one address of the source's ip-ranges, in its order.
@@ -221,7 +215,7 @@ class StoredPool:
         """Free an address. False if it was free already.
 
         Raises:
-            AddressReserved: it is kept.
+            AddressReserved: it is an end of the subnet.
             AddressOutsideSubnet, AddressInvalid
         """
     def changes(self) -> PoolChanges:

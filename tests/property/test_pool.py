@@ -301,7 +301,7 @@ class FakeStore:
 
     def load(self, subnet: IPv4Network) -> StoredPool:
         """The pool, none of its pages read."""
-        return StoredPool(subnet, used=self.used, kept=(), summary=self.summary.items(), fetch=self.fetch)
+        return StoredPool(subnet, used=self.used, summary=self.summary.items(), fetch=self.fetch)
 
 
 def test_a_stored_pool_reads_the_pages_it_touches_and_no_other() -> None:

@@ -108,7 +108,7 @@ class Machine:
             for key, row in rows.items():
                 expected = {*used[key], *kept[key]}
                 assert len(expected) == len(used[key]) + len(kept[key]) == row.used, key
-                pool = Pools(records).pool(row.pool, row.subnet.cidr, row.used)
+                pool = Pools(records).pool(row).bits
                 assert all(address in pool for address in expected), key
 
     def record(self) -> dict[str, object]:

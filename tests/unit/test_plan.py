@@ -19,7 +19,6 @@ from macvfast.errors import (
     ParentTaken,
     ParentUnusable,
     PassthruOccupied,
-    SubnetTaken,
 )
 from macvfast.model import Endpoint, Network, Subnet
 from macvfast.plan import AddAddress, AddRoute, ExpectedLink, GroupRemoval, SetUp, SubInterface
@@ -281,16 +280,6 @@ def test_an_mtu_fits_the_parent_and_ipv6(
     else:
         with pytest.raises(OptionInvalid if mtu is not None else ParentUnusable, match=r"mtu|MTU"):
             plan.refuse_mtu(wanted, "eth0", parent_mtu)
-
-
-def test_overlapping_subnets_are_refused_within_one_layer_2_domain() -> None:
-    others = [network("a", subnets=[subnet("10.0.0.0/8")]), network("b", subnets=[V6])]
-    plan.refuse_overlap([V4], others)
-    with pytest.raises(SubnetTaken) as caught:
-        plan.refuse_overlap([V4, subnet("10.1.0.0/16")], others)
-    assert (caught.value.subnet, caught.value.other, caught.value.network) == ("10.1.0.0/16", "10.0.0.0/8", "a")
-    with pytest.raises(SubnetTaken):
-        plan.refuse_overlap([subnet("2001:db8::/32")], others)
 
 
 # The steps of endpoints.

@@ -264,7 +264,6 @@ def stored(**other: Any) -> StoredPool:
     """A /24 of a store, with something about it that is wrong."""
     given: dict[str, Any] = {
         "used": 2,
-        "kept": (),
         "summary": [],
         "fetch": lambda _: b"\x01" + bytes(30) + b"\x80" + bytes(480),
     }
@@ -284,7 +283,6 @@ def source(subnet: str = "10.0.0.0/24", **other: Any) -> Source:
         {"used": -1},
         {"used": 2**130},
         {"used": 257},
-        {"kept": ["10.0.0.1"]},
         {"summary": [(0, b"")]},
         {"summary": [(0, b"\x02" + bytes(511))]},
         {"summary": [(1, bytes(512))]},
@@ -313,7 +311,6 @@ def test_what_fetching_a_page_raises_comes_through_and_changes_nothing() -> None
     pool = stored(fetch=fetch)
     asks = (
         lambda: pool.allocate(source()),
-        lambda: pool.keep(["10.0.0.9"]),
         lambda: pool.reserve("10.0.0.9"),
         lambda: pool.release("10.0.0.9"),
         lambda: "10.0.0.9" in pool,
@@ -344,22 +341,34 @@ def test_nothing_is_taken_by_the_rules_of_another_subnet() -> None:
     assert pool.free == 254
 
 
-def test_what_several_networks_keep_is_released_by_none_and_given_to_none() -> None:
-    pool = StoredPool("10.0.0.0/29", used=None, kept=["10.0.0.1", "10.0.0.1", "10.0.0.3"], summary=(), fetch=bytes)
+def test_what_is_reserved_is_given_to_no_network() -> None:
+    pool = StoredPool("10.0.0.0/29", used=None, summary=(), fetch=bytes)
+    for kept in ("10.0.0.1", "10.0.0.3"):
+        pool.reserve(kept)
     first, second = source("10.0.0.0/29"), source("10.0.0.0/29", order="next", begin=4)
     with pytest.raises(AddressReserved):
-        pool.release("10.0.0.3")
+        pool.release("10.0.0.7")
     given = [str(pool.allocate(one)) for one in (first, second, second, first)]
     assert given == ["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
     for one in (first, second):
         with pytest.raises(PoolExhausted):
             pool.allocate(one)
     assert (pool.free, first.next, second.next) == (0, 0, 6)
-    # What only one kept, and it is gone: the other may have it.
-    pool.keep(["10.0.0.1"])
+    assert pool.release("10.0.0.3")
     assert str(pool.allocate(first)) == "10.0.0.3"
     with pytest.raises(AddressTaken):
-        pool.keep(["10.0.0.1", "10.0.0.3"])
+        pool.reserve("10.0.0.3")
+
+
+def test_the_order_next_can_be_put_back() -> None:
+    pool, one = stored(), source(order="next", begin=9)
+    given = pool.allocate(one)
+    pool.release(given)
+    one.go_on(9)
+    assert pool.allocate(one) == given
+    lowest = source()
+    lowest.go_on(100)
+    assert lowest.next == 0, "the order `lowest` has no such place"
 
 
 def test_several_threads_get_different_addresses() -> None:

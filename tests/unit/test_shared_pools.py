@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from macvfast.errors import AddressTaken, PoolExhausted, SubnetTaken
+from macvfast.errors import AddressTaken, MacTaken, NetworkDiffers, PoolExhausted, SubnetTaken
 from macvfast.ipam import Pools
+from macvfast.ipam.subnets import DomainSubnets
 from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.golden import GoldenNetwork, GoldenShared
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from macvfast.model import Network
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -42,9 +45,9 @@ def make(machine: Machine, name: str, **options: Any) -> Network:
     return machine.host.create_network(name, **given)
 
 
-def address(machine: Machine, network: str, box: str, ip: str | None = None) -> str:
+def address(machine: Machine, network: str, box: str, ip: str | None = None, six: str | None = None) -> str:
     """The address that a new sandbox gets."""
-    request = EndpointRequest.of(network, ip=ip)
+    request = EndpointRequest.of(network, ip=ip, ip6=six)
     made = machine.host.create_sandbox(box, endpoints=[request])
     return str(made.endpoints[0].addresses[0].ip)
 
@@ -183,6 +186,42 @@ def test_an_aux_address_that_is_added_later_is_none_that_anothers_endpoint_has(m
     assert address(machine, "a", "three") == "172.30.0.3"
 
 
+def test_an_automatic_gateway_of_a_network_that_is_there_is_that_of_the_others_on_its_subnet(machine: Machine) -> None:
+    """As it would be chosen if the network were made now: it does not differ from what was given by hand."""
+    make(machine, "a", gateways=["172.30.0.254"])
+    made = make(machine, "b", gateways=["172.30.0.254"])
+    asked = NetworkRequest(name="b", subnets=(SUBNET,), parent="eth0", share_parent=True)
+    assert machine.host.ensure_network(asked) == made
+    machine.host.remove_networks(["a"]).raise_if_any()
+    # Its own gateway is no reason for another one; that of nobody else decides.
+    with pytest.raises(NetworkDiffers, match=r"172.30.0.254 is recorded, 172.30.0.1 \(automatic\)"):
+        machine.host.ensure_network(asked)
+    machine.assert_record_is_true()
+
+
+# The order `next`.
+
+
+def test_what_is_refused_leaves_no_gap_in_the_order_next(machine: Machine) -> None:
+    six = "2001:db8:9::/126"
+    make(machine, "a", subnets=[SUBNET, six], gateways=["172.30.0.1"], ip_ranges=["2001:db8:9::1/128"], order="next")
+    assert address(machine, "a", "one") == "172.30.0.2"
+    for _ in range(2):
+        with pytest.raises(PoolExhausted):
+            address(machine, "a", "two")
+    # Many at once end as one after the other would; also where an address was passed over before.
+    outcomes = machine.host.connect_many("a", [
+        EndpointRequest.of("a", "two"), EndpointRequest.of("a", "three", ip6="2001:db8:9::2")
+    ])  # fmt: skip
+    assert [one.ok for one in outcomes] == [False, True]
+    assert [str(one.value.addresses[0].ip) for one in outcomes if one.value is not None] == ["172.30.0.3"]
+    request = EndpointRequest.of("a", ip6="2001:db8:9::3", mac="02:42:ac:1e:00:02")
+    with pytest.raises(MacTaken):
+        machine.host.create_sandbox("four", endpoints=[request])
+    machine.host.remove_many(["three"]).raise_if_any()
+    assert address(machine, "a", "five", six="2001:db8:9::3") == "172.30.0.4"
+
+
 # Ip-ranges.
 
 
@@ -221,9 +260,8 @@ def reserve(machine: Machine, ip: str) -> None:
         (row,) = records.pools(machine.host.network("a").id)
         values = (row.pool, ip_address(ip).packed, "quarantine", "02:42:00:00:00:07", "2026-01-01T00:00:00+00:00")
         shared = Pools(records)
-        shared.pool(row.pool, row.subnet.cidr, row.used)
         records._db.execute("INSERT INTO reservation VALUES (?, ?, ?, ?, ?, NULL)", values)
-        shared._keep(row)
+        shared.pool(row).bits.reserve(ip)
         shared.save()
 
 
@@ -272,6 +310,28 @@ def test_a_process_that_dies_at_any_step_leaves_true_pools(machine: Machine) -> 
     else:
         raise AssertionError("it never came to its end")
     assert at > 5
+
+
+# Subnets that overlap.
+
+cidrs = st.tuples(st.integers(0, 255), st.integers(24, 32)).map(
+    lambda pair: ip_network((0x0A000000 + pair[0], pair[1]), strict=False)
+)
+
+
+@given(st.lists(cidrs), cidrs)
+def test_what_overlaps_a_subnet_is_found_among_those_that_do_not_overlap_each_other(
+    some: list[IPv4Network], wanted: IPv4Network
+) -> None:
+    apart: list[IPv4Network] = []
+    there = DomainSubnets()
+    for one in some:
+        if not any(one.overlaps(other) for other in apart):
+            apart.append(one)
+            there.add(one)
+    for known in (there, DomainSubnets([*apart, ip_network("2001:db8::/32")])):
+        found = known.overlapping(wanted)
+        assert (found in apart and found.overlaps(wanted)) if any(map(wanted.overlaps, apart)) else found is None
 
 
 # Against a set.

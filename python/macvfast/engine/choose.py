@@ -106,8 +106,8 @@ class _Draft:
 
     def take_back(self) -> None:
         """Give back what it has taken."""
-        for pools, taken in self.begun:
-            pools.give_back(taken.placed)
+        for pools, taken in reversed(self.begun):
+            pools.take_back(taken)
         self.place.names -= {one.endpoint.ifname for one in self.making.endpoints}
         self.place.held = self._held
         self.place.number = 0
@@ -282,7 +282,7 @@ class Chooser:
         try:
             while True:
                 try:
-                    taken = pools.take(request.ip, request.ip6)
+                    taken = pools.take(request.ip, request.ip6, sandbox=draft.making.sandbox.name)
                 except PoolExhausted:
                     if held is not None:
                         raise held from None
@@ -290,14 +290,17 @@ class Chooser:
                 mac = request.mac or self._mac(records, network, (draft.making.sandbox, request.ifname), taken)
                 holder = self._holder(records, draft.making, network, mac) if network.has_own_macs else None
                 if holder is None:
+                    for one in passed:
+                        pools.give_back(one.placed)
                     return taken, mac
                 passed.append(taken)
                 held = MacTaken(mac_text(mac), f"{holder} on parent `{network.link}`")
                 if request.mac or request.ip or taken.packed is None:
                     raise held
-        finally:
-            for one in passed:
-                pools.give_back(one.placed)
+        except MacvfastError:
+            for one in reversed(passed):
+                pools.take_back(one)
+            raise
 
     def _holder(self, records: Records, making: Making, network: Network, mac: bytes) -> str | None:
         """What has the MAC on the network's parent already."""

@@ -160,7 +160,7 @@ def begin_removal(records: Records, networks: Sequence[Network], intent: int) ->
     for network in networks:
         for link in plan.way_down(network.link, below)[1:]:
             # So that nobody puts another network on it meanwhile.
-            if not records.networks_on(link):
+            if records.network_on(link) is None:
                 records.begin_parent_removal(link, intent)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -58,6 +58,21 @@ class _New:
     error: MacvfastError | None = None
 
 
+class _Seen:
+    """What there is before the networks of a chunk are begun: looked up once for all of them."""
+
+    def __init__(self, records: Records, links: Links, home: HomeAddresses) -> None:
+        self.records = records
+        self.pools = Pools(records)
+        self.links = links
+        self.home = home
+
+    @cached_property
+    def subnets(self) -> list[Cidr]:
+        """The recorded subnets."""
+        return _recorded_subnets(self.records)
+
+
 class Networks:
     """Makes and changes networks; `on_note` is called with what a person should know of something that succeeded."""
 
@@ -89,20 +104,20 @@ class Networks:
 
     def _create(self, items: Sequence[_New]) -> None:
         """Make the networks of a chunk. Those that have to be tried once more have `again` set."""
-        links = self._parents.links()
         coming: set[str] = set()
-        home = HomeAddresses(self._kernel)
-        for item in items:
-            # Its base is made with this chunk: it is looked at once that is there.
-            item.again = (item.asked.parent or "").rpartition(".")[0] in coming
-            if item.again:
-                continue
-            try:
-                self._check(item, links, home)
-            except MacvfastError as error:
-                item.error = error
-            if item.error is None and item.made is not None:
-                coming.add(item.made.link)
+        with self._store.reading() as records:
+            seen = _Seen(records, self._parents.links(), HomeAddresses(self._kernel))
+            for item in items:
+                # Its base is made with this chunk: it is looked at once that is there.
+                item.again = (item.asked.parent or "").rpartition(".")[0] in coming
+                if item.again:
+                    continue
+                try:
+                    self._check(item, seen)
+                except MacvfastError as error:
+                    item.error = error
+                if item.error is None and item.made is not None:
+                    coming.add(item.made.link)
         good = [item for item in items if item.error is None and not item.again]
         if not good:
             return
@@ -115,32 +130,28 @@ class Networks:
         if making:
             self._make(making, intent)
 
-    def _check(self, item: _New, links: Links, home: HomeAddresses) -> None:
+    def _check(self, item: _New, seen: _Seen) -> None:
         """Decide what the network is to be, and refuse what can be refused before anything is begun."""
-        with self._store.reading() as records:
-            _refuse_name(records, item.asked.name)
-        item.parent = parent = self._find(item, links)
-        item.host = home.on(parent)
+        _refuse_name(seen.records, item.asked.name)
+        item.parent = parent = self._find(item, seen)
+        item.host = seen.home.on(parent)
         request = item.asked
         if not request.subnets:
-            home.refuse_without_subnet(request, parent)
-            item.near = home.subnets(links)
-            with self._store.reading() as records:
-                request = _with_default_subnet(item, _recorded_subnets(records))
-        with self._store.reading() as records:
-            network = _settle(item, request, parent, Pools(records))
+            seen.home.refuse_without_subnet(request, parent)
+            item.near = seen.home.subnets(seen.links)
+            request = _with_default_subnet(item, seen.subnets)
+        network = _settle(item, request, parent, seen.pools)
         if network.ipv6 and not self._kernel.has_ipv6():
             raise without_ipv6(f"make network `{item.asked.name}`")
         item.made = parent.to_be_made(self._kernel.boot_id())
 
-    def _find(self, item: _New, links: Links) -> Parent:
+    def _find(self, item: _New, seen: _Seen) -> Parent:
         try:
-            return self._parents.find(item.asked, item.id_, links)
+            return self._parents.find(item.asked, item.id_, seen.links)
         except ParentNotFound as error:
             base = error.parent.rpartition(".")[0]
-            with self._store.reading() as records:
-                if records.made_parent(base) is None:
-                    raise
+            if seen.records.made_parent(base) is None:
+                raise
             why = f"`{base}`, which macvfast made, is missing"
             raise ParentNotFound(error.parent, why, ["`macvfast restore` brings it back"]) from None
 
@@ -150,29 +161,28 @@ class Networks:
         intent = 0
         # Parents that are going to be made: another network on one of them waits for what becomes of it.
         coming: set[str] = set()
-        company: dict[str, list[Network]] = {}
-        taken: list[Cidr] = []
+        # Networks that are on these parents already, one on each: all that share a parent allow the same company.
+        company: dict[str, Network | None] = {}
+        taken: list[Cidr] | None = None
         pools = Pools(records)
         for item in items:
             network, parent = item.network, item.parent
             if network is None or parent is None:
                 continue
             try:
-                sharing = company.get(parent.name)
-                if sharing is None:
-                    sharing = company[parent.name] = records.networks_on(parent.name)
+                if parent.name not in company:
+                    company[parent.name] = records.network_on(parent.name)
+                sharing = company[parent.name]
                 if parent.name in coming or not self._may_be(records, item, parent, sharing):
                     item.again = True
                     continue
                 if not item.asked.subnets:
                     # Within the transaction nobody else chooses one.
-                    taken = taken or _recorded_subnets(records)
+                    taken = _recorded_subnets(records) if taken is None else taken
                     network = _settle(item, _with_default_subnet(item, taken), parent, pools)
-                    taken += (subnet.cidr for subnet in network.subnets)
-                elif sharing:
+                elif sharing is not None:
                     # An address that was free may have been given meanwhile.
                     network = _settle(item, item.asked, parent, pools)
-                plan.refuse_overlap(network.subnets, sharing)
                 with pools.changing(network):
                     if item.made is not None and not intent:
                         intent = records.begin(self._store.owner(), MADE)
@@ -185,26 +195,26 @@ class Networks:
                 records.delete_made_parent(item.made.link)
                 records.add_made_parent(item.made, intent)
                 coming.add(item.made.link)
-            sharing.append(network)
+            company[parent.name] = sharing or network
+            if taken is not None:
+                taken += (subnet.cidr for subnet in network.subnets)
             noted.append(item)
         pools.save()
         return noted, intent
 
-    def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Sequence[Network]) -> bool:
+    def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Network | None) -> bool:
         """Refuse what the record forbids; False where the parent has appeared or gone since it was looked for."""
         _refuse_name(records, item.asked.name)
-        plan.refuse_company(parent.name, item.asked, sharing)
-        if records.made_parent(parent.name) is not None:
-            self._refuse_unsettled(records, parent.name, sharing)
-        base = item.made.base if item.made is not None else None
-        if base is not None and records.made_parent(base) is not None:
-            self._refuse_unsettled(records, base, records.networks_on(base))
+        plan.refuse_company(parent.name, item.asked, [] if sharing is None else [sharing])
+        for link in {parent.name, parent.name if item.made is None else item.made.base}:
+            if link is not None and records.made_parent(link) is not None:
+                self._refuse_unsettled(records, link)
         return self._parents.as_seen(parent)
 
-    def _refuse_unsettled(self, records: Records, link: str, networks: Sequence[Network]) -> None:
+    def _refuse_unsettled(self, records: Records, link: str) -> None:
         """Refuse a link of ours that is being made or removed."""
-        for one in networks:
-            refuse_unsettled("network", one.name, records.network_intent(one.id), self._store)
+        for name, intent in records.unsettled_on(link):
+            refuse_unsettled("network", name, intent, self._store)
         refuse_unsettled("parent", link, records.made_parent_intent(link), self._store)
 
     def _make(self, items: Sequence[_New], intent: int) -> None:
@@ -289,16 +299,19 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
     Raises:
         NetworkDiffers, ParentTaken, AddressTaken, and as `settle_subnets`
     """
+    pools = Pools(records)
+    # What it keeps now is no reason against what it is to keep.
+    pools.take_out(recorded)
     host = replace(host, chosen=desired.chosen_gateways(recorded))
-    wanted = _network(request, settle_subnets(request, host), recorded.id, link)
+    subnets = settle_subnets(request, host, partial(pools.neighbour, recorded.link))
+    wanted = _network(request, subnets, recorded.id, link)
     found = desired.changes(recorded, wanted)
     desired.refuse_fixed(recorded, found)
     if not found:
         return recorded
     changed = desired.changed(recorded, wanted)
-    others = [one for one in records.networks_on(recorded.link) if one.id != recorded.id]
-    plan.refuse_company(recorded.link, request, others)
-    pools = Pools(records)
+    other = records.network_on(recorded.link, besides=recorded.id)
+    plan.refuse_company(recorded.link, request, [] if other is None else [other])
     with pools.changing(changed):
         records.update_network(changed)
     pools.save()

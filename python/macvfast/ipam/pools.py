@@ -7,21 +7,19 @@ address is given once, what one network keeps none gives, and each gives automat
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from macvfast._core import Pool, Source, StoredPool
-from macvfast.errors import (
-    AddressOutsideSubnet,
-    AddressTaken,
-    MacvfastError,
-    PoolExhausted,
-)
+from macvfast._core import Pool, Source
+from macvfast.errors import AddressOutsideSubnet, AddressTaken, MacvfastError, PoolExhausted, SubnetTaken
+from macvfast.ipam.shared import SharedPool
+from macvfast.ipam.subnets import DomainSubnets
+from macvfast.state.records import kept_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from macvfast.ipam.subnets import Neighbour
     from macvfast.model import Address, Cidr, Network, Subnet
     from macvfast.state.records import Kept, PoolRow, Records
 
@@ -31,7 +29,9 @@ class Pools:
 
     def __init__(self, records: Records) -> None:
         self.records = records
-        self._open: dict[int, StoredPool] = {}
+        self._open: dict[int, SharedPool] = {}
+        # The subnets on each parent.
+        self._on: dict[str, DomainSubnets] = {}
         self._networks: dict[str, NetworkPools] = {}
 
     def of(self, network: Network, own: Iterable[Address] = ()) -> NetworkPools:
@@ -41,114 +41,77 @@ class Pools:
             found = self._networks[network.id] = NetworkPools(self, network, own)
         return found
 
-    def pool(self, number: int, cidr: Cidr, used: int) -> StoredPool:
-        """One pool, as it is in this transaction by now."""
+    def pool(self, row: PoolRow) -> SharedPool:
+        """The pool of a network's subnet, as it is in this transaction by now."""
+        return self._pool(row.pool, row.subnet.cidr, row.used)
+
+    def neighbour(self, link: str, cidr: Cidr) -> SharedPool | None:
+        """The pool of a subnet that a network on that parent has already."""
+        there = self.records.pool_of(link, cidr)
+        return None if there is None else self._pool(there[0], cidr, there[1])
+
+    def _pool(self, number: int, cidr: Cidr, used: int | None) -> SharedPool:
         found = self._open.get(number)
         if found is None:
-            found = self._open[number] = StoredPool(
-                cidr,
-                used=used,
-                kept=[one.address for one in self.records.kept(number)],
-                summary=self.records.summary(number),
-                fetch=lambda page: self.records.page(number, page),
-            )
+            found = self._open[number] = SharedPool(self.records, number, cidr, used)
         return found
 
     def save(self) -> None:
         """Write what changed back into the transaction."""
-        for one in self._networks.values():
-            one.save()
-        for number, pool in self._open.items():
-            changes = pool.changes()
-            if changes.pages or changes.summary:
-                self.records.save_pool(number, changes.used, changes.pages, changes.summary)
+        for network in self._networks.values():
+            network.save()
+        for pool in self._open.values():
+            pool.save()
 
     # What networks keep.
-
-    def neighbour(self, link: str, cidr: Cidr) -> Neighbour | None:
-        """What is known of a subnet that a network on that parent has already."""
-        there = self.records.pool_of(link, cidr)
-        return None if there is None else _Neighbour(self, cidr, *there)
 
     @contextmanager
     def changing(self, network: Network) -> Iterator[None]:
         """Within this, the network is recorded, anew or as it is from now on; then its pools keep what it keeps.
 
         Raises:
-            AddressTaken: an endpoint has an address that it is to keep; nothing was changed.
+            SubnetTaken: a subnet overlaps that of another network on the parent without being the same.
+            AddressTaken: an endpoint has an address that it is to keep. Nothing was changed.
         """
+        subnets = self._on.get(network.link)
+        if subnets is None:
+            subnets = self._on[network.link] = DomainSubnets(self.records.subnets_on(network.link))
         for subnet in network.subnets:
-            there = self.records.pool_of(network.link, subnet.cidr)
+            other = subnets.overlapping(subnet.cidr)
+            if other is not None and other != subnet.cidr:
+                raise SubnetTaken(str(subnet.cidr), str(other), self.records.network_with(network.link, other))
+            there = self.neighbour(network.link, subnet.cidr)
             if there is not None:
-                self._refuse_held(subnet, *there)
+                there.refuse_held(_kept(network, subnet))
         yield
         for row in self.records.pools(network.id):
-            self._keep(row)
+            # What was not opened above is a new pool.
+            pool = self._open.get(row.pool) or self._pool(row.pool, row.subnet.cidr, None)
+            pool.keep(_kept(network, row.subnet))
+            subnets.add(row.subnet.cidr)
 
-    def _refuse_held(self, subnet: Subnet, number: int, used: int) -> None:
-        pool = self.pool(number, subnet.cidr, used)
-        kept = {one.address for one in self.records.kept(number)}
-        for address in (subnet.gateway, *(address for _, address in subnet.aux)):
-            if address is not None and address not in kept and address in pool:
-                found = self.records.address_holder(number, address.packed)
-                again = "" if found is None else f"`macvfast network disconnect {found[1]} {found[0]}` first, or "
-                raise AddressTaken(str(address), self.holder(number, address), hints=[f"{again}keep another address"])
-
-    def _keep(self, row: PoolRow) -> None:
-        kept = [one.address for one in self.records.kept(row.pool)]
-        if row.pool in self._open:
-            self._open[row.pool].keep(kept)
-        else:
-            self._open[row.pool] = StoredPool(row.subnet.cidr, used=None, kept=kept, summary=(), fetch=_nothing)
+    def take_out(self, network: Network) -> None:
+        """From now on in this transaction, what a recorded network keeps is free, unless others keep it: it is about to
+        be changed, or to be forgotten.
+        """
+        for row in self.records.pools(network.id):
+            self.pool(row).let_go(_kept(network, row.subnet))
 
     def leave(self, network: Network) -> None:
         """Forget a network; a pool goes with its last one, and what the others do not keep is free for them."""
         rows = self.records.pools(network.id)
+        last = [row.pool for row in rows if not self.records.is_shared(row.pool)]
         for row in rows:
-            if self.records.is_shared(row.pool):
-                self.pool(row.pool, row.subnet.cidr, row.used)
+            if row.pool not in last:
+                self.pool(row).let_go(_kept(network, row.subnet))
         self.records.delete_network(network.id)
-        for row in rows:
-            if self.records.delete_unused_pool(row.pool):
-                self._open.pop(row.pool, None)
-            else:
-                self._keep(row)
-
-    def holder(self, number: int, address: Address) -> str:
-        """Who has an address of a pool, in words."""
-        found = self.records.address_holder(number, address.packed)
-        return "being released" if found is None else f"held by sandbox `{found[0]}` on network `{found[1]}`"
+        for number in last:
+            self.records.delete_pool(number)
+            self._open.pop(number, None)
 
 
-def _nothing(_: int) -> None:
-    """The page of a pool of which nothing is stored yet."""
-
-
-class _Neighbour:
-    """A subnet that a network on the parent has already."""
-
-    def __init__(self, pools: Pools, cidr: Cidr, number: int, used: int) -> None:
-        self._pools = pools
-        self._cidr = cidr
-        self._number = number
-        self._used = used
-
-    def gateway(self) -> tuple[Address, str] | None:
-        """The gateway that the first of its networks has, by their names, and that network."""
-        for one in self._pools.records.kept(self._number):
-            if one.role == "gateway" and one.network is not None:
-                return one.address, one.network
-        return None
-
-    def first_free(self, ip_range: Iterable[str] | None, avoided: Iterable[Address]) -> Address | None:
-        """The first free address of the ip-range, or of the subnet; it stays free."""
-        pool = self._pools.pool(self._number, self._cidr, self._used)
-        try:
-            found = pool.allocate(Source(self._cidr, ip_range=ip_range, order="lowest", begin=0, avoid=avoided))
-        except PoolExhausted:
-            return None
-        pool.release(found)
-        return found
+def _kept(network: Network, subnet: Subnet) -> Iterator[Kept]:
+    return kept_by(network.name, subnet.gateway, subnet.aux)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +122,8 @@ class Taken:
     subnet: Subnet | None
     packed6: bytes | None
     subnet6: Subnet | None
+    # With which ordinals the order `next` would have gone on.
+    before: tuple[tuple[Source, int], ...] = field(default=(), compare=False)
 
     @property
     def placed(self) -> list[tuple[bytes, Subnet]]:
@@ -171,128 +136,164 @@ class NetworkPools:
     """What one network takes from its pools, and gives back to them."""
 
     def __init__(self, pools: Pools, network: Network, own: Iterable[Address]) -> None:
-        self._pools = pools
         self._network = network
-        self._own = frozenset(own)
-        rows = pools.records.pools(network.id)
-        self._rows: dict[int, list[PoolRow]] = {
-            version: [row for row in rows if row.subnet.version == version] for version in (4, 6)
-        }
+        host = frozenset(own)
+        shares = [_Share(pools, network, row, host) for row in pools.records.pools(network.id)]
+        self._shares = {version: [one for one in shares if one.subnet.version == version] for version in (4, 6)}
         self._usable = {version: bool(network.usable_subnets(version)) for version in (4, 6)}
-        self._sources: dict[int, Source] = {}
 
-    def take(self, ip: Address | None = None, ip6: Address | None = None) -> Taken:
+    def take(self, ip: Address | None = None, ip6: Address | None = None, *, sandbox: str = "") -> Taken:
         """One address of each family the network has, the given ones where they are given, or none at all.
+
+        Args:
+            ip: an IPv4 address.
+            ip6: an IPv6 address.
+            sandbox: who gets them.
 
         Raises:
             PoolExhausted, AddressTaken, AddressOutsideSubnet
         """
-        packed, subnet = self._take_one(4, ip)
+        packed, subnet, before = self._take_one(4, ip, sandbox)
         try:
-            packed6, subnet6 = self._take_one(6, ip6)
+            packed6, subnet6, before6 = self._take_one(6, ip6, sandbox)
         except MacvfastError:
-            if packed is not None and subnet is not None:
-                self.give_back([(packed, subnet)])
+            self.take_back(Taken(packed, subnet, None, None, before))
             raise
-        return Taken(packed, subnet, packed6, subnet6)
+        return Taken(packed, subnet, packed6, subnet6, before + before6)
 
     def give_back(self, placed: Iterable[tuple[bytes, Subnet]]) -> None:
         """Release addresses that `take` gave; one that is free already stays so."""
         for packed, subnet in placed:
-            for row in self._rows[subnet.version]:
-                if row.subnet.first == subnet.first:
-                    self._pool(row).release(int.from_bytes(packed))
+            for share in self._shares[subnet.version]:
+                if share.subnet.first == subnet.first:
+                    share.release(packed)
+
+    def take_back(self, taken: Taken) -> None:
+        """Have it that these addresses were never given; of several, the last first."""
+        self.give_back(taken.placed)
+        for source, ordinal in taken.before:
+            source.go_on(ordinal)
 
     def save(self) -> None:
         """Write with which addresses it goes on; the pools themselves are `Pools.save`'s matter."""
-        for rows in self._rows.values():
-            for row in rows:
-                source = self._sources.get(row.pool)
-                if source is not None and source.next != row.next:
-                    self._pools.records.save_next(self._network.id, row.pool, source.next)
+        for shares in self._shares.values():
+            for share in shares:
+                share.save()
 
-    def _take_one(self, version: int, wanted: Address | None) -> tuple[bytes | None, Subnet | None]:
-        if not self._usable[version]:
-            if wanted is not None:
-                raise AddressOutsideSubnet(str(wanted), [], self._network.name)
-            return None, None
-        rows = self._rows[version]
+    def _take_one(
+        self, version: int, wanted: Address | None, sandbox: str
+    ) -> tuple[bytes | None, Subnet | None, tuple[tuple[Source, int], ...]]:
+        """An address of a family, its subnet, and where the order `next` stood."""
+        shares = self._shares[version] if self._usable[version] else []
         if wanted is not None:
-            for row in rows:
-                if wanted in row.subnet.cidr:
-                    self._reserve(row, wanted)
-                    return wanted.packed, row.subnet
-            raise AddressOutsideSubnet(str(wanted), [str(row.subnet.cidr) for row in rows], self._network.name)
-        for row in rows:
+            for share in shares:
+                if wanted in share.subnet.cidr:
+                    share.reserve(wanted, sandbox)
+                    return wanted.packed, share.subnet, ()
+            raise AddressOutsideSubnet(str(wanted), [str(share.subnet.cidr) for share in shares], self._network.name)
+        for share in shares:
+            before = (share.source, share.source.next)
             try:
-                return self._pool(row).allocate(self._source(row)).packed, row.subnet
+                return share.allocate(sandbox), share.subnet, (before,)
             except PoolExhausted:
                 continue
+        if not shares:
+            return None, None, ()
         raise PoolExhausted(
-            [str(row.subnet.cidr) for row in rows],
+            [str(share.subnet.cidr) for share in shares],
             self._network.name,
             f"IPv{version}",
-            free_outside=any(self._free(row) for row in rows),
-            all_kept=not any(self._had(row) for row in rows),
+            free_outside=any(share.has_free() for share in shares),
+            all_kept=not any(share.could_give for share in shares),
         )
 
-    def _had(self, row: PoolRow) -> int:
-        """How many addresses automatic allocation could have given before any was."""
-        empty = Pool(row.subnet.cidr, ip_range=row.subnet.ranges or None)
-        empty.avoid([*(one.address for one in self._kept(row)), *self._own_in(row)])
-        return empty.available
 
-    def _free(self, row: PoolRow) -> int:
-        """How many addresses of a subnet `--ip` could still give."""
-        pool = self._pool(row)
-        return pool.free - sum(address not in pool for address in self._own_in(row))
+class _Share:
+    """What one network has of the pool of one of its subnets."""
 
-    def _reserve(self, row: PoolRow, wanted: Address) -> None:
-        pool = self._pool(row)
-        if wanted not in pool:
-            if wanted in self._own:
+    def __init__(self, pools: Pools, network: Network, row: PoolRow, host: frozenset[Address]) -> None:
+        self.subnet = row.subnet
+        self._pools = pools
+        self._network = network
+        self._row = row
+        self._host = host
+
+    @cached_property
+    def pool(self) -> SharedPool:
+        """The pool, opened when it is first needed."""
+        return self._pools.pool(self._row)
+
+    @cached_property
+    def own(self) -> list[Address]:
+        """What the host itself has in the subnet."""
+        return [address for address in self._host if address in self.subnet.cidr]
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the network's automatic allocation takes addresses from."""
+        return Source(
+            self.subnet.cidr,
+            ip_range=self.subnet.ranges,
+            order=self._network.order,
+            begin=self._row.next,
+            avoid=self.own,
+        )
+
+    @cached_property
+    def could_give(self) -> bool:
+        """Whether automatic allocation could have given any address before it gave the first."""
+        empty = Pool(self.subnet.cidr, ip_range=self.subnet.ranges or None)
+        empty.avoid([*self.pool.kept, *self.own])
+        return empty.available > 0
+
+    def allocate(self, sandbox: str) -> bytes:
+        """Give a sandbox the next address of the network's order."""
+        packed = self.pool.bits.allocate(self.source).packed
+        self.pool.given[packed] = (sandbox, self._network.name)
+        return packed
+
+    def reserve(self, wanted: Address, sandbox: str) -> None:
+        """Give a sandbox the address that it wants.
+
+        Raises:
+            AddressTaken
+        """
+        if wanted not in self.pool.bits:
+            if wanted in self._host:
                 raise AddressTaken(str(wanted), f"this host's own, on `{self._network.link}`")
-            pool.reserve(wanted)
+            self.pool.bits.reserve(wanted)
+            self.pool.given[wanted.packed] = (sandbox, self._network.name)
             return
-        if (role := self._role(row, wanted)) is not None:
+        if (role := self._role(wanted)) is not None:
             raise AddressTaken(str(wanted), role)
-        holder = self._pools.records.address_holder(row.pool, wanted.packed)
-        raise AddressTaken(
-            str(wanted),
-            self._pools.holder(row.pool, wanted),
-            hints=[f"leave the address out for the next free one, or `macvfast rm -f {holder[0]}` first"]
-            if holder
-            else [],
+        holder = self.pool.holder(wanted)
+        hints = (
+            []
+            if holder is None
+            else [f"leave the address out for the next free one, or `macvfast rm -f {holder[0]}` first"]
         )
+        raise AddressTaken(str(wanted), self.pool.holder_text(wanted), hints=hints)
 
-    def _role(self, row: PoolRow, address: Address) -> str | None:
+    def release(self, packed: bytes) -> None:
+        """Free an address; one that is free already stays so."""
+        self.pool.bits.release(int.from_bytes(packed))
+        self.pool.given.pop(packed, None)
+
+    def has_free(self) -> bool:
+        """Whether `--ip` could still give an address."""
+        return self.pool.bits.free > sum(address not in self.pool.bits for address in self.own)
+
+    def save(self) -> None:
+        """Write with which ordinal the order `next` goes on."""
+        if "source" in vars(self) and self.source.next != self._row.next:
+            self._pools.records.save_next(self._network.id, self._row.pool, self.source.next)
+
+    def _role(self, address: Address) -> str | None:
         """What an address is kept for, in words: of several networks that keep it, this one says what it is here."""
-        kept = {one.network: one.role for one in self._kept(row) if one.address == address}
-        own = kept.get(self._network.name, Pool(row.subnet.cidr).role(address))
+        kept = self.pool.kept.get(address, {})
+        own = kept.get(self._network.name, Pool(self.subnet.cidr).role(address))
         if own is not None:
-            return f"the {own} of {row.subnet.cidr}"
+            return f"the {own} of {self.subnet.cidr}"
         for network, role in kept.items():
             return f"the {role}" if network is None else f"the {role} of network `{network}`"
         return None
-
-    def _kept(self, row: PoolRow) -> list[Kept]:
-        return self._pools.records.kept(row.pool)
-
-    def _own_in(self, row: PoolRow) -> list[Address]:
-        return [address for address in self._own if address in row.subnet.cidr]
-
-    def _pool(self, row: PoolRow) -> StoredPool:
-        return self._pools.pool(row.pool, row.subnet.cidr, row.used)
-
-    def _source(self, row: PoolRow) -> Source:
-        """Where the network's automatic allocation takes addresses of that pool from."""
-        found = self._sources.get(row.pool)
-        if found is None:
-            found = self._sources[row.pool] = Source(
-                row.subnet.cidr,
-                ip_range=row.subnet.ranges,
-                order=self._network.order,
-                begin=row.next,
-                avoid=self._own_in(row),
-            )
-        return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from macvfast._core import Pool
@@ -41,6 +43,10 @@ _DEFAULT_SUBNETS = (
 )
 
 
+def _ends(cidr: Cidr) -> tuple[int, int]:
+    return int(cidr.network_address), int(cidr.broadcast_address)
+
+
 def default_subnet(taken: Iterable[Cidr]) -> str | None:
     """The first of Docker's default subnets that overlaps none of `taken`; None when there is none left."""
     others = [cidr for cidr in taken if isinstance(cidr, IPv4Network)]
@@ -59,6 +65,31 @@ class OnParent:
     addresses: tuple[Address, ...] = ()
     routers: tuple[Address, ...] = ()
     chosen: Mapping[Cidr, Address | None] = field(default_factory=dict)
+
+
+class DomainSubnets:
+    """The subnets of one layer-2 domain, none of which overlaps another: what overlaps a new one stands beside it."""
+
+    def __init__(self, cidrs: Iterable[Cidr] = ()) -> None:
+        self._sorted: dict[int, list[tuple[tuple[int, int], Cidr]]] = {4: [], 6: []}
+        for cidr in cidrs:
+            self._sorted[cidr.version].append((_ends(cidr), cidr))
+        for there in self._sorted.values():
+            there.sort(key=itemgetter(0))
+
+    def add(self, cidr: Cidr) -> None:
+        """Have one more, which overlaps none that is there; one that is there is there already."""
+        if self.overlapping(cidr) is None:
+            insort(self._sorted[cidr.version], (_ends(cidr), cidr), key=itemgetter(0))
+
+    def overlapping(self, cidr: Cidr) -> Cidr | None:
+        """One that has addresses in common with a subnet, or is the same."""
+        there = self._sorted[cidr.version]
+        first, last = _ends(cidr)
+        at = bisect_left(there, (first, last), key=itemgetter(0))
+        # Only the one before it and the one after it can reach into it.
+        near = there[max(0, at - 1) : at + 1]
+        return next((other for (begin, end), other in near if begin <= last and first <= end), None)
 
 
 class Neighbour(Protocol):
@@ -119,6 +150,7 @@ def _cidrs(request: NetworkRequest) -> list[Cidr]:
     """The subnets, each of which endpoints can have addresses of, and apart from each other."""
     # The pool refuses a malformed subnet in words of its own; afterwards the text is known to be good.
     cidrs = [Pool(text).subnet for text in request.subnets]
+    before = DomainSubnets()
     for index, cidr in enumerate(cidrs):
         for text, what in _NOT_FOR_LINKS:
             never = ip_network(text)
@@ -126,9 +158,9 @@ def _cidrs(request: NetworkRequest) -> list[Cidr]:
                 raise SubnetInvalid(
                     request.subnets[index], f"{text} is for {what} addresses, which no endpoint can have"
                 )
-        for other in cidrs[:index]:
-            if type(cidr) is type(other) and cidr.overlaps(other):
-                raise SubnetsOverlap(str(cidr), str(other))
+        if (other := before.overlapping(cidr)) is not None:
+            raise SubnetsOverlap(str(cidr), str(other))
+        before.add(cidr)
     return cidrs
 
 

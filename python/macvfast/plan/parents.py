@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
+from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable
 from macvfast.model import IFNAME_MAX
 from macvfast.plan.links import ON_PARENTS, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from macvfast.model import Network, Subnet
+    from macvfast.model import Network
     from macvfast.plan.links import LinkFacts, Links
     from macvfast.requests import NetworkRequest
 
@@ -327,19 +327,3 @@ def _missing_base(base: str) -> str:
     if not (dot and below and vid.isascii() and vid.isdigit()):
         return "`ip link` lists the links"
     return f"a VLAN in a VLAN: `ip link add link {below} name {base} up type vlan id {vid}` first"
-
-
-def refuse_overlap(subnets: Sequence[Subnet], sharing: Sequence[Network]) -> None:
-    """Refuse subnets that overlap those of another network in the same layer-2 domain, unless they are the same: then
-    the networks share its pool.
-
-    Raises:
-        SubnetTaken
-    """
-    for subnet in subnets:
-        for other in sharing:
-            for theirs in other.subnets:
-                if theirs.cidr == subnet.cidr or theirs.version != subnet.version:
-                    continue
-                if theirs.cidr.overlaps(subnet.cidr):
-                    raise SubnetTaken(str(subnet.cidr), str(theirs.cidr), other.name)

@@ -61,7 +61,9 @@ impl Pool {
                 fault,
             });
         }
-        pool.space.keep(&pool.kept())?;
+        for address in pool.kept() {
+            pool.space.reserve(address)?;
+        }
         Ok(pool)
     }
 

@@ -27,8 +27,6 @@ pub enum Role {
     Gateway,
     /// An aux address, by its name.
     Aux(String),
-    /// What one of several networks keeps: which it is, the pool does not know.
-    Kept,
 }
 
 impl fmt::Display for Role {
@@ -39,7 +37,6 @@ impl fmt::Display for Role {
             Self::SubnetRouterAnycast => f.write_str("subnet-router anycast address"),
             Self::Gateway => f.write_str("gateway"),
             Self::Aux(name) => write!(f, "aux address `{name}`"),
-            Self::Kept => f.write_str("gateway or aux address"),
         }
     }
 }
@@ -78,8 +75,6 @@ impl Rules {
 pub struct Stored {
     /// Addresses in use.
     pub used: u128,
-    /// Those of them that are kept, but for the subnet's ends.
-    pub kept: Vec<Address>,
     /// Summary pages, by number: bit b of page k is set where page 4096 k + b of the pool has no free address.
     pub summary: Vec<(u128, [u8; PAGE_BYTES])>,
 }

@@ -138,22 +138,21 @@ impl Pool {
     fn space_of(pool: &Self, all: &Changes) -> Result<Space, Error> {
         let stored = Stored {
             used: all.used,
-            kept: pool.kept(),
             summary: all
                 .summary
                 .iter()
                 .filter_map(|(number, bytes)| Some((*number, (*bytes)?)))
                 .collect(),
         };
-        let mut space = Space::stored(pool.subnet(), stored)?;
+        let mut space = Space::stored(pool.subnet(), &stored)?;
         for (number, bytes) in &all.pages {
             space.provide(*number, bytes.as_ref().map(|bytes| &bytes[..]))?;
         }
         space.bits.detach();
-        let kept = space
+        let kept = pool
             .kept()
-            .iter()
-            .all(|ordinal| space.bits.test(*ordinal) == Ok(true));
+            .into_iter()
+            .all(|address| space.contains(address) == Ok(true));
         if space.bits.known_used() != space.used() || !kept {
             return Err(Damage::Counts.into());
         }

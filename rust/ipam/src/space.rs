@@ -6,7 +6,6 @@ use crate::error::{AddressFault, Damage, Error};
 use crate::page::{PAGE_BITS, PAGE_BYTES};
 use crate::prefix::{Address, Family, Subnet};
 use crate::rules::{Changes, Role, Stored};
-use std::collections::BTreeSet;
 
 /// The bits of one subnet. Several sources may take from it; each address is given once.
 ///
@@ -16,7 +15,7 @@ use std::collections::BTreeSet;
 /// let mut space = Space::new(subnet);
 /// let mut one = Source::new(subnet, None, Order::Lowest).unwrap();
 /// let mut other = one.clone();
-/// space.keep(&[Address::parse("192.168.32.1").unwrap()]).unwrap();
+/// space.reserve(Address::parse("192.168.32.1").unwrap()).unwrap();
 /// assert_eq!(one.allocate(&mut space).unwrap().to_string(), "192.168.32.2");
 /// assert_eq!(other.allocate(&mut space).unwrap().to_string(), "192.168.32.3");
 /// assert_eq!(space.used(), 5); // .0, .1, .2, .3 and .255
@@ -26,8 +25,6 @@ pub struct Space {
     pub(crate) subnet: Subnet,
     pub(crate) bits: Bitmap,
     used: u128,
-    /// In use for the subnet itself, its ends included: never given, and freed only by `keep`.
-    kept: BTreeSet<u128>,
     /// How many addresses were freed: a source that has seen fewer begins its search anew.
     pub(crate) freed: u64,
 }
@@ -36,22 +33,23 @@ impl Space {
     /// A subnet in which nothing is in use but its own ends. Cost: a few kilobytes, whatever its size.
     #[must_use]
     pub fn new(subnet: Subnet) -> Self {
-        let mut space = Self::with_bits(subnet, Bitmap::new(subnet.host_bits()), []);
-        for ordinal in &space.kept {
-            if space.bits.set(*ordinal) == Ok(true) {
-                space.used += 1;
-            }
+        let mut bits = Bitmap::new(subnet.host_bits());
+        let used = ends(subnet).filter(|ordinal| bits.set(*ordinal) == Ok(true));
+        let used = used.count() as u128;
+        Self {
+            subnet,
+            bits,
+            used,
+            freed: 0,
         }
-        space
     }
 
     /// A subnet whose pages lie in a store. Operations refuse with `Error::NeedsPage` where they need one that was not
     /// provided yet; they have changed nothing then, and are asked again after [`Space::provide`].
     ///
     /// # Errors
-    /// `Error::Outside`, `Error::Address`: of what is kept. `Error::Damaged` where what was stored cannot be this
-    /// subnet's.
-    pub fn stored(subnet: Subnet, stored: Stored) -> Result<Self, Error> {
+    /// `Error::Damaged` where what was stored cannot be this subnet's.
+    pub fn stored(subnet: Subnet, stored: &Stored) -> Result<Self, Error> {
         let page_count = 1 << subnet.host_bits().saturating_sub(PAGE_BITS);
         let mut full = Vec::new();
         for (number, bytes) in &stored.summary {
@@ -63,25 +61,17 @@ impl Space {
                 return Err(Damage::Summary { page: *number }.into());
             }
         }
-        let kept = ordinals_of(subnet, &stored.kept)?;
         let bits = Bitmap::backed(subnet.host_bits(), full.into_iter());
-        let mut space = Self::with_bits(subnet, bits, kept);
-        space.used = stored.used;
-        let least = (space.kept.len() as u128).max(space.bits.known_used());
-        if space.used < least || space.used > subnet.size() {
+        let least = bits.known_used().max(ends(subnet).count() as u128);
+        if stored.used < least || stored.used > subnet.size() {
             return Err(Damage::Counts.into());
         }
-        Ok(space)
-    }
-
-    fn with_bits(subnet: Subnet, bits: Bitmap, kept: impl IntoIterator<Item = u128>) -> Self {
-        Self {
+        Ok(Self {
             subnet,
             bits,
-            used: 0,
-            kept: ends(subnet).chain(kept).collect(),
+            used: stored.used,
             freed: 0,
-        }
+        })
     }
 
     /// The subnet.
@@ -90,7 +80,7 @@ impl Space {
         self.subnet
     }
 
-    /// Addresses in use, the kept ones included.
+    /// Addresses in use, the subnet's ends included.
     #[must_use]
     #[inline]
     pub fn used(&self) -> u128 {
@@ -111,50 +101,27 @@ impl Space {
         Ok(self.bits.test(self.ordinal(address)?)?)
     }
 
-    /// Keep these addresses and the subnet's ends from now on, and nothing else: what was kept until now is free.
-    ///
-    /// # Errors
-    /// `Error::Taken`: one of them is in use, and was not kept. `Error::Outside`, `Error::Address`, `Error::NeedsPage`.
-    /// Nothing was changed then.
-    pub fn keep(&mut self, addresses: &[Address]) -> Result<(), Error> {
-        let kept: BTreeSet<u128> = ends(self.subnet)
-            .chain(ordinals_of(self.subnet, addresses)?)
-            .collect();
-        for ordinal in kept.symmetric_difference(&self.kept) {
-            if self.bits.test(*ordinal)? && kept.contains(ordinal) {
-                return Err(self.taken(*ordinal, None));
-            }
-        }
-        let before = std::mem::take(&mut self.kept);
-        for ordinal in before.difference(&kept) {
-            self.clear(*ordinal)?;
-        }
-        for ordinal in kept.difference(&before) {
-            self.set(*ordinal)?;
-        }
-        self.kept = kept;
-        Ok(())
-    }
-
     /// Take the given address.
     ///
     /// # Errors
     /// `Error::Taken`, `Error::Outside`, `Error::Address`, `Error::NeedsPage`
     pub fn reserve(&mut self, address: Address) -> Result<(), Error> {
         let ordinal = self.ordinal(address)?;
-        if !self.set(ordinal)? {
-            return Err(self.taken(ordinal, self.role(ordinal)));
+        if !self.bits.set(ordinal)? {
+            let role = role_of_end(self.subnet, ordinal);
+            return Err(Error::Taken { address, role });
         }
+        self.count(1);
         Ok(())
     }
 
     /// Free an address. False if it was free already.
     ///
     /// # Errors
-    /// `Error::Reserved`: it is kept. `Error::Outside`, `Error::Address`, `Error::NeedsPage`
+    /// `Error::Reserved`: it is an end of the subnet. `Error::Outside`, `Error::Address`, `Error::NeedsPage`
     pub fn release(&mut self, address: Address) -> Result<bool, Error> {
         let ordinal = self.ordinal(address)?;
-        match self.role(ordinal) {
+        match role_of_end(self.subnet, ordinal) {
             Some(role) => Err(Error::Reserved { address, role }),
             None => self.clear(ordinal),
         }
@@ -163,7 +130,7 @@ impl Space {
     /// Hand over a page of the store; None where the store has none of that number. One that is known stays as it is.
     ///
     /// # Errors
-    /// `Error::Damaged`: it is not 512 bytes long, or contradicts the summary or what is kept.
+    /// `Error::Damaged`: it is not 512 bytes long, or contradicts the summary or lacks an end of the subnet.
     pub fn provide(&mut self, page: u128, bytes: Option<&[u8]>) -> Result<(), Error> {
         let length = bytes.map_or(PAGE_BYTES, <[u8]>::len);
         let bytes: Option<&[u8; PAGE_BYTES]> = bytes.and_then(|bytes| bytes.try_into().ok());
@@ -171,12 +138,12 @@ impl Space {
             return Err(Damage::PageLength { page, length }.into());
         }
         let is_set = |bit: usize| bytes.is_some_and(|bytes| bytes[bit / 8] >> (bit % 8) & 1 == 1);
-        let kept = self.kept.iter().all(|ordinal| {
+        let has_ends = ends(self.subnet).all(|ordinal| {
             ordinal >> PAGE_BITS != page
                 || self.bits.is_known(page)
-                || is_set(*ordinal as usize & (PAGE_BYTES * 8 - 1))
+                || is_set(ordinal as usize & (PAGE_BYTES * 8 - 1))
         });
-        if page >= self.bits.page_count() || !kept || !self.bits.provide(page, bytes) {
+        if page >= self.bits.page_count() || !has_ends || !self.bits.provide(page, bytes) {
             return Err(Damage::Page { page }.into());
         }
         Ok(())
@@ -200,12 +167,6 @@ impl Space {
         self.used = self.used.wrapping_add(given);
     }
 
-    fn set(&mut self, ordinal: u128) -> Result<bool, Error> {
-        let was_free = self.bits.set(ordinal)?;
-        self.count(was_free.into());
-        Ok(was_free)
-    }
-
     /// Clear a bit; false if it was clear.
     #[inline]
     pub(crate) fn clear(&mut self, ordinal: u128) -> Result<bool, Error> {
@@ -217,25 +178,17 @@ impl Space {
 
     #[inline]
     pub(crate) fn ordinal(&self, address: Address) -> Result<u128, Error> {
-        ordinal_of(self.subnet, address)
-    }
-
-    fn taken(&self, ordinal: u128, role: Option<Role>) -> Error {
-        Error::Taken {
-            address: self.subnet.address(ordinal),
-            role,
+        let subnet = self.subnet;
+        match subnet.ordinal(address) {
+            Some(ordinal) => Ok(ordinal),
+            None if address.family() == subnet.family() => Err(Error::Outside { address, subnet }),
+            None => Err(Error::Address {
+                address,
+                fault: AddressFault::Family {
+                    expected: subnet.family(),
+                },
+            }),
         }
-    }
-
-    /// What an ordinal is kept for, as far as the subnet itself tells.
-    pub(crate) fn role(&self, ordinal: u128) -> Option<Role> {
-        let kept = self.kept.contains(&ordinal).then_some(Role::Kept);
-        role_of_end(self.subnet, ordinal).or(kept)
-    }
-
-    /// The kept ordinals, each once.
-    pub(crate) fn kept(&self) -> &BTreeSet<u128> {
-        &self.kept
     }
 }
 
@@ -256,27 +209,6 @@ fn ends(subnet: Subnet) -> impl Iterator<Item = u128> {
     let both = [0, subnet.size() - 1];
     both.into_iter()
         .filter(move |ordinal| role_of_end(subnet, *ordinal).is_some())
-}
-
-fn ordinals_of(subnet: Subnet, addresses: &[Address]) -> Result<Vec<u128>, Error> {
-    addresses
-        .iter()
-        .map(|address| ordinal_of(subnet, *address))
-        .collect()
-}
-
-#[inline]
-fn ordinal_of(subnet: Subnet, address: Address) -> Result<u128, Error> {
-    match subnet.ordinal(address) {
-        Some(ordinal) => Ok(ordinal),
-        None if address.family() == subnet.family() => Err(Error::Outside { address, subnet }),
-        None => Err(Error::Address {
-            address,
-            fault: AddressFault::Family {
-                expected: subnet.family(),
-            },
-        }),
-    }
 }
 
 impl From<Missing> for Error {

@@ -240,20 +240,16 @@ impl Store {
         self.used = changes.used;
     }
 
-    fn load(&self, subnet: Subnet, kept: &BTreeSet<u128>) -> Space {
+    fn load(&self, subnet: Subnet) -> Space {
         let stored = Stored {
             used: self.used,
-            kept: kept
-                .iter()
-                .map(|ordinal| subnet.address(*ordinal))
-                .collect(),
             summary: self
                 .summary
                 .iter()
                 .map(|(number, bytes)| (*number, *bytes))
                 .collect(),
         };
-        Space::stored(subnet, stored).unwrap()
+        Space::stored(subnet, &stored).unwrap()
     }
 
     /// Ask until every page that the operation needs is there.
@@ -306,7 +302,6 @@ enum Shared {
     Reserve(f64),
     ReleaseUsed(f64),
     Avoid(usize, u128, f64),
-    Keep(Vec<f64>),
     Reload,
 }
 
@@ -317,7 +312,6 @@ fn shared_steps() -> impl Strategy<Value = Vec<Shared>> {
         1 => part().prop_map(Shared::Reserve),
         4 => part().prop_map(Shared::ReleaseUsed),
         1 => (0..3usize, 0..3u128, part()).prop_map(|(at, first, other)| Shared::Avoid(at, first, other)),
-        1 => prop::collection::vec(part(), 0..3).prop_map(Shared::Keep),
         2 => Just(Shared::Reload),
     ];
     prop::collection::vec(step, 1..80)
@@ -433,9 +427,11 @@ proptest! {
         }).collect();
         let mut golden = Golden::new(&plan, &more);
         let mut space = Space::new(subnet);
-        let mut kept: BTreeSet<u128> = golden.reserved.difference(&golden.ends).copied().collect();
-        let addresses = |kept: &BTreeSet<u128>| kept.iter().map(|one| subnet.address(*one)).collect::<Vec<_>>();
-        space.keep(&addresses(&kept)).unwrap();
+        // What networks keep is taken as all else is: the space knows its own ends alone.
+        for ordinal in golden.reserved.difference(&golden.ends) {
+            space.reserve(subnet.address(*ordinal)).unwrap();
+        }
+        golden.reserved = golden.ends.clone();
         let mut sources = vec![plan.source(&plan.ranges, plan.order)];
         sources.extend(more.iter().map(|(ranges, order)| plan.source(ranges, *order)));
         let mut store = Store::default();
@@ -468,23 +464,11 @@ proptest! {
                 Shared::Avoid(at, first, other) => {
                     let at = at % sources.len();
                     let avoided: BTreeSet<u128> = (0..first.min(size)).chain([golden.at(other)]).collect();
-                    sources[at].avoid(&addresses(&avoided));
+                    sources[at].avoid(&avoided.iter().map(|one| subnet.address(*one)).collect::<Vec<_>>());
                     golden.sources[at].avoided = avoided;
                 }
-                Shared::Keep(parts) => {
-                    let wanted: BTreeSet<u128> = parts.iter().map(|part| golden.at(*part)).collect();
-                    let held = wanted.iter().any(|one| golden.used.contains(one) && !golden.reserved.contains(one));
-                    let answer = store.with(&mut space, |space| space.keep(&addresses(&wanted)));
-                    prop_assert_eq!(answer.is_err(), held);
-                    if !held {
-                        golden.used.retain(|one| !golden.reserved.contains(one));
-                        golden.reserved = wanted.union(&golden.ends).copied().collect();
-                        golden.used.extend(&golden.reserved);
-                        kept = wanted;
-                    }
-                }
                 Shared::Reload => {
-                    space = store.load(subnet, &kept);
+                    space = store.load(subnet);
                     // As in another process: a source begins with what was noted of it.
                     let all = [(plan.ranges.clone(), plan.order)].into_iter().chain(more.iter().cloned());
                     for (source, (ranges, order)) in sources.iter_mut().zip(all) {

@@ -36,16 +36,7 @@ fn load(subnet: Subnet, changes: Changes) -> Space {
         .into_iter()
         .filter_map(|(number, bytes)| Some((number, bytes?)))
         .collect();
-    let kept = vec![];
-    Space::stored(
-        subnet,
-        Stored {
-            used,
-            kept,
-            summary,
-        },
-    )
-    .unwrap()
+    Space::stored(subnet, &Stored { used, summary }).unwrap()
 }
 
 #[test]
@@ -180,7 +171,7 @@ fn a_space_in_a_store_loads_only_the_pages_that_it_touches() {
 }
 
 #[test]
-fn a_page_that_contradicts_what_is_kept_or_the_summary_is_refused() {
+fn a_page_that_lacks_the_subnets_ends_or_contradicts_the_summary_is_refused() {
     let subnet = Subnet::parse("10.0.0.0/16").unwrap();
     let mut space = load(subnet, Space::new(subnet).changes());
     let damage = |result: Result<(), Error>| match result {
@@ -218,28 +209,23 @@ fn a_page_that_contradicts_what_is_kept_or_the_summary_is_refused() {
 #[test]
 fn counts_that_no_subnet_can_have_are_refused() {
     let subnet = Subnet::parse("10.0.0.0/24").unwrap();
-    let stored = |used, kept: &[&str]| Stored {
+    let stored = |used| Stored {
         used,
-        kept: kept.iter().map(|text| address(text)).collect(),
         summary: vec![],
     };
-    for wrong in [stored(1, &[]), stored(2, &["10.0.0.9"]), stored(257, &[])] {
+    for wrong in [0, 1, 257] {
         assert!(matches!(
-            Space::stored(subnet, wrong),
+            Space::stored(subnet, &stored(wrong)),
             Err(Error::Damaged(Damage::Counts))
         ));
     }
-    assert!(matches!(
-        Space::stored(subnet, stored(3, &["10.0.1.9"])),
-        Err(Error::Outside { .. })
-    ));
-    let mut beyond = stored(2, &[]);
+    let mut beyond = stored(2);
     beyond.summary = vec![(0, [1; PAGE_BYTES])];
     assert!(matches!(
-        Space::stored(subnet, beyond),
+        Space::stored(subnet, &beyond),
         Err(Error::Damaged(Damage::Summary { page: 0 }))
     ));
-    assert!(Space::stored(subnet, stored(3, &["10.0.0.9"])).is_ok());
+    assert!(Space::stored(subnet, &stored(3)).is_ok());
 }
 
 #[test]
@@ -251,30 +237,6 @@ fn a_source_takes_nothing_of_another_subnet() {
         Err(Error::Elsewhere { .. })
     ));
     assert_eq!(space.used(), 2);
-}
-
-#[test]
-fn an_address_that_is_in_use_is_not_kept_and_nothing_else_of_the_wish_is() {
-    let subnet = Subnet::parse("10.0.0.0/24").unwrap();
-    let mut space = Space::new(subnet);
-    space.keep(&[address("10.0.0.1")]).unwrap();
-    space.reserve(address("10.0.0.2")).unwrap();
-    assert!(matches!(
-        space.keep(&[address("10.0.0.3"), address("10.0.0.2")]),
-        Err(Error::Taken { role: None, .. })
-    ));
-    assert_eq!(space.contains(address("10.0.0.1")), Ok(true));
-    assert_eq!(space.contains(address("10.0.0.3")), Ok(false));
-    assert!(matches!(
-        space.release(address("10.0.0.1")),
-        Err(Error::Reserved { .. })
-    ));
-    space.keep(&[]).unwrap();
-    assert_eq!(
-        space.used(),
-        3,
-        "both ends, and what was taken without being kept"
-    );
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl Source {
         Ok(locked(&self.source)?.next())
     }
 
+    fn go_on(&self, ordinal: u128) -> PyResult<()> {
+        locked(&self.source)?.go_on(ordinal);
+        Ok(())
+    }
+
     #[getter]
     fn ranges(&self) -> PyResult<Vec<(u128, u128)>> {
         let source = locked(&self.source)?;
@@ -105,26 +110,20 @@ impl StoredPool {
 #[pymethods]
 impl StoredPool {
     #[new]
-    #[pyo3(signature = (subnet, *, used, kept, summary, fetch))]
+    #[pyo3(signature = (subnet, *, used, summary, fetch))]
     fn __new__(
         subnet: &Bound<'_, PyAny>,
         used: Option<&Bound<'_, PyAny>>,
-        kept: &Bound<'_, PyAny>,
         summary: &Bound<'_, PyAny>,
         fetch: Py<PyAny>,
     ) -> PyResult<Self> {
         let subnet = subnet_of(subnet)?;
-        let kept = addresses_in(subnet, kept)?;
         let space = match used {
-            None => {
-                let mut space = Space::new(subnet);
-                space.keep(&kept).map(|()| space)
-            }
+            None => Ok(Space::new(subnet)),
             Some(used) => Space::stored(
                 subnet,
-                Stored {
+                &Stored {
                     used: stored_number(used, Damage::Counts)?,
-                    kept,
                     summary: summary
                         .try_iter()?
                         .map(|item| summary_page(&item?))
@@ -147,11 +146,6 @@ impl StoredPool {
     fn __contains__(&self, address: &Bound<'_, PyAny>) -> PyResult<bool> {
         let parsed = address_in(self.subnet, address)?;
         self.ask(address.py(), |space| space.contains(parsed))
-    }
-
-    fn keep(&self, addresses: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parsed = addresses_in(self.subnet, addresses)?;
-        self.ask(addresses.py(), |space| space.keep(&parsed))
     }
 
     fn allocate<'py>(

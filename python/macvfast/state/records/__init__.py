@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.state.records import sound
 from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
-from macvfast.state.records.pools import Kept, PoolRow
+from macvfast.state.records.pools import Kept, PoolRow, kept_by
 from macvfast.state.records.sandboxes import SandboxRecords
 from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "Kept", "PoolRow", "Records", "Stood", "Unsettled",
-    "format_of", "make_tables", "migrate", "now",
+    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "Kept", "PoolRow", "Records", "Stood", "Unsettled", "format_of",
+    "kept_by", "make_tables", "migrate", "now",
 ]  # fmt: skip
 
 

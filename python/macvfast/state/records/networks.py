@@ -172,6 +172,11 @@ class NetworkRecords(PoolRecords):
         """The network that has that name, whatever its state."""
         return next(self._networks("name = ?", (name,)), None)
 
+    def network_on(self, link: str, besides: str = "") -> Network | None:
+        """The network that has been on a link for the longest time, besides the one of that id."""
+        first = "number = (SELECT min(number) FROM network WHERE link = ? AND id != ?)"
+        return next(self._networks(first, (link, besides)), None)
+
     def networks_on(self, link: str) -> list[Network]:
         """The networks whose parent is that link."""
         return list(self._networks("link = ?", (link,)))
@@ -186,6 +191,15 @@ class NetworkRecords(PoolRecords):
             (link, json.dumps([*going]), REMOVED),
         ).fetchone()
         return row is not None
+
+    def unsettled_on(self, link: str) -> list[tuple[str, Unsettled]]:
+        """The networks on a link that are being made or removed, by name, and by whom. Intents are few."""
+        rows = self._db.execute(
+            "SELECT n.name, i.owner, i.doing FROM intent i CROSS JOIN network n ON n.intent = i.id WHERE n.link = ?"
+            " ORDER BY n.name",
+            (link,),
+        )
+        return [(name, Unsettled(owner, doing)) for name, owner, doing in rows]
 
     def network_intent(self, network_id: str) -> Unsettled | None:
         """Who makes or removes an unsettled network."""

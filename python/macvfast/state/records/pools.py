@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -30,6 +31,14 @@ class Kept(NamedTuple):
     address: Address
     role: str
     network: str | None
+
+
+def kept_by(network: str, gateway: Address | None, aux: Iterable[tuple[str, Address]]) -> Iterator[Kept]:
+    """What a network keeps of one of its subnets."""
+    if gateway is not None:
+        yield Kept(gateway, "gateway", network)
+    for name, address in aux:
+        yield Kept(address, f"aux address `{name}`", network)
 
 
 class PoolRecords:
@@ -81,7 +90,7 @@ class PoolRecords:
             PoolRow(
                 pool,
                 Subnet(
-                    cidr=ip_network(cidr),
+                    cidr=_cidr(cidr),
                     ranges=tuple(json.loads(ranges)),
                     gateway=None if gateway is None else ip_address(gateway),
                     gateway_automatic=bool(automatic),
@@ -109,13 +118,22 @@ class PoolRecords:
         ).fetchone()
         return None if row is None else (row[0], int(row[1]))
 
-    def delete_unused_pool(self, pool: int) -> bool:
-        """Forget a pool that no network has; False where one has it."""
-        return bool(
-            self._db.execute(
-                "DELETE FROM pool WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)", (pool,)
-            ).rowcount
-        )
+    def subnets_on(self, link: str) -> list[Cidr]:
+        """The subnets of the networks on a parent, each once."""
+        return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool WHERE domain = ?", (domain(link),))]
+
+    def network_with(self, link: str, cidr: Cidr) -> str:
+        """The first network, by name, that has a subnet on a parent."""
+        row = self._db.execute(
+            "SELECT min(n.name) FROM pool p JOIN subnet s ON s.pool = p.number JOIN network n ON n.number = s.network"
+            " WHERE p.domain = ? AND p.cidr = ?",
+            (domain(link), str(cidr)),
+        ).fetchone()
+        return str(row[0])
+
+    def delete_pool(self, pool: int) -> None:
+        """Forget a pool that no network has any more."""
+        self._db.execute("DELETE FROM pool WHERE number = ?", (pool,))
 
     def is_shared(self, pool: int) -> bool:
         """Whether several networks have a pool."""
@@ -130,11 +148,9 @@ class PoolRecords:
             " ORDER BY n.name",
             (pool,),
         )
-        found = []
+        found: list[Kept] = []
         for network, gateway, aux in rows:
-            if gateway is not None:
-                found.append(Kept(ip_address(gateway), "gateway", network))
-            found += (Kept(address, f"aux address `{name}`", network) for name, address in _aux(aux))
+            found += kept_by(network, None if gateway is None else ip_address(gateway), _aux(aux))
         reserved = self._db.execute(
             "SELECT address, kind, owner FROM reservation WHERE pool = ? ORDER BY address", (pool,)
         )
@@ -150,17 +166,14 @@ class PoolRecords:
         numbers = (int.from_bytes(packed) for (packed,) in rows if packed is not None)
         return {number for number in numbers if subnet.first <= number <= subnet.last}
 
-    def address_holder(self, pool: int, packed: bytes) -> tuple[str, str] | None:
-        """The sandbox and the network of the endpoint that has an address of a pool. Cost: a look at each endpoint of
-        its networks.
-        """
-        row = self._db.execute(
-            "SELECT s.name, n.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
-            " JOIN network n ON n.number = e.network"
-            " WHERE e.network IN (SELECT network FROM subnet WHERE pool = ?1) AND (e.ip = ?2 OR e.ip6 = ?2)",
-            (pool, packed),
-        ).fetchone()
-        return None if row is None else (str(row[0]), str(row[1]))
+    def holders(self, pool: int) -> dict[bytes, tuple[str, str]]:
+        """The sandbox and the network of each endpoint on the networks of a pool, by its addresses."""
+        rows = self._db.execute(
+            "SELECT e.ip, e.ip6, s.name, n.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
+            " JOIN network n ON n.number = e.network WHERE e.network IN (SELECT network FROM subnet WHERE pool = ?)",
+            (pool,),
+        )
+        return {packed: (sandbox, network) for *both, sandbox, network in rows for packed in both if packed is not None}
 
     # Its pages.
 
@@ -198,6 +211,12 @@ class PoolRecords:
         for (number,) in self._db.execute("SELECT number FROM pool").fetchall():
             self.kept(number)
             self.summary(number)
+
+
+@lru_cache(maxsize=1024)
+def _cidr(text: str) -> Cidr:
+    """A subnet; many networks may have the same."""
+    return ip_network(text)
 
 
 def domain(link: str) -> str:

@@ -102,8 +102,7 @@ fn aux_hints(fault: &PlaceFault) -> Vec<&'static str> {
             Role::NetworkAddress
             | Role::BroadcastAddress
             | Role::SubnetRouterAnycast
-            | Role::Aux(_)
-            | Role::Kept,
+            | Role::Aux(_),
         )
         | PlaceFault::Family { .. }
         | PlaceFault::Outside { .. }

@@ -1,0 +1,175 @@
+"""No cost grows with the product of two counts: work is counted, not timed, at one count, at two and at four times it.
+
+What a transaction reads once, such as what the networks of a pool keep, is read once here, too: all is in one chunk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast.engine import network_removal, networks, sandboxes
+from macvfast.errors import AddressTaken, PoolExhausted
+from macvfast.requests import EndpointRequest, NetworkRequest
+from macvfast.system import limits
+from tests.unit.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import FrameType
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+COUNTS = (64, 128, 256)
+
+# Twice, where all is linear; a look at each other network, one call of Python's alone, makes it 2.2 and more.
+AT_MOST = 2.1
+# What is the same at all counts is not quite so: which rows a search passes, names of one digit more.
+SLACK = 64
+
+
+class Work:
+    """Counts what SQLite and Python do: statements, steps through rows, and calls of functions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: Counter[str] = Counter()
+        connect = sqlite3.connect
+
+        def watched(*args: Any, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **options)
+            connection.set_trace_callback(lambda _: self.done.update(["statements"]))
+            connection.set_progress_handler(lambda: self.done.update(["steps"]), 1)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", watched)
+
+    def of(self, act: Callable[[], object]) -> Counter[str]:
+        """What it takes to do something."""
+        self.done.clear()
+        calls = 0
+
+        def count(frame: FrameType, _event: str, _argument: object) -> None:
+            nonlocal calls
+            # The kernel in memory looks at all its links where the real one does not.
+            calls += "/tests/" not in frame.f_code.co_filename
+
+        sys.setprofile(count)
+        try:
+            act()
+        finally:
+            sys.setprofile(None)
+        return self.done + Counter(calls=calls)
+
+
+def requests(count: int, *, shared: bool) -> list[NetworkRequest]:
+    """Networks on one parent, all with one subnet or each with its own."""
+    return [
+        NetworkRequest(
+            name=f"n{at}", subnets=("10.0.0.0/8" if shared else f"10.{at >> 8}.{at & 255}.0/24",),
+            aux=(("printer", f"10.{at >> 8}.{at & 255}.9"),), parent="eth0", share_parent=True,
+        )
+        for at in range(count)
+    ]  # fmt: skip
+
+
+def made(machine: Machine, count: int, *, shared: bool = True) -> list[str]:
+    """Networks that are there: their names."""
+    wanted = requests(count, shared=shared)
+    machine.host.create_networks(wanted).raise_if_any()
+    return [one.name for one in wanted]
+
+
+def create(machine: Machine, count: int, *, shared: bool) -> Callable[[], object]:
+    wanted = requests(count, shared=shared)
+    return lambda: machine.host.create_networks(wanted).raise_if_any()
+
+
+def remove(machine: Machine, count: int, *, shared: bool) -> Callable[[], object]:
+    there = made(machine, count, shared=shared)
+    return lambda: machine.host.remove_networks(there).raise_if_any()
+
+
+def connect_each(machine: Machine, count: int) -> Callable[[], object]:
+    """A sandbox on each of the networks of one pool."""
+    there = made(machine, count)
+    return lambda: [machine.host.create_sandbox(f"s-{name}", endpoints=[EndpointRequest.of(name)]) for name in there]
+
+
+def refused_for_held_addresses(machine: Machine, count: int) -> Callable[[], object]:
+    """As many sandboxes as there are in one call, each of which wants an address that another has."""
+    made(machine, 2)
+    there = machine.host.connect_many("n0", [f"s{at}" for at in range(count)])
+    held = [str(one.value.addresses[0].ip) for one in there if one.value is not None]
+    wanted = [EndpointRequest.of("n1", f"t{at}", ip=ip) for at, ip in enumerate(held)]
+
+    def act() -> None:
+        outcomes = machine.host.connect_many("n1", wanted)
+        assert {type(one.error) for one in outcomes} == {AddressTaken}
+
+    return act
+
+
+def refused_for_kept_addresses(machine: Machine, count: int) -> Callable[[], object]:
+    """Each wants an address that another network keeps."""
+    made(machine, count)
+    wanted = [EndpointRequest.of("n0", f"t{at}", ip=f"10.{at >> 8}.{at & 255}.9") for at in range(count)]
+
+    def act() -> None:
+        outcomes = machine.host.connect_many("n0", wanted)
+        assert {type(one.error) for one in outcomes} == {AddressTaken}
+
+    return act
+
+
+def refused_by_a_full_range(machine: Machine, count: int) -> Callable[[], object]:
+    """Beside many networks of the pool."""
+    made(machine, count)
+    machine.host.update_network("n0", ip_ranges=["10.0.0.9/32"])
+    names = [f"t{at}" for at in range(count)]
+
+    def act() -> None:
+        outcomes = machine.host.connect_many("n0", names)
+        assert {type(one.error) for one in outcomes} == {PoolExhausted}
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options"),
+    [
+        (create, {"shared": True}),
+        (create, {"shared": False}),
+        (remove, {"shared": True}),
+        (remove, {"shared": False}),
+        (connect_each, {}),
+        (refused_for_held_addresses, {}),
+        (refused_for_kept_addresses, {}),
+        (refused_by_a_full_range, {}),
+    ],
+)
+def test_work_grows_with_the_count_and_not_with_its_square(
+    prepare: Callable[..., Callable[[], object]],
+    options: dict[str, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (network_removal, networks, sandboxes):
+        monkeypatch.setattr(module, "CHUNK", COUNTS[-1])
+    monkeypatch.setattr(sandboxes, "FIRST_CHUNK", COUNTS[-1])
+    monkeypatch.setattr(limits, "at_once", lambda wanted, _each: wanted)
+    work = Work(monkeypatch)
+    done: list[Counter[str]] = []
+    for count in COUNTS:
+        (tmp_path / str(count)).mkdir()
+        machine = Machine(tmp_path / str(count))
+        done.append(work.of(prepare(machine, count, **options)))
+        machine.host.close()
+    once, twice, four_times = done
+    for what in once:
+        first, second = twice[what] - once[what], four_times[what] - twice[what]
+        assert second <= AT_MOST * first + SLACK, (what, [each[what] for each in done])
