@@ -13,9 +13,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Self
 
 import macvfast
-from macvfast.checks import named, plain, several, texts
+from macvfast.checks import plain, several
 from macvfast.engine.parts import Parts, remove_ended
-from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, check_name
 from macvfast.state import home, lookup
 from macvfast.state.store import DEFAULT_NETNS_DIR, Store
 from macvfast.system import limits, log
@@ -24,11 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from macvfast.checks import Pairs, Several
-    from macvfast.engine.making import Attempt
     from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
+    from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox
     from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled, SubnetUsage
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
+    from macvfast.requests import (
+        CommandRequest,
+        EndpointRequest,
+        NetworkRequest,
+        OwnFiles,
+        SandboxRequest,
+        UpdateRequest,
+    )
 
 
 class Host:
@@ -213,18 +219,8 @@ class Host:
             NameInvalid, SandboxExists, NamespaceNameTaken, NetworkNotFound, ParentNotFound, PassthruOccupied
             PoolExhausted, AddressTaken, AddressOutsideSubnet, MacTaken, KernelRefused, PermissionNeeded
         """
-        return self._create(name, endpoints, command, labels, own_files).made.with_these
-
-    def _create(
-        self, name: str | None, endpoints: Several[EndpointRequest], command: Several[str], labels: Pairs[str],
-        own_files: OwnFiles | None, runs: CommandRequest | None = None,
-    ) -> Attempt:  # fmt: skip
-        if name is not None:
-            check_name("sandbox", name)
-        return self._parts.engine.create_sandbox(
-            name, several("endpoints", endpoints, macvfast.EndpointRequest), command=texts("command", command),
-            labels=named("labels", labels), own_files=own_files, runs=runs,
-        )  # fmt: skip
+        request = _sandbox(name, endpoints, command, labels, own_files)
+        return self._parts.engine.create_sandbox(request).made.with_these
 
     def connect(
         self, network: str | Network, sandbox: str | Sandbox, *, ip: str | Address | None = None,
@@ -419,7 +415,7 @@ class Host:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
             UndoFailed: the sandbox is still there. Also as `create_sandbox`.
         """
-        return self._parts.run(request, lambda: self._create(name, endpoints, request.argv, labels, own_files, request))
+        return self._parts.run(request, _sandbox(name, endpoints, request.argv, labels, own_files))
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         """Start a command in an existing sandbox, detached or not, as `run`.
@@ -440,6 +436,17 @@ class Host:
             SandboxNotFound, NameAmbiguous, SandboxBusy
         """
         return self._parts.commands.logs(_key(sandbox), tail, follow=follow)
+
+
+def _sandbox(
+    name: str | None, endpoints: Several[EndpointRequest], command: Several[str], labels: Pairs[str],
+    own_files: OwnFiles | None,
+) -> SandboxRequest:  # fmt: skip
+    from macvfast.requests import SandboxRequest  # noqa: PLC0415 - a listing needs no requests
+
+    return SandboxRequest(
+        name=name, endpoints=endpoints, command=command, labels=labels, own_files=own_files,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _key(thing: str | Network | Sandbox) -> str:

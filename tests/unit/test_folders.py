@@ -55,6 +55,8 @@ def links(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(folders, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
     monkeypatch.setattr(files, "NETNS_ETC", tmp_path / "links")
     monkeypatch.setattr(folders, "FLEETING", tmp_path / "run/sandboxes")
+    # A Host knows these places once and for all.
+    machine.restart()
     return tmp_path / "links"
 
 
@@ -110,9 +112,9 @@ def test_what_only_commands_see_is_written_before_the_first_starts(machine: Mach
     """Thousands that run nothing cost nothing."""
     machine.host.scale("lan", "w", 2)
     assert not folder_of(machine, "w-1").exists()
-    machine.host._parts.engine._folders().complete(machine.host.sandbox("w-1"))
+    machine.host._parts.folders.complete(machine.host.sandbox("w-1"))
     assert own_addresses(machine, "w-1") == recorded_addresses(machine, "w-1")
-    machine.host._parts.engine._folders().complete(machine.host.sandbox("w-1"))
+    machine.host._parts.folders.complete(machine.host.sandbox("w-1"))
     assert files.hostname_of(folder_of(machine, "w-1")) == "w-1"
 
 
@@ -120,7 +122,7 @@ def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_fo
     machine.host.create_sandbox("web", own_files=PRINTER)
     own = folder_of(machine, "web") / "etc"
     (own / "resolv.conf").unlink()
-    machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
+    machine.host._parts.folders.complete(machine.host.sandbox("web"))
     assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")
     assert "172.16.86.9\tprinter" in (own / "hosts").read_text()
 
@@ -177,7 +179,7 @@ def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine
         assert (step.mends, step.error) == (found, None)
         assert machine.host.restore().steps == ()
     else:
-        machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
+        machine.host._parts.folders.complete(machine.host.sandbox("web"))
     assert texts(machine, "web") == before
     assert machine.host.check() == []
 
@@ -206,7 +208,7 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
         machine.faults.arm(crash_at=number, only="open a file" if number % 2 else "write a file")
         with suppress(Crash):
             if settled:
-                machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
+                machine.host._parts.folders.complete(machine.host.sandbox("web"))
             else:
                 machine.host.create_sandbox("web", own_files=ASKED)
         died = machine.faults.crashed
@@ -225,7 +227,7 @@ def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:
     own = folder_of(machine, "web") / "etc"
     for path in own.iterdir():
         path.write_text("127.0.0.1\tlocalhost\n")
-    machine.host._parts.engine._folders().complete(machine.host.sandbox("web"))
+    machine.host._parts.folders.complete(machine.host.sandbox("web"))
     assert machine.host.check() == []
     assert machine.host.restore().steps == ()
     assert {path.read_text() for path in own.iterdir()} == {"127.0.0.1\tlocalhost\n"}
@@ -343,7 +345,7 @@ def test_files_that_ip_netns_exec_needs_are_on_the_disk_once_a_command_starts_an
     """On a disk, each transaction of the state would wait for them."""
     machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
     assert not folder_of(machine, "a").exists()
-    machine.host._parts.engine._folders().complete(machine.host.sandbox("a"))
+    machine.host._parts.folders.complete(machine.host.sandbox("a"))
     assert (links / "a").readlink() == folder_of(machine, "a") / "etc"
     assert os.listdir(folders.FLEETING) == [folder_of(machine, "b").name]
     shutil.rmtree(folders.FLEETING)
@@ -464,7 +466,7 @@ def test_who_is_killed_when_nothing_is_recorded_any_more_leaves_no_link(
     assert [sandbox.name for sandbox in machine.host.sandboxes()] == ["stays"]
 
 
-def test_a_hosts_file_that_a_command_has_made_large_is_not_read(tmp_path: Path) -> None:
+def test_a_hosts_file_that_a_command_has_made_large_is_not_read(machine: Machine, tmp_path: Path) -> None:
     """A hole of any size takes no room on the disk, and all memory where it is read."""
     (tmp_path / "etc").mkdir()
     hosts = tmp_path / "etc/hosts"
@@ -472,7 +474,7 @@ def test_a_hosts_file_that_a_command_has_made_large_is_not_read(tmp_path: Path) 
     os.truncate(hosts, 1 << 42)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        files.refresh(descriptor, "web", [])
+        files.refresh(descriptor, machine.host.create_sandbox("web"))
     finally:
         os.close(descriptor)
     assert hosts.stat().st_size == 1 << 42

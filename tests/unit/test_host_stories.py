@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.engine import attach, choose, make
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     AddressTaken,
     Conflict,
@@ -536,12 +537,11 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     assert heir.endpoints[0].ip == seen.endpoints[0].ip
     # Another process saw the first sandbox, and comes to it only now.
     with machine.host._store.operation():
-        detacher = machine.host._parts.engine._sandboxes().detacher
-        (error,) = detacher.remove([seen.id])
-        assert error is not None
-        assert error.code == "sandbox-not-found"
-        assert detacher.remove([seen.id], force=True) == [None]
-        (late,) = detacher.disconnect([(seen, seen.endpoints[0])])
+        detacher = machine.host._parts.engine._detacher
+        names, errors = detacher.remove([seen.id], RemovalOptions())
+        assert (names, errors[seen.id].code) == ({}, "sandbox-not-found")
+        assert detacher.remove([seen.id], RemovalOptions(force=True)) == ({}, {})
+        (late,) = detacher.disconnect([(seen, seen.endpoints[0])], RemovalOptions())
         assert late is not None
         assert late.code == "endpoint-not-found"
     machine.assert_record_is_true()

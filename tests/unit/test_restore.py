@@ -1133,7 +1133,7 @@ def test_gc_frees_what_was_to_go_with_a_command_that_has_ended(machine: Machine)
         for name in ("spent", "idle", "runs"):
             records.set_command(boxes[name].id, ["true"], auto_remove=True)
     # Somebody is about to start the commands of these.
-    locks = [machine.host._parts.engine._folders().hold(boxes[name]) for name in ("idle", "runs")]
+    locks = [machine.host._parts.folders.hold(boxes[name]) for name in ("idle", "runs")]
     for name in ("spent", "kept"):
         folder = machine.host._store.sandbox_dir(boxes[name].id)
         folder.mkdir(parents=True)

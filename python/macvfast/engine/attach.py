@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from macvfast import plan
 from macvfast.engine.choose import Chooser
+from macvfast.engine.folders import Writing
 from macvfast.engine.make import Maker
 from macvfast.engine.making import NewSandbox, Opened
 from macvfast.engine.removal import Removal
@@ -24,9 +25,10 @@ from macvfast.model import Sandbox
 from macvfast.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.engine.detach import Detacher
+    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt, Making
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.protocol import Kernel, Namespace
@@ -89,9 +91,27 @@ class _Task(Generic[T]):
 
 
 @dataclass(slots=True)
+class _Call:
+    """What the chunks of one call share.
+
+    Attributes:
+        chooser: chooses for all of them.
+        ended: released by each task that ends.
+        given: given namespaces by their paths, held as long as the call goes on.
+        writing: the files of new sandboxes.
+    """
+
+    chooser: Chooser
+    ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    given: dict[str, Namespace | MacvfastError] = field(default_factory=dict)
+    writing: Writing = field(default_factory=Writing)
+
+
+@dataclass(slots=True)
 class _Chunk:
     """Attempts that are noted, made and settled together."""
 
+    call: _Call
     attempts: Sequence[Attempt]
     # Those that get a namespace of their own, with what its links are born with; and these namespaces.
     fresh: list[tuple[Attempt, Sysctls]] = field(default_factory=list)
@@ -120,18 +140,13 @@ class _Chunk:
 class Attacher:
     """Makes endpoints, chunk by chunk."""
 
-    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, netns_dir: str) -> None:
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders, detacher: Detacher, netns_dir: str) -> None:
         self._store = store
-        self._folders = detacher.folders
         self._kernel = kernel
+        self._folders = folders
         self._detacher = detacher
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
-        self._chooser = Chooser(store, kernel, netns_dir)
-        # Released by each task that ends.
-        self._ended = threading.Semaphore(0)
-        # Given namespaces by their paths: held as long as a call goes on.
-        self._given: dict[str, Namespace | MacvfastError] = {}
 
     def attach(
         self, chunks: Iterable[Sequence[Attempt]], ended: Callable[[Sequence[Attempt]], None] = lambda _: None
@@ -144,10 +159,10 @@ class Attacher:
                 as they are needed. One that has an error already is passed over.
             ended: called with the attempts of each chunk, in order, once they have ended.
         """
-        self._chooser = Chooser(self._store, self._kernel, self._netns_dir)
-        coming = iter(chunks)
-        current = self._next(coming)
-        upcoming = self._next(coming)
+        call = _Call(Chooser(self._store, self._kernel, self._netns_dir))
+        coming = (self._chunk(call, attempts) for attempts in chunks)
+        current = next(coming, None)
+        upcoming = next(coming, None)
         beside = upcoming is not None
         before: _Chunk | None = None
 
@@ -162,7 +177,7 @@ class Attacher:
                 if upcoming is not None:
                     self._namespaces(upcoming, current.namespaces, beside=True)
                 # What comes before is settled while the kernel makes this chunk's namespaces, or else its links.
-                if before is not None and self._is_first(before.making, current.namespaces):
+                if before is not None and _is_first(call.ended, before.making, current.namespaces):
                     end(before)
                     before = None
                 self._open(current)
@@ -170,7 +185,7 @@ class Attacher:
                 self._start(current, beside=beside)
                 if before is not None:
                     end(before)
-                before, current, upcoming = current, upcoming, self._next(coming)
+                before, current, upcoming = current, upcoming, next(coming, None)
             if before is not None:
                 end(before)
         except BaseException:
@@ -180,25 +195,12 @@ class Attacher:
                     self._break_off(chunk)
             raise
         finally:
-            close_all(list(self._given.values()))
-            self._given.clear()
-            self._folders.report_unseen()
+            close_all(list(call.given.values()))
+            self._folders.report_unseen(call.writing)
 
-    def _is_first(self, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
-        """Wait for one of two to end, if both are going on; whether it was the first."""
-        if one is None or other is None:
-            return False
-        while not (one.ended or other.ended):
-            self._ended.acquire()
-        return not other.ended
-
-    def _next(self, coming: Iterator[Sequence[Attempt]]) -> _Chunk | None:
-        attempts = next(coming, None)
-        return None if attempts is None else self._chunk(attempts)
-
-    def _chunk(self, attempts: Sequence[Attempt], *, second: bool = False) -> _Chunk:
+    def _chunk(self, call: _Call, attempts: Sequence[Attempt], *, second: bool = False) -> _Chunk:
         """The attempts, with what the links of new namespaces are born with: what the first network wants."""
-        chunk = _Chunk(attempts, second=second)
+        chunk = _Chunk(call, attempts, second=second)
         with self._store.reading() as records:
             known: dict[str, Sysctls] = {}
             for one in chunk.good:
@@ -237,7 +239,7 @@ class Attacher:
             return make_each(self._kernel, wanted)
 
         if wanted:
-            chunk.namespaces = _Task(work, self._ended, beside=beside)
+            chunk.namespaces = _Task(work, chunk.call.ended, beside=beside)
 
     def _open(self, chunk: _Chunk) -> None:
         """Hold the namespace of every attempt: new ones for new sandboxes, the recorded or given ones for others."""
@@ -257,10 +259,11 @@ class Attacher:
             for one in chunk.good
             if isinstance(box := one.request.sandbox, NewSandbox) and box.netns is not None
         ]
-        paths = list({path: None for _, path in given if path not in self._given})
+        known = chunk.call.given
+        paths = list({path: None for _, path in given if path not in known})
         if paths:
-            self._given |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
-        self._hold(chunk, [one for one, _ in given], [self._given[path] for _, path in given])
+            known |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
+        self._hold(chunk, [one for one, _ in given], [known[path] for _, path in given])
 
     @staticmethod
     def _hold(chunk: _Chunk, attempts: Sequence[Attempt], found: Sequence[Namespace | MacvfastError]) -> None:
@@ -271,7 +274,7 @@ class Attacher:
                 chunk.opened.append(Opened(one, namespace))
 
     def _close(self, chunk: _Chunk) -> None:
-        kept = list(self._given.values())
+        kept = list(chunk.call.given.values())
         for one in chunk.opened:
             if one.attempt.starts:
                 one.attempt.namespace = one.namespace
@@ -290,7 +293,7 @@ class Attacher:
             with self._store.writing() as records:
                 # In the order in which they are asked for.
                 order = [items[id(one)] for one in chunk.attempts if id(one) in items]
-                chunk.intent, chosen = self._chooser.choose(records, order)
+                chunk.intent, chosen = chunk.call.chooser.choose(records, order)
             for attempt, making in chosen:
                 attempt.making = making
         except MacvfastError as error:
@@ -306,16 +309,16 @@ class Attacher:
             except MacvfastError as error:
                 chunk.fail(error)
 
-        chunk.making = _Task(work, self._ended, beside=beside)
-        self._give_files(items)
+        chunk.making = _Task(work, chunk.call.ended, beside=beside)
+        self._give_files(chunk.call, items)
 
-    def _give_files(self, attempts: Sequence[Attempt]) -> None:
+    def _give_files(self, call: _Call, attempts: Sequence[Attempt]) -> None:
         """Write the files of new sandboxes, while the kernel makes their links."""
         for one in attempts:
             asked = one.request.sandbox
             if isinstance(asked, NewSandbox) and asked.netns is None:
                 try:
-                    self._folders.give(one.made.with_these, asked.own_files)
+                    self._folders.give(one.made.with_these, asked.own_files, call.writing)
                     if asked.auto_remove:
                         # Before it is settled: until then, this operation's own lock says that it goes on.
                         one.lock = self._folders.hold(one.made.sandbox)
@@ -341,17 +344,17 @@ class Attacher:
             chunk.ended = True
             self._close(chunk)
         if not chunk.second:
-            self._try_again([one for one in chunk.attempts if _another_address_may_do(one)])
+            self._try_again(chunk.call, [one for one in chunk.attempts if _another_address_may_do(one)])
 
-    def _try_again(self, attempts: Sequence[Attempt]) -> None:
+    def _try_again(self, call: _Call, attempts: Sequence[Attempt]) -> None:
         """Make with other addresses what was refused because of MACs that the record knows nothing of."""
         if not attempts:
             return
         log.event("retry", what="make with other addresses", sandboxes=len(attempts))
-        self._chooser.avoid({network.link for one in attempts for network, _ in one.made.pairs})
+        call.chooser.avoid({network.link for one in attempts for network, _ in one.made.pairs})
         for one in attempts:
             one.reset()
-        chunk = self._chunk(attempts, second=True)
+        chunk = self._chunk(call, attempts, second=True)
         self._namespaces(chunk, None, beside=False)
         self._open(chunk)
         self._choose(chunk)
@@ -403,6 +406,15 @@ class Attacher:
         for attempt in chunk.attempts:
             if attempt.making is not None and attempt.error is not None:
                 _note_failure(attempt, failures.get(attempt.making.sandbox.id))
+
+
+def _is_first(ended: threading.Semaphore, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
+    """Wait for one of two to end, if both are going on; whether it was the first."""
+    if one is None or other is None:
+        return False
+    while not (one.ended or other.ended):
+        ended.acquire()
+    return not other.ended
 
 
 def _another_address_may_do(attempt: Attempt) -> bool:

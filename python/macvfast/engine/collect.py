@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast.engine.observe import Observer
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import RemovalUnfinished
 from macvfast.kernel.namespaces import close_all
 from macvfast.model import SandboxState, natural
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from macvfast.engine.detach import Detacher
+    from macvfast.engine.folders import Folders
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 class Collector:
     """Finds and removes orphans."""
 
-    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher) -> None:
+    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, folders: Folders) -> None:
         self._store = store
         self._kernel = kernel
         self._detacher = detacher
+        self._folders = folders
         self._observer = Observer(store, kernel)
 
     def collect(self, finished: Finished) -> list[Freed]:
@@ -40,7 +43,7 @@ class Collector:
             Freed(kind="sandbox", name=sandbox.name, reason=reason, error=error)
             for sandbox, reason, error in self._removed(self._orphans())
         ]
-        cleared = self._detacher.folders.clear(self._kernel.boot_id())
+        cleared = self._folders.clear(self._kernel.boot_id())
         autoremove.forget(autoremove.queues_in(self._store.directory), self._there)
         return freed + [
             Freed(kind="sandbox", name=one.mends.sandbox or "", reason=one.mends.found, error=one.error)
@@ -55,8 +58,8 @@ class Collector:
     def _removed(self, orphans: Iterable[tuple[Sandbox, str]]) -> Iterator[tuple[Sandbox, str, MacvfastError | None]]:
         """Remove orphans; each with its reason, and what is in the way."""
         found = list(orphans)
-        errors = self._detacher.remove([sandbox.id for sandbox, _ in found], force=True)
-        return ((*one, error) for one, error in zip(found, errors, strict=True))
+        _, errors = self._detacher.remove([sandbox.id for sandbox, _ in found], RemovalOptions(force=True))
+        return ((*one, errors.get(one[0].id)) for one in found)
 
     def _orphans(self) -> Iterator[tuple[Sandbox, str]]:
         """All orphans, and why they are."""

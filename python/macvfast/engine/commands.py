@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from macvfast.engine.folders import Folders
 from macvfast.errors import MacvfastError, SandboxRunning, UndoFailed
 from macvfast.kernel.namespaces import open_recorded
 from macvfast.model import SandboxState
@@ -16,11 +15,11 @@ from macvfast.state.store import DEFAULT_NETNS_DIR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt
     from macvfast.engine.states import States
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Sandbox
-    from macvfast.outcomes import Note
     from macvfast.process.rootfs import Root
     from macvfast.requests import CommandRequest
     from macvfast.state.store import Store
@@ -32,18 +31,18 @@ class Commands:
     Args:
         store: the state.
         states: its sandboxes.
+        folders: their files.
         netns_dir: where namespaces are pinned.
-        on_note: called with what a person should know of something that succeeded.
         close: closes state and kernel; called before this process becomes a keeper.
     """
 
     def __init__(
-        self, store: Store, states: States, netns_dir: str, on_note: Callable[[Note], None], close: Callable[[], None]
+        self, store: Store, states: States, folders: Folders, netns_dir: str, close: Callable[[], None]
     ) -> None:
         self._store = store
         self._states = states
+        self._folders = folders
         self._netns_dir = netns_dir
-        self._folders = Folders(store, netns_dir, on_note)
         self._close = close
 
     def run(

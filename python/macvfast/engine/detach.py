@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from macvfast.engine.release import Releaser
-from macvfast.engine.removal import Removal
+from macvfast.engine.removal import Removal, RemovalOptions
 from macvfast.engine.settle import Settler
 from macvfast.errors import (
     EndpointNotFound,
@@ -25,7 +25,7 @@ from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from macvfast.engine.folders import Folders
     from macvfast.kernel.protocol import Kernel
@@ -44,41 +44,27 @@ class Detacher:
     def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
         self._store = store
         self._kernel = kernel
-        self.folders = folders
-        # Called when all of a chunk is let go of and only waited for; called with sandboxes that are gone.
-        self.on_let_go: Callable[[], None] = lambda: None
-        self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
+        self._folders = folders
+        self._releaser = Releaser(store, kernel, folders)
 
     # What goes.
 
-    def remove(
-        self, ids: Sequence[str], names: dict[str, str] | None = None, *, force: bool = False, patient: bool = True,
-        progress: Callable[[int], None] | None = None,
-    ) -> list[MacvfastError | None]:  # fmt: skip
+    def remove(self, ids: Sequence[str], options: RemovalOptions) -> tuple[dict[str, str], dict[str, MacvfastError]]:
         """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
 
-        Args:
-            ids: the sandboxes' full ids.
-            names: filled with the names of those that were there, by id.
-            force: whether a running command is ended, and one that is gone already counts as removed.
-            patient: whether to wait for what something else keeps alive; otherwise only, and shortly, for what is let
-                go of here.
-            progress: called, time and again, with how many more are gone.
-
         Returns:
-            Per sandbox, None or what is in the way: SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld,
-            RemovalUnfinished.
+            By id, the names of those that were there, and what is in the way: SandboxNotFound, SandboxRunning,
+            SandboxBusy, NamespaceHeld, RemovalUnfinished.
         """
         errors: dict[str, MacvfastError] = {}
         going: list[Removal] = []
         stays: list[Removal] = []
-        releaser = Releaser(self._store, self._kernel, self.folders, patient=patient)
-        settler = self._settler(patient=patient, progress=progress)
+        settler = Settler(self._store, self._kernel, self._folders, options)
         size = limits.at_once(CHUNK, 2)
         for start in range(0, len(ids), size):
             chunk = ids[start : start + size]
             try:
-                begun = self._begin_chunk(chunk, errors, force=force)
+                begun = self._begin_chunk(chunk, errors, force=options.force)
             except MacvfastError as error:
                 if not going:
                     # Nothing was begun.
@@ -88,20 +74,18 @@ class Detacher:
             going += begun
             stays += [one for one in begun if not one.sandbox.made]
             dying = [one for one in begun if one.sandbox.made]
-            releaser.let_go(dying)
+            self._releaser.let_go(dying, options)
             settler.add(dying)
             # What is let go of has an id, and each costs what all that have one cost.
             settler.wait(leave=IDS_MAX)
         # Many stand for few namespaces, whose links go together.
         for some in _parts(stays, limits.at_once(CHUNK, 2)):
-            releaser.let_go(some)
+            self._releaser.let_go(some, options)
         settler.add(stays)
-        self.on_let_go()
-        if names is not None:
-            names |= {one.sandbox.id: one.sandbox.name for one in going}
+        options.on_let_go()
         settler.wait()
         errors |= {one.sandbox.id: one.error for one in going if one.error is not None}
-        return [errors.get(id_) for id_ in ids]
+        return {one.sandbox.id: one.sandbox.name for one in going}, errors
 
     def _begin_chunk(self, ids: Sequence[str], errors: dict[str, MacvfastError], *, force: bool) -> list[Removal]:
         going = []
@@ -164,27 +148,21 @@ class Detacher:
 
     def _refuse_running(self, going: Sequence[Removal], errors: dict[str, MacvfastError]) -> None:
         patience = keeper.Patience()
-        for one in (one for one in going if self.folders.has(one.sandbox.id)):
+        for one in (one for one in going if self._folders.has(one.sandbox.id)):
             folder = self._store.sandbox_dir(one.sandbox.id)
             state, _ = keeper.state(folder, self._kernel.boot_id(), patience)
             if state is SandboxState.RUNNING or keeper.lacks_status(folder):
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(
-        self,
-        seen: Sequence[tuple[Sandbox, Endpoint]],
-        *,
-        unsettled: bool = False,
-        half_made: bool = False,
-        patient: bool = True,
+        self, seen: Sequence[tuple[Sandbox, Endpoint]], options: RemovalOptions, given_up: str | None = None
     ) -> list[MacvfastError | None]:
         """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
 
         Args:
             seen: as they were seen; what has become of them since is read again.
-            unsettled: only what somebody gave up still; it may have been finished since, and made anew.
-            half_made: what was given up when it was being made, so that there may be no link.
-            patient: as of `remove`.
+            given_up: MADE or REMOVED, when somebody gave them up: only what is given up still goes. What was being made
+                may have no link.
 
         Returns:
             Per endpoint, None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete
@@ -198,8 +176,7 @@ class Detacher:
                 with self._store.writing() as records:
                     for at, (sandbox, endpoint) in enumerate(seen[start : start + size], start):
                         try:
-                            going[at] = self._begin_endpoint(records, sandbox, endpoint, unsettled=unsettled)
-                            going[at].half_made = half_made
+                            going[at] = self._begin_endpoint(records, sandbox, endpoint, given_up)
                         except MacvfastError as error:
                             outcomes[at] = error
                     self.mark(records, list(going.values()))
@@ -210,12 +187,12 @@ class Detacher:
                 for at in range(start, min(start + size, len(seen))):
                     outcomes[at] = error
                 continue
-            self._take_away(list(going.values()), patient=patient)
+            self._take_away(list(going.values()), options)
             for at, one in going.items():
                 outcomes[at] = one.error or _without_route(one)
         return outcomes
 
-    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, *, unsettled: bool) -> Removal:
+    def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, given_up: str | None) -> Removal:
         """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
         siblings = [(records.network_of(one), one) for box in records.sandbox(sandbox.id) for one in box.endpoints]
         leaving = [(network, one) for network, one in siblings if one.id == seen.id]
@@ -225,11 +202,11 @@ class Detacher:
         if intent is not None and self._store.owner_lives(intent.owner):
             raise SandboxBusy("sandbox", sandbox.name, intent.doing)
         token = records.unsettled_endpoints(sandbox.id).get(seen.position)
-        if unsettled and token is None:
+        if given_up is not None and token is None:
             raise EndpointNotFound(seen.network, sandbox.name)
         if token is not None and self._store.owner_lives(token):
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
-        return Removal(sandbox, leaving, whole=False, siblings=siblings)
+        return Removal(sandbox, leaving, whole=False, half_made=given_up == MADE, siblings=siblings)
 
     def mark(self, records: Records, going: Sequence[Removal]) -> None:
         """Note, within the caller's transaction, that all of these are about to go; `carry_out` is to follow."""
@@ -249,19 +226,13 @@ class Detacher:
         """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its
         `error`.
         """
-        self._take_away(going, undoing=True)
+        self._take_away(going, RemovalOptions(undoing=True))
 
-    def _take_away(self, going: Sequence[Removal], *, patient: bool = True, undoing: bool = False) -> None:
-        Releaser(self._store, self._kernel, self.folders, patient=patient, undoing=undoing).let_go(going)
-        settler = self._settler(patient=patient)
+    def _take_away(self, going: Sequence[Removal], options: RemovalOptions) -> None:
+        self._releaser.let_go(going, options)
+        settler = Settler(self._store, self._kernel, self._folders, options)
         settler.add(going)
         settler.wait()
-
-    def _settler(self, *, patient: bool, progress: Callable[[int], None] | None = None) -> Settler:
-        settler = Settler(self._store, self._kernel, self.folders, patient=patient)
-        settler.report = progress or settler.report
-        settler.on_gone = self.on_gone
-        return settler
 
 
 def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:

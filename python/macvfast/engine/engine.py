@@ -9,11 +9,15 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from macvfast.engine.folders import Folders
+from macvfast.engine.attach import Attacher
+from macvfast.engine.detach import Detacher
 from macvfast.engine.making import AttachRequest, NewSandbox
+from macvfast.engine.network_removal import NetworkRemover
 from macvfast.engine.networks import Networks
+from macvfast.engine.removal import RemovalOptions
 from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
@@ -27,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.collect import Collector
+    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt
-    from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.restore import Restorer
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, SandboxRequest, UpdateRequest
     from macvfast.state.store import Store
 
 # How long what is asked to have a network waits for others who are changing the same one.
@@ -43,35 +47,30 @@ ENSURE_WAIT_S = 10.0
 
 
 class Engine:
-    """Changes networks, sandboxes and endpoints. Safe from several threads: what holds anything of an operation is
-    built for that operation.
+    """Changes networks, sandboxes and endpoints. Safe from several threads: what it is built of holds nothing of a
+    single operation.
 
     Args:
         store: the state.
         kernel: the running kernel.
+        folders: the sandboxes' files.
         netns_dir: where namespaces are pinned.
         on_note: called with what a person should know of something that succeeded.
     """
 
-    def __init__(self, store: Store, kernel: Kernel, netns_dir: str, on_note: Callable[[Note], None]) -> None:
+    def __init__(
+        self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str, on_note: Callable[[Note], None]
+    ) -> None:
         self._store = store
         self._kernel = kernel
-        self._netns_dir = netns_dir
-        self._on_note = on_note
-        self._unfinished = UnfinishedWork(store, kernel, lambda: self._sandboxes().detacher, self._remover)
-        self._together = Together(store, self._sandboxes, self._unfinished.taken_up)
-
-    def _folders(self) -> Folders:
-        return Folders(self._store, self._netns_dir, self._on_note)
-
-    def _sandboxes(self) -> Sandboxes:
-        return Sandboxes(self._store, self._kernel, self._folders(), self._netns_dir)
-
-    def _networks(self) -> Networks:
-        return Networks(self._store, self._kernel, self._on_note)
-
-    def _remover(self) -> NetworkRemover:
-        return self._networks().remover
+        self._folders = folders
+        self._remover = NetworkRemover(store, kernel, on_note)
+        self._networks = Networks(store, kernel, self._remover, on_note)
+        self._detacher = Detacher(store, kernel, folders)
+        attacher = Attacher(store, kernel, folders, self._detacher, netns_dir)
+        self._sandboxes = Sandboxes(store, kernel, attacher, self._detacher)
+        self._unfinished = UnfinishedWork(store, kernel, self._detacher, self._remover)
+        self._together = Together(store, self._sandboxes, self._unfinished)
 
     @contextmanager
     def _changing_many(self, *, mending: bool = False) -> Iterator[Finished]:
@@ -85,7 +84,7 @@ class Engine:
     def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
         """Make networks; one outcome each, in the order asked."""
         with self._unfinished.taken_up():
-            return self._networks().create_many([self._of_origin(request) for request in requests])
+            return self._networks.create_many([self._of_origin(request) for request in requests])
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Have a network as it is asked for: make it, or change what may change while it is in use. Another operation
@@ -95,7 +94,7 @@ class Engine:
         while True:
             try:
                 with self._unfinished.taken_up():
-                    return self._networks().ensure(self._of_origin(request))
+                    return self._networks.ensure(self._of_origin(request))
             except SandboxBusy:
                 if time.monotonic() >= deadline:
                     raise
@@ -110,35 +109,32 @@ class Engine:
     def update_network(self, key: str, update: UpdateRequest) -> Network:
         """Change a network while it is in use."""
         with self._unfinished.taken_up():
-            return self._networks().update(key, update)
+            return self._networks.update(key, update)
 
     def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key."""
         with self._unfinished.taken_up() as finished:
-            return finished.count_networks(self._remover().remove_many(keys))
+            return finished.count_networks(self._remover.remove_many(keys))
 
     # Sandboxes.
 
-    def create_sandbox(
-        self, name: str | None, endpoints: tuple[EndpointRequest, ...], *, command: tuple[str, ...],
-        labels: tuple[tuple[str, str], ...], own_files: OwnFiles | None, runs: CommandRequest | None,
-    ) -> Attempt:  # fmt: skip
+    def create_sandbox(self, request: SandboxRequest, runs: CommandRequest | None = None) -> Attempt:
         """Make a sandbox with all its endpoints, or nothing.
 
         Args:
-            name, endpoints, command, labels, own_files: of the sandbox.
+            request: the sandbox.
             runs: a command that the caller is about to start in it: what the attempt keeps open for that is the
                 caller's to close.
         """
         sandbox = NewSandbox(
-            name=name, command=command, labels=labels, own_files=own_files, starts=runs is not None,
-            auto_remove=runs is not None and runs.auto_remove,
+            name=request.name, command=request.command, labels=request.labels, own_files=request.own_files,
+            starts=runs is not None, auto_remove=runs is not None and runs.auto_remove,
         )  # fmt: skip
-        return self._together.create(AttachRequest(sandbox, endpoints))
+        return self._together.create(AttachRequest(sandbox, request.endpoints))
 
     def connect(self, request: EndpointRequest, netns: str | None) -> Endpoint:
         """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
-        return self._together.connect(lambda boxes: boxes.connecting(request, netns), request.sandbox)
+        return self._together.connect(lambda: self._sandboxes.connecting(request, netns), request.sandbox)
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,
@@ -146,7 +142,7 @@ class Engine:
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect sandboxes to a network, making those that are not there; one outcome each, in the order asked."""
         with self._changing_many():
-            return self._sandboxes().connect_many(network, sandboxes, netns, progress=progress)
+            return self._sandboxes.connect_many(network, sandboxes, netns, progress=progress)
 
     def scale(
         self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
@@ -155,7 +151,7 @@ class Engine:
         from macvfast.engine.scale import Scaler  # noqa: PLC0415 - no other operation needs it
 
         with self._changing_many():
-            scaler = Scaler(self._store, self._sandboxes())
+            scaler = Scaler(self._store, self._sandboxes)
             return scaler.scale(network, prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Outcome[str]:
@@ -165,7 +161,7 @@ class Engine:
     def disconnect_many(self, network: str, sandboxes: Sequence[str]) -> Outcomes[str]:
         """Take sandboxes off a network; one outcome per name."""
         with self._changing_many():
-            return self._sandboxes().disconnect_many(network, sandboxes)
+            return self._sandboxes.disconnect_many(network, sandboxes)
 
     def remove_sandboxes(
         self, keys: Sequence[str], *, force: bool, on_gone: Callable[[Sequence[Sandbox]], None] | None = None
@@ -177,25 +173,23 @@ class Engine:
             force: end running commands; what is gone already counts as removed.
             on_gone: called with sandboxes that are gone, while others are waited for.
         """
-        boxes = self._sandboxes()
         # What goes with its own command goes whoever made it.
-        boxes.of_all = on_gone is not None
+        options = RemovalOptions(force=force, any_origin=on_gone is not None, on_gone=on_gone or (lambda _: None))
         ended: dict[str, str] = {}
         if force:
             home.refuse_other(self._store, self._kernel)
-            ended = boxes.end_commands(keys)
+            ended = self._sandboxes.end_commands(keys, options)
         try:
-            if on_gone is not None:
-                boxes.detacher.on_gone = on_gone
-            elif len(keys) == 1:
+            if len(keys) == 1 and on_gone is None:
                 return Outcomes((self._together.remove(keys[0], force=force),))
             with self._changing_many() as finished:
-                return finished.count_sandboxes(boxes.remove_many(keys, force=force), force=force)
+                removed = self._sandboxes.remove_many(keys, options)
+                return finished.count_sandboxes(removed, force=force)
         except StateUnusable as error:
             if not ended:
                 raise
             # Commands have ended, which their sandboxes' outcomes must say.
-            return boxes.only_ended(keys, ended, error)
+            return self._sandboxes.only_ended(keys, ended, error)
 
     def remove_ended(self, ids: Sequence[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, MacvfastError]:
         """Remove sandboxes that go with commands which have ended; what is in the way, by id. `on_gone` is called with
@@ -210,12 +204,12 @@ class Engine:
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""
         home.is_here(self._store, self._kernel)
-        steps = self._collector().left_behind()
-        plan = self._restorer().plan()
+        steps = self._collector.left_behind()
+        plan = self._restorer.plan()
         going = {step.mends.sandbox for step in steps}
         todo = (*self._unfinished.steps(), *plan.steps)
         steps += [step for step in todo if step.mends.sandbox not in going]
-        steps += [one.step for one in self._folders().left(self._kernel.boot_id())]
+        steps += [one.step for one in self._folders.left(self._kernel.boot_id())]
         remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
         return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
 
@@ -223,22 +217,24 @@ class Engine:
         """Make what is recorded and missing, and remove what is left behind: all steps, each with what it failed of."""
         with self._changing_many(mending=True) as finished:
             # First: a sandbox that is left behind is not made again.
-            steps = self._collector().remove_left_behind()
-            steps += self._folders().clear(self._kernel.boot_id())
-            done = self._restorer().restore(finished, wait_s)
+            steps = self._collector.remove_left_behind()
+            steps += self._folders.clear(self._kernel.boot_id())
+            done = self._restorer.restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
     def gc(self) -> list[Freed]:
         """Remove what nobody owns any more."""
         with self._changing_many(mending=True) as finished:
-            return self._collector().collect(finished)
+            return self._collector.collect(finished)
 
+    @cached_property
     def _collector(self) -> Collector:
         from macvfast.engine.collect import Collector  # noqa: PLC0415
 
-        return Collector(self._store, self._kernel, self._sandboxes().detacher)
+        return Collector(self._store, self._kernel, self._detacher, self._folders)
 
+    @cached_property
     def _restorer(self) -> Restorer:
         from macvfast.engine.restore import Restorer  # noqa: PLC0415
 
-        return Restorer(self._store, self._kernel, self._folders())
+        return Restorer(self._store, self._kernel, self._folders)

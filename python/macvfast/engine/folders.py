@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from macvfast.system import limits, trusted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.model import Interface, Sandbox
+    from macvfast.model import Sandbox
     from macvfast.outcomes import Note
     from macvfast.state.store import Store
 
@@ -60,14 +60,26 @@ class Left:
         return Step(mends=mends, action=f"take away {self.path}")
 
 
+@dataclass(slots=True)
+class Writing:
+    """One operation that writes files of sandboxes.
+
+    Attributes:
+        contents: what they hold.
+        unseen: by reason, the sandboxes in which `ip netns exec` shows the host's files.
+    """
+
+    contents: files.Contents = field(default_factory=files.Contents)
+    unseen: dict[str, list[str]] = field(default_factory=dict)
+
+
 class Folders:
-    """The folders of a state's sandboxes.
+    """The folders of a state's sandboxes; `on_note` is called with what a person should know.
 
     Links in /etc/netns, which all states share, are made only where state and pins are in their default places.
     """
 
-    def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None] = lambda _: None) -> None:
-        """`on_note` is called by `report_unseen`."""
+    def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None]) -> None:
         self._store = store
         shared = (str(store.directory), netns_dir) == (DEFAULT_DIR, DEFAULT_NETNS_DIR)
         self._links = files.NETNS_ETC if shared else None
@@ -75,35 +87,35 @@ class Folders:
         self._found_in = files.NETNS_ETC if netns_dir == DEFAULT_NETNS_DIR else None
         self._kept = store.sandbox_dir("")
         self._homes = (self._kept, FLEETING) if shared else (self._kept,)
-        self._on_note = on_note
-        self._unseen: dict[str, list[str]] = {}
-        self._resolvers: dict[OwnFiles, str] = {}
-        self._without: set[str] | None = None
+        self.note = on_note
 
     # Giving.
 
-    def give(self, sandbox: Sandbox, wanted: OwnFiles | None) -> None:
+    def give(self, sandbox: Sandbox, wanted: OwnFiles | None, writing: Writing) -> None:
         """Write the files of a new sandbox that are needed before its first command.
 
         Args:
             sandbox: with its endpoints.
             wanted: what was asked for; None: nothing.
+            writing: of all sandboxes that are made with it; for `report_unseen`.
 
         Raises:
             StateUnusable
         """
         own = _Own(sandbox, wanted or _NOTHING)
         if own.wanted != _NOTHING:
-            self._write(own, self._kept / sandbox.id)
-        self._show(own)
+            self._write(own, self._kept / sandbox.id, writing)
+        self._show(own, writing)
 
     def show(self, sandboxes: Sequence[Sandbox]) -> None:
         """Make the links by which `ip netns exec` finds the files of sandboxes, and files in memory where needed."""
         if self._found_in is not None:
+            writing = Writing()
             for own in self._recorded(sandboxes):
-                self._show(own)
+                self._show(own, writing)
+            self.report_unseen(writing)
 
-    def _show(self, own: _Own) -> None:
+    def _show(self, own: _Own, writing: Writing) -> None:
         """Make the link by which `ip netns exec` finds a sandbox's files, in place of a stale one."""
         if self._found_in is not None:
             files.unlink_stale(self._found_in, own.sandbox.name, self._homes)
@@ -113,12 +125,12 @@ class Folders:
         try:
             if not os.path.exists(folder / "etc"):
                 folder = FLEETING / sandbox.id
-                self._write(own, folder)
+                self._write(own, folder, writing)
             why = files.link(self._links, sandbox.name, folder)
         except StateUnusable as error:
             why = f"{error.path}: {error.reason}"
         if why is not None:
-            self._unseen.setdefault(why, []).append(sandbox.name)
+            writing.unseen.setdefault(why, []).append(sandbox.name)
 
     def hold(self, sandbox: Sandbox) -> int:
         """Take the lock of a sandbox's keeper until its command starts; a descriptor, which `launch` passes on. If this
@@ -138,40 +150,44 @@ class Folders:
         Raises:
             StateUnusable
         """
+        writing = Writing()
         for own in self._recorded([sandbox]):
-            if not self._write(own, self._kept / sandbox.id):
+            if not self._write(own, self._kept / sandbox.id, writing):
                 return
             if self._links is not None:
-                self._show(own)
+                self._show(own, writing)
                 keeper.remove(FLEETING / sandbox.id)
             self.refresh([sandbox.id])
 
     def lacking(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
         """The steps that would write the files that sandboxes should have by now."""
+        contents = files.Contents()
         return [
             _written(own.sandbox, lacking)
             for own in self._recorded(sandboxes)
-            if (folder := self._due(own, boot_id)) is not None and (lacking := files.lacking(folder, self._texts(own)))
+            if (folder := self._due(own, boot_id)) is not None
+            and (lacking := files.lacking(folder, contents.of(own.sandbox, own.wanted)))
         ]
 
     def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
         """Write them; each step with its error, if it failed."""
-        steps, ids = [], []
+        steps, ids, writing = [], [], Writing()
         for own in self._recorded(sandboxes):
             folder = self._due(own, boot_id)
             if folder is None:
                 continue
             try:
-                if not (lacking := self._write(own, folder)):
+                if not (lacking := self._write(own, folder, writing)):
                     continue
                 error = None
-                self._show(own)
+                self._show(own, writing)
                 ids.append(own.sandbox.id)
             except StateUnusable as failed:
-                lacking, error = files.lacking(folder, self._texts(own)), failed
+                lacking, error = files.lacking(folder, writing.contents.of(own.sandbox, own.wanted)), failed
             steps.append(replace(_written(own.sandbox, lacking), error=error))
         # Addresses may have changed since they were read.
         self.refresh(ids)
+        self.report_unseen(writing)
         return steps
 
     def _recorded(self, sandboxes: Sequence[Sandbox]) -> list[_Own]:
@@ -180,17 +196,6 @@ class Folders:
         with self._store.reading() as records:
             asked = records.own_files(sandbox.id for sandbox in ours)
         return [_Own(sandbox, asked.get(sandbox.id, _NOTHING)) for sandbox in ours]
-
-    def _texts(self, own: _Own) -> dict[str, str]:
-        """The contents of a sandbox's files, by their names in its folder."""
-        if own.wanted not in self._resolvers:
-            self._resolvers[own.wanted] = files.resolv_conf(own.wanted)
-        if self._without is None:
-            self._without = files.missing_on_the_host()
-        texts = files.texts(own.sandbox.name, _addresses(own.sandbox), own.wanted, self._resolvers[own.wanted])
-        for file in self._without:
-            del texts[file]
-        return texts
 
     def _due(self, own: _Own, boot_id: str) -> Path | None:
         """The folder in which a sandbox should have its files by now; None: it needs none yet."""
@@ -201,13 +206,13 @@ class Folders:
         fleeting = self._links is not None and own.sandbox.boot_id == boot_id
         return FLEETING / own.sandbox.id if fleeting else None
 
-    def _write(self, own: _Own, folder: Path) -> list[str]:
+    def _write(self, own: _Own, folder: Path, writing: Writing) -> list[str]:
         """Write the files that a sandbox lacks in a folder; gives their names.
 
         Raises:
             StateUnusable
         """
-        texts = self._texts(own)
+        texts = writing.contents.of(own.sandbox, own.wanted)
         if not (lacking := files.lacking(folder, texts)):
             return []
         try:
@@ -219,15 +224,10 @@ class Folders:
             raise StateUnusable(str(folder), error.strerror or str(error)) from None
         return lacking
 
-    def report_unseen(self) -> None:
-        """Report the sandboxes, since the last report, in which `ip netns exec` shows the host's files."""
-        unseen, self._unseen = self._unseen, {}
-        for why, names in unseen.items():
-            self._on_note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))
-
-    def note(self, note: Note) -> None:
-        """Report what a person should know of something that succeeded."""
-        self._on_note(note)
+    def report_unseen(self, writing: Writing) -> None:
+        """Report the sandboxes in which `ip netns exec` shows the host's files."""
+        for why, names in writing.unseen.items():
+            self.note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))
 
     def refresh(self, ids: Iterable[str]) -> None:
         """Write the addresses of sandboxes into their hosts files. One that cannot be written does not fail the change
@@ -254,7 +254,7 @@ class Folders:
             for id_, descriptor in descriptors:
                 if id_ in there:
                     with suppress(OSError):
-                        files.refresh(descriptor, there[id_].name, _addresses(there[id_]))
+                        files.refresh(descriptor, there[id_])
 
     # Taking away.
 
@@ -332,10 +332,6 @@ class Folders:
 
 def _runs(folder: Path, boot_id: str) -> bool:
     return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.lacks_status(folder)
-
-
-def _addresses(sandbox: Sandbox) -> list[Interface]:
-    return [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
 
 
 def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:

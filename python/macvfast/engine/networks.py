@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.choose import new_id
-from macvfast.engine.network_removal import CHUNK, NetworkRemover, begin_removal
+from macvfast.engine.network_removal import CHUNK, begin_removal
 from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
 from macvfast.ipam import OnParent, Pools, default_subnet, settle_subnets
@@ -31,6 +31,7 @@ from macvfast.system import log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from macvfast.engine.network_removal import NetworkRemover
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Cidr, MadeParent, Subnet
     from macvfast.outcomes import Note
@@ -76,12 +77,12 @@ class _Seen:
 class Networks:
     """Makes and changes networks; `on_note` is called with what a person should know of something that succeeded."""
 
-    def __init__(self, store: Store, kernel: Kernel, on_note: Callable[[Note], None]) -> None:
+    def __init__(self, store: Store, kernel: Kernel, remover: NetworkRemover, on_note: Callable[[Note], None]) -> None:
         self._store = store
         self._kernel = kernel
         self._parents = Parents(kernel)
         self._on_note = on_note
-        self.remover = NetworkRemover(store, kernel, on_note)
+        self._remover = remover
 
     def create_many(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
         """Make networks; one outcome each, in the order asked."""
@@ -239,7 +240,7 @@ class Networks:
             return
         log.event("undo", networks=", ".join(item.asked.name for item in failed))
         try:
-            self.remover.take_away([(item.network, removal) for item in failed if item.network])
+            self._remover.take_away([(item.network, removal) for item in failed if item.network])
         except MacvfastError as second:
             for item in failed:
                 item.error = UndoFailed(item.error or second, [str(second)])

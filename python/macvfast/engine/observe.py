@@ -63,15 +63,12 @@ class Observer:
     def __init__(self, store: Store, kernel: Kernel) -> None:
         self._store = store
         self._kernel = kernel
-        # Made where links are missing, once for all that are looked at in one go.
-        self._escapes: Escapes | None = None
 
     # Parents.
 
     def parents(self) -> ParentDrift:
         """The states of all parents; of one that another operation is making or removing, as it was seen."""
         boot_id = self._kernel.boot_id()
-        self._escapes = None
         with self._store.reading() as records:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
             made = {one.link: one for one in records.made_parents()}
@@ -140,9 +137,13 @@ class Observer:
         there = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
         return NamespaceEndpoints(tuple((records.network_of(one), one) for one in there))
 
+    def escapes(self) -> Escapes:
+        """What judges missing links, for all that are looked at in one go."""
+        return Escapes(self._store, self._kernel, notes=False)
+
     @contextmanager
     def look(
-        self, recorded: Sequence[RecordedSandbox], parents: Mapping[str, ParentState]
+        self, recorded: Sequence[RecordedSandbox], parents: Mapping[str, ParentState], escapes: Escapes
     ) -> Iterator[list[ComparedSandbox]]:
         """What differs about the sandboxes; their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
@@ -156,12 +157,12 @@ class Observer:
                     contents[where] = self._contents(one, place, parents)
                 found = self._found(one, place, contents[where])
                 seen.append(ComparedSandbox(compare_sandbox(one, found, parents), place))
-            self._keep_escaped(seen)
+            self._keep_escaped(seen, escapes)
             yield seen
         finally:
             close_all([place.namespace for place in places])
 
-    def _keep_escaped(self, seen: Sequence[ComparedSandbox]) -> None:
+    def _keep_escaped(self, seen: Sequence[ComparedSandbox], escapes: Escapes) -> None:
         """Where a link that is missing may exist elsewhere, make none in its place: both would have its address."""
         boot_id = self._kernel.boot_id()
         missing: list[tuple[Network, Endpoint]] = []
@@ -174,9 +175,7 @@ class Observer:
                 moved |= moved_from(self._kernel, one.place.namespace, {endpoint.ifindex for _, endpoint in lost})
         if not missing:
             return
-        if self._escapes is None:
-            self._escapes = Escapes(self._store, self._kernel, notes=False)
-        verdicts = self._escapes.judge(missing, moved)
+        verdicts = escapes.judge(missing, moved)
         escaped = {ifindex: str(one) for ifindex, one in verdicts.items() if isinstance(one, Escape)}
         for one in seen:
             one.drift.keep_escaped(escaped)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
     from macvfast.engine.commands import Commands
     from macvfast.engine.engine import Engine
-    from macvfast.engine.making import Attempt
+    from macvfast.engine.folders import Folders
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import NetlinkKernel
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Network, Sandbox
     from macvfast.outcomes import Note, SubnetUsage
-    from macvfast.requests import CommandRequest
+    from macvfast.requests import CommandRequest, SandboxRequest
 
 
 class Parts:
@@ -86,22 +87,29 @@ class Parts:
             if self._engine is None:
                 from macvfast.engine.engine import Engine  # noqa: PLC0415
 
-                self._engine = Engine(self.store, self.kernel, self.netns_dir, self._on_note)
+                self._engine = Engine(self.store, self.kernel, self.folders, self.netns_dir, self._on_note)
             return self._engine
 
-    @property
+    @cached_property
+    def folders(self) -> Folders:
+        """The files of sandboxes."""
+        from macvfast.engine.folders import Folders  # noqa: PLC0415
+
+        return Folders(self.store, self.netns_dir, self._on_note)
+
+    @cached_property
     def states(self) -> States:
         """The sandboxes, with what their commands do."""
         from macvfast.engine.states import States  # noqa: PLC0415
 
         return States(self.store)
 
-    @property
+    @cached_property
     def commands(self) -> Commands:
         """What starts commands in sandboxes."""
         from macvfast.engine.commands import Commands  # noqa: PLC0415
 
-        return Commands(self.store, self.states, self.netns_dir, self._on_note, self.close)
+        return Commands(self.store, self.states, self.folders, self.netns_dir, self.close)
 
     @property
     def here(self) -> Here:
@@ -116,9 +124,9 @@ class Parts:
 
         return usage(self.store, self.given_kernel, network)
 
-    def run(self, request: CommandRequest, make: Callable[[], Attempt]) -> Sandbox:
+    def run(self, request: CommandRequest, sandbox: SandboxRequest) -> Sandbox:
         """Make a sandbox and start a command in it, both or neither: see `Commands.run`."""
-        return self.commands.run(request, make, self._remove_again)
+        return self.commands.run(request, lambda: self.engine.create_sandbox(sandbox, request), self._remove_again)
 
     def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
         """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""

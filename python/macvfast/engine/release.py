@@ -18,10 +18,10 @@ from macvfast.kernel.refusals import configure_refused
 from macvfast.process import stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from macvfast.engine.folders import Folders
-    from macvfast.engine.removal import Removal
+    from macvfast.engine.removal import Removal, RemovalOptions
     from macvfast.kernel.protocol import Kernel, Namespace
     from macvfast.model import Endpoint, Network
     from macvfast.state.store import Store
@@ -30,24 +30,19 @@ if TYPE_CHECKING:
 class Releaser:
     """Lets go of what goes."""
 
-    def __init__(
-        self, store: Store, kernel: Kernel, folders: Folders, *, patient: bool = True, undoing: bool = False
-    ) -> None:
-        """`patient`: whether namespaces are searched for; `undoing`: what was half-made here goes."""
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
         self._store = store
         self._kernel = kernel
         self._folders = folders
-        self._patient = patient
-        self._undoing = undoing
 
-    def let_go(self, going: Sequence[Removal]) -> None:
+    def let_go(self, going: Sequence[Removal], options: RemovalOptions) -> None:
         """Let go of namespaces, having deleted the links that would not die, or show that they die, with them."""
         todo: Sequence[Removal] = going
         opened: list[Namespace | MacvfastError] = []
         try:
             self._kill([one for one in going if one.whole])
             todo = [one for one in going if one.error is None]
-            opened = self._open(todo)
+            opened = self._open(todo, search=options.patient)
             held: list[tuple[Removal, Namespace]] = []
             for one, namespace in zip(todo, opened, strict=True):
                 if not isinstance(namespace, MacvfastError):
@@ -55,12 +50,12 @@ class Releaser:
                 elif not isinstance(namespace, NamespaceChanged):
                     one.fail(namespace)
                 else:
-                    self._unseen(one)
+                    self._unseen(one, undoing=options.undoing)
             self._look(held)
             self._note_lost([one for one in todo if one.dies and one.error is None and one.lost_links])
             self._delete(held)
             for one, namespace in held:
-                if one.siblings and not self._undoing and one.error is None:
+                if one.siblings and not options.undoing and one.error is None:
                     one.lost = self._hand_over(namespace, one)
             dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
             self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
@@ -71,23 +66,23 @@ class Releaser:
         finally:
             close_all(opened)
 
-    def _open(self, going: Sequence[Removal]) -> list[Namespace | MacvfastError]:
+    def _open(self, going: Sequence[Removal], *, search: bool) -> list[Namespace | MacvfastError]:
         """Their namespaces. One of ours that lost its pin and goes as a whole is not looked for: it dies with whatever
         else is in it, or is named by that.
         """
-        opened = open_recorded(self._kernel, [one.sandbox for one in going], search=self._patient)
+        opened = open_recorded(self._kernel, [one.sandbox for one in going], search=search)
         lost = [
             one.sandbox
             for one, found in zip(going, opened, strict=True)
             if isinstance(found, NamespaceChanged) and one.sandbox.made and not one.whole
         ]
-        again = find_again(self._kernel, lost, search=self._patient)
+        again = find_again(self._kernel, lost, search=search)
         return [
             again.get(one.sandbox.id, found) if isinstance(found, NamespaceChanged) else found
             for one, found in zip(going, opened, strict=True)
         ]
 
-    def _unseen(self, one: Removal) -> None:
+    def _unseen(self, one: Removal, *, undoing: bool) -> None:
         """Its namespace is not where it is recorded."""
         if one.sandbox.boot_id != self._kernel.boot_id():
             # It went with that boot.
@@ -99,7 +94,7 @@ class Releaser:
             one.unsure = not one.half_made
             return
         # Links come after the pin.
-        one.lingers = not self._undoing
+        one.lingers = not undoing
         clear_leftover(one.sandbox.path)
         if one.half_made:
             return
@@ -146,15 +141,12 @@ class Releaser:
 
     def _kill(self, going: Sequence[Removal]) -> None:
         """End the commands that run in sandboxes which go."""
-        for one in self._with_folder(going):
+        # Whether a sandbox has run a command, its folder says.
+        for one in (one for one in going if self._folders.has(one.sandbox.id)):
             try:
                 stopping.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
             except MacvfastError as error:
                 one.fail(error)
-
-    def _with_folder(self, going: Iterable[Removal]) -> list[Removal]:
-        """Those whose sandbox may have run a command."""
-        return [one for one in going if self._folders.has(one.sandbox.id)]
 
     def _delete(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
         """Delete the links that do not go with a namespace of ours, or whose going the parent would not show: what it

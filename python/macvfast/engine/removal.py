@@ -9,10 +9,34 @@ from macvfast import plan
 from macvfast.errors import MacvfastError, RemovalUnfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalOptions:
+    """How one operation removes.
+
+    Attributes:
+        force: running commands are ended, and what is gone already counts as removed.
+        patient: what something else keeps alive is searched and waited for; otherwise only, and shortly, what is let go
+            of here.
+        undoing: what goes was half-made by this very operation.
+        any_origin: what an engine made goes, too.
+        on_progress: called, time and again, with how many more are gone.
+        on_let_go: called when all of it is let go of and only waited for.
+        on_gone: called with sandboxes that are gone, while others are waited for.
+    """
+
+    force: bool = False
+    patient: bool = True
+    undoing: bool = False
+    any_origin: bool = False
+    on_progress: Callable[[int], None] = lambda _: None
+    on_let_go: Callable[[], None] = lambda: None
+    on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
 
 @dataclass(slots=True, eq=False)

@@ -30,6 +30,7 @@ from macvfast.state.records import RESTORED, Stood
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from macvfast.engine.escapes import Escapes
     from macvfast.engine.folders import Folders
     from macvfast.engine.observe import ComparedSandbox
     from macvfast.engine.unfinished import Finished
@@ -98,8 +99,9 @@ class Restorer:
         parents = self._observer.parents()
         steps = [Step(mends=step.mends, action=step.action) for step in parents.steps]
         remaining = list(parents.blocked)
+        escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
-            with self._observer.look(recorded, parents.states) as seen:
+            with self._observer.look(recorded, parents.states, escapes) as seen:
                 for one in seen:
                     steps += [Step(mends=step.mends, action=step.action) for step in one.drift.steps]
                     remaining += one.drift.blocked
@@ -148,10 +150,11 @@ class Restorer:
                     link = step.made.link
                     parents.states[link] = replace(parents.states[link], obstacle=f"parent {link} is missing")
         remaining = list(parents.blocked)
+        escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
             # First: what has its namespace made again is shown with its files.
             steps += self._folders.mend([one.sandbox for one in recorded], self._kernel.boot_id())
-            tried, blocked = self._mend(recorded, parents.states)
+            tried, blocked = self._mend(recorded, parents.states, escapes)
             steps += tried
             remaining += blocked
         return steps, remaining
@@ -230,16 +233,16 @@ class Restorer:
     # Sandboxes.
 
     def _mend(
-        self, recorded: Sequence[RecordedSandbox], parents: dict[str, ParentState]
+        self, recorded: Sequence[RecordedSandbox], parents: dict[str, ParentState], escapes: Escapes
     ) -> tuple[list[Step], list[Difference]]:
         """Mend some sandboxes: the steps that were tried, and what remains different about them."""
-        with self._observer.look(recorded, parents) as seen:
+        with self._observer.look(recorded, parents, escapes) as seen:
             blocked = {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
             wanted = [one.drift.recorded.sandbox.id for one in seen if one.drift.steps]
         steps: list[Step] = []
         if wanted:
             intent, marked = self._mark(wanted, parents)
-            with self._observer.look(marked, parents) as seen:
+            with self._observer.look(marked, parents, escapes) as seen:
                 blocked |= {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
                 mending = [_Mending(one, one.place.namespace) for one in seen if one.drift.steps]
                 try:
@@ -303,7 +306,6 @@ class Restorer:
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.state is not NamespaceState.REPLACED])
         self._folders.show([one.drift.recorded.sandbox for one in gone])
-        self._folders.report_unseen()
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
         if not mending:

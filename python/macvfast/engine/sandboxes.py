@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.engine.attach import CHUNK, FIRST_CHUNK, Attacher
-from macvfast.engine.detach import Detacher
+from macvfast.engine.attach import CHUNK, FIRST_CHUNK
 from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     EndpointAmbiguous,
     EndpointNotFound,
@@ -32,7 +32,8 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.engine.folders import Folders
+    from macvfast.engine.attach import Attacher
+    from macvfast.engine.detach import Detacher
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Endpoint, Sandbox
     from macvfast.state.records import Records
@@ -53,13 +54,11 @@ class _Given:
 class Sandboxes:
     """Makes and removes sandboxes and endpoints."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str) -> None:
+    def __init__(self, store: Store, kernel: Kernel, attacher: Attacher, detacher: Detacher) -> None:
         self._store = store
         self._kernel = kernel
-        # Whether what engines made is removed, too.
-        self.of_all = False
-        self.detacher = Detacher(store, kernel, folders)
-        self._attacher = Attacher(store, kernel, self.detacher, netns_dir)
+        self._attacher = attacher
+        self._detacher = detacher
 
     def make(self, attempts: Sequence[Attempt]) -> None:
         """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
@@ -184,7 +183,7 @@ class Sandboxes:
                 except MacvfastError as error:
                     errors[at] = error
         unique = {one[1].id: one for one in seen.values()}
-        failures = dict(zip(unique, self.detacher.disconnect(list(unique.values())), strict=True))
+        failures = dict(zip(unique, self._detacher.disconnect(list(unique.values()), RemovalOptions()), strict=True))
         errors |= {at: failed for at, (_, one) in seen.items() if (failed := failures[one.id]) is not None}
         return Outcomes(
             tuple(
@@ -206,7 +205,7 @@ class Sandboxes:
 
     # Removing.
 
-    def end_commands(self, keys: Sequence[str]) -> dict[str, str]:
+    def end_commands(self, keys: Sequence[str], options: RemovalOptions) -> dict[str, str]:
         """End the commands of sandboxes that are about to be removed by force, and give the disk back what their logs
         take, before anything is written: it may be full because of them. Gives the names of those that ran, by key.
 
@@ -221,13 +220,12 @@ class Sandboxes:
                 going = {
                     key: some[0]
                     for key, some in found.items()
-                    if len(some) == 1 and self._may_remove(some[0]) and self.detacher.may_end(records, some[0])
+                    if len(some) == 1
+                    and (options.any_origin or not is_of_another(some[0], self._store))
+                    and self._detacher.may_end(records, some[0])
                 }
-            ended |= {key: sandbox.name for key, sandbox in going.items() if self.detacher.end_command(sandbox)}
+            ended |= {key: sandbox.name for key, sandbox in going.items() if self._detacher.end_command(sandbox)}
         return ended
-
-    def _may_remove(self, sandbox: Sandbox) -> bool:
-        return self.of_all or not is_of_another(sandbox, self._store)
 
     @staticmethod
     def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
@@ -244,10 +242,8 @@ class Sandboxes:
 
         return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
 
-    def remove_many(self, keys: Sequence[str], *, force: bool) -> Outcomes[str]:
-        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked. `force`: running commands
-        are ended.
-        """
+    def remove_many(self, keys: Sequence[str], options: RemovalOptions) -> Outcomes[str]:
+        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
         for start in range(0, len(keys), CHUNK):
@@ -259,7 +255,7 @@ class Sandboxes:
                         found[key] = there.get(key) or self._by_prefix(records, key)
                     except MacvfastError as error:
                         errors[key] = error
-        names, failures = self.remove(list(dict.fromkeys(found.values())), force=force)
+        names, failures = self.remove(list(dict.fromkeys(found.values())), options)
         outcomes: list[Outcome[str]] = []
         for key in keys:
             id_ = found.get(key, "")
@@ -277,25 +273,21 @@ class Sandboxes:
             raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
         return found[0].id
 
-    def remove(
-        self, ids: Sequence[str], *, force: bool, progress: Callable[[int], None] | None = None
-    ) -> tuple[dict[str, str], dict[str, MacvfastError]]:
+    def remove(self, ids: Sequence[str], options: RemovalOptions) -> tuple[dict[str, str], dict[str, MacvfastError]]:
         """Remove sandboxes; one that another process is changing is waited for. Gives, by id, the names of those that
         were there, and what is in the way.
         """
         names: dict[str, str] = {}
-        failures: dict[str, MacvfastError] = {} if self.of_all else self._refused(ids)
+        failures: dict[str, MacvfastError] = {} if options.any_origin else self._refused(ids)
         deadline = time.monotonic() + _OTHERS_S
         todo = [id_ for id_ in ids if id_ not in failures]
         while todo:
-            refusals = self.detacher.remove(todo, names, force=force, progress=progress)
-            again = []
-            for id_, error in zip(todo, refusals, strict=True):
-                if isinstance(error, SandboxBusy) and time.monotonic() < deadline:
-                    again.append(id_)
-                elif error is not None:
-                    failures[id_] = error
-            todo = again
+            removed, failed = self._detacher.remove(todo, options)
+            names |= removed
+            in_time = time.monotonic() < deadline
+            busy = {id_ for id_, error in failed.items() if in_time and isinstance(error, SandboxBusy)}
+            failures |= {id_: error for id_, error in failed.items() if id_ not in busy}
+            todo = [id_ for id_ in todo if id_ in busy]
             time.sleep(0.01 if todo else 0)
         return names, failures
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import NotScaled, OptionInvalid, SandboxOnOthers
 from macvfast.model import check_name
 from macvfast.outcomes import Outcome, Outcomes, Scaled
@@ -95,7 +96,7 @@ class Scaler:
                 progress(done, total)
 
         step(0)
-        _, failures = self._boxes.remove([one.id for one in removable], force=force, progress=step)
+        _, failures = self._boxes.remove([one.id for one in removable], RemovalOptions(force=force, on_progress=step))
         names = (f"{prefix}-{number}" for number in plan.make)
         made = self._boxes.connect_many(net.id, names, labels=((LABEL, net.id),), progress=step)
         removed = [Outcome(one.name, value=one.name, error=failures.get(one.id)) for one in removable]

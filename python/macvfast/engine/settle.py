@@ -19,12 +19,11 @@ from macvfast.model import mac_text
 from macvfast.outcomes import NamespaceKept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from macvfast.engine.folders import Folders
-    from macvfast.engine.removal import Removal
+    from macvfast.engine.removal import Removal, RemovalOptions
     from macvfast.kernel.protocol import Kernel
-    from macvfast.model import Sandbox
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -42,21 +41,17 @@ GIVE_UP_S, UNSEEN_S = 10.0, 2.0
 class Settler:
     """Waits for what is let go of, for all together, and settles each as it is gone."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders, *, patient: bool = True) -> None:
-        """`patient`: whether to look around, and to wait for what was not let go of here."""
+    def __init__(self, store: Store, kernel: Kernel, folders: Folders, options: RemovalOptions) -> None:
         self._store = store
         self._kernel = kernel
         self._folders = folders
-        self._patient = patient
+        self._options = options
         self._carriers = Carriers(store, kernel)
         self._all: list[Removal] = []
         self._waiting: list[Removal] = []
         self._progress = 0.0
         self._alive: set[int] = set()
         self._looked = False
-        # Called with how many more are gone, and with sandboxes that are.
-        self.report: Callable[[int], None] = lambda _: None
-        self.on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
     def add(self, going: Iterable[Removal]) -> None:
         """Wait for these, too."""
@@ -105,7 +100,7 @@ class Settler:
         idle = time.monotonic() - self._progress
         if idle > GRACE_S and self._delete_held():
             return True
-        if not self._patient and not any(one.released or one.nsid is not None for one in self._waiting):
+        if not self._options.patient and not any(one.released or one.nsid is not None for one in self._waiting):
             idle = GIVE_UP_S + 1
         return idle > LOOK_S and self._look_around(held, idle)
 
@@ -117,7 +112,7 @@ class Settler:
     def _settle(self, gone: Sequence[Removal]) -> None:
         self._leave(gone)
         self._forget(gone)
-        self.report(len(gone))
+        self._options.on_progress(len(gone))
 
     def _fail_unseen(self, carried: Mapping[str, set[bytes] | Away | MacvfastError]) -> None:
         """Give up what waits for a parent that cannot be looked at: that it carries nothing is not known."""
@@ -138,7 +133,7 @@ class Settler:
         may live on elsewhere, that is an error.
         """
         self._delete_found([one for one in gone if one.unsure])
-        if not self._patient:
+        if not self._options.patient:
             # That takes a search.
             for one in gone:
                 if (one.unsure or (one.noted and one.lost_links)) and one.dies and one.error is None:
@@ -155,7 +150,7 @@ class Settler:
             return []
         worn = {mac for one in self._all for _, mac in one.worn}
         moved = {ifindex: link for one in lost for ifindex, link in one.moved.items()}
-        escapes = Escapes(self._store, self._kernel, worn, search=self._patient)
+        escapes = Escapes(self._store, self._kernel, worn, search=self._options.patient)
         hidden = any(one.noted or one.unsure for one in lost)
         verdicts = escapes.judge([which for one in lost for which in one.lost_links], moved, hidden=hidden)
         found = []
@@ -190,7 +185,7 @@ class Settler:
     def _delete_found(self, unsure: Sequence[Removal]) -> bool:
         """Delete links in namespaces that were not at their paths, and are found now; whether one was."""
         todo = [one for one in unsure if one.dies]
-        found = find_again(self._kernel, [one.sandbox for one in todo], search=self._patient) if todo else {}
+        found = find_again(self._kernel, [one.sandbox for one in todo], search=self._options.patient) if todo else {}
         try:
             held = []
             for one in todo:
@@ -247,7 +242,7 @@ class Settler:
     def _note_kept(self) -> None:
         """Note which namespaces something else still holds, and what that is, as far as it is seen."""
         kept = [one for one in self._all if one.kept and one.error is None]
-        if kept and self._patient:
+        if kept and self._options.patient:
             holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
             names = tuple(one.sandbox.name for one in kept)
             self._folders.note(NamespaceKept(names, tuple(one.what for one in holders)))
@@ -275,7 +270,7 @@ class Settler:
                 self._folders.refresh(one.sandbox.id for one in chunk if not one.whole)
             finally:
                 # Also where that was interrupted: they are gone.
-                self.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
+                self._options.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
 
     def _release(self, records: Records, chunk: Iterable[Removal]) -> None:
         """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""

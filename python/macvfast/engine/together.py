@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from macvfast.engine.attach import CHUNK
 from macvfast.engine.combining import Queue
 from macvfast.engine.making import Attempt
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import MacvfastError, NamespaceChanged, UndoFailed
 from macvfast.model import Sandbox
 from macvfast.outcomes import Outcome
@@ -15,16 +16,15 @@ from macvfast.state.lookup import one_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
 
     from macvfast.engine.combining import QueuedCall
     from macvfast.engine.making import AttachRequest, NewSandbox
     from macvfast.engine.sandboxes import Sandboxes
-    from macvfast.engine.unfinished import Finished
+    from macvfast.engine.unfinished import UnfinishedWork
     from macvfast.model import Endpoint
     from macvfast.state.store import Store
 
-    Asked = Callable[[Sandboxes], Attempt]
+    Asked = Callable[[], Attempt]
     Gone = Outcome[str]
 
 
@@ -43,12 +43,10 @@ class Together:
     in a transaction of its own.
     """
 
-    def __init__(
-        self, store: Store, boxes: Callable[[], Sandboxes], changing: Callable[[], AbstractContextManager[Finished]]
-    ) -> None:
+    def __init__(self, store: Store, boxes: Sandboxes, unfinished: UnfinishedWork) -> None:
         self._store = store
         self._boxes = boxes
-        self._changing = changing
+        self._unfinished = unfinished
         self._making: Queue[Asked, Attempt] = Queue(self._make, CHUNK)
         self._going: Queue[_Leaving, Gone] = Queue(self._take_away, CHUNK)
 
@@ -56,7 +54,7 @@ class Together:
         """Make a sandbox with its endpoints."""
         tried: list[Attempt] = []
 
-        def again(_: Sandboxes) -> Attempt:
+        def again() -> Attempt:
             tried.append(Attempt(request))
             return tried[-1]
 
@@ -67,14 +65,14 @@ class Together:
                 one.let_go()
             raise
 
-    def connect(self, asked: Callable[[Sandboxes], AttachRequest], sandbox: str) -> Endpoint:
+    def connect(self, asked: Callable[[], AttachRequest], sandbox: str) -> Endpoint:
         """Make one endpoint of a sandbox.
 
         Args:
             asked: gives what is asked for, when its turn has come.
             sandbox: what the sandbox is called here.
         """
-        attempt = self._making.call(lambda boxes: Attempt(asked(boxes)), about=sandbox)
+        attempt = self._making.call(lambda: Attempt(asked()), about=sandbox)
         return attempt.made.endpoints[0].endpoint
 
     def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Gone:
@@ -91,13 +89,12 @@ class Together:
     # Making.
 
     def _make(self, calls: Sequence[QueuedCall[Asked, Attempt]]) -> None:
-        with self._changing():
-            boxes = self._boxes()
+        with self._unfinished.taken_up():
             begun: list[tuple[QueuedCall[Asked, Attempt], Attempt]] = []
             ids: set[str] = set()
             for call in calls:
                 try:
-                    attempt = call.asked(boxes)
+                    attempt = call.asked()
                 except MacvfastError as error:
                     call.fail(error)
                     continue
@@ -111,7 +108,7 @@ class Together:
             interrupted = True
             try:
                 if begun:
-                    boxes.make([attempt for _, attempt in begun])
+                    self._boxes.make([attempt for _, attempt in begun])
                 interrupted = False
             finally:
                 try:
@@ -149,29 +146,7 @@ class Together:
 
     def _take_away(self, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> None:
         first = calls[0]
-        boxes = self._boxes()
-        boxes.detacher.on_let_go = lambda: self._going.pass_on(first)
-        if first.asked.network is not None:
-            self._disconnect(boxes, first.asked.network, first.asked.ifname, calls)
-        else:
-            self._remove(boxes, calls, force=first.asked.force)
-
-    def _disconnect(
-        self, boxes: Sandboxes, network: str, ifname: str | None, calls: Sequence[QueuedCall[_Leaving, Gone]]
-    ) -> None:
-        with self._changing():
-            self._end(self._apart(calls), lambda keys: boxes.disconnect_many(network, keys, ifname))
-
-    @staticmethod
-    def _end(
-        these: dict[str, QueuedCall[_Leaving, Gone]], take_away: Callable[[Sequence[str]], Sequence[Gone]]
-    ) -> None:
-        outcomes = take_away([call.asked.sandbox for call in these.values()])
-        for call, outcome in zip(these.values(), outcomes, strict=True):
-            call.end(outcome)
-
-    def _remove(self, boxes: Sandboxes, calls: Sequence[QueuedCall[_Leaving, Gone]], *, force: bool) -> None:
-        with self._changing() as finished:
+        with self._unfinished.taken_up() as finished:
             these = self._apart(calls)
 
             def gone(sandboxes: Sequence[Sandbox]) -> None:
@@ -181,8 +156,17 @@ class Together:
                         call = these[sandbox.id]
                         call.end(Outcome(call.asked.sandbox, value=sandbox.name))
 
-            boxes.detacher.on_gone = gone
-            self._end(these, lambda keys: finished.count_sandboxes(boxes.remove_many(keys, force=force), force=force))
+            keys = [call.asked.sandbox for call in these.values()]
+            if first.asked.network is not None:
+                outcomes = self._boxes.disconnect_many(first.asked.network, keys, first.asked.ifname)
+            else:
+                options = RemovalOptions(
+                    force=first.asked.force, on_let_go=lambda: self._going.pass_on(first), on_gone=gone
+                )
+                removed = self._boxes.remove_many(keys, options)
+                outcomes = finished.count_sandboxes(removed, force=options.force)
+            for call, outcome in zip(these.values(), outcomes, strict=True):
+                call.end(outcome)
 
     def _apart(self, calls: Sequence[QueuedCall[_Leaving, Gone]]) -> dict[str, QueuedCall[_Leaving, Gone]]:
         """Those of the calls that are about different sandboxes, whatever these were called, the first among them."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.outcomes import Difference, Outcome, Outcomes, Step
 from macvfast.state import home
@@ -17,7 +18,7 @@ from macvfast.state.records import MADE, REMOVED, RESTORED
 from macvfast.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from macvfast.engine.detach import Detacher
     from macvfast.engine.network_removal import NetworkRemover
@@ -89,15 +90,9 @@ class _Left:
 
 
 class UnfinishedWork:
-    """Takes up what others left unfinished, around each change.
+    """Takes up what others left unfinished, around each change."""
 
-    Args:
-        detacher, remover: give what removes sandboxes, and networks, for one operation.
-    """
-
-    def __init__(
-        self, store: Store, kernel: Kernel, detacher: Callable[[], Detacher], remover: Callable[[], NetworkRemover]
-    ) -> None:
+    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, remover: NetworkRemover) -> None:
         self._store = store
         self._kernel = kernel
         self._detacher = detacher
@@ -155,15 +150,14 @@ class UnfinishedWork:
         """
         counts = {"sandboxes": len(found.sandboxes), "endpoints": len(found.endpoints)}
         log.event("finish", intents=len(found.intents), networks=len(found.networks), **counts)
-        detacher = self._detacher()
+        options = RemovalOptions(force=True, patient=patient)
         if found.sandboxes:
-            detacher.remove([sandbox.id for sandbox, _ in found.sandboxes], force=True, patient=patient)
-        for half_made in (True, False):
-            some = [(box, one) for box, one, doing in found.endpoints if (doing == MADE) is half_made]
-            if some:
-                detacher.disconnect(some, unsettled=True, half_made=half_made, patient=patient)
+            self._detacher.remove([sandbox.id for sandbox, _ in found.sandboxes], options)
+        for given_up in (MADE, REMOVED):
+            if some := [(box, one) for box, one, doing in found.endpoints if doing == given_up]:
+                self._detacher.disconnect(some, options, given_up)
         if found.networks:
-            self._remover().finish(found.intents)
+            self._remover.finish(found.intents)
         with self._store.writing() as records:
             records.sweep(found.intents)
             for intent, doing in found.intents.items():

@@ -26,7 +26,7 @@ from macvfast.system import trusted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from macvfast.model import Interface
+    from macvfast.model import Sandbox
     from macvfast.requests import OwnFiles
 
 # Where `ip netns exec NAME` looks for files of NAME (ip-netns(8)).
@@ -85,28 +85,27 @@ def make_folder(folder: Path) -> None:
         raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
 
 
-def texts(name: str, addresses: Sequence[Interface], wanted: OwnFiles, resolver: str) -> dict[str, str]:
-    """The contents of a sandbox's new files, by their names in its folder.
+class Contents:
+    """The contents of new files of sandboxes; this host's own files, which they depend on, are read once."""
 
-    Args:
-        name: the sandbox's.
-        addresses: its own.
-        wanted: what was asked for.
-        resolver: its resolv.conf.
-    """
-    hostname = wanted.hostname or name[:HOSTNAME_MAX]
-    given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
-    return {
-        "hostname": hostname,
-        "etc/hosts": f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, addresses)}",
-        "etc/hostname": f"{hostname}\n",
-        "etc/resolv.conf": resolver,
-    }
+    def __init__(self) -> None:
+        self._resolvers: dict[OwnFiles, str] = {}
+        # Nothing can be mounted over what this host does not have, and `ip netns exec` complains.
+        self._missing = {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
 
-
-def missing_on_the_host() -> set[str]:
-    """The files that this host does not have: nothing can be mounted over them, and `ip netns exec` complains."""
-    return {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
+    def of(self, sandbox: Sandbox, wanted: OwnFiles) -> dict[str, str]:
+        """The contents of a sandbox's files, by their names in its folder; `wanted` is what was asked for."""
+        hostname = wanted.hostname or sandbox.name[:HOSTNAME_MAX]
+        given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
+        if wanted not in self._resolvers:
+            self._resolvers[wanted] = resolv_conf(wanted)
+        texts = {
+            "hostname": hostname,
+            "etc/hosts": f"{_HOSTS}{given}{_OWN}{_own_lines(hostname, sandbox)}",
+            "etc/hostname": f"{hostname}\n",
+            "etc/resolv.conf": self._resolvers[wanted],
+        }
+        return {file: text for file, text in texts.items() if file not in self._missing}
 
 
 def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
@@ -167,13 +166,8 @@ def _put(folder: int, file: str, text: bytes, mode: int) -> None:
         out.truncate()
 
 
-def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
-    """Write a sandbox's addresses into its hosts file, if it has one.
-
-    Args:
-        folder: the sandbox's, locked.
-        name: the sandbox's.
-        addresses: its own.
+def refresh(folder: int, sandbox: Sandbox) -> None:
+    """Write a sandbox's addresses into its hosts file, if it has one, in its folder, which is locked.
 
     Raises:
         OSError
@@ -189,7 +183,7 @@ def refresh(folder: int, name: str, addresses: Sequence[Interface]) -> None:
             return
         before, own, _ = old.partition(_OWN.encode())
         if own:
-            new = before + own + _own_lines(_hostname(folder) or name, addresses).encode()
+            new = before + own + _own_lines(_hostname(folder) or sandbox.name, sandbox).encode()
             if new != old:
                 # In place, and only then cut off: a reader never finds it empty.
                 os.pwrite(descriptor, new, 0)
@@ -304,9 +298,10 @@ def _listed(folder: Path) -> list[str]:
 # What is in them.
 
 
-def _own_lines(hostname: str, addresses: Sequence[Interface]) -> str:
+def _own_lines(hostname: str, sandbox: Sandbox) -> str:
     short = hostname.partition(".")[0]
     names = hostname if short == hostname else f"{hostname} {short}"
+    addresses = [address for endpoint in sandbox.endpoints for address in endpoint.addresses]
     return "".join(f"{address.ip}\t{names}\n" for address in addresses)
 
 

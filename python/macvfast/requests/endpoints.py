@@ -1,14 +1,18 @@
-"""What can be asked for of an endpoint: a sandbox on a network."""
+"""What can be asked for of an endpoint, a sandbox on a network; and of a sandbox with all its endpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import NoneType
+from typing import TYPE_CHECKING
 
-from macvfast.checks import plain, several
+from macvfast.checks import named, plain, several, texts
 from macvfast.errors import OptionInvalid, RouteInvalid
-from macvfast.model import Address, Route, is_ifname, parse_address, parse_mac
+from macvfast.model import Address, Route, check_name, is_ifname, parse_address, parse_mac
 from macvfast.requests.networks import refuse_mtu
+
+if TYPE_CHECKING:
+    from macvfast.requests.commands import OwnFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,36 @@ class EndpointRequest:
             ip6=None if ip6 is None else parse_address(ip6, 6),
             mac=None if mac is None else parse_mac(mac),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxRequest:
+    """A sandbox with all its endpoints, to be made.
+
+    Args:
+        name: None: the first 12 characters of its id.
+        endpoints: the first is `eth0` and has the default route.
+        command: the command that it is said to have.
+        labels: values by key.
+        own_files: its own files in /etc.
+
+    Raises:
+        ArgumentInvalid, NameInvalid
+    """
+
+    name: str | None = None
+    endpoints: tuple[EndpointRequest, ...] = ()
+    command: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    own_files: OwnFiles | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no sandbox can have; keep what is given in other collections as tuples."""
+        if self.name is not None:
+            check_name("sandbox", self.name)
+        object.__setattr__(self, "endpoints", several("endpoints", self.endpoints, EndpointRequest))
+        object.__setattr__(self, "command", texts("command", self.command))
+        object.__setattr__(self, "labels", named("labels", self.labels))
 
 
 def _refuse_ifname(name: str) -> None:
