@@ -2,43 +2,34 @@
 
 Only `macvfast.ipam` (the allocator) and `macvfast.kernel` (netlink and namespaces) import this module.
 Addresses cross the border as packed bytes or `ipaddress` objects, MACs as 6 bytes.
+
+Of pools, everything that takes an address raises AddressInvalid, or AddressOutsideSubnet where it has to be of the
+subnet. Whatever asks the kernel does so with the GIL free, and raises KernelRefused or PermissionNeeded where a system
+call fails, and ValueError where a socket or namespace is closed or a sysctl is not below `net/`: nothing was done then.
+Functions that give one outcome per item have these errors as outcomes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Self, final, overload
+from typing import Final, Self, TypeAlias, final, overload
 
 from macvfast.errors import MacvfastError
 
-__all__ = [
-    "Addresses",
-    "Batch",
-    "Link",
-    "Namespace",
-    "Netlink",
-    "Pool",
-    "PoolChanges",
-    "Refusal",
-    "Source",
-    "StoredPool",
-    "home_cookie",
-    "links_at",
-    "make_namespaces",
-    "open_namespaces",
-    "pin_namespaces",
-    "read_sysctls",
-    "send_each",
-    "send_then",
-    "unpin_namespaces",
-    "write_sysctls",
-]
+__all__ = ["Addresses", "Batch", "Link", "Namespace", "Netlink", "Refusal"]
+__all__ += ["Pool", "PoolChanges", "Source", "StoredPool"]
+__all__ += ["home_cookie", "make_namespaces", "open_namespaces", "pin_namespaces", "unpin_namespaces"]
+__all__ += ["links_at", "read_sysctls", "send_each", "send_then", "write_sysctls"]
+
+_Address: TypeAlias = str | int | IPv4Address | IPv6Address
+_Subnet: TypeAlias = str | IPv4Network | IPv6Network
+_Ranges: TypeAlias = _Subnet | Iterable[_Subnet] | None
 
 @final
 class Pool:
     """The addresses of one subnet under management. No kernel, no file.
 
     A pool hands out addresses automatically from its ip-ranges (the whole subnet where none is given) and
-    reserves explicit ones anywhere in the subnet. Reserved by itself: the network and broadcast address of an
+    reserves explicit ones anywhere in the subnet. Reserved automatically: the network and broadcast address of an
     IPv4 subnet, the first address of an IPv6 subnet (RFC 4291 section 2.6.1); nothing on /31, /32, /127, /128
     (RFC 3021, RFC 6164). Memory follows the addresses in use, not the size of the subnet.
 
@@ -55,19 +46,17 @@ class Pool:
 
     def __new__(
         cls,
-        subnet: str | IPv4Network | IPv6Network,
+        subnet: _Subnet,
         *,
-        ip_range: str | IPv4Network | IPv6Network | Iterable[str | IPv4Network | IPv6Network] | None = None,
-        gateway: str | int | IPv4Address | IPv6Address | None = None,
-        aux: Mapping[str, str | int | IPv4Address | IPv6Address] | None = None,
+        ip_range: _Ranges = None,
+        gateway: _Address | None = None,
+        aux: Mapping[str, _Address] | None = None,
         order: str = "lowest",
     ) -> Self: ...
-    @property
-    def subnet(self) -> IPv4Network | IPv6Network:
-        """The subnet itself."""
-    @property
-    def size(self) -> int:
-        """Addresses in the subnet, reserved ones included: 256 for a /24."""
+    subnet: Final[IPv4Network | IPv6Network]
+    """The subnet itself."""
+    size: Final[int]
+    """Addresses in the subnet, reserved ones included: 256 for a /24."""
     @property
     def free(self) -> int:
         """Addresses of the subnet that are not in use; `free + len(pool) == size`."""
@@ -79,11 +68,7 @@ class Pool:
     def __contains__(self, address: object, /) -> bool:
         """Whether the address is in use."""
     def allocate(self) -> IPv4Address | IPv6Address:
-        """Take one address of the ip-ranges in the pool's order. At most 0.3 µs.
-
-        Raises:
-            PoolExhausted: every address of the ip-ranges is in use.
-        """
+        """Take one address of the ip-ranges in the pool's order; PoolExhausted where all are in use. At most 0.3 µs."""
     def allocate_many(self, count: int) -> Addresses:
         """Take `count` addresses in the pool's order, or none at all. Whole words at once.
 
@@ -91,31 +76,26 @@ class Pool:
             PoolExhausted: fewer than `count` are free; nothing was taken.
             OptionInvalid: negative, or more than 2^24.
         """
-    def reserve(self, address: str | int | IPv4Address | IPv6Address) -> None:
+    def reserve(self, address: _Address) -> None:
         """Take the given address, inside or outside the ip-ranges.
 
         Raises:
             AddressTaken: it is in use, reserved or avoided.
-            AddressOutsideSubnet, AddressInvalid
         """
-    def release(self, address: str | int | IPv4Address | IPv6Address) -> bool:
+    def release(self, address: _Address) -> bool:
         """Free an address. False if it was free already.
 
         Raises:
             AddressReserved: it is an end of the subnet, the gateway or an aux address.
-            AddressOutsideSubnet, AddressInvalid
         """
-    def avoid(self, addresses: Iterable[str | int | IPv4Address | IPv6Address]) -> None:
+    def avoid(self, addresses: Iterable[_Address]) -> None:
         """From now on, give none of these addresses, neither automatically nor where it is asked for; what was avoided
         until now may be given again.
 
         They stay free, and are no part of what is stored; one that is in use stays so. What is outside of the subnet
         does not matter.
-
-        Raises:
-            AddressInvalid: malformed, or of the other family; nothing was changed.
         """
-    def role(self, address: str | int | IPv4Address | IPv6Address) -> str | None:
+    def role(self, address: _Address) -> str | None:
         """What a reserved address is: "network address", "broadcast address", "subnet-router anycast address",
         "gateway", "aux address `NAME`"; None for any other address.
         """
@@ -123,42 +103,23 @@ class Pool:
         """The whole pool as versioned, checksummed bytes: equal pools give equal bytes."""
     @staticmethod
     def from_snapshot(data: bytes) -> Pool:
-        """The pool that `snapshot` saw.
-
-        Raises:
-            SnapshotDamaged: truncated, altered, or of an unknown version.
-        """
+        """The pool that `snapshot` saw; SnapshotDamaged where it is truncated, altered, or of an unknown version."""
 
 @final
 class Source:
     """Where one network's automatic allocation takes addresses of a pool from, and in which order."""
 
-    def __new__(
-        cls,
-        subnet: str | IPv4Network | IPv6Network,
-        *,
-        ip_range: str | IPv4Network | IPv6Network | Iterable[str | IPv4Network | IPv6Network] | None,
-        order: str,
-        begin: int,
-        avoid: Iterable[str | int | IPv4Address | IPv6Address],
-    ) -> Self:
-        """The union of the ip-ranges, or the whole subnet.
-
-        Args:
-            subnet: the pool's.
-            ip_range: as of `Pool`.
-            order: "lowest" or "next".
-            begin: the ordinal with which "next" goes on.
-            avoid: given to nobody, though they may be free.
+    def __new__(cls, subnet: _Subnet, *, ip_range: _Ranges, order: str, begin: int, avoid: Iterable[_Address]) -> Self:
+        """One for the pool of a subnet; `ip_range` and `order` as of `Pool`. "next" goes on with the ordinal `begin`;
+        addresses to `avoid` are given to nobody, though they may be free.
         """
     @property
     def next(self) -> int:
         """The ordinal with which "next" goes on: the one after the last given. 0 where the order is "lowest"."""
     def go_on(self, ordinal: int) -> None:
         """Have "next" go on with an ordinal."""
-    @property
-    def ranges(self) -> list[tuple[int, int]]:
-        """The ip-ranges, sorted and apart from each other: the first and the last address of each."""
+    ranges: Final[list[tuple[int, int]]]
+    """The ip-ranges, sorted and apart from each other: the first and the last address of each."""
 
 @final
 class StoredPool:
@@ -166,7 +127,7 @@ class StoredPool:
 
     def __new__(
         cls,
-        subnet: str | IPv4Network | IPv6Network,
+        subnet: _Subnet,
         *,
         used: int | None,
         summary: Iterable[tuple[int, bytes]],
@@ -193,59 +154,35 @@ class StoredPool:
     @property
     def free(self) -> int:
         """Addresses that are not in use."""
-    def __contains__(self, address: str | int | IPv4Address | IPv6Address, /) -> bool:
-        """Whether the address is in use.
-
-        Raises:
-            AddressOutsideSubnet, AddressInvalid
-        """
+    def __contains__(self, address: _Address, /) -> bool:
+        """Whether the address is in use."""
     def allocate(self, source: Source) -> IPv4Address | IPv6Address:
-        """Take one address of the source's ip-ranges, in its order.
-
-        Raises:
-            PoolExhausted: every address of the ip-ranges is in use or avoided.
-        """
-    def reserve(self, address: str | int | IPv4Address | IPv6Address) -> None:
-        """Take the given address.
-
-        Raises:
-            AddressTaken, AddressOutsideSubnet, AddressInvalid
-        """
-    def release(self, address: str | int | IPv4Address | IPv6Address) -> bool:
-        """Free an address. False if it was free already.
-
-        Raises:
-            AddressReserved: it is an end of the subnet.
-            AddressOutsideSubnet, AddressInvalid
-        """
+        """Take one address of the source's ip-ranges, in its order; PoolExhausted where all are in use or avoided."""
+    def reserve(self, address: _Address) -> None:
+        """Take the given address; AddressTaken where it is in use."""
+    def release(self, address: _Address) -> bool:
+        """Free an address. False if it was free already; AddressReserved for an end of the subnet."""
     def changes(self) -> PoolChanges:
-        """What is to be stored since the pool was made, or last asked. What was told counts as stored: where storing it
-        fails, the pool is to be read again.
-        """
+        """What is to be stored since the last call. That counts as stored: where storing fails, read the pool again."""
 
 @final
 class PoolChanges:
     """The pages of one pool that differ from what is stored."""
 
-    @property
-    def used(self) -> int:
-        """Addresses in use."""
-    @property
-    def pages(self) -> list[tuple[int, bytes | None]]:
-        """Changed pages, by number; None where all of the page became free."""
-    @property
-    def summary(self) -> list[tuple[int, bytes | None]]:
-        """Changed summary pages, by number; None where none of its pages is full any more."""
+    used: Final[int]
+    """Addresses in use."""
+    pages: Final[list[tuple[int, bytes | None]]]
+    """Changed pages, by number; None where all of the page became free."""
+    summary: Final[list[tuple[int, bytes | None]]]
+    """Changed summary pages, by number; None where none of its pages is full any more."""
 
 @final
 class Addresses(Sequence[IPv4Address | IPv6Address]):
     """Addresses in one buffer, made into objects or text only when asked."""
 
-    @property
-    def packed(self) -> bytes:
-        """All of them, network byte order, 4 or 16 bytes each."""
-    def texts(self) -> list[str]:
-        """All of them as text."""
+    packed: Final[bytes]
+    """All of them, network byte order, 4 or 16 bytes each."""
+    def texts(self) -> list[str]: ...
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: int, /) -> IPv4Address | IPv6Address: ...
@@ -257,20 +194,19 @@ class Addresses(Sequence[IPv4Address | IPv6Address]):
 
 @final
 class Refusal:
-    """Why one request of a batch, or one of several namespaces, was not done."""
+    """Why one request of a batch, or one of several namespaces, was not done.
 
-    @property
-    def errno(self) -> int:
-        """The error number, positive. Meaningless where `unknown`."""
-    @property
-    def text(self) -> str | None:
-        """The kernel's own words (NLMSGERR_ATTR_MSG), where it gave any."""
-    @property
-    def unknown(self) -> bool:
-        """No outcome was seen: the reply was lost (ENOBUFS), or the kernel was interrupted (EINTR), unreported."""
-    @property
-    def operation(self) -> str | None:
-        """What failed, as the rest of "could not …", for one of several namespaces; None for a request of a batch."""
+    Attributes:
+        errno: the error number, positive. Meaningless where `unknown`.
+        text: the kernel's own words (NLMSGERR_ATTR_MSG), where it gave any.
+        unknown: no outcome was seen: the reply was lost (ENOBUFS), or the kernel was interrupted (EINTR), unreported.
+        operation: what failed, as the rest of "could not …", for one of several namespaces; None for a request.
+    """
+
+    errno: Final[int]
+    text: Final[str | None]
+    unknown: Final[bool]
+    operation: Final[str | None]
 
 @final
 class Batch:
@@ -318,14 +254,10 @@ class Batch:
         """An ipvlan on link `parent`; mode "l2", "l3" or "l3s"; flag "bridge", "private" or "vepa"."""
     def add_vlan(self, ifname: str, ifindex: int, parent: int, vid: int, *, up: bool = True) -> int:
         """An 802.1Q sub-interface of link `parent` with VLAN id `vid` (1 to 4094)."""
-    def add_dummy(self, ifname: str, ifindex: int, *, up: bool = True) -> int:
-        """A dummy link."""
-    def set_up(self, ifindex: int) -> int:
-        """Set a link UP."""
-    def set_mtu(self, ifindex: int, mtu: int) -> int:
-        """Give a link another MTU."""
-    def set_group(self, ifindex: int, group: int) -> int:
-        """Put a link into a link group."""
+    def add_dummy(self, ifname: str, ifindex: int, *, up: bool = True) -> int: ...
+    def set_up(self, ifindex: int) -> int: ...
+    def set_mtu(self, ifindex: int, mtu: int) -> int: ...
+    def set_group(self, ifindex: int, group: int) -> int: ...
     def add_address(self, ifindex: int, address: bytes, prefix_length: int) -> int:
         """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD)."""
     def add_route(
@@ -349,9 +281,8 @@ class Batch:
     def delete_group(self, group: int, *, nsid: int | None = None) -> int:
         """Delete every link of a group (not 0) in one go, in the socket's namespace or the one with that id."""
     def give_id(self, netns: Namespace, nsid: int) -> int:
-        """Give a namespace an id in the socket's. EEXIST where it has one, or another namespace has that.
-
-        An id keeps nothing alive, and is gone with its namespace.
+        """Give a namespace an id in the socket's. EEXIST where it has one, or another namespace has that. An id keeps
+        nothing alive, and is gone with its namespace.
         """
     def look_for_id(self, nsid: int) -> int:
         """Look whether something holds the namespace with an id. ENOENT where nothing does, also before the kernel has
@@ -360,71 +291,54 @@ class Batch:
 
 @final
 class Link:
-    """One link, as a dump shows it (RTM_NEWLINK)."""
+    """One link, as a dump shows it (RTM_NEWLINK).
 
-    @property
-    def ifindex(self) -> int: ...
-    @property
-    def ifname(self) -> str: ...
-    @property
-    def altnames(self) -> list[str]: ...
-    @property
-    def kind(self) -> str | None:
-        """IFLA_INFO_KIND: "macvlan", "vlan", "veth", …; None for a physical link."""
-    @property
-    def port_kind(self) -> str | None:
-        """IFLA_INFO_SLAVE_KIND: what the link is a port of: "bridge", "bond", and so on."""
-    @property
-    def controller(self) -> int | None:
-        """IFLA_MASTER: index of the bridge or bond that the link is a port of."""
-    @property
-    def mac(self) -> bytes: ...
-    @property
-    def mtu(self) -> int: ...
-    @property
-    def up(self) -> bool:
-        """IFF_UP: administratively up."""
-    @property
-    def loopback(self) -> bool: ...
-    @property
-    def group(self) -> int: ...
-    @property
-    def parent(self) -> int | None:
-        """IFLA_LINK: index of the link it stands on (of a veth: the other end), in `parent_netnsid`'s namespace."""
-    @property
-    def parent_netnsid(self) -> int | None:
-        """IFLA_LINK_NETNSID: set where the parent lives in another namespace."""
-    @property
-    def mode(self) -> str | None:
-        """Mode of a macvlan or ipvlan."""
-    @property
-    def vid(self) -> int | None:
-        """VLAN id of an 802.1Q link."""
+    Attributes:
+        altnames: alternative names.
+        kind: IFLA_INFO_KIND: "macvlan", "vlan", "veth", …; None for a physical link.
+        port_kind: IFLA_INFO_SLAVE_KIND: what the link is a port of: "bridge", "bond", and so on.
+        controller: IFLA_MASTER: index of the bridge or bond that the link is a port of.
+        up: IFF_UP: administratively up.
+        parent: IFLA_LINK: index of the link it stands on (of a veth: the other end), in `parent_netnsid`'s namespace.
+        parent_netnsid: IFLA_LINK_NETNSID: set where the parent lives in another namespace.
+        mode: of a macvlan or ipvlan.
+        vid: VLAN id of an 802.1Q link.
+    """
+
+    ifindex: Final[int]
+    ifname: Final[str]
+    altnames: Final[list[str]]
+    kind: Final[str | None]
+    port_kind: Final[str | None]
+    controller: Final[int | None]
+    mac: Final[bytes]
+    mtu: Final[int]
+    up: Final[bool]
+    loopback: Final[bool]
+    group: Final[int]
+    parent: Final[int | None]
+    parent_netnsid: Final[int | None]
+    mode: Final[str | None]
+    vid: Final[int | None]
 
 @final
 class Netlink:
-    """An rtnetlink socket, for as long as it is open, in the network namespace it was opened in.
+    """An rtnetlink socket, for as long as it is open, in the network namespace of the thread that opened it.
 
     Replies carry the kernel's own text (NETLINK_EXT_ACK), dumps are strictly checked (NETLINK_GET_STRICT_CHK) and
     repeated when something changed meanwhile (NLM_F_DUMP_INTR). Safe from several threads: one exchange at a time.
-
-    Raises (all methods):
-        KernelRefused, PermissionNeeded: the system call itself failed.
-        ValueError: it is closed.
     """
 
-    def __init__(self) -> None:
-        """Open in the calling thread's namespace."""
-    @property
-    def cookie(self) -> int:
-        """SO_NETNS_COOKIE of its namespace: unique for the life of the boot. Linux 5.14+."""
+    def __init__(self) -> None: ...
+    cookie: Final[int]
+    """SO_NETNS_COOKIE of its namespace: unique for the life of the boot. Linux 5.14+."""
     def send(self, batch: Batch) -> dict[int, Refusal]:
         """Send all requests; what was refused, by position. Never raises for a refused request.
 
         What is sent is what the batch holds at this moment; it can be sent again. Where a send after the first fails
         as a system call, its requests and those after it are refused with that error number.
 
-        Cost: the kernel's own, plus one send per some hundred requests. The GIL is free meanwhile.
+        Cost: the kernel's own, plus one send per some hundred requests.
         """
     def link(self, key: int | str) -> Link | None:
         """The link of that index, name or alternative name; None if there is none."""
@@ -460,30 +374,22 @@ class Namespace:
     @property
     def fd(self) -> int:
         """The descriptor (close-on-exec). ValueError once it is closed; inode and cookie stay known."""
-    @property
-    def inode(self) -> int:
-        """The inode number under `nsfs`: it is reused once the namespace is gone, so it identifies nothing for long."""
-    @property
-    def cookie(self) -> int:
-        """SO_NETNS_COOKIE: unique for the life of the boot."""
-    @property
-    def netlink(self) -> Netlink: ...
+    inode: Final[int]
+    """The inode number under `nsfs`: it is reused once the namespace is gone, so it identifies nothing for long."""
+    cookie: Final[int]
+    """SO_NETNS_COOKIE: unique for the life of the boot."""
+    netlink: Final[Netlink]
     def close(self) -> None:
         """Let go of it, the socket included. Closing twice is closing once."""
 
 def links_at(wanted: Sequence[tuple[Netlink, int]]) -> list[Link | None]:
-    """A link of each socket's namespace by index; None where there is none. The GIL is free meanwhile.
-
-    Raises:
-        KernelRefused, PermissionNeeded: a look failed.
-        ValueError: a socket is closed.
-    """
+    """A link of each socket's namespace by index; None where there is none."""
 
 def open_namespaces(paths: Sequence[str]) -> list[Namespace | MacvfastError]:
     """The namespaces pinned at, or linked from, paths (`/run/netns/NAME`, `/proc/PID/ns/net`); one outcome each.
 
-    An outcome may be NamespaceInvalid (nothing is there, or it is something else; only an nsfs file is opened for
-    reading), PermissionNeeded or KernelRefused. Some 15 µs each on one thread; the GIL is free meanwhile.
+    An outcome may also be NamespaceInvalid: nothing is there, or something else, which is not opened for reading. Some
+    15 µs each on one thread.
     """
 
 def make_namespaces(count: int, sysctls: Sequence[tuple[str, str]] = (), threads: int = 1) -> list[Namespace | Refusal]:
@@ -491,56 +397,39 @@ def make_namespaces(count: int, sysctls: Sequence[tuple[str, str]] = (), threads
 
     Each is gone when it is dropped, or when the process that holds it dies. `sysctls` (names under `/proc/sys`, as
     `net/ipv6/conf/default/disable_ipv6`) are written inside each before `lo` comes up; one that this kernel does not
-    have is skipped. Cost: about 0.4 ms each, spread over `threads` threads made for it. The GIL is free meanwhile.
-
-    Raises:
-        ValueError: a sysctl is not below `net/`; nothing was made.
+    have is skipped. Cost: about 0.4 ms each, spread over `threads` threads made for it.
     """
 
 def pin_namespaces(pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
     """Pin living namespaces, each at a path (a bind mount on a new, empty file); one outcome each.
 
-    The folders of the pins are made, and made shared mounts as `ip netns` does, where they are not. An outcome is None,
-    or KernelRefused (EEXIST where the path is taken, and whatever else the kernel says) or PermissionNeeded; nothing is
-    left at the path of one that failed. Some 30 µs each; the GIL is free meanwhile.
+    The folders of the pins are made, and made shared mounts as `ip netns` does, where they are not. EEXIST where a path
+    is taken; nothing is left at the path of a pin that failed. Some 30 µs each.
     """
 
 def unpin_namespaces(paths: Sequence[str]) -> list[MacvfastError | None]:
     """Take pins away (unmount, then delete the file); one outcome each, None also where nothing was there.
 
-    An empty regular file with nothing mounted on it is what a pin leaves behind, and is deleted, too. An outcome may be
-    NamespaceInvalid (something else is there; it is left alone), KernelRefused or PermissionNeeded.
+    An empty regular file with nothing mounted on it is what a pin leaves behind, and is deleted, too. An outcome may
+    also be NamespaceInvalid: something else is there, and is left alone.
     """
 
-def write_sysctls(
-    writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]],
-) -> list[MacvfastError | None]:
+def write_sysctls(writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]]) -> list[MacvfastError | None]:
     """Write sysctls (names under `/proc/sys`) inside namespaces; one that this kernel does not have is skipped.
 
-    One outcome each: None, KernelRefused or PermissionNeeded. Through a procfs instance of its own: a look-up through
-    `/proc/sys` grows with the number of namespaces. Some 30 µs each; the GIL is free meanwhile.
-
-    Raises:
-        ValueError: a sysctl is not below `net/`; nothing was written.
+    One outcome each. Through a procfs instance of its own: a look-up through `/proc/sys` grows with the number of
+    namespaces. Some 30 µs each.
     """
 
 def read_sysctls(namespace: Namespace, names: Sequence[str]) -> list[str | None]:
-    """The values of sysctls inside a namespace; None for one that this kernel does not have.
-
-    Raises:
-        ValueError: a sysctl is not below `net/`.
-        KernelRefused, PermissionNeeded
-    """
+    """The values of sysctls inside a namespace; None for one that this kernel does not have."""
 
 def send_each(sends: Sequence[tuple[Netlink, Batch]], threads: int = 1) -> list[dict[int, Refusal]]:
     """Send each batch on its own socket; what was refused of each, as `Netlink.send` gives it.
 
     Never raises for what the kernel says: where the system call itself fails, position 0 is refused with its error
     number. With one thread, one after the other on the calling thread; with more, on threads made for it, which is
-    worth it where the kernel waits (deletions in many namespaces). The GIL is free meanwhile.
-
-    Raises:
-        ValueError: a socket is closed.
+    worth it where the kernel waits (deletions in many namespaces).
     """
 
 def send_then(
@@ -549,17 +438,9 @@ def send_then(
     """Send one batch and, where nothing of it is refused, the others, one after the other on the calling thread.
 
     What was refused of the first, as `Netlink.send` gives it, and of the others, as `send_each` does; None where they
-    were not sent. The GIL is free from beginning to end, and what others send on the first socket comes before or after
-    all of this.
-
-    Raises:
-        ValueError: a socket is closed, or the first is among the others.
-        KernelRefused, PermissionNeeded: the system call for the first failed.
+    were not sent. What others send on the first socket comes before or after all of this. ValueError also where the
+    first socket is among the others.
     """
 
 def home_cookie() -> int:
-    """SO_NETNS_COOKIE of the calling thread's network namespace.
-
-    Raises:
-        KernelRefused
-    """
+    """SO_NETNS_COOKIE of the calling thread's network namespace."""
