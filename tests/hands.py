@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from macvfast.errors import MacvfastError
+from macvfast.model import Route
 from macvfast.outcomes import Plan
 from macvfast.requests import EndpointRequest
 from tests.unit.fake_kernel import Crash
@@ -129,9 +130,11 @@ class Hands(RuleBasedStateMachine):
     def remove_networks(self, names: list[str]) -> None:
         self.do(lambda host: host.remove_networks(names))
 
-    @rule(name=sandbox_names, networks=st.lists(network_names, max_size=3))
-    def create_sandbox(self, name: str, networks: list[str]) -> None:
-        requests = [EndpointRequest(network=network) for network in networks]
+    @rule(name=sandbox_names, networks=st.lists(network_names, max_size=3), routed=st.booleans())
+    def create_sandbox(self, name: str, networks: list[str], routed: bool) -> None:
+        places = sorted(self.networks)
+        routes = {network: (Route.of(f"10.9.{places.index(network)}.0/24"),) if routed else () for network in networks}
+        requests = [EndpointRequest(network=network, routes=routes[network]) for network in networks]
         made = self.do(lambda host: host.create_sandbox(name, endpoints=requests))
         if made is not None:
             self.told(made.endpoints)

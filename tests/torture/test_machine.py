@@ -58,8 +58,8 @@ class RealHands(Hands):
         self.make_networks()
         self.before = self.machine.strangers()
         # Something to begin with: most of what others do needs it.
-        self.create_sandbox("x", ["lan", "dual"])
-        self.create_sandbox("y", ["also", "lan"])
+        self.create_sandbox("x", ["lan", "dual"], routed=True)
+        self.create_sandbox("y", ["also", "lan"], routed=False)
         self.connect_many("lan", [("z", None)], given=True)
 
     def teardown(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.host import Host
@@ -158,6 +159,18 @@ class Machine:
         }
         assert {cookie: links for cookie, links in there.items() if links} == {
             cookie: links for cookie, links in recorded.items() if links
+        }
+        routes = {
+            (box.cookie, one.ifindex, str(route.destination))
+            for box in sandboxes
+            for one in box.endpoints
+            for route in one.routes
+            if not route.is_default
+        }
+        assert routes == {
+            (netns.cookie, one.ifindex, str(ip_network(one[:2])))
+            for netns in [*self.world.living(), *self.world.given.values()]
+            for one in netns.static
         }
         assert {netns.cookie for netns in self.world.living()} == {box.cookie for box in sandboxes if box.made}
         assert set(self.world.pins) == pins

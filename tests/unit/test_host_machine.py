@@ -62,7 +62,11 @@ class FakeHands(Hands):
         with self.machine.host._store.reading() as records:
             return next((one for one in records.sandboxes() if one.name == name), None)
 
-    @rule(name=sandbox_names, number=st.integers(0, 2), how=st.sampled_from(["delete", "empty", "down", "rename"]))
+    @rule(
+        name=sandbox_names,
+        number=st.integers(0, 2),
+        how=st.sampled_from(["delete", "empty", "unroute", "down", "rename"]),
+    )
     def tamper_with_a_link(self, name: str, number: int, how: str) -> None:
         box = self.a_sandbox(name)
         world = self.machine.world
@@ -77,9 +81,12 @@ class FakeHands(Hands):
                 netns.remove(link.ifindex)
             case "empty":
                 link.addresses.clear()
+            case "unroute":
+                netns.static.clear()
             case "down":
                 link.up = False
                 netns.routes = {family: index for family, index in netns.routes.items() if index != link.ifindex}
+                netns.static = [one for one in netns.static if one.ifindex != link.ifindex]
             case "rename":
                 link.ifname = f"was-{link.ifname}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast import EndpointRequest, MacvfastError, Route, plan
-from macvfast.errors import ArgumentInvalid, RouteInvalid, StateCorrupt
+from macvfast.errors import AddressTaken, ArgumentInvalid, RouteInvalid, StateCorrupt
 from macvfast.plan import AddAddress, AddRoute, RouteFacts
 from tests.unit.machine import LAN
 from tests.unit.test_plan import V4, V6, endpoint, network, subnet
@@ -248,6 +248,20 @@ def test_a_name_that_a_refused_item_asked_for_is_free_for_the_next(machine: Mach
     right = EndpointRequest(network="lan", sandbox="b", ifname="lan0", routes=(FAR,))
     outcomes = machine.host.connect_many("lan", [wrong, right], netns="/run/theirs")
     assert [one.ok for one in outcomes] == [False, True]
+
+
+def test_no_endpoint_gets_the_gateway_of_its_own_routes_unless_that_is_asked_for(machine: Machine) -> None:
+    """Wrong: the first free address is refused to one after the other, as it is given back each time."""
+    near, near6 = Route.of("10.0.0.0/8", "172.16.86.3"), Route.of("2001:db8:9::/48", "2001:db8:86::3")
+    asked = [EndpointRequest(network="lan", sandbox=name, routes=(near, near6)) for name in "abc"]
+    made = [one.result() for one in machine.host.connect_many("lan", asked)]
+    assert [one.packed[-1] for one in made if one.packed] == [2, 4, 5]
+    assert [one.packed6[-1] for one in made if one.packed6] == [2, 4, 5]
+    machine.assert_record_is_true()
+    assert str(machine.host.connect("lan", machine.host.create_sandbox("d")).ip) == "172.16.86.3/24"
+    (refused,) = machine.host.connect_many("lan", [replace(asked[0], sandbox="e", ip6=ip_address("2001:db8:86::3"))])
+    assert isinstance(refused.error, RouteInvalid | AddressTaken)
+    machine.assert_record_is_true()
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])

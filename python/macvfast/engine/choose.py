@@ -275,8 +275,11 @@ class Chooser:
     def _taken(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
-        """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over."""
+        """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over, and so is one
+        that is the gateway of a route of the request's own.
+        """
         network, pools = where
+        gateways = {route.via.packed for route in request.routes if route.via is not None}
         passed: list[Taken] = []
         held: MacTaken | None = None
         try:
@@ -287,6 +290,9 @@ class Chooser:
                     if held is not None:
                         raise held from None
                     raise
+                if not gateways.isdisjoint((taken.packed, taken.packed6)) and not (request.ip or request.ip6):
+                    passed.append(taken)
+                    continue
                 mac = request.mac or self._mac(records, network, (draft.making.sandbox, request.ifname), taken)
                 holder = self._holder(records, draft.making, network, mac) if network.has_own_macs else None
                 if holder is None:
