@@ -114,7 +114,7 @@ def test_what_cannot_be_undone_is_told_beside_the_first_error() -> None:
         "  caused by: then, while undoing: sandbox `web` could not be removed completely: its namespace is held by"
         in said.err
     )
-    assert "hint: end that, then `macvfast rm -f web` again\n" in said.err
+    assert "hint: end that, then run `macvfast rm -f web` again\n" in said.err
     assert "hint: `macvfast rm -f web` removes it\n" in said.err
 
 
@@ -211,7 +211,7 @@ def test_where_json_is_asked_for_errors_are_json_too(line: str) -> None:
             "code": "state-corrupt",
             "message": "the state file `/var/lib/macvfast/state.db` is damaged",
             "causes": ["\\x1b[31mbad\\x9b"],
-            "hints": ["move it away and bring back a copy; nothing was changed"],
+            "hints": ["move it away and load a copy with `macvfast state load`; nothing was changed"],
         }
     }
 

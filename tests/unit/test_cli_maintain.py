@@ -59,7 +59,7 @@ def test_restore_prints_what_it_did_and_names_what_remains() -> None:
     assert said.status == 3
     assert said.out == "sandbox web: make its namespace\n"
     assert "network lab: its parent eth9 is missing (link eth9 is not there)" in said.err
-    assert "`macvfast restore` again" in said.err
+    assert "run `macvfast restore` again" in said.err
 
 
 def test_restore_tells_what_failed_as_an_error_and_ends_with_3() -> None:

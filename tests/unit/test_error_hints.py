@@ -93,16 +93,16 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
         [
             "`ip -all netns exec ip -brief link | grep 02:42:0a:00:00:99`"
             " looks for it in the namespaces that have names",
-            "then `macvfast rm -f web` again",
+            "then run `macvfast rm -f web` again",
         ],
     ),
     (
         errors.LinkEscaped("sandbox `web`", "eth0", [], [(None, "mv0", "02:42:0a:00:00:99")], "macvfast rm -f web"),
-        ["`ip link del mv0` deletes that, if it is the one", "then `macvfast rm -f web` again"],
+        ["`ip link del mv0` deletes that, if it is the one", "then run `macvfast rm -f web` again"],
     ),
     (
         errors.UndoFailed(errors.NetworkNotFound("lab"), [errors.NamespaceHeld("web", [])], hints=["mend it"]),
-        ["`macvfast network ls` lists them", "end that, then `macvfast rm -f web` again", "mend it"],
+        ["`macvfast network ls` lists them", "end that, then run `macvfast rm -f web` again", "mend it"],
     ),
 ]
 

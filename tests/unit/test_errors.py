@@ -197,20 +197,20 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.NetworkExists("lab"),
         "network `lab` exists already\n"
-        "  caused by: a name stands for one network\n"
+        "  caused by: network names are unique\n"
         "hint: choose another name, or remove it first: `macvfast network rm lab`",
     ),
     (
         errors.NetworkDiffers("lab", ["mtu: 1500 is recorded, 9000 is asked for", "ipv6: true is recorded, false is"]),
-        "network `lab` is not as it is asked for\n"
+        "network `lab` differs from the request\n"
         "  caused by: mtu: 1500 is recorded, 9000 is asked for\n"
         "  caused by: ipv6: true is recorded, false is\n"
-        "hint: ask for what is recorded, choose another name, or remove it first: `macvfast network rm lab`",
+        "hint: request what is recorded, choose another name, or remove it first: `macvfast network rm lab`",
     ),
     (
         errors.SandboxExists("web"),
         "sandbox `web` exists already\n"
-        "  caused by: a name stands for one sandbox\n"
+        "  caused by: sandbox names are unique\n"
         "hint: choose another name, or remove it first: `macvfast rm -f web`",
     ),
     (
@@ -247,7 +247,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.NamespaceChanged("web", "/run/netns/web", "another namespace is there"),
         "sandbox `web` is not at `/run/netns/web`\n"
         "  caused by: another namespace is there\n"
-        "hint: `macvfast rm -f web` removes it; then make it anew",
+        "hint: `macvfast rm -f web` removes it; then create it again",
     ),
     (
         errors.ParentTaken("lab", "eth0", "network `dmz` holds it", ["macvfast network rm dmz"]),
@@ -355,7 +355,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.StateCorrupt("/var/lib/macvfast/state.db", "file is not a database"),
         "the state file `/var/lib/macvfast/state.db` is damaged\n"
         "  caused by: file is not a database\n"
-        "hint: move it away and bring back a copy; nothing was changed",
+        "hint: move it away and load a copy with `macvfast state load`; nothing was changed",
     ),
     (
         errors.StateMissing("/nonexistent/x"),
@@ -367,7 +367,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.StateNewer("/var/lib/macvfast/state.db", 7, 1),
         "the state file `/var/lib/macvfast/state.db` is of format 7\n"
         "  caused by: this macvfast knows formats up to 1\n"
-        "hint: use the macvfast that wrote it, or a later one",
+        "hint: use the macvfast that wrote it, or a newer one",
     ),
     (
         errors.HomeNamespaceOther("/var/lib/macvfast"),
@@ -386,13 +386,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.SnapshotDamaged("its checksum is wrong"),
         "the snapshot of a pool is damaged\n"
         "  caused by: its checksum is wrong\n"
-        "hint: take another snapshot, or make the pool anew and reserve what is in use",
+        "hint: take another snapshot, or create the pool again and reserve the addresses in use",
     ),
     (
         errors.NamespaceHeld("web", ["tcpdump (pid 41)"]),
         "sandbox `web` could not be removed completely\n"
         "  caused by: its namespace is held by tcpdump (pid 41); its address stays taken\n"
-        "hint: end that, then `macvfast rm -f web` again",
+        "hint: end that, then run `macvfast rm -f web` again",
     ),
     (
         errors.MacRemains(
@@ -401,7 +401,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "sandbox `web` could not be removed completely\n"
         "  caused by: MAC 02:42:0a:00:00:02 is still on `eth0`: link `mv0` (macvlan) of this namespace has it\n"
         "  caused by: its address stays taken\n"
-        "hint: once that has another MAC, or is gone, `macvfast rm -f web` again",
+        "hint: run `macvfast rm -f web` again once that link has another MAC or is deleted",
     ),
     (
         errors.LinkEscaped(
@@ -412,19 +412,19 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
             "macvfast rm -f web",
         ),
         "sandbox `web` could not be removed completely\n"
-        "  caused by: its link on `eth0` is not where it was made, and may still have its address\n"
+        "  caused by: its link on `eth0` is no longer in its namespace, and may still have its address\n"
         "  caused by: link `eth0` with MAC 02:42:0a:00:00:99 of the namespace at `/proc/7/ns/net` may be it\n"
         "  caused by: its address stays taken\n"
         "hint: `nsenter --net=/proc/7/ns/net ip link del eth0` deletes that, if it is the one\n"
-        "hint: then `macvfast rm -f web` again",
+        "hint: then run `macvfast rm -f web` again",
     ),
     (
         errors.ParentAway("sandbox `web`", "eth0", "eth0", "/run/netns/router", "macvfast rm -f web"),
         "sandbox `web` could not be removed completely\n"
         "  caused by: its parent `eth0` is in another network namespace, `/run/netns/router`\n"
-        "  caused by: so whether its link is gone cannot be seen; its address stays taken\n"
+        "  caused by: so macvfast cannot see whether its link is deleted; its address stays taken\n"
         "hint: `nsenter --net=/run/netns/router ip link set eth0 netns $$` brings that back\n"
-        "hint: then `macvfast rm -f web` again",
+        "hint: then run `macvfast rm -f web` again",
     ),
     (
         errors.StepFailed(
@@ -440,13 +440,13 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.RemovalUnfinished("network", "lab", "could not delete link `eth0.10`", "macvfast network rm lab"),
         "network `lab` could not be removed completely\n"
         "  caused by: could not delete link `eth0.10`\n"
-        "hint: `macvfast network rm lab` again",
+        "hint: run `macvfast network rm lab` again",
     ),
     (
         errors.SystemdMissing(),
         "this machine does not run systemd\n"
         "  caused by: the service is a systemd unit\n"
-        "hint: let whatever starts services here run `macvfast restore --wait=60`\n"
+        "hint: let the init system of this machine run `macvfast restore --wait=60` at boot\n"
         "hint: --root DIR installs into the files of a system that is not running",
     ),
     (
@@ -471,7 +471,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.RestoreIncomplete(["network lab: its parent eth1 is missing (link eth1 is not there)"]),
         "1 difference remains between record and kernel\n"
         "  caused by: network lab: its parent eth1 is missing (link eth1 is not there)\n"
-        "hint: `macvfast check` lists them all; `macvfast restore` again mends what can be then",
+        "hint: `macvfast check` lists them all; run `macvfast restore` again once the causes are removed",
     ),
     (
         errors.UndoFailed(errors.NetworkNotFound("lab"), ["could not delete link `eth0`"]),

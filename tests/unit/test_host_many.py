@@ -113,7 +113,7 @@ def test_a_link_that_could_not_leave_is_gone_on_with_by_a_command_that_does_so(m
     machine.faults.arm(fail_at=1, only="delete links")
     with pytest.raises(RemovalUnfinished) as caught:
         machine.host.disconnect("lan", "x", ifname="lan1")
-    assert caught.value.hints == ("`macvfast restore` again",)
+    assert caught.value.hints == ("run `macvfast restore` again",)
     machine.faults.arm()
     machine.host.restore()
     assert [one.ifname for one in machine.host.sandbox("x").endpoints] == ["lan0"]

@@ -520,7 +520,7 @@ def test_a_disconnected_address_is_kept_while_its_link_lives_on_where_nothing_le
     holder = hold(machine, box)
     FakeKernel(machine.world, Faults()).unpin([box.path])
     monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
-    with pytest.raises(Incomplete, match=r"still on `eth0`: a link that this namespace does not show has it"):
+    with pytest.raises(Incomplete, match=r"still on `eth0`: a link outside this namespace has it"):
         machine.host.disconnect("lan", "x")
     assert machine.addresses_in_use()[f"eth0 {LAN}"] == 4
     holder.close()
@@ -654,7 +654,7 @@ def test_a_removal_that_could_not_be_finished_is_finished_by_the_command_that_it
     machine.faults.arm(fail_at=1, only="delete parents")
     (outcome,) = machine.host.remove_networks(["v"])
     assert outcome.error is not None
-    assert outcome.error.hints == ("`macvfast network rm v` again",)
+    assert outcome.error.hints == ("run `macvfast network rm v` again",)
     machine.faults.arm()
     (again, missing) = machine.host.remove_networks(["v", "w"])
     assert (again.ok, again.value) == (True, "v")

@@ -25,14 +25,14 @@ class Conflict(MacvfastError, code="conflict"):
 class NetworkExists(Conflict, code="network-exists"):
     network: str
     _text = "network `{network}` exists already"
-    _cause = "a name stands for one network"
+    _cause = "network names are unique"
     _hint = "choose another name, or remove it first: `macvfast network rm {network}`"
 
 
 class SandboxExists(Conflict, code="sandbox-exists"):
     sandbox: str
     _text = "sandbox `{sandbox}` exists already"
-    _cause = "a name stands for one sandbox"
+    _cause = "sandbox names are unique"
     _hint = "choose another name, or remove it first: `macvfast rm -f {sandbox}`"
 
 
@@ -61,8 +61,8 @@ class NetworkDiffers(Conflict, code="network-differs"):
 
     network: str
     differences: Sequence[str]
-    _text = "network `{network}` is not as it is asked for"
-    _hint = "ask for what is recorded, choose another name, or remove it first: `macvfast network rm {network}`"
+    _text = "network `{network}` differs from the request"
+    _hint = "request what is recorded, choose another name, or remove it first: `macvfast network rm {network}`"
 
     def _get_causes(self) -> Sequence[str]:
         return self.differences
@@ -135,7 +135,7 @@ class NamespaceChanged(Conflict, code="namespace-changed"):
     _: KW_ONLY
     restorable: bool = False
     _text = "sandbox `{sandbox}` is not at `{path}`"
-    _hint = "`macvfast rm -f {sandbox}` removes it; then make it anew"
+    _hint = "`macvfast rm -f {sandbox}` removes it; then create it again"
 
     def _get_hints(self) -> Sequence[str]:
         return ["`macvfast restore` brings it back"] if self.restorable else super()._get_hints()

@@ -26,7 +26,7 @@ class RemovalUnfinished(Incomplete, code="removal-unfinished"):
     reason: str
     again: str
     _text = "{kind} `{name}` could not be removed completely"
-    _hint = "`{again}` again"
+    _hint = "run `{again}` again"
 
 
 class NamespaceHeld(Incomplete, code="namespace-held"):
@@ -39,7 +39,7 @@ class NamespaceHeld(Incomplete, code="namespace-held"):
         "its namespace is held by {holders:plain}; its address stays taken",
         "its namespace is held by something unknown; its address stays taken",
     )
-    _hint = "end that, then `macvfast rm -f {sandbox}` again"
+    _hint = "end that, then run `macvfast rm -f {sandbox}` again"
 
 
 class MacRemains(Incomplete, code="mac-remains"):
@@ -53,12 +53,12 @@ class MacRemains(Incomplete, code="mac-remains"):
     _text = "{what} could not be removed completely"
     _cause = (
         "MAC {mac} is still on `{parent}`: {holder} has it\nits address stays taken",
-        "MAC {mac} is still on `{parent}`: a link that this namespace does not show has it\nits address stays taken",
+        "MAC {mac} is still on `{parent}`: a link outside this namespace has it\nits address stays taken",
     )
 
     def _get_hints(self) -> Sequence[str]:
         if self.holder is not None:
-            return [f"once that has another MAC, or is gone, `{self.again}` again"]
+            return [f"run `{self.again}` again once that link has another MAC or is deleted"]
         return [_search(self.mac)]
 
 
@@ -79,7 +79,7 @@ class LinkEscaped(Incomplete, code="link-escaped"):
     def _get_causes(self) -> Sequence[str]:
         known = [f"link `{ifname}` with MAC {mac} of {_namespace(path)}" for path, ifname, mac in self.found]
         return [
-            f"its link on `{self.parent}` is not where it was made, and may still have its address",
+            f"its link on `{self.parent}` is no longer in its namespace, and may still have its address",
             f"{', '.join(known)} may be it" if known else f"nothing that is known has MAC {', '.join(self.macs)} there",
             "its address stays taken",
         ]
@@ -91,7 +91,7 @@ class LinkEscaped(Incomplete, code="link-escaped"):
             if path != ""
         ]
         searches = [] if self.found else [_search(mac) for mac in self.macs[:1]]
-        return [*deletions, *searches, f"then `{self.again}` again"]
+        return [*deletions, *searches, f"then run `{self.again}` again"]
 
 
 def _namespace(path: str | None) -> str:
@@ -115,9 +115,9 @@ class ParentAway(Incomplete, code="parent-away"):
     _text = "{what} could not be removed completely"
     _cause = (
         "its parent `{parent}` is in another network namespace, `{path}`\n"
-        "so whether its link is gone cannot be seen; its address stays taken"
+        "so macvfast cannot see whether its link is deleted; its address stays taken"
     )
-    _hint = "`nsenter --net={path} ip link set {ifname} netns $$` brings that back\nthen `{again}` again"
+    _hint = "`nsenter --net={path} ip link set {ifname} netns $$` brings that back\nthen run `{again}` again"
 
 
 # What could not be restored or undone.
@@ -127,7 +127,7 @@ class RestoreIncomplete(Incomplete, code="restore-incomplete"):
     """Something that is recorded could not be restored."""
 
     differences: Sequence[str]
-    _hint = "`macvfast check` lists them all; `macvfast restore` again mends what can be then"
+    _hint = "`macvfast check` lists them all; run `macvfast restore` again once the causes are removed"
 
     def _get_text(self) -> str:
         count = len(self.differences)

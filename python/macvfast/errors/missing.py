@@ -79,7 +79,7 @@ class SystemdMissing(NotFound, code="systemd-missing"):
     _text = "this machine does not run systemd"
     _cause = "the service is a systemd unit"
     _hint = (
-        "let whatever starts services here run `macvfast restore --wait=60`\n"
+        "let the init system of this machine run `macvfast restore --wait=60` at boot\n"
         "--root DIR installs into the files of a system that is not running"
     )
 

@@ -87,7 +87,7 @@ class StateCorrupt(StateProblem, code="state-corrupt"):
     path: str
     reason: str
     _text = "the state file `{path}` is damaged"
-    _hint = "move it away and bring back a copy; nothing was changed"
+    _hint = "move it away and load a copy with `macvfast state load`; nothing was changed"
 
 
 class StateNewer(StateProblem, code="state-newer"):
@@ -96,7 +96,7 @@ class StateNewer(StateProblem, code="state-newer"):
     known: int
     _text = "the state file `{path}` is of format {found}"
     _cause = "this macvfast knows formats up to {known}"
-    _hint = "use the macvfast that wrote it, or a later one"
+    _hint = "use the macvfast that wrote it, or a newer one"
 
 
 class HomeNamespaceOther(StateProblem, code="home-namespace-other"):
@@ -138,4 +138,4 @@ class SnapshotDamaged(StateProblem, code="snapshot-damaged"):
 
     reason: str
     _text = "the snapshot of a pool is damaged"
-    _hint = "take another snapshot, or make the pool anew and reserve what is in use"
+    _hint = "take another snapshot, or create the pool again and reserve the addresses in use"

@@ -153,7 +153,7 @@ class Output:
             self.aside("\n")
         if not answer:
             raise Usage(
-                f"`{forced.partition(' -f')[0]}` was not told whether to go on",
+                f"`{forced.partition(' -f')[0]}` was not confirmed",
                 causes=["standard input ended without an answer"],
                 hints=[forced],
             )

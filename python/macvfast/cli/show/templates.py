@@ -302,7 +302,7 @@ def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     for position, piece in enumerate(re.split(r"\{\{(.*?)\}\}", text, flags=re.DOTALL)):
         is_action = position % 2 == 1
         if not is_action and ("{{" in piece or "}}" in piece):
-            raise TemplateFailed("a `{{` or `}}` stands alone")
+            raise TemplateFailed("a `{{` or `}}` has no partner")
         yield is_action, piece
 
 
