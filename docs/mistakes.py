@@ -276,7 +276,7 @@ hint: `macvfast network disconnect lab c0`""",
         docker="",
         macvfast="""\
 error: option `--alias` is not taken
-  caused by: sandboxes have no name server of their own that would know the name
+  caused by: a sandbox has no name server that could resolve the name
 
 hint: --add-host NAME:ADDRESS with `macvfast run` or `create` puts a name into a sandbox's /etc/hosts
 hint: `macvfast network connect --help` shows the usage""",

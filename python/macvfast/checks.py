@@ -1,6 +1,6 @@
-"""What a caller in Python gives, held to the types that are meant before anything is done with it.
+"""Checks of the types of what a Python caller gives, before anything is done with it.
 
-A text is a sequence of texts to Python, and one name to whoever wrote it: `remove_many("12")` would remove `1` and `2`.
+In Python, a string is also a sequence of strings: `remove_many("12")` would remove `1` and `2`.
 """
 
 from __future__ import annotations

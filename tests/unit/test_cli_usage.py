@@ -50,7 +50,7 @@ WRONG: list[tuple[str, int, str]] = [
     (
         "network connect --alias x lab web",
         2,
-        "error: option `--alias` is not taken\n  caused by: sandboxes have no name",
+        "error: option `--alias` is not taken\n  caused by: a sandbox has no name server that could resolve the name",
     ),
     ("network connect --driver-opt x=y lab web", 2, "error: option `--driver-opt` is not taken"),
     ("network connect --link-local-ip 169.254.1.1 lab web", 2, "error: option `--link-local-ip` is not taken"),
@@ -110,9 +110,9 @@ WRONG: list[tuple[str, int, str]] = [
         125,
         "error: `--net host` is not taken\n  caused by: a sandbox always has a network namespace",
     ),
-    ("run --net bridge sh", 125, "hint: `macvfast network ls` lists those that are"),
+    ("run --net bridge sh", 125, "hint: `macvfast network ls` lists the networks"),
     ("run --net container:web sh", 125, "hint: `macvfast exec SANDBOX COMMAND` runs a command in it"),
-    ("run --net none --net lab sh", 125, "caused by: another --net stands beside it"),
+    ("run --net none --net lab sh", 125, "caused by: it cannot be combined with another --net"),
     ("run --net none --ip 10.0.0.1 sh", 125, "error: option `--ip` needs a network"),
     *(
         (f"network create {name}", 1, f"error: a network cannot be called `{name}`")

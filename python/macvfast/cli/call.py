@@ -33,7 +33,7 @@ RUN_REFUSED = 125
 
 
 class Session:
-    """What a command line is done with.
+    """What belongs to one command line: its streams, its host, and its common options.
 
     Attributes:
         out: where results and errors go.
@@ -79,15 +79,15 @@ class Call(typer.Context):
         """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
 
         Raises:
-            StateMissing: a directory was named that is not there, and the command is about what there is. It would find
+            StateMissing: the named directory does not exist, and the command reads what is recorded. It would find
                 nothing, and a typing error would look like a total loss.
         """
-        # Who completes a command line only looks.
+        # Completion only reads.
         declared: Any = None if self.resilient_parsing else getattr(self.command, "declared", None)
         changes = declared is not None and declared.changes
         opener, state_dir = self.session.opener, self.session.state_dir
         if opener is None:
-            # Only here: usage errors and help need no state.
+            # Loaded here: usage errors and help need no state.
             from macvfast.host import Host  # noqa: PLC0415
 
             opener = Host.open
@@ -97,7 +97,7 @@ class Call(typer.Context):
                 _refuse_missing(state_dir or os.environ.get("MACVFAST_STATE_DIR"))
         if changes:
             be_careful()
-        # A command that only looks creates no state.
+        # A command that only reads creates no state.
         host = opener(state_dir, make=changes and not dry_run)
         host.on_note = self.out.note
         if self.session.verbose:
@@ -107,12 +107,12 @@ class Call(typer.Context):
     def report(
         self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None, absent: Collection[str] = ()
     ) -> int:
-        """Print what was done as it was typed, and an error for each that was not; the exit status of all together.
+        """Print each item that was done as it was typed, and an error for each other; return the exit status.
 
         Args:
             outcomes: of the items.
-            forgiven: an error that is none here.
-            absent: items of which nothing is said, since nothing was to be done.
+            forgiven: an error that does not count.
+            absent: items that are not printed, because there was nothing to do.
         """
         done = [outcome.name for outcome in outcomes if outcome.ok and outcome.name not in absent]
         self.out.lines(map(escape, done))

@@ -67,18 +67,18 @@ SETTINGS: dict[str, Any] = {
 
 
 class Declared(NamedTuple):
-    r"""What a command says of itself; its parameters are those of its function.
+    r"""The declaration of a command; its parameters are those of its function.
 
     Attributes:
         path: `network create`.
         function: its docstring is the first paragraph of the help; `details` are the rest.
-        example: typed as it stands. In it and in `details`, a paragraph whose first line is `\b` keeps its lines.
+        example: can be typed as is. In it and in `details`, a paragraph that begins with the line `\b` keeps its lines.
         changes: whether it changes anything when it succeeds.
         begins: whether it may be the first on a state directory, which it then makes.
         runs: whether it ends with the status of a command that it runs, whose words end its own options; macvfast's own
             refusals then end with 125.
         listing: whether it takes `--format json`, and then shows errors as JSON too.
-        instead: a hint for who gives it more arguments than it takes.
+        instead: the hint if it is given too many arguments.
     """
 
     path: str

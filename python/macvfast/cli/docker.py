@@ -1,6 +1,6 @@
 """Options that Docker has and macvfast refuses: each with the reason, and what to do instead where there is something.
 
-Ignoring them would be worse: whoever gives `--alias` relies on that name.
+Ignoring them would be worse: a user who gives `--alias` relies on that name.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Refused(NamedTuple):
     instead: str = ""
 
 
-_NO_NAMES = "sandboxes have no name server of their own that would know the name"
+_NO_NAMES = "a sandbox has no name server that could resolve the name"
 _HOSTS_FILE = "--add-host NAME:ADDRESS with `macvfast run` or `create` puts a name into a sandbox's /etc/hosts"
-_LOCAL = "every network belongs to this host alone, and to every sandbox on it"
+_LOCAL = "every network belongs to this host alone, and every sandbox may use it"
 _NO_CONFIG = "a network always has addresses of its own"
 _OWN_IPAM = "addresses always come from macvfast's own pools"
 _OWN_ADDRESS = "a sandbox has an address of its own on the LAN: every port of it is reachable there"
@@ -35,7 +35,7 @@ _SYSTEMD = "systemd-run -p … macvfast run …"
 _NETWORK_CREATE = (
     Refused(("--attachable", "--ingress", "--scope"), _LOCAL),
     Refused(("--config-only", "--config-from"), _NO_CONFIG),
-    Refused(("--ipam-driver", "--ipam-opt"), _OWN_IPAM, "-o ipam_order=next gives addresses in another order"),
+    Refused(("--ipam-driver", "--ipam-opt"), _OWN_IPAM, "-o ipam_order=next allocates in another order"),
     Refused(("--ipv4",), "IPv4 is on where an IPv4 subnet is given", "leave out the IPv4 --subnet"),
 )
 
@@ -68,7 +68,7 @@ _RUN = (
     Refused(("--oom-score-adj", "--cgroup-parent"), _LIMITS, _SYSTEMD),
     Refused(("--privileged", "--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
-    Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "a systemd unit does"),
+    Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "use a systemd unit"),
     Refused(("--entrypoint", "--platform", "--pull", "--runtime"), _IMAGE, "leave it out"),
     Refused(("--log-driver", "--log-opt"), _LOG, "--log-max SIZE bounds it"),
     Refused(("--domainname",), "the command's host name is that of --hostname", "--hostname NAME.DOMAIN"),
@@ -110,10 +110,10 @@ _REFUSED = {
 
 # Values of --net that are no names of networks. `none` alone is what a sandbox without --net has.
 _NETS = {
-    "none": Refused((), "another --net stands beside it", "leave it out"),
+    "none": Refused((), "it cannot be combined with another --net", "leave it out"),
     "host": Refused((), "a sandbox always has a network namespace of its own", "run the command without macvfast"),
-    "bridge": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists those that are"),
-    "default": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists those that are"),
+    "bridge": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists the networks"),
+    "default": Refused((), "macvfast creates no network automatically", "`macvfast network ls` lists the networks"),
     "container": Refused(
         (), "a sandbox is one network namespace", "`macvfast exec SANDBOX COMMAND` runs a command in it"
     ),
@@ -130,11 +130,11 @@ def net_refusal(value: str) -> Refused | None:
 _COMMANDS = {
     "stop": "`macvfast rm -f SANDBOX` ends its command and removes it",
     "kill": "`macvfast rm -f SANDBOX` ends its command and removes it",
-    "start": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
-    "restart": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox that is there",
+    "start": "`macvfast exec SANDBOX COMMAND` runs a command in an existing sandbox",
+    "restart": "`macvfast exec SANDBOX COMMAND` runs a command in an existing sandbox",
     "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
     "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
-    "container": "its commands stand by themselves: `macvfast ps`, `macvfast rm`",
+    "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",
     "version": "`macvfast --version`",
     "images": "there are no images: `macvfast run COMMAND` runs one of this host",
     "pull": "there are no images: `macvfast run COMMAND` runs one of this host",

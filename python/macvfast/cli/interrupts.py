@@ -7,9 +7,9 @@ INTERRUPTED = 130
 
 
 def be_careful() -> None:
-    """From here on, Ctrl-C is an exception: something is begun that must be undone.
+    """From here on, Ctrl-C raises an exception, because something begins that must be undone if it is interrupted.
 
-    Where it ends the process until then (`__main__`); what a program that calls this has set up stays.
+    This replaces only the default of `__main__`, which ends the process; a handler of a calling program stays.
     """
     from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # noqa: PLC0415
 
@@ -18,7 +18,7 @@ def be_careful() -> None:
 
 
 def interrupted(error: BaseException) -> bool:
-    """Whether Ctrl-C lies behind an exception: some of Python's own code wraps it, as in the making of a class."""
+    """Whether an exception was caused by Ctrl-C: some of Python's code wraps it, such as the creation of a class."""
     todo: list[BaseException | None] = [error]
     seen: set[int] = set()
     while todo:

@@ -1,8 +1,8 @@
-"""A command line in the spellings that Docker takes, written anew in those that Typer takes.
+"""A command line in Docker's spellings, rewritten in those that Typer takes.
 
 Docker reads its line with Go's pflag: `--ipv6=true`, `-d=true`, `-o=KEY=VALUE`, `-itd`. Typer refuses the first and
-the second and takes `=KEY=VALUE` from the third. Which options there are, and which of them take a value, is asked of
-the application's own parameters; what a value means is Typer's to say.
+the second, and takes `=KEY=VALUE` from the third. The parameters of the application say which options there are and
+which of them take a value; Typer converts the values.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _long(spellings: Sequence[str]) -> str:
 class Line:
     """A command line as it is read, from the left to the right.
 
-    The options of the whole application may stand before, between and behind the words of the command; `--` ends the
-    options. Where a command runs another one, the first word of that one ends them too.
+    The options of the whole application may be given before, between and after the words of the command; `--` ends the
+    options. If a command runs another one, the first word of that one ends them, too.
 
     Attributes:
         command, context: the last command or group that was found, and its Typer context.
@@ -163,7 +163,7 @@ class Line:
         command may have another use for -h, as Docker's `run` has.
         """
         root = self._levels[0]
-        # An option that ends the program, such as --version, stands before the command.
+        # An option that ends the program, such as --version, is given before the command.
         everywhere = [one for one in root.command.params if not one.is_eager or isinstance(self.command, Group)]
         self.spellings = dict.fromkeys(self.context.help_option_names)
         for level, options in ((self._levels[-1], self.command.params), (root, everywhere)):
@@ -252,7 +252,7 @@ class Line:
         within = f" (in `{word}`)" if word != name else ""
         return self._wrong(
             f"`{name}`{within} is not an option of `{self.name}`",
-            "a word that begins with `-` is an option, unless `--` stands before it",
+            "a word that begins with `-` is an option, unless it follows `--`",
             *did_you_mean(name, self.spellings),
         )
 
@@ -268,7 +268,7 @@ class Line:
         )
 
     def wrong_count(self) -> Usage:
-        """What to say where Typer finds too few arguments, or too many."""
+        """The error for too few arguments, or too many."""
         known = self._known_arguments()
         missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
         if missing:

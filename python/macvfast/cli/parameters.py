@@ -1,4 +1,4 @@
-"""Parameters that several commands have: how they are typed, what is refused of them, what a shell offers for them."""
+"""Parameters of several commands: how they are typed, which values are refused, what a shell offers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def argument(typed: str, about: str, **others: Any) -> Any:
     return typer.Argument(metavar=typed, help=about, show_default=False, **others)
 
 
-# What is refused. Each of these is the `callback` of a parameter, and gives back its value.
+# Checks. Each is the `callback` of a parameter, and returns its value.
 
 
 def cannot_be(call: Call, param: typer.CallbackParam, value: str, why: str, hint: str = "") -> Usage:
@@ -94,7 +94,7 @@ def check_text_or_json(call: Call, param: typer.CallbackParam, value: str) -> st
     return value
 
 
-# How long `--wait` waits where it is not said: longer than a NIC takes to appear, shorter than people do.
+# The default of `--wait`: longer than a NIC takes to appear, shorter than people are willing to wait.
 WAIT_S = 60
 
 
@@ -117,7 +117,7 @@ def labels(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(dict(pairs(texts)).items())
 
 
-# What a shell offers. Each of these is the `autocompletion` of a parameter; Typer leaves out what does not fit.
+# Completion. Each is the `autocompletion` of a parameter; Typer leaves out what does not match.
 
 
 def networks(call: Call) -> list[str]:

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from inspect import Signature
 
-# What stands for a line of text or several; of a tuple, the first whose values are all there: neither None nor empty.
+# Lines of text with names of values in braces. Of a tuple, the first is used whose values are all given: not None, not
+# empty.
 Template = str | tuple[str, ...]
 
 # How many values a list in a message shows, and how many lines a message has at most.
@@ -72,8 +73,8 @@ class MacvfastError(Exception):
     """The root of all that macvfast raises on purpose.
 
     A class is declared: its annotations are the values that it takes and keeps, in their order; `_text`, `_cause` and
-    `_hint` are templates for them, of a line each. Where words depend on values in another way, a method gives them:
-    `_get_text`, `_get_causes`, `_get_hints`. A docstring says what the text and the cause do not say.
+    `_hint` are templates for these values. Where the words depend on the values in another way, a method returns them:
+    `_get_text`, `_get_causes`, `_get_hints`. A docstring explains what the text and the cause do not say.
     """
 
     code: ClassVar[str] = "macvfast-error"
@@ -81,7 +82,7 @@ class MacvfastError(Exception):
     _text: ClassVar[Template] = ""
     _cause: ClassVar[Template] = "{reason}"
     _hint: ClassVar[Template] = "`macvfast network ls` and `macvfast ps -a` show what is there"
-    # The values to be given, those of them that may be left out, and those that are several.
+    # The values, the defaults of those that may be left out, and those that are sequences.
     _fields: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, object]] = {}
     _several: ClassVar[tuple[str, ...]] = ()
@@ -93,9 +94,9 @@ class MacvfastError(Exception):
         if exit_status:
             cls.exit_status = exit_status
         if not cls.__module__.startswith("macvfast.errors."):
-            # Others' classes take what the class above them takes.
+            # A class of another package takes the values of its base class.
             return
-        # Where it is imported from and pickled by, wherever it is written.
+        # The name by which it is imported and pickled, whichever file declares it.
         cls.__module__ = "macvfast.errors"
         own = vars(cls)
         fields = {name: type_ for name, type_ in cls.__annotations__.items() if name[0] != "_"}

@@ -1,4 +1,4 @@
-"""What can be asked for: networks, endpoints and commands, as frozen values.
+"""Requests for networks, endpoints and commands, as frozen values.
 
 Everything that can be wrong with a request alone is refused when it is built; what needs the record or the kernel to be
 known (is the parent there, is the address free) is checked later, by `plan` and `engine`.

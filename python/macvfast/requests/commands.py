@@ -1,4 +1,4 @@
-"""What can be asked for of a sandbox's command: its files, its user, its streams."""
+"""Requests for the commands of sandboxes and for the files that they see in /etc."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnFiles:
-    """What a sandbox is to have of its own in /etc: hosts, hostname and resolv.conf.
+    """The files of /etc that a sandbox gets for itself: hosts, hostname and resolv.conf.
 
     Args:
         hostname: None: the sandbox's name.
-        hosts: names with addresses, for /etc/hosts, besides its own.
-        dns, dns_search, dns_options: for /etc/resolv.conf; empty: this host's, name servers on loopback left out.
+        hosts: further names with addresses, for /etc/hosts.
+        dns, dns_search, dns_options: for /etc/resolv.conf; empty: as on this host, without name servers on loopback.
 
     Raises:
         ArgumentInvalid, OptionInvalid
@@ -73,16 +73,16 @@ class CommandRequest:
     Args:
         argv: the command and its arguments; looked up in PATH, of `rootfs` where that is given.
         interactive: keep its standard input open (`-i`); otherwise it is empty.
-        tty: give it a terminal of its own (`-t`).
+        tty: give it a terminal (`-t`).
         detach: do not wait for it; its output goes to the sandbox's log.
         rootfs: a directory that becomes its root file system.
         auto_remove: remove the sandbox when the command has ended (`--rm`).
-        join: start it beside the command that runs already (`exec`), where one does.
-        env: what it has besides this process's environment.
-        workdir: where it starts; None: where this process is, as far as that is there.
+        join: let it join the command that is running (`exec`), if there is one.
+        env: further variables, in addition to the environment of this process.
+        workdir: its working directory; None: that of this process, if it exists there.
         user: `USER[:GROUP]`, names or numbers; None: this process's.
-        log_max: how many bytes of what it shows are kept where it is detached; None: as many as were said for an
-            earlier command of the sandbox, else 16 MiB.
+        log_max: how many bytes of a detached command's output are kept; None: as for an earlier command of the
+            sandbox, or 16 MiB.
 
     Raises:
         ArgumentInvalid, OptionInvalid
@@ -95,14 +95,14 @@ class CommandRequest:
     rootfs: str | None = None
     auto_remove: bool = False
     join: bool = False
-    # Not to be shown: what is secret is often handed over so.
+    # Not shown: secrets are often passed in the environment.
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     workdir: str | None = None
     user: str | None = None
     log_max: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a command line or an environment that is none."""
+        """Refuse an invalid command line or environment."""
         several("argv", self.argv, str)
         pairs("env", self.env)
         if not self.argv:

@@ -1,4 +1,4 @@
-"""What can be asked for of a network: how it is made, and how it is changed."""
+"""Requests to create a network and to change one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ADDRESSES = (IPv4Address, IPv6Address)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRequest:
-    """A network to be made. Everything that can be wrong with it alone is refused when it is built.
+    """A network to be created. Whatever is invalid in itself is refused when the request is built.
 
     Args:
         name: 1 to 128 of A-Z a-z 0-9 _ . -, the first a letter or digit.
@@ -47,7 +47,7 @@ class NetworkRequest:
         ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: unless
             the network is internal, or has no gateway by wish.
         internal: no default route, no automatic gateway.
-        options: what was given with `-o`, for `inspect`; None: what says the same as the values above.
+        options: what was given with `-o`, for `inspect`; None: derived from the values above.
         origin: the engine that it is for, one of ORIGINS; None: that for which the Host is open, if any.
 
     Raises:
@@ -75,7 +75,7 @@ class NetworkRequest:
     origin: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, and fill in the driver's defaults."""
+        """Refuse invalid values, and fill in the driver's defaults."""
         self._check_types()
         check_name("network", self.name)
         if self.name in RESERVED_NETWORKS:
@@ -120,7 +120,7 @@ class NetworkRequest:
             object.__setattr__(self, "options", named("options", self.options))
 
     def _as_options(self) -> Iterator[tuple[str, str]]:
-        """What `-o` would say of the values; asked before what was left out is filled in."""
+        """The options of `-o` for the values; called before defaults are filled in."""
         for key in driver_options(self.driver):
             field, values = OPTIONS[key]
             value = getattr(self, field)

@@ -25,12 +25,12 @@ class Shape(NamedTuple, Generic[T]):
 
     Attributes:
         fields: of an item's JSON object: what each name gives of an item. `ID` is shortened where it is shown so.
-        besides: what a template can ask for besides.
+        extra: further fields that a template can name.
         columns: of the table, by the field that each shows.
     """
 
     fields: Mapping[str, Callable[[T], object]]
-    besides: Mapping[str, Callable[[T], object]]
+    extra: Mapping[str, Callable[[T], object]]
     columns: Mapping[str, Column]
 
 
@@ -49,7 +49,7 @@ class Listing(Generic[T]):
 
     def __init__(self, shape: Shape[T], form: str | None = None, *, quiet: bool = False, whole: bool = False) -> None:
         self._shape = shape
-        self._known = {**shape.fields, **shape.besides}
+        self._known = {**shape.fields, **shape.extra}
         self._whole = whole
         self._quiet = quiet
         self._form = form or "table"
@@ -78,7 +78,7 @@ class Listing(Generic[T]):
     def _show_templates(self, out: Output, items: Iterable[T]) -> None:
         """A line per item; after `table`, columns with a header above each."""
         shape = self._shape
-        fields = ((self._values(shape.fields, item), self._values(shape.besides, item)) for item in items)
+        fields = ((self._values(shape.fields, item), self._values(shape.extra, item)) for item in items)
         rows = [[template.render(*known) for template in self._templates] for known in fields]
         if not self._form.startswith(_TABLE):
             out.lines(row[0] for row in rows)

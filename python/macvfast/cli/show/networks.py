@@ -35,7 +35,7 @@ LISTED: Shape[Network] = Shape(
         "Name": lambda network: network.name,
         "Scope": lambda _: "local",
     },
-    besides={
+    extra={
         "Label": lambda network: dict(network.labels),
         "Parent": lambda network: network.parent or "",
         "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),

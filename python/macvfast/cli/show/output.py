@@ -1,6 +1,6 @@
-"""What a person or a program gets to see: results on standard output, everything else on standard error.
+"""The output of a command: results on standard output, everything else on standard error.
 
-Commands never print by themselves. Tables are fitted to a terminal, and plain when piped.
+Commands print only through it. Tables fit the width of a terminal, and are plain in a pipe.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Output:
     """The two streams of one command.
 
-    A reader who leaves early (`| head -1`) is no error; any other failure to write is kept in `failed`, so that work
-    which is done goes on and the exit status tells in the end.
+    A reader that ends early (`| head -1`) is no error. Any other failure to write is kept in `failed`: the work
+    continues, and the exit status reports the failure at the end.
     """
 
     def __init__(self, stdout: TextIO | None, stderr: TextIO | None, stdin: TextIO | None) -> None:
@@ -56,7 +56,7 @@ class Output:
         self.text("".join(f"{text}\n" for text in texts))
 
     def data(self, data: bytes) -> bool:
-        """Bytes as they are, at once; False: there is nobody to read them any more."""
+        """Bytes as they are, at once; False: nobody reads them any more."""
         self.flush()
         if self._stdout is None or self.failed is not None:
             return False
@@ -86,7 +86,7 @@ class Output:
         self.text(table(columns, rows, width))
 
     def flush(self) -> None:
-        """Write what is held back; afterwards `failed` is final."""
+        """Write what is buffered; afterwards `failed` is final."""
         if self._stdout is not None and self.failed is None:
             try:
                 self._stdout.flush()
@@ -121,7 +121,7 @@ class Output:
         self.aside(f"{before}{shown}\n")
 
     def note(self, about: object) -> None:
-        """One line on what succeeded, with something that should be known."""
+        """One line that the user should know about what succeeded."""
         self.aside(f"note: {escape(str(about))}\n")
 
     def aside(self, text: str) -> None:
@@ -132,7 +132,7 @@ class Output:
             self._stderr.write(text)
             self._stderr.flush()
         except OSError:
-            # There is nowhere left to say so.
+            # There is no stream left to report it.
             self._stderr = None
 
     def trace(self) -> None:

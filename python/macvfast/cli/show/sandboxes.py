@@ -39,7 +39,7 @@ LISTED: Shape[Sandbox] = Shape(
         "CreatedAt": lambda sandbox: created_at(sandbox.created_at),
         "Labels": lambda sandbox: labels_text(sandbox.labels),
     },
-    besides={"Label": lambda sandbox: dict(sandbox.labels), "Status": _status},
+    extra={"Label": lambda sandbox: dict(sandbox.labels), "Status": _status},
     columns={
         "ID": Column("SANDBOX ID"),
         "Names": Column("NAME", fold=" "),

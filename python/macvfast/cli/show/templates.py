@@ -47,9 +47,9 @@ _INT64_DIGITS = 20
 
 
 class _Root(dict[str, object]):
-    """What `.` and `$` are at the top, with what can be asked for by name besides."""
+    """What `.` and `$` are at the top, with further fields that can be named."""
 
-    besides: Mapping[str, object]
+    extra: Mapping[str, object]
 
 
 class Template:
@@ -73,18 +73,18 @@ class Template:
             if ended:
                 raise TemplateFailed(f"`{ended}` stands alone")
 
-    def render(self, value: Mapping[str, object], besides: Mapping[str, object] | None = None) -> str:
+    def render(self, value: Mapping[str, object], extra: Mapping[str, object] | None = None) -> str:
         """The template with a value's fields; text of others is shown escaped.
 
         Args:
             value: what `.` is.
-            besides: what can be asked for by name besides.
+            extra: further fields that can be named.
 
         Raises:
             Usage: the value does not have what the template asks for, such as a sixth subnet.
         """
         root = _Root(value)
-        root.besides = besides or {}
+        root.extra = extra or {}
         with self._refusing():
             return self._text({".": root, "$": root})
 
@@ -240,8 +240,8 @@ class _Reader:
         def value(scope: Scope) -> object:
             found = base(scope)
             for name in names:
-                if isinstance(found, _Root) and name in found.besides:
-                    found = found.besides[name]
+                if isinstance(found, _Root) and name in found.extra:
+                    found = found.extra[name]
                 else:
                     found = found.get(name) if isinstance(found, Mapping) else None
             return found
