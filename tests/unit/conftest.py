@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.engine import escapes, make, restore, settle
+from macvfast.engine import escapes, make, restore, sandboxes, settle
 from macvfast.state.connections import Connections
 from tests.unit.machine import Machine, make_networks
 
@@ -34,6 +34,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(escapes, "PATIENCE_S", 0.01)
     for module in (make, restore):
         monkeypatch.setattr(module, "MAC_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for another process that removes the same sandbox: this test's never does."""
+    monkeypatch.setattr(sandboxes, "_OTHERS_S", 0.1)
 
 
 @pytest.fixture

@@ -549,6 +549,7 @@ def test_an_address_is_released_once_however_many_remove_its_sandbox(machine: Ma
     assert second.endpoints[0].ip != heir.endpoints[0].ip
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_another_operation_is_changing_is_left_to_it(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     other = Store(machine.state_dir)

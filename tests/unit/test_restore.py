@@ -821,6 +821,7 @@ def test_a_restore_that_fails_or_dies_at_any_step_is_finished_by_the_next(
 # Others at the same time.
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_another_process_is_restoring_is_left_to_it(machine: Machine) -> None:
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     machine.world.reboot()
