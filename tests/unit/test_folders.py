@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,7 @@ from macvfast.engine import folders
 from macvfast.errors import StateUnusable
 from macvfast.process import files
 from macvfast.requests import EndpointRequest, OwnFiles
+from macvfast.state.store import Store
 from macvfast.system import trusted
 from tests.netns import wait_until
 from tests.unit.fake_kernel import Crash
@@ -446,6 +447,28 @@ def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine:
     assert sorted(os.listdir(links)) == ["away", "far", "stays", "theirs"]
     assert not folder.exists()
     assert own_addresses(machine, "stays") == recorded_addresses(machine, "stays")
+
+
+@pytest.mark.usefixtures("links")
+def test_a_look_that_found_no_state_takes_nothing_of_one_that_is_made_meanwhile_for_left(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir(0o700)
+    monkeypatch.setattr(folders, "DEFAULT_DIR", str(new))
+    with closing(Store(str(new), make=False)) as look:
+        machine.host.close()
+        machine.state_dir = str(new)
+        machine.restart()
+        machine.host.create_sandbox("web")
+        assert os.listdir(folders.FLEETING) == [folder_of(machine, "web").name]
+        assert (
+            folders.Folders(look, str(machine.world.pins_dir), lambda _: None).left(
+                machine.host._parts.kernel.boot_id()
+            )
+            == []
+        )
+    assert machine.host.check() == []
 
 
 def test_who_is_killed_when_nothing_is_recorded_any_more_leaves_no_link(

@@ -300,6 +300,8 @@ class Folders:
         folders = [home / id_ for home in self._homes for id_ in files.folders(home)]
         with self._store.reading() as records:
             names = records.sandbox_names()
+        if self._store.overtaken:
+            return []
         unsafe = {home: why for home in self._homes if links and (why := trusted.why_others_may_change(home))}
         ours = {*names, *(folder.name for folder in folders)}
         left = []

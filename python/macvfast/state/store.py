@@ -67,12 +67,12 @@ class Store:
         refuse_remains(self.path)
         with self._failures.of_system():
             # Where no state was ever made, an empty one in memory is read.
-            nowhere = not make and is_empty(self.directory, self.path)
-            if not nowhere:
+            self._nowhere = not make and is_empty(self.directory, self.path)
+            if not self._nowhere:
                 prepare(self.directory, self.path, in_use=bool(self._owners.living()))
             elif named and not self.directory.is_dir():
                 raise StateMissing(str(self.directory))
-        self._connections = Connections(self.path, nowhere=nowhere, looks=not make)
+        self._connections = Connections(self.path, nowhere=self._nowhere, looks=not make)
         self._lock, self._changed = self._connections.lock, self._connections.changed
         try:
             with self._failures.of_database(), self._connection() as connection:
@@ -87,6 +87,11 @@ class Store:
     def forked(self) -> bool:
         """Whether this process is a child of the one that opened it."""
         return self._process != forks.here()
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether there is a state by now, where this look found none, and shows an empty one."""
+        return self._nowhere and not is_empty(self.directory, self.path)
 
     def check_open(self) -> None:
         """Refuse any use after `close`, and in a forked child: everything open is the parent's.
