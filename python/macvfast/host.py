@@ -338,11 +338,12 @@ class Host:
         found = self.restore(dry_run=True)
         return [*(step.mends for step in found.steps), *found.remaining]
 
-    def gc(self) -> list[Freed]:
+    def gc(self, *, origin: str | None = None) -> list[Freed]:
         """Remove sandboxes that stand for a given namespace which is gone, or whose command (`--rm`) has ended or was
-        never started, and what processes that died left half-made.
+        never started, and what processes that died left half-made. `origin`: also all that this engine made, which is
+        gone for good.
         """
-        return self._parts.engine.gc()
+        return self._parts.gc(origin)
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:
         """Write and enable a systemd unit that restores this state at boot, before network-online.target, and waits for

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.checks import plain
 from macvfast.errors import (
+    ORIGINS,
     AddressInvalid,
     MacInvalid,
     NameInvalid,
@@ -45,9 +46,6 @@ MODES: Mapping[str, tuple[str, ...]] = {
 }
 IPVLAN_FLAGS = ("bridge", "private", "vepa")
 ORDERS = ("lowest", "next")
-
-# The engines whose plugins make networks, sandboxes and endpoints.
-ORIGINS = ("cni", "podman", "docker")
 
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15

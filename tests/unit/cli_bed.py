@@ -245,8 +245,8 @@ class FakeHost:
         self._note("check")
         return [*(step.mends for step in self.plan.steps), *self.plan.remaining]
 
-    def gc(self) -> list[Freed]:
-        self._note("gc")
+    def gc(self, *, origin: str | None = None) -> list[Freed]:
+        self._note("gc", origin)
         return self.freed
 
     def install_service(self, wait_s: int, root: str | None = None) -> Path:

@@ -81,6 +81,52 @@ def test_ps_as_json_has_the_keys_of_the_specification_and_no_relative_times() ->
     assert json.loads(listed("ps --format json")[0])["ExitCode"] is None
 
 
+# What engines made.
+
+
+def with_engines() -> FakeHost:
+    pod = network("pod", id="dd" * 32, origin="podman")
+    box = sandbox("box", id="ee" * 32, origin="cni", endpoints=(endpoint(pod, origin="cni"),))
+    return FakeHost(networks=[network(), pod], sandboxes=[box, RUNNING])
+
+
+def names(line: str) -> list[str]:
+    said = typed(line, with_engines())
+    assert (said.status, said.err) == (0, "")
+    return said.out.split()
+
+
+def test_a_list_names_the_engine_that_made_something_in_a_column_that_is_there_only_then() -> None:
+    assert typed("network ls", with_engines()).out.splitlines() == [
+        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS          ORIGIN",
+        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24",
+        "dddddddddddd   pod       macvlan   local   eth0     172.16.86.0/24   podman",
+    ]
+    shown = [json.loads(line) for line in typed("network ls --format json", with_engines()).out.splitlines()]
+    assert [one.get("Origin") for one in shown] == [None, "podman"]
+    assert names("network ls --format {{.Name}}/{{.Origin}}") == ["pub_net/", "pod/podman"]
+    assert names("network ls -q -f origin=podman") == ["d" * 12]
+
+
+def test_ps_shows_what_engines_made_only_when_it_is_asked_for() -> None:
+    assert names("ps --format {{.Names}}") == ["web"]
+    assert names("ps -a --format {{.Names}}/{{.Origin}}") == ["web/"]
+    assert names("ps --all-origins --format {{.Names}}/{{.Origin}}") == ["box/cni", "web/"]
+    assert names("ps -f origin=cni --format {{.Names}}") == ["box"]
+    assert names("ps -f origin=podman -q") == []
+    refused = typed("ps -f origin=lxc", with_engines())
+    assert (refused.status, "it is one of cni, podman, docker" in refused.err) == (1, True)
+
+
+def test_inspect_names_the_engine_of_network_and_endpoints() -> None:
+    pod = network("pod", id="dd" * 32, origin="podman")
+    host = FakeHost(networks=[pod, network()], sandboxes=[sandbox(endpoints=(endpoint(pod, origin="podman"),))])
+    shown, mine = json.loads(typed("network inspect pod pub_net", host).out)
+    assert (shown["Origin"], shown["Containers"]["5d" * 32]["Origin"]) == ("podman", "podman")
+    assert "Origin" not in mine
+    assert typed("network inspect -f {{.Origin}}. pod pub_net", host).out == "podman.\n.\n"
+
+
 # Filters.
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from macvfast.errors import KernelRefused, NamespaceHeld
 from macvfast.outcomes import Difference, Freed, Plan, Step
-from tests.unit.cli_bed import FakeHost, typed
+from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +133,33 @@ def test_gc_prints_what_it_freed_and_tells_what_it_could_not() -> None:
     assert said.status == 3
     assert said.out == "sandbox guest: its namespace is gone\n"
     assert "process 7" in said.err
+
+
+def test_gc_of_an_origin_says_how_much_goes_and_asks() -> None:
+    host = FakeHost(
+        networks=[network(), network("pod", id="dd" * 32, origin="podman")],
+        sandboxes=[sandbox("box", origin="podman", endpoints=(endpoint(origin="podman"),) * 2), sandbox()],
+    )
+    host.freed = [Freed(kind="network", name="pod", reason="podman made it")]
+    refused = typed("gc --origin podman", host, answer="n\n")
+    assert (refused.status, refused.out) == (0, "")
+    assert "all that podman made: 1 network(s), 1 sandbox(es), 2 endpoint(s)" in refused.err
+    assert ("gc", "podman") not in host.calls
+    assert typed("gc --origin podman", host, answer="y\n").out == "network pod: podman made it\n"
+    host.calls.clear()
+    assert typed("gc --origin=podman -f", host).err == ""
+    assert ("gc", "podman") in host.calls
+    nobody = typed("gc --origin podman", host)
+    assert nobody.status == 2
+    assert "hint: macvfast gc --origin podman -f" in nobody.err
+
+
+def test_gc_of_what_is_no_engine_is_refused_with_those_that_are() -> None:
+    host = FakeHost()
+    said = typed("gc --origin lxc -f", host)
+    assert said.status == 2
+    assert "it is one of cni, podman, docker" in said.err
+    assert host.calls == []
 
 
 def test_the_service_is_installed_with_its_wait_and_prints_its_file() -> None:

@@ -60,6 +60,7 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
         errors.AlreadyConnected("web", "lab", "its subnet overlaps"),
         ["`macvfast create --net=lab` makes another sandbox for it"],
     ),
+    (errors.NetworkInUse("lab", ["web", "pod"], ["cni"]), ["`macvfast network inspect lab` shows them"]),
     (errors.NetworkInUse("lab", []), ["`macvfast network inspect lab` shows them"]),
     (
         errors.PoolExhausted(["fd00::/64"], "lab", "IPv6", free_outside=True),

@@ -291,7 +291,14 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.MadeByEngine("network", "pod", "podman"),
         "network `pod` belongs to podman\n"
         "  caused by: podman made it, and changes and removes it itself\n"
-        "hint: `podman network rm pod`",
+        "hint: `podman network rm pod`\n"
+        "hint: if podman is gone for good: `macvfast gc --origin podman` removes all that it made",
+    ),
+    (
+        errors.EndpointOfEngine("web", "podman"),
+        "sandbox `web` has an endpoint that belongs to podman\n"
+        "  caused by: podman would still count on it\n"
+        "hint: disconnect it with podman, or remove both: `macvfast rm -f web`",
     ),
     (
         errors.SandboxRunning("web"),

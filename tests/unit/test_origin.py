@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import MadeByEngine, NetworkDiffers, OptionInvalid
+from macvfast.errors import EndpointOfEngine, MadeByEngine, NetworkDiffers, NetworkInUse, OptionInvalid
 from macvfast.host import Host
 from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest
 from macvfast.state.store import Store
@@ -14,6 +14,7 @@ from tests.unit.fake_kernel import FakeKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.unit.machine import Machine
 
@@ -87,10 +88,81 @@ def test_the_origin_is_recorded_on_network_sandbox_and_endpoint(machine: Machine
     assert machine.host.create_sandbox("mine").origin is None
 
 
-def test_the_origin_survives_an_update_and_a_reboot(machine: Machine, podman: Host) -> None:
+def test_the_origin_survives_an_update_a_backup_and_a_reboot(machine: Machine, podman: Host, tmp_path: Path) -> None:
     podman.update_network("pod", labels={"a": "b"})
-    machine.host.restore()
-    assert (machine.host.network("pod").origin, machine.host.sandbox("box").origin) == ("podman", "podman")
+    copy = machine.host.backup_state(str(tmp_path / "copy.db"))
+    machine.host.gc(origin="podman")
+    podman.close()
+    machine.host.load_state(copy)
+    machine.restart()
+    machine.world.reboot()
+    assert machine.host.restore().steps, "namespaces and links are made again"
+    box = machine.host.sandbox("box")
+    assert (machine.host.network("pod").origin, box.origin, box.endpoints[0].origin) == ("podman",) * 3
+    with pytest.raises(MadeByEngine):
+        machine.host.remove_many(["box"], force=True).raise_if_any()
+    machine.assert_record_is_true()
+
+
+def connected_to_mine(machine: Machine, podman: Host) -> None:
+    """Make a person's sandbox `mine` on the person's network `free`, which podman has connected to `pod` and `free`."""
+    machine.host.create_network("free", subnets=["10.8.0.0/24"])
+    machine.host.create_sandbox("mine", endpoints=[EndpointRequest(network="free")])
+    podman.connect("pod", "mine")
+    podman.create_sandbox("guest", endpoints=[EndpointRequest(network="free")])
+
+
+def test_a_persons_sandbox_with_an_engines_endpoint_is_removed_only_by_force(machine: Machine, podman: Host) -> None:
+    connected_to_mine(machine, podman)
+    with pytest.raises(EndpointOfEngine, match="belongs to podman"):
+        machine.host.remove_many(["mine"]).raise_if_any()
+    assert len(machine.host.sandbox("mine").endpoints) == 2
+    machine.host.remove_many(["mine"], force=True).raise_if_any()
+    assert [one.sandbox for one in podman.endpoints("pod")] == ["box"]
+    machine.assert_record_is_true()
+
+
+def test_a_network_with_endpoints_of_several_origins_stays_and_the_engine_is_named(
+    machine: Machine, podman: Host
+) -> None:
+    connected_to_mine(machine, podman)
+    with pytest.raises(NetworkInUse) as refused:
+        machine.host.remove_networks(["free"]).raise_if_any()
+    assert (refused.value.sandboxes, refused.value.origins) == (("guest", "mine"), ("podman",))
+    # What would be refused in turn is no hint.
+    assert not any("rm" in hint.split() for hint in refused.value.hints)
+
+
+def test_gc_of_an_origin_removes_all_that_it_made_and_nothing_else(machine: Machine, podman: Host) -> None:
+    connected_to_mine(machine, podman)
+    podman.create_network("empty", subnets=["10.7.0.0/24"])
+    with Host(
+        Store(machine.state_dir, origin="cni"), FakeKernel(machine.world, machine.faults), str(machine.world.pins_dir)
+    ) as cni:
+        cni.create_network("other-engine", subnets=["10.6.0.0/24"])
+    freed = machine.host.gc(origin="podman")
+    assert {(one.kind, one.name, one.reason, one.error) for one in freed} == {
+        ("sandbox", "box", "podman made it", None),
+        ("sandbox", "guest", "podman made it", None),
+        ("endpoint", "mine on pod", "podman made it", None),
+        ("network", "pod", "podman made it", None),
+        ("network", "empty", "podman made it", None),
+    }
+    assert [one.name for one in machine.host.networks()] == ["free", "lan", "other", "other-engine"]
+    (mine,) = machine.host.sandboxes()
+    assert [one.network for one in mine.endpoints] == ["free"]
+    machine.assert_record_is_true()
+    assert machine.host.gc(origin="podman") == []
+
+
+def test_gc_without_an_origin_leaves_what_engines_made(machine: Machine, podman: Host) -> None:
+    assert machine.host.gc() == []
+    assert podman.sandbox("box").endpoints
+
+
+def test_gc_of_what_is_no_engine_is_refused(machine: Machine) -> None:
+    with pytest.raises(OptionInvalid):
+        machine.host.gc(origin="lxc")
 
 
 def test_prune_passes_over_what_an_engine_made(machine: Machine, podman: Host) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from macvfast.errors import OptionInvalid, OptionUnknown
+from macvfast.errors import ORIGINS, OptionInvalid, OptionUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from macvfast.model import Endpoint, Network
+    from macvfast.model import Endpoint, Network, Sandbox
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ def has_label(labels: Sequence[tuple[str, str]], wanted: str) -> bool:
     return any(name == key and (not equals or found == value) for name, found in labels)
 
 
+def is_from(thing: Network | Sandbox, origin: str) -> bool:
+    """Whether that engine made it."""
+    return thing.origin == origin
+
+
 def network_filters(endpoints: Callable[[Network], Collection[Endpoint]]) -> dict[str, Filter[Network]]:
     """The filters of `network ls`; `endpoints` says which a network has."""
     return {
@@ -76,6 +81,7 @@ def network_filters(endpoints: Callable[[Network], Collection[Endpoint]]) -> dic
         "driver": Filter(lambda network, value: network.driver == value),
         "label": Filter(lambda network, value: has_label(network.labels, value)),
         "scope": Filter(lambda _, value: value == "local"),
+        "origin": Filter(is_from, ORIGINS),
         # Docker's own networks (bridge, host, none) are builtin.
         "type": Filter(lambda _, value: value == "custom", ("builtin", "custom")),
         "dangling": Filter(

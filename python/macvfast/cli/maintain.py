@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import WAIT_S, LinesForm, option, seconds
+from macvfast.cli.parameters import WAIT_S, LinesForm, cannot_be, offering, option, seconds
 from macvfast.cli.show.changes import difference_json, step_json
-from macvfast.errors import RestoreIncomplete, StepFailed, escape
+from macvfast.errors import ORIGINS, RestoreIncomplete, StepFailed, escape
+
+if TYPE_CHECKING:
+    from macvfast.host import Host
 
 DIFFERENT = 7
 
@@ -72,20 +75,56 @@ def check(call: Call, *, form: LinesForm = "") -> int:
     return DIFFERENT if found else 0
 
 
+def _engine(call: Call, param: Any, value: str | None) -> str | None:
+    """Refuse what is no engine."""
+    if value is not None and value not in ORIGINS:
+        raise cannot_be(call, param, value, f"it is one of {', '.join(ORIGINS)}", "macvfast gc --origin podman")
+    return value
+
+
 @command(
     "gc",
     details="""\
 It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command
-has ended or never started, and what interrupted commands left unfinished.""",
+has ended or never started, and what interrupted commands left unfinished.
+
+With --origin, it also removes all networks, sandboxes and endpoints that an engine made. This is for an engine that was
+uninstalled: no other command removes them. Containers that still run lose their links.""",
     example="macvfast gc",
 )
-def gc(call: Call) -> int:
+def gc(
+    call: Call,
+    *,
+    origin: Annotated[
+        str | None,
+        option(
+            "--origin ENGINE", "Remove all that cni, podman or docker made, too.", callback=_engine,
+            autocompletion=offering(*ORIGINS),
+        ),
+    ] = None,
+    force: Annotated[bool, option("-f, --force", "Do not ask.")] = False,
+) -> int:  # fmt: skip
     """Remove orphaned and unfinished objects, and print them."""
     with call.host() as host:
-        freed = host.gc()
+        if origin is not None and not force:
+            warning = f"This removes all that {origin} made: {_made_by(host, origin)}."
+            if not call.out.agrees(warning, f"macvfast gc --origin {origin} -f"):
+                return 0
+        freed = host.gc(origin=origin)
     for one in freed:
         if one.error is None:
             call.out.line(escape(f"{one.kind} {one.name}: {one.reason}"))
         else:
             call.out.problem(one.error)
     return max((one.error.exit_status for one in freed if one.error is not None), default=0)
+
+
+def _made_by(host: Host, origin: str) -> str:
+    """How much an engine made, in words."""
+    boxes = list(host.sandboxes())
+    counts = {
+        "network(s)": sum(one.origin == origin for one in host.networks()),
+        "sandbox(es)": sum(one.origin == origin for one in boxes),
+        "endpoint(s)": sum(one.origin == origin for box in boxes for one in box.endpoints),
+    }
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nothing is recorded of it"

@@ -50,7 +50,8 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
 {LISTED_AS}
 
 Filters: name and id (a part, or a regular expression), driver, label=KEY or label=KEY=VALUE, type (builtin, custom),
-dangling (true, false), scope. Every key must match, and every label; of several values of another key, one is enough.
+dangling (true, false), scope, origin (cni, podman, docker: the engine that made it). Every key must match, and every
+label; of several values of another key, one is enough.
 
 Also: macvfast network list.""",
     example="macvfast network ls -f driver=macvlan",
@@ -104,7 +105,7 @@ def inspect(
             except (NotFound, Conflict) as error:
                 missing.append(error)
     if template is not None:
-        call.out.lines(template.render(one) for one in found)
+        call.out.lines(template.render(one, {"Origin": one.get("Origin", "")}) for one in found)
     elif form == "json":
         call.out.json_lines([found])
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.filters import Filter, chosen, has_label, matches
+from macvfast.cli.filters import Filter, chosen, has_label, is_from, matches
 from macvfast.cli.interrupts import INTERRUPTED, be_careful
 from macvfast.cli.parameters import (
     LISTED_AS,
@@ -27,7 +27,7 @@ from macvfast.cli.parameters import (
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.sandboxes import LISTED
 from macvfast.cli.show.text import SHORT_ID
-from macvfast.errors import MacvfastError, SandboxNotFound
+from macvfast.errors import ORIGINS, MacvfastError, SandboxNotFound
 
 if TYPE_CHECKING:
     from macvfast.host import Host
@@ -48,6 +48,7 @@ FILTERS: dict[str, Filter[Sandbox]] = {
     "network": Filter(_is_on),
     "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
     "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
+    "origin": Filter(is_from, ORIGINS),
 }
 
 
@@ -66,14 +67,16 @@ while it was running).
 
 {LISTED_AS}
 
-Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE.
-Every key must match, and every label; of several values of another key, one is enough.""",
+Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE, origin (cni,
+podman, docker: the engine that made it). Every key must match, and every label; of several values of another key, one
+is enough.""",
     example="macvfast ps -a -f network=pub_net",
 )
 def ps(
     call: Call,
     *,
     every: Annotated[bool, option("-a, --all", "Show sandboxes whose command has exited, too.")] = False,
+    all_origins: Annotated[bool, option("--all-origins", "Show sandboxes that an engine made, too.")] = False,
     quiet: Quiet = False,
     no_trunc: NoTrunc = False,
     filters: Annotated[
@@ -81,15 +84,16 @@ def ps(
     ],
     form: ListForm = "",
 ) -> int:
-    """List sandboxes, but those whose command has exited only with -a."""
+    """List sandboxes, but those whose command has exited only with -a, and those of engines only if asked."""
     wanted = pairs(filters)
-    # As in Docker, asking for a status shows every sandbox that has it.
-    everything = every or any(key == "status" for key, _ in wanted)
+    # As in Docker, asking for a status shows every sandbox that has it; so does asking for an origin.
+    asked = {key for key, _ in wanted}
+    exited, of_engines = every or "status" in asked, all_origins or "origin" in asked
     fits = chosen(wanted, FILTERS)
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
-        shown = (box for box in host.sandboxes() if fits(box) and (everything or box.state.value != "exited"))
-        listing.show(call.out, shown)
+        boxes = (box for box in host.sandboxes() if of_engines or box.origin is None)
+        listing.show(call.out, (box for box in boxes if fits(box) and (exited or box.state.value != "exited")))
     return 0
 
 

@@ -222,10 +222,17 @@ class Engine:
             done = self._restorer.restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
-    def gc(self) -> list[Freed]:
-        """Remove what nobody owns any more."""
+    def gc(self, *, all_of_origin: bool = False) -> list[Freed]:
+        """Remove what nobody owns any more. `all_of_origin`: also all that the engine made for which the state is open:
+        first sandboxes, then endpoints of others' sandboxes, then networks.
+        """
         with self._changing_many(mending=True) as finished:
-            return self._collector.collect(finished)
+            freed = self._collector.collect(finished)
+            if all_of_origin:
+                from macvfast.engine.origins import remove_all  # noqa: PLC0415 - no other operation needs it
+
+                freed += remove_all(self._store, self._detacher, self._remover)
+            return freed
 
     @cached_property
     def _collector(self) -> Collector:

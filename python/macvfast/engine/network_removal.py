@@ -82,7 +82,7 @@ class NetworkRemover:
                 refuse_another(self._store, network)
                 sandboxes = records.occupants(network.id)
                 if sandboxes:
-                    raise NetworkInUse(network.name, sandboxes)
+                    raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
                 refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
             except MacvfastError as error:
                 outcomes[at] = Outcome(key, error=error)

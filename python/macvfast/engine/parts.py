@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.netlink import NetlinkKernel
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Network, Sandbox
-    from macvfast.outcomes import Note, SubnetUsage
+    from macvfast.outcomes import Freed, Note, SubnetUsage
     from macvfast.requests import CommandRequest, SandboxRequest
 
 
@@ -124,6 +124,14 @@ class Parts:
 
         return usage(self.store, self.given_kernel, network)
 
+    def gc(self, origin: str | None) -> list[Freed]:
+        """Remove what nobody owns any more, and all that an engine made; None: no engine's."""
+        if origin is None:
+            return self.engine.gc()
+        # What an engine made is changed only where the state is open for it.
+        with closing(self._again(origin)) as of_engine:
+            return of_engine.engine.gc(all_of_origin=True)
+
     def run(self, request: CommandRequest, sandbox: SandboxRequest) -> Sandbox:
         """Make a sandbox and start a command in it, both or neither: see `Commands.run`."""
         return self.commands.run(request, lambda: self.engine.create_sandbox(sandbox, request), self._remove_again)
@@ -131,12 +139,16 @@ class Parts:
     def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
         """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
         try:
-            store = Store(str(self.store.directory), origin=self.store.origin)
-            with closing(Parts(store, self.given_kernel, self.netns_dir, self._on_note)) as again:
+            with closing(self._again(self.store.origin)) as again:
                 (outcome,) = again.engine.remove_sandboxes([sandbox.id], force=True)
         except MacvfastError as error:
             return error
         return outcome.error
+
+    def _again(self, origin: str | None) -> Parts:
+        """The same state, opened once more, for an engine or none."""
+        store = Store(str(self.store.directory), origin=origin)
+        return Parts(store, self.given_kernel, self.netns_dir, self._on_note)
 
 
 def remove_ended(directory: Path, opened: Callable[[], Parts], shown: Callable[[MacvfastError], str]) -> None:

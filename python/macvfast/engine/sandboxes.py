@@ -14,6 +14,7 @@ from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     EndpointAmbiguous,
     EndpointNotFound,
+    EndpointOfEngine,
     MacvfastError,
     MadeByEngine,
     NameAmbiguous,
@@ -278,7 +279,7 @@ class Sandboxes:
         were there, and what is in the way.
         """
         names: dict[str, str] = {}
-        failures: dict[str, MacvfastError] = {} if options.any_origin else self._refused(ids)
+        failures: dict[str, MacvfastError] = {} if options.any_origin else self._refused(ids, force=options.force)
         deadline = time.monotonic() + _OTHERS_S
         todo = [id_ for id_ in ids if id_ not in failures]
         while todo:
@@ -291,11 +292,13 @@ class Sandboxes:
             time.sleep(0.01 if todo else 0)
         return names, failures
 
-    def _refused(self, ids: Sequence[str]) -> dict[str, MacvfastError]:
-        """Why sandboxes of engines may not be removed, by id."""
+    def _refused(self, ids: Sequence[str], *, force: bool) -> dict[str, MacvfastError]:
+        """Why sandboxes of engines, or with endpoints of engines unless by force, may not be removed, by id."""
         with self._store.reading() as records:
             others = records.others_sandboxes(ids, self._store.origin)
-        return {id_: MadeByEngine("sandbox", name, origin) for id_, name, origin in others}
+            connected = [] if force else records.with_others_endpoints(ids, self._store.origin)
+        refused: dict[str, MacvfastError] = {id_: EndpointOfEngine(name, origin) for id_, name, origin in connected}
+        return refused | {id_: MadeByEngine("sandbox", name, origin) for id_, name, origin in others}
 
 
 def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:

@@ -68,6 +68,9 @@ class NetworkDiffers(Conflict, code="network-differs"):
         return self.differences
 
 
+# The engines whose plugins make networks, sandboxes and endpoints.
+ORIGINS = ("cni", "podman", "docker")
+
 # What a command of an engine removes; {}: the name.
 _ENGINES = {
     ("network", "podman"): "`podman network rm {}`",
@@ -90,7 +93,18 @@ class MadeByEngine(Conflict, code="made-by-engine"):
 
     def _get_hints(self) -> Sequence[str]:
         known = _ENGINES.get((self.kind, self.origin), "the container runtime removes it, by the CNI command DEL")
-        return [known.format(self.name)]
+        gone = f"if {self.origin} is gone for good: `macvfast gc --origin {self.origin}` removes all that it made"
+        return [known.format(self.name), gone]
+
+
+class EndpointOfEngine(Conflict, code="endpoint-of-engine"):
+    """A sandbox to which an engine connected a network is not removed without being asked twice."""
+
+    sandbox: str
+    origin: str
+    _text = "sandbox `{sandbox}` has an endpoint that belongs to {origin}"
+    _cause = "{origin} would still count on it"
+    _hint = "disconnect it with {origin}, or remove both: `macvfast rm -f {sandbox}`"
 
 
 # Namespaces and where they are pinned.
@@ -231,12 +245,18 @@ class NetworkInUse(Conflict, code="network-in-use"):
 
     network: str
     sandboxes: Sequence[str]
+    origins: Sequence[str] = ()
     _text = "network `{network}` has endpoints"
-    _cause = "connected: {sandboxes}"
-    _hint = (
-        "`macvfast network disconnect {network} {sandboxes[0]}`, or `macvfast rm -f {sandboxes[0]}`",
-        "`macvfast network inspect {network}` shows them",
+    _cause = (
+        "connected: {sandboxes}\nendpoints of {origins:plain} are among them, which {origins:plain} must disconnect",
+        "connected: {sandboxes}",
     )
+
+    def _get_hints(self) -> Sequence[str]:
+        if self.origins or not self.sandboxes:
+            return [f"`macvfast network inspect {self.network}` shows them"]
+        first = self.sandboxes[0]
+        return [f"`macvfast network disconnect {self.network} {first}`, or `macvfast rm -f {first}`"]
 
 
 class PassthruOccupied(Conflict, code="passthru-occupied"):

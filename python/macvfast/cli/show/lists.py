@@ -25,7 +25,7 @@ class Shape(NamedTuple, Generic[T]):
 
     Attributes:
         fields: of an item's JSON object: what each name gives of an item. `ID` is shortened where it is shown so.
-        extra: further fields that a template can name.
+        extra: further fields that a template can name; `Origin` is in the object too, where there is one.
         columns: of the table, by the field that each shows.
     """
 
@@ -61,12 +61,19 @@ class Listing(Generic[T]):
         if self._templates:
             self._show_templates(out, items)
         elif self._form == "json":
-            out.json_lines(self._values(shape.fields, item) for item in items)
+            out.json_lines(map(self._object, items))
         elif self._quiet:
             out.lines(self._values(["ID"], item)["ID"] for item in items)
         else:
             rows = [list(self._values(shape.columns, item).values()) for item in items]
             out.table(list(shape.columns.values()), rows)
+
+    def _object(self, item: T) -> dict[str, Any]:
+        """An item's JSON object. Docker's have no `Origin`, nor has what a person made."""
+        values = self._values([*self._shape.fields, "Origin"], item)
+        if not values["Origin"]:
+            del values["Origin"]
+        return values
 
     def _values(self, names: Iterable[str], item: T) -> dict[str, Any]:
         """An item's fields of those names."""
@@ -78,7 +85,7 @@ class Listing(Generic[T]):
     def _show_templates(self, out: Output, items: Iterable[T]) -> None:
         """A line per item; after `table`, columns with a header above each."""
         shape = self._shape
-        fields = ((self._values(shape.fields, item), self._values(shape.extra, item)) for item in items)
+        fields = ((self._object(item), self._values(shape.extra, item)) for item in items)
         rows = [[template.render(*known) for template in self._templates] for known in fields]
         if not self._form.startswith(_TABLE):
             out.lines(row[0] for row in rows)

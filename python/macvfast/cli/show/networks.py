@@ -39,6 +39,7 @@ LISTED: Shape[Network] = Shape(
         "Label": lambda network: dict(network.labels),
         "Parent": lambda network: network.parent or "",
         "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),
+        "Origin": lambda network: network.origin or "",
     },
     # Docker's columns, then ours.
     columns={
@@ -48,18 +49,22 @@ LISTED: Shape[Network] = Shape(
         "Scope": Column("SCOPE"),
         "Parent": Column("PARENT", fold=" "),
         "Subnets": Column("SUBNETS", fold=","),
+        "Origin": Column("ORIGIN", rare=True),
     },
 )
 
-# Docker's keys in Docker's order.
+# Docker's keys in Docker's order, then ours.
 INSPECTED = (
     "Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable", "Ingress",
     "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels",
+    "Origin",
 )  # fmt: skip
 
 
 def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, object]:
-    """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name."""
+    """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name. What an
+    engine made has its Origin too.
+    """
     ordered = sorted(network.subnets, key=lambda subnet: subnet.version)
     return {
         "Name": network.name,
@@ -78,7 +83,12 @@ def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, obje
         "Containers": {endpoint.sandbox_id: _container(endpoint) for endpoint in endpoints},
         "Options": _sorted(network.options),
         "Labels": _sorted(network.labels),
+        **_origin(network),
     }
+
+
+def _origin(thing: Network | Endpoint) -> dict[str, object]:
+    return {"Origin": thing.origin} if thing.origin else {}
 
 
 def _config(subnet: Subnet) -> dict[str, object]:
@@ -108,4 +118,5 @@ def _container(endpoint: Endpoint) -> dict[str, object]:
         "IPv4Address": str(endpoint.ip or ""),
         "IPv6Address": str(endpoint.ip6 or ""),
         **routes,
+        **_origin(endpoint),
     }

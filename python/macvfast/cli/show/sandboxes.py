@@ -39,7 +39,11 @@ LISTED: Shape[Sandbox] = Shape(
         "CreatedAt": lambda sandbox: created_at(sandbox.created_at),
         "Labels": lambda sandbox: labels_text(sandbox.labels),
     },
-    extra={"Label": lambda sandbox: dict(sandbox.labels), "Status": _status},
+    extra={
+        "Label": lambda sandbox: dict(sandbox.labels),
+        "Status": _status,
+        "Origin": lambda sandbox: sandbox.origin or "",
+    },
     columns={
         "ID": Column("SANDBOX ID"),
         "Names": Column("NAME", fold=" "),
@@ -47,5 +51,6 @@ LISTED: Shape[Sandbox] = Shape(
         "Addresses": Column("ADDRESSES", fold=","),
         "Command": Column("COMMAND", fold=" "),
         "Status": Column("STATUS"),
+        "Origin": Column("ORIGIN", rare=True),
     },
 )

@@ -14,15 +14,20 @@ _GAP = "   "
 
 
 class Column(NamedTuple):
-    """A column of a table; on a narrow terminal its cells are folded after `fold`, or stay whole without one."""
+    """A column of a table; on a narrow terminal its cells are folded after `fold`, or stay whole without one. One that
+    is `rare` is left out where all its cells are empty.
+    """
 
     header: str
     fold: str = ""
+    rare: bool = False
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> str:
     """Rows under headers, without control characters; fitted to a terminal of that width, or to none."""
-    safe = [[escape(cell) for cell in row] for row in rows]
+    there = [at for at, column in enumerate(columns) if not column.rare or any(row[at] for row in rows)]
+    columns = [columns[at] for at in there]
+    safe = [[escape(row[at]) for at in there] for row in rows]
     if width is None:
         return _aligned([column.header for column in columns], safe)
     return _fitted(columns, safe, width)

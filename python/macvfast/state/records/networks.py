@@ -130,6 +130,10 @@ class NetworkRecords(PoolRecords):
         """All networks by name."""
         return self._networks()
 
+    def networks_from(self, origin: str) -> list[Network]:
+        """The networks that an engine made, by name."""
+        return list(self._networks("origin = ?", (origin,)))
+
     def networks_of(self, intent: int) -> list[Network]:
         """The networks that carry an intent, by name."""
         return list(self._networks("intent = ?", (intent,)))

@@ -23,6 +23,8 @@ _ENDPOINT = (
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
 _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+# What an engine made, and another than the one given.
+_OF_OTHERS = "{0} IS NOT NULL AND {0} IS NOT ?"
 # The values of a list, for what would otherwise be a statement each.
 _GIVEN = "(SELECT value FROM json_each(?))"
 # A sandbox may be on one network twice: an endpoint is known by its position.
@@ -152,9 +154,25 @@ class SandboxRecords(NetworkRecords):
     def others_sandboxes(self, ids: Sequence[str], origin: str | None) -> list[tuple[str, str, str]]:
         """Id, name and origin of those of the sandboxes that have an origin, and another one than that."""
         return self._db.execute(
-            f"SELECT id, name, origin FROM sandbox WHERE id IN {_GIVEN} AND origin IS NOT NULL AND origin IS NOT ?",
+            f"SELECT id, name, origin FROM sandbox WHERE id IN {_GIVEN} AND {_OF_OTHERS.format('origin')}",
             (json.dumps([*ids]), origin),
         ).fetchall()
+
+    def with_others_endpoints(self, ids: Sequence[str], origin: str | None) -> list[tuple[str, str, str]]:
+        """Id and name of those of the sandboxes that have an endpoint with another origin than that, and this one."""
+        return self._db.execute(
+            "SELECT DISTINCT s.id, s.name, e.origin FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
+            f" WHERE s.id IN {_GIVEN} AND {_OF_OTHERS.format('e.origin')}",
+            (json.dumps([*ids]), origin),
+        ).fetchall()
+
+    def sandboxes_from(self, origin: str) -> list[Sandbox]:
+        """The sandboxes that an engine made, by name."""
+        return list(self._where("origin = ?", (origin,)))
+
+    def endpoints_from(self, origin: str) -> list[Endpoint]:
+        """The endpoints that an engine made, by sandbox name, then by the order of connection."""
+        return list(self._ordered("origin = ?", (origin,)))
 
     def sandbox_names(self) -> dict[str, str]:
         """The names of all sandboxes, unsettled ones too, by id."""
@@ -286,6 +304,14 @@ class SandboxRecords(NetworkRecords):
             f"SELECT s.name FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE e.{_OF_NETWORK}", (network_id,)
         )
         return sorted((name for (name,) in rows), key=natural)
+
+    def origins_on(self, network_id: str) -> list[str]:
+        """The engines that have endpoints on a network, sorted."""
+        rows = self._db.execute(
+            f"SELECT DISTINCT origin FROM endpoint WHERE {_OF_NETWORK} AND origin IS NOT NULL ORDER BY origin",
+            (network_id,),
+        )
+        return [origin for (origin,) in rows]
 
     def unsettled_endpoints(self, sandbox_id: str) -> dict[int, str]:
         """The owner tokens of a sandbox's endpoints that are being made or removed, by position."""
