@@ -65,7 +65,7 @@ def test_a_file_that_others_could_have_made_is_not_believed(folder: Path, name: 
     MADE_STRANGE[why](folder / name)
     read: dict[str, Callable[[Path], object]] = {
         "status": keeper.read_status,
-        "lock": keeper.is_unlocked,
+        "lock": keeper.hold,
         "hostname": files.hostname_of,
     }
     for act in (read[name], files.make_folder):
@@ -94,6 +94,7 @@ def test_a_lock_of_anothers_keeps_nobody_from_the_other_sandboxes(folder: Path) 
     """`restore`, `check` and `gc` look at all."""
     assert keeper.is_absent(folder)
     by_another(folder / "lock")
+    assert keeper.is_locked(folder) is None
     assert not keeper.is_absent(folder)
     assert not keeper.lacks_status(folder)
 

@@ -208,10 +208,7 @@ def is_absent(directory: Path) -> bool:
     """Whether a sandbox's keeper neither runs nor is about to start. False where its lock cannot be trusted: one such
     sandbox keeps nobody from treating the others.
     """
-    try:
-        return is_unlocked(directory)
-    except StateUnusable:
-        return False
+    return is_locked(directory) is False
 
 
 def lacks_status(directory: Path) -> bool:
@@ -221,10 +218,7 @@ def lacks_status(directory: Path) -> bool:
             return False
     except StateUnusable:
         pass
-    try:
-        return not is_unlocked(directory)
-    except StateUnusable:
-        return False
+    return is_locked(directory) is True
 
 
 def has_run(directory: Path) -> bool:
@@ -249,19 +243,21 @@ def _state_of(directory: Path) -> str:
     return "" if status is None else status.state
 
 
-def is_unlocked(directory: Path) -> bool:
-    """Whether there is no keeper: one holds the lock until it has recorded how its command ended."""
+def is_locked(directory: Path) -> bool | None:
+    """Whether there is a keeper: one holds the lock until it has recorded how its command ended. None where the file
+    cannot be trusted, and so is no keeper's.
+    """
     try:
         descriptor = trusted.open_file(directory / "lock")
     except FileNotFoundError:
-        return True
-    except OSError as error:
-        raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
+        return False
+    except OSError:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    else:
         return True
+    else:
+        return False
     finally:
         os.close(descriptor)

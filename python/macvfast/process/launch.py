@@ -219,26 +219,10 @@ def launch(request: CommandRequest, place: Place) -> None:
 
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
     """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
-    directory = place.directory
-    files.make_folder(directory)
-    arguments = ["join" if request.join else "run"]
-    arguments += ["--netns-fd", str(place.namespace_fd), "--dir", str(directory), "--name", place.name]
-    arguments += [word for descriptor in lock for word in ("--lock-fd", str(descriptor))]
-    if request.rootfs is not None:
-        arguments += ["--rootfs", str(Path(request.rootfs).absolute())]
-    if request.auto_remove:
-        arguments += place.removal.arguments()
-    arguments += [word for folder in place.pins for word in ("--pins", os.path.abspath(folder))]
+    files.make_folder(place.directory)
     user = _user(request, place.joined)
-    if user is not None and place.joined is not None and not place.joined.is_this_hosts():
-        # In another root the same number is another user.
-        arguments.append("--beside")
     environment = _environment(request, user)
-    arguments += [*_own(directory), *_of_the_command(request, user), "--env-fd", str(environment)]
-    for flag, given in (("--tty", request.tty), ("--interactive", request.interactive), ("--detach", request.detach)):
-        if given:
-            arguments.append(flag)
-    argv = [str(PROGRAM), *arguments, "--", *request.argv]
+    argv = [str(PROGRAM), *_arguments(request, place, lock, user), "--env-fd", str(environment), "--", *request.argv]
     try:
         for descriptor in (place.namespace_fd, *lock):
             os.set_inheritable(descriptor, True)
@@ -255,21 +239,35 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
         os.close(environment)
 
 
-def _own(directory: Path) -> list[str]:
-    """The arguments for the sandbox's own files."""
-    hostname = files.hostname_of(directory)
-    arguments = ["--hostname", hostname] if hostname else []
-    return [*arguments, "--etc", str(directory / "etc")] if (directory / "etc").is_dir() else arguments
-
-
-def _of_the_command(request: CommandRequest, user: User | None) -> list[str]:
-    """The arguments for the command's user, log and folder."""
-    arguments: list[str] = []
-    if user is not None:
-        arguments += ["--user", user.argument]
-    if request.log_max is not None:
-        arguments += ["--log-max", str(request.log_max)]
-    return [*arguments, "--workdir", request.workdir] if request.workdir is not None else arguments
+def _arguments(request: CommandRequest, place: Place, lock: Sequence[int], user: User | None) -> list[str]:
+    """What the program is asked for, without the environment and the command."""
+    own_files = place.directory / "etc"
+    options: list[tuple[str, object]] = [
+        ("--netns-fd", place.namespace_fd),
+        ("--dir", place.directory),
+        ("--name", place.name),
+        *(("--lock-fd", descriptor) for descriptor in lock),
+        *(("--pins", os.path.abspath(folder)) for folder in place.pins),
+        ("--rootfs", None if request.rootfs is None else Path(request.rootfs).absolute()),
+        ("--hostname", files.hostname_of(place.directory) or None),
+        ("--etc", own_files if own_files.is_dir() else None),
+        ("--user", None if user is None else user.argument),
+        ("--log-max", request.log_max),
+        ("--workdir", request.workdir),
+    ]
+    flags = {
+        # In another root the same number is another user.
+        "--beside": user is not None and place.joined is not None and not place.joined.is_this_hosts(),
+        "--tty": request.tty,
+        "--interactive": request.interactive,
+        "--detach": request.detach,
+    }
+    return [
+        "join" if request.join else "run",
+        *(word for option, value in options if value is not None for word in (option, str(value))),
+        *(flag for flag, given in flags.items() if given),
+        *(place.removal.arguments() if request.auto_remove else ()),
+    ]
 
 
 def _environment(request: CommandRequest, user: User | None) -> int:

@@ -10,7 +10,7 @@ from errno import ETIMEDOUT
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, StateUnusable
-from macvfast.process.keeper import KILL_S, is_unlocked, read_status
+from macvfast.process.keeper import KILL_S, is_locked, read_status
 from macvfast.system.processes import Process, children_of, has_open, named, process_of, send
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
     search = _Search(directory, inode)
     lets_go = signal.SIGCONT
     while True:
-        unlocked = _is_unlocked(directory)
+        locked = is_locked(directory)
         status, damage = _status_of(directory, boot_id)
         if status is not None:
             _kill(status.init, inode)
-        if unlocked:
+        if not locked:
+            # No keeper has it, or it is no keeper's lock.
             return
         for keeper in search.keepers(status):
             if keeper.stopped():
@@ -58,14 +59,6 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
                 raise damage
             return
         time.sleep(0.002)
-
-
-def _is_unlocked(directory: Path) -> bool:
-    """Whether no keeper holds the lock; a file that cannot be a keeper's lock is held by none."""
-    try:
-        return is_unlocked(directory)
-    except StateUnusable:
-        return True
 
 
 def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:
