@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 
 use crate::failure::Failure;
 
-/// Who is told whether the command was started.
+/// Who learns whether the command was started.
 pub enum Announce {
-    /// Nobody is told of a success; a failure is written to standard error.
+    /// A success is not reported; a failure is written to standard error.
     StandardError,
     /// The process that started a detached keeper.
     Pipe(OwnedFd),
@@ -19,7 +19,7 @@ impl Announce {
     /// Says that the command was started.
     pub fn started(&mut self) {
         if let Self::Pipe(_) = self {
-            self.tell(0, "");
+            self.send(0, "");
         }
     }
 
@@ -29,13 +29,13 @@ impl Announce {
             Self::StandardError => say(&failure.text()),
             Self::Pipe(_) => {
                 let (status, line) = failure.report();
-                self.tell(status, &line);
+                self.send(status, &line);
             }
             Self::Done => {}
         }
     }
 
-    fn tell(&mut self, status: u8, line: &str) {
+    fn send(&mut self, status: u8, line: &str) {
         if let Self::Pipe(pipe) = std::mem::replace(self, Self::Done) {
             let mut pipe = File::from(pipe);
             let _ = pipe

@@ -1,4 +1,4 @@
-//! Having a sandbox removed when its command has ended.
+//! Removes a sandbox when its command has ended.
 
 use std::ffi::CString;
 use std::io::Write as _;
@@ -18,8 +18,8 @@ use crate::signals;
 use crate::streams::open_null;
 use crate::sys::{self, Child, Spawned};
 
-/// Has the sandbox removed, and says what prevents that: together with others whose commands have ended, or, where it
-/// cannot wait with them, by a program of its own.
+/// Has the sandbox removed, and prints what prevents that: by one program for all sandboxes whose commands have ended
+/// or, where this one cannot enter the queue, by a program for it alone.
 pub fn clean_up(request: &Request) {
     if request.after.is_empty() {
         return;
@@ -34,7 +34,7 @@ pub fn clean_up(request: &Request) {
     }
 }
 
-/// What the program that cleans up after all says of this sandbox; None where it said nothing.
+/// What the program for all answers of this sandbox; None where it did not answer.
 fn clean_up_with_others(request: &Request) -> Option<Vec<u8>> {
     let waiting = Waiting::enter(request.queue.as_deref()?, &request.directory).ok()?;
     waiting.wait(|lock| {

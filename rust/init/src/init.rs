@@ -126,7 +126,7 @@ fn enter(task: &Task<'_>, report: BorrowedFd<'_>) -> Result<(), Failed> {
     }
 }
 
-/// Has this process die with the keeper, and with it all that runs in the sandbox.
+/// Makes this process die with the keeper, and with it everything that runs in the sandbox.
 fn die_with_keeper(report: BorrowedFd<'_>) -> Result<(), Failed> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Failed::at("depend on the keeper"))?;
@@ -189,7 +189,8 @@ fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
     while !is_alone(folder) {
         let there = joined();
         let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
-        // Without who records this process's end, and reads what is shown, it ends as it does without its keeper.
+        // Without the process that records the end of this one and reads the output, it ends as it would without its
+        // keeper.
         let mut recorder = sys::readable(&report);
         recorder.events = 0;
         entries.push(recorder);
@@ -224,7 +225,7 @@ const ABOUT_TO_JOIN_MS: i32 = 1000;
 /// How long what has ended inside may wait to be reaped while nothing else is to be done.
 const ORPHANS_MS: i32 = 1000;
 
-/// Who has joined this pid 1: the other processes in here whose parent is outside.
+/// The processes that have joined this pid 1: those in here whose parent is outside.
 fn joined() -> Vec<OwnedFd> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -264,7 +265,7 @@ fn exit_status(status: WaitStatus) -> u8 {
 /// Forks the command. The pipe carries an errno if it cannot be executed, and ends without one when it is.
 fn start(task: &Task<'_>) -> Result<(i32, OwnedFd), Failed> {
     if let Some(workdir) = &task.request.workdir {
-        // Here, where a failure can say what it is about; the command inherits it.
+        // Here, where a failure can be reported with its step; the command inherits it.
         chdir(workdir.as_c_str()).map_err(Failed::at(ENTER_WORKDIR))?;
     }
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(Failed::at("make a pipe"))?;
@@ -296,7 +297,7 @@ fn become_command(task: &Task<'_>) -> Errno {
         let _ = chdir(c"/");
     }
     if task.request.user.is_some() {
-        // What the caller has there is the caller's: addresses of agents, tokens, folders.
+        // What the caller has there is not for another user: addresses of agents, tokens, folders.
         sys::clear_environment();
     }
     for variable in &task.request.environment {

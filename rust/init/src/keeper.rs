@@ -53,8 +53,8 @@ struct Surroundings {
     window: Option<Winsize>,
 }
 
-/// Runs the keeper in a process of its own, and waits only until the command runs or cannot: status and line of the
-/// keeper's report.
+/// Runs the keeper in a process of its own, and waits only until the command runs or could not be started; status and
+/// line of the keeper's report.
 fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String), Errno> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     match sys::spawn(0)? {
@@ -73,8 +73,8 @@ fn detach(request: Request, surroundings: &Surroundings) -> Result<(u8, String),
         }
         Spawned::Parent(_) => {
             drop((writer, request));
-            let told = read_up_to(reader.as_fd(), 8192);
-            Ok(told.split_first().map_or_else(
+            let report = read_up_to(reader.as_fd(), 8192);
+            Ok(report.split_first().map_or_else(
                 || (FAILED, "0 its keeper was killed\n".to_owned()),
                 |(status, line)| (*status, String::from_utf8_lossy(line).into_owned()),
             ))

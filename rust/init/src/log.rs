@@ -31,12 +31,12 @@ const LIMIT_FILE: &CStr = c"log.max";
 /// A log that is written to.
 pub struct Log {
     folder: OwnedFd,
-    /// Where writing goes on; None where it could not be made.
+    /// The file that is written to; None until the next write opens it.
     file: Option<OwnedFd>,
     size: u64,
     half: u64,
     lost: u64,
-    /// Why the last of what was lost was.
+    /// Why the last of it was lost.
     reason: Errno,
     at_line_start: bool,
 }
@@ -68,7 +68,7 @@ impl Log {
 
     /// Adds to the log, or counts as lost what cannot be added.
     pub fn write(&mut self, bytes: &[u8]) {
-        if self.lost > 0 && !self.tell_of_loss() {
+        if self.lost > 0 && !self.note_loss() {
             self.lost += bytes.len() as u64;
             return;
         }
@@ -78,11 +78,11 @@ impl Log {
     /// Writes how much was lost, where there is room for that by now.
     pub fn finish(&mut self) {
         if self.lost > 0 {
-            self.tell_of_loss();
+            self.note_loss();
         }
     }
 
-    fn tell_of_loss(&mut self) -> bool {
+    fn note_loss(&mut self) -> bool {
         let lost = std::mem::take(&mut self.lost);
         let start = if self.at_line_start { "" } else { "\n" };
         let line = format!(
@@ -90,11 +90,11 @@ impl Log {
             sys::text_of(self.reason)
         );
         self.add(line.as_bytes());
-        let told = self.lost == 0;
-        if !told {
+        let noted = self.lost == 0;
+        if !noted {
             self.lost = lost;
         }
-        told
+        noted
     }
 
     fn add(&mut self, mut bytes: &[u8]) {
@@ -116,7 +116,7 @@ impl Log {
         }
     }
 
-    /// Goes on in the other file, in place of what was there.
+    /// Renames `log` to `log.1`, over the older part; the next write makes a new `log`.
     fn turn(&mut self) -> Result<(), (Errno, usize)> {
         match renameat(&self.folder, c"log", &self.folder, c"log.1") {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -127,7 +127,7 @@ impl Log {
         Ok(())
     }
 
-    /// Writes to the file; what failed, and how much had been written.
+    /// Writes to the file; on failure, the errno, and how much was written before.
     fn append(&mut self, bytes: &[u8]) -> Result<(), (Errno, usize)> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -154,7 +154,8 @@ impl Log {
     }
 }
 
-/// How much of `bytes` goes into `room`: whole lines where some do, and otherwise none but in an empty file.
+/// How many of `bytes` go into `room`: all whole lines that fit. Where not one line fits, an empty file takes a part of
+/// it.
 fn fitting(bytes: &[u8], room: usize, empty: bool) -> usize {
     let Some(part) = bytes.get(..room) else {
         return bytes.len();

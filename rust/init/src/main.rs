@@ -9,15 +9,16 @@
 //!             removed (--after)              signals on
 //! ```
 //!
-//! A signal to the caller's process group, Ctrl-C at its terminal or the end of that reaches the keeper alone, which
-//! passes it on: the command gets it once, or, where the keeper was started to ignore it, not at all.
+//! A signal to the caller's process group, Ctrl-C at its terminal, or a hang-up of that reaches only the keeper, which
+//! passes it on. The command gets it once; or not at all, where the keeper was started with that signal ignored.
 //!
-//! The keeper waits for pid 1 on a pidfd and for its reports on a pipe ([`report`]). When either of the two dies, all
-//! that runs in the pid namespace dies; when pid 1 does, the keeper records it.
+//! The keeper waits for pid 1 on a pidfd and for its reports on a pipe ([`report`]). When one of the two dies,
+//! everything in the pid namespace dies. The keeper records the death of pid 1.
 //!
-//! Another command may join (`exec`): its keeper puts a supervisor beside pid 1, into the same namespaces. Such a command
-//! ends with the sandbox's own (`run`). Where that does not run, the first to come is a guest: its pid 1 stays for as
-//! long as others are there, and a process that its keeper leaves behind records the end of the last.
+//! Another command may join (`exec`): its keeper starts a supervisor beside pid 1, in the same namespaces. It ends when
+//! the sandbox's own command (`run`) ends. Where the sandbox runs no command of its own, the first that joins is a
+//! guest: its pid 1 stays until the last of the others has ended, and a process that its keeper leaves behind records
+//! that.
 
 mod announce;
 mod arguments;

@@ -1,4 +1,4 @@
-//! Where a keeper has its command run: in a pid namespace of its own, or beside another keeper's command.
+//! Where a keeper runs its command: in a pid namespace of its own, or beside another keeper's command.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::sys;
 
 /// How long another keeper may take to get its command running, or to be gone.
 const OTHERS: Duration = Duration::from_secs(10);
-/// How often to look at what it does meanwhile.
+/// How often to look at that keeper meanwhile.
 pub const LOOK_AGAIN_MS: i32 = 2;
-/// How long a pid 1 may be about to end.
+/// How long a pid 1 may take to end.
 pub const ABOUT_TO_END_MS: i32 = 1000;
 
-/// Where a keeper has its command run.
+/// Where a keeper runs its command.
 pub enum Post {
     /// In a pid namespace of its own: this keeper is the sandbox's, and records what becomes of its command.
     Own(Record),
@@ -44,7 +44,7 @@ impl Post {
     }
 }
 
-/// Becomes the sandbox's keeper or, to join where there is one, finds pid 1 of its command, once that runs.
+/// Becomes the sandbox's keeper; or, to join where there is one, waits until its command runs, and finds pid 1 of that.
 pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
     let path = shown_name(&request.directory);
     let failed = |step| {
@@ -92,7 +92,7 @@ pub fn has_ended(pidfd: &OwnedFd, timeout_ms: i32) -> bool {
     entry[0].revents != 0
 }
 
-/// Makes the next child one of this process's own pid namespace again, and one that is waited for.
+/// Has the next child start in this process's own pid namespace again, and wait until this process reaps it.
 pub fn return_to_own_processes() -> Result<(), Errno> {
     signals::let_children_be_waited_for();
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;

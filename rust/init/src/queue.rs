@@ -1,14 +1,15 @@
-//! Commands that end together have their sandboxes removed by one program, not by one each.
+//! The sandboxes of commands that end together are removed by one program, not by one each.
 //!
 //! ```text
 //! STATE/ended/N/         sandboxes that keepers of mount namespace N want removed; locked while a remover is at work
 //! STATE/ended/N/ID       a fifo: sandbox ID waits, and its keeper for the answer in it
 //! ```
 //!
-//! Each keeper puts its sandbox into the queue and tries the lock. Who gets it starts the remover, which inherits it,
-//! removes whatever waits, answers each keeper, and ends when, after it has let go of the lock, nothing waits. Who does
-//! not get it waits for its answer, and tries the lock again and again: the remover may have been killed. Only those of
-//! one mount namespace go together: others do not see their pins.
+//! Each keeper puts its sandbox into the queue and tries to take the lock. The keeper that gets it starts the remover,
+//! which inherits the lock, removes all sandboxes that wait, and answers their keepers. The remover ends when it has
+//! unlocked the queue and nothing waits any more. The other keepers wait for their answers and try the lock from time
+//! to time: the remover may have been killed. Each mount namespace has its own queue, because others do not see its
+//! pins.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,17 +25,18 @@ use rustix::io::{read, Errno};
 use crate::running::wait_for;
 use crate::sys::{self, Child};
 
-/// How often a keeper that waits looks whether a remover is there.
+/// How often a waiting keeper tries the lock again.
 const LOOK_AGAIN_MS: i32 = 200;
 /// The most that a pipe takes at once, whole.
 const ANSWER_MAX: usize = libc::PIPE_BUF;
-/// The answer that means that there is nothing to say.
+/// The answer where there is nothing to print.
 const DONE: &[u8] = b"\0";
 
 /// A sandbox that waits to be removed.
 pub struct Waiting {
     folder: OwnedFd,
-    /// The same, opened once more: who locks it starts the remover, which then has the lock alone.
+    /// The same folder, opened again to be locked. The keeper that locks it hands it to the remover, which is then the
+    /// only holder of the lock.
     lock: Option<OwnedFd>,
     name: CString,
     answer: OwnedFd,
@@ -63,8 +65,8 @@ impl Waiting {
         })
     }
 
-    /// Waits until the sandbox is removed, by a remover that `start` starts with the lock, or by another keeper's; what
-    /// is to be said of it. None: none came to it, and it is out of the queue.
+    /// Waits until the sandbox is removed, by a remover that `start` starts with the lock, or by another keeper's; the
+    /// text to print. None: no remover came to it, and it has left the queue.
     pub fn wait(mut self, start: impl Fn(&OwnedFd) -> Option<Child>) -> Option<Vec<u8>> {
         while let Some(lock) = self.lock.take() {
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -83,7 +85,7 @@ impl Waiting {
         self.answer_of(None)
     }
 
-    /// What the remover that this keeper started says.
+    /// The answer of the remover that this keeper started.
     fn answer_of(self, remover: Option<Child>) -> Option<Vec<u8>> {
         if let Some(remover) = remover {
             if self.answered(-1, Some(&remover)) {
@@ -95,7 +97,7 @@ impl Waiting {
         None
     }
 
-    /// Whether there is an answer, once there is one, or the remover has ended.
+    /// Waits for an answer, the end of the remover, or the timeout; whether there is an answer.
     fn answered(&self, timeout_ms: i32, remover: Option<&Child>) -> bool {
         let ended = remover.map_or(sys::NOTHING, |child| sys::readable(&child.pidfd));
         let mut entries = [sys::readable(&self.answer), ended];
@@ -106,7 +108,7 @@ impl Waiting {
                 return true;
             }
             if ended.revents != 0 || timeout_ms >= 0 {
-                // The answer came before the end.
+                // It may have answered just before it ended.
                 let mut last = [sys::readable(&self.answer)];
                 sys::poll(&mut last, 0);
                 return last[0].revents & libc::POLLIN != 0;
@@ -132,12 +134,13 @@ fn folder_at(above: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     openat(above, path, flags, Mode::empty())
 }
 
-/// Makes a fifo that has a reader as soon as it has its name: who answers to one without thinks that nobody waits.
+/// Makes a fifo that is open for reading before it has its name: a remover that finds no reader takes the keeper for
+/// dead.
 fn new_fifo(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let fresh = CString::new([b".", name.to_bytes()].concat()).map_err(|_| Errno::INVAL)?;
     let _ = unlinkat(folder, &fresh, AtFlags::empty());
     mkfifoat(folder, &fresh, Mode::RUSR | Mode::WUSR)?;
-    // For both: a pipe whose only writer has closed it is always readable.
+    // Also for writing: a fifo whose last writer has closed it is always readable.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = openat(folder, &fresh, flags, Mode::empty())
         .and_then(|fifo| renameat(folder, &fresh, folder, name).map(|()| fifo));

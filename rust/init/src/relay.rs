@@ -1,5 +1,5 @@
-//! Copying between the caller's terminal and pipes of the command's: what has a terminal open can read what is typed
-//! there, and with the right for it type itself.
+//! Copies between the caller's terminal and pipes that the command has in its place: a process that has a terminal open
+//! can read what is typed there and, with the right to do so, type there itself.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -14,14 +14,14 @@ use crate::sys;
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// From the terminal to the command: what is not taken is not read.
+    /// From the terminal to the command. No more is read than the command takes.
     In,
-    /// From the command to the terminal: without one the command neither waits nor ends, as it would not at a terminal
-    /// that has gone.
+    /// From the command to the terminal. When the terminal is gone, the command neither blocks nor ends, as with a
+    /// terminal of its own.
     Out,
 }
 
-/// A copying of bytes one way.
+/// Copies bytes one way.
 pub struct Relay {
     way: Way,
     /// Where they come from; None at the end.
@@ -76,7 +76,7 @@ impl Relay {
         }
     }
 
-    /// Whether somebody may still show something.
+    /// Whether a process in the sandbox may still write output.
     pub fn goes_on(&self) -> bool {
         self.way == Way::Out && self.source.is_some()
     }
@@ -95,7 +95,7 @@ impl Relay {
         }
         if let Some(target) = &self.target {
             if !self.buffer.is_empty() || self.way == Way::In {
-                // Of a pipe that nobody reads any more, poll tells without being asked.
+                // Poll always reports a pipe that nobody reads any more.
                 to.fd = target.as_raw_fd();
                 to.events = if self.buffer.is_empty() {
                     0
@@ -115,7 +115,7 @@ impl Relay {
         }
     }
 
-    /// Moves on what can be moved without waiting, after `entries` came back from poll.
+    /// Copies what can be copied without waiting, after poll has filled in `entries`.
     pub fn pump(&mut self, entries: &[libc::pollfd]) {
         let [from, to] = entries else { return };
         if to.revents != 0 {
@@ -164,8 +164,8 @@ impl Relay {
         }
     }
 
-    /// Copies what the command, which has ended, has still shown; false where the output would have to be waited for.
-    /// What it has left behind, and goes on writing, is not waited for.
+    /// Copies the last output of the command, which has ended; false where the terminal does not take all of it at
+    /// once. Processes that the command left behind may go on writing; they are not waited for.
     pub fn drain(&mut self) -> bool {
         if self.way == Way::In {
             return true;

@@ -1,4 +1,4 @@
-//! Stays with a running command: passes on signals and what is typed and shown, until it has ended.
+//! Stays with a running command: passes on signals, input and output until it has ended.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -23,11 +23,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Passes on what comes until the supervisor has something to say, or has ended.
+    /// Passes on signals, input and output until the supervisor reports something, or has ended.
     pub fn watch(&mut self) {
         if let Some(terminal) = &mut self.streams.terminal {
             terminal.make_raw();
-            // The signal of a change until now was nobody's yet.
+            // A change before its signal was blocked was reported to nobody.
             terminal.follow_window();
         }
         let mut hang_up = HangUp::default();
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    /// Goes on logging for those whom the command has left behind, until pid 1 ends.
+    /// Goes on logging the output of processes that the command left behind, until pid 1 ends.
     pub fn log_on(&mut self) {
         loop {
             let (streams, _) = self.streams.interest();
@@ -94,7 +94,7 @@ impl Running {
         }
     }
 
-    /// Waits for an output that is slower than the command was, unless a signal says that it is enough.
+    /// Waits until all output is taken, or a signal arrives.
     pub fn finish_showing(&mut self) {
         while !self.streams.drain() {
             let mut entries = self.streams.outputs();
@@ -108,8 +108,8 @@ impl Running {
         }
     }
 
-    /// Leaves a process that goes on showing what those show whom the command has left behind, where somebody may: they
-    /// would end with the pipe that they write to.
+    /// Starts a process that goes on copying the output of processes that the command left behind, if there may be
+    /// some: without it, they would end at their next write.
     pub fn leave_showing(&mut self) {
         if !self.streams.goes_on() || return_to_own_processes().is_err() {
             return;

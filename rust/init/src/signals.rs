@@ -111,7 +111,8 @@ impl Inbox {
 /// Gives this process, which was just forked, a session of its own: what is sent to the process group of the one that
 /// forked it, or to its terminal's, reaches that one alone.
 ///
-/// What came from there in between is forgotten: the other has it too, and nobody else knew of this process yet.
+/// Signals that came from there in between are dropped: the other process has them too, and nobody else knew of this
+/// one yet.
 pub fn leave_session() {
     // It fails for the leader of a group only, which a process just forked is not.
     let _ = setsid();

@@ -77,13 +77,13 @@ pub struct Record {
     directory: OwnedFd,
     boot_id: String,
     keeper: Process,
-    /// Of a guest: the status that comes back.
+    /// Of a guest: the status that counts again after it.
     before: Option<Vec<u8>>,
     lock: OwnedFd,
 }
 
 impl Record {
-    /// Opens the folder for a keeper that is this process; None where another keeper is there.
+    /// Opens and locks the folder, which makes this process its keeper; None where there is another keeper.
     ///
     /// The command of a `guest` counts only while it runs. A `lock` that is given is taken over.
     pub fn open(
@@ -117,7 +117,7 @@ impl Record {
         }))
     }
 
-    /// What keeps the lock, and what is needed to write.
+    /// The descriptors of the lock and of the folder.
     pub fn descriptors(&self) -> [RawFd; 2] {
         [self.lock.as_raw_fd(), self.directory.as_raw_fd()]
     }
@@ -132,8 +132,9 @@ impl Record {
         Log::open(self.directory.as_fd(), limit)
     }
 
-    /// Records `state`; how a command ended, durably: after a crash there is the old status or the new one, never a
-    /// part. That one runs means nothing in another boot: it is not waited for, but where an old status is handed on.
+    /// Records `state`. The end of a command is durable: after a crash there is the old status or the new one, never a
+    /// part. That a command runs means nothing in another boot, so it is not synced, unless an older status is kept
+    /// with it.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
         let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();
         match &self.before {
@@ -158,7 +159,7 @@ impl Record {
         }
         renameat(&self.directory, c"status.new", &self.directory, c"status")?;
         if state == State::Running {
-            // Room for how it ends, should the disk be full by then.
+            // Reserve room for the status at its end, in case the disk is full by then.
             text.extend([b' '; ROOM]);
             let _ = self.write_new(&text);
         }
@@ -168,7 +169,7 @@ impl Record {
         Ok(())
     }
 
-    /// Writes over what stands in `status.new`, which needs no room for what is no longer than that.
+    /// Overwrites `status.new` in place: also a full disk takes what is no longer than its content.
     fn write_new(&self, text: &[u8]) -> Result<OwnedFd, Errno> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -182,7 +183,7 @@ impl Record {
     }
 }
 
-/// By how much `exited` with its status is longer than `running`, and more.
+/// More than the difference in length between `running` and `exited` with its status.
 const ROOM: usize = 32;
 
 /// What stands between a guest's status and the one before it.
@@ -199,7 +200,7 @@ fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     })
 }
 
-/// Holds a sandbox's folder so that a guest's pid 1 does not end; None where it is about to.
+/// Locks a sandbox's folder so that a guest's pid 1 does not end; None where that is about to end.
 pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
     let folder = open_folder(directory)?;
     match flock(&folder, FlockOperation::NonBlockingLockShared) {
@@ -208,8 +209,8 @@ pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// A descriptor of pid 1 of the command that runs in a sandbox; None where none does, or is not recorded yet, or what is
-/// recorded is a process elsewhere than in the sandbox's network namespace.
+/// A descriptor of pid 1 of the command that runs in a sandbox; None where none runs, where it is not recorded yet, or
+/// where the recorded process is not in the sandbox's network namespace.
 pub fn running(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
     let recorded = read_status(&open_folder(directory)?)?;
     let Some(init) = running_init(split(&recorded).0, &boot_id()?) else {
@@ -218,7 +219,7 @@ pub fn running(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Option<OwnedFd
     let Some(pid) = Pid::from_raw(init.pid) else {
         return Ok(None);
     };
-    // Between the two looks at it nothing else can take its pid: it is held.
+    // The process is compared after its pidfd is open: if it is still the recorded one, so is the pidfd's.
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) if is_in(init.pid, netns)? && Process::child(init.pid) == Ok(init) => {
             Ok(Some(pidfd))

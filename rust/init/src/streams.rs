@@ -128,14 +128,14 @@ impl Streams {
         self.terminal.as_mut()?.pump(terminal)
     }
 
-    /// Logs what the command has shown, where a wait for the first entry has found some.
+    /// Logs output of the command, where poll has found some at the first entry.
     pub fn log(&mut self, found: &libc::pollfd) {
         if let Some(logged) = self.logged.as_mut().filter(|_| found.revents != 0) {
             logged.pump();
         }
     }
 
-    /// Copies what the command, which has ended, has still shown; false where an output would have to be waited for.
+    /// Copies the last output of the command, which has ended; false where not all of it is taken at once.
     pub fn drain(&mut self) -> bool {
         let mut all = self.terminal.as_mut().is_none_or(Terminal::drain);
         for relay in &mut self.relays {
@@ -152,12 +152,12 @@ impl Streams {
             .collect()
     }
 
-    /// Whether somebody in the sandbox may still show something at the caller's terminal.
+    /// Whether a process in the sandbox may still write to the caller's terminal.
     pub fn goes_on(&self) -> bool {
         self.relays.iter().any(Relay::goes_on)
     }
 
-    /// Lets go of all that is not needed for that; gives what is.
+    /// Closes everything that this does not need; the descriptors that it does need.
     pub fn keep_to_showing(&mut self) -> Vec<RawFd> {
         self.logged = None;
         self.terminal = None;

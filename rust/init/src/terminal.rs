@@ -58,7 +58,7 @@ enum Output {
 /// Something that concerns the command, not only its terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The person at the other end has gone.
+    /// The caller's terminal, or the pipe in its place, has hung up.
     HungUp,
 }
 
@@ -116,7 +116,7 @@ impl Terminal {
         self.slave.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Makes the keeper's terminal raw, where it has one and types into it: every key goes to the command.
+    /// Makes the keeper's terminal raw, where the command's input comes from one: every key goes to the command.
     pub fn make_raw(&mut self) {
         let stdin = sys::standard_stream(0);
         if !self.input.is_terminal {
@@ -131,7 +131,7 @@ impl Terminal {
         }
     }
 
-    /// Gives the keeper's terminal its modes back.
+    /// Restores the modes of the keeper's terminal.
     pub fn restore(&mut self) {
         if let Some(modes) = self.input.saved.take() {
             // A terminal that has gone needs nothing.
@@ -168,7 +168,7 @@ impl Terminal {
         (entries, if self.unattended { LOOK_AGAIN_MS } else { -1 })
     }
 
-    /// Moves on what can be moved without waiting, after `entries` came back from poll.
+    /// Copies what can be copied without waiting, after poll has filled in `entries`.
     pub fn pump(&mut self, entries: &[libc::pollfd; 3]) -> Option<Event> {
         let [input, master, output] = entries.map(|entry| entry.revents != 0);
         let mut event = None;
@@ -207,8 +207,8 @@ impl Terminal {
         }
     }
 
-    /// Types what makes a program that reads lines find the end of its input: once to hand over a line begun, and
-    /// once more, at the start of a line, for the end.
+    /// Types the end-of-file character: once at the start of a line, and elsewhere twice, since the first then only
+    /// hands over the unfinished line.
     fn type_end_of_file(&mut self) {
         let Ok(modes) = tcgetattr(&self.master) else {
             return;
@@ -245,7 +245,7 @@ impl Terminal {
         outcome
     }
 
-    /// Writes what was shown; false when the output takes no more, for ever.
+    /// Writes output; false when nobody will ever read it.
     fn show(&mut self) -> bool {
         let Some(fd) = self.output.fd() else {
             return true;
@@ -260,7 +260,7 @@ impl Terminal {
         }
     }
 
-    /// Copies what the command, which has ended, has still shown; false where the output would have to be waited for.
+    /// Copies the last output of the command, which has ended; false where not all of it is taken at once.
     pub fn drain(&mut self) -> bool {
         self.slave = None;
         loop {
