@@ -352,13 +352,9 @@ class Netlink:
         """The id by which the namespace knows another, if it has one."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
-    def default_routes(self) -> list[tuple[int, int | None, bytes | None, bool]]:
-        """Default routes of the main table: family (4 or 6), ifindex, gateway, whether a router advertised it (protocol
-        ra); IPv4 first, then in the kernel's order. Of a route with several next hops, each.
-        """
-    def routes(self) -> list[tuple[bytes, int, int, int | None, bytes | None]]:
-        """Routes of the main table: destination, length of its prefix, metric, ifindex, gateway; in the order and way
-        of default_routes.
+    def routes(self, *, default_only: bool) -> list[tuple[bytes, int, int, int | None, bytes | None, bool]]:
+        """Routes of the main table: destination, length of its prefix, metric, ifindex, gateway, whether a router
+        advertised it (protocol ra); IPv4 first, then in the kernel's order. Of a route with several next hops, each.
         """
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs in a link's own unicast filter list (RTM_GETNEIGH, PF_BRIDGE): those of all macvlans that are up

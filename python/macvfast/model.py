@@ -50,6 +50,9 @@ ORDERS = ("lowest", "next")
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15
 
+# The metric of a route for which none is given, by family.
+KERNEL_METRICS = {4: 0, 6: 1024}
+
 # Docker's own networks: `--net none` and the like never mean one that somebody made.
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")
 
@@ -231,7 +234,7 @@ class Route:
     @property
     def key(self) -> tuple[Cidr, int]:
         """What the kernel tells routes apart by: destination and metric."""
-        return self.destination, self.metric or (0 if self.version == 4 else 1024)
+        return self.destination, self.metric or KERNEL_METRICS[self.version]
 
     def __str__(self) -> str:
         words = (("via", self.via), ("metric", self.metric), ("mtu", self.mtu), ("advmss", self.advmss))

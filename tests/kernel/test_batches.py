@@ -290,7 +290,8 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
     assert (v4, 24) in ours
     assert (v6, 64) in ours
     assert len(ours) == len(shown)
-    assert sandbox.netlink.default_routes() == [(4, FIRST, gateway4, False), (6, FIRST, gateway6, False)]
+    wanted = [(bytes(4), 0, 0, FIRST, gateway4, False), (bytes(16), 0, 1024, FIRST, gateway6, False)]
+    assert sandbox.netlink.routes(default_only=True) == wanted
     # A second default route is refused.
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, gateway4))[0].errno == errno.EEXIST
 
@@ -301,7 +302,8 @@ def test_a_default_route_to_the_link_itself(host: Place, sandbox: Place) -> None
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, None)) == {}
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(16), 0, None)) == {}
     assert sandbox.ip("-4", "route", "show", "default").strip() == "default dev eth0 scope link"
-    assert sandbox.netlink.default_routes() == [(4, FIRST, None, False), (6, FIRST, None, False)]
+    wanted = [(bytes(4), 0, 0, FIRST, None, False), (bytes(16), 0, 1024, FIRST, None, False)]
+    assert sandbox.netlink.routes(default_only=True) == wanted
 
 
 def test_a_route_is_what_was_asked_for_and_read_as_that(host: Place, sandbox: Place) -> None:
@@ -329,28 +331,28 @@ def test_a_route_is_what_was_asked_for_and_read_as_that(host: Place, sandbox: Pl
     one = shown["10.9.0.0/16", 7]
     assert (one["gateway"], one["dev"], one["metrics"]) == ("192.0.2.1", "eth0", [{"mtu": 1400, "advmss": 1300}])
     assert (shown["192.0.2.1", None]["scope"], shown["2001:db8:9::/48", 1024]["gateway"]) == ("link", "fe80::1")
-    ours = sandbox.netlink.routes()
+    ours = sandbox.netlink.routes(default_only=False)
     wanted = {
-        (near, 32, 0, FIRST, None), (far, 16, 7, FIRST, near), (far, 16, 8, FIRST, near),
-        (far6, 48, 1024, FIRST, router),
+        (near, 32, 0, FIRST, None, False), (far, 16, 7, FIRST, near, False), (far, 16, 8, FIRST, near, False),
+        (far6, 48, 1024, FIRST, router, False),
     }  # fmt: skip
     assert wanted <= set(ours)
     assert len(ours) == len(sandbox.routes(4)) + len(sandbox.routes(6))
-    assert sandbox.netlink.default_routes() == []
+    assert sandbox.netlink.routes(default_only=True) == []
 
 
 def test_a_default_route_that_a_router_advertised_is_known_as_that(host: Place) -> None:
     host.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "parent", "proto", "ra")
     router = ipaddress.ip_address("fe80::1").packed
-    assert host.netlink.default_routes() == [(6, PARENT, router, True)]
+    assert host.netlink.routes(default_only=True) == [(bytes(16), 0, 1024, PARENT, router, True)]
 
 
 def test_default_routes_of_other_tables_and_each_hop_of_several_are_told_apart(host: Place) -> None:
     host.ip("address", "add", "10.0.0.2/24", "dev", "parent")
     host.ip("route", "add", "default", "via", "10.0.0.9", "table", "100")
     host.ip("route", "add", "default", "nexthop", "via", "10.0.0.1", "nexthop", "via", "10.0.0.3")
-    hops = [(4, PARENT, bytes([10, 0, 0, last]), False) for last in (1, 3)]
-    assert host.netlink.default_routes() == hops
+    hops = [(bytes(4), 0, 0, PARENT, bytes([10, 0, 0, last]), False) for last in (1, 3)]
+    assert host.netlink.routes(default_only=True) == hops
 
 
 # Each kind that not every kernel has: how it is asked for, and how `ip` shows it.
@@ -578,8 +580,7 @@ def test_a_closed_socket_says_so(make_place: Callable[[], Place]) -> None:
         lambda: netlink.link(1),
         netlink.links,
         lambda: netlink.addresses(1),
-        netlink.default_routes,
-        netlink.routes,
+        lambda: netlink.routes(default_only=True),
         lambda: netlink.filter_macs(1),
     ):
         with pytest.raises(ValueError, match="closed"):

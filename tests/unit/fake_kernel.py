@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.kernel.holders import Holder, Search
 from macvfast.kernel.protocol import id_of
-from macvfast.plan import AddAddress, AddRoute, DefaultRoute, RouteFacts, SetUp, group_removal
+from macvfast.plan import AddAddress, AddRoute, RouteFacts, SetUp, group_removal
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from macvfast.kernel.refusals import Refusal
     from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
     from macvfast.state.records import Records
+
+
+# The destination, length and metric of a default route, by family.
+EVERYWHERE = {4: (bytes(4), 0, 0), 6: (bytes(16), 0, 1024)}
 
 
 class Crash(BaseException):
@@ -358,14 +362,21 @@ class FakeKernel:
         self.faults.step("list the addresses")
         return list(self.world.home.links[ifindex].addresses)
 
-    def home_default_routes(self) -> list[DefaultRoute]:
-        self.faults.step("list the default routes")
-        home = self.world.home
-        return [DefaultRoute(family, out, home.gateways.get(family)) for family, out in sorted(home.routes.items())]
+    def home_routes(self, *, default_only: bool) -> list[RouteFacts]:
+        self.faults.step(f"list the {'default ' if default_only else ''}routes")
+        defaults = self._defaults(self.world.home)
+        return (
+            defaults
+            if default_only
+            else [*defaults, *(RouteFacts(*one, 0, 2, None) for one in self.world.destinations)]
+        )
 
-    def home_destinations(self) -> list[tuple[bytes, int]]:
-        self.faults.step("list the routes")
-        return list(self.world.destinations)
+    @staticmethod
+    def _defaults(netns: FakeNetns) -> list[RouteFacts]:
+        found = [RouteFacts(*EVERYWHERE[to], link, netns.gateways.get(to)) for to, link in netns.routes.items()]
+        router = b"\xfe\x80" + bytes(13) + b"\x01"
+        found += [RouteFacts(*EVERYWHERE[6], link, router, advertised=True) for link in netns.advertised]
+        return sorted(found, key=lambda one: (one.family, one.ifindex))
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         self.faults.step("list the MACs")
@@ -525,16 +536,10 @@ class FakeKernel:
         self.faults.step("list the addresses inside")
         return list(self._netns(namespace).links[ifindex].addresses)
 
-    def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
-        self.faults.step("list the routes inside")
+    def routes(self, namespace: Namespace, *, default_only: bool) -> list[RouteFacts]:
+        self.faults.step(f"list {'the' if default_only else 'all'} routes inside")
         netns = self._netns(namespace)
-        routes = [(family, ifindex, netns.gateways.get(family), False) for family, ifindex in netns.routes.items()]
-        routes += [(6, ifindex, b"\xfe\x80" + bytes(13) + b"\x01", True) for ifindex in netns.advertised]
-        return [DefaultRoute(*route) for route in sorted(routes)]
-
-    def routes(self, namespace: Namespace) -> list[RouteFacts]:
-        self.faults.step("list all routes inside")
-        return list(self._netns(namespace).static)
+        return [*self._defaults(netns), *(() if default_only else netns.static)]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()

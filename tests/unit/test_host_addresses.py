@@ -249,7 +249,8 @@ def test_routers_of_ipv6_are_listened_to_unless_no_gateway_is_wanted(machine: Ma
 
 
 def test_a_default_subnet_overlaps_neither_links_nor_routes_of_the_host(machine: Machine) -> None:
-    give(machine, "172.17.255.1/20")
+    # A default route leads everywhere, and is no network.
+    route(machine, give(machine, "172.17.255.1/20"), "172.17.240.1")
     machine.world.destinations += [(bytes([172, 18, 9, 0]), 24), (bytes([172, 19, 0, 1]), 32), (bytes(16), 8)]
     assert str(machine.host.create_network("inner").subnets[0].cidr) == "172.20.0.0/16"
 

@@ -235,7 +235,8 @@ class Chooser:
             place.names |= recorded
             place.names |= {name for link in links for name in plan.names(link)}
             place.names |= records.awaited_ifnames(sandbox.path, self._kernel.boot_id())
-            place.held |= {route.family for route in self._kernel.default_routes(namespace) if route.holds(ours)}
+            routes = self._kernel.routes(namespace, default_only=True)
+            place.held |= {route.family for route in routes if route.holds(ours)}
         return self._places.setdefault(namespace.cookie, place)
 
     def _endpoint(

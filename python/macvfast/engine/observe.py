@@ -185,10 +185,9 @@ class Observer:
     ) -> NamespaceContents:
         if place.namespace is None:
             return NamespaceContents((), (), recorded, parents)
-        links, defaults = self._kernel.links_in(place.namespace), self._kernel.default_routes(place.namespace)
         own = any(endpoint.routes for _, endpoint in recorded.peers.endpoints)
-        others = self._kernel.routes(place.namespace) if own else ()
-        return NamespaceContents(links, defaults, recorded, parents, others)
+        routes = self._kernel.routes(place.namespace, default_only=not own)
+        return NamespaceContents(self._kernel.links_in(place.namespace), routes, recorded, parents)
 
     def _found(self, recorded: RecordedSandbox, place: LocatedNamespace, contents: NamespaceContents) -> FoundSandbox:
         addresses = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Cidr
-    from macvfast.plan import DefaultRoute, LinkFacts, SubInterface
+    from macvfast.plan import LinkFacts, RouteFacts, SubInterface
     from macvfast.requests import NetworkRequest
 
 
@@ -189,7 +189,7 @@ class HomeAddresses:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._routes: list[DefaultRoute] | None = None
+        self._routes: list[RouteFacts] | None = None
         self._subnets: list[Cidr] | None = None
 
     def on(self, parent: Parent) -> OnParent:
@@ -199,7 +199,7 @@ class HomeAddresses:
         ifindex = parent.link.ifindex
         addresses = tuple(ip_address(packed) for packed, _ in self._kernel.link_addresses(ifindex))
         if self._routes is None:
-            self._routes = self._kernel.home_default_routes()
+            self._routes = self._kernel.home_routes(default_only=True)
         routers = [one.gateway for one in self._routes if one.gateway is not None and one.ifindex == ifindex]
         return OnParent(addresses, tuple(map(ip_address, routers)))
 
@@ -207,7 +207,8 @@ class HomeAddresses:
         """The subnets that this host has addresses in, or routes for; `links` are all of the home namespace."""
         if self._subnets is None:
             self._subnets = [cidr for link in links for cidr in self._subnets_of(link)]
-            self._subnets += [ip_network(one, strict=False) for one in self._kernel.home_destinations()]
+            routes = self._kernel.home_routes(default_only=False)
+            self._subnets += [ip_network(one[:2], strict=False) for one in routes if one.prefix_length]
         return self._subnets
 
     def _subnets_of(self, link: LinkFacts) -> list[Cidr]:

@@ -17,7 +17,7 @@ from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, 
 from macvfast.kernel.facts import HostFacts
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import explained
-from macvfast.plan import AddLink, AddParent, Configure, DefaultRoute, ExpectedLink, RouteFacts
+from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, RouteFacts
 from macvfast.system import log
 from macvfast.system.capabilities import require
 
@@ -70,13 +70,9 @@ class NetlinkKernel(HostFacts):
         """A link's addresses, packed, with prefix lengths."""
         return self._looking.addresses(ifindex)
 
-    def home_default_routes(self) -> list[DefaultRoute]:
-        """The default routes of the home namespace."""
-        return [DefaultRoute(*one) for one in self._looking.default_routes()]
-
-    def home_destinations(self) -> list[tuple[bytes, int]]:
-        """The prefixes, packed, with their lengths, that the home namespace has routes for, default routes left out."""
-        return [(destination, length) for destination, length, *_ in self._looking.routes() if length]
+    def home_routes(self, *, default_only: bool) -> list[RouteFacts]:
+        """The routes of the home namespace's main table."""
+        return [RouteFacts(*one) for one in self._looking.routes(default_only=default_only)]
 
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs that a parent still carries for links on it, wherever these live; none where the parent is
@@ -216,13 +212,9 @@ class NetlinkKernel(HostFacts):
         """The addresses of a link of a namespace, packed, with prefix lengths."""
         return native(namespace).netlink.addresses(ifindex)
 
-    def default_routes(self, namespace: Namespace) -> list[DefaultRoute]:
-        """The default routes of a namespace."""
-        return [DefaultRoute(*one) for one in native(namespace).netlink.default_routes()]
-
-    def routes(self, namespace: Namespace) -> list[RouteFacts]:
-        """All routes of a namespace's main table."""
-        return [RouteFacts(*one) for one in native(namespace).netlink.routes()]
+    def routes(self, namespace: Namespace, *, default_only: bool) -> list[RouteFacts]:
+        """The routes of a namespace's main table."""
+        return [RouteFacts(*one) for one in native(namespace).netlink.routes(default_only=default_only)]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()

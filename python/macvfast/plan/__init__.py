@@ -25,7 +25,7 @@ from macvfast.plan.endpoints import (
     refuse_routes,
     routes_of,
 )
-from macvfast.plan.links import ON_PARENTS, DefaultRoute, LinkFacts, Links, RouteFacts, names
+from macvfast.plan.links import ON_PARENTS, LinkFacts, Links, RouteFacts, names
 from macvfast.plan.parents import (
     IPV6_MTU_MIN,
     AddParent,
@@ -53,7 +53,6 @@ __all__ = [
     "AddParent",
     "AddRoute",
     "Configure",
-    "DefaultRoute",
     "EndpointPlan",
     "ExpectedLink",
     "GroupRemoval",

@@ -47,26 +47,9 @@ class LinkFacts(Protocol):
 ON_PARENTS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 
 
-class DefaultRoute(NamedTuple):
-    """A default route that is there: its family (4 or 6), the link it leads to, its gateway, and whether a router
-    advertised it: the kernel adds and removes those.
-    """
-
-    family: int
-    ifindex: int | None
-    gateway: bytes | None
-    advertised: bool = False
-
-    def holds(self, ours: Collection[int]) -> bool:
-        """Whether it keeps us from adding a default route of its family. One that a router advertised on a link of ours
-        does not: ours stands beside it.
-        """
-        return not (self.advertised and self.ifindex in ours)
-
-
 class RouteFacts(NamedTuple):
-    """A route that is there: its destination with the length of its prefix, its metric, the link it leads to, and its
-    gateway.
+    """A route that is there: its destination, packed, with the length of its prefix (0: a default route), its metric,
+    the link it leads to, its gateway, and whether a router advertised it: the kernel adds and removes those.
     """
 
     destination: bytes
@@ -74,6 +57,18 @@ class RouteFacts(NamedTuple):
     metric: int
     ifindex: int | None
     gateway: bytes | None
+    advertised: bool = False
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 4 if len(self.destination) == 4 else 6
+
+    def holds(self, ours: Collection[int]) -> bool:
+        """Whether a default route keeps us from adding one of its family. One that a router advertised on a link of
+        ours does not: ours stands beside it.
+        """
+        return not (self.advertised and self.ifindex in ours)
 
 
 def names(link: LinkFacts) -> tuple[str, ...]:

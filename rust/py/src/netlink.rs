@@ -244,29 +244,12 @@ impl Netlink {
             .collect())
     }
 
+    #[pyo3(signature = (*, default_only))]
     #[allow(clippy::type_complexity)] // The tuple of the stub.
-    fn default_routes<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Vec<(u8, Option<u32>, Option<Bound<'py, PyBytes>>, bool)>> {
-        let routes = self.exchange(py, |socket| socket.routes(true))?;
-        Ok(routes
-            .iter()
-            .map(|route| {
-                (
-                    if route.destination.is_ipv4() { 4 } else { 6 },
-                    route.ifindex,
-                    route.gateway.as_ref().map(|gateway| packed(py, gateway)),
-                    route.advertised,
-                )
-            })
-            .collect())
-    }
-
-    #[allow(clippy::type_complexity)]
     fn routes<'py>(
         &self,
         py: Python<'py>,
+        default_only: bool,
     ) -> PyResult<
         Vec<(
             Bound<'py, PyBytes>,
@@ -274,9 +257,10 @@ impl Netlink {
             u32,
             Option<u32>,
             Option<Bound<'py, PyBytes>>,
+            bool,
         )>,
     > {
-        let routes = self.exchange(py, |socket| socket.routes(false))?;
+        let routes = self.exchange(py, |socket| socket.routes(default_only))?;
         Ok(routes
             .iter()
             .map(|route| {
@@ -286,6 +270,7 @@ impl Netlink {
                     route.metric,
                     route.ifindex,
                     route.gateway.as_ref().map(|gateway| packed(py, gateway)),
+                    route.advertised,
                 )
             })
             .collect())

@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.model import mac_text
+from macvfast.model import KERNEL_METRICS, mac_text
 from macvfast.plan.drift.parents import ParentState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.model import Endpoint, Network, Sandbox
-    from macvfast.plan import DefaultRoute, LinkFacts, RouteFacts
+    from macvfast.plan import LinkFacts, RouteFacts
 
 
 class NamespaceState(Enum):
@@ -71,26 +71,26 @@ class NamespaceContents:
 
     Attributes:
         links: its links, by index.
-        routes: the default routes that are in the way of ours; not those of links that are about to be made anew.
-        others: all other routes, by destination, length of its prefix, and metric; not those of such links. Read only
-            where endpoints have routes of their own.
+        defaults: the default routes that are in the way of ours; not those of links that are about to be made anew.
+        others: all other routes, by what the kernel tells them apart by; not those of such links.
     """
 
     def __init__(
-        self, links: Iterable[LinkFacts], routes: Iterable[DefaultRoute], recorded: RecordedSandbox,
-        parents: Mapping[str, ParentState], others: Iterable[RouteFacts] = (),
+        self, links: Iterable[LinkFacts], routes: Iterable[RouteFacts], recorded: RecordedSandbox,
+        parents: Mapping[str, ParentState],
     ) -> None:  # fmt: skip
-        """`recorded` is any of the sandboxes."""
+        """`recorded` is any of the sandboxes; `routes`: other than default ones only where endpoints have some."""
         self.links = {link.ifindex: link for link in links}
         peers = recorded.peers.ifindexes
         self._strange = {name for link in self.links.values() if link.ifindex not in peers for name in plan.names(link)}
         # What routers advertise is nobody's choice: `create` puts our default route beside it, and so does this.
         ours = peers | self.links.keys() if recorded.sandbox.made else peers
         replaced = set(self._replaced(recorded.peers, parents))
-        self.routes = [one for one in routes if one.ifindex not in replaced and one.holds(ours)]
+        staying = [one for one in routes if one.ifindex not in replaced]
+        self.defaults = [one for one in staying if not one.prefix_length and one.holds(ours)]
         self.others: dict[tuple[bytes, int, int], list[RouteFacts]] = {}
-        for one in others:
-            if one.ifindex not in replaced:
+        for one in staying:
+            if one.prefix_length:
                 self.others.setdefault(one[:3], []).append(one)
 
     def _replaced(self, peers: NamespaceEndpoints, parents: Mapping[str, ParentState]) -> Iterator[int]:
@@ -104,7 +104,7 @@ class NamespaceContents:
 
     def rivals(self, step: plan.AddRoute) -> list[RouteFacts]:
         """The routes that are there to the same destination with the same metric."""
-        metric = step.metric or (0 if step.family == 4 else 1024)
+        metric = step.metric or KERNEL_METRICS[step.family]
         return self.others.get((step.destination, step.prefix_length, metric), [])
 
     def has_strange(self, name: str) -> bool:

@@ -179,7 +179,7 @@ class _Comparison:
                 return self._block(mends, self._rival(route))
         able = plan.default_families(network, endpoint)
         free = {family for family in able if self.drift.recorded.peers.hold(endpoint, family)} - {
-            one.family for one in contents.routes if one.ifindex != endpoint.ifindex
+            one.family for one in contents.defaults if one.ifindex != endpoint.ifindex
         }
         self.drift.links.append(MakeLink(mends, network, endpoint, replaces, frozenset(able - free)))
         return True
@@ -230,7 +230,7 @@ class _Comparison:
     def _missing_defaults(self, family: int) -> list[plan.AddRoute]:
         """The default routes of a family that the endpoint holds and are missing; none where another is there."""
         wanted = plan.default_routes(self.network, self.endpoint, family)
-        there = {(one.ifindex, one.gateway) for one in self.found.contents.routes if one.family == family}
+        there = {(one.ifindex, one.gateway) for one in self.found.contents.defaults if one.family == family}
         missing = [one for one in wanted if (one.ifindex, one.gateway) not in there]
         if not missing or there <= {(one.ifindex, one.gateway) for one in wanted}:
             return missing
