@@ -28,7 +28,7 @@ from macvfast.state import connections, directory, owners, store
 from macvfast.state.records import REMOVED
 from macvfast.state.store import Store
 from macvfast.system import log, trusted
-from tests.netns import ended, started
+from tests.netns import ended, started, wait_until
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
@@ -144,6 +144,31 @@ def test_many_threads_open_a_new_state_at_once(tmp_path: Path) -> None:
         thread.join()
     assert failures == []
     assert noted(tmp_path / "state", *(f"key {number}" for number in range(16))) == ["1"] * 16
+
+
+def test_threads_write_in_the_order_in_which_they_asked(tmp_path: Path) -> None:
+    """SQLite lets those that wait try again at times of their own; one of sixteen threads waited for 11 seconds."""
+    written: list[str] = []
+
+    def write(name: str) -> None:
+        with state.writing() as records:
+            records.set_host("writer", name)
+            written.append(name)
+
+    with closing(Store(str(tmp_path / "state"))) as state:
+        waiting = state._connections._turns
+        threads = [threading.Thread(target=write, args=(name,)) for name in "abcdef"]
+        with state.writing():
+            for count, thread in enumerate(threads, 2):
+                thread.start()
+                wait_until(lambda count=count: len(waiting) == count)  # type: ignore[misc]
+            assert len(state._connections._used) == 1, "a fork waits for no thread that only waits"
+        # Who has written and asks again comes last.
+        write("again")
+        for thread in threads:
+            thread.join()
+        assert written == [*"abcdef", "again"]
+        assert waiting == []
 
 
 def test_a_new_state_is_opened_while_another_connection_is_about_to_write_its_first_table(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ class Connections:
         self._used: set[sqlite3.Connection] = set()
         self._opening: set[int] = set()
         self._forking = self._closed = False
+        # The threads that write, in the order in which they asked: the first does; the others wait for their lock.
+        self._turns: list[threading.Lock] = []
 
     @property
     def forked(self) -> bool:
@@ -102,6 +104,41 @@ class Connections:
                 # Interrupted: a fork would wait for it until its timeout.
                 self._put_back(had, keep=shared)
                 raise
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let the threads of this process write in the order in which they asked.
+
+        SQLite alone lets a thread wait for seconds while others write again and again: who waits sleeps ever longer
+        before it looks again. Nothing depends on a turn but that: after BUSY_S a thread goes on without.
+        """
+        mine = threading.Lock()
+        try:
+            mine.acquire()
+            with self.lock:
+                self._turns.append(mine)
+                first = self._turns[0] is mine
+            if not first:
+                mine.acquire(timeout=BUSY_S)
+            yield
+        finally:
+            try:
+                self._end_turn(mine)
+            except BaseException:
+                # Interrupted: the others would wait for BUSY_S.
+                self._end_turn(mine)
+                raise
+
+    def _end_turn(self, mine: threading.Lock) -> None:
+        """Give the turn on to the next thread. In a child that was forked in between, they are the parent's."""
+        if self.forked:
+            return
+        with self.lock:
+            # First: if this is interrupted, it is done again.
+            if self._turns[:1] == [mine] and self._turns[1:] and self._turns[1].locked():
+                self._turns[1].release()
+            if mine in self._turns:
+                self._turns.remove(mine)
 
     def close(self) -> None:
         """Close idle connections now, and the others when they are given back."""

@@ -139,7 +139,13 @@ class Store:
             StateBusy: another process was writing for longer than BUSY_S.
             StateNewer: a later macvfast has changed the file's format since it was opened.
         """
-        with self._failures.of_database(), self._connection() as connection, database.transaction(connection):
+        self.check_open()
+        with (
+            self._failures.of_database(),
+            self._connections.turn(),
+            self._connection() as connection,
+            database.transaction(connection),
+        ):
             self._failures.refuse_newer(connection)
             yield Records(connection)
 
