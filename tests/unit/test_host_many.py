@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from macvfast.cli.show.networks import inspected
 from macvfast.engine import detach, networks, sandboxes
 from macvfast.engine.scale import Numbered, plan_scale
 from macvfast.errors import (
@@ -104,6 +105,16 @@ def test_which_link_leaves_a_network_is_said_where_a_sandbox_has_several_there(m
     machine.host.disconnect("lan", "x")
     assert machine.host.sandbox("x").endpoints == ()
     machine.assert_record_is_true()
+
+
+def test_each_link_of_a_sandbox_on_a_network_is_shown(machine: Machine) -> None:
+    """Wrong: the last one alone, as all have the key of their sandbox."""
+    links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(3)]
+    box = machine.host.create_sandbox("x", endpoints=links)
+    shown = inspected(machine.host.network("lan"), machine.host.endpoints("lan"))["Containers"]
+    assert isinstance(shown, dict)
+    assert [*shown] == [box.id, *(f"ep-{one.id}" for one in box.endpoints[1:])]
+    assert [one["IPv4Address"] for one in shown.values()] == [str(one.ip) for one in box.endpoints]
 
 
 def test_a_link_that_could_not_leave_is_gone_on_with_by_a_command_that_does_so(machine: Machine) -> None:

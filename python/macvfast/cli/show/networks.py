@@ -80,11 +80,20 @@ def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, obje
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
-        "Containers": {endpoint.sandbox_id: _container(endpoint) for endpoint in endpoints},
+        "Containers": _containers(endpoints),
         "Options": _sorted(network.options),
         "Labels": _sorted(network.labels),
         **_origin(network),
     }
+
+
+def _containers(endpoints: Iterable[Endpoint]) -> dict[str, object]:
+    """Endpoints by the ids of their sandboxes; further ones of a sandbox as Docker keys what has no container."""
+    found: dict[str, object] = {}
+    for endpoint in endpoints:
+        key = endpoint.sandbox_id if endpoint.sandbox_id not in found else f"ep-{endpoint.id}"
+        found[key] = _container(endpoint)
+    return found
 
 
 def _origin(thing: Network | Endpoint) -> dict[str, object]:
