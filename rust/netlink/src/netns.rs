@@ -218,13 +218,7 @@ pub fn read_sysctls(
 /// One result per entry: EEXIST and whatever else the kernel says, and then nothing is left at the path. Some 30 µs each.
 #[must_use]
 pub fn pin_all(pins: &[(BorrowedFd<'_>, PathBuf)]) -> Vec<Result<(), Error>> {
-    let folders = pin::prepare_all(pins.iter().map(|(_, path)| path));
-    pins.iter()
-        .map(|(namespace, path)| {
-            folders.check(path)?;
-            pin::Place::take(path)?.mount(*namespace)
-        })
-        .collect()
+    pin::pin_all(pins)
 }
 
 /// SO_NETNS_COOKIE of the calling thread's network namespace.

@@ -33,26 +33,17 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// How often in a row a lock must be seen to be held by strangers: `/proc/locks` may miss one while others come and go.
 const LOOKS: u32 = 20;
 
-/// Folders of pins, with what went wrong in preparing each.
-pub(crate) struct Folders(BTreeMap<PathBuf, Result<(), Error>>);
-
-impl Folders {
-    /// Whether the folder of a pin is ready.
-    pub(crate) fn check(&self, pin: &Path) -> Result<(), Error> {
-        self.0.get(folder_of(pin)).cloned().unwrap_or(Ok(()))
-    }
-}
-
-/// Prepare the folder of each pin, once.
-pub(crate) fn prepare_all<P: AsRef<Path>>(pins: impl Iterator<Item = P>) -> Folders {
+/// Pin living namespaces, each at a path that is to be a new, empty file.
+pub(crate) fn pin_all(pins: &[(BorrowedFd<'_>, PathBuf)]) -> Vec<Result<(), Error>> {
     let mut folders = BTreeMap::new();
-    for pin in pins {
-        let folder = folder_of(pin.as_ref());
-        if !folders.contains_key(folder) {
-            folders.insert(folder.to_owned(), prepare(folder));
-        }
-    }
-    Folders(folders)
+    pins.iter()
+        .map(|(namespace, path)| {
+            let folder = folder_of(path);
+            let prepared = folders.entry(folder).or_insert_with(|| prepare(folder));
+            prepared.clone()?;
+            pin(*namespace, path)
+        })
+        .collect()
 }
 
 /// Make a folder, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do. To make
@@ -166,40 +157,16 @@ fn shown(pid: u32) -> String {
     format!("process {pid} ({})", name.trim_end())
 }
 
-/// A new, empty file that waits for its namespace; deleted again unless that is mounted.
-pub(crate) struct Place<'a> {
-    path: &'a Path,
-    mounted: bool,
-}
-
-impl<'a> Place<'a> {
-    /// Make the file.
-    pub(crate) fn take(path: &'a Path) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        open(path, flags, Mode::empty())
-            .map_err(|errno| Error::system(Operation::Pin(path.to_owned()), errno))?;
-        Ok(Self {
-            path,
-            mounted: false,
-        })
-    }
-
-    /// Mount the namespace on it.
-    pub(crate) fn mount(mut self, namespace: BorrowedFd<'_>) -> Result<(), Error> {
-        mount_bind(descriptor_path(namespace), self.path)
-            .map_err(|errno| Error::system(Operation::Pin(self.path.to_owned()), errno))?;
-        self.mounted = true;
-        Ok(())
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if !self.mounted {
-            // The first error is the one to report; an empty file hurts nobody.
-            let _ = unlink(self.path);
-        }
-    }
+/// Make a file, and mount a namespace on it. Where that fails, the file is deleted.
+fn pin(namespace: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
+    let failed = |errno| Error::system(Operation::Pin(path.to_owned()), errno);
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(failed)?;
+    mount_bind(descriptor_path(namespace), path).map_err(|errno| {
+        // The first error is the one to report; an empty file hurts nobody.
+        let _ = unlink(path);
+        failed(errno)
+    })
 }
 
 /// Take a pin away: unmount it, then delete the file. False if nothing was there.
@@ -248,17 +215,4 @@ pub fn unpin(path: &Path) -> Result<bool, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::holders;
-
-    #[test]
-    fn holders_are_those_of_the_flock_of_that_file() {
-        let locks = "1: POSIX  ADVISORY  WRITE 10 00:1a:77 0 EOF\n\
-                     2: FLOCK  ADVISORY  WRITE 11 00:1a:77 0 EOF\n\
-                     2: -> FLOCK  ADVISORY  WRITE 12 00:1a:77 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 13 fe:00:77 0 EOF\n\
-                     4: FLOCK  ADVISORY  READ 14 00:1a:77 0 EOF\n";
-        assert_eq!(holders(locks, (0, 0x1a), 77), [11, 14]);
-        assert_eq!(holders("", (0, 0x1a), 77), [0_u32; 0]);
-    }
-}
+mod tests;

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use macvfast_netlink::{self as netlink, LinkKind, NewLink, NewRoute, Request, RequestError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::from_request;
+use crate::lock;
 use crate::netns::Namespace;
 
 /// Requests to be sent together.
@@ -18,17 +19,13 @@ use crate::netns::Namespace;
 pub struct Batch(Mutex<Arc<netlink::Batch>>);
 
 impl Batch {
-    fn lock(&self) -> MutexGuard<'_, Arc<netlink::Batch>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is in it now, unchanged by what is added later.
     pub fn snapshot(&self) -> Arc<netlink::Batch> {
-        Arc::clone(&self.lock())
+        Arc::clone(&lock(&self.0))
     }
 
     fn push(&self, request: &Request<'_>) -> PyResult<usize> {
-        Arc::make_mut(&mut self.lock())
+        Arc::make_mut(&mut lock(&self.0))
             .push(request)
             .map_err(from_request)
     }
@@ -47,7 +44,7 @@ impl Batch {
     }
 
     fn __len__(&self) -> usize {
-        self.lock().len()
+        lock(&self.0).len()
     }
 
     #[pyo3(signature = (ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns=None, up=true))]

@@ -1,7 +1,7 @@
 //! `Netlink` of `macvfast._core`, and what is sent by several of them.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use macvfast_netlink::{self as netlink, LinkKey, Socket};
 use pyo3::exceptions::PyValueError;
@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 use crate::batch::Batch;
 use crate::error::from_netlink;
 use crate::link::Link;
+use crate::lock;
 use crate::netns::Namespace;
 use crate::refusal::{by_position, Refusal};
 
@@ -32,6 +33,7 @@ pub enum Key {
 #[pyclass(frozen, module = "macvfast._core")]
 pub struct Netlink {
     socket: Mutex<Option<Socket>>,
+    #[pyo3(get)]
     cookie: u64,
 }
 
@@ -52,7 +54,7 @@ impl Netlink {
         work: impl FnOnce(&mut Socket) -> Result<T, netlink::Error> + Send,
     ) -> PyResult<T> {
         let result = py.detach(|| {
-            let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut socket = lock(&self.socket);
             socket.as_mut().map(work)
         });
         match result {
@@ -69,10 +71,7 @@ fn send_locked(socket: &mut Option<Socket>, batch: &netlink::Batch) -> Sent {
 }
 
 fn send_one(socket: &Mutex<Option<Socket>>, batch: &netlink::Batch) -> Sent {
-    send_locked(
-        &mut socket.lock().unwrap_or_else(PoisonError::into_inner),
-        batch,
-    )
+    send_locked(&mut lock(socket), batch)
 }
 
 fn refusals_of_each<'py>(py: Python<'py>, results: Vec<Sent>) -> PyResult<Bound<'py, PyList>> {
@@ -130,7 +129,7 @@ pub fn links_at<'py>(
         .map(|(socket, ifindex)| (&socket.socket, u32::try_from(*ifindex).unwrap_or(0)))
         .collect();
     let look = |(socket, ifindex): &(&Mutex<Option<Socket>>, u32)| {
-        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut socket = lock(socket);
         let found = socket
             .as_mut()
             .map(|socket| socket.link(LinkKey::Index(*ifindex)));
@@ -162,7 +161,7 @@ pub fn send_then<'py>(
     }
     let (result, then) = py.detach(|| {
         // Held to the end: two that send at once would only wait for each other in the kernel.
-        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut socket = lock(socket);
         let result = send_locked(&mut socket, &batch);
         let done = matches!(&result, Ok(Some(refusals)) if refusals.is_empty());
         let then = done.then(|| {
@@ -191,11 +190,6 @@ impl Netlink {
         py.detach(Socket::open)
             .map(Self::from)
             .map_err(|error| from_netlink(py, error))
-    }
-
-    #[getter]
-    fn cookie(&self) -> u64 {
-        self.cookie
     }
 
     fn send<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyDict>> {
@@ -283,11 +277,6 @@ impl Netlink {
     }
 
     pub fn close(&self, py: Python<'_>) {
-        py.detach(|| {
-            self.socket
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        });
+        py.detach(|| lock(&self.socket).take());
     }
 }

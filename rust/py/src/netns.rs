@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use macvfast_netlink::{self as netlink, netns, Sysctl};
 use pyo3::exceptions::{PyBaseException, PyException, PyValueError};
@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::error::{from_netlink, from_request};
+use crate::lock;
 use crate::netlink::Netlink;
 use crate::refusal::Refusal;
 
@@ -18,8 +19,11 @@ use crate::refusal::Refusal;
 pub struct Namespace {
     /// Shared with those who use it at the moment, so that its number stays its own until they are done.
     fd: Mutex<Option<Arc<OwnedFd>>>,
+    #[pyo3(get)]
     inode: u64,
+    #[pyo3(get)]
     cookie: u64,
+    #[pyo3(get)]
     netlink: Py<Netlink>,
 }
 
@@ -36,7 +40,7 @@ impl Namespace {
 
     /// The descriptor, open as long as it is held.
     pub fn descriptor(&self) -> PyResult<Arc<OwnedFd>> {
-        let fd = self.fd.lock().unwrap_or_else(PoisonError::into_inner);
+        let fd = lock(&self.fd);
         fd.clone()
             .ok_or_else(|| PyValueError::new_err("the namespace is closed"))
     }
@@ -49,27 +53,8 @@ impl Namespace {
         Ok(self.descriptor()?.as_raw_fd())
     }
 
-    #[getter]
-    fn inode(&self) -> u64 {
-        self.inode
-    }
-
-    #[getter]
-    fn cookie(&self) -> u64 {
-        self.cookie
-    }
-
-    #[getter]
-    fn netlink(&self, py: Python<'_>) -> Py<Netlink> {
-        self.netlink.clone_ref(py)
-    }
-
     fn close(&self, py: Python<'_>) {
-        let fd = self
-            .fd
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let fd = lock(&self.fd).take();
         drop(fd);
         self.netlink.get().close(py);
     }
