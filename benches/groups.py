@@ -91,6 +91,7 @@ def groups(size: Size) -> list[Group]:
         *(_sandboxes(size, count) for count in size.sandboxes),
         *(_removal(size, count) for count in size.removals),
         *(_networks(size, vlan=vlan) for vlan in (False, True)),
+        _networks_shared(size),
         *(_threads(size, remove=remove) for remove in (True, False)),
         _start(size),
         _record(size),
@@ -259,6 +260,27 @@ def _networks(size: Size, *, vlan: bool) -> Group:
         goals = [Goal(title, OURS, ip), Goal(f"removing {title}", removal, ip_removal, times_faster=0)]
     name = f"networks{'-vlan' if vlan else ''}-{count}"
     return Group(name, title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+
+
+def _networks_shared(size: Size) -> Group:
+    """Whether networks cost more where all take from one pool."""
+    count = size.networks
+    shared, own = "macvfast, one subnet", "macvfast, a subnet each"
+    sides = [
+        Side(
+            f"{label}{', removal' if removal else ''}", networks.on_one_parent,
+            {"count": count, "one_subnet": label == shared, "removal": removal},
+        )
+        for removal in (False, True)
+        for label in (shared, own)
+    ]  # fmt: skip
+    work = f"{count:,} networks with one subnet on one parent"
+    goals = [
+        Goal(f"{what}{work}", f"{shared}{side}", f"{own}{side}", at_most=1.5)
+        for what, side in (("", ""), ("removing ", ", removal"))
+    ]
+    title = f"{count:,} networks on one parent"
+    return Group(f"networks-shared-{count}", title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
 
 
 def _threads(size: Size, *, remove: bool) -> Group:

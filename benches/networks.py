@@ -1,4 +1,4 @@
-"""Networks, many at once: on parents that are there, or each with a sub-interface that is made for it."""
+"""Networks, many at once: each on a parent that is there or with a sub-interface made for it, or all on one parent."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ def networks_removal(world: World, count: int, *, vlan: bool = False) -> Sample:
         must(not outcomes.failed, f"{len(outcomes.failed)} networks refused: {outcomes.failed[:1]}")
         must(not [*host.networks()], "networks are left")
     _check_vlans(0)
+    return timed_sample(clock.seconds, count)
+
+
+def on_one_parent(world: World, count: int, *, one_subnet: bool, removal: bool = False) -> Sample:
+    """Make networks that share one parent, all with one subnet or each with its own, or remove them, timed."""
+    subnets = ["10.128.0.0/9" if one_subnet else f"10.{128 + n // 256}.{n % 256}.0/24" for n in range(count)]
+    requests = [
+        NetworkRequest(name=f"net-{n}", subnets=(subnet,), parent=PARENT, share_parent=True)
+        for n, subnet in enumerate(subnets)
+    ]
+    clock = Clock()
+    with Host.open(str(world.folder / "state")) as host:
+        if removal:
+            create(host, requests)
+        with clock.running():
+            if removal:
+                host.remove_networks([one.name for one in requests]).raise_if_any()
+            else:
+                create(host, requests)
+        must(len([*host.networks()]) == (0 if removal else count), "networks are missing, or left")
     return timed_sample(clock.seconds, count)
 
 
