@@ -45,31 +45,17 @@ impl Addresses {
 
     /// Write them in network byte order, 4 or 16 bytes each, as far as the buffer has room.
     pub fn pack(&self, buffer: &mut [u8]) {
+        let values = self.iter().map(Address::value);
         match self.subnet.family() {
-            Family::V4 => {
-                let base = self.subnet.first().value() as u32;
-                let values = self.pieces.iter().flat_map(move |(first, mask)| {
-                    let word = base | *first as u32;
-                    bits(*mask).map(move |bit| word | bit)
-                });
-                buffer
-                    .chunks_exact_mut(4)
-                    .zip(values)
-                    .for_each(|(at, value)| at.copy_from_slice(&value.to_be_bytes()));
-            }
-            Family::V6 => {
-                let base = self.subnet.first().value();
-                let values = self.pieces.iter().flat_map(move |(first, mask)| {
-                    let word = base | first;
-                    bits(*mask).map(move |bit| word | u128::from(bit))
-                });
-                buffer
-                    .chunks_exact_mut(16)
-                    .zip(values)
-                    .for_each(|(at, value)| at.copy_from_slice(&value.to_be_bytes()));
-            }
+            Family::V4 => fill(buffer, values.map(|value| (value as u32).to_be_bytes())),
+            Family::V6 => fill(buffer, values.map(u128::to_be_bytes)),
         }
     }
+}
+
+fn fill<const N: usize>(buffer: &mut [u8], values: impl Iterator<Item = [u8; N]>) {
+    let places = buffer.chunks_exact_mut(N).zip(values);
+    places.for_each(|(place, value)| place.copy_from_slice(&value));
 }
 
 /// Positions of the bits set, the lowest first.

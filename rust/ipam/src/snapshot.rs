@@ -7,8 +7,8 @@
 //! use (16), summary pages, and the pages that are not full: how many (8), of each its number (16) and its bits (512);
 //! the CRC-32 of all that (4).
 
-use crate::bitmap::StoredPage;
 use crate::error::{Damage, Error};
+use crate::page::PAGE_BYTES;
 use crate::pool::Pool;
 use crate::prefix::{Address, AddressRange, Family, Subnet};
 use crate::rules::{Changes, Order, Rules, Stored};
@@ -16,7 +16,6 @@ use crate::space::Space;
 
 const MAGIC: [u8; 4] = *b"mvfp";
 const VERSION: u16 = 3;
-const CHECKSUM_BYTES: usize = 4;
 
 impl Pool {
     /// The whole pool as versioned, checksummed bytes: equal pools give equal bytes.
@@ -84,10 +83,7 @@ impl Pool {
     /// # Errors
     /// `Error::Damaged`: truncated, altered, of another version, or not what any pool could be.
     pub fn from_snapshot(data: &[u8]) -> Result<Self, Error> {
-        let (body, checksum) = data
-            .split_last_chunk::<CHECKSUM_BYTES>()
-            .ok_or(Damage::Truncated)?;
-        let mut reader = Reader { rest: body };
+        let mut reader = Reader { rest: data };
         if reader.take()? != MAGIC {
             return Err(Damage::NotASnapshot.into());
         }
@@ -99,64 +95,23 @@ impl Pool {
             }
             .into());
         }
-        if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
-            return Err(Damage::Checksum.into());
-        }
-        let subnet = reader.subnet()?;
-        let order = match reader.byte()? {
-            0 => Order::Lowest,
-            1 => Order::Next,
-            _ => return Err(Damage::Field("order").into()),
-        };
-        let rules = reader.rules(subnet, order)?;
+        let rules = reader.rules()?;
         let next = reader.number()?;
-        if next > subnet.size() || (order == Order::Lowest && next > 0) {
-            return Err(Damage::Field("next").into());
-        }
-        let all = Changes {
-            used: reader.number()?,
-            summary: reader.pages()?,
-            pages: reader.pages()?,
-        };
-        if !reader.rest.is_empty() {
-            return Err(Damage::Trailing {
-                bytes: reader.rest.len(),
-            }
-            .into());
-        }
-        let mut pool = Self::new(rules).map_err(|_| Damage::Field("reserved addresses"))?;
+        let used = reader.number()?;
+        let summary = reader.pages()?;
+        let pages = reader.pages()?;
+        let mut pool = Self::new(rules).map_err(|_| Damage::Altered)?;
         pool.source.go_on(next);
-        pool.space = Self::space_of(&pool, &all)?;
-        // Pages out of order, twice, without a bit set, or as full as their summary does not say.
-        if pool.all() != all {
-            return Err(Damage::Field("pages").into());
+        pool.space = Space::stored(pool.subnet(), &Stored { used, summary })?;
+        for (number, bytes) in &pages {
+            pool.space.provide(*number, Some(bytes))?;
+        }
+        pool.space.be_whole(&pool.kept());
+        // The checksum, counts, orders, what is kept and what must not follow: all are as they would be written.
+        if pool.snapshot() != data {
+            return Err(Damage::Altered.into());
         }
         Ok(pool)
-    }
-
-    /// The space of which that would be stored.
-    fn space_of(pool: &Self, all: &Changes) -> Result<Space, Error> {
-        let stored = Stored {
-            used: all.used,
-            summary: all
-                .summary
-                .iter()
-                .filter_map(|(number, bytes)| Some((*number, (*bytes)?)))
-                .collect(),
-        };
-        let mut space = Space::stored(pool.subnet(), &stored)?;
-        for (number, bytes) in &all.pages {
-            space.provide(*number, bytes.as_ref().map(|bytes| &bytes[..]))?;
-        }
-        space.bits.detach();
-        let kept = pool
-            .kept()
-            .into_iter()
-            .all(|address| space.contains(address) == Ok(true));
-        if space.bits.known_used() != space.used() || !kept {
-            return Err(Damage::Counts.into());
-        }
-        Ok(space)
     }
 }
 
@@ -184,51 +139,44 @@ impl Reader<'_> {
         usize::try_from(u32::from_le_bytes(self.take()?)).map_err(|_| Damage::Truncated)
     }
 
-    fn subnet(&mut self) -> Result<Subnet, Damage> {
-        let family = match self.byte()? {
-            4 => Family::V4,
-            6 => Family::V6,
-            _ => return Err(Damage::Field("family")),
-        };
-        let (length, first) = (self.byte()?, self.number()?);
-        let first = Address::new(family, first).map_err(|_| Damage::Field("subnet"))?;
-        Subnet::new(first, length).map_err(|_| Damage::Field("subnet"))
+    fn address(&mut self, subnet: Subnet) -> Result<Address, Damage> {
+        match self.number()? {
+            ordinal if ordinal < subnet.size() => Ok(subnet.address(ordinal)),
+            _ => Err(Damage::Altered),
+        }
     }
 
-    fn rules(&mut self, subnet: Subnet, order: Order) -> Result<Rules, Damage> {
-        let address = |ordinal| match ordinal < subnet.size() {
-            true => Ok(subnet.address(ordinal)),
-            false => Err(Damage::Field("reserved addresses")),
+    fn rules(&mut self) -> Result<Rules, Damage> {
+        let family = match self.byte()? {
+            4 => Family::V4,
+            _ => Family::V6,
+        };
+        let (length, first) = (self.byte()?, self.number()?);
+        let first = Address::new(family, first).map_err(|_| Damage::Altered)?;
+        let subnet = Subnet::new(first, length).map_err(|_| Damage::Altered)?;
+        let order = match self.byte()? {
+            0 => Order::Lowest,
+            _ => Order::Next,
         };
         let mut ranges = Vec::new();
-        let mut apart = 0;
         for _ in 0..self.length()? {
-            let (first, last) = (self.number()?, self.number()?);
-            if first < apart || last < first || last >= subnet.size() {
-                return Err(Damage::Field("ranges"));
-            }
-            apart = last + 2;
-            let range = AddressRange::new(subnet.address(first), subnet.address(last));
-            ranges.push(range.map_err(|_| Damage::Field("ranges"))?);
+            let range = AddressRange::new(self.address(subnet)?, self.address(subnet)?);
+            ranges.push(range.map_err(|_| Damage::Altered)?);
         }
         let gateway = match self.byte()? {
             0 => None,
-            1 => Some(address(self.number()?)?),
-            _ => return Err(Damage::Field("gateway")),
+            _ => Some(self.address(subnet)?),
         };
-        let mut aux: Vec<(String, Address)> = Vec::new();
+        let mut aux = Vec::new();
         for _ in 0..self.length()? {
-            let address = address(self.number()?)?;
+            let address = self.address(subnet)?;
             let length = self.length()?;
             let (name, rest) = self
                 .rest
                 .split_at_checked(length)
                 .ok_or(Damage::Truncated)?;
             self.rest = rest;
-            let name = std::str::from_utf8(name).map_err(|_| Damage::Field("aux addresses"))?;
-            if aux.last().is_some_and(|(_, before)| *before >= address) {
-                return Err(Damage::Field("aux addresses"));
-            }
+            let name = std::str::from_utf8(name).map_err(|_| Damage::Altered)?;
             aux.push((name.to_owned(), address));
         }
         Ok(Rules {
@@ -240,10 +188,10 @@ impl Reader<'_> {
         })
     }
 
-    fn pages(&mut self) -> Result<Vec<StoredPage>, Damage> {
+    fn pages(&mut self) -> Result<Vec<(u128, [u8; PAGE_BYTES])>, Damage> {
         let count = u64::from_le_bytes(self.take()?);
         (0..count)
-            .map(|_| Ok((self.number()?, Some(self.take()?))))
+            .map(|_| Ok((self.number()?, self.take()?)))
             .collect()
     }
 }

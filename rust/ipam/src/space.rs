@@ -149,6 +149,16 @@ impl Space {
         Ok(())
     }
 
+    /// Let what was provided be all that there is; these addresses are in use.
+    pub(crate) fn be_whole(&mut self, kept: &[Address]) {
+        self.bits.detach();
+        for address in kept {
+            // One that is in use stays so.
+            let _ = self.reserve(*address);
+        }
+        self.used = self.bits.known_used();
+    }
+
     /// What is to be stored since the space was made, loaded, or last asked. A space made anew has everything to be
     /// stored; where storing fails, load it again.
     pub fn changes(&mut self) -> Changes {

@@ -326,7 +326,7 @@ fn pages_out_of_order_are_no_snapshot() {
     bytes[end..].copy_from_slice(&checksum);
     assert!(matches!(
         Pool::from_snapshot(&bytes),
-        Err(Error::Damaged(Damage::Field("pages")))
+        Err(Error::Damaged(Damage::Altered))
     ));
 }
 
