@@ -117,6 +117,22 @@ def test_each_link_of_a_sandbox_on_a_network_is_shown(machine: Machine) -> None:
     assert [one["IPv4Address"] for one in shown.values()] == [str(one.ip) for one in box.endpoints]
 
 
+def test_of_several_links_on_one_network_the_first_has_the_default_route_and_nothing_differs(machine: Machine) -> None:
+    """Wrong: each is the one that is to have it, as they are on the same network."""
+    links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(2)]
+    box = machine.host.create_sandbox("x", endpoints=links)
+    assert machine.host.check() == []
+    netns = machine.world.pins[box.path]
+    for link in list(netns.links):
+        netns.remove(link)
+    machine.host.restore()
+    assert set(netns.routes.values()) == {box.endpoints[0].ifindex}
+    assert machine.host.check() == []
+    machine.host.disconnect("lan", "x", ifname="lan0")
+    assert set(netns.routes.values()) == {box.endpoints[1].ifindex}
+    assert machine.host.check() == []
+
+
 def test_a_link_that_could_not_leave_is_gone_on_with_by_a_command_that_does_so(machine: Machine) -> None:
     """Wrong: `network disconnect`, which then cannot know which of two is meant."""
     links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(2)]

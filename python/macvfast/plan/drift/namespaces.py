@@ -41,16 +41,16 @@ class NamespaceEndpoints:
         return frozenset(one.ifindex for _, one in self.endpoints)
 
     @cached_property
-    def _first(self) -> Mapping[int, tuple[str, str]]:
-        first: dict[int, tuple[str, str]] = {}
+    def _first(self) -> Mapping[int, tuple[str, int]]:
+        first: dict[int, tuple[str, int]] = {}
         for network, one in self.endpoints:
             for family in plan.default_families(network, one) - first.keys():
-                first[family] = (one.sandbox_id, one.network_id)
+                first[family] = (one.sandbox_id, one.position)
         return first
 
     def hold(self, endpoint: Endpoint, family: int) -> bool:
         """Whether the endpoint is the first of them that can have the default route of a family."""
-        return self._first.get(family) == (endpoint.sandbox_id, endpoint.network_id)
+        return self._first.get(family) == (endpoint.sandbox_id, endpoint.position)
 
 
 @dataclass(frozen=True, slots=True)
