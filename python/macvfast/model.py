@@ -246,7 +246,7 @@ class Subnet:
     """One subnet of a network, with what was settled for it.
 
     `ranges` are the ip-ranges as they were given (CIDR or `FIRST-LAST`); empty: all of the subnet. `gateway` is what
-    was given or, with `gateway_automatic`, what the network chose by itself: none where None, which leaves it to the
+    was given or, with `gateway_automatic`, what was chosen automatically: none where None, which leaves it to the
     routers of an IPv6 subnet.
     """
 

@@ -210,8 +210,8 @@ class Difference:
         network, sandbox: what it is a part of.
         found: what is so, in words.
         obstacle: why it cannot be mended now; None where `restore` mends it.
-        waits: whether what is in the way may go by itself: a parent that appears, comes up, or gets another name or
-            MTU.
+        waits: whether what is in the way may go without macvfast: a parent that appears, comes up, or gets another name
+            or MTU.
     """
 
     kind: str

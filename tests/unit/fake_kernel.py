@@ -417,11 +417,11 @@ class FakeKernel:
         self.world.add_home(link)
         return None
 
-    def set_parent_up(self, ifindex: int) -> None:
-        self.faults.step("bring up a parent")
-        self.world.home.links[ifindex].up = True
-
-    def set_parent_mtu(self, ifindex: int, mtu: int) -> None:
+    def change_parent(self, ifindex: int, mtu: int | None) -> None:
+        if mtu is None:
+            self.faults.step("bring up a parent")
+            self.world.home.links[ifindex].up = True
+            return
         self.faults.step("give a parent an MTU")
         base = self.world.home.links.get(self.world.home.links[ifindex].parent or 0)
         assert base is None or mtu <= base.mtu, "the kernel refuses it"

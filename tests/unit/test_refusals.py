@@ -35,7 +35,7 @@ IPVLAN = replace(MACVLAN, driver="ipvlan", mode="l2", flag="bridge", mac=None)
         (errno.EOPNOTSUPP, KernelRefused, "the link has no IPv6, as this kernel was built or booted"),
         (errno.ENODEV, KernelRefused, "the link has just gone"),
         (errno.ENETDOWN, KernelRefused, "somebody has just set the link down"),
-        (errno.EEXIST, Conflict, "its address or default route exists already"),
+        (errno.EEXIST, Conflict, "its address or one of its routes exists already"),
         (errno.EADDRINUSE, MacTaken, "another link on `eth0` has it"),
     ],
 )

@@ -49,17 +49,12 @@ class Commands:
         self, request: CommandRequest, make: Callable[[], Attempt],
         remove: Callable[[Sandbox], MacvfastError | None],
     ) -> Sandbox:  # fmt: skip
-        """Make a sandbox and start a command in it, both or neither. Detached: returns when the command runs; otherwise
-        this process becomes its keeper.
+        """Make a sandbox and start a command in it, both or neither: see `Host.run`.
 
         Args:
             request: the command.
             make: makes the sandbox.
             remove: removes it again, when this state is closed; gives why it is still there.
-
-        Raises:
-            as `launch.check` and `launch.launch`
-            UndoFailed: the command was not started, and the sandbox is still there.
         """
         # Before anything is made: a command that cannot be started changes nothing.
         launch.check(request)
@@ -80,17 +75,7 @@ class Commands:
         return sandbox
 
     def start(self, key: str, request: CommandRequest, kernel: Callable[[], Kernel]) -> None:
-        """Start a command in an existing sandbox. Detached: returns when it runs; otherwise this process becomes its
-        keeper.
-
-        Args:
-            key: the sandbox's id, name or id prefix.
-            request: the command.
-            kernel: gives the running kernel.
-
-        Raises:
-            SandboxNotFound, SandboxRunning, NamespaceChanged, and as `launch.check` and `launch.launch`.
-        """
+        """Start a command in an existing sandbox, which `key` names: see `Host.start`."""
         sandbox = self._states.one(key)
         refuse_another(self._store, sandbox)
         running = sandbox.state is SandboxState.RUNNING
@@ -124,16 +109,7 @@ class Commands:
         launch.launch(request, place)
 
     def logs(self, key: str, tail: int | None, *, follow: bool) -> Iterator[bytes]:
-        """The output of a sandbox's detached commands, in pieces, which can be read after the state is closed.
-
-        Args:
-            key: the sandbox's id, name or id prefix.
-            tail: only so many of the last lines; None: all that is kept.
-            follow: go on with new output while something runs in it.
-
-        Raises:
-            SandboxNotFound, NameAmbiguous, SandboxBusy, StateUnusable
-        """
+        """The output of a sandbox's detached commands: see `Host.logs`."""
         id_ = self._states.one(key).id
         return logs.read(self._store.sandbox_dir(id_), tail, (lambda: self._states.runs(id_)) if follow else None)
 

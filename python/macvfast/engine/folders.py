@@ -277,13 +277,13 @@ class Folders:
         """Delete the links of sandboxes, while the record still says whose they are."""
         if self._links is not None:
             for sandbox in sandboxes:
-                files.unlink(self._links, sandbox.name, [home / sandbox.id for home in self._homes])
+                files.unlink(self._links, sandbox.name, [f"{home}/{sandbox.id}" for home in self._homes])
 
     def remove(self, sandboxes: Iterable[Sandbox]) -> None:
         """Delete the folders of sandboxes that are gone."""
         for sandbox in sandboxes:
             for home in self._homes:
-                if os.path.lexists(home / sandbox.id):
+                if os.path.lexists(f"{home}/{sandbox.id}"):
                     keeper.remove(home / sandbox.id)
 
     # What is left.

@@ -83,7 +83,8 @@ class Maker:
         outcomes = self._links(ready, turn)
         if outcomes is None:
             ready = [(item, steps) for item, steps in ready if item.error is None]
-            self._settings([(item, steps) for item, steps in ready if steps.link_sysctls])
+            # Of those that were born down.
+            self._write([(item, steps.link_sysctls) for item, steps in ready if steps.link_sysctls])
             ready = [(item, steps) for item, steps in ready if item.error is None]
             outcomes = self._kernel.configure([(item.namespace, steps.configure) for item, steps in ready])
         for (item, steps), refusal in zip(ready, outcomes, strict=True):
@@ -137,15 +138,12 @@ class Maker:
                 if wanted != item.sysctls:
                     writes.append((item, wanted))
                     item.sysctls = wanted
-        if writes:
-            outcomes = self._kernel.write_sysctls([(item.namespace, wanted) for item, wanted in writes])
-            _note([item for item, _ in writes], outcomes)
+        self._write(writes)
 
-    def _settings(self, ready: Sequence[tuple[Making, EndpointPlan]]) -> None:
-        """Write the settings of links that were born down."""
-        if ready:
-            outcomes = self._kernel.write_sysctls([(item.namespace, steps.link_sysctls) for item, steps in ready])
-            _note([item for item, _ in ready], outcomes)
+    def _write(self, writes: Sequence[tuple[Making, Sysctls]]) -> None:
+        if writes:
+            outcomes = self._kernel.write_sysctls([(item.namespace, sysctls) for item, sysctls in writes])
+            _note([item for item, _ in writes], outcomes)
 
     def _links(self, ready: list[tuple[Making, EndpointPlan]], turn: int) -> list[Refusal | None] | None:
         """Make the links of one turn; a clash of indexes is answered with another, a MAC of ours that lingers is

@@ -24,7 +24,7 @@ from macvfast.kernel.refusals import configure_refused
 from macvfast.model import mac_text
 from macvfast.outcomes import Plan, Step
 from macvfast.plan.drift.namespaces import NamespaceState
-from macvfast.plan.drift.parents import MakeParent, ParentDrift, SetParentMtu, SetParentUp
+from macvfast.plan.drift.parents import MakeParent
 from macvfast.state.records import RESTORED, Stood
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
     from macvfast.plan.drift.namespaces import RecordedSandbox
-    from macvfast.plan.drift.parents import ParentState
-    from macvfast.plan.drift.sandboxes import ConfigureLink, MakeLink, SandboxDrift
+    from macvfast.plan.drift.parents import ChangeParent, ParentDrift, ParentState
+    from macvfast.plan.drift.sandboxes import ConfigureLink, GiveNamespace, MakeLink, SandboxDrift
     from macvfast.state.records import Records
     from macvfast.state.store import Store
+
+    PlannedStep = MakeParent | ChangeParent | GiveNamespace | MakeLink | ConfigureLink
 
 # How long the links of namespaces that have just died may keep their MACs: the kernel takes them down when it has time.
 MAC_WAIT_S = 10.0
@@ -75,10 +77,7 @@ class _Mending:
 
     def steps(self) -> list[Step]:
         """What was tried, each with what it failed of."""
-        return [
-            Step(mends=step.mends, action=step.action, error=self.error or self.errors.get(id(step)))
-            for step in self.drift.steps
-        ]
+        return [_tried(step, self.error or self.errors.get(id(step))) for step in self.drift.steps]
 
 
 class Restorer:
@@ -97,13 +96,13 @@ class Restorer:
     def plan(self) -> Plan:
         """What a restore would do now. Changes nothing."""
         parents = self._observer.parents()
-        steps = [Step(mends=step.mends, action=step.action) for step in parents.steps]
+        steps = [_tried(step) for step in parents.steps]
         remaining = list(parents.blocked)
         escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
             with self._observer.look(recorded, parents.states, escapes) as seen:
                 for one in seen:
-                    steps += [Step(mends=step.mends, action=step.action) for step in one.drift.steps]
+                    steps += [_tried(step) for step in one.drift.steps]
                     remaining += one.drift.blocked
             steps += self._folders.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
         return Plan(steps=tuple(steps), remaining=tuple(remaining))
@@ -167,25 +166,20 @@ class Restorer:
         for _, some in groupby(parents.steps, key=lambda step: step.depth):
             level = list(some)
             making = [self._on_base(step) for step in level if isinstance(step, MakeParent)]
-            for step in making:
-                if step.made.base is not None and step.base is None:
-                    error: MacvfastError | None = ParentNotFound(step.made.link, f"`{step.made.base}` is not there")
-                    steps.append(Step(mends=step.mends, action=step.action, error=error))
+            baseless = [step for step in making if step.made.base is not None and step.base is None]
+            steps += [
+                _tried(step, ParentNotFound(step.made.link, f"`{step.made.base}` is not there")) for step in baseless
+            ]
             making = [step for step in making if step.made.base is None or step.base is not None]
             for start in range(0, len(making), CHUNK):
                 steps += self._make_parents(making[start : start + CHUNK])
-            for one in level:
-                if not isinstance(one, MakeParent):
-                    steps.append(Step(mends=one.mends, action=one.action, error=self._change(one)))
+            steps += [_tried(step, self._change(step)) for step in level if not isinstance(step, MakeParent)]
         return steps
 
-    def _change(self, step: SetParentMtu | SetParentUp) -> MacvfastError | None:
+    def _change(self, step: ChangeParent) -> MacvfastError | None:
         """Change a parent of ours that is there; why it failed, if it did."""
         try:
-            if isinstance(step, SetParentMtu):
-                self._kernel.set_parent_mtu(step.ifindex, step.mtu)
-            else:
-                self._kernel.set_parent_up(step.ifindex)
+            self._kernel.change_parent(step.ifindex, step.mtu)
         except MacvfastError as error:
             return error
         return None
@@ -218,7 +212,7 @@ class Restorer:
                 break
         # Those without an outcome another operation has made meanwhile.
         tried = [step for step in wanted if step.mends in errors]
-        return [Step(mends=step.mends, action=step.action, error=errors[step.mends]) for step in tried]
+        return [_tried(step, errors[step.mends]) for step in tried]
 
     def _note_parent(self, records: Records, seen: MadeParent, intent: int) -> MadeParent | None:
         """Note the index that a parent is going to have, unless its record is not what was seen."""
@@ -381,6 +375,11 @@ class Restorer:
                 where, parent = f"sandbox `{one.drift.recorded.sandbox.name}`", step.network.link
                 mac = step.endpoint.mac
                 one.errors[id(step)] = configure_refused(refusal, where=where, mac=mac, parent=parent)
+
+
+def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:
+    """A planned step as callers see it, with what it failed of."""
+    return Step(mends=step.mends, action=step.action, error=error)
 
 
 def _parent(step: MakeParent) -> Parent:

@@ -231,17 +231,9 @@ class Sandboxes:
     @staticmethod
     def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
         """One outcome per key where commands were ended, and nothing more could be done."""
-
-        def failed(key: str) -> MacvfastError:
-            name = ended.get(key)
-            again = f"macvfast rm -f {name}"
-            return (
-                error
-                if name is None
-                else RemovalUnfinished("sandbox", name, f"its command is ended, but {error}", again)
-            )
-
-        return Outcomes(tuple(Outcome(key, error=failed(key)) for key in keys))
+        why = f"its command is ended, but {error}"
+        failed = {key: RemovalUnfinished("sandbox", name, why, f"macvfast rm -f {name}") for key, name in ended.items()}
+        return Outcomes(tuple(Outcome(key, error=failed.get(key, error)) for key in keys))
 
     def remove_many(self, keys: Sequence[str], options: RemovalOptions) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""

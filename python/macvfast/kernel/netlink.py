@@ -117,25 +117,19 @@ class NetlinkKernel(HostFacts):
             batch.delete_group(group)
         self._change_parents("delete links", batch, gone=(errno.ENODEV,))
 
-    def set_parent_up(self, ifindex: int) -> None:
-        """Bring up a link of the home namespace.
+    def change_parent(self, ifindex: int, mtu: int | None) -> None:
+        """Give a link of the home namespace another MTU; None: bring it up.
 
         Raises:
             KernelRefused, PermissionNeeded
         """
         batch = _core.Batch()
-        batch.set_up(ifindex)
-        self._change_parents(f"bring up link {ifindex}", batch)
-
-    def set_parent_mtu(self, ifindex: int, mtu: int) -> None:
-        """Give a link of the home namespace another MTU.
-
-        Raises:
-            KernelRefused, PermissionNeeded
-        """
-        batch = _core.Batch()
-        batch.set_mtu(ifindex, mtu)
-        self._change_parents(f"give link {ifindex} an MTU of {mtu}", batch)
+        if mtu is None:
+            batch.set_up(ifindex)
+            self._change_parents(f"bring up link {ifindex}", batch)
+        else:
+            batch.set_mtu(ifindex, mtu)
+            self._change_parents(f"give link {ifindex} an MTU of {mtu}", batch)
 
     def _change_parents(self, operation: str, batch: _core.Batch, gone: Collection[int] = ()) -> None:
         for refusal in send("change parents", self._home, batch).values():

@@ -53,9 +53,8 @@ def explained(operation: str, refusal: Refusal, kind: str | None, capability: st
         return KernelRefused(operation, errno.ENOBUFS, reason="the kernel's answer was lost")
     if refusal.errno in (errno.EPERM, errno.EACCES):
         return PermissionNeeded(operation, capability)
-    if kind is not None and refusal.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not refusal.text:
-        return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
-    if kind is not None and refusal.errno == errno.EOPNOTSUPP and "type" in str(refusal.text):
+    unsupported = refusal.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not refusal.text
+    if kind is not None and (unsupported or (refusal.errno == errno.EOPNOTSUPP and "type" in str(refusal.text))):
         return KernelFeatureMissing(operation, refusal.errno, *_FEATURES[kind])
     return KernelRefused(operation, refusal.errno, refusal.text)
 

@@ -10,7 +10,7 @@ from macvfast.model import IFNAME_MAX
 from macvfast.plan.links import ON_PARENTS, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from macvfast.model import Network
     from macvfast.plan.links import LinkFacts, Links
@@ -187,15 +187,9 @@ def refuse_mtu(network: Network, parent: str, parent_mtu: int) -> None:
         OptionInvalid: its MTU is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
         ParentUnusable: the parent's is too small for IPv6.
     """
-    if network.mtu is not None and network.mtu > parent_mtu:
-        raise OptionInvalid(
-            "mtu",
-            str(network.mtu),
-            f"parent `{parent}` has an MTU of {parent_mtu}",
-            [f"-o mtu={parent_mtu}, or `ip link set {parent} mtu {network.mtu}` first"],
-        )
-    if network.mtu is not None and network.ipv6 and network.mtu < IPV6_MTU_MIN:
-        raise OptionInvalid("mtu", str(network.mtu), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
+    if network.mtu is not None:
+        hint = f"-o mtu={parent_mtu}, or `ip link set {parent} mtu {network.mtu}` first"
+        refuse_own_mtu(network, network.mtu, parent, parent_mtu, [hint])
     refuse_parent_mtu(network, parent, parent_mtu)
 
 
@@ -204,14 +198,14 @@ def needed_mtu(network: Network, own: int | None = None) -> int:
     return max(own or network.mtu or 0, IPV6_MTU_MIN if network.ipv6 else 0)
 
 
-def refuse_own_mtu(network: Network, own: int, parent: str, parent_mtu: int) -> None:
-    """Refuse an MTU that is asked for of one endpoint and that it cannot have.
+def refuse_own_mtu(network: Network, own: int, parent: str, parent_mtu: int, hints: Sequence[str] = ()) -> None:
+    """Refuse an MTU that no endpoint can have; `hints` are for one that is larger than the parent's.
 
     Raises:
         OptionInvalid: it is larger than the parent's, or too small for IPv6 (RFC 8200 section 5).
     """
     if own > parent_mtu:
-        raise OptionInvalid("mtu", str(own), f"parent `{parent}` has an MTU of {parent_mtu}")
+        raise OptionInvalid("mtu", str(own), f"parent `{parent}` has an MTU of {parent_mtu}", hints)
     if network.ipv6 and own < IPV6_MTU_MIN:
         raise OptionInvalid("mtu", str(own), f"IPv6 needs one of at least {IPV6_MTU_MIN}")
 

@@ -261,11 +261,12 @@ def leads_astray(target: Path) -> bool:
     return not os.path.exists(target) or trusted.why_others_may_change(target) is not None
 
 
-def unlink(links: Path, name: str, folders: Sequence[Path]) -> None:
-    """Remove the link to a sandbox's files; one that is missing, or leads elsewhere, is left."""
+def unlink(links: Path, name: str, folders: Sequence[str]) -> None:
+    """Remove the link to a sandbox's files; one that is missing, or leads to none of the folders, is left."""
+    path = f"{links}/{name}"
     with suppress(OSError):
-        if Path(os.readlink(links / name)).parent in folders:
-            os.unlink(links / name)
+        if os.readlink(path).removesuffix("/etc") in folders:
+            os.unlink(path)
 
 
 def links_to(links: Path) -> list[tuple[Path, Path, str]]:

@@ -37,36 +37,21 @@ class MakeParent:
 
 
 @dataclass(frozen=True, slots=True)
-class SetParentUp:
-    """Bring up a sub-interface or dummy of ours."""
-
-    mends: Difference
-    ifname: str
-    ifindex: int
-    depth: int = 0
-
-    @property
-    def action(self) -> str:
-        """What is done."""
-        return f"bring up {self.ifname}"
-
-
-@dataclass(frozen=True, slots=True)
-class SetParentMtu:
-    """Give a sub-interface or dummy of ours its MTU again: the kernel lowers it with its base's, and never raises
-    it.
+class ChangeParent:
+    """Bring up a sub-interface or dummy of ours; or give it its MTU again: the kernel lowers it with its base's, and
+    never raises it.
     """
 
     mends: Difference
     ifname: str
     ifindex: int
-    mtu: int
+    mtu: int | None = None
     depth: int = 0
 
     @property
     def action(self) -> str:
         """What is done."""
-        return f"give {self.ifname} an MTU of {self.mtu}"
+        return f"bring up {self.ifname}" if self.mtu is None else f"give {self.ifname} an MTU of {self.mtu}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +96,7 @@ class ParentDrift:
     """The parents of all networks by name, the steps that mend them, and what cannot be mended."""
 
     states: dict[str, ParentState] = field(default_factory=dict)
-    steps: list[MakeParent | SetParentMtu | SetParentUp] = field(default_factory=list)
+    steps: list[MakeParent | ChangeParent] = field(default_factory=list)
     blocked: list[Difference] = field(default_factory=list)
 
 
@@ -261,7 +246,7 @@ class _Comparison:
         if base is not None and not base.up and not one.base_is_planned:
             self._block(down, f"so is {base.ifname} below it", waits=True)
             return ParentState(obstacle=f"parent {made.link} is down", waits=True)
-        self.drift.steps.append(SetParentUp(down, made.link, found.ifindex, one.depth))
+        self.drift.steps.append(ChangeParent(down, made.link, found.ifindex, depth=one.depth))
         return replace(state, planned=True)
 
     def _mtu(self, one: _Ours, found: LinkFacts) -> tuple[int, str]:
@@ -275,7 +260,7 @@ class _Comparison:
         if possible is None or possible < needed:
             return found.mtu, by
         narrow = one.differs("parent-mtu", f"has an MTU of {found.mtu}, and {needed} is needed")
-        self.drift.steps.append(SetParentMtu(narrow, one.made.link, found.ifindex, possible, one.depth))
+        self.drift.steps.append(ChangeParent(narrow, one.made.link, found.ifindex, possible, one.depth))
         return possible, by
 
     def _possible_mtu(self, one: _Ours) -> tuple[int | None, str]:
