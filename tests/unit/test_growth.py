@@ -139,6 +139,16 @@ def refused_by_a_full_range(machine: Machine, count: int) -> Callable[[], object
     return act
 
 
+def shown(machine: Machine, count: int) -> Callable[[], object]:
+    """How full a network with many ip-ranges and many endpoints is."""
+    made(machine, 2)
+    machine.host.connect_many("n0", [f"s{at}" for at in range(count)]).raise_if_any()
+    machine.host.update_network("n0", ip_ranges=[f"10.1.{at >> 6}.{4 * (at & 63)}/31" for at in range(count)])
+    # What is loaded when it is first needed is not counted.
+    machine.host.usage("n0")
+    return lambda: machine.host.usage("n0")
+
+
 @pytest.mark.parametrize(
     ("prepare", "options"),
     [
@@ -150,6 +160,7 @@ def refused_by_a_full_range(machine: Machine, count: int) -> Callable[[], object
         (refused_for_held_addresses, {}),
         (refused_for_kept_addresses, {}),
         (refused_by_a_full_range, {}),
+        (shown, {}),
     ],
 )
 def test_work_grows_with_the_count_and_not_with_its_square(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from macvfast.outcomes import Block, Map, SubnetUsage
@@ -30,12 +32,13 @@ def usage(
     Args:
         subnet: one of a network.
         roles: the addresses that are not free, each with one part: the fields of `Block`.
-        ranges: where automatic allocation takes place: the first and last address of each, apart from each other.
+        ranges: where automatic allocation takes place: the first and last address of each, sorted and apart from each
+            other.
         own: what the host itself has on the parent.
     """
     automatic_size = sum(last - first + 1 for first, last in ranges)
     total = Block(subnet.cidr.num_addresses, **{role: len(values) for role, values in roles.items()}, automatic=True)
-    gone = sum(any(first <= value <= last for first, last in ranges) for value in set().union(*roles.values()))
+    gone = sum(_meets(ranges, value, value) for value in set().union(*roles.values()))
     return SubnetUsage(subnet, own, total, automatic_size, automatic_size - gone, _map(subnet.cidr, roles, ranges))
 
 
@@ -47,9 +50,15 @@ def _map(cidr: Cidr, roles: Mapping[str, set[int]], ranges: Sequence[tuple[int, 
     blocks = []
     for index in range(part.num_addresses // size):
         start = first + index * size
-        automatic = any(low <= start + size - 1 and start <= high for low, high in ranges)
+        automatic = _meets(ranges, start, start + size - 1)
         blocks.append(Block(size, **{role: count[index] for role, count in counts.items()}, automatic=automatic))
     return Map(part, size, tuple(blocks))
+
+
+def _meets(ranges: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    """Whether one of the ranges, which are sorted and apart, has a number from `first` to `last`."""
+    before = bisect_right(ranges, last, key=itemgetter(0))
+    return before > 0 and ranges[before - 1][1] >= first
 
 
 def _part(cidr: Cidr, roles: Mapping[str, set[int]], ranges: Sequence[tuple[int, int]]) -> Cidr:
