@@ -131,11 +131,7 @@ fn die_with_keeper(report: BorrowedFd<'_>) -> Result<(), Failed> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Failed::at("depend on the keeper"))?;
     // The keeper may have died before that. Its pid says nothing in here (it is 0 before and after); the pipe does.
-    let mut entry = [libc::pollfd {
-        fd: report.as_raw_fd(),
-        events: 0,
-        revents: 0,
-    }];
+    let mut entry = [sys::entry(&report, 0)];
     sys::poll(&mut entry, 0);
     if entry[0].revents & libc::POLLERR != 0 {
         sys::leave(FAILED)
@@ -191,9 +187,7 @@ fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
         let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
         // Without the process that records the end of this one and reads the output, it ends as it would without its
         // keeper.
-        let mut recorder = sys::readable(&report);
-        recorder.events = 0;
-        entries.push(recorder);
+        entries.push(sys::entry(&report, 0));
         sys::poll(&mut entries, ORPHANS_MS);
         if entries.last().is_some_and(|recorder| recorder.revents != 0) {
             break;

@@ -88,23 +88,17 @@ impl Relay {
 
     /// What to wait for.
     pub fn entries(&self) -> [libc::pollfd; 2] {
-        let mut entries = [sys::NOTHING; 2];
-        let [from, to] = &mut entries;
-        if let (Some(source), true) = (&self.source, self.buffer.is_empty()) {
-            *from = sys::readable(source);
-        }
-        if let Some(target) = &self.target {
-            if !self.buffer.is_empty() || self.way == Way::In {
-                // Poll always reports a pipe that nobody reads any more.
-                to.fd = target.as_raw_fd();
-                to.events = if self.buffer.is_empty() {
-                    0
-                } else {
-                    libc::POLLOUT
-                };
-            }
-        }
-        entries
+        let empty = self.buffer.is_empty();
+        let source = self.source.as_ref().filter(|_| empty);
+        let target = self.target.as_ref();
+        let to = match self.way {
+            _ if !empty => target.map(|target| sys::entry(target, libc::POLLOUT)),
+            // Poll always reports a pipe that nobody reads any more.
+            Way::In => target.map(|target| sys::entry(target, 0)),
+            Way::Out => None,
+        };
+        let from = source.map(sys::readable);
+        [from, to].map(|entry| entry.unwrap_or(sys::NOTHING))
     }
 
     /// The terminal's entry for poll, when [`Relay::drain`] has to wait for it.

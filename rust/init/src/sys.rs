@@ -3,7 +3,7 @@
 //!
 //! Everything here counts on the process having one thread, as this program always has.
 
-use std::ffi::{c_char, c_int, c_long, c_uint, CStr, CString};
+use std::ffi::{c_char, c_int, c_long, c_short, c_uint, CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -212,9 +212,14 @@ pub const NOTHING: libc::pollfd = libc::pollfd {
 
 /// What [`poll`] waits for: something to read, or the end of a process.
 pub fn readable(fd: &impl AsFd) -> libc::pollfd {
+    entry(fd, libc::POLLIN)
+}
+
+/// What [`poll`] waits for: those events; errors and hang-ups in any case.
+pub fn entry(fd: &impl AsFd, events: c_short) -> libc::pollfd {
     libc::pollfd {
         fd: fd.as_fd().as_raw_fd(),
-        events: libc::POLLIN,
+        events,
         revents: 0,
     }
 }

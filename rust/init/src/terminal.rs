@@ -148,22 +148,19 @@ impl Terminal {
 
     /// What to wait for: the input, the master, the output; and how long at most.
     pub fn interest(&self) -> ([libc::pollfd; 3], i32) {
-        let wanted = |on: bool, events| if on { events } else { 0 };
-        let entry = |fd, events| libc::pollfd {
-            fd: if events == 0 { -1 } else { fd },
-            events,
-            revents: 0,
+        let entry = |fd: BorrowedFd<'_>, events| match events {
+            0 => sys::NOTHING,
+            _ => sys::entry(&fd, events),
         };
-        let output = self.output.fd().map_or(-1, |fd| fd.as_raw_fd());
-        let master = wanted(self.shown.is_empty() && !self.unattended, libc::POLLIN)
-            | wanted(!self.typed.is_empty() && !self.unattended, libc::POLLOUT);
+        let wanted = |on: bool, events| if on { events } else { 0 };
+        let master = wanted(self.shown.is_empty(), libc::POLLIN)
+            | wanted(!self.typed.is_empty(), libc::POLLOUT);
+        let input = wanted(self.input.open && self.typed.is_empty(), libc::POLLIN);
+        let output = self.output.fd().filter(|_| !self.shown.is_empty());
         let entries = [
-            entry(
-                0,
-                wanted(self.input.open && self.typed.is_empty(), libc::POLLIN),
-            ),
-            entry(self.master.as_raw_fd(), master),
-            entry(output, wanted(!self.shown.is_empty(), libc::POLLOUT)),
+            entry(sys::standard_stream(0), input),
+            entry(self.master.as_fd(), wanted(!self.unattended, master)),
+            output.map_or(sys::NOTHING, |fd| entry(fd, libc::POLLOUT)),
         ];
         (entries, if self.unattended { LOOK_AGAIN_MS } else { -1 })
     }
