@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from errno import EACCES
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,8 @@ from macvfast.process import launch
 from macvfast.requests import CommandRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.kernel.init_bed import Bed
 
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
@@ -106,6 +110,35 @@ def _keep_secret(name: str) -> None:
     assert libc.syscall(SYS_ADD_KEY, b"user", name.encode(), b"secret", 6, SESSION_KEYRING) > 0
 
 
+MOST_KEYS = Path("/proc/sys/kernel/keys/maxkeys")
+# The kernel's default (security/keys/key.c).
+MOST_KEYS_BY_DEFAULT = "200\n"
+
+
+@contextmanager
+def _one_key_per_user() -> Iterator[None]:
+    """Let each user but root have one key. That is the whole machine's: test runs that do this wait for each other."""
+    with MOST_KEYS.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = lock.read()
+        MOST_KEYS.write_text("1\n")
+        try:
+            yield
+        finally:
+            # One that was killed here has left its own.
+            MOST_KEYS.write_text(MOST_KEYS_BY_DEFAULT if before == "1\n" else before)
+
+
+@contextmanager
+def _keys_as_ever() -> Iterator[None]:
+    """Keep other test runs from that meanwhile."""
+    with MOST_KEYS.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if lock.read() == "1\n":
+            MOST_KEYS.write_text(MOST_KEYS_BY_DEFAULT)
+        yield
+
+
 @pytest.fixture
 def secret() -> str:
     """The name for a key."""
@@ -138,9 +171,10 @@ def test_another_user_sees_its_own_session_keyring_and_no_key_of_the_callers(bed
         bed.detach("sleep", "1000")
     line = bed.line("cat", "/proc/keys", options=["--user", "4711:4712"], join=join)
     keeps = partial(_keep_secret, secret)
-    done = subprocess.run(
-        line, preexec_fn=keeps, pass_fds=[bed.netns], capture_output=True, text=True, timeout=20, check=True
-    )
+    with _keys_as_ever():
+        done = subprocess.run(
+            line, preexec_fn=keeps, pass_fds=[bed.netns], capture_output=True, text=True, timeout=20, check=True
+        )
     assert secret not in done.stdout
     sessions = [fields for fields in map(str.split, done.stdout.splitlines()) if fields[8] == "_ses:"]
     # Serial, flags, usage, expiry, permissions, user, group, type, name: proc_keys(5).
@@ -148,12 +182,10 @@ def test_another_user_sees_its_own_session_keyring_and_no_key_of_the_callers(bed
 
 
 def test_a_user_with_as_many_keys_as_it_may_have_runs_on_in_an_empty_keyring(bed: Bed, secret: str) -> None:
-    most = Path("/proc/sys/kernel/keys/maxkeys")
-    before = most.read_text()
     user = ["--user", "4711:4712"]
-    bed.detach("sleep", "1000", options=user)
-    most.write_text("1\n")
-    try:
+    with _keys_as_ever():
+        bed.detach("sleep", "1000", options=user)
+    with _one_key_per_user():
         line = bed.line("cat", "/proc/keys", options=user, join=True)
         done = subprocess.run(
             line,
@@ -164,8 +196,6 @@ def test_a_user_with_as_many_keys_as_it_may_have_runs_on_in_an_empty_keyring(bed
             timeout=20,
             check=False,
         )
-    finally:
-        most.write_text(before)
     assert (done.returncode, done.stderr) == (0, "")
     assert secret not in done.stdout
     # Its own, root's; and that of the other, which belongs to the same user.
@@ -251,11 +281,9 @@ def test_a_caller_who_has_as_many_keys_as_it_may_is_told_of_that_limit(bed: Bed,
     """Who is not root may have 200 of them, unless said; a command has one."""
     bed.folder.chmod(0o777)
     line = [*NOT_ROOT, *bed.line("sleep", "1000", options=["--detach"])]
-    subprocess.run(line, pass_fds=[bed.netns], timeout=20, check=True)
-    most = Path("/proc/sys/kernel/keys/maxkeys")
-    before = most.read_text()
-    most.write_text("1\n")
-    try:
+    with _keys_as_ever():
+        subprocess.run(line, pass_fds=[bed.netns], timeout=20, check=True)
+    with _one_key_per_user():
         said = [
             subprocess.run(
                 [*NOT_ROOT, *bed.line("true", options=options, join=True)],
@@ -268,8 +296,6 @@ def test_a_caller_who_has_as_many_keys_as_it_may_is_told_of_that_limit(bed: Bed,
             )
             for options in ([], ["--detach"])
         ]
-    finally:
-        most.write_text(before)
     assert [done.returncode for done in said] == [125, 123]
     error = launch._explained(123, said[1].stderr.strip(), CommandRequest(argv=("true",)), bed.folder, "web")
     assert "kernel.keys.maxkeys" in str(error.hints)
