@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,9 +89,14 @@ def started(work: Callable[[], object]) -> int:
     if not pid:
         status = 1
         try:
+            # Not as a call of Python's, like that of pytest's: a child that hangs may carry out none.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(20)
             work()
             status = 0
+        except BaseException:  # noqa: BLE001 - this process goes no further
+            traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(status)
     return pid

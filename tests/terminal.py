@@ -150,14 +150,18 @@ class Terminal:
         return self.screen[start:end].replace("\r\n", "\n")
 
     def wait(self, timeout_s: float = 30) -> int:
-        """Wait for the command's end; its exit status. What it still shows is on `screen`."""
-        end = time.monotonic() + timeout_s
-        while self._read(min(0.05, end - time.monotonic())):
+        """Wait for the command's end, as long as it shows something within `timeout_s`; its exit status. What it still
+        shows is on `screen`.
+        """
+        shown, end = -1, 0.0
+        while self._read(0.05):
+            if len(self.screen) != shown:
+                shown, end = len(self.screen), time.monotonic() + timeout_s
             if self.process.poll() is not None and not select.select([self._fd], [], [], 0)[0]:
                 break
             if time.monotonic() > end:
                 raise TimeoutError(f"the command goes on; on the screen:\n{self.screen}")
-        return self.process.wait(max(0.1, end - time.monotonic()))
+        return self.process.wait(timeout_s)
 
 
 def main() -> int:

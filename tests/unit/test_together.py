@@ -200,7 +200,10 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
         host.create_network(name, subnets=[f"10.{number}.0.0/29"], parent="eth1", share_parent=True)
     random_ = random.Random(seed)
     state: dict[str, dict[str, str]] = {}
-    for _ in range(12):
+    turns = 0
+    # On a busy machine, threads that begin at once may come one after the other for a while.
+    while turns < 12 or max(sizes) == 1:
+        turns += 1
         calls = [
             Asked(random_.choice(("create", "create", "connect", "disconnect", "remove")), *names)
             for names in zip(random_.choices(NAMES, k=5), random_.choices(NETWORKS, k=5), strict=True)
@@ -219,7 +222,6 @@ def test_what_becomes_of_calls_at_once_becomes_of_them_in_some_order(
         after = {box.name: {one.network: str(one.addresses[0].ip) for one in box.endpoints} for box in host.sandboxes()}
         assert explained(state, calls, results, after), (state, list(zip(calls, results, strict=True)), after)
         state = after
-    assert max(sizes) > 1, "nothing was done together"
     host.remove_many(list(state)).raise_if_any()
     machine.assert_record_is_true()
 
