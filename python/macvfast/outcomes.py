@@ -335,7 +335,8 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class SubnetUsage:
-    """One subnet. `own` are the addresses in it that the host itself has on the parent.
+    """One subnet. `own` are the addresses in it that the host itself has on the parent; `reservations` those that are
+    in use without an endpoint, each with what for and by whom, in words.
 
     `automatic_size` and `automatic_free` count where automatic allocation takes place.
     """
@@ -346,3 +347,4 @@ class SubnetUsage:
     automatic_size: int
     automatic_free: int
     map: Map
+    reservations: tuple[tuple[Address, str], ...] = ()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from macvfast.errors import AddressTaken, MacTaken, NetworkDiffers, PoolExhausted, SubnetTaken
+from macvfast.errors import AddressTaken, BackupInvalid, MacTaken, NetworkDiffers, PoolExhausted, SubnetTaken
 from macvfast.ipam import Pools
 from macvfast.ipam.subnets import DomainSubnets
 from macvfast.requests import EndpointRequest, NetworkRequest
@@ -254,14 +254,16 @@ def test_ipam_show_counts_what_all_networks_of_the_pool_have(machine: Machine) -
 # Reservations.
 
 
-def reserve(machine: Machine, ip: str) -> None:
+def reserve(machine: Machine, ip: str, until: str | None = None) -> None:
     """Note that an address is in use without an endpoint, as whoever does so must."""
     with machine.host._store.writing() as records:
         (row,) = records.pools(machine.host.network("a").id)
-        values = (row.pool, ip_address(ip).packed, "quarantine", "02:42:00:00:00:07", "2026-01-01T00:00:00+00:00")
+        since = "2026-01-01T00:00:00+00:00"
+        values = (row.pool, ip_address(ip).packed, "quarantine", "02:42:00:00:00:07", since, until)
         shared = Pools(records)
-        records._db.execute("INSERT INTO reservation VALUES (?, ?, ?, ?, ?, NULL)", values)
-        shared.pool(row).bits.reserve(ip)
+        pool = shared.pool(row)
+        records._db.execute("INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?)", values)
+        pool.bits.reserve(ip)
         shared.save()
 
 
@@ -274,6 +276,7 @@ def test_a_reserved_address_is_taken_and_shown_so(machine: Machine) -> None:
         address(machine, "a", "late", "172.30.0.2")
     (one,) = machine.host.usage("a")
     assert (one.total.in_use, one.total.reserved) == (1, 3)
+    assert one.reservations == ((ip_address("172.30.0.2"), "quarantine of 02:42:00:00:00:07"),)
     copy = str(Path(machine.state_dir).parent / "copy.db")
     machine.host.backup_state(copy)
     machine.host.remove_many(["box"]).raise_if_any()
@@ -283,6 +286,57 @@ def test_a_reserved_address_is_taken_and_shown_so(machine: Machine) -> None:
     machine.host.load_state(copy)
     machine.host.restore()
     assert address(machine, "a", "again") == "172.30.0.4"
+
+
+def test_a_reservation_that_ends_later_says_when_and_survives_a_backup(machine: Machine) -> None:
+    make(machine, "a")
+    reserve(machine, "172.30.0.2", "2999-12-31T23:59:59+00:00")
+    copy = str(Path(machine.state_dir).parent / "copy.db")
+    machine.host.backup_state(copy)
+    machine.host.remove_networks(["a"]).raise_if_any()
+    machine.host.load_state(copy)
+    words = "quarantine of 02:42:00:00:00:07 until 2999-12-31 23:59:59 UTC"
+    with pytest.raises(AddressTaken, match=words):
+        address(machine, "a", "late", "172.30.0.2")
+    (one,) = machine.host.usage("a")
+    assert one.reservations == ((ip_address("172.30.0.2"), words),)
+
+
+@pytest.mark.parametrize("ip", ["172.30.0.2", None])
+def test_a_reservation_that_has_ended_is_in_nobodys_way(machine: Machine, ip: str | None) -> None:
+    make(machine, "a")
+    # Offsets count: this is an hour before its text.
+    reserve(machine, "172.30.0.2", "2026-01-02T00:00:00.5+01:00")
+    (one,) = machine.host.usage("a")
+    assert (one.reservations, one.total.reserved, one.total.free) == ((), 2, 253)
+    assert address(machine, "a", "box", ip) == "172.30.0.2"
+    machine.assert_record_is_true()
+    with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM reservation").fetchone() == (0,)
+
+
+def test_an_address_whose_reservation_has_ended_stays_an_aux_address(machine: Machine) -> None:
+    make(machine, "a")
+    reserve(machine, "172.30.0.2", "2999-12-31T23:59:59+00:00")
+    machine.host.update_network("a", aux={"nas": "172.30.0.2"})
+    with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
+        connection.execute("UPDATE reservation SET until = '2026-01-02T00:00:00+00:00'")
+        connection.commit()
+    assert address(machine, "a", "box") == "172.30.0.3"
+    machine.host.remove_many(["box"]).raise_if_any()
+    machine.assert_record_is_true()
+    machine.host.update_network("a", aux={"nas": None})
+    assert address(machine, "a", "box") == "172.30.0.2"
+
+
+def test_a_reservation_without_a_time_that_macvfast_could_have_written_is_damage(machine: Machine) -> None:
+    make(machine, "a")
+    reserve(machine, "172.30.0.2", "tomorrow")
+    copy = str(Path(machine.state_dir).parent / "copy.db")
+    with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
+        connection.execute("VACUUM INTO ?", (copy,))
+    with pytest.raises(BackupInvalid):
+        machine.host.load_state(copy)
 
 
 # Crashes.

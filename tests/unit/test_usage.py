@@ -10,10 +10,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from macvfast.cli.show.maps import cell
+from macvfast.cli.show.maps import cell, usage_json, usage_text
 from macvfast.ipam import Pool, fullness, settle_subnets
 from macvfast.model import Subnet
 from macvfast.requests import NetworkRequest
+from macvfast.state.records import Kept
 from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def test_json_has_the_same_numbers_and_cells() -> None:
         "AuxiliaryAddresses": {"nas": "172.16.86.200"},
         "HostAddresses": [],
         "Reserved": 2,
+        "Reservations": {},
         "Free": 251,
         "Automatic": {"Ranges": ["172.16.86.64/26"], "Order": "lowest", "Addresses": 64, "Free": 64},
     }
@@ -169,3 +171,14 @@ def test_the_largest_ipv6_subnet_is_shown_around_what_is_in_it() -> None:
     net = network(subnets=(Subnet(IPv6Network("fd00::/8")),), ipv6=True)
     lines = shown(net, "fdff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")
     assert lines[0] == "fd00::/8: 1.3e+36 addresses, 1 in use, 1.3e+36 free, 1 reserved"
+
+
+def test_what_is_reserved_is_named_with_its_kind_eight_of_many_for_people_and_all_for_programs() -> None:
+    subnet = network().subnets[0]
+    kept = [Kept(subnet.cidr[20 + at], f"quarantine of m{at}", None) for at in range(10)]
+    one = fullness(subnet, set(), kept)
+    shown = [line for line in usage_text(network(), one).splitlines() if line.startswith("  reserved:")]
+    named = [f"  reserved:  172.16.86.{20 + at}, quarantine of m{at}" for at in range(8)]
+    assert shown == [*named, "  reserved:  2 more"]
+    assert len(usage_json(network(), one)["Reservations"]) == 10  # type: ignore[arg-type]
+    assert one.total.reserved == 12

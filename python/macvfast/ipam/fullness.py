@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast._core import Pool, Source
@@ -32,6 +33,7 @@ def fullness(subnet: Subnet, taken: set[int], kept: Iterable[Kept] = (), own: It
         "aux": {int(address) for _, address in subnet.aux},
         "reserved": ends,
     }
+    kept = tuple(kept)
     for one in kept:
         # The same address may be this network's own under another name.
         if not any(int(one.address) in values for values in roles.values()):
@@ -41,4 +43,5 @@ def fullness(subnet: Subnet, taken: set[int], kept: Iterable[Kept] = (), own: It
     # What has another part as well is shown as that.
     roles["host"] = {int(address) for address in host}.difference(*roles.values())
     source = Source(subnet.cidr, ip_range=subnet.ranges, order="lowest", begin=0, avoid=())
-    return usage(subnet, roles, source.ranges, host)
+    reservations = tuple((one.address, one.role) for one in kept if one.network is None)
+    return replace(usage(subnet, roles, source.ranges, host), reservations=reservations)

@@ -35,9 +35,14 @@ class SharedPool:
         # Sandbox and network of those who have addresses: as they were recorded, and since.
         self._recorded: dict[bytes, tuple[str, str]] | None = None
         self.given: dict[bytes, tuple[str, str]] = {}
+        self._over = records.over(number)
+        for address in self._over:
+            if address not in self.kept:
+                self.bits.release(address)
 
     def save(self) -> None:
         """Write what changed back into the transaction."""
+        self._records.forget_reservations(self._number, self._over)
         changes = self.bits.changes()
         if changes.pages or changes.summary:
             self._records.save_pool(self._number, changes.used, changes.pages, changes.summary)

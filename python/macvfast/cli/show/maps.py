@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # Cells of a row: with an IPv4 address before them they fill 80 columns; IPv6 addresses are longer.
 _CELLS = {4: 64, 6: 32}
 
+# Reservations that people are shown; programs get all.
+_RESERVATIONS = 8
+
 LEGEND = "# in use   g gateway   a aux address   h host   r reserved   . free   - free, but only given with --ip"
 _LEGEND_OF_MANY = "1-9 tenths in use"
 
@@ -31,6 +34,7 @@ def usage_json(network: Network, one: SubnetUsage) -> dict[str, object]:
         "AuxiliaryAddresses": {name: str(address) for name, address in subnet.aux},
         "HostAddresses": [str(address) for address in one.own],
         "Reserved": one.total.reserved,
+        "Reservations": {str(address): role for address, role in one.reservations},
         "Free": one.total.free,
         "Automatic": {
             "Ranges": list(subnet.ranges) or [str(subnet.cidr)],
@@ -61,6 +65,9 @@ def usage_text(network: Network, one: SubnetUsage) -> str:
         lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
     if one.own:
         lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
+    lines += [f"  reserved:  {address}, {escape(role)}" for address, role in one.reservations[:_RESERVATIONS]]
+    if (more := len(one.reservations) - _RESERVATIONS) > 0:
+        lines.append(f"  reserved:  {_count(more)} more")
     return "\n".join([*lines, "", *_map(one.map), ""])
 
 

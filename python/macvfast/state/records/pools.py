@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Subnet
+from macvfast.state.records import sound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +35,26 @@ class Kept(NamedTuple):
     network: str | None
 
 
+class Reservation(NamedTuple):
+    """An address that is in use without an endpoint: what for, by whom, and until when; None: until it is released.
+
+    `str` of it is a few words for people.
+    """
+
+    address: Address
+    kind: str
+    owner: str
+    until: datetime | None
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether it has ended."""
+        return self.until is not None and self.until <= now
+
+    def __str__(self) -> str:
+        end = "" if self.until is None else f" until {self.until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.kind} of {self.owner}{end}"
+
+
 def kept_by(network: str, gateway: Address | None, aux: Iterable[tuple[str, Address]]) -> Iterator[Kept]:
     """What a network keeps of one of its subnets."""
     if gateway is not None:
@@ -46,6 +68,8 @@ class PoolRecords:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        # Within a transaction no reservation ends.
+        self._began = datetime.now(UTC)
 
     # What a network has.
 
@@ -151,11 +175,27 @@ class PoolRecords:
         found: list[Kept] = []
         for network, gateway, aux in rows:
             found += kept_by(network, None if gateway is None else ip_address(gateway), _aux(aux))
-        reserved = self._db.execute(
-            "SELECT address, kind, owner FROM reservation WHERE pool = ? ORDER BY address", (pool,)
-        )
-        found += (Kept(unpacked(address), f"{kind} of {owner}", None) for address, kind, owner in reserved)
+        found += (Kept(one.address, str(one), None) for one in self._reservations(pool) if not one.is_over(self._began))
         return found
+
+    def over(self, pool: int) -> list[Address]:
+        """The addresses of a pool whose reservations have ended, and that still count as in use."""
+        return [one.address for one in self._reservations(pool) if one.is_over(self._began)]
+
+    def forget_reservations(self, pool: int, addresses: Iterable[Address]) -> None:
+        """Forget reservations."""
+        keys = [(pool, one.packed) for one in addresses]
+        self._db.executemany("DELETE FROM reservation WHERE pool = ? AND address = ?", keys)
+
+    def _reservations(self, pool: int) -> list[Reservation]:
+        """What is reserved in a pool, by address."""
+        rows = self._db.execute(
+            "SELECT address, kind, owner, until FROM reservation WHERE pool = ? ORDER BY address", (pool,)
+        )
+        return [
+            Reservation(unpacked(address), kind, owner, None if until is None else sound.moment(until))
+            for address, kind, owner, until in rows
+        ]
 
     def taken(self, pool: int, subnet: Subnet) -> set[int]:
         """The addresses of a pool that endpoints have, as numbers."""
