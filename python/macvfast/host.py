@@ -44,9 +44,8 @@ class Host:
     and sandboxes are named by id, name or unambiguous id prefix, in that order, or given as values.
 
     Attributes:
-        on_note: called, on the thread that does the work, with what a person should know of something that succeeded:
-            a link of macvfast's own that had to stay, a parent that is not what its name says, files that
-            `ip netns exec` does not find. Does nothing until it is set.
+        on_note: called, on the thread that does the work, with what a person should know of something that succeeded,
+            such as a link of macvfast's own that had to stay. Does nothing until it is set.
 
     Raises (all methods):
         StateUnusable, StateBusy, StateCorrupt, StateNewer: the state directory cannot be used.
@@ -176,11 +175,7 @@ class Host:
         return lookup.each_network(self._store)
 
     def network(self, key: str) -> Network:
-        """The network of that id, name or id prefix.
-
-        Raises:
-            NetworkNotFound, NameAmbiguous, SandboxBusy
-        """
+        """The network of that id, name or id prefix. Raises NetworkNotFound, NameAmbiguous or SandboxBusy."""
         return lookup.network(self._store, key)
 
     def endpoints(self, network: str | Network) -> list[Endpoint]:
@@ -297,11 +292,7 @@ class Host:
         return self._parts.states.each()
 
     def sandbox(self, key: str) -> Sandbox:
-        """The sandbox of that id, name or id prefix.
-
-        Raises:
-            SandboxNotFound, NameAmbiguous, SandboxBusy
-        """
+        """The sandbox of that id, name or id prefix. Raises SandboxNotFound, NameAmbiguous or SandboxBusy."""
         return self._parts.states.one(key)
 
     def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:
