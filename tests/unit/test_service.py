@@ -175,6 +175,16 @@ def test_a_link_that_enables_another_unit_is_replaced(tmp_path: Path) -> None:
     assert link.resolve() != service.install(tmp_path / "state", 1, str(tmp_path)) == link.resolve()
 
 
+def test_a_file_where_the_unit_is_to_be_enabled_is_no_success(tmp_path: Path) -> None:
+    """The unit would be there, and not run at boot."""
+    enabled = tmp_path / "etc/systemd/system/multi-user.target.wants/macvfast-restore.service"
+    enabled.parent.mkdir(parents=True)
+    enabled.write_text("somebody's own")
+    with pytest.raises(ServiceUnwritable):
+        service.install(tmp_path / "state", 1, str(tmp_path))
+    assert enabled.read_text() == "somebody's own"
+
+
 def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("a file")
     with pytest.raises((ServiceUnwritable, PermissionNeeded), match=r"macvfast-restore\.service"):

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import sysconfig
-from contextlib import suppress
 from pathlib import Path
 
 from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
@@ -72,9 +71,12 @@ def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
         _write(path, text)
         if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
             link.unlink(missing_ok=True)
-        # Another process may be doing the same.
-        with suppress(FileExistsError):
+        try:
             link.symlink_to(f"../{UNIT}")
+        except FileExistsError:
+            # Another process may be doing the same; anything else there would leave the unit disabled.
+            if not link.is_symlink():
+                raise
     except OSError as error:
         raise _failed("install the service", path, error) from None
     return path
