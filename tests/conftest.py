@@ -147,3 +147,13 @@ def lan(tmp_path: Path) -> Iterator[netns.Lan]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def foreign() -> Iterator[netns.Netns]:
+    """A namespace that macvfast knows nothing of."""
+    made = netns.Netns.make("foreign")
+    try:
+        yield made
+    finally:
+        made.remove()

@@ -13,22 +13,12 @@ from tests.acceptance.support import addresses_of, default_routes, link_of, refu
 from tests.netns import Netns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan", "ping")
-
-
-@pytest.fixture
-def foreign() -> Iterator[Netns]:
-    """A namespace that `ip netns add` made."""
-    made = Netns.make("foreign")
-    try:
-        yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture

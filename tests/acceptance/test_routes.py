@@ -9,13 +9,11 @@ import pytest
 
 from macvfast import EndpointRequest, Route
 from tests.acceptance.support import another_boot, default_routes, lose_everything
-from tests.netns import Netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.netns import Lan
+    from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("macvlan", "ping")
 
@@ -147,16 +145,6 @@ def test_default_routes_of_an_endpoints_own_are_in_the_place_of_the_networks(lan
     assert default_routes(lan, "box") == [("172.16.86.1", "eth0"), ("172.16.86.9", "eth0")]
     assert default_routes(lan, "box", "-6") == [(near, "eth0")]
     assert lan.macvfast("check") == ""
-
-
-@pytest.fixture
-def foreign() -> Iterator[Netns]:
-    """A namespace that `ip netns add` made."""
-    made = Netns.make("foreign")
-    try:
-        yield made
-    finally:
-        made.remove()
 
 
 def test_in_a_given_namespace_a_route_that_is_there_already_refuses_and_leaves_nothing(

@@ -9,25 +9,12 @@ import pytest
 from macvfast.errors import MacInvalid, ParentTaken, ParentUnusable
 from macvfast.requests import EndpointRequest
 from tests.acceptance.support import unchanged
-from tests.netns import Netns
 from tests.vm.support import addresses, create, defaults, kind, link, reach, refused, remove, router_vlan, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.netns import Lan
+    from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("ipvlan")
-
-
-@pytest.fixture
-def foreign() -> Iterator[Netns]:
-    """A namespace that macvfast knows nothing of."""
-    made = Netns.make("foreign")
-    try:
-        yield made
-    finally:
-        made.remove()
 
 
 def ipvlan(lan: Lan, name: str, *subnets: str, parent: str | None = "eth0", **rest: object) -> None:

@@ -8,26 +8,13 @@ import pytest
 
 from macvfast.errors import OptionInvalid, ParentNotFound, ParentUnusable
 from tests.acceptance.support import check_error, unchanged, world
-from tests.netns import Netns
 from tests.vm.support import addresses, create, defaults, kind, link, reach, refused, remove, router_vlan, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from macvfast.errors import MacvfastError
-    from tests.netns import Lan
+    from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("vlan", "macvlan")
-
-
-@pytest.fixture
-def foreign() -> Iterator[Netns]:
-    """A namespace that macvfast knows nothing of."""
-    made = Netns.make("foreign")
-    try:
-        yield made
-    finally:
-        made.remove()
 
 
 def add_vlan(lan: Lan, ifname: str, vid: int, base: str = "eth0") -> None:
