@@ -33,6 +33,7 @@ COMMANDS = {
     "strace": "strace",
     "ps": "procps",
     "radvd": "radvd",
+    "systemd-analyze": "systemd",
     "git": "git",
     "make": "make",
     "qemu-system-x86_64": "qemu-system-x86",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         Outcome,
         Outcomes,
         Plan,
+        StartedByHand,
+        Status,
         Step,
     )
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, UpdateRequest
@@ -58,6 +60,8 @@ _HOMES = {
     "Route": "model",
     "Sandbox": "model",
     "SandboxState": "model",
+    "StartedByHand": "outcomes",
+    "Status": "outcomes",
     "Step": "outcomes",
     "Subnet": "model",
     "UpdateRequest": "requests",
@@ -86,6 +90,8 @@ __all__ = [
     "Route",
     "Sandbox",
     "SandboxState",
+    "StartedByHand",
+    "Status",
     "Step",
     "Subnet",
     "UpdateRequest",

@@ -17,7 +17,7 @@ from macvfast.checks import plain, several
 from macvfast.engine.parts import Parts, remove_ended
 from macvfast.state import home, lookup
 from macvfast.state.store import DEFAULT_NETNS_DIR, Store
-from macvfast.system import limits, log
+from macvfast.system import configured, limits, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class Host:
 
     def __init__(self, store: Store, kernel: Kernel | None = None, netns_dir: str | None = None) -> None:
         self._store = store
-        pins = netns_dir or os.environ.get("MACVFAST_NETNS_DIR") or DEFAULT_NETNS_DIR
+        pins = netns_dir or configured.directory("netns_dir", DEFAULT_NETNS_DIR)
         self._parts = Parts(store, kernel, pins, lambda note: self.on_note(note))  # noqa: PLW0108 - it may be replaced
         self.on_note: Callable[[Note], None] = lambda _: None
 
@@ -336,21 +336,24 @@ class Host:
         """
         return self._parts.gc(origin)
 
-    def install_service(self, wait_s: int, root: str | None = None) -> Path:
-        """Write and enable a systemd unit that restores this state at boot, before network-online.target, and waits for
-        parents for `wait_s` at most; its file. `root`: the root folder of a system that is not running.
+    def status(self) -> macvfast.Status:
+        """How much is recorded, and what a server says of itself, if one runs."""
+        return self._parts.status()
+
+    def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
+        """Write and enable systemd units: one restores this state at boot, before network-online.target, and waits for
+        parents for `wait_s` at most; the others are the server. Gives all files. `root`: the root directory of a system
+        that is not running. `now`: the server is there at once, not only from the next boot on.
 
         Raises:
-            SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
+            ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
         """
-        from macvfast.system import service  # noqa: PLC0415
-
-        return service.install(self._store.directory, wait_s, root)
+        return self._parts.install_service(wait_s, root, now=now)
 
     @staticmethod
-    def uninstall_service(root: str | None = None) -> Path:
-        """Disable and remove that unit; its file. Raises as install_service."""
-        from macvfast.system import service  # noqa: PLC0415
+    def uninstall_service(root: str | None = None) -> list[Path]:
+        """Disable and remove all that; the files. Sandboxes stay. Raises as install_service."""
+        from macvfast.engine import service  # noqa: PLC0415
 
         return service.uninstall(root)
 

@@ -10,6 +10,8 @@ from macvfast.errors import NotScaled, SandboxNotFound, SomeFailed
 from macvfast.model import mac_text
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from macvfast.errors import MacvfastError
     from macvfast.model import Address, Cidr, Endpoint, Subnet
 
@@ -102,8 +104,21 @@ class NamespaceKept:
         return f"the namespace of sandbox `{self.names[0]}`{more} is still held by {by}; its links are deleted"
 
 
+@dataclass(frozen=True, slots=True)
+class StartedByHand:
+    """Where systemd does not run, something else starts these: the first at boot, the second to stay. `str` of it is
+    one line for people.
+    """
+
+    commands: tuple[str, str]
+
+    def __str__(self) -> str:
+        at_boot, always = self.commands
+        return f"systemd does not run here: let what starts services run `{at_boot}` at boot, and then `{always}`"
+
+
 # What a person should know of something that succeeded.
-Note = LinkKept | LinkNeeded | LinkUnlikeName | FilesUnseen | NamespaceKept
+Note = LinkKept | LinkNeeded | LinkUnlikeName | FilesUnseen | NamespaceKept | StartedByHand
 
 
 def _few(shown: Sequence[str]) -> str:
@@ -338,7 +353,8 @@ class SubnetUsage:
     """One subnet. `own` are the addresses in it that the host itself has on the parent; `reservations` those that are
     in use without an endpoint, each with what for and by whom, in words.
 
-    `automatic_size` and `automatic_free` count where automatic allocation takes place.
+    `automatic_size` and `automatic_free` count where automatic allocation takes place; `automatic_run` is the longest
+    run of free addresses there.
     """
 
     subnet: Subnet
@@ -346,5 +362,48 @@ class SubnetUsage:
     total: Block
     automatic_size: int
     automatic_free: int
+    automatic_run: int
     map: Map
     reservations: tuple[tuple[Address, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Commands of one kind that a server has done, with one outcome: `ok`, `failed` or `killed`. `within[i]` of them
+    took at most `bounds_s[i]`; all took `seconds` together.
+    """
+
+    kind: str
+    outcome: str
+    count: int
+    seconds: float
+    bounds_s: tuple[float, ...]
+    within: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What a server says of itself: `running` commands have begun, and `waiting` ones have not been taken yet."""
+
+    pid: int
+    version: str
+    since: datetime
+    running: int
+    waiting: int
+    calls: tuple[Calls, ...]
+
+    @property
+    def served(self) -> int:
+        """How many commands it has done."""
+        return sum(one.count for one in self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How much is recorded, and where; `server` is None where none runs."""
+
+    state_dir: str
+    networks: int
+    sandboxes: int
+    endpoints: int
+    server: ServerStatus | None

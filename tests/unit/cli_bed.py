@@ -14,14 +14,14 @@ from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.ipam import fullness
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
-from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan  # fmt: skip
+from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan, Status  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.outcomes import Note, SubnetUsage
+    from macvfast.outcomes import Note, ServerStatus, SubnetUsage
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 
 MADE_AT = datetime(2026, 8, 20, 7, 41, 9, 500_000, tzinfo=UTC)
@@ -124,7 +124,9 @@ DUAL_BOX = sandbox(
 class FakeHost:
     """Answers like a Host; `calls` says what it was asked for, in order."""
 
-    def __init__(self, *, networks: Sequence[Network] = (), sandboxes: Sequence[Sandbox] = ()) -> None:
+    def __init__(
+        self, *, networks: Sequence[Network] = (), sandboxes: Sequence[Sandbox] = (), server: ServerStatus | None = None
+    ) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.refusals: dict[str, BaseException] = {}
         self.outcomes: dict[str, MacvfastError] = {}
@@ -133,6 +135,7 @@ class FakeHost:
         self.freed: list[Freed] = []
         self._networks = networks
         self._sandboxes = sandboxes
+        self._server = server
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -249,9 +252,13 @@ class FakeHost:
         self._note("gc", origin)
         return self.freed
 
-    def install_service(self, wait_s: int, root: str | None = None) -> Path:
-        self._note("install_service", wait_s, root)
-        return Path("/etc/systemd/system/macvfast-restore.service")
+    def status(self) -> Status:
+        counts = len(self._networks), len(self._sandboxes), sum(len(one.endpoints) for one in self._sandboxes)
+        return Status("/var/lib/macvfast", *counts, self._server)
+
+    def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
+        self._note("install_service", wait_s, root, now)
+        return [Path("/etc/macvfast/client.conf"), Path("/etc/systemd/system/macvfast-restore.service")]
 
     def start(self, key: str, request: CommandRequest) -> None:
         self._note("start", key, request)

@@ -162,17 +162,21 @@ def test_gc_of_what_is_no_engine_is_refused_with_those_that_are() -> None:
     assert host.calls == []
 
 
-def test_the_service_is_installed_with_its_wait_and_prints_its_file() -> None:
+def test_the_service_is_installed_with_its_wait_and_prints_its_files() -> None:
     host = FakeHost()
     said = typed("service install", host)
-    assert said == (0, "/etc/systemd/system/macvfast-restore.service\n", "")
-    typed("service install --wait=120 --root=/mnt", host)
-    assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None), (120, "/mnt")]
+    assert said == (0, "/etc/macvfast/client.conf\n/etc/systemd/system/macvfast-restore.service\n", "")
+    typed("service install --wait=120 --root=/mnt --now", host)
+    assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None, False), (120, "/mnt", True)]
 
 
 def test_the_service_is_uninstalled_without_a_look_at_the_state(tmp_path: Path) -> None:
     """One that is damaged is what it would run on at each boot."""
     host = FakeHost()
     said = typed(["service", "uninstall", f"--root={tmp_path}"], host)
-    assert said == (0, f"{tmp_path}/etc/systemd/system/macvfast-restore.service\n", "")
+    files = (
+        "macvfast/client.conf",
+        *(f"systemd/system/macvfast{end}" for end in ("-restore.service", ".socket", ".service")),
+    )
+    assert said == (0, "".join(f"{tmp_path}/etc/{file}\n" for file in files), "")
     assert host.calls == []

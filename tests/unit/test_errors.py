@@ -450,11 +450,10 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: run `macvfast network rm lab` again",
     ),
     (
-        errors.SystemdMissing(),
-        "this machine does not run systemd\n"
-        "  caused by: the service is a systemd unit\n"
-        "hint: let the init system of this machine run `macvfast restore --wait=60` at boot\n"
-        "hint: --root DIR installs into the files of a system that is not running",
+        errors.SystemdRefused("systemctl start macvfast.socket", "Unit macvfast.socket is masked."),
+        "`systemctl start macvfast.socket` failed\n"
+        "  caused by: Unit macvfast.socket is masked.\n"
+        "hint: run `systemctl start macvfast.socket` again, once that is mended",
     ),
     (
         errors.ServiceTaken("/etc/systemd/system/macvfast-restore.service"),

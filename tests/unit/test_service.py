@@ -1,23 +1,47 @@
-"""The systemd unit that restores at boot, written into a root of its own."""
+"""What `service install` writes, into a root of its own: systemd's units, and the clients' file."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
+from macvfast.errors import (
+    OptionInvalid,
+    PermissionNeeded,
+    ServiceTaken,
+    ServiceUnsafe,
+    ServiceUnwritable,
+    SystemdRefused,
+)
 from macvfast.host import Host
+from macvfast.process import systemd
 from macvfast.state.store import Store
-from macvfast.system import service, trusted
+from macvfast.system import configured, service, trusted, units
+from macvfast.system.configured import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNITS = [units.RESTORE, units.SERVER, units.SOCKET]
+
+
+def places(state_dir: Path) -> Places:
+    return Places(sys.executable, str(state_dir), "/run/macvfast", "/run/netns")
+
+
+def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
+    """Install the service; the unit that restores."""
+    files = service.install(places(state_dir), wait_s, root)
+    return next(path for path in files if path.name == units.RESTORE)
 
 
 def text_of(path: Path) -> dict[str, str]:
@@ -27,7 +51,8 @@ def text_of(path: Path) -> dict[str, str]:
 
 def test_the_unit_restores_this_state_before_the_network_is_online(tmp_path: Path) -> None:
     with Host(Store(str(tmp_path / "state"))) as host:
-        path = host.install_service(45, str(tmp_path / "root"))
+        files = host.install_service(45, str(tmp_path / "root"))
+    path = files[1]
     assert path == tmp_path / "root/etc/systemd/system/macvfast-restore.service"
     unit = text_of(path)
     assert unit["Before"] == "network-online.target"
@@ -42,7 +67,7 @@ def test_the_unit_restores_this_state_before_the_network_is_online(tmp_path: Pat
 def test_the_units_modes_are_the_same_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        path = service.install(tmp_path / "state", 1, str(tmp_path / "root"))
+        path = install(tmp_path / "state", 1, str(tmp_path / "root"))
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644
@@ -50,27 +75,80 @@ def test_the_units_modes_are_the_same_whatever_the_umask(tmp_path: Path, umask: 
 
 
 def test_what_the_unit_runs_is_a_command_of_macvfast(tmp_path: Path) -> None:
-    path = service.install(tmp_path / "state", 1, str(tmp_path))
+    path = install(tmp_path / "state", 1, str(tmp_path))
     done = subprocess.run(shlex.split(text_of(path)["ExecStart"]), capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     assert "usage" not in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize("folder", ["state", "a b", "50%", "$HOME", 'qu"ote', "back\\slash", "ümlaut"])
-def test_systemd_takes_the_unit_for_state_directories_of_any_name(tmp_path: Path, folder: str) -> None:
-    path = service.install(tmp_path / folder, 60, str(tmp_path / "root"))
+@pytest.mark.needs("systemd-analyze")
+@pytest.mark.parametrize("name", ["state", "a b", "50%", "$HOME", 'qu"ote', "back\\slash", "ümlaut"])
+def test_systemd_takes_the_units_for_directories_of_any_name(tmp_path: Path, name: str) -> None:
+    there = Places(sys.executable, str(tmp_path / name), str(tmp_path / f"run {name}"), "/run/netns")
+    files = service.install(there, 60, str(tmp_path / "root"))[1:]
+    assert sorted(path.name for path in files) == UNITS
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", "--man=no", *files], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_the_server_is_started_by_its_socket_and_leaves_sandboxes_alone_when_it_is_stopped(tmp_path: Path) -> None:
+    install(tmp_path / "state", 1, str(tmp_path))
+    directory = tmp_path / "etc/systemd/system"
+    assert text_of(directory / units.SOCKET)["ListenStream"] == "/run/macvfast/command.sock"
+    assert text_of(directory / units.SOCKET)["SocketMode"] == "0600"
+    assert (directory / "sockets.target.wants" / units.SOCKET).resolve() == directory / units.SOCKET
+    server = text_of(directory / units.SERVER)
+    assert server["KillMode"] == "mixed"
+    assert shlex.split(server["ExecStart"])[1:] == ["-P", "-m", "macvfast", "serve"]
+
+
+def test_nothing_in_the_servers_unit_puts_it_elsewhere_or_takes_rights_from_it(tmp_path: Path) -> None:
+    """Mount namespaces, seccomp filters, capabilities: it would serve nobody, for callers are elsewhere then."""
+    install(tmp_path / "state", 1, str(tmp_path))
+    known = {"Description", "Requires", "After", "Type", "Environment", "ExecStart", "KillMode", "TimeoutStopSec"}
+    assert text_of(tmp_path / "etc/systemd/system" / units.SERVER).keys() == known
+
+
+@pytest.mark.parametrize("name", ["state", "a b", "50%", "a=b", "#x", "ümlaut", "\udcff", "x\x85y"])
+def test_what_the_clients_file_says_is_what_is_read_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    there = Places("/opt/python3", f"/var/{name}", f"/run/{name}", f"/netns/{name}")
+    monkeypatch.setattr(configured, "FILE", service.install(there, 1, str(tmp_path))[0])
+    for key, path in there._asdict().items():
+        monkeypatch.delenv(f"MACVFAST_{key.upper()}", raising=False)
+        assert configured.directory(key, "/default") == path
+    monkeypatch.setenv("MACVFAST_STATE_DIR", "/from/the/environment")
+    assert configured.directory("state_dir", "/default") == "/from/the/environment"
+    configured.FILE.chmod(0o666)
+    assert configured.directory("run_dir", "/default") == "/default"
+
+
+def test_the_clients_file_names_the_state_and_the_pins_of_who_is_told_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = places(tmp_path / "state")._replace(netns_dir=str(tmp_path / "pins"))
+    monkeypatch.setattr(configured, "FILE", service.install(there, 1, str(tmp_path))[0])
+    monkeypatch.delenv("MACVFAST_STATE_DIR", raising=False)
+    monkeypatch.delenv("MACVFAST_NETNS_DIR", raising=False)
+    with Host.open() as host:
+        assert host.status().state_dir == str(tmp_path / "state")
+        assert host._parts.netns_dir == str(tmp_path / "pins")
+
+
+def test_a_line_break_that_the_clients_file_could_not_tell_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionInvalid):
+        install(tmp_path / "a\nb", 1, str(tmp_path))
+    assert not (tmp_path / "etc").exists()
+
+
 def test_installing_again_writes_it_anew_and_uninstalling_twice_is_uninstalling_once(tmp_path: Path) -> None:
-    service.install(tmp_path / "state", 1, str(tmp_path))
-    path = service.install(tmp_path / "state", 2, str(tmp_path))
+    install(tmp_path / "state", 1, str(tmp_path))
+    path = install(tmp_path / "state", 2, str(tmp_path))
     assert "--wait=2" in path.read_text()
-    assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
+    assert sorted(os.listdir(path.parent)) == [*UNITS, "multi-user.target.wants", "sockets.target.wants"]
     for _ in range(2):
         service.uninstall(str(tmp_path))
         assert not path.exists()
@@ -82,16 +160,16 @@ def test_several_who_install_at_once_all_succeed_and_leave_the_whole_unit_and_no
         root = str(tmp_path / str(turn))
         with ThreadPoolExecutor(8) as threads:
             begin = threading.Barrier(8)
-            paths = list(threads.map(lambda _: (begin.wait(), service.install(tmp_path, 1, root))[1], range(8)))  # noqa: B023
+            paths = list(threads.map(lambda _: (begin.wait(), install(tmp_path, 1, root))[1], range(8)))  # noqa: B023
         (path,) = set(paths)
         assert text_of(path)["WantedBy"] == "multi-user.target"
-        assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
+        assert sorted(os.listdir(path.parent)) == [*UNITS, "multi-user.target.wants", "sockets.target.wants"]
 
 
 def test_a_unit_that_cannot_be_written_leaves_the_one_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = service.install(tmp_path / "state", 1, str(tmp_path))
+    path = install(tmp_path / "state", 1, str(tmp_path))
     before = path.read_bytes()
 
     def fail(*_: object) -> None:
@@ -99,9 +177,9 @@ def test_a_unit_that_cannot_be_written_leaves_the_one_before_it(
 
     monkeypatch.setattr(os, "fchmod", fail)
     with pytest.raises(ServiceUnwritable):
-        service.install(tmp_path / "state", 2, str(tmp_path))
+        install(tmp_path / "state", 2, str(tmp_path))
     assert path.read_bytes() == before
-    assert sorted(os.listdir(path.parent)) == ["macvfast-restore.service", "multi-user.target.wants"]
+    assert sorted(os.listdir(path.parent)) == [*UNITS, "multi-user.target.wants", "sockets.target.wants"]
 
 
 def test_a_unit_that_somebody_else_wrote_is_left_alone(tmp_path: Path) -> None:
@@ -109,41 +187,110 @@ def test_a_unit_that_somebody_else_wrote_is_left_alone(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("[Service]\nExecStart=/bin/true\n")
     with pytest.raises(ServiceTaken):
-        service.install(tmp_path / "state", 1, str(tmp_path))
+        install(tmp_path / "state", 1, str(tmp_path))
     with pytest.raises(ServiceTaken):
         service.uninstall(str(tmp_path))
     assert path.read_text() == "[Service]\nExecStart=/bin/true\n"
 
 
-@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here")
-def test_without_systemd_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SystemdMissing):
-        service.install(tmp_path, 1)
-    with pytest.raises(SystemdMissing):
-        service.uninstall()
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of this system, which nobody else can change; systemd does not run."""
+    monkeypatch.setattr(service, "systemd_runs", lambda: False)
+    monkeypatch.setattr(service, "_client", lambda root: Path(root or tmp_path) / "etc/macvfast/client.conf")
+    monkeypatch.setattr(service, "_unit", lambda root, name: Path(root or tmp_path) / "etc/systemd/system" / name)
+    monkeypatch.setattr(trusted, "why_others_may_change", lambda _: None)
+    return tmp_path
 
 
-@pytest.mark.parametrize("unsafe", ["the unit", "what is put beside it", "the state", "the program", "the package"])
+def test_without_systemd_the_clients_file_is_written_and_it_is_said_what_else_is_to_be_started(here: Path) -> None:
+    notes: list[object] = []
+    with Host(Store(str(here / "state"))) as host:
+        host.on_note = notes.append
+        files = host.install_service(45)
+    assert files == [here / "etc/macvfast/client.conf"]
+    assert not (here / "etc/systemd").exists()
+    (note,) = map(str, notes)
+    assert "`macvfast restore --wait=45` at boot" in note
+    assert "`macvfast serve`" in note
+    Host.uninstall_service()
+    assert not files[0].exists()
+
+
+def told(folder: Path, monkeypatch: pytest.MonkeyPatch, status: int = 0) -> Callable[[], list[str]]:
+    """Have systemd run, and something in the place of systemctl; gives what that was told."""
+    log, program = folder / "told", folder / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{log}\necho no such thing >&2\nexit {status}\n', encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setattr(systemd, "_PROGRAM", str(program))
+    monkeypatch.setattr(service, "systemd_runs", lambda: True)
+    return lambda: log.read_text(encoding="ascii").splitlines() if log.exists() else []
+
+
+def test_systemd_is_told_of_the_server_only_where_it_is_to_be_there_now(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = told(here, monkeypatch)
+    with Host(Store(str(here / "state"))) as host:
+        host.install_service(1)
+        host.install_service(1, str(here / "other"), now=True)
+        assert said() == []
+        host.install_service(1, now=True)
+    # The server may be what does the command: it is not waited for.
+    assert [line.removeprefix("--no-ask-password ") for line in said()] == [
+        "daemon-reload", "start macvfast.socket", "--no-block try-restart macvfast.service",
+    ]  # fmt: skip
+
+
+def test_uninstalling_stops_the_server_and_is_then_over(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = told(here, monkeypatch)
+    Host.uninstall_service()
+    assert said() == []
+    install(here / "state", 1)
+    for _ in range(2):
+        Host.uninstall_service()
+        assert [line.removeprefix("--no-ask-password ") for line in said()] == [
+            "--no-block stop macvfast.socket macvfast.service", "daemon-reload",
+        ]  # fmt: skip
+
+
+def test_what_systemd_says_when_it_refuses_is_shown(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told(here, monkeypatch, status=5)
+    with Host(Store(str(here / "state"))) as host, pytest.raises(SystemdRefused) as refusal:
+        host.install_service(1, now=True)
+    assert refusal.value.message == "`systemctl daemon-reload` failed"
+    assert refusal.value.causes == ("no such thing",)
+    (here / "systemctl").unlink()
+    with pytest.raises(SystemdRefused, match="systemctl daemon-reload"):
+        systemd.tell("daemon-reload")
+
+
+@pytest.mark.parametrize(
+    "unsafe", ["the unit", "the clients' file", "what is put beside it", "the state", "the program", "the package"]
+)
 def test_what_others_may_change_is_not_carried_out_at_boot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsafe: str
 ) -> None:
     """Of a system that is not running it is not known who its users are."""
     path = tmp_path / "etc/systemd/system/macvfast-restore.service"
-    monkeypatch.setattr(service, "_unit", lambda root: path)  # noqa: ARG005 - its name
+    monkeypatch.setattr(service, "systemd_runs", lambda: True)
+    monkeypatch.setattr(service, "_client", lambda root: Path(root or tmp_path) / "etc/macvfast/client.conf")
+    monkeypatch.setattr(service, "_unit", lambda root, name: Path(root or tmp_path) / "etc/systemd/system" / name)
     ways = {
-        "the unit": path, "what is put beside it": path.with_name(f"{path.name}.d"), "the state": tmp_path / "state",
+        "the unit": path, "the clients' file": tmp_path / "etc/macvfast/client.conf",
+        "what is put beside it": path.with_name(f"{path.name}.d"), "the state": tmp_path / "state",
         "the program": Path(sys.executable), "the package": Path(service.__file__).parents[1],
     }  # fmt: skip
     bad = ""
     monkeypatch.setattr(trusted, "why_others_may_change", lambda way: "they may" if str(way) == bad else None)
-    assert service.install(tmp_path / "state", 1) == path
+    assert install(tmp_path / "state", 1) == path
     service.uninstall()
     bad = str(ways[unsafe])
     with pytest.raises(ServiceUnsafe) as refusal:
-        service.install(tmp_path / "state", 1)
+        install(tmp_path / "state", 1)
     assert refusal.value.causes == (f"{bad}: they may",)
     assert not path.exists()
-    assert service.install(tmp_path / "state", 1, str(tmp_path)) == path
+    assert install(tmp_path / "state", 1, str(tmp_path)) == path
 
 
 @pytest.mark.timeout(10)
@@ -156,7 +303,7 @@ def test_what_is_in_the_units_place_is_neither_waited_for_nor_read_whole(tmp_pat
     else:
         path.symlink_to("/dev/null" if kind == "a masked unit" else "/dev/zero")
     with pytest.raises(ServiceTaken):
-        service.install(tmp_path / "state", 1, str(tmp_path))
+        install(tmp_path / "state", 1, str(tmp_path))
 
 
 def test_what_stands_where_the_unit_is_written_first_is_not_written_to(tmp_path: Path) -> None:
@@ -164,7 +311,7 @@ def test_what_stands_where_the_unit_is_written_first_is_not_written_to(tmp_path:
     path.parent.mkdir(parents=True)
     (tmp_path / "other").write_text("mine\n")
     path.symlink_to(tmp_path / "other")
-    service.install(tmp_path / "state", 1, str(tmp_path))
+    install(tmp_path / "state", 1, str(tmp_path))
     assert (tmp_path / "other").read_text() == "mine\n"
 
 
@@ -172,7 +319,7 @@ def test_a_link_that_enables_another_unit_is_replaced(tmp_path: Path) -> None:
     link = tmp_path / "etc/systemd/system/multi-user.target.wants/macvfast-restore.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("/gone/macvfast-restore.service")
-    assert link.resolve() != service.install(tmp_path / "state", 1, str(tmp_path)) == link.resolve()
+    assert link.resolve() != install(tmp_path / "state", 1, str(tmp_path)) == link.resolve()
 
 
 def test_a_file_where_the_unit_is_to_be_enabled_is_no_success(tmp_path: Path) -> None:
@@ -181,12 +328,12 @@ def test_a_file_where_the_unit_is_to_be_enabled_is_no_success(tmp_path: Path) ->
     enabled.parent.mkdir(parents=True)
     enabled.write_text("somebody's own")
     with pytest.raises(ServiceUnwritable):
-        service.install(tmp_path / "state", 1, str(tmp_path))
+        install(tmp_path / "state", 1, str(tmp_path))
     assert enabled.read_text() == "somebody's own"
 
 
 def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "etc").write_text("a file")
-    with pytest.raises((ServiceUnwritable, PermissionNeeded), match=r"macvfast-restore\.service"):
-        service.install(tmp_path / "state", 1, str(tmp_path))
+    with pytest.raises((ServiceUnwritable, PermissionNeeded), match=r"client\.conf"):
+        install(tmp_path / "state", 1, str(tmp_path))
     assert sys.executable

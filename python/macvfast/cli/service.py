@@ -1,4 +1,4 @@
-"""The commands on the systemd unit that restores at boot."""
+"""The commands on what systemd starts: the restore at boot, and the server."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ Root = Annotated[str | None, option("--root DIR", "Root directory of another sys
     "service install",
     begins=True,
     details="""\
-From the next boot on, it runs `macvfast restore --wait=SECONDS` for this state directory before network-online.target
-is reached. To see what it did: journalctl -u macvfast-restore.""",
+From the next boot on, systemd runs `macvfast restore --wait=SECONDS` for this state directory before
+network-online.target is reached, and starts `macvfast serve` for the first command. To see what they did:
+journalctl -u macvfast-restore -u macvfast.
+
+/etc/macvfast/client.conf names this Python and the directories of state, sockets and namespaces; every `macvfast` on
+this machine uses them unless its options or environment say otherwise. Without systemd, it is all that is written.""",
     example="macvfast service install --wait=120",
 )
 def install(
@@ -26,20 +30,21 @@ def install(
     wait: Annotated[
         str | None, option("--wait SECONDS", f"How long to wait for parents (default: {WAIT_S}).", callback=seconds)
     ] = None,
+    now: Annotated[bool, option("--now", "Have the server now, and not only from the next boot on.")] = False,
     root: Root = None,
 ) -> int:
-    """Write and enable a systemd unit that restores at boot, and print its file."""
+    """Install systemd units that restore at boot and run the server, and print all files."""
     with call.host() as host:
-        path = host.install_service(int(wait or WAIT_S), root)
-    call.out.line(escape(str(path)))
+        files = host.install_service(int(wait or WAIT_S), root, now=now)
+    call.out.lines(escape(str(file)) for file in files)
     return 0
 
 
 @command("service uninstall", example="macvfast service uninstall")
 def uninstall(call: Call, *, root: Root = None) -> int:
-    """Disable and remove that unit, and print its file."""
+    """Stop the server, remove these files, and print them; sandboxes stay."""
     from macvfast.host import Host  # noqa: PLC0415 - whatever the state is like, or where
 
-    path = Host.uninstall_service(root)
-    call.out.line(escape(str(path)))
+    files = Host.uninstall_service(root)
+    call.out.lines(escape(str(file)) for file in files)
     return 0

@@ -5,6 +5,8 @@ A listing of networks needs only the state, and waits for nothing else.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from contextlib import closing
 from functools import cached_property
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.netlink import NetlinkKernel
     from macvfast.kernel.protocol import Kernel
     from macvfast.model import Network, Sandbox
-    from macvfast.outcomes import Freed, Note, SubnetUsage
+    from macvfast.outcomes import Freed, Note, Status, SubnetUsage
     from macvfast.requests import CommandRequest, SandboxRequest
 
 
@@ -123,6 +125,25 @@ class Parts:
         from macvfast.engine.fullness import usage  # noqa: PLC0415
 
         return usage(self.store, self.given_kernel, network)
+
+    def status(self) -> Status:
+        """How much is recorded, and what a server says of itself, if one runs."""
+        from macvfast.outcomes import Status  # noqa: PLC0415
+        from macvfast.system import server  # noqa: PLC0415
+
+        with self.store.reading() as records:
+            counts = records.counts()
+        return Status(str(self.store.directory), *counts, server.ask())
+
+    def install_service(self, wait_s: int, root: str | None, *, now: bool) -> list[Path]:
+        """Have this state restored at boot, and a server: see `service.install`."""
+        from macvfast.engine import service  # noqa: PLC0415
+        from macvfast.system import server  # noqa: PLC0415
+        from macvfast.system.configured import Places  # noqa: PLC0415
+
+        state_dir, netns_dir = str(self.store.directory), os.path.abspath(self.netns_dir)
+        places = Places(sys.executable, state_dir, str(server.directory()), netns_dir)
+        return service.install(places, wait_s, root, now=now, on_note=self._on_note)
 
     def gc(self, origin: str | None) -> list[Freed]:
         """Remove what nobody owns any more, and all that an engine made; None: no engine's."""

@@ -186,3 +186,13 @@ class SomeFailed(Incomplete, code="some-failed"):
 
     def _get_hints(self) -> Sequence[str]:
         return list(dict.fromkeys(hint for _, error in self.failures[:SHOWN_LINES] for hint in error.hints))
+
+
+class SystemdRefused(Incomplete, code="systemd-refused"):
+    """The files of the service are as they are to be, and systemd was not told, or did not do it."""
+
+    command: str
+    said: str
+    _text = "`{command}` failed"
+    _cause = "{said}"
+    _hint = "run `{command}` again, once that is mended"

@@ -75,18 +75,6 @@ class NameAmbiguous(NotFound, code="name-ambiguous"):
         return f"`{self.prefix}` fits several {'sandboxes' if self.kind == 'sandbox' else f'{self.kind}s'}"
 
 
-class SystemdMissing(NotFound, code="systemd-missing"):
-    _text = "this machine does not run systemd"
-    _cause = "the service is a systemd unit"
-    _hint = (
-        "let the init system of this machine run `macvfast restore --wait=60` at boot\n"
-        "--root DIR installs into the files of a system that is not running"
-    )
-
-    def __init__(self) -> None:
-        self._keep()
-
-
 class CommandNotFound(NotFound, code="command-not-found", exit_status=127):
     """The command is not on this host (or in `--rootfs`)."""
 

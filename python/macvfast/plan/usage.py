@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,22 @@ def usage(
     """
     automatic_size = sum(last - first + 1 for first, last in ranges)
     total = Block(subnet.cidr.num_addresses, **{role: len(values) for role, values in roles.items()}, automatic=True)
-    gone = sum(_meets(ranges, value, value) for value in set().union(*roles.values()))
-    return SubnetUsage(subnet, own, total, automatic_size, automatic_size - gone, _map(subnet.cidr, roles, ranges))
+    taken = sorted(set().union(*roles.values()))
+    gone = sum(_meets(ranges, value, value) for value in taken)
+    return SubnetUsage(
+        subnet, own, total, automatic_size, automatic_size - gone, _longest_run(taken, ranges),
+        _map(subnet.cidr, roles, ranges),
+    )  # fmt: skip
+
+
+def _longest_run(taken: Sequence[int], ranges: Sequence[tuple[int, int]]) -> int:
+    """How many numbers in a row, at the most, are in one of the ranges and not taken, which is sorted."""
+    longest = 0
+    for first, last in ranges:
+        within = taken[bisect_left(taken, first) : bisect_right(taken, last)]
+        runs = (after - before - 1 for before, after in pairwise([first - 1, *within, last + 1]))
+        longest = max(longest, *runs)
+    return longest
 
 
 def _map(cidr: Cidr, roles: Mapping[str, set[int]], ranges: Sequence[tuple[int, int]]) -> Map:

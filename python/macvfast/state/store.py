@@ -21,7 +21,7 @@ from macvfast.state.directory import is_empty, prepare
 from macvfast.state.failures import Failures
 from macvfast.state.owners import Held, Owners
 from macvfast.state.records import FORMAT, Records, database, format_of, make_tables, migrate
-from macvfast.system import forks
+from macvfast.system import configured, forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Store:
             StateMissing: a directory was named, by the argument or the environment, is missing, and is not made.
         """
         named = directory or os.environ.get("MACVFAST_STATE_DIR")
-        wanted = Path(named or DEFAULT_DIR)
+        wanted = Path(named or configured.directory("state_dir", DEFAULT_DIR))
         self._process = forks.here()
         check_origin(origin)
         self.origin = origin

@@ -1,4 +1,4 @@
-"""The systemd unit that restores at boot; written and enabled as plain files, without a running systemd."""
+"""What `service install` writes: systemd's units, enabled, without need of a running systemd, and the clients' file."""
 
 from __future__ import annotations
 
@@ -7,83 +7,111 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from macvfast.errors import PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable, SystemdMissing
-from macvfast.system import trusted
+from macvfast.errors import OptionInvalid, PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable
+from macvfast.system import configured, trusted, units
 
-UNIT = "macvfast-restore.service"
-_FOLDER = Path("etc/systemd/system")
-# The target of every normal boot.
-_WANTED_BY = "multi-user.target.wants"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-_MARK = "# Written by `macvfast service install`; `macvfast service uninstall` takes it away."
+    from macvfast.system.configured import Places
 
-_TEXT = """\
-{mark}
-[Unit]
-Description=Bring back macvfast's networks and sandboxes
-Documentation=man:ip-link(8) man:ip-netns(8)
-# After what makes and brings up NICs, and before what waits for the network.
-After=network-pre.target systemd-networkd.service NetworkManager.service networking.service
-Before=network-online.target
-RequiresMountsFor={state_dir}
-ConditionPathExists={state_dir}/state.db
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart={command}
-# Longer than the wait for parents.
-TimeoutStartSec={timeout_s}
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-# How long the restore itself may take after the wait: thousands of sandboxes on a slow disk.
-_WORK_S = 300
+_UNITS = Path("etc/systemd/system")
 
 
-def install(state_dir: Path, wait_s: int, root: str | None = None) -> Path:
-    """Write and enable the unit, replacing an earlier one of ours; it takes effect at the next boot. Gives its file.
+def systemd_runs() -> bool:
+    """Whether this machine was booted with it (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def install(places: Places, wait_s: int, root: str | None = None) -> list[Path]:
+    """Write all files, replacing earlier ones of ours, and enable the units. They take effect at the next boot. Units
+    are left out on a machine where systemd does not run. Gives the files.
 
     Args:
-        state_dir: the state that is restored.
-        wait_s: how long it waits for parents, at most.
-        root: the root folder of a system that is not running; None: this system.
+        places: what clients and units use.
+        wait_s: how long the restore waits for parents, at most.
+        root: the root directory of a system that is not running; None: this system.
 
     Raises:
-        SystemdMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
+        OptionInvalid: the path of a directory has a line break, which the clients' file cannot tell.
+        ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
     """
-    path = _unit(root)
-    _refuse_other(path)
+    for name, path in places._asdict().items():
+        if "\n" in path:
+            raise OptionInvalid(name, path, "it has a line break")
+    texts = {_client(root): units.client(places)}
+    if root is not None or systemd_runs():
+        texts |= {
+            _unit(root, units.RESTORE): units.restore(places, wait_s),
+            _unit(root, units.SOCKET): units.listening(places),
+            _unit(root, units.SERVER): units.server(places),
+        }
+    for file in texts:
+        _refuse_other(file)
     if root is None:
-        _refuse_unsafe(path, state_dir)
-    command = [sys.executable, "-P", "-m", "macvfast", "--state-dir", str(state_dir), "restore", f"--wait={wait_s}"]
-    text = _TEXT.format(
-        mark=_MARK, state_dir=_escaped(str(state_dir)), command=" ".join(map(_quoted, command)),
-        timeout_s=wait_s + _WORK_S,
-    )  # fmt: skip
-    link = path.parent / _WANTED_BY / UNIT
-    try:
-        for folder in (*reversed(path.parent.parents), path.parent, link.parent):
-            trusted.make_folder(folder, 0o755)
-        _write(path, text)
-        if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
-            link.unlink(missing_ok=True)
+        _refuse_unsafe(list(texts), places)
+    for file, text in texts.items():
         try:
-            link.symlink_to(f"../{UNIT}")
-        except FileExistsError:
-            # Another process may be doing the same; anything else there would leave the unit disabled.
-            if not link.is_symlink():
-                raise
-    except OSError as error:
-        raise _failed("install the service", path, error) from None
-    return path
+            _make_directories(file.parent)
+            _write(file, text)
+            _enable(file)
+        except OSError as error:
+            raise _failed("install the service", file, error) from None
+    return list(texts)
+
+
+def uninstall(root: str | None = None) -> list[Path]:
+    """Disable the units and delete all files; what is missing already is no matter. Gives the files.
+
+    Raises:
+        ServiceTaken, ServiceUnwritable, PermissionNeeded
+    """
+    paths = list(_files(root))
+    for path in paths:
+        _refuse_other(path)
+    for path in paths:
+        try:
+            if (link := _link(path)) is not None:
+                link.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _failed("uninstall the service", path, error) from None
+    return paths
+
+
+def installed() -> bool:
+    """Whether this system has the unit of the server's socket."""
+    return _unit(None, units.SOCKET).exists()
+
+
+def _files(root: str | None) -> Iterator[Path]:
+    yield _client(root)
+    yield from (_unit(root, name) for name in (units.RESTORE, units.SOCKET, units.SERVER))
+
+
+def _client(root: str | None) -> Path:
+    return Path(root or "/") / configured.FILE.relative_to("/")
+
+
+def _unit(root: str | None, name: str) -> Path:
+    return Path(root or "/") / _UNITS / name
+
+
+def _link(path: Path) -> Path | None:
+    """What enables a unit; None where nothing does."""
+    wanted = units.WANTED_BY.get(path.name)
+    return None if wanted is None else path.parent / wanted / path.name
+
+
+def _make_directories(directory: Path) -> None:
+    for one in (*reversed(directory.parents), directory):
+        trusted.make_folder(one, 0o755)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the unit in one step, by a new file that no other process has."""
+    """Write a file in one step, by a new one that no other process has."""
     fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(trusted.open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
@@ -95,52 +123,44 @@ def _write(path: Path, text: str) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def uninstall(root: str | None = None) -> Path:
-    """Disable the unit and delete its file, which may be missing already. Gives the file.
-
-    Raises:
-        SystemdMissing, ServiceTaken, ServiceUnwritable, PermissionNeeded
-    """
-    path = _unit(root)
-    _refuse_other(path)
+def _enable(path: Path) -> None:
+    link = _link(path)
+    if link is None:
+        return
+    _make_directories(link.parent)
+    if link.is_symlink() and os.path.realpath(link) != os.path.realpath(path):
+        link.unlink(missing_ok=True)
     try:
-        (path.parent / _WANTED_BY / UNIT).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise _failed("uninstall the service", path, error) from None
-    return path
+        link.symlink_to(f"../{path.name}")
+    except FileExistsError:
+        # Another process may be doing the same; anything else there would leave the unit disabled.
+        if not link.is_symlink():
+            raise
 
 
-def _unit(root: str | None) -> Path:
-    """The unit's file, on a machine where systemd runs (sd_booted(3)) or below a given root."""
-    if root is None and not Path("/run/systemd/system").is_dir():
-        raise SystemdMissing
-    return Path(root or "/") / _FOLDER / UNIT
-
-
-def _refuse_unsafe(path: Path, state_dir: Path) -> None:
-    """Refuse a service where other users may change what root would run: the unit and its drop-ins, this program with
-    all that it loads, and the state.
+def _refuse_unsafe(paths: list[Path], places: Places) -> None:
+    """Refuse a service where other users may change what root would run: the files and the units' drop-ins, this
+    program with all that it loads, and the state.
     """
-    beside = path.with_name(f"{UNIT}.d")
+    beside = [path.with_name(f"{path.name}.d") for path in paths]
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     loaded = [Path(trusted.__file__).parents[1], *(Path(sysconfig.get_path(kind)) for kind in kinds)]
-    for one in (path, beside, state_dir, Path(sys.executable), *loaded):
+    for one in (*paths, *beside, Path(places.state_dir), Path(sys.executable), *loaded):
         if (reason := trusted.why_others_may_change(one)) is not None:
             raise ServiceUnsafe(str(one), reason)
 
 
 def _refuse_other(path: Path) -> None:
-    """Refuse to replace or delete a unit that macvfast did not write."""
+    """Refuse to replace or delete a file that macvfast did not write."""
     try:
         # systemd masks a unit by a link to /dev/null, which is not ours either.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
-            text = file.read(len(_MARK.encode())).decode(errors="replace")
+            text = file.read(len(units.MARK.encode())).decode(errors="replace")
     except FileNotFoundError:
         return
     except OSError as error:
         raise _failed("read the service", path, error) from None
-    if not text.startswith(_MARK):
+    if not text.startswith(units.MARK):
         raise ServiceTaken(str(path))
 
 
@@ -148,14 +168,3 @@ def _failed(operation: str, path: Path, error: OSError) -> PermissionNeeded | Se
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermissionNeeded(operation, f"permission to write {path}")
     return ServiceUnwritable(str(path), error.strerror or os.strerror(error.errno or 0))
-
-
-def _escaped(text: str) -> str:
-    """A path as a unit's value (systemd.unit(5)): `%` begins a specifier; blanks, quotes and the like are escaped."""
-    safe = "".join(c if c.isprintable() and c not in " \\'\"" else f"\\x{ord(c):02x}" for c in text)
-    return safe.replace("%", "%%")
-
-
-def _quoted(word: str) -> str:
-    """A word of ExecStart (systemd.service(5)): `$` begins a variable."""
-    return f'"{_escaped(word)}"'.replace("$", "$$")

@@ -97,6 +97,13 @@ class SandboxRecords(NetworkRecords):
         """The numbers of all sandboxes, by name, as people count; `shown`: without those that are only being made."""
         return self._order("sandbox", shown=shown)
 
+    def counts(self) -> tuple[int, int, int]:
+        """How many networks, sandboxes and endpoints there are, without those that are only being made."""
+        tables = ("network", "sandbox", "endpoint")
+        counted = ", ".join(f"(SELECT count(*) FROM {table} WHERE {SHOWN.format(table)})" for table in tables)
+        networks, sandboxes, endpoints = self._db.execute(f"SELECT {counted}").fetchone()
+        return networks, sandboxes, endpoints
+
     def given_namespaces(self) -> dict[int, tuple[str, int]]:
         """The namespaces that others made, by boot id and cookie, of the sandboxes that stand for them, by number."""
         rows = self._db.execute("SELECT number, boot_id, cookie FROM sandbox WHERE NOT made")

@@ -1,0 +1,51 @@
+"""The service: its files, and systemd told of them where that is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.outcomes import StartedByHand
+from macvfast.process import systemd
+from macvfast.system import service, units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from macvfast.outcomes import Note
+    from macvfast.system.configured import Places
+
+
+def install(places: Places, wait_s: int, root: str | None, *, now: bool, on_note: Callable[[Note], None]) -> list[Path]:
+    """Write and enable it, and give its files. `now`: have the server's socket, too, before the next boot.
+
+    Raises:
+        OptionInvalid, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
+    """
+    files = service.install(places, wait_s, root)
+    if root is not None:
+        return files
+    if not service.systemd_runs():
+        on_note(StartedByHand((f"macvfast restore --wait={wait_s}", "macvfast serve")))
+    elif now:
+        systemd.tell("daemon-reload")
+        systemd.tell("start", units.SOCKET)
+        # It may be what does this very command, and ends when that has ended.
+        systemd.tell("--no-block", "try-restart", units.SERVER)
+    return files
+
+
+def uninstall(root: str | None) -> list[Path]:
+    """Stop the server, disable the service, delete its files, and give them. Sandboxes stay.
+
+    Raises:
+        ServiceTaken, ServiceUnwritable, PermissionNeeded, SystemdRefused
+    """
+    told = root is None and service.systemd_runs() and service.installed()
+    if told:
+        # As above.
+        systemd.tell("--no-block", "stop", units.SOCKET, units.SERVER)
+    files = service.uninstall(root)
+    if told:
+        systemd.tell("daemon-reload")
+    return files
