@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
-TESTERS := hypothesis pyroute2 pytest pytest-timeout
+TESTERS := hypothesis prometheus-client pyroute2 pytest pytest-timeout
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
 SAY := printf '==> %s\n'
 

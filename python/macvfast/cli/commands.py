@@ -38,6 +38,8 @@ COMMANDS = {
     "restore": "maintain",
     "check": "maintain",
     "gc": "maintain",
+    "status": "status",
+    "metrics": "status",
     "service install": "service",
     "service uninstall": "service",
     "completion": "completing",
@@ -53,7 +55,7 @@ GROUPS = {
     "network": "Create, list, show and remove networks; connect sandboxes to them.",
     "network import": "Import networks of other programs.",
     "ipam": "Show the addresses of networks.",
-    "service": "Install the service that restores at boot.",
+    "service": "Install what systemd runs: the restore at boot, and the server.",
     "state": "Back up, load and adopt the recorded state.",
 }
 

@@ -1,0 +1,73 @@
+"""The commands that say how things are, to people and to monitoring: status, metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from macvfast.cli.call import Call
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import TextForm
+from macvfast.cli.show.text import rfc3339
+from macvfast.errors import escape
+
+if TYPE_CHECKING:
+    from macvfast.outcomes import ServerStatus
+
+
+@command(
+    "status",
+    changes=False,
+    listing=True,
+    details="Without a server, each command starts Python for itself, and takes longer.",
+    example="macvfast status",
+)
+def status(call: Call, *, form: TextForm = "") -> int:
+    """Show the server, where the state is, and how much is recorded."""
+    with call.host() as host:
+        found = host.status()
+    counts = {"Networks": found.networks, "Sandboxes": found.sandboxes, "Endpoints": found.endpoints}
+    if form == "json":
+        shown = None if found.server is None else _server_json(found.server)
+        call.out.json_document({"Server": shown, "StateDirectory": found.state_dir, **counts})
+        return 0
+    server = "none" if found.server is None else _server_text(found.server)
+    rows = {"Server": server, "State directory": escape(found.state_dir), **counts}
+    call.out.lines(f"{f'{name}:':<17}{value}" for name, value in rows.items())
+    return 0
+
+
+def _server_json(server: ServerStatus) -> dict[str, object]:
+    return {
+        "Pid": server.pid,
+        "Version": server.version,
+        "Since": rfc3339(server.since),
+        "Served": server.served,
+        "Running": server.running,
+        "Waiting": server.waiting,
+    }
+
+
+def _server_text(server: ServerStatus) -> str:
+    calls = f"{server.served} commands done, {server.running} running, {server.waiting} waiting"
+    return f"pid {server.pid}, version {escape(server.version)}, since {rfc3339(server.since)}: {calls}"
+
+
+@command(
+    "metrics",
+    changes=False,
+    details="Their names stay the same from release to release.",
+    example="macvfast metrics",
+)
+def metrics(call: Call) -> int:
+    """Print networks, sandboxes and the server as metrics in the OpenMetrics text format."""
+    from macvfast.cli.show.metrics import Reading, exposition  # noqa: PLC0415 - `status` needs none of it
+
+    with call.host() as host:
+        reading = Reading(
+            host.status(),
+            Counter(box.state for box in host.sandboxes()),
+            [(network, host.usage(network)) for network in host.networks()],
+        )
+    call.out.lines(exposition(reading))
+    return 0
