@@ -32,8 +32,8 @@ class User:
 
     uid: int
     gid: int
-    groups: tuple[int, ...]
-    home: str
+    groups: tuple[int, ...] = ()
+    home: str = "/"
     name: str = ""
     shell: str = ""
 
@@ -55,15 +55,6 @@ class User:
         return env | {name: caller[name] for name in ("TERM",) if name in caller}
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    name: str
-    uid: int
-    gid: int
-    home: str
-    shell: str
-
-
 def find(wanted: str, root: Root | None = None) -> User:
     """The user that `USER[:GROUP]` means. An unknown number has group 0 and the home folder `/`.
 
@@ -79,20 +70,19 @@ def find(wanted: str, root: Root | None = None) -> User:
     name, colon, group = wanted.partition(":")
     if not name or (colon and not group):
         raise UserUnknown(wanted, "it has the form USER[:GROUP]")
-    entry = _entry(name, root)
-    if entry is None:
+    user = _entry(name, root)
+    if user is None:
         if not _is_number(name):
             raise UserUnknown(wanted, f"there is no user `{name}`{_where(root)}")
-        entry = _Entry("", int(name), 0, "/", "")
-    groups: tuple[int, ...] = ()
+        user = User(int(name), 0)
     if group:
-        entry = replace(entry, gid=_gid(wanted, group, root))
-    elif entry.name:
-        groups = tuple(dict.fromkeys(gid for gid in _groups(entry, root) if gid != entry.gid))
-    user = User(entry.uid, entry.gid, groups, entry.home, entry.name, entry.shell)
+        user = replace(user, gid=_gid(wanted, group, root))
+    elif user.name:
+        others = (gid for gid in _groups(user, root) if gid != user.gid)
+        user = replace(user, groups=tuple(dict.fromkeys(others)))
     if root is not None:
-        if len(groups) > _MOST_GROUPS:
-            raise RootfsInvalid(root.path, f"its {_GROUP} has `{name}` in {len(groups):,} groups")
+        if len(user.groups) > _MOST_GROUPS:
+            raise RootfsInvalid(root.path, f"its {_GROUP} has `{name}` in {len(user.groups):,} groups")
         _refuse_strangers(wanted, user, root)
     return user
 
@@ -135,17 +125,18 @@ def _where(root: Root | None) -> str:
     return "" if root is None else f" in {root.path}"
 
 
-def _entry(name: str, root: Root | None) -> _Entry | None:
+def _entry(name: str, root: Root | None) -> User | None:
+    """The user of a table, by name or number, without supplementary groups."""
     if root is not None:
         for fields in _table(root, _PASSWD, 7):
             if int(fields[2]) == int(name) if _is_number(name) else fields[0] == name:
-                return _Entry(fields[0], int(fields[2]), int(fields[3]), fields[5], fields[6])
+                return User(int(fields[2]), int(fields[3]), home=fields[5], name=fields[0], shell=fields[6])
         return None
     try:
         found = pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
     except KeyError:
         return None
-    return _Entry(found.pw_name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell)
+    return User(found.pw_uid, found.pw_gid, home=found.pw_dir, name=found.pw_name, shell=found.pw_shell)
 
 
 def _gid(wanted: str, group: str, root: Root | None) -> int:
@@ -163,10 +154,10 @@ def _gid(wanted: str, group: str, root: Root | None) -> int:
     raise UserUnknown(wanted, f"there is no group `{group}`{_where(root)}")
 
 
-def _groups(entry: _Entry, root: Root | None) -> tuple[int, ...]:
+def _groups(user: User, root: Root | None) -> tuple[int, ...]:
     if root is None:
-        return tuple(os.getgrouplist(entry.name, entry.gid))
-    return tuple(int(fields[2]) for fields in _table(root, _GROUP, 4) if entry.name in fields[3].split(","))
+        return tuple(os.getgrouplist(user.name, user.gid))
+    return tuple(int(fields[2]) for fields in _table(root, _GROUP, 4) if user.name in fields[3].split(","))
 
 
 def _table(root: Root, path: str, width: int) -> list[list[str]]:
