@@ -12,6 +12,8 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from macvfast.process.files import names_in
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
@@ -70,8 +72,8 @@ def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
         there: gives the ids of the sandboxes that exist. Called after the queues are read, so that the sandbox of each
             entry was made before.
     """
-    folders = [queues / name for name in _names(queues)]
-    waiting = [folder / one for folder in folders for one in _names(folder)]
+    folders = [queues / name for name in names_in(queues)]
+    waiting = [folder / one for folder in folders for one in names_in(folder)]
     ids = there() if waiting else ()
     for one in waiting:
         if one.name not in ids:
@@ -86,16 +88,9 @@ def _take_away(folder: Path) -> None:
         folder.rmdir()
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _waiting(folder: Path) -> list[str]:
     """The ids of the sandboxes in a queue."""
-    return list(filter(_ID.match, _names(folder)))
+    return list(filter(_ID.match, names_in(folder)))
 
 
 def _answer(path: Path, text: str) -> None:

@@ -272,7 +272,7 @@ def unlink(links: Path, name: str, folders: Sequence[str]) -> None:
 def links_to(links: Path) -> list[tuple[Path, Path, str]]:
     """The links of all states of macvfast: each with the folder of sandboxes that it leads to, and the sandbox's id."""
     found = []
-    for name in _listed(links):
+    for name in names_in(links):
         with suppress(OSError):
             match = _TARGET.match(os.readlink(links / name))
             if match is not None:
@@ -285,11 +285,12 @@ def folders(home: Path) -> list[str]:
     with suppress(OSError):
         for folder in (home.parent, home):
             os.close(trusted.open_folder(folder))
-        return [name for name in _listed(home) if re.fullmatch("[0-9a-f]{64}", name)]
+        return [name for name in names_in(home) if re.fullmatch("[0-9a-f]{64}", name)]
     return []
 
 
-def _listed(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
+    """The names in a directory, sorted; none where it is missing."""
     try:
         return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
