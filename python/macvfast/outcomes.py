@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from macvfast.errors import NotScaled, SandboxNotFound, SomeFailed
@@ -312,10 +312,6 @@ class Replacement:
     only_then: tuple[tuple[str, str], ...]
     kept: str | None = None
     foreign: bool = False
-
-    def with_kept(self, kept: str) -> Replacement:
-        """The same, done."""
-        return replace(self, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)

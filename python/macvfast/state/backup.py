@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
         kept = store.path.with_name(f"state.db.{now():%Y%m%dT%H%M%S.%fZ}")
         _copy(store, kept)
         records.replace_with("loaded")
-    return replacement.with_kept(str(kept))
+    return replace(replacement, kept=str(kept))
 
 
 @contextmanager
