@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from operator import itemgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from macvfast._core import Pool
 from macvfast.errors import (
@@ -24,6 +24,7 @@ from macvfast.model import Address, Cidr, Subnet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from macvfast.ipam.shared import SharedPool
     from macvfast.requests import NetworkRequest
 
 # The kernel gives these to no endpoint, or means something else by them (RFC 6890, RFC 4291 sections 2.5.5 and 2.7).
@@ -92,27 +93,17 @@ class DomainSubnets:
         return next((other for (begin, end), other in near if begin <= last and first <= end), None)
 
 
-class Neighbour(Protocol):
-    """A subnet that another network on the parent has already."""
-
-    def gateway(self) -> tuple[Address, str] | None:
-        """Its gateway, and the network whose it is."""
-
-    def first_free(self, ip_range: Iterable[str] | None, avoided: Iterable[Address]) -> Address | None:
-        """The first free address of the ip-range, or of the subnet."""
-
-
 def settle_subnets(
     request: NetworkRequest,
     host: OnParent | None = None,
-    neighbours: Callable[[Cidr], Neighbour | None] = lambda _: None,
+    neighbours: Callable[[Cidr], SharedPool | None] = lambda _: None,
 ) -> tuple[Subnet, ...]:
     """The request's subnets in their order, each with its ip-ranges, gateway and aux addresses.
 
     Args:
         request: the network.
         host: what the host has on its parent; None: nothing.
-        neighbours: what another network on the parent has of the same subnet.
+        neighbours: gives the pool of a subnet that another network on the parent has, too.
 
     Raises:
         SubnetInvalid, SubnetsOverlap, RangeInvalid, GatewayInvalid, AuxAddressInvalid, OptionInvalid
@@ -196,7 +187,7 @@ class _Gateway:
 
 
 def _automatic_gateway(
-    request: NetworkRequest, cidr: Cidr, ranges: list[str], host: OnParent, neighbour: Neighbour | None
+    request: NetworkRequest, cidr: Cidr, ranges: list[str], host: OnParent, neighbour: SharedPool | None
 ) -> _Gateway:
     """The gateway of a subnet where none is given: the one chosen before; or the host's own router, where that is in
     the subnet; or that of another network which has the subnet; or the first free address of the ip-range, or else of
