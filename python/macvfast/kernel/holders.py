@@ -65,11 +65,11 @@ def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Hold
 def namespaces() -> Search:
     """A path to each namespace that something holds. Cost: as of `find`."""
     found: dict[int, str] = {}
-    device = _device("/proc/self/ns/net")
+    device, _ = _identity("/proc/self/ns/net")
     scan = _Scan()
     for one in scan.everything():
         # Most of what is open is no namespace.
-        if one.inode and one.inode not in found and _device(one.path) == device:
+        if one.inode and one.inode not in found and _identity(one.path)[0] == device:
             found[one.inode] = one.path
     return Search(list(found.values()), scan.complete)
 
@@ -148,17 +148,16 @@ def _mounts(pid: str, root: str) -> Iterator[_Candidate]:
 
 
 def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
+    return _identity(path)[1]
 
 
-def _device(path: str) -> int | None:
+def _identity(path: str) -> tuple[int, int]:
+    """The device and inode number of what is at a path; zeros where nothing can be seen."""
     try:
-        return os.stat(path).st_dev
+        found = os.stat(path)
     except OSError:
-        return None
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _listed(path: str) -> list[str]:
