@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from macvfast.checks import Pairs, Several
     from macvfast.errors import MacvfastError
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox
     from macvfast.outcomes import Adoption, Difference, Freed, Note, Outcomes, Plan, Replacement, Scaled, SubnetUsage
     from macvfast.requests import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.kernel.netlink import NetlinkKernel
+from macvfast.kernel.netlink import Kernel
 from macvfast.requests import EndpointRequest
 from tests import netns
 from tests.acceptance import support
@@ -88,7 +88,7 @@ def test_check_names_a_sandbox_whose_address_the_host_has_got(lan: Lan) -> None:
 def test_a_network_without_subnet_gets_none_that_the_host_has_a_route_for(lan: Lan) -> None:
     """What is chosen from is all that a route is for, whatever it does; dummy links are made in the virtual machine."""
     lan.host.ip_batch("route add 172.17.0.0/16 via 172.16.86.1", "route add blackhole 172.18.5.0/24")
-    found = {one[:2] for one in lan.host.call(lambda: NetlinkKernel().home_routes(default_only=False))}
+    found = {one[:2] for one in lan.host.call(lambda: Kernel().routes(default_only=False))}
     assert (bytes([172, 17, 0, 0]), 16) in found
     assert (bytes([172, 18, 5, 0]), 24) in found
     assert (bytes([172, 16, 86, 0]), 24) in found

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from macvfast.errors import KernelRefused
 from macvfast.host import Host
-from macvfast.kernel.netlink import NetlinkKernel
+from macvfast.kernel.netlink import Kernel
 from tests import netns
 from tests.torture import judge
 from tests.torture.conftest import take_down
@@ -42,7 +42,7 @@ class FaultyKernel:
     """The running kernel, of a process that is refused something or dies before it asks."""
 
     def __init__(self, faults: Faults) -> None:
-        self.really = NetlinkKernel()
+        self.really = Kernel()
         self.faults = faults
 
     def __getattr__(self, name: str) -> Any:
@@ -135,7 +135,7 @@ class RealMachine:
         self.faults = Faults()
         store = FaultyStore(str(self.lan.state_dir), self.faults)
         self.kernel = self.lan.host.call(lambda: FaultyKernel(self.faults))
-        return Host(store, self.kernel, str(self.lan.netns_dir))
+        return Host(store, cast("Kernel", self.kernel), str(self.lan.netns_dir))
 
     def end(self) -> None:
         """Let go of what the process holds."""

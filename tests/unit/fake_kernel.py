@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.kernel.holders import Holder, Search
+from macvfast.kernel.netlink import Kernel
 from macvfast.kernel.protocol import id_of
+from macvfast.kernel.watch import LinkWatch
 from macvfast.plan import AddAddress, AddRoute, RouteFacts, SetUp, group_removal
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from macvfast.kernel.protocol import Namespace, Watch
+    from macvfast.kernel.protocol import Namespace
     from macvfast.kernel.refusals import Refusal
-    from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, LinkFacts
+    from macvfast.model import MadeParent
+    from macvfast.plan import AddLink, Configure, ExpectedLink, LinkFacts
     from macvfast.state.records import Records
 
 
@@ -327,7 +330,7 @@ class World:
         }
 
 
-class FakeKernel:
+class FakeKernel(Kernel):
     """The kernel of one process in a world."""
 
     def __init__(self, world: World, faults: Faults) -> None:
@@ -343,26 +346,35 @@ class FakeKernel:
     def machine_id(self) -> str | None:
         return self.world.machine
 
-    def link(self, key: int | str) -> LinkFacts | None:
-        self.faults.step("look for a link")
-        return self._find(self.world.home, key)
+    def link(self, key: int | str, namespace: Namespace | None = None) -> LinkFacts | None:
+        self.faults.step("look for a link" if namespace is None else "look for a link inside")
+        return self._find(self._place(namespace), key)
+
+    def _place(self, namespace: Namespace | None) -> FakeNetns:
+        return self.world.home if namespace is None else self._netns(namespace)
 
     @staticmethod
     def _find(netns: FakeNetns, key: int | str) -> FakeLink | None:
         return netns.links.get(key) if isinstance(key, int) else netns.named(key)
 
-    def links(self) -> Sequence[LinkFacts]:
-        self.faults.step("list the links")
-        return list(self.world.home.links.values())
+    def links(self, namespace: Namespace | None = None, nsid: int | None = None) -> Sequence[LinkFacts]:
+        if nsid is not None:
+            return self._links_by_id(nsid, namespace)
+        self.faults.step("list the links" if namespace is None else "list the links inside")
+        return list(self._place(namespace).links.values())
 
     def is_wireless(self, link: LinkFacts) -> bool:
         return link.ifname.startswith("wl")
 
-    def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
-        self.faults.step("list the addresses")
-        return list(self.world.home.links[ifindex].addresses)
+    def addresses(self, ifindex: int, namespace: Namespace | None = None) -> list[tuple[bytes, int]]:
+        self.faults.step("list the addresses" if namespace is None else "list the addresses inside")
+        return list(self._place(namespace).links[ifindex].addresses)
 
-    def home_routes(self, *, default_only: bool) -> list[RouteFacts]:
+    def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
+        if namespace is not None:
+            self.faults.step(f"list {'the' if default_only else 'all'} routes inside")
+            netns = self._netns(namespace)
+            return [*self._defaults(netns), *(() if default_only else netns.static)]
         self.faults.step(f"list the {'default ' if default_only else ''}routes")
         defaults = self._defaults(self.world.home)
         return (
@@ -391,19 +403,19 @@ class FakeKernel:
             if link.kind == "macvlan" and link.up and link.mode != "passthru"
         }
 
-    def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
-        return [self._add_parent(step) for step in steps]
+    def add_parents(self, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[MacvfastError | None]:
+        return [self._add_parent(made, base) for made, base in wanted]
 
-    def _add_parent(self, step: AddParent) -> MacvfastError | None:
-        said = self.faults.fails(f"make a {step.kind}")
+    def _add_parent(self, made: MadeParent, base: LinkFacts | None) -> MacvfastError | None:
+        said = self.faults.fails(f"make a {made.kind}")
         if said is not None:
-            return KernelRefused(f"make a {step.kind}", errno.EIO, said)
-        if step.base is not None and not self.world.home.links[step.base].up:
-            return KernelRefused(f"make a {step.kind}", errno.ENETDOWN)
-        mac = b"\x02\x00\x00\x00\x00" + (b"\x01" if step.kind == "vlan" else b"\x09")
-        mtu = 1500 if step.base is None else self.world.home.links[step.base].mtu
-        made = FakeLink(step.ifindex, step.ifname, step.kind, mac, mtu, parent=step.base, vid=step.vid)
-        return self._add_home(made)
+            return KernelRefused(f"make a {made.kind}", errno.EIO, said)
+        on = None if base is None else self.world.home.links[base.ifindex]
+        if on is not None and not on.up:
+            return KernelRefused(f"make a {made.kind}", errno.ENETDOWN)
+        mac = b"\x02\x00\x00\x00\x00" + (b"\x01" if made.kind == "vlan" else b"\x09")
+        mtu, parent = (1500, None) if on is None else (on.mtu, on.ifindex)
+        return self._add_home(FakeLink(made.ifindex, made.link, made.kind, mac, mtu, parent=parent, vid=made.vid))
 
     def _add_home(self, link: FakeLink) -> MacvfastError | None:
         home = self.world.home
@@ -523,23 +535,6 @@ class FakeKernel:
         born = {"disable_ipv6": "0", "accept_ra": "1", "autoconf": "1"}
         sysctls = self._netns(namespace).sysctls
         return [sysctls.get(name, born[name.rpartition("/")[2]]) for name in names]
-
-    def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None:
-        self.faults.step("look for a link inside")
-        return self._find(self._netns(namespace), key)
-
-    def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]:
-        self.faults.step("list the links inside")
-        return list(self._netns(namespace).links.values())
-
-    def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]:
-        self.faults.step("list the addresses inside")
-        return list(self._netns(namespace).links[ifindex].addresses)
-
-    def routes(self, namespace: Namespace, *, default_only: bool) -> list[RouteFacts]:
-        self.faults.step(f"list {'the' if default_only else 'all'} routes inside")
-        netns = self._netns(namespace)
-        return [*self._defaults(netns), *(() if default_only else netns.static)]
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
@@ -670,7 +665,7 @@ class FakeKernel:
         self.faults.step("look for ids")
         return {one for one in ids if one in self.world.ids}
 
-    def links_by_id(self, nsid: int, namespace: Namespace | None = None) -> Sequence[LinkFacts]:
+    def _links_by_id(self, nsid: int, namespace: Namespace | None) -> Sequence[LinkFacts]:
         self.faults.step("list the links by id")
         known = [] if namespace is None else self._netns(namespace).moved_to
         there = self.world.ids | {id_of(one.cookie): one for one in known}
@@ -699,12 +694,12 @@ class FakeKernel:
         self.faults.step("look for namespaces")
         return Search(list(self.world.given), complete=True)
 
-    def watch_links(self) -> Watch:
+    def watch_links(self) -> LinkWatch:
         self.faults.step("listen for links")
         return FakeWatch(self.world)
 
 
-class FakeWatch:
+class FakeWatch(LinkWatch):
     """Lets happen, at each wait, what the world has in store."""
 
     def __init__(self, world: World) -> None:

@@ -122,7 +122,8 @@ class OneAtATime:
 @pytest.fixture
 def host(machine: Machine) -> Host:
     """A Host that several threads may use, whose networks are `lan` and `other`."""
-    machine.host._parts.given_kernel = OneAtATime(machine.host._parts.given_kernel)
+    one_at_a_time: Any = OneAtATime(machine.host._parts.given_kernel)
+    machine.host._parts.given_kernel = one_at_a_time
     return machine.host
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from macvfast.kernel.netlink import NetlinkKernel
+from macvfast.kernel.netlink import Kernel
 from tests.acceptance.support import record
 from tests.vm.support import create, link, remove
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.plan import AddParent
+    from macvfast.model import MadeParent
+    from macvfast.plan import LinkFacts
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("vlan", "macvlan")
@@ -29,7 +30,7 @@ def killed(lan: Lan, act: Callable[[Host], object], *, at: str, done: bool) -> N
     """
     pid = os.fork()
     if pid == 0:
-        really = getattr(NetlinkKernel, at)
+        really = getattr(Kernel, at)
 
         def last(*arguments: object) -> NoReturn:
             if done:
@@ -37,7 +38,7 @@ def killed(lan: Lan, act: Callable[[Host], object], *, at: str, done: bool) -> N
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError
 
-        setattr(NetlinkKernel, at, last)
+        setattr(Kernel, at, last)
         try:
             lan.api(act)
         finally:
@@ -104,13 +105,13 @@ def test_a_removal_that_died_takes_no_stranger_for_the_link_that_it_had_removed(
 
 def test_a_stranger_that_comes_first_is_not_overwritten(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     """The link is asked for with NLM_F_EXCL: who appears between the look and the request stays what it is."""
-    really = NetlinkKernel.add_parents
+    really = Kernel.add_parents
 
-    def late(kernel: NetlinkKernel, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
+    def late(kernel: Kernel, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[MacvfastError | None]:
         lan.run("ip", "link", "add", "link", "eth0", "name", "eth0.50", "mtu", "1400", "type", "vlan", "id", "50")
-        return really(kernel, steps)
+        return really(kernel, wanted)
 
-    monkeypatch.setattr(NetlinkKernel, "add_parents", late)
+    monkeypatch.setattr(Kernel, "add_parents", late)
     with pytest.raises(Exception, match="has just appeared, and macvfast did not make it"):
         lan.api(making)
     shown = link(lan.host, "eth0.50")

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt, Making
     from macvfast.kernel.namespaces import Sysctls
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 

@@ -17,7 +17,7 @@ from macvfast.errors import InvalidConfig, KernelRefused, MacvfastError, ParentN
 from macvfast.state.records import Stood
 
 if TYPE_CHECKING:
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Address, Network
     from macvfast.plan import LinkFacts
     from macvfast.state.records import Records
@@ -113,7 +113,7 @@ class Carriers:
             if isinstance(opened, MacvfastError):
                 return opened
             try:
-                links = self._kernel.links_in(opened) if opened.cookie != home else ()
+                links = self._kernel.links(opened) if opened.cookie != home else ()
             finally:
                 opened.close()
             for link in links:
@@ -139,4 +139,4 @@ def own_addresses(kernel: Kernel, link: str) -> tuple[Address, ...]:
     whatever the number of links.
     """
     found = kernel.link(link)
-    return () if found is None else tuple(ip_address(packed) for packed, _ in kernel.link_addresses(found.ifindex))
+    return () if found is None else tuple(ip_address(packed) for packed, _ in kernel.addresses(found.ifindex))

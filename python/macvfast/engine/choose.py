@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from macvfast.engine.making import AttachRequest, Attempt, Opened
     from macvfast.ipam import NetworkPools, Taken
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.requests import EndpointRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
@@ -230,7 +231,7 @@ class Chooser:
             # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
             place = NamespaceUse.of(self._kernel, namespace)
             recorded = records.ifnames_in(*here)
-            links = self._kernel.links_in(namespace)
+            links = self._kernel.links(namespace)
             ours = {link.ifindex for link in links if link.ifname in recorded}
             place.names |= recorded
             place.names |= {name for link in links for name in plan.names(link)}

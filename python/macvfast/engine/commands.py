@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, SandboxRunning, UndoFailed
@@ -14,11 +14,12 @@ from macvfast.state.store import DEFAULT_NETNS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt
     from macvfast.engine.states import States
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Sandbox
     from macvfast.process.rootfs import Root
     from macvfast.requests import CommandRequest
@@ -103,7 +104,7 @@ class Commands:
             self._close()
         place = launch.Place(
             directory=self._store.sandbox_dir(sandbox.id), name=sandbox.name, namespace_fd=namespace_fd,
-            removal=launch.Removal.of(self._store.directory, sandbox.id),
+            removal=launch.removal(self._store.directory, sandbox.id),
             pins=sorted({DEFAULT_NETNS_DIR, self._netns_dir}), joined=joined, lock=lock(),
         )  # fmt: skip
         launch.launch(request, place)
@@ -113,12 +114,8 @@ class Commands:
         id_ = self._states.one(key).id
         return logs.read(self._store.sandbox_dir(id_), tail, (lambda: self._states.runs(id_)) if follow else None)
 
-    @contextmanager
-    def _root_joined(self, sandbox: Sandbox, request: CommandRequest) -> Iterator[Root | None]:
+    def _root_joined(self, sandbox: Sandbox, request: CommandRequest) -> AbstractContextManager[Root | None]:
         """The root of the running command that this one joins, where its user is looked up."""
         if request.user is None or not request.join or sandbox.state is not SandboxState.RUNNING:
-            yield None
-            return
-        root = keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode)
-        with nullcontext() if root is None else root as joined:
-            yield joined
+            return nullcontext()
+        return keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode) or nullcontext()

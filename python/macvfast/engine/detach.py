@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.engine.folders import Folders
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Sandbox
     from macvfast.state.records import Records
     from macvfast.state.store import Store

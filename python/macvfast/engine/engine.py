@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from macvfast.engine.restore import Restorer
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, SandboxRequest, UpdateRequest
@@ -229,7 +229,7 @@ class Engine:
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished)
             if all_of_origin:
-                from macvfast.engine.origins import remove_all  # noqa: PLC0415 - no other operation needs it
+                from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 
                 freed += remove_all(self._store, self._detacher, self._remover)
             return freed

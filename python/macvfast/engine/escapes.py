@@ -21,7 +21,8 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
     from macvfast.state.store import Store
@@ -235,7 +236,7 @@ class Escapes:
                 if isinstance(opened, MacvfastError):
                     continue
                 try:
-                    links = () if opened.cookie == home else self._kernel.links_in(opened)
+                    links = () if opened.cookie == home else self._kernel.links(opened)
                     trusted = self._kernel.is_of_home(opened)
                 finally:
                     opened.close()
@@ -251,7 +252,7 @@ def moved_from(kernel: Kernel, namespace: Namespace, indexes: Collection[int]) -
     """Links with these indexes in namespaces that one knows: the kernel gives an id to where a link is moved to."""
     found = {}
     for nsid in kernel.ids(namespace):
-        for link in kernel.links_by_id(nsid, namespace):
+        for link in kernel.links(namespace, nsid):
             if link.ifindex in indexes and link.kind in plan.ON_PARENTS:
                 found[link.ifindex] = link
     return found

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from macvfast.engine.carriers import own_addresses
 from macvfast.errors import HomeNamespaceOther
 from macvfast.ipam import fullness
-from macvfast.kernel.netlink import NetlinkKernel
+from macvfast.kernel.netlink import Kernel
 from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
-    from macvfast.kernel.protocol import Kernel
     from macvfast.model import Network
     from macvfast.outcomes import SubnetUsage
     from macvfast.state.store import Store
@@ -28,7 +27,7 @@ def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[S
         network: itself, or its id, name or id prefix.
     """
     found = lookup.network(store, network) if isinstance(network, str) else network
-    with nullcontext(kernel) if kernel is not None else closing(NetlinkKernel(changes=False)) as looked_at:
+    with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
         try:
             home.is_here(store, looked_at)
             own = own_addresses(looked_at, found.link)

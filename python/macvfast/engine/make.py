@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.making import Making
     from macvfast.kernel.namespaces import Sysctls
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.refusals import Refusal
     from macvfast.model import Endpoint, Network
     from macvfast.plan import EndpointPlan, LinkFacts
@@ -97,7 +97,7 @@ class Maker:
         """Note, once an item is made, the MACs of links that got their parent's."""
         for one in item.endpoints:
             if not one.network.has_own_macs:
-                link = self._kernel.link_in(item.namespace, one.endpoint.ifindex)
+                link = self._kernel.link(one.endpoint.ifindex, item.namespace)
                 if link is not None and link.mac != one.endpoint.mac:
                     one.endpoint = replace(one.endpoint, mac=link.mac)
                     records.set_endpoint(one.endpoint)
@@ -109,25 +109,16 @@ class Maker:
             ParentNotFound, ParentUnusable, MacTaken, KernelFeatureMissing
         """
         if parent is None:
-            parent = self.parent(network)
+            parent = self._kernel.link(network.link)
+        if parent is None:
+            with self._store.reading() as records:
+                parent = parent_of(records, self._kernel, network)
         plan.refuse_parent_mtu(network, parent.ifname, parent.mtu, endpoint.mtu)
         if network.ipv6 and not self._kernel.has_ipv6():
             raise without_ipv6(f"make an endpoint on network `{network.name}`")
         if endpoint.mac == parent.mac and network.has_own_macs:
             raise MacTaken(mac_text(endpoint.mac), f"parent `{parent.ifname}` itself")
         return parent
-
-    def parent(self, network: Network) -> LinkFacts:
-        """The network's parent as it is now.
-
-        Raises:
-            ParentNotFound
-        """
-        link = self._kernel.link(network.link)
-        if link is not None:
-            return link
-        with self._store.reading() as records:
-            return parent_of(records, self._kernel, network)
 
     def _defaults(self, items: Sequence[Making], turn: int) -> None:
         """Write what the next link of our own namespaces is to be born with."""
@@ -193,7 +184,7 @@ class Maker:
     def _clashes(self, item: Making, steps: EndpointPlan) -> bool:
         """Whether the index that was asked for is some other link's, where it was to be or where it is made from."""
         ifindex = steps.link.ifindex
-        there = self._kernel.link_in(item.namespace, ifindex)
+        there = self._kernel.link(ifindex, item.namespace)
         return there is not None or self._kernel.link(ifindex) is not None
 
     def _other_index(self, item: Making, steps: EndpointPlan, turn: int) -> EndpointPlan:

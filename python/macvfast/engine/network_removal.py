@@ -21,7 +21,7 @@ from macvfast.state.records import REMOVED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import MadeParent, Network
     from macvfast.outcomes import Note
     from macvfast.state.records import Records
@@ -44,39 +44,39 @@ class NetworkRemover:
         removed once.
         """
         with self._store.reading() as records:
-            found = {key: records.network(key) for key in asked}
-        # Where each was named first.
-        first: dict[str, int] = {}
-        same = [first.setdefault(there[0].id if len(there := found[key]) == 1 else key, at)
-                for at, key in enumerate(asked)]  # fmt: skip
-        todo = [(at, asked[at]) for at in first.values()]
-        outcomes: dict[int, Outcome[str]] = {}
+            ids = {key: there[0].id if len(there := records.network(key)) == 1 else key for key in asked}
+        # By what each was called first.
+        first: dict[str, str] = {}
+        for key, id_ in ids.items():
+            first.setdefault(id_, key)
+        todo = list(first.values())
+        outcomes: dict[str, Outcome[str]] = {}
         for start in range(0, len(todo), CHUNK):
             self._remove(todo[start : start + CHUNK], outcomes)
-        return Outcomes(tuple(replace(outcomes[at], name=key) for key, at in zip(asked, same, strict=True)))
+        return Outcomes(tuple(replace(outcomes[first[ids[key]]], name=key) for key in asked))
 
-    def _remove(self, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]) -> None:
+    def _remove(self, todo: Sequence[str], outcomes: dict[str, Outcome[str]]) -> None:
         """Remove the networks of a chunk, and add the outcome of each."""
         try:
             with self._store.writing() as records:
                 going, intent = self._begin_removal(records, todo, outcomes)
         except MacvfastError as error:
-            outcomes |= {at: Outcome(key, error=error) for at, key in todo}
+            outcomes |= {key: Outcome(key, error=error) for key in todo}
             return
         failure: MacvfastError | None = None
         try:
             self.take_away([(network, intent) for network in going.values()])
         except MacvfastError as error:
             failure = error
-        outcomes |= {at: _removed(key, going[at], failure) for at, key in todo if at in going}
+        outcomes |= {key: _removed(key, network, failure) for key, network in going.items()}
 
     def _begin_removal(
-        self, records: Records, todo: Sequence[tuple[int, str]], outcomes: dict[int, Outcome[str]]
-    ) -> tuple[dict[int, Network], int]:
+        self, records: Records, todo: Sequence[str], outcomes: dict[str, Outcome[str]]
+    ) -> tuple[dict[str, Network], int]:
         """Record which networks are being removed."""
-        going: dict[int, Network] = {}
+        going: dict[str, Network] = {}
         intent = 0
-        for at, key in todo:
+        for key in todo:
             try:
                 network = one_network(records, self._store, key)
                 refuse_another(self._store, network)
@@ -85,10 +85,10 @@ class NetworkRemover:
                     raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
                 refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
             except MacvfastError as error:
-                outcomes[at] = Outcome(key, error=error)
+                outcomes[key] = Outcome(key, error=error)
                 continue
             intent = intent or records.begin(self._store.owner(), REMOVED)
-            going[at] = network
+            going[key] = network
         begin_removal(records, list(going.values()), intent)
         return going, intent
 

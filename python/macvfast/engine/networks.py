@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.network_removal import NetworkRemover
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Cidr, MadeParent, Subnet
     from macvfast.outcomes import Note
     from macvfast.plan import Links
@@ -222,7 +222,7 @@ class Networks:
         """Make recorded parents, then settle; take away the networks whose parents could not be made."""
         failed: list[_New] = []
         try:
-            refusals = self._parents.make([(i.parent, i.made) for i in items if i.parent and i.made])
+            refusals = self._parents.make([(i.made, i.parent.base) for i in items if i.parent and i.made])
             for item, refusal in zip(items, refusals, strict=True):
                 if refusal is not None:
                     failed.append(item)

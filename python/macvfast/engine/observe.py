@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from macvfast import plan
 from macvfast.engine.escapes import Escape, Escapes, moved_from
 from macvfast.errors import InvalidConfig, MacvfastError
-from macvfast.kernel.namespaces import close_all, find_again
+from macvfast.kernel.namespaces import close_all, find_again, is_free, is_of
 from macvfast.plan.drift.namespaces import (
     FoundSandbox,
     NamespaceContents,
@@ -27,7 +26,8 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import LinkFacts
     from macvfast.plan.drift.parents import ParentDrift
@@ -81,7 +81,7 @@ class Observer:
         parents = compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
         for link, state in parents.states.items():
             if state.ifindex is not None:
-                own = dict(self._kernel.link_addresses(state.ifindex))
+                own = dict(self._kernel.addresses(state.ifindex))
                 parents.states[link] = replace(state, own=own)
         if busy:
             names = {network.name for network in networks if network.link in busy}
@@ -114,6 +114,7 @@ class Observer:
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
         """Those of the sandboxes that nobody is changing, with their settled endpoints."""
         unsettled = bool(records.intents())
+        # All endpoints in a namespace that others made, in the order of connection.
         peers: dict[tuple[int, str], NamespaceEndpoints] = {}
         found = []
         for sandbox in sandboxes:
@@ -126,16 +127,11 @@ class Observer:
             endpoints = tuple((records.network_of(one), one) for one in sandbox.endpoints if one.position not in busy)
             where = (sandbox.cookie, sandbox.boot_id)
             if not sandbox.made and where not in peers:
-                peers[where] = self._peers(records, sandbox)
-            there = NamespaceEndpoints(endpoints) if sandbox.made else peers[where]
-            found.append(RecordedSandbox(sandbox, endpoints, there))
+                there = [(records.network_of(one), one) for one in records.endpoints_in(*where)]
+                peers[where] = NamespaceEndpoints(tuple(there))
+            company = NamespaceEndpoints(endpoints) if sandbox.made else peers[where]
+            found.append(RecordedSandbox(sandbox, endpoints, company))
         return found
-
-    @staticmethod
-    def _peers(records: Records, sandbox: Sandbox) -> NamespaceEndpoints:
-        """All endpoints in a namespace that others made, in the order of connection."""
-        there = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
-        return NamespaceEndpoints(tuple((records.network_of(one), one) for one in there))
 
     def escapes(self) -> Escapes:
         """What judges missing links, for all that are looked at in one go."""
@@ -187,13 +183,13 @@ class Observer:
             return NamespaceContents((), (), recorded, parents)
         own = any(endpoint.routes for _, endpoint in recorded.peers.endpoints)
         routes = self._kernel.routes(place.namespace, default_only=not own)
-        return NamespaceContents(self._kernel.links_in(place.namespace), routes, recorded, parents)
+        return NamespaceContents(self._kernel.links(place.namespace), routes, recorded, parents)
 
     def _found(self, recorded: RecordedSandbox, place: LocatedNamespace, contents: NamespaceContents) -> FoundSandbox:
         addresses = {}
         if place.namespace is not None:
             addresses = {
-                one.ifindex: self._kernel.addresses_in(place.namespace, one.ifindex)
+                one.ifindex: self._kernel.addresses(one.ifindex, place.namespace)
                 for _, one in recorded.endpoints
                 if one.ifindex in contents.links
             }
@@ -209,12 +205,12 @@ class Observer:
         places: list[LocatedNamespace] = []
         alive: dict[str, Namespace | MacvfastError] = {}
         try:
-            missing = [one for one in sandboxes if one.boot_id == boot_id and not _is(opened[one.path], one)]
+            missing = [one for one in sandboxes if one.boot_id == boot_id and not is_of(opened[one.path], one)]
             alive = find_again(self._kernel, missing)
             for one in sandboxes:
                 there = opened[one.path]
-                if one.boot_id == boot_id and _is(there, one):
-                    places.append(LocatedNamespace(NamespaceState.PRESENT, _namespace(there)))
+                if one.boot_id == boot_id and is_of(there, one):
+                    places.append(LocatedNamespace(NamespaceState.PRESENT, there))
                 else:
                     places.append((self._made if one.made else self._given)(one, there, alive.get(one.id)))
         except BaseException:
@@ -233,7 +229,7 @@ class Observer:
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"another namespace is at {sandbox.path}")
         if not isinstance(there, InvalidConfig):
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=str(there))
-        if not _free(sandbox.path):
+        if not is_free(sandbox.path):
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"something else is at {sandbox.path}")
         if isinstance(alive, MacvfastError):
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=str(alive))
@@ -284,20 +280,3 @@ def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterat
             page = []
     if page:
         yield page
-
-
-def _is(namespace: Namespace | MacvfastError, sandbox: Sandbox) -> bool:
-    return not isinstance(namespace, MacvfastError) and namespace.cookie == sandbox.cookie
-
-
-def _namespace(found: Namespace | MacvfastError) -> Namespace | None:
-    return None if isinstance(found, MacvfastError) else found
-
-
-def _free(path: str) -> bool:
-    """Whether a namespace can be pinned at a path: nothing is there, or what a pin leaves behind."""
-    try:
-        there = os.lstat(path)
-    except OSError:
-        return True
-    return stat.S_ISREG(there.st_mode) and there.st_size == 0

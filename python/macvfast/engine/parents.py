@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from macvfast.outcomes import LinkKept
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Cidr
     from macvfast.plan import LinkFacts, RouteFacts, SubInterface
     from macvfast.requests import NetworkRequest
@@ -107,21 +108,15 @@ class Parents:
         seen = parent.link and parent.link.ifindex
         return (link and link.ifindex) == seen
 
-    def make(self, wanted: Sequence[tuple[Parent, MadeParent]]) -> list[ParentRefusal | None]:
-        """Make recorded parents and bring them up, in few sends; one outcome each."""
-        steps = [
-            plan.AddParent(
-                made.kind, made.link, made.ifindex, None if parent.base is None else parent.base.ifindex, made.vid
-            )
-            for parent, made in wanted
-        ]
-        outcomes = self._kernel.add_parents(steps)
+    def make(self, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[ParentRefusal | None]:
+        """Make recorded parents, each with its base, and bring them up, in few sends; one outcome each."""
+        outcomes = self._kernel.add_parents(wanted)
         return [
-            None if error is None else self._explained(error, parent, made)
-            for (parent, made), error in zip(wanted, outcomes, strict=True)
+            None if error is None else self._explained(error, made, base)
+            for (made, base), error in zip(wanted, outcomes, strict=True)
         ]
 
-    def _explained(self, error: MacvfastError, parent: Parent, made: MadeParent) -> ParentRefusal:
+    def _explained(self, error: MacvfastError, made: MadeParent, base: LinkFacts | None) -> ParentRefusal:
         """Why the kernel refused a parent: EEXIST and EBUSY have several causes, which are looked up."""
         if not isinstance(error, KernelRefused) or error.errno not in (errno.EEXIST, errno.EBUSY):
             return ParentRefusal(error)
@@ -136,9 +131,9 @@ class Parents:
                 hints=["the same command again takes it as it is"],
             )
             return ParentRefusal(appeared)
-        if parent.wanted is not None:
+        if made.base is not None and made.vid is not None:
             try:
-                plan.refuse_base(parent.base, parent.wanted, links)
+                plan.refuse_base(base, plan.SubInterface(made.link, made.base, made.vid), links)
             except MacvfastError as cause:
                 return ParentRefusal(cause)
         return ParentRefusal(error)
@@ -189,33 +184,32 @@ class HomeAddresses:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._routes: list[RouteFacts] | None = None
         self._subnets: list[Cidr] | None = None
+
+    @cached_property
+    def _default_routes(self) -> list[RouteFacts]:
+        return self._kernel.routes(default_only=True)
 
     def on(self, parent: Parent) -> OnParent:
         """What this host itself has on a parent; nothing on one that is to be made."""
         if parent.link is None:
             return OnParent()
         ifindex = parent.link.ifindex
-        addresses = tuple(ip_address(packed) for packed, _ in self._kernel.link_addresses(ifindex))
-        if self._routes is None:
-            self._routes = self._kernel.home_routes(default_only=True)
-        routers = [one.gateway for one in self._routes if one.gateway is not None and one.ifindex == ifindex]
+        addresses = tuple(ip_address(packed) for packed, _ in self._kernel.addresses(ifindex))
+        routers = [one.gateway for one in self._default_routes if one.gateway is not None and one.ifindex == ifindex]
         return OnParent(addresses, tuple(map(ip_address, routers)))
 
     def subnets(self, links: plan.Links) -> list[Cidr]:
         """The subnets that this host has addresses in, or routes for; `links` are all of the home namespace."""
         if self._subnets is None:
             self._subnets = [cidr for link in links for cidr in self._subnets_of(link)]
-            routes = self._kernel.home_routes(default_only=False)
+            routes = self._kernel.routes(default_only=False)
             self._subnets += [ip_network(one[:2], strict=False) for one in routes if one.prefix_length]
         return self._subnets
 
     def _subnets_of(self, link: LinkFacts) -> list[Cidr]:
         """The subnets that a link has addresses in, link-local ones left out."""
-        found = [
-            ip_network((packed, length), strict=False) for packed, length in self._kernel.link_addresses(link.ifindex)
-        ]
+        found = [ip_network((packed, length), strict=False) for packed, length in self._kernel.addresses(link.ifindex)]
         return [cidr for cidr in found if not ip_address(cidr.network_address).is_link_local]
 
     def refuse_without_subnet(self, request: NetworkRequest, parent: Parent) -> None:

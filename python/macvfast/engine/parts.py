@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from macvfast.engine.engine import Engine
     from macvfast.engine.folders import Folders
     from macvfast.engine.states import States
-    from macvfast.kernel.netlink import NetlinkKernel
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Network, Sandbox
     from macvfast.outcomes import Freed, Note, Status, SubnetUsage
     from macvfast.requests import CommandRequest, SandboxRequest
@@ -47,7 +46,7 @@ class Parts:
         self.given_kernel = kernel
         self.netns_dir = netns_dir
         self._on_note = on_note
-        self._own_kernel: NetlinkKernel | None = None
+        self._own_kernel: Kernel | None = None
         self._engine: Engine | None = None
         self._lock = threading.RLock()
 
@@ -76,9 +75,9 @@ class Parts:
             # It may have been closed meanwhile.
             self.store.check_open()
             if self._own_kernel is None:
-                from macvfast.kernel.netlink import NetlinkKernel  # noqa: PLC0415
+                from macvfast.kernel.netlink import Kernel  # noqa: PLC0415
 
-                self._own_kernel = NetlinkKernel()
+                self._own_kernel = Kernel()
             return self._own_kernel
 
     @property

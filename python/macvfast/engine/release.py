@@ -12,7 +12,7 @@ from macvfast import plan
 from macvfast.engine.carriers import Carriers
 from macvfast.engine.escapes import moved_from
 from macvfast.errors import MacvfastError, NamespaceChanged
-from macvfast.kernel.namespaces import clear_leftover, close_all, find_again, open_recorded
+from macvfast.kernel.namespaces import clear_leftover, close_all, open_recorded
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import configure_refused
 from macvfast.process import stopping
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from macvfast.engine.folders import Folders
     from macvfast.engine.removal import Removal, RemovalOptions
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint, Network
     from macvfast.state.store import Store
 
@@ -42,7 +43,11 @@ class Releaser:
         try:
             self._kill([one for one in going if one.whole])
             todo = [one for one in going if one.error is None]
-            opened = self._open(todo, search=options.patient)
+            # One of ours that lost its pin and goes as a whole is not looked for: it dies with whatever else is in it,
+            # or is named by that.
+            stay = {one.sandbox.id for one in todo if not one.whole}
+            boxes = [one.sandbox for one in todo]
+            opened = open_recorded(self._kernel, boxes, search=options.patient, anywhere=stay)
             held: list[tuple[Removal, Namespace]] = []
             for one, namespace in zip(todo, opened, strict=True):
                 if not isinstance(namespace, MacvfastError):
@@ -65,22 +70,6 @@ class Releaser:
                 one.fail(error)
         finally:
             close_all(opened)
-
-    def _open(self, going: Sequence[Removal], *, search: bool) -> list[Namespace | MacvfastError]:
-        """Their namespaces. One of ours that lost its pin and goes as a whole is not looked for: it dies with whatever
-        else is in it, or is named by that.
-        """
-        opened = open_recorded(self._kernel, [one.sandbox for one in going], search=search)
-        lost = [
-            one.sandbox
-            for one, found in zip(going, opened, strict=True)
-            if isinstance(found, NamespaceChanged) and one.sandbox.made and not one.whole
-        ]
-        again = find_again(self._kernel, lost, search=search)
-        return [
-            again.get(one.sandbox.id, found) if isinstance(found, NamespaceChanged) else found
-            for one, found in zip(going, opened, strict=True)
-        ]
 
     def _unseen(self, one: Removal, *, undoing: bool) -> None:
         """Its namespace is not where it is recorded."""

@@ -8,6 +8,7 @@ known by its recorded identity, so the next restore goes on from there.
 from __future__ import annotations
 
 import time
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from macvfast.engine.choose import NamespaceUse
 from macvfast.engine.make import Maker, new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint
 from macvfast.engine.observe import CHUNK, Observer
-from macvfast.engine.parents import Parent, Parents
+from macvfast.engine.parents import Parents
 from macvfast.errors import MacTaken, MacvfastError, ParentNotFound
 from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.kernel.refusals import configure_refused
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
     from macvfast.engine.escapes import Escapes
     from macvfast.engine.folders import Folders
-    from macvfast.engine.observe import ComparedSandbox
     from macvfast.engine.unfinished import Finished
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
     from macvfast.plan.drift.namespaces import RecordedSandbox
@@ -56,7 +57,7 @@ _INDEX_TRIES = 4
 class _Mending:
     """A sandbox that is being mended: its namespace, and what has failed by now."""
 
-    seen: ComparedSandbox
+    drift: SandboxDrift
     namespace: Namespace | None
     errors: dict[int, MacvfastError] = field(default_factory=dict)
     made: list[Making] = field(default_factory=list)
@@ -64,10 +65,6 @@ class _Mending:
     sysctls: Sysctls = ()
     # The whole of it, once its namespace could not be had.
     error: MacvfastError | None = None
-
-    @property
-    def drift(self) -> SandboxDrift:
-        return self.seen.drift
 
     @property
     def held(self) -> Namespace:
@@ -119,8 +116,7 @@ class Restorer:
         """
         steps = {one.mends: one for one in finished.steps}
         remaining = [replace(one.mends, obstacle="it cannot be finished yet") for one in finished.left]
-        watch = None if wait_s is None else self._kernel.watch_links()
-        try:
+        with nullcontext() if wait_s is None else closing(self._kernel.watch_links()) as watch:
             deadline = time.monotonic() + (wait_s or 0)
             while True:
                 tried, blocked = self._pass()
@@ -131,9 +127,6 @@ class Restorer:
                 if watch is None or left_s <= 0 or not waits:
                     break
                 watch.wait(left_s)
-        finally:
-            if watch is not None:
-                watch.close()
         return Plan(steps=tuple(steps.values()), remaining=(*remaining, *blocked))
 
     def _pass(self) -> tuple[list[Step], list[Difference]]:
@@ -199,7 +192,7 @@ class Restorer:
                 intent = records.begin(self._store.owner(), RESTORED)
                 noted = [(step, self._note_parent(records, step.made, intent)) for step in todo]
             making = [(step, made) for step, made in noted if made is not None]
-            outcomes = self._parents.make([(_parent(step), made) for step, made in making])
+            outcomes = self._parents.make([(made, step.base) for step, made in making])
             with self._store.writing() as records:
                 records.settle(intent)
             todo = []
@@ -238,7 +231,7 @@ class Restorer:
             intent, marked = self._mark(wanted, parents)
             with self._observer.look(marked, parents, escapes) as seen:
                 blocked |= {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
-                mending = [_Mending(one, one.place.namespace) for one in seen if one.drift.steps]
+                mending = [_Mending(one.drift, one.place.namespace) for one in seen if one.drift.steps]
                 try:
                     self._carry_out(mending, intent)
                 finally:
@@ -334,7 +327,7 @@ class Restorer:
         for.
         """
         parent = self._maker.refuse(step.network, step.endpoint)
-        link = self._kernel.link_in(namespace, step.endpoint.ifindex)
+        link = self._kernel.link(step.endpoint.ifindex, namespace)
         if link is None or not step.network.has_own_macs:
             return
         # Where it is not this link that has the MAC now, it is another.
@@ -380,14 +373,6 @@ class Restorer:
 def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:
     """A planned step as callers see it, with what it failed of."""
     return Step(mends=step.mends, action=step.action, error=error)
-
-
-def _parent(step: MakeParent) -> Parent:
-    """A parent that is to be made again, as `parents` makes it."""
-    made = step.made
-    if made.base is None or made.vid is None:
-        return Parent(made.link)
-    return Parent(made.link, wanted=plan.SubInterface(made.link, made.base, made.vid), base=step.base)
 
 
 def _settings(step: ConfigureLink) -> Sysctls:

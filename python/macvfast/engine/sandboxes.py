@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.attach import Attacher
     from macvfast.engine.detach import Detacher
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Sandbox
     from macvfast.state.records import Records
     from macvfast.state.store import Store

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.folders import Folders
     from macvfast.engine.removal import Removal, RemovalOptions
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -169,7 +169,7 @@ class Settler:
             # What dies takes its time: only what was seen to live twice, while nothing died, is held.
             return bool(before - living)
         held = [one for one in self._waiting if one.nsid in living]
-        there = {one.nsid: {link.ifindex: link for link in self._kernel.links_by_id(one.nsid or 0)} for one in held}
+        there = {one.nsid: {link.ifindex: link for link in self._kernel.links(nsid=one.nsid or 0)} for one in held}
         # Each has `lo`: what shows nothing has died.
         held = [one for one in held if there[one.nsid]]
         outcomes = self._kernel.delete_links_by_id([(one.nsid or 0, one.expected) for one in held])
@@ -193,7 +193,7 @@ class Settler:
                 if isinstance(namespace, MacvfastError):
                     one.fail(namespace)
                 elif namespace is not None:
-                    there = {link.ifindex: link for link in self._kernel.links_in(namespace)}
+                    there = {link.ifindex: link for link in self._kernel.links(namespace)}
                     held.append((one, namespace, there))
             outcomes = self._kernel.delete_links([(namespace, one.expected) for one, namespace, _ in held])
             for (one, _, there), error in zip(held, outcomes, strict=True):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.detach import Detacher
     from macvfast.engine.network_removal import NetworkRemover
-    from macvfast.kernel.protocol import Kernel
+    from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.state.records import Records
     from macvfast.state.store import Store

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from macvfast.kernel.holders import Holder, Search
-    from macvfast.kernel.protocol import Namespace, Watch
+    from macvfast.kernel.protocol import Namespace
+    from macvfast.kernel.watch import LinkWatch
     from macvfast.plan import LinkFacts
 
 # linux/nsfs.h.
@@ -23,7 +24,7 @@ _NS_GET_USERNS = 0xB701
 
 
 class HostFacts:
-    """That part of the kernel's protocol which needs no netlink."""
+    """That part of the kernel which is asked without netlink."""
 
     def boot_id(self) -> str:
         """The kernel's random id of this boot."""
@@ -42,8 +43,7 @@ class HostFacts:
             return False
         return same and (shown / "phy80211").exists()
 
-    @staticmethod
-    def has_ipv6() -> bool:
+    def has_ipv6(self) -> bool:
         """Whether this kernel has IPv6: not without the module, nor when booted with `ipv6.disable=1`."""
         return os.path.exists("/proc/sys/net/ipv6")
 
@@ -71,7 +71,7 @@ class HostFacts:
         """A path to each network namespace that something holds, as far as a second's look shows."""
         return holders.namespaces()
 
-    def watch_links(self) -> Watch:
+    def watch_links(self) -> LinkWatch:
         """Listen for changes of the links of the calling thread's network namespace.
 
         Raises:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeGuard
 
 from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from macvfast.kernel.holders import Holder
-    from macvfast.kernel.protocol import Kernel, Namespace
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Sandbox
 
 
@@ -20,25 +22,27 @@ Sysctls = tuple[tuple[str, str], ...]
 
 
 def open_recorded(
-    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True, anywhere: Container[str] = ()
 ) -> list[Namespace | MacvfastError]:
     """The namespace of each sandbox; NamespaceChanged where it is not at its path. One that others made is found
     wherever it is: its path may have been that of a process.
 
     Sandboxes of one path share what was opened. Cost: some 20 µs for each path, and that of `find_again`, which also
     explains `search`.
+
+    Args:
+        anywhere: the ids of sandboxes whose own namespaces are looked for elsewhere, too.
     """
     boot_id = kernel.boot_id()
     paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
     opened = dict(zip(paths, kernel.open_namespaces(paths), strict=True)) if paths else {}
-    wanted = {one.path for one in sandboxes if _is(opened.get(one.path), one)}
+    wanted = {one.path for one in sandboxes if is_of(opened.get(one.path), one)}
     for path, namespace in opened.items():
         if path not in wanted and not isinstance(namespace, MacvfastError):
             namespace.close()
     found = [_checked(one, opened.get(one.path)) for one in sandboxes]
-    lost = [
-        one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged) and not one.made
-    ]
+    changed = [one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged)]
+    lost = [one for one in changed if not one.made or one.id in anywhere]
     again = find_again(kernel, lost, search=search)
     return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
 
@@ -90,18 +94,20 @@ def _first(kernel: Kernel, holders: Sequence[Holder]) -> Namespace | MacvfastErr
     return refused
 
 
-def clear_leftover(path: str) -> bool:
-    """Delete what a pin leaves behind that lost its mount: an empty file. False where something else is there.
-
-    A file on which a namespace is mounted is not deleted: the kernel refuses it (EBUSY).
-    """
+def is_free(path: str) -> bool:
+    """Whether a namespace can be pinned at a path: nothing is there, or the empty file of a pin that lost its mount."""
     try:
         there = os.lstat(path)
-        if stat.S_ISREG(there.st_mode) and there.st_size == 0:
-            os.unlink(path)
     except OSError:
-        pass
-    return not os.path.lexists(path)
+        return True
+    return stat.S_ISREG(there.st_mode) and there.st_size == 0
+
+
+def clear_leftover(path: str) -> None:
+    """Delete what a pin leaves behind that lost its mount. One that has its mount stays: the kernel refuses (EBUSY)."""
+    if is_free(path):
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def make_each(kernel: Kernel, wanted: Sequence[Sysctls]) -> list[Namespace]:
@@ -128,7 +134,8 @@ def close_all(namespaces: Sequence[Namespace | MacvfastError | None]) -> None:
             namespace.close()
 
 
-def _is(namespace: Namespace | MacvfastError | None, sandbox: Sandbox) -> bool:
+def is_of(namespace: Namespace | MacvfastError | None, sandbox: Sandbox) -> TypeGuard[Namespace]:
+    """Whether a namespace is the recorded one of a sandbox, in the same boot."""
     return namespace is not None and not isinstance(namespace, MacvfastError) and namespace.cookie == sandbox.cookie
 
 

@@ -17,7 +17,7 @@ from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, 
 from macvfast.kernel.facts import HostFacts
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import explained
-from macvfast.plan import AddLink, AddParent, Configure, ExpectedLink, RouteFacts
+from macvfast.plan import AddLink, Configure, ExpectedLink, RouteFacts
 from macvfast.system import log
 from macvfast.system.capabilities import require
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
     from macvfast.kernel.protocol import Namespace
     from macvfast.kernel.refusals import Refusal
+    from macvfast.model import MadeParent
     from macvfast.plan import LinkFacts
 
 # Namespaces are made on at most so many threads, one per processor: more only wait for each other.
 _MAKING_THREADS = 4
 
 
-class NetlinkKernel(HostFacts):
+class Kernel(HostFacts):
     """The running kernel, seen from the network namespace in which this is made: the home namespace, with the
     parents. `changes`: whether anything is going to be changed; looking needs no capability.
 
@@ -58,22 +59,6 @@ class NetlinkKernel(HostFacts):
         """SO_NETNS_COOKIE of the home namespace."""
         return self._home.cookie
 
-    def link(self, key: int | str) -> LinkFacts | None:
-        """A link of the home namespace by index, name or alternative name."""
-        return self._looking.link(key)
-
-    def links(self) -> Sequence[LinkFacts]:
-        """All links of the home namespace. Cost: a few microseconds a link."""
-        return self._looking.links()
-
-    def link_addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
-        """A link's addresses, packed, with prefix lengths."""
-        return self._looking.addresses(ifindex)
-
-    def home_routes(self, *, default_only: bool) -> list[RouteFacts]:
-        """The routes of the home namespace's main table."""
-        return [RouteFacts(*one) for one in self._looking.routes(default_only=default_only)]
-
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs that a parent still carries for links on it, wherever these live; none where the parent is
         gone.
@@ -82,23 +67,23 @@ class NetlinkKernel(HostFacts):
 
     # Parents of ours.
 
-    def add_parents(self, steps: Sequence[AddParent]) -> list[MacvfastError | None]:
-        """Make sub-interfaces and dummy links, up, in few sends; one outcome each: None, KernelFeatureMissing,
-        KernelRefused, PermissionNeeded.
+    def add_parents(self, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[MacvfastError | None]:
+        """Make sub-interfaces, each on its base, and dummy links, up, in few sends; one outcome each: None,
+        KernelFeatureMissing, KernelRefused, PermissionNeeded.
         """
         batch = _core.Batch()
-        for step in steps:
-            if step.base is not None and step.vid is not None:
-                batch.add_vlan(step.ifname, step.ifindex, step.base, step.vid)
+        for made, base in wanted:
+            if base is not None and made.vid is not None:
+                batch.add_vlan(made.link, made.ifindex, base.ifindex, made.vid)
             else:
-                batch.add_dummy(step.ifname, step.ifindex)
+                batch.add_dummy(made.link, made.ifindex)
         refused = send("make parents", self._home, batch)
         words = {"vlan": "sub-interface", "dummy": "dummy link"}
         return [
-            explained(f"make {words[step.kind]} `{step.ifname}`", refused[position], step.kind)
+            explained(f"make {words[made.kind]} `{made.link}`", refused[position], made.kind)
             if position in refused
             else None
-            for position, step in enumerate(steps)
+            for position, (made, _) in enumerate(wanted)
         ]
 
     def delete_parents(self, ifindexes: Sequence[int]) -> None:
@@ -192,23 +177,34 @@ class NetlinkKernel(HostFacts):
         """The values of sysctls inside a namespace; None for one that this kernel does not have."""
         return _core.read_sysctls(native(namespace), list(names))
 
-    # Inside a namespace.
+    # Links, addresses and routes: in a namespace, or in the home namespace (None).
 
-    def link_in(self, namespace: Namespace, key: int | str) -> LinkFacts | None:
-        """A link of a namespace."""
-        return native(namespace).netlink.link(key)
+    def link(self, key: int | str, namespace: Namespace | None = None) -> LinkFacts | None:
+        """A link by index, name or alternative name."""
+        return self._of(namespace).link(key)
 
-    def links_in(self, namespace: Namespace) -> Sequence[LinkFacts]:
-        """All links of a namespace."""
-        return native(namespace).netlink.links()
+    def links(self, namespace: Namespace | None = None, nsid: int | None = None) -> Sequence[LinkFacts]:
+        """All links; or those of the namespace that this one knows by an id, none where nothing holds it. Cost: a few
+        microseconds a link.
+        """
+        return self._of(namespace).links(nsid)
 
-    def addresses_in(self, namespace: Namespace, ifindex: int) -> list[tuple[bytes, int]]:
-        """The addresses of a link of a namespace, packed, with prefix lengths."""
-        return native(namespace).netlink.addresses(ifindex)
+    def addresses(self, ifindex: int, namespace: Namespace | None = None) -> list[tuple[bytes, int]]:
+        """The addresses of a link, packed, with prefix lengths."""
+        return self._of(namespace).addresses(ifindex)
 
-    def routes(self, namespace: Namespace, *, default_only: bool) -> list[RouteFacts]:
-        """The routes of a namespace's main table."""
-        return [RouteFacts(*one) for one in native(namespace).netlink.routes(default_only=default_only)]
+    def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
+        """The routes of the main table."""
+        return [RouteFacts(*one) for one in self._of(namespace).routes(default_only=default_only)]
+
+    def ids(self, namespace: Namespace | None = None) -> list[int]:
+        """The ids by which it knows namespaces; some kernels (6.18) show 146 at most."""
+        return self._of(namespace).nsids()
+
+    def _of(self, namespace: Namespace | None) -> _core.Netlink:
+        return self._looking if namespace is None else native(namespace).netlink
+
+    # Making, configuring and deleting links.
 
     def add_links(
         self, steps: Sequence[tuple[Namespace, AddLink]], then: Sequence[tuple[Namespace, Sequence[Configure]]] = ()
@@ -276,10 +272,6 @@ class NetlinkKernel(HostFacts):
             ids[position] = self._looking.nsid_of(native(namespaces[position])) if other else None
         return ids
 
-    def ids(self, namespace: Namespace | None = None) -> list[int]:
-        """The ids by which the home namespace, or another, knows namespaces; some kernels (6.18) show 146 at most."""
-        return (self._looking if namespace is None else native(namespace).netlink).nsids()
-
     def living(self, ids: Collection[int]) -> set[int]:
         """Which of the ids stand for namespaces that something holds; not for one that is only being taken down."""
         batch = _core.Batch()
@@ -288,10 +280,6 @@ class NetlinkKernel(HostFacts):
             batch.look_for_id(one)
         refused = self._looking.send(batch)
         return {one for at, one in enumerate(asked) if at not in refused or refused[at].unknown}
-
-    def links_by_id(self, nsid: int, namespace: Namespace | None = None) -> Sequence[LinkFacts]:
-        """All links of a namespace that the home namespace, or another, knows by an id; none where nothing holds it."""
-        return (self._looking if namespace is None else native(namespace).netlink).links(nsid)
 
     def delete_links_by_id(self, wanted: Sequence[tuple[int, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:
         """Delete links from namespaces that are known by an id in the home namespace; otherwise as `delete_links`."""

@@ -27,17 +27,6 @@ IPV6_MTU_MIN = 1280
 
 
 @dataclass(frozen=True, slots=True)
-class AddParent:
-    """Make a parent and bring it up: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
-
-    kind: str
-    ifname: str
-    ifindex: int
-    base: int | None
-    vid: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class SubInterface:
     """An 802.1Q link to be made: `base.vid`."""
 

@@ -146,35 +146,15 @@ def _image_hint(argv: Sequence[str]) -> list[str]:
     return [f"macvfast runs this host's commands, without an image: leave `{name}` out: `… {line}`"]
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """What removes a sandbox when its command has ended.
-
-    Attributes:
-        queues: the folder of the queues in which sandboxes wait for one process that removes them all.
-        all_: the command line of that process.
-        alone: the command line that removes this sandbox, where it cannot enter a queue.
+def removal(state_dir: Path, sandbox_id: str) -> list[str]:
+    """The native program's arguments that say what removes a sandbox when its command has ended: one process, for all
+    that wait in the state's queue; or, where it cannot enter that, another for it alone.
     """
-
-    queues: Path
-    all_: Sequence[str]
-    alone: Sequence[str]
-
-    @classmethod
-    def of(cls, state_dir: Path, sandbox_id: str) -> Removal:
-        """By way of the command `macvfast`."""
-        command = [sys.executable, "-P", "-m", "macvfast"]
-        return cls(
-            queues=autoremove.queues_in(state_dir),
-            all_=[*command, "__remove-ended", str(state_dir)],
-            alone=[*command, "--state-dir", str(state_dir), "rm", "-f", sandbox_id],
-        )
-
-    def arguments(self) -> list[str]:
-        """The native program's arguments."""
-        each = (("--after", self.alone), ("--after-all", self.all_))
-        words = [word for option, line in each for part in line for word in (option, part)]
-        return ["--queue", str(self.queues), *words]
+    command = [sys.executable, "-P", "-m", "macvfast"]
+    alone = [*command, "--state-dir", str(state_dir), "rm", "-f", sandbox_id]
+    for_all = [*command, "__remove-ended", str(state_dir)]
+    words = [*(("--after", word) for word in alone), *(("--after-all", word) for word in for_all)]
+    return ["--queue", str(autoremove.queues_in(state_dir)), *(word for pair in words for word in pair)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +165,7 @@ class Place:
         directory: the sandbox's folder; made where it is missing.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
-        removal: what removes the sandbox afterwards; used with `auto_remove`.
+        removal: what removes the sandbox afterwards, as `removal` says it; used with `auto_remove`.
         pins: the folders in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
         lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`.
@@ -194,7 +174,7 @@ class Place:
     directory: Path
     name: str
     namespace_fd: int
-    removal: Removal
+    removal: Sequence[str]
     pins: Sequence[str] = ()
     joined: Root | None = None
     lock: int | None = None
@@ -266,7 +246,7 @@ def _arguments(request: CommandRequest, place: Place, lock: Sequence[int], user:
         "join" if request.join else "run",
         *(word for option, value in options if value is not None for word in (option, str(value))),
         *(flag for flag, given in flags.items() if given),
-        *(place.removal.arguments() if request.auto_remove else ()),
+        *(place.removal if request.auto_remove else ()),
     ]
 
 
