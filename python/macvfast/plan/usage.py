@@ -62,11 +62,15 @@ def _map(cidr: Cidr, roles: Mapping[str, set[int]], ranges: Sequence[tuple[int, 
     first = int(part.network_address)
     size = max(1, part.num_addresses // MAP_BLOCKS)
     counts = {role: Counter((value - first) // size for value in values) for role, values in roles.items()}
+    # Most blocks have nothing in them, and are one of two.
+    filled = set().union(*counts.values())
+    empty = [Block(size, **dict.fromkeys(roles, 0), automatic=automatic) for automatic in (False, True)]
     blocks = []
     for index in range(part.num_addresses // size):
         start = first + index * size
         automatic = _meets(ranges, start, start + size - 1)
-        blocks.append(Block(size, **{role: count[index] for role, count in counts.items()}, automatic=automatic))
+        of_block = {role: count[index] for role, count in counts.items()} if index in filled else None
+        blocks.append(empty[automatic] if of_block is None else Block(size, **of_block, automatic=automatic))
     return Map(part, size, tuple(blocks))
 
 
