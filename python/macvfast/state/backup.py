@@ -7,7 +7,7 @@ loaded within one transaction of the state: other processes see the old state or
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from macvfast.state import home
 from macvfast.state.connections import in_memory, open_copy
 from macvfast.state.failures import DAMAGE
 from macvfast.state.records import FORMAT, Records, database, format_of, now, sound
+from macvfast.system import durable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,46 +128,12 @@ def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> Non
 
 
 def _copy(store: Store, target: Path) -> None:
-    """Write the state to a file, which is durable when this returns.
-
-    The folder may be another user's, who could replace any file in it: the new file is written through the descriptor
-    that made it, and never opened again by name.
-    """
-    fresh = f".{target.name}.{os.urandom(4).hex()}"
+    """Write the state to a file, which is durable when this returns."""
     image = store.image()
     try:
-        with _descriptor(target.parent, os.O_PATH | os.O_DIRECTORY) as folder:
-            with _descriptor(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder) as file:
-                try:
-                    _write(file, image)
-                    os.rename(fresh, target.name, src_dir_fd=folder, dst_dir_fd=folder)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(fresh, dir_fd=folder)
-                    raise
-            # fsync needs a descriptor that can read.
-            with _descriptor(".", os.O_RDONLY | os.O_DIRECTORY, folder) as names:
-                os.fsync(names)
+        durable.replace(target, image)
     except OSError as error:
         raise StateUnusable(str(target), error.strerror or str(error)) from None
-
-
-@contextmanager
-def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
-    """A descriptor of a folder, or of a file that is made with the mode 0600; closed at the end."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _write(descriptor: int, image: bytes) -> None:
-    """Write all of it; it is durable when this returns."""
-    rest = memoryview(image)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    os.fsync(descriptor)
 
 
 def _listed(contents: set[tuple[str, str, tuple[str, ...]]]) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable
-from macvfast.system import configured, trusted, units
+from macvfast.system import configured, durable, trusted, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,8 @@ def install(places: Places, wait_s: int, root: str | None = None) -> list[Path]:
     for file, text in texts.items():
         try:
             _make_directories(file.parent)
-            _write(file, text)
+            # systemd warns of a unit that others cannot read, and obeys one that they can write.
+            durable.replace(file, os.fsencode(text), 0o644)
             _enable(file)
         except OSError as error:
             raise _failed("install the service", file, error) from None
@@ -110,19 +111,6 @@ def _make_directories(directory: Path) -> None:
         trusted.make_folder(one, 0o755)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file in one step, by a new one that no other process has."""
-    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        with open(trusted.open_file(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            file.write(os.fsencode(text))
-            # systemd warns of a unit that others cannot read, and obeys one that they can write.
-            os.fchmod(file.fileno(), 0o644)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def _enable(path: Path) -> None:
     link = _link(path)
     if link is None:
@@ -136,6 +124,7 @@ def _enable(path: Path) -> None:
         # Another process may be doing the same; anything else there would leave the unit disabled.
         if not link.is_symlink():
             raise
+    durable.sync_names(link.parent)
 
 
 def _refuse_unsafe(paths: list[Path], places: Places) -> None:
