@@ -25,7 +25,7 @@ from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt,
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest
 from macvfast.state import connections, directory, owners, store
-from macvfast.state.records import REMOVED
+from macvfast.state.records import REMOVED, database
 from macvfast.state.store import Store
 from macvfast.system import log, trusted
 from tests.netns import ended, started, wait_until
@@ -169,6 +169,36 @@ def test_threads_write_in_the_order_in_which_they_asked(tmp_path: Path) -> None:
             thread.join()
         assert written == [*"abcdef", "again"]
         assert waiting == []
+
+
+def test_who_has_waited_for_its_turn_waits_no_second_time_for_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches one that waits twice as long as it says."""
+    waits: list[float] = []
+    really = database.set_wait
+
+    def noted_wait(connection: database.Connection, seconds: float) -> None:
+        waits.append(seconds)
+        really(connection, seconds)
+
+    def write() -> None:
+        with pytest.raises(StateBusy):
+            note(state, "late")
+        refused.set()
+
+    with closing(Store(str(tmp_path / "state"))) as state:
+        refused = threading.Event()
+        monkeypatch.setattr(connections, "BUSY_S", 0.05)
+        monkeypatch.setattr(database, "set_wait", noted_wait)
+        with state.writing():
+            thread = threading.Thread(target=write)
+            thread.start()
+            assert refused.wait(30)
+        thread.join()
+        assert waits == [0.05, 0.0, 0.05], "opened, in its turn, given back"
+        note(state, "later")
+    assert noted(tmp_path / "state", "late", "later") == [None, "1"]
 
 
 def test_a_new_state_is_opened_while_another_connection_is_about_to_write_its_first_table(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -106,21 +107,37 @@ class Connections:
                 raise
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Let the threads of this process write in the order in which they asked.
+    def writer(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, in a transaction that writes. For its turn among the threads of this process and
+        for other processes it waits for BUSY_S together.
+        """
+        with (
+            self._turn() as until,
+            self.mine() as connection,
+            _waiting(connection, until),
+            database.transaction(connection),
+        ):
+            yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[float | None]:
+        """Let the threads of this process write in the order in which they asked. Gives until when other processes may
+        be waited for (`time.monotonic`); None: for BUSY_S, as this thread has not waited.
 
         SQLite alone lets a thread wait for seconds while others write again and again: who waits sleeps ever longer
         before it looks again. Nothing depends on a turn but that: after BUSY_S a thread goes on without.
         """
         mine = threading.Lock()
+        until = None
         try:
             mine.acquire()
             with self.lock:
                 self._turns.append(mine)
                 first = self._turns[0] is mine
             if not first:
+                until = time.monotonic() + BUSY_S
                 mine.acquire(timeout=BUSY_S)
-            yield
+            yield until
         finally:
             try:
                 self._end_turn(mine)
@@ -268,6 +285,19 @@ class Connections:
             connection.close()
             raise
         return connection
+
+
+@contextmanager
+def _waiting(connection: sqlite3.Connection, until: float | None) -> Iterator[None]:
+    """Within this, a connection waits for other processes until then at most; None: for BUSY_S, as always."""
+    if until is None:
+        yield
+        return
+    database.set_wait(connection, max(0.0, until - time.monotonic()))
+    try:
+        yield
+    finally:
+        database.set_wait(connection, BUSY_S)
 
 
 def refuse_remains(path: Path) -> None:

@@ -136,16 +136,11 @@ class Store:
         """One durable transaction: at its end all that was written is on the disk; after an exception, nothing is.
 
         Raises:
-            StateBusy: another process was writing for longer than BUSY_S.
+            StateBusy: others were writing for longer than BUSY_S.
             StateNewer: a later macvfast has changed the file's format since it was opened.
         """
         self.check_open()
-        with (
-            self._failures.of_database(),
-            self._connections.turn(),
-            self._connection() as connection,
-            database.transaction(connection),
-        ):
+        with self._failures.of_database(), self._connections.writer() as connection:
             self._failures.refuse_newer(connection)
             yield Records(connection)
 
