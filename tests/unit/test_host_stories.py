@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import time
 from ipaddress import IPv6Interface, IPv6Network, ip_address
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -356,6 +359,19 @@ def test_a_removal_that_died_after_letting_go_is_finished_by_an_id(
     assert [one.name for one in machine.host.sandboxes()] == ["afterwards"]
     machine.world.leave(netns)
     machine.assert_record_is_true()
+
+
+def test_a_process_that_was_stopped_looks_again_before_it_gives_up_a_removal(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches one that takes the time in which it did not run for time in which nothing changed."""
+    netns = killed_after_letting_go(machine)
+    hours = itertools.count(step=3600)
+    monkeypatch.setattr("macvfast.engine.settle.time", SimpleNamespace(monotonic=lambda: next(hours), sleep=time.sleep))
+    machine.host.create_sandbox("afterwards")
+    assert netns.links == {}
+    assert [one.name for one in machine.host.sandboxes()] == ["afterwards"]
+    machine.world.leave(netns)
 
 
 ANOTHER_MAC = b"\x02\x00\x00\x00\x00\x99"

@@ -36,6 +36,8 @@ GRACE_S = 0.04
 LOOK_S = 0.5
 # (where the namespace was not let go of here: sooner).
 GIVE_UP_S, UNSEEN_S = 10.0, 2.0
+# How much of it a round counts for, at most: a process that was stopped meanwhile has not seen that nothing changed.
+_ROUND_S = 0.1
 
 
 class Settler:
@@ -49,7 +51,8 @@ class Settler:
         self._carriers = Carriers(store, kernel)
         self._all: list[Removal] = []
         self._waiting: list[Removal] = []
-        self._progress = 0.0
+        # For how long it has been seen that nothing changes.
+        self._idle_s = 0.0
         self._alive: set[int] = set()
         self._looked = False
 
@@ -60,15 +63,18 @@ class Settler:
             return
         self._all += added
         self._waiting += [one for one in added if one.error is None]
-        self._progress = time.monotonic()
+        self._idle_s = 0.0
 
     def wait(self, leave: int = 0) -> None:
         """Wait until at most so many are left. What could not be finished has its error then."""
-        pause = 0.001
+        pause, before = 0.001, time.monotonic()
         try:
             while len(self._waiting) > leave:
+                now = time.monotonic()
+                self._idle_s += min(now - before, _ROUND_S)
+                before = now
                 if self._round():
-                    self._progress, self._looked = time.monotonic(), False
+                    self._idle_s, self._looked = 0.0, False
                     pause = 0.001
                     continue
                 if self._waiting:
@@ -97,7 +103,7 @@ class Settler:
         if gone:
             self._settle(gone)
             return True
-        idle = time.monotonic() - self._progress
+        idle = self._idle_s
         if idle > GRACE_S and self._delete_held():
             return True
         if not self._options.patient and not any(one.released or one.nsid is not None for one in self._waiting):
