@@ -292,8 +292,9 @@ class Folders:
         """Links and folders of sandboxes that are gone, because a removal died or the state was replaced; and links to
         what other users may change. A folder in which a command runs is not among them.
 
-        A link is this state's where the record has its sandbox, or there is a folder of it. Others are made by macvfast
-        in a mount namespace with the same /etc, where /run and /var are others.
+        A link is this state's where the record has its sandbox, or there is a directory of it. Any other may have been
+        made in a mount namespace with the same /etc, where /run and /var are others. So the links of a state that was
+        deleted with its directory are not found here: they lead nowhere, and `unlink_stale` replaces them.
         """
         # Before the record is read: what is made meanwhile is recorded before its folder is made.
         links = files.links_to(self._links) if self._links is not None else []
