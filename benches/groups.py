@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benches import beside, docker, floor, given, networks, ours, peers, start, threads
+from benches import beside, docker, floor, given, networks, ours, peers, start, threads, writers
 from benches.measure import Goal, Group, Side
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def groups(size: Size) -> list[Group]:
         *(_sandboxes(size, count) for count in size.sandboxes),
         *(_removal(size, count) for count in size.removals),
         *(_networks(size, vlan=vlan) for vlan in (False, True)),
-        _networks_shared(size),
+        *(_networks_shared(size, cpu=cpu) for cpu in (False, True)),
         *(_threads(size, remove=remove) for remove in (True, False)),
+        *_writers(size),
         _start(size),
         _record(size),
         *_commands(size),
@@ -262,25 +263,28 @@ def _networks(size: Size, *, vlan: bool) -> Group:
     return Group(name, title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
 
 
-def _networks_shared(size: Size) -> Group:
-    """Whether networks cost more where all take from one pool."""
+def _networks_shared(size: Size, *, cpu: bool) -> Group:
+    """Whether networks cost more where all take from one pool; `cpu`: macvfast alone, on a kernel in memory."""
     count = size.networks
     shared, own = "macvfast, one subnet", "macvfast, a subnet each"
+    run = networks.on_one_parent_in_memory if cpu else networks.on_one_parent
     sides = [
         Side(
-            f"{label}{', removal' if removal else ''}", networks.on_one_parent,
+            f"{label}{', removal' if removal else ''}", run,
             {"count": count, "one_subnet": label == shared, "removal": removal},
         )
         for removal in (False, True)
         for label in (shared, own)
     ]  # fmt: skip
-    work = f"{count:,} networks with one subnet on one parent"
+    suffix = ", CPU time without a kernel" if cpu else ""
+    work = f"{count:,} networks with one subnet on one parent{suffix}"
     goals = [
         Goal(f"{what}{work}", f"{shared}{side}", f"{own}{side}", at_most=1.5)
         for what, side in (("", ""), ("removing ", ", removal"))
     ]
-    title = f"{count:,} networks on one parent"
-    return Group(f"networks-shared-{count}", title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
+    name = f"networks-shared{'-cpu' if cpu else ''}-{count}"
+    title = f"{count:,} networks on one parent{suffix}"
+    return Group(name, title, sides, size.slow_rounds, count, goals=goals, warm_up=size.warm_up)
 
 
 def _threads(size: Size, *, remove: bool) -> Group:
@@ -294,6 +298,30 @@ def _threads(size: Size, *, remove: bool) -> Group:
     title = f"endpoints in namespaces that are there, {what} one at a time"
     name = "threads" if remove else "threads-connect"
     return Group(name, title, sides, size.rounds, goals=goals, warm_up=size.warm_up)
+
+
+def _writers(size: Size) -> list[Group]:
+    """What the turns of threads that write give, against SQLite's own way to wait, and what they cost."""
+    one, many, apart = "one thread", f"{THREADS} threads", f"{THREADS} threads, SQLite's own way to wait"
+    counts = {one: 1, many: THREADS, apart: THREADS}
+    arguments = {
+        label: {"threads": number, "each": THREADS * size.each_thread // number, "apart": label == apart}
+        for label, number in counts.items()
+    }
+    faster = Goal(f"a write of {many} to one state", many, apart, times_faster=0)
+    fairer = Goal(f"the slowest write of {many} to one state", many, apart, times_faster=10)
+    return [
+        Group(
+            "writers", "writes of one process to one state",
+            [Side(label, writers.rate, arguments[label]) for label in counts], size.rounds, goals=[faster],
+            warm_up=size.warm_up,
+        ),
+        Group(
+            "writers-slowest", "the slowest write of one process to one state",
+            [Side(label, writers.slowest, arguments[label]) for label in (many, apart)], size.rounds, unit="ms",
+            goals=[fairer], warm_up=size.warm_up,
+        ),
+    ]  # fmt: skip
 
 
 def _start(size: Size) -> Group:

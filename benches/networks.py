@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from benches.measure import NotThere, timed_sample
 from benches.world import PARENT, Clock, World, must, run
 from macvfast import Host
 from macvfast.requests import NetworkRequest
+from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from benches.measure import Sample
 
@@ -71,22 +74,44 @@ def networks_removal(world: World, count: int, *, vlan: bool = False) -> Sample:
 
 def on_one_parent(world: World, count: int, *, one_subnet: bool, removal: bool = False) -> Sample:
     """Make networks that share one parent, all with one subnet or each with its own, or remove them, timed."""
+    clock = Clock()
+    requests = _sharing(PARENT, count, one_subnet=one_subnet)
+    with (
+        Host.open(str(world.folder / "state")) as host,
+        _made_or_removed(host, requests, removal=removal) as change,
+        clock.running(),
+    ):
+        change()
+    return timed_sample(clock.seconds, count)
+
+
+def on_one_parent_in_memory(world: World, count: int, *, one_subnet: bool, removal: bool = False) -> Sample:
+    """The same on a kernel in memory, by the CPU time of this process."""
+    requests = _sharing("eth0", count, one_subnet=one_subnet)
+    with closing(Machine(world.folder).host) as host, _made_or_removed(host, requests, removal=removal) as change:
+        begun = time.process_time()
+        change()
+        seconds = time.process_time() - begun
+    return timed_sample(seconds, count)
+
+
+def _sharing(parent: str, count: int, *, one_subnet: bool) -> list[NetworkRequest]:
     subnets = ["10.128.0.0/9" if one_subnet else f"10.{128 + n // 256}.{n % 256}.0/24" for n in range(count)]
-    requests = [
-        NetworkRequest(name=f"net-{n}", subnets=(subnet,), parent=PARENT, share_parent=True)
+    return [
+        NetworkRequest(name=f"net-{n}", subnets=(subnet,), parent=parent, share_parent=True)
         for n, subnet in enumerate(subnets)
     ]
-    clock = Clock()
-    with Host.open(str(world.folder / "state")) as host:
-        if removal:
-            create(host, requests)
-        with clock.running():
-            if removal:
-                host.remove_networks([one.name for one in requests]).raise_if_any()
-            else:
-                create(host, requests)
-        must(len([*host.networks()]) == (0 if removal else count), "networks are missing, or left")
-    return timed_sample(clock.seconds, count)
+
+
+@contextmanager
+def _made_or_removed(host: Host, requests: Sequence[NetworkRequest], *, removal: bool) -> Iterator[Callable[[], None]]:
+    """What makes networks, or removes those that are there by then."""
+    if removal:
+        create(host, requests)
+        yield lambda: host.remove_networks([one.name for one in requests]).raise_if_any()
+    else:
+        yield lambda: create(host, requests)
+    must(len([*host.networks()]) == (0 if removal else len(requests)), "networks are missing, or left")
 
 
 def ip_vlans(world: World, count: int) -> Sample:
