@@ -71,9 +71,9 @@ impl Pool {
     fn place(&self, address: Address) -> Result<u128, PlaceFault> {
         let subnet = self.subnet();
         let expected = subnet.family();
-        let address = address
-            .of(expected)
-            .map_err(|_| PlaceFault::Family { expected })?;
+        if address.family() != expected {
+            return Err(PlaceFault::Family { expected });
+        }
         let ordinal = subnet
             .ordinal(address)
             .ok_or(PlaceFault::Outside { subnet })?;

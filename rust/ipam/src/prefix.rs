@@ -3,16 +3,19 @@
 use crate::error::{AddressFault, Error, RangeFault, SubnetFault};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use thiserror::Error as Described;
 
 /// The shortest prefix that a pool takes: 2^24 addresses of IPv4, 2^120 of IPv6.
 pub const SHORTEST_PREFIX: u8 = 8;
 
 /// IPv4 or IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Described)]
 pub enum Family {
     /// IPv4, 32 bits.
+    #[error("IPv4")]
     V4,
     /// IPv6, 128 bits.
+    #[error("IPv6")]
     V6,
 }
 
@@ -24,15 +27,6 @@ impl Family {
             Self::V4 => 32,
             Self::V6 => 128,
         }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
     }
 }
 
@@ -87,15 +81,6 @@ impl Address {
     #[must_use]
     pub fn value(self) -> u128 {
         self.value
-    }
-
-    /// The address itself, if it is of a family.
-    pub(crate) fn of(self, expected: Family) -> Result<Self, AddressFault> {
-        if self.family == expected {
-            Ok(self)
-        } else {
-            Err(AddressFault::Family { expected })
-        }
     }
 }
 
@@ -159,30 +144,23 @@ impl Prefix {
 
     /// The prefix that an address lies in.
     fn around(address: Address, length: u8) -> Self {
-        let host_bits = u32::from(address.family.bits() - length);
-        // Shifting all 128 bits out is an overflow.
-        let host = u128::MAX
-            .checked_shl(host_bits)
-            .map_or(u128::MAX, |mask| !mask);
-        Self {
-            first: Address {
-                family: address.family,
-                value: address.value & !host,
-            },
-            length,
-        }
+        let mut first = address;
+        first.value &= !host_mask(address.family, length);
+        Self { first, length }
     }
 
     fn last(self) -> Address {
-        let host_bits = u32::from(self.first.family.bits() - self.length);
-        let host = u128::MAX
-            .checked_shl(host_bits)
-            .map_or(u128::MAX, |mask| !mask);
-        Address {
-            family: self.first.family,
-            value: self.first.value | host,
-        }
+        let mut last = self.first;
+        last.value |= host_mask(last.family, self.length);
+        last
     }
+}
+
+/// The bits of an address behind its prefix.
+fn host_mask(family: Family, length: u8) -> u128 {
+    // Shifting all 128 bits out is an overflow.
+    let prefix = u128::MAX.checked_shl(u32::from(family.bits() - length));
+    !prefix.unwrap_or(0)
 }
 
 impl fmt::Display for Prefix {
@@ -366,18 +344,6 @@ impl AddressRange {
             }
             other => other,
         })
-    }
-
-    /// Its first address.
-    #[must_use]
-    pub fn first(self) -> Address {
-        self.first
-    }
-
-    /// Its last address.
-    #[must_use]
-    pub fn last(self) -> Address {
-        self.last
     }
 
     /// Its ordinals in a subnet, both included.

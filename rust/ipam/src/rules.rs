@@ -3,7 +3,7 @@
 use crate::bitmap::StoredPage;
 use crate::page::PAGE_BYTES;
 use crate::prefix::{Address, AddressRange, Subnet};
-use std::fmt;
+use thiserror::Error as Described;
 
 /// Which free address automatic allocation gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,30 +15,23 @@ pub enum Order {
 }
 
 /// What the subnet itself needs an address for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Described)]
 pub enum Role {
     /// The first address of an IPv4 subnet.
+    #[error("network address")]
     NetworkAddress,
     /// The last address of an IPv4 subnet.
+    #[error("broadcast address")]
     BroadcastAddress,
     /// The first address of an IPv6 subnet (RFC 4291 section 2.6.1).
+    #[error("subnet-router anycast address")]
     SubnetRouterAnycast,
     /// The gateway.
+    #[error("gateway")]
     Gateway,
     /// An aux address, by its name.
+    #[error("aux address `{0}`")]
     Aux(String),
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NetworkAddress => f.write_str("network address"),
-            Self::BroadcastAddress => f.write_str("broadcast address"),
-            Self::SubnetRouterAnycast => f.write_str("subnet-router anycast address"),
-            Self::Gateway => f.write_str("gateway"),
-            Self::Aux(name) => write!(f, "aux address `{name}`"),
-        }
-    }
 }
 
 /// What a pool is made from.
