@@ -65,10 +65,13 @@ impl Buffer {
         Ok(count)
     }
 
-    /// Writes what there is, or as much as is taken.
-    pub fn drain_to(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        self.start += write(fd, self.content())?;
-        Ok(())
+    /// Writes what there is, or as much as is taken; false where nobody will ever take it.
+    pub fn drain_to(&mut self, fd: BorrowedFd<'_>) -> bool {
+        match write(fd, self.content()) {
+            Ok(count) => self.start += count,
+            Err(errno) => return matches!(errno, Errno::AGAIN | Errno::INTR),
+        }
+        true
     }
 }
 

@@ -142,10 +142,7 @@ impl Relay {
 
     fn give(&mut self) {
         let Some(target) = &self.target else { return };
-        if !matches!(
-            self.buffer.drain_to(target.as_fd()),
-            Ok(()) | Err(Errno::AGAIN | Errno::INTR)
-        ) {
+        if !self.buffer.drain_to(target.as_fd()) {
             self.lose_target();
         }
     }

@@ -221,10 +221,7 @@ impl Terminal {
 
     fn type_in(&mut self) {
         // What a terminal that has gone does not take, nobody will read.
-        if !matches!(
-            self.typed.drain_to(self.master.as_fd()),
-            Ok(()) | Err(Errno::AGAIN | Errno::INTR)
-        ) {
+        if !self.typed.drain_to(self.master.as_fd()) {
             self.typed.clear();
         }
     }
@@ -247,14 +244,12 @@ impl Terminal {
         let Some(fd) = self.output.fd() else {
             return true;
         };
-        match self.shown.drain_to(fd) {
-            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => true,
-            Err(_) => {
-                self.shown.clear();
-                self.output = Output::Nowhere;
-                false
-            }
+        if self.shown.drain_to(fd) {
+            return true;
         }
+        self.shown.clear();
+        self.output = Output::Nowhere;
+        false
     }
 
     /// Copies the last output of the command, which has ended; false where not all of it is taken at once.
