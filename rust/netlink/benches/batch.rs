@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use macvfast_netlink::netns::{make, Namespace};
-use macvfast_netlink::{Batch, LinkKind, NewLink, Request, Sysctl, REQUESTS_PER_SEND};
+use macvfast_netlink::{Batch, LinkKind, NewLink, Sysctl, REQUESTS_PER_SEND};
 
 const PARENT: u32 = 10;
 const FIRST: u32 = 1 << 20;
 const ROUNDS: usize = 5;
 
-fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'a> {
+fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> NewLink<'a> {
     let [_, _, high, low] = number.to_be_bytes();
-    Request::AddLink(NewLink {
+    NewLink {
         ifname: name,
         ifindex: FIRST + number,
         mac: Some([2, 0x42, 10, 0, high, low]),
@@ -31,33 +31,32 @@ fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> R
             parent: PARENT,
             mode: "bridge",
         },
-    })
+    }
 }
 
 fn encoding() {
     let target = host_target();
-    let address = Request::AddAddress {
-        ifindex: FIRST,
-        address: [10, 0, 0, 2].into(),
-        prefix_length: 24,
-    };
-    let cases = [
-        ("macvlan", macvlan(1, "eth0", Some(&target.fd))),
-        ("address", address),
-    ];
+    let link = macvlan(1, "eth0", Some(&target.fd));
     println!("| encode one request | ns |\n| --- | ---: |");
-    for (name, request) in cases {
-        const COUNT: u32 = 100_000;
-        let mut batch = Batch::new();
-        let begin = Instant::now();
-        for _ in 0..COUNT {
-            batch.push(black_box(&request)).unwrap();
-        }
-        println!(
-            "| {name} | {:.0} |",
-            begin.elapsed().as_nanos() as f64 / f64::from(COUNT)
-        );
+    encode("macvlan", |batch| batch.add_link(black_box(&link)).unwrap());
+    encode("address", |batch| {
+        batch
+            .add_address(black_box(FIRST), [10, 0, 0, 2].into(), 24)
+            .unwrap()
+    });
+}
+
+fn encode(name: &str, add: impl Fn(&mut Batch) -> usize) {
+    const COUNT: u32 = 100_000;
+    let mut batch = Batch::new();
+    let begin = Instant::now();
+    for _ in 0..COUNT {
+        add(&mut batch);
     }
+    println!(
+        "| {name} | {:.0} |",
+        begin.elapsed().as_nanos() as f64 / f64::from(COUNT)
+    );
 }
 
 /// A namespace with a parent, IPv6 off.
@@ -86,7 +85,7 @@ fn links(count: u32, per_send: usize) -> Duration {
         for &number in some {
             let name = &names[usize::try_from(number).unwrap()];
             batch
-                .push(&macvlan(number, name, Some(&target.fd)))
+                .add_link(&macvlan(number, name, Some(&target.fd)))
                 .unwrap();
         }
         assert!(host.socket.send(&batch).unwrap().is_empty());

@@ -31,6 +31,14 @@ pub(crate) fn check_prefix_length(address: &IpAddr, length: u8) -> Result<u8, Re
     Ok(length)
 }
 
+/// The family of an address.
+pub(crate) fn family_of(address: &IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
 /// RTM_NEWADDR: scope global, no broadcast address, IPv6 without duplicate address detection.
 pub(crate) fn add(
     ifindex: u32,
@@ -40,11 +48,7 @@ pub(crate) fn add(
     let prefix_length = check_prefix_length(&address, prefix_length)?;
     let mut message = AddressMessage::default();
     message.header = AddressHeader {
-        family: if address.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
-        },
+        family: family_of(&address),
         prefix_len: prefix_length,
         flags: AddressHeaderFlags::empty(),
         scope: AddressScope::Universe,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use netlink_packet_core::{
     Emitable, NetlinkBuffer, NetlinkHeader, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST,
 };
+use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
 
@@ -24,104 +25,11 @@ pub const REQUESTS_PER_SEND: usize = 256;
 const ALIGNMENT: usize = 4;
 /// Bytes of `struct nlmsghdr`.
 pub(crate) const HEADER_LENGTH: usize = 16;
+/// Flags of a message that makes something, and is refused where there is one already.
+const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// One thing to ask of the kernel.
-#[derive(Debug, Clone, Copy)]
-pub enum Request<'a> {
-    /// Make a link. EEXIST where its name or index is taken.
-    AddLink(NewLink<'a>),
-    /// Bring a link UP.
-    SetUp {
-        /// The link.
-        ifindex: u32,
-    },
-    /// Give a link another MTU. EINVAL where that is more than the link, or the one below it, can have.
-    SetMtu {
-        /// The link.
-        ifindex: u32,
-        /// In bytes.
-        mtu: u32,
-    },
-    /// Put a link into a link group.
-    SetGroup {
-        /// The link.
-        ifindex: u32,
-        /// The group; 0 is none in particular.
-        group: u32,
-    },
-    /// Delete a link. Costs a wait for all processors (some 20 ms), whatever the number of links in the request.
-    DeleteLink {
-        /// The link.
-        ifindex: u32,
-        /// The id of its namespace; None: the socket's own. EINVAL where nothing holds that any more.
-        nsid: Option<i32>,
-    },
-    /// Delete all links of a group, for the price of one.
-    DeleteGroup {
-        /// The group, not 0.
-        group: u32,
-        /// The id of its namespace; None: the socket's own. EINVAL where nothing holds that any more.
-        nsid: Option<i32>,
-    },
-    /// Give a namespace an id. EEXIST where it has one, or another namespace has that.
-    GiveId {
-        /// The namespace. To be open when the batch is sent.
-        netns: &'a Arc<OwnedFd>,
-        /// The id.
-        nsid: i32,
-    },
-    /// Look whether something holds the namespace with an id. ENOENT where nothing does.
-    LookForId {
-        /// The id.
-        nsid: i32,
-    },
-    /// Give a link an address, with its connected route.
-    AddAddress {
-        /// The link.
-        ifindex: u32,
-        /// The address.
-        address: IpAddr,
-        /// Length of its subnet's prefix.
-        prefix_length: u8,
-    },
-    /// Make a route. EEXIST where there is one with the same destination and metric.
-    AddRoute(NewRoute),
-}
-
-impl<'a> Request<'a> {
-    /// The descriptor that the message names.
-    fn descriptor(&self) -> Option<&'a Arc<OwnedFd>> {
-        match *self {
-            Request::AddLink(ref new) => new.netns,
-            Request::GiveId { netns, .. } => Some(netns),
-            _ => None,
-        }
-    }
-
-    /// The message, and its flags but for NLM_F_REQUEST and NLM_F_ACK.
-    fn encode(&self) -> Result<(RouteNetlinkMessage, u16), RequestError> {
-        const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
-        Ok(match *self {
-            Request::AddLink(ref new) => (new.message()?, NEW),
-            Request::SetUp { ifindex } => (link::set_up(ifindex)?, 0),
-            Request::SetMtu { ifindex, mtu } => (link::set_mtu(ifindex, mtu)?, 0),
-            Request::SetGroup { ifindex, group } => (link::set_group(ifindex, group)?, 0),
-            Request::DeleteLink { ifindex, nsid } => (link::delete(ifindex, nsid)?, 0),
-            Request::DeleteGroup { group, nsid } => (link::delete_group(group, nsid)?, 0),
-            Request::GiveId { netns, nsid } => (nsid::give(netns, nsid)?, 0),
-            Request::LookForId { nsid } => (nsid::look(nsid)?, 0),
-            Request::AddAddress {
-                ifindex,
-                address,
-                prefix_length,
-            } => (addr::add(ifindex, address, prefix_length)?, NEW),
-            Request::AddRoute(ref new) => {
-                let flags = if new.exclusive() { NEW } else { NLM_F_CREATE };
-                (new.message()?, flags)
-            }
-        })
-    }
-}
+/// The position of a request that was added.
+type Added = Result<usize, RequestError>;
 
 /// Encoded requests, known by their positions: 0 for the first.
 #[derive(Debug, Clone, Default)]
@@ -152,24 +60,6 @@ impl Batch {
         self.ends.is_empty()
     }
 
-    /// Encode a request and return its position. Less than 1 µs.
-    ///
-    /// # Errors
-    /// The request cannot be encoded; the batch is as it was.
-    pub fn push(&mut self, request: &Request<'_>) -> Result<usize, RequestError> {
-        let (message, flags) = request.encode()?;
-        append(&mut self.buffer, &message, NLM_F_REQUEST | flags, 0);
-        if let Some(one) = request.descriptor() {
-            // Of many links in one namespace, once.
-            if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(one)))
-            {
-                self.descriptors.push(Arc::downgrade(one));
-            }
-        }
-        self.ends.push(self.buffer.len());
-        Ok(self.ends.len() - 1)
-    }
-
     /// Keep open what the requests name by number, while they are sent.
     ///
     /// # Errors
@@ -177,6 +67,21 @@ impl Batch {
     pub(crate) fn hold(&self) -> Result<Vec<Arc<OwnedFd>>, Error> {
         let held: Option<Vec<_>> = self.descriptors.iter().map(Weak::upgrade).collect();
         held.ok_or_else(|| Error::system(Operation::SendBatch, Errno::BADF))
+    }
+
+    /// What was encoded, with its flags but for NLM_F_REQUEST and NLM_F_ACK.
+    fn push(&mut self, message: &RouteNetlinkMessage, flags: u16) -> usize {
+        append(&mut self.buffer, message, NLM_F_REQUEST | flags, 0);
+        self.ends.push(self.buffer.len());
+        self.ends.len() - 1
+    }
+
+    fn name(&mut self, descriptor: &Arc<OwnedFd>) {
+        // Of many links in one namespace, once.
+        if !matches!(self.descriptors.last(), Some(last) if std::ptr::eq(last.as_ptr(), Arc::as_ptr(descriptor)))
+        {
+            self.descriptors.push(Arc::downgrade(descriptor));
+        }
     }
 
     /// Positions of the requests that go into one send each: at most `REQUESTS_PER_SEND` and `limit` bytes, and one
@@ -203,9 +108,9 @@ impl Batch {
         buffer.clear();
         buffer.extend_from_slice(&self.buffer[begin..end]);
         let last = positions.end.saturating_sub(1);
-        for (position, number) in positions.zip(Sequences(sequence)) {
+        for (position, number) in positions.zip(0..) {
             let mut message = NetlinkBuffer::new(&mut buffer[self.begin(position) - begin..]);
-            message.set_sequence_number(number);
+            message.set_sequence_number(sequence.wrapping_add(number));
             if position == last {
                 message.set_flags(message.flags() | NLM_F_ACK);
             }
@@ -219,16 +124,70 @@ impl Batch {
     }
 }
 
-/// Sequence numbers from the given one upwards, beginning again at 0 after the last.
-struct Sequences(u32);
+/// What is asked of the kernel. Each request is encoded at once, in less than 1 µs; its position is returned.
+///
+/// `nsid` is the id of the namespace that is meant; None: the socket's own. EINVAL where nothing holds that any more.
+///
+/// # Errors
+/// The request cannot be encoded; the batch is as it was.
+impl Batch {
+    /// Make a link. EEXIST where its name or index is taken.
+    pub fn add_link(&mut self, new: &NewLink<'_>) -> Added {
+        let message = new.message()?;
+        if let Some(netns) = new.netns {
+            self.name(netns);
+        }
+        Ok(self.push(&message, NEW))
+    }
 
-impl Iterator for Sequences {
-    type Item = u32;
+    /// Bring a link UP.
+    pub fn set_up(&mut self, ifindex: u32) -> Added {
+        Ok(self.push(&link::change(ifindex, true, None)?, 0))
+    }
 
-    fn next(&mut self) -> Option<u32> {
-        let number = self.0;
-        self.0 = number.wrapping_add(1);
-        Some(number)
+    /// Give a link another MTU. EINVAL where that is more than the link, or the one below it, can have.
+    pub fn set_mtu(&mut self, ifindex: u32, mtu: u32) -> Added {
+        let mtu = LinkAttribute::Mtu(mtu);
+        Ok(self.push(&link::change(ifindex, false, Some(mtu))?, 0))
+    }
+
+    /// Put a link into a link group; 0 is none in particular.
+    pub fn set_group(&mut self, ifindex: u32, group: u32) -> Added {
+        let group = LinkAttribute::Group(group);
+        Ok(self.push(&link::change(ifindex, false, Some(group))?, 0))
+    }
+
+    /// Delete a link. Costs a wait for all processors (some 20 ms), whatever the number of links in the request.
+    pub fn delete_link(&mut self, ifindex: u32, nsid: Option<i32>) -> Added {
+        Ok(self.push(&link::delete(ifindex, nsid)?, 0))
+    }
+
+    /// Delete all links of a group, which is not 0, for the price of one.
+    pub fn delete_group(&mut self, group: u32, nsid: Option<i32>) -> Added {
+        Ok(self.push(&link::delete_group(group, nsid)?, 0))
+    }
+
+    /// Give a namespace, open when the batch is sent, an id. EEXIST where it has one, or another namespace has that.
+    pub fn give_id(&mut self, netns: &Arc<OwnedFd>, nsid: i32) -> Added {
+        let message = nsid::give(netns, nsid)?;
+        self.name(netns);
+        Ok(self.push(&message, 0))
+    }
+
+    /// Look whether something holds the namespace with an id. ENOENT where nothing does.
+    pub fn look_for_id(&mut self, nsid: i32) -> Added {
+        Ok(self.push(&nsid::look(nsid)?, 0))
+    }
+
+    /// Give a link an address, with its connected route.
+    pub fn add_address(&mut self, ifindex: u32, address: IpAddr, prefix_length: u8) -> Added {
+        Ok(self.push(&addr::add(ifindex, address, prefix_length)?, NEW))
+    }
+
+    /// Make a route. EEXIST where there is one with the same destination and metric.
+    pub fn add_route(&mut self, new: &NewRoute) -> Added {
+        let flags = if new.exclusive() { NEW } else { NLM_F_CREATE };
+        Ok(self.push(&new.message()?, flags))
     }
 }
 

@@ -1,12 +1,13 @@
 //! What can go wrong, as values: the operation and the error number, never a sentence that has to be parsed.
 
+#![allow(missing_docs, reason = "the text of each says what it is")]
+
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 /// What was being done, as the rest of "could not …".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[allow(missing_docs)] // Each says it in its text.
 pub enum Operation {
     #[error("open a netlink socket")]
     OpenSocket,
@@ -78,7 +79,6 @@ impl Operation {
 /// Why a path leads to no network namespace, or why what is there is no pin that could be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotANamespace {
-    /// There is no such path.
     #[error("nothing is there")]
     Missing,
     /// One that leads nowhere, or round in circles; for unpinning, any symbolic link.
@@ -101,31 +101,15 @@ pub enum Error {
     /// A system call, or a look-up as a whole, failed.
     #[error("could not {operation}: {}", std::io::Error::from_raw_os_error(*errno))]
     System {
-        /// What was being done.
         operation: Operation,
         /// The error number, positive.
         errno: i32,
-        /// The kernel's own words, where it gave any.
+        /// The kernel's own words, where it gave any; or what is wrong with its reply (EINTR, EPROTO).
         text: Option<String>,
-    },
-    /// Something changed during each attempt at a dump.
-    #[error("could not {operation}: interrupted {attempts} times by changes")]
-    DumpInterrupted {
-        /// What was being done.
-        operation: Operation,
-        /// How often it was tried.
-        attempts: u32,
-    },
-    /// The kernel's reply was cut short, lost, or not as its protocol says.
-    #[error("could not {operation}: the reply is incomplete")]
-    ReplyIncomplete {
-        /// What was being done.
-        operation: Operation,
     },
     /// Others hold a lock for longer than it is waited for.
     #[error("could not {operation}: others hold its lock")]
     Locked {
-        /// What was being done.
         operation: Operation,
         /// They, as people are told, as far as they are seen here: `process 7 (sleep)`.
         holders: Vec<String>,
@@ -133,38 +117,35 @@ pub enum Error {
     /// Others could replace what is about to be made.
     #[error("could not {operation}: {reason}")]
     Unsafe {
-        /// What was being done.
         operation: Operation,
-        /// Why.
         reason: String,
     },
-    /// The path leads to no network namespace.
     #[error("`{}` is not a network namespace: {reason}", path.display())]
     NotANamespace {
-        /// The path.
         path: PathBuf,
-        /// Why.
         reason: NotANamespace,
     },
 }
 
 impl Error {
-    /// A system call failed.
-    pub(crate) fn system(operation: Operation, errno: rustix::io::Errno) -> Self {
+    /// The kernel refused something, in these words.
+    pub(crate) fn refused(operation: Operation, errno: i32, text: Option<String>) -> Self {
         Self::System {
             operation,
-            errno: errno.raw_os_error(),
-            text: None,
+            errno,
+            text,
         }
+    }
+
+    /// A system call failed.
+    pub(crate) fn system(operation: Operation, errno: rustix::io::Errno) -> Self {
+        Self::refused(operation, errno.raw_os_error(), None)
     }
 
     /// A call of the standard library failed; EINVAL where it did not come to a system call (a NUL in a path).
     pub(crate) fn io(operation: Operation, error: &std::io::Error) -> Self {
-        Self::System {
-            operation,
-            errno: error.raw_os_error().unwrap_or(libc::EINVAL),
-            text: None,
-        }
+        let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+        Self::refused(operation, errno, None)
     }
 }
 
@@ -174,37 +155,23 @@ pub enum RequestError {
     /// The kernel would not take the name, or take it for a pattern.
     #[error("`{0}` is not a link name: 1 to 15 bytes without NUL, `/`, `:`, `%` or white space, and not `.` or `..`")]
     Ifname(String),
-    /// Link indexes are 1 to 2^31 - 1.
     #[error("{0} is not a link index: 1 to 2147483647")]
     Ifindex(i64),
-    /// Ids of namespaces are 0 to 2^31 - 1.
     #[error("{0} is not the id of a network namespace: 0 to 2147483647")]
     Nsid(i64),
-    /// VLAN ids are 1 to 4094.
     #[error("{0} is not a VLAN id: 1 to 4094")]
     Vid(i64),
     /// Every link that was put nowhere else is in group 0.
     #[error("group 0 holds every link without a group and is not deleted")]
     GroupZero,
-    /// No such mode or flag.
     #[error("`{value}` is not {what}: {known}")]
     Mode {
-        /// "a macvlan mode", ….
         what: &'static str,
-        /// What was given.
         value: String,
-        /// What there is.
         known: String,
     },
-    /// Longer than the address.
     #[error("{length} is not a prefix length of {bits}-bit addresses")]
-    PrefixLength {
-        /// What was given.
-        length: i64,
-        /// 32 or 128.
-        bits: u8,
-    },
-    /// A gateway of the other family.
+    PrefixLength { length: i64, bits: u8 },
     #[error("the gateway is not of the route's family")]
     GatewayFamily,
     /// A sysctl outside `net/`, which is not the namespace's own, or a path that is none.

@@ -134,39 +134,32 @@ impl NewLink<'_> {
     }
 
     fn push_kind(&self, attributes: &mut Vec<LinkAttribute>) -> Result<(), RequestError> {
-        let info = match self.kind {
+        let (parent, kind, data) = match self.kind {
             LinkKind::Macvlan { parent, mode } => {
-                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
-                let mode = meaning(mode, "a macvlan mode", &MACVLAN_MODES)?;
-                vec![
-                    LinkInfo::Kind(InfoKind::MacVlan),
-                    LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
-                ]
+                let mode = InfoMacVlan::Mode(meaning(mode, "a macvlan mode", &MACVLAN_MODES)?);
+                let data = InfoData::MacVlan(vec![mode]);
+                (Some(parent), InfoKind::MacVlan, Some(data))
             }
             LinkKind::Ipvlan { parent, mode, flag } => {
-                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
-                let mode = meaning(mode, "an ipvlan mode", &IPVLAN_MODES)?;
-                let flags = meaning(flag, "an ipvlan flag", &IPVLAN_FLAGS)?;
-                vec![
-                    LinkInfo::Kind(InfoKind::IpVlan),
-                    LinkInfo::Data(InfoData::IpVlan(vec![
-                        InfoIpVlan::Mode(mode),
-                        InfoIpVlan::Flags(flags),
-                    ])),
-                ]
+                let mode = InfoIpVlan::Mode(meaning(mode, "an ipvlan mode", &IPVLAN_MODES)?);
+                let flags = InfoIpVlan::Flags(meaning(flag, "an ipvlan flag", &IPVLAN_FLAGS)?);
+                let data = InfoData::IpVlan(vec![mode, flags]);
+                (Some(parent), InfoKind::IpVlan, Some(data))
             }
             LinkKind::Vlan { parent, vid } => {
                 if !(1..=4094).contains(&vid) {
                     return Err(RequestError::Vid(i64::from(vid)));
                 }
-                attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
-                vec![
-                    LinkInfo::Kind(InfoKind::Vlan),
-                    LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(vid)])),
-                ]
+                let data = InfoData::Vlan(vec![InfoVlan::Id(vid)]);
+                (Some(parent), InfoKind::Vlan, Some(data))
             }
-            LinkKind::Dummy => vec![LinkInfo::Kind(InfoKind::Dummy)],
+            LinkKind::Dummy => (None, InfoKind::Dummy, None),
         };
+        if let Some(parent) = parent {
+            attributes.push(LinkAttribute::Link(check_ifindex(parent)?));
+        }
+        let mut info = vec![LinkInfo::Kind(kind)];
+        info.extend(data.map(LinkInfo::Data));
         attributes.push(LinkAttribute::LinkInfo(info));
         Ok(())
     }
@@ -187,26 +180,15 @@ fn header(index: u32, up: bool) -> LinkHeader {
     }
 }
 
-/// RTM_SETLINK that brings a link UP.
-pub(crate) fn set_up(ifindex: u32) -> Result<RouteNetlinkMessage, RequestError> {
+/// RTM_SETLINK that brings a link UP, or says nothing of its state, and changes what the attribute says.
+pub(crate) fn change(
+    ifindex: u32,
+    up: bool,
+    attribute: Option<LinkAttribute>,
+) -> Result<RouteNetlinkMessage, RequestError> {
     let mut message = LinkMessage::default();
-    message.header = header(check_ifindex(ifindex)?, true);
-    Ok(RouteNetlinkMessage::SetLink(message))
-}
-
-/// RTM_SETLINK that gives a link another MTU.
-pub(crate) fn set_mtu(ifindex: u32, mtu: u32) -> Result<RouteNetlinkMessage, RequestError> {
-    let mut message = LinkMessage::default();
-    message.header = header(check_ifindex(ifindex)?, false);
-    message.attributes.push(LinkAttribute::Mtu(mtu));
-    Ok(RouteNetlinkMessage::SetLink(message))
-}
-
-/// RTM_SETLINK that puts a link into a group.
-pub(crate) fn set_group(ifindex: u32, group: u32) -> Result<RouteNetlinkMessage, RequestError> {
-    let mut message = LinkMessage::default();
-    message.header = header(check_ifindex(ifindex)?, false);
-    message.attributes.push(LinkAttribute::Group(group));
+    message.header = header(check_ifindex(ifindex)?, up);
+    message.attributes.extend(attribute);
     Ok(RouteNetlinkMessage::SetLink(message))
 }
 

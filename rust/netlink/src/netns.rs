@@ -14,9 +14,8 @@ use rustix::fs::{fstat, fstatfs, open, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{move_into_link_name_space, unshare_unsafe, LinkNameSpaceType, UnshareFlags};
 
-use crate::batch::{Batch, Request};
+use crate::batch::Batch;
 use crate::error::{Error, NotANamespace, Operation};
-use crate::pin;
 use crate::reply::Refusal;
 use crate::socket::Socket;
 use crate::sysctl::{Procfs, Sysctl};
@@ -58,12 +57,9 @@ pub fn make(count: usize, sysctls: &[Sysctl], threads: usize) -> Vec<Result<Name
 /// Make a namespace and leave the calling thread in it.
 fn make_here(sysctls: &[Sysctl], procfs: &mut Procfs) -> Result<Namespace, Error> {
     unshare_network().map_err(|errno| Error::system(Operation::MakeNamespace, errno))?;
-    let fd = open(
-        "/proc/thread-self/ns/net",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| Error::system(Operation::HoldNamespace, errno))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = open("/proc/thread-self/ns/net", flags, Mode::empty())
+        .map_err(|errno| Error::system(Operation::HoldNamespace, errno))?;
     let mut socket = Socket::open()?;
     // Before `lo` comes up, so that they decide what it comes up with.
     procfs.write_all(sysctls)?;
@@ -79,13 +75,9 @@ fn unshare_network() -> Result<(), Errno> {
 
 fn bring_loopback_up(socket: &mut Socket) -> Result<(), Error> {
     let mut batch = Batch::new();
-    let failed = |errno, text| Error::System {
-        operation: Operation::BringLoopbackUp,
-        errno,
-        text,
-    };
+    let failed = |errno, text| Error::refused(Operation::BringLoopbackUp, errno, text);
     batch
-        .push(&Request::SetUp { ifindex: LOOPBACK })
+        .set_up(LOOPBACK)
         .map_err(|_| failed(libc::EINVAL, None))?;
     match socket.send(&batch)?.into_values().next() {
         None => Ok(()),
@@ -211,14 +203,6 @@ pub fn read_sysctls(
             .map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
         procfs.read_all(&names)
     })
-}
-
-/// Pin living namespaces, each at a path that is to be a new, empty file.
-///
-/// One result per entry: EEXIST and whatever else the kernel says, and then nothing is left at the path. Some 30 µs each.
-#[must_use]
-pub fn pin_all(pins: &[(BorrowedFd<'_>, PathBuf)]) -> Vec<Result<(), Error>> {
-    pin::pin_all(pins)
 }
 
 /// SO_NETNS_COOKIE of the calling thread's network namespace.

@@ -9,47 +9,12 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::addr::check_prefix_length;
+use crate::addr::{check_prefix_length, family_of};
 use crate::error::RequestError;
 use crate::link::{attributes, check_ifindex};
 
 /// Bytes of a route header (`struct rtmsg`).
 const HEADER_LENGTH: usize = 12;
-
-/// An address family of the Internet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    fn of(address: &IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    fn unspecified(self) -> IpAddr {
-        match self {
-            Self::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Self::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        }
-    }
-}
-
-impl From<Family> for AddressFamily {
-    fn from(family: Family) -> Self {
-        match family {
-            Family::V4 => Self::Inet,
-            Family::V6 => Self::Inet6,
-        }
-    }
-}
 
 /// What is asked for of a route of the main table.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +39,7 @@ impl NewRoute {
     /// RTM_NEWROUTE, as `ip route add` makes it (protocol boot).
     pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
         let mut message = RouteMessage::default();
-        message.header.address_family = Family::of(&self.destination).into();
+        message.header.address_family = family_of(&self.destination);
         message.header.destination_prefix_length = self.prefix_length;
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = RouteProtocol::Boot;
@@ -137,9 +102,9 @@ pub struct Route {
 }
 
 /// RTM_GETROUTE of one family's main table.
-pub(crate) fn dump(family: Family) -> RouteNetlinkMessage {
+pub(crate) fn dump(family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = family.into();
+    message.header.address_family = family;
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     RouteNetlinkMessage::GetRoute(message)
 }
@@ -152,19 +117,22 @@ pub(crate) fn dump(family: Family) -> RouteNetlinkMessage {
 /// The payload is shorter than a route header.
 pub fn decode(
     payload: &[u8],
-    family: Family,
+    family: AddressFamily,
     default_only: bool,
 ) -> Result<Vec<Route>, DecodeError> {
     let header = RouteHeader::parse(payload)?;
     let is_default = header.destination_prefix_length == 0;
-    let wanted = header.address_family == AddressFamily::from(family)
+    let wanted = header.address_family == family
         && (is_default && header.kind == RouteType::Unicast || !is_default && !default_only)
         && !header.flags.contains(RouteFlags::Cloned);
     if !wanted {
         return Ok(Vec::new());
     }
     let mut route = Route {
-        destination: family.unspecified(),
+        destination: match family {
+            AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        },
         prefix_length: header.destination_prefix_length,
         metric: 0,
         ifindex: None,
@@ -191,11 +159,8 @@ pub fn decode(
         match RouteAttribute::parse_with_param(&nla, parameters) {
             Ok(RouteAttribute::Table(id)) => table = id,
             Ok(RouteAttribute::Priority(metric)) => route.metric = metric,
-            Ok(RouteAttribute::Destination(RouteAddress::Inet(ip))) => {
-                route.destination = IpAddr::V4(ip);
-            }
-            Ok(RouteAttribute::Destination(RouteAddress::Inet6(ip))) => {
-                route.destination = IpAddr::V6(ip);
+            Ok(RouteAttribute::Destination(address)) => {
+                route.destination = ip_of(&address).unwrap_or(route.destination);
             }
             Ok(RouteAttribute::MultiPath(list)) => hops.extend(list),
             Ok(attribute) => route.leave_by(&attribute),
@@ -224,15 +189,18 @@ impl Route {
     fn leave_by(&mut self, attribute: &RouteAttribute) {
         match attribute {
             RouteAttribute::Oif(index) => self.ifindex = Some(*index),
-            RouteAttribute::Gateway(RouteAddress::Inet(ip))
-            | RouteAttribute::Via(RouteVia::Inet(ip)) => {
-                self.gateway = Some(IpAddr::V4(*ip));
-            }
-            RouteAttribute::Gateway(RouteAddress::Inet6(ip))
-            | RouteAttribute::Via(RouteVia::Inet6(ip)) => {
-                self.gateway = Some(IpAddr::V6(*ip));
-            }
+            RouteAttribute::Gateway(address) => self.gateway = ip_of(address).or(self.gateway),
+            RouteAttribute::Via(RouteVia::Inet(ip)) => self.gateway = Some((*ip).into()),
+            RouteAttribute::Via(RouteVia::Inet6(ip)) => self.gateway = Some((*ip).into()),
             _ => {}
         }
+    }
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ use crate::batch::{append, Batch};
 use crate::error::{Error, Operation};
 use crate::link::{Link, LinkKey};
 use crate::reply::{Answers, Progress, Refusal, Refusals, Replies};
-use crate::route::{Family, Route};
+use crate::route::Route;
 use crate::{addr, link, nsid, route};
 
 /// Asked of SO_SNDBUFFORCE. A send of 256 requests is some 40 KiB.
@@ -53,20 +53,14 @@ struct Dump<T> {
     parts: usize,
 }
 
-trait OrNone<T> {
-    /// Nothing, where an error number says that there is none.
-    fn or_none(self, errnos: &[i32]) -> Result<Dump<T>, Error>;
-}
-
-impl<T> OrNone<T> for Result<Dump<T>, Error> {
-    fn or_none(self, errnos: &[i32]) -> Result<Dump<T>, Error> {
-        match self {
-            Err(Error::System { errno, .. }) if errnos.contains(&errno) => Ok(Dump {
-                items: Vec::new(),
-                parts: 0,
-            }),
-            other => other,
-        }
+/// What was found; nothing where an error number says that there is none.
+fn or_none<T>(found: Result<Dump<T>, Error>, errnos: &[i32]) -> Result<Dump<T>, Error> {
+    match found {
+        Err(Error::System { errno, .. }) if errnos.contains(&errno) => Ok(Dump {
+            items: Vec::new(),
+            parts: 0,
+        }),
+        other => other,
     }
 }
 
@@ -184,7 +178,7 @@ impl Socket {
             return Ok(None);
         };
         let found = self.ask(Operation::ReadLink, &request, NLM_F_ACK, decode_link);
-        Ok(found.or_none(&[libc::ENODEV])?.items.pop())
+        Ok(or_none(found, &[libc::ENODEV])?.items.pop())
     }
 
     /// All links of the namespace, by index; or of the one that it knows by an id, none where nothing holds that any
@@ -198,7 +192,7 @@ impl Socket {
         };
         let found = self.ask(Operation::ReadLinks, &request, NLM_F_DUMP, decode_link);
         let found = match nsid {
-            Some(_) => found.or_none(&[libc::EINVAL, libc::ENOENT]),
+            Some(_) => or_none(found, &[libc::EINVAL, libc::ENOENT]),
             None => found,
         };
         let mut links = found?.items;
@@ -238,7 +232,7 @@ impl Socket {
         let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, |payload| {
             addr::decode(payload, ifindex)
         });
-        Ok(found.or_none(&[libc::ENODEV])?.items)
+        Ok(or_none(found, &[libc::ENODEV])?.items)
     }
 
     /// The routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
@@ -247,14 +241,14 @@ impl Socket {
     /// A dump failed, or was interrupted by changes too often.
     pub fn routes(&mut self, default_only: bool) -> Result<Vec<Route>, Error> {
         let mut routes = Vec::new();
-        for family in [Family::V4, Family::V6] {
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let request = route::dump(family);
             let found = self.ask(Operation::ReadRoutes, &request, NLM_F_DUMP, |payload| {
                 route::decode(payload, family, default_only).map(Some)
             });
             // A table comes into being with its first route; a kernel without IPv6 has none of it.
             let none = [libc::ENOENT, libc::EAFNOSUPPORT, libc::EOPNOTSUPP];
-            routes.extend(found.or_none(&none)?.items.into_iter().flatten());
+            routes.extend(or_none(found, &none)?.items.into_iter().flatten());
         }
         Ok(routes)
     }
@@ -280,7 +274,7 @@ impl Socket {
             let found = self.ask(Operation::ReadFilter, &request, NLM_F_DUMP, |payload| {
                 addr::decode_filter(payload, ifindex)
             });
-            let found = found.or_none(&[libc::ENODEV])?;
+            let found = or_none(found, &[libc::ENODEV])?;
             let macs: BTreeSet<[u8; 6]> = found.items.into_iter().collect();
             if found.parts <= 1 || before.as_ref() == Some(&macs) {
                 return Ok(macs);
@@ -331,11 +325,7 @@ impl Socket {
             };
             match progress {
                 Progress::Failed { errno, text } => {
-                    return Err(Error::System {
-                        operation,
-                        errno,
-                        text,
-                    })
+                    return Err(Error::refused(operation, errno, text))
                 }
                 _ if longest > datagram.capacity() => datagram.reserve(longest),
                 Progress::Done if answers.interrupted && !malformed => {}
@@ -345,13 +335,14 @@ impl Socket {
                         parts: answers.parts,
                     })
                 }
-                _ => return Err(Error::ReplyIncomplete { operation }),
+                _ => {
+                    let text = "the reply is incomplete".to_owned();
+                    return Err(Error::refused(operation, libc::EPROTO, Some(text)));
+                }
             }
         }
-        Err(Error::DumpInterrupted {
-            operation,
-            attempts: DUMP_ATTEMPTS,
-        })
+        let text = format!("interrupted {DUMP_ATTEMPTS} times by changes");
+        Err(Error::refused(operation, libc::EINTR, Some(text)))
     }
 
     /// Receive one datagram into `buffer`, without waiting.

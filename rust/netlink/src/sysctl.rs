@@ -91,12 +91,8 @@ impl Procfs {
 
 fn read_one(folder: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
     let failed = |errno| Error::system(Operation::ReadSysctl(name.to_owned()), errno);
-    let file = match openat(
-        folder,
-        name,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = match openat(folder, name, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(failed(errno)),
@@ -110,12 +106,8 @@ fn read_one(folder: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
 
 fn write_one(folder: &OwnedFd, sysctl: &Sysctl) -> Result<(), Error> {
     let failed = |errno| Error::system(Operation::WriteSysctl(sysctl.name.clone()), errno);
-    match openat(
-        folder,
-        sysctl.name.as_str(),
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    match openat(folder, sysctl.name.as_str(), flags, Mode::empty()) {
         // The kernel takes a value whole or not at all.
         Ok(file) => write(&file, sysctl.value.as_bytes())
             .map(|_| ())

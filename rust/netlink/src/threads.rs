@@ -48,11 +48,7 @@ pub fn spread<T: Send, S>(
         }
     };
     let mut results: Vec<Option<Result<T, Error>>> = (0..count).map(|_| None).collect();
-    let mut failure = Error::System {
-        operation: Operation::StartThread,
-        errno: libc::EAGAIN,
-        text: None,
-    };
+    let mut failure = Error::refused(Operation::StartThread, libc::EAGAIN, None);
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for _ in 0..threads.clamp(1, THREADS_MAX).min(count) {

@@ -55,7 +55,9 @@ pub(crate) fn visit<T: Send + 'static>(
     let (answer, answered) = channel::<thread::Result<Result<T>>>();
     let todo = Arc::clone(&work);
     let visit: Visit = Box::new(move |procfs| {
-        let result = take(&todo).map(|work| catch_unwind(AssertUnwindSafe(|| work(procfs))));
+        let result = lock(&todo)
+            .take()
+            .map(|work| catch_unwind(AssertUnwindSafe(|| work(procfs))));
         Box::new(move || {
             if let Some(result) = result {
                 // Somebody waits for it, unless that thread has died.
@@ -68,15 +70,11 @@ pub(crate) fn visit<T: Send + 'static>(
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => resume_unwind(panic),
         // The visitor found no way home and ended before it came to this.
-        Err(_) => match take(&work) {
+        Err(_) => match lock(&work).take() {
             Some(work) => on_thread(move || work(&mut Procfs::new())),
             None => Err(Error::system(Operation::StartThread, Errno::SRCH)),
         },
     }
-}
-
-fn take<W>(work: &Mutex<Option<W>>) -> Option<W> {
-    work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn send(place: &'static Mutex<Option<Visitor>>, visit: Visit) -> Result<()> {
@@ -139,16 +137,13 @@ fn stay(place: &Mutex<Option<Visitor>>, visits: &Receiver<Visit>) {
 
 /// Back to where the process's first thread is.
 fn go_home() -> std::result::Result<(), Errno> {
-    let home = open(
-        "/proc/self/ns/net",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let home = open("/proc/self/ns/net", flags, Mode::empty())?;
     move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
-fn lock(place: &Mutex<Option<Visitor>>) -> MutexGuard<'_, Option<Visitor>> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Count forks in each child, from now on.

@@ -6,37 +6,23 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString, PyType};
 use pyo3::{ffi, intern};
 
-/// The classes of `ipaddress`, looked up once.
-struct Classes {
-    v4_address: Py<PyType>,
-    v6_address: Py<PyType>,
-    v4_network: Py<PyType>,
-    v6_network: Py<PyType>,
+/// A class of `ipaddress`, looked up once: of addresses.
+fn address_class(py: Python<'_>, family: Family) -> PyResult<&Bound<'_, PyType>> {
+    static V4: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static V6: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match family {
+        Family::V4 => V4.import(py, "ipaddress", "IPv4Address"),
+        Family::V6 => V6.import(py, "ipaddress", "IPv6Address"),
+    }
 }
 
-impl Classes {
-    fn get(py: Python<'_>) -> PyResult<&Self> {
-        static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
-        CLASSES.get_or_try_init(py, || {
-            let module = py.import("ipaddress")?;
-            let class = |name| -> PyResult<Py<PyType>> {
-                Ok(module.getattr(name)?.cast_into::<PyType>()?.unbind())
-            };
-            Ok(Self {
-                v4_address: class("IPv4Address")?,
-                v6_address: class("IPv6Address")?,
-                v4_network: class("IPv4Network")?,
-                v6_network: class("IPv6Network")?,
-            })
-        })
-    }
-
-    fn is_any(object: &Bound<'_, PyAny>, classes: [&Py<PyType>; 2]) -> PyResult<bool> {
-        let [v4, v6] = classes;
-        Ok(
-            object.is_instance(v4.bind(object.py()))?
-                || object.is_instance(v6.bind(object.py()))?,
-        )
+/// The same of networks.
+fn network_class(py: Python<'_>, family: Family) -> PyResult<&Bound<'_, PyType>> {
+    static V4: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static V6: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match family {
+        Family::V4 => V4.import(py, "ipaddress", "IPv4Network"),
+        Family::V6 => V6.import(py, "ipaddress", "IPv6Network"),
     }
 }
 
@@ -45,20 +31,15 @@ impl Classes {
 /// Its constructor would cost several times as much: it is made without, and its slots are set as
 /// `ipaddress` itself sets them.
 pub(crate) fn to_object(py: Python<'_>, address: Address) -> PyResult<Bound<'_, PyAny>> {
-    let classes = Classes::get(py)?;
+    let object = blank(address_class(py, address.family())?)?;
     match address.family() {
-        Family::V4 => {
-            let object = blank(classes.v4_address.bind(py))?;
-            object.setattr(intern!(py, "_ip"), address.value() as u32)?;
-            Ok(object)
-        }
+        Family::V4 => object.setattr(intern!(py, "_ip"), address.value() as u32)?,
         Family::V6 => {
-            let object = blank(classes.v6_address.bind(py))?;
             object.setattr(intern!(py, "_ip"), address.value())?;
             object.setattr(intern!(py, "_scope_id"), py.None())?;
-            Ok(object)
         }
     }
+    Ok(object)
 }
 
 /// An instance of a class of `ipaddress` whose slots are not set yet: `object.__new__`, without the
@@ -102,22 +83,20 @@ pub(crate) fn from_object(
 
 fn other_from_object(object: &Bound<'_, PyAny>) -> PyResult<Result<Address, Refused>> {
     let py = object.py();
-    let classes = Classes::get(py)?;
     let refuse = |reason: String| {
         Ok(Err(Refused {
             text: shown(object),
             reason,
         }))
     };
-    if !Classes::is_any(object, [&classes.v4_address, &classes.v6_address])? {
-        return refuse("an address is text, an integer or an ipaddress object".to_owned());
-    }
-    let (family, scope) = if object.is_instance(classes.v4_address.bind(py))? {
-        (Family::V4, None)
+    let family = if object.is_instance(address_class(py, Family::V4)?)? {
+        Family::V4
+    } else if object.is_instance(address_class(py, Family::V6)?)? {
+        Family::V6
     } else {
-        (Family::V6, Some(object.getattr(intern!(py, "_scope_id"))?))
+        return refuse("an address is text, an integer or an ipaddress object".to_owned());
     };
-    if scope.is_some_and(|scope| !scope.is_none()) {
+    if family == Family::V6 && !object.getattr(intern!(py, "_scope_id"))?.is_none() {
         return refuse(AddressFault::ScopeId.to_string());
     }
     match Address::new(family, object.getattr(intern!(py, "_ip"))?.extract()?) {
@@ -136,22 +115,16 @@ pub(crate) fn exact_address(object: &Bound<'_, PyAny>) -> PyResult<Option<Addres
 
 /// The text of a subnet or range: text itself, or an `ipaddress` network; None for anything else.
 pub(crate) fn prefix_text(object: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-    let classes = Classes::get(object.py())?;
-    let networks = [&classes.v4_network, &classes.v6_network];
-    if object.is_instance_of::<PyString>() || Classes::is_any(object, networks)? {
-        return Ok(Some(object.str()?.to_string_lossy().into_owned()));
-    }
-    Ok(None)
+    let is_text = object.is_instance_of::<PyString>()
+        || object.is_instance(network_class(object.py(), Family::V4)?)?
+        || object.is_instance(network_class(object.py(), Family::V6)?)?;
+    let text = is_text.then(|| object.str()).transpose()?;
+    Ok(text.map(|text| text.to_string_lossy().into_owned()))
 }
 
 /// A subnet as an `ipaddress` object.
 pub(crate) fn network(py: Python<'_>, subnet: macvfast_ipam::Subnet) -> PyResult<Bound<'_, PyAny>> {
-    let classes = Classes::get(py)?;
-    let class = match subnet.family() {
-        Family::V4 => &classes.v4_network,
-        Family::V6 => &classes.v6_network,
-    };
-    class.bind(py).call1((subnet.to_string(),))
+    network_class(py, subnet.family())?.call1((subnet.to_string(),))
 }
 
 /// How an object is shown in an error: text as it is, anything else as Python would write it.

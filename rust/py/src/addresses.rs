@@ -83,10 +83,8 @@ impl Addresses {
         let bound = |index: isize| if index < 0 { (index + len).max(0) } else { index } as usize;
         let (start, stop) = (bound(start), bound(stop));
         let places = self.addresses(py).enumerate().take(stop).skip(start);
-        Ok(places
-            .into_iter()
-            .find(|(_, address)| *address == wanted)
-            .map(|(index, _)| index))
+        let mut found = places.filter(|(_, address)| *address == wanted);
+        Ok(found.next().map(|(index, _)| index))
     }
 }
 
@@ -116,15 +114,10 @@ impl Addresses {
             return Ok(Bound::new(py, self.slice(slice)?)?.into_any());
         }
         let index: isize = index.extract()?;
-        let from_start = if index < 0 {
-            index + self.len(py) as isize
-        } else {
-            index
-        };
-        match usize::try_from(from_start)
-            .ok()
-            .and_then(|index| self.at(py, index))
-        {
+        let len = self.len(py) as isize;
+        let from_start = if index < 0 { index + len } else { index };
+        let from_start = usize::try_from(from_start).ok();
+        match from_start.and_then(|index| self.at(py, index)) {
             Some(address) => address::to_object(py, address),
             None => Err(PyIndexError::new_err("index beyond the addresses")),
         }
@@ -181,13 +174,7 @@ impl Addresses {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let ends = (
-            self.at(py, 0),
-            self.len(py)
-                .checked_sub(1)
-                .and_then(|last| self.at(py, last)),
-        );
-        match ends {
+        match (self.addresses(py).next(), self.addresses(py).next_back()) {
             (Some(first), Some(last)) => format!("<{} addresses: {first} … {last}>", self.len(py)),
             _ => "<0 addresses>".to_owned(),
         }

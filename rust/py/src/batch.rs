@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
-use macvfast_netlink::{self as netlink, LinkKind, NewLink, NewRoute, Request, RequestError};
+use macvfast_netlink::{self as netlink, LinkKind, NewLink, NewRoute, RequestError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -24,10 +24,15 @@ impl Batch {
         Arc::clone(&lock(&self.0))
     }
 
-    fn push(&self, request: &Request<'_>) -> PyResult<usize> {
-        Arc::make_mut(&mut lock(&self.0))
-            .push(request)
-            .map_err(from_request)
+    fn add(
+        &self,
+        add: impl FnOnce(&mut netlink::Batch) -> Result<usize, RequestError>,
+    ) -> PyResult<usize> {
+        add(Arc::make_mut(&mut lock(&self.0))).map_err(from_request)
+    }
+
+    fn add_link(&self, new: &NewLink<'_>) -> PyResult<usize> {
+        self.add(|batch| batch.add_link(new))
     }
 }
 
@@ -61,23 +66,15 @@ impl Batch {
         netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
-        let kind = LinkKind::Macvlan {
-            parent: index(parent)?,
-            mode,
-        };
-        let mac = mac.map(mac_bytes).transpose()?;
-        let ifindex = index(ifindex)?;
+        let parent = index(parent)?;
         let netns = held(netns.as_deref())?;
-        self.push(&Request::AddLink(NewLink {
-            ifname,
-            ifindex,
-            mac,
+        self.add_link(&NewLink {
+            mac: mac.map(mac_bytes).transpose()?,
             mtu,
             group,
             netns: netns.as_ref(),
-            up,
-            kind,
-        }))
+            ..plain(ifname, ifindex, LinkKind::Macvlan { parent, mode }, up)?
+        })
     }
 
     #[pyo3(signature = (ifname, ifindex, parent, mode, flag, *, mtu=None, group=0, netns=None, up=true))]
@@ -94,23 +91,15 @@ impl Batch {
         netns: Option<PyRef<'_, Namespace>>,
         up: bool,
     ) -> PyResult<usize> {
-        let kind = LinkKind::Ipvlan {
-            parent: index(parent)?,
-            mode,
-            flag,
-        };
-        let ifindex = index(ifindex)?;
+        let parent = index(parent)?;
         let netns = held(netns.as_deref())?;
-        self.push(&Request::AddLink(NewLink {
-            ifname,
-            ifindex,
-            mac: None,
+        let kind = LinkKind::Ipvlan { parent, mode, flag };
+        self.add_link(&NewLink {
             mtu,
             group,
             netns: netns.as_ref(),
-            up,
-            kind,
-        }))
+            ..plain(ifname, ifindex, kind, up)?
+        })
     }
 
     #[pyo3(signature = (ifname, ifindex, parent, vid, *, up=true))]
@@ -123,49 +112,34 @@ impl Batch {
         up: bool,
     ) -> PyResult<usize> {
         let vid = u16::try_from(vid).map_err(|_| from_request(RequestError::Vid(vid)))?;
-        self.add_plain(
-            ifname,
-            ifindex,
-            LinkKind::Vlan {
-                parent: index(parent)?,
-                vid,
-            },
-            up,
-        )
+        let parent = index(parent)?;
+        self.add_link(&plain(ifname, ifindex, LinkKind::Vlan { parent, vid }, up)?)
     }
 
     #[pyo3(signature = (ifname, ifindex, *, up=true))]
     fn add_dummy(&self, ifname: &str, ifindex: i64, up: bool) -> PyResult<usize> {
-        self.add_plain(ifname, ifindex, LinkKind::Dummy, up)
+        self.add_link(&plain(ifname, ifindex, LinkKind::Dummy, up)?)
     }
 
     fn set_up(&self, ifindex: i64) -> PyResult<usize> {
-        self.push(&Request::SetUp {
-            ifindex: index(ifindex)?,
-        })
+        let ifindex = index(ifindex)?;
+        self.add(|batch| batch.set_up(ifindex))
     }
 
     fn set_mtu(&self, ifindex: i64, mtu: u32) -> PyResult<usize> {
-        self.push(&Request::SetMtu {
-            ifindex: index(ifindex)?,
-            mtu,
-        })
+        let ifindex = index(ifindex)?;
+        self.add(|batch| batch.set_mtu(ifindex, mtu))
     }
 
     fn set_group(&self, ifindex: i64, group: u32) -> PyResult<usize> {
-        self.push(&Request::SetGroup {
-            ifindex: index(ifindex)?,
-            group,
-        })
+        let ifindex = index(ifindex)?;
+        self.add(|batch| batch.set_group(ifindex, group))
     }
 
     fn add_address(&self, ifindex: i64, address: &[u8], prefix_length: i64) -> PyResult<usize> {
-        let address = ip_address(address)?;
-        self.push(&Request::AddAddress {
-            ifindex: index(ifindex)?,
-            address,
-            prefix_length: prefix(&address, prefix_length)?,
-        })
+        let (ifindex, address) = (index(ifindex)?, ip_address(address)?);
+        let prefix_length = prefix(&address, prefix_length)?;
+        self.add(|batch| batch.add_address(ifindex, address, prefix_length))
     }
 
     #[pyo3(signature = (ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None))]
@@ -181,7 +155,7 @@ impl Batch {
         advmss: Option<u32>,
     ) -> PyResult<usize> {
         let destination = ip_address(destination)?;
-        self.push(&Request::AddRoute(NewRoute {
+        let route = NewRoute {
             ifindex: index(ifindex)?,
             destination,
             prefix_length: prefix(&destination, prefix_length)?,
@@ -189,54 +163,43 @@ impl Batch {
             metric,
             mtu,
             advmss,
-        }))
+        };
+        self.add(|batch| batch.add_route(&route))
     }
 
     #[pyo3(signature = (ifindex, *, nsid=None))]
     fn delete_link(&self, ifindex: i64, nsid: Option<i32>) -> PyResult<usize> {
-        self.push(&Request::DeleteLink {
-            ifindex: index(ifindex)?,
-            nsid,
-        })
+        let ifindex = index(ifindex)?;
+        self.add(|batch| batch.delete_link(ifindex, nsid))
     }
 
     #[pyo3(signature = (group, *, nsid=None))]
     fn delete_group(&self, group: u32, nsid: Option<i32>) -> PyResult<usize> {
-        self.push(&Request::DeleteGroup { group, nsid })
+        self.add(|batch| batch.delete_group(group, nsid))
     }
 
     fn give_id(&self, netns: &Namespace, nsid: i32) -> PyResult<usize> {
-        self.push(&Request::GiveId {
-            netns: &netns.descriptor()?,
-            nsid,
-        })
+        let netns = netns.descriptor()?;
+        self.add(|batch| batch.give_id(&netns, nsid))
     }
 
     fn look_for_id(&self, nsid: i32) -> PyResult<usize> {
-        self.push(&Request::LookForId { nsid })
+        self.add(|batch| batch.look_for_id(nsid))
     }
 }
 
-impl Batch {
-    fn add_plain(
-        &self,
-        ifname: &str,
-        ifindex: i64,
-        kind: LinkKind<'_>,
-        up: bool,
-    ) -> PyResult<usize> {
-        let ifindex = index(ifindex)?;
-        self.push(&Request::AddLink(NewLink {
-            ifname,
-            ifindex,
-            mac: None,
-            mtu: None,
-            group: 0,
-            netns: None,
-            up,
-            kind,
-        }))
-    }
+/// A link with nothing but what every link has.
+fn plain<'a>(ifname: &'a str, ifindex: i64, kind: LinkKind<'a>, up: bool) -> PyResult<NewLink<'a>> {
+    Ok(NewLink {
+        ifname,
+        ifindex: index(ifindex)?,
+        mac: None,
+        mtu: None,
+        group: 0,
+        netns: None,
+        up,
+        kind,
+    })
 }
 
 fn index(ifindex: i64) -> PyResult<u32> {

@@ -53,15 +53,13 @@ impl Netlink {
         py: Python<'_>,
         work: impl FnOnce(&mut Socket) -> Result<T, netlink::Error> + Send,
     ) -> PyResult<T> {
-        let result = py.detach(|| {
-            let mut socket = lock(&self.socket);
-            socket.as_mut().map(work)
-        });
-        match result {
-            None => Err(closed()),
-            Some(result) => result.map_err(|error| from_netlink(py, error)),
-        }
+        opened(py.detach(|| lock(&self.socket).as_mut().map(work).transpose()))
     }
+}
+
+/// What came of the use of a socket; an exception where it is closed (None).
+fn opened<T>(result: Result<Option<T>, netlink::Error>) -> PyResult<T> {
+    result.map_err(from_netlink)?.ok_or_else(closed)
 }
 
 type Sent = Result<Option<netlink::Refusals>, netlink::Error>;
@@ -130,17 +128,13 @@ pub fn links_at<'py>(
         .collect();
     let look = |(socket, ifindex): &(&Mutex<Option<Socket>>, u32)| {
         let mut socket = lock(socket);
-        let found = socket
-            .as_mut()
-            .map(|socket| socket.link(LinkKey::Index(*ifindex)));
+        let found = socket.as_mut().map(|it| it.link(LinkKey::Index(*ifindex)));
         found.transpose()
     };
     let results: Vec<_> = py.detach(|| wanted.iter().map(look).collect());
     let links = PyList::empty(py);
     for result in results {
-        let found: Option<Option<netlink::Link>> =
-            result.map_err(|error| from_netlink(py, error))?;
-        links.append(found.ok_or_else(closed)?.map(Link))?;
+        links.append(opened(result)?.map(Link))?;
     }
     Ok(links)
 }
@@ -170,11 +164,7 @@ pub fn send_then<'py>(
         });
         (result, then)
     });
-    let refusals = match result {
-        Ok(Some(refusals)) => by_position(py, refusals)?,
-        Ok(None) => return Err(closed()),
-        Err(error) => return Err(from_netlink(py, error)),
-    };
+    let refusals = by_position(py, opened(result)?)?;
     let then = then.map(|results| refusals_of_each(py, results));
     Ok((refusals, then.transpose()?))
 }
@@ -189,7 +179,7 @@ impl Netlink {
     fn new(py: Python<'_>) -> PyResult<Self> {
         py.detach(Socket::open)
             .map(Self::from)
-            .map_err(|error| from_netlink(py, error))
+            .map_err(from_netlink)
     }
 
     fn send<'py>(&self, py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyDict>> {
@@ -209,11 +199,8 @@ impl Netlink {
 
     #[pyo3(signature = (nsid=None))]
     fn links(&self, py: Python<'_>, nsid: Option<i32>) -> PyResult<Vec<Link>> {
-        Ok(self
-            .exchange(py, |socket| socket.links(nsid))?
-            .into_iter()
-            .map(Link)
-            .collect())
+        let links = self.exchange(py, |socket| socket.links(nsid))?;
+        Ok(links.into_iter().map(Link).collect())
     }
 
     fn nsids(&self, py: Python<'_>) -> PyResult<Vec<i32>> {

@@ -87,7 +87,7 @@ fn outcomes<'py>(
 /// # Errors
 /// What interrupts Python while it is made (Ctrl-C), which is nobody's outcome.
 fn told(py: Python<'_>, error: netlink::Error) -> PyResult<Py<PyBaseException>> {
-    let value = from_netlink(py, error).into_value(py);
+    let value = from_netlink(error).into_value(py);
     if value.bind(py).is_instance_of::<PyException>() {
         Ok(value)
     } else {
@@ -140,7 +140,7 @@ pub fn pin_namespaces<'py>(
             .iter()
             .map(|(fd, path)| (fd.as_fd(), path.clone()))
             .collect();
-        netns::pin_all(&pins)
+        netlink::pin_all(&pins)
     });
     outcomes(py, results)
 }
@@ -177,11 +177,10 @@ pub fn read_sysctls(
         .collect::<PyResult<_>>()?;
     let fd = namespace.descriptor()?;
     py.detach(move || netns::read_sysctls(fd, names))
-        .map_err(|error| from_netlink(py, error))
+        .map_err(from_netlink)
 }
 
 #[pyfunction]
 pub fn home_cookie(py: Python<'_>) -> PyResult<u64> {
-    py.detach(netns::home_cookie)
-        .map_err(|error| from_netlink(py, error))
+    py.detach(netns::home_cookie).map_err(from_netlink)
 }

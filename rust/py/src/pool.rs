@@ -50,7 +50,16 @@ impl Pool {
         aux: Option<&Bound<'_, PyAny>>,
         order: &str,
     ) -> PyResult<Self> {
-        let rules = rules(subnet, ip_range, gateway, aux, order)?;
+        let subnet = subnet_of(subnet)?;
+        let order = order_of(order)?;
+        let gateway = gateway.map(|object| gateway_address(object, subnet));
+        let rules = Rules {
+            subnet,
+            order,
+            gateway: gateway.transpose()?,
+            aux: aux.map_or(Ok(Vec::new()), |aux| aux_addresses(aux, subnet))?,
+            ranges: ranges_of(ip_range, subnet)?,
+        };
         Self::new(ipam::Pool::new(rules))
     }
 
@@ -161,29 +170,6 @@ pub(crate) fn address_in(subnet: Subnet, object: &Bound<'_, PyAny>) -> PyResult<
 pub(crate) fn addresses_in(subnet: Subnet, objects: &Bound<'_, PyAny>) -> PyResult<Vec<Address>> {
     let objects = objects.try_iter()?;
     objects.map(|item| address_in(subnet, &item?)).collect()
-}
-
-fn rules(
-    subnet: &Bound<'_, PyAny>,
-    ip_range: Option<&Bound<'_, PyAny>>,
-    gateway: Option<&Bound<'_, PyAny>>,
-    aux: Option<&Bound<'_, PyAny>>,
-    order: &str,
-) -> PyResult<Rules> {
-    let subnet = subnet_of(subnet)?;
-    let order = order_of(order)?;
-    let gateway = gateway
-        .map(|object| gateway_address(object, subnet))
-        .transpose()?;
-    let aux = aux.map_or(Ok(Vec::new()), |aux| aux_addresses(aux, subnet))?;
-    let ranges = ranges_of(ip_range, subnet)?;
-    Ok(Rules {
-        subnet,
-        ranges,
-        gateway,
-        aux,
-        order,
-    })
 }
 
 pub(crate) fn subnet_of(object: &Bound<'_, PyAny>) -> PyResult<Subnet> {

@@ -44,12 +44,6 @@ impl From<netlink::Error> for Refusal {
                 errno,
                 text,
             } => (operation.to_string(), errno, text),
-            netlink::Error::DumpInterrupted { operation, .. } => {
-                (operation.to_string(), libc::EINTR, None)
-            }
-            netlink::Error::ReplyIncomplete { operation } => {
-                (operation.to_string(), libc::EPROTO, None)
-            }
             netlink::Error::Unsafe { .. } => (error.to_string(), libc::EPERM, None),
             netlink::Error::Locked { .. } => (error.to_string(), libc::EAGAIN, None),
             netlink::Error::NotANamespace { .. } => (error.to_string(), libc::EINVAL, None),

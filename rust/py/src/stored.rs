@@ -96,13 +96,8 @@ impl StoredPool {
             .ok_or_else(|| error::of_ipam(refusal))?
             .bind(py)
             .call1((page,))?;
-        let bytes = if bytes.is_none() {
-            None
-        } else {
-            Some(bytes.cast_into::<PyBytes>()?)
-        };
-        let provided =
-            locked(&self.space)?.provide(page, bytes.as_ref().map(|bytes| bytes.as_bytes()));
+        let bytes: Option<&[u8]> = bytes.extract()?;
+        let provided = locked(&self.space)?.provide(page, bytes);
         provided.map_err(error::of_ipam)
     }
 }
@@ -175,8 +170,13 @@ impl StoredPool {
         self.ask(address.py(), |space| space.release(parsed))
     }
 
-    fn changes(&self) -> PyResult<PoolChanges> {
-        Ok(PoolChanges(locked(&self.space)?.changes()))
+    fn changes(&self, py: Python<'_>) -> PyResult<PoolChanges> {
+        let changes = locked(&self.space)?.changes();
+        Ok(PoolChanges {
+            used: changes.used,
+            pages: stored_pages(py, &changes.pages),
+            summary: stored_pages(py, &changes.summary),
+        })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -193,33 +193,20 @@ impl StoredPool {
     }
 }
 
-#[pyclass(frozen, module = "macvfast._core")]
-pub(crate) struct PoolChanges(ipam::Changes);
-
-#[pymethods]
-impl PoolChanges {
-    #[getter]
-    fn used(&self) -> u128 {
-        self.0.used
-    }
-
-    #[getter]
-    fn pages<'py>(&self, py: Python<'py>) -> Vec<StoredPage<'py>> {
-        stored_pages(py, &self.0.pages)
-    }
-
-    #[getter]
-    fn summary<'py>(&self, py: Python<'py>) -> Vec<StoredPage<'py>> {
-        stored_pages(py, &self.0.summary)
-    }
+#[pyclass(frozen, get_all, module = "macvfast._core")]
+pub(crate) struct PoolChanges {
+    used: u128,
+    pages: Vec<StoredPage>,
+    summary: Vec<StoredPage>,
 }
 
-type StoredPage<'py> = (u128, Option<Bound<'py, PyBytes>>);
+type StoredPage = (u128, Option<Py<PyBytes>>);
 
-fn stored_pages<'py>(py: Python<'py>, pages: &[ipam::StoredPage]) -> Vec<StoredPage<'py>> {
+fn stored_pages(py: Python<'_>, pages: &[ipam::StoredPage]) -> Vec<StoredPage> {
+    let stored = |bytes: &[u8; ipam::PAGE_BYTES]| PyBytes::new(py, bytes).unbind();
     pages
         .iter()
-        .map(|(number, bytes)| (*number, bytes.as_ref().map(|bytes| PyBytes::new(py, bytes))))
+        .map(|(number, bytes)| (*number, bytes.as_ref().map(stored)))
         .collect()
 }
 

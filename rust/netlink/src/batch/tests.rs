@@ -9,12 +9,12 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMetric};
 use super::*;
 use crate::link::LinkKind;
 
-fn macvlan(ifname: &str) -> Request<'_> {
+fn macvlan(ifname: &str) -> NewLink<'_> {
     macvlan_in(ifname, None)
 }
 
-fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'a> {
-    Request::AddLink(NewLink {
+fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> NewLink<'a> {
+    NewLink {
         ifname,
         ifindex: 1 << 20,
         mac: Some([2, 0x42, 10, 0, 0, 2]),
@@ -26,7 +26,7 @@ fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> Request<'
             parent: 10,
             mode: "vepa",
         },
-    })
+    }
 }
 
 fn descriptor() -> (Arc<OwnedFd>, i32) {
@@ -40,7 +40,7 @@ fn a_namespace_that_was_closed_is_not_sent_by_its_number() {
     let mut batch = Batch::new();
     let (netns, _) = descriptor();
     for name in ["a", "b"] {
-        batch.push(&macvlan_in(name, Some(&netns))).unwrap();
+        batch.add_link(&macvlan_in(name, Some(&netns))).unwrap();
     }
     let open = Arc::downgrade(&netns);
     let held = batch.hold().unwrap();
@@ -60,7 +60,7 @@ fn a_macvlan_is_asked_for_whole_in_one_message() {
     let mut batch = Batch::new();
     let (netns, number) = descriptor();
     let request = macvlan_in("eth0", Some(&netns));
-    assert_eq!(batch.push(&request).unwrap(), 0);
+    assert_eq!(batch.add_link(&request).unwrap(), 0);
     let message = decode(&batch.buffer);
     assert_eq!(
         message.header.flags,
@@ -101,13 +101,7 @@ fn a_macvlan_is_asked_for_whole_in_one_message() {
 fn an_address_is_encoded_as_the_kernel_headers_say() {
     let mut batch = Batch::new();
     let address = [10, 0, 0, 2].into();
-    batch
-        .push(&Request::AddAddress {
-            ifindex: 20,
-            address,
-            prefix_length: 24,
-        })
-        .unwrap();
+    batch.add_address(20, address, 24).unwrap();
     let expected: Vec<u8> = [
         &40_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_NEWADDR, REQUEST | EXCL | CREATE, number, port
         &20_u16.to_ne_bytes(),
@@ -142,7 +136,7 @@ fn default_route(destination: IpAddr, gateway: IpAddr) -> NewRoute {
 fn a_default_route_has_nothing_that_only_other_routes_need() {
     let mut batch = Batch::new();
     let route = default_route([0, 0, 0, 0].into(), [10, 0, 0, 1].into());
-    batch.push(&Request::AddRoute(route)).unwrap();
+    batch.add_route(&route).unwrap();
     let expected: Vec<u8> = [
         &44_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_NEWROUTE, REQUEST | EXCL | CREATE, number, port
         &24_u16.to_ne_bytes(),
@@ -172,7 +166,7 @@ fn a_route_is_asked_for_with_all_that_is_given_of_it_and_refused_where_there_is_
     };
     let flags = |route| {
         let mut batch = Batch::new();
-        batch.push(&Request::AddRoute(route)).unwrap();
+        batch.add_route(&route).unwrap();
         let message = decode(&batch.buffer);
         let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(found)) = message.payload
         else {
@@ -205,7 +199,7 @@ fn a_route_is_asked_for_with_all_that_is_given_of_it_and_refused_where_there_is_
 fn only_the_last_request_of_a_send_is_acknowledged() {
     let mut batch = Batch::new();
     for name in ["a", "ab", "abc", "abcd"] {
-        batch.push(&macvlan(name)).unwrap();
+        batch.add_link(&macvlan(name)).unwrap();
     }
     let mut buffer = vec![0xff; 3];
     batch.copy(1..3, 41, &mut buffer);
@@ -232,7 +226,7 @@ fn only_the_last_request_of_a_send_is_acknowledged() {
 fn sequence_numbers_begin_again_at_zero() {
     let mut batch = Batch::new();
     for _ in 0..3 {
-        batch.push(&Request::SetUp { ifindex: 1 }).unwrap();
+        batch.set_up(1).unwrap();
     }
     let mut buffer = Vec::new();
     batch.copy(0..3, u32::MAX, &mut buffer);
@@ -247,7 +241,7 @@ fn sequence_numbers_begin_again_at_zero() {
 fn a_batch_is_split_by_count_and_by_bytes_and_nothing_is_left_out() {
     let mut batch = Batch::new();
     for _ in 0..600 {
-        batch.push(&Request::SetUp { ifindex: 1 }).unwrap();
+        batch.set_up(1).unwrap();
     }
     let each = batch.buffer.len() / 600;
     let by_count: Vec<_> = batch.sends(usize::MAX).collect();
@@ -265,54 +259,31 @@ fn a_batch_is_split_by_count_and_by_bytes_and_nothing_is_left_out() {
 #[test]
 fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
     let mut batch = Batch::new();
-    batch.push(&macvlan("eth0")).unwrap();
+    batch.add_link(&macvlan("eth0")).unwrap();
     let before = batch.buffer.clone();
     let long = "a".repeat(16);
     for name in [
         "", &long, "a\0b", "a/b", "a b", "a:b", "eth%d", ".", "..", "a\tb",
     ] {
         assert_eq!(
-            batch.push(&macvlan(name)),
+            batch.add_link(&macvlan(name)),
             Err(RequestError::Ifname(name.to_owned())),
             "{name:?}"
         );
     }
-    assert_eq!(
-        batch.push(&Request::DeleteGroup {
-            group: 0,
-            nsid: None
-        }),
-        Err(RequestError::GroupZero)
-    );
-    assert_eq!(
-        batch.push(&Request::DeleteLink {
-            ifindex: 0,
-            nsid: None
-        }),
-        Err(RequestError::Ifindex(0))
-    );
-    assert_eq!(
-        batch.push(&Request::SetUp { ifindex: 1 << 31 }),
-        Err(RequestError::Ifindex(1 << 31))
-    );
+    assert_eq!(batch.delete_group(0, None), Err(RequestError::GroupZero));
+    assert_eq!(batch.delete_link(0, None), Err(RequestError::Ifindex(0)));
+    assert_eq!(batch.set_up(1 << 31), Err(RequestError::Ifindex(1 << 31)));
     let address = [10, 0, 0, 2].into();
-    let too_long = Request::AddAddress {
-        ifindex: 1,
-        address,
-        prefix_length: 33,
-    };
     assert_eq!(
-        batch.push(&too_long),
+        batch.add_address(1, address, 33),
         Err(RequestError::PrefixLength {
             length: 33,
             bits: 32
         })
     );
     let other = default_route(IpAddr::from([0_u16; 8]), address);
-    assert_eq!(
-        batch.push(&Request::AddRoute(other)),
-        Err(RequestError::GatewayFamily)
-    );
+    assert_eq!(batch.add_route(&other), Err(RequestError::GatewayFamily));
     let long = NewRoute {
         prefix_length: 129,
         gateway: None,
@@ -322,11 +293,11 @@ fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
         length: 129,
         bits: 128,
     };
-    assert_eq!(batch.push(&Request::AddRoute(long)), Err(refused));
+    assert_eq!(batch.add_route(&long), Err(refused));
     assert_eq!((batch.buffer, batch.ends.len()), (before, 1));
 }
 
 #[test]
 fn a_name_of_fifteen_bytes_is_a_name() {
-    assert_eq!(Batch::new().push(&macvlan(&"a".repeat(15))), Ok(0));
+    assert_eq!(Batch::new().add_link(&macvlan(&"a".repeat(15))), Ok(0));
 }

@@ -1,9 +1,11 @@
 use std::net::IpAddr;
 
+use netlink_packet_route::AddressFamily;
+
 use super::*;
 use crate::captured::{bytes, ADDRESS, FILTER, LINK_ALTNAME, LINK_MACVLAN, ROUTES, SEQUENCE};
 use crate::reply::Answers;
-use crate::route::{Family, Route};
+use crate::route::Route;
 use crate::{addr, route};
 
 fn payloads(hex: &str) -> Vec<Vec<u8>> {
@@ -67,7 +69,7 @@ fn routes_are_read_with_where_they_lead_and_by_what_and_default_ones_alone_where
     let read = |default_only| -> Vec<Route> {
         payloads(ROUTES)
             .iter()
-            .flat_map(|payload| route::decode(payload, Family::V4, default_only).unwrap())
+            .flat_map(|payload| route::decode(payload, AddressFamily::Inet, default_only).unwrap())
             .collect()
     };
     let default = Route {
@@ -93,7 +95,7 @@ fn a_payload_shorter_than_its_header_is_an_error() {
     assert!(Link::decode(&[0; 15]).is_err());
     assert!(addr::decode(&[0; 7], 1).is_err());
     assert!(addr::decode_filter(&[0; 11], 1).is_err());
-    assert!(route::decode(&[0; 11], Family::V4, false).is_err());
+    assert!(route::decode(&[0; 11], AddressFamily::Inet, false).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{Batch, Request};
+use crate::batch::Batch;
 
 /// The payload of an RTM_NEWNSID, as `rtnl_net_fill` makes it.
 fn payload(nsid: i32) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn payload(nsid: i32) -> Vec<u8> {
 #[test]
 fn an_id_is_asked_for_as_the_kernel_headers_say() {
     let mut batch = Batch::new();
-    batch.push(&Request::LookForId { nsid: 77 }).unwrap();
+    batch.look_for_id(77).unwrap();
     let header = [
         &28_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_GETNSID, REQUEST | ACK, number, port
         &90_u16.to_ne_bytes(),
@@ -41,10 +41,7 @@ fn a_namespace_without_an_id_has_none() {
 #[test]
 fn no_namespace_is_given_an_id_that_none_can_have() {
     let mut batch = Batch::new();
-    assert!(matches!(
-        batch.push(&Request::LookForId { nsid: -1 }),
-        Err(RequestError::Nsid(-1))
-    ));
+    assert!(matches!(batch.look_for_id(-1), Err(RequestError::Nsid(-1))));
     assert!(batch.is_empty());
 }
 

@@ -1,9 +1,9 @@
+use netlink_packet_route::AddressFamily;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::captured::{bytes, ERROR_PLAIN, ERROR_WORDS, FILTER, SEQUENCE};
-use crate::route::Family;
 use crate::{addr, link, route};
 
 /// An NLMSG_ERROR as the kernel makes it with NETLINK_CAP_ACK in force.
@@ -181,8 +181,8 @@ fn decode_everything(datagram: &[u8], sequence: u32) {
         let _ = link::Link::decode(&payload);
         let _ = addr::decode(&payload, 20);
         let _ = addr::decode_filter(&payload, 10);
-        let _ = route::decode(&payload, Family::V4, false);
-        let _ = route::decode(&payload, Family::V6, false);
+        let _ = route::decode(&payload, AddressFamily::Inet, false);
+        let _ = route::decode(&payload, AddressFamily::Inet6, false);
     }
 }
 
