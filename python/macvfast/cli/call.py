@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
@@ -128,16 +129,13 @@ class Call(typer.Context):
 
 
 def _refuse_missing(state_dir: str | None) -> None:
-    """Refuse a state directory that was named and is not there."""
+    """Refuse a state directory that was named and is not there. Any other fault is reported when it is opened."""
     try:
         if state_dir:
             os.stat(state_dir)
     except (FileNotFoundError, NotADirectoryError):
-        try:
+        # Without a current directory there is no absolute path; that is such a fault.
+        with suppress(FileNotFoundError):
             raise StateMissing(os.path.abspath(state_dir or "")) from None
-        except FileNotFoundError:
-            # There is no current directory; that is reported when the state is opened.
-            return
     except (OSError, ValueError):
-        # Any other fault is reported when it is opened.
         return

@@ -162,9 +162,7 @@ def rm(
 def _is_there(host: Host, key: str) -> bool:
     try:
         host.sandbox(key)
-    except SandboxNotFound:
-        return False
-    except MacvfastError:
-        # Ambiguous, or being changed by another process.
-        return True
+    except MacvfastError as error:
+        # Any other: ambiguous, or being changed by another process.
+        return not isinstance(error, SandboxNotFound)
     return True
