@@ -37,72 +37,32 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# The public names, by the module that each is loaded from.
 _HOMES = {
-    "Addresses": "ipam",
-    "CommandRequest": "requests",
-    "Difference": "outcomes",
-    "Endpoint": "model",
-    "EndpointRequest": "requests",
-    "FilesUnseen": "outcomes",
-    "Freed": "outcomes",
-    "Host": "host",
-    "LinkKept": "outcomes",
-    "LinkNeeded": "outcomes",
-    "LinkUnlikeName": "outcomes",
-    "MacvfastError": "errors",
-    "NamespaceKept": "outcomes",
-    "Network": "model",
-    "NetworkRequest": "requests",
-    "Outcome": "outcomes",
-    "Outcomes": "outcomes",
-    "Plan": "outcomes",
-    "Pool": "ipam",
-    "Route": "model",
-    "Sandbox": "model",
-    "SandboxState": "model",
-    "StartedByHand": "outcomes",
-    "Status": "outcomes",
-    "Step": "outcomes",
-    "Subnet": "model",
-    "UpdateRequest": "requests",
-}
+    "errors": ("MacvfastError",),
+    "host": ("Host",),
+    "ipam": ("Addresses", "Pool"),
+    "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxState", "Subnet"),
+    "outcomes": (
+        "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded", "LinkUnlikeName", "NamespaceKept",
+        "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
+    ),
+    "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "UpdateRequest"),
+}  # fmt: skip
 
 __all__ = [
-    "Addresses",
-    "CommandRequest",
-    "Difference",
-    "Endpoint",
-    "EndpointRequest",
-    "FilesUnseen",
-    "Freed",
-    "Host",
-    "LinkKept",
-    "LinkNeeded",
-    "LinkUnlikeName",
-    "MacvfastError",
-    "NamespaceKept",
-    "Network",
-    "NetworkRequest",
-    "Outcome",
-    "Outcomes",
-    "Plan",
-    "Pool",
-    "Route",
-    "Sandbox",
-    "SandboxState",
-    "StartedByHand",
-    "Status",
-    "Step",
-    "Subnet",
-    "UpdateRequest",
-    "__version__",
-]
+    "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
+    "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network", "NetworkRequest",
+    "Outcome", "Outcomes", "Plan", "Pool", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status", "Step",
+    "Subnet", "UpdateRequest", "__version__",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use."""
     from importlib import import_module  # noqa: PLC0415
 
-    if name not in _HOMES:
-        raise AttributeError(name)
-    return getattr(import_module(f"macvfast.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"macvfast.{home}"), name)
+    raise AttributeError(name)

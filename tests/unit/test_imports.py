@@ -43,10 +43,11 @@ def test_a_name_is_loaded_when_it_is_first_used() -> None:
 
 def test_all_that_is_exported_is_there_and_all_that_is_there_is_exported() -> None:
     assert macvfast.__all__ == sorted(set(macvfast.__all__), key=lambda name: (name.startswith("_"), name))
-    assert {*macvfast._HOMES, "__version__"} == set(macvfast.__all__)
+    homes = {name: module for module, names in macvfast._HOMES.items() for name in names}
+    assert {*homes, "__version__"} == set(macvfast.__all__)
     for name in macvfast.__all__:
         assert getattr(macvfast, name) is not None
-    for name, module in macvfast._HOMES.items():
+    for name, module in homes.items():
         assert getattr(macvfast, name) is getattr(sys.modules[f"macvfast.{module}"], name)
 
 
