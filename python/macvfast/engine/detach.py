@@ -60,9 +60,7 @@ class Detacher:
         going: list[Removal] = []
         stays: list[Removal] = []
         settler = Settler(self._store, self._kernel, self._folders, options)
-        size = limits.at_once(CHUNK, 2)
-        for start in range(0, len(ids), size):
-            chunk = ids[start : start + size]
+        for chunk in limits.chunks(ids, CHUNK, each=2):
             try:
                 begun = self._begin_chunk(chunk, errors, force=options.force)
             except MacvfastError as error:
@@ -169,22 +167,21 @@ class Detacher:
             where the endpoint is gone and nothing could take over its default route.
         """
         outcomes: list[MacvfastError | None] = [None] * len(seen)
-        size = limits.at_once(CHUNK, 2)
-        for start in range(0, len(seen), size):
+        for chunk in limits.chunks(range(len(seen)), CHUNK, each=2):
             going: dict[int, Removal] = {}
             try:
                 with self._store.writing() as records:
-                    for at, (sandbox, endpoint) in enumerate(seen[start : start + size], start):
+                    for at in chunk:
                         try:
-                            going[at] = self._begin_endpoint(records, sandbox, endpoint, given_up)
+                            going[at] = self._begin_endpoint(records, *seen[at], given_up)
                         except MacvfastError as error:
                             outcomes[at] = error
                     self.mark(records, list(going.values()))
             except MacvfastError as error:
-                if start == 0:
+                if chunk[0] == 0:
                     # Nothing was begun.
                     raise
-                for at in range(start, min(start + size, len(seen))):
+                for at in chunk:
                     outcomes[at] = error
                 continue
             self._take_away(list(going.values()), options)

@@ -169,9 +169,8 @@ class Escapes:
             boxes = records.sandboxes_numbered(sorted(numbers), shown=False)
             networks = {one.network_id: records.network_of(one) for box in boxes for one in box.endpoints}
         boxes = [one for one in boxes if one.boot_id == self._kernel.boot_id()]
-        size = limits.at_once(_CHUNK, 2)
-        for start in range(0, len(boxes), size):
-            found = self._look_at(boxes[start : start + size], networks, changing)
+        for some in limits.chunks(boxes, _CHUNK, each=2):
+            found = self._look_at(some, networks, changing)
             self._ours |= {one.ifindex: one for one in found}
 
     def _look_at(

@@ -17,6 +17,7 @@ from macvfast.ipam import Pools
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import REMOVED
+from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,8 +52,8 @@ class NetworkRemover:
             first.setdefault(id_, key)
         todo = list(first.values())
         outcomes: dict[str, Outcome[str]] = {}
-        for start in range(0, len(todo), CHUNK):
-            self._remove(todo[start : start + CHUNK], outcomes)
+        for chunk in limits.chunks(todo, CHUNK):
+            self._remove(chunk, outcomes)
         return Outcomes(tuple(replace(outcomes[first[ids[key]]], name=key) for key in asked))
 
     def _remove(self, todo: Sequence[str], outcomes: dict[str, Outcome[str]]) -> None:

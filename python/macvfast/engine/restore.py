@@ -27,6 +27,7 @@ from macvfast.outcomes import Plan, Step
 from macvfast.plan.drift.namespaces import NamespaceState
 from macvfast.plan.drift.parents import MakeParent
 from macvfast.state.records import RESTORED, Stood
+from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,8 +165,8 @@ class Restorer:
                 _tried(step, ParentNotFound(step.made.link, f"`{step.made.base}` is not there")) for step in baseless
             ]
             making = [step for step in making if step.made.base is None or step.base is not None]
-            for start in range(0, len(making), CHUNK):
-                steps += self._make_parents(making[start : start + CHUNK])
+            for chunk in limits.chunks(making, CHUNK):
+                steps += self._make_parents(chunk)
             steps += [_tried(step, self._change(step)) for step in level if not isinstance(step, MakeParent)]
         return steps
 

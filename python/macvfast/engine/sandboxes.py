@@ -65,8 +65,7 @@ class Sandboxes:
         """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
         with its error.
         """
-        size = limits.at_once(CHUNK, 3 * 2)
-        self._attacher.attach([attempts[start : start + size] for start in range(0, len(attempts), size)])
+        self._attacher.attach(limits.chunks(attempts, CHUNK, each=3 * 2))
 
     # Connecting.
 
@@ -213,8 +212,7 @@ class Sandboxes:
         What another process is making or removing is left to it, and to the removal to say so.
         """
         ended: dict[str, str] = {}
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
+        for chunk in limits.chunks(keys, CHUNK):
             with self._store.reading() as records:
                 there = records.sandboxes_named(chunk)
                 found = {key: [there[key]] if key in there else records.sandbox(key) for key in chunk}
@@ -239,8 +237,7 @@ class Sandboxes:
         """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
+        for chunk in limits.chunks(keys, CHUNK):
             with self._store.reading() as records:
                 there = records.sandbox_ids(chunk)
                 for key in chunk:

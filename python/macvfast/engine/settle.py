@@ -17,6 +17,7 @@ from macvfast.ipam import Pools
 from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.model import mac_text
 from macvfast.outcomes import NamespaceKept
+from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -259,8 +260,7 @@ class Settler:
 
     def _forget(self, going: Sequence[Removal]) -> None:
         """Settle removals: links to files, then rows and addresses, a chunk in one transaction, then the folders."""
-        for start in range(0, len(going), CHUNK):
-            chunk = going[start : start + CHUNK]
+        for chunk in limits.chunks(going, CHUNK):
             self._folders.unlink(one.sandbox for one in chunk if one.whole)
             with self._store.writing() as records:
                 self._release(records, chunk)

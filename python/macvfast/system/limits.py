@@ -9,10 +9,12 @@ import os
 import threading
 from contextlib import contextmanager
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+T = TypeVar("T")
 
 # Descriptors that are not shared out: for the state's connections, sockets, and the caller's own files; and per thread.
 _SPARE, _EACH_THREAD = 128, 8
@@ -89,6 +91,12 @@ def at_once(most: int, each: int) -> int:
     """How many things of `each` descriptors this thread may hold at once: at least one, at most `most`."""
     have = getattr(_mine, "share", 0) or max(_offer() // 4, 1)
     return max(1, min(most, have // each))
+
+
+def chunks(items: Sequence[T], most: int, each: int = 0) -> Iterator[Sequence[T]]:
+    """The items, so many at a time; `each`: only as many as `at_once` allows where each needs so many descriptors."""
+    size = at_once(most, each) if each else most
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def none_left() -> bool:
