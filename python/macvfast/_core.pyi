@@ -270,9 +270,10 @@ class Batch:
         metric: int | None = None,
         mtu: int | None = None,
         advmss: int | None = None,
+        replaces: bool = False,
     ) -> int:
         """A route by way of `gateway`, or of the link itself; main table. Refused where there is one with the same
-        destination and metric, IPv6 default routes excepted.
+        destination and metric, IPv6 default routes excepted; `replaces` takes the place of that one, which is there.
         """
     def delete_link(self, ifindex: int, *, nsid: int | None = None) -> int:
         """Delete one link, of the socket's namespace or of the one that it knows by an id (EINVAL where nothing holds
@@ -352,9 +353,12 @@ class Netlink:
         """The id by which the namespace knows another, if it has one."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
-    def routes(self, *, default_only: bool) -> list[tuple[bytes, int, int, int | None, bytes | None, bool]]:
+    def routes(
+        self, *, default_only: bool
+    ) -> list[tuple[bytes, int, int, int | None, bytes | None, bool, int | None, int | None]]:
         """Routes of the main table: destination, length of its prefix, metric, ifindex, gateway, whether a router
-        advertised it (protocol ra); IPv4 first, then in the kernel's order. Of a route with several next hops, each.
+        advertised it (protocol ra), its own mtu and advmss; IPv4 first, then in the kernel's order. Of a route with
+        several next hops, each.
         """
     def filter_macs(self, ifindex: int) -> set[bytes]:
         """The MACs in a link's own unicast filter list (RTM_GETNEIGH, PF_BRIDGE): those of all macvlans that are up

@@ -50,8 +50,9 @@ ORDERS = ("lowest", "next")
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15
 
-# The metric of a route for which none is given, by family.
+# The metric of a route for which none is given, and of the kernel's own routes to the subnets of addresses, by family.
 KERNEL_METRICS = {4: 0, 6: 1024}
+SUBNET_METRICS = {4: 0, 6: 256}
 
 # Docker's own networks: `--net none` and the like never mean one that somebody made.
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.acceptance.support import another_boot, default_routes, lose_everythi
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from macvfast import Host
     from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("macvlan", "ping")
@@ -84,6 +87,63 @@ def test_a_route_that_somebody_deleted_is_named_and_restored(
     lan.macvfast("restore")
     assert shown(box) == WANTED
     assert lan.macvfast("check") == lan.macvfast("restore") == ""
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "said"),
+    [
+        ("-4", "10.99.0.0/16 via 172.16.86.1 metric 7 mtu 1300 advmss 1300", "with mtu 1300 advmss 1300, not mtu 1400"),
+        ("-6", "fd00:99::/32 via fd00:86::1 mtu 1300", "with mtu 1300, not no mtu"),
+        ("-4", "192.0.2.0/24 dev eth0 scope link advmss 500", "with advmss 500, not no mtu"),
+    ],
+)
+def test_a_route_whose_limits_somebody_changed_is_named_and_corrected(
+    lan: Lan, family: str, changed: str, said: str
+) -> None:
+    make(lan, *ROUTES)
+    box = lan.sandbox("box")
+    box.run("ip", family, "route", "replace", *changed.split())
+    assert said in lan.attempt("check").stdout
+    assert "correct the route to" in lan.macvfast("restore")
+    assert shown(box) == WANTED
+    assert lan.macvfast("check") == lan.macvfast("restore") == ""
+
+
+def test_an_mtu_that_the_kernel_lowers_with_the_links_is_left_to_it(lan: Lan) -> None:
+    make(lan, Route.of("fd00:99::/32", "fd00:86::1", mtu=1400))
+    box = lan.sandbox("box")
+    box.run("ip", "link", "set", "eth0", "mtu", "1300")
+    (route,) = shown(box)
+    assert route["metrics"] == [{"mtu": 1300}]
+    assert lan.macvfast("check") == ""
+
+
+@pytest.mark.parametrize(
+    ("route", "fits"),
+    [("10.7.0.0/24", False), ("10.7.0.0/25", True), ("fd00:7::/64 metric 256", False), ("fd00:7::/64", True)],
+)
+def test_a_network_to_whose_subnet_another_link_has_a_route_is_connected_neither_before_nor_after(
+    lan: Lan, route: str, fits: bool
+) -> None:
+    """Wrong: after it the kernel puts its own route to the subnet behind that one, and the subnet is not reached."""
+    destination, *metric = route.split()
+    there = Route.of(destination, metric=int(metric[1]) if metric else None)
+    lan.macvfast("network", "update", "-o", "share_parent=true", "pub_net")
+    lan.macvfast(
+        "network", "create", "--subnet=10.7.0.0/24", "--subnet=fd00:7::/64", "--internal", "-o", "parent=eth0",
+        "-o", "share_parent=true", "side",
+    )  # fmt: skip
+    ours, theirs = EndpointRequest(network="pub_net", routes=(there,)), EndpointRequest(network="side")
+
+    def refusal(host: Host, first: EndpointRequest, second: EndpointRequest) -> str:
+        host.create_sandbox("box", endpoints=[first])
+        return str(host.connect_many(second.network, [replace(second, sandbox="box")])[0].error)
+
+    for order in ((ours, theirs), (theirs, ours)):
+        said = lan.api(partial(refusal, first=order[0], second=order[1]))
+        assert ("has a route to" in said) is not fits, said
+        assert (said == "None") is fits
+        lan.macvfast("rm", "box")
 
 
 @pytest.mark.parametrize("how", ["link del eth0", "link set eth0 down"])

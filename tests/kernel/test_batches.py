@@ -290,10 +290,14 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
     assert (v4, 24) in ours
     assert (v6, 64) in ours
     assert len(ours) == len(shown)
-    wanted = [(bytes(4), 0, 0, FIRST, gateway4, False), (bytes(16), 0, 1024, FIRST, gateway6, False)]
+    wanted = [(bytes(4), 0, 0, FIRST, gateway4, *PLAIN), (bytes(16), 0, 1024, FIRST, gateway6, *PLAIN)]
     assert sandbox.netlink.routes(default_only=True) == wanted
     # A second default route is refused.
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, gateway4))[0].errno == errno.EEXIST
+
+
+# Of a route: that no router advertised it, and that it has no mtu or advmss of its own.
+PLAIN = (False, None, None)
 
 
 def test_a_default_route_to_the_link_itself(host: Place, sandbox: Place) -> None:
@@ -302,7 +306,7 @@ def test_a_default_route_to_the_link_itself(host: Place, sandbox: Place) -> None
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, None)) == {}
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(16), 0, None)) == {}
     assert sandbox.ip("-4", "route", "show", "default").strip() == "default dev eth0 scope link"
-    wanted = [(bytes(4), 0, 0, FIRST, None, False), (bytes(16), 0, 1024, FIRST, None, False)]
+    wanted = [(bytes(4), 0, 0, FIRST, None, *PLAIN), (bytes(16), 0, 1024, FIRST, None, *PLAIN)]
     assert sandbox.netlink.routes(default_only=True) == wanted
 
 
@@ -333,25 +337,50 @@ def test_a_route_is_what_was_asked_for_and_read_as_that(host: Place, sandbox: Pl
     assert (shown["192.0.2.1", None]["scope"], shown["2001:db8:9::/48", 1024]["gateway"]) == ("link", "fe80::1")
     ours = sandbox.netlink.routes(default_only=False)
     wanted = {
-        (near, 32, 0, FIRST, None, False), (far, 16, 7, FIRST, near, False), (far, 16, 8, FIRST, near, False),
-        (far6, 48, 1024, FIRST, router, False),
+        (near, 32, 0, FIRST, None, *PLAIN), (far, 16, 7, FIRST, near, False, 1400, 1300),
+        (far, 16, 8, FIRST, near, *PLAIN), (far6, 48, 1024, FIRST, router, *PLAIN),
     }  # fmt: skip
     assert wanted <= set(ours)
     assert len(ours) == len(sandbox.routes(4)) + len(sandbox.routes(6))
     assert sandbox.netlink.routes(default_only=True) == []
 
 
+def test_a_route_is_replaced_by_one_with_other_limits_and_only_where_it_is_there(host: Place, sandbox: Place) -> None:
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
+    far, far6 = ipaddress.ip_address("10.9.0.0").packed, ipaddress.ip_address("2001:db8:9::").packed
+    router = ipaddress.ip_address("fe80::1").packed
+    asked = [(far, 16, None), (far6, 48, router), (bytes(4), 0, None), (bytes(16), 0, router)]
+    missing = send(sandbox, *(lambda b, one=one: b.add_route(FIRST, *one, replaces=True) for one in asked))
+    assert {at: refusal.errno for at, refusal in missing.items()} == dict.fromkeys(range(4), errno.ENOENT)
+    assert send(sandbox, *(lambda b, one=one: b.add_route(FIRST, *one, mtu=1300) for one in asked)) == {}
+    # The same with another metric stays.
+    sandbox.ip("route", "add", "10.9.0.0/16", "dev", "eth0", "metric", "7", "mtu", "1290")
+    before = set(sandbox.netlink.routes(default_only=False))
+    # The kernel keeps no more than a packet can have.
+    numbers = {"mtu": 65535, "advmss": 65535}
+    replaced = send(sandbox, *(lambda b, one=one: b.add_route(FIRST, *one, **numbers, replaces=True) for one in asked))
+    assert replaced == {}
+    changed = {(one[:3], *one[6:]) for one in set(sandbox.netlink.routes(default_only=False)) - before}
+    assert changed == {
+        ((far, 16, 0), 65520, 65495), ((far6, 48, 1024), 65520, 65495),
+        ((bytes(4), 0, 0), 65520, 65495), ((bytes(16), 0, 1024), 65520, 65495),
+    }  # fmt: skip
+    assert len(sandbox.netlink.routes(default_only=False)) == len(before)
+    assert before - set(sandbox.netlink.routes(default_only=False)) == {one for one in before if one[6] == 1300}
+
+
 def test_a_default_route_that_a_router_advertised_is_known_as_that(host: Place) -> None:
     host.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "parent", "proto", "ra")
     router = ipaddress.ip_address("fe80::1").packed
-    assert host.netlink.routes(default_only=True) == [(bytes(16), 0, 1024, PARENT, router, True)]
+    assert host.netlink.routes(default_only=True) == [(bytes(16), 0, 1024, PARENT, router, True, None, None)]
 
 
 def test_default_routes_of_other_tables_and_each_hop_of_several_are_told_apart(host: Place) -> None:
     host.ip("address", "add", "10.0.0.2/24", "dev", "parent")
     host.ip("route", "add", "default", "via", "10.0.0.9", "table", "100")
     host.ip("route", "add", "default", "nexthop", "via", "10.0.0.1", "nexthop", "via", "10.0.0.3")
-    hops = [(bytes(4), 0, 0, PARENT, bytes([10, 0, 0, last]), False) for last in (1, 3)]
+    hops = [(bytes(4), 0, 0, PARENT, bytes([10, 0, 0, last]), *PLAIN) for last in (1, 3)]
     assert host.netlink.routes(default_only=True) == hops
 
 

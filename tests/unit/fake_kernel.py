@@ -123,10 +123,11 @@ class FakeNetns:
 
     cookie: int
     links: dict[int, FakeLink] = field(default_factory=dict)
-    # Default routes by family: the link, and the gateway.
+    # Default routes with the kernel's own metric, by family: the link, the gateway, and MTU and advmss.
     routes: dict[int, int] = field(default_factory=dict)
     gateways: dict[int, bytes | None] = field(default_factory=dict)
-    # All other routes.
+    limits: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
+    # All other routes, default ones with another metric among them.
     static: list[RouteFacts] = field(default_factory=list)
     # The links on which a router advertises itself.
     advertised: set[int] = field(default_factory=set)
@@ -374,7 +375,7 @@ class FakeKernel(Kernel):
         if namespace is not None:
             self.faults.step(f"list {'the' if default_only else 'all'} routes inside")
             netns = self._netns(namespace)
-            return [*self._defaults(netns), *(() if default_only else netns.static)]
+            return [*self._defaults(netns), *(one for one in netns.static if one.prefix_length and not default_only)]
         self.faults.step(f"list the {'default ' if default_only else ''}routes")
         defaults = self._defaults(self.world.home)
         return (
@@ -385,7 +386,11 @@ class FakeKernel(Kernel):
 
     @staticmethod
     def _defaults(netns: FakeNetns) -> list[RouteFacts]:
-        found = [RouteFacts(*EVERYWHERE[to], link, netns.gateways.get(to)) for to, link in netns.routes.items()]
+        found = [
+            RouteFacts(*EVERYWHERE[to], link, netns.gateways.get(to), False, *netns.limits.get(to, ()))
+            for to, link in netns.routes.items()
+        ]
+        found += [one for one in netns.static if not one.prefix_length]
         router = b"\xfe\x80" + bytes(13) + b"\x01"
         found += [RouteFacts(*EVERYWHERE[6], link, router, advertised=True) for link in netns.advertised]
         return sorted(found, key=lambda one: (one.family, one.ifindex))
@@ -610,10 +615,12 @@ class FakeKernel(Kernel):
 
     @staticmethod
     def _route(netns: FakeNetns, link: FakeLink, step: AddRoute) -> FakeRefusal | None:
-        metric = step.metric or (0 if step.family == 4 else 1024)
-        key = (step.destination, step.prefix_length, metric)
-        if step.family in netns.routes if not step.prefix_length else any(one[:3] == key for one in netns.static):
-            return FakeRefusal(errno.EEXIST)
+        key = (step.destination, step.prefix_length, step.metric or (0 if step.family == 4 else 1024))
+        limits = (step.mtu and min(step.mtu, 65520), step.advmss and min(step.advmss, 65495))
+        is_default = key == EVERYWHERE[step.family]
+        there = step.family in netns.routes if is_default else any(one[:3] == key for one in netns.static)
+        if there is not step.replaces:
+            return FakeRefusal(errno.EEXIST if there else errno.ENOENT)
         if not link.up:
             return FakeRefusal(errno.ENETDOWN)
         if step.gateway is not None:
@@ -627,11 +634,13 @@ class FakeKernel(Kernel):
             on_link = gateway.version == 6 and gateway.is_link_local
             if not on_link and not any(gateway.version == one.version and gateway in one for one in near):
                 return FakeRefusal(errno.ENETUNREACH)
-        if step.prefix_length:
-            netns.static.append(RouteFacts(*key, link.ifindex, step.gateway))
+        if not is_default:
+            netns.static = [one for one in netns.static if one[:3] != key]
+            netns.static.append(RouteFacts(*key, link.ifindex, step.gateway, False, *limits))
             return None
         netns.routes[step.family] = link.ifindex
         netns.gateways[step.family] = step.gateway
+        netns.limits[step.family] = limits
         return None
 
     def delete_links(self, wanted: Sequence[tuple[Namespace, Sequence[ExpectedLink]]]) -> list[MacvfastError | None]:

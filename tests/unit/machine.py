@@ -171,6 +171,7 @@ class Machine:
             (netns.cookie, one.ifindex, str(ip_network(one[:2])))
             for netns in [*self.world.living(), *self.world.given.values()]
             for one in netns.static
+            if one.prefix_length
         }
         assert {netns.cookie for netns in self.world.living()} == {box.cookie for box in sandboxes if box.made}
         assert set(self.world.pins) == pins

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast import EndpointRequest, MacvfastError, Route, plan
-from macvfast.errors import AddressTaken, ArgumentInvalid, RouteInvalid, StateCorrupt
+from macvfast.errors import AddressTaken, AlreadyConnected, ArgumentInvalid, RouteInvalid, StateCorrupt
 from macvfast.plan import AddAddress, AddRoute, RouteFacts
 from tests.unit.machine import LAN
 from tests.unit.test_plan import V4, V6, endpoint, network, subnet
@@ -155,6 +155,25 @@ def test_what_another_link_of_the_sandbox_has_is_refused() -> None:
     plan.refuse_routes(network(), with_routes(network(), *fitting), [(other, theirs)])
 
 
+@pytest.mark.parametrize(
+    ("metric", "version", "refused"),
+    [(None, 4, True), (9, 4, False), (None, 6, False), (256, 6, True), (1024, 6, False)],
+)
+def test_a_route_to_the_subnet_of_another_link_is_refused_in_whichever_order_they_come(
+    metric: int | None, version: int, refused: bool
+) -> None:
+    """Wrong: only the routes of the endpoint that comes last are looked at."""
+    lan, other = network(subnets=[V4, V6]), network("other", subnets=[subnet("10.7.0.0/24"), subnet("2001:db8:7::/64")])
+    route = Route.of({4: "10.7.0.0/24", 6: "2001:db8:7::/64"}[version], metric=metric)
+    ours, theirs = with_routes(lan, route), replace(endpoint(other, ifname="eth1"), ifindex=2)
+    for new, there in (((lan, ours), (other, theirs)), ((other, theirs), (lan, ours))):
+        if refused:
+            with pytest.raises((RouteInvalid, AlreadyConnected), match="has a route to"):
+                plan.refuse_routes(*new, [there])
+        else:
+            plan.refuse_routes(*new, [there])
+
+
 def steps(of: Network, *routes: Route, held: Sequence[int] = ()) -> list[Any]:
     made = plan.plan_endpoint(of, with_routes(of, *routes), 2, ready=True, held=held)
     return [step for step in made.configure if not isinstance(step, AddAddress)]
@@ -286,6 +305,71 @@ def test_a_default_route_of_its_own_that_is_missing_is_restored_as_it_was_given(
     netns.gateways[4] = ip_address("172.16.86.1").packed
     (difference,) = machine.host.check()
     assert (difference.kind, difference.obstacle is not None) == ("route-other", True)
+
+
+def test_of_default_routes_with_one_gateway_and_two_metrics_the_lost_one_is_seen(machine: Machine) -> None:
+    """Wrong: they are told apart by link and gateway alone."""
+    netns = box(machine, OURS, replace(OURS, metric=50), OURS6, replace(OURS6, metric=50))
+    assert machine.host.check() == []
+    for lose, said in ((netns.static.clear, "IPv4"), (netns.routes.clear, "IPv6")):
+        before = list(netns.static), dict(netns.routes)
+        lose()
+        (difference,) = machine.host.check()
+        assert (difference.kind, difference.obstacle) == ("route-missing", None)
+        assert said in str(difference)
+        machine.host.restore()
+        assert (netns.static, netns.routes) == before
+    assert machine.host.check() == []
+
+
+@pytest.mark.parametrize("default", [False, True])
+@pytest.mark.parametrize(("mtu", "advmss"), [(1400, 1300), (65535, 65535), (None, None)])
+@pytest.mark.parametrize("changed", ["mtu", "advmss"])
+def test_a_route_whose_limits_were_changed_gets_those_that_it_was_made_with(
+    machine: Machine, changed: str, mtu: int | None, advmss: int | None, default: bool
+) -> None:
+    far = replace(OURS if default else FAR, metric=7, mtu=mtu, advmss=advmss)
+    netns = box(machine, far, NEAR)
+    before = sorted(netns.static)
+    assert machine.host.check() == [], "the kernel cuts off what no packet can have"
+    netns.static = [RouteFacts(**one._asdict() | {changed: 1234}) if one.metric == 7 else one for one in before]
+    (difference,) = machine.host.check()
+    assert (difference.kind, difference.obstacle) == ("route-wrong", None)
+    assert f"with {changed} 1234" in str(difference) or f"{changed} 1234, not" in str(difference)
+    (step,) = machine.host.restore().steps
+    assert "correct the" in str(step)
+    assert sorted(netns.static) == before
+    assert machine.host.check() == []
+
+
+def test_the_default_route_of_a_network_has_no_limits_of_its_own(machine: Machine) -> None:
+    netns = box(machine)
+    netns.limits[4] = (1300, None)
+    assert "with mtu 1300, not no mtu" in str(machine.host.check()[0])
+    machine.host.restore()
+    assert netns.limits[4] == (None, None)
+
+
+@pytest.mark.parametrize("advertised", [False, True])
+def test_an_ipv6_route_that_the_kernel_limits_to_what_its_link_carries_is_as_it_was_made(
+    machine: Machine, advertised: bool
+) -> None:
+    machine.host.remove_networks(["lan"]).raise_if_any()
+    machine.host.create_network("ra", subnets=["2001:db8:9::/64"], parent="eth0", ipv6_ra=advertised)
+    far6 = Route.of("2001:db8:10::/48", "fe80::1", mtu=1400)
+    machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="ra", routes=(far6,))])
+    netns = machine.world.pins[str(machine.world.pins_dir / "x")]
+    (link,) = netns.links.values()
+    link.mtu = 1390
+    # Routers advertise less than that, too.
+    for mtu, wrong in ((1390, False), (1380, not advertised), (1410, True)):
+        netns.static = [netns.static[0]._replace(mtu=mtu)]
+        assert [one.kind for one in machine.host.check()] == ["route-wrong"] * wrong
+    # With another beside it, none is replaced.
+    netns.static.append(netns.static[0]._replace(gateway=bytes(16)))
+    (difference,) = machine.host.check()
+    assert (difference.kind, "beside it" in str(difference.obstacle)) == ("route-wrong", True)
+    assert machine.host.restore().steps == ()
 
 
 def test_a_deleted_link_comes_back_with_its_routes_and_so_does_all_after_a_reboot(machine: Machine) -> None:

@@ -270,7 +270,7 @@ class Chooser:
         )  # fmt: skip
         ready = sandbox.made or place.suits(network)
         endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))
-        if endpoint.routes:
+        if endpoint.routes or siblings:
             plan.refuse_routes(network, endpoint, siblings)
         place.held |= plan.default_families(network, endpoint)
 

@@ -81,7 +81,7 @@ class Settings:
                     case AddRoute():
                         batch.add_route(
                             step.ifindex, step.destination, step.prefix_length, step.gateway,
-                            metric=step.metric, mtu=step.mtu, advmss=step.advmss,
+                            metric=step.metric, mtu=step.mtu, advmss=step.advmss, replaces=step.replaces,
                         )  # fmt: skip
                     case SetUp():
                         batch.set_up(step.ifindex)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from macvfast.errors import AlreadyConnected, MacInvalid, PassthruOccupied, RouteInvalid
-from macvfast.model import mac_text
+from macvfast.model import KERNEL_METRICS, SUBNET_METRICS, mac_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.model import Address, Endpoint, Network, Route, Subnet
-    from macvfast.plan.links import LinkFacts
+    from macvfast.model import Address, Cidr, Endpoint, Network, Route, Subnet
+    from macvfast.plan.links import LinkFacts, RouteFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class AddRoute:
     """Add a route by a link, to a gateway or to the link itself. It goes with the link.
 
     Addresses are packed; numbers that are None are left to the kernel. Of a default route the prefix length is 0.
+    `replaces`: the route is there with another MTU or segment size, and gets these.
     """
 
     ifindex: int
@@ -54,6 +55,7 @@ class AddRoute:
     metric: int | None = None
     mtu: int | None = None
     advmss: int | None = None
+    replaces: bool = False
 
     @classmethod
     def of(cls, ifindex: int, route: Route) -> AddRoute:
@@ -68,6 +70,21 @@ class AddRoute:
     def family(self) -> int:
         """4 or 6."""
         return 4 if len(self.destination) == 4 else 6
+
+    @property
+    def key(self) -> tuple[bytes, int, int]:
+        """What the kernel tells routes apart by: destination, length of its prefix, and metric."""
+        return self.destination, self.prefix_length, self.metric or KERNEL_METRICS[self.family]
+
+    def is_(self, found: RouteFacts) -> bool:
+        """Whether a route that is there is this one, whatever its MTU and segment size are by now."""
+        return (found[:3], found.ifindex, found.gateway) == (self.key, self.ifindex, self.gateway)
+
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """MTU and segment size as the kernel keeps them: it cuts off what no packet can have (net/ipv4/metrics.c)."""
+        mtu, advmss = self.mtu, self.advmss
+        return None if mtu is None else min(mtu, 65535 - 15), None if advmss is None else min(advmss, 65535 - 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,19 +309,23 @@ def refuse_endpoint(
 
 
 def refuse_routes(network: Network, endpoint: Endpoint, others: Iterable[tuple[Network, Endpoint]]) -> None:
-    """Refuse routes of its own that the endpoint's link cannot have.
+    """Refuse routes of its own that the endpoint's link cannot have, and a subnet to which another link has a route.
 
     Args:
         network, endpoint: as they are going to be; its addresses are chosen.
         others: the sandbox's other endpoints with their networks.
 
     Raises:
-        RouteInvalid
+        RouteInvalid, AlreadyConnected
     """
+    others = list(others)
     subnets = [subnet.cidr for _, subnet in endpoint.placed]
-    # In IPv4, where the kernel's own routes to subnets have no metric either, they would be in the way.
-    taken = {(subnet.cidr, 0): one for _, one in others for _, subnet in one.placed if subnet.version == 4}
-    taken |= {route.key: one for _, one in others for route in one.routes if not route.is_default}
+    taken = {route.key: one for _, one in others for route in one.routes if not route.is_default}
+    for key in _subnet_keys(endpoint):
+        if (other := taken.get(key)) is not None:
+            why = f"link `{other.ifname}` on network `{other.network}` has a route to its subnet {key[0]}"
+            raise AlreadyConnected(endpoint.sandbox, network.name, why)
+    taken |= {key: one for _, one in others for key in _subnet_keys(one)}
     for route in endpoint.routes:
         reason = None
         if all(route.version != cidr.version for cidr in subnets):
@@ -320,6 +341,11 @@ def refuse_routes(network: Network, endpoint: Endpoint, others: Iterable[tuple[N
             reason = _why_unreachable(route.via, endpoint)
         if reason is not None:
             raise RouteInvalid(str(route), reason)
+
+
+def _subnet_keys(endpoint: Endpoint) -> Iterator[tuple[Cidr, int]]:
+    """The kernel's own routes to the endpoint's subnets, as `Route.key` of them."""
+    return ((subnet.cidr, SUBNET_METRICS[subnet.version]) for _, subnet in endpoint.placed)
 
 
 def _why_unreachable(gateway: Address, endpoint: Endpoint) -> str | None:

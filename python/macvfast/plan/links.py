@@ -49,7 +49,8 @@ ON_PARENTS = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 
 class RouteFacts(NamedTuple):
     """A route that is there: its destination, packed, with the length of its prefix (0: a default route), its metric,
-    the link it leads to, its gateway, and whether a router advertised it: the kernel adds and removes those.
+    the link it leads to, its gateway, and whether a router advertised it: the kernel adds and removes those. `mtu` and
+    `advmss` are as in `model.Route`.
     """
 
     destination: bytes
@@ -58,6 +59,8 @@ class RouteFacts(NamedTuple):
     ifindex: int | None
     gateway: bytes | None
     advertised: bool = False
+    mtu: int | None = None
+    advmss: int | None = None
 
     @property
     def family(self) -> int:

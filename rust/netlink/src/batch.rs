@@ -184,10 +184,9 @@ impl Batch {
         Ok(self.push(&addr::add(ifindex, address, prefix_length)?, NEW))
     }
 
-    /// Make a route. EEXIST where there is one with the same destination and metric.
+    /// Make a route, or replace it. EEXIST where there is one with the same destination and metric.
     pub fn add_route(&mut self, new: &NewRoute) -> Added {
-        let flags = if new.exclusive() { NEW } else { NLM_F_CREATE };
-        Ok(self.push(&new.message()?, flags))
+        Ok(self.push(&new.message()?, new.flags()))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{DecodeError, ParseableParametrized};
+use netlink_packet_core::{
+    DecodeError, ParseableParametrized, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteLwEnCapType, RouteMessage,
     RouteMetric, RouteProtocol, RouteScope, RouteType, RouteVia,
@@ -33,6 +35,8 @@ pub struct NewRoute {
     pub mtu: Option<u32>,
     /// The segment size that TCP offers, in bytes; None: what fits the MTU.
     pub advmss: Option<u32>,
+    /// Whether it takes the place of the one with the same destination and metric, which must be there.
+    pub replaces: bool,
 }
 
 impl NewRoute {
@@ -77,10 +81,16 @@ impl NewRoute {
         Ok(RouteNetlinkMessage::NewRoute(message))
     }
 
-    /// Whether it is refused where there is one with the same destination and metric. A router may have advertised an
-    /// IPv6 default route meanwhile, with the same metric: that is no clash.
-    pub(crate) fn exclusive(&self) -> bool {
-        self.destination.is_ipv4() || self.prefix_length > 0
+    /// The flags of its message: it is refused where there is one with the same destination and metric. A router may
+    /// have advertised an IPv6 default route meanwhile, with the same metric: that is no clash.
+    pub(crate) fn flags(&self) -> u16 {
+        if self.replaces {
+            NLM_F_REPLACE
+        } else if self.destination.is_ipv4() || self.prefix_length > 0 {
+            NLM_F_CREATE | NLM_F_EXCL
+        } else {
+            NLM_F_CREATE
+        }
     }
 }
 
@@ -99,6 +109,10 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
     /// Whether a router advertised it (protocol ra): then it comes and goes with the advertisements.
     pub advertised: bool,
+    /// The path MTU in bytes; None: the link's.
+    pub mtu: Option<u32>,
+    /// The segment size that TCP offers, in bytes; None: what fits the MTU.
+    pub advmss: Option<u32>,
 }
 
 /// RTM_GETROUTE of one family's main table.
@@ -138,6 +152,8 @@ pub fn decode(
         ifindex: None,
         gateway: None,
         advertised: header.protocol == RouteProtocol::Ra,
+        mtu: None,
+        advmss: None,
     };
     let mut table = u32::from(header.table);
     let mut hops = Vec::new();
@@ -150,6 +166,7 @@ pub fn decode(
                 | libc::RTA_GATEWAY
                 | libc::RTA_VIA
                 | libc::RTA_TABLE
+                | libc::RTA_METRICS
                 | libc::RTA_MULTIPATH
         );
         if !needed {
@@ -163,6 +180,11 @@ pub fn decode(
                 route.destination = ip_of(&address).unwrap_or(route.destination);
             }
             Ok(RouteAttribute::MultiPath(list)) => hops.extend(list),
+            Ok(RouteAttribute::Metrics(limits)) => limits.iter().for_each(|one| match one {
+                RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
+                RouteMetric::Advmss(advmss) => route.advmss = Some(*advmss),
+                _ => {}
+            }),
             Ok(attribute) => route.leave_by(&attribute),
             Err(_) => {}
         }

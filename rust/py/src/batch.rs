@@ -142,7 +142,9 @@ impl Batch {
         self.add(|batch| batch.add_address(ifindex, address, prefix_length))
     }
 
-    #[pyo3(signature = (ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None))]
+    #[pyo3(signature = (
+        ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None, replaces=false
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn add_route(
         &self,
@@ -153,6 +155,7 @@ impl Batch {
         metric: Option<u32>,
         mtu: Option<u32>,
         advmss: Option<u32>,
+        replaces: bool,
     ) -> PyResult<usize> {
         let destination = ip_address(destination)?;
         let route = NewRoute {
@@ -163,6 +166,7 @@ impl Batch {
             metric,
             mtu,
             advmss,
+            replaces,
         };
         self.add(|batch| batch.add_route(&route))
     }

@@ -239,6 +239,8 @@ impl Netlink {
             Option<u32>,
             Option<Bound<'py, PyBytes>>,
             bool,
+            Option<u32>,
+            Option<u32>,
         )>,
     > {
         let routes = self.exchange(py, |socket| socket.routes(default_only))?;
@@ -252,6 +254,8 @@ impl Netlink {
                     route.ifindex,
                     route.gateway.as_ref().map(|gateway| packed(py, gateway)),
                     route.advertised,
+                    route.mtu,
+                    route.advmss,
                 )
             })
             .collect())

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.model import KERNEL_METRICS, mac_text
+from macvfast.model import mac_text
 from macvfast.plan.drift.parents import ParentState
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class NamespaceContents:
     Attributes:
         links: its links, by index.
         defaults: the default routes that are in the way of ours; not those of links that are about to be made anew.
-        others: all other routes, by what the kernel tells them apart by; not those of such links.
     """
 
     def __init__(
@@ -88,10 +87,9 @@ class NamespaceContents:
         replaced = set(self._replaced(recorded.peers, parents))
         staying = [one for one in routes if one.ifindex not in replaced]
         self.defaults = [one for one in staying if not one.prefix_length and one.holds(ours)]
-        self.others: dict[tuple[bytes, int, int], list[RouteFacts]] = {}
+        self._by_key: dict[tuple[bytes, int, int], list[RouteFacts]] = {}
         for one in staying:
-            if one.prefix_length:
-                self.others.setdefault(one[:3], []).append(one)
+            self._by_key.setdefault(one[:3], []).append(one)
 
     def _replaced(self, peers: NamespaceEndpoints, parents: Mapping[str, ParentState]) -> Iterator[int]:
         """The indexes of links that are about to be deleted and made anew."""
@@ -104,8 +102,7 @@ class NamespaceContents:
 
     def rivals(self, step: plan.AddRoute) -> list[RouteFacts]:
         """The routes that are there to the same destination with the same metric."""
-        metric = step.metric or KERNEL_METRICS[step.family]
-        return self.others.get((step.destination, step.prefix_length, metric), [])
+        return self._by_key.get(step.key, [])
 
     def has_strange(self, name: str) -> bool:
         """Whether a link of that name is there which is not recorded."""

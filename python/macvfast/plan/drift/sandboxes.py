@@ -12,10 +12,10 @@ from macvfast.plan.drift.namespaces import NamespaceState, unmendable
 from macvfast.plan.drift.parents import ParentState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from macvfast.model import Endpoint, Interface, Network
-    from macvfast.plan import Configure, LinkFacts
+    from macvfast.plan import Configure, LinkFacts, RouteFacts
     from macvfast.plan.drift.namespaces import FoundSandbox, RecordedSandbox
 
 
@@ -76,7 +76,7 @@ class ConfigureLink:
                 case plan.AddAddress():
                     done.append(f"give it {_address(self.endpoint, step)}")
                 case plan.AddRoute():
-                    done.append(f"give it {_route(step)}")
+                    done.append(f"{'correct' if step.replaces else 'give it'} {_route(step)}")
         return f"link {self.endpoint.ifname}: {', '.join(done)}"
 
 
@@ -196,6 +196,7 @@ class _Comparison:
             for step in self._missing_addresses(able)
         ]
         missing += [("route-missing", f"has lost {_route(route)}", route) for route in self._missing_routes(able)]
+        missing += self._changed_routes(able, link)
         if missing:
             kinds, said, steps = zip(*missing, strict=True)
             mends = self._differs(kinds[0], " and ".join(said))
@@ -215,24 +216,55 @@ class _Comparison:
 
     def _missing_routes(self, able: set[int]) -> list[plan.AddRoute]:
         missing = [one for one in plan.routes_of(self.endpoint) if one.family in able and self._is_missing(one)]
-        for family in sorted(plan.default_families(self.network, self.endpoint) & able):
-            if self.drift.recorded.peers.hold(self.endpoint, family):
-                missing += self._missing_defaults(family)
+        for family in self._held(able):
+            missing += self._missing_defaults(family)
         return missing
+
+    def _held(self, able: set[int]) -> list[int]:
+        """The families whose default route the endpoint is to hold."""
+        hold = self.drift.recorded.peers.hold
+        families = plan.default_families(self.network, self.endpoint) & able
+        return [family for family in sorted(families) if hold(self.endpoint, family)]
+
+    def _changed_routes(self, able: set[int], link: LinkFacts) -> Iterator[tuple[str, str, plan.AddRoute]]:
+        """The routes that are there with another MTU or segment size."""
+        wanted = [one for one in plan.routes_of(self.endpoint) if one.family in able]
+        for family in self._held(able):
+            wanted += plan.default_routes(self.network, self.endpoint, family)
+        for step in wanted:
+            rivals = self.found.contents.rivals(step)
+            there = next((one for one in rivals if step.is_(one) and not one.advertised), None)
+            if there is None or self._has_limits(step, there, link):
+                continue
+            said = f"has {_route(step)} with {_limits(there.mtu, there.advmss)}, not {_limits(*step.limits)}"
+            if len(rivals) == 1:
+                yield "route-wrong", said, replace(step, replaces=True)
+            else:
+                # Which of them the kernel would replace is not known.
+                self._block(self._differs("route-wrong", said), "another one with the same metric is beside it")
+
+    def _has_limits(self, step: plan.AddRoute, there: RouteFacts, link: LinkFacts) -> bool:
+        """Whether a route has the MTU and segment size that it was made with."""
+        mtu, advmss = step.limits
+        lowered = step.family == 6 and (there.mtu or 0) < (mtu or 0)
+        if lowered and there.mtu is not None and (there.mtu == link.mtu or plan.takes_advertisements(self.network)):
+            # By the kernel, to the link's or to what routers advertise: net/ipv6/route.c, rt6_mtu_change.
+            mtu = there.mtu
+        return (there.mtu, there.advmss) == (mtu, advmss)
 
     def _is_missing(self, route: plan.AddRoute) -> bool:
         """Whether a route of the endpoint's own is missing, and nothing is in its place."""
         there = self.found.contents.rivals(route)
-        if there and (route.ifindex, route.gateway) not in [(one.ifindex, one.gateway) for one in there]:
+        if there and not any(map(route.is_, there)):
             self._block(self._differs("route-other", f"does not have {_route(route)}"), self._rival(route))
         return not there
 
     def _missing_defaults(self, family: int) -> list[plan.AddRoute]:
         """The default routes of a family that the endpoint holds and are missing; none where another is there."""
         wanted = plan.default_routes(self.network, self.endpoint, family)
-        there = {(one.ifindex, one.gateway) for one in self.found.contents.defaults if one.family == family}
-        missing = [one for one in wanted if (one.ifindex, one.gateway) not in there]
-        if not missing or there <= {(one.ifindex, one.gateway) for one in wanted}:
+        there = [one for one in self.found.contents.defaults if one.family == family]
+        missing = [one for one in wanted if not any(map(one.is_, there))]
+        if not missing or all(any(step.is_(one) for step in wanted) for one in there):
             return missing
         if self.drift.recorded.sandbox.made:
             why = f"another IPv{family} default route is there, which macvfast did not make"
@@ -270,6 +302,12 @@ def _destination(step: plan.AddRoute) -> str:
 def _route(step: plan.AddRoute) -> str:
     """A route of an endpoint, for people."""
     return f"the route to {_destination(step)}" if step.prefix_length else f"the IPv{step.family} default route"
+
+
+def _limits(mtu: int | None, advmss: int | None) -> str:
+    """The MTU and segment size of a route, for people."""
+    given = [f"{word} {value}" for word, value in (("mtu", mtu), ("advmss", advmss)) if value is not None]
+    return " ".join(given) or "no mtu or advmss of its own"
 
 
 def _address(endpoint: Endpoint, step: plan.AddAddress) -> str:

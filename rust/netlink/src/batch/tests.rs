@@ -129,6 +129,7 @@ fn default_route(destination: IpAddr, gateway: IpAddr) -> NewRoute {
         metric: None,
         mtu: None,
         advmss: None,
+        replaces: false,
     }
 }
 

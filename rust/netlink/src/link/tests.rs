@@ -79,6 +79,8 @@ fn routes_are_read_with_where_they_lead_and_by_what_and_default_ones_alone_where
         ifindex: Some(20),
         gateway: Some(IpAddr::from([10, 0, 0, 1])),
         advertised: false,
+        mtu: None,
+        advmss: None,
     };
     let connected = Route {
         destination: IpAddr::from([10, 0, 0, 0]),
