@@ -16,6 +16,7 @@ from macvfast.engine import network_removal, networks, sandboxes
 from macvfast.errors import AddressTaken, PoolExhausted
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.system import limits
+from tests.unit.fake_kernel import FakeLink
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
@@ -139,6 +140,17 @@ def refused_by_a_full_range(machine: Machine, count: int) -> Callable[[], object
     return act
 
 
+def passing_over_the_macs_of_strangers(machine: Machine, count: int) -> Callable[[], object]:
+    """As many sandboxes as there are addresses that others' MACs speak of."""
+    (name,) = made(machine, 1)
+    netns = machine.world.give("/run/theirs")
+    for at in range(2, count):
+        mac = bytes([2, 0x42, 10, 0, at >> 8, at & 255])
+        netns.links[at] = FakeLink(at, f"mv{at}", "macvlan", mac, parent=2, mode="bridge")
+    names = [f"t{at}" for at in range(count)]
+    return lambda: machine.host.connect_many(name, names).raise_if_any()
+
+
 def shown(machine: Machine, count: int) -> Callable[[], object]:
     """How full a network with many ip-ranges and many endpoints is."""
     made(machine, 2)
@@ -160,6 +172,7 @@ def shown(machine: Machine, count: int) -> Callable[[], object]:
         (refused_for_held_addresses, {}),
         (refused_for_kept_addresses, {}),
         (refused_by_a_full_range, {}),
+        (passing_over_the_macs_of_strangers, {}),
         (shown, {}),
     ],
 )

@@ -276,6 +276,39 @@ def test_an_address_whose_mac_a_stranger_has_is_passed_over(machine: Machine) ->
         machine.host.create_sandbox(endpoints=[EndpointRequest.of("lan", ip="172.16.86.2")])
 
 
+def test_what_is_passed_over_for_its_mac_is_there_for_an_endpoint_with_a_mac_of_its_own(machine: Machine) -> None:
+    """In one call, as one after the other: wrong is what counts as in use until the end of it."""
+    for at in (2, 3, 4):
+        taken = EndpointRequest.of("lan", ip=f"172.16.86.5{at}", ip6=f"2001:db8:86::5{at}", mac=f"02:42:ac:10:56:0{at}")
+        machine.host.create_sandbox(f"first-{at}", endpoints=[taken])
+    other = "02:42:00:00:00:0"
+    asked = [
+        EndpointRequest.of("lan", "a"),
+        EndpointRequest.of("lan", "b", ip="172.16.86.4", mac=f"{other}1"),
+        EndpointRequest.of("lan", "c", ip6="2001:db8:86::40"),
+        EndpointRequest.of("lan", "d", mac=f"{other}2"),
+        EndpointRequest.of("lan", "e", ip="172.16.86.3"),
+        EndpointRequest.of("lan", "f"),
+    ]
+    outcomes = machine.host.connect_many("lan", asked)
+    got = [None if one.value is None else [str(address.ip) for address in one.value.addresses] for one in outcomes]
+    assert got == [
+        ["172.16.86.5", "2001:db8:86::2"],
+        ["172.16.86.4", "2001:db8:86::3"],
+        ["172.16.86.6", "2001:db8:86::40"],
+        ["172.16.86.2", "2001:db8:86::4"],
+        None,
+        ["172.16.86.7", "2001:db8:86::5"],
+    ]
+    assert isinstance(outcomes[4].error, MacTaken)
+    machine.assert_record_is_true()
+    # And where nothing else is left.
+    machine.host.update_network("lan", ip_ranges=["172.16.86.3/32"])
+    refused = machine.host.connect_many("lan", ["x", "y"])
+    assert [type(one.error) for one in refused] == [MacTaken, MacTaken]
+    machine.assert_record_is_true()
+
+
 def test_a_parent_whose_mtu_has_shrunk_is_named(machine: Machine) -> None:
     machine.host.create_network("narrow", subnets=["10.8.0.0/24"], parent="eth0.8", mtu=1400)
     parent = machine.world.home.named("eth0.8")

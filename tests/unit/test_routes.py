@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast import EndpointRequest, MacvfastError, Route, plan
-from macvfast.errors import AddressTaken, AlreadyConnected, ArgumentInvalid, RouteInvalid, StateCorrupt
+from macvfast.errors import (
+    AddressTaken,
+    AlreadyConnected,
+    ArgumentInvalid,
+    PoolExhausted,
+    RouteInvalid,
+    StateCorrupt,
+)
 from macvfast.plan import AddAddress, AddRoute, RouteFacts
 from tests.unit.machine import LAN
 from tests.unit.test_plan import V4, V6, endpoint, network, subnet
@@ -281,6 +288,36 @@ def test_no_endpoint_gets_the_gateway_of_its_own_routes_unless_that_is_asked_for
     (refused,) = machine.host.connect_many("lan", [replace(asked[0], sandbox="e", ip6=ip_address("2001:db8:86::3"))])
     assert isinstance(refused.error, RouteInvalid | AddressTaken)
     machine.assert_record_is_true()
+
+
+@pytest.mark.parametrize(
+    ("fixed", "gateway", "got"),
+    [
+        ({"ip": "172.16.86.40"}, "2001:db8:86::2", ("172.16.86.40", "2001:db8:86::3")),
+        ({"ip6": "2001:db8:86::40"}, "172.16.86.2", ("172.16.86.3", "2001:db8:86::40")),
+        # Of the other family nothing is passed over.
+        ({}, "172.16.86.2", ("172.16.86.3", "2001:db8:86::2")),
+        ({}, "2001:db8:86::2", ("172.16.86.2", "2001:db8:86::3")),
+    ],
+)
+def test_an_automatic_address_is_no_gateway_of_the_endpoints_routes_whatever_the_other_family_has(
+    machine: Machine, fixed: dict[str, Any], gateway: str, got: tuple[str, str]
+) -> None:
+    far = Route.of("2001:db8:9::/48" if ":" in gateway else "10.0.0.0/8", gateway)
+    for name in ("a", "b"):
+        request = EndpointRequest.of("lan", name, **fixed)
+        made = machine.host.connect_many("lan", [replace(request, routes=(far,))])[0].result()
+        assert tuple(str(one.ip) for one in made.addresses) == got
+        machine.assert_record_is_true()
+        machine.host.remove_many([name], force=True).raise_if_any()
+
+
+def test_a_range_that_has_nothing_but_the_gateway_of_its_routes_is_full_for_an_endpoint(machine: Machine) -> None:
+    machine.host.update_network("lan", ip_ranges=["172.16.86.3/32"])
+    far = EndpointRequest(network="lan", sandbox="x", routes=(Route.of("10.0.0.0/8", "172.16.86.3"),))
+    assert isinstance(machine.host.connect_many("lan", [far])[0].error, PoolExhausted)
+    machine.assert_record_is_true()
+    assert str(machine.host.connect("lan", machine.host.create_sandbox("y")).ip) == "172.16.86.3/24"
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from macvfast.errors import AddressTaken, BackupInvalid, MacTaken, NetworkDiffers, PoolExhausted, SubnetTaken
-from macvfast.ipam import Pools
+from macvfast.ipam import Pools, Wish
 from macvfast.ipam.subnets import DomainSubnets
 from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.golden import GoldenNetwork, GoldenShared
@@ -81,9 +81,9 @@ def test_networks_see_in_one_transaction_what_each_takes(machine: Machine) -> No
     with machine.host._store.writing() as records:
         shared = Pools(records)
         first, second = (shared.of(one.value) for one in networks if one.value is not None)
-        taken = [pools.take() for pools in (first, second, first)]
+        taken = [pools.take(Wish()) for pools in (first, second, first)]
         first.give_back(taken[0].placed)
-        assert second.take() == taken[0]
+        assert second.take(Wish()) == taken[0]
         shared.save()
     assert pools(machine) == [("link:eth0", SUBNET, 3 + 3)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,10 @@ from macvfast.errors import (
     MacTaken,
     MacvfastError,
     NamespaceNameTaken,
-    PoolExhausted,
     SandboxBusy,
     SandboxExists,
 )
-from macvfast.ipam import Pools
+from macvfast.ipam import Pools, Wish
 from macvfast.kernel.batches import new_group
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.state.lookup import one_network, refuse_another
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from macvfast.requests import EndpointRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
+
+
+# Of a MAC, before the IPv4 address that it is made of.
+_PREFIX = b"\x02\x42"
 
 
 @dataclass(slots=True)
@@ -278,46 +282,39 @@ class Chooser:
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
         """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over, and so is one
-        that is the gateway of a route of the request's own.
+        that is the gateway of a route of the request's own, or whose MAC the sandbox itself was given there.
         """
         network, pools = where
-        gateways = {route.via.packed for route in request.routes if route.via is not None}
-        passed: list[Taken] = []
-        held: MacTaken | None = None
+        sandbox = draft.making.sandbox
+        own = {one.endpoint.mac for one in draft.making.endpoints if one.network.link == network.link}
+        never = {route.via.packed for route in request.routes if route.via is not None}
+        clash = None
+        if network.has_own_macs and request.mac is None:
+            never |= {mac.removeprefix(_PREFIX) for mac in own}
+            clash = partial(self._clash, records, network)
+        taken = pools.take(Wish(request.ip, request.ip6, sandbox.name, frozenset(never), clash))
         try:
-            while True:
-                try:
-                    taken = pools.take(request.ip, request.ip6, sandbox=draft.making.sandbox.name)
-                except PoolExhausted:
-                    if held is not None:
-                        raise held from None
-                    raise
-                if not gateways.isdisjoint((taken.packed, taken.packed6)) and not (request.ip or request.ip6):
-                    passed.append(taken)
-                    continue
-                mac = request.mac or self._mac(records, network, (draft.making.sandbox, request.ifname), taken)
-                holder = self._holder(records, draft.making, network, mac) if network.has_own_macs else None
-                if holder is None:
-                    for one in passed:
-                        pools.give_back(one.placed)
-                    return taken, mac
-                passed.append(taken)
-                held = MacTaken(mac_text(mac), f"{holder} on parent `{network.link}`")
-                if request.mac or request.ip or taken.packed is None:
-                    raise held
+            mac = request.mac or self._mac(records, network, (sandbox, request.ifname), taken)
+            # Of an automatic address it was looked at already.
+            if network.has_own_macs and (request.mac or request.ip or taken.packed is None):
+                if mac in own:
+                    raise _mac_taken(mac, f"sandbox `{sandbox.name}`", network)
+                if (why := self._refusal(records, network, mac)) is not None:
+                    raise why
         except MacvfastError:
-            for one in reversed(passed):
-                pools.take_back(one)
+            pools.take_back(taken)
             raise
+        return taken, mac
 
-    def _holder(self, records: Records, making: Making, network: Network, mac: bytes) -> str | None:
-        """What has the MAC on the network's parent already."""
-        if any(one.endpoint.mac == mac and one.network.link == network.link for one in making.endpoints):
-            return f"sandbox `{making.sandbox.name}`"
+    def _clash(self, records: Records, network: Network, packed: bytes) -> MacTaken | None:
+        return self._refusal(records, network, _PREFIX + packed)
+
+    def _refusal(self, records: Records, network: Network, mac: bytes) -> MacTaken | None:
+        """That something has the MAC on the network's parent already."""
         recorded = records.mac_holder(network.link, mac)
         if recorded is not None:
-            return f"sandbox `{recorded}`"
-        return "another link" if mac in self._strange.get(network.link, ()) else None
+            return _mac_taken(mac, f"sandbox `{recorded}`", network)
+        return _mac_taken(mac, "another link", network) if mac in self._strange.get(network.link, ()) else None
 
     def avoid(self, links: Iterable[str]) -> None:
         """Pass over what the kernel has on these parents, whoever made it."""
@@ -333,7 +330,7 @@ class Chooser:
             link = self._kernel.link(network.link)
             return bytes(6) if link is None else link.mac
         if taken.packed is not None:
-            return b"\x02\x42" + taken.packed
+            return _PREFIX + taken.packed
         key = records.host("mac_key")
         if key is None:
             key = secrets.token_hex(16)
@@ -357,6 +354,10 @@ def _exists(records: Records, asked: AttachRequest, name: str) -> MacvfastError 
             network = next(one.network for one in there.endpoints if request.network in (one.network, one.network_id))
             return AlreadyConnected(name, network)
     return SandboxExists(name)
+
+
+def _mac_taken(mac: bytes, holder: str, network: Network) -> MacTaken:
+    return MacTaken(mac_text(mac), f"{holder} on parent `{network.link}`")
 
 
 class _Random:

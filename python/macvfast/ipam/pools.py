@@ -18,7 +18,7 @@ from macvfast.ipam.subnets import DomainSubnets
 from macvfast.state.records import kept_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from macvfast.model import Address, Cidr, Network, Subnet
     from macvfast.state.records import Kept, PoolRow, Records
@@ -132,6 +132,24 @@ class Taken:
         return [(packed, subnet) for packed, subnet in both if packed is not None and subnet is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which addresses an endpoint is to have.
+
+    Args:
+        ip, ip6: the address of each family; None: an automatic one.
+        sandbox: the name of its sandbox.
+        never: addresses that it does not get automatically, packed.
+        clash: says of an IPv4 address why no endpoint can have it that has its MAC from it; None: this one has not.
+    """
+
+    ip: Address | None = None
+    ip6: Address | None = None
+    sandbox: str = ""
+    never: frozenset[bytes] = frozenset()
+    clash: Callable[[bytes], MacvfastError | None] | None = None
+
+
 class NetworkPools:
     """What one network takes from its pools, and gives back to them."""
 
@@ -142,20 +160,15 @@ class NetworkPools:
         self._shares = {version: [one for one in shares if one.subnet.version == version] for version in (4, 6)}
         self._usable = {version: bool(network.usable_subnets(version)) for version in (4, 6)}
 
-    def take(self, ip: Address | None = None, ip6: Address | None = None, *, sandbox: str = "") -> Taken:
-        """One address of each family the network has, the given ones where they are given, or none at all.
-
-        Args:
-            ip: an IPv4 address.
-            ip6: an IPv6 address.
-            sandbox: who gets them.
+    def take(self, wish: Wish) -> Taken:
+        """One address of each family the network has, or none at all.
 
         Raises:
-            PoolExhausted, AddressTaken, AddressOutsideSubnet
+            PoolExhausted, AddressTaken, AddressOutsideSubnet, and what `clash` gives, where that is why there is none
         """
-        packed, subnet, before = self._take_one(4, ip, sandbox)
+        packed, subnet, before = self._take_one(4, wish.ip, wish)
         try:
-            packed6, subnet6, before6 = self._take_one(6, ip6, sandbox)
+            packed6, subnet6, before6 = self._take_one(6, wish.ip6, wish)
         except MacvfastError:
             self.take_back(Taken(packed, subnet, None, None, before))
             raise
@@ -181,24 +194,26 @@ class NetworkPools:
                 share.save()
 
     def _take_one(
-        self, version: int, wanted: Address | None, sandbox: str
+        self, version: int, wanted: Address | None, wish: Wish
     ) -> tuple[bytes | None, Subnet | None, tuple[tuple[Source, int], ...]]:
         """An address of a family, its subnet, and where the order `next` stood."""
         shares = self._shares[version] if self._usable[version] else []
         if wanted is not None:
             for share in shares:
                 if wanted in share.subnet.cidr:
-                    share.reserve(wanted, sandbox)
+                    share.reserve(wanted, wish.sandbox)
                     return wanted.packed, share.subnet, ()
             raise AddressOutsideSubnet(str(wanted), [str(share.subnet.cidr) for share in shares], self._network.name)
         for share in shares:
             before = (share.source, share.source.next)
             try:
-                return share.allocate(sandbox), share.subnet, (before,)
+                return share.allocate(wish), share.subnet, (before,)
             except PoolExhausted:
                 continue
         if not shares:
             return None, None, ()
+        if (why := next(filter(None, (share.pool.why_passed for share in reversed(shares))), None)) is not None:
+            raise why.with_traceback(None)
         raise PoolExhausted(
             [str(share.subnet.cidr) for share in shares],
             self._network.name,
@@ -246,11 +261,35 @@ class _Share:
         empty.avoid([*self.pool.kept, *self.own])
         return empty.available > 0
 
-    def allocate(self, sandbox: str) -> bytes:
-        """Give a sandbox the next address of the network's order."""
-        packed = self.pool.bits.allocate(self.source).packed
-        self.pool.given[packed] = (sandbox, self._network.name)
+    def allocate(self, wish: Wish) -> bytes:
+        """Give an endpoint the next address of the network's order that it can have.
+
+        What another endpoint could not have either is passed over once for all of a transaction: it would be found
+        again by each.
+        """
+        pool, begin, passed = self.pool, self.source.next, []
+        if wish.clash is None:
+            pool.take_back_passed()
+        try:
+            while True:
+                packed = pool.bits.allocate(self.source).packed
+                if packed in wish.never:
+                    passed.append(packed)
+                elif (why := self._clash(wish, packed)) is not None:
+                    pool.pass_over(packed, why)
+                else:
+                    break
+        except PoolExhausted:
+            self.source.go_on(begin)
+            raise
+        finally:
+            for one in passed:
+                pool.bits.release(int.from_bytes(one))
+        pool.given[packed] = (wish.sandbox, self._network.name)
         return packed
+
+    def _clash(self, wish: Wish, packed: bytes) -> MacvfastError | None:
+        return None if wish.clash is None or self.subnet.version == 6 else wish.clash(packed)
 
     def reserve(self, wanted: Address, sandbox: str) -> None:
         """Give a sandbox the address that it wants.
@@ -258,6 +297,7 @@ class _Share:
         Raises:
             AddressTaken
         """
+        self.pool.take_back_passed(wanted.packed)
         if wanted not in self.pool.bits:
             if wanted in self._host:
                 raise AddressTaken(str(wanted), f"this host's own, on `{self._network.link}`")

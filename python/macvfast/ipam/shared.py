@@ -12,6 +12,7 @@ from macvfast.errors import AddressTaken, PoolExhausted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from macvfast.errors import MacvfastError
     from macvfast.model import Address, Cidr
     from macvfast.state.records import Kept, Records
 
@@ -35,6 +36,8 @@ class SharedPool:
         # Sandbox and network of those who have addresses: as they were recorded, and since.
         self._recorded: dict[bytes, tuple[str, str]] | None = None
         self.given: dict[bytes, tuple[str, str]] = {}
+        # What counts as in use until the end of the transaction, as only an endpoint with a MAC of its own can have it.
+        self._passed: dict[bytes, MacvfastError] = {}
         self._over = records.over(number)
         for address in self._over:
             if address not in self.kept:
@@ -42,6 +45,7 @@ class SharedPool:
 
     def save(self) -> None:
         """Write what changed back into the transaction."""
+        self.take_back_passed()
         self._records.forget_reservations(self._number, self._over)
         changes = self.bits.changes()
         if changes.pages or changes.summary:
@@ -93,6 +97,24 @@ class SharedPool:
             if not roles:
                 del self.kept[one.address]
                 self.bits.release(one.address)
+
+    # What is passed over.
+
+    def pass_over(self, packed: bytes, why: MacvfastError) -> None:
+        """Have nobody look at an address again, which was given just now and is of no use without a MAC of its own."""
+        self._passed[packed] = why
+
+    def take_back_passed(self, packed: bytes | None = None) -> None:
+        """Have what was passed over free again: all of it, or one address."""
+        going = [*self._passed] if packed is None else [packed] if packed in self._passed else []
+        for one in going:
+            del self._passed[one]
+            self.bits.release(int.from_bytes(one))
+
+    @property
+    def why_passed(self) -> MacvfastError | None:
+        """Why the last address was passed over."""
+        return next(reversed(self._passed.values()), None)
 
     # What is free, and who has what is not.
 
