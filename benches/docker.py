@@ -26,7 +26,7 @@ def _engine(world: World) -> Iterator[dict[str, str]]:
     if not (UNPACKED / "usr/sbin/dockerd").exists():
         raise NotThere("Docker Engine is not unpacked: tools/docker-engine")
     try:
-        with Engine(world.folder / "docker", (PARENT,)) as engine:
+        with Engine(world.directory / "docker", (PARENT,)) as engine:
             environment = engine.namespace.environment
             run(
                 "docker", "network", "create", "-d", "macvlan", f"--subnet={SUBNET}", f"--gateway={GATEWAY}",

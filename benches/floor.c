@@ -2,14 +2,14 @@
  * The floor: what the same end state costs with nothing but the kernel. The messages are built before the clock starts,
  * nothing is recorded, and the first refusal ends the program.
  *
- *   floor links NETNS PARENT FIRST COUNT       links born UP in one namespace, their addresses, one default route
- *   floor delete NETNS                         those links, by one message
- *   floor namespaces FOLDER FIRST COUNT        namespaces made and pinned, IPv6 off, lo up
- *   floor sandboxes FOLDER PARENT FIRST COUNT  the same, and in each a macvlan born UP, its address, the default route
- *   floor remove FOLDER PARENT                 every pin in the folder, until the parent holds no MAC of theirs
+ *   floor links NETNS PARENT FIRST COUNT          links born UP in one namespace, their addresses, one default route
+ *   floor delete NETNS                            those links, by one message
+ *   floor namespaces DIRECTORY FIRST COUNT        namespaces made and pinned, IPv6 off, lo up
+ *   floor sandboxes DIRECTORY PARENT FIRST COUNT  the same, each with a macvlan born UP, its address, the default route
+ *   floor remove DIRECTORY PARENT                 every pin in the directory, until the parent holds no MAC of theirs
  *
- * NETNS and FOLDER are paths, PARENT is a link's index in the namespace that this is started in. Number N is namespace
- * `f-N`, address 10.20.0.2 + N of a /16, MAC 02:42: and the address. Prints {"seconds": S, "marks": [[DONE, S], ...]}.
+ * NETNS and DIRECTORY are paths, PARENT is a link's index in the namespace that this is started in. Number N is
+ * namespace `f-N`, address 10.20.0.2 + N of a /16, MAC 02:42: and the address. Prints {"seconds": S, "marks": [[DONE, S], ...]}.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -273,7 +273,7 @@ static int delete(const char *netns)
 
 /* Namespaces. */
 
-static const char *folder;
+static const char *directory;
 static int to_make, next_to_make;
 static struct place { char path[256]; int netns, socket; } *places;
 
@@ -319,7 +319,7 @@ static int sandboxes(int parent, int first, int count)
 		struct batch *batch = &born[i / NAMESPACES_PER_CHUNK];
 		if (i % NAMESPACES_PER_CHUNK == 0)
 			*batch = new_batch(NAMESPACES_PER_CHUNK);
-		snprintf(all[i].path, sizeof all[i].path, "%s/f-%d", folder, first + i);
+		snprintf(all[i].path, sizeof all[i].path, "%s/f-%d", directory, first + i);
 		configured[i] = new_batch(3);
 		put_loopback_up(&configured[i]);
 		if (!parent)
@@ -385,13 +385,13 @@ static int remove_all(int parent)
 	int here = open_socket(), strict = 1;
 	MUST(setsockopt(here, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof strict));
 	start();
-	DIR *pins = opendir(folder);
+	DIR *pins = opendir(directory);
 	if (!pins)
-		fail(folder);
+		fail(directory);
 	while ((entry = readdir(pins))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+		snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
 		MUST(umount2(path, MNT_DETACH));
 		MUST(unlink(path));
 	}
@@ -407,7 +407,7 @@ int main(int argc, char **argv)
 		return links(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
 	if (argc == 3 && !strcmp(what, "delete"))
 		return delete(argv[2]);
-	folder = argc > 2 ? argv[2] : "";
+	directory = argc > 2 ? argv[2] : "";
 	if (argc == 5 && !strcmp(what, "namespaces"))
 		return sandboxes(0, atoi(argv[3]), atoi(argv[4]));
 	if (argc == 6 && !strcmp(what, "sandboxes"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 # Built, fetched and written here is nothing that git knows.
 CACHE = ROOT / "target" / "bench"
-# In the environment: this run's own folder. It is on a disk, for what is durable has to be paid for.
+# In the environment: this run's own directory. It is on a disk, for what is durable has to be paid for.
 SCRATCH_VARIABLE = "MACVFAST_BENCH_SCRATCH"
 
 

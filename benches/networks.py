@@ -28,7 +28,7 @@ def network_request(number: int, parent: str) -> NetworkRequest:
 
 def make_parents(world: World, count: int) -> list[str]:
     """At least so many links that can be parents."""
-    batch = world.folder / "parents"
+    batch = world.directory / "parents"
     pairs = (f"link add v{n} type veth peer name v{n + 1}\n" for n in range(0, count, 2))
     batch.write_text("".join(pairs), encoding="ascii")
     run("ip", "-batch", batch)
@@ -44,7 +44,7 @@ def create(host: Host, requests: Sequence[NetworkRequest]) -> None:
 def networks(world: World, count: int, *, vlan: bool = False, at_once: bool = True) -> Sample:
     """Make networks, timed."""
     clock = Clock()
-    with Host.open(str(world.folder / "state")) as host:
+    with Host.open(str(world.directory / "state")) as host:
         requests = _requests(world, count, vlan=vlan)
         with clock.running():
             if at_once:
@@ -60,7 +60,7 @@ def networks(world: World, count: int, *, vlan: bool = False, at_once: bool = Tr
 def networks_removal(world: World, count: int, *, vlan: bool = False) -> Sample:
     """Remove them, timed."""
     clock = Clock()
-    with Host.open(str(world.folder / "state")) as host:
+    with Host.open(str(world.directory / "state")) as host:
         requests = _requests(world, count, vlan=vlan)
         create(host, requests)
         _check_vlans(count if vlan else 0)
@@ -77,7 +77,7 @@ def on_one_parent(world: World, count: int, *, one_subnet: bool, removal: bool =
     clock = Clock()
     requests = _sharing(PARENT, count, one_subnet=one_subnet)
     with (
-        Host.open(str(world.folder / "state")) as host,
+        Host.open(str(world.directory / "state")) as host,
         _made_or_removed(host, requests, removal=removal) as change,
         clock.running(),
     ):
@@ -88,7 +88,7 @@ def on_one_parent(world: World, count: int, *, one_subnet: bool, removal: bool =
 def on_one_parent_in_memory(world: World, count: int, *, one_subnet: bool, removal: bool = False) -> Sample:
     """The same on a kernel in memory, by the CPU time of this process."""
     requests = _sharing("eth0", count, one_subnet=one_subnet)
-    with closing(Machine(world.folder).host) as host, _made_or_removed(host, requests, removal=removal) as change:
+    with closing(Machine(world.directory).host) as host, _made_or_removed(host, requests, removal=removal) as change:
         begun = time.process_time()
         change()
         seconds = time.process_time() - begun
@@ -117,7 +117,7 @@ def _made_or_removed(host: Host, requests: Sequence[NetworkRequest], *, removal:
 def ip_vlans(world: World, count: int) -> Sample:
     """The sub-interfaces alone, by `ip -batch`."""
     _need_vlan()
-    batch = world.folder / "batch"
+    batch = world.directory / "batch"
     lines = (f"link add link {PARENT} name {PARENT}.{n} up type vlan id {n}\n" for n in range(1, count + 1))
     batch.write_text("".join(lines), encoding="ascii")
     clock = Clock()
@@ -131,7 +131,7 @@ def ip_vlans_removal(world: World, count: int, items: int) -> Sample:
     """The sub-interfaces alone, one by one."""
     _need_vlan()
     ip_vlans(world, count)
-    batch = world.folder / "batch"
+    batch = world.directory / "batch"
     batch.write_text("".join(f"link delete {PARENT}.{n}\n" for n in range(1, items + 1)), encoding="ascii")
     clock = Clock()
     with clock.running():

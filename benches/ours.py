@@ -21,14 +21,14 @@ NETWORK = "net"
 
 def open_host(world: World) -> Host:
     """A host with its state on the disk, and one network on the parent."""
-    host = Host.open(str(world.folder / "state"))
+    host = Host.open(str(world.directory / "state"))
     host.create_network(NETWORK, subnets=[SUBNET], gateways=[GATEWAY], parent=PARENT)
     return host
 
 
 def command(world: World, *arguments: str) -> list[str]:
     """A macvfast command line for this world's state."""
-    return [str(MACVFAST), "--state-dir", str(world.folder / "state"), *arguments]
+    return [str(MACVFAST), "--state-dir", str(world.directory / "state"), *arguments]
 
 
 def make_sure(outcomes: Any, count: int) -> None:

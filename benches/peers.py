@@ -45,7 +45,7 @@ def ip_links(world: World, count: int, *, ipv6: bool = False) -> Sample:
     # iproute2 keeps the descriptor of every `netns NAME` of a batch open.
     hard, wanted = resource.getrlimit(resource.RLIMIT_NOFILE)[1], count + 100
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-    links, addresses = world.folder / "links", world.folder / "addresses"
+    links, addresses = world.directory / "links", world.directory / "addresses"
     _write(
         links,
         (
@@ -66,7 +66,7 @@ def ip_links(world: World, count: int, *, ipv6: bool = False) -> Sample:
 def ip_delete(world: World, count: int, items: int) -> Sample:
     """Links of one namespace, one by one."""
     fill_one(world, count)
-    batch = world.folder / "batch"
+    batch = world.directory / "batch"
     _write(batch, (f"link del eth{n}" for n in range(items)))
     clock = Clock()
     with clock.running():
@@ -128,7 +128,7 @@ class Cni:
         if not CNI.exists():
             raise NotThere("Debian package containernetworking-plugins is not installed")
         self.pins = world.pins
-        self.pool = world.folder / "cni"
+        self.pool = world.directory / "cni"
         self.configuration = json.dumps(
             {
                 "cniVersion": "1.0.0", "name": "n1", "type": "macvlan", "master": PARENT, "mode": "bridge",
@@ -140,12 +140,12 @@ class Cni:
         )  # fmt: skip
         fill_each(world, fill)
         # Noted as host-local itself does.
-        folder = self.pool / "n1"
-        folder.mkdir(parents=True)
+        directory = self.pool / "n1"
+        directory.mkdir(parents=True)
         for n in range(fill):
-            (folder / address(n)).write_text(f"f-{n}\r\neth0", encoding="ascii")
+            (directory / address(n)).write_text(f"f-{n}\r\neth0", encoding="ascii")
         if fill:
-            (folder / "last_reserved_ip.0").write_text(address(fill - 1), encoding="ascii")
+            (directory / "last_reserved_ip.0").write_text(address(fill - 1), encoding="ascii")
 
     def do(self, action: str, name: str) -> None:
         """Run the plugin as a container runtime does."""

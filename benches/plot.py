@@ -237,13 +237,13 @@ NEEDED = {
 }  # fmt: skip
 
 
-def draw(results: Mapping[str, Result], folder: Path = PLOTS) -> None:
+def draw(results: Mapping[str, Result], directory: Path = PLOTS) -> None:
     """Write every plot that there are figures for."""
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
         for name, figure_of in FIGURES.items():
             if not any(result["group"].startswith(NEEDED[name]) for result in results.values()):
                 continue
             figure = figure_of(results)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(directory / f"{name}.svg", metadata={"Date": None})
             plt.close(figure)

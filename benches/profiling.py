@@ -56,9 +56,9 @@ _FRAME = re.compile(r"\s+[0-9a-f]+ (.*) \((.*)\)$")
 class Perf:
     """perf on this process, at rest until it is told to look."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "perf.data"
-        pipes = (folder / "perf.orders", folder / "perf.answers")
+    def __init__(self, directory: Path) -> None:
+        self.data = directory / "perf.data"
+        pipes = (directory / "perf.orders", directory / "perf.answers")
         for path in pipes:
             os.mkfifo(path)
         # Both ends of each, for as long as this lives: what is written before perf listens is not lost.
@@ -140,7 +140,7 @@ def look(world: World, what: str, count: int) -> Sample:
     netns = str(world.namespace("target")) if what == "links" else None
     with ours.open_host(world) as host:
         ours.warm_up(host)
-        perf = Perf(world.folder)
+        perf = Perf(world.directory)
         act: Callable[[], Any] = lambda: host.connect_many(ours.NETWORK, names, netns=netns)  # noqa: E731
         if what == "removal":
             ours.make_sure(act(), count)

@@ -14,9 +14,9 @@ from benches.measure import number, ratio_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-FOLDER = Path(__file__).parent
-RESULTS = FOLDER / "results"
-PAGE = FOLDER / "README.md"
+DIRECTORY = Path(__file__).parent
+RESULTS = DIRECTORY / "results"
+PAGE = DIRECTORY / "README.md"
 BEGIN, END = "<!-- {}: written by benches/report.py -->\n", "<!-- end of {} -->"
 NOT_YET = "No full run yet: `make bench`.\n"
 
@@ -24,9 +24,9 @@ NOT_YET = "No full run yet: `make bench`.\n"
 Result = dict[str, Any]
 
 
-def load(folder: Path = RESULTS) -> dict[str, Result]:
+def load(directory: Path = RESULTS) -> dict[str, Result]:
     """All results by group, in the order they are run; what is no group comes last."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in directory.glob("*.json")}
     names = [group.name for size in (groups.FULL, groups.QUICK) for group in groups.groups(size)]
     known = [name for name in dict.fromkeys(names) if name in found]
     return {name: found[name] for name in [*known, *sorted(found.keys() - {*known})]}
@@ -130,9 +130,9 @@ PLOTS = {
 }
 
 
-def plots(folder: Path) -> str:
+def plots(directory: Path) -> str:
     """The plots that have been drawn."""
-    drawn = [f"![{title}](plots/{name}.svg)\n" for name, title in PLOTS.items() if (folder / f"{name}.svg").exists()]
+    drawn = [f"![{title}](plots/{name}.svg)\n" for name, title in PLOTS.items() if (directory / f"{name}.svg").exists()]
     return "\n".join(drawn) or NOT_YET
 
 
@@ -141,9 +141,9 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def fill_in(page: str, results: Mapping[str, Result], plots_folder: Path) -> str:
+def fill_in(page: str, results: Mapping[str, Result], plots_directory: Path) -> str:
     """The page with each section between its markers written anew."""
-    sections = {**{name: write(results) for name, write in SECTIONS.items()}, "plots": plots(plots_folder)}
+    sections = {**{name: write(results) for name, write in SECTIONS.items()}, "plots": plots(plots_directory)}
     for name, text in sections.items():
         begin, end = BEGIN.format(name), END.format(name)
         before, found, rest = page.partition(begin)
@@ -157,7 +157,7 @@ def fill_in(page: str, results: Mapping[str, Result], plots_folder: Path) -> str
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or with `--check` compare it."""
     now = PAGE.read_text(encoding="utf-8")
-    wanted = fill_in(now, load(), FOLDER / "plots")
+    wanted = fill_in(now, load(), DIRECTORY / "plots")
     if "--check" not in arguments:
         PAGE.write_text(wanted, encoding="utf-8")
     elif wanted != now:

@@ -20,8 +20,8 @@ from benches.world import World
 def main(module: str, function: str, arguments: str) -> None:
     """Run the side and print its sample as the last line."""
     run = getattr(importlib.import_module(module), function)
-    with tempfile.TemporaryDirectory(prefix="side-", dir=os.environ[SCRATCH_VARIABLE]) as folder:
-        world = World.enter(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="side-", dir=os.environ[SCRATCH_VARIABLE]) as directory:
+        world = World.enter(Path(directory))
         try:
             sample: Sample = run(world, **json.loads(arguments))
         except NotThere as reason:

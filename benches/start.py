@@ -34,7 +34,7 @@ def _call(arguments: Sequence[str], environment: dict[str, str]) -> int:
 
 
 def _environment(world: World) -> dict[str, str]:
-    return {**os.environ, "MACVFAST_STATE_DIR": str(world.folder / "state")}
+    return {**os.environ, "MACVFAST_STATE_DIR": str(world.directory / "state")}
 
 
 def import_typer(world: World, count: int) -> Sample:
@@ -63,7 +63,7 @@ def connect(world: World, count: int, size: str = "") -> Sample:
     """One `Host.connect` after the other, for real, in an empty state or in a large one."""
     names = [f"s-{number}" for number in range(count)]
     _fill(world, size)
-    with Host.open(str(world.folder / "state")) if size else open_host(world) as host:
+    with Host.open(str(world.directory / "state")) if size else open_host(world) as host:
         warm_up(host)
         for name in names:
             host.create_sandbox(name)
@@ -95,9 +95,9 @@ def make_record(world: World, size: str) -> Sample:
         make_sure(host.connect_many(NETWORK, names), endpoints)
         world.check_each(names)
     # A state that names no home namespace takes the first that it is used in: another world's.
-    with closing(sqlite3.connect(world.folder / "state" / "state.db")) as state, state:
+    with closing(sqlite3.connect(world.directory / "state" / "state.db")) as state, state:
         state.execute("DELETE FROM host WHERE key IN ('boot_id', 'home_cookie')")
-    shutil.copytree(world.folder / "state", _record(size))
+    shutil.copytree(world.directory / "state", _record(size))
     return Sample(0)
 
 
@@ -107,7 +107,7 @@ def _record(size: str) -> Path:
 
 def _fill(world: World, size: str) -> None:
     """Begin with the large state; an empty size: with one in which nothing is recorded."""
-    state = world.folder / "state"
+    state = world.directory / "state"
     if size:
         shutil.copytree(_record(size), state)
     else:

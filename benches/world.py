@@ -97,26 +97,26 @@ def _has_ipv6(link: dict[str, Any]) -> bool:
 class World:
     """This process's own namespaces."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.pins = NETNS_DIR
         self.parent_index = 0
 
     @classmethod
-    def enter(cls, folder: Path) -> World:
+    def enter(cls, directory: Path) -> World:
         """Leave the machine's namespaces for new ones, with a parent.
 
         Args:
-            folder: on a disk, for states and pools.
+            directory: on a disk, for states and pools.
         """
         isolate()
-        world = cls(folder)
+        world = cls(directory)
         set_ipv6_off()
         run("ip", "link", "add", PARENT, "type", "veth", "peer", "name", "p1")
         run("ip", "link", "set", "p1", "up")
         run("ip", "link", "set", PARENT, "up")
         world.parent_index = int(json.loads(run("ip", "-json", "link", "show", PARENT))[0]["ifindex"])
-        # The first pin makes the folder a shared mount, which the sides then find as it will be.
+        # The first pin makes the directory a shared mount, which the sides then find as it will be.
         world.namespace("first")
         run("ip", "netns", "delete", "first")
         return world

@@ -29,7 +29,7 @@ def slowest(world: World, threads: int, each: int, *, apart: bool = False) -> Sa
 
 def _write(world: World, threads: int, each: int, *, apart: bool) -> tuple[float, float]:
     """The seconds of all writes together, and of the slowest."""
-    directory = str(world.folder / "state")
+    directory = str(world.directory / "state")
     took: list[float] = []
     clock = Clock()
 

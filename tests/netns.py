@@ -365,11 +365,11 @@ def _is_running(ifname: str) -> bool:
 class Lan:
     """A host with a parent link, the router at its other end, and macvfast with a state of its own."""
 
-    def __init__(self, folder: Path, netns_dir: Path | None = None) -> None:
-        self.state_dir = folder / "state"
+    def __init__(self, directory: Path, netns_dir: Path | None = None) -> None:
+        self.state_dir = directory / "state"
         # It is named to every command, and one that only looks makes none.
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
-        self.netns_dir = netns_dir or folder / "netns"
+        self.netns_dir = netns_dir or directory / "netns"
         self.host = Netns.make("host")
         self.router = Netns.make("router")
         self.host.environment = {
@@ -431,7 +431,7 @@ class Lan:
         return self.sandbox(name).run(*command)
 
     def sandbox_names(self) -> list[str]:
-        """The names pinned in the sandboxes' folder, sorted."""
+        """The names pinned in the sandboxes' directory, sorted."""
         return sorted(os.listdir(self.netns_dir)) if self.netns_dir.is_dir() else []
 
     def frames_at_router(self, filter_expression: str = "") -> contextlib.AbstractContextManager[Frames]:

@@ -403,8 +403,8 @@ def make_namespaces(count: int, sysctls: Sequence[tuple[str, str]] = (), threads
 def pin_namespaces(pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
     """Pin living namespaces, each at a path (a bind mount on a new, empty file); one outcome each.
 
-    The folders of the pins are made, and made shared mounts as `ip netns` does, where they are not. EEXIST where a path
-    is taken; nothing is left at the path of a pin that failed. Some 30 µs each.
+    The directories of the pins are made, and made shared mounts as `ip netns` does, where they are not. EEXIST where a
+    path is taken; nothing is left at the path of a pin that failed. Some 30 µs each.
     """
 
 def unpin_namespaces(paths: Sequence[str]) -> list[MacvfastError | None]:

@@ -189,8 +189,8 @@ def _shown(column: str, value: object, unsettled: set[int]) -> object:
 
 
 def _files(lan: Lan) -> list[str]:
-    """What lies in the state directory beside the state file: whole folders of sandboxes, and files of any kind. The
-    mark of an operation that goes on is none: who removes for `--rm` answers `run` before it has ended.
+    """What lies in the state directory beside the state file: whole directories of sandboxes, and files of any kind.
+    The mark of an operation that goes on is none: who removes for `--rm` answers `run` before it has ended.
     """
     found = [path for path in lan.state_dir.rglob("*") if not path.name.startswith("state.db")]
     return sorted(
@@ -259,9 +259,9 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def another_boot(folder: Path) -> Iterator[None]:
+def another_boot(directory: Path) -> Iterator[None]:
     """The kernel's boot id is another one for all that this test run starts: the run has its own mount namespace."""
-    path = folder / "boot_id"
+    path = directory / "boot_id"
     path.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
     subprocess.run(["mount", "--bind", path, BOOT_ID], check=True)
     try:

@@ -30,10 +30,10 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
     """A host on which much is taken.
 
     `pub_net` on eth0 with `box` at .10, `tiny` with its one address in use, eth1 free, eth2 a bridge's port, eth3
-    under the macvlan mv0, eth4 down; and a folder of things that are no namespaces.
+    under the macvlan mv0, eth4 down; and a directory of things that are no namespaces.
     """
-    folder = tmp_path_factory.mktemp("bad-input")
-    made = netns.Lan(folder)
+    directory = tmp_path_factory.mktemp("bad-input")
+    made = netns.Lan(directory)
     try:
         for number in range(1, 6):
             made.add_parent(f"eth{number}", f"lan{number}")
@@ -47,10 +47,10 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
         made.macvfast("create", "--net=tiny", "--name=full")
         made.macvfast("create", "--name=loose")
         made.macvfast("run", "-d", "--name=busy", "sleep", "1000")
-        (folder / "file").write_text("no namespace\n")
-        (folder / "directory").mkdir()
-        os.mkfifo(folder / "fifo")
-        (folder / "dangling").symlink_to("nowhere")
+        (directory / "file").write_text("no namespace\n")
+        (directory / "directory").mkdir()
+        os.mkfifo(directory / "fifo")
+        (directory / "dangling").symlink_to("nowhere")
         yield made
     finally:
         made.remove()
@@ -227,11 +227,11 @@ NAMES: list[Row] = [
 ]
 
 NAMESPACES: list[Row] = [
-    ("network connect --netns={folder}/file pub_net guest", 1, "not a network namespace"),
-    ("network connect --netns={folder}/directory pub_net guest", 1, "not a network namespace"),
-    ("network connect --netns={folder}/fifo pub_net guest", 1, "not a network namespace"),
-    ("network connect --netns={folder}/dangling pub_net guest", 1, "not a network namespace"),
-    ("network connect --netns={folder}/missing pub_net guest", 1, "not a network namespace"),
+    ("network connect --netns={directory}/file pub_net guest", 1, "not a network namespace"),
+    ("network connect --netns={directory}/directory pub_net guest", 1, "not a network namespace"),
+    ("network connect --netns={directory}/fifo pub_net guest", 1, "not a network namespace"),
+    ("network connect --netns={directory}/dangling pub_net guest", 1, "not a network namespace"),
+    ("network connect --netns={directory}/missing pub_net guest", 1, "not a network namespace"),
     ("network connect --netns=/proc/self/ns/mnt pub_net guest", 1, "not a network namespace"),
     ("network connect --netns=/dev/null pub_net guest", 1, "not a network namespace"),
     ("network connect --netns= pub_net guest", 2, "`--netns` was given nothing"),
@@ -242,15 +242,15 @@ NAMESPACES: list[Row] = [
     ("network connect --pid=some pub_net guest", 2, "some"),
     ("network connect --netns={router} --pid=1 pub_net guest", 2, "--pid"),
     ("network connect --netns={router} pub_net loose", 1, "another namespace"),
-    ("run --rootfs={folder}/missing true", 125, "root file system"),
+    ("run --rootfs={directory}/missing true", 125, "root file system"),
     (f"run --rootfs=/{'x' * 300} true", 125, "root file system"),
     (f"run --rootfs=/{'x' * 5000} true", 125, "root file system"),
     (f"run -w /{'x' * 300} true", 126, "to start in"),
     (f"run /{'x' * 300}", 127, "not found"),
     ("create --dns-search \udcff --name box", 1, "it is one word"),
     ("create --add-host \udcff:10.0.0.1 --name box", 1, "it has the form NAME:ADDRESS"),
-    ("run --rootfs={folder}/file true", 125, "root file system"),
-    ("run --rootfs={folder}/directory true", 125, "root file system"),
+    ("run --rootfs={directory}/file true", 125, "root file system"),
+    ("run --rootfs={directory}/directory true", 125, "root file system"),
 ]
 
 TABLE: list[Row] = [*SUBNETS, *RANGES, *GATEWAYS, *OPTIONS, *PARENTS, *ADDRESSES, *NAMES, *NAMESPACES]
@@ -263,8 +263,8 @@ def _id(row: Row) -> str:
 
 @pytest.mark.parametrize(("line", "status", "word"), TABLE, ids=[_id(row) for row in TABLE])
 def test_refused(lan: Lan, line: str, status: int, word: str) -> None:
-    folder = lan.state_dir.parent
-    line = line.format(folder=folder, home=lan.host.path, router=lan.router.path) if "{" in line else line
+    directory = lan.state_dir.parent
+    line = line.format(directory=directory, home=lan.host.path, router=lan.router.path) if "{" in line else line
     try:
         said = refused(lan, *(word for word in line.split(" ") if word), status=status)
     except AssertionError:

@@ -79,10 +79,10 @@ def test_nobody_is_told_that_the_state_is_not_theirs(lan: Lan) -> None:
 
 @pytest.fixture
 def nobodys(lan: Lan) -> Iterator[Path]:
-    """A folder that everybody may write to, out of reach of no one."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        yield Path(folder)
+    """A directory that everybody may write to, out of reach of no one."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        yield Path(directory)
     assert lan.sandbox_names() == []
 
 

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.needs("macvlan")
 
 def log_of(lan: Lan, name: str) -> str:
     """What a detached command has written so far."""
-    folder = lan.state_dir / "sandboxes" / str(ps(lan, name)["ID"])
-    return (folder / "log").read_text(encoding="utf-8")
+    directory = lan.state_dir / "sandboxes" / str(ps(lan, name)["ID"])
+    return (directory / "log").read_text(encoding="utf-8")
 
 
 # Exit statuses.

@@ -31,8 +31,8 @@ def two_networks(lan: Lan) -> None:
 
 def settings(namespace: Netns) -> str:
     """What `conf.default` and `conf.all` of a namespace are, both families; some of them cannot be read."""
-    folders = [f"/proc/sys/net/ipv{version}/conf/{which}" for version in (4, 6) for which in ("all", "default")]
-    return namespace.attempt("grep", "-rs", "", *folders).stdout
+    directories = [f"/proc/sys/net/ipv{version}/conf/{which}" for version in (4, 6) for which in ("all", "default")]
+    return namespace.attempt("grep", "-rs", "", *directories).stdout
 
 
 @pytest.mark.usefixtures("two_networks")
@@ -198,8 +198,8 @@ def given_by_a_process(lan: Lan, foreign: Netns, _: Path) -> None:
         process.communicate()
 
 
-def given_by_a_path_that_leads_elsewhere_then(lan: Lan, foreign: Netns, folder: Path) -> None:
-    place = folder / "place"
+def given_by_a_path_that_leads_elsewhere_then(lan: Lan, foreign: Netns, directory: Path) -> None:
+    place = directory / "place"
     place.touch()
     subprocess.run(["mount", "--bind", foreign.path, place], check=True)
     lan.macvfast("network", "connect", "--netns", str(place), "pub_net", "app")

@@ -55,9 +55,9 @@ def about_to_end(lan: Lan, tmp_path: Path, count: int, *options: str) -> Iterato
 def removers(lan: Lan) -> dict[int, str]:
     """The processes at work that remove sandboxes of this state, by pid, with how they were started."""
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
         if (
@@ -65,7 +65,7 @@ def removers(lan: Lan) -> dict[int, str]:
             and str(lan.state_dir) in words
             and {"rm", "__remove-ended"} & set(words)
         ):
-            found[int(folder.name)] = "alone" if "rm" in words else "all"
+            found[int(directory.name)] = "alone" if "rm" in words else "all"
     return found
 
 
@@ -171,7 +171,7 @@ def test_a_sandbox_that_was_given_another_command_stays(lan: Lan) -> None:
 
 def test_without_room_for_a_queue_the_sandbox_goes_all_the_same(lan: Lan) -> None:
     support.create_pub_net(lan)
-    (lan.state_dir / "ended").write_text("not a folder")
+    (lan.state_dir / "ended").write_text("not a directory")
     lan.macvfast("run", "--rm", "--net=pub_net", "true")
     assert listed(lan, "ps", "-a") == []
     assert filter_macs(lan) == set()

@@ -102,7 +102,7 @@ def test_what_had_joined_a_command_that_ends_says_so_and_ends_with_137(lan: Lan)
 
 
 @pytest.mark.parametrize("detach", [[], ["-d"]], ids=["attached", "detached"])
-def test_a_folder_of_the_sandbox_that_cannot_be_used_is_no_running_command(lan: Lan, detach: list[str]) -> None:
+def test_a_directory_of_the_sandbox_that_cannot_be_used_is_no_running_command(lan: Lan, detach: list[str]) -> None:
     id_ = lan.macvfast("create", "--name=box")
     lock = lan.state_dir / "sandboxes" / id_ / "lock"
     lock.mkdir(parents=True)

@@ -76,11 +76,11 @@ def test_who_follows_is_done_when_the_sandbox_is_removed(lan: Lan) -> None:
 
 def test_a_log_has_no_more_than_was_asked_for(lan: Lan) -> None:
     id_ = lan.macvfast("run", "-d", "--name=box", "--log-max=100k", "yes")
-    folder = lan.state_dir / "sandboxes" / id_
-    netns.wait_until((folder / "log.1").exists, what="the second file")
+    directory = lan.state_dir / "sandboxes" / id_
+    netns.wait_until((directory / "log.1").exists, what="the second file")
     os.kill(support.pid_one(lan), signal.SIGTERM)
     netns.wait_until(lambda: ps(lan, "box")["State"] == "exited", what="the end of the command")
-    assert 50 * 1024 < sum((folder / name).stat().st_size for name in ("log", "log.1")) <= 100 * 1024
+    assert 50 * 1024 < sum((directory / name).stat().st_size for name in ("log", "log.1")) <= 100 * 1024
     assert set(lan.macvfast("logs", "box").splitlines()) == {"y"}
 
 

@@ -96,8 +96,8 @@ def test_the_emptied_state_holds_facts_of_the_host_and_nothing_else(lan: Lan) ->
         "owners",
         "sandboxes",
     }
-    for folder in ("owners", "sandboxes"):
-        assert not (lan.state_dir / folder).exists() or not list((lan.state_dir / folder).iterdir())
+    for directory in ("owners", "sandboxes"):
+        assert not (lan.state_dir / directory).exists() or not list((lan.state_dir / directory).iterdir())
 
 
 def test_a_refused_run_leaves_nothing_on_an_empty_state(lan: Lan) -> None:

@@ -33,19 +33,19 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 # Modes.
 
 # Of all that stands in the state directory and in /run/macvfast: files of /etc are mounted for commands of any user.
-MODES = {"folder": "700", "file": "600", "folder etc": "755", "file in etc": "644"}
+MODES = {"directory": "700", "file": "600", "directory etc": "755", "file in etc": "644"}
 
 
 def kind(path: Path) -> str:
-    folder = stat.S_ISDIR(path.lstat().st_mode)
-    if path.name == "etc" and folder:
-        return "folder etc"
-    return "folder" if folder else "file in etc" if path.parent.name == "etc" else "file"
+    directory = stat.S_ISDIR(path.lstat().st_mode)
+    if path.name == "etc" and directory:
+        return "directory etc"
+    return "directory" if directory else "file in etc" if path.parent.name == "etc" else "file"
 
 
 @pytest.mark.usefixtures("pub_net")
 def test_with_a_umask_of_0_nothing_of_the_state_is_open_to_others(lan: Lan) -> None:
-    """Whatever comes first makes the folder of all sandboxes, and that of each."""
+    """Whatever comes first makes the directory of all sandboxes, and that of each."""
     macvfast = netns.MACVFAST
     lan.run("ip", "netns", "add", "given")
     lan.run(
@@ -71,8 +71,8 @@ def test_with_a_umask_of_0_nothing_in_the_default_places_is_open_to_others(lan: 
         "find /var/lib/macvfast /run/macvfast -printf '%p %y %m\\n'\n",
     )
     lines = [line.split() for line in said.splitlines()]
-    kinds = {"d": "folder", "f": "file"}
-    etc = {"d": "folder etc", "f": "file in etc"}
+    kinds = {"d": "directory", "f": "file"}
+    etc = {"d": "directory etc", "f": "file in etc"}
     wrong = [
         line
         for line in lines
@@ -91,7 +91,7 @@ def test_a_state_directory_that_others_may_list_is_refused_and_left_alone(lan: L
     lan.macvfast("rm", "web")
 
 
-# What a sandbox's folder says.
+# What a sandbox's directory says.
 
 
 @contextmanager
@@ -126,11 +126,11 @@ def forge(lan: Lan, id_: str, pid: int, *, uid: int = 0, keeper: str = "") -> No
     """Have the status of a sandbox name a process that has nothing to do with it, as its pid 1 and, unless that is
     given, as its keeper.
     """
-    folder = lan.state_dir / "sandboxes" / id_
-    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    folder.parent.chmod(0o700)
+    directory = lan.state_dir / "sandboxes" / id_
+    directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+    directory.parent.chmod(0o700)
     process = f"{pid} {start_time(pid)}"
-    status = folder / "status"
+    status = directory / "status"
     status.unlink(missing_ok=True)
     status.write_text(f"boot {BOOT_ID}\nkeeper {keeper or process}\ninit {process}\nstate running\n")
     os.chown(status, uid, uid)
@@ -138,7 +138,7 @@ def forge(lan: Lan, id_: str, pid: int, *, uid: int = 0, keeper: str = "") -> No
 
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_a_forged_status_makes_root_neither_join_nor_kill(lan: Lan, uid: int) -> None:
-    """Written while the folder was open to all, or in a folder of theirs."""
+    """Written while the directory was open to all, or in a directory of theirs."""
     id_ = lan.macvfast("create", "--name=web")
     with somebodys_process() as pid:
         forge(lan, id_, pid, uid=uid)

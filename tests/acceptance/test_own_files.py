@@ -132,10 +132,10 @@ def test_a_command_of_any_user_reads_its_files_whatever_the_umask(lan: Lan, umas
 
 @pytest.mark.parametrize("way", ["run -d --name=box", "run -d --rm --name=box", "exec -d box"])
 def test_others_cannot_write_to_the_state_whatever_the_umask(lan: Lan, pub_net: str, way: str) -> None:  # noqa: ARG001
-    """The folder of all sandboxes is made by whatever comes first; who may write to it says what runs in them."""
+    """The directory of all sandboxes is made by whatever comes first; who may write to it says what runs in them."""
     words = f"{netns.MACVFAST} {way} sleep 1000"
     if way.startswith("exec"):
-        # One that has no files of its own, and no folder yet.
+        # One that has no files of its own, and no directory yet.
         lan.run("ip", "netns", "add", "given")
         words = f"{netns.MACVFAST} network connect --netns=/run/netns/given pub_net box; {words}"
     lan.run("sh", "-c", f"umask 0; {words}")
@@ -232,7 +232,7 @@ def test_a_private_state_or_private_pins_leave_nothing_where_all_look(lan: Lan) 
     assert said == ""
 
 
-def test_a_command_has_the_variables_folder_and_user_that_it_was_given(lan: Lan, tmp_path: Path) -> None:
+def test_a_command_has_the_variables_directory_and_user_that_it_was_given(lan: Lan, tmp_path: Path) -> None:
     (tmp_path / "variables").write_text("# of the file\nA=file\nB=file\n")
     script = "echo $A,$B,$HOME; pwd; id -u; id -g"
     given = ["-e", "A=line", f"--env-file={tmp_path}/variables", "-w", "/usr", "-u", "nobody:daemon"]
@@ -324,17 +324,18 @@ def test_a_user_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -
     assert "there is no group `nogrp`" in refused(lan, "run", "-u", "nobody:nogrp", "id", status=125)
 
 
-def test_a_folder_that_is_not_there_for_exec_is_said_to_be_missing(lan: Lan) -> None:
+def test_a_directory_that_is_not_there_for_exec_is_said_to_be_missing(lan: Lan) -> None:
     lan.macvfast("create", "--name=box")
     for detach in ([], ["-d"]):
         said = check_error(lan.attempt("exec", *detach, "-w", "/not/there", "box", "pwd"), 126)
         assert said == (
             "error: command `pwd` cannot be started\n"
-            "  caused by: there is no folder `/not/there` to start in\n"
+            "  caused by: there is no directory `/not/there` to start in\n"
             "\n"
-            "hint: -w takes a folder that the command can see\n"
+            "hint: -w takes a directory that the command can see\n"
         )
 
 
-def test_a_folder_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:
-    assert "there is no folder `/not/there` to start in" in refused(lan, "run", "-w", "/not/there", "pwd", status=126)
+def test_a_directory_that_is_not_there_is_refused_before_anything_is_made(lan: Lan) -> None:
+    said = refused(lan, "run", "-w", "/not/there", "pwd", status=126)
+    assert "there is no directory `/not/there` to start in" in said

@@ -39,8 +39,8 @@ def rootfs(lan: Lan, tmp_path: Path) -> Path:
 
 def give(root: Path, user: int) -> None:
     """Make a user the owner of all of it."""
-    for folder, _, files in os.walk(root):
-        for path in (folder, *(f"{folder}/{name}" for name in files)):
+    for directory, _, files in os.walk(root):
+        for path in (directory, *(f"{directory}/{name}" for name in files)):
             os.chown(path, user, user, follow_symlinks=False)
 
 
@@ -99,7 +99,7 @@ def test_a_table_that_is_no_short_file_is_refused_before_anything_is_made(
     assert lan.macvfast("ps", "-a") == before
 
 
-def test_a_command_and_its_folder_are_looked_for_as_the_root_has_them(lan: Lan, rootfs: Path) -> None:
+def test_a_command_and_its_directory_are_looked_for_as_the_root_has_them(lan: Lan, rootfs: Path) -> None:
     given = ["run", "--rm", "--net=pub_net", f"--rootfs={rootfs}"]
     # Links with a root of their own: /bin is the root's.
     (rootfs / "srv/pwd").symlink_to("/bin/pwd")
@@ -110,12 +110,12 @@ def test_a_command_and_its_folder_are_looked_for_as_the_root_has_them(lan: Lan, 
     assert "not an executable file" in refused(lan, *given, "/srv/fifo", status=126)
     before = lan.macvfast("ps", "-a")
     # There is one on the host.
-    assert "no folder `/usr` to start in" in refused(lan, "run", *given[2:], "-w", "/usr", "pwd", status=126)
+    assert "no directory `/usr` to start in" in refused(lan, "run", *given[2:], "-w", "/usr", "pwd", status=126)
     assert lan.macvfast("ps", "-a") == before
 
 
 @pytest.mark.parametrize("name", ["proc", "sys"])
-def test_a_link_is_no_folder_to_mount_on(lan: Lan, rootfs: Path, name: str) -> None:
+def test_a_link_is_no_directory_to_mount_on(lan: Lan, rootfs: Path, name: str) -> None:
     (rootfs / name).rmdir()
     (rootfs / name).symlink_to("/dev")
-    assert f"no folder `{name}`" in refused(lan, "run", "--net=pub_net", f"--rootfs={rootfs}", "id", status=125)
+    assert f"no directory `{name}`" in refused(lan, "run", "--net=pub_net", f"--rootfs={rootfs}", "id", status=125)

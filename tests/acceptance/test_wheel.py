@@ -26,29 +26,29 @@ BUILT = {"macvfast/_core.abi3.so", "macvfast/macvfast-init"}
 COMMAND = "scripts/macvfast"
 
 
-def tracked(folder: str) -> dict[str, bytes]:
-    """The files below a folder of the checkout that git knows, with their contents."""
-    said = subprocess.run(["git", "ls-files", "-z", folder], cwd=CHECKOUT, capture_output=True, check=True).stdout
+def tracked(directory: str) -> dict[str, bytes]:
+    """The files below a directory of the checkout that git knows, with their contents."""
+    said = subprocess.run(["git", "ls-files", "-z", directory], cwd=CHECKOUT, capture_output=True, check=True).stdout
     names = [name for name in said.decode().split("\0") if name]
-    return {name.removeprefix(f"{folder}/"): (CHECKOUT / name).read_bytes() for name in names}
+    return {name.removeprefix(f"{directory}/"): (CHECKOUT / name).read_bytes() for name in names}
 
 
-def files_below(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+def files_below(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir() or path.is_symlink()}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel that `make wheel` has built, from what has been fetched before."""
-    folder = tmp_path_factory.mktemp("wheel")
-    (folder / "of-another-program.whl").touch()
+    directory = tmp_path_factory.mktemp("wheel")
+    (directory / "of-another-program.whl").touch()
     environment = {**os.environ, "CARGO_NET_OFFLINE": "true", "PIP_NO_INDEX": "1"}
     # How a make that runs these tests was called is not for this one.
     environment = {name: value for name, value in environment.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     for _ in range(2):
-        subprocess.run(["make", "wheel", f"DIST={folder}"], cwd=CHECKOUT, env=environment, check=True)
-    (built,) = folder.glob("macvfast-*.whl")
-    assert files_below(folder) == {built.name, "of-another-program.whl"}
+        subprocess.run(["make", "wheel", f"DIST={directory}"], cwd=CHECKOUT, env=environment, check=True)
+    (built,) = directory.glob("macvfast-*.whl")
+    assert files_below(directory) == {built.name, "of-another-program.whl"}
     return built
 
 

@@ -22,7 +22,7 @@ from tests.vm.kernel import CannotRun
 PAGES = (GUIDE, README)
 
 
-def record(folder: Path) -> None:
+def record(directory: Path) -> None:
     """Type what this is the place of; DIR/PAGE-PLACE.json has the new texts by line numbers."""
     netns.isolate()
     for page in PAGES:
@@ -38,21 +38,23 @@ def record(folder: Path) -> None:
                         texts |= reader.record(section)
                 finally:
                     lan.remove()
-        (folder / f"{page.name}-{'vm' if probe.IN_VM else 'here'}.json").write_text(json.dumps(texts), encoding="utf-8")
+        (directory / f"{page.name}-{'vm' if probe.IN_VM else 'here'}.json").write_text(
+            json.dumps(texts), encoding="utf-8"
+        )
 
 
 def write() -> int:
     """Type everything, here and in the virtual machine, and write the pages."""
     with tempfile.TemporaryDirectory(prefix="macvfast-guide-") as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "tests.guide", "record", str(folder)]
+        directory = Path(name)
+        command = [sys.executable, "-m", "tests.guide", "record", str(directory)]
         subprocess.run(command, cwd=TREE, check=True)
-        status = machine.run(machine.Run(command, keep=folder))
+        status = machine.run(machine.Run(command, keep=directory))
         if status != 0:
             return status
         for page in PAGES:
             texts: dict[int, str] = {}
-            for found in folder.glob(f"{page.name}-*.json"):
+            for found in directory.glob(f"{page.name}-*.json"):
                 texts |= {int(line): text for line, text in json.loads(found.read_text(encoding="utf-8")).items()}
             page.write_text(rewritten(page.read_text(encoding="utf-8"), texts), encoding="utf-8")
     return 0

@@ -49,23 +49,23 @@ class NotAsOnThePage(AssertionError):
 
 
 @contextlib.contextmanager
-def surroundings(lan: Lan, section: Section, folder: Path) -> Iterator[None]:
+def surroundings(lan: Lan, section: Section, directory: Path) -> Iterator[None]:
     """The LAN of the page around the host, as far as a section needs it."""
     lan.router.run("ip", "address", "add", _ROUTER, "dev", "lan0")
     if "vlan" in section.needs:
         for vid, addresses in _ROUTER_VLANS.items():
             router_vlan(lan, vid, *addresses)
-    advertised = advertising(lan, folder) if "radvd" in section.needs else contextlib.nullcontext()
-    with _unnamed(lan.host, lan.router, folder=folder), advertised:
+    advertised = advertising(lan, directory) if "radvd" in section.needs else contextlib.nullcontext()
+    with _unnamed(lan.host, lan.router, directory=directory), advertised:
         yield
 
 
 @contextlib.contextmanager
-def _unnamed(*namespaces: Netns, folder: Path) -> Iterator[None]:
+def _unnamed(*namespaces: Netns, directory: Path) -> Iterator[None]:
     """Hide the names of namespaces: a host of its own has none that `ip` could show in a sandbox."""
     names = [namespace.path for namespace in namespaces]
     for namespace in namespaces:
-        pin = folder / namespace.name
+        pin = directory / namespace.name
         pin.touch()
         subprocess.run(["mount", "--bind", namespace.path, pin], check=True)
         namespace.path = pin
@@ -87,12 +87,12 @@ class _Window:
 class Reader:
     """Types a section's examples, one after the other. A context manager: it ends by closing its terminals."""
 
-    def __init__(self, lan: Lan, folder: Path) -> None:
+    def __init__(self, lan: Lan, directory: Path) -> None:
         self._lan = lan
-        self._folder = folder
-        self._desk = folder / "desk"
+        self._directory = directory
+        self._desk = directory / "desk"
         self._desk.mkdir()
-        self._profile = folder / "profile"
+        self._profile = directory / "profile"
         self._profile.write_text(_PROFILE.format(desk=self._desk), encoding="utf-8")
         self._windows: dict[int, _Window] = {}
         self._closing = contextlib.ExitStack()
@@ -155,7 +155,7 @@ class Reader:
         for ifname in self._lan.host.link_names():
             if ifname not in ("lo", "eth0"):
                 self._lan.run("ip", "link", "delete", ifname)
-        self._closing.enter_context(another_boot(self._folder))
+        self._closing.enter_context(another_boot(self._directory))
 
     def _window(self, number: int) -> _Window:
         if number not in self._windows:

@@ -25,7 +25,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 @pytest.fixture
 def rootfs(tmp_path: Path) -> Path:
-    """A folder with a shell and little else."""
+    """A directory with a shell and little else."""
     root = tmp_path / "root"
     for name in ("bin", "proc", "sys", "dev", "etc"):
         (root / name).mkdir(parents=True)

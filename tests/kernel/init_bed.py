@@ -1,4 +1,4 @@
-"""A sandbox without the rest of macvfast: a namespace and a folder, for the native program to run commands in."""
+"""A sandbox without the rest of macvfast: a namespace and a directory, for the native program to run commands in."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def _new_netns() -> int:
 
 
 class Bed:
-    """One sandbox: its namespace with a link `eth0`, and its folder."""
+    """One sandbox: its namespace with a link `eth0`, and its directory."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "sandbox"
-        self.folder.mkdir()
-        self.marks = folder / "marks"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "sandbox"
+        self.directory.mkdir()
+        self.marks = directory / "marks"
         self.netns = _new_netns()
         self._started: list[subprocess.Popen[bytes]] = []
         link = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0"]
@@ -119,7 +119,7 @@ class Bed:
 
     def line(self, *command: str, options: Sequence[str] = (), join: bool = False) -> list[str]:
         """The command line that runs `command` in the sandbox or, to `join`, beside what runs there."""
-        place = ["--netns-fd", str(self.netns), "--dir", str(self.folder), "--name", "web"]
+        place = ["--netns-fd", str(self.netns), "--dir", str(self.directory), "--name", "web"]
         return [str(PROGRAM), "join" if join else "run", *place, *options, "--", *command]
 
     def run(
@@ -194,7 +194,7 @@ class Bed:
     @property
     def status(self) -> Mapping[str, list[str]]:
         """The recorded status, less the one before it: the words after each line's first."""
-        text, _, _ = (self.folder / "status").read_text(encoding="ascii").partition("\nbefore\n")
+        text, _, _ = (self.directory / "status").read_text(encoding="ascii").partition("\nbefore\n")
         return {words[0]: words[1:] for words in map(str.split, text.splitlines())}
 
     @property
@@ -230,7 +230,7 @@ class Bed:
     @property
     def log(self) -> str:
         """What the detached command has shown."""
-        return (self.folder / "log").read_bytes().decode()
+        return (self.directory / "log").read_bytes().decode()
 
     def wait_for_state(self, state: str) -> None:
         """Wait until that is the recorded state."""
@@ -242,13 +242,13 @@ class Bed:
         return [" ".join(line) for line in lines if line]
 
     def around(self) -> list[list[str]]:
-        """The command lines of all that was told of the sandbox's folder, and lives."""
-        lines = (_command_line(int(folder.name)) for folder in Path("/proc").glob("[0-9]*"))
-        return [line for line in lines if str(self.folder) in line]
+        """The command lines of all that was told of the sandbox's directory, and lives."""
+        lines = (_command_line(int(directory.name)) for directory in Path("/proc").glob("[0-9]*"))
+        return [line for line in lines if str(self.directory) in line]
 
     def after(self, script: str) -> list[str]:
-        """Options that have the keeper run a shell script last; `$1` is the sandbox's folder, `$2` a file for marks."""
-        words = ["sh", "-c", script, "sh", str(self.folder), str(self.marks)]
+        """Options that have the keeper run a shell script last; `$1` is the sandbox's directory, `$2` for marks."""
+        words = ["sh", "-c", script, "sh", str(self.directory), str(self.marks)]
         return [part for word in words for part in ("--after", word)]
 
 

@@ -79,8 +79,8 @@ def _refused(step: str) -> str:
 
 
 def _unusable(bed: Bed, reason: str) -> str:
-    """What is said where the sandbox's folder is in the way, as macvfast itself says it."""
-    return f"{problem_text(StateUnusable(str(bed.folder), reason))}\n"
+    """What is said where the sandbox's directory is in the way, as macvfast itself says it."""
+    return f"{problem_text(StateUnusable(str(bed.directory), reason))}\n"
 
 
 @pytest.mark.parametrize("detached", [False, True])
@@ -99,8 +99,8 @@ def test_what_is_no_network_namespace_is_one_error(bed: Bed, tmp_path: Path, det
     assert bed.state == ""
 
 
-def test_a_missing_folder_is_one_error(bed: Bed) -> None:
-    bed.folder.rmdir()
+def test_a_missing_directory_is_one_error(bed: Bed) -> None:
+    bed.directory.rmdir()
     done = bed.run("true")
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr == _unusable(bed, "cannot lock it: No such file or directory")
@@ -109,7 +109,7 @@ def test_a_missing_folder_is_one_error(bed: Bed) -> None:
 
 
 def test_a_lock_that_is_none_is_no_other_keeper(bed: Bed) -> None:
-    (bed.folder / "lock").mkdir()
+    (bed.directory / "lock").mkdir()
     for line in (bed.run("true"), bed.join("true")):
         assert (line.returncode, line.stderr) == (125, _unusable(bed, "cannot lock it: Is a directory"))
 
@@ -150,7 +150,7 @@ def test_the_pins_of_other_sandboxes_are_left_out_and_stay_on_the_host(bed: Bed,
         _pin(pins / "later")
         assert _mounted_below(pins, bed.init.pid) == {pins}
         assert _mounted_below(pins, os.getpid()) == {pins, pins / "there", pins / "later"}
-        # `ip netns` in there has a folder to itself.
+        # `ip netns` in there has a directory to itself.
         (pins / "file").touch()
         script = f"ls {pins}; mkdir {pins}/own; mount -t tmpfs none {pins}/own; stat -c %a {pins}"
         assert bed.join("sh", "-c", script).stdout == "755\n"
@@ -161,7 +161,7 @@ def test_the_pins_of_other_sandboxes_are_left_out_and_stay_on_the_host(bed: Bed,
         _unmount_all(pins)
 
 
-def test_pins_in_a_folder_that_was_mounted_twice_are_left_out(bed: Bed, tmp_path: Path) -> None:
+def test_pins_in_a_directory_that_was_mounted_twice_are_left_out(bed: Bed, tmp_path: Path) -> None:
     pins = tmp_path / "pins"
     pins.mkdir()
     try:
@@ -175,7 +175,7 @@ def test_pins_in_a_folder_that_was_mounted_twice_are_left_out(bed: Bed, tmp_path
         _unmount_all(pins)
 
 
-def test_a_file_system_whose_root_is_the_folder_of_pins_stays(bed: Bed, tmp_path: Path) -> None:
+def test_a_file_system_whose_root_is_the_directory_of_pins_stays(bed: Bed, tmp_path: Path) -> None:
     pins = tmp_path / "disks/disk"
     pins.mkdir(parents=True)
     try:
@@ -195,7 +195,7 @@ def test_a_file_system_whose_root_is_the_folder_of_pins_stays(bed: Bed, tmp_path
         _unmount_all(pins.parent)
 
 
-def test_the_folder_of_ip_netns_is_empty_whatever_it_is_on(bed: Bed) -> None:
+def test_the_directory_of_ip_netns_is_empty_whatever_it_is_on(bed: Bed) -> None:
     # Here, it is a file system of its own.
     _pin(Path("/run/netns/there"))
     try:
@@ -212,16 +212,16 @@ def _pin(path: Path) -> None:
     subprocess.run(["mount", "--bind", "/proc/self/ns/net", path], check=True)
 
 
-def _unmount_all(folder: Path) -> None:
-    """Unmount what is mounted at a folder and below it."""
-    while mounted := _mounted_below(folder, os.getpid()):
+def _unmount_all(directory: Path) -> None:
+    """Unmount what is mounted at a directory and below it."""
+    while mounted := _mounted_below(directory, os.getpid()):
         subprocess.run(["umount", max(mounted)], check=True)
 
 
-def _mounted_below(folder: Path, pid: int) -> set[Path]:
-    """What is mounted at a folder and below it, in a process's mount namespace."""
+def _mounted_below(directory: Path, pid: int) -> set[Path]:
+    """What is mounted at a directory and below it, in a process's mount namespace."""
     lines = Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines()
-    return {path for path in (Path(line.split()[4]) for line in lines) if path.is_relative_to(folder)}
+    return {path for path in (Path(line.split()[4]) for line in lines) if path.is_relative_to(directory)}
 
 
 @pytest.mark.parametrize("options", [[], ["--tty"], ["--interactive"]])
@@ -232,7 +232,7 @@ def test_no_descriptor_leaks_into_the_command(bed: Bed, options: list[str]) -> N
     finally:
         os.close(reader)
         os.close(writer)
-    # 3 is the folder that ls itself reads.
+    # 3 is the directory that ls itself reads.
     assert done.stdout.split() == ["0", "1", "2", "3"]
 
 
@@ -256,7 +256,7 @@ def test_environment_and_working_directory_are_kept(bed: Bed, tmp_path: Path) ->
     assert done.stdout == f"blue\n{tmp_path}\n"
 
 
-def test_a_detached_keeper_holds_no_folder_but_its_command_starts_there(bed: Bed, tmp_path: Path) -> None:
+def test_a_detached_keeper_holds_no_directory_but_its_command_starts_there(bed: Bed, tmp_path: Path) -> None:
     done = bed.run("sh", "-c", "pwd; exec sleep 1000", options=["--detach"], cwd=tmp_path)
     assert done.returncode == 0
     wait_until(lambda: bed.log == f"{tmp_path}\n", "the command's working directory")
@@ -494,7 +494,7 @@ def test_a_detached_command_runs_on_and_writes_its_log(bed: Bed) -> None:
     bed.detach("sh", "-c", "echo one; echo two >&2; exec sleep 1000")
     assert bed.state == "running"
     wait_until(lambda: bed.log == "one\ntwo\n", "the command's words")
-    assert (bed.folder / "log").stat().st_mode & 0o777 == 0o600
+    assert (bed.directory / "log").stat().st_mode & 0o777 == 0o600
     assert os.getsid(bed.keeper.pid) == bed.keeper.pid
     held = {os.readlink(link) for link in Path(f"/proc/{bed.keeper.pid}/fd").iterdir()}
     assert not [name for name in held if name.startswith("net:")]
@@ -533,17 +533,17 @@ def test_a_detached_interactive_commands_input_is_held_open(bed: Bed) -> None:
     assert pipe in {os.readlink(link) for link in Path(f"/proc/{bed.keeper.pid}/fd").iterdir()}
 
 
-# The folder
+# The directory
 
 
 def test_a_second_run_is_refused_and_changes_nothing(bed: Bed) -> None:
     bed.detach("sleep", "1000")
-    before = (bed.folder / "status").read_bytes()
+    before = (bed.directory / "status").read_bytes()
     said = f"{problem_text(SandboxRunning('web'))}\n"
     for options, status, expected in (([], 125, said), (["--detach"], 121, "0 \n")):
         done = bed.run("true", options=[*options, *bed.after('echo ran > "$2"')])
         assert (done.returncode, done.stdout, done.stderr) == (status, "", expected)
-    assert (bed.folder / "status").read_bytes() == before
+    assert (bed.directory / "status").read_bytes() == before
     assert not bed.marks.exists()
     assert bed.init.alive()
 
@@ -580,27 +580,27 @@ def test_the_program_that_cleans_up_has_run_when_a_failed_start_is_told(bed: Bed
 
 def test_the_program_that_cleans_up_is_out_of_the_terminals_reach(bed: Bed) -> None:
     script = 'echo begun > "$2"; read line < "$1/go"; echo done >> "$2"'
-    os.mkfifo(bed.folder / "go")
+    os.mkfifo(bed.directory / "go")
     process = bed.start("true", options=bed.after(script), start_new_session=True)
     wait_until(lambda: bed.marks.exists() and bed.marks.read_text(encoding="utf-8"), "the program that cleans up")
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGHUP)
-    (bed.folder / "go").write_text("go\n", encoding="utf-8")
+    (bed.directory / "go").write_text("go\n", encoding="utf-8")
     assert process.wait(20) == 0
     assert bed.marks.read_text(encoding="utf-8") == "begun\ndone\n"
 
 
 def test_a_command_that_cannot_be_recorded_is_ended_at_once(bed: Bed) -> None:
-    (bed.folder / "status").mkdir()
+    (bed.directory / "status").mkdir()
     done = bed.run("sh", "-c", "sleep 1000; echo ran")
-    (bed.folder / "status").rmdir()
+    (bed.directory / "status").rmdir()
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr == _unusable(bed, "cannot record the command's status: Is a directory")
 
 
 def test_the_lock_is_free_when_the_command_has_ended(bed: Bed) -> None:
     assert bed.run("true").returncode == 0
-    with open(bed.folder / "lock", "rb") as lock:
+    with open(bed.directory / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -608,11 +608,11 @@ def test_the_namespace_is_not_held_by_the_keeper(bed: Bed) -> None:
     script = 'for fd in /proc/$PPID/fd/*; do readlink "$fd"; done > "$2"'
     bed.run("true", options=bed.after(script))
     assert "net:" not in bed.marks.read_text(encoding="utf-8")
-    assert str(bed.folder / "lock") not in bed.marks.read_text(encoding="utf-8")
+    assert str(bed.directory / "lock") not in bed.marks.read_text(encoding="utf-8")
 
 
 def test_the_namespace_is_not_held_where_nothing_could_be_set_up(bed: Bed) -> None:
-    (bed.folder / "log").mkdir()
+    (bed.directory / "log").mkdir()
     script = 'for fd in /proc/$PPID/fd/*; do readlink "$fd"; done > "$2"'
     done = bed.run("true", options=["--detach", *bed.after(script)])
     assert (done.returncode, done.stderr) == (122, f"{EISDIR} open its log\n")
@@ -691,8 +691,8 @@ def test_a_link_where_something_is_mounted_shows_nothing_of_the_host(
 @pytest.mark.parametrize(
     ("path", "step", "reason"),
     [
-        ("/no/such/folder", "open the root folder", "No such file or directory"),
-        ("/etc/passwd", "make the folder the root", "Not a directory"),
+        ("/no/such/directory", "open the root directory", "No such file or directory"),
+        ("/etc/passwd", "make the directory the root", "Not a directory"),
         ("/etc/apt", "mount /proc", "No such file or directory"),
     ],
 )

@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
 
-# Takes away what is mounted on the folder $1 for as long as that succeeds, and shows what is in it then.
+# Takes away what is mounted on the directory $1 for as long as that succeeds, and shows what is in it then.
 LIFT = 'while umount -l "$1" 2>/dev/null; do echo lifted; done; ls "$1"'
 
 
 # Mounts
 
 
-@pytest.mark.parametrize("folder", ["/proc", "/sys"])
-def test_under_what_is_mounted_for_the_sandbox_there_is_nothing(bed: Bed, folder: str) -> None:
+@pytest.mark.parametrize("directory", ["/proc", "/sys"])
+def test_under_what_is_mounted_for_the_sandbox_there_is_nothing(bed: Bed, directory: str) -> None:
     """The host's, which shows its processes and links, can be uncovered by nobody."""
-    assert bed.run("sh", "-c", LIFT, "sh", folder).stdout == "lifted\n"
+    assert bed.run("sh", "-c", LIFT, "sh", directory).stdout == "lifted\n"
 
 
 @pytest.mark.needs("busybox")
-@pytest.mark.parametrize("folder", ["/proc", "/sys"])
-def test_under_what_is_mounted_in_another_root_there_is_nothing(bed: Bed, rootfs: Path, folder: str) -> None:
+@pytest.mark.parametrize("directory", ["/proc", "/sys"])
+def test_under_what_is_mounted_in_another_root_there_is_nothing(bed: Bed, rootfs: Path, directory: str) -> None:
     """Nor where the host has mounted its own there."""
     (rootfs / "bin/umount").symlink_to("busybox")
-    of_the_host = rootfs / folder.lstrip("/")
+    of_the_host = rootfs / directory.lstrip("/")
     for _ in range(2):
-        subprocess.run(["mount", "--rbind", folder, of_the_host], check=True)
+        subprocess.run(["mount", "--rbind", directory, of_the_host], check=True)
     try:
-        assert bed.run("sh", "-c", LIFT, "sh", folder, options=["--rootfs", str(rootfs)]).stdout == "lifted\n"
-        assert (of_the_host / {"/proc": "self", "/sys": "class"}[folder]).exists()
+        assert bed.run("sh", "-c", LIFT, "sh", directory, options=["--rootfs", str(rootfs)]).stdout == "lifted\n"
+        assert (of_the_host / {"/proc": "self", "/sys": "class"}[directory]).exists()
     finally:
         for _ in range(2):
             subprocess.run(["umount", "--recursive", "--lazy", of_the_host], check=True)
@@ -254,7 +254,7 @@ def test_no_descriptor_of_the_callers_is_handed_on(bed: Bed, join: bool) -> None
             line, pass_fds=[bed.netns, file.fileno()], capture_output=True, text=True, timeout=20, check=False
         )
     assert "/etc/passwd" not in done.stdout
-    # 3 is the folder that ls itself reads.
+    # 3 is the directory that ls itself reads.
     assert done.stdout.split()[:4] == ["0", "1", "2", "3"]
 
 
@@ -262,7 +262,7 @@ def test_no_descriptor_of_the_callers_is_handed_on(bed: Bed, join: bool) -> None
 @pytest.mark.parametrize("caller", [[], NOT_ROOT], ids=["root", "not root"])
 def test_another_user_has_no_capability_and_gets_none(bed: Bed, join: bool, caller: list[str]) -> None:
     """Nor where the caller is not root, from whom the kernel takes none when it becomes another user."""
-    bed.folder.chmod(0o777)
+    bed.directory.chmod(0o777)
     if join:
         sleep = bed.line("sleep", "1000", options=["--detach"])
         subprocess.run([*caller, *sleep], pass_fds=[bed.netns], timeout=20, check=True)
@@ -279,7 +279,7 @@ def test_another_user_has_no_capability_and_gets_none(bed: Bed, join: bool, call
 
 def test_a_caller_who_has_as_many_keys_as_it_may_is_told_of_that_limit(bed: Bed, secret: str) -> None:
     """Who is not root may have 200 of them, unless said; a command has one."""
-    bed.folder.chmod(0o777)
+    bed.directory.chmod(0o777)
     line = [*NOT_ROOT, *bed.line("sleep", "1000", options=["--detach"])]
     with _keys_as_ever():
         subprocess.run(line, pass_fds=[bed.netns], timeout=20, check=True)
@@ -297,7 +297,7 @@ def test_a_caller_who_has_as_many_keys_as_it_may_is_told_of_that_limit(bed: Bed,
             for options in ([], ["--detach"])
         ]
     assert [done.returncode for done in said] == [125, 123]
-    error = launch._explained(123, said[1].stderr.strip(), CommandRequest(argv=("true",)), bed.folder, "web")
+    error = launch._explained(123, said[1].stderr.strip(), CommandRequest(argv=("true",)), bed.directory, "web")
     assert "kernel.keys.maxkeys" in str(error.hints)
     # As the program itself says it, which does not name the errno.
     assert said[0].stderr == f"{problem_text(error)}\n".replace(" (EDQUOT)", "")
@@ -309,30 +309,32 @@ def test_a_user_who_is_root_stays_it(bed: Bed) -> None:
     assert said.splitlines() == [own, "NoNewPrivs:\t1"]
 
 
-# The folder to start in
+# The directory to start in
 
 
 @pytest.mark.parametrize(
-    ("folder", "reason"),
+    ("directory", "reason"),
     [
-        ("/not/there", "there is no folder `/not/there` to start in"),
-        ("/etc/passwd", "there is no folder `/etc/passwd` to start in"),
+        ("/not/there", "there is no directory `/not/there` to start in"),
+        ("/etc/passwd", "there is no directory `/etc/passwd` to start in"),
         ("/" + "n" * 300, "it cannot start in `/" + "n" * 300 + "`: File name too long"),
     ],
 )
 @pytest.mark.parametrize("join", [False, True], ids=["run", "join"])
-def test_a_folder_that_is_not_there_is_said_to_be_missing(bed: Bed, folder: str, reason: str, join: bool) -> None:
+def test_a_directory_that_is_not_there_is_said_to_be_missing(bed: Bed, directory: str, reason: str, join: bool) -> None:
     if join:
         bed.detach("sleep", "1000")
-    error = CommandNotStarted("pwd", reason, ["-w takes a folder that the command can see"])
+    error = CommandNotStarted("pwd", reason, ["-w takes a directory that the command can see"])
     for options, said in (([], f"{problem_text(error)}\n"), (["--detach"], None)):
-        line = bed.line("pwd", options=[*options, "--workdir", folder], join=join)
+        line = bed.line("pwd", options=[*options, "--workdir", directory], join=join)
         done = subprocess.run(line, pass_fds=[bed.netns], capture_output=True, text=True, timeout=20, check=False)
         if said is not None:
             assert (done.returncode, done.stdout, done.stderr) == (126, "", said)
             continue
         # Detached, it is macvfast that says it.
-        told = launch._explained(done.returncode, done.stderr.strip(), CommandRequest(argv=("pwd",)), bed.folder, "web")
+        told = launch._explained(
+            done.returncode, done.stderr.strip(), CommandRequest(argv=("pwd",)), bed.directory, "web"
+        )
         assert problem_text(told) == problem_text(error)
     if not join:
         assert bed.state == "exited 126"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
 
 def state(bed: Bed) -> tuple[SandboxState, int | None]:
     """What macvfast makes of the recorded status."""
-    return keeper.state(bed.folder, BOOT_ID)
+    return keeper.state(bed.directory, BOOT_ID)
 
 
 def test_a_joined_command_is_in_the_sandbox(bed: Bed) -> None:
@@ -90,7 +90,7 @@ def test_one_who_joined_does_not_hold_the_namespace(bed: Bed) -> None:
 
     def held() -> list[str]:
         names = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
-        return [name for name in names if name.startswith("net:") or name == str(bed.folder)]
+        return [name for name in names if name.startswith("net:") or name == str(bed.directory)]
 
     # As soon as it knows that the command has started.
     wait_until(lambda: not held(), "that nothing is held")
@@ -152,11 +152,11 @@ def test_who_joined_a_guest_that_has_ended_is_ended_by_force(bed: Bed) -> None:
     second = bed.joining("sh", "-c", "echo here; exec sleep 1000")
     assert read_line(second) == "here"
     first.communicate(b"\n", timeout=20)
-    stopping.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.directory, BOOT_ID, bed.inode)
     assert second.wait(20) == 137
     assert bed.inside() == []
     assert state(bed) == (SandboxState.IDLE, None)
-    with open(bed.folder / "lock", "rb") as lock:
+    with open(bed.directory / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -177,7 +177,7 @@ def test_many_detached_who_come_at_once_all_start(bed: Bed, tmp_path: Path) -> N
 
 
 def test_one_who_comes_while_another_starts_waits_for_it(bed: Bed) -> None:
-    with open(bed.folder / "lock", "w", encoding="ascii") as lock:
+    with open(bed.directory / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = bed.joining("echo", "ran")
         # It looks again and again.
@@ -208,10 +208,10 @@ def test_one_whose_shower_is_slow_does_not_keep_others_out(bed: Bed) -> None:
 def test_a_status_that_a_crash_emptied_is_lost(bed: Bed) -> None:
     """That a command runs is not synced: what a crash leaves of it may be a file without anything in it."""
     bed.detach("sleep", "1000")
-    stopping.kill(bed.folder, BOOT_ID, bed.inode)
-    (bed.folder / "status").write_bytes(b"")
+    stopping.kill(bed.directory, BOOT_ID, bed.inode)
+    (bed.directory / "status").write_bytes(b"")
     assert state(bed) == (SandboxState.LOST, None)
-    (bed.folder / "status").unlink()
+    (bed.directory / "status").unlink()
     assert state(bed) == (SandboxState.IDLE, None)
 
 
@@ -227,13 +227,13 @@ def test_a_guest_counts_while_it_runs_and_then_the_sandbox_is_idle_again(bed: Be
     process.communicate(b"\n", timeout=20)
     assert process.returncode == 4
     assert state(bed) == (SandboxState.IDLE, None)
-    assert not (bed.folder / "status").exists()
+    assert not (bed.directory / "status").exists()
 
 
 @pytest.mark.parametrize("end", ["exit", "killed", "keeper killed", "not found"])
 def test_after_a_guest_the_status_before_it_counts_again(bed: Bed, end: str) -> None:
     bed.run("sh", "-c", "exit 7")
-    before = (bed.folder / "status").read_bytes()
+    before = (bed.directory / "status").read_bytes()
     if end == "not found":
         assert bed.join("no-such-command").returncode == 127
     else:
@@ -250,16 +250,16 @@ def test_after_a_guest_the_status_before_it_counts_again(bed: Bed, end: str) -> 
             wait_until(init.dead, "the end of pid 1")
     assert state(bed) == (SandboxState.EXITED, 7)
     if end != "keeper killed":
-        assert (bed.folder / "status").read_bytes() == before
+        assert (bed.directory / "status").read_bytes() == before
     # What a dead keeper left is not handed on as what was before.
     assert bed.join("true").returncode == 0
-    assert (bed.folder / "status").read_bytes() == before
+    assert (bed.directory / "status").read_bytes() == before
 
 
 def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
     process = bed.joining("sh", "-c", "echo here; exec sleep 1000")
     assert read_line(process) == "here"
-    stopping.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.directory, BOOT_ID, bed.inode)
     assert process.wait(20) == 137
     assert bed.inside() == []
     assert state(bed) == (SandboxState.IDLE, None)

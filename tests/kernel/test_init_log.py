@@ -31,19 +31,19 @@ def sizes(bed: Bed) -> list[int]:
     found = []
     for name in ("log.1", "log"):
         with contextlib.suppress(FileNotFoundError):
-            found.append((bed.folder / name).stat().st_size)
+            found.append((bed.directory / name).stat().st_size)
     return found
 
 
 def shown(bed: Bed, tail: int | None = None) -> str:
     """All that is kept, or the last lines of it."""
-    return b"".join(logs.read(bed.folder, tail)).decode()
+    return b"".join(logs.read(bed.directory, tail)).decode()
 
 
 def _inode(bed: Bed) -> int:
     """Of the newer file; 0 while it is not there."""
     with contextlib.suppress(FileNotFoundError):
-        return (bed.folder / "log").stat().st_ino
+        return (bed.directory / "log").stat().st_ino
     return 0
 
 
@@ -82,7 +82,7 @@ def test_a_limit_holds_for_the_commands_after_it(bed: Bed, kept: str | None) -> 
     bed.detach("true", options=BOUNDED)
     bed.wait_for_state("exited 0")
     if kept is not None:
-        (bed.folder / "log.max").write_bytes(kept.encode("latin-1"))
+        (bed.directory / "log.max").write_bytes(kept.encode("latin-1"))
     done = bed.join("seq", "30000", options=["--detach"])
     assert (done.returncode, done.stderr) == (0, "")
     wait_until(lambda: shown(bed).endswith("\n30000\n"), "the last line")
@@ -97,7 +97,9 @@ def test_who_follows_a_log_misses_nothing_of_it_though_the_files_take_turns(bed:
     bed.detach("sh", "-c", script, options=BOUNDED)
     followed, end = b"", 4000
     take(todo.pop(0))
-    for piece in logs.read(bed.folder, None, lambda: keeper.state(bed.folder, BOOT_ID)[0] is SandboxState.RUNNING):
+    for piece in logs.read(
+        bed.directory, None, lambda: keeper.state(bed.directory, BOOT_ID)[0] is SandboxState.RUNNING
+    ):
         followed += piece
         if followed.endswith(b"\n%d\n" % end) and todo:
             end += 4000
@@ -105,9 +107,9 @@ def test_who_follows_a_log_misses_nothing_of_it_though_the_files_take_turns(bed:
     assert followed == b"".join(b"%d\n" % number for number in range(1, 32001))
 
 
-def steps(folder: Path, count: int) -> list[Path]:
+def steps(directory: Path, count: int) -> list[Path]:
     """Pipes that a command reads one after the other: who writes to one waits until it has come so far."""
-    made = [folder / f"step{number}" for number in range(count)]
+    made = [directory / f"step{number}" for number in range(count)]
     for step in made:
         os.mkfifo(step)
     return made
@@ -120,15 +122,15 @@ def take(step: Path) -> None:
 
 @pytest.fixture
 def full(bed: Bed) -> Iterator[Path]:
-    """The sandbox's folder is on a small file system; a file that fills it to the last byte."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", bed.folder], check=True)
-    filler = bed.folder / "filler"
+    """The sandbox's directory is on a small file system; a file that fills it to the last byte."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", bed.directory], check=True)
+    filler = bed.directory / "filler"
     try:
         yield filler
     finally:
         bed.close()
         bed.netns = os.open("/proc/self/ns/net", os.O_RDONLY)
-        subprocess.run(["umount", "--lazy", bed.folder], check=True)
+        subprocess.run(["umount", "--lazy", bed.directory], check=True)
 
 
 def fill(path: Path) -> None:
@@ -208,7 +210,7 @@ def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: 
     if end == "it ends":
         second.kill()
         second.wait(20)
-        stopping.kill(bed.folder, BOOT_ID, bed.inode)
+        stopping.kill(bed.directory, BOOT_ID, bed.inode)
     else:
         (last,) = [pid for pid in _holders_of_the_log(bed) if pid not in (init.pid, recorder.pid)]
         os.kill(last, signal.SIGKILL)
@@ -219,13 +221,13 @@ def test_what_a_guest_leaves_behind_goes_on_being_logged_and_blocks_nobody(bed: 
 
 def _holders_of_the_log(bed: Bed) -> list[int]:
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            links = [os.readlink(link) for link in (folder / "fd").iterdir()]
+            links = [os.readlink(link) for link in (directory / "fd").iterdir()]
         except OSError:
             continue
-        if str(bed.folder / "lock") in links:
-            found.append(int(folder.name))
+        if str(bed.directory / "lock") in links:
+            found.append(int(directory.name))
     return found
 
 
@@ -238,5 +240,5 @@ def test_a_user_opens_its_standard_output_by_its_name(bed: Bed) -> None:
 def test_a_log_that_is_freed_gives_its_space_back_though_it_is_open(bed: Bed) -> None:
     bed.detach("sh", "-c", "seq 10000; exec sleep 1000", options=BOUNDED)
     wait_until(lambda: len(sizes(bed)) == 2 and shown(bed, 1) == "10000\n", "the last line")
-    logs.free(bed.folder)
+    logs.free(bed.directory)
     assert sizes(bed) == [0, 0]

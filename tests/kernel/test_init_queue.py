@@ -28,7 +28,7 @@ for one in "$1"/*/*; do exec 4> "$one"; rm "$one"; printf "${SAID:-\\0}" >&4; ex
 
 @pytest.fixture
 def queues(bed: Bed) -> Path:
-    return bed.folder.parent / "ended"
+    return bed.directory.parent / "ended"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def queue(queues: Path) -> Path:
 
 
 def options(bed: Bed, script: str) -> list[str]:
-    queues = str(bed.folder.parent / "ended")
+    queues = str(bed.directory.parent / "ended")
     words = ["sh", "-c", script, "sh", queues, str(bed.marks)]
     together = [part for word in words for part in ("--after-all", word)]
     return [*bed.after('echo alone >> "$2"; echo told >&2'), "--queue", queues, *together]
@@ -77,7 +77,7 @@ def test_nobody_starts_a_second_remover(bed: Bed, queue: Path) -> None:
     with at_work(queue):
         process = bed.start("true", options=options(bed, ANSWERS))
         one = entry(queue)
-        assert (one.name, one.stat().st_mode & 0o777) == (bed.folder.name, 0o600)
+        assert (one.name, one.stat().st_mode & 0o777) == (bed.directory.name, 0o600)
         # Answered while the lock is held.
         one.write_bytes(b"said\n")
         assert process.communicate(timeout=20)[1] == b"said\n"
@@ -109,7 +109,7 @@ def test_a_remover_that_ends_without_an_answer_is_replaced_by_one_for_this_sandb
 
 def test_where_there_is_no_queue_each_sandbox_has_a_remover_of_its_own(bed: Bed, queues: Path) -> None:
     """As on a file system without room."""
-    queues.write_text("no folder")
+    queues.write_text("no directory")
     done = bed.run("true", options=options(bed, ANSWERS))
     assert (done.returncode, done.stderr) == (0, "told\n")
     assert marks(bed) == "alone\n"
@@ -125,18 +125,18 @@ def test_a_remover_of_another_mount_namespace_is_not_waited_for(bed: Bed, queues
 @pytest.mark.parametrize("detached", [False, True])
 def test_a_remover_that_goes_on_keeps_nobody_waiting(bed: Bed, detached: bool) -> None:
     """It outlives the keeper that started it, and has nothing of the caller's open."""
-    os.mkfifo(bed.folder / "go")
+    os.mkfifo(bed.directory / "go")
     look = 'for one in cwd fd/0 fd/1 fd/2; do found="$found $(readlink /proc/$$/$one)"; done; echo "$found" >> "$2"'
-    script = f"{ANSWERS}{look}; read x < {bed.folder}/go"
+    script = f"{ANSWERS}{look}; read x < {bed.directory}/go"
     done = bed.run("sh", "-c", "echo shown", options=["--detach"] * detached + options(bed, script))
     assert (done.returncode, done.stdout) == (0, "" if detached else "shown\n")
     wait_until(lambda: marks(bed) == "all\n /" + 3 * " /dev/null" + "\n", "the remover's marks")
-    (bed.folder / "go").write_text("go\n", encoding="utf-8")
+    (bed.directory / "go").write_text("go\n", encoding="utf-8")
 
 
 def test_what_an_earlier_keeper_left_in_the_queue_is_in_nobodys_way(bed: Bed, queue: Path) -> None:
     queue.mkdir(parents=True, mode=0o700)
-    for name in (bed.folder.name, f".{bed.folder.name}"):
+    for name in (bed.directory.name, f".{bed.directory.name}"):
         os.mkfifo(queue / name)
     assert bed.run("true", options=options(bed, ANSWERS)).returncode == 0
     assert os.listdir(queue) == []

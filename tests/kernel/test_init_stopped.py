@@ -34,7 +34,7 @@ def bed_state(pid: int) -> str:
 
 def assert_unlocked(bed: Bed) -> None:
     """No keeper is there any more."""
-    with open(bed.folder / "lock", "rb") as lock:
+    with open(bed.directory / "lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -54,14 +54,14 @@ def test_who_looks_does_not_wait_for_a_keeper_that_is_stopped(bed: Bed, tmp_path
     os.mkfifo(go)
     bed.detach("sh", "-c", f"read x < {go}; exit 3")
     stop(bed.keeper.pid)
-    assert keeper.state(bed.folder, BOOT_ID) == (SandboxState.RUNNING, None)
+    assert keeper.state(bed.directory, BOOT_ID) == (SandboxState.RUNNING, None)
     init = bed.init
     go.write_text("go\n", encoding="ascii")
     wait_until(init.dead, "the end of the command")
-    assert keeper.state(bed.folder, BOOT_ID) == (SandboxState.LOST, None)
+    assert keeper.state(bed.directory, BOOT_ID) == (SandboxState.LOST, None)
     os.kill(bed.keeper.pid, signal.SIGCONT)
     bed.wait_for_state("exited 3")
-    assert keeper.state(bed.folder, BOOT_ID) == (SandboxState.EXITED, 3)
+    assert keeper.state(bed.directory, BOOT_ID) == (SandboxState.EXITED, 3)
 
 
 @pytest.mark.usefixtures("never_waits")
@@ -71,16 +71,16 @@ def test_a_list_waits_once_for_all_that_do_not_say_how_they_ended(tmp_path: Path
     own = f"{os.getpid()} {start_time}"
     patience = keeper.Patience(0)
     for number in range(3):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "status").write_text(f"boot {BOOT_ID}\nkeeper {own}\ninit 1 0\nstate running\n")
-        assert keeper.state(folder, BOOT_ID, patience) == (SandboxState.LOST, None)
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / "status").write_text(f"boot {BOOT_ID}\nkeeper {own}\ninit 1 0\nstate running\n")
+        assert keeper.state(directory, BOOT_ID, patience) == (SandboxState.LOST, None)
 
 
 def test_a_stopped_keeper_is_let_go_on_by_force(bed: Bed) -> None:
     bed.detach("sleep", "1000")
     stop(bed.keeper.pid)
-    stopping.kill(bed.folder, BOOT_ID, bed.inode)
+    stopping.kill(bed.directory, BOOT_ID, bed.inode)
     assert_unlocked(bed)
     assert bed.state == "lost"
 
@@ -95,5 +95,5 @@ def test_a_keeper_that_its_terminal_stops_again_is_ended_by_force(bed: Bed) -> N
         wait_until(person.is_raw, "the terminal is raw")
         os.kill(bed.keeper.pid, signal.SIGSTOP)
         person.wait_for("Stopped")
-        stopping.kill(bed.folder, BOOT_ID, bed.inode)
+        stopping.kill(bed.directory, BOOT_ID, bed.inode)
         assert_unlocked(bed)

@@ -229,7 +229,7 @@ def _sit_down_beside(bed: Bed, *command: str) -> Terminal:
 
 
 @pytest.mark.needs("busybox")
-@pytest.mark.parametrize("there", ["nothing", "a folder", "a pipe for ptmx", "a link to itself"])
+@pytest.mark.parametrize("there", ["nothing", "a directory", "a pipe for ptmx", "a link to itself"])
 def test_a_root_without_a_place_for_terminals_does_without(bed: Bed, rootfs: Path, there: str) -> None:
     """And nobody who joins opens what a stranger has put there instead."""
     (rootfs / "dev").rmdir()

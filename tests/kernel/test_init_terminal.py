@@ -52,7 +52,7 @@ def test_a_change_of_the_windows_size_reaches_the_command(bed: Bed) -> None:
 
 def test_a_change_of_the_windows_size_before_the_keeper_watches_reaches_the_command(bed: Bed) -> None:
     """It waits for the one that is there, having looked at its window."""
-    with open(bed.folder / "lock", "w", encoding="ascii") as lock:
+    with open(bed.directory / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         script = "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.01; done"
         person = _sit_down(bed, "sh", "-c", script, join=True)
@@ -120,11 +120,11 @@ def _stats_in(bed: Bed) -> list[tuple[bytes, list[bytes]]]:
     """The names of the processes in the sandbox's pid namespace, with what stands after those in their stat."""
     found = []
     wanted = os.readlink(f"/proc/{bed.init.pid}/ns/pid")
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.readlink(folder / "ns/pid") == wanted:
-                stat = (folder / "stat").read_bytes().rpartition(b") ")[2].split()
-                found.append(((folder / "comm").read_bytes().strip(), stat))
+            if os.readlink(directory / "ns/pid") == wanted:
+                stat = (directory / "stat").read_bytes().rpartition(b") ")[2].split()
+                found.append(((directory / "comm").read_bytes().strip(), stat))
     return found
 
 
@@ -295,7 +295,7 @@ def _waits_in(pid: int) -> str:
 def test_much_detached_output_is_logged_whole(bed: Bed) -> None:
     bed.detach("sh", "-c", "stty -opost; exec head -c 5000000 /dev/zero", options=["--tty"])
     bed.wait_for_state("exited 0")
-    assert (bed.folder / "log").stat().st_size == 5000000
+    assert (bed.directory / "log").stat().st_size == 5000000
 
 
 def test_a_joined_command_has_a_terminal_of_its_own(bed: Bed) -> None:

@@ -60,11 +60,11 @@ def prefix() -> Iterator[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for pins that is unmounted at the end."""
-    folder = tmp_path / "deep" / "netns"
-    yield folder
-    while subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True).returncode == 0:
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory for pins that is unmounted at the end."""
+    directory = tmp_path / "deep" / "netns"
+    yield directory
+    while subprocess.run(["umount", "-l", str(directory)], check=False, capture_output=True).returncode == 0:
         pass
 
 
@@ -367,22 +367,24 @@ def test_a_namespace_dies_with_its_pin_and_its_handle(prefix: str) -> None:
     peer.close()
 
 
-def test_pins_may_lie_in_another_folder(folder: Path) -> None:
-    pins = [folder / "a", folder / "b"]
+def test_pins_may_lie_in_another_directory(directory: Path) -> None:
+    pins = [directory / "a", directory / "b"]
     namespaces = [made(result) for result in make_pinned([str(pin) for pin in pins], ())]
-    assert (folder.stat().st_mode & 0o777, mounts_at(folder)) == (0o755, 1)
+    assert (directory.stat().st_mode & 0o777, mounts_at(directory)) == (0o755, 1)
     for pin, namespace in zip(pins, namespaces, strict=True):
         assert is_namespace(pin)
         assert opened(str(pin)).cookie == namespace.cookie
     # Its mount is shared, once.
-    (line,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == str(folder)]
+    (line,) = [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == str(directory)
+    ]
     assert " shared:" in line
     for pin in pins:
         unpin(str(pin))
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_every_items_refusal(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_every_items_refusal(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     pins = [str(tmp_path / "file" / name) for name in ("a", "b")]
     for result in make_pinned(pins, ()):
@@ -391,37 +393,37 @@ def test_a_folder_that_cannot_be_made_is_every_items_refusal(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("by", ["mode", "owner"])
-def test_a_folder_where_others_could_exchange_a_new_pin_is_every_items_refusal(folder: Path, by: str) -> None:
+def test_a_directory_where_others_could_exchange_a_new_pin_is_every_items_refusal(directory: Path, by: str) -> None:
     """The namespace would be mounted on whatever a link of theirs leads to."""
-    folder.mkdir(parents=True)
+    directory.mkdir(parents=True)
     if by == "owner":
-        os.chown(folder, 65534, 65534)
+        os.chown(directory, 65534, 65534)
     else:
-        folder.chmod(0o775)
-    for result in make_pinned([str(folder / name) for name in ("a", "b")], ()):
+        directory.chmod(0o775)
+    for result in make_pinned([str(directory / name) for name in ("a", "b")], ()):
         assert isinstance(result, errors.PinsUnsafe), result
-    assert list(folder.iterdir()) == []
-    assert mounts_at(folder) == 0
+    assert list(directory.iterdir()) == []
+    assert mounts_at(directory) == 0
     # As /tmp is: nobody exchanges what is root's.
-    os.chown(folder, 0, 0)
-    folder.chmod(0o1777)
-    (namespace,) = map(made, make_pinned([str(folder / "a")], ()))
+    os.chown(directory, 0, 0)
+    directory.chmod(0o1777)
+    (namespace,) = map(made, make_pinned([str(directory / "a")], ()))
     namespace.close()
-    unpin(str(folder / "a"))
+    unpin(str(directory / "a"))
 
 
 @pytest.mark.parametrize("umask", [0, 0o77])
-def test_folders_above_the_pins_are_open_to_no_other_to_write(folder: Path, umask: int) -> None:
+def test_directories_above_the_pins_are_open_to_no_other_to_write(directory: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        (namespace,) = map(made, make_pinned([str(folder / "above/below/a")], ()))
+        (namespace,) = map(made, make_pinned([str(directory / "above/below/a")], ()))
     finally:
         os.umask(before)
     namespace.close()
-    unpin(str(folder / "above/below/a"))
-    assert (folder / "above/below").stat().st_mode & 0o777 == 0o755
-    assert [path for path in (folder, folder / "above") if path.stat().st_mode & 0o022] == []
-    subprocess.run(["umount", "-l", folder / "above/below"], check=True)
+    unpin(str(directory / "above/below/a"))
+    assert (directory / "above/below").stat().st_mode & 0o777 == 0o755
+    assert [path for path in (directory, directory / "above") if path.stat().st_mode & 0o022] == []
+    subprocess.run(["umount", "-l", directory / "above/below"], check=True)
 
 
 def test_a_living_namespace_is_pinned_again(prefix: str) -> None:
@@ -470,7 +472,7 @@ def test_what_is_no_namespace_is_refused_and_not_touched(tmp_path: Path) -> None
             "loop": "it is a symbolic link",
             "fifo": "it is a file that no namespace is mounted on",
             "socket": "it is a file that no namespace is mounted on",
-            ".": "it is a folder",
+            ".": "it is a directory",
             "a" * 5000: "nothing is there",
             "nul\0byte": "nothing is there",
         }
@@ -525,15 +527,15 @@ def test_a_pin_that_lost_its_mount_is_taken_away(prefix: str) -> None:
 def test_unpinning_anything_but_a_pin_is_refused_and_leaves_it(prefix: str, tmp_path: Path) -> None:
     run_ip("netns", "add", prefix)
     (tmp_path / "file").write_text("precious")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to(f"/run/netns/{prefix}")
     os.mkfifo(tmp_path / "fifo")
-    paths = [*(str(tmp_path / name) for name in ("file", "folder", "link", "fifo")), "/proc/self/ns/net"]
+    paths = [*(str(tmp_path / name) for name in ("file", "directory", "link", "fifo")), "/proc/self/ns/net"]
     for path, error in zip(paths, _core.unpin_namespaces(paths), strict=True):
         assert isinstance(error, errors.NamespaceInvalid)
         assert error.path == path
     assert (tmp_path / "file").read_text() == "precious"
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "link", "fifo"}
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "directory", "link", "fifo"}
     assert is_namespace(Path(f"/run/netns/{prefix}"))
 
 
@@ -587,7 +589,7 @@ def unpin(name):
 """
 
 
-def test_whoever_locks_the_folder_of_the_pins_keeps_nobody_waiting_for_ever() -> None:
+def test_whoever_locks_the_directory_of_the_pins_keeps_nobody_waiting_for_ever() -> None:
     """Any user can open it, and so hold its lock."""
     in_own_mounts("""
         import fcntl
@@ -609,7 +611,7 @@ def test_whoever_locks_the_folder_of_the_pins_keeps_nobody_waiting_for_ever() ->
     """)
 
 
-def test_another_users_lock_on_the_folder_of_the_pins_is_not_waited_for() -> None:
+def test_another_users_lock_on_the_directory_of_the_pins_is_not_waited_for() -> None:
     in_own_mounts("""
         import fcntl, signal
         os.chmod("/run", 0o755)
@@ -632,7 +634,7 @@ def test_another_users_lock_on_the_folder_of_the_pins_is_not_waited_for() -> Non
     """)
 
 
-def test_the_folder_of_the_pins_is_open_to_all_whatever_the_umask() -> None:
+def test_the_directory_of_the_pins_is_open_to_all_whatever_the_umask() -> None:
     in_own_mounts("""
         os.umask(0o077)
         make("ours")
@@ -640,7 +642,7 @@ def test_the_folder_of_the_pins_is_open_to_all_whatever_the_umask() -> None:
     """)
 
 
-def test_ip_netns_works_after_macvfast_has_made_its_folder() -> None:
+def test_ip_netns_works_after_macvfast_has_made_its_directory() -> None:
     in_own_mounts("""
         assert not Path("/run/netns").exists()
         make("ours")
@@ -648,7 +650,7 @@ def test_ip_netns_works_after_macvfast_has_made_its_folder() -> None:
         ip("netns", "add", "theirs")
         assert set(ip("netns", "list").split()) == {"ours", "theirs"}
         assert "lo" in ip("netns", "exec", "ours", "ip", "link")
-        # One mount of the folder on itself, shared, and one for each namespace.
+        # One mount of the directory on itself, shared, and one for each namespace.
         assert sorted(line[4] for line in mounts()) == ["/run/netns", "/run/netns/ours", "/run/netns/theirs"], mounts()
         assert all(any(word.startswith("shared:") for word in line) for line in mounts()), mounts()
         ip("netns", "del", "ours")
@@ -659,7 +661,7 @@ def test_ip_netns_works_after_macvfast_has_made_its_folder() -> None:
     """)
 
 
-def test_macvfast_works_after_ip_netns_has_made_its_folder() -> None:
+def test_macvfast_works_after_ip_netns_has_made_its_directory() -> None:
     in_own_mounts("""
         ip("netns", "add", "theirs")
         before = [line[4] for line in mounts()]

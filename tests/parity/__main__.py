@@ -32,8 +32,8 @@ def main() -> int:
         print(f"error: no Docker Engine to compare with: {needed.detail}", file=sys.stderr)
         return 1
     netns.isolate()
-    with tempfile.TemporaryDirectory() as folder, Engine(Path(folder) / "engine", PARENTS, BOXES) as engine:
-        macvfast = MacvfastSide(Path(folder) / "macvfast", PARENTS, BOXES)
+    with tempfile.TemporaryDirectory() as directory, Engine(Path(directory) / "engine", PARENTS, BOXES) as engine:
+        macvfast = MacvfastSide(Path(directory) / "macvfast", PARENTS, BOXES)
         try:
             return compare(Bench(EngineSide(engine), macvfast), seed, wanted.operations)
         finally:

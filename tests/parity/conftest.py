@@ -1,4 +1,4 @@
-"""The two sides, started once for all tests of this folder; each test begins and ends with no network on them."""
+"""The two sides, started once for all tests of this directory; each test begins and ends with no network on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Docker Engine of the test's own: in a network and a mount namespace, with nothing written outside its folder.
+"""A Docker Engine of the test's own: in a network and a mount namespace, with nothing written outside its directory.
 
 `tools/docker-engine` has unpacked Debian's packages; nothing is installed. Containers run `sleep` from a one-file
 image, and are connected to networks while they run: that is when the Engine gives out addresses.
@@ -34,9 +34,9 @@ READY_S = 60
 # Where dockerd, containerd and runc would write outside of DIR, they find a file system that ends with them.
 START = """
 mount -t tmpfs none /run
-mkdir -p {folder}/data && mount -t tmpfs none {folder}/data
-exec dockerd --config-file {folder}/daemon.json --host unix://{folder}/docker.sock \
-  --data-root {folder}/data --exec-root {folder}/exec --pidfile {folder}/pid --storage-driver vfs \
+mkdir -p {directory}/data && mount -t tmpfs none {directory}/data
+exec dockerd --config-file {directory}/daemon.json --host unix://{directory}/docker.sock \
+  --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid --storage-driver vfs \
   --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false \
   --cgroup-parent {cgroup}
 """
@@ -85,12 +85,12 @@ class _UnixConnection(http.client.HTTPConnection):
 class Engine:
     """A running Engine with idle containers. A context manager; not for several threads."""
 
-    def __init__(self, folder: Path, parents: Sequence[str] = ("eth0",), containers: Sequence[str] = ()) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, parents: Sequence[str] = ("eth0",), containers: Sequence[str] = ()) -> None:
+        self.directory = directory
         self.namespace = Netns.make("engine")
         # `docker` of the test finds this daemon, and this PATH its runc and containerd.
         path = f"{UNPACKED}/usr/sbin:{UNPACKED}/usr/bin:{os.environ['PATH']}"
-        self.namespace.environment = {"PATH": path, "DOCKER_HOST": f"unix://{folder}/docker.sock"}
+        self.namespace.environment = {"PATH": path, "DOCKER_HOST": f"unix://{directory}/docker.sock"}
         self._cgroup = f"macvfast-{self.namespace.name}"
         self._containers = tuple(containers)
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,12 +117,12 @@ class Engine:
         self.stop()
 
     def _start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         # Otherwise it writes a key to /etc/docker.
-        (self.folder / "daemon.json").write_text(json.dumps({"deprecated-key-path": f"{self.folder}/key.json"}))
-        script = START.format(folder=shlex.quote(str(self.folder)), cgroup=self._cgroup)
+        (self.directory / "daemon.json").write_text(json.dumps({"deprecated-key-path": f"{self.directory}/key.json"}))
+        script = START.format(directory=shlex.quote(str(self.directory)), cgroup=self._cgroup)
         command = self.namespace.command("unshare", "--mount", "--propagation=private", "sh", "-ec", script)
-        with (self.folder / "log").open("wb") as log:
+        with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ class Engine:
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise EngineUnusable((self.folder / "log").read_text(errors="replace")[-2000:])
+            raise EngineUnusable((self.directory / "log").read_text(errors="replace")[-2000:])
         try:
             return self.call("GET", "/_ping").status == 200
         except (OSError, http.client.HTTPException):
@@ -158,7 +158,7 @@ class Engine:
                 link = tarfile.TarInfo(f"bin/{name}")
                 link.type, link.linkname, link.mode = tarfile.SYMTYPE, "busybox", 0o777
                 archive.addfile(link)
-        with contextlib.closing(_UnixConnection(self.folder / "docker.sock")) as connection:
+        with contextlib.closing(_UnixConnection(self.directory / "docker.sock")) as connection:
             connection.request("POST", f"{API}/images/create?fromSrc=-&repo=alpine", packed.getvalue())
             answer = connection.getresponse()
             said = answer.read()
@@ -172,7 +172,7 @@ class Engine:
             "StopSignal": "SIGKILL",
             "HostConfig": {"NetworkMode": "none"},
         }
-        with contextlib.closing(_UnixConnection(self.folder / "docker.sock")) as connection:
+        with contextlib.closing(_UnixConnection(self.directory / "docker.sock")) as connection:
             for path, body in (
                 (f"/containers/create?name={name}", wanted),
                 (f"/containers/{name}/start", None),
@@ -184,7 +184,7 @@ class Engine:
     def call(self, method: str, path: str, body: object = None) -> Said:
         """Ask the Engine's HTTP API."""
         if self._connection is None:
-            self._connection = _UnixConnection(self.folder / "docker.sock")
+            self._connection = _UnixConnection(self.directory / "docker.sock")
         return _ask(self._connection, method, path, body)
 
     def docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -203,8 +203,8 @@ class Engine:
                 self._process.kill()
                 self._process.wait()
         self.namespace.remove()
-        for folder in Path("/sys/fs/cgroup").glob(f"**/{self._cgroup}"):
-            folder.rmdir()
+        for directory in Path("/sys/fs/cgroup").glob(f"**/{self._cgroup}"):
+            directory.rmdir()
 
 
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> Said:

@@ -249,20 +249,20 @@ class MacvfastSide(Side):
 
     name = "macvfast"
 
-    def __init__(self, folder: Path, parents: Sequence[str], boxes: Sequence[str]) -> None:
+    def __init__(self, directory: Path, parents: Sequence[str], boxes: Sequence[str]) -> None:
         self.namespace = Netns.make("macvfast")
         self._boxes = tuple(boxes)
         for number, parent in enumerate(parents):
             self.namespace.run("ip", "link", "add", parent, "type", "veth", "peer", "name", f"far{number}")
             for end in (parent, f"far{number}"):
                 self.namespace.run("ip", "link", "set", end, "up")
-        self._folder = folder
-        self.state_dir = str(folder / "state")
+        self._directory = directory
+        self.state_dir = str(directory / "state")
         self.host = self.namespace.call(self._open)
 
     def _open(self) -> Host:
         """On a thread in the namespace, which is the home namespace from then on."""
-        host = Host(Store(self.state_dir), netns_dir=str(self._folder / "netns"))
+        host = Host(Store(self.state_dir), netns_dir=str(self._directory / "netns"))
         for box in self._boxes:
             host.create_sandbox(box)
         return host
@@ -303,7 +303,7 @@ class MacvfastSide(Side):
         with contextlib.suppress(MacvfastError):
             self.host.remove_many(list(self._boxes), force=True)
         self.host.close()
-        subprocess.run(["umount", "--lazy", "--recursive", self._folder / "netns"], capture_output=True, check=False)
+        subprocess.run(["umount", "--lazy", "--recursive", self._directory / "netns"], capture_output=True, check=False)
         self.namespace.remove()
 
 

@@ -28,7 +28,14 @@ def test_networks_of_an_engine_are_made_anew(engine: Engine, docker: EngineSide,
     # One that cannot be imported, and one that is there already.
     assert engine.docker("network", "create", "--config-only", "--subnet=10.98.0.0/24", "settings").returncode == 0
     assert not macvfast.create([*NETWORKS["n3"].split(), "--no-ipv6", "n3"]).refused
-    words = ["--state-dir", macvfast.state_dir, "network", "import", "docker", f"--socket={engine.folder}/docker.sock"]
+    words = [
+        "--state-dir",
+        macvfast.state_dir,
+        "network",
+        "import",
+        "docker",
+        f"--socket={engine.directory}/docker.sock",
+    ]
 
     shown = macvfast.namespace.run(MACVFAST, *words).splitlines()
     assert [line.split()[-1] for line in shown if line.startswith("macvfast network create ")] == ["n1", "n2"]

@@ -47,10 +47,10 @@ def make_networks(lan: Lan) -> None:
     )
 
 
-def take_down(lan: Lan, folder: Path) -> None:
-    """Take a bed away whose sandboxes `ip netns` sees, with all that is in that folder by now."""
+def take_down(lan: Lan, directory: Path) -> None:
+    """Take a bed away whose sandboxes `ip netns` sees, with all that is in that directory by now."""
     for name in set(os.listdir(netns.NETNS_DIR)) - {lan.host.name, lan.router.name}:
         subprocess.run(["ip", "netns", "delete", name], check=False)
-    # The rest of the folder is other tests'.
-    lan.netns_dir = folder / "none"
+    # The rest of the directory is other tests'.
+    lan.netns_dir = directory / "none"
     lan.remove()

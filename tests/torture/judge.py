@@ -31,7 +31,7 @@ Link = tuple[str, int, str, bool, tuple[str, ...]]
 class Others:
     """What is on a bed beside host and router, and not macvfast's."""
 
-    # Namespaces in the pins' folder by name, with the links that others have in them; sandboxes may stand for some.
+    # Namespaces in the pins' directory by name, with the links that others have in them; sandboxes may stand for some.
     namespaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
     # Links of the host besides `lo`: those that networks stand on, and others.
     parents: tuple[str, ...] = ("eth0",)
@@ -79,7 +79,7 @@ def recorded(lan: Lan) -> dict[str, dict[str, str]]:
 
 
 def indexes(lan: Lan) -> dict[str, set[int]]:
-    """Per namespace in the pins' folder that is recorded, the indexes of the links that are, settled or not."""
+    """Per namespace in the pins' directory that is recorded, the indexes of the links that are, settled or not."""
     query = "SELECT s.path, e.ifindex FROM sandbox s LEFT JOIN endpoint e ON s.number = e.sandbox"
     found: dict[str, set[int]] = {}
     for path, ifindex in _rows(lan, query):
@@ -176,7 +176,7 @@ def carried(lan: Lan, parent: str) -> set[str]:
 
 
 def mounted(lan: Lan, others: Others = NOBODY) -> list[str]:
-    """The namespaces that are mounted in the pins' folder and not known to be others', once each mount."""
+    """The namespaces that are mounted in the pins' directory and not known to be others', once each mount."""
     foreign = {lan.host.name, lan.router.name, *others.namespaces}
     with open("/proc/self/mountinfo", encoding="utf-8") as table:
         mounts = [line.split() for line in table]
@@ -190,14 +190,14 @@ def mounted(lan: Lan, others: Others = NOBODY) -> list[str]:
 
 
 def _pins(lan: Lan, others: Others) -> list[str]:
-    """The sandboxes' names in the pins' folder, each of them a namespace that is mounted there once."""
+    """The sandboxes' names in the pins' directory, each of them a namespace that is mounted there once."""
     pins = sorted(set(os.listdir(lan.netns_dir)) - {lan.host.name, lan.router.name, *others.namespaces})
     assert mounted(lan, others) == pins, "pins and mounts differ"
     return pins
 
 
 def links_of(name: str) -> set[Link]:
-    """The links of a namespace in the pins' folder besides `lo`."""
+    """The links of a namespace in the pins' directory besides `lo`."""
     command = ["ip", "-json", "-netns", name, "address", "show"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {

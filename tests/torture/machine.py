@@ -84,9 +84,9 @@ class RealMachine:
     a link of its own, as the host has, on the parents of macvfast's.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lan = netns.Lan(folder, netns.NETNS_DIR)
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.lan = netns.Lan(directory, netns.NETNS_DIR)
         self.lan.add_parent("eth1", "lan1")
         self.lan.add_parent("eth2", "lan2")
         self.stranger, self.given = netns.Netns.make("stranger"), netns.Netns.make("given")
@@ -199,16 +199,16 @@ class RealMachine:
         try:
             self.end()
         finally:
-            take_down(self.lan, self.folder)
+            take_down(self.lan, self.directory)
 
 
 def json_of(name: str) -> list[dict[str, Any]]:
-    """What `ip` says of the links of a namespace in the pins' folder, with their addresses."""
+    """What `ip` says of the links of a namespace in the pins' directory, with their addresses."""
     return netns.Netns(netns.NETNS_DIR / name).ip_json("address", "show")
 
 
 def cookie_of(name: str) -> int:
-    """What tells a namespace in the pins' folder from all others of this boot; its inode number is used again."""
+    """What tells a namespace in the pins' directory from all others of this boot; its inode number is used again."""
 
     def ask() -> bytes:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

@@ -44,8 +44,8 @@ class RealHands(Hands):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.machine = RealMachine(self.folder)
+        self.directory = Path(tempfile.mkdtemp())
+        self.machine = RealMachine(self.directory)
         self.lan = self.machine.lan
         self.given = str(self.machine.given.path)
         # What others did: to parents; namespaces that they put in the place of ours, by cookie; links, by index, with
@@ -75,7 +75,7 @@ class RealHands(Hands):
         finally:
             self.leave()
             self.machine.close()
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.directory)
 
     def end(self) -> None:
         """All is removed, and nothing is left of it."""

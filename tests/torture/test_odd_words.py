@@ -72,18 +72,21 @@ def line(command: Command, common: Sequence[Any], chance: random.Random) -> list
 class Bed:
     """A machine with something on it, and a process per command line."""
 
-    def __init__(self, folder: Path) -> None:
-        self.machine = Machine(folder)
+    def __init__(self, directory: Path) -> None:
+        self.machine = Machine(directory)
         make_networks(self.machine)
         self.machine.world.give("/proc/7/ns/net")
         self.machine.host.connect_many("lan", ["box", "there"]).raise_if_any()
-        self.folder = folder
+        self.directory = directory
 
     def open(self, state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG002 - it is made in any case
         """What `Host.open` does, on the machine's kernel."""
         faults = Faults()
-        # Wherever it is said to be, below the test's own folder: the one of the machine itself is not to be written in.
-        place = self.machine.state_dir if state_dir is None else str(self.folder / "said" / state_dir.replace("/", "_"))
+        # Wherever it is said to be, below the test's own directory: the one of the machine itself is not to be written
+        # in.
+        place = (
+            self.machine.state_dir if state_dir is None else str(self.directory / "said" / state_dir.replace("/", "_"))
+        )
         store = FaultyStore(place, faults)
         return Host(store, FakeKernel(self.machine.world, faults), str(self.machine.world.pins_dir))
 

@@ -41,17 +41,17 @@ BLOCKED_S = 60.0
 @pytest.fixture
 def open_bed() -> Iterator[Lan]:
     """A bed whose state directory others may not list, and can get to: who knows a name below it tries that."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    lan = netns.Lan(folder, netns.NETNS_DIR)
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    lan = netns.Lan(directory, netns.NETNS_DIR)
     lan.state_dir.chmod(0o711)
     try:
         make_networks(lan)
         lan.macvfast("network", "create", f"--subnet={TIGHT}", "-o", "parent=eth0", "-o", "share_parent=true", "tight")
         yield lan
     finally:
-        take_down(lan, folder)
-        shutil.rmtree(folder)
+        take_down(lan, directory)
+        shutil.rmtree(directory)
 
 
 class Root:
@@ -67,7 +67,7 @@ class Root:
     def paths(self) -> list[Path]:
         """Whatever lies where macvfast keeps something."""
         found = [self.lan.state_dir, Path("/run/netns"), Path("/run/macvfast"), Path("/etc/netns")]
-        return [*found, *(path for folder in found for path in sorted(folder.rglob("*")))]
+        return [*found, *(path for directory in found for path in sorted(directory.rglob("*")))]
 
     def tell(self) -> None:
         """Let the user know what there is by now."""

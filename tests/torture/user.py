@@ -29,13 +29,13 @@ class User:
     """He knows the paths and pids of macvfast's by name, as if somebody had told him.
 
     Args:
-        folder: his own.
+        directory: his own.
         told: a file that root writes: what there is by now.
         tell: takes what he got and should not have.
     """
 
-    def __init__(self, folder: Path, told: Path, chance: random.Random, tell: Callable[[str], None]) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, told: Path, chance: random.Random, tell: Callable[[str], None]) -> None:
+        self.directory = directory
         self.told = told
         self.chance = chance
         self.tell = tell
@@ -81,8 +81,8 @@ class User:
         self.did["locked"] += 1
 
     def _put(self, path: Path) -> None:
-        """Something of his own, in a folder or in the place of a file."""
-        forged = self.folder / "status"
+        """Something of his own, in a directory or in the place of a file."""
+        forged = self.directory / "status"
         forged.write_text(json.dumps({"pid": os.getpid(), "started": 1, "ended": None}), encoding="utf-8")
         where = path / "status" if path.is_dir() else path
         os.rename(forged, where)
@@ -91,9 +91,9 @@ class User:
     def _link(self, path: Path) -> None:
         """To it from where he may, and from it to his own."""
         self._made += 1
-        (self.folder / f"to{self._made}").symlink_to(path)
+        (self.directory / f"to{self._made}").symlink_to(path)
         where = path / f"his{self._made}" if path.is_dir() else path
-        where.symlink_to(self.folder)
+        where.symlink_to(self.directory)
         self.tell(f"could make the link {where}")
 
     # With processes.
@@ -126,8 +126,8 @@ def is_public(path: Path) -> bool:
 class Running:
     """The user's process, from its start until it lets go of all that it holds."""
 
-    def __init__(self, folder: Path, told: Path, seed: int) -> None:
-        own = folder / "his"
+    def __init__(self, directory: Path, told: Path, seed: int) -> None:
+        own = directory / "his"
         own.mkdir()
         os.chown(own, NOBODY, NOBODY)
         self._said, says = os.pipe()

@@ -184,8 +184,8 @@ class FakeNamespace:
 class World:
     """What outlives a process: namespaces, links, pins."""
 
-    def __init__(self, folder: Path) -> None:
-        self.pins_dir = folder / "netns"
+    def __init__(self, directory: Path) -> None:
+        self.pins_dir = directory / "netns"
         self.pins_dir.mkdir()
         self._cookies = itertools.count(1)
         self.boot = "boot-1"
@@ -473,8 +473,8 @@ class FakeKernel(Kernel):
     def _held(self, path: str) -> FakeNetns | None:
         """The namespace that some process holds, by the path that `holders` gave."""
         everything = {one.cookie: one for one in [*self.world.living(), *self.world.given.values()]}
-        folder, _, cookie = path.rpartition("/")
-        return everything.get(int(cookie)) if folder == "/proc/7/fd" else None
+        directory, _, cookie = path.rpartition("/")
+        return everything.get(int(cookie)) if directory == "/proc/7/fd" else None
 
     def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
         return [self._pin(namespace, path) for namespace, path in pins]
@@ -728,8 +728,8 @@ class FakeWatch(LinkWatch):
 class MortalOwners(Owners):
     """The owner files of a process that can die: the dead delete nothing, their locks end with them."""
 
-    def __init__(self, folder: Path, faults: Faults) -> None:
-        super().__init__(folder)
+    def __init__(self, directory: Path, faults: Faults) -> None:
+        super().__init__(directory)
         self.faults = faults
 
     def give_up(self, held: Held) -> None:

@@ -26,9 +26,9 @@ GATEWAY6 = "2001:db8:86::1"
 class Machine:
     """A world, its state directory, and processes that come and go."""
 
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.state_dir = str(folder / "state")
+    def __init__(self, directory: Path) -> None:
+        self.world = World(directory)
+        self.state_dir = str(directory / "state")
         # The highest index that a NIC has had.
         self.nics = 3
         self.faults = Faults()
@@ -128,8 +128,8 @@ class Machine:
 
     def owners(self) -> list[str]:
         """The files of operations that go on, or that died."""
-        folder = self.host._store.directory / "owners"
-        return os.listdir(folder) if folder.exists() else []
+        directory = self.host._store.directory / "owners"
+        return os.listdir(directory) if directory.exists() else []
 
     def everything(self) -> tuple[dict[str, object], dict[str, object]]:
         return self.record(), self.world.picture()

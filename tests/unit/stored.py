@@ -1,7 +1,7 @@
 """State files as released versions left them: `python -m tests.unit.stored` writes the one of the format of today.
 
-They are SQL, so that they can be read. Each tells the same story, by whatever means its version had; its folder of pins
-is /run/netns.
+They are SQL, so that they can be read. Each tells the same story, by whatever means its version had; its directory of
+pins is /run/netns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from macvfast.state.records import FORMAT
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import Machine
 
-FOLDER = Path(__file__).parents[1] / "data"
+DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
 # Recorded from format 2 on.
@@ -26,7 +26,7 @@ OWN_FILES = OwnFiles(hostname="box.lab", hosts=(("printer", "172.16.86.9"),), dn
 
 def file_of(form: int) -> Path:
     """Where the state of a format is stored."""
-    return FOLDER / f"state-{form}.sql"
+    return DIRECTORY / f"state-{form}.sql"
 
 
 def tell_the_story(machine: Machine) -> None:
@@ -55,8 +55,8 @@ def tell_the_story(machine: Machine) -> None:
 
 def write(file: Path) -> None:
     """Have the story recorded by the code of today, and store that."""
-    with tempfile.TemporaryDirectory() as folder:
-        machine = Machine(Path(folder))
+    with tempfile.TemporaryDirectory() as directory:
+        machine = Machine(Path(directory))
         tell_the_story(machine)
         with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
             lines = [*connection.iterdump(), f"PRAGMA user_version={FORMAT};"]
@@ -65,20 +65,20 @@ def write(file: Path) -> None:
         stored.write(f"{text}\n")
 
 
-def load(file: Path, machine_folder: Path) -> None:
-    """Make the state directory of a machine that is going to be in a folder."""
-    state = machine_folder / "state"
+def load(file: Path, machine_directory: Path) -> None:
+    """Make the state directory of a machine that is going to be below another directory."""
+    state = machine_directory / "state"
     state.mkdir(mode=0o700)
-    make(file, state / "state.db", machine_folder)
+    make(file, state / "state.db", machine_directory)
 
 
-def make(file: Path, target: Path, machine_folder: Path) -> None:
-    """Make a state file, or a copy of one, of a machine in a folder."""
+def make(file: Path, target: Path, machine_directory: Path) -> None:
+    """Make a state file, or a copy of one, of a machine in a directory."""
     target.touch(mode=0o600)
     with closing(sqlite3.connect(target)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         text = file.read_text(encoding="utf-8")
-        connection.executescript(text.replace(PINS, str(machine_folder / "netns")))
+        connection.executescript(text.replace(PINS, str(machine_directory / "netns")))
 
 
 if __name__ == "__main__":

@@ -55,17 +55,17 @@ def test_after_a_copy_is_brought_back_nothing_settled_is_taken_for_unsettled(mac
 
 
 def test_a_copy_is_one_file_of_its_owner_alone_and_replaces_an_older_copy(machine: Machine, tmp_path: Path) -> None:
-    folder = tmp_path / "copies"
-    folder.mkdir()
-    copy = folder / "copy.db"
+    directory = tmp_path / "copies"
+    directory.mkdir()
+    copy = directory / "copy.db"
     machine.host.backup_state(str(copy))
     machine.host.create_sandbox("a")
     assert machine.host.backup_state(str(copy)) == str(copy)
-    assert os.listdir(folder) == ["copy.db"]
+    assert os.listdir(directory) == ["copy.db"]
     assert copy.stat().st_mode & 0o777 == 0o600
     machine.host.remove_many(["a"]).raise_if_any()
     assert machine.host.load_state(str(copy)).only_then == (("sandbox", "a"),)
-    assert os.listdir(folder) == ["copy.db"]
+    assert os.listdir(directory) == ["copy.db"]
 
 
 def test_a_copy_that_is_taken_while_others_write_is_whole(machine: Machine, tmp_path: Path) -> None:
@@ -92,7 +92,9 @@ def test_a_copy_that_is_taken_while_others_write_is_whole(machine: Machine, tmp_
         assert int(used) == 3 + ips
 
 
-@pytest.mark.parametrize("there", ["rubbish", "another program's", "a folder", "a link to nothing", "the state itself"])
+@pytest.mark.parametrize(
+    "there", ["rubbish", "another program's", "a directory", "a link to nothing", "the state itself"]
+)
 def test_a_backup_overwrites_nothing_that_is_no_backup(machine: Machine, tmp_path: Path, there: str) -> None:
     target = tmp_path / "target"
     if there == "rubbish":
@@ -100,7 +102,7 @@ def test_a_backup_overwrites_nothing_that_is_no_backup(machine: Machine, tmp_pat
     elif there == "another program's":
         with closing(sqlite3.connect(target)) as connection:
             connection.execute("CREATE TABLE mine (a)")
-    elif there == "a folder":
+    elif there == "a directory":
         target.mkdir()
     elif there == "a link to nothing":
         target.symlink_to(tmp_path / "nothing")
@@ -228,22 +230,22 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(machine: Machine, tmp_pa
 def test_a_backup_writes_only_to_the_file_that_it_made(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner of the folder puts a link in place of the new file as soon as that is there."""
-    victim, folder = tmp_path / "victim", tmp_path / "theirs"
+    """The owner of the directory puts a link in place of the new file as soon as that is there."""
+    victim, directory = tmp_path / "victim", tmp_path / "theirs"
     victim.write_bytes(b"")
-    folder.mkdir()
+    directory.mkdir()
     open_ = os.open
 
     def swap(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         descriptor = open_(path, flags, mode, dir_fd=dir_fd)
-        for new in folder.iterdir():
+        for new in directory.iterdir():
             new.unlink()
             new.symlink_to(victim)
         return descriptor
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", swap)
-        machine.host.backup_state(str(folder / "copy.db"))
+        machine.host.backup_state(str(directory / "copy.db"))
     assert victim.read_bytes() == b""
 
 

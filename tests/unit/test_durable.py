@@ -29,8 +29,8 @@ def names_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse)
 
 
-def listed(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
+def listed(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.iterdir()}
 
 
 def test_a_kill_before_a_file_is_whole_leaves_the_older_one_and_nothing_else(

@@ -16,22 +16,22 @@ GONE, THERE, LATE = ("a" * 64, "b" * 64, "c" * 64)
 
 def test_who_begins_to_wait_while_the_dead_are_looked_for_goes_on_waiting(tmp_path: Path) -> None:
     """His sandbox is not among those that were found before: it would stay for good."""
-    folder = tmp_path / "1"
-    folder.mkdir()
+    directory = tmp_path / "1"
+    directory.mkdir()
     for id_ in (GONE, THERE):
-        os.mkfifo(folder / id_)
+        os.mkfifo(directory / id_)
 
     def there() -> Collection[str]:
-        os.mkfifo(folder / LATE)
+        os.mkfifo(directory / LATE)
         return {THERE}
 
     autoremove.forget(tmp_path, there)
-    assert sorted(os.listdir(folder)) == [THERE, LATE]
+    assert sorted(os.listdir(directory)) == [THERE, LATE]
 
 
 def test_a_queue_in_which_nobody_waits_is_taken_away(tmp_path: Path) -> None:
-    folder = tmp_path / "1"
-    folder.mkdir()
-    os.mkfifo(folder / GONE)
+    directory = tmp_path / "1"
+    directory.mkdir()
+    os.mkfifo(directory / GONE)
     autoremove.forget(tmp_path, lambda: ())
     assert os.listdir(tmp_path) == []

@@ -121,9 +121,9 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `macvfast state backup FILE` writes one; FILE may be new, or an older backup",
     ),
     (
-        errors.RootfsInvalid("/nowhere", "there is no such folder"),
+        errors.RootfsInvalid("/nowhere", "there is no such directory"),
         "`/nowhere` cannot be the root file system\n"
-        "  caused by: there is no such folder\n"
+        "  caused by: there is no such directory\n"
         "hint: --rootfs takes a directory with all that the command needs, `proc` and `sys` included",
     ),
     (

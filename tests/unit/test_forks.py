@@ -40,24 +40,24 @@ USES: dict[str, Callable[[Host], object]] = {
 }
 
 
-def open_files(folder: Path) -> list[str]:
-    """What this process has open below a folder."""
+def open_files(directory: Path) -> list[str]:
+    """What this process has open below a directory."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
             found.append(os.readlink(entry))
-    return [path for path in found if path.startswith(str(folder))]
+    return [path for path in found if path.startswith(str(directory))]
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 def test_a_closed_host_refuses_and_opens_nothing_again(machine: Machine, use: Callable[[Host], object]) -> None:
     machine.host.create_sandbox("there")
-    folder = machine.host._store.directory
+    directory = machine.host._store.directory
     machine.host.close()
     machine.host.close()
     with pytest.raises(HostClosed):
         use(machine.host)
-    assert open_files(folder) == []
+    assert open_files(directory) == []
 
 
 def test_closing_waits_for_what_goes_on(machine: Machine) -> None:

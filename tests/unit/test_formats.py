@@ -33,8 +33,8 @@ FORMATS = range(1, FORMAT + 1)
 class Stored(Machine):
     """A machine whose state was of an earlier format."""
 
-    def __init__(self, folder: Path, was: int) -> None:
-        super().__init__(folder)
+    def __init__(self, directory: Path, was: int) -> None:
+        super().__init__(directory)
         self.was = was
 
 
@@ -154,7 +154,7 @@ def test_what_was_asked_for_of_a_sandboxs_files_is_what_they_are_made_from(machi
     assert found == ([] if machine.was == 1 else [stored.OWN_FILES])
     restart(machine)
     machine.host.restore()
-    machine.host._parts.folders.complete(machine.host.sandbox("box"))
+    machine.host._parts.directories.complete(machine.host.sandbox("box"))
     printers = "printer" in (own_files(machine, "box") / "hosts").read_text()
     assert printers == (machine.was > 1)
 
@@ -168,7 +168,7 @@ def test_what_is_in_the_files_of_sandboxes_of_which_nothing_was_recorded_stays(m
     restart(machine)
     machine.host.restore()
     assert machine.host.check() == []
-    machine.host._parts.folders.complete(machine.host.sandbox("box"))
+    machine.host._parts.directories.complete(machine.host.sandbox("box"))
     assert (own / "hosts").read_text() == "172.16.86.9\tprinter\n"
     assert (own.parent / "hostname").read_text() == "b"
     assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")

@@ -92,10 +92,10 @@ REMOVED = [
 ]  # fmt: skip
 
 
-def steps_of(case: Case, folder: Path) -> list[str]:
+def steps_of(case: Case, directory: Path) -> list[str]:
     """The steps that the operation takes when nothing fails."""
-    (folder / "dry").mkdir()
-    machine = Machine(folder / "dry")
+    (directory / "dry").mkdir()
+    machine = Machine(directory / "dry")
     case.prepare(machine)
     machine.faults.arm()
     case.act(machine.host)
@@ -105,9 +105,9 @@ def steps_of(case: Case, folder: Path) -> list[str]:
 
 
 @contextmanager
-def machine_for(case: Case, folder: Path, number: int) -> Iterator[Machine]:
-    (folder / str(number)).mkdir()
-    machine = Machine(folder / str(number))
+def machine_for(case: Case, directory: Path, number: int) -> Iterator[Machine]:
+    (directory / str(number)).mkdir()
+    machine = Machine(directory / str(number))
     case.prepare(machine)
     try:
         yield machine
@@ -135,8 +135,8 @@ def test_what_fails_at_any_step_is_undone_and_can_be_done_again(case: Case, tmp_
             assert addresses_of(first) == addresses_of(second), "the lowest address was free again"
 
 
-def clean_run(case: Case, folder: Path, number: int) -> object:
-    with machine_for(case, folder, 1000 + number) as machine:
+def clean_run(case: Case, directory: Path, number: int) -> object:
+    with machine_for(case, directory, 1000 + number) as machine:
         return case.act(machine.host)
 
 

@@ -43,8 +43,8 @@ class FakeHands(Hands):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.machine = Machine(self.folder)
+        self.directory = Path(tempfile.mkdtemp())
+        self.machine = Machine(self.directory)
         self.machine.world.give(self.given)
         self.make_networks()
 
@@ -54,7 +54,7 @@ class FakeHands(Hands):
                 self.mend()
             finally:
                 self.machine.host.close()
-                shutil.rmtree(self.folder)
+                shutil.rmtree(self.directory)
 
     # What others do to the host.
 

@@ -175,9 +175,9 @@ def outcome_of(outcome: Outcome[Endpoint]) -> object:
 def test_many_at_once_end_as_one_after_the_other(asked: list[EndpointRequest], chunk: int, order: str) -> None:
     ends = []
     for together in (True, False):
-        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sandboxes, "CHUNK", chunk)
-            machine = Machine(Path(folder))
+            machine = Machine(Path(directory))
             machine.host.create_network(
                 "dual", subnets=["10.0.0.0/28", "fd00::/124"], aux={"x": "10.0.0.4"}, parent="eth0", order=order
             )
@@ -203,9 +203,9 @@ def test_a_fault_at_any_step_of_several_chunks_leaves_the_record_true(
     monkeypatch.setattr(sandboxes, "CHUNK", 2)
     names = [f"x{number}" for number in range(6)]
 
-    def prepared(folder: Path) -> Machine:
-        folder.mkdir()
-        machine = Machine(folder)
+    def prepared(directory: Path) -> Machine:
+        directory.mkdir()
+        machine = Machine(directory)
         make_networks(machine)
         machine.faults.arm()
         return machine
@@ -456,9 +456,9 @@ def test_a_fault_at_any_step_of_several_networks_leaves_the_record_true(
     monkeypatch.setattr(networks, "CHUNK", 2)
     names = [f"v{vid}" for vid in range(1, 6)]
 
-    def prepared(folder: Path) -> Machine:
-        folder.mkdir()
-        machine = Machine(folder)
+    def prepared(directory: Path) -> Machine:
+        directory.mkdir()
+        machine = Machine(directory)
         if removing:
             machine.host.create_networks(vlans(range(1, 6))).raise_if_any()
         machine.faults.arm()

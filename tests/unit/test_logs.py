@@ -21,12 +21,12 @@ def test_a_link_in_place_of_a_log_is_neither_read_nor_cut_off(tmp_path: Path, na
     """Root reads and frees logs: whoever could put a link there would read, or empty, any file."""
     other = tmp_path / "other"
     other.write_text("not a log\n")
-    folder = tmp_path / "box"
-    folder.mkdir()
-    (folder / name).symlink_to(other)
+    directory = tmp_path / "box"
+    directory.mkdir()
+    (directory / name).symlink_to(other)
     with pytest.raises(StateUnusable, match="cannot read its log"):
-        list(logs.read(folder))
-    logs.free(folder)
+        list(logs.read(directory))
+    logs.free(directory)
     assert other.read_text() == "not a log\n"
 
 

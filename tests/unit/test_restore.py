@@ -335,7 +335,7 @@ def test_our_sub_interface_under_another_name_is_reported_and_left_alone(machine
     assert "`ip link set renamed name eth0.50`" in str(difference)
 
 
-@pytest.mark.parametrize("what", ["a namespace", "a file", "a folder"])
+@pytest.mark.parametrize("what", ["a namespace", "a file", "a directory"])
 def test_what_strangers_put_in_the_place_of_a_pin_is_reported_and_left_alone(machine: Machine, what: str) -> None:
     from pathlib import Path
 
@@ -748,10 +748,10 @@ def test_one_network_that_cannot_be_restored_leaves_a_sandbox_its_others(machine
     assert [link.ifname for link in netns_of(machine, "x").links.values()] == ["eth1"]
 
 
-def prepared(folder: Path, number: int) -> Machine:
+def prepared(directory: Path, number: int) -> Machine:
     """A host after a reboot, with something of each kind to restore."""
-    (folder / str(number)).mkdir()
-    machine = Machine(folder / str(number))
+    (directory / str(number)).mkdir()
+    machine = Machine(directory / str(number))
     machine.host.create_network("lan", subnets=[LAN, "2001:db8:86::/64"], parent="eth0", share_parent=True)
     machine.host.create_network("vlan", subnets=["10.1.0.0/24"], parent="eth0.50")
     machine.host.create_network("flat", subnets=["10.2.0.0/24"], parent="eth1", driver="ipvlan")
@@ -765,9 +765,9 @@ def prepared(folder: Path, number: int) -> Machine:
     return machine
 
 
-def tampered(folder: Path, number: int) -> Machine:
+def tampered(directory: Path, number: int) -> Machine:
     """A host in the boot in which it was made, with something of each kind to mend."""
-    machine = prepared(folder, number)
+    machine = prepared(directory, number)
     machine.host.restore()
     a, b = machine.host.sandbox("a"), machine.host.sandbox("b")
     rename_a_link(machine, a)
@@ -1134,11 +1134,11 @@ def test_gc_frees_what_was_to_go_with_a_command_that_has_ended(machine: Machine)
         for name in ("spent", "idle", "runs"):
             records.set_command(boxes[name].id, ["true"], auto_remove=True)
     # Somebody is about to start the commands of these.
-    locks = [machine.host._parts.folders.hold(boxes[name]) for name in ("idle", "runs")]
+    locks = [machine.host._parts.directories.hold(boxes[name]) for name in ("idle", "runs")]
     for name in ("spent", "kept"):
-        folder = machine.host._store.sandbox_dir(boxes[name].id)
-        folder.mkdir(parents=True)
-        (folder / "status").write_text("boot b\nkeeper 1 1\ninit 1 1\nstate exited\nexit 0\n")
+        directory = machine.host._store.sandbox_dir(boxes[name].id)
+        directory.mkdir(parents=True)
+        (directory / "status").write_text("boot b\nkeeper 1 1\ninit 1 1\nstate exited\nexit 0\n")
     freed = machine.host.gc()
     assert [(one.kind, one.name, one.error) for one in freed] == [("sandbox", "spent", None)]
     assert "--rm" in freed[0].reason

@@ -71,7 +71,7 @@ def test_the_units_modes_are_the_same_whatever_the_umask(tmp_path: Path, umask: 
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644
-    assert {folder.stat().st_mode & 0o777 for folder in (path.parent, *path.parents[1:4])} == {0o755}
+    assert {directory.stat().st_mode & 0o777 for directory in (path.parent, *path.parents[1:4])} == {0o755}
 
 
 def test_what_the_unit_runs_is_a_command_of_macvfast(tmp_path: Path) -> None:
@@ -217,9 +217,9 @@ def test_without_systemd_the_clients_file_is_written_and_it_is_said_what_else_is
     assert not files[0].exists()
 
 
-def told(folder: Path, monkeypatch: pytest.MonkeyPatch, status: int = 0) -> Callable[[], list[str]]:
+def told(directory: Path, monkeypatch: pytest.MonkeyPatch, status: int = 0) -> Callable[[], list[str]]:
     """Have systemd run, and something in the place of systemctl; gives what that was told."""
-    log, program = folder / "told", folder / "systemctl"
+    log, program = directory / "told", directory / "systemctl"
     program.write_text(f'#!/bin/sh\necho "$*" >>{log}\necho no such thing >&2\nexit {status}\n', encoding="ascii")
     program.chmod(0o755)
     monkeypatch.setattr(systemd, "_PROGRAM", str(program))

@@ -401,15 +401,15 @@ class Sharing(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.machine = Machine(self.folder)
+        self.directory = Path(tempfile.mkdtemp())
+        self.machine = Machine(self.directory)
         self.golden = GoldenShared(16)
         self.boxes: dict[str, tuple[str, int]] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "machine"):
             self.machine.host.close()
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.directory)
 
     @rule(
         name=names, ranges=st.lists(pairs, max_size=2), order=st.sampled_from(["lowest", "next"]),

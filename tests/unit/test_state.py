@@ -24,7 +24,8 @@ from macvfast.cli.show.output import Output
 from macvfast.errors import MacvfastError, SandboxBusy, StateBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest
-from macvfast.state import connections, directory, owners, store
+from macvfast.state import connections, owners, store
+from macvfast.state import directory as state_directory
 from macvfast.state.records import REMOVED, database
 from macvfast.state.store import Store
 from macvfast.system import log, trusted
@@ -43,8 +44,8 @@ def note(of: Store, key: str) -> None:
         records.set_host(key, "1")
 
 
-def noted(folder: Path, *keys: str) -> list[str | None]:
-    with closing(Store(str(folder))) as fresh, fresh.reading() as records:
+def noted(directory: Path, *keys: str) -> list[str | None]:
+    with closing(Store(str(directory))) as fresh, fresh.reading() as records:
         return [records.host(key) for key in keys]
 
 
@@ -222,20 +223,20 @@ def test_who_comes_second_to_a_new_state_sees_nothing_of_the_first_as_remains(
     (tmp_path / "owners").mkdir()
     (tmp_path / "owners/of the dead").touch()
     tmp_path.chmod(0o700)
-    really, others = trusted.locked_folder, []
+    really, others = trusted.locked_directory, []
 
-    def late(folder: Path) -> AbstractContextManager[int]:
+    def late(directory: Path) -> AbstractContextManager[int]:
         monkeypatch.undo()
         # That of another process.
-        monkeypatch.setattr(directory, "_making", threading.Lock())
+        monkeypatch.setattr(state_directory, "_making", threading.Lock())
         others.append(Store(str(tmp_path)))
         entered.enter_context(others[0].operation())
         others[0].owner()
         note(others[0], "first")
-        return really(folder)
+        return really(directory)
 
     with ExitStack() as entered:
-        monkeypatch.setattr(trusted, "locked_folder", late)
+        monkeypatch.setattr(trusted, "locked_directory", late)
         with closing(Store(str(tmp_path))) as mine:
             assert len(mine.others_at_work()) == 1
             assert noted(tmp_path, "first") == ["1"]
@@ -276,19 +277,19 @@ def test_a_state_file_that_is_a_link_to_nowhere_is_refused(tmp_path: Path) -> No
 # Damage.
 
 
-def a_full_state(folder: Path) -> bytes:
+def a_full_state(directory: Path) -> bytes:
     """A state with something in every table, checkpointed into one file: its bytes."""
-    machine = Machine(folder)
+    machine = Machine(directory)
     machine.host.create_network("lan", subnets=["172.16.86.0/24", "2001:db8:86::/64"], parent="eth0")
     machine.host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", labels={"tier": "web"})
     machine.host.connect_many("lan", [f"box-{number}" for number in range(60)]).raise_if_any()
     machine.host.create_sandbox("x", endpoints=[EndpointRequest(network="vlan")], command=["sh"])
     machine.host.close()
     machine.world.process_ends()
-    return (folder / "state" / "state.db").read_bytes()
+    return (directory / "state" / "state.db").read_bytes()
 
 
-def use(folder: Path) -> list[MacvfastError]:
+def use(directory: Path) -> list[MacvfastError]:
     """List and change what a state holds; what was refused. Anything else that is raised is a bug."""
     refused: list[MacvfastError] = []
     machine: Machine | None = None
@@ -300,7 +301,7 @@ def use(folder: Path) -> list[MacvfastError]:
             refused.append(error)
 
     try:
-        machine = Machine(folder)
+        machine = Machine(directory)
     except MacvfastError as error:
         return [error]
     host = machine.host
@@ -345,13 +346,13 @@ def test_pages_that_were_torn_or_changed_lead_to_a_message_and_to_nothing_else(t
     chance = random.Random(seed)
     refusals = 0
     for number in range(40):
-        folder = tmp_path / str(number)
-        (folder / "state").mkdir(parents=True, mode=0o700)
-        file = folder / "state" / "state.db"
+        directory = tmp_path / str(number)
+        (directory / "state").mkdir(parents=True, mode=0o700)
+        file = directory / "state" / "state.db"
         file.touch(mode=0o600)
         file.write_bytes(damaged(whole, chance))
-        refusals += len(use(folder))
-        shutil.rmtree(folder)
+        refusals += len(use(directory))
+        shutil.rmtree(directory)
     assert refusals, "no damage was noticed at all"
 
 
@@ -388,7 +389,7 @@ def test_a_file_that_was_deleted_under_somebody_at_work_is_not_made_anew(tmp_pat
             Store(str(tmp_path))
 
 
-def test_a_state_whose_folder_was_emptied_begins_anew(tmp_path: Path) -> None:
+def test_a_state_whose_directory_was_emptied_begins_anew(tmp_path: Path) -> None:
     with closing(Store(str(tmp_path))) as mine, mine.operation():
         mine.owner()
     (tmp_path / "owners" / "of the dead").touch()
@@ -460,7 +461,7 @@ def test_what_belongs_to_another_user_is_refused(tmp_path: Path, name: str) -> N
         Store(str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a folder"])
+@pytest.mark.parametrize("kind", ["a FIFO", "a directory"])
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
     if kind == "a FIFO":
         os.mkfifo(tmp_path / "state.db", 0o600)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from macvfast.engine.combining import Queue, QueuedCall
-from macvfast.engine.folders import Folders
+from macvfast.engine.sandbox_directories import SandboxDirectories
 from macvfast.errors import (
     AlreadyConnected,
     EndpointNotFound,
@@ -304,13 +304,13 @@ def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
     for name in names:
         host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")])
     turns = Turns()
-    remove = Folders.remove
+    remove = SandboxDirectories.remove
     removals: list[int] = []
 
     def kept(call: QueuedCall[Any, Any]) -> None:
         """No batch begins before the one at work has ended."""
 
-    def interrupted(self: Folders, sandboxes: Iterable[Sandbox]) -> None:
+    def interrupted(self: SandboxDirectories, sandboxes: Iterable[Sandbox]) -> None:
         removals.append(1)
         if len(removals) == 1:
             turns.begin()
@@ -320,7 +320,7 @@ def test_an_interruption_after_sandboxes_were_removed_takes_them_from_nobody(
 
     queue = host._parts.engine._together._going
     monkeypatch.setattr(queue, "pass_on", kept)
-    monkeypatch.setattr(Folders, "remove", interrupted)
+    monkeypatch.setattr(SandboxDirectories, "remove", interrupted)
     results = turns.take(queue, names, lambda name: host.remove_many([name])[0])
     assert isinstance(results.pop("stopped"), KeyboardInterrupt)
     assert {name: getattr(one, "value", one) for name, one in results.items()} == {name: name for name in results}

@@ -1,4 +1,4 @@
-"""Whose files and folders are believed, and which ways only root may change."""
+"""Whose files and directories are believed, and which ways only root may change."""
 
 from __future__ import annotations
 
@@ -46,78 +46,80 @@ MADE_STRANGE = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of a sandbox in which a command has run."""
-    folder = tmp_path / "state/sandboxes" / ("a" * 64)
-    files.make_folder(folder)
-    (folder / "status").write_text("boot x\nkeeper 1 1\ninit 1 1\nstate exited\nexit 3\n")
-    (folder / "lock").write_text("")
-    (folder / "hostname").write_text("web")
-    return folder
+def directory(tmp_path: Path) -> Path:
+    """The directory of a sandbox in which a command has run."""
+    directory = tmp_path / "state/sandboxes" / ("a" * 64)
+    files.make_directory(directory)
+    (directory / "status").write_text("boot x\nkeeper 1 1\ninit 1 1\nstate exited\nexit 3\n")
+    (directory / "lock").write_text("")
+    (directory / "hostname").write_text("web")
+    return directory
 
 
 @pytest.mark.needs("root")
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("why", MADE_STRANGE)
 @pytest.mark.parametrize("name", ["status", "lock", "hostname"])
-def test_a_file_that_others_could_have_made_is_not_believed(folder: Path, name: str, why: str) -> None:
+def test_a_file_that_others_could_have_made_is_not_believed(directory: Path, name: str, why: str) -> None:
     """Root would join, or kill, whatever process it names; a fifo would be waited for."""
-    MADE_STRANGE[why](folder / name)
+    MADE_STRANGE[why](directory / name)
     read: dict[str, Callable[[Path], object]] = {
         "status": keeper.read_status,
         "lock": keeper.hold,
         "hostname": files.hostname_of,
     }
-    for act in (read[name], files.make_folder):
+    for act in (read[name], files.make_directory):
         with pytest.raises(StateUnusable, match=why):
-            act(folder)
+            act(directory)
 
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("why", [why for why in MADE_STRANGE if why != "it is no regular file"])
 @pytest.mark.parametrize("above", [0, 1])
-def test_a_folder_that_others_could_have_made_is_neither_taken_nor_cleared(folder: Path, above: int, why: str) -> None:
+def test_a_directory_that_others_could_have_made_is_neither_taken_nor_cleared(
+    directory: Path, above: int, why: str
+) -> None:
     """What stands in it, or where it leads, would be used, or deleted."""
-    changed = (folder, *folder.parents)[above]
+    changed = (directory, *directory.parents)[above]
     MADE_STRANGE[why](changed)
     with pytest.raises(StateUnusable, match=why) as refusal:
-        files.make_folder(folder)
+        files.make_directory(directory)
     assert refusal.value.path == str(changed)
     if above:
-        assert files.folders(folder.parent) == []
-        keeper.remove(folder)
-        assert (folder / "status").exists()
+        assert files.directories(directory.parent) == []
+        keeper.remove(directory)
+        assert (directory / "status").exists()
 
 
 @pytest.mark.needs("root")
-def test_a_lock_of_anothers_keeps_nobody_from_the_other_sandboxes(folder: Path) -> None:
+def test_a_lock_of_anothers_keeps_nobody_from_the_other_sandboxes(directory: Path) -> None:
     """`restore`, `check` and `gc` look at all."""
-    assert keeper.is_absent(folder)
-    by_another(folder / "lock")
-    assert keeper.is_locked(folder) is None
-    assert not keeper.is_absent(folder)
-    assert not keeper.lacks_status(folder)
+    assert keeper.is_absent(directory)
+    by_another(directory / "lock")
+    assert keeper.is_locked(directory) is None
+    assert not keeper.is_absent(directory)
+    assert not keeper.lacks_status(directory)
 
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("name", ["status.new", "log", "log.1", "log.max", "etc"])
-def test_nothing_is_started_with_a_folder_that_others_have_filled(folder: Path, name: str) -> None:
+def test_nothing_is_started_with_a_directory_that_others_have_filled(directory: Path, name: str) -> None:
     """A keeper would write to a fifo, or wait for it; what a link leads to would be mounted for a command."""
-    (folder / name).symlink_to("/etc")
+    (directory / name).symlink_to("/etc")
     with pytest.raises(StateUnusable, match="it is a symbolic link"):
-        files.make_folder(folder)
+        files.make_directory(directory)
 
 
-def test_a_file_that_is_too_long_is_not_read(folder: Path) -> None:
-    os.truncate(folder / "status", 1 << 42)
+def test_a_file_that_is_too_long_is_not_read(directory: Path) -> None:
+    os.truncate(directory / "status", 1 << 42)
     with pytest.raises(StateUnusable, match="longer than"):
-        keeper.read_status(folder)
+        keeper.read_status(directory)
 
 
-def test_what_takes_the_place_of_a_folder_that_was_just_made_gets_no_mode_of_ours(
+def test_what_takes_the_place_of_a_directory_that_was_just_made_gets_no_mode_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who may write to the folder above exchanges it between the two calls."""
+    """Who may write to the directory above exchanges it between the two calls."""
     (tmp_path / "secret").mkdir(0o700)
     really = os.mkdir
 
@@ -128,7 +130,7 @@ def test_what_takes_the_place_of_a_folder_that_was_just_made_gets_no_mode_of_our
 
     monkeypatch.setattr(os, "mkdir", mkdir)
     with pytest.raises(OSError, match="it is a symbolic link"):
-        trusted.make_folder(tmp_path / "made", 0o755)
+        trusted.make_directory(tmp_path / "made", 0o755)
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o700
 
 
@@ -137,7 +139,7 @@ def test_what_takes_the_place_of_a_folder_that_was_just_made_gets_no_mode_of_our
 
 @pytest.fixture
 def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as good as `/`: what is above it is not looked at."""
+    """A directory as good as `/`: what is above it is not looked at."""
     really = trusted._way
 
     def way(path: Path) -> list[tuple[str, os.stat_result]]:

@@ -450,8 +450,8 @@ class Updates(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        self.machine = Machine(self.folder)
+        self.directory = Path(tempfile.mkdtemp())
+        self.machine = Machine(self.directory)
         self.machine.host.create_network("n", subnets=[str(CIDR)], parent="eth0")
         self.ranges: list[list[int]] = []
         self.aux: dict[str, int] = {}
@@ -460,7 +460,7 @@ class Updates(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "machine"):
             self.machine.host.close()
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.directory)
 
     def kept(self) -> set[int]:
         return {0, 1, 15, *self.aux.values()}

@@ -25,7 +25,7 @@ GROUP = (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """Another root, beside which there is more."""
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)
@@ -44,9 +44,9 @@ def write(root: Path, passwd: str) -> None:
     (root / "etc/passwd").chmod(0o644)
 
 
-def find(folder: Path, wanted: str) -> User:
+def find(directory: Path, wanted: str) -> User:
     """Who that is in that root."""
-    with Root(str(folder)) as root:
+    with Root(str(directory)) as root:
         return users.find(wanted, root)
 
 
@@ -70,15 +70,15 @@ def no_descriptor_left() -> Iterator[None]:
     ],
 )
 @pytest.mark.usefixtures("no_descriptor_left")
-def test_a_user_of_another_root_is_looked_up_there(folder: Path, wanted: str, argument: str, home: str) -> None:
-    found = find(folder, wanted)
+def test_a_user_of_another_root_is_looked_up_there(directory: Path, wanted: str, argument: str, home: str) -> None:
+    found = find(directory, wanted)
     assert (found.argument, found.home) == (argument, home)
 
 
 @pytest.mark.parametrize("wanted", ["nobody", "web:nogroup", "web:", ":web", "", "4294967295", "-1", "9" * 5000])
-def test_a_user_that_is_not_there_is_refused(folder: Path, wanted: str) -> None:
+def test_a_user_that_is_not_there_is_refused(directory: Path, wanted: str) -> None:
     with pytest.raises(UserUnknown):
-        find(folder, wanted)
+        find(directory, wanted)
 
 
 def test_a_user_of_this_host_has_its_groups_and_home() -> None:
@@ -89,30 +89,30 @@ def test_a_user_of_this_host_has_its_groups_and_home() -> None:
 # What a stranger may have put there.
 
 
-def test_a_name_that_is_a_number_is_not_taken_for_it(folder: Path) -> None:
-    write(folder, "4711:x:0:0::/:/bin/sh\n")
-    assert find(folder, "4711").argument == "4711:0"
+def test_a_name_that_is_a_number_is_not_taken_for_it(directory: Path) -> None:
+    write(directory, "4711:x:0:0::/:/bin/sh\n")
+    assert find(directory, "4711").argument == "4711:0"
 
 
 @pytest.mark.parametrize("line", [f"app:x:{'9' * 5000}:1::/:/bin/sh", "app:x:1:1::/home\0LD_PRELOAD=/x:/bin/sh"])
-def test_a_line_that_is_none_is_passed_over(folder: Path, line: str) -> None:
-    write(folder, f"{line}\napp:x:5:5::/app:/bin/sh\n")
-    assert find(folder, "app").argument == "5:5"
+def test_a_line_that_is_none_is_passed_over(directory: Path, line: str) -> None:
+    write(directory, f"{line}\napp:x:5:5::/app:/bin/sh\n")
+    assert find(directory, "app").argument == "5:5"
 
 
 @pytest.mark.parametrize("target", ["{outside}", "../../outside", "/../../outside"])
-def test_a_link_does_not_lead_out_of_the_root(folder: Path, target: str) -> None:
-    outside = folder.parent / "outside"
+def test_a_link_does_not_lead_out_of_the_root(directory: Path, target: str) -> None:
+    outside = directory.parent / "outside"
     outside.write_text("app:x:1:1::/:/bin/sh\n")
-    (folder / "etc/passwd").unlink()
-    (folder / "etc/passwd").symlink_to(target.format(outside=outside))
+    (directory / "etc/passwd").unlink()
+    (directory / "etc/passwd").symlink_to(target.format(outside=outside))
     with pytest.raises(UserUnknown):
-        find(folder, "app")
+        find(directory, "app")
     # Where there is such a file inside, that is meant.
-    inside = folder / (str(outside).lstrip("/") if target == "{outside}" else "outside")
+    inside = directory / (str(outside).lstrip("/") if target == "{outside}" else "outside")
     inside.parent.mkdir(parents=True, exist_ok=True)
     inside.write_text("app:x:2:2::/:/bin/sh\n")
-    assert find(folder, "app").argument == "2:2"
+    assert find(directory, "app").argument == "2:2"
 
 
 @pytest.mark.usefixtures("no_descriptor_left")
@@ -127,14 +127,14 @@ def test_nothing_is_waited_for_that_says_it_is_empty() -> None:
 
 
 @pytest.mark.parametrize("name", ["passwd", "group"])
-@pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "loop", "endless"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "socket", "loop", "endless"])
 @pytest.mark.usefixtures("no_descriptor_left")
-def test_a_table_that_is_no_short_file_is_refused_at_once(folder: Path, name: str, kind: str) -> None:
-    table = folder / "etc" / name
+def test_a_table_that_is_no_short_file_is_refused_at_once(directory: Path, name: str, kind: str) -> None:
+    table = directory / "etc" / name
     table.unlink()
     if kind == "fifo":
         os.mkfifo(table)
-    elif kind == "folder":
+    elif kind == "directory":
         table.mkdir()
     elif kind == "socket":
         with socket.socket(socket.AF_UNIX) as listener:
@@ -148,17 +148,17 @@ def test_a_table_that_is_no_short_file_is_refused_at_once(folder: Path, name: st
             os.truncate(file.fileno(), 1 << 40)
     reasons = {"loop": "cannot be read", "endless": "has more than"}
     with pytest.raises(RootfsInvalid) as refusal:
-        find(folder, "web")
+        find(directory, "web")
     assert f"its etc/{name} {reasons.get(kind, 'is no regular file')}" in refusal.value.reason
 
 
-def test_a_table_may_be_as_long_as_that(folder: Path) -> None:
+def test_a_table_may_be_as_long_as_that(directory: Path) -> None:
     line = "app:x:5:5::/:/bin/sh\n"
-    write(folder, "#" * (MOST_BYTES - len(line) - 1) + "\n" + line)
-    assert find(folder, "app").uid == 5
-    write(folder, "#" * (MOST_BYTES - len(line)) + "\n" + line)
+    write(directory, "#" * (MOST_BYTES - len(line) - 1) + "\n" + line)
+    assert find(directory, "app").uid == 5
+    write(directory, "#" * (MOST_BYTES - len(line)) + "\n" + line)
     with pytest.raises(RootfsInvalid):
-        find(folder, "app")
+        find(directory, "app")
 
 
 OPEN = [("", 0o777), ("etc", 0o775), ("etc/passwd", 0o646), ("etc/group", 0o664)]
@@ -180,15 +180,15 @@ OPEN = [("", 0o777), ("etc", 0o775), ("etc/passwd", 0o646), ("etc/group", 0o664)
     ],
 )
 def test_who_may_write_the_tables_gives_nobody_rights_on_this_host(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, mode: int, wanted: str, right: str
+    directory: Path, monkeypatch: pytest.MonkeyPatch, path: str, mode: int, wanted: str, right: str
 ) -> None:
     monkeypatch.setattr(users, "_groups_of_disks", lambda: {6})
     more = "app:x:0:5::/:\nlow:x:34:0::/:\nadmin:x:35:5::/:\nbackup:x:36:5::/:\ndirect:x:37:6::/:\n"
-    write(folder, PASSWD + more)
-    find(folder, wanted)
-    (folder / path).chmod(mode)
+    write(directory, PASSWD + more)
+    find(directory, wanted)
+    (directory / path).chmod(mode)
     with pytest.raises(UserNotTrusted) as refusal:
-        find(folder, wanted)
+        find(directory, wanted)
     assert refusal.value.right == right
 
 
@@ -197,22 +197,22 @@ def test_who_may_write_the_tables_gives_nobody_rights_on_this_host(
     [("0", "0:0"), ("0:0", "0:0"), ("web", "33:44:50:51"), ("web:0", "33:0"), ("33:6", "33:6"), ("4711", "4711:0")],
 )
 def test_what_is_typed_as_a_number_is_meant(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, argument: str
+    directory: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, argument: str
 ) -> None:
     monkeypatch.setattr(users, "_groups_of_disks", lambda: {6})
-    folder.chmod(0o777)
-    assert find(folder, wanted).argument == argument
+    directory.chmod(0o777)
+    assert find(directory, wanted).argument == argument
 
 
-def test_nobody_is_in_more_groups_than_can_be_handed_over(folder: Path) -> None:
-    (folder / "etc/group").write_text("".join(f"g{number}:x:{number}:web\n" for number in range(100, 2000)))
-    folder.chmod(0o777)
+def test_nobody_is_in_more_groups_than_can_be_handed_over(directory: Path) -> None:
+    (directory / "etc/group").write_text("".join(f"g{number}:x:{number}:web\n" for number in range(100, 2000)))
+    directory.chmod(0o777)
     with pytest.raises(RootfsInvalid, match="cannot be the root"):
-        find(folder, "web")
+        find(directory, "web")
 
 
-def test_folders_that_others_rename_meanwhile_are_no_error_of_ours(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_directories_that_others_rename_meanwhile_are_no_error_of_ours(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel then asks for another try, again and again."""
     import ctypes
@@ -228,7 +228,7 @@ def test_folders_that_others_rename_meanwhile_are_no_error_of_ours(
             return -1
 
     monkeypatch.setattr(ctypes, "CDLL", Library)
-    with Root(str(folder)) as root:
+    with Root(str(directory)) as root:
         with pytest.raises(RootfsInvalid):
             root.read("etc/passwd")
         assert not root.is_trusted("etc/passwd")

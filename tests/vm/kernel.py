@@ -30,7 +30,7 @@ class CannotRun(Exception):
 class Kernel:
     """A kernel, unpacked."""
 
-    folder: Path
+    directory: Path
 
     @property
     def release(self) -> str:
@@ -40,18 +40,18 @@ class Kernel:
     @property
     def modules(self) -> Path:
         """What is to be its `/lib/modules`."""
-        return self.folder / "lib" / "modules"
+        return self.directory / "lib" / "modules"
 
     @property
     def image(self) -> Path:
         """What QEMU boots."""
-        return self.folder / "boot" / f"vmlinuz-{self.release}"
+        return self.directory / "boot" / f"vmlinuz-{self.release}"
 
-    def initramfs(self, folder: Path, init: Path) -> Path:
-        """Pack the first stage in `folder`: `init`, busybox to run it, and the modules that reach this machine's
+    def initramfs(self, directory: Path, init: Path) -> Path:
+        """Pack the first stage in `directory`: `init`, busybox to run it, and the modules that reach this machine's
         files.
         """
-        tree = folder / "initramfs"
+        tree = directory / "initramfs"
         for name in ("bin", "modules", "proc", "sys", "dev", "lower", "overlay", "root"):
             (tree / name).mkdir(parents=True)
         busybox = shutil.which("busybox")
@@ -71,7 +71,7 @@ class Kernel:
             capture_output=True,
             check=True,
         ).stdout
-        archive = folder / "initramfs.cpio"
+        archive = directory / "initramfs.cpio"
         archive.write_bytes(packed_tree)
         return archive
 
@@ -80,7 +80,7 @@ class Kernel:
         found: dict[Path, None] = {}
         for name in FIRST_MODULES:
             said = _output(
-                "modprobe", "--dirname", str(self.folder), "--set-version", self.release, "--show-depends", name
+                "modprobe", "--dirname", str(self.directory), "--set-version", self.release, "--show-depends", name
             )
             for line in said.splitlines():
                 action, _, path = line.partition(" ")
@@ -102,7 +102,7 @@ def ready() -> Kernel:
     CACHE.mkdir(parents=True, exist_ok=True)
     kernel = Kernel(CACHE / "kernel")
     with _locked(CACHE / "lock"):
-        if not kernel.folder.exists():
+        if not kernel.directory.exists():
             _fetch(kernel)
     return kernel
 
@@ -121,18 +121,18 @@ def _fetch(kernel: Kernel) -> None:
     package = _package()
     print(f"==> fetching {package}", flush=True)
     draft = Kernel(CACHE / "draft")
-    shutil.rmtree(draft.folder, ignore_errors=True)
-    draft.folder.mkdir()
+    shutil.rmtree(draft.directory, ignore_errors=True)
+    draft.directory.mkdir()
     done = subprocess.run(
-        ["apt-get", "download", "-qq", package], cwd=draft.folder, capture_output=True, text=True, check=False
+        ["apt-get", "download", "-qq", package], cwd=draft.directory, capture_output=True, text=True, check=False
     )
-    archives = list(draft.folder.glob("*.deb"))
+    archives = list(draft.directory.glob("*.deb"))
     if done.returncode != 0 or not archives:
         raise CannotRun(f"`apt-get download {package}` failed: {done.stderr.strip()}")
-    _output("dpkg-deb", "--extract", str(archives[0]), str(draft.folder))
+    _output("dpkg-deb", "--extract", str(archives[0]), str(draft.directory))
     archives[0].unlink()
-    _output("depmod", "--basedir", str(draft.folder), draft.release)
-    os.rename(draft.folder, kernel.folder)
+    _output("depmod", "--basedir", str(draft.directory), draft.release)
+    os.rename(draft.directory, kernel.directory)
 
 
 def _package() -> str:

@@ -1,7 +1,7 @@
 """One run of the virtual machine: boots, runs one command as root on this machine's files, ends with its exit status.
 
 The guest sees this machine's whole file system at the same paths, read-only under an overlay in memory: whatever it
-writes is gone when it ends, save in the one folder that it was given to keep.
+writes is gone when it ends, save in the one directory that it was given to keep.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Run:
 
     Attributes:
         command: as typed here.
-        keep: a folder of this machine that the guest may write to, at the same path.
+        keep: a directory of this machine that the guest may write to, at the same path.
         timeout_s: after which the machine is switched off.
     """
 
@@ -76,11 +76,11 @@ def run(what: Run) -> int:
     """
     booted = prepare()
     with tempfile.TemporaryDirectory(prefix="macvfast-vm-") as name, _ending_on_sigterm():
-        folder = Path(name)
-        shutil.copy(GUEST / "start", folder / "start")
-        (folder / "settings").write_text(_settings(what, booted))
-        console = folder / "console"
-        timed_out = _run_to_the_end(_qemu(what, booted, folder), what.timeout_s)
+        directory = Path(name)
+        shutil.copy(GUEST / "start", directory / "start")
+        (directory / "settings").write_text(_settings(what, booted))
+        console = directory / "console"
+        timed_out = _run_to_the_end(_qemu(what, booted, directory), what.timeout_s)
         said = console.read_text(errors="replace") if console.exists() else ""
         statuses = re.findall(r"^vm: exit status (\d+)", said, re.MULTILINE)
         if statuses:
@@ -104,9 +104,9 @@ def _settings(what: Run, booted: Kernel) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _qemu(what: Run, booted: Kernel, folder: Path) -> list[str]:
+def _qemu(what: Run, booted: Kernel, directory: Path) -> list[str]:
     """QEMU's command line. If this program is killed, QEMU is too."""
-    initramfs = booted.initramfs(folder, GUEST / "init")
+    initramfs = booted.initramfs(directory, GUEST / "init")
     shares = ["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"]
     if what.keep is not None:
         shares += ["-virtfs", f"local,path={what.keep},mount_tag=keep,security_model=none,multidevs=remap"]
@@ -114,8 +114,8 @@ def _qemu(what: Run, booted: Kernel, folder: Path) -> list[str]:
         "setpriv", "--pdeathsig=KILL", "qemu-system-x86_64",
         "-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg,thread=multi", "-cpu", "max",
         "-smp", str(CPUS), "-m", MEMORY, "-kernel", str(booted.image), "-initrd", str(initramfs),
-        "-append", f"console=ttyS0 loglevel=4 panic=-1 mitigations=off vm_run={folder}",
-        "-serial", f"file:{folder / 'console'}",
+        "-append", f"console=ttyS0 loglevel=4 panic=-1 mitigations=off vm_run={directory}",
+        "-serial", f"file:{directory / 'console'}",
         "-device", "virtio-serial-pci", "-chardev", "stdio,id=output,signal=off",
         "-device", "virtconsole,chardev=output", *shares,
     ]  # fmt: skip
@@ -146,7 +146,7 @@ def _run_to_the_end(command: Sequence[str], timeout_s: float) -> bool:
 
 @contextlib.contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """End in order when asked to: the folder of the run is removed."""
+    """End in order when asked to: the directory of the run is removed."""
 
     def end(*_: object) -> NoReturn:
         raise SystemExit(128 + signal.SIGTERM)

@@ -107,13 +107,15 @@ def router_vlan(lan: Lan, vid: int, *its_addresses: str) -> None:
 
 
 @contextlib.contextmanager
-def advertising(lan: Lan, folder: Path) -> Iterator[None]:
+def advertising(lan: Lan, directory: Path) -> Iterator[None]:
     """The router advertises a prefix on VLAN 218, and does not offer itself as a gateway, as in the guide's output."""
     lan.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
     ready = "the router's link-local address"
     wait_until(lambda: link(lan.router, "lan0.218")["addr_info"][-1].get("tentative") is None, what=ready)
-    (folder / "radvd.conf").write_text(RADVD % ADVERTISED)
-    daemon = lan.router.start("radvd", "-n", "-m", "stderr", "-C", folder / "radvd.conf", "-p", folder / "radvd.pid")
+    (directory / "radvd.conf").write_text(RADVD % ADVERTISED)
+    daemon = lan.router.start(
+        "radvd", "-n", "-m", "stderr", "-C", directory / "radvd.conf", "-p", directory / "radvd.pid"
+    )
     try:
         yield
     finally:

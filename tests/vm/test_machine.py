@@ -57,8 +57,8 @@ while :; do :; done
 
 @on_the_machine
 @pytest.mark.usefixtures("fetched")
-def test_two_runs_with_one_folder_are_a_reboot_and_leave_nothing_else(tmp_path: Path) -> None:
-    keep = tmp_path / "a folder"
+def test_two_runs_with_one_directory_are_a_reboot_and_leave_nothing_else(tmp_path: Path) -> None:
+    keep = tmp_path / "a directory"
     first = run("--keep", str(keep), "bash", "-c", FIRST_BOOT, str(keep), str(TREE))
     assert (first.returncode, first.stderr) == (7, "")
     release, rest = first.stdout.splitlines()

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from macvfast import plan
 from macvfast.engine.choose import Chooser
-from macvfast.engine.folders import Writing
 from macvfast.engine.make import Maker
 from macvfast.engine.making import NewSandbox, Opened
 from macvfast.engine.removal import Removal
+from macvfast.engine.sandbox_directories import Writing
 from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
 from macvfast.kernel.namespaces import close_all, make_each, open_recorded
 from macvfast.model import Sandbox
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from macvfast.engine.detach import Detacher
-    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt, Making
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
@@ -141,10 +141,12 @@ class _Chunk:
 class Attacher:
     """Makes endpoints, chunk by chunk."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders, detacher: Detacher, netns_dir: str) -> None:
+    def __init__(
+        self, store: Store, kernel: Kernel, directories: SandboxDirectories, detacher: Detacher, netns_dir: str
+    ) -> None:
         self._store = store
         self._kernel = kernel
-        self._folders = folders
+        self._directories = directories
         self._detacher = detacher
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
@@ -197,7 +199,7 @@ class Attacher:
             raise
         finally:
             close_all(list(call.given.values()))
-            self._folders.report_unseen(call.writing)
+            self._directories.report_unseen(call.writing)
 
     def _chunk(self, call: _Call, attempts: Sequence[Attempt], *, second: bool = False) -> _Chunk:
         """The attempts, with what the links of new namespaces are born with: what the first network wants."""
@@ -319,10 +321,10 @@ class Attacher:
             asked = one.request.sandbox
             if isinstance(asked, NewSandbox) and asked.netns is None:
                 try:
-                    self._folders.give(one.made.with_these, asked.own_files, call.writing)
+                    self._directories.give(one.made.with_these, asked.own_files, call.writing)
                     if asked.auto_remove:
                         # Before it is settled: until then, this operation's own lock says that it goes on.
-                        one.lock = self._folders.hold(one.made.sandbox)
+                        one.lock = self._directories.hold(one.made.sandbox)
                 except MacvfastError as error:
                     one.fail(error)
 
@@ -369,7 +371,7 @@ class Attacher:
             for one in made:
                 self._maker.learn(records, one)
             records.settle(chunk.intent)
-        self._folders.refresh(one.sandbox.id for one in made if not one.new)
+        self._directories.refresh(one.sandbox.id for one in made if not one.new)
         if going:
             self._carry_out(chunk, going)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from macvfast.engine.detach import Detacher
-    from macvfast.engine.folders import Folders
     from macvfast.engine.network_removal import NetworkRemover
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 class Collector:
     """Finds and removes orphans."""
 
-    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, folders: Folders) -> None:
+    def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, directories: SandboxDirectories) -> None:
         self._store = store
         self._kernel = kernel
         self._detacher = detacher
-        self._folders = folders
+        self._directories = directories
         self._observer = Observer(store, kernel)
 
     def collect(self, finished: Finished) -> list[Freed]:
@@ -46,7 +46,7 @@ class Collector:
             Freed(kind="sandbox", name=sandbox.name, reason=reason, error=error)
             for sandbox, reason, error in self._removed(self._orphans())
         ]
-        cleared = self._folders.clear(self._kernel.boot_id())
+        cleared = self._directories.clear(self._kernel.boot_id())
         autoremove.forget(autoremove.queues_in(self._store.directory), self._there)
         return freed + [
             Freed(kind="sandbox", name=one.mends.sandbox or "", reason=one.mends.found, error=one.error)
@@ -81,12 +81,12 @@ class Collector:
 
     def _ended(self, sandbox: Sandbox, boot_id: str) -> str | None:
         """Why a sandbox that is removed with its command is left behind; None: it is not."""
-        folder = self._store.sandbox_dir(sandbox.id)
-        state, _ = keeper.state(folder, boot_id)
+        directory = self._store.sandbox_dir(sandbox.id)
+        state, _ = keeper.state(directory, boot_id)
         if state in (SandboxState.EXITED, SandboxState.LOST):
             return "its command (--rm) has ended"
         # A process that is about to start it holds the lock since before the sandbox was made.
-        if state is SandboxState.IDLE and keeper.is_absent(folder):
+        if state is SandboxState.IDLE and keeper.is_absent(directory):
             return "its command (--rm) was never started"
         return None
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Sandbox
@@ -32,17 +32,17 @@ class Commands:
     Args:
         store: the state.
         states: its sandboxes.
-        folders: their files.
+        directories: their files.
         netns_dir: where namespaces are pinned.
         close: closes state and kernel; called before this process becomes a keeper.
     """
 
     def __init__(
-        self, store: Store, states: States, folders: Folders, netns_dir: str, close: Callable[[], None]
+        self, store: Store, states: States, directories: SandboxDirectories, netns_dir: str, close: Callable[[], None]
     ) -> None:
         self._store = store
         self._states = states
-        self._folders = folders
+        self._directories = directories
         self._netns_dir = netns_dir
         self._close = close
 
@@ -99,7 +99,7 @@ class Commands:
         self, sandbox: Sandbox, request: CommandRequest, namespace_fd: int,
         lock: Callable[[], int | None] = lambda: None, joined: Root | None = None,
     ) -> None:  # fmt: skip
-        self._folders.complete(sandbox)
+        self._directories.complete(sandbox)
         if not request.detach:
             self._close()
         place = launch.Place(

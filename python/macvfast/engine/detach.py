@@ -27,7 +27,7 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from macvfast.engine.folders import Folders
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Sandbox
     from macvfast.state.records import Records
@@ -41,11 +41,11 @@ IDS_MAX = 4 * CHUNK
 class Detacher:
     """Removes sandboxes and endpoints."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
+    def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories) -> None:
         self._store = store
         self._kernel = kernel
-        self._folders = folders
-        self._releaser = Releaser(store, kernel, folders)
+        self._directories = directories
+        self._releaser = Releaser(store, kernel, directories)
 
     # What goes.
 
@@ -59,7 +59,7 @@ class Detacher:
         errors: dict[str, MacvfastError] = {}
         going: list[Removal] = []
         stays: list[Removal] = []
-        settler = Settler(self._store, self._kernel, self._folders, options)
+        settler = Settler(self._store, self._kernel, self._directories, options)
         for chunk in limits.chunks(ids, CHUNK, each=2):
             try:
                 begun = self._begin_chunk(chunk, errors, force=options.force)
@@ -136,20 +136,20 @@ class Detacher:
         """End the command of a sandbox that is about to be removed by force, and empty its log; whether that is done.
         One that does not die is left to the removal, which says so.
         """
-        folder = self._store.sandbox_dir(sandbox.id)
+        directory = self._store.sandbox_dir(sandbox.id)
         try:
-            stopping.kill(folder, self._kernel.boot_id(), sandbox.inode)
+            stopping.kill(directory, self._kernel.boot_id(), sandbox.inode)
         except MacvfastError:
             return False
-        logs.free(folder)
+        logs.free(directory)
         return True
 
     def _refuse_running(self, going: Sequence[Removal], errors: dict[str, MacvfastError]) -> None:
         patience = keeper.Patience()
-        for one in (one for one in going if self._folders.has(one.sandbox.id)):
-            folder = self._store.sandbox_dir(one.sandbox.id)
-            state, _ = keeper.state(folder, self._kernel.boot_id(), patience)
-            if state is SandboxState.RUNNING or keeper.lacks_status(folder):
+        for one in (one for one in going if self._directories.has(one.sandbox.id)):
+            directory = self._store.sandbox_dir(one.sandbox.id)
+            state, _ = keeper.state(directory, self._kernel.boot_id(), patience)
+            if state is SandboxState.RUNNING or keeper.lacks_status(directory):
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(
@@ -227,7 +227,7 @@ class Detacher:
 
     def _take_away(self, going: Sequence[Removal], options: RemovalOptions) -> None:
         self._releaser.let_go(going, options)
-        settler = Settler(self._store, self._kernel, self._folders, options)
+        settler = Settler(self._store, self._kernel, self._directories, options)
         settler.add(going)
         settler.wait()
 

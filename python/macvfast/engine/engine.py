@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.collect import Collector
-    from macvfast.engine.folders import Folders
     from macvfast.engine.making import Attempt
     from macvfast.engine.restore import Restorer
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
@@ -53,21 +53,26 @@ class Engine:
     Args:
         store: the state.
         kernel: the running kernel.
-        folders: the sandboxes' files.
+        directories: the sandboxes' files.
         netns_dir: where namespaces are pinned.
         on_note: called with what a person should know of something that succeeded.
     """
 
     def __init__(
-        self, store: Store, kernel: Kernel, folders: Folders, netns_dir: str, on_note: Callable[[Note], None]
+        self,
+        store: Store,
+        kernel: Kernel,
+        directories: SandboxDirectories,
+        netns_dir: str,
+        on_note: Callable[[Note], None],
     ) -> None:
         self._store = store
         self._kernel = kernel
-        self._folders = folders
+        self._directories = directories
         self._remover = NetworkRemover(store, kernel, on_note)
         self._networks = Networks(store, kernel, self._remover, on_note)
-        self._detacher = Detacher(store, kernel, folders)
-        attacher = Attacher(store, kernel, folders, self._detacher, netns_dir)
+        self._detacher = Detacher(store, kernel, directories)
+        attacher = Attacher(store, kernel, directories, self._detacher, netns_dir)
         self._sandboxes = Sandboxes(store, kernel, attacher, self._detacher)
         self._unfinished = UnfinishedWork(store, kernel, self._detacher, self._remover)
         self._together = Together(store, self._sandboxes, self._unfinished)
@@ -209,7 +214,7 @@ class Engine:
         going = {step.mends.sandbox for step in steps}
         todo = (*self._unfinished.steps(), *plan.steps)
         steps += [step for step in todo if step.mends.sandbox not in going]
-        steps += [one.step for one in self._folders.left(self._kernel.boot_id())]
+        steps += [one.step for one in self._directories.left(self._kernel.boot_id())]
         remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
         return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
 
@@ -218,7 +223,7 @@ class Engine:
         with self._changing_many(mending=True) as finished:
             # First: a sandbox that is left behind is not made again.
             steps = self._collector.remove_left_behind()
-            steps += self._folders.clear(self._kernel.boot_id())
+            steps += self._directories.clear(self._kernel.boot_id())
             done = self._restorer.restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
@@ -238,10 +243,10 @@ class Engine:
     def _collector(self) -> Collector:
         from macvfast.engine.collect import Collector  # noqa: PLC0415
 
-        return Collector(self._store, self._kernel, self._detacher, self._folders)
+        return Collector(self._store, self._kernel, self._detacher, self._directories)
 
     @cached_property
     def _restorer(self) -> Restorer:
         from macvfast.engine.restore import Restorer  # noqa: PLC0415
 
-        return Restorer(self._store, self._kernel, self._folders)
+        return Restorer(self._store, self._kernel, self._directories)

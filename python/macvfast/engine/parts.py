@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.commands import Commands
     from macvfast.engine.engine import Engine
-    from macvfast.engine.folders import Folders
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Network, Sandbox
@@ -88,15 +88,15 @@ class Parts:
             if self._engine is None:
                 from macvfast.engine.engine import Engine  # noqa: PLC0415
 
-                self._engine = Engine(self.store, self.kernel, self.folders, self.netns_dir, self._on_note)
+                self._engine = Engine(self.store, self.kernel, self.directories, self.netns_dir, self._on_note)
             return self._engine
 
     @cached_property
-    def folders(self) -> Folders:
+    def directories(self) -> SandboxDirectories:
         """The files of sandboxes."""
-        from macvfast.engine.folders import Folders  # noqa: PLC0415
+        from macvfast.engine.sandbox_directories import SandboxDirectories  # noqa: PLC0415
 
-        return Folders(self.store, self.netns_dir, self._on_note)
+        return SandboxDirectories(self.store, self.netns_dir, self._on_note)
 
     @cached_property
     def states(self) -> States:
@@ -110,7 +110,7 @@ class Parts:
         """What starts commands in sandboxes."""
         from macvfast.engine.commands import Commands  # noqa: PLC0415
 
-        return Commands(self.store, self.states, self.folders, self.netns_dir, self.close)
+        return Commands(self.store, self.states, self.directories, self.netns_dir, self.close)
 
     @property
     def here(self) -> Here:

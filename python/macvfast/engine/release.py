@@ -20,8 +20,8 @@ from macvfast.process import stopping
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from macvfast.engine.folders import Folders
     from macvfast.engine.removal import Removal, RemovalOptions
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint, Network
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 class Releaser:
     """Lets go of what goes."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
+    def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories) -> None:
         self._store = store
         self._kernel = kernel
-        self._folders = folders
+        self._directories = directories
 
     def let_go(self, going: Sequence[Removal], options: RemovalOptions) -> None:
         """Let go of namespaces, having deleted the links that would not die, or show that they die, with them."""
@@ -130,8 +130,8 @@ class Releaser:
 
     def _kill(self, going: Sequence[Removal]) -> None:
         """End the commands that run in sandboxes which go."""
-        # Whether a sandbox has run a command, its folder says.
-        for one in (one for one in going if self._folders.has(one.sandbox.id)):
+        # Whether a sandbox has run a command, its directory says.
+        for one in (one for one in going if self._directories.has(one.sandbox.id)):
             try:
                 stopping.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
             except MacvfastError as error:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.engine.escapes import Escapes
-    from macvfast.engine.folders import Folders
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
@@ -81,9 +81,9 @@ class _Mending:
 class Restorer:
     """Makes a host what is recorded of it."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders) -> None:
+    def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories) -> None:
         self._store = store
-        self._folders = folders
+        self._directories = directories
         self._kernel = kernel
         self._observer = Observer(store, kernel)
         self._maker = Maker(store, kernel, MAC_WAIT_S)
@@ -102,7 +102,7 @@ class Restorer:
                 for one in seen:
                     steps += [_tried(step) for step in one.drift.steps]
                     remaining += one.drift.blocked
-            steps += self._folders.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
+            steps += self._directories.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
         return Plan(steps=tuple(steps), remaining=tuple(remaining))
 
     # Mending.
@@ -146,7 +146,7 @@ class Restorer:
         escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
             # First: what has its namespace made again is shown with its files.
-            steps += self._folders.mend([one.sandbox for one in recorded], self._kernel.boot_id())
+            steps += self._directories.mend([one.sandbox for one in recorded], self._kernel.boot_id())
             tried, blocked = self._mend(recorded, parents.states, escapes)
             steps += tried
             remaining += blocked
@@ -293,7 +293,7 @@ class Restorer:
                     id_ = one.drift.recorded.sandbox.id
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.state is not NamespaceState.REPLACED])
-        self._folders.show([one.drift.recorded.sandbox for one in gone])
+        self._directories.show([one.drift.recorded.sandbox for one in gone])
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
         if not mending:

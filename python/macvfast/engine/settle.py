@@ -22,8 +22,8 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from macvfast.engine.folders import Folders
     from macvfast.engine.removal import Removal, RemovalOptions
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.netlink import Kernel
     from macvfast.state.records import Records
     from macvfast.state.store import Store
@@ -44,10 +44,10 @@ _ROUND_S = 0.1
 class Settler:
     """Waits for what is let go of, for all together, and settles each as it is gone."""
 
-    def __init__(self, store: Store, kernel: Kernel, folders: Folders, options: RemovalOptions) -> None:
+    def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories, options: RemovalOptions) -> None:
         self._store = store
         self._kernel = kernel
-        self._folders = folders
+        self._directories = directories
         self._options = options
         self._carriers = Carriers(store, kernel)
         self._all: list[Removal] = []
@@ -252,16 +252,16 @@ class Settler:
         if kept and self._options.patient:
             holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
             names = tuple(one.sandbox.name for one in kept)
-            self._folders.note(NamespaceKept(names, tuple(one.what for one in holders)))
+            self._directories.note(NamespaceKept(names, tuple(one.what for one in holders)))
         for one in kept:
             one.kept = False
 
     # Settling.
 
     def _forget(self, going: Sequence[Removal]) -> None:
-        """Settle removals: links to files, then rows and addresses, a chunk in one transaction, then the folders."""
+        """Settle removals: links to files, then rows and addresses, a chunk in one transaction, then directories."""
         for chunk in limits.chunks(going, CHUNK):
-            self._folders.unlink(one.sandbox for one in chunk if one.whole)
+            self._directories.unlink(one.sandbox for one in chunk if one.whole)
             with self._store.writing() as records:
                 self._release(records, chunk)
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
@@ -272,8 +272,8 @@ class Settler:
                 for one in chunk:
                     # What fails from now on is not theirs.
                     one.intent = 0
-                self._folders.remove(one.sandbox for one in chunk if one.whole)
-                self._folders.refresh(one.sandbox.id for one in chunk if not one.whole)
+                self._directories.remove(one.sandbox for one in chunk if one.whole)
+                self._directories.refresh(one.sandbox.id for one in chunk if not one.whole)
             finally:
                 # Also where that was interrupted: they are gone.
                 self._options.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])

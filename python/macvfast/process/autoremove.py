@@ -1,6 +1,6 @@
 """The queue of sandboxes whose commands (`run --rm`) have ended: one process removes them all.
 
-`rust/init/src/queue.rs` explains the folder, who waits in it, and who starts this process, which inherits the lock.
+`rust/init/src/queue.rs` explains the directory, who waits in it, and who starts this process, which inherits the lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
-# The descriptor of the lock, which is the folder itself (`HANDED_ON` in `rust/init/src/sys.rs`).
+# The descriptor of the lock, which is the directory itself (`HANDED_ON` in `rust/init/src/sys.rs`).
 _LOCK = 3
 
 # The answer to a keeper that has nothing to print.
@@ -32,7 +32,7 @@ _DONE = b"\0"
 
 
 def queues_in(directory: Path) -> Path:
-    """The queues of a state directory: a folder per mount namespace."""
+    """The queues of a state directory: a directory per mount namespace."""
     return directory / "ended"
 
 
@@ -40,23 +40,23 @@ def serve(queues: Path, remove: Remove) -> None:
     """Remove all sandboxes of this mount namespace's queue, also those that are added meanwhile; the empty queue is
     deleted. This process was started with the queue's lock.
     """
-    folder = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
+    directory = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
     while True:
-        while ids := _waiting(folder):
+        while ids := _waiting(directory):
             left = set(ids)
 
             def gone(some: Iterable[str], left: set[str] = left) -> None:
                 for id_ in left.intersection(some):
                     left.discard(id_)
-                    _answer(folder / id_, "")
+                    _answer(directory / id_, "")
 
             said = remove(ids, gone)
             for id_ in sorted(left):
-                _answer(folder / id_, said.get(id_, ""))
+                _answer(directory / id_, said.get(id_, ""))
         # A sandbox that was added before this must be seen here; later, its keeper may take the lock.
         fcntl.flock(_LOCK, fcntl.LOCK_UN)
-        if not _waiting(folder):
-            _take_away(folder)
+        if not _waiting(directory):
+            _take_away(directory)
             return
         try:
             fcntl.flock(_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,29 +68,29 @@ def forget(queues: Path, there: Callable[[], Collection[str]]) -> None:
     """Answer all keepers whose sandbox is gone, and delete empty queues.
 
     Args:
-        queues: the folder of the queues.
+        queues: the directory of the queues.
         there: gives the ids of the sandboxes that exist. Called after the queues are read, so that the sandbox of each
             entry was made before.
     """
-    folders = [queues / name for name in names_in(queues)]
-    waiting = [folder / one for folder in folders for one in names_in(folder)]
+    directories = [queues / name for name in names_in(queues)]
+    waiting = [directory / one for directory in directories for one in names_in(directory)]
     ids = there() if waiting else ()
     for one in waiting:
         if one.name not in ids:
             _answer(one, "")
-    for folder in folders:
-        _take_away(folder)
+    for directory in directories:
+        _take_away(directory)
 
 
-def _take_away(folder: Path) -> None:
+def _take_away(directory: Path) -> None:
     """Delete a queue, unless something is in it; a keeper that is about to enter removes its sandbox alone."""
     with suppress(OSError):
-        folder.rmdir()
+        directory.rmdir()
 
 
-def _waiting(folder: Path) -> list[str]:
+def _waiting(directory: Path) -> list[str]:
     """The ids of the sandboxes in a queue."""
-    return list(filter(_ID.match, names_in(folder)))
+    return list(filter(_ID.match, names_in(directory)))
 
 
 def _answer(path: Path, text: str) -> None:

@@ -1,14 +1,14 @@
-"""A sandbox's own files in /etc, kept in a folder of its own.
+"""A sandbox's own files in /etc, kept in a directory of its own.
 
-    FOLDER/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
-    FOLDER/hostname                             the host name of its commands
-    /etc/netns/NAME                             a link to FOLDER/etc, where `ip netns exec` finds them
+    DIRECTORY/etc/hosts, hostname, resolv.conf     mounted over those of /etc for its commands, by `rust/init`
+    DIRECTORY/hostname                             the host name of its commands
+    /etc/netns/NAME                                a link to DIRECTORY/etc, where `ip netns exec` finds them
 
 They are made from what is recorded: with the sandbox where something was asked for, else before its first command; and
 again where they are missing or torn. What a command or a person writes into one stays.
 
 They are written in place: a running command sees them as mounts, which would not follow a new file. A writer holds the
-lock of FOLDER. Modes do not depend on the umask: a command may run as any user.
+lock of DIRECTORY. Modes do not depend on the umask: a command may run as any user.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _HOSTNAME_FILE_MAX = 1024
 
 _FILES = ("hosts", "hostname", "resolv.conf")
 
-# The files of a sandbox's folder that are read, written, or mounted for its commands.
-_IN_FOLDER = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
+# The files of a sandbox's directory that are read, written, or mounted for its commands.
+_IN_DIRECTORY = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
 
 _HOSTS = """\
 127.0.0.1\tlocalhost
@@ -56,7 +56,7 @@ _OWN = "# this sandbox:\n"
 _RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 # The target of a link of macvfast's: a sandbox's files in some state directory.
-_TARGET = re.compile(r"(?P<folders>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
+_TARGET = re.compile(r"(?P<directories>/.*)/(?P<id>[0-9a-f]{64})/etc\Z")
 
 # Enough for thousands of --add-host.
 _HOSTS_MAX = 1 << 20
@@ -65,24 +65,24 @@ _HOSTS_MAX = 1 << 20
 _BLOCK = 512
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a sandbox, and those above it, where they are missing; refuse what another user could have put
-    there.
+def make_directory(directory: Path) -> None:
+    """Make the directory of a sandbox, and those above it, where they are missing; refuse what another user could have
+    put there.
 
     Raises:
         StateUnusable
     """
     try:
-        for missing in (folder.parent.parent, folder.parent, folder):
-            trusted.make_folder(missing, 0o700)
-            os.close(trusted.open_folder(missing))
-        for name in _IN_FOLDER:
+        for missing in (directory.parent.parent, directory.parent, directory):
+            trusted.make_directory(missing, 0o700)
+            os.close(trusted.open_directory(missing))
+        for name in _IN_DIRECTORY:
             with suppress(FileNotFoundError):
-                os.close(trusted.open_file(folder / name))
+                os.close(trusted.open_file(directory / name))
         with suppress(FileNotFoundError):
-            os.close(trusted.open_folder(folder / "etc"))
+            os.close(trusted.open_directory(directory / "etc"))
     except OSError as error:
-        raise StateUnusable(str(error.filename or folder), error.strerror or str(error)) from None
+        raise StateUnusable(str(error.filename or directory), error.strerror or str(error)) from None
 
 
 class Contents:
@@ -94,7 +94,7 @@ class Contents:
         self._missing = {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
 
     def of(self, sandbox: Sandbox, wanted: OwnFiles) -> dict[str, str]:
-        """The contents of a sandbox's files, by their names in its folder; `wanted` is what was asked for."""
+        """The contents of a sandbox's files, by their names in its directory; `wanted` is what was asked for."""
         hostname = wanted.hostname or sandbox.name[:HOSTNAME_MAX]
         given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
         if wanted not in self._resolvers:
@@ -108,13 +108,13 @@ class Contents:
         return {file: text for file, text in texts.items() if file not in self._missing}
 
 
-def lacking(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+def lacking(directory: Path, wanted: Mapping[str, str]) -> list[str]:
     """A sandbox's files that are missing or torn.
 
     They are not synced, since they can be made again. A crash leaves a file empty, with zeros, or its first blocks
     only; anything else was written by somebody, and stays.
     """
-    return [file for file, text in wanted.items() if _is_torn(f"{folder}/{file}", text.encode())]
+    return [file for file, text in wanted.items() if _is_torn(f"{directory}/{file}", text.encode())]
 
 
 def _is_torn(path: str, text: bytes) -> bool:
@@ -136,44 +136,44 @@ def _is_torn(path: str, text: bytes) -> bool:
     return b"\0" in there or cut_off
 
 
-def write(folder: int, wanted: Mapping[str, str]) -> None:
+def write(directory: int, wanted: Mapping[str, str]) -> None:
     """Write files of a sandbox.
 
     Args:
-        folder: the sandbox's, locked.
+        directory: the sandbox's, locked.
         wanted: their contents, by their names in it.
 
     Raises:
         OSError
     """
     with suppress(FileExistsError):
-        os.mkdir("etc", 0o700, dir_fd=folder)
-    own = trusted.open_folder("etc", dir_fd=folder)
+        os.mkdir("etc", 0o700, dir_fd=directory)
+    own = trusted.open_directory("etc", dir_fd=directory)
     try:
         # The mode of /etc.
         os.fchmod(own, 0o755)
     finally:
         os.close(own)
     for file, text in wanted.items():
-        _put(folder, file, text.encode(), 0o644 if "/" in file else 0o600)
+        _put(directory, file, text.encode(), 0o644 if "/" in file else 0o600)
 
 
-def _put(folder: int, file: str, text: bytes, mode: int) -> None:
-    descriptor = trusted.open_file(file, os.O_WRONLY | os.O_CREAT, dir_fd=folder, whoever=True)
+def _put(directory: int, file: str, text: bytes, mode: int) -> None:
+    descriptor = trusted.open_file(file, os.O_WRONLY | os.O_CREAT, dir_fd=directory, whoever=True)
     with open(descriptor, "wb") as out:
         os.fchmod(descriptor, mode)
         out.write(text)
         out.truncate()
 
 
-def refresh(folder: int, sandbox: Sandbox) -> None:
-    """Write a sandbox's addresses into its hosts file, if it has one, in its folder, which is locked.
+def refresh(directory: int, sandbox: Sandbox) -> None:
+    """Write a sandbox's addresses into its hosts file, if it has one, in its directory, which is locked.
 
     Raises:
         OSError
     """
     try:
-        descriptor = trusted.open_file("etc/hosts", os.O_RDWR, dir_fd=folder, whoever=True)
+        descriptor = trusted.open_file("etc/hosts", os.O_RDWR, dir_fd=directory, whoever=True)
     except FileNotFoundError:
         return
     with open(descriptor, "r+b", buffering=0) as hosts:
@@ -183,48 +183,48 @@ def refresh(folder: int, sandbox: Sandbox) -> None:
             return
         before, own, _ = old.partition(_OWN.encode())
         if own:
-            new = before + own + _own_lines(_hostname(folder) or sandbox.name, sandbox).encode()
+            new = before + own + _own_lines(_hostname(directory) or sandbox.name, sandbox).encode()
             if new != old:
                 # In place, and only then cut off: a reader never finds it empty.
                 os.pwrite(descriptor, new, 0)
                 os.ftruncate(descriptor, len(new))
 
 
-def _hostname(folder: int) -> str:
+def _hostname(directory: int) -> str:
     with suppress(FileNotFoundError):
-        return trusted.read("hostname", _HOSTNAME_FILE_MAX, dir_fd=folder).decode(errors="replace")
+        return trusted.read("hostname", _HOSTNAME_FILE_MAX, dir_fd=directory).decode(errors="replace")
     return ""
 
 
-def hostname_of(folder: Path) -> str:
+def hostname_of(directory: Path) -> str:
     """The host name of a sandbox's commands; empty: the host's.
 
     Raises:
         StateUnusable
     """
     try:
-        return trusted.read(folder / "hostname", _HOSTNAME_FILE_MAX).decode(errors="replace")[:HOSTNAME_MAX]
+        return trusted.read(directory / "hostname", _HOSTNAME_FILE_MAX).decode(errors="replace")[:HOSTNAME_MAX]
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise StateUnusable(str(folder / "hostname"), error.strerror or str(error)) from None
+        raise StateUnusable(str(directory / "hostname"), error.strerror or str(error)) from None
 
 
 # Links for `ip netns exec`.
 
 
-def link(links: Path, name: str, folder: Path) -> str | None:
+def link(links: Path, name: str, directory: Path) -> str | None:
     """Make the link by which `ip netns exec` finds a sandbox's files; gives None, or why there is none. Whatever is at
     its place stays; `unlink_stale` removes stale links.
 
     Root reads what the link leads to, so no other user may be able to change it, now or when the files are gone.
 
     Args:
-        links: the folder of links.
+        links: the directory of links.
         name: the sandbox's.
-        folder: the folder with its files.
+        directory: the directory with its files.
     """
-    path, target = links / name, folder / "etc"
+    path, target = links / name, directory / "etc"
     try:
         for way in (links, target):
             if (why := trusted.why_others_may_change(way)) is not None:
@@ -232,7 +232,7 @@ def link(links: Path, name: str, folder: Path) -> str | None:
         try:
             path.symlink_to(target)
         except FileNotFoundError:
-            trusted.make_folder(links, 0o755)
+            trusted.make_directory(links, 0o755)
             path.symlink_to(target)
     except FileExistsError:
         return "it is not macvfast's"
@@ -246,13 +246,13 @@ def unlink_stale(links: Path, name: str, homes: Sequence[Path]) -> None:
     nowhere or to what other users may change.
 
     Args:
-        links: the folder of links.
+        links: the directory of links.
         name: of a sandbox that has no link yet.
-        homes: the folders in which this state has those of its sandboxes.
+        homes: the directories in which this state has those of its sandboxes.
     """
     with suppress(OSError):
         found = _TARGET.match(os.readlink(links / name))
-        if found is not None and (Path(found["folders"]) in homes or leads_astray(Path(found[0]))):
+        if found is not None and (Path(found["directories"]) in homes or leads_astray(Path(found[0]))):
             os.unlink(links / name)
 
 
@@ -261,38 +261,38 @@ def leads_astray(target: Path) -> bool:
     return not os.path.exists(target) or trusted.why_others_may_change(target) is not None
 
 
-def unlink(links: Path, name: str, folders: Sequence[str]) -> None:
-    """Remove the link to a sandbox's files; one that is missing, or leads to none of the folders, is left."""
+def unlink(links: Path, name: str, directories: Sequence[str]) -> None:
+    """Remove the link to a sandbox's files; one that is missing, or leads to none of the directories, is left."""
     path = f"{links}/{name}"
     with suppress(OSError):
-        if os.readlink(path).removesuffix("/etc") in folders:
+        if os.readlink(path).removesuffix("/etc") in directories:
             os.unlink(path)
 
 
 def links_to(links: Path) -> list[tuple[Path, Path, str]]:
-    """The links of all states of macvfast: each with the folder of sandboxes that it leads to, and the sandbox's id."""
+    """The links of all states of macvfast: each with the directory of sandboxes it leads to, and the sandbox's id."""
     found = []
     for name in names_in(links):
         with suppress(OSError):
             match = _TARGET.match(os.readlink(links / name))
             if match is not None:
-                found.append((links / name, Path(match["folders"]), match["id"]))
+                found.append((links / name, Path(match["directories"]), match["id"]))
     return found
 
 
-def folders(home: Path) -> list[str]:
-    """The ids of all sandboxes that have a folder, sorted; none where other users may have put them there."""
+def directories(home: Path) -> list[str]:
+    """The ids of all sandboxes that have a directory, sorted; none where other users may have put them there."""
     with suppress(OSError):
-        for folder in (home.parent, home):
-            os.close(trusted.open_folder(folder))
+        for directory in (home.parent, home):
+            os.close(trusted.open_directory(directory))
         return [name for name in names_in(home) if re.fullmatch("[0-9a-f]{64}", name)]
     return []
 
 
-def names_in(folder: Path) -> list[str]:
+def names_in(directory: Path) -> list[str]:
     """The names in a directory, sorted; none where it is missing."""
     try:
-        return sorted(os.listdir(folder))
+        return sorted(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -1,7 +1,7 @@
 """What the native program around a sandbox's command has recorded; `launch` starts it, `stopping` ends it.
 
 The program (`rust/init`) runs as two processes: pid 1 inside the sandbox, and a keeper outside. It records in the
-sandbox's folder of the state directory. A pid counts only together with its start time.
+sandbox's directory of the state directory. A pid counts only together with its start time.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def root_of_command(directory: Path, inode: int) -> Root | None:
     """The root of the command that runs in a sandbox, which the caller closes; None where none runs.
 
     Args:
-        directory: the sandbox's folder.
+        directory: the sandbox's directory.
         inode: of its network namespace.
 
     Raises:
@@ -222,18 +222,18 @@ def lacks_status(directory: Path) -> bool:
 
 
 def has_run(directory: Path) -> bool:
-    """Whether a command was ever started in a sandbox, by its folder."""
+    """Whether a command was ever started in a sandbox, by its directory."""
     return os.path.exists(directory / "lock")
 
 
 def remove(directory: Path) -> None:
-    """Delete a sandbox's folder with its status, log and files. One that is gone is no error, and one that others may
-    have put there stays.
+    """Delete a sandbox's directory with its status, log and files. One that is gone is no error, and one that others
+    may have put there stays.
     """
     with suppress(OSError), ExitStack() as stack:
-        above = trusted.open_folder(directory.parent.parent)
+        above = trusted.open_directory(directory.parent.parent)
         stack.callback(os.close, above)
-        home = trusted.open_folder(directory.parent.name, dir_fd=above)
+        home = trusted.open_directory(directory.parent.name, dir_fd=above)
         stack.callback(os.close, home)
         shutil.rmtree(directory.name, ignore_errors=True, dir_fd=home)
 

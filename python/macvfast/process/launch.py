@@ -44,9 +44,9 @@ _PASSED_ON = (
 )
 
 # Exit statuses of the program where it does not become the keeper: `rust/init/src/failure.rs`.
-_HELD, _FOLDER, _REFUSED, _NO_FOLDER, _NOT_FOUND = 121, 122, 123, 124, 127
+_HELD, _DIRECTORY, _REFUSED, _NO_DIRECTORY, _NOT_FOUND = 121, 122, 123, 124, 127
 # The same hint is there.
-_WORKDIR = "-w takes a folder that the command can see"
+_WORKDIR = "-w takes a directory that the command can see"
 
 # Names of images, which people type first out of habit from `docker run`.
 _IMAGES = frozenset(
@@ -99,17 +99,17 @@ def _check_rootfs(root: Root) -> None:
     for needed in ("proc", "sys"):
         mode = root.mode(needed, follow=False)
         if mode is None or not stat.S_ISDIR(mode):
-            raise RootfsInvalid(root.path, f"it has no folder `{needed}` to mount on")
+            raise RootfsInvalid(root.path, f"it has no directory `{needed}` to mount on")
 
 
 def _check_command(request: CommandRequest, root: Root | None, user: User | None) -> None:
     name, workdir = request.argv[0], request.workdir
     if workdir is not None and not stat.S_ISDIR(_mode(workdir, root) or 0):
-        raise CommandNotStarted(name, f"there is no folder `{workdir}` to start in", [_WORKDIR])
+        raise CommandNotStarted(name, f"there is no directory `{workdir}` to start in", [_WORKDIR])
     if "/" in name:
         candidates = [os.path.join(workdir or ("" if root is None else "/"), name)]
     else:
-        candidates = [os.path.join(folder, name) for folder in _path_of(request, user).split(":") if folder]
+        candidates = [os.path.join(directory, name) for directory in _path_of(request, user).split(":") if directory]
     modes = [mode for mode in (_mode(candidate, root) for candidate in candidates) if mode is not None]
     if any(stat.S_ISREG(mode) and mode & 0o111 for mode in modes):
         return
@@ -162,11 +162,11 @@ class Place:
     """Where a command runs.
 
     Attributes:
-        directory: the sandbox's folder; made where it is missing.
+        directory: the sandbox's directory; made where it is missing.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: what removes the sandbox afterwards, as `removal` says it; used with `auto_remove`.
-        pins: the folders in which namespaces are pinned; the command does not see their mounts.
+        pins: the directories in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
         lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`.
     """
@@ -199,7 +199,7 @@ def launch(request: CommandRequest, place: Place) -> None:
 
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
     """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
-    files.make_folder(place.directory)
+    files.make_directory(place.directory)
     user = _user(request, place.joined)
     environment = _environment(request, user)
     argv = [str(PROGRAM), *_arguments(request, place, lock, user), "--env-fd", str(environment), "--", *request.argv]
@@ -227,7 +227,7 @@ def _arguments(request: CommandRequest, place: Place, lock: Sequence[int], user:
         ("--dir", place.directory),
         ("--name", place.name),
         *(("--lock-fd", descriptor) for descriptor in lock),
-        *(("--pins", os.path.abspath(folder)) for folder in place.pins),
+        *(("--pins", os.path.abspath(directory)) for directory in place.pins),
         ("--rootfs", None if request.rootfs is None else Path(request.rootfs).absolute()),
         ("--hostname", files.hostname_of(place.directory) or None),
         ("--etc", own_files if own_files.is_dir() else None),
@@ -306,11 +306,11 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
         return CommandNotFound(command)
     if code == _HELD:
         return SandboxBusy("sandbox", name, "given a command") if request.join else SandboxRunning(name)
-    if code == _FOLDER:
+    if code == _DIRECTORY:
         return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
     if code == _REFUSED:
         return KernelRefused(words, errno)
-    if code == _NO_FOLDER:
+    if code == _NO_DIRECTORY:
         return CommandNotStarted(command, words, [_WORKDIR])
     if errno:
         return CommandNotStarted(command, words, _hints(errno))

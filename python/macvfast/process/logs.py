@@ -25,11 +25,11 @@ _BLOCK = 64 * 1024
 _LOOK_S = 0.1
 
 
-def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | None = None) -> Iterator[bytes]:
+def read(directory: Path, tail: int | None = None, running: Callable[[], bool] | None = None) -> Iterator[bytes]:
     """The log of a sandbox, in pieces; nothing where there is none.
 
     Args:
-        folder: the sandbox's.
+        directory: the sandbox's.
         tail: only so many of the last lines.
         running: follow the log while this gives true.
 
@@ -38,7 +38,7 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
     """
     opened: list[BinaryIO] = []
     try:
-        opened += _open(folder)
+        opened += _open(directory)
         # Output from now on is for followers only: a command may write faster than anybody reads.
         ends = [os.fstat(file.fileno()).st_size for file in opened]
         if tail is not None:
@@ -46,28 +46,28 @@ def read(folder: Path, tail: int | None = None, running: Callable[[], bool] | No
         for file, end in zip(opened, ends, strict=True):
             yield from _rest(file, end)
         if running is not None:
-            yield from _follow(folder, opened, running)
+            yield from _follow(directory, opened, running)
     except OSError as error:
-        raise StateUnusable(str(folder), f"cannot read its log: {error.strerror or error}") from None
+        raise StateUnusable(str(directory), f"cannot read its log: {error.strerror or error}") from None
     finally:
         _close(opened)
 
 
-def free(folder: Path) -> None:
+def free(directory: Path) -> None:
     """Free the disk space of a log, also where a process has it open. One that is missing is no error."""
     for name in (_BEFORE, _NOW):
         # It is about to be deleted anyway.
-        with suppress(OSError), open(folder / name, "r+b", buffering=0, opener=_opened) as file:
+        with suppress(OSError), open(directory / name, "r+b", buffering=0, opener=_opened) as file:
             file.truncate(0)
 
 
-def _open(folder: Path) -> list[BinaryIO]:
+def _open(directory: Path) -> list[BinaryIO]:
     """Both files as they were at one moment, the older one first; without those that are missing."""
     while True:
         with ExitStack() as files:
-            before, now = (_file(folder / name, files) for name in (_BEFORE, _NOW))
+            before, now = (_file(directory / name, files) for name in (_BEFORE, _NOW))
             # Otherwise they were replaced in between.
-            if _is_called(folder / _BEFORE, before):
+            if _is_called(directory / _BEFORE, before):
                 files.pop_all()
                 return [file for file in (before, now) if file is not None]
 
@@ -132,18 +132,18 @@ def _seek_last_lines(files: Sequence[BinaryIO], ends: Sequence[int], count: int)
         file.seek(0)
 
 
-def _follow(folder: Path, opened: list[BinaryIO], running: Callable[[], bool]) -> Iterator[bytes]:
+def _follow(directory: Path, opened: list[BinaryIO], running: Callable[[], bool]) -> Iterator[bytes]:
     """What is added to the last of the open files, and to those after it, until nothing runs and all of it is read."""
     while True:
         goes_on = running()
         file = opened[-1] if opened else None
         if file is not None:
             yield from _rest(file)
-        later = [] if file is not None and _is_called(folder / _NOW, file) else _open(folder)
+        later = [] if file is not None and _is_called(directory / _NOW, file) else _open(directory)
         if later and file is not None:
             # What was added before it was replaced.
             yield from _rest(file)
-            if _is_called(folder / _BEFORE, file):
+            if _is_called(directory / _BEFORE, file):
                 _close(later[:1])
                 later = later[1:]
         for one in later:

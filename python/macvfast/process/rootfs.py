@@ -27,15 +27,15 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_IN_ROOT = 0x10
 
-# The kernel asks for another try where a folder is renamed meanwhile.
+# The kernel asks for another try where a directory is renamed meanwhile.
 _TRIES = 32
 
 
 class Root:
-    """A folder that is the root of commands, held open.
+    """A directory that is the root of commands, held open.
 
     Raises:
-        RootfsInvalid: it is not a folder.
+        RootfsInvalid: it is not a directory.
     """
 
     def __init__(self, path: str) -> None:

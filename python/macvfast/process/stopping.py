@@ -29,7 +29,7 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
     holds, and pid 1 as its child. Cost of that: reading the name of every process of the host.
 
     Args:
-        directory: the sandbox's folder.
+        directory: the sandbox's directory.
         boot_id: the current one.
         inode: of its network namespace.
 
@@ -71,7 +71,7 @@ def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusa
 
 
 class _Search:
-    """Finds the processes that hold the lock of a folder; searches again after a pause that doubles."""
+    """Finds the processes that hold the lock of a directory; searches again after a pause that doubles."""
 
     def __init__(self, directory: Path, inode: int) -> None:
         self._lock = directory / "lock"

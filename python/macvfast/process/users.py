@@ -28,7 +28,7 @@ _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user: numbers, supplementary groups, home folder, and name and shell where it has them."""
+    """A user: numbers, supplementary groups, home directory, and name and shell where it has them."""
 
     uid: int
     gid: int
@@ -56,7 +56,7 @@ class User:
 
 
 def find(wanted: str, root: Root | None = None) -> User:
-    """The user that `USER[:GROUP]` means. An unknown number has group 0 and the home folder `/`.
+    """The user that `USER[:GROUP]` means. An unknown number has group 0 and the home directory `/`.
 
     Args:
         wanted: names or numbers.

@@ -119,11 +119,11 @@ def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> Non
     """
     known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes() if one.made)}
     for one in then.sandboxes():
-        if one.made and (folder := sound.pins(one)) not in known:
+        if one.made and (directory := sound.pins(one)) not in known:
             raise BackupInvalid(
                 file,
-                f"sandbox `{one.name}` of it is pinned in `{folder}`, and not in `{netns_dir}`",
-                hints=[f"if that is right: MACVFAST_NETNS_DIR={folder} macvfast state load {file}"],
+                f"sandbox `{one.name}` of it is pinned in `{directory}`, and not in `{netns_dir}`",
+                hints=[f"if that is right: MACVFAST_NETNS_DIR={directory} macvfast state load {file}"],
             )
 
 

@@ -322,8 +322,8 @@ def _uri(path: Path, options: str) -> str:
 
 
 def open_copy(path: Path) -> sqlite3.Connection:
-    """A read-only connection to a copy of a state. A copy has no log, and its folder may be read-only; a file that was
-    copied by hand together with its log is read with it.
+    """A read-only connection to a copy of a state. A copy has no log, and its directory may be read-only; a file that
+    was copied by hand together with its log is read with it.
     """
     options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     return sqlite3.connect(_uri(path, options), uri=True, isolation_level=None)

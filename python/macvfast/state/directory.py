@@ -66,8 +66,8 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise StateUnusable(str(file), "it is no regular file")
     _refuse_strangers(file)
-    # The folder of owners is made after the first table. If it is there, a file without a whole header was cut off, and
-    # SQLite would take it for a new one. Its maker may be writing it just now, so the size is read again.
+    # The directory of owners is made after the first table. If it is there, a file without a whole header was cut off,
+    # and SQLite would take it for a new one. Its maker may be writing it just now, so the size is read again.
     if found.st_size < _HEADER and (directory / "owners").exists() and file.stat().st_size < _HEADER:
         raise StateCorrupt(str(file), f"it has {found.st_size} bytes, and macvfast has recorded something in it before")
 
@@ -75,16 +75,16 @@ def prepare(directory: Path, file: Path, *, in_use: bool) -> None:
 def _make_directory(directory: Path) -> None:
     """Make it, with what is missing above it; the modes do not depend on the umask."""
     try:
-        trusted.make_folder(directory, 0o700)
+        trusted.make_directory(directory, 0o700)
     except FileNotFoundError:
         for above in reversed(directory.parents):
-            trusted.make_folder(above, 0o755)
-        trusted.make_folder(directory, 0o700)
+            trusted.make_directory(above, 0o755)
+        trusted.make_directory(directory, 0o700)
 
 
 def _make(directory: Path, file: Path, *, in_use: bool) -> None:
     """Make an empty state file, where no other process has made one meanwhile."""
-    with trusted.locked_folder(directory.resolve()):
+    with trusted.locked_directory(directory.resolve()):
         if file.exists():
             return
         log = file.with_name(f"{file.name}-wal")

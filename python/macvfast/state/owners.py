@@ -59,14 +59,14 @@ class Owners:
         OSError
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def path(self, token: str) -> Path:
-        """The file of a token; one that leads out of the folder has none."""
+        """The file of a token; one that leads out of the directory has none."""
         if "/" in token:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), token)
-        return self._folder / token
+        return self._directory / token
 
     def take(self, held: Held) -> None:
         """Give an operation a new token and lock its file. Files of dead operations are deleted first.
@@ -74,8 +74,8 @@ class Owners:
         Args:
             held: filled step by step, so that `give_up` can end what an interruption leaves.
         """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        for name in os.listdir(self._folder):
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        for name in os.listdir(self._directory):
             self._sweep(name)
         while not held.locked:
             held.token = os.urandom(8).hex()
@@ -140,7 +140,7 @@ class Owners:
     def living(self) -> list[str]:
         """The tokens of all operations that go on, sorted."""
         try:
-            names = sorted(os.listdir(self._folder))
+            names = sorted(os.listdir(self._directory))
         except (FileNotFoundError, NotADirectoryError):
             return []
         return [name for name in names if self.lives(name)]

@@ -42,7 +42,7 @@ def ask() -> ServerStatus | None:
 
 def _answer() -> bytes:
     """All that the server sends to who connects. The directory is one that no other user can change."""
-    held = trusted.open_folder(directory())
+    held = trusted.open_directory(directory())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_WITHIN_S)

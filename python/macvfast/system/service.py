@@ -108,7 +108,7 @@ def _link(path: Path) -> Path | None:
 
 def _make_directories(directory: Path) -> None:
     for one in (*reversed(directory.parents), directory):
-        trusted.make_folder(one, 0o755)
+        trusted.make_directory(one, 0o755)
 
 
 def _enable(path: Path) -> None:

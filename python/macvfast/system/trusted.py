@@ -1,6 +1,6 @@
-"""Which files and folders are trusted: those that only root and this user can change.
+"""Which files and directories are trusted: those that only root and this user can change.
 
-Symbolic links are not followed: a link, a fifo or a device in the place of a file or a folder is refused.
+Symbolic links are not followed: a link, a fifo or a device in the place of a file or a directory is refused.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 # Symbolic links on one path, as in the kernel (MAXSYMLINKS, namei.h).
 _LINKS_MAX = 40
 
-# How long to wait for another process that has locked a folder, to write a few small files.
+# How long to wait for another process that has locked a directory, to write a few small files.
 _LOCK_S = 10.0
 
 
 def why_not(found: os.stat_result) -> str | None:
-    """Why another user could have made, or could change, a file or a folder; None: nobody could."""
+    """Why another user could have made, or could change, a file or a directory; None: nobody could."""
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to another user (uid {found.st_uid})"
     # The mode of a symbolic link says nothing.
@@ -34,23 +34,23 @@ def why_not(found: os.stat_result) -> str | None:
     return None
 
 
-def open_folder(path: str | Path, *, dir_fd: int | None = None) -> int:
-    """A descriptor of a folder that no other user can change.
+def open_directory(path: str | Path, *, dir_fd: int | None = None) -> int:
+    """A descriptor of a directory that no other user can change.
 
     Raises:
-        OSError: it is no folder, not trusted, or missing.
+        OSError: it is not a directory, not trusted, or missing.
     """
     return _opened(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd, why_not)
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[int]:
-    """Lock a folder that no other user can change against others who do so; gives its descriptor.
+def locked_directory(directory: Path) -> Iterator[int]:
+    """Lock a directory that no other user can change against others who do so; gives its descriptor.
 
     Raises:
-        OSError: as `open_folder`, or another process keeps the lock.
+        OSError: as `open_directory`, or another process keeps the lock.
     """
-    descriptor = open_folder(folder)
+    descriptor = open_directory(directory)
     try:
         deadline = time.monotonic() + _LOCK_S
         while True:
@@ -74,7 +74,7 @@ def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None 
     Args:
         path: the file.
         flags: of open(2).
-        dir_fd: the folder that a relative path starts from.
+        dir_fd: the directory that a relative path starts from.
         whoever: other users may change it: files that are mounted for commands.
 
     Raises:
@@ -122,18 +122,18 @@ def read(path: str | Path, limit: int, *, dir_fd: int | None = None) -> bytes:
     return text
 
 
-def make_folder(folder: Path, mode: int) -> None:
-    """Make a folder with exactly that mode, unless something is there.
+def make_directory(directory: Path, mode: int) -> None:
+    """Make a directory with exactly that mode, unless something is there.
 
     Raises:
         OSError: it cannot be made, or another user has replaced it.
     """
     try:
         # Never, not even for a moment, with more rights for others.
-        os.mkdir(folder, mode & 0o700)
+        os.mkdir(directory, mode & 0o700)
     except FileExistsError:
         return
-    descriptor = open_folder(folder)
+    descriptor = open_directory(directory)
     try:
         os.fchmod(descriptor, mode)
     finally:

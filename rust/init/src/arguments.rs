@@ -25,18 +25,18 @@ pub struct Request {
     pub beside: bool,
     /// The sandbox's network namespace; None once a supervisor is in it.
     pub netns: Option<OwnedFd>,
-    /// The sandbox's folder, for lock, status and log.
+    /// The sandbox's directory, for lock, status and log.
     pub directory: CString,
-    /// The folder's lock, where the caller already holds it, so that nobody else can take it in between.
+    /// The directory's lock, where the caller already holds it, so that nobody else can take it in between.
     pub lock: Option<OwnedFd>,
     /// The sandbox's name, for messages.
     pub name: String,
     pub rootfs: Option<CString>,
     /// The host name that a command with a pid 1 of its own sees; None: the host's.
     pub hostname: Option<CString>,
-    /// A folder with files that replace those of the same names in /etc, for a command with a pid 1 of its own.
+    /// A directory with files that replace those of the same names in /etc, for a command with a pid 1 of its own.
     pub etc: Option<CString>,
-    /// Folders of pins, which a command with a pid 1 of its own does not see.
+    /// Directories of pins, which a command with a pid 1 of its own does not see.
     pub pins: Vec<CString>,
     /// The program that removes this sandbox alone, its name first; empty for none.
     pub after: Vec<CString>,
@@ -47,7 +47,7 @@ pub struct Request {
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
-    /// The limit of a detached command's log in bytes; None: the limit that the folder keeps.
+    /// The limit of a detached command's log in bytes; None: the limit that the directory keeps.
     pub log_limit: Option<u64>,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,

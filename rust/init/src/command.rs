@@ -36,7 +36,7 @@ pub fn execute(command: &[CString]) -> Errno {
     }
 }
 
-/// The files that `name` may mean: itself if it holds a slash, else one in each folder of `path`.
+/// The files that `name` may mean: itself if it holds a slash, else one in each directory of `path`.
 fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {
     let name = name.to_bytes();
     if name.is_empty() {
@@ -45,11 +45,13 @@ fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {
     if name.contains(&b'/') {
         return CString::new(name).into_iter().collect();
     }
-    // An empty folder is the working directory.
-    let joined = path.split(|&byte| byte == b':').map(|folder| match folder {
-        b"" => name.to_vec(),
-        _ => [folder, b"/", name].concat(),
-    });
+    // An empty directory is the working directory.
+    let joined = path
+        .split(|&byte| byte == b':')
+        .map(|directory| match directory {
+            b"" => name.to_vec(),
+            _ => [directory, b"/", name].concat(),
+        });
     joined.filter_map(|file| CString::new(file).ok()).collect()
 }
 

@@ -28,12 +28,12 @@ pub fn of_running(init: BorrowedFd<'_>) -> Option<OwnedFd> {
     let path = format!("/proc/self/fdinfo/{}", init.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(format!("/proc/{}/root", pid.trim()), folder, Mode::empty()).ok()?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(format!("/proc/{}/root", pid.trim()), flags, Mode::empty()).ok()?;
     let terminals = openat2(
         &root,
         c"dev/pts",
-        folder,
+        flags,
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
     );

@@ -16,9 +16,9 @@ const NOT_FOUND: u8 = 127;
 
 /// Statuses with `--detach`, where none is the command's: what else can fail.
 const HELD: u8 = 121;
-const FOLDER: u8 = 122;
+const DIRECTORY: u8 = 122;
 const REFUSED: u8 = 123;
-const NO_FOLDER: u8 = 124;
+const NO_DIRECTORY: u8 = 124;
 
 /// What is said when pid 1 of another command has ended, and with it one that ran beside it.
 pub const ENDED_TOGETHER: &str =
@@ -33,18 +33,18 @@ pub enum Failure {
     NotExecutable { command: String, errno: Errno },
     /// Another keeper is there, whose command cannot be joined, or not yet.
     Held { name: String, joining: bool },
-    /// Something cannot be done in the sandbox's folder; the words follow "cannot".
-    Folder {
+    /// Something cannot be done in the sandbox's directory; the words follow "cannot".
+    Directory {
         path: String,
         step: &'static str,
         errno: Errno,
     },
     /// The kernel refused something; the words follow "could not".
     Refused { step: String, errno: Errno },
-    /// It is to start in a folder that it cannot enter.
-    NoFolder {
+    /// It is to start in a directory that it cannot enter.
+    NoDirectory {
         command: String,
-        folder: String,
+        directory: String,
         errno: Errno,
     },
     /// Its pid 1 was killed at once.
@@ -76,11 +76,13 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => NOT_FOUND,
-            Self::NotExecutable { .. } | Self::NoFolder { .. } | Self::Killed { .. } => {
+            Self::NotExecutable { .. } | Self::NoDirectory { .. } | Self::Killed { .. } => {
                 NOT_EXECUTABLE
             }
             Self::EndedTogether => KILLED,
-            Self::Held { .. } | Self::Folder { .. } | Self::Refused { .. } | Self::Ended => FAILED,
+            Self::Held { .. } | Self::Directory { .. } | Self::Refused { .. } | Self::Ended => {
+                FAILED
+            }
         }
     }
 
@@ -89,11 +91,11 @@ impl Failure {
         let (status, errno, words) = match self {
             Self::NotFound { .. } => (NOT_FOUND, None, String::new()),
             Self::NotExecutable { errno, .. } => (NOT_EXECUTABLE, Some(errno), reason(*errno)),
-            Self::NoFolder { folder, errno, .. } => {
-                (NO_FOLDER, Some(errno), no_folder(folder, *errno))
-            }
+            Self::NoDirectory {
+                directory, errno, ..
+            } => (NO_DIRECTORY, Some(errno), no_directory(directory, *errno)),
             Self::Held { .. } => (HELD, None, String::new()),
-            Self::Folder { step, errno, .. } => (FOLDER, Some(errno), (*step).to_owned()),
+            Self::Directory { step, errno, .. } => (DIRECTORY, Some(errno), (*step).to_owned()),
             Self::Refused { step, errno } => (REFUSED, Some(errno), step.clone()),
             Self::Killed { .. } => (NOT_EXECUTABLE, None, PID_1_KILLED.to_owned()),
             Self::Ended | Self::EndedTogether => (FAILED, None, ENDED_TOGETHER.to_owned()),
@@ -123,11 +125,11 @@ impl Failure {
                     _ => "it must be an executable program, or a script whose first line names one: `#!/bin/sh`",
                 },
             ),
-            Self::NoFolder {
+            Self::NoDirectory {
                 command,
-                folder,
+                directory,
                 errno,
-            } => not_started(command, &no_folder(folder, *errno), WORKDIR),
+            } => not_started(command, &no_directory(directory, *errno), WORKDIR),
             Self::Killed { command } => not_started(
                 command,
                 PID_1_KILLED,
@@ -143,10 +145,10 @@ impl Failure {
                 "its command is still running",
                 &format!("`macvfast rm -f {name}` ends it and removes the sandbox"),
             ),
-            Self::Folder { path, step, errno } => block(
+            Self::Directory { path, step, errno } => block(
                 &format!("the state in `{path}` cannot be used"),
                 &format!("cannot {step}: {}", sys::text_of(*errno)),
-                &folder_hint(path, *errno),
+                &directory_hint(path, *errno),
             ),
             Self::Refused { step, errno } => {
                 let (limit, hint) = limit_of(*errno);
@@ -182,7 +184,7 @@ const fn limit_of(errno: Errno) -> (&'static str, &'static str) {
     }
 }
 
-const WORKDIR: &str = "-w takes a folder that the command can see";
+const WORKDIR: &str = "-w takes a directory that the command can see";
 
 const PID_1_KILLED: &str = "its pid 1 was killed";
 
@@ -207,15 +209,15 @@ fn reason(errno: Errno) -> String {
     }
 }
 
-/// Why a command cannot start in a folder.
-fn no_folder(folder: &str, errno: Errno) -> String {
+/// Why a command cannot start in a directory.
+fn no_directory(directory: &str, errno: Errno) -> String {
     match errno {
-        Errno::NOENT | Errno::NOTDIR => format!("there is no folder `{folder}` to start in"),
-        _ => format!("it cannot start in `{folder}`: {}", sys::text_of(errno)),
+        Errno::NOENT | Errno::NOTDIR => format!("there is no directory `{directory}` to start in"),
+        _ => format!("it cannot start in `{directory}`: {}", sys::text_of(errno)),
     }
 }
 
-fn folder_hint(path: &str, errno: Errno) -> String {
+fn directory_hint(path: &str, errno: Errno) -> String {
     match errno {
         Errno::NOSPC | Errno::DQUOT => {
             "make room on its file system: `df -h` shows which are full".to_owned()

@@ -1,4 +1,5 @@
-//! The files that a sandbox's command sees: the host's or those of another root folder, with /proc and /sys of its own.
+//! The files that a sandbox's command sees: the host's or those of another root directory, with /proc and /sys of its
+//! own.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,8 +44,9 @@ const PINS_OF_IP_NETNS: &CStr = c"/run/netns";
 /// Gives this process a mount namespace with /proc of its pid namespace, /sys of its network namespace and `terminals`,
 /// and the request's `rootfs`, if it has one, as its root with the host's /dev.
 ///
-/// Files of its folder `etc` are mounted on those of /etc that have the same name. What is mounted in the folders of
-/// `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy in here.
+/// Files of its directory `etc` are mounted on those of /etc that have the same name. What is mounted in the
+/// directories of `pins` is left out. The host's later mounts and unmounts are followed, so that nothing is kept busy
+/// in here.
 pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
     // SAFETY: not the descriptors but the mounts are no longer shared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(Failed::at("make a mount namespace"))?;
@@ -53,8 +55,8 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .map_err(Failed::at("keep mounts to the sandbox"))?;
-    for folder in &request.pins {
-        leave_out(folder).map_err(Failed::at("leave out the pins of other sandboxes"))?;
+    for directory in &request.pins {
+        leave_out(directory).map_err(Failed::at("leave out the pins of other sandboxes"))?;
     }
     let own_files = request.etc.as_deref().map(copies_of_own_files);
     let control_groups = copy_of(c"/sys/fs/cgroup").ok();
@@ -65,7 +67,7 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
     if let Some(path) = &request.rootfs {
         enter(path)?;
     }
-    let root = open_folder(c"/").map_err(Failed::at("open the root folder"))?;
+    let root = open_directory(c"/").map_err(Failed::at("open the root directory"))?;
     uncover(c"/proc")
         .and_then(|()| attach(&proc, &root, c"proc", OFlags::DIRECTORY))
         .map_err(Failed::at("mount /proc"))?;
@@ -82,7 +84,7 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
     }
     if let Some(tree) = devices {
         match tree.and_then(|tree| attach(tree, &root, c"dev", OFlags::DIRECTORY)) {
-            // A root folder without /dev is accepted.
+            // A root directory without /dev is accepted.
             Err(Errno::NOENT) => Ok(()),
             outcome => outcome.map_err(Failed::at("mount /dev")),
         }?;
@@ -96,19 +98,19 @@ pub fn make(request: &Request, terminals: Option<BorrowedFd<'_>>) -> Result<(), 
         .map_err(Failed::at("mount /dev/pts"))
 }
 
-/// Makes a folder, with what is mounted below it, the root, and leaves the host's.
+/// Makes a directory, with what is mounted below it, the root, and leaves the host's.
 fn enter(rootfs: &CStr) -> Result<(), Failed> {
     let root = copy_of(rootfs).and_then(|tree| {
         // Whatever is found at the path from now on, this is the root.
         let attached = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&tree, c"", CWD, rootfs, attached).map(|()| tree)
     });
-    let root = root.map_err(Failed::at("open the root folder"))?;
-    change_root(&root).map_err(Failed::at("make the folder the root"))
+    let root = root.map_err(Failed::at("open the root directory"))?;
+    change_root(&root).map_err(Failed::at("make the directory the root"))
 }
 
-/// Unmounts all that is mounted on a folder and below it: what is mounted there next then hides nothing that an unmount
-/// would show.
+/// Unmounts all that is mounted on a directory and below it: what is mounted there next then hides nothing that an
+/// unmount would show.
 ///
 /// A symbolic link has nothing mounted on it. Of a mount that came from another user namespace, the kernel keeps what
 /// it hides; it stays underneath.
@@ -122,53 +124,53 @@ fn uncover(path: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Removes what is mounted in a folder from this mount namespace, now and in the future. A folder that is a mount only
-/// because of pins is empty from now on; another file system stays, without what is mounted in it.
+/// Removes what is mounted in a directory from this mount namespace, now and in the future. A directory that is a mount
+/// only because of pins is empty from now on; another file system stays, without what is mounted in it.
 ///
 /// The host's pins are copied with all its mounts. Each copy takes memory, and would have to go too before the pin of a
 /// sandbox is gone. Nothing of this reaches the host, whose mounts these only follow.
-fn leave_out(folder: &CStr) -> Result<(), Errno> {
+fn leave_out(directory: &CStr) -> Result<(), Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let bare = match open_tree(CWD, folder, flags) {
+    let bare = match open_tree(CWD, directory, flags) {
         Ok(bare) => bare,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(errno) => return Err(errno),
     };
     let mut found = false;
-    // Two that prepare a folder at once can mount it on itself twice.
-    while unmount(folder, UnmountFlags::DETACH).is_ok() {
+    // Two that prepare a directory at once can mount it on itself twice.
+    while unmount(directory, UnmountFlags::DETACH).is_ok() {
         found = true;
     }
     if !found {
         // It is no mount, so that macvfast has pinned nothing there.
         return Ok(());
     }
-    let (above, below) = (fstat(&bare)?, stat(folder)?);
+    let (above, below) = (fstat(&bare)?, stat(directory)?);
     let for_pins_alone = (above.st_dev, above.st_ino) == (below.st_dev, below.st_ino);
-    let tree = if for_pins_alone || folder == PINS_OF_IP_NETNS {
+    let tree = if for_pins_alone || directory == PINS_OF_IP_NETNS {
         fresh(c"tmpfs", &[(c"mode", c"0755")], NO_DEVICES)?
     } else {
         bare
     };
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(&tree, c"", CWD, folder, by_descriptor)?;
-    mount_change(folder, MountPropagationFlags::PRIVATE)
+    move_mount(&tree, c"", CWD, directory, by_descriptor)?;
+    mount_change(directory, MountPropagationFlags::PRIVATE)
 }
 
 /// Those of a sandbox's own files that are there, with where they belong, attached nowhere.
-fn copies_of_own_files(folder: &CStr) -> Vec<(&'static CStr, OwnedFd)> {
-    let Ok(folder) = open_folder(folder) else {
+fn copies_of_own_files(directory: &CStr) -> Vec<(&'static CStr, OwnedFd)> {
+    let Ok(directory) = open_directory(directory) else {
         return Vec::new();
     };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let found = OWN_FILES.iter().filter_map(|&(name, path)| {
-        let tree = open_tree(&folder, name, flags).ok()?;
+        let tree = open_tree(&directory, name, flags).ok()?;
         Some((path, tree))
     });
     found.collect()
 }
 
-fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
+fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
     openat(
         CWD,
         path,
@@ -185,8 +187,8 @@ fn copy_of(path: &CStr) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, flags)
 }
 
-/// A new instance of a kernel file system, attached nowhere and without executables; those of the kernel's own show this
-/// process's namespaces.
+/// A new instance of a kernel file system, attached nowhere and without executables; those of the kernel's own show
+/// this process's namespaces.
 pub fn fresh(
     kind: &CStr,
     options: &[(&CStr, &CStr)],
@@ -202,7 +204,8 @@ pub fn fresh(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Mounts `tree` at `path` below `root`, a folder if `kind` says so; symbolic links on the way do not lead out of it.
+/// Mounts `tree` at `path` below `root`, a directory if `kind` says so; symbolic links on the way do not lead out of
+/// it.
 fn attach(tree: impl AsFd, root: &OwnedFd, path: &CStr, kind: OFlags) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | kind;
     let target = openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;

@@ -47,13 +47,13 @@ impl Task<'_> {
     /// The descriptors that are needed to enter the sandbox and to wait there; -1 for none.
     fn descriptors(&self) -> [RawFd; 3] {
         let number = |one: Option<BorrowedFd<'_>>| one.map_or(-1, |one| one.as_raw_fd());
-        let folder = number(self.post.guest_folder());
+        let directory = number(self.post.guest_directory());
         match self.post {
             Post::Own(_) => {
                 let netns = self.request.netns.as_ref().map(AsFd::as_fd);
-                [number(netns), folder, number(self.terminals)]
+                [number(netns), directory, number(self.terminals)]
             }
-            Post::Beside { pidfd, .. } => [pidfd.as_raw_fd(), folder, -1],
+            Post::Beside { pidfd, .. } => [pidfd.as_raw_fd(), directory, -1],
         }
     }
 }
@@ -147,9 +147,9 @@ fn watch(
     command: i32,
     executed: OwnedFd,
 ) -> ! {
-    let [_, folder, _] = task.descriptors();
+    let [_, directory, _] = task.descriptors();
     // SAFETY: it never returns to those who own the others.
-    unsafe { sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), folder]) };
+    unsafe { sys::close_all_but(&mut [report.as_raw_fd(), executed.as_raw_fd(), directory]) };
     // A directory of the host, or of a file system that somebody wants to unmount, is not held by waiting in it.
     let _ = chdir(c"/");
     if let Ok(errno) = <[u8; 4]>::try_from(read_up_to(executed.as_fd(), 4)) {
@@ -174,15 +174,15 @@ fn watch(
 
 /// Reports how the command ended, and ends; if this is pid 1, with all that still runs in the pid namespace.
 fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
-    let guest = task.post.guest_folder();
-    let Some(folder) = guest.filter(|folder| !is_alone(*folder)) else {
+    let guest = task.post.guest_directory();
+    let Some(directory) = guest.filter(|directory| !is_alone(*directory)) else {
         Report::Ended(status).send(report);
         sys::leave(status)
     };
     // The keeper has nothing to wait for any more.
     let _ = set_parent_process_death_signal(None);
     Report::EndedAlone(status).send(report);
-    while !is_alone(folder) {
+    while !is_alone(directory) {
         let there = joined();
         let mut entries: Vec<_> = there.iter().map(sys::readable).collect();
         // Without the process that records the end of this one and reads the output, it ends as it would without its
@@ -197,18 +197,18 @@ fn end(task: &Task<'_>, report: BorrowedFd<'_>, status: u8) -> ! {
     sys::leave(status)
 }
 
-/// Whether nobody has joined this pid 1, nor can any more: the folder is locked from then on. A keeper that is stopped
-/// while it joins is not waited for.
-fn is_alone(folder: BorrowedFd<'_>) -> bool {
+/// Whether nobody has joined this pid 1, nor can any more: the directory is locked from then on. A keeper that is
+/// stopped while it joins is not waited for.
+fn is_alone(directory: BorrowedFd<'_>) -> bool {
     for _ in 0..ABOUT_TO_JOIN_MS / LOOK_AGAIN_MS {
-        if flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if flock(directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
             break;
         }
         sys::poll(&mut [], LOOK_AGAIN_MS);
     }
     let alone = joined().is_empty();
     if !alone {
-        let _ = flock(folder, FlockOperation::Unlock);
+        let _ = flock(directory, FlockOperation::Unlock);
     }
     alone
 }
@@ -291,7 +291,7 @@ fn become_command(task: &Task<'_>) -> Errno {
         let _ = chdir(c"/");
     }
     if task.request.user.is_some() {
-        // What the caller has there is not for another user: addresses of agents, tokens, folders.
+        // What the caller has there is not for another user: addresses of agents, tokens, directories.
         sys::clear_environment();
     }
     for variable in &task.request.environment {

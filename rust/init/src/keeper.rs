@@ -211,15 +211,15 @@ impl Keeper<'_> {
             Post::Own(record) if self.request.detach => Some(
                 record
                     .open_log(self.request.log_limit)
-                    .map_err(|errno| self.folder_failed("open its log", errno))?,
+                    .map_err(|errno| self.directory_failed("open its log", errno))?,
             ),
             _ => None,
         };
         Streams::prepare(self.request, log, self.surroundings.window, terminals)
     }
 
-    fn folder_failed(&self, step: &'static str, errno: Errno) -> Failure {
-        Failure::Folder {
+    fn directory_failed(&self, step: &'static str, errno: Errno) -> Failure {
+        Failure::Directory {
             path: shown_name(&self.request.directory),
             step,
             errno,
@@ -251,10 +251,10 @@ impl Keeper<'_> {
                 of_the_command(Failure::of_command(command, errno))
             }
             (Some(Report::NotSetUp(step, errno)), _) if step == init::ENTER_WORKDIR => {
-                let folder = self.request.workdir.as_ref().map(shown_name);
-                of_the_command(Failure::NoFolder {
+                let directory = self.request.workdir.as_ref().map(shown_name);
+                of_the_command(Failure::NoDirectory {
                     command,
-                    folder: folder.unwrap_or_default(),
+                    directory: directory.unwrap_or_default(),
                     errno,
                 })
             }
@@ -272,7 +272,7 @@ impl Keeper<'_> {
         match (&self.post, running.process) {
             (Post::Own(record), Some(process)) => record
                 .write(process, state)
-                .map_err(|errno| self.folder_failed("record the command's status", errno)),
+                .map_err(|errno| self.directory_failed("record the command's status", errno)),
             _ => Ok(()),
         }
     }

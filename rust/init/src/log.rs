@@ -6,8 +6,8 @@
 //! log.max  the limit, where one was given
 //! ```
 //!
-//! What cannot be written is dropped and counted, and a line in its place says how much: the command neither waits for a
-//! disk that is full nor ends because of it.
+//! What cannot be written is dropped and counted, and a line in its place says how much: the command neither waits for
+//! a disk that is full nor ends because of it.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -25,12 +25,12 @@ const DEFAULT_LIMIT: u64 = 16 << 20;
 /// The least that a limit can be.
 pub const LEAST_LIMIT: u64 = 8 << 10;
 
-/// Where a folder keeps the limit of its log.
+/// Where a directory keeps the limit of its log.
 const LIMIT_FILE: &CStr = c"log.max";
 
 /// A log that is written to.
 pub struct Log {
-    folder: OwnedFd,
+    directory: OwnedFd,
     /// The file that is written to; None until the next write opens it.
     file: Option<OwnedFd>,
     size: u64,
@@ -42,21 +42,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder, to add to it. Without a limit it has the one of before.
-    pub fn open(folder: BorrowedFd<'_>, limit: Option<u64>) -> Result<Self, Errno> {
-        let folder = fcntl_dupfd_cloexec(folder, 0)?;
+    /// Opens the log of a directory, to add to it. Without a limit it has the one of before.
+    pub fn open(directory: BorrowedFd<'_>, limit: Option<u64>) -> Result<Self, Errno> {
+        let directory = fcntl_dupfd_cloexec(directory, 0)?;
         let limit = match limit {
             Some(limit) => {
                 // For the commands after this one; a full disk is no reason not to start it.
-                let _ = keep_limit(&folder, limit);
+                let _ = keep_limit(&directory, limit);
                 limit
             }
-            None => kept_limit(&folder).unwrap_or(DEFAULT_LIMIT),
+            None => kept_limit(&directory).unwrap_or(DEFAULT_LIMIT),
         };
-        let file = open_to_append(&folder)?;
+        let file = open_to_append(&directory)?;
         let size = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
         Ok(Self {
-            folder,
+            directory,
             file: Some(file),
             size,
             half: limit / 2,
@@ -118,7 +118,7 @@ impl Log {
 
     /// Renames `log` to `log.1`, over the older part; the next write makes a new `log`.
     fn turn(&mut self) -> Result<(), (Errno, usize)> {
-        match renameat(&self.folder, c"log", &self.folder, c"log.1") {
+        match renameat(&self.directory, c"log", &self.directory, c"log.1") {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err((errno, 0)),
         }
@@ -131,7 +131,7 @@ impl Log {
     fn append(&mut self, bytes: &[u8]) -> Result<(), (Errno, usize)> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => open_to_append(&self.folder).map_err(|errno| (errno, 0))?,
+            None => open_to_append(&self.directory).map_err(|errno| (errno, 0))?,
         };
         let mut written = 0;
         let mut failed = None;
@@ -164,28 +164,28 @@ fn fitting(bytes: &[u8], room: usize, empty: bool) -> usize {
     lines.map_or(if empty { room } else { 0 }, |end| end + 1)
 }
 
-fn keep_limit(folder: &OwnedFd, limit: u64) -> Result<(), Errno> {
+fn keep_limit(directory: &OwnedFd, limit: u64) -> Result<(), Errno> {
     let flags =
         OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = openat(folder, LIMIT_FILE, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = openat(directory, LIMIT_FILE, flags, Mode::RUSR | Mode::WUSR)?;
     write(&file, limit.to_string().as_bytes())?;
     Ok(())
 }
 
-/// The limit that the folder keeps, where that can be one.
-fn kept_limit(folder: &OwnedFd) -> Option<u64> {
+/// The limit that the directory keeps, where that can be one.
+fn kept_limit(directory: &OwnedFd) -> Option<u64> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = openat(folder, LIMIT_FILE, flags, Mode::empty()).ok()?;
+    let file = openat(directory, LIMIT_FILE, flags, Mode::empty()).ok()?;
     let mut text = [0; 20];
     let count = read(&file, &mut text).ok()?;
     let number = std::str::from_utf8(text.get(..count)?).ok()?.parse().ok()?;
     Some(number).filter(|&number| number >= LEAST_LIMIT)
 }
 
-fn open_to_append(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn open_to_append(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags =
         OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    openat(folder, c"log", flags, Mode::RUSR | Mode::WUSR)
+    openat(directory, c"log", flags, Mode::RUSR | Mode::WUSR)
 }
 
 /// A log with the pipe through which a command writes to it.
@@ -219,7 +219,7 @@ impl Logged {
         let number = |one: &Option<OwnedFd>| one.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let log = &self.log;
         [
-            log.folder.as_raw_fd(),
+            log.directory.as_raw_fd(),
             number(&log.file),
             number(&self.pipe),
         ]

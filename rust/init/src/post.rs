@@ -34,11 +34,11 @@ pub enum Post {
 }
 
 impl Post {
-    /// The sandbox's folder, where the command is a guest with a pid 1 of its own: that stays for as long as others are
-    /// there that have joined. Otherwise they end with the command.
-    pub fn guest_folder(&self) -> Option<BorrowedFd<'_>> {
+    /// The sandbox's directory, where the command is a guest with a pid 1 of its own: that stays for as long as others
+    /// are there that have joined. Otherwise they end with the command.
+    pub fn guest_directory(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Own(record) => record.guest_folder(),
+            Self::Own(record) => record.guest_directory(),
             Self::Beside { .. } => None,
         }
     }
@@ -49,7 +49,7 @@ pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
     let path = shown_name(&request.directory);
     let failed = |step| {
         let path = path.clone();
-        move |errno| Failure::Folder { path, step, errno }
+        move |errno| Failure::Directory { path, step, errno }
     };
     let deadline = Instant::now() + OTHERS;
     loop {

@@ -34,31 +34,31 @@ const DONE: &[u8] = b"\0";
 
 /// A sandbox that waits to be removed.
 pub struct Waiting {
-    folder: OwnedFd,
-    /// The same folder, opened again to be locked. The keeper that locks it hands it to the remover, which is then the
-    /// only holder of the lock.
+    directory: OwnedFd,
+    /// The same directory, opened again to be locked. The keeper that locks it hands it to the remover, which is then
+    /// the only holder of the lock.
     lock: Option<OwnedFd>,
     name: CString,
     answer: OwnedFd,
 }
 
 impl Waiting {
-    /// Puts a sandbox into the queue, by its folder, whose name is its id.
+    /// Puts a sandbox into the queue, by its directory, whose name is its id.
     ///
     /// # Errors
     ///
     /// The queue cannot be written to: its file system is full, say.
     pub fn enter(queues: &CStr, sandbox: &CStr) -> Result<Self, Errno> {
         let namespace = stat("/proc/self/ns/mnt")?.st_ino.to_string();
-        let queues = folder_at(CWD, queues)?;
-        let folder = folder_at(&queues, &CString::new(namespace).map_err(|_| Errno::INVAL)?)?;
+        let queues = directory_at(CWD, queues)?;
+        let directory = directory_at(&queues, &CString::new(namespace).map_err(|_| Errno::INVAL)?)?;
         let id = Path::new(OsStr::from_bytes(sandbox.to_bytes())).file_name();
         let name = CString::new(id.ok_or(Errno::INVAL)?.as_bytes()).map_err(|_| Errno::INVAL)?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let lock = Some(openat(&folder, c".", flags, Mode::empty())?);
-        let answer = new_fifo(&folder, &name)?;
+        let lock = Some(openat(&directory, c".", flags, Mode::empty())?);
+        let answer = new_fifo(&directory, &name)?;
         Ok(Self {
-            folder,
+            directory,
             lock,
             name,
             answer,
@@ -93,7 +93,7 @@ impl Waiting {
             }
             wait_for(&remover);
         }
-        let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
+        let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         None
     }
 
@@ -124,8 +124,8 @@ impl Waiting {
     }
 }
 
-/// A folder, made where it is missing.
-fn folder_at(above: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+/// A directory, made where it is missing.
+fn directory_at(above: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
     match mkdirat(&above, path, Mode::RWXU) {
         Err(Errno::EXIST) => {}
         outcome => outcome?,
@@ -136,16 +136,16 @@ fn folder_at(above: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
 
 /// Makes a fifo that is open for reading before it has its name: a remover that finds no reader takes the keeper for
 /// dead.
-fn new_fifo(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+fn new_fifo(directory: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let fresh = CString::new([b".", name.to_bytes()].concat()).map_err(|_| Errno::INVAL)?;
-    let _ = unlinkat(folder, &fresh, AtFlags::empty());
-    mkfifoat(folder, &fresh, Mode::RUSR | Mode::WUSR)?;
+    let _ = unlinkat(directory, &fresh, AtFlags::empty());
+    mkfifoat(directory, &fresh, Mode::RUSR | Mode::WUSR)?;
     // Also for writing: a fifo whose last writer has closed it is always readable.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = openat(folder, &fresh, flags, Mode::empty())
-        .and_then(|fifo| renameat(folder, &fresh, folder, name).map(|()| fifo));
+    let made = openat(directory, &fresh, flags, Mode::empty())
+        .and_then(|fifo| renameat(directory, &fresh, directory, name).map(|()| fifo));
     if made.is_err() {
-        let _ = unlinkat(folder, &fresh, AtFlags::empty());
+        let _ = unlinkat(directory, &fresh, AtFlags::empty());
     }
     made
 }

@@ -1,4 +1,4 @@
-//! A sandbox's folder: the lock that says that a keeper is there, and the status that outlives it.
+//! A sandbox's directory: the lock that says that a keeper is there, and the status that outlives it.
 //!
 //! ```text
 //! boot 4be5d7bc-…              the boot, the keeper and pid 1, each process with its start time
@@ -72,7 +72,7 @@ pub enum State {
     Lost,
 }
 
-/// The folder of one sandbox, locked for as long as this lives.
+/// The directory of one sandbox, locked for as long as this lives.
 pub struct Record {
     directory: OwnedFd,
     boot_id: String,
@@ -83,7 +83,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens and locks the folder, which makes this process its keeper; None where there is another keeper.
+    /// Opens and locks the directory, which makes this process its keeper; None where there is another keeper.
     ///
     /// The command of a `guest` counts only while it runs. A `lock` that is given is taken over.
     pub fn open(
@@ -91,7 +91,7 @@ impl Record {
         guest: bool,
         lock: Option<OwnedFd>,
     ) -> Result<Option<Self>, Errno> {
-        let directory = open_folder(directory)?;
+        let directory = open_directory(directory)?;
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = match lock {
             Some(lock) => lock,
@@ -117,13 +117,13 @@ impl Record {
         }))
     }
 
-    /// The descriptors of the lock and of the folder.
+    /// The descriptors of the lock and of the directory.
     pub fn descriptors(&self) -> [RawFd; 2] {
         [self.lock.as_raw_fd(), self.directory.as_raw_fd()]
     }
 
-    /// The folder; of a guest's, for its pid 1.
-    pub fn guest_folder(&self) -> Option<BorrowedFd<'_>> {
+    /// The directory; of a guest's, for its pid 1.
+    pub fn guest_directory(&self) -> Option<BorrowedFd<'_>> {
         self.before.as_ref().map(|_| self.directory.as_fd())
     }
 
@@ -200,19 +200,19 @@ fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     })
 }
 
-/// Locks a sandbox's folder so that a guest's pid 1 does not end; None where that is about to end.
+/// Locks a sandbox's directory so that a guest's pid 1 does not end; None where that is about to end.
 pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
-    let folder = open_folder(directory)?;
-    match flock(&folder, FlockOperation::NonBlockingLockShared) {
+    let directory = open_directory(directory)?;
+    match flock(&directory, FlockOperation::NonBlockingLockShared) {
         Err(Errno::WOULDBLOCK) => Ok(None),
-        outcome => outcome.map(|()| Some(folder)),
+        outcome => outcome.map(|()| Some(directory)),
     }
 }
 
 /// A descriptor of pid 1 of the command that runs in a sandbox; None where none runs, where it is not recorded yet, or
 /// where the recorded process is not in the sandbox's network namespace.
 pub fn running(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
-    let recorded = read_status(&open_folder(directory)?)?;
+    let recorded = read_status(&open_directory(directory)?)?;
     let Some(init) = running_init(split(&recorded).0, &boot_id()?) else {
         return Ok(None);
     };
@@ -266,7 +266,7 @@ fn boot_id() -> Result<String, Errno> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-fn open_folder(path: &CStr) -> Result<OwnedFd, Errno> {
+fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
     openat(
         CWD,
         path,

@@ -41,7 +41,7 @@ pub enum Operation {
     EnterNamespace,
     #[error("open the network namespace at `{}`", .0.display())]
     OpenNamespace(PathBuf),
-    /// Making the folder of the pins, or making it a shared mount.
+    /// Making the directory of the pins, or making it a shared mount.
     #[error("prepare `{}` for network namespaces", .0.display())]
     PreparePins(PathBuf),
     #[error("pin a network namespace at `{}`", .0.display())]
@@ -85,8 +85,8 @@ pub enum NotANamespace {
     #[error("it is a symbolic link")]
     SymbolicLink,
     /// A directory.
-    #[error("it is a folder")]
-    Folder,
+    #[error("it is a directory")]
+    Directory,
     /// A file, or device, socket, FIFO.
     #[error("it is a file that no namespace is mounted on")]
     OtherFile,

@@ -97,7 +97,8 @@ fn with_inode(fd: OwnedFd, socket: Socket) -> Result<Namespace, Error> {
     })
 }
 
-/// Open the network namespaces that are pinned at, or linked from, paths; `NotANamespace` where none is. Some 15 µs each.
+/// Open the network namespaces that are pinned at, or linked from, paths; `NotANamespace` where none is. Some 15 µs
+/// each.
 ///
 /// What stands there is looked at before it is opened: opening a FIFO would wait, opening a device may do anything.
 #[must_use]
@@ -166,8 +167,8 @@ fn open_inside(fd: OwnedFd, path: &Path) -> Result<Namespace, Error> {
     with_inode(fd, Socket::open()?)
 }
 
-/// Write sysctls inside namespaces; one that this kernel does not have is skipped. One thread goes from one namespace to
-/// the next; some 30 µs each.
+/// Write sysctls inside namespaces; one that this kernel does not have is skipped. One thread goes from one namespace
+/// to the next; some 30 µs each.
 ///
 /// One result per entry; where one failed, those before it in its list are written.
 #[must_use]
@@ -231,7 +232,7 @@ pub(crate) fn no_namespace_file(place: BorrowedFd<'_>) -> Result<Option<NotAName
         return Ok(None);
     }
     Ok(Some(match FileType::from_raw_mode(fstat(place)?.st_mode) {
-        FileType::Directory => NotANamespace::Folder,
+        FileType::Directory => NotANamespace::Directory,
         FileType::Symlink => NotANamespace::SymbolicLink,
         _ => NotANamespace::OtherFile,
     }))
@@ -248,16 +249,16 @@ pub(crate) fn not_there(errno: Errno) -> Option<NotANamespace> {
     }
 }
 
-/// The folder of a pin; the current one for a mere name.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+/// The directory of a pin; the current one for a mere name.
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(folder) if folder.as_os_str() != OsStr::new("") => folder,
+        Some(directory) if directory.as_os_str() != OsStr::new("") => directory,
         _ => Path::new("."),
     }
 }
 
-/// A folder, opened to be locked.
-pub(crate) fn open_folder(path: &Path) -> Result<File, Errno> {
+/// A directory, opened to be locked.
+pub(crate) fn open_directory(path: &Path) -> Result<File, Errno> {
     Ok(open(
         path,
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,

@@ -1,6 +1,6 @@
 //! Pins: names for namespaces in the file system, as `ip netns` makes them.
 //!
-//! A pin is an empty file with the namespace bind-mounted on it, in a folder that is a shared mount, so that taking
+//! A pin is an empty file with the namespace bind-mounted on it, in a directory that is a shared mount, so that taking
 //! the pin away in one mount namespace takes it away in all.
 
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ use rustix::mount::{
 use rustix::process::geteuid;
 
 use crate::error::{Error, NotANamespace, Operation};
-use crate::netns::{descriptor_path, folder_of, no_namespace_file, not_there, open_folder};
+use crate::netns::{descriptor_path, directory_of, no_namespace_file, not_there, open_directory};
 
 /// Namespaces mounted on top of each other at one path; more than this is someone's game.
 const MOUNTS_MAX: usize = 16;
 
-/// How long another may take to prepare a folder, and how often it is asked.
+/// How long another may take to prepare a directory, and how often it is asked.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -35,37 +35,40 @@ const LOOKS: u32 = 20;
 
 /// Pin living namespaces, each at a path that is to be a new, empty file.
 ///
-/// One result per entry: EEXIST and whatever else the kernel says, and then nothing is left at the path. Some 30 µs each.
+/// One result per entry: EEXIST and whatever else the kernel says, and then nothing is left at the path. Some 30 µs
+/// each.
 #[must_use]
 pub fn pin_all(pins: &[(BorrowedFd<'_>, PathBuf)]) -> Vec<Result<(), Error>> {
-    let mut folders = BTreeMap::new();
+    let mut directories = BTreeMap::new();
     pins.iter()
         .map(|(namespace, path)| {
-            let folder = folder_of(path);
-            let prepared = folders.entry(folder).or_insert_with(|| prepare(folder));
+            let directory = directory_of(path);
+            let prepared = directories
+                .entry(directory)
+                .or_insert_with(|| prepare(directory));
             prepared.clone()?;
             pin(*namespace, path)
         })
         .collect()
 }
 
-/// Make a folder, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do. To make
-/// shared what is shared already changes nothing and takes 65 µs with 4,000 pins; to find it out from
+/// Make a directory, and make it a shared mount, step by step as `create_netns_dir` and `netns_add` of iproute2 do. To
+/// make shared what is shared already changes nothing and takes 65 µs with 4,000 pins; to find it out from
 /// `/proc/self/mountinfo` takes 7 ms.
-fn prepare(folder: &Path) -> Result<(), Error> {
-    let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
-    make_folder(folder)
-        .map_err(|error| Error::io(Operation::PreparePins(folder.to_owned()), &error))?;
-    refuse_others(folder)?;
+fn prepare(directory: &Path) -> Result<(), Error> {
+    let failed = |errno| Error::system(Operation::PreparePins(directory.to_owned()), errno);
+    make_directory(directory)
+        .map_err(|error| Error::io(Operation::PreparePins(directory.to_owned()), &error))?;
+    refuse_others(directory)?;
     let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
-    match mount_change(folder, shared) {
+    match mount_change(directory, shared) {
         // It is no mount yet. Under the lock that iproute2 takes, too: two at once would mount it on itself twice.
         Err(Errno::INVAL) => {
-            let _lock = locked(folder)?;
-            match mount_change(folder, shared) {
+            let _lock = locked(directory)?;
+            match mount_change(directory, shared) {
                 Err(Errno::INVAL) => {
-                    mount_bind_recursive(folder, folder).map_err(failed)?;
-                    mount_change(folder, shared).map_err(failed)
+                    mount_bind_recursive(directory, directory).map_err(failed)?;
+                    mount_change(directory, shared).map_err(failed)
                 }
                 other => other.map_err(failed),
             }
@@ -74,20 +77,20 @@ fn prepare(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Make a folder that everybody may look into, whatever the umask; one that is there stays as it is.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    if folder.is_dir() {
+/// Make a directory that everybody may look into, whatever the umask; one that is there stays as it is.
+fn make_directory(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
         return Ok(());
     }
     let mut missing = DirBuilder::new();
-    missing.recursive(true).mode(0o755).create(folder)?;
-    set_permissions(folder, Permissions::from_mode(0o755))
+    missing.recursive(true).mode(0o755).create(directory)?;
+    set_permissions(directory, Permissions::from_mode(0o755))
 }
 
-/// Refuse a folder where others could exchange a new pin for a link, on whose target the namespace would be mounted.
-fn refuse_others(folder: &Path) -> Result<(), Error> {
-    let operation = Operation::PreparePins(folder.to_owned());
-    let found = metadata(folder).map_err(|error| Error::io(operation.clone(), &error))?;
+/// Refuse a directory where others could exchange a new pin for a link, on whose target the namespace would be mounted.
+fn refuse_others(directory: &Path) -> Result<(), Error> {
+    let operation = Operation::PreparePins(directory.to_owned());
+    let found = metadata(directory).map_err(|error| Error::io(operation.clone(), &error))?;
     let (uid, mode) = (found.uid(), found.mode() & 0o7777);
     let reason = if uid != 0 && uid != geteuid().as_raw() {
         format!("it belongs to another user (uid {uid})")
@@ -99,11 +102,12 @@ fn refuse_others(folder: &Path) -> Result<(), Error> {
     Err(Error::Unsafe { operation, reason })
 }
 
-/// A folder with its lock, given up with the descriptor. Whoever can open it can hold the lock, and everybody can: it is
-/// waited for only so long, and only for root and this user. Without it, the worst is a folder mounted on itself twice.
-fn locked(folder: &Path) -> Result<File, Error> {
-    let failed = |errno| Error::system(Operation::PreparePins(folder.to_owned()), errno);
-    let lock = open_folder(folder).map_err(failed)?;
+/// A directory with its lock, given up with the descriptor. Whoever can open it can hold the lock, and everybody can:
+/// it is waited for only so long, and only for root and this user. Without it, the worst is a directory mounted on
+/// itself twice.
+fn locked(directory: &Path) -> Result<File, Error> {
+    let failed = |errno| Error::system(Operation::PreparePins(directory.to_owned()), errno);
+    let lock = open_directory(directory).map_err(failed)?;
     let file = fstat(&lock).map_err(failed)?;
     let device = (major(file.st_dev), minor(file.st_dev));
     let deadline = Instant::now() + LOCK_WAIT;
@@ -122,7 +126,7 @@ fn locked(folder: &Path) -> Result<File, Error> {
                 }
                 if !holders.is_empty() && Instant::now() >= deadline {
                     return Err(Error::Locked {
-                        operation: Operation::PreparePins(folder.to_owned()),
+                        operation: Operation::PreparePins(directory.to_owned()),
                         holders: holders.into_iter().map(shown).collect(),
                     });
                 }

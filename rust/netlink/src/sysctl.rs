@@ -46,7 +46,7 @@ impl Sysctl {
 
 /// Where sysctls are written: an own procfs instance, or `/proc` where the kernel refuses one.
 pub(crate) struct Procfs {
-    /// The folder `sys`, and how many namespaces have been written through it.
+    /// The directory `sys`, and how many namespaces have been written through it.
     instance: Option<(OwnedFd, usize)>,
 }
 
@@ -61,38 +61,38 @@ impl Procfs {
         if sysctls.is_empty() {
             return Ok(());
         }
-        let folder = self.folder()?;
+        let directory = self.directory()?;
         sysctls
             .iter()
-            .try_for_each(|sysctl| write_one(folder, sysctl))
+            .try_for_each(|sysctl| write_one(directory, sysctl))
     }
 
     /// The values of sysctls in the calling thread's namespace; None for one that this kernel does not have.
     pub(crate) fn read_all(&mut self, sysctls: &[Sysctl]) -> Result<Vec<Option<String>>, Error> {
-        let folder = self.folder()?;
+        let directory = self.directory()?;
         sysctls
             .iter()
-            .map(|sysctl| read_one(folder, &sysctl.name))
+            .map(|sysctl| read_one(directory, &sysctl.name))
             .collect()
     }
 
-    /// The folder `sys` of an instance that is still quick.
-    fn folder(&mut self) -> Result<&OwnedFd, Error> {
-        let (folder, used) = match self.instance.take() {
-            Some((folder, used)) if used < NAMESPACES_PER_INSTANCE => (folder, used),
+    /// The directory `sys` of an instance that is still quick.
+    fn directory(&mut self) -> Result<&OwnedFd, Error> {
+        let (directory, used) = match self.instance.take() {
+            Some((directory, used)) if used < NAMESPACES_PER_INSTANCE => (directory, used),
             _ => (
-                open_folder().map_err(|errno| Error::system(Operation::OpenProcfs, errno))?,
+                open_directory().map_err(|errno| Error::system(Operation::OpenProcfs, errno))?,
                 0,
             ),
         };
-        Ok(&self.instance.insert((folder, used + 1)).0)
+        Ok(&self.instance.insert((directory, used + 1)).0)
     }
 }
 
-fn read_one(folder: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
+fn read_one(directory: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
     let failed = |errno| Error::system(Operation::ReadSysctl(name.to_owned()), errno);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = match openat(folder, name, flags, Mode::empty()) {
+    let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(failed(errno)),
@@ -104,10 +104,10 @@ fn read_one(folder: &OwnedFd, name: &str) -> Result<Option<String>, Error> {
     Ok(Some(text.trim_end().to_owned()))
 }
 
-fn write_one(folder: &OwnedFd, sysctl: &Sysctl) -> Result<(), Error> {
+fn write_one(directory: &OwnedFd, sysctl: &Sysctl) -> Result<(), Error> {
     let failed = |errno| Error::system(Operation::WriteSysctl(sysctl.name.clone()), errno);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    match openat(folder, sysctl.name.as_str(), flags, Mode::empty()) {
+    match openat(directory, sysctl.name.as_str(), flags, Mode::empty()) {
         // The kernel takes a value whole or not at all.
         Ok(file) => write(&file, sysctl.value.as_bytes())
             .map(|_| ())
@@ -117,7 +117,7 @@ fn write_one(folder: &OwnedFd, sysctl: &Sysctl) -> Result<(), Error> {
     }
 }
 
-fn open_folder() -> Result<OwnedFd, Errno> {
+fn open_directory() -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match own_instance() {
         Ok(root) => openat(root, "sys", flags, Mode::empty()),

@@ -23,17 +23,17 @@ _TOKEN = re.compile(r"[0-9a-f]{16}\Z")
 
 
 def sandbox(one: Sandbox) -> Sandbox:
-    """A sandbox whose folder, pin and link in /etc/netns lie where they belong."""
+    """A sandbox whose directory, pin and link in /etc/netns lie where they belong."""
     _check("the id of a sandbox", one.id, _ID.match(one.id))
     _check("the name of a sandbox", one.name, is_name(one.name))
-    folder, _, name = one.path.rpartition("/")
+    directory, _, name = one.path.rpartition("/")
     if one.made:
-        _check(f"the path of sandbox {one.name}", one.path, name == one.name and ".." not in folder.split("/"))
+        _check(f"the path of sandbox {one.name}", one.path, name == one.name and ".." not in directory.split("/"))
     return one
 
 
 def endpoint(one: Endpoint) -> Endpoint:
-    """An endpoint whose link has a name that a link can have: its settings lie in a folder of that name."""
+    """An endpoint whose link has a name that a link can have: its settings lie in a directory of that name."""
     _check(f"the link of sandbox {one.sandbox}", one.ifname, is_ifname(one.ifname))
     return one
 
@@ -70,7 +70,7 @@ def moment(text: str) -> datetime:
 
 
 def pins(one: Sandbox) -> str:
-    """The folder in which the namespace of a sandbox is pinned."""
+    """The directory in which the namespace of a sandbox is pinned."""
     return os.path.dirname(one.path)
 
 

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_name_is_looked_for_in_each_folder_of_the_path() {
+fn a_name_is_looked_for_in_each_directory_of_the_path() {
     assert_eq!(
         candidates(c"ls", b"/bin::/x/"),
         [c"/bin/ls", c"ls", c"/x//ls"].map(CStr::to_owned)

@@ -10,9 +10,9 @@ fn samples() -> Vec<Failure> {
         Failure::Killed {
             command: "sh".to_owned(),
         },
-        Failure::NoFolder {
+        Failure::NoDirectory {
             command: "sh".to_owned(),
-            folder: "/x".to_owned(),
+            directory: "/x".to_owned(),
             errno: Errno::ACCESS,
         },
         Failure::Held {
@@ -23,7 +23,7 @@ fn samples() -> Vec<Failure> {
             name: name(),
             joining: false,
         },
-        Failure::Folder {
+        Failure::Directory {
             path: "/d".to_owned(),
             step: "lock it",
             errno: Errno::NOSPC,

@@ -1,16 +1,16 @@
 use super::*;
 use rustix::fs::{mkdirat, CWD};
 
-fn folder(name: &str) -> (std::path::PathBuf, OwnedFd) {
+fn directory(name: &str) -> (std::path::PathBuf, OwnedFd) {
     let path = std::env::temp_dir().join(format!("macvfast-log-{name}-{}", std::process::id()));
     mkdirat(CWD, &path, Mode::RWXU).unwrap();
-    let folder = openat(
+    let directory = openat(
         CWD,
         &path,
         OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     );
-    (path, folder.unwrap())
+    (path, directory.unwrap())
 }
 
 fn contents(path: &std::path::Path) -> [String; 2] {
@@ -29,8 +29,8 @@ fn what_fits_is_whole_lines_or_all_of_an_empty_file() {
 
 #[test]
 fn the_two_files_have_the_last_lines_and_never_more_than_the_limit() {
-    let (path, folder) = folder("turns");
-    let mut log = Log::open(folder.as_fd(), Some(40)).unwrap();
+    let (path, directory) = directory("turns");
+    let mut log = Log::open(directory.as_fd(), Some(40)).unwrap();
     for number in 10..60 {
         log.write(format!("line {number}\n").as_bytes());
         let [before, last] = contents(&path);
@@ -42,7 +42,7 @@ fn the_two_files_have_the_last_lines_and_never_more_than_the_limit() {
         ["line 56\nline 57\n", "line 58\nline 59\n"].map(str::to_owned)
     );
     // As another keeper finds it.
-    let mut log = Log::open(folder.as_fd(), Some(40)).unwrap();
+    let mut log = Log::open(directory.as_fd(), Some(40)).unwrap();
     log.write(&[b'x'; 50]);
     assert_eq!(contents(&path), ["x".repeat(20), "x".repeat(10)]);
     std::fs::remove_dir_all(path).unwrap();
@@ -50,8 +50,8 @@ fn the_two_files_have_the_last_lines_and_never_more_than_the_limit() {
 
 #[test]
 fn what_cannot_be_written_is_counted_and_told_of_when_it_can_again() {
-    let (path, folder) = folder("lost");
-    let mut log = Log::open(folder.as_fd(), Some(1000)).unwrap();
+    let (path, directory) = directory("lost");
+    let mut log = Log::open(directory.as_fd(), Some(1000)).unwrap();
     log.write(b"begun");
     let full = openat(
         CWD,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.engine import folders
+from macvfast.engine import sandbox_directories
 from macvfast.errors import StateUnusable
 from macvfast.process import files
 from macvfast.requests import EndpointRequest, OwnFiles
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 PRINTER = OwnFiles(hosts=(("printer", "172.16.86.9"),))
 
 
-def folder_of(machine: Machine, name: str) -> Path:
+def directory_of(machine: Machine, name: str) -> Path:
     return machine.host._store.sandbox_dir(machine.host.sandbox(name).id)
 
 
 def own_addresses(machine: Machine, name: str) -> list[str]:
     """Those that a sandbox's hosts file says of itself."""
-    kept = folder_of(machine, name)
-    folder = kept if kept.exists() else folders.FLEETING / kept.name
-    text = (folder / "etc/hosts").read_text()
+    kept = directory_of(machine, name)
+    directory = kept if kept.exists() else sandbox_directories.FLEETING / kept.name
+    text = (directory / "etc/hosts").read_text()
     return [line.split()[0] for line in text.splitlines() if line.endswith(f"\t{name}")]
 
 
@@ -52,10 +52,10 @@ def recorded_addresses(machine: Machine, name: str) -> list[str]:
 def links(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where `ip netns exec` looks; the machine's state and pins are in their default places, safe from others."""
     monkeypatch.setattr(trusted, "why_others_may_change", lambda path: None)  # noqa: ARG005 - its name
-    monkeypatch.setattr(folders, "DEFAULT_DIR", machine.state_dir)
-    monkeypatch.setattr(folders, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
+    monkeypatch.setattr(sandbox_directories, "DEFAULT_DIR", machine.state_dir)
+    monkeypatch.setattr(sandbox_directories, "DEFAULT_NETNS_DIR", str(machine.world.pins_dir))
     monkeypatch.setattr(files, "NETNS_ETC", tmp_path / "links")
-    monkeypatch.setattr(folders, "FLEETING", tmp_path / "run/sandboxes")
+    monkeypatch.setattr(sandbox_directories, "FLEETING", tmp_path / "run/sandboxes")
     # A Host knows these places once and for all.
     machine.restart()
     return tmp_path / "links"
@@ -88,7 +88,7 @@ def no_rights_for_others() -> Iterator[None]:
 @pytest.mark.usefixtures("no_rights_for_others")
 def test_files_can_be_read_by_every_user_whatever_the_umask(machine: Machine) -> None:
     machine.host.create_sandbox("web", own_files=PRINTER)
-    own = folder_of(machine, "web") / "etc"
+    own = directory_of(machine, "web") / "etc"
     assert {path.name: path.stat().st_mode & 0o777 for path in own.iterdir()} == {
         name: 0o644 for name in ("hosts", "hostname", "resolv.conf") if os.path.exists(f"/etc/{name}")
     }
@@ -112,18 +112,18 @@ def test_many_have_what_one_has(machine: Machine, links: Path) -> None:
 def test_what_only_commands_see_is_written_before_the_first_starts(machine: Machine) -> None:
     """Thousands that run nothing cost nothing."""
     machine.host.scale("lan", "w", 2)
-    assert not folder_of(machine, "w-1").exists()
-    machine.host._parts.folders.complete(machine.host.sandbox("w-1"))
+    assert not directory_of(machine, "w-1").exists()
+    machine.host._parts.directories.complete(machine.host.sandbox("w-1"))
     assert own_addresses(machine, "w-1") == recorded_addresses(machine, "w-1")
-    machine.host._parts.folders.complete(machine.host.sandbox("w-1"))
-    assert files.hostname_of(folder_of(machine, "w-1")) == "w-1"
+    machine.host._parts.directories.complete(machine.host.sandbox("w-1"))
+    assert files.hostname_of(directory_of(machine, "w-1")) == "w-1"
 
 
 def test_what_a_writer_that_died_left_unwritten_is_written_and_what_was_asked_for_stays(machine: Machine) -> None:
     machine.host.create_sandbox("web", own_files=PRINTER)
-    own = folder_of(machine, "web") / "etc"
+    own = directory_of(machine, "web") / "etc"
     (own / "resolv.conf").unlink()
-    machine.host._parts.folders.complete(machine.host.sandbox("web"))
+    machine.host._parts.directories.complete(machine.host.sandbox("web"))
     assert (own / "resolv.conf").exists() == os.path.exists("/etc/resolv.conf")
     assert "172.16.86.9\tprinter" in (own / "hosts").read_text()
 
@@ -132,7 +132,7 @@ ASKED = OwnFiles(hostname="web.lab", hosts=(("printer", "172.16.86.9"),), dns=("
 
 
 def texts(machine: Machine, name: str) -> dict[str, str]:
-    own = folder_of(machine, name)
+    own = directory_of(machine, name)
     return {path.name: path.read_text() for path in [own / "hostname", *(own / "etc").iterdir()]}
 
 
@@ -164,7 +164,7 @@ def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine
     for name, wanted in (("web", many_hosts()), ("w", PRINTER)):
         machine.host.create_sandbox(name, endpoints=[EndpointRequest(network="lan")], own_files=wanted)
     before = texts(machine, "web")
-    for path in [folder_of(machine, "web") / "hostname", folder_of(machine, "web") / "etc/hosts"]:
+    for path in [directory_of(machine, "web") / "hostname", directory_of(machine, "web") / "etc/hosts"]:
         if left == "nothing":
             path.unlink()
         else:
@@ -180,7 +180,7 @@ def test_what_a_power_cut_left_of_a_file_is_seen_and_made_again(machine: Machine
         assert (step.mends, step.error) == (found, None)
         assert machine.host.restore().steps == ()
     else:
-        machine.host._parts.folders.complete(machine.host.sandbox("web"))
+        machine.host._parts.directories.complete(machine.host.sandbox("web"))
     assert texts(machine, "web") == before
     assert machine.host.check() == []
 
@@ -192,24 +192,24 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
     """Before the sandbox is settled it is undone; afterwards its files are made again."""
     really = files._put
 
-    def put(folder: int, file: str, text: bytes, mode: int) -> None:
+    def put(directory: int, file: str, text: bytes, mode: int) -> None:
         machine.faults.step("open a file")
-        really(folder, file, b"", mode)
+        really(directory, file, b"", mode)
         machine.faults.step("write a file")
-        really(folder, file, text, mode)
+        really(directory, file, text, mode)
 
     monkeypatch.setattr(files, "_put", put)
     for number in range(1, 9):
         machine.host.create_sandbox("web", own_files=ASKED)
         before = texts(machine, "web")
         if settled:
-            shutil.rmtree(folder_of(machine, "web"))
+            shutil.rmtree(directory_of(machine, "web"))
         else:
             machine.host.remove_many(["web"]).raise_if_any()
         machine.faults.arm(crash_at=number, only="open a file" if number % 2 else "write a file")
         with suppress(Crash):
             if settled:
-                machine.host._parts.folders.complete(machine.host.sandbox("web"))
+                machine.host._parts.directories.complete(machine.host.sandbox("web"))
             else:
                 machine.host.create_sandbox("web", own_files=ASKED)
         died = machine.faults.crashed
@@ -225,10 +225,10 @@ def test_whoever_is_killed_as_it_writes_a_file_leaves_nothing_half_written(
 def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:
     """As in Docker, until the sandbox is gone."""
     machine.host.create_sandbox("web", own_files=ASKED)
-    own = folder_of(machine, "web") / "etc"
+    own = directory_of(machine, "web") / "etc"
     for path in own.iterdir():
         path.write_text("127.0.0.1\tlocalhost\n")
-    machine.host._parts.folders.complete(machine.host.sandbox("web"))
+    machine.host._parts.directories.complete(machine.host.sandbox("web"))
     assert machine.host.check() == []
     assert machine.host.restore().steps == ()
     assert {path.read_text() for path in own.iterdir()} == {"127.0.0.1\tlocalhost\n"}
@@ -236,7 +236,7 @@ def test_what_somebody_wrote_into_a_file_stays(machine: Machine) -> None:
 
 def test_a_file_that_cannot_be_made_again_is_a_step_that_failed(machine: Machine) -> None:
     machine.host.create_sandbox("web", own_files=ASKED)
-    hosts = folder_of(machine, "web") / "etc/hosts"
+    hosts = directory_of(machine, "web") / "etc/hosts"
     hosts.unlink()
     hosts.symlink_to("/etc/hosts")
     before = os.stat("/etc/hosts").st_mtime_ns
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_made_again_is_a_step_that_failed(machine: Machine
 
 def test_files_that_only_ip_netns_exec_needs_are_missed_too(machine: Machine, links: Path) -> None:
     machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
-    shutil.rmtree(folders.FLEETING / folder_of(machine, "a").name)
+    shutil.rmtree(sandbox_directories.FLEETING / directory_of(machine, "a").name)
     assert [(one.kind, one.sandbox) for one in machine.host.check()] == [("files-missing", "a")]
     assert not machine.host.restore().failed
     assert (links / "a/hosts").exists()
@@ -305,16 +305,16 @@ def test_of_two_endpoints_that_change_at_once_a_hosts_file_has_both(
 def test_what_is_written_last_was_read_last(machine: Machine, another: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads the record and only then waits for its turn writes what was so before the other's change."""
     machine.host.create_sandbox("web", own_files=PRINTER)
-    really, first = trusted.locked_folder, threading.Lock()
+    really, first = trusted.locked_directory, threading.Lock()
 
-    def after_the_other(folder: Path) -> AbstractContextManager[int]:
+    def after_the_other(directory: Path) -> AbstractContextManager[int]:
         if first.acquire(blocking=False):
             other.start()
             other.join()
-        return really(folder)
+        return really(directory)
 
     other = threading.Thread(target=lambda: another.connect("other", "web"))
-    monkeypatch.setattr(trusted, "locked_folder", after_the_other)
+    monkeypatch.setattr(trusted, "locked_directory", after_the_other)
     machine.host.connect("lan", "web")
     assert sorted(own_addresses(machine, "web")) == sorted(recorded_addresses(machine, "web"))
     assert len(machine.host.sandbox("web").endpoints) == 2
@@ -325,10 +325,10 @@ def test_a_sandbox_whose_files_were_asked_for_and_cannot_be_written_is_not_made(
 ) -> None:
     really = files.write
 
-    def write(folder: int, wanted: Mapping[str, str]) -> None:
+    def write(directory: int, wanted: Mapping[str, str]) -> None:
         if wanted["hostname"] == "b":
             raise OSError(28, "No space left on device")
-        really(folder, wanted)
+        really(directory, wanted)
 
     monkeypatch.setattr(files, "write", write)
     with pytest.raises(StateUnusable):
@@ -345,11 +345,11 @@ def test_files_that_ip_netns_exec_needs_are_on_the_disk_once_a_command_starts_an
 ) -> None:
     """On a disk, each transaction of the state would wait for them."""
     machine.host.connect_many("lan", ["a", "b"]).raise_if_any()
-    assert not folder_of(machine, "a").exists()
-    machine.host._parts.folders.complete(machine.host.sandbox("a"))
-    assert (links / "a").readlink() == folder_of(machine, "a") / "etc"
-    assert os.listdir(folders.FLEETING) == [folder_of(machine, "b").name]
-    shutil.rmtree(folders.FLEETING)
+    assert not directory_of(machine, "a").exists()
+    machine.host._parts.directories.complete(machine.host.sandbox("a"))
+    assert (links / "a").readlink() == directory_of(machine, "a") / "etc"
+    assert os.listdir(sandbox_directories.FLEETING) == [directory_of(machine, "b").name]
+    shutil.rmtree(sandbox_directories.FLEETING)
     machine.world.reboot()
     machine.host.restore()
     for name in ("a", "b"):
@@ -368,7 +368,7 @@ def test_a_private_state_leaves_nothing_where_all_look(
 ) -> None:
     for place in ("DEFAULT_DIR", "DEFAULT_NETNS_DIR"):
         with monkeypatch.context() as patched:
-            patched.setattr(folders, place, "/elsewhere")
+            patched.setattr(sandbox_directories, place, "/elsewhere")
             machine.host.create_sandbox(place, own_files=PRINTER)
     assert not links.exists()
 
@@ -379,7 +379,7 @@ def test_links_go_with_their_sandboxes(machine: Machine, links: Path, notes: lis
     assert links.stat().st_mode & 0o777 == 0o755
     machine.host.remove_many(["a", "b"]).raise_if_any()
     assert os.listdir(links) == []
-    assert os.listdir(folders.FLEETING) == []
+    assert os.listdir(sandbox_directories.FLEETING) == []
     assert notes == []
 
 
@@ -392,7 +392,7 @@ def test_a_link_that_a_sandbox_of_that_name_left_is_replaced(
     links.mkdir()
     (links / "web").symlink_to(sandboxes / ("a" * 64) / "etc")
     machine.host.create_sandbox("web")
-    assert (links / "web").readlink() == folders.FLEETING / folder_of(machine, "web").name / "etc"
+    assert (links / "web").readlink() == sandbox_directories.FLEETING / directory_of(machine, "web").name / "etc"
     assert notes == []
 
 
@@ -426,26 +426,26 @@ def test_where_no_link_can_be_made_the_sandbox_is_made_all_the_same(
 def test_what_is_left_of_sandboxes_that_are_gone_is_seen_and_taken_away(machine: Machine, links: Path, by: str) -> None:
     """Who removes a sandbox may be killed when nothing is recorded of it any more."""
     machine.host.connect_many("lan", ["stays", "goes"]).raise_if_any()
-    folder, link = folder_of(machine, "goes"), (links / "goes").readlink()
+    directory, link = directory_of(machine, "goes"), (links / "goes").readlink()
     machine.host.remove_many(["goes"]).raise_if_any()
-    (folder / "etc").mkdir(parents=True)
+    (directory / "etc").mkdir(parents=True)
     (links / "goes").symlink_to(link)
     # Of an earlier name.
     (links / "older").symlink_to((links / "stays").readlink())
-    # Of states of other mount namespaces, where their folders are.
+    # Of states of other mount namespaces, where their directories are.
     (links / "away").symlink_to(machine.host._store.sandbox_dir("b" * 64) / "etc")
     (links / "far").symlink_to(f"/opt/state/sandboxes/{'c' * 64}/etc")
     (links / "theirs").symlink_to("elsewhere")
     assert [(one.kind, one.sandbox) for one in machine.host.check()] == [
-        ("files-left", "goes"), ("files-left", "older"), ("files-left", folder.name[:12]),
+        ("files-left", "goes"), ("files-left", "older"), ("files-left", directory.name[:12]),
     ]  # fmt: skip
     if by == "gc":
-        assert [one.name for one in machine.host.gc()] == ["goes", "older", folder.name[:12]]
+        assert [one.name for one in machine.host.gc()] == ["goes", "older", directory.name[:12]]
     else:
-        assert [step.mends.sandbox for step in machine.host.restore().done] == ["goes", "older", folder.name[:12]]
+        assert [step.mends.sandbox for step in machine.host.restore().done] == ["goes", "older", directory.name[:12]]
     assert machine.host.check() == []
     assert sorted(os.listdir(links)) == ["away", "far", "stays", "theirs"]
-    assert not folder.exists()
+    assert not directory.exists()
     assert own_addresses(machine, "stays") == recorded_addresses(machine, "stays")
 
 
@@ -455,15 +455,15 @@ def test_a_look_that_found_no_state_takes_nothing_of_one_that_is_made_meanwhile_
 ) -> None:
     new = tmp_path / "new"
     new.mkdir(0o700)
-    monkeypatch.setattr(folders, "DEFAULT_DIR", str(new))
+    monkeypatch.setattr(sandbox_directories, "DEFAULT_DIR", str(new))
     with closing(Store(str(new), make=False)) as look:
         machine.host.close()
         machine.state_dir = str(new)
         machine.restart()
         machine.host.create_sandbox("web")
-        assert os.listdir(folders.FLEETING) == [folder_of(machine, "web").name]
+        assert os.listdir(sandbox_directories.FLEETING) == [directory_of(machine, "web").name]
         assert (
-            folders.Folders(look, str(machine.world.pins_dir), lambda _: None).left(
+            sandbox_directories.SandboxDirectories(look, str(machine.world.pins_dir), lambda _: None).left(
                 machine.host._parts.kernel.boot_id()
             )
             == []
@@ -481,7 +481,7 @@ def test_who_is_killed_when_nothing_is_recorded_any_more_leaves_no_link(
         raise Crash
 
     with monkeypatch.context() as patched:
-        patched.setattr(folders.Folders, "remove", die)
+        patched.setattr(sandbox_directories.SandboxDirectories, "remove", die)
         with pytest.raises(Crash):
             machine.host.remove_many(["goes"])
     machine.restart()

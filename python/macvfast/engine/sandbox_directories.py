@@ -1,6 +1,6 @@
-"""The folders of sandboxes with their own files of /etc: written, kept up to date, deleted.
+"""The directories of sandboxes with their own files of /etc: written, kept up to date, deleted.
 
-Files that were asked for are recorded, and written to a folder beside the state. The others are written there before
+Files that were asked for are recorded, and written to a directory beside the state. The others are written there before
 the sandbox's first command starts. Where `ip netns exec` needs them earlier, they are in memory: otherwise transactions
 of the state would wait until the files of thousands of sandboxes are on the disk.
 """
@@ -47,7 +47,7 @@ class _Own:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A link or a folder that is left over."""
+    """A link or a directory that is left over."""
 
     path: Path
     name: str
@@ -73,8 +73,8 @@ class Writing:
     unseen: dict[str, list[str]] = field(default_factory=dict)
 
 
-class Folders:
-    """The folders of a state's sandboxes; `on_note` is called with what a person should know.
+class SandboxDirectories:
+    """The directories of a state's sandboxes; `on_note` is called with what a person should know.
 
     Links in /etc/netns, which all states share, are made only where state and pins are in their default places.
     """
@@ -121,12 +121,12 @@ class Folders:
             files.unlink_stale(self._found_in, own.sandbox.name, self._homes)
         if self._links is None:
             return
-        sandbox, folder = own.sandbox, self._kept / own.sandbox.id
+        sandbox, directory = own.sandbox, self._kept / own.sandbox.id
         try:
-            if not os.path.exists(folder / "etc"):
-                folder = FLEETING / sandbox.id
-                self._write(own, folder, writing)
-            why = files.link(self._links, sandbox.name, folder)
+            if not os.path.exists(directory / "etc"):
+                directory = FLEETING / sandbox.id
+                self._write(own, directory, writing)
+            why = files.link(self._links, sandbox.name, directory)
         except StateUnusable as error:
             why = f"{error.path}: {error.reason}"
         if why is not None:
@@ -139,9 +139,9 @@ class Folders:
         Raises:
             StateUnusable
         """
-        folder = self._store.sandbox_dir(sandbox.id)
-        files.make_folder(folder)
-        return keeper.hold(folder)
+        directory = self._store.sandbox_dir(sandbox.id)
+        files.make_directory(directory)
+        return keeper.hold(directory)
 
     def complete(self, sandbox: Sandbox) -> None:
         """Write the files that a sandbox lacks on the disk, before a command starts. One that stands for a namespace of
@@ -165,25 +165,25 @@ class Folders:
         return [
             _written(own.sandbox, lacking)
             for own in self._recorded(sandboxes)
-            if (folder := self._due(own, boot_id)) is not None
-            and (lacking := files.lacking(folder, contents.of(own.sandbox, own.wanted)))
+            if (directory := self._due(own, boot_id)) is not None
+            and (lacking := files.lacking(directory, contents.of(own.sandbox, own.wanted)))
         ]
 
     def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
         """Write them; each step with its error, if it failed."""
         steps, ids, writing = [], [], Writing()
         for own in self._recorded(sandboxes):
-            folder = self._due(own, boot_id)
-            if folder is None:
+            directory = self._due(own, boot_id)
+            if directory is None:
                 continue
             try:
-                if not (lacking := self._write(own, folder, writing)):
+                if not (lacking := self._write(own, directory, writing)):
                     continue
                 error = None
                 self._show(own, writing)
                 ids.append(own.sandbox.id)
             except StateUnusable as failed:
-                lacking, error = files.lacking(folder, writing.contents.of(own.sandbox, own.wanted)), failed
+                lacking, error = files.lacking(directory, writing.contents.of(own.sandbox, own.wanted)), failed
             steps.append(replace(_written(own.sandbox, lacking), error=error))
         # Addresses may have changed since they were read.
         self.refresh(ids)
@@ -198,7 +198,7 @@ class Folders:
         return [_Own(sandbox, asked.get(sandbox.id, _NOTHING)) for sandbox in ours]
 
     def _due(self, own: _Own, boot_id: str) -> Path | None:
-        """The folder in which a sandbox should have its files by now; None: it needs none yet."""
+        """The directory in which a sandbox should have its files by now; None: it needs none yet."""
         kept = self._kept / own.sandbox.id
         if own.wanted != _NOTHING or os.path.exists(kept / "etc"):
             return kept
@@ -206,22 +206,22 @@ class Folders:
         fleeting = self._links is not None and own.sandbox.boot_id == boot_id
         return FLEETING / own.sandbox.id if fleeting else None
 
-    def _write(self, own: _Own, folder: Path, writing: Writing) -> list[str]:
-        """Write the files that a sandbox lacks in a folder; gives their names.
+    def _write(self, own: _Own, directory: Path, writing: Writing) -> list[str]:
+        """Write the files that a sandbox lacks in a directory; gives their names.
 
         Raises:
             StateUnusable
         """
         texts = writing.contents.of(own.sandbox, own.wanted)
-        if not (lacking := files.lacking(folder, texts)):
+        if not (lacking := files.lacking(directory, texts)):
             return []
         try:
-            files.make_folder(folder)
-            with trusted.locked_folder(folder) as descriptor:
+            files.make_directory(directory)
+            with trusted.locked_directory(directory) as descriptor:
                 # Another process may have written some meanwhile.
-                files.write(descriptor, {file: texts[file] for file in files.lacking(folder, texts)})
+                files.write(descriptor, {file: texts[file] for file in files.lacking(directory, texts)})
         except OSError as error:
-            raise StateUnusable(str(folder), error.strerror or str(error)) from None
+            raise StateUnusable(str(directory), error.strerror or str(error)) from None
         return lacking
 
     def report_unseen(self, writing: Writing) -> None:
@@ -240,15 +240,15 @@ class Folders:
         for start in range(0, len(with_files), size):
             self._refresh(with_files[start : start + size])
 
-    def _refresh(self, folders: Sequence[Path]) -> None:
-        """The same for some folders, sorted by id: all processes lock them in this order. The record is read after all
-        are locked, so that the process that writes last has read last.
+    def _refresh(self, directories: Sequence[Path]) -> None:
+        """The same for some directories, sorted by id: all processes lock them in this order. The record is read after
+        all are locked, so that the process that writes last has read last.
         """
         with ExitStack() as stack:
             descriptors: list[tuple[str, int]] = []
-            for folder in folders:
+            for directory in directories:
                 with suppress(OSError):
-                    descriptors.append((folder.name, stack.enter_context(trusted.locked_folder(folder))))
+                    descriptors.append((directory.name, stack.enter_context(trusted.locked_directory(directory))))
             with self._store.reading() as records:
                 there = records.sandboxes_named([id_ for id_, _ in descriptors])
             for id_, descriptor in descriptors:
@@ -259,18 +259,18 @@ class Folders:
     # Taking away.
 
     def has(self, id_: str) -> bool:
-        """Whether a sandbox has a folder, because it has run a command or has files.
+        """Whether a sandbox has a directory, because it has run a command or has files.
 
         Raises:
             StateUnusable
         """
-        folder = self._kept / id_
+        directory = self._kept / id_
         try:
-            os.stat(folder)
+            os.stat(directory)
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise StateUnusable(str(folder.parent), error.strerror or str(error)) from None
+            raise StateUnusable(str(directory.parent), error.strerror or str(error)) from None
         return True
 
     def unlink(self, sandboxes: Iterable[Sandbox]) -> None:
@@ -280,7 +280,7 @@ class Folders:
                 files.unlink(self._links, sandbox.name, [f"{home}/{sandbox.id}" for home in self._homes])
 
     def remove(self, sandboxes: Iterable[Sandbox]) -> None:
-        """Delete the folders of sandboxes that are gone."""
+        """Delete the directories of sandboxes that are gone."""
         for sandbox in sandboxes:
             for home in self._homes:
                 if os.path.lexists(f"{home}/{sandbox.id}"):
@@ -289,22 +289,22 @@ class Folders:
     # What is left.
 
     def left(self, boot_id: str) -> list[Left]:
-        """Links and folders of sandboxes that are gone, because a removal died or the state was replaced; and links to
-        what other users may change. A folder in which a command runs is not among them.
+        """Links and directories of sandboxes that are gone, because a removal died or the state was replaced; and links
+        to what other users may change. A directory in which a command runs is not among them.
 
         A link is this state's where the record has its sandbox, or there is a directory of it. Any other may have been
         made in a mount namespace with the same /etc, where /run and /var are others. So the links of a state that was
         deleted with its directory are not found here: they lead nowhere, and `unlink_stale` replaces them.
         """
-        # Before the record is read: what is made meanwhile is recorded before its folder is made.
+        # Before the record is read: what is made meanwhile is recorded before its directory is made.
         links = files.links_to(self._links) if self._links is not None else []
-        folders = [home / id_ for home in self._homes for id_ in files.folders(home)]
+        directories = [home / id_ for home in self._homes for id_ in files.directories(home)]
         with self._store.reading() as records:
             names = records.sandbox_names()
         if self._store.overtaken:
             return []
         unsafe = {home: why for home in self._homes if links and (why := trusted.why_others_may_change(home))}
-        ours = {*names, *(folder.name for folder in folders)}
+        ours = {*names, *(directory.name for directory in directories)}
         left = []
         for path, where, id_ in links:
             if where in unsafe:
@@ -313,9 +313,9 @@ class Folders:
             elif where in self._homes and id_ in ours and names.get(id_) != path.name:
                 left.append(Left(path, path.name))
         return left + [
-            Left(folder, folder.name[:12])
-            for folder in folders
-            if folder.name not in names and not _runs(folder, boot_id)
+            Left(directory, directory.name[:12])
+            for directory in directories
+            if directory.name not in names and not _runs(directory, boot_id)
         ]
 
     def clear(self, boot_id: str) -> list[Step]:
@@ -333,8 +333,8 @@ class Folders:
         return steps
 
 
-def _runs(folder: Path, boot_id: str) -> bool:
-    return keeper.state(folder, boot_id)[0] is SandboxState.RUNNING or keeper.lacks_status(folder)
+def _runs(directory: Path, boot_id: str) -> bool:
+    return keeper.state(directory, boot_id)[0] is SandboxState.RUNNING or keeper.lacks_status(directory)
 
 
 def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:
