@@ -1,81 +1,63 @@
 //! A pool as bytes, and back.
 //!
-//! It is what a store would have of the pool, behind the rules that the pool is made from. Little-endian: `mvfp`, version
-//! (2 bytes), family (1: 4 or 6), prefix length (1), first address (16), order (1: 0 lowest, 1 next); ranges: how many
-//! (4), of each the first and last ordinal (16 + 16); gateway: 0, or 1 and its ordinal (1 + 16); aux addresses: how many
-//! (4), of each ordinal (16), length of its name (4), name; next ordinal, 0 unless the order is next (16); addresses in
-//! use (16), summary pages, and the pages that are not full: how many (8), of each its number (16) and its bits (512);
-//! the CRC-32 of all that (4).
+//! ```text
+//! mvfp, version (2 bytes, little-endian)
+//! 10.0.0.0/24 next 17               subnet, order, the ordinal with which `next` goes on (else 0)
+//! 10.0.0.8-10.0.0.9 10.0.0.32-…     the ranges
+//! 10.0.0.1                          the gateway, if there is one
+//! 10.0.0.5 4                        an aux address and the length of its name; the name follows, and the next one
+//! host
+//! ```
+//!
+//! Behind an empty line, the pages in use: of each its number (16 bytes, little-endian), and 1 where it is full, or 0 and
+//! its bits (512 bytes). Last the CRC-32 of all that (4).
 
 use crate::error::{Damage, Error};
 use crate::page::PAGE_BYTES;
 use crate::pool::Pool;
-use crate::prefix::{Address, AddressRange, Family, Subnet};
-use crate::rules::{Changes, Order, Rules, Stored};
+use crate::prefix::{Address, AddressRange, Subnet};
+use crate::rules::{Order, Rules};
 use crate::space::Space;
 
 const MAGIC: [u8; 4] = *b"mvfp";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
+const CHECKSUM_BYTES: usize = 4;
+const FULL: [u8; PAGE_BYTES] = [u8::MAX; PAGE_BYTES];
 
 impl Pool {
     /// The whole pool as versioned, checksummed bytes: equal pools give equal bytes.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let subnet = self.subnet();
-        let mut out = Vec::new();
-        out.extend(MAGIC);
+        let order = match self.source.order() {
+            Order::Lowest => "lowest",
+            Order::Next => "next",
+        };
+        let ranges: Vec<_> = self
+            .source
+            .ranges()
+            .map(|(first, last)| format!("{first}-{last}"))
+            .collect();
+        let gateway = self.gateway.map(|ordinal| subnet.address(ordinal));
+        let gateway = gateway.map_or_else(String::new, |address| address.to_string());
+        let (next, ranges) = (self.source.next(), ranges.join(" "));
+        let mut out = Vec::from(MAGIC);
         out.extend(VERSION.to_le_bytes());
-        out.push(match subnet.family() {
-            Family::V4 => 4,
-            Family::V6 => 6,
-        });
-        out.push(subnet.prefix_length());
-        out.extend(subnet.first().value().to_le_bytes());
-        out.push(u8::from(self.source.order() == Order::Next));
-        self.write_rules(&mut out);
-        out.extend(self.source.next().to_le_bytes());
-        let all = self.all();
-        out.extend(all.used.to_le_bytes());
-        for pages in [all.summary, all.pages] {
-            out.extend((pages.len() as u64).to_le_bytes());
-            for (number, bytes) in pages {
-                out.extend(number.to_le_bytes());
-                out.extend(bytes.iter().flatten());
+        out.extend(format!("{subnet} {order} {next}\n{ranges}\n{gateway}\n").bytes());
+        for (ordinal, name) in &self.aux {
+            let address = subnet.address(*ordinal);
+            out.extend(format!("{address} {}\n{name}", name.len()).bytes());
+        }
+        out.push(b'\n');
+        for (number, bytes) in self.space.bits.all() {
+            out.extend(number.to_le_bytes());
+            out.push(u8::from(bytes == FULL));
+            if bytes != FULL {
+                out.extend(bytes);
             }
         }
         out.extend(crc32fast::hash(&out).to_le_bytes());
         out
-    }
-
-    /// What would be stored of the pool, but for the pages of which the summary says enough.
-    fn all(&self) -> Changes {
-        let mut copy = self.space.clone();
-        copy.bits.detach();
-        let mut all = copy.changes();
-        all.pages
-            .retain(|(number, _)| !self.space.bits.is_full(*number));
-        all
-    }
-
-    fn write_rules(&self, out: &mut Vec<u8>) {
-        let ranges = self.source.ordinals();
-        out.extend((ranges.len() as u32).to_le_bytes());
-        for (first, last) in ranges {
-            out.extend(first.to_le_bytes());
-            out.extend(last.to_le_bytes());
-        }
-        out.push(u8::from(self.gateway.is_some()));
-        out.extend(
-            self.gateway
-                .iter()
-                .flat_map(|ordinal| ordinal.to_le_bytes()),
-        );
-        out.extend((self.aux.len() as u32).to_le_bytes());
-        for (ordinal, name) in &self.aux {
-            out.extend(ordinal.to_le_bytes());
-            out.extend((name.len() as u32).to_le_bytes());
-            out.extend(name.as_bytes());
-        }
     }
 
     /// The pool that `snapshot` saw.
@@ -89,25 +71,15 @@ impl Pool {
         }
         let found = u16::from_le_bytes(reader.take()?);
         if found != VERSION {
-            return Err(Damage::Version {
-                found,
-                known: VERSION,
-            }
-            .into());
+            let known = VERSION;
+            return Err(Damage::Version { found, known }.into());
         }
-        let rules = reader.rules()?;
-        let next = reader.number()?;
-        let used = reader.number()?;
-        let summary = reader.pages()?;
+        let (rules, next) = reader.rules()?;
         let pages = reader.pages()?;
         let mut pool = Self::new(rules).map_err(|_| Damage::Altered)?;
         pool.source.go_on(next);
-        pool.space = Space::stored(pool.subnet(), &Stored { used, summary })?;
-        for (number, bytes) in &pages {
-            pool.space.provide(*number, Some(bytes))?;
-        }
-        pool.space.be_whole(&pool.kept());
-        // The checksum, counts, orders, what is kept and what must not follow: all are as they would be written.
+        pool.space = Space::of_pages(pool.subnet(), &pages, &pool.kept())?;
+        // The checksum, orders, what is kept and what must not follow: all are as they would be written.
         if pool.snapshot() != data {
             return Err(Damage::Altered.into());
         }
@@ -120,78 +92,76 @@ struct Reader<'a> {
     rest: &'a [u8],
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
         let (head, rest) = self.rest.split_first_chunk().ok_or(Damage::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
 
-    fn byte(&mut self) -> Result<u8, Damage> {
-        Ok(u8::from_le_bytes(self.take()?))
+    fn text(&mut self, length: usize) -> Result<&'a str, Damage> {
+        let (head, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Damage::Truncated)?;
+        self.rest = rest;
+        std::str::from_utf8(head).map_err(|_| Damage::Altered)
     }
 
-    fn number(&mut self) -> Result<u128, Damage> {
-        Ok(u128::from_le_bytes(self.take()?))
+    fn line(&mut self) -> Result<&'a str, Damage> {
+        let end = self.rest.iter().position(|&byte| byte == b'\n');
+        let line = self.text(end.ok_or(Damage::Truncated)?)?;
+        self.rest = &self.rest[1..];
+        Ok(line)
     }
 
-    fn length(&mut self) -> Result<usize, Damage> {
-        usize::try_from(u32::from_le_bytes(self.take()?)).map_err(|_| Damage::Truncated)
-    }
-
-    fn address(&mut self, subnet: Subnet) -> Result<Address, Damage> {
-        match self.number()? {
-            ordinal if ordinal < subnet.size() => Ok(subnet.address(ordinal)),
-            _ => Err(Damage::Altered),
-        }
-    }
-
-    fn rules(&mut self) -> Result<Rules, Damage> {
-        let family = match self.byte()? {
-            4 => Family::V4,
-            _ => Family::V6,
-        };
-        let (length, first) = (self.byte()?, self.number()?);
-        let first = Address::new(family, first).map_err(|_| Damage::Altered)?;
-        let subnet = Subnet::new(first, length).map_err(|_| Damage::Altered)?;
-        let order = match self.byte()? {
-            0 => Order::Lowest,
+    /// The rules, and the ordinal with which allocation goes on.
+    fn rules(&mut self) -> Result<(Rules, u128), Damage> {
+        let mut words = self.line()?.split(' ');
+        let mut word = || words.next().ok_or(Damage::Altered);
+        let subnet = Subnet::parse(word()?).map_err(|_| Damage::Altered)?;
+        let order = match word()? {
+            "lowest" => Order::Lowest,
             _ => Order::Next,
         };
-        let mut ranges = Vec::new();
-        for _ in 0..self.length()? {
-            let range = AddressRange::new(self.address(subnet)?, self.address(subnet)?);
-            ranges.push(range.map_err(|_| Damage::Altered)?);
-        }
-        let gateway = match self.byte()? {
-            0 => None,
-            _ => Some(self.address(subnet)?),
-        };
+        let next = number(word()?)?;
+        let ranges = self.line()?.split_terminator(' ').map(AddressRange::parse);
+        let ranges: Result<_, _> = ranges.collect();
+        let gateway = Some(self.line()?).filter(|text| !text.is_empty());
+        let gateway = gateway.map(address).transpose()?;
         let mut aux = Vec::new();
-        for _ in 0..self.length()? {
-            let address = self.address(subnet)?;
-            let length = self.length()?;
-            let (name, rest) = self
-                .rest
-                .split_at_checked(length)
-                .ok_or(Damage::Truncated)?;
-            self.rest = rest;
-            let name = std::str::from_utf8(name).map_err(|_| Damage::Altered)?;
-            aux.push((name.to_owned(), address));
+        while let Some((at, length)) = self.line()?.split_once(' ') {
+            let name = self.text(number(length)?)?;
+            aux.push((name.to_owned(), address(at)?));
         }
-        Ok(Rules {
+        let rules = Rules {
             subnet,
-            ranges: Some(ranges),
+            ranges: Some(ranges.map_err(|_| Damage::Altered)?),
             gateway,
             aux,
             order,
-        })
+        };
+        Ok((rules, next))
     }
 
     fn pages(&mut self) -> Result<Vec<(u128, [u8; PAGE_BYTES])>, Damage> {
-        let count = u64::from_le_bytes(self.take()?);
-        (0..count)
-            .map(|_| Ok((self.number()?, self.take()?)))
-            .collect()
+        let mut pages = Vec::new();
+        while self.rest.len() > CHECKSUM_BYTES {
+            let number = u128::from_le_bytes(self.take()?);
+            let bytes = match self.take()? {
+                [0] => self.take()?,
+                [_] => FULL,
+            };
+            pages.push((number, bytes));
+        }
+        Ok(pages)
     }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, Damage> {
+    text.parse().map_err(|_| Damage::Altered)
+}
+
+fn address(text: &str) -> Result<Address, Damage> {
+    Address::parse(text).map_err(|_| Damage::Altered)
 }

@@ -114,10 +114,6 @@ impl Source {
         self.avoided.contains(&ordinal)
     }
 
-    pub(crate) fn ordinals(&self) -> &[(u128, u128)] {
-        self.ranges.as_slice()
-    }
-
     /// Take one address, in the source's order. Flat: it looks at one word per level at most.
     ///
     /// # Errors

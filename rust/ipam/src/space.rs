@@ -74,6 +74,36 @@ impl Space {
         })
     }
 
+    /// A subnet of which these pages are in use.
+    ///
+    /// # Errors
+    /// A page cannot be one of the subnet's, or in it an end of the subnet, or an address that is kept, is free.
+    pub(crate) fn of_pages(
+        subnet: Subnet,
+        pages: &[(u128, [u8; PAGE_BYTES])],
+        kept: &[Address],
+    ) -> Result<Self, Damage> {
+        let mut bits = Bitmap::new(subnet.host_bits());
+        for &(page, ref bytes) in pages {
+            if !bits.add(page, bytes) {
+                return Err(Damage::Page { page });
+            }
+        }
+        let kept = kept.iter().filter_map(|one| subnet.ordinal(*one));
+        for ordinal in ends(subnet).chain(kept) {
+            if bits.test(ordinal) != Ok(true) {
+                let page = ordinal >> PAGE_BITS;
+                return Err(Damage::Page { page });
+            }
+        }
+        Ok(Self {
+            subnet,
+            used: bits.known_used(),
+            bits,
+            freed: 0,
+        })
+    }
+
     /// The subnet.
     #[must_use]
     pub fn subnet(&self) -> Subnet {
@@ -147,16 +177,6 @@ impl Space {
             return Err(Damage::Page { page }.into());
         }
         Ok(())
-    }
-
-    /// Let what was provided be all that there is; these addresses are in use.
-    pub(crate) fn be_whole(&mut self, kept: &[Address]) {
-        self.bits.detach();
-        for address in kept {
-            // One that is in use stays so.
-            let _ = self.reserve(*address);
-        }
-        self.used = self.bits.known_used();
     }
 
     /// What is to be stored since the space was made, loaded, or last asked. A space made anew has everything to be

@@ -66,39 +66,26 @@ impl Bitmap {
         }
     }
 
-    /// Let what is known be all that there is, nothing of it lying in a store: all is to be stored.
-    pub(crate) fn detach(&mut self) {
-        self.backed = false;
-        self.dirty_pages.clear();
-        self.dirty_summary.clear();
-        self.hot_summary = NO_PAGE;
-        for (number, _) in self.tree.known() {
-            match self.slot(number) {
-                Slot::Held(index) => {
-                    let page = &mut self.pages[index];
-                    (page.dirty, page.stored) = (false, false);
-                    if self.used_in(&self.pages[index]) == 0 {
-                        self.drop_page(index);
-                    } else {
-                        self.after_set(index);
-                    }
-                }
-                Slot::Full => {
-                    self.dirty_pages.insert(number);
-                    self.mark_summary(number);
-                }
-                Slot::Absent => {}
-            }
-        }
+    /// Every page that has a bit set, of a bitmap whose pages do not lie in a store.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u128, [u8; PAGE_BYTES])> + '_ {
+        let held = self.tree.known().into_iter();
+        held.filter_map(|(number, index)| {
+            let page = &self.pages[index?];
+            (self.used_in(page) > 0).then(|| (number, page.to_bytes(self.page_size)))
+        })
     }
 
-    /// Whether every bit of a page is set.
-    pub(crate) fn is_full(&self, number: u128) -> bool {
-        match self.slot(number) {
-            Slot::Held(index) => self.pages[index].is_full(),
-            Slot::Full => true,
-            Slot::Absent => false,
+    /// Add such a page. False, and nothing is changed, where it is there already, or cannot be one of this bitmap.
+    pub(crate) fn add(&mut self, number: u128, bytes: &[u8; PAGE_BYTES]) -> bool {
+        if number >= self.page_count() || self.is_known(number) {
+            return false;
         }
+        let Some(page) = Page::from_bytes(bytes, number, self.page_size) else {
+            return false;
+        };
+        let index = self.insert(page, false);
+        self.after_set(index);
+        true
     }
 
     /// The pages and summary pages that differ from what is stored. From now on they count as stored.
