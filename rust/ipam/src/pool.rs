@@ -27,6 +27,7 @@ pub struct Pool {
     pub(crate) aux: BTreeMap<u128, String>,
 }
 
+/// Whatever takes an address refuses one that is not of the subnet: `Error::Outside`, `Error::Address`.
 impl Pool {
     /// A pool in which nothing is in use but what the subnet itself needs. Cost: a few kilobytes, whatever its size.
     ///
@@ -113,35 +114,25 @@ impl Pool {
         self.source.available(&self.space)
     }
 
-    /// Take one address of the ranges, in the pool's order. Flat: it looks at one word per level at most.
-    ///
-    /// # Errors
-    /// `Error::Exhausted`
+    /// Take one address of the ranges, in the pool's order, or `Error::Exhausted`. Flat: it looks at one word per level
+    /// at most.
     #[inline(always)]
     pub fn allocate(&mut self) -> Result<Address, Error> {
         self.source.take(&mut self.space)
     }
 
-    /// Take `count` addresses of the ranges, in the pool's order, or none at all. Whole words at once.
-    ///
-    /// # Errors
-    /// `Error::Exhausted`, `Error::TooMany`
+    /// Take `count` addresses of the ranges, in the pool's order, or none at all: `Error::Exhausted`, `Error::TooMany`.
+    /// Whole words at once.
     pub fn allocate_many(&mut self, count: u64) -> Result<Addresses, Error> {
         self.source.take_many(&mut self.space, count)
     }
 
-    /// Whether `allocate_many` would succeed.
-    ///
-    /// # Errors
-    /// Those of `allocate_many`.
+    /// Whether `allocate_many` would succeed, and why not.
     pub fn check_many(&self, count: u64) -> Result<(), Error> {
         self.source.check_many(&self.space, count)
     }
 
-    /// Take the given address, inside or outside the ranges.
-    ///
-    /// # Errors
-    /// `Error::Taken`, `Error::Avoided`, `Error::Outside`, `Error::Address`
+    /// Take the given address, inside or outside the ranges; `Error::Taken`, `Error::Avoided`.
     pub fn reserve(&mut self, address: Address) -> Result<(), Error> {
         let ordinal = self.space.ordinal(address)?;
         if self.space.contains(address)? {
@@ -156,10 +147,7 @@ impl Pool {
         self.space.reserve(address)
     }
 
-    /// Free an address. False if it was free already.
-    ///
-    /// # Errors
-    /// `Error::Reserved`, `Error::Outside`, `Error::Address`
+    /// Free an address. False if it was free already; `Error::Reserved` where the subnet needs it.
     pub fn release(&mut self, address: Address) -> Result<bool, Error> {
         let ordinal = self.space.ordinal(address)?;
         match self.role_of(ordinal) {
@@ -169,9 +157,6 @@ impl Pool {
     }
 
     /// Whether an address is in use.
-    ///
-    /// # Errors
-    /// `Error::Outside`, `Error::Address`
     pub fn contains(&self, address: Address) -> Result<bool, Error> {
         self.space.contains(address)
     }
@@ -184,9 +169,6 @@ impl Pool {
     }
 
     /// What the subnet itself needs an address for; None for any other address.
-    ///
-    /// # Errors
-    /// `Error::Outside`, `Error::Address`
     pub fn role(&self, address: Address) -> Result<Option<Role>, Error> {
         Ok(self.role_of(self.space.ordinal(address)?))
     }

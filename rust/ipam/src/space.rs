@@ -29,6 +29,8 @@ pub struct Space {
     pub(crate) freed: u64,
 }
 
+/// Whatever takes an address refuses one that is not of the subnet (`Error::Outside`, `Error::Address`), and asks for the
+/// page that it needs (`Error::NeedsPage`).
 impl Space {
     /// A subnet in which nothing is in use but its own ends. Cost: a few kilobytes, whatever its size.
     #[must_use]
@@ -124,17 +126,11 @@ impl Space {
     }
 
     /// Whether an address is in use.
-    ///
-    /// # Errors
-    /// `Error::Outside`, `Error::Address`, `Error::NeedsPage`
     pub fn contains(&self, address: Address) -> Result<bool, Error> {
         Ok(self.bits.test(self.ordinal(address)?)?)
     }
 
-    /// Take the given address.
-    ///
-    /// # Errors
-    /// `Error::Taken`, `Error::Outside`, `Error::Address`, `Error::NeedsPage`
+    /// Take the given address; `Error::Taken` where it is in use.
     pub fn reserve(&mut self, address: Address) -> Result<(), Error> {
         let ordinal = self.ordinal(address)?;
         if !self.bits.set(ordinal)? {
@@ -145,10 +141,7 @@ impl Space {
         Ok(())
     }
 
-    /// Free an address. False if it was free already.
-    ///
-    /// # Errors
-    /// `Error::Reserved`: it is an end of the subnet. `Error::Outside`, `Error::Address`, `Error::NeedsPage`
+    /// Free an address. False if it was free already; `Error::Reserved` where it is an end of the subnet.
     pub fn release(&mut self, address: Address) -> Result<bool, Error> {
         let ordinal = self.ordinal(address)?;
         match role_of_end(self.subnet, ordinal) {

@@ -75,10 +75,7 @@ pub(crate) fn dump(ifindex: u32) -> RouteNetlinkMessage {
 }
 
 /// Decode the payload of an RTM_NEWADDR: the address and its prefix length, or None where it is another link's.
-///
-/// # Errors
-/// The payload is shorter than an address header.
-pub fn decode(payload: &[u8], ifindex: u32) -> Result<Option<(IpAddr, u8)>, DecodeError> {
+pub(crate) fn decode(payload: &[u8], ifindex: u32) -> Result<Option<(IpAddr, u8)>, DecodeError> {
     let header = AddressHeader::parse(payload)?;
     if header.index != ifindex {
         return Ok(None);
@@ -107,10 +104,7 @@ pub(crate) fn dump_filter(ifindex: u32) -> RouteNetlinkMessage {
 
 /// Decode the payload of an RTM_NEWNEIGH: the MAC, where it is a unicast one of the link's own list. A bridge shows
 /// what it has learned from its ports in the same dump.
-///
-/// # Errors
-/// The payload is shorter than a neighbour header.
-pub fn decode_filter(payload: &[u8], ifindex: u32) -> Result<Option<[u8; 6]>, DecodeError> {
+pub(crate) fn decode_filter(payload: &[u8], ifindex: u32) -> Result<Option<[u8; 6]>, DecodeError> {
     let header = NeighbourHeader::parse(payload)?;
     if header.ifindex != ifindex || !header.flags.contains(NeighbourFlags::Own) {
         return Ok(None);

@@ -40,10 +40,7 @@ pub(crate) fn dump() -> RouteNetlinkMessage {
 }
 
 /// Decode the payload of an RTM_NEWNSID; None where the namespace has no id (NETNSA_NSID_NOT_ASSIGNED, -1).
-///
-/// # Errors
-/// The payload is shorter than its header.
-pub fn decode(payload: &[u8]) -> Result<Option<i32>, DecodeError> {
+pub(crate) fn decode(payload: &[u8]) -> Result<Option<i32>, DecodeError> {
     NsidHeader::parse(payload)?;
     for nla in attributes(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         if let Ok(NsidAttribute::Id(nsid)) = NsidAttribute::parse(&nla) {

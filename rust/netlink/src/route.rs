@@ -126,10 +126,7 @@ pub(crate) fn dump(family: AddressFamily) -> RouteNetlinkMessage {
 /// Decode the payload of an RTM_NEWROUTE into the next hops of a route of the main table; none where it is of another
 /// table or family. A default route that leads nowhere (`blackhole` and the like) is left out; with `default_only`,
 /// all others are.
-///
-/// # Errors
-/// The payload is shorter than a route header.
-pub fn decode(
+pub(crate) fn decode(
     payload: &[u8],
     family: AddressFamily,
     default_only: bool,

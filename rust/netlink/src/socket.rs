@@ -168,11 +168,14 @@ impl Socket {
         }
         Ok(refusals)
     }
+}
 
+/// What is asked of the namespace.
+///
+/// # Errors
+/// The look-up failed, or its list was interrupted by changes too often.
+impl Socket {
     /// Look up one link; None if there is none.
-    ///
-    /// # Errors
-    /// The look-up failed for another reason.
     pub fn link(&mut self, key: LinkKey<'_>) -> Result<Option<Link>, Error> {
         let Some(request) = link::get(key) else {
             return Ok(None);
@@ -183,9 +186,6 @@ impl Socket {
 
     /// All links of the namespace, by index; or of the one that it knows by an id, none where nothing holds that any
     /// more.
-    ///
-    /// # Errors
-    /// The dump failed, or was interrupted by changes too often.
     pub fn links(&mut self, nsid: Option<i32>) -> Result<Vec<Link>, Error> {
         let Ok(request) = link::dump(nsid) else {
             return Ok(Vec::new());
@@ -201,9 +201,6 @@ impl Socket {
     }
 
     /// The ids by which the namespace knows others.
-    ///
-    /// # Errors
-    /// The dump failed, or was interrupted by changes too often.
     pub fn nsids(&mut self) -> Result<Vec<i32>, Error> {
         Ok(self
             .ask(Operation::ReadIds, &nsid::dump(), NLM_F_DUMP, nsid::decode)?
@@ -211,9 +208,6 @@ impl Socket {
     }
 
     /// The id by which the namespace knows another; None where it has none. Linear in the ids that it has given.
-    ///
-    /// # Errors
-    /// The look-up failed.
     pub fn nsid_of(&mut self, netns: &OwnedFd) -> Result<Option<i32>, Error> {
         let request = nsid::of(netns);
         let mut found = self.ask(Operation::ReadIds, &request, NLM_F_ACK, nsid::decode)?;
@@ -221,9 +215,6 @@ impl Socket {
     }
 
     /// A link's addresses and prefix lengths, in the kernel's order; none where there is no such link.
-    ///
-    /// # Errors
-    /// The dump failed, or was interrupted by changes too often.
     pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<(IpAddr, u8)>, Error> {
         if link::check_ifindex(ifindex).is_err() {
             return Ok(Vec::new());
@@ -236,9 +227,6 @@ impl Socket {
     }
 
     /// The routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.
-    ///
-    /// # Errors
-    /// A dump failed, or was interrupted by changes too often.
     pub fn routes(&mut self, default_only: bool) -> Result<Vec<Route>, Error> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -259,9 +247,6 @@ impl Socket {
     /// The kernel makes the list in parts and finds its place again by counting, so that removals in between make it
     /// skip what comes after. Hence a list of several parts is read until two readings agree; failing that, what any
     /// of them showed is given: a MAC that is left out is gone.
-    ///
-    /// # Errors
-    /// The dump failed.
     pub fn filter_macs(&mut self, ifindex: u32) -> Result<BTreeSet<[u8; 6]>, Error> {
         const READINGS: usize = 8;
         if link::check_ifindex(ifindex).is_err() {
