@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import HostClosed, HostForked, StateUnusable
+from macvfast.state import directory as state_directory
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 from tests.netns import forked, wait_until
@@ -147,8 +149,58 @@ def test_what_a_forked_child_records_outlives_its_parents_close(tmp_path: Path) 
         assert [records.host(key) for key in ("parent", "first", "second")] == ["1", "1", "2"]
 
 
-def test_children_that_are_forked_while_threads_write_can_open_the_state(tmp_path: Path) -> None:
+def opens(directory: str) -> Callable[[], None]:
+    def open_and_write() -> None:
+        with closing(Store(directory)) as mine, mine.writing() as records:
+            records.set_host("child", "was here")
+
+    return open_and_write
+
+
+def test_children_that_are_forked_while_threads_open_the_state_can_open_it(tmp_path: Path) -> None:
+    """Catches a child that waits for a lock of SQLite's which a thread of its parent had."""
+    directory = str(tmp_path / "state")
+    Store(directory).close()
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            Store(directory).close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        statuses = [forked(opens(directory)) for _ in range(15)]
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert statuses == [0] * 15
+
+
+def test_a_child_that_is_forked_while_a_thread_makes_a_state_can_open_one(tmp_path: Path) -> None:
+    making = threading.Event()
+
+    def make() -> None:
+        with state_directory._making:
+            making.set()
+            # The fork waits for its end.
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    assert making.wait(30)
+    assert forked(opens(str(tmp_path / "state"))) == 0
+    thread.join()
+
+
+def test_children_that_are_forked_while_threads_write_can_open_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Catches a child that waits for a lock of a thread which it does not have."""
+    # A thread that hardly gets to run may be in a transaction for longer, and the child is refused the state.
+    monkeypatch.setattr("macvfast.state.connections._FORK_WAIT_S", 60)
     directory = str(tmp_path / "state")
     store = Store(directory)
     ended = threading.Event()

@@ -26,7 +26,8 @@ FULL = "its file system is full"
 _HEADER = 100
 
 # A file is made and closed while no other thread of this process has it open.
-_making = threading.Lock()
+_making = threading.RLock()
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
 
 
 def is_empty(directory: Path, file: Path) -> bool:

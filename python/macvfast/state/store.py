@@ -74,14 +74,15 @@ class Store:
                 raise StateMissing(str(self.directory))
         self._connections = Connections(self.path, nowhere=self._nowhere, looks=not make)
         self._lock, self._changed = self._connections.lock, self._connections.changed
+        with _stores_lock:
+            # Before it opens anything: a fork waits for what does.
+            _stores.add(self)
         try:
             with self._failures.of_database(), self._connection() as connection:
                 self._migrate(connection)
         except BaseException:
             self.close()
             raise
-        with _stores_lock:
-            _stores.add(self)
 
     @property
     def forked(self) -> bool:
