@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import itertools
 import json
 import subprocess
 import threading
@@ -662,26 +663,35 @@ def test_eight_threads_on_one_socket_get_their_own_outcomes(host: Place) -> None
 
 
 def test_other_threads_run_while_a_batch_is_sent(host: Place, sandbox: Place) -> None:
-    batch = _core.Batch()
-    for number in range(500):
-        batch.add_macvlan(f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace)
-    times: list[float] = []
+    """With the GIL held, none would ever run but at the edges; without, one run may see nothing where others keep the
+    machine busy.
+    """
+    numbers = itertools.count()
 
-    def work() -> None:
-        begin = time.perf_counter()
-        assert host.netlink.send(batch) == {}
-        times.extend((begin, time.perf_counter()))
+    def seen() -> bool:
+        batch = _core.Batch()
+        for number in itertools.islice(numbers, 250):
+            batch.add_macvlan(
+                f"m{number}", FIRST + number, PARENT, "bridge", mac=mac_of(number), netns=sandbox.namespace
+            )
+        times: list[float] = []
 
-    sender = threading.Thread(target=work)
-    turns: list[float] = []
-    sender.start()
-    while sender.is_alive():
-        turns.append(time.perf_counter())
-    sender.join()
-    begin, end = times
-    tenths = {int(10 * (turn - begin) / (end - begin)) for turn in turns if begin < turn < end}
-    # With the GIL held, there would be turns at the edges only.
-    assert len(tenths) >= 5
+        def work() -> None:
+            begin = time.perf_counter()
+            assert host.netlink.send(batch) == {}
+            times.extend((begin, time.perf_counter()))
+
+        sender = threading.Thread(target=work)
+        turns: list[float] = []
+        sender.start()
+        while sender.is_alive():
+            turns.append(time.perf_counter())
+        sender.join()
+        begin, end = times
+        tenths = {int(10 * (turn - begin) / (end - begin)) for turn in turns if begin < turn < end}
+        return len(tenths) >= 5
+
+    assert any(seen() for _ in range(10))
 
 
 def test_links_stay_readable_while_another_thread_makes_and_deletes_some(host: Place) -> None:
