@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Status,
         Step,
     )
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, UpdateRequest
+    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OpenNetns, UpdateRequest
 
 __version__ = "0.1.0"
 
@@ -45,16 +45,16 @@ _HOMES = {
     "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxState", "Subnet"),
     "outcomes": (
         "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded", "LinkUnlikeName", "NamespaceKept",
-        "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
+        "OpenNetns", "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
     ),
-    "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "UpdateRequest"),
+    "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "UpdateRequest"),
 }  # fmt: skip
 
 __all__ = [
     "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
     "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network", "NetworkRequest",
-    "Outcome", "Outcomes", "Plan", "Pool", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status", "Step",
-    "Subnet", "UpdateRequest", "__version__",
+    "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status",
+    "Step", "Subnet", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         CommandRequest,
         EndpointRequest,
         NetworkRequest,
+        OpenNetns,
         OwnFiles,
         SandboxRequest,
         UpdateRequest,
@@ -218,26 +219,35 @@ class Host:
         return self._parts.engine.create_sandbox(request).made.with_these
 
     def connect(
-        self, network: str | Network, sandbox: str | Sandbox, *, ip: str | Address | None = None,
-        ip6: str | Address | None = None, mac: str | bytes | None = None, netns: str | None = None,
+        self, network: str | Network | EndpointRequest, sandbox: str | Sandbox = "", *,
+        ip: str | Address | None = None, ip6: str | Address | None = None, mac: str | bytes | None = None,
+        netns: str | OpenNetns | None = None, request_id: str | None = None,
     ) -> Endpoint:  # fmt: skip
         """Connect a sandbox to a network.
 
         Args:
+            network: or a whole EndpointRequest, in place of `sandbox`, `ip`, `ip6` and `mac`.
             ip, ip6: the addresses; None: automatic.
             mac: None: made from the address.
-            netns: the path of a namespace that something else made. `sandbox` is then the name of a new sandbox that
-                stands for it, or of one that already does.
+            netns: a namespace that something else made, by its path, or open. `sandbox` is then the name of a new
+                sandbox that stands for it, or of one that already does.
+            request_id: by which `made_for` finds the endpoint, as long as there is one.
 
         Raises:
             NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
             Also as create_sandbox.
         """
-        request = macvfast.EndpointRequest.of(_key(network), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
-        if netns is not None:
+        request = network
+        if not isinstance(request, macvfast.EndpointRequest):
+            request = macvfast.EndpointRequest.of(_key(request), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
+        if isinstance(netns, str):
             # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
-        return self._parts.engine.connect(request, netns)
+        return self._parts.engine.connect(request, netns, request_id)
+
+    def made_for(self, request_id: str) -> Endpoint | None:
+        """The endpoint that `connect` has made with that `request_id`, if it is still there."""
+        return lookup.made_for(self._store, request_id)
 
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
@@ -324,8 +334,10 @@ class Host:
         """
         return self._parts.engine.plan() if dry_run else self._parts.engine.restore(wait_s)
 
-    def check(self) -> list[Difference]:
-        """All that differs between record and kernel. Changes nothing."""
+    def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
+        """All that differs between record and kernel; of one sandbox, only what concerns it. Changes nothing."""
+        if sandbox is not None:
+            return self._parts.engine.check(_key(sandbox))
         found = self.restore(dry_run=True)
         return [*(step.mends for step in found.steps), *found.remaining]
 

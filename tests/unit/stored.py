@@ -20,6 +20,8 @@ from tests.unit.machine import Machine
 DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
+# Recorded from format 4 on.
+REQUEST = "0123456789abcdef" * 2
 # Recorded from format 2 on.
 OWN_FILES = OwnFiles(hostname="box.lab", hosts=(("printer", "172.16.86.9"),), dns=("172.16.86.1",), dns_search=("lab",))
 
@@ -41,7 +43,7 @@ def tell_the_story(machine: Machine) -> None:
     both = [EndpointRequest(network="lan"), EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"))]
     host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"}, own_files=OWN_FILES)
     machine.world.give(GIVEN)
-    host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN)
+    host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN, request_id=REQUEST)
     # The process dies as it makes the link: it is noted, and not settled.
     machine.faults.arm(crash_at=1, only="make a link")
     try:

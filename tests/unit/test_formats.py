@@ -119,6 +119,18 @@ def restart(machine: Machine) -> None:
     machine.restart()
 
 
+def test_the_request_that_an_endpoint_was_made_for_is_found(machine: Stored) -> None:
+    """Formats before 4 have none, and one is noted all the same."""
+    found = machine.host.made_for(stored.REQUEST)
+    assert (None if found is None else found.sandbox) == (None if machine.was < 4 else "guest")
+    restart(machine)
+    machine.host.restore()
+    made = machine.host.connect("vlan", "guest", request_id="f" * 32)
+    assert machine.host.made_for("f" * 32) == made
+    machine.host.disconnect("vlan", "guest")
+    assert machine.host.made_for("f" * 32) is None
+
+
 def test_after_a_restart_all_is_restored_and_the_half_made_is_gone(machine: Machine) -> None:
     before = machine.addresses()
     restart(machine)

@@ -23,6 +23,7 @@ from macvfast.errors import (
     MacRemains,
     MacTaken,
     MacvfastError,
+    NamespaceInvalid,
     NetworkNotFound,
     OptionInvalid,
     ParentAway,
@@ -31,10 +32,11 @@ from macvfast.errors import (
     PoolExhausted,
     RemovalUnfinished,
     SandboxBusy,
+    SandboxNotFound,
 )
 from macvfast.model import natural
 from macvfast.outcomes import NamespaceKept
-from macvfast.requests import EndpointRequest, NetworkRequest
+from macvfast.requests import EndpointRequest, NetworkRequest, OpenNetns
 from macvfast.state.records import REMOVED
 from macvfast.state.store import Store
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FakeNetns, FakeRefusal, Faults
@@ -95,6 +97,44 @@ def test_the_name_of_a_sandbox_to_be_made_is_not_taken_for_another_s_id_prefix(m
     assert outcome.value is not None
     assert outcome.value.sandbox == prefix
     assert machine.host.sandbox(prefix).id != other.id
+
+
+def test_an_open_namespace_is_known_by_its_descriptor_and_its_path_is_only_noted(machine: Machine) -> None:
+    netns = machine.world.give("/proc/self/fd/70")
+    request = EndpointRequest(network="lan", sandbox="guest", ifname="lan0", mtu=1400)
+    made = machine.host.connect(request, netns=OpenNetns(70, "/only/there"), request_id="a" * 32)
+    assert (made.ifname, made.mtu, netns.links[made.ifindex].ifname) == ("lan0", 1400, "lan0")
+    assert machine.host.sandbox("guest").path == "/only/there"
+    assert machine.host.made_for("a" * 32) == made
+    with pytest.raises(NamespaceInvalid, match="/only/here"):
+        machine.host.connect("lan", "other", netns=OpenNetns(71, "/only/here"))
+
+
+def test_a_request_whose_endpoint_was_not_settled_is_not_known(machine: Machine) -> None:
+    """It is undone, and whoever asks again has another one made."""
+    machine.host.create_sandbox("box")
+    machine.faults.arm(crash_at=1, only="make a link")
+    with pytest.raises(Crash):
+        machine.host.connect("lan", "box", request_id="a" * 32)
+    machine.restart()
+    assert machine.host.made_for("a" * 32) is None
+    made = machine.host.connect("lan", "box", request_id="a" * 32)
+    assert machine.host.made_for("a" * 32) == made
+    machine.host.disconnect("lan", "box")
+    assert machine.host.made_for("a" * 32) is None
+
+
+def test_one_sandbox_is_checked_without_the_others(machine: Machine) -> None:
+    one, other = (machine.host.create_sandbox(name, endpoints=ON_LAN) for name in ("one", "other"))
+    machine.world.take_pin(other.path)
+    assert machine.host.check("one") == []
+    assert [(found.kind, found.sandbox) for found in machine.host.check(other)] == [
+        (found.kind, found.sandbox) for found in machine.host.check()
+    ]
+    machine.world.take_parent(2)
+    assert {"parent-missing"} <= {found.kind for found in machine.host.check(one)}
+    with pytest.raises(SandboxNotFound):
+        machine.host.check("none")
 
 
 def test_many_sandboxes_can_stand_in_one_given_namespace(machine: Machine) -> None:

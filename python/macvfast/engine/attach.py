@@ -258,7 +258,7 @@ class Attacher:
 
     def _open_given(self, chunk: _Chunk) -> None:
         given = [
-            (one, box.netns)
+            (one, box.opened or box.netns)
             for one in chunk.good
             if isinstance(box := one.request.sandbox, NewSandbox) and box.netns is not None
         ]

@@ -171,6 +171,8 @@ class Chooser:
             records.add_own_files(making.sandbox.id, request.sandbox.own_files)
         for chosen in making.endpoints:
             records.add_endpoint(chosen.endpoint, noted.intent)
+            if request.request_id is not None:
+                records.note_request(request.request_id, chosen.endpoint)
         return making
 
     def _network(self, noted: _Noted, key: str) -> tuple[Network, NetworkPools]:

@@ -38,8 +38,15 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
-    from macvfast.outcomes import Freed, Note, Outcome, Plan, Scaled
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, SandboxRequest, UpdateRequest
+    from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled
+    from macvfast.requests import (
+        CommandRequest,
+        EndpointRequest,
+        NetworkRequest,
+        OpenNetns,
+        SandboxRequest,
+        UpdateRequest,
+    )
     from macvfast.state.store import Store
 
 # How long what is asked to have a network waits for others who are changing the same one.
@@ -137,9 +144,13 @@ class Engine:
         )  # fmt: skip
         return self._together.create(AttachRequest(sandbox, request.endpoints))
 
-    def connect(self, request: EndpointRequest, netns: str | None) -> Endpoint:
+    def connect(
+        self, request: EndpointRequest, netns: str | OpenNetns | None, request_id: str | None = None
+    ) -> Endpoint:
         """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
-        return self._together.connect(lambda: self._sandboxes.connecting(request, netns), request.sandbox)
+        return self._together.connect(
+            lambda: replace(self._sandboxes.connecting(request, netns), request_id=request_id), request.sandbox
+        )
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,
@@ -205,6 +216,11 @@ class Engine:
         return {id_: one.error for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
 
     # Record and kernel. The modules that compare them take long to load, and only these operations need them.
+
+    def check(self, sandbox: str) -> list[Difference]:
+        """All that differs about one sandbox and the parents that it stands on. Changes nothing."""
+        home.is_here(self._store, self._kernel)
+        return self._restorer.check(sandbox)
 
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""

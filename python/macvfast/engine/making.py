@@ -28,6 +28,7 @@ class NewSandbox:
     Args:
         name: None: the first 12 of its id.
         netns: the path of a namespace that others made, for which it is to stand; None: it gets one of its own.
+        opened: where that is opened, if not at its path.
         starts: the caller is about to start a command in it, and gets its namespace open.
         auto_remove: it is removed when that command ends.
         joins: whether a sandbox of that name would do that is there already.
@@ -35,6 +36,7 @@ class NewSandbox:
 
     name: str | None = None
     netns: str | None = None
+    opened: str | None = None
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     own_files: OwnFiles | None = None
@@ -45,10 +47,13 @@ class NewSandbox:
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """Endpoints that are to be made, of one sandbox that is there, or that is to be made with them."""
+    """Endpoints that are to be made, of one sandbox that is there, or that is to be made with them; and the id of the
+    plugin's request that they are for.
+    """
 
     sandbox: Sandbox | NewSandbox
     endpoints: tuple[EndpointRequest, ...]
+    request_id: str | None = None
 
     @property
     def fresh(self) -> bool:

@@ -26,6 +26,7 @@ from macvfast.model import mac_text
 from macvfast.outcomes import Plan, Step
 from macvfast.plan.drift.namespaces import NamespaceState
 from macvfast.plan.drift.parents import MakeParent
+from macvfast.state.lookup import one_sandbox
 from macvfast.state.records import RESTORED, Stood
 from macvfast.system import limits
 
@@ -104,6 +105,23 @@ class Restorer:
                     remaining += one.drift.blocked
             steps += self._directories.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
         return Plan(steps=tuple(steps), remaining=tuple(remaining))
+
+    def check(self, sandbox: str) -> list[Difference]:
+        """What differs about one sandbox and its parents, however it would be mended.
+
+        Raises:
+            SandboxNotFound, NameAmbiguous, SandboxBusy
+        """
+        with self._store.reading() as records:
+            recorded = self._observer.settled(records, [one_sandbox(records, self._store, sandbox)])
+        parents = self._observer.parents()
+        found: list[Difference] = []
+        with self._observer.look(recorded, parents.states, self._observer.escapes()) as seen:
+            for one in seen:
+                found += [*(step.mends for step in one.drift.steps), *one.drift.blocked]
+        on = {network.name for one in recorded for network, _ in one.endpoints}
+        found += [step.mends for step in parents.steps if step.mends.network in on]
+        return found + [one for one in parents.blocked if one.network in on]
 
     # Mending.
 

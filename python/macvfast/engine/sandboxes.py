@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from macvfast.engine.detach import Detacher
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Sandbox
+    from macvfast.requests import OpenNetns
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -46,10 +47,11 @@ _OTHERS_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A namespace that something else made."""
+    """A namespace that something else made; `opened`: where it is opened, if not at its path."""
 
     path: str
     cookie: int
+    opened: str | None = None
 
 
 class Sandboxes:
@@ -69,7 +71,7 @@ class Sandboxes:
 
     # Connecting.
 
-    def connecting(self, request: EndpointRequest, netns: str | None) -> AttachRequest:
+    def connecting(self, request: EndpointRequest, netns: str | OpenNetns | None) -> AttachRequest:
         """What is asked for where one sandbox is to be connected: it is there, unless it is to stand for a given
         namespace.
 
@@ -148,21 +150,24 @@ class Sandboxes:
             raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
         return found
 
-    def _given(self, netns: str) -> _Given:
+    def _given(self, netns: str | OpenNetns) -> _Given:
         """A given namespace, which is not the home namespace.
 
         Raises:
             NamespaceInvalid, KernelRefused, PermissionNeeded
         """
-        path = _absolute(netns)
-        (opened,) = self._kernel.open_namespaces([path])
+        path = _absolute(netns if isinstance(netns, str) else netns.path)
+        way = None if isinstance(netns, str) else f"/proc/self/fd/{netns.descriptor}"
+        (opened,) = self._kernel.open_namespaces([way or path])
+        if isinstance(opened, NamespaceInvalid):
+            raise NamespaceInvalid(path, opened.reason)
         if isinstance(opened, MacvfastError):
             raise opened
         cookie = opened.cookie
         opened.close()
         if cookie == self._kernel.home_cookie():
             raise NamespaceInvalid(path, "it is the home namespace, which holds the parents")
-        return _Given(path, cookie)
+        return _Given(path, cookie, way)
 
     # Disconnecting.
 
@@ -292,8 +297,8 @@ class Sandboxes:
 
 def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:
     """A sandbox that is to be made with the endpoint, unless there is one of that name by then."""
-    netns = None if given is None else given.path
-    return NewSandbox(name=request.sandbox, netns=netns, labels=labels, joins=True)
+    netns, opened = (None, None) if given is None else (given.path, given.opened)
+    return NewSandbox(name=request.sandbox, netns=netns, opened=opened, labels=labels, joins=True)
 
 
 def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:

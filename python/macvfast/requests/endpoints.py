@@ -84,6 +84,27 @@ class EndpointRequest:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenNetns:
+    """A namespace that something else made, and that is open here.
+
+    Args:
+        descriptor: open as long as it is connected to something; it stays the caller's.
+        path: what it is called, in messages and in the record. It need not lead to the namespace.
+
+    Raises:
+        ArgumentInvalid
+    """
+
+    descriptor: int
+    path: str
+
+    def __post_init__(self) -> None:
+        """Refuse other types."""
+        plain("descriptor", self.descriptor, int)
+        plain("path", self.path, str)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRequest:
     """A sandbox with all its endpoints, to be made.

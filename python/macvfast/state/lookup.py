@@ -53,6 +53,12 @@ def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
         return records.endpoints_on(found.id, shown=True)
 
 
+def made_for(store: Store, request_id: str) -> Endpoint | None:
+    """The settled endpoint that was made for a plugin's request."""
+    with store.reading() as records:
+        return records.made_for(request_id)
+
+
 def one_network(records: Records, store: Store, key: str) -> Network:
     """The network that `key` names, settled.
 

@@ -253,6 +253,19 @@ class SandboxRecords(NetworkRecords):
             ),
         )  # fmt: skip
 
+    def note_request(self, request_id: str, endpoint: Endpoint) -> None:
+        """Note the request that an endpoint is made for."""
+        self._db.execute(
+            f"INSERT OR REPLACE INTO request SELECT number, ? FROM endpoint WHERE {_THE_ENDPOINT}",
+            (request_id, endpoint.sandbox_id, endpoint.position),
+        )
+
+    def made_for(self, request_id: str) -> Endpoint | None:
+        """The settled endpoint that was made for a request."""
+        settled = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id IN (e.intent, s.intent))"
+        of_request = "e.number = (SELECT endpoint FROM request WHERE id = ?)"
+        return next(self._endpoints(f"{of_request} AND {settled}", (request_id,)), None)
+
     def set_endpoint(self, endpoint: Endpoint) -> None:
         """Note the index and MAC that an endpoint is going to have, or has by now."""
         self._db.execute(

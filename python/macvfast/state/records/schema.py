@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 3
+FORMAT = 4
 
 # `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
 _NETWORK = """CREATE TABLE network (
@@ -84,6 +84,11 @@ _OWN_FILES = """CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT"""
 
+# The ids of the requests that endpoints were made for, by which one that is repeated is known.
+_REQUEST = """CREATE TABLE request (
+        endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE
+    ) STRICT"""
+
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
 # to a changed one are made anew: SQLite has their references follow what is renamed.
 _RENAMED = ("network", "subnet", "page", "sandbox", "own_files", "endpoint")
@@ -107,7 +112,7 @@ _POOLS = (
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,), 2: _POOLS}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,)}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
@@ -123,7 +128,7 @@ SCHEMA = (
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID""",
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
-    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES),
+    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES, _REQUEST),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.
