@@ -1,10 +1,9 @@
-"""The engine that makes endpoints: whole sandboxes, or further endpoints of sandboxes that are there, many at once
-or one.
+"""Create endpoints: whole sandboxes, or further endpoints of existing sandboxes, many at once or one.
 
-Per chunk: namespaces are made (bound to no name, so that a crash leaves nothing), one durable transaction notes every
-intent with its addresses, links and addresses are made in few sends, one durable transaction settles what succeeded.
-Of several chunks, one is made in the kernel while the one before it is settled, and the namespaces of the next two are
-made. What failed is undone by `detach`, which also finishes what a dead process left.
+For each chunk: namespaces are created (pinned at no path, so that a crash leaves nothing); one durable transaction
+records each intent with its addresses; links and addresses are created in few sends; one durable transaction settles
+what succeeded. If there are several chunks, one is created in the kernel while the chunk before it is settled and the
+namespaces of the next two are created. What failed is undone by `detach`, which also finishes what a dead process left.
 """
 
 from __future__ import annotations
@@ -36,18 +35,19 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Sandboxes in one transaction and one send: large enough that the two syncs vanish, small enough that Ctrl-C and
-# others get a turn. The first of several is smaller: the kernel has nothing to do until it is noted.
+# Sandboxes in one transaction and one send: enough that the cost of the two syncs does not matter, and few enough that
+# Ctrl-C and other processes get their turn. The first chunk of several is smaller: until it is recorded, the kernel has
+# nothing to do.
 CHUNK, FIRST_CHUNK = 128, 32
 
 T = TypeVar("T")
 
 
 class _Task(Generic[T]):
-    """Something done on a thread of its own, or, where nothing is to go on beside it, at once."""
+    """Work on a thread of its own, or, if nothing is to run at the same time, immediately."""
 
     def __init__(self, work: Callable[[], T], ended: threading.Semaphore, *, beside: bool) -> None:
-        """Say with `ended` when it has."""
+        """`ended` is released when the work has ended."""
         self._work = work
         self._ended = ended
         self._results: list[T] = []
@@ -57,7 +57,7 @@ class _Task(Generic[T]):
             if self._thread is not None:
                 self._thread.start()
         except RuntimeError:
-            # No further one may be started.
+            # No further thread can be started.
             self._thread = None
         if self._thread is None:
             self._run()
@@ -80,11 +80,11 @@ class _Task(Generic[T]):
             self._thread.join()
 
     def left(self) -> T | tuple[()]:
-        """What it gave, if it gave anything; it has ended."""
+        """What it returned, if it returned anything; it has ended."""
         return self._results[0] if self._results else ()
 
     def result(self) -> T:
-        """Wait for it; what it gave, or raised."""
+        """Wait for its end; return what it returned, or raise what it raised."""
         self.wait()
         if self._errors:
             raise self._errors[0]
@@ -98,7 +98,7 @@ class _Call:
     Attributes:
         chooser: chooses for all of them.
         ended: released by each task that ends.
-        given: given namespaces by their paths, held as long as the call goes on.
+        given: given namespaces by their paths; open until the call ends.
         writing: the files of new sandboxes.
     """
 
@@ -110,11 +110,11 @@ class _Call:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Attempts that are noted, made and settled together."""
+    """Attempts that are recorded, created and settled together."""
 
     call: _Call
     attempts: Sequence[Attempt]
-    # Those that get a namespace of their own, with what its links are born with; and these namespaces.
+    # The attempts that get a new namespace, with the settings of links that are created in it; and these namespaces.
     fresh: list[tuple[Attempt, Sysctls]] = field(default_factory=list)
     namespaces: _Task[list[Namespace]] | None = None
     opened: list[Opened] = field(default_factory=list)
@@ -129,17 +129,17 @@ class _Chunk:
 
     @property
     def failed(self) -> list[Making]:
-        """What was recorded and is not going to be made."""
+        """The sandboxes and endpoints that were recorded and will not be created."""
         return [one.making for one in self.attempts if one.making is not None and one.error is not None]
 
     def fail(self, error: MacvfastError) -> None:
-        """None of them is made, for that reason or one of its own."""
+        """Give up all attempts, each for its own error or for this one."""
         for one in self.attempts:
             one.fail(error)
 
 
 class Attacher:
-    """Makes endpoints, chunk by chunk."""
+    """Creates endpoints, chunk by chunk."""
 
     def __init__(
         self, store: Store, kernel: Kernel, directories: SandboxDirectories, detacher: Detacher, netns_dir: str
@@ -154,13 +154,13 @@ class Attacher:
     def attach(
         self, chunks: Iterable[Sequence[Attempt]], ended: Callable[[Sequence[Attempt]], None] = lambda _: None
     ) -> None:
-        """Make what is asked for; each attempt ends with all of its endpoints made and settled, or with an error and
-        nothing made.
+        """Create what is requested. Each attempt ends with all its endpoints created and settled, or with an error and
+        nothing created.
 
         Args:
-            chunks: attempts that are noted, made and settled together, in the order in which addresses are given; read
-                as they are needed. One that has an error already is passed over.
-            ended: called with the attempts of each chunk, in order, once they have ended.
+            chunks: attempts that are recorded, created and settled together, in the order in which addresses are
+                allocated; read when they are needed. An attempt that has an error already is skipped.
+            ended: called with the attempts of each chunk, in order, when they have ended.
         """
         call = _Call(Chooser(self._store, self._kernel, self._netns_dir))
         coming = (self._chunk(call, attempts) for attempts in chunks)
@@ -179,7 +179,7 @@ class Attacher:
             while current is not None:
                 if upcoming is not None:
                     self._namespaces(upcoming, current.namespaces, beside=True)
-                # What comes before is settled while the kernel makes this chunk's namespaces, or else its links.
+                # The chunk before is settled while the kernel creates the namespaces of this chunk, or else its links.
                 if before is not None and _is_first(call.ended, before.making, current.namespaces):
                     end(before)
                     before = None
@@ -192,7 +192,7 @@ class Attacher:
             if before is not None:
                 end(before)
         except BaseException:
-            # A bug or an interruption: what was made is settled, what was only begun is undone all the same.
+            # After a bug or an interruption, too, what was created is settled, and what was only begun is undone.
             for chunk in (before, current, upcoming):
                 if chunk is not None and not chunk.ended:
                     self._break_off(chunk)
@@ -202,7 +202,7 @@ class Attacher:
             self._directories.report_unseen(call.writing)
 
     def _chunk(self, call: _Call, attempts: Sequence[Attempt], *, second: bool = False) -> _Chunk:
-        """The attempts, with what the links of new namespaces are born with: what the first network wants."""
+        """The attempts, with the settings of links in new namespaces: those that the first network needs."""
         chunk = _Chunk(call, attempts, second=second)
         with self._store.reading() as records:
             known: dict[str, Sysctls] = {}
@@ -233,7 +233,7 @@ class Attacher:
     # Namespaces.
 
     def _namespaces(self, chunk: _Chunk, after: _Task[list[Namespace]] | None, *, beside: bool) -> None:
-        """Begin to make the new namespaces of a chunk, in the order of its items, when those of another are made."""
+        """Begin to create the new namespaces of a chunk, in the order of its items, after those of another chunk."""
         wanted = [sysctls for _, sysctls in chunk.fresh]
 
         def work() -> list[Namespace]:
@@ -245,7 +245,7 @@ class Attacher:
             chunk.namespaces = _Task(work, chunk.call.ended, beside=beside)
 
     def _open(self, chunk: _Chunk) -> None:
-        """Hold the namespace of every attempt: new ones for new sandboxes, the recorded or given ones for others."""
+        """Open the namespace of every attempt: a new one for a new sandbox, the recorded or given one for others."""
         try:
             if chunk.namespaces is not None:
                 made = zip(chunk.fresh, chunk.namespaces.result(), strict=True)
@@ -288,13 +288,13 @@ class Attacher:
     # One chunk.
 
     def _choose(self, chunk: _Chunk) -> None:
-        """Note, durably, what is going to be made."""
+        """Record, durably, what is going to be created."""
         items = {id(one.attempt): one for one in chunk.opened if one.attempt.error is None}
         if not items:
             return
         try:
             with self._store.writing() as records:
-                # In the order in which they are asked for.
+                # In the order of the requests.
                 order = [items[id(one)] for one in chunk.attempts if id(one) in items]
                 chunk.intent, chosen = chunk.call.chooser.choose(records, order)
             for attempt, making in chosen:
@@ -303,7 +303,9 @@ class Attacher:
             chunk.fail(error)
 
     def _start(self, chunk: _Chunk, *, beside: bool) -> None:
-        """Begin to make what was noted: beside the chunk before it, whose links the socket sends first."""
+        """Begin to create what was recorded, while the chunk before it goes on; the socket sends the links of that
+        chunk first.
+        """
         items = chunk.good
 
         def work() -> None:
@@ -316,20 +318,20 @@ class Attacher:
         self._give_files(chunk.call, items)
 
     def _give_files(self, call: _Call, attempts: Sequence[Attempt]) -> None:
-        """Write the files of new sandboxes, while the kernel makes their links."""
+        """Write the files of new sandboxes, while the kernel creates their links."""
         for one in attempts:
             asked = one.request.sandbox
             if isinstance(asked, NewSandbox) and asked.netns is None:
                 try:
                     self._directories.give(one.made.with_these, asked.own_files, call.writing)
                     if asked.auto_remove:
-                        # Before it is settled: until then, this operation's own lock says that it goes on.
+                        # Before it is settled: until then, the lock of this operation shows that it goes on.
                         one.lock = self._directories.hold(one.made.sandbox)
                 except MacvfastError as error:
                     one.fail(error)
 
     def _finish(self, chunk: _Chunk) -> None:
-        """Settle what was made, undo what failed, and let go of the namespaces."""
+        """Settle what was created, undo what failed, and close the namespaces."""
         try:
             if chunk.making is not None:
                 chunk.making.result()
@@ -350,7 +352,7 @@ class Attacher:
             self._try_again(chunk.call, [one for one in chunk.attempts if _another_address_may_do(one)])
 
     def _try_again(self, call: _Call, attempts: Sequence[Attempt]) -> None:
-        """Make with other addresses what was refused because of MACs that the record knows nothing of."""
+        """Try again, with other addresses, what was refused because of MACs that are not in the record."""
         if not attempts:
             return
         log.event("retry", what="make with other addresses", sandboxes=len(attempts))
@@ -378,7 +380,7 @@ class Attacher:
     # Undoing.
 
     def _undo(self, chunk: _Chunk) -> None:
-        """Take away what failed items had begun; their error stays the first one."""
+        """Remove what failed items had begun. Their first error stays."""
         if not chunk.failed:
             return
         try:
@@ -392,7 +394,7 @@ class Attacher:
         self._carry_out(chunk, going)
 
     def _begin_undo(self, records: Records, chunk: _Chunk) -> list[Removal]:
-        """Note that what was begun for failed items is about to go."""
+        """Record that what was begun for failed items is going to be removed."""
         failed = chunk.failed
         for attempt in chunk.attempts if failed else ():
             if attempt.error is not None:
@@ -412,7 +414,7 @@ class Attacher:
 
 
 def _is_first(ended: threading.Semaphore, one: _Task[None] | None, other: _Task[list[Namespace]] | None) -> bool:
-    """Wait for one of two to end, if both are going on; whether it was the first."""
+    """Wait until one of two tasks ends, if both are running. Returns whether it was the first."""
     if one is None or other is None:
         return False
     while not (one.ended or other.ended):

@@ -1,7 +1,7 @@
 """The parents of endpoints as they are now, whatever their names are and wherever they are.
 
-A parent is known by the index that it had when links were made on it, in the same boot. Another link may have its name
-by now, and it may have been moved to another namespace, with the links on it.
+A parent is known by the index that it had when links were created on it in this boot. Another link may have its name
+now, and the parent may have been moved to another namespace, with the links on it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 
 
 class Away(NamedTuple):
-    """A parent in another namespace: what is on it cannot be seen. `path` leads there, where it is called `ifname`."""
+    """A parent that is in another namespace, so that its links cannot be seen: the path to that namespace, and the name
+    that the parent has in it.
+    """
 
     path: str
     ifname: str
 
 
 def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
-    """The link that a network's endpoints are to be made on.
+    """The link on which a network's endpoints are created.
 
     Raises:
-        ParentNotFound: it is gone, or has another name now.
+        ParentNotFound: it does not exist, or has another name now.
     """
     link = kernel.link(network.link)
     if link is not None:
@@ -58,29 +60,29 @@ def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
 
 
 class Carriers:
-    """Reads the MACs that parents carry for links on them; where a parent is, is looked up once."""
+    """Reads the MACs that parents carry for the links on them. Where a parent is, is looked up once."""
 
     def __init__(self, store: Store, kernel: Kernel, *, notes: bool = True) -> None:
-        """`notes`: whether it is recorded which of them are gone, so that nobody looks for them again."""
+        """`notes`: whether to record parents that no longer exist, so that no later operation searches for them."""
         self._notes = notes
         self._store = store
         self._kernel = kernel
         self._stood: dict[str, list[Stood]] = {}
-        # Those that are not in the home namespace: where they are, or why that is not known; None: nowhere.
+        # Parents that are not in the home namespace: where they are, or why this is not known; None: nowhere.
         self._lost: dict[int, Away | MacvfastError | None] = {}
 
     def indexes(self, name: str) -> list[int]:
-        """The indexes of the links that endpoints on a parent may stand on."""
+        """The indexes of the links that the endpoints on a parent may be on."""
         return [one.ifindex for one in self._of(name)]
 
     def macs(self, name: str) -> set[bytes] | Away | MacvfastError:
-        """The MACs that a parent carries for links on it; or where else it is, or why that is not known. One that is
-        gone carries none: the links on it went with it.
+        """The MACs that a parent carries for the links on it; or in which other namespace it is, or why this is not
+        known. A parent that no longer exists carries none: the links on it ended with it.
         """
         found: set[bytes] = set()
         for one in self._of(name):
             carried = self._kernel.filter_macs(one.ifindex)
-            # After that look: the list of what is not here is empty.
+            # This is asked after reading the list: a link that is not here has an empty list.
             if self._kernel.link(one.ifindex) is not None:
                 found |= carried
                 continue
@@ -96,7 +98,7 @@ class Carriers:
             with self._store.reading() as records:
                 self._stood[name] = records.stood_on(name, self._kernel.boot_id())
             if not self._stood[name] and (link := self._kernel.link(name)) is not None:
-                # Recorded by a macvfast that did not note it.
+                # The endpoints were recorded by a version of macvfast that did not record the parent.
                 self._stood[name] = [Stood(link.ifindex, link.mac)]
         return self._stood[name]
 
@@ -107,7 +109,7 @@ class Carriers:
         for path in search.paths:
             (opened,) = self._kernel.open_namespaces([path])
             if isinstance(opened, InvalidConfig):
-                # It has gone since, or what led to it has; or it is a namespace of another kind.
+                # Namespace or path no longer exist, or it is a namespace of another kind.
                 everywhere = everywhere and os.path.exists(path)
                 continue
             if isinstance(opened, MacvfastError):
@@ -127,16 +129,16 @@ class Carriers:
         return None
 
     def _forget(self, name: str, one: Stood) -> None:
-        """Record that it is gone, if that can be done: each search looks into every namespace of the host."""
+        """Record, if possible, that a parent no longer exists: each search looks into every namespace of the host."""
         with suppress(MacvfastError), self._store.writing() as records:
-            # Unless it has come back meanwhile.
+            # It may have come back in the meantime.
             if self._kernel.link(one.ifindex) is None:
                 records.forget_stood(name, one, self._kernel.boot_id())
 
 
 def own_addresses(kernel: Kernel, link: str) -> tuple[Address, ...]:
-    """The addresses that the home namespace itself has on a parent; none where there is no such link. Two short looks,
-    whatever the number of links.
+    """The addresses that the home namespace itself has on a parent; none if there is no such link. Cost: two requests,
+    however many links there are.
     """
     found = kernel.link(link)
     return () if found is None else tuple(ip_address(packed) for packed, _ in kernel.addresses(found.ifindex))

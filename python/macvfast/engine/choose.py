@@ -1,7 +1,7 @@
-"""Choose what new endpoints are to be: ids, names, addresses, MACs and indexes, within one transaction.
+"""Choose ids, names, addresses, MACs and indexes of new endpoints, within one transaction.
 
-Item by item in the order asked, so that many at once end as one after the other would: an item that cannot be gets its
-error and leaves no trace.
+Items are handled in the order of the requests, so that a batch gives the same result as one request after the other. An
+item that cannot be created gets its error and leaves no trace.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ _PREFIX = b"\x02\x42"
 
 @dataclass(slots=True)
 class NamespaceUse:
-    """What is taken in one namespace, in which several sandboxes may stand: interface names, and default routes."""
+    """What is in use in one namespace, for which several sandboxes may stand: interface names and default routes."""
 
     names: set[str] = field(default_factory=set)
     held: set[int] = field(default_factory=set)
-    # Below this number, every ethN is taken.
+    # Below this number, every ethN is in use.
     number: int = 0
-    # What links are born with there, where others made it.
+    # The settings of new links in it, if macvfast did not create it.
     defaults: dict[str, str | None] = field(default_factory=dict)
 
     def take(self, name: str | None) -> str:
-        """Take a name that is free; None: the first free one of eth0, eth1 and so on."""
+        """Take a name if it is free; None: take the first free name of eth0, eth1 and so on."""
         if name is not None:
             self.names.add(name)
             return name
@@ -71,19 +71,19 @@ class NamespaceUse:
 
     @classmethod
     def of(cls, kernel: Kernel, namespace: Namespace) -> NamespaceUse:
-        """A namespace that others made, with what links are born with there."""
+        """A namespace that macvfast did not create, with the settings of new links in it."""
         names = plan.IPV6_DEFAULTS
         return cls(defaults=dict(zip(names, kernel.read_sysctls(namespace, names), strict=True)))
 
     def suits(self, network: Network) -> bool:
-        """Whether links are born there with the settings that the network's endpoints need."""
+        """Whether new links in it have the settings that the network's endpoints need."""
         wanted = plan.ipv6_sysctls("default", network)
         return all(self.defaults.get(name) in (value, None) for name, value in wanted)
 
 
 @dataclass(slots=True)
 class _Noted:
-    """What one transaction has looked up and begun: the networks, by id and by what they were called; the intent."""
+    """What one transaction has looked up and begun: the networks, by id and by words of the requests; the intent."""
 
     records: Records
     pools: Pools
@@ -92,7 +92,7 @@ class _Noted:
 
 
 class _Draft:
-    """An item that is being chosen, with what it takes on the way."""
+    """An item that is being chosen, with what it takes for that."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _Draft:
         siblings: tuple[tuple[Network, Endpoint], ...] = (),
         position: int = 0,
     ) -> None:
-        """`siblings`: the sandbox's endpoints that are there; `position`: of its next one."""
+        """`siblings`: the existing endpoints of the sandbox; `position`: the position of its next one."""
         self.making = making
         self.place = place
         self.siblings = siblings
@@ -119,26 +119,26 @@ class _Draft:
 
 
 class Chooser:
-    """Chooses for one call, however many chunks that has: what is taken in a given namespace is looked up once."""
+    """Chooses for one call, for all its chunks: what is in use in a given namespace is looked up once."""
 
     def __init__(self, store: Store, kernel: Kernel, netns_dir: str) -> None:
         self._store = store
         self._kernel = kernel
         self._netns_dir = netns_dir
-        # One for all links of a call: what was made together is deleted together.
+        # One group for all links of a call: links that were created together are deleted together.
         self._group = new_group()
         self._random = _Random()
-        # Of this call's new sandboxes: names that come twice are seen before addresses are taken for them.
+        # The names of new sandboxes in this call: a name that comes twice is refused before addresses are taken for it.
         self._names: set[str] = set()
         self._strange: dict[str, set[bytes]] = {}
         self._now = now()
         self._places: dict[int, NamespaceUse] = {}
 
     def choose(self, records: Records, items: Sequence[Opened]) -> tuple[int, list[tuple[Attempt, Making]]]:
-        """Settle and note what each item is to be; one that cannot be has its error in its attempt.
+        """Choose and record everything for each item. An item that cannot be created gets its error in its attempt.
 
         Returns:
-            The intent that all of it carries, 0 where no item can be and nothing was changed; what is to be made.
+            The intent of all of them (0: no item can be created, and nothing was changed), and what is to be created.
         """
         self._now = now()
         noted = _Noted(records, Pools(records))
@@ -190,7 +190,7 @@ class Chooser:
         return found
 
     def _draft(self, records: Records, item: Opened) -> _Draft:
-        """The item's sandbox, as it is recorded now or as it is going to be, and what is taken in its namespace."""
+        """The item's sandbox, as it is recorded or as it is going to be, and what is in use in its namespace."""
         asked = item.attempt.request.sandbox
         if isinstance(asked, NewSandbox):
             sandbox = self._new_sandbox(records, item, asked)
@@ -224,7 +224,7 @@ class Chooser:
         )  # fmt: skip
 
     def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> NamespaceUse:
-        """What is taken in the item's namespace: by what is recorded and, where others made it, by what is there."""
+        """What is in use in the item's namespace, by the record and, if macvfast did not create it, by the kernel."""
         namespace = item.namespace
         place = self._places.get(namespace.cookie)
         if place is not None:
@@ -234,7 +234,7 @@ class Chooser:
             siblings = [(records.network_of(one), one) for one in records.endpoints_in(*here)]
             place = NamespaceUse(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
         else:
-            # Thousands may stand in it: names alone are read, and who holds a default route is the kernel's to say.
+            # Thousands of sandboxes may stand for it: only names are read, and the kernel says who has a default route.
             place = NamespaceUse.of(self._kernel, namespace)
             recorded = records.ifnames_in(*here)
             links = self._kernel.links(namespace)
@@ -249,10 +249,10 @@ class Chooser:
     def _endpoint(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> None:
-        """Choose the addresses, MAC, name and index of one endpoint."""
+        """Choose addresses, MAC, name and index of one endpoint."""
         (network, pools), place = where, draft.place
         sandbox, endpoints = draft.making.sandbox, draft.making.endpoints
-        # A second time only where that is asked for by the link's own name.
+        # On a network twice only if the request names its link.
         twice = request.ifname is not None
         if not twice and any(one.network.id == network.id for one in endpoints):
             raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
@@ -283,8 +283,8 @@ class Chooser:
     def _taken(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
-        """Addresses and a MAC. An automatic address whose MAC something has on the parent is passed over, and so is one
-        that is the gateway of a route of the request's own, or whose MAC the sandbox itself was given there.
+        """Take addresses and a MAC. An automatic address is skipped if something on the parent has its MAC, or if it is
+        the gateway of one of the request's own routes.
         """
         network, pools = where
         sandbox = draft.making.sandbox
@@ -319,14 +319,14 @@ class Chooser:
         return _mac_taken(mac, "another link", network) if mac in self._strange.get(network.link, ()) else None
 
     def avoid(self, links: Iterable[str]) -> None:
-        """Pass over what the kernel has on these parents, whoever made it."""
+        """Skip what the kernel has on these parents, whoever created it."""
         for name in links:
             parent = self._kernel.link(name)
             self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
 
     def _mac(self, records: Records, network: Network, what: tuple[Sandbox, str | None], taken: Taken) -> bytes:
-        """`02:42:` and the IPv4 address, or a keyed 46-bit hash where there is none: of network, sandbox and, where it
-        is asked for, the link's name.
+        """`02:42:` and the IPv4 address; without one, a keyed 46-bit hash of network, sandbox and, if the request names
+        it, the name of the link.
         """
         if not network.has_own_macs:
             link = self._kernel.link(network.link)
@@ -345,7 +345,9 @@ class Chooser:
 
 
 def _exists(records: Records, asked: AttachRequest, name: str) -> MacvfastError | None:
-    """Why there is no new sandbox of that name: one has appeared since it was looked for, or earlier in this call."""
+    """Why a new sandbox cannot have this name: such a sandbox was created after it was looked for, or earlier in this
+    call.
+    """
     there = records.sandboxes_named([name]).get(name)
     if there is None:
         return None
@@ -363,7 +365,7 @@ def _mac_taken(mac: bytes, holder: str, network: Network) -> MacTaken:
 
 
 class _Random:
-    """The kernel's random bytes, fetched some thousand at a time: a system call for each number would show."""
+    """Random bytes of the kernel, read some thousand at a time: a system call for each number would be measurable."""
 
     def __init__(self) -> None:
         self._bytes = b""
@@ -377,7 +379,7 @@ class _Random:
 
 
 def new_id(random: Callable[[int], bytes] = os.urandom) -> str:
-    """64 hex digits whose first 12 are not all decimal, so that a short id is never taken for a number."""
+    """64 hex digits, of which the first 12 are not all decimal, so that nothing mistakes a short id for a number."""
     while True:
         id_ = random(32).hex()
         if not id_[:12].isdigit():

@@ -1,5 +1,5 @@
-"""Remove what nobody owns any more: orphans, which are sandboxes that stand for namespaces which are gone, or whose
-commands (`--rm`) have ended; and all that an engine made, where that is gone for good.
+"""Remove orphans: sandboxes that stand for namespaces which no longer exist, and sandboxes of `--rm` whose commands
+have ended.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Collector:
         self._observer = Observer(store, kernel)
 
     def collect(self, finished: Finished) -> list[Freed]:
-        """Remove all orphans. Gives what was removed, or could not be: first the work that others left unfinished."""
+        """Remove all orphans. Returns what was removed or could not be: first the work that other operations left
+        unfinished.
+        """
         freed = [_unfinished(step) for step in finished.steps]
         freed += [_unfinished(step, left=True) for step in finished.left]
         freed += [
@@ -59,13 +61,13 @@ class Collector:
             return records.sandbox_names().keys()
 
     def _removed(self, orphans: Iterable[tuple[Sandbox, str]]) -> Iterator[tuple[Sandbox, str, MacvfastError | None]]:
-        """Remove orphans; each with its reason, and what is in the way."""
+        """Remove orphans. Returns each with its reason, and with its error if it has one."""
         found = list(orphans)
         _, errors = self._detacher.remove([sandbox.id for sandbox, _ in found], RemovalOptions(force=True))
         return ((*one, errors.get(one[0].id)) for one in found)
 
     def _orphans(self) -> Iterator[tuple[Sandbox, str]]:
-        """All orphans, and why they are."""
+        """All orphans, each with the reason."""
         boot_id = self._kernel.boot_id()
         for page in self._observer.sandboxes():
             given = [one.sandbox for one in page if not one.sandbox.made]
@@ -80,12 +82,12 @@ class Collector:
                     yield sandbox, reason
 
     def _ended(self, sandbox: Sandbox, boot_id: str) -> str | None:
-        """Why a sandbox that is removed with its command is left behind; None: it is not."""
+        """Why a sandbox of `--rm` is left behind; None: it is not."""
         directory = self._store.sandbox_dir(sandbox.id)
         state, _ = keeper.state(directory, boot_id)
         if state in (SandboxState.EXITED, SandboxState.LOST):
             return "its command (--rm) has ended"
-        # A process that is about to start it holds the lock since before the sandbox was made.
+        # A process that is about to start its command has held the lock since before the sandbox was created.
         if state is SandboxState.IDLE and keeper.is_absent(directory):
             return "its command (--rm) was never started"
         return None
@@ -95,7 +97,7 @@ class Collector:
         return [_removal(sandbox, reason) for sandbox, reason in self._left_behind()]
 
     def remove_left_behind(self) -> list[Step]:
-        """Remove them; each step with its error, if it failed."""
+        """Remove them. Returns each step, with its error if it failed."""
         return [
             replace(_removal(sandbox, reason), error=error)
             for sandbox, reason, error in self._removed(self._left_behind())
@@ -142,7 +144,7 @@ def remove_all(store: Store, detacher: Detacher, remover: NetworkRemover) -> lis
 
 
 def _unfinished(step: Step, *, left: bool = False) -> Freed:
-    """What has become of unfinished work; `left`: it is still unfinished."""
+    """What has become of unfinished work. `left`: it is still unfinished."""
     of = step.mends
     kind, name = ("sandbox", of.sandbox) if of.sandbox is not None else ("network", of.network or "")
     again = f"macvfast {'rm -f' if kind == 'sandbox' else 'network rm'} {name}"

@@ -1,9 +1,8 @@
-"""What several threads ask for at the same time, done together by one of them: whoever waits for its turn is served by
-it.
+"""Combine calls of several threads: one of the threads carries out, as one batch, what several have asked for.
 
-A caller that finds nobody at work does its own call at once, on its own thread. Those that come meanwhile wait, and the
-first of them does for all of them that go together. Nothing is promised about the order of calls that wait at the same
-time: what becomes of them is what becomes of them one after the other, in some order.
+A caller that finds no batch running carries out its own call immediately, on its own thread. Callers that arrive in the
+meantime wait. Then the first of them carries out all waiting calls that can go together. Nothing is promised about the
+order of calls that wait at the same time: the result is that of one after the other, in some order.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ T = TypeVar("T")
 
 
 class QueuedCall(Generic[A, T]):
-    """One caller's call, and what became of it.
+    """The call of one caller, and its outcome.
 
     Attributes:
-        asked: what it asks for.
-        kind: only calls of one kind are done together.
-        about: of those that are about the same, only one at a time; None: about nothing that another call can name.
+        asked: the request.
+        kind: only calls of one kind are carried out together.
+        about: of calls about the same thing, only one is carried out at a time; None: nothing that another call can
+            name.
     """
 
     def __init__(self, asked: A, kind: Hashable, about: Hashable | None) -> None:
@@ -37,8 +37,8 @@ class QueuedCall(Generic[A, T]):
         self.ended = False
         self._results: list[T] = []
         self._error: MacvfastError | None = None
-        # The queue's own: whether its thread does a batch, which calls are in that, and whether its caller has gone,
-        # interrupted.
+        # Used by the queue: whether its thread carries out a batch; which calls are in that batch; whether its caller
+        # was interrupted and has left.
         self.leads = False
         self.batch: Sequence[QueuedCall[A, T]] = ()
         self.gone = False
@@ -46,63 +46,64 @@ class QueuedCall(Generic[A, T]):
         self._wake.acquire()
 
     def end(self, result: T) -> None:
-        """It is done, and its caller may go on. What came first counts."""
+        """The call is done, and its caller continues. The first outcome counts."""
         if not self.ended:
             self._results = [result]
             self.ended = True
             self._wake.release()
 
     def fail(self, error: MacvfastError) -> None:
-        """It was refused."""
+        """The call was refused."""
         if not self.ended:
             self._error = error
             self.ended = True
             self._wake.release()
 
     def lead(self) -> None:
-        """Have its thread do the next batch."""
+        """Have its thread carry out the next batch."""
         self.leads = True
         self._wake.release()
 
     def wait(self) -> None:
-        """Until it has ended, or leads."""
+        """Wait until it has ended, or leads."""
         self._wake.acquire()
 
     def outcome(self) -> T:
-        """What it gave, or raised."""
+        """Return its result, or raise its error."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
 
 class Queue(Generic[A, T]):
-    """Calls that are done one batch after the other.
+    """Calls that are carried out one batch after the other.
 
-    An interruption, which Python raises where a function begins or a call of one returns, may come at any such place,
-    once: what was begun there is gone on with before the interrupted caller leaves.
+    Python may raise an interruption wherever a function begins or a call in it returns. Wherever that happens, once,
+    the work that was begun there is continued before the interrupted caller leaves.
 
     Args:
-        do: does a batch: ends each of its calls, or leaves it for a later batch; never the first, which is its own
-            caller's. What macvfast raises on purpose is what becomes of all that it has not ended; anything else,
-            an interruption say, is its own caller's alone, and the others are done by somebody else.
-        most: calls in a batch.
+        do: carries out a batch: ends each of its calls, or leaves it for a later batch; never the first, which belongs
+            to the thread that calls it. An error that macvfast raises on purpose becomes the outcome of all calls that
+            have not ended. Any other exception, such as an interruption, is raised in this thread alone, and another
+            thread carries out the rest.
+        most: the largest number of calls in a batch.
     """
 
     def __init__(self, do: Callable[[Sequence[QueuedCall[A, T]]], None], most: int) -> None:
         self._do = do
         self._most = most
         self._mutex = threading.Lock()
-        # Whose thread does a batch that nobody passes on yet; it may have to be woken still.
+        # The call whose thread carries out a batch that is not passed on yet; it may not have been woken yet.
         self._leader: QueuedCall[A, T] | None = None
-        # The threads that do batches, passed on or not.
+        # The threads that carry out batches, passed on or not.
         self._at_work: set[int] = set()
         self._waiting: list[QueuedCall[A, T]] = []
 
     def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
-        """Have it done, alone or with others: what it gave, or raised."""
+        """Carry out a call, alone or with others. Returns its result."""
         call: QueuedCall[A, T] = QueuedCall(asked, kind, about)
         if threading.get_ident() in self._at_work:
-            # Called by what this thread itself is doing for a batch: waiting for that would never end.
+            # This thread itself is carrying out a batch: waiting for that batch would never end.
             self._do([call])
             return call.outcome()
         try:
@@ -116,13 +117,13 @@ class Queue(Generic[A, T]):
             try:
                 self._leave(call)
             except BaseException:
-                # Interrupted: nobody else would do what is left of it.
+                # Interrupted: nobody else would carry out the rest of the batch.
                 self._leave(call)
                 raise
         return call.outcome()
 
     def pass_on(self, call: QueuedCall[A, T]) -> None:
-        """Let the next batch begin, while this one, of which it is the first call, is still waited for."""
+        """Let the next batch begin, while this one, whose first call is given, is still waited for."""
         with self._mutex:
             self._pass_on(call)
 
@@ -135,13 +136,13 @@ class Queue(Generic[A, T]):
             self._do(call.batch)
         except MacvfastError as error:
             for one in call.batch:
-                # Each of its own: a traceback belongs to one thread.
+                # An exception for each: a traceback belongs to one thread.
                 one.fail(error if one is call else copy.copy(error))
         finally:
             self._at_work.discard(me)
 
     def _take(self, call: QueuedCall[A, T]) -> None:
-        """Have the call do those that wait and go together with it."""
+        """Let this call lead those waiting calls that can go together with it."""
         batch, rest, about = [call], [], {call.about} - {None}
         for one in self._waiting:
             if len(batch) < self._most and one.kind == call.kind and one.about not in about:
@@ -149,11 +150,11 @@ class Queue(Generic[A, T]):
                 about |= {one.about} - {None}
             else:
                 rest.append(one)
-        # At once: no call may be in both, or in neither.
+        # In one step: no call may be in both lists, or in neither.
         call.batch, self._waiting = batch, rest
 
     def _leave(self, call: QueuedCall[A, T]) -> None:
-        """Go, done or interrupted: nobody waits for this caller. What is left of its batch waits again."""
+        """Leave the queue, done or interrupted. The rest of its batch waits again."""
         with self._mutex:
             call.gone = True
             left = [one for one in call.batch if one is not call and not one.ended and not one.gone]
@@ -168,7 +169,7 @@ class Queue(Generic[A, T]):
         self._begin()
 
     def _begin(self) -> None:
-        """Have the first of those that wait do the next batch, unless somebody does one."""
+        """Let the first waiting call lead the next batch, unless a batch is being carried out."""
         if self._leader is None and self._waiting:
             self._leader = self._waiting[0]
         leader = self._leader

@@ -1,7 +1,7 @@
-"""The engine that takes away: whole sandboxes, or endpoints of sandboxes that stay, many at once or one.
+"""Remove sandboxes, or endpoints of sandboxes that stay: many at once or one.
 
-Removal is durable before it begins and settled when the kernel has let go, not before: until then the addresses stay
-taken. Nothing is removed whose recorded identity (boot, namespace cookie, index and kind) is not found.
+A removal is durable before it begins, and settled only when the links no longer exist: until then, the addresses stay
+taken. Nothing is removed unless its recorded identity (boot, namespace cookie, index and kind) is found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Sandboxes whose removal is begun in one transaction, and those that are let go of and not gone at most.
+# Sandboxes whose removal is begun in one transaction; and how many, at most, are released and not yet settled.
 CHUNK = 256
 IDS_MAX = 4 * CHUNK
 
@@ -47,14 +47,14 @@ class Detacher:
         self._directories = directories
         self._releaser = Releaser(store, kernel, directories)
 
-    # What goes.
+    # What is removed.
 
     def remove(self, ids: Sequence[str], options: RemovalOptions) -> tuple[dict[str, str], dict[str, MacvfastError]]:
-        """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
+        """Remove sandboxes with all their endpoints. Returns when their links no longer exist.
 
         Returns:
-            By id, the names of those that were there, and what is in the way: SandboxNotFound, SandboxRunning,
-            SandboxBusy, NamespaceHeld, RemovalUnfinished.
+            By id, the names of the sandboxes that existed, and the errors of those that could not be removed:
+            SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld, RemovalUnfinished.
         """
         errors: dict[str, MacvfastError] = {}
         going: list[Removal] = []
@@ -74,9 +74,9 @@ class Detacher:
             dying = [one for one in begun if one.sandbox.made]
             self._releaser.let_go(dying, options)
             settler.add(dying)
-            # What is let go of has an id, and each costs what all that have one cost.
+            # Each released namespace has an id, and the cost of each id grows with their number.
             settler.wait(leave=IDS_MAX)
-        # Many stand for few namespaces, whose links go together.
+        # Many sandboxes may stand for few namespaces, whose links are removed together.
         for some in _parts(stays, limits.at_once(CHUNK, 2)):
             self._releaser.let_go(some, options)
         settler.add(stays)
@@ -88,7 +88,7 @@ class Detacher:
     def _begin_chunk(self, ids: Sequence[str], errors: dict[str, MacvfastError], *, force: bool) -> list[Removal]:
         going = []
         with self._store.writing() as records:
-            # This call's own concern sandboxes of earlier chunks.
+            # This call's own intents concern sandboxes of earlier chunks.
             unsettled = any(intent.owner != self._store.owner() for intent in records.intents().values())
             there = records.sandboxes_named(ids)
             for id_ in ids:
@@ -105,7 +105,7 @@ class Detacher:
     def _begin(
         self, records: Records, id_: str, sandbox: Sandbox | None, *, force: bool, unsettled: bool
     ) -> list[Removal]:
-        """What is to go of a sandbox; nothing, where it is gone already and need not be there."""
+        """What is to be removed of a sandbox; nothing if it no longer exists and that is accepted (`force`)."""
         if sandbox is None:
             if force:
                 return []
@@ -123,7 +123,9 @@ class Detacher:
         return [Removal(sandbox, leaving, whole=True, half_made=half_made, resumed=resumed, noted=noted)]
 
     def may_end(self, records: Records, sandbox: Sandbox) -> bool:
-        """Whether a sandbox ever ran a command, and nobody is making or removing it: its removal would go on."""
+        """Whether a sandbox ever ran a command, and no process is creating or removing it, so that its removal could
+        begin.
+        """
         if not keeper.has_run(self._store.sandbox_dir(sandbox.id)):
             return False
         try:
@@ -133,8 +135,8 @@ class Detacher:
         return True
 
     def end_command(self, sandbox: Sandbox) -> bool:
-        """End the command of a sandbox that is about to be removed by force, and empty its log; whether that is done.
-        One that does not die is left to the removal, which says so.
+        """End the command of a sandbox that is about to be removed by force, and empty its log. Returns whether this is
+        done. If the command does not end, the removal reports it.
         """
         directory = self._store.sandbox_dir(sandbox.id)
         try:
@@ -155,16 +157,17 @@ class Detacher:
     def disconnect(
         self, seen: Sequence[tuple[Sandbox, Endpoint]], options: RemovalOptions, given_up: str | None = None
     ) -> list[MacvfastError | None]:
-        """Remove one endpoint of each sandbox; the default routes it held go to the next that can have them.
+        """Remove one endpoint of each sandbox. The default routes that it had go to the next endpoint that can have
+        them.
 
         Args:
-            seen: as they were seen; what has become of them since is read again.
-            given_up: MADE or REMOVED, when somebody gave them up: only what is given up still goes. What was being made
-                may have no link.
+            seen: sandboxes and endpoints as they were seen; they are read again.
+            given_up: MADE or REMOVED if the operation that did this was given up: then only endpoints that are still
+                unsettled are removed. An endpoint that was being created may have no link.
 
         Returns:
-            Per endpoint, None, or what is in the way: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete
-            where the endpoint is gone and nothing could take over its default route.
+            For each endpoint, None or its error: EndpointNotFound, SandboxBusy, RemovalUnfinished; Incomplete if the
+            endpoint is removed and no other one could take over its default route.
         """
         outcomes: list[MacvfastError | None] = [None] * len(seen)
         for chunk in limits.chunks(range(len(seen)), CHUNK, each=2):
@@ -190,7 +193,7 @@ class Detacher:
         return outcomes
 
     def _begin_endpoint(self, records: Records, sandbox: Sandbox, seen: Endpoint, given_up: str | None) -> Removal:
-        """An endpoint that is to go, as it is recorded now, and all that the sandbox has."""
+        """The removal of an endpoint, as it is recorded now, with all endpoints of the sandbox."""
         siblings = [(records.network_of(one), one) for box in records.sandbox(sandbox.id) for one in box.endpoints]
         leaving = [(network, one) for network, one in siblings if one.id == seen.id]
         if not leaving:
@@ -206,7 +209,7 @@ class Detacher:
         return Removal(sandbox, leaving, whole=False, half_made=given_up == MADE, siblings=siblings)
 
     def mark(self, records: Records, going: Sequence[Removal]) -> None:
-        """Note, within the caller's transaction, that all of these are about to go; `carry_out` is to follow."""
+        """Record, within the caller's transaction, that these are going to be removed. `carry_out` must follow."""
         if not going:
             return
         before = records.intents_of(one.sandbox.id for one in going if one.resumed or one.noted or one.half_made)
@@ -220,8 +223,8 @@ class Detacher:
         records.begin_with_sandboxes((one.sandbox.id for one in going if one.whole), intent)
 
     def carry_out(self, going: Sequence[Removal]) -> None:
-        """Take away what is noted to go and was half-made by this very operation; what is in the way of one is its
-        `error`.
+        """Remove what is marked and was created, not completely, by this very operation. If one fails, its `error` is
+        set.
         """
         self._take_away(going, RemovalOptions(undoing=True))
 
@@ -233,7 +236,7 @@ class Detacher:
 
 
 def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:
-    """Parts of so many namespaces at most; what stands for one namespace is never parted."""
+    """Parts with at most so many namespaces each. Sandboxes that stand for the same namespace stay together."""
     where: dict[str, int] = {}
     for one in going:
         where.setdefault(one.sandbox.path, len(where) // size)
@@ -244,7 +247,7 @@ def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:
 
 
 def _without_route(one: Removal) -> MacvfastError | None:
-    """What is to be said of an endpoint that is gone, and whose default route nothing could take over."""
+    """The error of an endpoint that is removed, if no other one could take over its default route."""
     if one.lost is None:
         return None
     return Incomplete(

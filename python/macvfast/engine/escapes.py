@@ -1,8 +1,8 @@
-"""Links of ours that are not where they are recorded: whether they are gone, or live on elsewhere.
+"""Whether links of ours that are not where they are recorded still exist elsewhere.
 
-The owner of a namespace can move a link to another namespace and give it another MAC, also one that a link has on
-another parent, or that another of ours should have and has not. As long as a parent carries a MAC that no link has
-which was seen on it, such a link may have it.
+The owner of a namespace can move a link to another namespace and give it another MAC: also a MAC that a link on another
+parent has, or one that belongs to another of our links that does not have it. As long as a parent carries a MAC that no
+known link on it has, a missing link may have this MAC.
 """
 
 from __future__ import annotations
@@ -27,20 +27,25 @@ if TYPE_CHECKING:
     from macvfast.plan import LinkFacts
     from macvfast.state.store import Store
 
-# How long MACs that nothing known has may take to become fewer: those of links that others are just deleting.
+# How long the number of unknown MACs may take to fall: others may be deleting the links that have them.
 PATIENCE_S = 0.3
 
-# How long the links of other namespaces are read, at most. What was not read explains no MAC.
+# How long, at most, the links of other namespaces are read. A link that was not read explains no MAC.
 READ_S = 1.0
 
-# Sandboxes that are looked at together: their namespaces are open meanwhile.
+# Sandboxes that are looked at together: their namespaces are open at the same time.
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Escape:
-    """A link that lives on, or may: the MACs that may be its, and the links that may be it: a path to the namespace
-    (None: the home namespace; "": nothing leads there), name and MAC.
+    """A link that exists elsewhere, or may.
+
+    Attributes:
+        parent: the link that it is on.
+        macs: the MACs that it may have.
+        found: the links that it may be: the path to the namespace (None: the home namespace; "": no path leads there),
+            name and MAC.
     """
 
     parent: str
@@ -49,7 +54,7 @@ class Escape:
 
     @property
     def holder(self) -> str | None:
-        """The link of the home namespace that may be it, for messages."""
+        """The link of the home namespace that it may be, for messages."""
         return next((f"link `{ifname}` of this namespace" for path, ifname, _ in self.found if path is None), None)
 
     def __str__(self) -> str:
@@ -60,7 +65,7 @@ class Escape:
 
 
 class _Ours(NamedTuple):
-    """A link of ours that is where it is recorded, its MAC, and the parent."""
+    """A link of ours that is where it is recorded."""
 
     ifindex: int
     mac: bytes
@@ -73,7 +78,7 @@ class _Ours(NamedTuple):
 
 
 class Escapes:
-    """Tells the links that are gone from those that have escaped; the host is searched once."""
+    """Tells links that no longer exist from links that have escaped. Searches the host at most once."""
 
     def __init__(
         self, store: Store, kernel: Kernel, worn: Collection[bytes] = (), *, search: bool = True, notes: bool = True
@@ -98,8 +103,8 @@ class Escapes:
         Args:
             missing: the endpoints.
             moved: see `moved_from`.
-            hidden: whether one may be down, so that no parent carries a MAC of it: what was found missing once, and
-                whose namespace no longer says where it went.
+            hidden: whether one may be down, so that no parent carries its MAC: a link that was found missing earlier,
+                and whose namespace no longer says where it was moved.
         """
         indexes = {one.ifindex for _, one in missing}
         found = {ifindex: (self._path_of(link), link) for ifindex, link in moved.items() if ifindex in indexes}
@@ -125,9 +130,9 @@ class Escapes:
     def _strange(
         self, missing: Sequence[tuple[Network, Endpoint]], found: Collection[int]
     ) -> tuple[dict[str, set[bytes]], dict[str, Away | MacvfastError]]:
-        """The MACs that parents carry and nothing known has, and what keeps from looking at parents."""
+        """The MACs of parents that no known link has; and for parents that cannot be read, why."""
         mine = {one.ifindex for _, one in missing}
-        # What has another index is not ours: but for what its owner could have brought there.
+        # A link with another index is not ours, unless the owner of the link could have brought it there.
         elsewhere = [link for _, link, trusted in self._seen or () if trusted and link.ifindex not in mine]
         home = plan.Links(self._kernel.links())
         strange: dict[str, set[bytes]] = {}
@@ -149,14 +154,14 @@ class Escapes:
         return strange, unseen
 
     def _placed(self, home: plan.Links, around: Collection[int], mine: Collection[int]) -> set[bytes]:
-        """The MACs of links of ours that were seen where they are recorded, on parents with those indexes."""
+        """The MACs of our links that were seen where they are recorded, on parents with those indexes."""
         return {one.mac for one in self._ours.values() if one.ifindex not in mine and one.stands_in(home, around)}
 
     def _look_at_ours(self, macs: Collection[bytes] | None = None) -> None:
-        """See which links of ours are where they are recorded, and which MACs they have: those that are to have the
-        given ones, or all. What others are just making or taking away has the recorded MAC.
+        """Read which of our links are where they are recorded, and which MACs they have: the links recorded with these
+        MACs, or all links. A link that another process is creating or removing counts as having the recorded MAC.
 
-        Cost: some 50 µs for each sandbox that is looked at.
+        Cost: some 50 µs for each sandbox.
         """
         with self._store.reading() as records:
             alive = {id_ for id_, one in records.intents().items() if self._store.owner_lives(one.owner)}
@@ -202,7 +207,7 @@ class Escapes:
     def _wait(
         self, strange: dict[str, set[bytes]], missing: Sequence[tuple[Network, Endpoint]], found: Collection[int]
     ) -> dict[str, set[bytes]]:
-        """What of it is still there after a while; as long as it becomes less, links are just being deleted."""
+        """The MACs that are still unknown after some time. While their number falls, links are just being deleted."""
         fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
         while strange and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -210,7 +215,7 @@ class Escapes:
             if _count(strange) < fewest:
                 fewest, deadline = _count(strange), time.monotonic() + PATIENCE_S
         if strange:
-            # Owners may have given them other MACs.
+            # The owners may have given our links other MACs.
             self._look_at_ours()
             strange, _ = self._strange(missing, found)
         return strange
@@ -220,8 +225,8 @@ class Escapes:
         return same[0] if same else ""
 
     def _search(self) -> list[tuple[str | None, LinkFacts, bool]]:
-        """The links on parents in all namespaces that can be found: where, and whether nobody but root of this host's
-        user namespace could have brought them there.
+        """The links on parents in all namespaces that can be found, each with the path, and with whether only root of
+        this host's user namespace could have brought it there.
         """
         if self._seen is None:
             self._seen = [(None, link, True) for link in self._kernel.links() if link.kind in plan.ON_PARENTS]
@@ -248,7 +253,9 @@ def _count(strange: Mapping[str, set[bytes]]) -> int:
 
 
 def moved_from(kernel: Kernel, namespace: Namespace, indexes: Collection[int]) -> dict[int, LinkFacts]:
-    """Links with these indexes in namespaces that one knows: the kernel gives an id to where a link is moved to."""
+    """Links with these indexes in the namespaces that this namespace has ids for: the kernel gives an id to the
+    namespace to which a link is moved.
+    """
     found = {}
     for nsid in kernel.ids(namespace):
         for link in kernel.links(namespace, nsid):

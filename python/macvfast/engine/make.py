@@ -1,7 +1,7 @@
-"""Make in the kernel what is recorded: namespaces pinned, links born in them, addresses and routes.
+"""Create in the kernel what is recorded: namespaces pinned, links created in them, addresses and routes.
 
-Many sandboxes at once: the first endpoint of each in one batch, then the second of each. Nothing is decided or noted
-here, but for a second index where the first is some other link's.
+Many sandboxes at once: the first endpoint of each in one batch, then the second of each. Nothing is decided or recorded
+here, except a second index if another link has the first.
 """
 
 from __future__ import annotations
@@ -31,28 +31,25 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Our indexes begin far above those that the kernel gives by counting, so that they can be chosen without asking.
+# Our indexes are far above those that the kernel counts up to, so that they can be chosen without asking.
 _IFINDEX_FIRST, _IFINDEX_LAST = 1 << 20, (1 << 31) - 1
 
-# How often a clash of indexes is answered with another one, and how long a MAC that we have just released is waited
-# for.
+# How often another index is tried if one is in use, and how long to wait for a MAC that we have just released.
 _INDEX_TRIES = 4
 MAC_WAIT_S = 3.0
 
 
 class Maker:
-    """Makes endpoints whose identity is recorded."""
+    """Creates endpoints whose identity is recorded."""
 
     def __init__(self, store: Store, kernel: Kernel, mac_wait_s: float | None = None) -> None:
-        """Wait for MACs that linger as long as said; None: MAC_WAIT_S."""
+        """Wait that long for MACs that are still on the parent; None: MAC_WAIT_S."""
         self._mac_wait_s = mac_wait_s
         self._store = store
         self._kernel = kernel
 
     def make(self, items: Sequence[Making]) -> None:
-        """Pin what is new and make all endpoints; an item for which that fails ends with its error and is not gone on
-        with.
-        """
+        """Pin new namespaces and create all endpoints. An item that fails gets its error, and is not continued."""
         self._pin([item for item in items if item.new and item.sandbox.made])
         parents: dict[str, LinkFacts] = {}
         for turn in range(max((len(item.endpoints) for item in items), default=0)):
@@ -66,7 +63,7 @@ class Maker:
     def _ready(
         self, items: Sequence[Making], turn: int, parents: dict[str, LinkFacts]
     ) -> list[tuple[Making, EndpointPlan]]:
-        """The steps of one turn, where nothing is in the way, and what its links are to be born with written."""
+        """The steps of one turn, for items without an error; the settings of their links are written before."""
         ready: list[tuple[Making, EndpointPlan]] = []
         for item in items:
             one = item.endpoints[turn]
@@ -83,7 +80,7 @@ class Maker:
         outcomes = self._links(ready, turn)
         if outcomes is None:
             ready = [(item, steps) for item, steps in ready if item.error is None]
-            # Of those that were born down.
+            # Of links that were created down.
             self._write([(item, steps.link_sysctls) for item, steps in ready if steps.link_sysctls])
             ready = [(item, steps) for item, steps in ready if item.error is None]
             outcomes = self._kernel.configure([(item.namespace, steps.configure) for item, steps in ready])
@@ -94,7 +91,7 @@ class Maker:
                 )
 
     def learn(self, records: Records, item: Making) -> None:
-        """Note, once an item is made, the MACs of links that got their parent's."""
+        """Record, after an item is created, the MACs of links that got the MAC of their parent."""
         for one in item.endpoints:
             if not one.network.has_own_macs:
                 link = self._kernel.link(one.endpoint.ifindex, item.namespace)
@@ -103,7 +100,8 @@ class Maker:
                     records.set_endpoint(one.endpoint)
 
     def refuse(self, network: Network, endpoint: Endpoint, parent: LinkFacts | None = None) -> LinkFacts:
-        """Refuse an endpoint that cannot be made on its network's parent, as that is now (or was seen); the parent.
+        """Refuse an endpoint that cannot be created on its network's parent as that is now (or was seen). Returns the
+        parent.
 
         Raises:
             ParentNotFound, ParentUnusable, MacTaken, KernelFeatureMissing
@@ -121,7 +119,7 @@ class Maker:
         return parent
 
     def _defaults(self, items: Sequence[Making], turn: int) -> None:
-        """Write what the next link of our own namespaces is to be born with."""
+        """Write the settings of the next link in our own namespaces."""
         writes: list[tuple[Making, Sysctls]] = []
         for item in items:
             if item.sandbox.made:
@@ -137,11 +135,11 @@ class Maker:
             _note([item for item, _ in writes], outcomes)
 
     def _links(self, ready: list[tuple[Making, EndpointPlan]], turn: int) -> list[Refusal | None] | None:
-        """Make the links of one turn; a clash of indexes is answered with another, a MAC of ours that lingers is
-        waited for.
+        """Create the links of one turn. If an index is in use, another one is tried; a MAC of ours that is still on the
+        parent is waited for.
 
         Returns:
-            What came of configuring them, where that could be done at once.
+            The outcomes of configuring them, if this could be done in the same send.
         """
         todo = list(range(len(ready)))
         at_once = not any(steps.link_sysctls for _, steps in ready)
@@ -158,7 +156,7 @@ class Maker:
                 if refusal is None:
                     continue
                 item, steps = ready[at]
-                # Once in any case: however slow this machine is, the MAC may have gone since.
+                # Once in any case: however slow this machine is, the MAC may have disappeared since then.
                 in_time = not tries or time.monotonic() < deadline
                 if not refusal.unknown and refusal.errno == errno.EADDRINUSE and in_time:
                     again.append(at)
@@ -182,7 +180,7 @@ class Maker:
         return None
 
     def _clashes(self, item: Making, steps: EndpointPlan) -> bool:
-        """Whether the index that was asked for is some other link's, where it was to be or where it is made from."""
+        """Whether another link has the requested index, in the link's namespace or in the one it is created from."""
         ifindex = steps.link.ifindex
         there = self._kernel.link(ifindex, item.namespace)
         return there is not None or self._kernel.link(ifindex) is not None
@@ -197,13 +195,12 @@ class Maker:
         return one.planned(steps.link.parent)
 
     def _wait_for_macs(self, links: Iterable[plan.AddLink], deadline: float) -> None:
-        """Wait until the parents carry none of the MACs any more: links that are dying still have them for a
-        moment.
-        """
+        """Wait until the parents carry none of the MACs: links that are being deleted still have them for a moment."""
         wanted = {(link.parent, link.mac) for link in links if link.mac is not None}
         pause = 0.001
         while wanted:
-            # Before the look as well: what the kernel refused though nothing shows it is not asked for in a tight loop.
+            # Also before the first look: what the kernel refused, although nothing shows why, is not requested in a
+            # tight loop.
             time.sleep(pause)
             held = {
                 (parent, mac) for parent in {parent for parent, _ in wanted} for mac in self._kernel.filter_macs(parent)
@@ -214,7 +211,7 @@ class Maker:
 
 
 def new_ifindex(random: Callable[[int], bytes] = os.urandom) -> int:
-    """An index that the kernel, which counts up, does not give for a long time."""
+    """An index that the kernel, which counts up, will not give for a long time."""
     return _IFINDEX_FIRST + int.from_bytes(random(4)) % (_IFINDEX_LAST - _IFINDEX_FIRST)
 
 

@@ -1,7 +1,7 @@
-"""What is asked for of new endpoints, and endpoints in the making.
+"""Requests for new endpoints, and endpoints that are being created.
 
 A request never changes. An attempt carries it out: its namespace is opened (`Opened`), its identity is chosen and
-recorded (`Making`), and then it is made. Each step's type has what the steps before it decided and did.
+recorded (`Making`), and then it is created. The type of each step has what the steps before it decided and did.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NewSandbox:
-    """A sandbox that is to be made.
+    """A sandbox that is going to be created.
 
-    Args:
+    Attributes:
         name: None: the first 12 of its id.
-        netns: the path of a namespace that others made, for which it is to stand; None: it gets one of its own.
-        opened: where that is opened, if not at its path.
-        starts: the caller is about to start a command in it, and gets its namespace open.
+        netns: the path of a namespace that macvfast did not create, for which the sandbox stands; None: it gets its
+            own.
+        starts: the caller is about to start a command in it, and gets its open namespace.
         auto_remove: it is removed when that command ends.
-        joins: whether a sandbox of that name would do that is there already.
+        joins: whether an existing sandbox of that name is accepted instead.
     """
 
     name: str | None = None
@@ -47,9 +47,7 @@ class NewSandbox:
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """Endpoints that are to be made, of one sandbox that is there, or that is to be made with them; and the id of the
-    plugin's request that they are for.
-    """
+    """Endpoints that are going to be created, of one sandbox that exists, or that is created with them."""
 
     sandbox: Sandbox | NewSandbox
     endpoints: tuple[EndpointRequest, ...]
@@ -57,17 +55,17 @@ class AttachRequest:
 
     @property
     def fresh(self) -> bool:
-        """Whether a namespace is to be made for it."""
+        """Whether a namespace is created for it."""
         return isinstance(self.sandbox, NewSandbox) and self.sandbox.netns is None
 
 
 @dataclass(slots=True)
 class MakingEndpoint:
-    """An endpoint that is chosen and recorded, and is being made.
+    """An endpoint that is chosen and recorded, and is being created.
 
     Attributes:
-        held: the families whose default route something before it holds.
-        ready: whether its link can be born up, with the settings that the namespace's links are born with.
+        held: the families whose default route an earlier endpoint has.
+        ready: whether its link can be created up, with the settings of new links in the namespace.
     """
 
     network: Network
@@ -82,12 +80,12 @@ class MakingEndpoint:
 
 @dataclass(slots=True)
 class Making:
-    """A sandbox whose endpoints are chosen and recorded, and are being made in its namespace, which is open.
+    """A sandbox whose endpoints are chosen and recorded, and are being created in its namespace, which is open.
 
     Attributes:
         sandbox: as it was before, without these endpoints.
-        new: whether it is being made with them.
-        sysctls: what the next link in the namespace is born with, where macvfast made it.
+        new: whether it is created with them.
+        sysctls: the settings of the next link in the namespace, if macvfast created that.
     """
 
     sandbox: Sandbox
@@ -109,7 +107,7 @@ class Making:
 
     @property
     def with_these(self) -> Sandbox:
-        """The sandbox with these endpoints alone."""
+        """The sandbox with only these endpoints."""
         return replace(self.sandbox, endpoints=tuple(one.endpoint for one in self.endpoints))
 
 
@@ -118,9 +116,10 @@ class Attempt:
     """A request that is being carried out.
 
     Attributes:
-        making: what is made for it, once that is recorded.
-        namespace: its namespace, where the caller is about to start a command in it: the caller's to close.
-        lock: the lock of that command's keeper, where the sandbox is removed with it: the caller's to hand on or close.
+        making: what is created for it, once that is recorded.
+        namespace: its open namespace, if the caller is about to start a command in it; the caller closes it.
+        lock: the lock of that command's keeper, if the sandbox is removed with the command; the caller passes it on or
+            closes it.
     """
 
     request: AttachRequest
@@ -131,11 +130,11 @@ class Attempt:
 
     @property
     def error(self) -> MacvfastError | None:
-        """Why it cannot be carried out, if something is in the way: what was met first."""
+        """Why it cannot be carried out, if it cannot: the first reason that was found."""
         return (self.making.error if self.making is not None else None) or self._refused
 
     def fail(self, error: MacvfastError) -> None:
-        """Something is in the way. It is not made any further, but what goes on beside this is not stopped."""
+        """Give the attempt up. It is not continued, but steps that are already running are not stopped."""
         self._refused = self._refused or error
 
     def explain(self, error: MacvfastError) -> None:
@@ -146,13 +145,13 @@ class Attempt:
 
     @property
     def made(self) -> Making:
-        """What was made; it has no error."""
+        """What was created; it has no error."""
         assert self.making is not None  # noqa: S101 - what has no error is made
         return self.making
 
     def let_go(self) -> None:
         """Close what is open for a command that will not be started."""
-        # Two threads may do so: the one that asked for it and was interrupted, and the one that made it.
+        # Two threads may do this: the one that asked for it and was interrupted, and the one that created it.
         lock = self.take_lock()
         namespace, self.namespace = self.namespace, None
         if lock is not None:
@@ -161,17 +160,17 @@ class Attempt:
             namespace.close()
 
     def take_lock(self) -> int | None:
-        """The lock, which is the caller's from now on."""
+        """The lock, which belongs to the caller from now on."""
         lock, self.lock = self.lock, None
         return lock
 
     @property
     def starts(self) -> bool:
-        """Whether the caller is about to start a command in it, and nothing is in the way."""
+        """Whether the caller is about to start a command in it, and it has no error."""
         return isinstance(self.request.sandbox, NewSandbox) and self.request.sandbox.starts and self.error is None
 
     def reset(self) -> None:
-        """Forget what has become of it, before it is tried again."""
+        """Forget its outcome, before it is tried again."""
         self.let_go()
         self.making, self._refused = None, None
 
@@ -181,7 +180,7 @@ class Opened:
     """An attempt whose namespace is open.
 
     Attributes:
-        sysctls: what the namespace's links are born with, where it was made for this.
+        sysctls: the settings of new links in the namespace, if it was created for this.
     """
 
     attempt: Attempt

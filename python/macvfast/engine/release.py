@@ -1,6 +1,6 @@
-"""Letting go of what goes: commands ended, links looked at and deleted where they do not die, pins taken away.
+"""Release what is removed: end commands, read links, delete those that do not end with their namespace, delete pins.
 
-Nothing is removed whose recorded identity (boot, namespace cookie, index and kind) is not found.
+Nothing is removed unless its recorded identity (boot, namespace cookie, index and kind) is found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Releaser:
-    """Lets go of what goes."""
+    """Releases what is removed: see `let_go`."""
 
     def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories) -> None:
         self._store = store
@@ -37,7 +37,9 @@ class Releaser:
         self._directories = directories
 
     def let_go(self, going: Sequence[Removal], options: RemovalOptions) -> None:
-        """Let go of namespaces, having deleted the links that would not die, or show that they die, with them."""
+        """Release namespaces. Links are deleted first if they would not end with the namespace, or if their parent
+        would not show that they ended.
+        """
         todo: Sequence[Removal] = going
         opened: list[Namespace | MacvfastError] = []
         try:
@@ -72,9 +74,9 @@ class Releaser:
             close_all(opened)
 
     def _unseen(self, one: Removal, *, undoing: bool) -> None:
-        """Its namespace is not where it is recorded."""
+        """Handle a removal whose namespace is not where it is recorded."""
         if one.sandbox.boot_id != self._kernel.boot_id():
-            # It went with that boot.
+            # It ended with that boot.
             one.lingers = False
             if one.dies:
                 clear_leftover(one.sandbox.path)
@@ -82,7 +84,7 @@ class Releaser:
         if not one.dies:
             one.unsure = not one.half_made
             return
-        # Links come after the pin.
+        # The namespace is pinned before links are created in it.
         one.lingers = not undoing
         clear_leftover(one.sandbox.path)
         if one.half_made:
@@ -94,7 +96,7 @@ class Releaser:
             one.unsure = not one.resumed
 
     def _look(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
-        """See which links are there, and which MACs they have."""
+        """Read which of the links exist, and which MACs they have."""
         wanted = [(one, namespace, which) for one, namespace in held for which in one.leaving]
         if not wanted:
             return
@@ -107,7 +109,7 @@ class Releaser:
         for one, namespace in held:
             if one.missing and one.half_made:
                 if one.dies:
-                    # A link that was refused because of its MAC is not to be waited for: somebody else has that MAC.
+                    # Do not wait for a link that was refused because of its MAC: another link has this MAC.
                     one.leaving = [which for which in one.leaving if which[1].ifindex not in one.missing]
                 one.missing.clear()
             elif one.missing:
@@ -122,15 +124,15 @@ class Releaser:
                 one.noted = True
 
     def _give_ids(self, dying: Sequence[tuple[Removal, Namespace]]) -> None:
-        """Make what is let go of known by ids, should something else hold it."""
+        """Give ids to released namespaces, by which they are found if something else keeps them alive."""
         if dying:
             ids = self._kernel.give_ids([namespace for _, namespace in dying])
             for (one, _), nsid in zip(dying, ids, strict=True):
                 one.nsid = nsid
 
     def _kill(self, going: Sequence[Removal]) -> None:
-        """End the commands that run in sandboxes which go."""
-        # Whether a sandbox has run a command, its directory says.
+        """End the commands that run in sandboxes which are removed."""
+        # A sandbox that has run a command has a directory.
         for one in (one for one in going if self._directories.has(one.sandbox.id)):
             try:
                 stopping.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
@@ -138,8 +140,8 @@ class Releaser:
                 one.fail(error)
 
     def _delete(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
-        """Delete the links that do not go with a namespace of ours, or whose going the parent would not show: what it
-        does not carry now, it is not seen to let go of.
+        """Delete the links that do not end with a namespace of ours, and those whose end the parent would not show: it
+        does not carry their MACs now.
         """
         wanted: dict[int, tuple[Namespace, list[plan.ExpectedLink]]] = {}
         whose: dict[int, list[Removal]] = {}
@@ -155,7 +157,7 @@ class Releaser:
             ]
             links = [plan.ExpectedLink.of(network, endpoint) for network, endpoint in leaving]
             one.deleted = {endpoint.ifindex for _, endpoint in leaving}
-            # What is deleted is gone at once.
+            # A link that is deleted by a request no longer exists when the answer comes.
             one.lingers = one.dies
             if links:
                 wanted.setdefault(namespace.cookie, (namespace, []))[1].extend(links)
@@ -168,12 +170,14 @@ class Releaser:
 
     @staticmethod
     def _shown(one: Removal, network: Network, endpoint: Endpoint, carried: Mapping[str, set[bytes]]) -> bool:
-        """Whether the parent is going to show that a link has gone."""
+        """Whether the parent will show that a link has ended."""
         there = carried[network.link]
         return endpoint.mac in there or any(mac in there for link, mac in one.worn if link == network.link)
 
     def _hand_over(self, namespace: Namespace, going: Removal) -> MacvfastError | None:
-        """Give the default routes of the endpoint that left to the next; what was in the way, if anything."""
+        """Give the default routes of the endpoint that left to the next endpoint that can have them. Returns what
+        failed, if anything.
+        """
         leaving = going.leaving[0]
         at = next((i for i, (_, one) in enumerate(going.siblings) if one.id == leaving[1].id), len(going.siblings))
         failed: MacvfastError | None = None

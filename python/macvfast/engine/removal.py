@@ -1,4 +1,4 @@
-"""What goes: a sandbox that is being removed, or loses some of its endpoints, and how far that has come."""
+"""A removal: a sandbox that is being removed, or loses some of its endpoints, and how far this has come."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class RemovalOptions:
     """How one operation removes.
 
     Attributes:
-        force: running commands are ended, and what is gone already counts as removed.
-        patient: what something else keeps alive is searched and waited for; otherwise only, and shortly, what is let go
-            of here.
-        undoing: what goes was half-made by this very operation.
-        any_origin: what an engine made goes, too.
-        on_progress: called, time and again, with how many more are gone.
-        on_let_go: called when all of it is let go of and only waited for.
-        on_gone: called with sandboxes that are gone, while others are waited for.
+        force: end running commands, and count what no longer exists as removed.
+        patient: search and wait for what something else keeps alive. Otherwise wait, for a short time, only for what
+            this operation has released.
+        undoing: this operation itself created what it removes, and not completely.
+        any_origin: also remove what an engine created.
+        on_progress: called repeatedly, with the number of further removals that are complete.
+        on_let_go: called when everything is released and only waited for.
+        on_gone: called with sandboxes whose removal is complete, while others are waited for.
     """
 
     force: bool = False
@@ -41,62 +41,62 @@ class RemovalOptions:
 
 @dataclass(slots=True, eq=False)
 class Removal:
-    """A sandbox that is being removed (`whole`), or loses some of its endpoints."""
+    """A sandbox that is being removed (`whole`), or that loses some of its endpoints (`leaving`)."""
 
     sandbox: Sandbox
     leaving: list[tuple[Network, Endpoint]]
     whole: bool
     half_made: bool = False
-    # Whether somebody had begun it who died: then nothing but an id leads to a namespace that was let go of.
+    # Whether a process that died had begun it. Then a released namespace can be found only by its id.
     resumed: bool = False
-    # All endpoints of a sandbox that stays, before any left: one of them takes over the default route.
+    # All endpoints of a sandbox that stays, as before the removal: one of them takes over the default route.
     siblings: list[tuple[Network, Endpoint]] = field(default_factory=list)
     intent: int = 0
-    # Those that what goes with it carried before.
+    # The intents that the rows carried before.
     before: set[int] = field(default_factory=set)
-    # Whether the kernel may take a while to let go of the links.
+    # Whether the kernel may need some time to delete the links.
     lingers: bool = True
-    # The indexes of links that were seen to be deleted, and of those that were not where they are recorded.
+    # The indexes of links that were seen to be deleted, and of links that were not where they are recorded.
     deleted: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
-    # The MACs that its links had when they were let go of, by parent.
+    # Parent and MAC of each link whose MAC was not the recorded one when the namespace was released.
     worn: set[tuple[str, bytes]] = field(default_factory=set)
-    # Where the kernel says that links went which are missing, by index.
+    # Missing links that the kernel shows in other namespaces, by index.
     moved: dict[int, LinkFacts] = field(default_factory=dict)
-    # MACs that others have by now.
+    # Parent and MAC of links that are not ours and have a MAC of this removal by now.
     passed_over: set[tuple[str, bytes]] = field(default_factory=set)
-    # The id of its namespace, where that may live on.
+    # The id of its namespace, if that may still exist.
     nsid: int | None = None
-    # Whether its namespace was not seen, neither alive nor dying, and whether that, or a missing link, is noted.
+    # Whether its namespace was not found, neither alive nor ending; and whether this, or a missing link, is recorded.
     unsure: bool = False
     noted: bool = False
-    # Whether this removal let go of its namespace, and not one before it.
+    # Whether this removal released its namespace, and not an earlier one.
     released: bool = False
-    # Whether something else held its namespace, so that its links were deleted there.
+    # Whether something else kept its namespace alive, so that its links were deleted in there.
     kept: bool = False
     error: MacvfastError | None = None
     lost: MacvfastError | None = None
-    # Made once, when it is let go of: many are looked at time and again.
+    # Computed once, after the release: many removals are looked at again and again.
     _awaited: set[tuple[str, bytes]] | None = None
 
     @property
     def dies(self) -> bool:
-        """Whether its namespace goes, with its links: one that macvfast made."""
+        """Whether its namespace ends with it, together with all links: macvfast created that namespace."""
         return self.whole and self.sandbox.made
 
     @property
     def what(self) -> str:
-        """What goes, for messages."""
+        """The sandbox or endpoint that is removed, for messages."""
         return f"{'sandbox' if self.whole else 'endpoint of sandbox'} `{self.sandbox.name}`"
 
     @property
     def again(self) -> str:
-        """The command that goes on with it."""
+        """The command that continues the removal."""
         if self.whole:
             return f"macvfast rm -f {self.sandbox.name}"
         network = self.leaving[0][0]
         if sum(one.id == network.id for one, _ in self.siblings) > 1:
-            # Disconnecting would have to say which; every change goes on with it.
+            # `network disconnect` cannot say which of them is meant; any command that changes something continues it.
             return "macvfast restore"
         return f"macvfast network disconnect {network.name} {self.sandbox.name}"
 
@@ -107,16 +107,16 @@ class Removal:
 
     @property
     def expected(self) -> list[plan.ExpectedLink]:
-        """Their links."""
+        """The links of the remaining endpoints, as they are recorded."""
         return [plan.ExpectedLink.of(network, one) for network, one in self.remaining]
 
     @property
     def lost_links(self) -> list[tuple[Network, Endpoint]]:
-        """The endpoints whose links may be elsewhere."""
+        """The endpoints whose links may exist elsewhere."""
         return [(network, one) for network, one in self.remaining if self.unsure or one.ifindex in self.missing]
 
     def is_deleted(self, there: Mapping[int, LinkFacts]) -> None:
-        """Its links were deleted where they are recorded, those that were there."""
+        """Take note that the links which are where they are recorded have been deleted; the others are missing."""
         for network, one in self.remaining:
             link = there.get(one.ifindex)
             if link is not None and plan.ExpectedLink.of(network, one).is_(link):
@@ -127,7 +127,7 @@ class Removal:
 
     @property
     def awaited(self) -> set[tuple[str, bytes]]:
-        """What parents carry while those of its links live that are where they are recorded."""
+        """Parent and MAC of what the parents still carry as long as one of its links exists where it is recorded."""
         if self._awaited is None:
             recorded = {
                 (network.link, one.mac)
@@ -138,12 +138,12 @@ class Removal:
         return self._awaited
 
     def pass_over(self, taken: set[tuple[str, bytes]]) -> None:
-        """Wait no more for MACs that others have by now."""
+        """No longer wait for MACs that other links have by now."""
         self.passed_over |= taken
         self._awaited = None
 
     def fail(self, error: MacvfastError) -> None:
-        """It could not be finished."""
+        """Take note that the removal could not be finished. The first error counts."""
         if self.error is None:
             kind = "sandbox" if self.whole else "endpoint of sandbox"
             reason = str(error) if self.lost is None else f"{self.lost}; and then {error}"

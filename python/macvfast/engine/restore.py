@@ -1,8 +1,8 @@
-"""Bring back what is recorded and missing, and nothing else.
+"""Create what is recorded and missing, and repair what differs; nothing else.
 
-Sandboxes are mended some at a time: marked durably, so that nobody else changes them and a second restore leaves them
-alone; looked at again, now that nothing moves; mended in few sends; settled. Whoever dies in between leaves what is
-known by its recorded identity, so the next restore goes on from there.
+Some sandboxes at a time are marked durably, so that nobody else changes them and a second restore skips them; read
+again, now that nothing changes; repaired in few sends; and settled. If the process dies in between, the next restore
+continues: everything is known by its recorded identity.
 """
 
 from __future__ import annotations
@@ -48,39 +48,39 @@ if TYPE_CHECKING:
 
     PlannedStep = MakeParent | ChangeParent | GiveNamespace | MakeLink | ConfigureLink
 
-# How long the links of namespaces that have just died may keep their MACs: the kernel takes them down when it has time.
+# How long the links of namespaces that have just ended may keep their MACs: the kernel deletes them when it has time.
 MAC_WAIT_S = 10.0
 
-# How often a clash of a parent's index with another link's is answered with another index.
+# How often another index of a parent is tried if a link has that index already.
 _INDEX_TRIES = 4
 
 
 @dataclass(slots=True)
 class _Mending:
-    """A sandbox that is being mended: its namespace, and what has failed by now."""
+    """A sandbox that is being repaired: its namespace, and what has failed so far."""
 
     drift: SandboxDrift
     namespace: Namespace | None
     errors: dict[int, MacvfastError] = field(default_factory=dict)
     made: list[Making] = field(default_factory=list)
-    # What links are born with in a namespace that was made here.
+    # The settings of new links, in a namespace that was created here.
     sysctls: Sysctls = ()
-    # The whole of it, once its namespace could not be had.
+    # Why the whole sandbox failed: its namespace could not be opened or created.
     error: MacvfastError | None = None
 
     @property
     def held(self) -> Namespace:
-        """Its namespace, which is open by now."""
+        """Its namespace, which is open now."""
         assert self.namespace is not None  # noqa: S101 - those that were gone have been made
         return self.namespace
 
     def steps(self) -> list[Step]:
-        """What was tried, each with what it failed of."""
+        """The steps that were tried, each with its error if it failed."""
         return [_tried(step, self.error or self.errors.get(id(step))) for step in self.drift.steps]
 
 
 class Restorer:
-    """Makes a host what is recorded of it."""
+    """Restores a host: repairs what differs from the record."""
 
     def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories) -> None:
         self._store = store
@@ -123,15 +123,15 @@ class Restorer:
         found += [step.mends for step in parents.steps if step.mends.network in on]
         return found + [one for one in parents.blocked if one.network in on]
 
-    # Mending.
+    # Repairing.
 
     def restore(self, finished: Finished, wait_s: float | None) -> Plan:
-        """Mend all that can be mended; with `wait_s`, go on for so long while a parent is to appear, come up, get its
-        name back, or the MTU that is needed.
+        """Repair all that can be repaired. With `wait_s`, continue for that time while a parent has to appear, come up,
+        get its name back, or get the MTU that is needed.
 
         Args:
-            finished: what came of the work that others left unfinished.
-            wait_s: seconds; None: not at all.
+            finished: the outcome of the work that others left unfinished.
+            wait_s: seconds; None: do not wait.
         """
         steps = {one.mends: one for one in finished.steps}
         remaining = [replace(one.mends, obstacle="it cannot be finished yet") for one in finished.left]
@@ -141,7 +141,7 @@ class Restorer:
                 tried, blocked = self._pass()
                 steps |= {step.mends: step for step in tried}
                 left_s = deadline - time.monotonic()
-                # A parent that has gone since it was looked for may come back like any other.
+                # A parent that disappeared after it was looked up may come back like any other.
                 waits = any(one.waits for one in blocked) or any(isinstance(one.error, ParentNotFound) for one in tried)
                 if watch is None or left_s <= 0 or not waits:
                     break
@@ -149,11 +149,11 @@ class Restorer:
         return Plan(steps=tuple(steps.values()), remaining=(*remaining, *blocked))
 
     def _pass(self) -> tuple[list[Step], list[Difference]]:
-        """Mend what can be mended now: the steps that were tried, and what remains different."""
+        """Repair what can be repaired now. Returns the steps that were tried, and what still differs."""
         parents = self._observer.parents()
         steps = self._mend_parents(parents)
         if steps:
-            # Those that are there by now, with their new indexes; those that failed are shown as steps.
+            # The parents that exist now, with their new indexes; those that failed are shown as steps.
             failed = {step.mends for step in steps if step.error is not None}
             parents = self._observer.parents()
             for step in parents.steps:
@@ -163,7 +163,7 @@ class Restorer:
         remaining = list(parents.blocked)
         escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
-            # First: what has its namespace made again is shown with its files.
+            # First: a sandbox whose namespace is created again is shown with its files.
             steps += self._directories.mend([one.sandbox for one in recorded], self._kernel.boot_id())
             tried, blocked = self._mend(recorded, parents.states, escapes)
             steps += tried
@@ -174,7 +174,7 @@ class Restorer:
 
     def _mend_parents(self, parents: ParentDrift) -> list[Step]:
         steps: list[Step] = []
-        # What stands on another of ours comes after that.
+        # A parent on another parent of ours comes after it.
         for _, some in groupby(parents.steps, key=lambda step: step.depth):
             level = list(some)
             making = [self._on_base(step) for step in level if isinstance(step, MakeParent)]
@@ -189,7 +189,7 @@ class Restorer:
         return steps
 
     def _change(self, step: ChangeParent) -> MacvfastError | None:
-        """Change a parent of ours that is there; why it failed, if it did."""
+        """Change a parent of ours that exists. Returns why this failed, if it did."""
         try:
             self._kernel.change_parent(step.ifindex, step.mtu)
         except MacvfastError as error:
@@ -197,13 +197,13 @@ class Restorer:
         return None
 
     def _on_base(self, step: MakeParent) -> MakeParent:
-        """The step, with the base that was made, or made again, before it."""
+        """The step, with the base that was created (again) before it."""
         if not step.depth or step.made.base is None:
             return step
         return replace(step, base=self._kernel.link(step.made.base))
 
     def _make_parents(self, wanted: Sequence[MakeParent]) -> list[Step]:
-        """Make parents of ours again, their new indexes durable first."""
+        """Create parents of ours again; their new indexes are durable first."""
         errors: dict[Difference, MacvfastError | None] = {}
         todo = list(wanted)
         for tries_left in reversed(range(_INDEX_TRIES)):
@@ -222,12 +222,12 @@ class Restorer:
                     errors[step.mends] = None if refused is None else refused.error
             if not todo:
                 break
-        # Those without an outcome another operation has made meanwhile.
+        # A parent without an outcome was created by another operation in the meantime.
         tried = [step for step in wanted if step.mends in errors]
         return [_tried(step, errors[step.mends]) for step in tried]
 
     def _note_parent(self, records: Records, seen: MadeParent, intent: int) -> MadeParent | None:
-        """Note the index that a parent is going to have, unless its record is not what was seen."""
+        """Record the index that a parent is going to have, unless its record has changed since it was read."""
         busy = records.made_parent_intent(seen.link)
         if records.made_parent(seen.link) != seen or (busy is not None and self._store.owner_lives(busy.owner)):
             return None
@@ -241,7 +241,7 @@ class Restorer:
     def _mend(
         self, recorded: Sequence[RecordedSandbox], parents: dict[str, ParentState], escapes: Escapes
     ) -> tuple[list[Step], list[Difference]]:
-        """Mend some sandboxes: the steps that were tried, and what remains different about them."""
+        """Repair some sandboxes. Returns the steps that were tried, and what still differs about them."""
         with self._observer.look(recorded, parents, escapes) as seen:
             blocked = {one.drift.recorded.sandbox.id: one.drift.blocked for one in seen}
             wanted = [one.drift.recorded.sandbox.id for one in seen if one.drift.steps]
@@ -254,14 +254,14 @@ class Restorer:
                 try:
                     self._carry_out(mending, intent)
                 finally:
-                    # Those that were made here.
+                    # Namespaces that were created here.
                     close_all([one.namespace for one in mending])
             steps = [step for one in mending for step in one.steps()]
         return steps, [difference for some in blocked.values() for difference in some]
 
     def _mark(self, ids: Sequence[str], parents: dict[str, ParentState]) -> tuple[int, list[RecordedSandbox]]:
-        """Note that sandboxes are being restored, and on which links: the intent, and those that still are there and
-        nobody changes.
+        """Record that sandboxes are being restored, and the parents of their links. Returns the intent, and the
+        sandboxes that still exist and that nobody else changes.
         """
         with self._store.writing() as records:
             intent = records.begin(self._store.owner(), RESTORED)
@@ -294,7 +294,7 @@ class Restorer:
             records.settle(intent)
 
     def _give_namespaces(self, mending: Sequence[_Mending]) -> None:
-        """Make namespaces that are gone, note which ones sandboxes have from now on, and pin them."""
+        """Create namespaces that no longer exist, record them for their sandboxes, and pin them."""
         settling = [(one, one.drift.give_namespace) for one in mending if one.drift.give_namespace is not None]
         gone = [one for one, step in settling if step.state is NamespaceState.GONE]
         if gone:
@@ -323,7 +323,7 @@ class Restorer:
             one.error = error
 
     def _replace(self, mending: Sequence[_Mending]) -> None:
-        """Delete links of ours that are to be made anew, where that can be."""
+        """Delete links of ours that are going to be created again, where this is possible."""
         wanted = [(one, [step for step in one.drift.links if step.replaces]) for one in mending if one.error is None]
         for one, steps in wanted:
             for step in steps:
@@ -342,20 +342,20 @@ class Restorer:
                 one.errors |= {id(step): error for step in steps}
 
     def _refuse_replacing(self, namespace: Namespace, step: MakeLink) -> None:
-        """Refuse what would delete a link of ours and then not make another; by what is so now, not when it was looked
-        for.
+        """Refuse to delete a link of ours that could not be created again. This is decided by the present state, not by
+        the state when the link was looked up.
         """
         parent = self._maker.refuse(step.network, step.endpoint)
         link = self._kernel.link(step.endpoint.ifindex, namespace)
         if link is None or not step.network.has_own_macs:
             return
-        # Where it is not this link that has the MAC now, it is another.
+        # If this link does not have the MAC now, another one does.
         other = link.parent != parent.ifindex or link.mac != step.endpoint.mac
         if other and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
             raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
-        """Make one link in each sandbox, with its addresses and routes."""
+        """Create one link in each sandbox, with its addresses and routes."""
         items: list[tuple[_Mending, MakeLink, Making]] = []
         for one, step in wanted:
             if one.error is not None or id(step) in one.errors:
@@ -373,7 +373,7 @@ class Restorer:
                 one.made.append(item)
 
     def _complete(self, wanted: Sequence[tuple[_Mending, ConfigureLink]]) -> None:
-        """Bring up, give addresses and routes; what a link is to be while it is up is set before."""
+        """Bring links up, add addresses and routes. Settings that a link needs while it is up are written before."""
         writes = [(one, step, sysctls) for one, step in wanted if (sysctls := _settings(step))]
         if writes:
             outcomes = self._kernel.write_sysctls([(one.held, sysctls) for one, _, sysctls in writes])
@@ -390,13 +390,13 @@ class Restorer:
 
 
 def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:
-    """A planned step as callers see it, with what it failed of."""
+    """A planned step as callers see it, with its error if it failed."""
     return Step(mends=step.mends, action=step.action, error=error)
 
 
 def _settings(step: ConfigureLink) -> Sysctls:
-    """What is set before a link is completed: all that it is to be while it is down, and IPv6, where it gets such an
-    address, lest somebody switched that off.
+    """The settings that are written before a link is completed: all that it needs while it is down; and IPv6, if it
+    gets an IPv6 address, in case somebody disabled it.
     """
     sysctls = plan.ipv6_sysctls(step.endpoint.ifname, step.network)
     if any(isinstance(single, plan.SetUp) for single in step.steps):
@@ -406,6 +406,6 @@ def _settings(step: ConfigureLink) -> Sysctls:
 
 
 def _born_with(one: _Mending) -> Sysctls:
-    """What the links of a new namespace are going to be born with: what the first network wants."""
+    """The settings of links in a new namespace: those that the first network needs."""
     endpoints = one.drift.recorded.endpoints
     return plan.ipv6_sysctls("default", endpoints[0][0]) if endpoints else ()

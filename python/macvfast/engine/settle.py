@@ -1,7 +1,8 @@
-"""What is let go of, waited for: removals are settled when their links are gone, not before.
+"""Wait until the links of released sandboxes and endpoints no longer exist, and settle each removal then, not before.
 
-A link is gone when it was seen to be deleted, or its namespace was seen to die and its parent carries none of its MACs.
-A namespace that something else holds does not die: its links are deleted there, by the id that it was given.
+A link no longer exists if it was seen to be deleted, or if its namespace was seen to end and its parent carries none of
+its MACs. A namespace that something else keeps alive does not end: its links are deleted in it, by the id that it was
+given.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 # Sandboxes that are settled in one transaction.
 CHUNK = 256
 
-# How long nothing may change before a namespace that lives is taken for one that something else holds, before we look
-# around for what else carries a MAC, and before we give up.
+# How long nothing may change before a namespace that still exists counts as kept alive by something else; before other
+# links with the awaited MACs are searched; and before the wait is given up.
 GRACE_S = 0.04
 LOOK_S = 0.5
-# (where the namespace was not let go of here: sooner).
+# (UNSEEN_S: if this operation did not release the namespace.)
 GIVE_UP_S, UNSEEN_S = 10.0, 2.0
 # How much of it a round counts for, at most: a process that was stopped meanwhile has not seen that nothing changed.
 _ROUND_S = 0.1
 
 
 class Settler:
-    """Waits for what is let go of, for all together, and settles each as it is gone."""
+    """Waits for all released removals together, and settles each as soon as it is complete."""
 
     def __init__(self, store: Store, kernel: Kernel, directories: SandboxDirectories, options: RemovalOptions) -> None:
         self._store = store
@@ -67,7 +68,7 @@ class Settler:
         self._idle_s = 0.0
 
     def wait(self, leave: int = 0) -> None:
-        """Wait until at most so many are left. What could not be finished has its error then."""
+        """Wait until at most `leave` removals are left. Those that could not be finished have an error then."""
         pause, before = 0.001, time.monotonic()
         try:
             while len(self._waiting) > leave:
@@ -89,7 +90,7 @@ class Settler:
         self._note_kept()
 
     def _round(self) -> bool:
-        """Settle what is gone by now; whether anything was."""
+        """Settle what is complete now. Returns whether anything has changed."""
         bare = [one for one in self._waiting if not one.awaited and one.nsid is None and not one.lost_links]
         if bare:
             self._settle(bare)
@@ -112,7 +113,7 @@ class Settler:
         return idle > LOOK_S and self._look_around(held, idle)
 
     def _leave(self, gone: Iterable[Removal]) -> None:
-        """Wait no more for these."""
+        """No longer wait for these."""
         left = {id(one) for one in gone}
         self._waiting = [one for one in self._waiting if id(one) not in left]
 
@@ -122,7 +123,7 @@ class Settler:
         self._options.on_progress(len(gone))
 
     def _fail_unseen(self, carried: Mapping[str, set[bytes] | Away | MacvfastError]) -> None:
-        """Give up what waits for a parent that cannot be looked at: that it carries nothing is not known."""
+        """Give up removals whose parent cannot be read: nobody can know that it carries none of their MACs."""
         for one in self._waiting:
             for link in sorted({link for link, _ in one.awaited}):
                 _refuse_unseen(one, link, carried[link])
@@ -131,17 +132,17 @@ class Settler:
     # What was seen to be gone.
 
     def _living(self, of: Iterable[Removal]) -> set[int]:
-        """The ids whose namespaces something holds."""
+        """The ids of namespaces that something keeps alive."""
         ids = {one.nsid for one in of if one.nsid is not None}
         return self._kernel.living(ids) if ids else set()
 
     def _sure(self, gone: Sequence[Removal]) -> list[Removal]:
-        """Those of them that are gone. Links in namespaces that were not seen, and live, are deleted there; where links
-        may live on elsewhere, that is an error.
+        """The removals of these that are complete. Links in namespaces that were not found before, and still exist, are
+        deleted there. Where a link may exist elsewhere, the removal gets an error.
         """
         self._delete_found([one for one in gone if one.unsure])
         if not self._options.patient:
-            # That takes a search.
+            # Finding it would take a search.
             for one in gone:
                 if (one.unsure or (one.noted and one.lost_links)) and one.dies and one.error is None:
                     one.error = NamespaceHeld(one.sandbox.name, [])
@@ -152,7 +153,7 @@ class Settler:
         return [one for one in gone if one.error is None]
 
     def _escaped(self, lost: Sequence[Removal]) -> list[tuple[Removal, Escape | Away | MacvfastError]]:
-        """Of which of them a link may live on, and what is known of it."""
+        """The removals whose links may exist elsewhere, each with what is known of the link."""
         if not lost:
             return []
         worn = {mac for one in self._all for _, mac in one.worn}
@@ -166,18 +167,18 @@ class Settler:
             found += [(one, of[0])] if of else []
         return found
 
-    # What lives on.
+    # What still exists.
 
     def _delete_held(self) -> bool:
-        """Delete links in namespaces that something else holds; whether anything has changed."""
+        """Delete links in namespaces that something else keeps alive. Returns whether anything has changed."""
         living = self._living(self._waiting)
         before, self._alive = self._alive, living
         if not living & before or len(living) < len(before):
-            # What dies takes its time: only what was seen to live twice, while nothing died, is held.
+            # A namespace that ends needs some time: it counts as kept alive only if it existed twice while none ended.
             return bool(before - living)
         held = [one for one in self._waiting if one.nsid in living]
         there = {one.nsid: {link.ifindex: link for link in self._kernel.links(nsid=one.nsid or 0)} for one in held}
-        # Each has `lo`: what shows nothing has died.
+        # Each namespace has `lo`: one that shows no links has ended.
         held = [one for one in held if there[one.nsid]]
         outcomes = self._kernel.delete_links_by_id([(one.nsid or 0, one.expected) for one in held])
         for one, error in zip(held, outcomes, strict=True):
@@ -190,7 +191,7 @@ class Settler:
         return bool(held)
 
     def _delete_found(self, unsure: Sequence[Removal]) -> bool:
-        """Delete links in namespaces that were not at their paths, and are found now; whether one was."""
+        """Delete links in namespaces that were not at their paths, and are found now. Returns whether one was found."""
         todo = [one for one in unsure if one.dies]
         found = find_again(self._kernel, [one.sandbox for one in todo], search=self._options.patient) if todo else {}
         try:
@@ -214,7 +215,7 @@ class Settler:
         return bool(held)
 
     def _look_around(self, held: set[tuple[str, bytes]], idle: float) -> bool:
-        """Look what else has the MACs that are waited for; whether anything has changed."""
+        """Search for other links with the MACs that are waited for. Returns whether anything has changed."""
         if not self._looked:
             self._looked = True
             before = [one.awaited for one in self._waiting]
@@ -231,8 +232,8 @@ class Settler:
         return bool(late)
 
     def _pass_over(self) -> None:
-        """Wait no more for MACs that links of this namespace have which are not ours: on one parent no two links that
-        are up have one MAC (`macvlan_addr_busy`), and what lives in its namespace was deleted there.
+        """No longer wait for MACs that links in this namespace have which are not ours: two links that are up never
+        have the same MAC on one parent (`macvlan_addr_busy`), and our own links have been deleted in their namespaces.
         """
         links = plan.Links(self._kernel.links())
         ours = {endpoint.ifindex for one in self._waiting for _, endpoint in one.leaving}
@@ -247,7 +248,7 @@ class Settler:
             one.pass_over(taken & one.awaited)
 
     def _note_kept(self) -> None:
-        """Note which namespaces something else still holds, and what that is, as far as it is seen."""
+        """Report which namespaces something else keeps alive, and what that is, if it can be seen."""
         kept = [one for one in self._all if one.kept and one.error is None]
         if kept and self._options.patient:
             holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
@@ -259,7 +260,9 @@ class Settler:
     # Settling.
 
     def _forget(self, going: Sequence[Removal]) -> None:
-        """Settle removals: links to files, then rows and addresses, a chunk in one transaction, then directories."""
+        """Settle removals, chunk by chunk: delete links to files, then rows and addresses in one transaction, then
+        directories.
+        """
         for chunk in limits.chunks(going, CHUNK):
             self._directories.unlink(one.sandbox for one in chunk if one.whole)
             with self._store.writing() as records:
@@ -270,16 +273,16 @@ class Settler:
                 records.sweep({one.intent for one in chunk}.union(*(one.before for one in chunk)))
             try:
                 for one in chunk:
-                    # What fails from now on is not theirs.
+                    # A later failure is not a failure of these.
                     one.intent = 0
                 self._directories.remove(one.sandbox for one in chunk if one.whole)
                 self._directories.refresh(one.sandbox.id for one in chunk if not one.whole)
             finally:
-                # Also where that was interrupted: they are gone.
+                # Also after an interruption: they are removed.
                 self._options.on_gone([one.sandbox for one in chunk if one.whole and one.error is None])
 
     def _release(self, records: Records, chunk: Iterable[Removal]) -> None:
-        """Free the addresses of what goes: those that are still recorded, so that nothing is freed twice."""
+        """Free the addresses of these removals, if they are still recorded, so that nothing is freed twice."""
         pools = Pools(records)
         for one in chunk:
             recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
@@ -298,7 +301,7 @@ def _refuse_unseen(one: Removal, link: str, where: set[bytes] | Away | MacvfastE
 def _lives_on(
     one: Removal, carried: tuple[str, bytes] | None, escape: Escape | Away | MacvfastError | None
 ) -> MacvfastError | None:
-    """Why the addresses of a link stay taken that may live on; `carried` is one of its MACs, where a parent has it."""
+    """Why the addresses of a link that may still exist stay taken. `carried` is one of its MACs, if a parent has it."""
     holder = escape.holder if isinstance(escape, Escape) else None
     if carried is not None and (escape is None or holder is not None or _is_nowhere(escape)):
         return MacRemains(one.what, mac_text(carried[1]), carried[0], holder, one.again)

@@ -1,7 +1,7 @@
-"""Unfinished work: what processes that died, or gave up, left half-made or half-removed.
+"""Unfinished work: what processes that died, or gave up, left half-created or half-removed.
 
-It goes one way. When a change begins, what is unfinished is taken up, finished or undone as far as that is possible,
-and what came of it is handed to the change.
+There is one way. When a change begins, unfinished work is taken over and finished or undone as far as possible, and the
+outcome is passed on to that change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of the unfinished work that was there when a change began.
+    """The outcome of the unfinished work that existed when a change began.
 
     Attributes:
         steps: what was finished or undone.
@@ -44,8 +44,9 @@ class Finished:
     networks: Mapping[str, str] = field(default_factory=dict)
 
     def count_sandboxes(self, outcomes: Outcomes[str], *, force: bool) -> Outcomes[str]:
-        """The outcomes of a removal of sandboxes, where what was finished counts as removed by it: whoever types a
-        removal again that did not end finds that it has ended. By `force`, so does all that is not there.
+        """The outcomes of a removal of sandboxes. What was finished counts as removed by it: if a removal was
+        interrupted and is typed again, it succeeds. With `force`, everything that does not exist counts as removed,
+        too.
         """
         counted = _counted(outcomes, self.sandboxes)
         if not (force and counted.failed):
@@ -54,7 +55,7 @@ class Finished:
         return Outcomes(tuple(gone))
 
     def count_networks(self, outcomes: Outcomes[str]) -> Outcomes[str]:
-        """The same of networks."""
+        """The same for networks."""
         return _counted(outcomes, self.networks)
 
 
@@ -73,7 +74,7 @@ def _count(outcome: Outcome[str], removed: Mapping[str, str]) -> Outcome[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What operations left which have ended, with what each was doing (MADE, REMOVED)."""
+    """What operations that have ended left behind, with what each was doing (MADE, REMOVED)."""
 
     intents: Mapping[int, str] = field(default_factory=dict)
     networks: tuple[tuple[Network, str], ...] = ()
@@ -90,7 +91,7 @@ class _Left:
 
 
 class UnfinishedWork:
-    """Takes up what others left unfinished, around each change."""
+    """Takes over, around each change, what others left unfinished."""
 
     def __init__(self, store: Store, kernel: Kernel, detacher: Detacher, remover: NetworkRemover) -> None:
         self._store = store
@@ -104,20 +105,20 @@ class UnfinishedWork:
 
     @contextmanager
     def taken_up(self, *, mending: bool = False) -> Iterator[Finished]:
-        """Around whatever changes something: what it begins and does not settle is, at its end, anyone's to finish.
-        `mending`: unfinished work is what the change is about, so that the host may be searched for it.
+        """Around every change: what the change begins and does not settle can be finished by anyone after its end.
+        `mending`: the change is about unfinished work, so the host may be searched for it.
         """
         with self._store.operation():
             home.claim(self._store, self._kernel)
             found = self._look()
             if found.intents:
                 self._finish(found, patient=mending)
-        # Another operation: what the first could not finish may be what this one is about.
+        # As another operation: this one may be about what the first could not finish.
         with self._store.operation():
             yield self._finished(found) if found.intents else Finished()
 
     def _finished(self, found: _Left) -> Finished:
-        """What came of it: what can be found still is left."""
+        """The outcome of it: whatever still exists is left."""
         left = self._look().steps()
         return Finished(
             steps=tuple(step for id_, step in found.steps().items() if id_ not in left),
@@ -129,10 +130,10 @@ class UnfinishedWork:
     # Looking.
 
     def _look(self) -> _Left:
-        """What operations left which have ended without settling it.
+        """What operations left that have ended without settling it.
 
-        Intents are read twice: an operation may have settled its own, and ended, between the first read and the look at
-        its lock.
+        Intents are read twice: an operation may have settled its intents, and ended, between the first read and the
+        look at its lock.
         """
         with self._store.reading() as records:
             owners = {one.owner for one in records.intents().values()}
@@ -145,8 +146,8 @@ class UnfinishedWork:
     # Finishing.
 
     def _finish(self, found: _Left, *, patient: bool) -> None:
-        """Finish it or undo it; what cannot be finished yet stays recorded, and is tried again by the next change.
-        `patient`: whether it may be searched for.
+        """Finish it or undo it. What cannot be finished yet stays recorded, and the next change tries again. `patient`:
+        whether the host may be searched for it.
         """
         counts = {"sandboxes": len(found.sandboxes), "endpoints": len(found.endpoints)}
         log.event("finish", intents=len(found.intents), networks=len(found.networks), **counts)
@@ -162,7 +163,7 @@ class UnfinishedWork:
             records.sweep(found.intents)
             for intent, doing in found.intents.items():
                 if doing == RESTORED:
-                    # What was being restored stays: whatever was done of it is known by its recorded identity.
+                    # What was being restored stays: whatever was done for it is known by its recorded identity.
                     records.settle(intent)
 
 
@@ -186,7 +187,7 @@ def _read(records: Records, ended: Mapping[int, str]) -> _Left:
 
 
 def _step(doing: str, what: str = "it", *, network: str | None = None, sandbox: str | None = None) -> Step:
-    """What an operation began and did not end, and how it ends."""
+    """What an operation began and did not finish, and how it ends."""
     kind = "half-made" if doing == MADE else "half-removed"
     made = f"{what} was being made by a process that died"
     found = made if doing == MADE else f"the removal of {what} is not finished"
