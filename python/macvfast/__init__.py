@@ -45,7 +45,7 @@ _HOMES = {
     "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxState", "Subnet"),
     "outcomes": (
         "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded", "LinkUnlikeName", "NamespaceKept",
-        "OpenNetns", "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
+        "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
     ),
     "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "UpdateRequest"),
 }  # fmt: skip
