@@ -283,8 +283,8 @@ class Chooser:
     def _taken(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
-        """Take addresses and a MAC. An automatic address is skipped if something on the parent has its MAC, or if it is
-        the gateway of one of the request's own routes.
+        """Take addresses and a MAC. An automatic address is skipped if something on the parent has its MAC, if it is
+        the gateway of one of the request's own routes, or if its MAC was given to the sandbox itself on this parent.
         """
         network, pools = where
         sandbox = draft.making.sandbox

@@ -1,5 +1,5 @@
-"""Remove orphans: sandboxes that stand for namespaces which no longer exist, and sandboxes of `--rm` whose commands
-have ended.
+"""Remove what nobody owns any more: orphans (sandboxes that stand for namespaces which no longer exist, and sandboxes
+of `--rm` whose commands have ended), and everything that an uninstalled engine created.
 """
 
 from __future__ import annotations

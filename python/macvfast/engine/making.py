@@ -29,6 +29,7 @@ class NewSandbox:
         name: None: the first 12 of its id.
         netns: the path of a namespace that macvfast did not create, for which the sandbox stands; None: it gets its
             own.
+        opened: the path by which that namespace is opened, if it is not `netns`.
         starts: the caller is about to start a command in it, and gets its open namespace.
         auto_remove: it is removed when that command ends.
         joins: whether an existing sandbox of that name is accepted instead.
@@ -47,7 +48,9 @@ class NewSandbox:
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """Endpoints that are going to be created, of one sandbox that exists, or that is created with them."""
+    """Endpoints that are going to be created, of one sandbox that exists or is created with them; and the id of the
+    plugin's request for them.
+    """
 
     sandbox: Sandbox | NewSandbox
     endpoints: tuple[EndpointRequest, ...]

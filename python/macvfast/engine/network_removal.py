@@ -1,7 +1,8 @@
-"""Removes networks: many at once, or one, with the links that macvfast made for them.
+"""Remove networks, many at once or one, with the links that macvfast created for them.
 
-Per chunk: one durable transaction notes which networks are about to go, their parents are deleted in one go, another
-forgets them. What a process that died left half-made or half-removed is removed in the same way.
+For each chunk: one durable transaction records which networks are going to be removed; their parents are deleted
+together; another transaction deletes the records. What a dead process left half-created or half-removed is removed in
+the same way.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class NetworkRemover:
         return going, intent
 
     def take_away(self, going: Sequence[tuple[Network, int]]) -> None:
-        """Delete the parents that only these networks have and that are ours; then the records."""
+        """Delete the parents that only these networks have and that are ours; then delete the records."""
         if not going:
             return
         with self._store.reading() as records:
@@ -132,16 +133,16 @@ class NetworkRemover:
         ]
 
     def finish(self, intents: Iterable[int]) -> None:
-        """Remove the networks that operations which have ended left half-made or half-removed.
+        """Remove the networks that operations which have ended left half-created or half-removed.
 
         Args:
-            intents: theirs.
+            intents: the intents of those operations.
         """
         with self._store.writing() as records:
             going = [network for one in intents for network in records.networks_of(one)]
             if not going:
                 return
-            # Under an intent of its own: another process may finish the same, and make a network of that name anew.
+            # With a new intent: another process may finish the same networks, and create one with such a name again.
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
             records.sweep(intents)

@@ -1,10 +1,10 @@
-"""Makes networks, many at once or one; and changes those that are there.
+"""Create networks, many at once or one; and change existing ones.
 
-Per chunk: what is asked for is checked, one durable transaction notes it, parents of our own are made in few sends, one
-durable transaction settles them. What failed is taken away again.
+For each chunk: the requests are checked; one durable transaction records them; parents of our own are created in few
+sends; one durable transaction settles them. What failed is removed again.
 
-A change is one durable transaction, and asks nothing of the kernel. What of a network may change is decided in
-`plan/desired.py`; what a network may be is checked as when one is made.
+A change is one durable transaction, and sends nothing to the kernel. `plan/desired.py` decides what may change. What a
+network can be is checked as it is when one is created.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _New:
-    """A network that is being made, and how far it has come."""
+    """A network that is being created, and how far this has come."""
 
     asked: NetworkRequest
     id_: str = field(default_factory=new_id)
@@ -52,15 +52,15 @@ class _New:
     made: MadeParent | None = None
     # What the host itself has on the parent.
     host: OnParent = field(default_factory=OnParent)
-    # What a default subnet may not overlap, besides recorded subnets: those of this host's links and routes.
+    # What a default subnet must not overlap, besides recorded subnets: the subnets of this host's links and routes.
     near: Sequence[Cidr] = ()
-    # Whether the host has changed since it was looked at, so that the network is tried once more.
+    # Whether the host has changed since it was read, so that the network is tried once more.
     again: bool = False
     error: MacvfastError | None = None
 
 
 class _Seen:
-    """What there is before the networks of a chunk are begun: looked up once for all of them."""
+    """What exists before the networks of a chunk are begun: looked up once for all of them."""
 
     def __init__(self, records: Records, links: Links, home: HomeAddresses) -> None:
         self.records = records
@@ -75,7 +75,7 @@ class _Seen:
 
 
 class Networks:
-    """Makes and changes networks; `on_note` is called with what a person should know of something that succeeded."""
+    """Creates and changes networks. `on_note` is called with what a person should know of a change that succeeded."""
 
     def __init__(self, store: Store, kernel: Kernel, remover: NetworkRemover, on_note: Callable[[Note], None]) -> None:
         self._store = store
@@ -85,7 +85,7 @@ class Networks:
         self._remover = remover
 
     def create_many(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
-        """Make networks; one outcome each, in the order asked."""
+        """Create networks. One outcome for each, in the order of the requests."""
         outcomes: list[Outcome[Network]] = []
         for chunk in _apart(requests):
             items = [_New(request) for request in chunk]
@@ -94,7 +94,7 @@ class Networks:
                 try:
                     self._create(todo)
                 except MacvfastError as error:
-                    # Nothing of these was begun.
+                    # None of these was begun.
                     for item in todo:
                         item.error = item.error or error
                 todo = [item for item in todo if item.again and item.error is None]
@@ -104,12 +104,12 @@ class Networks:
         return Outcomes(tuple(outcomes))
 
     def _create(self, items: Sequence[_New]) -> None:
-        """Make the networks of a chunk. Those that have to be tried once more have `again` set."""
+        """Create the networks of a chunk. Those that have to be tried once more have `again` set."""
         coming: set[str] = set()
         with self._store.reading() as records:
             seen = _Seen(records, self._parents.links(), HomeAddresses(self._kernel))
             for item in items:
-                # Its base is made with this chunk: it is looked at once that is there.
+                # Its base is created with this chunk: it is checked when that exists.
                 item.again = (item.asked.parent or "").rpartition(".")[0] in coming
                 if item.again:
                     continue
@@ -132,7 +132,7 @@ class Networks:
             self._make(making, intent)
 
     def _check(self, item: _New, seen: _Seen) -> None:
-        """Decide what the network is to be, and refuse what can be refused before anything is begun."""
+        """Decide what the network is going to be, and refuse what can be refused before anything is begun."""
         _refuse_name(seen.records, item.asked.name)
         item.parent = parent = self._find(item, seen)
         item.host = seen.home.on(parent)
@@ -157,12 +157,15 @@ class Networks:
             raise ParentNotFound(error.parent, why, ["`macvfast restore` brings it back"]) from None
 
     def _note(self, records: Records, items: Sequence[_New]) -> tuple[list[_New], int]:
-        """Record the networks that are not refused; gives them, and the intent for their parents (0: none is made)."""
+        """Record the networks that are not refused. Returns them, and the intent for their parents (0: none is
+        created).
+        """
         noted: list[_New] = []
         intent = 0
-        # Parents that are going to be made: another network on one of them waits for what becomes of it.
+        # Parents that are going to be created: another network on one of them waits for the outcome.
         coming: set[str] = set()
-        # Networks that are on these parents already, one on each: all that share a parent allow the same company.
+        # Networks that are on these parents already, one for each: all networks that share a parent allow the same
+        # others.
         company: dict[str, Network | None] = {}
         taken: list[Cidr] | None = None
         pools = Pools(records)
@@ -178,11 +181,11 @@ class Networks:
                     item.again = True
                     continue
                 if not item.asked.subnets:
-                    # Within the transaction nobody else chooses one.
+                    # During the transaction, nobody else chooses one.
                     taken = _recorded_subnets(records) if taken is None else taken
                     network = _settle(item, _with_default_subnet(item, taken), parent, pools)
                 elif sharing is not None:
-                    # An address that was free may have been given meanwhile.
+                    # An address that was free may have been taken in the meantime.
                     network = _settle(item, item.asked, parent, pools)
                 with pools.changing(network):
                     if item.made is not None and not intent:
@@ -192,7 +195,7 @@ class Networks:
                 item.error = error
                 continue
             if item.made is not None:
-                # An older record of that name is of an earlier boot, or of a link that somebody deleted.
+                # An older record of that name is from an earlier boot, or of a link that somebody deleted.
                 records.delete_made_parent(item.made.link)
                 records.add_made_parent(item.made, intent)
                 coming.add(item.made.link)
@@ -204,7 +207,9 @@ class Networks:
         return noted, intent
 
     def _may_be(self, records: Records, item: _New, parent: Parent, sharing: Network | None) -> bool:
-        """Refuse what the record forbids; False where the parent has appeared or gone since it was looked for."""
+        """Refuse what the record forbids. Returns False if the parent has appeared or disappeared since it was looked
+        up.
+        """
         _refuse_name(records, item.asked.name)
         plan.refuse_company(parent.name, item.asked, [] if sharing is None else [sharing])
         for link in {parent.name, parent.name if item.made is None else item.made.base}:
@@ -213,13 +218,13 @@ class Networks:
         return self._parents.as_seen(parent)
 
     def _refuse_unsettled(self, records: Records, link: str) -> None:
-        """Refuse a link of ours that is being made or removed."""
+        """Refuse a link of ours that is being created or removed."""
         for name, intent in records.unsettled_on(link):
             refuse_unsettled("network", name, intent, self._store)
         refuse_unsettled("parent", link, records.made_parent_intent(link), self._store)
 
     def _make(self, items: Sequence[_New], intent: int) -> None:
-        """Make recorded parents, then settle; take away the networks whose parents could not be made."""
+        """Create recorded parents, then settle. Remove the networks whose parents could not be created."""
         failed: list[_New] = []
         try:
             refusals = self._parents.make([(i.made, i.parent.base) for i in items if i.parent and i.made])
@@ -255,17 +260,17 @@ class Networks:
     # Changing.
 
     def ensure(self, request: NetworkRequest) -> Network:
-        """Have a network as it is asked for: make it, or change what of it may change while it is in use."""
+        """Ensure that a network is as requested: create it, or change what may change while it is in use."""
         while True:
             changed = self._match(request)
             if changed is not None:
                 return changed
-            # Another process may make it just now: then it may be what is asked for.
+            # Another process may be creating it just now: then it may be as requested.
             with suppress(NetworkExists):
                 return self.create_many([request])[0].result()
 
     def _match(self, request: NetworkRequest) -> Network | None:
-        """The network of that name, changed to what is asked for; None where there is none."""
+        """The network of that name, changed to what is requested; None if there is none."""
         with self._store.reading() as records:
             if records.network_named(request.name) is None:
                 return None
@@ -287,7 +292,7 @@ class Networks:
             return _change(records, recorded, request, recorded.link if known else parent.name, host)
 
     def update(self, key: str, update: UpdateRequest) -> Network:
-        """Change a network while it is in use; gives what it is then."""
+        """Change a network while it is in use. Returns it as it is then."""
         with self._store.writing() as records:
             recorded = one_network(records, self._store, key)
             refuse_another(self._store, recorded)
@@ -320,9 +325,7 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
 
 
 def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
-    """The requests in chunks. Of several with one name each is in a chunk of its own: the first decides about the
-    next.
-    """
+    """The requests in chunks. Several with one name are in chunks of their own: the first decides about the next."""
     chunk: list[NetworkRequest] = []
     names: set[str] = set()
     for request in requests:
@@ -357,7 +360,7 @@ def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
 
 
 def _settle(item: _New, request: NetworkRequest, parent: Parent, pools: Pools) -> Network:
-    """Decide what the network is to be."""
+    """Decide what the network is going to be."""
     subnets = settle_subnets(request, item.host, partial(pools.neighbour, parent.name))
     network = _network(request, subnets, item.id_, parent.name)
     plan.refuse_mtu(network, parent.name, parent.mtu)
@@ -366,7 +369,7 @@ def _settle(item: _New, request: NetworkRequest, parent: Parent, pools: Pools) -
 
 
 def _network(request: NetworkRequest, subnets: tuple[Subnet, ...], id_: str, link: str) -> Network:
-    """The network that is asked for, with its subnets as they were settled."""
+    """The network that is requested, with its subnets as they were settled."""
     has_ipv6 = any(subnet.version == 6 for subnet in subnets)
     return Network(
         id=id_, name=request.name, driver=request.driver, mode=str(request.mode), flag=request.flag,

@@ -1,4 +1,4 @@
-"""Look at what the record and the kernel say of a host, and have them compared. Nothing is changed here."""
+"""Read what the record and the kernel say about a host, and have both compared. Nothing is changed here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Sandboxes that are looked at, and mended, together: their namespaces are open meanwhile.
+# Sandboxes that are read, and repaired, together: their namespaces are open at the same time.
 CHUNK = 128
 
 
@@ -51,14 +51,14 @@ class LocatedNamespace:
 
 @dataclass(slots=True)
 class ComparedSandbox:
-    """A sandbox with its namespace and what differs about it."""
+    """A sandbox with its namespace, and what differs about it."""
 
     drift: SandboxDrift
     place: LocatedNamespace
 
 
 class Observer:
-    """Compares what is recorded with what is there."""
+    """Compares the record with the kernel."""
 
     def __init__(self, store: Store, kernel: Kernel) -> None:
         self._store = store
@@ -76,7 +76,7 @@ class Observer:
             stood = {link: known[-1].ifindex for link in links if (known := records.stood_on(link, boot_id))}
             below = records.stacked()
             making = {link for link in made if self._lives(records.made_parent_intent(link))}
-            # With what stands on them.
+            # With what is on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
         parents = compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
         for link, state in parents.states.items():
@@ -144,7 +144,7 @@ class Observer:
         """What differs about the sandboxes; their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
         try:
-            # What is in a namespace is the same for all that stand for it.
+            # The contents of a namespace are the same for all sandboxes that stand for it.
             contents: dict[tuple[int | None, int], NamespaceContents] = {}
             seen = []
             for one, place in zip(recorded, places, strict=True):
@@ -159,12 +159,12 @@ class Observer:
             close_all([place.namespace for place in places])
 
     def _keep_escaped(self, seen: Sequence[ComparedSandbox], escapes: Escapes) -> None:
-        """Where a link that is missing may exist elsewhere, make none in its place: both would have its address."""
+        """If a missing link may exist elsewhere, create none in its place: both would have its address."""
         boot_id = self._kernel.boot_id()
         missing: list[tuple[Network, Endpoint]] = []
         moved: dict[int, LinkFacts] = {}
         for one in seen:
-            # What other boots left is gone.
+            # What was created in other boots no longer exists.
             lost = one.drift.missing if one.drift.recorded.sandbox.boot_id == boot_id else []
             missing += lost
             if lost and one.place.namespace is not None:
@@ -198,7 +198,7 @@ class Observer:
     # Namespaces.
 
     def locate(self, sandboxes: Sequence[Sandbox]) -> list[LocatedNamespace]:
-        """Where the namespaces of sandboxes are. The caller closes them; sandboxes of one path share one."""
+        """Where the namespaces of sandboxes are. The caller closes them; sandboxes with the same path share one."""
         boot_id = self._kernel.boot_id()
         paths = list(dict.fromkeys(one.path for one in sandboxes))
         opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}

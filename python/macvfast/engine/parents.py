@@ -1,7 +1,8 @@
-"""The links that networks stand on: found, made and deleted; and what this host itself has on them.
+"""The links that networks are on: found, created and deleted; and what the host itself has on them.
 
-Whether a link is ours is decided here and recorded before it is made: its random index is durable first, and it is
-asked for with NLM_F_EXCL, so neither a crash nor a reboot turns ours into a stranger's or a stranger's into ours.
+Whether a link is ours is decided here, and recorded before the link is created: its random index is durable first, and
+the link is requested with NLM_F_EXCL. So neither a crash nor a reboot can make another program's link count as ours, or
+ours as another's.
 """
 
 from __future__ import annotations
@@ -30,53 +31,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What a network is to stand on: a link that is there, a sub-interface to be made, or else a dummy to be made."""
+    """What a network is going to be on: an existing link, or else a sub-interface or a dummy that is created for it."""
 
     name: str
     link: LinkFacts | None = None
     wanted: SubInterface | None = None
     base: LinkFacts | None = None
-    # In words, what the link is where its name says something else.
+    # What the link is, in words, if its name says something else.
     unlike: str | None = None
 
     @property
     def mtu(self) -> int:
-        """Its MTU: a sub-interface to be made gets that of its base, a dummy that of Ethernet."""
+        """Its MTU. A sub-interface that is created gets the MTU of its base, and a dummy that of Ethernet."""
         on = self.link or self.base
         return 1500 if on is None else on.mtu
 
     def to_be_made(self, boot_id: str) -> MadeParent | None:
-        """The record of a link that is going to be made; None where the link is there."""
+        """The record of a link that is going to be created; None if the link exists."""
         if self.link is not None:
             return None
         kind = "vlan" if self.wanted else "dummy"
         base, vid = (self.wanted.base, self.wanted.vid) if self.wanted else (None, None)
         if self.base is not None and self.base.kind == "vlan":
-            # It may be a link of ours, and the record knows those by the names they were made with.
+            # It may be a link of ours; the record has the names with which those were created.
             base = self.base.ifname
         return MadeParent(self.name, kind, base, vid, new_ifindex(), boot_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ParentRefusal:
-    """Why a parent was not made; `index_taken`: it may be made with another index."""
+    """Why a parent was not created. `index_taken`: it can be created with another index."""
 
     error: MacvfastError
     index_taken: bool = False
 
 
 class Parents:
-    """Finds, makes and deletes parents."""
+    """Finds, creates and deletes parents."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     def links(self) -> plan.Links:
-        """The links of the home namespace. Cost: a few microseconds each."""
+        """The links of the home namespace. Cost: a few microseconds for each."""
         return plan.Links(self._kernel.links())
 
     def find(self, request: NetworkRequest, network_id: str, links: plan.Links) -> Parent:
-        """The parent that a request names, or what has to be made for it.
+        """The parent that a request names, or what has to be created for it.
 
         Raises:
             ParentNotFound, ParentUnusable, OptionInvalid
@@ -91,7 +92,7 @@ class Parents:
         wanted = plan.sub_interface(request.parent)
         base = self._kernel.link(wanted.base)
         if base is not None:
-            # First what cannot be mended: the other refusals name a remedy that would not help.
+            # First what cannot be repaired: the hints of the other refusals would not help.
             self._refuse_wireless(base, links, request)
             plan.refuse_port(base, links, (wanted.vid,))
         plan.refuse_base(base, wanted, links)
@@ -103,13 +104,13 @@ class Parents:
             plan.refuse_wireless(link, device, request)
 
     def as_seen(self, parent: Parent) -> bool:
-        """Whether the parent is still there, or still missing, as `find` saw it."""
+        """Whether the parent still exists, or is still missing, as `find` saw it."""
         link = self._kernel.link(parent.name)
         seen = parent.link and parent.link.ifindex
         return (link and link.ifindex) == seen
 
     def make(self, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[ParentRefusal | None]:
-        """Make recorded parents, each with its base, and bring them up, in few sends; one outcome each."""
+        """Create recorded parents, each with its base, and bring them up, in few sends. One outcome for each."""
         outcomes = self._kernel.add_parents(wanted)
         return [
             None if error is None else self._explained(error, made, base)
@@ -139,11 +140,11 @@ class Parents:
         return ParentRefusal(error)
 
     def delete(self, parents: Sequence[MadeParent]) -> list[LinkKept | None]:
-        """Delete, in one go, links of ours on which no recorded network is left. One that is needed by something that
-        macvfast does not know stays; what is returned says why.
+        """Delete together links of ours on which no recorded network is left. A link that something else needs, which
+        macvfast does not know, stays. Returns why.
 
         Args:
-            parents: each link after those that stand on it.
+            parents: each link after those that are on it.
 
         Raises:
             KernelRefused, PermissionNeeded
@@ -168,7 +169,7 @@ class Parents:
     def _why_kept(
         self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Sequence[int]
     ) -> LinkKept | None:
-        """Why a link of ours stays: what stands on it and is not deleted with it is not ours."""
+        """Why a link of ours stays: a link on it, which is not deleted with it, is not ours."""
         called = made.link if made.link in plan.names(link) else link.ifname
         stays = LinkKept(
             called,
@@ -180,7 +181,7 @@ class Parents:
 
 
 class HomeAddresses:
-    """What the home namespace has on its links: looked up when it is first needed, and then once."""
+    """The addresses of the home namespace's links: read when they are first needed, and only once."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -191,7 +192,7 @@ class HomeAddresses:
         return self._kernel.routes(default_only=True)
 
     def on(self, parent: Parent) -> OnParent:
-        """What this host itself has on a parent; nothing on one that is to be made."""
+        """The addresses that this host itself has on a parent; none on a parent that is going to be created."""
         if parent.link is None:
             return OnParent()
         ifindex = parent.link.ifindex
@@ -200,7 +201,9 @@ class HomeAddresses:
         return OnParent(addresses, tuple(map(ip_address, routers)))
 
     def subnets(self, links: plan.Links) -> list[Cidr]:
-        """The subnets that this host has addresses in, or routes for; `links` are all of the home namespace."""
+        """The subnets in which this host has addresses, or to which it has routes. `links` are all links of the home
+        namespace.
+        """
         if self._subnets is None:
             self._subnets = [cidr for link in links for cidr in self._subnets_of(link)]
             routes = self._kernel.routes(default_only=False)
@@ -208,7 +211,7 @@ class HomeAddresses:
         return self._subnets
 
     def _subnets_of(self, link: LinkFacts) -> list[Cidr]:
-        """The subnets that a link has addresses in, link-local ones left out."""
+        """The subnets in which a link has addresses, without link-local ones."""
         found = [ip_network((packed, length), strict=False) for packed, length in self._kernel.addresses(link.ifindex)]
         return [cidr for cidr in found if not ip_address(cidr.network_address).is_link_local]
 
@@ -220,7 +223,7 @@ class HomeAddresses:
         """
         if request.parent is None:
             return
-        # A sub-interface that is to be made has no subnet yet, and not its base's.
+        # A sub-interface that is going to be created has no subnet yet. It does not have that of its base.
         theirs = self._subnets_of(parent.link) if parent.link is not None else []
         raise SubnetMissing(
             f"network `{request.name}` has a parent, so its subnet must be that of the LAN",

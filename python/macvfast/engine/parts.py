@@ -1,6 +1,6 @@
-"""What a Host works with: state, kernel, and the parts of the engine, each opened or loaded when it is first used.
+"""What a Host works with: state, kernel, and the parts of the engine. Each is opened or loaded when it is first needed.
 
-A listing of networks needs only the state, and waits for nothing else.
+A list of networks needs only the state, and waits for nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sandboxes with their endpoints, made, connected, disconnected and removed: many at once, or one."""
+"""Create, connect, disconnect and remove sandboxes with their endpoints: many at once, or one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _OTHERS_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A namespace that something else made; `opened`: where it is opened, if not at its path."""
+    """A namespace that macvfast did not create. `opened`: the path by which it is opened, if it is not `path`."""
 
     path: str
     cookie: int
@@ -55,7 +55,7 @@ class _Given:
 
 
 class Sandboxes:
-    """Makes and removes sandboxes and endpoints."""
+    """Creates and removes sandboxes and endpoints."""
 
     def __init__(self, store: Store, kernel: Kernel, attacher: Attacher, detacher: Detacher) -> None:
         self._store = store
@@ -113,7 +113,7 @@ class Sandboxes:
         labels: tuple[tuple[str, str], ...],
     ) -> Iterator[list[Attempt]]:  # fmt: skip
         items = iter(sandboxes)
-        # As many descriptors as three chunks need: one is settled, one made, one begun.
+        # Descriptors for three chunks: one is settled, one is created, one is begun.
         whole = limits.at_once(CHUNK, 3 * 2)
         size = min(FIRST_CHUNK, whole)
         while chunk := list(islice(items, size)):
@@ -143,7 +143,7 @@ class Sandboxes:
         found = named.get(request.sandbox)
         intent = None if found is None else records.sandbox_intent(found.id)
         if found is None or intent == Unsettled(self._store.owner(), MADE):
-            # This very call is making it: what comes of that is known when this item's turn comes.
+            # This call itself is creating it: the outcome is known when this item's turn comes.
             return None
         refuse_unsettled("sandbox", found.name, intent, self._store)
         if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
@@ -233,7 +233,7 @@ class Sandboxes:
 
     @staticmethod
     def only_ended(keys: Sequence[str], ended: dict[str, str], error: MacvfastError) -> Outcomes[str]:
-        """One outcome per key where commands were ended, and nothing more could be done."""
+        """One outcome for each key, if commands were ended and nothing more could be done."""
         why = f"its command is ended, but {error}"
         failed = {key: RemovalUnfinished("sandbox", name, why, f"macvfast rm -f {name}") for key, name in ended.items()}
         return Outcomes(tuple(Outcome(key, error=failed.get(key, error)) for key in keys))
@@ -309,7 +309,7 @@ def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
 
 
 def _absolute(path: str) -> str:
-    """A namespace's path as it is recorded: not relative to where this process happens to be."""
+    """The path of a namespace as it is recorded: independent of the current directory of this process."""
     try:
         path.encode()
         return str(Path(path).absolute())

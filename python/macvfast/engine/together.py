@@ -1,4 +1,4 @@
-"""Sandboxes and endpoints that are asked for one at a time, by several threads: made and removed many at once."""
+"""Combine requests for one sandbox or endpoint each, from several threads, and create and remove many at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _Leaving(NamedTuple):
-    """A sandbox that is to go, or (`network`) that is to leave a network, by the link `ifname` where that is said."""
+    """A sandbox to be removed, or (`network`) to be taken off a network, by the link `ifname` if that is given."""
 
     sandbox: str
     network: str | None = None
@@ -38,9 +38,9 @@ class _Leaving(NamedTuple):
 
 
 class Together:
-    """What is made waits for what is made before it, and what goes for what goes; neither for the other, nor for the
-    kernel to let go. Two calls about one sandbox are not done together. Networks are made and removed elsewhere, each
-    in a transaction of its own.
+    """Creations wait for earlier creations, and removals for earlier removals; neither waits for the other, or for the
+    kernel to delete links. Two calls about the same sandbox are not combined. Networks are created and removed
+    elsewhere, each in its own transaction.
     """
 
     def __init__(self, store: Store, boxes: Sandboxes, unfinished: UnfinishedWork) -> None:
@@ -51,7 +51,7 @@ class Together:
         self._going: Queue[_Leaving, Gone] = Queue(self._take_away, CHUNK)
 
     def create(self, request: AttachRequest) -> Attempt:
-        """Make a sandbox with its endpoints."""
+        """Create a sandbox with its endpoints."""
         tried: list[Attempt] = []
 
         def again() -> Attempt:
@@ -101,7 +101,7 @@ class Together:
                 box = attempt.request.sandbox
                 if isinstance(box, Sandbox):
                     if box.id in ids:
-                        # It was called by its name, and by its id: the second is for the next batch.
+                        # Two calls named it by its name and by its id: the second is for the next batch.
                         continue
                     ids.add(box.id)
                 begun.append((call, attempt))
@@ -114,12 +114,12 @@ class Together:
                 try:
                     self._end_made(begun, interrupted=interrupted)
                 except BaseException:
-                    # Interrupted: what was made for a call that has not ended would be made again.
+                    # Interrupted: what was created for a call that has not ended would be created again.
                     self._end_made(begun, interrupted=interrupted)
                     raise
 
     def _end_made(self, begun: Sequence[tuple[QueuedCall[Asked, Attempt], Attempt]], *, interrupted: bool) -> None:
-        """End the calls; one that an interruption of the first undid is left for another batch."""
+        """End the calls. A call that was undone by an interruption of the first one is left for another batch."""
         raised: set[int] = set()
         for call, attempt in begun:
             if attempt.error is None and attempt.making is not None:
@@ -128,7 +128,7 @@ class Together:
                     attempt.let_go()
             elif attempt.error is not None and (not interrupted or isinstance(attempt.error, UndoFailed)):
                 error = self._why(attempt.request.sandbox, attempt.error)
-                # What refused several is raised on several threads: a traceback belongs to one.
+                # An error that refuses several calls is raised on several threads: a traceback belongs to one.
                 call.fail(copy(error) if id(error) in raised else error)
                 raised.add(id(error))
 
@@ -176,7 +176,7 @@ class Together:
         with self._store.reading() as records:
             found = records.sandbox_ids([call.asked.sandbox for call in calls])
         if first.asked.sandbox not in found:
-            # The beginning of an id, or nothing: one of the others may be about the same.
+            # It is an id prefix, or unknown: one of the other calls may be about the same sandbox.
             return {"": first}
         apart = {found[first.asked.sandbox]: first}
         for call in others:

@@ -1,4 +1,4 @@
-"""What the state holds, as values: rows read and written within one transaction."""
+"""The contents of the state as values: rows are read and written within one transaction."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ class Records(SandboxRecords):
         self.unset_host(f"parent {link}")
 
     def read_everything(self) -> None:
-        """Read all rows, as what they are read as.
+        """Read and convert all rows.
 
         Raises:
-            ValueError, TypeError, LookupError and the like: what stands in one was not written by macvfast.
+            ValueError, TypeError, LookupError and the like: a row has contents that macvfast did not write.
         """
         for _ in self.networks():
             pass
@@ -105,41 +105,43 @@ class Records(SandboxRecords):
         self.intents()
 
     def contents(self) -> set[tuple[str, str, tuple[str, ...]]]:
-        """All networks and sandboxes: kind, name, and what else tells one from another of that name."""
+        """All networks and sandboxes: kind, name, and what distinguishes them from others of the same name."""
         return {("network", one.name, (one.id,)) for one in self.networks()} | {
             ("sandbox", one.name, (one.id, *(str(a) for e in one.endpoints for a in e.addresses)))
             for one in self.sandboxes()
         }
 
     def replace_with(self, schema: str) -> None:
-        """Have in all tables what those of an attached file have."""
+        """Replace the contents of all tables by those of an attached file."""
         for name in reversed(TABLES):
             self._db.execute(f"DELETE FROM main.{name}")
         for name in TABLES:
             self._db.execute(f"INSERT INTO main.{name} SELECT * FROM {schema}.{name}")
-        # Numbers of intents go on where they were: settled rows still carry theirs.
+        # Intents are numbered from the same number on: settled rows still have theirs.
         self._db.execute("DELETE FROM main.sqlite_sequence")
         self._db.execute(
             f"INSERT INTO main.sqlite_sequence SELECT name, max(seq) FROM {schema}.sqlite_sequence GROUP BY name"
         )
 
     def tables(self) -> set[str]:
-        """The tables and indexes, as they were made."""
+        """The SQL of the tables and indexes."""
         return {sql for (sql,) in self._db.execute("SELECT sql FROM main.sqlite_schema WHERE sql IS NOT NULL")}
 
     # Intents.
 
     def begin(self, owner: str, doing: str) -> int:
-        """Begin something (MADE, REMOVED, RESTORED); what carries the number is unsettled until `settle`."""
+        """Begin an operation (MADE, REMOVED, RESTORED). Rows with the number that is returned are unsettled until
+        `settle`.
+        """
         cursor = self._db.execute("INSERT INTO intent VALUES (NULL, ?, ?)", (owner, doing))
         return int(cursor.lastrowid or 0)
 
     def settle(self, intent: int) -> None:
-        """All that carries the intent is made, or as it was before."""
+        """Settle an intent: everything that carries it is complete, or as it was before."""
         self._db.execute("DELETE FROM intent WHERE id = ?", (intent,))
 
     def sweep(self, intents: Iterable[int]) -> None:
-        """Forget those of the intents that nothing carries any more."""
+        """Delete those of the intents that no row carries any more."""
         for intent in intents:
             self._db.execute(
                 "DELETE FROM intent WHERE id = ?1"

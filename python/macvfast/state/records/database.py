@@ -17,23 +17,23 @@ _AGAIN_S = 0.01
 
 
 def set_up(connection: Connection) -> None:
-    """Have transactions survive a power cut, and rows refer to rows that are there."""
+    """Make transactions survive a power cut, and let rows refer only to rows that exist."""
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def set_wait(connection: Connection, seconds: float) -> None:
-    """How long a writer waits for another one."""
+    """Set how long a writer waits for another one."""
     connection.execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
 
 
 def keep_others_out(connection: Connection) -> None:
-    """Share nothing with other connections: they are kept out while this one is open."""
+    """Lock the file for this connection alone, while it is open."""
     connection.execute("PRAGMA locking_mode=EXCLUSIVE")
 
 
 def forbid_writing(connection: Connection) -> None:
-    """Refuse to write anything by way of a connection."""
+    """Refuse all writing through a connection."""
     connection.execute("PRAGMA query_only=ON")
 
 
@@ -58,8 +58,8 @@ def use_a_log(connection: Connection, wait: float) -> bool:
 
 
 def table_of_others(connection: Connection) -> str | None:
-    """A table of a file that has no format of ours: another program made it."""
-    # In one statement: another process may be making the tables.
+    """A table of a file that does not have a format of ours: another program created it."""
+    # In one statement: another process may be creating the tables.
     row = connection.execute(
         "SELECT name FROM sqlite_master WHERE (SELECT user_version FROM pragma_user_version) = 0 LIMIT 1"
     ).fetchone()
@@ -77,7 +77,7 @@ def damage(connection: Connection, *, quick: bool = False) -> str | None:
 
 @contextmanager
 def view(connection: Connection) -> Iterator[None]:
-    """Within this, all that is read is as of one moment."""
+    """Within this, everything that is read is from one moment."""
     connection.execute("BEGIN")
     try:
         yield
@@ -87,7 +87,7 @@ def view(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """One durable transaction; after an exception, nothing of it is written."""
+    """One durable transaction. After an exception, nothing of it is written."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -98,8 +98,8 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def roll_back(connection: Connection) -> None:
-    """End a transaction without its changes. A failure of this hides none before it, and costs the connection."""
-    # After an interruption it may be closed by now.
+    """End a transaction without its changes. Its failure hides no earlier one, and makes the connection unusable."""
+    # After an interruption, it may be closed already.
     with suppress(sqlite3.Error):
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -107,7 +107,7 @@ def roll_back(connection: Connection) -> None:
 
 @contextmanager
 def attached(connection: Connection, name: str, schema: str) -> Iterator[None]:
-    """Within this, transactions of a connection reach another file of SQLite, too, by the name of a schema."""
+    """Within this, transactions of a connection reach another SQLite file, too, by the name of a schema."""
     connection.execute("ATTACH ? AS ?", (name, schema))
     try:
         yield

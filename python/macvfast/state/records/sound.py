@@ -1,9 +1,10 @@
-"""What a row says that is used as a part of a path, or as a time: believed only where macvfast could have written it.
+"""Check values of rows that become part of a path or are compared as times: only what macvfast could have written is
+accepted.
 
-A state file may come from elsewhere (`state load`), and what it says is then done as root.
+A state file may come from elsewhere (`state load`), and macvfast then acts on its contents as root.
 
 Raises (all functions):
-    ValueError: macvfast never wrote that.
+    ValueError: macvfast never wrote such a value.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _TOKEN = re.compile(r"[0-9a-f]{16}\Z")
 
 
 def sandbox(one: Sandbox) -> Sandbox:
-    """A sandbox whose directory, pin and link in /etc/netns lie where they belong."""
+    """A sandbox whose directory, pin and link in /etc/netns are where they belong."""
     _check("the id of a sandbox", one.id, _ID.match(one.id))
     _check("the name of a sandbox", one.name, is_name(one.name))
     directory, _, name = one.path.rpartition("/")
@@ -33,13 +34,13 @@ def sandbox(one: Sandbox) -> Sandbox:
 
 
 def endpoint(one: Endpoint) -> Endpoint:
-    """An endpoint whose link has a name that a link can have: its settings lie in a directory of that name."""
+    """An endpoint whose link has a valid name: the settings of the link are in a directory of that name."""
     _check(f"the link of sandbox {one.sandbox}", one.ifname, is_ifname(one.ifname))
     return one
 
 
 def network(one: Network) -> Network:
-    """A network whose id and names are such."""
+    """A network with a valid id and valid names."""
     _check("the id of a network", one.id, _ID.match(one.id))
     _check("the name of a network", one.name, is_name(one.name))
     _check(f"the parent of network {one.name}", one.link, is_ifname(one.link))
@@ -47,22 +48,22 @@ def network(one: Network) -> Network:
 
 
 def link(name: str) -> str:
-    """The name of a link."""
+    """A valid name of a link."""
     _check("a link", name, is_ifname(name))
     return name
 
 
 def token(text: str) -> str:
-    """The token of an operation: its file has that name."""
+    """A valid token of an operation: its file has that name."""
     _check("the owner of an intent", text, _TOKEN.match(text))
     return text
 
 
 def moment(text: str) -> datetime:
-    """A point of time, in UTC: it is compared with others and shown.
+    """A time, in UTC: it is compared with others, and shown.
 
     Raises:
-        OverflowError: it is before the year 1 or after 9999 there.
+        OverflowError: in UTC, it is before the year 1 or after 9999.
     """
     found = datetime.fromisoformat(text)
     _check("a time", text, found.tzinfo)
