@@ -109,7 +109,7 @@ def test_what_a_process_was_making_is_found_unsettled(machine: Machine) -> None:
     with machine.host._store.reading() as records:
         (number,) = records.intents()
         assert records.intents()[number].doing == MADE
-        assert [one.name for one in records.sandboxes_of(number)] == ["half"]
+        assert [one.name for one in records.sandboxes(intent=number)] == ["half"]
 
 
 def restart(machine: Machine) -> None:

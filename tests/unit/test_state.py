@@ -406,7 +406,7 @@ def test_a_file_without_its_tables_is_damaged_and_not_a_bug(tmp_path: Path) -> N
         pytest.raises(StateCorrupt, match="no such table"),
         mine.reading() as records,
     ):
-        list(records.endpoints_of(1))
+        list(records.endpoints(intent=1))
 
 
 def test_a_bug_is_not_taken_for_damage(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class Collector:
         boot_id = self._kernel.boot_id()
         with self._store.reading() as records:
             # Usually few: the other sandboxes are not read.
-            settled = self._observer.settled(records, records.removed_with_command())
+            settled = self._observer.settled(records, [*records.sandboxes(auto_remove=True)])
         for one in sorted(settled, key=lambda one: natural(one.sandbox.name)):
             if reason := self._ended(one.sandbox, boot_id):
                 yield one.sandbox, reason
@@ -120,15 +120,15 @@ def remove_all(store: Store, detacher: Detacher, remover: NetworkRemover) -> lis
     origin = store.origin or ""
     reason = f"{origin} made it"
     with store.reading() as records:
-        sandboxes = records.sandboxes_from(origin)
-        networks = records.networks_from(origin)
+        sandboxes = list(records.sandboxes(origin=origin))
+        networks = list(records.networks(origin=origin))
     options = RemovalOptions(force=True)
     _, errors = detacher.remove([sandbox.id for sandbox in sandboxes], options)
     freed = [Freed(kind="sandbox", name=one.name, reason=reason, error=errors.get(one.id)) for one in sandboxes]
     with store.reading() as records:
         seen = [
             (box, endpoint)
-            for endpoint in records.endpoints_from(origin)
+            for endpoint in records.endpoints(origin=origin)
             if endpoint.sandbox_id not in errors
             for box in records.sandbox(endpoint.sandbox_id)
         ]

@@ -128,7 +128,7 @@ class NetworkRemover:
         last, needed = plan.links_that_go(links, records.stacked(), free)
         made = map(records.made_parent, last)
         return [one for one in made if one is not None], [
-            LinkNeeded(link, tuple(on_it), tuple(one.name for upper in on_it for one in records.networks_on(upper)))
+            LinkNeeded(link, tuple(on_it), tuple(one.name for upper in on_it for one in records.networks(link=upper)))
             for link, on_it in needed.items()
         ]
 
@@ -139,7 +139,7 @@ class NetworkRemover:
             intents: the intents of those operations.
         """
         with self._store.writing() as records:
-            going = [network for one in intents for network in records.networks_of(one)]
+            going = [network for one in intents for network in records.networks(intent=one)]
             if not going:
                 return
             # With a new intent: another process may finish the same networks, and create one with such a name again.

@@ -116,13 +116,16 @@ class Removal:
         return [(network, one) for network, one in self.remaining if self.unsure or one.ifindex in self.missing]
 
     def is_deleted(self, there: Mapping[int, LinkFacts]) -> None:
-        """Take note that the links which are where they are recorded have been deleted; the others are missing."""
+        """Take note that the links which are where they are recorded have been deleted in their namespace, which
+        something else holds; the others are missing.
+        """
         for network, one in self.remaining:
             link = there.get(one.ifindex)
             if link is not None and plan.ExpectedLink.of(network, one).is_(link):
                 self.deleted.add(one.ifindex)
             else:
                 self.missing.add(one.ifindex)
+        self.nsid, self.unsure, self.kept = None, False, True
         self._awaited = None
 
     @property

@@ -17,16 +17,14 @@ from macvfast.errors import (
     EndpointOfEngine,
     MacvfastError,
     MadeByEngine,
-    NameAmbiguous,
     NamespaceChanged,
     NamespaceInvalid,
     RemovalUnfinished,
     SandboxBusy,
-    SandboxNotFound,
 )
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.requests import EndpointRequest
-from macvfast.state.lookup import is_of_another, one_network, one_sandbox, refuse_another, refuse_unsettled
+from macvfast.state.lookup import is_of_another, one_network, one_sandbox, only, refuse_another, refuse_unsettled
 from macvfast.state.records import MADE, Unsettled
 from macvfast.system import limits
 
@@ -247,7 +245,7 @@ class Sandboxes:
                 there = records.sandbox_ids(chunk)
                 for key in chunk:
                     try:
-                        found[key] = there.get(key) or self._by_prefix(records, key)
+                        found[key] = there.get(key) or only("sandbox", key, records.sandbox(key)).id
                     except MacvfastError as error:
                         errors[key] = error
         names, failures = self.remove(list(dict.fromkeys(found.values())), options)
@@ -258,15 +256,6 @@ class Sandboxes:
             name = names.get(id_, key)
             outcomes.append(Outcome(key, error=failed) if failed else Outcome(key, value=name))
         return Outcomes(tuple(outcomes))
-
-    @staticmethod
-    def _by_prefix(records: Records, key: str) -> str:
-        found = records.sandbox(key)
-        if not found:
-            raise SandboxNotFound(key)
-        if len(found) > 1:
-            raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
-        return found[0].id
 
     def remove(self, ids: Sequence[str], options: RemovalOptions) -> tuple[dict[str, str], dict[str, MacvfastError]]:
         """Remove sandboxes; one that another process is changing is waited for. Gives, by id, the names of those that

@@ -186,7 +186,6 @@ class Settler:
                 one.fail(error)
             else:
                 one.is_deleted(there[one.nsid])
-                one.nsid, one.kept = None, True
         self._leave([one for one in held if one.error is not None])
         return bool(held)
 
@@ -209,7 +208,6 @@ class Settler:
                     one.fail(error)
                 else:
                     one.is_deleted(there)
-                    one.unsure, one.kept = False, True
         finally:
             close_all(list(found.values()))
         return bool(held)

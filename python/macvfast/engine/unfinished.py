@@ -174,13 +174,13 @@ def _gone(found: Iterable[tuple[Network | Sandbox, str]], left: Container[str]) 
 
 def _read(records: Records, ended: Mapping[int, str]) -> _Left:
     begun = {intent: doing for intent, doing in ended.items() if doing != RESTORED}
-    networks = [(one, doing) for intent, doing in begun.items() for one in records.networks_of(intent)]
-    boxes = [(one, doing) for intent, doing in begun.items() for one in records.sandboxes_of(intent)]
+    networks = [(one, doing) for intent, doing in begun.items() for one in records.networks(intent=intent)]
+    boxes = [(one, doing) for intent, doing in begun.items() for one in records.sandboxes(intent=intent)]
     going = {box.id for box, _ in boxes}
     endpoints = [
         (records.sandbox(one.sandbox_id)[0], one, doing)
         for intent, doing in begun.items()
-        for one in records.endpoints_of(intent)
+        for one in records.endpoints(intent=intent)
         if one.sandbox_id not in going
     ]
     return _Left(ended, tuple(networks), tuple(boxes), tuple(endpoints))

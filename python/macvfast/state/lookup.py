@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from macvfast.state.store import Store
 
 T = TypeVar("T")
+Thing = TypeVar("Thing", "Network", "Sandbox")
 
 
 # Rows that a listing reads at a time.
@@ -66,13 +67,9 @@ def one_network(records: Records, store: Store, key: str) -> Network:
         NetworkNotFound, NameAmbiguous
         SandboxBusy: it is being made or removed.
     """
-    found = records.network(key)
-    if not found:
-        raise NetworkNotFound(key)
-    if len(found) > 1:
-        raise NameAmbiguous("network", key, [network.id[:12] for network in found])
-    refuse_unsettled("network", found[0].name, records.network_intent(found[0].id), store)
-    return found[0]
+    found = only("network", key, records.network(key))
+    refuse_unsettled("network", found.name, records.network_intent(found.id), store)
+    return found
 
 
 def one_sandbox(records: Records, store: Store, key: str, *, shown: bool = False) -> Sandbox:
@@ -82,12 +79,21 @@ def one_sandbox(records: Records, store: Store, key: str, *, shown: bool = False
         SandboxNotFound, NameAmbiguous
         SandboxBusy: it is being made or removed.
     """
-    found = records.sandbox(key, shown=shown)
+    found = only("sandbox", key, records.sandbox(key, shown=shown))
+    refuse_unsettled("sandbox", found.name, records.sandbox_intent(found.id), store)
+    return found
+
+
+def only(kind: str, key: str, found: Sequence[Thing]) -> Thing:
+    """The one network or sandbox that was found by a key.
+
+    Raises:
+        NetworkNotFound, SandboxNotFound, NameAmbiguous
+    """
     if not found:
-        raise SandboxNotFound(key)
+        raise (NetworkNotFound if kind == "network" else SandboxNotFound)(key)
     if len(found) > 1:
-        raise NameAmbiguous("sandbox", key, [sandbox.id[:12] for sandbox in found])
-    refuse_unsettled("sandbox", found[0].name, records.sandbox_intent(found[0].id), store)
+        raise NameAmbiguous(kind, key, [one.id[:12] for one in found])
     return found[0]
 
 

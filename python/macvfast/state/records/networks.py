@@ -50,17 +50,12 @@ class NetworkRecords(PoolRecords):
 
     def made_parent(self, link: str) -> MadeParent | None:
         """The record of a link of ours, by its name."""
-        return next(iter(self._made_parents("link = ?", (link,))), None)
+        return next(iter(self.made_parents(link=link)), None)
 
-    def made_parents(self) -> list[MadeParent]:
-        """The records of links of ours, by name."""
-        return self._made_parents()
-
-    def _made_parents(self, where: str = "TRUE", values: Sequence[object] = ()) -> list[MadeParent]:
-        rows = self._db.execute(
-            f"SELECT link, kind, base, vid, ifindex, boot_id FROM made_parent WHERE {where} ORDER BY link",
-            tuple(values),
-        )
+    def made_parents(self, **columns: object) -> list[MadeParent]:
+        """The records of links of ours, by name: all, or those that have these values."""
+        statement = "SELECT link, kind, base, vid, ifindex, boot_id FROM made_parent WHERE {} ORDER BY link"
+        rows = self._db.execute(statement.format(having(columns)), tuple(columns.values()))
         return [MadeParent(sound.link(link), *rest) for link, *rest in rows]
 
     def add_made_parent(self, parent: MadeParent, intent: int) -> None:
@@ -72,10 +67,7 @@ class NetworkRecords(PoolRecords):
 
     def made_parent_intent(self, link: str) -> Unsettled | None:
         """Who makes an unsettled parent of ours, for the first time or again."""
-        row = self._db.execute(
-            "SELECT i.owner, i.doing FROM made_parent m JOIN intent i ON i.id = m.intent WHERE m.link = ?", (link,)
-        ).fetchone()
-        return None if row is None else Unsettled(*row)
+        return self._intent("made_parent", "link", link)
 
     def stacked(self) -> dict[str, str]:
         """Those links of ours that stand on another of ours, with that."""
@@ -126,17 +118,9 @@ class NetworkRecords(PoolRecords):
         """Forget a network and its subnets; their pools stay."""
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
 
-    def networks(self) -> Iterator[Network]:
-        """All networks by name."""
-        return self._networks()
-
-    def networks_from(self, origin: str) -> list[Network]:
-        """The networks that an engine made, by name."""
-        return list(self._networks("origin = ?", (origin,)))
-
-    def networks_of(self, intent: int) -> list[Network]:
-        """The networks that carry an intent, by name."""
-        return list(self._networks("intent = ?", (intent,)))
+    def networks(self, **columns: object) -> Iterator[Network]:
+        """Networks by name: all, or those that have these values."""
+        return self._networks(having(columns), tuple(columns.values()))
 
     def _networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
         for row in self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where} ORDER BY name", tuple(values)):
@@ -174,16 +158,12 @@ class NetworkRecords(PoolRecords):
 
     def network_named(self, name: str) -> Network | None:
         """The network that has that name, whatever its state."""
-        return next(self._networks("name = ?", (name,)), None)
+        return next(self.networks(name=name), None)
 
     def network_on(self, link: str, besides: str = "") -> Network | None:
         """The network that has been on a link for the longest time, besides the one of that id."""
         first = "number = (SELECT min(number) FROM network WHERE link = ? AND id != ?)"
         return next(self._networks(first, (link, besides)), None)
-
-    def networks_on(self, link: str) -> list[Network]:
-        """The networks whose parent is that link."""
-        return list(self._networks("link = ?", (link,)))
 
     def stays(self, link: str, going: Iterable[str]) -> bool:
         """Whether a network on the link is neither among those, nor about to go by another's hand. Of two that go at
@@ -207,8 +187,12 @@ class NetworkRecords(PoolRecords):
 
     def network_intent(self, network_id: str) -> Unsettled | None:
         """Who makes or removes an unsettled network."""
+        return self._intent("network", "id", network_id)
+
+    def _intent(self, table: str, key: str, value: str) -> Unsettled | None:
+        """The intent that a row carries, which a column tells from others of its table; None: it is settled."""
         row = self._db.execute(
-            "SELECT i.owner, i.doing FROM network n JOIN intent i ON i.id = n.intent WHERE n.id = ?", (network_id,)
+            f"SELECT i.owner, i.doing FROM {table} t JOIN intent i ON i.id = t.intent WHERE t.{key} = ?", (value,)
         ).fetchone()
         return None if row is None else Unsettled(*row)
 
@@ -216,20 +200,20 @@ class NetworkRecords(PoolRecords):
         """The network that an endpoint's row names."""
         found = self._by_number.get(number)
         if found is None:
-            found = self._by_number[number] = self._only("number = ?", number)
+            found = self._by_number[number] = self._only(number=number)
             self._by_id[found.id] = found
         return found
 
-    def _only(self, where: str, value: object) -> Network:
-        for network in self._networks(where, (value,)):
+    def _only(self, **columns: object) -> Network:
+        for network in self.networks(**columns):
             return network
-        raise LookupError(f"there is no network whose {where.replace('?', str(value))}")
+        raise LookupError(f"there is no network with {columns}")
 
     def network_of(self, endpoint: Endpoint) -> Network:
         """The network that an endpoint is on."""
         found = self._by_id.get(endpoint.network_id)
         if found is None:
-            found = self._by_id[endpoint.network_id] = self._only("id = ?", endpoint.network_id)
+            found = self._by_id[endpoint.network_id] = self._only(id=endpoint.network_id)
         return found
 
     def _network(self, row: Sequence[object]) -> Network:
@@ -249,6 +233,11 @@ class NetworkRecords(PoolRecords):
 def text_pairs(text: str) -> tuple[tuple[str, str], ...]:
     """Labels or options, as they are stored."""
     return () if text == "[]" else tuple((key, value) for key, value in json.loads(text))
+
+
+def having(columns: Iterable[str]) -> str:
+    """The condition that each of these columns of a table has a given value."""
+    return " AND ".join(f"{column} = ?" for column in columns) or "TRUE"
 
 
 def is_prefix(key: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from macvfast.errors import MacvfastError
 from macvfast.model import Endpoint, Route, Sandbox, natural
 from macvfast.state.records import sound
-from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, is_prefix, text_pairs
+from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -75,19 +75,11 @@ class SandboxRecords(NetworkRecords):
         )
         self._db.execute(f"DELETE FROM sandbox WHERE id IN {_GIVEN}", given)
 
-    def sandboxes(self) -> Iterator[Sandbox]:
-        """All sandboxes by name, with their endpoints."""
-        return self._where()
+    def sandboxes(self, **columns: object) -> Iterator[Sandbox]:
+        """Sandboxes by name, with their endpoints: all, or those that have these values."""
+        return self._where(having(columns), tuple(columns.values()))
 
-    def sandboxes_of(self, intent: int) -> list[Sandbox]:
-        """The sandboxes that carry an intent, by name, with their endpoints."""
-        return list(self._where("intent = ?", (intent,)))
-
-    def removed_with_command(self) -> list[Sandbox]:
-        """The sandboxes that are removed when their command ends, by name, with their endpoints."""
-        return list(self._where("auto_remove"))
-
-    def _where(self, where: str = "TRUE", values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Sandbox]:
+    def _where(self, where: str, values: Sequence[object], *, shown: bool = False) -> Iterator[Sandbox]:
         """Sandboxes by name, with their endpoints; `shown`: without those still being made."""
         rows = self._db.execute(f"SELECT {_SANDBOX} FROM sandbox WHERE {where} ORDER BY name", tuple(values))
         while some := rows.fetchmany(_AT_ONCE):
@@ -121,7 +113,7 @@ class SandboxRecords(NetworkRecords):
     def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
         numbers = json.dumps([row[0] for row in rows])
         endpoints: dict[str, list[Endpoint]] = {}
-        for endpoint in self._ordered(f"sandbox IN {_GIVEN}", (numbers,), shown=shown):
+        for endpoint in self._ordered(f"e.sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
         for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at, origin in rows:
             yield sound.sandbox(Sandbox(
@@ -173,14 +165,6 @@ class SandboxRecords(NetworkRecords):
             (json.dumps([*ids]), origin),
         ).fetchall()
 
-    def sandboxes_from(self, origin: str) -> list[Sandbox]:
-        """The sandboxes that an engine made, by name."""
-        return list(self._where("origin = ?", (origin,)))
-
-    def endpoints_from(self, origin: str) -> list[Endpoint]:
-        """The endpoints that an engine made, by sandbox name, then by the order of connection."""
-        return list(self._ordered("origin = ?", (origin,)))
-
     def sandbox_names(self) -> dict[str, str]:
         """The names of all sandboxes, unsettled ones too, by id."""
         return dict(self._db.execute("SELECT id, name FROM sandbox"))
@@ -198,10 +182,7 @@ class SandboxRecords(NetworkRecords):
 
     def sandbox_intent(self, sandbox_id: str) -> Unsettled | None:
         """Who makes, removes or restores an unsettled sandbox."""
-        row = self._db.execute(
-            "SELECT i.owner, i.doing FROM sandbox s JOIN intent i ON i.id = s.intent WHERE s.id = ?", (sandbox_id,)
-        ).fetchone()
-        return None if row is None else Unsettled(*row)
+        return self._intent("sandbox", "id", sandbox_id)
 
     def intents_of(self, sandbox_ids: Iterable[str]) -> set[int]:
         """The intents that sandboxes carry."""
@@ -285,14 +266,14 @@ class SandboxRecords(NetworkRecords):
         keys = [(one.sandbox_id, one.position) for one in endpoints]
         self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
 
-    def endpoints_of(self, intent: int) -> Iterator[Endpoint]:
-        """The endpoints that carry an intent, by sandbox name, then by the order of connection."""
-        return self._ordered("intent = ?", (intent,))
+    def endpoints(self, **columns: object) -> Iterator[Endpoint]:
+        """Endpoints by sandbox name, then by the order of connection: those that have these values."""
+        return self._ordered(having(f"e.{column}" for column in columns), tuple(columns.values()))
 
     def _ordered(self, where: str, values: Sequence[object] = (), *, shown: bool = False) -> Iterator[Endpoint]:
         """Endpoints by sandbox name, then by the order of connection; `shown`: without those still being made."""
         settled = f" AND {SHOWN.format('e')}" if shown else ""
-        yield from self._endpoints(f"e.{where}{settled} ORDER BY s.name, e.position", values)
+        yield from self._endpoints(f"{where}{settled} ORDER BY s.name, e.position", values)
 
     def count_endpoints(self) -> int:
         """How many endpoints there are, unsettled ones too."""
@@ -315,7 +296,7 @@ class SandboxRecords(NetworkRecords):
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:
         """The endpoints of a network, by sandbox name, as people count."""
-        found = self._ordered(_OF_NETWORK, (network_id,), shown=shown)
+        found = self._ordered(f"e.{_OF_NETWORK}", (network_id,), shown=shown)
         return sorted(found, key=lambda endpoint: natural(endpoint.sandbox))
 
     def occupants(self, network_id: str) -> list[str]:
