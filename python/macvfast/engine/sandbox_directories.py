@@ -236,9 +236,8 @@ class SandboxDirectories:
         with_files = [
             home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
         ]
-        size = limits.at_once(_AT_ONCE, 1)
-        for start in range(0, len(with_files), size):
-            self._refresh(with_files[start : start + size])
+        for some in limits.chunks(with_files, _AT_ONCE, each=1):
+            self._refresh(some)
 
     def _refresh(self, directories: Sequence[Path]) -> None:
         """The same for some directories, sorted by id: all processes lock them in this order. The record is read after

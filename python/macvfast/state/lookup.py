@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import MadeByEngine, NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
 from macvfast.state.records import RESTORED
+from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,9 +29,9 @@ def pages(
     """Rows, a page at a time, in an order that is read first: they may change meanwhile; new ones are left out."""
     with store.reading() as records:
         numbers = order(records)
-    for start in range(0, len(numbers), PAGE):
+    for some in limits.chunks(numbers, PAGE):
         with store.reading() as records:
-            page = [*rows(records, numbers[start : start + PAGE])]
+            page = [*rows(records, some)]
         yield from page
 
 
