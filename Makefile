@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test parity torture check bench bench-quick fmt docs guide wheel clean
+.PHONY: help build demo test test-served parity torture check bench bench-quick fmt docs guide wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PYO3_BUILD_EXTENSION_MODULE := 1
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: $(VENV)/.compiled  ## the command at .venv/bin/macvfast
 	@$(SAY) 'built: $(BIN)/macvfast'
@@ -44,6 +44,10 @@ test: build $(VENV)/.tools  ## every test; those that need another kernel in a v
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(SAY) 'pytest in a virtual machine'
 	@$(BIN)/python -m tests.vm.suite
+
+test-served: build $(VENV)/.tools  ## the tests of commands once more, with a server that does them in each test bed
+	@tools/need test
+	@MACVFAST_TEST_SERVED=1 $(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/acceptance tests/guide)
 
 parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
 	@tools/need test
@@ -128,7 +132,7 @@ $(VENV)/.bench: $(VENV)/.made benches/requirements.txt
 	@$(BIN)/pip install --quiet --requirement benches/requirements.txt
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml tools/build_backend.py macvfast.data/scripts/macvfast
+$(VENV)/.built: $(VENV)/.made $(RUST) pyproject.toml tools/build_backend.py macvfast.data/scripts/macvfast-python
 	@tools/need build
 	@$(SAY) 'building the native part (about a minute the first time)'
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --no-deps --no-build-isolation --editable . \

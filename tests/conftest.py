@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# In the environment: the commands of every bed are done by a server.
+SERVED = "MACVFAST_TEST_SERVED"
+
 # Random tests are as slow as the machine is busy. In CI they are the same each time: a failure is the change's.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -144,6 +147,8 @@ def lan(tmp_path: Path) -> Iterator[netns.Lan]:
     """A host with `eth0` (172.16.86.250/24), a router at its far end (172.16.86.1/24), and an empty state."""
     made = netns.Lan(tmp_path)
     try:
+        if SERVED in os.environ:
+            made.serve()
         yield made
     finally:
         made.remove()

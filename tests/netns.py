@@ -267,8 +267,10 @@ class Netns:
             )
         return done.stdout
 
-    def start(self, *command: str | Path) -> subprocess.Popen[str]:
-        """Start a command in here with pipes on all three streams; the caller ends it and closes them."""
+    def start(self, *command: str | Path, process_group: int | None = None) -> subprocess.Popen[str]:
+        """Start a command in here with pipes on all three streams; the caller ends it and closes them. Process group 0
+        is one of its own.
+        """
         pipe = subprocess.PIPE
         return subprocess.Popen(
             self.command(*command),
@@ -277,6 +279,7 @@ class Netns:
             stderr=pipe,
             text=True,
             env={**os.environ, **self.environment},
+            process_group=process_group,
         )
 
     def ip_batch(self, *lines: str) -> None:
@@ -370,14 +373,23 @@ class Lan:
         # It is named to every command, and one that only looks makes none.
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         self.netns_dir = netns_dir or directory / "netns"
+        self.run_dir = directory / "run"
         self.host = Netns.make("host")
         self.router = Netns.make("router")
         self.host.environment = {
             "MACVFAST_STATE_DIR": str(self.state_dir),
             "MACVFAST_NETNS_DIR": str(self.netns_dir),
+            "MACVFAST_RUN_DIR": str(self.run_dir),
         }
         self.add_parent("eth0", "lan0", "172.16.86.250/24", "172.16.86.1/24")
         self.host.ip_batch("route add default via 172.16.86.1")
+        self.server: subprocess.Popen[str] | None = None
+
+    def serve(self, *before: str) -> subprocess.Popen[str]:
+        """Start a server, which does the commands that are typed from then on; `before`: by which command."""
+        self.server = self.host.start(*before, MACVFAST, "serve")
+        wait_until((self.run_dir / "command.sock").exists, what="the server's socket")
+        return self.server
 
     def add_parent(
         self, ifname: str, far_ifname: str, address: str | None = None, far_address: str | None = None
@@ -451,6 +463,8 @@ class Lan:
             _unmount(self.netns_dir)
         for namespace in own:
             namespace.unpin()
+        if self.server is not None:
+            self.server.communicate()
 
 
 def _processes() -> Iterator[int]:

@@ -1,7 +1,8 @@
-"""Builds wheels (PEP 517) and editable installs (PEP 660): maturin's, with the native program of `rust/init` in them.
+"""Builds wheels (PEP 517) and editable installs (PEP 660): maturin's, with two native programs in them: the command
+`macvfast` (`rust/client`), and what runs around commands in sandboxes (`rust/init`).
 
-The program is built by a cargo call of its own because it wants to be small in memory, many thousand times over:
-statically linked, at a fixed address, and by a profile of its own (`Cargo.toml`).
+They are built by a cargo call of their own because they want to be small and to start at once: statically linked, at a
+fixed address, and by a profile of their own (`Cargo.toml`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-PROGRAM = "macvfast-init"
+# The native programs.
+CLIENT = "macvfast"
+INIT = "macvfast-init"
 PACKAGE = "macvfast"
 _PROGRAM_MODE = 0o100755 << 16
 STATIC = ("-Ctarget-feature=+crt-static", "-Crelocation-model=static")
@@ -49,9 +52,9 @@ STATIC = ("-Ctarget-feature=+crt-static", "-Crelocation-model=static")
 
 def build_wheel(directory: str, config: Mapping[str, Any] | None = None, metadata: str | None = None) -> str:
     """Build a wheel in `directory`, and return its name. Nothing is written into the source tree but `target`."""
-    program = _build_program()
+    programs = _build_programs()
     name: str = maturin.build_wheel(directory, config, metadata)
-    _add(Path(directory, name), f"{PACKAGE}/{PROGRAM}", program.read_bytes())
+    _add(Path(directory, name), {f"{PACKAGE}/{INIT}": programs[INIT], _script(name): programs[CLIENT]})
     return name
 
 
@@ -59,47 +62,56 @@ def build_editable(directory: str, config: Mapping[str, Any] | None = None, meta
     """Build a wheel in `directory` that points to the source tree, and put there what is built: the package is read
     from it.
     """
-    staged = Path("python", PACKAGE, PROGRAM)
+    programs = _build_programs()
+    staged = Path("python", PACKAGE, INIT)
     # Under another name first: what runs at this moment cannot be written to, only replaced.
     new = staged.with_suffix(".new")
-    shutil.copy(_build_program(), new)
+    shutil.copy(programs[INIT], new)
     new.replace(staged)
     name: str = maturin.build_editable(directory, config, metadata)
+    _add(Path(directory, name), {_script(name): programs[CLIENT]})
     return name
 
 
-def _build_program() -> Path:
-    """Build the native program, and say where it is."""
+def _script(wheel: str) -> str:
+    """Where a wheel has the command, by the wheel's name."""
+    distribution, version, *_ = wheel.split("-")
+    return f"{distribution}-{version}.data/scripts/{CLIENT}"
+
+
+def _build_programs() -> dict[str, Path]:
+    """Build the native programs, and say where they are."""
     if not shutil.which("cargo"):
         # As maturin does, which has asked for this package then.
         from puccinialin import setup_rust
 
         os.environ.update(setup_rust())
-    program = _cargo(STATIC)
-    if program is None:
-        print(f"{PROGRAM} is linked dynamically, and larger in memory: a static C library is missing", file=sys.stderr)
-        program = _cargo(())
-    if program is None:
-        raise SystemExit(f"error: {PROGRAM} cannot be built")
-    return program
+    programs = _cargo(STATIC)
+    if not programs:
+        print("the native programs are linked dynamically: a static C library is missing", file=sys.stderr)
+        programs = _cargo(())
+    if not programs:
+        raise SystemExit("error: the native programs cannot be built")
+    return programs
 
 
-def _cargo(flags: tuple[str, ...]) -> Path | None:
-    """The program, built with these flags of rustc; None where cargo failed, which has said why."""
+def _cargo(flags: tuple[str, ...]) -> dict[str, Path]:
+    """The programs, built with these flags of rustc; none where cargo failed, which has said why."""
     environment = dict(os.environ)
     given = environment.pop("CARGO_ENCODED_RUSTFLAGS", None)
     given_flags = environment.pop("RUSTFLAGS", "").split() if given is None else given.split("\x1f")
     environment["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join([*filter(None, given_flags), *flags])
-    # With a target named, the flags are the program's alone, and not those of what runs while it is built.
+    # With a target named, the flags are the programs' alone, and not those of what runs while they are built.
     target = environment.get("CARGO_BUILD_TARGET") or _host()
-    options = ["--quiet", "--locked", "--profile", "init", "--package", PROGRAM, "--target", target]
-    command = ["cargo", "build", *options, "--message-format", "json-render-diagnostics"]
+    options = ["--quiet", "--locked", "--profile", "init", "--target", target]
+    packages = ["--package", "macvfast-client", "--package", "macvfast-init"]
+    command = ["cargo", "build", *options, *packages, "--message-format", "json-render-diagnostics"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
-        return None
+        return {}
     messages = map(json.loads, done.stdout.splitlines())
-    (program,) = (Path(message["executable"]) for message in messages if message.get("executable"))
-    return program
+    built = (Path(message["executable"]) for message in messages if message.get("executable"))
+    return {program.name: program for program in built}
 
 
 def _host() -> str:
@@ -108,19 +120,24 @@ def _host() -> str:
     return next(line.removeprefix("host: ") for line in told.splitlines() if line.startswith("host: "))
 
 
-def _add(wheel: Path, name: str, content: bytes) -> None:
-    """Add a program to a wheel, and to its list of files. Let scripts be run: a source distribution has no modes."""
-    info = zipfile.ZipInfo(name)
-    info.external_attr = _PROGRAM_MODE
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+def _add(wheel: Path, programs: Mapping[str, Path]) -> None:
+    """Add programs to a wheel, by their names in it, and to its list of files."""
     new = wheel.with_suffix(".new")
+    listed = b""
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as whole:
-        whole.writestr(info, content, zipfile.ZIP_DEFLATED)
+        for name, program in programs.items():
+            content = program.read_bytes()
+            info = zipfile.ZipInfo(name)
+            info.external_attr = _PROGRAM_MODE
+            whole.writestr(info, content, zipfile.ZIP_DEFLATED)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            listed += f"{name},sha256={digest},{len(content)}\n".encode()
         for entry in old.infolist():
             data = old.read(entry)
             if ".data/scripts/" in entry.filename:
+                # A source distribution has no modes.
                 entry.external_attr = _PROGRAM_MODE
             if entry.filename.endswith(".dist-info/RECORD"):
-                data = f"{name},sha256={digest},{len(content)}\n".encode() + data
+                data = listed + data
             whole.writestr(entry, data, zipfile.ZIP_DEFLATED)
     new.replace(wheel)

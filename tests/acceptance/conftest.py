@@ -16,3 +16,11 @@ if TYPE_CHECKING:
 def pub_net(lan: Lan) -> str:
     """The network of the guide's first example; its id."""
     return support.create_pub_net(lan)
+
+
+@pytest.fixture
+def served(lan: Lan) -> Lan:
+    """A bed whose commands a server does."""
+    if lan.server is None:
+        lan.serve()
+    return lan

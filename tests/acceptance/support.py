@@ -19,6 +19,7 @@ from tests.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from macvfast.errors import MacvfastError
     from tests.netns import Lan, Netns
 
 # The network of the guide's first example, less its name.
@@ -30,6 +31,13 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ERROR_BLOCK = re.compile(r"error: [^\n]+\n(?:  caused by: [^\n]+\n)+\n(?:hint: [^\n]+\n)+\Z")
 
 # What is there.
+
+
+def shown(error: MacvfastError) -> str:
+    """An error as people read it on standard error."""
+    from macvfast.cli.show.output import problem_text
+
+    return f"{problem_text(error)}\n"
 
 
 def fill(path: Path) -> None:

@@ -20,10 +20,14 @@ ORDER = (
     "network create", "network ls", "network inspect", "network update", "create", "exec", "ps", "network disconnect",
     "network connect", "ipam show", "logs", "status", "metrics", "check", "gc", "restore", "state backup",
     "state load", "state adopt", "rm", "run", "scale", "network rm", "network prune", "network import docker",
-    "service install", "service uninstall", "completion",
+    "service install", "service uninstall", "completion", "serve",
 )  # fmt: skip
 # What is typed before one, and what is not to be had here.
-BEFORE = {"state load": "yes | ", "network rm": "macvfast scale pub_net web=0; macvfast rm -f $(macvfast ps -aq); "}
+BEFORE = {
+    "state load": "yes | ",
+    "serve": "timeout --preserve-status 2 ",
+    "network rm": "macvfast scale pub_net web=0; macvfast rm -f $(macvfast ps -aq); ",
+}
 WANTING = {
     "run": "standard input is not a terminal",
     "network import docker": "networks cannot be read from",

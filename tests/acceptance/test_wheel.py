@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -62,10 +63,10 @@ def test_the_wheel_holds_what_git_knows_and_what_was_built_and_nothing_else(whee
     sources, data = tracked("python"), tracked("macvfast.data")
     assert {name for name in content if name.startswith("macvfast/")} == {*sources, *BUILT}
     (prefix,) = {name.removesuffix(COMMAND) for name in content if name.endswith(f".data/{COMMAND}")}
-    assert {name for name in content if name.startswith(prefix)} == {prefix + name for name in data}
+    assert {name for name in content if name.startswith(prefix)} == {prefix + name for name in (*data, COMMAND)}
     expected = sources | {prefix + name: there for name, there in data.items()}
     assert [name for name, there in expected.items() if content[name] != there] == []
-    assert all(content[name].startswith(b"\x7fELF") for name in BUILT)
+    assert all(content[name].startswith(b"\x7fELF") for name in (*BUILT, prefix + COMMAND))
     assert executable >= {"macvfast/macvfast-init", prefix + COMMAND}
     others = {name for name in content if not name.startswith(("macvfast/", prefix))}
     assert all(re.fullmatch(r"macvfast-[0-9.]+\.dist-info/.+", name) for name in others), others
@@ -99,5 +100,12 @@ def test_what_the_wheel_installs_works_without_the_checkout_and_an_uninstall_lea
     assert programs == {site / "macvfast/macvfast-init"}
     assert typed("run", "--rm", "--net=pub_net", "ping", "-c1", "-W1", "172.16.86.1")
     typed("rm", "-f", "web")
+    # Where no Python is beside the command, as `pip install --user` has it, a script there tells which it is.
+    (tmp_path / "local").mkdir()
+    for name in ("macvfast", "macvfast-python"):
+        shutil.copy(venv / "bin" / name, tmp_path / "local" / name)
+    assert lan.host.run("env", "-u", "PYTHONPATH", tmp_path / "local/macvfast", "network", "ls") == typed(
+        "network", "ls"
+    )
     subprocess.run([*pip, "uninstall", "--yes", "macvfast"], check=True)
     assert files_below(venv) == before

@@ -96,7 +96,7 @@ class Reader:
         self._profile.write_text(_PROFILE.format(desk=self._desk), encoding="utf-8")
         self._windows: dict[int, _Window] = {}
         self._closing = contextlib.ExitStack()
-        self._ids = Ids()
+        self.ids = Ids()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +114,7 @@ class Reader:
         """
         for step in section.steps:
             for page, seen in self.follow(step):
-                wrong = difference(page.text, seen.text) or self._ids.learn(page.text, seen.text)
+                wrong = difference(page.text, seen.text) or self.ids.learn(page.text, seen.text)
                 if wrong:
                     raise NotAsOnThePage(f"{section.title}:\n{wrong}")
 
@@ -128,7 +128,7 @@ class Reader:
             text = []
             for page, seen in self.follow(step):
                 right = right and not difference(page.text, seen.text)
-                self._ids.learn(page.text, seen.text)
+                self.ids.learn(page.text, seen.text)
                 text.append(seen.text)
             if isinstance(step, Session):
                 found[step.place.start] = "\n".join(text)
@@ -175,7 +175,7 @@ class Reader:
 
     def _exchange(self, window: _Window, page: Exchange, until: str | None) -> Exchange:
         """Type a command of the page; it and what it shows in this run."""
-        typed = self._ids.typed(page.typed)
+        typed = self.ids.typed(page.typed)
 
         def attempt() -> Exchange | None:
             prompt = window.prompt

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import macvfast
+import macvfast.__main__
 from docs import application, generate
 from macvfast.cli import main
 from macvfast.cli.commands import COMMANDS, every_command
@@ -203,7 +203,7 @@ finally:
 
 def test_ctrl_c_ends_the_command_without_a_word_whatever_it_is_loading(tmp_path: Path) -> None:
     """From its first line on: Python's own handler would show where it is."""
-    script = str(Path(sys.executable).with_name("macvfast"))
+    script = macvfast.__main__.__file__
 
     def run(turn: int) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-c", INTERRUPTED_AT, str(turn), script, "--state-dir", str(tmp_path), "network", "ls"]

@@ -493,6 +493,24 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "  caused by: web: sandbox `web` not found: no sandbox has that name, or an id that begins so\n"
         "hint: `macvfast ps -a` lists them",
     ),
+    (
+        errors.ServerRunning("/run/macvfast", "123"),
+        "a server is running already\n"
+        "  caused by: process 123 serves in `/run/macvfast`\n"
+        "hint: leave it, or end it: `kill 123`",
+    ),
+    (
+        errors.RunDirectoryUnusable("/run/macvfast", "others may write to it (mode 0777)"),
+        "the server's directory `/run/macvfast` cannot be used\n"
+        "  caused by: others may write to it (mode 0777)\n"
+        "hint: `ls -ld /run/macvfast` shows it; MACVFAST_RUN_DIR names another one",
+    ),
+    (
+        errors.ServerLost("run"),
+        "`macvfast run` may be unfinished\n"
+        "  caused by: the server that did it has ended\n"
+        "hint: `macvfast restore` finishes what was begun, and `macvfast check` shows what differs",
+    ),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from macvfast.errors import OptionInvalid
 from macvfast.model import SandboxState
-from macvfast.process import keeper, launch
+from macvfast.process import keeper, launch, programs
 from macvfast.requests import CommandRequest
 from macvfast.system import processes
 
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 def test_what_is_passed_on_waits_while_a_process_becomes_the_keeper() -> None:
     """A signal in between is the command's: it must not kill macvfast half-way, with a sandbox made and nothing run."""
-    script = "from macvfast.process import launch; launch._become(['/bin/grep', 'SigBlk', '/proc/self/status'])"
+    script = """
+from macvfast.process.programs import Program, ThisProcess
+ThisProcess().become(Program(['/bin/grep', 'SigBlk', '/proc/self/status']), [])
+"""
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     blocked = int(said.split()[1], 16)
-    assert {number for number in signal.valid_signals() if blocked >> (number - 1) & 1} == set(launch._PASSED_ON)
+    assert {number for number in signal.valid_signals() if blocked >> (number - 1) & 1} == set(programs.PASSED_ON)
 
 
 @pytest.mark.parametrize("env", [("", "hunter2"), ("A=B", "hunter2"), ("A\0", "hunter2"), ("A", "hunter2\0B=y")])

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING
 from macvfast.cli.interrupts import INTERRUPTED, interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, and return its exit status. None: the command line of this process."""
+def main(argv: Sequence[str] | None = None, serve: Callable[[], int] | None = None) -> int:
+    """Run a command line, and return its exit status.
+
+    Args:
+        argv: its words. None: the command line of this process.
+        serve: does `macvfast serve`, of which the command line knows nothing else.
+    """
     words = sys.argv[1:] if argv is None else argv
     try:
         if words[:1] == ["__remove-ended"]:
             return _remove_ended(words[1])
         from macvfast.cli.app import run  # noqa: PLC0415 - Ctrl-C may come while it is loaded
 
-        return run(words)
+        return run(words, serve=serve)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:

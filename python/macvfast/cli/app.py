@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ from macvfast.cli.usage import Failure, Usage
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.cli.call import Opener
 
@@ -56,21 +57,28 @@ def _common(
     call.session.state_dir, call.session.verbose = state_dir, verbose
 
 
+@cache
 def application() -> Group:
     """The whole command as an application of Typer's; to be called by way of `run`, which reads Docker's spellings."""
     return group("", f"{ABOUT}\n\n{DETAILS}", _common)
 
 
-def run(words: Sequence[str], opener: Opener | None = None, out: Output | None = None) -> int:
+def run(
+    words: Sequence[str],
+    opener: Opener | None = None,
+    out: Output | None = None,
+    serve: Callable[[], int] | None = None,
+) -> int:
     """Run a command line, and return its exit status.
 
     Args:
         words: without the program's name.
         opener: opens the host of a state directory; None: `Host.open`.
         out: None: the streams of this process.
+        serve: does `macvfast serve`, of which the command line knows nothing else.
     """
     out = out or of_this_process()
-    session = Session(out, opener)
+    session = Session(out, opener, serve)
     if words[:1] == ["__complete"]:
         return _complete(words[1:], session)
     line = Line(application())

@@ -13,7 +13,7 @@ from macvfast.cli.usage import Usage
 from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from macvfast.cli.show.output import Output
     from macvfast.host import Host
@@ -39,13 +39,15 @@ class Session:
     Attributes:
         out: where results and errors go.
         opener: opens the host of a state directory; None: `Host.open`.
+        serve: does `macvfast serve`.
         spelled: how each option was typed, by the name of its parameter, for messages.
         state_dir, verbose: the options that all commands have.
     """
 
-    def __init__(self, out: Output, opener: Opener | None = None) -> None:
+    def __init__(self, out: Output, opener: Opener | None = None, serve: Callable[[], int] | None = None) -> None:
         self.out = out
         self.opener = opener
+        self.serve = serve
         self.spelled: Mapping[str, str] = {}
         self.state_dir: str | None = None
         self.verbose = False

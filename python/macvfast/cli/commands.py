@@ -40,6 +40,7 @@ COMMANDS = {
     "gc": "maintain",
     "status": "status",
     "metrics": "status",
+    "serve": "serve",
     "service install": "service",
     "service uninstall": "service",
     "completion": "completing",

@@ -301,3 +301,11 @@ class SandboxBusy(Conflict, code="being-changed"):
     _text = "{kind} `{name}` is being {doing}"
     _cause = "{by}", "another macvfast process began it"
     _hint = "wait until that is done, then run the command again"
+
+
+class ServerRunning(Conflict, code="server-running"):
+    path: str
+    pid: str
+    _text = "a server is running already"
+    _cause = "process {pid} serves in `{path}`"
+    _hint = "leave it, or end it: `kill {pid}`"

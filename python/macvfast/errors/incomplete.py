@@ -196,3 +196,12 @@ class SystemdRefused(Incomplete, code="systemd-refused"):
     _text = "`{command}` failed"
     _cause = "{said}"
     _hint = "run `{command}` again, once that is mended"
+
+
+class ServerLost(Incomplete, code="server-lost"):
+    """Shown by the native command (`rust/client/src/session.rs`), which knows nothing more."""
+
+    command: str
+    _text = "`macvfast {command}` may be unfinished"
+    _cause = "the server that did it has ended"
+    _hint = "`macvfast restore` finishes what was begun, and `macvfast check` shows what differs"

@@ -139,3 +139,10 @@ class SnapshotDamaged(StateProblem, code="snapshot-damaged"):
     reason: str
     _text = "the snapshot of a pool is damaged"
     _hint = "take another snapshot, or create the pool again and reserve the addresses in use"
+
+
+class RunDirectoryUnusable(StateProblem, code="run-directory-unusable"):
+    path: str
+    reason: str
+    _text = "the server's directory `{path}` cannot be used"
+    _hint = "`ls -ld {path}` shows it; MACVFAST_RUN_DIR names another one"

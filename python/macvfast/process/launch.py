@@ -6,13 +6,12 @@ That program (`rust/init`) is the only one that macvfast starts; `keeper` reads 
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import sys
 from dataclasses import dataclass
 from errno import E2BIG, EAGAIN, EMFILE
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from macvfast.errors import (
     CommandNotFound,
@@ -24,9 +23,10 @@ from macvfast.errors import (
     StateUnusable,
     TerminalMissing,
 )
-from macvfast.process import autoremove, files, users
+from macvfast.process import autoremove, files, programs, users
+from macvfast.process.programs import Program
 from macvfast.process.rootfs import Root
-from macvfast.system import capabilities, limits
+from macvfast.system import capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,6 @@ if TYPE_CHECKING:
     from macvfast.requests import CommandRequest
 
 PROGRAM = Path(__file__).parents[1] / "macvfast-init"
-
-# What the keeper passes on to the command: `rust/init/src/signals.rs`.
-_PASSED_ON = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
-    *(signal.SIGUSR1, signal.SIGUSR2),
-)
 
 # Exit statuses of the program where it does not become the keeper: `rust/init/src/failure.rs`.
 _HELD, _DIRECTORY, _REFUSED, _NO_DIRECTORY, _NOT_FOUND = 121, 122, 123, 124, 127
@@ -202,14 +196,14 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     files.make_directory(place.directory)
     user = _user(request, place.joined)
     environment = _environment(request, user)
-    argv = [str(PROGRAM), *_arguments(request, place, lock, user), "--env-fd", str(environment), "--", *request.argv]
     try:
-        for descriptor in (place.namespace_fd, *lock):
-            os.set_inheritable(descriptor, True)
-        with limits.soft_limit_restored():
-            if not request.detach:
-                _become(argv)
-            return _start_detached(argv, lock)
+        given = [("--netns-fd", place.namespace_fd), ("--env-fd", environment), *(("--lock-fd", one) for one in lock)]
+        argv = [str(PROGRAM), "join" if request.join else "run"]
+        argv += [word for option, descriptor in given for word in (option, str(descriptor))]
+        program = Program([*argv, *_arguments(request, place, user), "--", *request.argv], range(3, len(argv), 2))
+        if not request.detach:
+            programs.starter().become(program, lock)
+        return programs.starter().start(program, lock)
     except OSError as error:
         if error.errno in (EAGAIN, EMFILE):
             raise KernelRefused("start the keeper", error.errno) from None
@@ -219,14 +213,12 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
         os.close(environment)
 
 
-def _arguments(request: CommandRequest, place: Place, lock: Sequence[int], user: User | None) -> list[str]:
-    """What the program is asked for, without the environment and the command."""
+def _arguments(request: CommandRequest, place: Place, user: User | None) -> list[str]:
+    """What the program is asked for, without descriptors and the command."""
     own_files = place.directory / "etc"
     options: list[tuple[str, object]] = [
-        ("--netns-fd", place.namespace_fd),
         ("--dir", place.directory),
         ("--name", place.name),
-        *(("--lock-fd", descriptor) for descriptor in lock),
         *(("--pins", os.path.abspath(directory)) for directory in place.pins),
         ("--rootfs", None if request.rootfs is None else Path(request.rootfs).absolute()),
         ("--hostname", files.hostname_of(place.directory) or None),
@@ -243,7 +235,6 @@ def _arguments(request: CommandRequest, place: Place, lock: Sequence[int], user:
         "--detach": request.detach,
     }
     return [
-        "join" if request.join else "run",
         *(word for option, value in options if value is not None for word in (option, str(value))),
         *(flag for flag, given in flags.items() if given),
         *(place.removal if request.auto_remove else ()),
@@ -263,38 +254,6 @@ def _environment(request: CommandRequest, user: User | None) -> int:
         memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _become(argv: list[str]) -> NoReturn:
-    """Become the program. Signals that arrive meanwhile wait for it, and it passes them on."""
-    for stream in (sys.stdout, sys.stderr):
-        # None where the caller closed it.
-        if stream is not None:
-            stream.flush()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
-    try:
-        os.execv(argv[0], argv)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_detached(argv: list[str], lock: list[int]) -> tuple[int, str]:
-    """Run the program until it knows whether the command has started; its exit status and output."""
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-        # Inherited from this process's parent. The kernel would discard the exit status.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    reader, writer = os.pipe()
-    with open(reader, encoding="utf-8", errors="replace") as pipe:
-        try:
-            pid = os.posix_spawn(argv[0], argv, dict(os.environ), file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
-        finally:
-            os.close(writer)
-        # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which waits for
-        # this lock, is done.
-        while lock:
-            os.close(lock.pop())
-        said = pipe.read(4096).strip()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
 def _explained(code: int, said: str, request: CommandRequest, directory: Path, name: str) -> MacvfastError:

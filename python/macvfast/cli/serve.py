@@ -1,0 +1,22 @@
+"""The command that keeps warm interpreters ready for other commands."""
+
+from __future__ import annotations
+
+from macvfast.cli.call import Call
+from macvfast.cli.commands import command
+
+
+@command(
+    "serve",
+    changes=False,
+    details="""\
+Other commands find it by its socket, /run/macvfast/command.sock (MACVFAST_RUN_DIR names another directory), and take a
+few milliseconds each then. Nothing needs it, and nothing is lost when it ends. With SIGTERM or Ctrl-C it takes no more
+commands, and ends when those that it does have ended; the second time, it kills them. MACVFAST_SERVER=off has a command
+do without it.""",
+    example="macvfast serve",
+)
+def serve(call: Call) -> int:
+    """Serve commands, in the foreground, so that each starts at once."""
+    assert call.session.serve is not None  # noqa: S101 - only `macvfast.__main__` can do it
+    return call.session.serve()

@@ -1,0 +1,133 @@
+"""How the native program around a command is started: by this process, or by the one that it works for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+
+from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What the keeper passes on to the command: `rust/init/src/signals.rs`.
+PASSED_ON = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2),
+)
+
+
+class Program(NamedTuple):
+    """The native program with its arguments.
+
+    Attributes:
+        argv: the path of the program first.
+        descriptors: which of these words are numbers of descriptors that it gets.
+    """
+
+    argv: list[str]
+    descriptors: Sequence[int] = ()
+
+
+class Starter(Protocol):
+    """Starts the program. Its terminal, process group, parent, cgroup and limits are those of the process that does."""
+
+    def become(self, program: Program, lock: list[int]) -> NoReturn:
+        """Become the program. Signals that arrive meanwhile wait for it, and it passes them on.
+
+        Args:
+            program: the program.
+            lock: a descriptor that nobody but the program may keep then.
+
+        Raises:
+            OSError: it cannot be executed.
+        """
+
+    def start(self, program: Program, lock: list[int]) -> tuple[int, str]:
+        """Run the program until it knows whether the command has started; its exit status, and what it wrote to
+        standard error.
+
+        Args:
+            program: the program.
+            lock: a descriptor that nobody but the program may keep meanwhile; it leaves the list when it is closed.
+
+        Raises:
+            OSError: it cannot be executed.
+        """
+
+
+class ThisProcess:
+    """Starts programs from this process."""
+
+    def become(self, program: Program, lock: list[int]) -> NoReturn:  # noqa: ARG002 - it is this process then
+        """As Starter has it."""
+        for stream in (sys.stdout, sys.stderr):
+            # None where the caller closed it.
+            if stream is not None:
+                stream.flush()
+        _hand_on(program)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+        try:
+            with limits.soft_limit_restored():
+                os.execve(program.argv[0], program.argv, _environment())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def start(self, program: Program, lock: list[int]) -> tuple[int, str]:
+        """As Starter has it."""
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # Inherited from this process's parent. The kernel would discard the exit status.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _hand_on(program)
+        with limits.soft_limit_restored():
+            reader, writer = os.pipe()
+            with open(reader, encoding="utf-8", errors="replace") as pipe:
+                try:
+                    actions = [(os.POSIX_SPAWN_DUP2, writer, 2)]
+                    pid = os.posix_spawn(program.argv[0], program.argv, _environment(), file_actions=actions)
+                finally:
+                    os.close(writer)
+                # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which
+                # waits for this lock, is done.
+                while lock:
+                    os.close(lock.pop())
+                said = pipe.read(4096).strip()
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def _hand_on(program: Program) -> None:
+    for place in program.descriptors:
+        os.set_inheritable(int(program.argv[place]), True)
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, without the LC_CTYPE that Python adds where the locale is C (PEP 538)."""
+    environment = dict(os.environ)
+    if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
+        del environment["LC_CTYPE"]
+    return environment
+
+
+def _was_given(beginning: bytes) -> bool:
+    """Whether this process was started with a variable that begins so."""
+    try:
+        with open("/proc/self/environ", "rb") as given:
+            return any(variable.startswith(beginning) for variable in given.read().split(b"\0"))
+    except OSError:
+        return True
+
+
+_starter: Starter = ThisProcess()
+
+
+def starter() -> Starter:
+    """What starts programs for this process."""
+    return _starter
+
+
+def start_by(another: Starter) -> None:
+    """Have something else start the programs of this process."""
+    global _starter  # noqa: PLW0603 - a worker works for one caller
+    _starter = another

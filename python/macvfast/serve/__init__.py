@@ -1,0 +1,1 @@
+"""`macvfast serve`: command lines done by warm interpreters. Nothing needs it, and it keeps nothing."""

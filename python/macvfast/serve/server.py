@@ -1,0 +1,170 @@
+"""The parent of the workers: small, with one thread, and neither state nor netlink open. It forks a warm interpreter
+ahead of each command line.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from macvfast import __version__
+from macvfast.process.programs import PASSED_ON
+from macvfast.serve import worker
+from macvfast.serve.peer import Standing
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+# What a worker may be sent.
+_DEFAULT = (*PASSED_ON, signal.SIGALRM, signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGWINCH)
+
+# Workers that wait for a command line each, and all of them together, at the most.
+_IDLE = 3
+_MOST = 256
+
+# `timeout` and others send a signal to the process, and then to its group: told twice within this is told once.
+_SAME_S = 0.5
+
+# How long to wait before what failed for want of something is tried again.
+_AGAIN_S = 0.5
+
+
+class _Pipes(NamedTuple):
+    """What parent and workers share.
+
+    Attributes:
+        lifeline: readable, for a worker that waits, when the parent has ended or stops.
+        held: the parent's end of that.
+        taken: where a worker says that it has got a command line.
+        heard: the parent's end of that.
+    """
+
+    lifeline: int
+    held: int
+    taken: int
+    heard: int
+
+
+class Server:
+    """Serves command lines until it is told to stop.
+
+    Args:
+        listener: the socket on which clients connect.
+        main: does the command line of `sys.argv`.
+        own: descriptors that workers do not keep.
+    """
+
+    def __init__(self, listener: socket.socket, main: Callable[[], int], own: Sequence[int] = ()) -> None:
+        self._listener = listener
+        self._listener.setblocking(False)
+        self._main = main
+        self._own = own
+        self._standing = Standing.of("self")
+        self._installation = worker.Installation.of(__version__, sys.executable)
+        self._idle: set[int] = set()
+        self._busy: set[int] = set()
+        self._stopping = False
+        self._told_at = 0.0
+        lifeline, held = os.pipe()
+        heard, taken = os.pipe()
+        self._pipes = _Pipes(lifeline, held, taken, heard)
+
+    def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT, and then until what was begun has ended."""
+        waking, wake = os.pipe()
+        for end in (waking, wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        gc.collect()
+        # What was loaded is never collected, so that workers go on sharing its memory.
+        gc.freeze()
+        while not (self._stopping and not self._busy and not self._idle):
+            self._fork_ahead()
+            # Workers that could not be forked are tried again.
+            wanting = not self._stopping and len(self._idle) < _IDLE
+            select.select([waking, self._pipes.heard], [], [], _AGAIN_S if wanting else None)
+            self._hear(waking)
+            self._reap()
+
+    def _hear(self, waking: int) -> None:
+        with suppress(BlockingIOError):
+            for number in os.read(waking, 4096):
+                if number in (signal.SIGTERM, signal.SIGINT):
+                    self._stop()
+        while select.select([self._pipes.heard], [], [], 0)[0]:
+            # One pid each, written at once.
+            pid = int.from_bytes(os.read(self._pipes.heard, 4), "little")
+            if pid in self._idle:
+                self._idle.remove(pid)
+                self._busy.add(pid)
+
+    def _stop(self) -> None:
+        """Take no more command lines; those that were begun go on. Told once more, end them, too."""
+        if not self._stopping:
+            self._stopping = True
+            self._told_at = time.monotonic()
+            self._listener.close()
+            os.close(self._pipes.held)
+        elif time.monotonic() - self._told_at > _SAME_S:
+            for pid in self._busy:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                self._idle.discard(pid)
+                self._busy.discard(pid)
+
+    def _fork_ahead(self) -> None:
+        while not self._stopping and len(self._idle) < _IDLE and len(self._idle) + len(self._busy) < _MOST:
+            try:
+                pid = os.fork()
+            except OSError:
+                # No memory or no pids: the clients do without.
+                return
+            if pid == 0:
+                self._work()
+            self._idle.add(pid)
+
+    def _work(self) -> NoReturn:
+        """In the worker: wait for a command line, run it, and end."""
+        try:
+            for end in (self._pipes.held, *self._own):
+                os.close(end)
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            # Whatever the server was started with: what the caller ignores is never passed on.
+            for number in _DEFAULT:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            while True:
+                ready, _, _ = select.select([self._listener.fileno(), self._pipes.lifeline], [], [])
+                if self._pipes.lifeline in ready:
+                    break
+                try:
+                    connection, _ = self._listener.accept()
+                except BlockingIOError:
+                    # Another worker has it.
+                    continue
+                except OSError:
+                    time.sleep(_AGAIN_S)
+                    continue
+                with suppress(OSError):
+                    os.write(self._pipes.taken, os.getpid().to_bytes(4, "little"))
+                    self._listener.close()
+                    for end in (self._pipes.lifeline, self._pipes.taken, self._pipes.heard):
+                        os.close(end)
+                    worker.serve(connection, self._standing, self._installation, self._main)
+                    break
+        finally:
+            os._exit(0)

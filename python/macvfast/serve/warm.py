@@ -1,0 +1,48 @@
+"""Everything that a command may need, loaded before there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from macvfast.cli import app
+from macvfast.cli.commands import COMMANDS
+from macvfast.cli.line import Line
+from macvfast.serve.directory import RunDirectory
+from macvfast.serve.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Loaded where they are first used, and by most of the commands that change something.
+_LATER = ("engine.engine", "engine.parts", "engine.restore", "host", "kernel.netlink", "process.launch")
+
+
+def serve(main: Callable[[], int]) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status.
+
+    Args:
+        main: does the command line of `sys.argv`; its exit status.
+
+    Raises:
+        ServerRunning, RunDirectoryUnusable
+    """
+    _begin_anew_where_told()
+    with RunDirectory(os.environ.get("MACVFAST_RUN_DIR")) as directory:
+        for path in COMMANDS:
+            Line(app.application()).find(path.split())
+        for name in _LATER:
+            import_module(f"macvfast.{name}")
+        Server(directory.command_socket(), main, [directory.lock]).serve()
+    return 0
+
+
+def _begin_anew_where_told() -> None:
+    """Execute Python again where the environment or the locale makes it another one than a client expects."""
+    wanted = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if sys.getfilesystemencoding() != "utf-8":
+        wanted["LC_ALL"] = "C.UTF-8"
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "macvfast", *sys.argv[1:]], wanted)

@@ -1,0 +1,82 @@
+//! Whether a server may do this command line. The server looks at the caller too: its user, namespaces, root directory
+//! and capabilities.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{lstat, FileType};
+use rustix::process::{geteuid, getpgrp};
+use rustix::termios::tcgetpgrp;
+
+/// `off`: every process does its own command.
+const VARIABLE: &str = "MACVFAST_SERVER";
+
+/// Names another directory for the server's sockets.
+const RUN_DIR: &str = "MACVFAST_RUN_DIR";
+const DEFAULT_RUN_DIR: &str = "/run/macvfast";
+
+/// Variables of Python that a worker, whose interpreter is running already, need not obey, or obeys.
+const WITHOUT_EFFECT: [&[u8]; 3] = [
+    b"PYTHONDONTWRITEBYTECODE",
+    b"PYTHONPYCACHEPREFIX",
+    b"PYTHONUNBUFFERED",
+];
+
+/// Writable by others than the owner.
+const BY_OTHERS: u32 = 0o022;
+
+/// Whether this process may ask a server at all.
+pub fn may_be_served(words: &[OsString]) -> bool {
+    env::var_os(VARIABLE).as_deref() != Some(OsStr::new("off"))
+        && !words.iter().any(|word| word == "serve")
+        // It is given a lock by its number.
+        && words.first().is_none_or(|word| word != "__remove-ended")
+        && !is_in_the_background()
+        && is_utf8()
+        && !python_is_told()
+}
+
+/// The server's socket for commands, where nobody but this process's user could have put it.
+pub fn socket() -> Option<PathBuf> {
+    let directory = env::var_os(RUN_DIR)
+        .filter(|named| !named.is_empty())
+        .map_or_else(|| PathBuf::from(DEFAULT_RUN_DIR), PathBuf::from);
+    let found = lstat(&directory).ok()?;
+    let is_ours = FileType::from_raw_mode(found.st_mode).is_dir()
+        && found.st_uid == geteuid().as_raw()
+        && found.st_mode & BY_OTHERS == 0;
+    is_ours.then(|| directory.join("command.sock"))
+}
+
+/// Whether the kernel would stop this process when it reads from its terminal: a worker, which is in another session,
+/// would be let read.
+fn is_in_the_background() -> bool {
+    tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|foreground| foreground != getpgrp())
+}
+
+/// Whether Python would take the words of the command line for UTF-8 (PEP 538, PEP 540), as the server's does.
+fn is_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .filter_map(env::var_os)
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    let name = locale.as_bytes().to_ascii_lowercase();
+    let codeset = name.split(|&byte| byte == b'@').next().unwrap_or_default();
+    matches!(codeset, b"" | b"c" | b"posix")
+        || codeset.ends_with(b".utf-8")
+        || codeset.ends_with(b".utf8")
+}
+
+/// Whether a variable of the environment changes what Python does.
+fn python_is_told() -> bool {
+    env::vars_os().any(|(name, _)| {
+        let name = name.as_bytes();
+        // PYTHON_VERSION and the like are others', or change nothing that a command does.
+        name.starts_with(b"PYTHON")
+            && !name.starts_with(b"PYTHON_")
+            && !WITHOUT_EFFECT.contains(&name)
+    })
+}

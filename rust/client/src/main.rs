@@ -1,0 +1,52 @@
+//! The command `macvfast`: hands a command line over to the server, where a fitting one is there, or executes Python.
+//!
+//! ```text
+//! macvfast ──── words, environment, streams ────> a worker of `macvfast serve`, a forked warm interpreter
+//!     │                                                │
+//!     │<───────── the exit status, or ─────────────────┤
+//!     │<───────── the keeper to start ─────────────────┘
+//!     │
+//!     ├── becomes macvfast-init, or starts it: terminal, process group and limits are the caller's
+//!     └── no server: becomes Python, which does the same
+//! ```
+//!
+//! Nothing needs the server. Until it is told to go on, a worker does nothing, and Python may still be executed; after
+//! that, there is no second try.
+
+#![no_main]
+
+mod fitting;
+mod message;
+mod python;
+mod session;
+mod signals;
+mod starting;
+mod streams;
+
+use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// The program, entered without Rust's own start, which would open closed standard streams and ignore SIGPIPE: what the
+/// caller has set up is Python's, or the keeper's.
+///
+/// # Safety
+/// `argv` has `argc` strings, as the C library calls it.
+#[no_mangle]
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // Before anything is opened, which would take the place of one that is closed.
+    let streams = streams::given();
+    let words: Vec<OsString> = (1..usize::try_from(argc).unwrap_or(0))
+        // SAFETY: by what the caller promises.
+        .map(|number| unsafe { CStr::from_ptr(*argv.add(number)) })
+        .map(|word| OsStr::from_bytes(word.to_bytes()).to_owned())
+        .collect();
+    let python = python::find();
+    let session = python
+        .as_deref()
+        .filter(|_| fitting::may_be_served(&words))
+        .and_then(|python| session::open(&words, &streams, python));
+    if let Some(status) = session.and_then(session::Session::go) {
+        return status;
+    }
+    python::execute(python.as_deref(), &words)
+}
