@@ -500,6 +500,18 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: leave it, or end it: `kill 123`",
     ),
     (
+        errors.ServerBusy(1024),
+        "the server has too much to do\n"
+        "  caused by: 1024 connections are open\n"
+        "hint: ask again when some of them have ended, or do without a server",
+    ),
+    (
+        errors.RequestInvalid("it is not JSON"),
+        "what the server was sent is no request\n"
+        "  caused by: it is not JSON\n"
+        "hint: docs/serve.md lists what a request has",
+    ),
+    (
         errors.RunDirectoryUnusable("/run/macvfast", "others may write to it (mode 0777)"),
         "the server's directory `/run/macvfast` cannot be used\n"
         "  caused by: others may write to it (mode 0777)\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 
@@ -18,5 +20,8 @@ do without it.""",
 )
 def serve(call: Call) -> int:
     """Serve commands, in the foreground, so that each starts at once."""
+    if call.session.state_dir is not None:
+        # Where requests are done; each command names its own.
+        os.environ["MACVFAST_STATE_DIR"] = call.session.state_dir
     assert call.session.serve is not None  # noqa: S101 - only `macvfast.__main__` can do it
     return call.session.serve()

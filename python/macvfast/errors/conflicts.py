@@ -303,6 +303,13 @@ class SandboxBusy(Conflict, code="being-changed"):
     _hint = "wait until that is done, then run the command again"
 
 
+class ServerBusy(Conflict, code="server-busy"):
+    waiting: int
+    _text = "the server has too much to do"
+    _cause = "{waiting} connections are open"
+    _hint = "ask again when some of them have ended, or do without a server"
+
+
 class ServerRunning(Conflict, code="server-running"):
     path: str
     pid: str

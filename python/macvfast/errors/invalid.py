@@ -298,3 +298,9 @@ class ImportSourceInvalid(InvalidConfig, code="import-source-invalid"):
     reason: str
     _text = "networks cannot be read from `{source}`"
     _hint = "`docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket"
+
+
+class RequestInvalid(InvalidConfig, code="request-invalid"):
+    reason: str
+    _text = "what the server was sent is no request"
+    _hint = "docs/serve.md lists what a request has"

@@ -63,11 +63,15 @@ class RunDirectory:
             path.unlink(missing_ok=True)
         os.close(self.lock)
 
-    def command_socket(self) -> socket.socket:
-        """The socket for command lines: systemd's, where it has started this process for one, or a new one."""
-        if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0":
-            return socket.socket(fileno=_HANDED_OVER)
-        path = self.path / "command.sock"
+    def listener(self, name: str) -> socket.socket:
+        """The socket of that name: systemd's, where it has started this process for it, or a new one."""
+        if os.environ.get("LISTEN_PID") == str(os.getpid()):
+            for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+                found = socket.socket(fileno=_HANDED_OVER + number)
+                if os.path.basename(str(found.getsockname())) == name:
+                    return found
+                found.detach()
+        path = self.path / name
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:

@@ -7,9 +7,17 @@ import select
 import socket
 import struct
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
 
 _NAMESPACES = ("user", "net", "mnt", "pid", "uts", "cgroup")
+
+# Those that must be the same for a request.
+_ASKING = ("user", "net")
 
 # What else must be the same (proc_pid_status(5)).
 _FIELDS = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapEff", "CapBnd")
@@ -41,8 +49,8 @@ class Standing(NamedTuple):
         Raises:
             OSError: there is no such process, or it may not be looked at.
         """
-        names = [f"/proc/{pid}/ns/{name}" for name in _NAMESPACES]
-        places = tuple((found.st_dev, found.st_ino) for found in map(os.stat, [*names, f"/proc/{pid}/root"]))
+        root = os.stat(f"/proc/{pid}/root")
+        places = (*_places(pid, _NAMESPACES), (root.st_dev, root.st_ino))
         fields = {}
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             for line in status:
@@ -57,23 +65,56 @@ class Standing(NamedTuple):
         Raises:
             OSError: it has ended, or cannot be seen from here.
         """
-        pid = caller_of(connection)
-        caller = _pidfd_of(connection, pid)
-        try:
-            found = cls.of(pid)
-            # Readable when it has ended: then the pid may be another's.
-            if select.select([caller], [], [], 0)[0]:
-                raise ProcessLookupError
-        finally:
-            os.close(caller)
-        return found
+        return _of_caller(connection, cls.of)
+
+
+def may_ask(connection: socket.socket) -> bool:
+    """Whether the process at the other end may make requests: it has this process's user, in the same user and network
+    namespaces. Others may differ: namespaces come as descriptors, and paths are only shown.
+    """
+    try:
+        places = _of_caller(connection, lambda pid: _places(pid, _ASKING))
+    except OSError:
+        return False
+    return _credentials(connection)[1] == os.geteuid() and places == _places("self", _ASKING)
+
+
+def _of_caller(connection: socket.socket, look: Callable[[int], T]) -> T:
+    """What is seen of the process that connected.
+
+    Raises:
+        OSError: it has ended, or cannot be seen from here.
+    """
+    pid = caller_of(connection)
+    caller = _pidfd_of(connection, pid)
+    try:
+        found = look(pid)
+        # Readable when it has ended: then the pid may be another's. Not `select`, which knows 1,024 descriptors.
+        poll = select.poll()
+        poll.register(caller, select.POLLIN)
+        if poll.poll(0):
+            raise ProcessLookupError
+    finally:
+        os.close(caller)
+    return found
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, user and group of the process that connected, as it was then."""
+    pid, user, group = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    return pid, user, group
+
+
+def _places(pid: int | str, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The namespaces of a process, each by device and inode."""
+    return tuple((found.st_dev, found.st_ino) for found in (os.stat(f"/proc/{pid}/ns/{name}") for name in names))
 
 
 def caller_of(connection: socket.socket) -> int:
     """The process at the other end, or that was there."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid: int = _CREDENTIALS.unpack(data)[0]
-    return pid
+    return _credentials(connection)[0]
 
 
 def _pidfd_of(connection: socket.socket, pid: int) -> int:

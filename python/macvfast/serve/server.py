@@ -1,5 +1,5 @@
-"""The parent of the workers: small, with one thread, and neither state nor netlink open. It forks a warm interpreter
-ahead of each command line.
+"""The parent of workers and engine: small, with one thread, and neither state nor netlink open. It forks a warm
+interpreter ahead of each command line, and one that does the requests of plugins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from macvfast.serve.peer import Standing
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from macvfast.serve.directory import RunDirectory
 
 # What a worker may be sent.
 _DEFAULT = (*PASSED_ON, signal.SIGALRM, signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGWINCH)
@@ -53,19 +55,26 @@ class _Pipes(NamedTuple):
 
 
 class Server:
-    """Serves command lines until it is told to stop.
+    """Serves command lines and requests until it is told to stop.
 
     Args:
-        listener: the socket on which clients connect.
+        directory: where clients connect.
         main: does the command line of `sys.argv`.
-        own: descriptors that workers do not keep.
+        engine: does requests: those who connect to a socket, until a descriptor can be read.
     """
 
-    def __init__(self, listener: socket.socket, main: Callable[[], int], own: Sequence[int] = ()) -> None:
-        self._listener = listener
+    def __init__(
+        self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int], None]
+    ) -> None:
+        self._listener = directory.listener("command.sock")
         self._listener.setblocking(False)
+        self._requests = directory.listener("request.sock")
+        self._lock = directory.lock
         self._main = main
-        self._own = own
+        self._serve_requests = engine
+        # The child that does requests, if there is one; and when it was started.
+        self._engine = 0
+        self._engine_at = -_AGAIN_S
         self._standing = Standing.of("self")
         self._installation = worker.Installation.of(__version__, sys.executable)
         self._idle: set[int] = set()
@@ -87,10 +96,11 @@ class Server:
         gc.collect()
         # What was loaded is never collected, so that workers go on sharing its memory.
         gc.freeze()
-        while not (self._stopping and not self._busy and not self._idle):
+        while not (self._stopping and not self._busy and not self._idle and not self._engine):
             self._fork_ahead()
-            # Workers that could not be forked are tried again.
-            wanting = not self._stopping and len(self._idle) < _IDLE
+            self._fork_engine()
+            # What could not be forked is tried again.
+            wanting = not self._stopping and (len(self._idle) < _IDLE or not self._engine)
             select.select([waking, self._pipes.heard], [], [], _AGAIN_S if wanting else None)
             self._hear(waking)
             self._reap()
@@ -113,9 +123,10 @@ class Server:
             self._stopping = True
             self._told_at = time.monotonic()
             self._listener.close()
+            self._requests.close()
             os.close(self._pipes.held)
         elif time.monotonic() - self._told_at > _SAME_S:
-            for pid in self._busy:
+            for pid in filter(None, (*self._busy, self._engine)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -124,6 +135,41 @@ class Server:
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
                 self._idle.discard(pid)
                 self._busy.discard(pid)
+                if pid == self._engine:
+                    self._engine = 0
+
+    def _fork_engine(self) -> None:
+        """Have a child that does requests; one that ends as soon as it begins is not started again at once."""
+        if self._stopping or self._engine or time.monotonic() < self._engine_at + _AGAIN_S:
+            return
+        self._engine_at = time.monotonic()
+        try:
+            self._engine = os.fork()
+        except OSError:
+            return
+        if self._engine:
+            return
+        try:
+            self._become_child()
+            self._listener.close()
+            for end in (self._pipes.taken, self._pipes.heard):
+                os.close(end)
+            self._serve_requests(self._requests, self._pipes.lifeline)
+        except BaseException:  # noqa: BLE001 - shown, and another one is started
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+
+    def _become_child(self) -> None:
+        """In a child: leave alone what is the parent's."""
+        for end in (self._pipes.held, self._lock):
+            os.close(end)
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        # Whatever the server was started with: what the caller ignores is never passed on.
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _fork_ahead(self) -> None:
         while not self._stopping and len(self._idle) < _IDLE and len(self._idle) + len(self._busy) < _MOST:
@@ -139,14 +185,8 @@ class Server:
     def _work(self) -> NoReturn:
         """In the worker: wait for a command line, run it, and end."""
         try:
-            for end in (self._pipes.held, *self._own):
-                os.close(end)
-            os.setsid()
-            signal.set_wakeup_fd(-1)
-            # Whatever the server was started with: what the caller ignores is never passed on.
-            for number in _DEFAULT:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            self._become_child()
+            self._requests.close()
             while True:
                 ready, _, _ = select.select([self._listener.fileno(), self._pipes.lifeline], [], [])
                 if self._pipes.lifeline in ready:

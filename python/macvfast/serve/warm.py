@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from macvfast.cli import app
 from macvfast.cli.commands import COMMANDS
 from macvfast.cli.line import Line
+from macvfast.serve import engine
 from macvfast.serve.directory import RunDirectory
 from macvfast.serve.server import Server
 
@@ -35,7 +36,7 @@ def serve(main: Callable[[], int]) -> int:
             Line(app.application()).find(path.split())
         for name in _LATER:
             import_module(f"macvfast.{name}")
-        Server(directory.command_socket(), main, [directory.lock]).serve()
+        Server(directory, main, engine.serve).serve()
     return 0
 
 

@@ -1,0 +1,187 @@
+"""What a plugin asks of the server, and what it is answered: JSON, checked field by field."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from macvfast.errors import RequestInvalid
+from macvfast.model import Route, mac_text, parse_address, parse_mac
+from macvfast.requests import EndpointRequest, OpenNetns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from macvfast.errors import MacvfastError
+    from macvfast.model import Endpoint
+    from macvfast.outcomes import Difference
+
+# This release's protocol, and the one before it where there is one.
+PROTOCOLS = (1,)
+
+CONNECT, DISCONNECT, CHECK = "connect", "disconnect", "check"
+
+T = TypeVar("T")
+
+_ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
+
+# The types of JSON, for messages.
+_NAMES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done with one attachment of a sandbox to a network.
+
+    Attributes:
+        kind: CONNECT, DISCONNECT or CHECK.
+        id: of the request, by which one that is repeated is known.
+        origin: the engine that it is for; None: a person's.
+        state_dir: where its sender has the state; None: wherever the server has it.
+        netns: the sandbox's namespace, where it is to stand for a given one.
+    """
+
+    kind: str
+    id: str
+    origin: str | None
+    state_dir: str | None
+    endpoint: EndpointRequest
+    netns: OpenNetns | None
+
+    @classmethod
+    def of(cls, body: bytes, descriptors: Sequence[int]) -> Request:
+        """Read it. The descriptors stay the caller's.
+
+        Raises:
+            RequestInvalid: it is none.
+            InvalidConfig: it asks for what no endpoint can have.
+        """
+        fields = _Fields.of(body)
+        if fields.need("protocol", int) not in PROTOCOLS:
+            raise RequestInvalid(f"the server speaks protocol {' and '.join(map(str, PROTOCOLS))}")
+        kind, id_ = fields.need("kind", str), fields.need("id", str)
+        if kind not in (CONNECT, DISCONNECT, CHECK):
+            raise RequestInvalid("its kind is none that the server knows")
+        if not _ID.match(id_):
+            raise RequestInvalid("its id is not 32 hex digits")
+        origin, state_dir = fields.take("origin", str), fields.take("state_dir", str)
+        network, sandbox, ifname = fields.need("network", str), fields.need("sandbox", str), fields.take("ifname", str)
+        endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname)
+        netns: OpenNetns | None = None
+        if kind == CONNECT:
+            endpoint = _wanted(fields, endpoint)
+            netns = _netns(fields, descriptors)
+        elif descriptors:
+            raise RequestInvalid("a descriptor came with it")
+        fields.end()
+        return cls(kind, id_, origin, state_dir, endpoint, netns)
+
+
+class _Fields:
+    """The fields of a JSON object, each taken once."""
+
+    def __init__(self, said: object, where: str = "it") -> None:
+        if not isinstance(said, dict):
+            raise RequestInvalid(f"{where} is not a JSON object")
+        self._left = dict(said)
+
+    @classmethod
+    def of(cls, body: bytes) -> _Fields:
+        try:
+            return cls(json.loads(body))
+        except (ValueError, RecursionError):
+            raise RequestInvalid("it is not JSON") from None
+
+    def take(self, name: str, kind: type[T]) -> T | None:
+        """A field; None: it is not there."""
+        value = self._left.pop(name, None)
+        if value is None:
+            return None
+        # Not isinstance: true and false are no numbers.
+        if type(value) is not kind:
+            raise RequestInvalid(f"`{name}` is not {_NAMES[kind]}")
+        if isinstance(value, str) and (not value.isprintable() or len(value) > 4096):
+            raise RequestInvalid(f"`{name}` is too long, or has characters that cannot be printed")
+        return value
+
+    def need(self, name: str, kind: type[T]) -> T:
+        """A field that must be there."""
+        value = self.take(name, kind)
+        if value is None:
+            raise RequestInvalid(f"`{name}` is missing")
+        return value
+
+    def end(self) -> None:
+        """Refuse what nobody has taken."""
+        if self._left:
+            raise RequestInvalid(f"`{min(self._left)}` is no field of it")
+
+
+def _wanted(fields: _Fields, plain: EndpointRequest) -> EndpointRequest:
+    """The endpoint that is asked for, with addresses, MAC, MTU and routes."""
+    ip, ip6, mac = (fields.take(name, str) for name in ("ip", "ip6", "mac"))
+    return EndpointRequest(
+        network=plain.network, sandbox=plain.sandbox, ifname=plain.ifname, mtu=fields.take("mtu", int),
+        ip=None if ip is None else parse_address(ip, 4), ip6=None if ip6 is None else parse_address(ip6, 6),
+        mac=None if mac is None else parse_mac(mac),
+        routes=tuple(_route(one) for one in fields.take("routes", list) or ()),
+    )  # fmt: skip
+
+
+def _route(said: object) -> Route:
+    fields = _Fields(said, "a route")
+    destination, via = fields.need("destination", str), fields.take("via", str)
+    metric, mtu, advmss = (fields.take(name, int) for name in ("metric", "mtu", "advmss"))
+    fields.end()
+    return Route.of(destination, via, metric=metric, mtu=mtu, advmss=advmss)
+
+
+def _netns(fields: _Fields, descriptors: Sequence[int]) -> OpenNetns | None:
+    """The namespace whose descriptor came with the request, by the path that its sender has for it."""
+    path = fields.take("netns", str)
+    if path is None and not descriptors:
+        return None
+    if path is None or len(descriptors) != 1 or not path.startswith("/"):
+        raise RequestInvalid("a namespace is one descriptor, and its absolute path in `netns`")
+    return OpenNetns(descriptors[0], path)
+
+
+# Answers.
+
+
+def made_answer(endpoint: Endpoint) -> dict[str, object]:
+    """The endpoint that there is now."""
+    shown = {
+        "network": endpoint.network, "network_id": endpoint.network_id, "sandbox": endpoint.sandbox,
+        "sandbox_id": endpoint.sandbox_id, "ifname": endpoint.ifname, "mac": mac_text(endpoint.mac),
+        "mtu": endpoint.mtu, "ip": _text(endpoint.ip), "ip6": _text(endpoint.ip6),
+        "gateway": _text(endpoint.gateway), "gateway6": _text(endpoint.gateway6),
+        "routes": [
+            {"destination": str(one.destination), "via": _text(one.via), "metric": one.metric, "mtu": one.mtu,
+             "advmss": one.advmss}
+            for one in endpoint.routes
+        ],
+    }  # fmt: skip
+    return {"endpoint": shown}
+
+
+def gone_answer(*, found: bool) -> dict[str, object]:
+    """There is no such endpoint any more; `found`: there was one."""
+    return {"found": found}
+
+
+def differing_answer(differences: Iterable[Difference]) -> dict[str, object]:
+    """What is not as it is recorded."""
+    shown = [{"kind": one.kind, "found": one.found, "obstacle": one.obstacle} for one in differences]
+    return {"differences": shown}
+
+
+def error_answer(error: MacvfastError) -> dict[str, object]:
+    """Why it is refused; as `--format json` shows errors."""
+    return {"error": {key: getattr(error, key) for key in ("code", "message", "causes", "hints")}}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,208 @@
+"""Requests, done by threads that share one Host for each origin: its queue does as one batch what waits together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from macvfast.errors import (
+    EndpointAmbiguous,
+    EndpointNotFound,
+    MacvfastError,
+    NetworkNotFound,
+    RequestInvalid,
+    SandboxNotFound,
+)
+from macvfast.host import Host
+from macvfast.serve import request as words
+from macvfast.serve.request import CHECK, CONNECT
+from macvfast.state.store import DEFAULT_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.outcomes import Difference
+    from macvfast.serve.request import Request
+
+# What is gone already.
+_GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
+
+# What waits together in the queue of a Host, at the most. Removal waits for the kernel, on threads of its own.
+_THREADS = 32
+
+
+class Answer(NamedTuple):
+    """What becomes of a request; `made`: it has made something, which goes again if nobody takes the answer."""
+
+    said: dict[str, object]
+    made: Request | None = None
+
+
+class Work:
+    """Does requests, with the state of the environment. Those about one sandbox are done one after the other, in the
+    order in which they came.
+    """
+
+    def __init__(self) -> None:
+        self._state_dir = os.path.abspath(os.environ.get("MACVFAST_STATE_DIR") or DEFAULT_DIR)
+        self._hosts: dict[str | None, Host] = {}
+        self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
+        self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
+        self._lock = threading.Condition()
+        # The ids of those that were answered from the record lately.
+        self._repeated: deque[str] = deque(maxlen=_THREADS * 32)
+        # The sandboxes that requests are done about, each with what waits for its turn.
+        self._behind: dict[str, deque[Callable[[], object]]] = {}
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._behind)
+        self._making.shutdown()
+        self._others.shutdown()
+        for host in self._hosts.values():
+            host.close()
+
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
+        """Do a request; `done` is called on another thread."""
+        pool = self._making if request.kind == CONNECT else self._others
+        self._in_turn(request, lambda: pool.submit(self._run, request, lambda: done(self._answered(request))))
+
+    def take_back(self, request: Request) -> None:
+        """Remove what a request has made, if that is still there: nobody knows of it."""
+        self._in_turn(request, lambda: self._others.submit(self._run, request, lambda: self._undo(request)))
+
+    # Turns.
+
+    def _in_turn(self, request: Request, start: Callable[[], object]) -> None:
+        with self._lock:
+            behind = self._behind.get(request.endpoint.sandbox)
+            if behind is not None:
+                behind.append(start)
+                return
+            self._behind[request.endpoint.sandbox] = deque()
+        start()
+
+    def _run(self, request: Request, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 - shown, and the others go on
+            sys.excepthook(*sys.exc_info())
+        sandbox = request.endpoint.sandbox
+        with self._lock:
+            following = self._behind[sandbox].popleft() if self._behind[sandbox] else None
+            if following is None:
+                del self._behind[sandbox]
+                self._lock.notify_all()
+        if following is not None:
+            following()
+
+    # What is done.
+
+    def _answered(self, request: Request) -> Answer:
+        try:
+            host = self._host(request)
+            if request.kind == CONNECT:
+                return self._connect(host, request)
+            if request.kind == CHECK:
+                return Answer(words.differing_answer(self._differences(host, request)))
+            return Answer(words.gone_answer(found=self._disconnect(host, request)))
+        except MacvfastError as error:
+            return Answer(words.error_answer(error))
+        except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on
+            sys.excepthook(*sys.exc_info())
+            return Answer(words.error_answer(MacvfastError("the server has failed", causes=[repr(error)])))
+
+    def _host(self, request: Request) -> Host:
+        """The host of the origin; of another state directory than this one's, none."""
+        if request.state_dir not in (None, self._state_dir):
+            raise RequestInvalid(f"the server's state is in {self._state_dir}")
+        with self._lock:
+            if request.origin not in self._hosts:
+                # Opened here, for it belongs to one process.
+                self._hosts[request.origin] = Host.open(self._state_dir, origin=request.origin)
+            return self._hosts[request.origin]
+
+    def _connect(self, host: Host, request: Request) -> Answer:
+        there = host.made_for(request.id)
+        if there is not None:
+            self._repeated.append(request.id)
+            return Answer(words.made_answer(there))
+        _network(host, request)
+        if request.netns is None:
+            _sandbox(host, request)
+        made = host.connect(request.endpoint, netns=request.netns, request_id=request.id)
+        return Answer(words.made_answer(made), request)
+
+    def _disconnect(self, host: Host, request: Request) -> bool:
+        """Whether there was something to disconnect."""
+        try:
+            self._take_away(host, _the_endpoint(host, request))
+        except _GONE:
+            return False
+        return True
+
+    def _undo(self, request: Request) -> None:
+        if request.id in self._repeated:
+            # It was asked for once more, and answered.
+            return
+        host = self._host(request)
+        with suppress(*_GONE):
+            there = host.made_for(request.id)
+            if there is not None:
+                self._take_away(host, there)
+
+    @staticmethod
+    def _take_away(host: Host, endpoint: Endpoint) -> None:
+        """Remove an endpoint, and with it a sandbox that stood for a given namespace for its sake alone."""
+        sandbox = host.sandbox(endpoint.sandbox_id)
+        if sandbox.made or len(sandbox.endpoints) > 1:
+            host.disconnect(endpoint.network_id, sandbox, ifname=endpoint.ifname)
+        else:
+            host.remove_many([sandbox.id])[0].result()
+
+    @staticmethod
+    def _differences(host: Host, request: Request) -> list[Difference]:
+        endpoint = _the_endpoint(host, request)
+        return [one for one in host.check(endpoint.sandbox_id) if one.network in (None, endpoint.network)]
+
+
+# By the beginning of an id, what is gone would be taken for something else.
+
+
+def _network(host: Host, request: Request) -> Network:
+    """The network of exactly that id or name. Raises as `Host.network`."""
+    network = host.network(request.endpoint.network)
+    if request.endpoint.network not in (network.id, network.name):
+        raise NetworkNotFound(request.endpoint.network)
+    return network
+
+
+def _sandbox(host: Host, request: Request) -> Sandbox:
+    """The sandbox of exactly that id or name. Raises as `Host.sandbox`."""
+    sandbox = host.sandbox(request.endpoint.sandbox)
+    if request.endpoint.sandbox not in (sandbox.id, sandbox.name):
+        raise SandboxNotFound(request.endpoint.sandbox)
+    return sandbox
+
+
+def _the_endpoint(host: Host, request: Request) -> Endpoint:
+    """The endpoint that a request names.
+
+    Raises:
+        NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous
+    """
+    network, sandbox = _network(host, request), _sandbox(host, request)
+    ifname = request.endpoint.ifname
+    there = [one for one in sandbox.endpoints if one.network_id == network.id and ifname in (None, one.ifname)]
+    if not there:
+        raise EndpointNotFound(network.name, sandbox.name, ifname)
+    if len(there) > 1:
+        raise EndpointAmbiguous(network.name, sandbox.name, [one.ifname for one in there])
+    return there[0]
