@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast import plan
 from macvfast.errors import InvalidConfig, KernelRefused, MacvfastError, ParentNotFound
-from macvfast.state.records import Stood
+from macvfast.state.records import ParentLink
 
 if TYPE_CHECKING:
     from macvfast.kernel.netlink import Kernel
@@ -42,8 +42,8 @@ def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:
     link = kernel.link(network.link)
     if link is not None:
         return link
-    stood = records.stood_on(network.link, kernel.boot_id())
-    renamed = kernel.link(stood[-1].ifindex) if stood else None
+    links = records.parent_links(network.link, kernel.boot_id())
+    renamed = kernel.link(links[-1].ifindex) if links else None
     if renamed is not None:
         raise ParentNotFound(
             network.link,
@@ -67,7 +67,7 @@ class Carriers:
         self._notes = notes
         self._store = store
         self._kernel = kernel
-        self._stood: dict[str, list[Stood]] = {}
+        self._links: dict[str, list[ParentLink]] = {}
         # Parents that are not in the home namespace: where they are, or why this is not known; None: nowhere.
         self._lost: dict[int, Away | MacvfastError | None] = {}
 
@@ -93,16 +93,16 @@ class Carriers:
                 return lost
         return found
 
-    def _of(self, name: str) -> list[Stood]:
-        if name not in self._stood:
+    def _of(self, name: str) -> list[ParentLink]:
+        if name not in self._links:
             with self._store.reading() as records:
-                self._stood[name] = records.stood_on(name, self._kernel.boot_id())
-            if not self._stood[name] and (link := self._kernel.link(name)) is not None:
+                self._links[name] = records.parent_links(name, self._kernel.boot_id())
+            if not self._links[name] and (link := self._kernel.link(name)) is not None:
                 # The endpoints were recorded by a version of macvfast that did not record the parent.
-                self._stood[name] = [Stood(link.ifindex, link.mac)]
-        return self._stood[name]
+                self._links[name] = [ParentLink(link.ifindex, link.mac)]
+        return self._links[name]
 
-    def _look_for(self, name: str, one: Stood) -> Away | MacvfastError | None:
+    def _look_for(self, name: str, one: ParentLink) -> Away | MacvfastError | None:
         home = self._kernel.home_cookie()
         search = self._kernel.namespaces()
         everywhere = True
@@ -128,12 +128,12 @@ class Carriers:
             self._forget(name, one)
         return None
 
-    def _forget(self, name: str, one: Stood) -> None:
+    def _forget(self, name: str, one: ParentLink) -> None:
         """Record, if possible, that a parent no longer exists: each search looks into every namespace of the host."""
         with suppress(MacvfastError), self._store.writing() as records:
             # It may have come back in the meantime.
             if self._kernel.link(one.ifindex) is None:
-                records.forget_stood(name, one, self._kernel.boot_id())
+                records.forget_parent_link(name, one, self._kernel.boot_id())
 
 
 def own_addresses(kernel: Kernel, link: str) -> tuple[Address, ...]:

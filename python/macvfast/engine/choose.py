@@ -29,7 +29,7 @@ from macvfast.ipam import Pools, Wish
 from macvfast.kernel.batches import new_group
 from macvfast.model import Endpoint, Network, Sandbox, check_name, mac_text
 from macvfast.state.lookup import one_network, refuse_another
-from macvfast.state.records import MADE, REMOVED, Stood, now
+from macvfast.state.records import MADE, REMOVED, ParentLink, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -184,7 +184,7 @@ class Chooser:
             found = known.get(network.id)
             if found is None:
                 parent = parent_of(records, self._kernel, network)
-                records.note_parent(network.link, Stood(parent.ifindex, parent.mac), self._kernel.boot_id())
+                records.record_parent_link(network.link, ParentLink(parent.ifindex, parent.mac), self._kernel.boot_id())
                 found = network, noted.pools.of(network, own_addresses(self._kernel, network.link))
             known[key] = known[network.id] = found
         return found

@@ -118,7 +118,7 @@ class Detacher:
             raise SandboxBusy("an endpoint of sandbox", sandbox.name, "made or removed")
         leaving = [(records.network_of(endpoint), endpoint) for endpoint in sandbox.endpoints]
         half_made = intent is not None and intent.doing == MADE
-        noted = intent is not None and records.has_lost(sandbox.id)
+        noted = intent is not None and records.has_missing_links(sandbox.id)
         resumed = intent is not None and not noted
         return [Removal(sandbox, leaving, whole=True, half_made=half_made, resumed=resumed, noted=noted)]
 
@@ -212,11 +212,13 @@ class Detacher:
         """Record, within the caller's transaction, that these are going to be removed. `carry_out` must follow."""
         if not going:
             return
-        before = records.intents_of(one.sandbox.id for one in going if one.resumed or one.noted or one.half_made)
+        earlier_intents = records.intents_of(
+            one.sandbox.id for one in going if one.resumed or one.noted or one.half_made
+        )
         intent = records.begin(self._store.owner(), REMOVED)
         for one in going:
             one.intent = intent
-            one.before = before
+            one.earlier_intents = earlier_intents
             if not one.whole:
                 for _, endpoint in one.leaving:
                     records.begin_endpoint_removal(endpoint, intent)
@@ -248,10 +250,10 @@ def _parts(going: Sequence[Removal], size: int) -> list[list[Removal]]:
 
 def _without_route(one: Removal) -> MacvfastError | None:
     """The error of an endpoint that is removed, if no other one could take over its default route."""
-    if one.lost is None:
+    if one.route_error is None:
         return None
     return Incomplete(
         f"sandbox `{one.sandbox.name}` has no default route any more",
-        causes=[str(one.lost)],
+        causes=[str(one.route_error)],
         hints=["`macvfast network disconnect` and `connect` the network that is to hold it"],
     )

@@ -81,16 +81,22 @@ class Escapes:
     """Tells links that no longer exist from links that have escaped. Searches the host at most once."""
 
     def __init__(
-        self, store: Store, kernel: Kernel, worn: Collection[bytes] = (), *, search: bool = True, notes: bool = True
+        self,
+        store: Store,
+        kernel: Kernel,
+        changed_macs: Collection[bytes] = (),
+        *,
+        search: bool = True,
+        notes: bool = True,
     ) -> None:
-        """`worn` are MACs that links of ours are known to have, beside the recorded ones; `search`: whether other
-        namespaces than this one are looked at; `notes`: as of Carriers.
+        """`changed_macs`: MACs that links of ours are known to have, beside the recorded ones; `search`: whether other
+        namespaces are read; `notes`: as for Carriers.
         """
         self._searches = search
         self._store = store
         self._kernel = kernel
         self._carriers = Carriers(store, kernel, notes=notes)
-        self._worn = set(worn)
+        self._changed_macs = set(changed_macs)
         # Those that were seen, by index.
         self._ours: dict[int, _Ours] = {}
         self._seen: list[tuple[str | None, LinkFacts, bool]] | None = None
@@ -143,7 +149,7 @@ class Escapes:
                 unseen[parent] = carried
                 continue
             around = home.around(self._carriers.indexes(parent))
-            left = carried - self._worn - {link.mac for link in elsewhere if link.parent in around}
+            left = carried - self._changed_macs - {link.mac for link in elsewhere if link.parent in around}
             left -= {home.by_index[one].mac for one in around if one not in mine and home.by_index[one].up}
             left -= self._placed(home, around, mine)
             if left:
@@ -168,7 +174,7 @@ class Escapes:
             changing = {
                 ifindex
                 for ifindex, (id_, intent) in records.changing_links().items()
-                if intent in alive and not records.has_lost(id_)
+                if intent in alive and not records.has_missing_links(id_)
             }
             numbers = {number for number, mac in records.macs() if macs is None or mac in macs}
             boxes = records.sandboxes_numbered(sorted(numbers), shown=False)

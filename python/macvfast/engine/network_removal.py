@@ -111,8 +111,8 @@ class NetworkRemover:
             pools.save()
             for link in {network.link for network, _ in going}:
                 if not records.stays(link, ()):
-                    records.forget_parent(link)
-            records.sweep({intent for _, intent in going})
+                    records.forget_parent_links(link)
+            records.delete_unused_intents({intent for _, intent in going})
         for one in (*kept, *needed):
             if one is not None:
                 self._on_note(one)
@@ -145,7 +145,7 @@ class NetworkRemover:
             # With a new intent: another process may finish the same networks, and create one with such a name again.
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
-            records.sweep(intents)
+            records.delete_unused_intents(intents)
         for network in going:
             try:
                 self.take_away([(network, intent)])

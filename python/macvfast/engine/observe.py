@@ -73,12 +73,12 @@ class Observer:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
             made = {one.link: one for one in records.made_parents()}
             links = {one.link for one in networks}
-            stood = {link: known[-1].ifindex for link in links if (known := records.stood_on(link, boot_id))}
+            indexes = {link: known[-1].ifindex for link in links if (known := records.parent_links(link, boot_id))}
             below = records.stacked()
             making = {link for link in made if self._lives(records.made_parent_intent(link))}
             # With what is on them.
             busy = {link for link in made if not making.isdisjoint(plan.way_down(link, below))} if making else set()
-        parents = compare_parents(networks, made, stood, plan.Links(self._kernel.links()), boot_id)
+        parents = compare_parents(networks, made, indexes, plan.Links(self._kernel.links()), boot_id)
         for link, state in parents.states.items():
             if state.ifindex is not None:
                 own = dict(self._kernel.addresses(state.ifindex))

@@ -59,11 +59,11 @@ class Releaser:
                 else:
                     self._unseen(one, undoing=options.undoing)
             self._look(held)
-            self._note_lost([one for one in todo if one.dies and one.error is None and one.lost_links])
+            self._record_missing_links([one for one in todo if one.dies and one.error is None and one.lost_links])
             self._delete(held)
             for one, namespace in held:
                 if one.siblings and not options.undoing and one.error is None:
-                    one.lost = self._hand_over(namespace, one)
+                    one.route_error = self._hand_over(namespace, one)
             dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
             self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
             self._unpin([one for one, _ in dying])
@@ -105,7 +105,7 @@ class Releaser:
             if link is None or not plan.ExpectedLink.of(network, endpoint).is_(link):
                 one.missing.add(endpoint.ifindex)
             elif network.has_own_macs and link.mac != endpoint.mac:
-                one.worn.add((network.link, link.mac))
+                one.changed_macs.add((network.link, link.mac))
         for one, namespace in held:
             if one.missing and one.half_made:
                 if one.dies:
@@ -115,11 +115,11 @@ class Releaser:
             elif one.missing:
                 one.moved = moved_from(self._kernel, namespace, one.missing)
 
-    def _note_lost(self, lost: Sequence[Removal]) -> None:
+    def _record_missing_links(self, lost: Sequence[Removal]) -> None:
         """Note it before their namespaces go, which would show that links are missing."""
         if lost:
             with self._store.writing() as records:
-                records.note_lost(one.sandbox.id for one in lost)
+                records.record_missing_links(one.sandbox.id for one in lost)
             for one in lost:
                 one.noted = True
 
@@ -172,7 +172,7 @@ class Releaser:
     def _shown(one: Removal, network: Network, endpoint: Endpoint, carried: Mapping[str, set[bytes]]) -> bool:
         """Whether the parent will show that a link has ended."""
         there = carried[network.link]
-        return endpoint.mac in there or any(mac in there for link, mac in one.worn if link == network.link)
+        return endpoint.mac in there or any(mac in there for link, mac in one.changed_macs if link == network.link)
 
     def _hand_over(self, namespace: Namespace, going: Removal) -> MacvfastError | None:
         """Give the default routes of the endpoint that left to the next endpoint that can have them. Returns what

@@ -53,14 +53,14 @@ class Removal:
     siblings: list[tuple[Network, Endpoint]] = field(default_factory=list)
     intent: int = 0
     # The intents that the rows carried before.
-    before: set[int] = field(default_factory=set)
+    earlier_intents: set[int] = field(default_factory=set)
     # Whether the kernel may need some time to delete the links.
     lingers: bool = True
     # The indexes of links that were seen to be deleted, and of links that were not where they are recorded.
     deleted: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
     # Parent and MAC of each link whose MAC was not the recorded one when the namespace was released.
-    worn: set[tuple[str, bytes]] = field(default_factory=set)
+    changed_macs: set[tuple[str, bytes]] = field(default_factory=set)
     # Missing links that the kernel shows in other namespaces, by index.
     moved: dict[int, LinkFacts] = field(default_factory=dict)
     # Parent and MAC of links that are not ours and have a MAC of this removal by now.
@@ -75,7 +75,7 @@ class Removal:
     # Whether something else kept its namespace alive, so that its links were deleted in there.
     kept: bool = False
     error: MacvfastError | None = None
-    lost: MacvfastError | None = None
+    route_error: MacvfastError | None = None
     # Computed once, after the release: many removals are looked at again and again.
     _awaited: set[tuple[str, bytes]] | None = None
 
@@ -137,7 +137,7 @@ class Removal:
                 for network, one in (self.remaining if self.lingers else ())
                 if network.has_own_macs and one.ifindex not in self.missing
             }
-            self._awaited = (recorded | (self.worn if recorded else set())) - self.passed_over
+            self._awaited = (recorded | (self.changed_macs if recorded else set())) - self.passed_over
         return self._awaited
 
     def pass_over(self, taken: set[tuple[str, bytes]]) -> None:
@@ -149,5 +149,5 @@ class Removal:
         """Take note that the removal could not be finished. The first error counts."""
         if self.error is None:
             kind = "sandbox" if self.whole else "endpoint of sandbox"
-            reason = str(error) if self.lost is None else f"{self.lost}; and then {error}"
+            reason = str(error) if self.route_error is None else f"{self.route_error}; and then {error}"
             self.error = RemovalUnfinished(kind, self.sandbox.name, reason, self.again)

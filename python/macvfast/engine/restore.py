@@ -27,7 +27,7 @@ from macvfast.outcomes import Plan, Step
 from macvfast.plan.drift.namespaces import NamespaceState
 from macvfast.plan.drift.parents import MakeParent
 from macvfast.state.lookup import one_sandbox
-from macvfast.state.records import RESTORED, Stood
+from macvfast.state.records import RESTORED, ParentLink
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class Restorer:
             for name in {network.link for one in kept for network, _ in one.endpoints}:
                 seen = parents.get(name)
                 if seen is not None and seen.ifindex is not None and seen.obstacle is None:
-                    records.note_parent(name, Stood(seen.ifindex, seen.mac), self._kernel.boot_id())
+                    records.record_parent_link(name, ParentLink(seen.ifindex, seen.mac), self._kernel.boot_id())
         return intent, kept
 
     def _carry_out(self, mending: list[_Mending], intent: int) -> None:

@@ -156,9 +156,9 @@ class Settler:
         """The removals whose links may exist elsewhere, each with what is known of the link."""
         if not lost:
             return []
-        worn = {mac for one in self._all for _, mac in one.worn}
+        changed_macs = {mac for one in self._all for _, mac in one.changed_macs}
         moved = {ifindex: link for one in lost for ifindex, link in one.moved.items()}
-        escapes = Escapes(self._store, self._kernel, worn, search=self._options.patient)
+        escapes = Escapes(self._store, self._kernel, changed_macs, search=self._options.patient)
         hidden = any(one.noted or one.unsure for one in lost)
         verdicts = escapes.judge([which for one in lost for which in one.lost_links], moved, hidden=hidden)
         found = []
@@ -267,8 +267,10 @@ class Settler:
                 self._release(records, chunk)
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
                 records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
-                records.forget_lost(one.sandbox.id for one in chunk if one.noted)
-                records.sweep({one.intent for one in chunk}.union(*(one.before for one in chunk)))
+                records.forget_missing_links(one.sandbox.id for one in chunk if one.noted)
+                records.delete_unused_intents(
+                    {one.intent for one in chunk}.union(*(one.earlier_intents for one in chunk))
+                )
             try:
                 for one in chunk:
                     # A later failure is not a failure of these.

@@ -160,7 +160,7 @@ class UnfinishedWork:
         if found.networks:
             self._remover.finish(found.intents)
         with self._store.writing() as records:
-            records.sweep(found.intents)
+            records.delete_unused_intents(found.intents)
             for intent, doing in found.intents.items():
                 if doing == RESTORED:
                     # What was being restored stays: whatever was done for it is known by its recorded identity.

@@ -18,7 +18,7 @@ from macvfast.outcomes import Replacement
 from macvfast.state import home
 from macvfast.state.connections import in_memory, open_copy
 from macvfast.state.failures import DAMAGE
-from macvfast.state.records import FORMAT, Records, database, format_of, now, sound
+from macvfast.state.records import FORMAT, Records, checked, database, format_of, now
 from macvfast.system import durable
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> Non
     """Refuse a copy whose namespaces are pinned where neither this host nor the state pins any: root would make and
     delete files there.
     """
-    known = {netns_dir, *(sound.pins(one) for one in now_.sandboxes() if one.made)}
+    known = {netns_dir, *(checked.pins(one) for one in now_.sandboxes() if one.made)}
     for one in then.sandboxes():
-        if one.made and (directory := sound.pins(one)) not in known:
+        if one.made and (directory := checked.pins(one)) not in known:
             raise BackupInvalid(
                 file,
                 f"sandbox `{one.name}` of it is pinned in `{directory}`, and not in `{netns_dir}`",

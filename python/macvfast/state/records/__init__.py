@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from macvfast.state.records import sound
+from macvfast.state.records import checked
 from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
 from macvfast.state.records.pools import Kept, PoolRow, kept_by
 from macvfast.state.records.sandboxes import SandboxRecords
@@ -15,13 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "FORMAT", "MADE", "REMOVED", "RESTORED", "SCHEMA", "Kept", "PoolRow", "Records", "Stood", "Unsettled", "format_of",
-    "kept_by", "make_tables", "migrate", "now",
+    "FORMAT",
+    "MADE",
+    "REMOVED",
+    "RESTORED",
+    "SCHEMA",
+    "Kept",
+    "ParentLink",
+    "PoolRow",
+    "Records",
+    "Unsettled",
+    "format_of",
+    "kept_by",
+    "make_tables",
+    "migrate",
+    "now",
 ]  # fmt: skip
 
 
-class Stood(NamedTuple):
-    """A link that endpoints were made on."""
+class ParentLink(NamedTuple):
+    """A link on which endpoints were created: a network's parent as it was then."""
 
     ifindex: int
     mac: bytes
@@ -33,61 +46,62 @@ class Records(SandboxRecords):
     # The host.
 
     def host(self, key: str) -> str | None:
-        """A fact about this host."""
+        """A recorded fact about this host."""
         row = self._db.execute("SELECT value FROM host WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_host(self, key: str, value: str) -> None:
-        """Note a fact about this host."""
+        """Record a fact about this host."""
         self._db.execute(
             "INSERT INTO host VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
         )
 
     def unset_host(self, key: str) -> None:
-        """Forget a fact about this host."""
+        """Delete a fact about this host."""
         self._db.execute("DELETE FROM host WHERE key = ?", (key,))
 
-    def note_lost(self, sandbox_ids: Iterable[str]) -> None:
-        """Note that links of sandboxes are not where they are recorded, so that nobody takes them for gone."""
+    def record_missing_links(self, sandbox_ids: Iterable[str]) -> None:
+        """Record that links of sandboxes are not where they are recorded, so that nobody takes them for deleted."""
         for one in sandbox_ids:
             self.set_host(f"lost {one}", "yes")
 
-    def has_lost(self, sandbox_id: str) -> bool:
-        """Whether that was noted of a sandbox."""
+    def has_missing_links(self, sandbox_id: str) -> bool:
+        """Whether this is recorded for a sandbox."""
         return self.host(f"lost {sandbox_id}") is not None
 
-    def forget_lost(self, sandbox_ids: Iterable[str]) -> None:
-        """They are gone."""
+    def forget_missing_links(self, sandbox_ids: Iterable[str]) -> None:
+        """The links no longer exist: delete that record."""
         self._db.executemany("DELETE FROM host WHERE key = ?", [(f"lost {one}",) for one in sandbox_ids])
 
-    def stood_on(self, link: str, boot_id: str) -> list[Stood]:
-        """The links that endpoints on a network's parent may stand on in this boot: the last is the parent as it was
-        when one was made, those before were so earlier.
+    def parent_links(self, link: str, boot_id: str) -> list[ParentLink]:
+        """The links that endpoints on a network's parent may be on in this boot. The last one is the parent as it was
+        when the newest endpoint was created; the others are earlier ones.
         """
-        boot, *stood = (self.host(f"parent {link}") or "none").split()
+        boot, *links = (self.host(f"parent {link}") or "none").split()
         if boot != boot_id:
             return []
-        return [Stood(int(ifindex), bytes.fromhex(mac)) for ifindex, _, mac in (one.partition("/") for one in stood)]
+        parts = (one.partition("/") for one in links)
+        return [ParentLink(int(ifindex), bytes.fromhex(mac)) for ifindex, _, mac in parts]
 
-    def note_parent(self, link: str, now: Stood, boot_id: str) -> None:
-        """Endpoints are about to be made on that link."""
-        known = self.stood_on(link, boot_id)
+    def record_parent_link(self, link: str, now: ParentLink, boot_id: str) -> None:
+        """Record that endpoints are about to be created on this link."""
+        known = self.parent_links(link, boot_id)
         if known[-1:] == [now]:
             return
         before = [one for one in known if one.ifindex != now.ifindex] if self.has_endpoints_on(link) else []
-        self._set_stood(link, [*before, now], boot_id)
+        self._set_parent_links(link, [*before, now], boot_id)
 
-    def forget_stood(self, link: str, gone: Stood, boot_id: str) -> None:
-        """That link is gone, and what endpoints were made on it with it."""
-        known = self.stood_on(link, boot_id)
+    def forget_parent_link(self, link: str, gone: ParentLink, boot_id: str) -> None:
+        """This link no longer exists, and neither do the endpoints' links that were created on it."""
+        known = self.parent_links(link, boot_id)
         if gone in known:
-            self._set_stood(link, [one for one in known if one != gone], boot_id)
+            self._set_parent_links(link, [one for one in known if one != gone], boot_id)
 
-    def _set_stood(self, link: str, stood: Iterable[Stood], boot_id: str) -> None:
-        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in stood)
+    def _set_parent_links(self, link: str, links: Iterable[ParentLink], boot_id: str) -> None:
+        shown = (f"{one.ifindex}/{one.mac.hex()}" for one in links)
         self.set_host(f"parent {link}", " ".join([boot_id, *shown]))
 
-    def forget_parent(self, link: str) -> None:
+    def forget_parent_links(self, link: str) -> None:
         """No network is on the link any more."""
         self.unset_host(f"parent {link}")
 
@@ -140,7 +154,7 @@ class Records(SandboxRecords):
         """Settle an intent: everything that carries it is complete, or as it was before."""
         self._db.execute("DELETE FROM intent WHERE id = ?", (intent,))
 
-    def sweep(self, intents: Iterable[int]) -> None:
+    def delete_unused_intents(self, intents: Iterable[int]) -> None:
         """Delete those of the intents that no row carries any more."""
         for intent in intents:
             self._db.execute(
@@ -154,7 +168,7 @@ class Records(SandboxRecords):
     def intents(self) -> dict[int, Unsettled]:
         """All that is unsettled, by the number of the intent."""
         rows = self._db.execute("SELECT id, owner, doing FROM intent")
-        return {id_: Unsettled(sound.token(owner), doing) for id_, owner, doing in rows}
+        return {id_: Unsettled(checked.token(owner), doing) for id_, owner, doing in rows}
 
 
 def now() -> datetime:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Endpoint, MadeParent, Network, natural
-from macvfast.state.records import sound
+from macvfast.state.records import checked
 from macvfast.state.records.pools import PoolRecords
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class NetworkRecords(PoolRecords):
         """The records of links of ours, by name: all, or those that have these values."""
         statement = "SELECT link, kind, base, vid, ifindex, boot_id FROM made_parent WHERE {} ORDER BY link"
         rows = self._db.execute(statement.format(having(columns)), tuple(columns.values()))
-        return [MadeParent(sound.link(link), *rest) for link, *rest in rows]
+        return [MadeParent(checked.link(link), *rest) for link, *rest in rows]
 
     def add_made_parent(self, parent: MadeParent, intent: int) -> None:
         """Note, before it is made, a link that we are going to make."""
@@ -219,14 +219,14 @@ class NetworkRecords(PoolRecords):
     def _network(self, row: Sequence[object]) -> Network:
         (number, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
          options, at, origin) = row  # fmt: skip
-        return sound.network(Network(
+        return checked.network(Network(
             id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
             parent=cast("str | None", parent), link=str(link),
             subnets=tuple(row.subnet for row in self.pools_of(cast("int", number))),
             ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),
-            created_at=sound.moment(str(at)), origin=cast("str | None", origin),
+            created_at=checked.moment(str(at)), origin=cast("str | None", origin),
         ))  # fmt: skip
 
 

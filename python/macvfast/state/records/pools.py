@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Subnet
-from macvfast.state.records import sound
+from macvfast.state.records import checked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -193,7 +193,7 @@ class PoolRecords:
             "SELECT address, kind, owner, until FROM reservation WHERE pool = ? ORDER BY address", (pool,)
         )
         return [
-            Reservation(unpacked(address), kind, owner, None if until is None else sound.moment(until))
+            Reservation(unpacked(address), kind, owner, None if until is None else checked.moment(until))
             for address, kind, owner, until in rows
         ]
 

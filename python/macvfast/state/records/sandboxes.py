@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from macvfast.errors import MacvfastError
 from macvfast.model import Endpoint, Route, Sandbox, natural
-from macvfast.state.records import sound
+from macvfast.state.records import checked
 from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ class SandboxRecords(NetworkRecords):
         for endpoint in self._ordered(f"e.sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
         for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at, origin in rows:
-            yield sound.sandbox(Sandbox(
+            yield checked.sandbox(Sandbox(
                 id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
                 inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
                 command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
-                created_at=sound.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
+                created_at=checked.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
                 origin=cast("str | None", origin),
             ))  # fmt: skip
 
@@ -287,7 +287,7 @@ class SandboxRecords(NetworkRecords):
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
         for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, routes, origin in rows:
             network = self.network_by_number(number)
-            yield sound.endpoint(Endpoint(
+            yield checked.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
                 mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
