@@ -27,27 +27,17 @@ def labels_text(labels: Sequence[tuple[str, str]]) -> str:
 
 def created_at(moment: datetime) -> str:
     """`2026-08-20 07:41:09.5 +0000 UTC`, as Docker lists times."""
-    moment = _utc(moment)
-    return f"{_second(moment, ' ')}{_fraction(moment)} +0000 UTC"
+    return f"{_utc(moment, ' ')} +0000 UTC"
 
 
 def rfc3339(moment: datetime) -> str:
     """`2026-08-20T07:41:09.5Z`, as Docker inspects times."""
-    moment = _utc(moment)
-    return f"{_second(moment, 'T')}{_fraction(moment)}Z"
+    return f"{_utc(moment, 'T')}Z"
 
 
-def _utc(moment: datetime) -> datetime:
+def _utc(moment: datetime, between: str) -> str:
+    """Date and time without closing zeros; the year has four digits, which `strftime` does not give each year."""
     from datetime import UTC  # noqa: PLC0415 - loaded by then: there is a moment
 
-    return moment.astimezone(UTC)
-
-
-def _second(moment: datetime, between: str) -> str:
-    """Date and time; the year has four digits, which `strftime` does not give each year."""
-    return moment.replace(tzinfo=None).isoformat(between, "seconds")
-
-
-def _fraction(moment: datetime) -> str:
-    """What follows the second, without closing zeros."""
-    return f".{moment.microsecond:06}".rstrip("0").rstrip(".")
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(between, "microseconds")
+    return text.rstrip("0").rstrip(".")
