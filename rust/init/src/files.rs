@@ -171,12 +171,8 @@ fn copies_of_own_files(directory: &CStr) -> Vec<(&'static CStr, OwnedFd)> {
 }
 
 fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
-    openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
 }
 
 /// A copy, attached nowhere, of what is mounted at and below `path`.

@@ -267,12 +267,8 @@ fn boot_id() -> Result<String, Errno> {
 }
 
 fn open_directory(path: &CStr) -> Result<OwnedFd, Errno> {
-    openat(
-        CWD,
-        path,
-        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::empty(),
-    )
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    openat(CWD, path, flags, Mode::empty())
 }
 
 /// The status as it is; empty where there is none.

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "the text of each says what it is")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -146,6 +146,11 @@ impl Error {
     pub(crate) fn io(operation: Operation, error: &std::io::Error) -> Self {
         let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
         Self::refused(operation, errno, None)
+    }
+
+    pub(crate) fn not_a_namespace(path: &Path, reason: NotANamespace) -> Self {
+        let path = path.to_owned();
+        Self::NotANamespace { path, reason }
     }
 }
 

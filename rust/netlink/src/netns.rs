@@ -136,18 +136,12 @@ fn open_few(paths: &[PathBuf]) -> Vec<Result<Namespace, Error>> {
 /// Open what stands for a namespace, on the thread whose files and whose `/proc/thread-self` are meant.
 fn open_file(path: &Path) -> Result<OwnedFd, Error> {
     let failed = |errno| match not_there(errno) {
-        Some(reason) => Error::NotANamespace {
-            path: path.to_owned(),
-            reason,
-        },
+        Some(reason) => Error::not_a_namespace(path, reason),
         None => Error::system(Operation::OpenNamespace(path.to_owned()), errno),
     };
     let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     if let Some(reason) = no_namespace_file(place.as_fd()).map_err(failed)? {
-        return Err(Error::NotANamespace {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(Error::not_a_namespace(path, reason));
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     open(descriptor_path(place.as_fd()), flags, Mode::empty())
@@ -158,10 +152,7 @@ fn open_file(path: &Path) -> Result<OwnedFd, Error> {
 fn open_inside(fd: OwnedFd, path: &Path) -> Result<Namespace, Error> {
     // Also the check of its kind: the kernel compares before it asks for permission.
     enter(fd.as_fd()).map_err(|errno| match errno {
-        Errno::INVAL => Error::NotANamespace {
-            path: path.to_owned(),
-            reason: NotANamespace::OtherKind,
-        },
+        Errno::INVAL => Error::not_a_namespace(path, NotANamespace::OtherKind),
         errno => Error::system(Operation::EnterNamespace, errno),
     })?;
     with_inode(fd, Socket::open()?)

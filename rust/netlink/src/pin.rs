@@ -202,10 +202,7 @@ pub fn unpin(path: &Path) -> Result<bool, Error> {
                 if FileType::from_raw_mode(file.st_mode) != FileType::RegularFile
                     || file.st_size != 0
                 {
-                    return Err(Error::NotANamespace {
-                        path: path.to_owned(),
-                        reason,
-                    });
+                    return Err(Error::not_a_namespace(path, reason));
                 }
                 return match unlink(path) {
                     Ok(()) => Ok(true),

@@ -105,15 +105,10 @@ impl Bitmap {
             };
             pages.push((number, bytes));
         }
-        let summary = std::mem::take(&mut self.dirty_summary);
         self.hot_summary = NO_PAGE;
-        (
-            pages,
-            summary
-                .into_iter()
-                .map(|number| (number, self.summary_page(number)))
-                .collect(),
-        )
+        let summary = std::mem::take(&mut self.dirty_summary).into_iter();
+        let summary = summary.map(|number| (number, self.summary_page(number)));
+        (pages, summary.collect())
     }
 
     fn summary_page(&self, number: u128) -> Option<[u8; PAGE_BYTES]> {
