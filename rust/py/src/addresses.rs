@@ -147,10 +147,8 @@ impl Addresses {
     fn index(&self, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
         let found = self.find(value, start, stop)?;
         found.ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "{} is not among the addresses",
-                address::shown(value)
-            ))
+            let shown = address::shown(value);
+            PyValueError::new_err(format!("{shown} is not among the addresses"))
         })
     }
 

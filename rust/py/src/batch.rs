@@ -216,16 +216,12 @@ fn mac_bytes(mac: &[u8]) -> PyResult<[u8; 6]> {
 }
 
 fn ip_address(packed: &[u8]) -> PyResult<IpAddr> {
-    if let Ok(octets) = <[u8; 4]>::try_from(packed) {
-        return Ok(IpAddr::from(octets));
-    }
-    match <[u8; 16]>::try_from(packed) {
-        Ok(octets) => Ok(IpAddr::from(octets)),
-        Err(_) => Err(PyValueError::new_err(format!(
-            "a packed address is 4 or 16 bytes, not {}",
-            packed.len()
-        ))),
-    }
+    let v4 = <[u8; 4]>::try_from(packed).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(packed).map(IpAddr::from))
+        .map_err(|_| {
+            let length = packed.len();
+            PyValueError::new_err(format!("a packed address is 4 or 16 bytes, not {length}"))
+        })
 }
 
 fn prefix(address: &IpAddr, length: i64) -> PyResult<u8> {

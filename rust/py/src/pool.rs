@@ -91,9 +91,7 @@ impl Pool {
 
     fn __len__(&self) -> PyResult<usize> {
         let used = locked(&self.pool)?.used();
-        Ok(usize::try_from(used)
-            .unwrap_or(usize::MAX)
-            .min(isize::MAX as usize))
+        Ok(used.min(isize::MAX as u128) as usize)
     }
 
     fn __contains__(&self, address: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -151,13 +149,9 @@ impl Pool {
     }
 
     fn __repr__(&self) -> PyResult<String> {
-        let pool = locked(&self.pool)?;
-        Ok(format!(
-            "<Pool {}: {} of {} in use>",
-            self.subnet,
-            pool.used(),
-            pool.size()
-        ))
+        let (used, subnet) = (locked(&self.pool)?.used(), self.subnet);
+        let size = subnet.size();
+        Ok(format!("<Pool {subnet}: {used} of {size} in use>"))
     }
 }
 

@@ -225,14 +225,11 @@ fn summary_page(item: &Bound<'_, PyAny>) -> PyResult<(u128, [u8; ipam::PAGE_BYTE
     let item = item.cast::<PyTuple>()?;
     let (number, bytes): (Bound<'_, PyAny>, Bound<'_, PyBytes>) = item.extract()?;
     let page = stored_number(&number, Damage::Field("summary"))?;
+    let length = bytes.as_bytes().len();
     match bytes.as_bytes().try_into() {
         Ok(bytes) => Ok((page, bytes)),
         Err(_) => Err(error::of_ipam(
-            Damage::SummaryLength {
-                page,
-                length: bytes.as_bytes().len(),
-            }
-            .into(),
+            Damage::SummaryLength { page, length }.into(),
         )),
     }
 }
