@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from macvfast.cli.show.maps import cell, usage_json, usage_text
 from macvfast.ipam import Pool, fullness, settle_subnets
+from macvfast.ipam.fullness import _longest_run
 from macvfast.model import Subnet
-from macvfast.plan import usage
 from macvfast.requests import NetworkRequest
 from macvfast.state.records import Kept
 from tests.unit.cli_bed import FakeHost, endpoint, network, sandbox, typed
@@ -157,7 +157,7 @@ def settled(draw: st.DrawFn) -> tuple[Network, Pool, SubnetUsage]:
 @hypothesis.given(st.sets(st.integers(0, 60), max_size=40), st.sets(st.integers(0, 30), max_size=8))
 def test_the_longest_run_of_free_addresses_is_what_a_slow_count_finds(taken: set[int], edges: set[int]) -> None:
     ends = sorted(edges)[: len(edges) // 2 * 2]
-    # Apart from each other, as `usage` gets them.
+    # Apart from each other, as a pool has them.
     ranges = [(2 * first, 2 * last - 1) for first, last in zip(ends[::2], ends[1::2], strict=True)]
     slow = 0
     for first, last in ranges:
@@ -165,7 +165,7 @@ def test_the_longest_run_of_free_addresses_is_what_a_slow_count_finds(taken: set
         for value in range(first, last + 1):
             run = 0 if value in taken else run + 1
             slow = max(slow, run)
-    assert usage._longest_run(sorted(taken), ranges) == slow
+    assert _longest_run(sorted(taken), ranges) == slow
 
 
 @hypothesis.given(settled())
