@@ -221,6 +221,33 @@ def test_a_server_that_is_asked_to_stop_answers_what_was_asked(served: Lan) -> N
     assert os.listdir(served.run_dir) == ["server.lock"]
 
 
+HANDED_OVER = """
+import fcntl, os, socket, sys
+opened = []
+for name in ("command.sock", "request.sock"):
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.bind(os.path.join(sys.argv[1], name))
+    one.listen()
+    opened.append(fcntl.fcntl(one, fcntl.F_DUPFD, 10))
+for number, one in enumerate(opened, 3):
+    os.dup2(one, number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
+os.execv(sys.argv[2], ["macvfast", "serve"])
+"""
+
+
+def test_sockets_that_systemd_has_opened_are_served_and_stay(lan: Lan) -> None:
+    """As sd_listen_fds(3) hands them over; whoever connected before is served, too."""
+    lan.run_dir.mkdir(mode=0o700)
+    lan.server = lan.host.start(sys.executable, "-c", HANDED_OVER, lan.run_dir, netns.MACVFAST)
+    netns.wait_until((lan.run_dir / "request.sock").exists, what="the sockets")
+    assert ask(lan, request("disconnect", "nothing")) == [{"found": False}]
+    lan.server.terminate()
+    assert (*lan.server.communicate(timeout=60), lan.server.returncode) == ("", "", 0)
+    lan.server = None
+    assert sorted(os.listdir(lan.run_dir)) == ["command.sock", "request.sock", "server.lock"]
+
+
 # Who may ask, and how.
 
 

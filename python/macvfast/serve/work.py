@@ -22,6 +22,7 @@ from macvfast.host import Host
 from macvfast.serve import request as words
 from macvfast.serve.request import CHECK, CONNECT
 from macvfast.state.store import DEFAULT_DIR
+from macvfast.system import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +46,12 @@ class Answer(NamedTuple):
 
 
 class Work:
-    """Does requests, with the state of the environment. Those about one sandbox are done one after the other, in the
-    order in which they came.
+    """Does requests, with the state that the environment or client.conf names. Those about one sandbox are done one
+    after the other, in the order in which they came.
     """
 
     def __init__(self) -> None:
-        self._state_dir = os.path.abspath(os.environ.get("MACVFAST_STATE_DIR") or DEFAULT_DIR)
+        self._state_dir = os.path.abspath(configured.directory("state_dir", DEFAULT_DIR))
         self._hosts: dict[str | None, Host] = {}
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")

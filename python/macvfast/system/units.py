@@ -46,10 +46,11 @@ WantedBy=multi-user.target
 _SOCKET = """\
 {mark}
 [Unit]
-Description=Where commands of macvfast find their server
+Description=Where commands of macvfast and plugins find their server
 
 [Socket]
 ListenStream={run_dir}/command.sock
+ListenStream={run_dir}/request.sock
 SocketMode=0600
 DirectoryMode=0700
 RemoveOnStop=yes
