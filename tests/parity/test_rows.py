@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.ipam import Pool, default_subnet
+from macvfast.ipam import DefaultSubnets, Pool
 from tests.parity.rows import BESIDES, ELSEWHERE, ROWS, Line, lines
 from tests.parity.sides import Answer
 
@@ -184,11 +184,11 @@ def test_64_the_free_addresses_of_a_huge_subnet_are_counted_exactly() -> None:
 
 def test_70_to_72_the_first_default_subnet_that_overlaps_nothing_is_taken() -> None:
     taken: list[Cidr] = [ip_network("172.17.0.0/16")]
-    assert default_subnet(taken) == "172.18.0.0/16"
+    assert DefaultSubnets(taken).first() == "172.18.0.0/16"
     taken += [ip_network("172.18.0.0/17"), ip_network("172.19.255.255/32")]
-    assert default_subnet(taken) == "172.20.0.0/16"
-    assert default_subnet([ip_network("172.16.0.0/12")]) == "192.168.0.0/20"
-    assert default_subnet([ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16")]) is None
+    assert DefaultSubnets(taken).first() == "172.20.0.0/16"
+    assert DefaultSubnets([ip_network("172.16.0.0/12")]).first() == "192.168.0.0/20"
+    assert DefaultSubnets([ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16")]).first() is None
 
 
 def test_79_releasing_a_free_address_changes_nothing() -> None:

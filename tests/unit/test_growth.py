@@ -1,6 +1,7 @@
 """No cost grows with the product of two counts: work is counted, not timed, at one count, at two and at four times it.
 
-What a transaction reads once, such as what the networks of a pool keep, is read once here, too: all is in one chunk.
+What a transaction reads once, such as what the networks of a pool keep, is read once here, too: all is in one chunk,
+but where chunks themselves are looked at.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.engine import network_removal, networks, sandboxes
-from macvfast.errors import AddressTaken, PoolExhausted
+from macvfast.engine import network_removal, sandboxes
+from macvfast.errors import AddressTaken, PoolExhausted, SubnetMissing
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.system import limits
-from tests.unit.fake_kernel import FakeLink
+from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine
 
 if TYPE_CHECKING:
@@ -95,6 +96,53 @@ def remove(machine: Machine, count: int, *, shared: bool) -> Callable[[], object
     return lambda: machine.host.remove_networks(there).raise_if_any()
 
 
+def create_on_own_parents(machine: Machine, count: int) -> Callable[[], object]:
+    """Networks on a sub-interface each."""
+    wanted = [
+        NetworkRequest(name=f"v{at}", subnets=(f"10.{at >> 8}.{at & 255}.0/24",), parent=f"eth0.{at + 100}")
+        for at in range(count)
+    ]
+    return lambda: machine.host.create_networks(wanted).raise_if_any()
+
+
+def remove_with_parents(machine: Machine, count: int) -> Callable[[], object]:
+    create_on_own_parents(machine, count)()
+    return lambda: machine.host.remove_networks([f"v{at}" for at in range(count)]).raise_if_any()
+
+
+def finish(machine: Machine, count: int) -> Callable[[], object]:
+    """The removal of networks that a process began which died."""
+    there = made(machine, count)
+    # In one transaction they are begun; the next is never reached.
+    machine.faults.arm(crash_at=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_removal, "CHUNK", count)
+        with pytest.raises(Crash):
+            machine.host.remove_networks(there)
+    machine.restart()
+
+    def act() -> None:
+        machine.host.gc()
+        assert not [*machine.host.networks()]
+
+    return act
+
+
+def refused_without_a_default_subnet(machine: Machine, count: int) -> Callable[[], object]:
+    """As many as there are subnets on the host, none of which leaves a default one."""
+    every = ("172.16.0.0/12", "192.168.0.0/16")
+    taken = NetworkRequest(name="taken", subnets=every, parent="eth0", share_parent=True)
+    machine.host.create_networks([taken]).raise_if_any()
+    made(machine, count, shared=False)
+    wanted = [NetworkRequest(name=f"d{at}") for at in range(count)]
+
+    def act() -> None:
+        outcomes = machine.host.create_networks(wanted)
+        assert {type(one.error) for one in outcomes} == {SubnetMissing}
+
+    return act
+
+
 def connect_each(machine: Machine, count: int) -> Callable[[], object]:
     """A sandbox on each of the networks of one pool."""
     there = made(machine, count)
@@ -166,8 +214,12 @@ def shown(machine: Machine, count: int) -> Callable[[], object]:
     [
         (create, {"shared": True}),
         (create, {"shared": False}),
+        (create_on_own_parents, {}),
         (remove, {"shared": True}),
         (remove, {"shared": False}),
+        (remove_with_parents, {}),
+        (finish, {}),
+        (refused_without_a_default_subnet, {}),
         (connect_each, {}),
         (refused_for_held_addresses, {}),
         (refused_for_kept_addresses, {}),
@@ -182,10 +234,40 @@ def test_work_grows_with_the_count_and_not_with_its_square(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (network_removal, networks, sandboxes):
+    for module in (network_removal, sandboxes):
         monkeypatch.setattr(module, "CHUNK", COUNTS[-1])
     monkeypatch.setattr(sandboxes, "FIRST_CHUNK", COUNTS[-1])
     monkeypatch.setattr(limits, "at_once", lambda wanted, _each: wanted)
+    assert_linear(prepare, options, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options"),
+    [
+        (create, {"shared": True}),
+        (remove, {"shared": True}),
+        (remove_with_parents, {}),
+        (finish, {}),
+        (refused_without_a_default_subnet, {}),
+    ],
+)
+def test_work_on_networks_grows_with_the_count_however_few_are_in_a_chunk(
+    prepare: Callable[..., Callable[[], object]],
+    options: dict[str, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wrong: each chunk reads what all networks of its pools keep, and the number of chunks grows with the count."""
+    monkeypatch.setattr(network_removal, "CHUNK", 1)
+    assert_linear(prepare, options, tmp_path, monkeypatch)
+
+
+def assert_linear(
+    prepare: Callable[..., Callable[[], object]],
+    options: dict[str, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     work = Work(monkeypatch)
     done: list[Counter[str]] = []
     for count in COUNTS:

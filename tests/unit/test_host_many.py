@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macvfast.cli.show.networks import inspected
-from macvfast.engine import detach, networks, sandboxes
+from macvfast.engine import detach, network_removal, sandboxes
 from macvfast.engine.scale import Numbered, plan_scale
 from macvfast.errors import (
     AlreadyConnected,
@@ -453,7 +453,7 @@ def test_networks_without_subnets_get_different_ones(machine: Machine) -> None:
 def test_a_fault_at_any_step_of_several_networks_leaves_the_record_true(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: bool, removing: bool
 ) -> None:
-    monkeypatch.setattr(networks, "CHUNK", 2)
+    monkeypatch.setattr(network_removal, "CHUNK", 2)
     names = [f"v{vid}" for vid in range(1, 6)]
 
     def prepared(directory: Path) -> Machine:

@@ -21,7 +21,7 @@ from macvfast.state.records import REMOVED
 from macvfast.system import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import MadeParent, Network
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
-# Networks in one transaction and one send.
+# Networks in one transaction and one send: so many, and of more than 16 times as many a sixteenth. Each transaction
+# reads what all networks of its pools keep: with a fixed number of networks in each, all of them would read the square.
 CHUNK = 128
+
+
+def chunk_of(count: int) -> int:
+    """How many of so many networks go into one transaction."""
+    return max(CHUNK, -(-count // 16))
 
 
 class NetworkRemover:
@@ -53,7 +59,7 @@ class NetworkRemover:
             first.setdefault(id_, key)
         todo = list(first.values())
         outcomes: dict[str, Outcome[str]] = {}
-        for chunk in limits.chunks(todo, CHUNK):
+        for chunk in limits.chunks(todo, chunk_of(len(todo))):
             self._remove(chunk, outcomes)
         return Outcomes(tuple(replace(outcomes[first[ids[key]]], name=key) for key in asked))
 
@@ -99,7 +105,7 @@ class NetworkRemover:
         if not going:
             return
         with self._store.reading() as records:
-            ids = [network.id for network, _ in going]
+            ids = {network.id for network, _ in going}
             last, needed = self._last(records, [network.link for network, _ in going], ids)
         kept = self._parents.delete(last) if last else []
         with self._store.writing() as records:
@@ -118,7 +124,7 @@ class NetworkRemover:
                 self._on_note(one)
 
     @staticmethod
-    def _last(records: Records, links: Iterable[str], ids: Sequence[str]) -> tuple[list[MadeParent], list[LinkNeeded]]:
+    def _last(records: Records, links: Iterable[str], ids: Container[str]) -> tuple[list[MadeParent], list[LinkNeeded]]:
         """The links of ours that go with the last network on each, and those that stay because others stand on them."""
 
         @cache
@@ -146,12 +152,20 @@ class NetworkRemover:
             intent = records.begin(self._store.owner(), REMOVED)
             begin_removal(records, going, intent)
             records.delete_unused_intents(intents)
-        for network in going:
-            try:
-                self.take_away([(network, intent)])
-            except MacvfastError:
-                # It stays recorded as unsettled, and the next command tries again.
-                continue
+        for chunk in limits.chunks(going, chunk_of(len(going))):
+            self._finish([(network, intent) for network in chunk])
+
+    def _finish(self, going: Sequence[tuple[Network, int]]) -> None:
+        """Take networks away. One that cannot go keeps none of the others: it stays recorded as unsettled, and the next
+        command tries again.
+        """
+        try:
+            self.take_away(going)
+        except MacvfastError:
+            half = len(going) // 2
+            if half:
+                self._finish(going[:half])
+                self._finish(going[half:])
 
 
 def begin_removal(records: Records, networks: Sequence[Network], intent: int) -> None:

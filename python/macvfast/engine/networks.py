@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.choose import new_id
-from macvfast.engine.network_removal import CHUNK, begin_removal
+from macvfast.engine.network_removal import begin_removal, chunk_of
 from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
-from macvfast.ipam import OnParent, Pools, default_subnet, settle_subnets
+from macvfast.ipam import DefaultSubnets, OnParent, Pools, settle_subnets
 from macvfast.kernel.refusals import without_ipv6
 from macvfast.model import Network
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
@@ -69,9 +69,14 @@ class _Seen:
         self.home = home
 
     @cached_property
-    def subnets(self) -> list[Cidr]:
-        """The recorded subnets."""
-        return _recorded_subnets(self.records)
+    def near(self) -> list[Cidr]:
+        """The subnets of this host's links and routes."""
+        return self.home.subnets(self.links)
+
+    @cached_property
+    def defaults(self) -> DefaultSubnets:
+        """The default subnets that are free."""
+        return DefaultSubnets([*self.records.all_subnets(), *self.near])
 
 
 class Networks:
@@ -139,8 +144,8 @@ class Networks:
         request = item.asked
         if not request.subnets:
             seen.home.refuse_without_subnet(request, parent)
-            item.near = seen.home.subnets(seen.links)
-            request = _with_default_subnet(item, seen.subnets)
+            item.near = seen.near
+            request = _with_default_subnet(item, seen.defaults)
         network = _settle(item, request, parent, seen.pools)
         if network.ipv6 and not self._kernel.has_ipv6():
             raise without_ipv6(f"make network `{item.asked.name}`")
@@ -167,7 +172,7 @@ class Networks:
         # Networks that are on these parents already, one for each: all networks that share a parent allow the same
         # others.
         company: dict[str, Network | None] = {}
-        taken: list[Cidr] | None = None
+        defaults: DefaultSubnets | None = None
         pools = Pools(records)
         for item in items:
             network, parent = item.network, item.parent
@@ -182,8 +187,8 @@ class Networks:
                     continue
                 if not item.asked.subnets:
                     # During the transaction, nobody else chooses one.
-                    taken = _recorded_subnets(records) if taken is None else taken
-                    network = _settle(item, _with_default_subnet(item, taken), parent, pools)
+                    defaults = defaults or DefaultSubnets([*records.all_subnets(), *item.near])
+                    network = _settle(item, _with_default_subnet(item, defaults), parent, pools)
                 elif sharing is not None:
                     # An address that was free may have been taken in the meantime.
                     network = _settle(item, item.asked, parent, pools)
@@ -200,8 +205,9 @@ class Networks:
                 records.add_made_parent(item.made, intent)
                 coming.add(item.made.link)
             company[parent.name] = sharing or network
-            if taken is not None:
-                taken += (subnet.cidr for subnet in network.subnets)
+            if defaults is not None:
+                for subnet in network.subnets:
+                    defaults.take(subnet.cidr)
             noted.append(item)
         pools.save()
         return noted, intent
@@ -326,10 +332,12 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
 
 def _apart(requests: Iterable[NetworkRequest]) -> Iterator[list[NetworkRequest]]:
     """The requests in chunks. Several with one name are in chunks of their own: the first decides about the next."""
+    requests = [*requests]
+    size = chunk_of(len(requests))
     chunk: list[NetworkRequest] = []
     names: set[str] = set()
     for request in requests:
-        if len(chunk) == CHUNK or request.name in names:
+        if len(chunk) == size or request.name in names:
             yield chunk
             chunk, names = [], set()
         chunk.append(request)
@@ -343,17 +351,13 @@ def _refuse_name(records: Records, name: str) -> None:
         raise NetworkExists(name)
 
 
-def _recorded_subnets(records: Records) -> list[Cidr]:
-    return [subnet.cidr for network in records.networks() for subnet in network.subnets]
-
-
-def _with_default_subnet(item: _New, taken: Sequence[Cidr]) -> NetworkRequest:
+def _with_default_subnet(item: _New, defaults: DefaultSubnets) -> NetworkRequest:
     """The request with the first default subnet that is free.
 
     Raises:
         SubnetMissing
     """
-    chosen = default_subnet([*taken, *item.near])
+    chosen = defaults.first()
     if chosen is None:
         raise SubnetMissing("all default subnets are in use", hints=["--subnet=10.0.0.0/24"])
     return replace(item.asked, subnets=(chosen,))

@@ -21,7 +21,7 @@ from macvfast.model import MadeParent
 from macvfast.outcomes import LinkKept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Cidr
@@ -152,7 +152,7 @@ class Parents:
         boot_id = self._kernel.boot_id()
         links = self.links()
         kept: list[LinkKept | None] = []
-        going: list[int] = []
+        going: dict[int, None] = {}
         for made in parents:
             link = links.by_index.get(made.ifindex) if made.boot_id == boot_id else None
             if link is None or (link.kind, link.vid) != (made.kind, made.vid):
@@ -161,13 +161,13 @@ class Parents:
             stays = self._why_kept(made, link, links.on(link.ifindex), going)
             kept.append(stays)
             if stays is None:
-                going.append(link.ifindex)
+                going[link.ifindex] = None
         if going:
-            self._kernel.delete_parents(going)
+            self._kernel.delete_parents([*going])
         return kept
 
     def _why_kept(
-        self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Sequence[int]
+        self, made: MadeParent, link: LinkFacts, uppers: Sequence[LinkFacts], going: Container[int]
     ) -> LinkKept | None:
         """Why a link of ours stays: a link on it, which is not deleted with it, is not ours."""
         called = made.link if made.link in plan.names(link) else link.ifname

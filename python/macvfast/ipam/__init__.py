@@ -7,9 +7,9 @@ live there, in `rust/ipam`; here is what concerns several subnets (`subnets`) an
 from macvfast._core import Addresses, Pool
 from macvfast.ipam.fullness import fullness
 from macvfast.ipam.pools import NetworkPools, Pools, Taken, Wish
-from macvfast.ipam.subnets import OnParent, default_subnet, settle_subnets
+from macvfast.ipam.subnets import DefaultSubnets, OnParent, settle_subnets
 
 __all__ = [
-    "Addresses", "NetworkPools", "OnParent", "Pool", "Pools", "Taken", "Wish", "default_subnet", "fullness",
+    "Addresses", "DefaultSubnets", "NetworkPools", "OnParent", "Pool", "Pools", "Taken", "Wish", "fullness",
     "settle_subnets",
 ]  # fmt: skip

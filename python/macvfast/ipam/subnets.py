@@ -48,13 +48,26 @@ def _ends(cidr: Cidr) -> tuple[int, int]:
     return int(cidr.network_address), int(cidr.broadcast_address)
 
 
-def default_subnet(taken: Iterable[Cidr]) -> str | None:
-    """The first of Docker's default subnets that overlaps none of `taken`; None when there is none left."""
-    others = [cidr for cidr in taken if isinstance(cidr, IPv4Network)]
-    for text in _DEFAULT_SUBNETS:
-        if not any(IPv4Network(text).overlaps(other) for other in others):
-            return text
-    return None
+class DefaultSubnets:
+    """Those of Docker's default subnets that are free."""
+
+    def __init__(self, taken: Iterable[Cidr]) -> None:
+        """All but those that overlap one of `taken`."""
+        self._free = {text: _ends(IPv4Network(text)) for text in _DEFAULT_SUBNETS}
+        for cidr in taken:
+            self.take(cidr)
+
+    def take(self, cidr: Cidr) -> None:
+        """Have it that a subnet is not free any more."""
+        if cidr.version == 4 and self._free:
+            begin, end = _ends(cidr)
+            overlapping = [text for text, (first, last) in self._free.items() if first <= end and begin <= last]
+            for text in overlapping:
+                del self._free[text]
+
+    def first(self) -> str | None:
+        """The first one, in Docker's order; None when there is none left."""
+        return next(iter(self._free), None)
 
 
 @dataclass(frozen=True, slots=True)

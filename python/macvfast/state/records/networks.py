@@ -11,7 +11,7 @@ from macvfast.state.records.pools import PoolRecords
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 # What a row says that is settled, or is being removed and so still there: not what is only being made.
 SHOWN = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = {}.intent AND i.doing = 'made')"
@@ -165,16 +165,16 @@ class NetworkRecords(PoolRecords):
         first = "number = (SELECT min(number) FROM network WHERE link = ? AND id != ?)"
         return next(self._networks(first, (link, besides)), None)
 
-    def stays(self, link: str, going: Iterable[str]) -> bool:
+    def stays(self, link: str, going: Container[str] = ()) -> bool:
         """Whether a network on the link is neither among those, nor about to go by another's hand. Of two that go at
         once, one sees that the other does too.
         """
-        row = self._db.execute(
-            "SELECT 1 FROM network n WHERE n.link = ? AND n.id NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
-            " (SELECT 1 FROM intent i WHERE i.id = n.intent AND i.doing = ?) LIMIT 1",
-            (link, json.dumps([*going]), REMOVED),
-        ).fetchone()
-        return row is not None
+        rows = self._db.execute(
+            "SELECT id FROM network n WHERE n.link = ? AND NOT EXISTS"
+            " (SELECT 1 FROM intent i WHERE i.id = n.intent AND i.doing = ?)",
+            (link, REMOVED),
+        )
+        return any(id_ not in going for (id_,) in rows)
 
     def unsettled_on(self, link: str) -> list[tuple[str, Unsettled]]:
         """The networks on a link that are being made or removed, by name, and by whom. Intents are few."""

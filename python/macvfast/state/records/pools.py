@@ -146,6 +146,10 @@ class PoolRecords:
         """The subnets of the networks on a parent, each once."""
         return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool WHERE domain = ?", (domain(link),))]
 
+    def all_subnets(self) -> list[Cidr]:
+        """The subnets of all networks; one that networks on several parents have may be there several times."""
+        return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool")]
+
     def network_with(self, link: str, cidr: Cidr) -> str:
         """The first network, by name, that has a subnet on a parent."""
         row = self._db.execute(
