@@ -50,14 +50,14 @@ class Commands:
         self, request: CommandRequest, make: Callable[[], Attempt],
         remove: Callable[[Sandbox], MacvfastError | None],
     ) -> Sandbox:  # fmt: skip
-        """Make a sandbox and start a command in it, both or neither: see `Host.run`.
+        """Create a sandbox and start a command in it, both or neither: see `Host.run`.
 
         Args:
             request: the command.
-            make: makes the sandbox.
-            remove: removes it again, when this state is closed; gives why it is still there.
+            make: creates the sandbox.
+            remove: removes it again, after this state is closed; returns why it still exists, if it does.
         """
-        # Before anything is made: a command that cannot be started changes nothing.
+        # Before anything is created: a command that cannot be started changes nothing.
         launch.check(request)
         attempt = make()
         sandbox = attempt.made.with_these
@@ -87,7 +87,8 @@ class Commands:
             (namespace,) = open_recorded(kernel(), [sandbox])
             if isinstance(namespace, MacvfastError):
                 raise namespace
-            # What `exec` starts is a guest: it changes neither the sandbox's own command nor its removal with that.
+            # What `exec` starts is a guest: it does not replace the sandbox's own command, or remove the sandbox when
+            # it ends.
             recorded = (sandbox.command, sandbox.auto_remove) == (tuple(request.argv), request.auto_remove)
             with closing(namespace):
                 if not (request.join or recorded):
@@ -115,7 +116,7 @@ class Commands:
         return logs.read(self._store.sandbox_dir(id_), tail, (lambda: self._states.runs(id_)) if follow else None)
 
     def _root_joined(self, sandbox: Sandbox, request: CommandRequest) -> AbstractContextManager[Root | None]:
-        """The root of the running command that this one joins, where its user is looked up."""
+        """The root of the running command that is joined: the user is looked up in it."""
         if request.user is None or not request.join or sandbox.state is not SandboxState.RUNNING:
             return nullcontext()
         return keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode) or nullcontext()

@@ -1,7 +1,7 @@
-"""The engine: whatever changes a host, each operation whole.
+"""The engine: everything that changes a host, each operation from beginning to end.
 
 `Host` builds it once and uses it from several threads. Each operation first makes sure that the state belongs to this
-machine and namespace, and finishes what dead processes left; then it does its own work.
+machine and namespace, and finishes what dead processes left. Then it does its own work.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
     )
     from macvfast.state.store import Store
 
-# How long what is asked to have a network waits for others who are changing the same one.
+# How long `ensure_network` waits for others that are changing the same network.
 ENSURE_WAIT_S = 10.0
 
 
 class Engine:
-    """Changes networks, sandboxes and endpoints. Safe from several threads: what it is built of holds nothing of a
-    single operation.
+    """Changes networks, sandboxes and endpoints. Safe from several threads: its parts keep nothing of a single
+    operation.
 
     Args:
         store: the state.
         kernel: the running kernel.
         directories: the sandboxes' files.
         netns_dir: where namespaces are pinned.
-        on_note: called with what a person should know of something that succeeded.
+        on_note: called with what a person should know about an operation that succeeded.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Engine:
 
     @contextmanager
     def _changing_many(self, *, mending: bool = False) -> Iterator[Finished]:
-        """Around changes of many sandboxes, whose namespaces are open meanwhile."""
+        """Around changes of many sandboxes, whose namespaces are open at the same time."""
         # Descriptors first: an operation that waits for them stops no other.
         with limits.share(), self._unfinished.taken_up(mending=mending) as finished:
             yield finished
@@ -94,13 +94,13 @@ class Engine:
     # Networks.
 
     def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
-        """Make networks; one outcome each, in the order asked."""
+        """Create networks. One outcome for each, in the order of the requests."""
         with self._unfinished.taken_up():
             return self._networks.create_many([self._of_origin(request) for request in requests])
 
     def ensure_network(self, request: NetworkRequest) -> Network:
-        """Have a network as it is asked for: make it, or change what may change while it is in use. Another operation
-        that makes or removes it, or its parent, is waited for.
+        """Ensure that a network is as requested: create it, or change what may change while it is in use. Waits for
+        another operation that creates or removes it or its parent.
         """
         deadline = time.monotonic() + ENSURE_WAIT_S
         while True:
@@ -113,7 +113,7 @@ class Engine:
             time.sleep(0.01)
 
     def _of_origin(self, request: NetworkRequest) -> NetworkRequest:
-        """The request with the origin for which the state is open, where it names none."""
+        """The request, with the origin for which the state is open if it names none."""
         if self._store.origin is None or request.origin is not None:
             return request
         return replace(request, origin=self._store.origin)
@@ -124,19 +124,19 @@ class Engine:
             return self._networks.update(key, update)
 
     def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
-        """Remove networks without endpoints; one outcome per key."""
+        """Remove networks without endpoints. One outcome for each key."""
         with self._unfinished.taken_up() as finished:
             return finished.count_networks(self._remover.remove_many(keys))
 
     # Sandboxes.
 
     def create_sandbox(self, request: SandboxRequest, runs: CommandRequest | None = None) -> Attempt:
-        """Make a sandbox with all its endpoints, or nothing.
+        """Create a sandbox with all its endpoints, or nothing.
 
         Args:
             request: the sandbox.
-            runs: a command that the caller is about to start in it: what the attempt keeps open for that is the
-                caller's to close.
+            runs: a command that the caller is about to start in it. The caller closes what the attempt keeps open for
+                that.
         """
         sandbox = NewSandbox(
             name=request.name, command=request.command, labels=request.labels, own_files=request.own_files,
@@ -147,7 +147,7 @@ class Engine:
     def connect(
         self, request: EndpointRequest, netns: str | OpenNetns | None, request_id: str | None = None
     ) -> Endpoint:
-        """Make one endpoint of a sandbox that is there, or stands for a given namespace."""
+        """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
         return self._together.connect(
             lambda: replace(self._sandboxes.connecting(request, netns), request_id=request_id), request.sandbox
         )
@@ -156,14 +156,16 @@ class Engine:
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,
         progress: Callable[[int], None] | None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
-        """Connect sandboxes to a network, making those that are not there; one outcome each, in the order asked."""
+        """Connect sandboxes to a network, and create those that do not exist. One outcome for each, in the order of the
+        requests.
+        """
         with self._changing_many():
             return self._sandboxes.connect_many(network, sandboxes, netns, progress=progress)
 
     def scale(
         self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
     ) -> Scaled:
-        """Have exactly that many sandboxes of a name on a network."""
+        """Create or remove sandboxes until a network has exactly that many of a name."""
         from macvfast.engine.scale import Scaler  # noqa: PLC0415 - no other operation needs it
 
         with self._changing_many():
@@ -171,25 +173,25 @@ class Engine:
             return scaler.scale(network, prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Outcome[str]:
-        """Take a sandbox off a network; `ifname`: which link of it."""
+        """Disconnect a sandbox from a network; `ifname`: by which link."""
         return self._together.disconnect(network, sandbox, ifname)
 
     def disconnect_many(self, network: str, sandboxes: Sequence[str]) -> Outcomes[str]:
-        """Take sandboxes off a network; one outcome per name."""
+        """Disconnect sandboxes from a network. One outcome for each name."""
         with self._changing_many():
             return self._sandboxes.disconnect_many(network, sandboxes)
 
     def remove_sandboxes(
         self, keys: Sequence[str], *, force: bool, on_gone: Callable[[Sequence[Sandbox]], None] | None = None
     ) -> Outcomes[str]:
-        """Remove sandboxes with all their endpoints; one outcome per key.
+        """Remove sandboxes with all their endpoints. One outcome for each key.
 
         Args:
             keys: ids, names or id prefixes.
-            force: end running commands; what is gone already counts as removed.
-            on_gone: called with sandboxes that are gone, while others are waited for.
+            force: end running commands; count what no longer exists as removed.
+            on_gone: called with sandboxes that are removed, while others are waited for.
         """
-        # What goes with its own command goes whoever made it.
+        # A sandbox of `--rm` is removed with its command, whoever created it.
         options = RemovalOptions(force=force, any_origin=on_gone is not None, on_gone=on_gone or (lambda _: None))
         ended: dict[str, str] = {}
         if force:
@@ -204,13 +206,11 @@ class Engine:
         except StateUnusable as error:
             if not ended:
                 raise
-            # Commands have ended, which their sandboxes' outcomes must say.
+            # Commands have been ended, and the outcomes of their sandboxes must say so.
             return self._sandboxes.only_ended(keys, ended, error)
 
     def remove_ended(self, ids: Sequence[str], on_gone: Callable[[Iterable[str]], None]) -> dict[str, MacvfastError]:
-        """Remove sandboxes that go with commands which have ended; what is in the way, by id. `on_gone` is called with
-        ids.
-        """
+        """Remove sandboxes of `--rm` whose commands have ended. Returns errors by id. `on_gone` is called with ids."""
         going = States(self._store).left_behind(ids)
         outcomes = self.remove_sandboxes(going, force=True, on_gone=lambda gone: on_gone(one.id for one in gone))
         return {id_: one.error for id_, one in zip(going, outcomes, strict=True) if one.error is not None}
@@ -218,7 +218,7 @@ class Engine:
     # Record and kernel. The modules that compare them take long to load, and only these operations need them.
 
     def check(self, sandbox: str) -> list[Difference]:
-        """All that differs about one sandbox and the parents that it stands on. Changes nothing."""
+        """All that differs about one sandbox and its parents. Changes nothing."""
         home.is_here(self._store, self._kernel)
         return self._restorer.check(sandbox)
 
@@ -235,17 +235,19 @@ class Engine:
         return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
 
     def restore(self, wait_s: float | None) -> Plan:
-        """Make what is recorded and missing, and remove what is left behind: all steps, each with what it failed of."""
+        """Create what is recorded and missing, and remove what is left behind. Returns all steps, each with its error
+        if it failed.
+        """
         with self._changing_many(mending=True) as finished:
-            # First: a sandbox that is left behind is not made again.
+            # First: a sandbox that is left behind is not created again.
             steps = self._collector.remove_left_behind()
             steps += self._directories.clear(self._kernel.boot_id())
             done = self._restorer.restore(finished, wait_s)
             return replace(done, steps=(*steps, *done.steps))
 
     def gc(self, *, all_of_origin: bool = False) -> list[Freed]:
-        """Remove what nobody owns any more. `all_of_origin`: also all that the engine made for which the state is open:
-        first sandboxes, then endpoints of others' sandboxes, then networks.
+        """Remove what nobody owns any more. `all_of_origin`: also remove everything of the engine for which the state
+        is open: first its sandboxes, then its endpoints of other sandboxes, then its networks.
         """
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished)

@@ -1,4 +1,4 @@
-"""How full a network is: by what is recorded of it, and what this host itself has on its parent."""
+"""How full a network is: by the record, and by the addresses that this host has on its parent."""
 
 from __future__ import annotations
 

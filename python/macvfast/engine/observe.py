@@ -41,7 +41,7 @@ CHUNK = 128
 
 @dataclass(slots=True)
 class LocatedNamespace:
-    """Where the namespace of a sandbox is: held open, if it is there; `for_good`: it cannot come back."""
+    """The namespace of a sandbox: open, if it was found. `for_good`: it cannot come back."""
 
     state: NamespaceState
     namespace: Namespace | None = None
@@ -67,7 +67,7 @@ class Observer:
     # Parents.
 
     def parents(self) -> ParentDrift:
-        """The states of all parents; of one that another operation is making or removing, as it was seen."""
+        """The states of all parents. For a parent that another operation is creating or removing: as it was seen."""
         boot_id = self._kernel.boot_id()
         with self._store.reading() as records:
             networks = [one for one in records.networks() if records.network_intent(one.id) is None]
@@ -98,10 +98,10 @@ class Observer:
     # Sandboxes.
 
     def sandboxes(self) -> Iterator[list[RecordedSandbox]]:
-        """All settled sandboxes, some at a time; without what other operations are changing.
+        """All settled sandboxes, some at a time, without those that other operations are changing.
 
-        Those in namespaces that macvfast made come first, by name; then those that stand for namespaces of others, all
-        that stand for one together: what is in it is then looked at once.
+        First, by name, those in namespaces that macvfast created. Then those that stand for other namespaces, together
+        for each namespace, so that its contents are read once.
         """
         with self._store.reading() as records:
             order = records.sandbox_order(shown=False)
@@ -112,7 +112,7 @@ class Observer:
             yield settled
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
-        """Those of the sandboxes that nobody is changing, with their settled endpoints."""
+        """The sandboxes of these that nobody is changing, with their settled endpoints."""
         unsettled = bool(records.intents())
         # All endpoints in a namespace that others made, in the order of connection.
         peers: dict[tuple[int, str], NamespaceEndpoints] = {}
@@ -134,14 +134,14 @@ class Observer:
         return found
 
     def escapes(self) -> Escapes:
-        """What judges missing links, for all that are looked at in one go."""
+        """What judges missing links, for all sandboxes that are read together."""
         return Escapes(self._store, self._kernel, notes=False)
 
     @contextmanager
     def look(
         self, recorded: Sequence[RecordedSandbox], parents: Mapping[str, ParentState], escapes: Escapes
     ) -> Iterator[list[ComparedSandbox]]:
-        """What differs about the sandboxes; their namespaces are open within the context."""
+        """What differs about the sandboxes. Their namespaces are open within the context."""
         places = self.locate([one.sandbox for one in recorded])
         try:
             # The contents of a namespace are the same for all sandboxes that stand for it.
@@ -224,7 +224,7 @@ class Observer:
     def _made(
         sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
     ) -> LocatedNamespace:
-        """Where a namespace is that macvfast made, and that is not at its path."""
+        """Where a namespace is that macvfast created and that is not at its path."""
         if not isinstance(there, MacvfastError):
             return LocatedNamespace(NamespaceState.OBSTRUCTED, reason=f"another namespace is at {sandbox.path}")
         if not isinstance(there, InvalidConfig):
@@ -238,11 +238,11 @@ class Observer:
     def _given(
         self, sandbox: Sandbox, there: Namespace | MacvfastError, alive: Namespace | MacvfastError | None
     ) -> LocatedNamespace:
-        """Where a namespace is that others made, and that is not the recorded one at its path."""
+        """Where a namespace is that macvfast did not create and that is not at its path."""
         if isinstance(alive, MacvfastError):
             return LocatedNamespace(NamespaceState.LOST, reason=str(alive))
         if alive is not None:
-            # The path is what it was given by: nobody promised that it stays there.
+            # The path is only how it was given: nobody promised that it stays there.
             return LocatedNamespace(NamespaceState.PRESENT, alive)
         rebooted = sandbox.boot_id != self._kernel.boot_id()
         # The pid of a process means another one after a reboot.
@@ -262,11 +262,11 @@ class Observer:
 
 
 def _pages(order: Sequence[int], given: Mapping[int, tuple[str, int]]) -> Iterator[list[int]]:
-    """Numbers of sandboxes, CHUNK at a time; those of one given namespace are never parted.
+    """Numbers of sandboxes, CHUNK at a time. Those that stand for the same namespace stay together.
 
     Args:
         order: all of them.
-        given: the namespaces that others made, by the numbers of the sandboxes that stand for them.
+        given: the namespaces that macvfast did not create, by the numbers of the sandboxes that stand for them.
     """
     together: dict[object, list[int]] = {}
     for number in order:

@@ -38,7 +38,7 @@ class Parts:
         store: the state; closed by `close`.
         kernel: None: the running one, seen from the namespace in which it is first needed.
         netns_dir: where namespaces are pinned.
-        on_note: called with what a person should know of something that succeeded.
+        on_note: called with what a person should know about an operation that succeeded.
     """
 
     def __init__(self, store: Store, kernel: Kernel | None, netns_dir: str, on_note: Callable[[Note], None]) -> None:
@@ -51,7 +51,7 @@ class Parts:
         self._lock = threading.RLock()
 
     def close(self) -> None:
-        """Close state and kernel; again, or in a forked child, do nothing."""
+        """Close state and kernel. A second call does nothing, and neither does a call in a forked child."""
         if self.store.forked:
             return
         # First: it waits for the operations of other threads.
@@ -72,7 +72,7 @@ class Parts:
         if self.given_kernel is not None:
             return self.given_kernel
         with self._lock:
-            # It may have been closed meanwhile.
+            # It may have been closed in the meantime.
             self.store.check_open()
             if self._own_kernel is None:
                 from macvfast.kernel.netlink import Kernel  # noqa: PLC0415
@@ -145,7 +145,7 @@ class Parts:
         return service.install(places, wait_s, root, now=now, on_note=self._on_note)
 
     def gc(self, origin: str | None) -> list[Freed]:
-        """Remove what nobody owns any more, and all that an engine made; None: no engine's."""
+        """Remove what nobody owns any more, and everything that an engine created; None: nothing of engines."""
         if origin is None:
             return self.engine.gc()
         # What an engine made is changed only where the state is open for it.
@@ -153,11 +153,13 @@ class Parts:
             return of_engine.engine.gc(all_of_origin=True)
 
     def run(self, request: CommandRequest, sandbox: SandboxRequest) -> Sandbox:
-        """Make a sandbox and start a command in it, both or neither: see `Commands.run`."""
+        """Create a sandbox and start a command in it, both or neither: see `Commands.run`."""
         return self.commands.run(request, lambda: self.engine.create_sandbox(sandbox, request), self._remove_again)
 
     def _remove_again(self, sandbox: Sandbox) -> MacvfastError | None:
-        """Remove a sandbox whose command was not started; why it is still there, if it is. Works after `close`, too."""
+        """Remove a sandbox whose command was not started. Returns why it still exists, if it does. Works after `close`,
+        too.
+        """
         try:
             with closing(self._again(self.store.origin)) as again:
                 (outcome,) = again.engine.remove_sandboxes([sandbox.id], force=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _NOTHING = OwnFiles()
 
-# Files that only `ip netns exec` needs. They are gone after a reboot, like namespaces; `restore` makes both again.
+# Files that only `ip netns exec` needs. A reboot deletes them, like namespaces; `restore` creates both again.
 FLEETING = Path("/run/macvfast/sandboxes")
 
 # Sandboxes whose files are written together, each with an open descriptor.
@@ -47,7 +47,7 @@ class _Own:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A link or a directory that is left over."""
+    """A link or directory of a sandbox that no longer exists, or a link to what others may change."""
 
     path: Path
     name: str
@@ -74,9 +74,9 @@ class Writing:
 
 
 class SandboxDirectories:
-    """The directories of a state's sandboxes; `on_note` is called with what a person should know.
+    """The directories of a state's sandboxes. `on_note` is called with what a person should know.
 
-    Links in /etc/netns, which all states share, are made only where state and pins are in their default places.
+    Links in /etc/netns, which all states share, are created only if state and pins are in their default directories.
     """
 
     def __init__(self, store: Store, netns_dir: str, on_note: Callable[[Note], None]) -> None:
@@ -89,15 +89,15 @@ class SandboxDirectories:
         self._homes = (self._kept, FLEETING) if shared else (self._kept,)
         self.note = on_note
 
-    # Giving.
+    # Creating.
 
     def give(self, sandbox: Sandbox, wanted: OwnFiles | None, writing: Writing) -> None:
         """Write the files of a new sandbox that are needed before its first command.
 
         Args:
             sandbox: with its endpoints.
-            wanted: what was asked for; None: nothing.
-            writing: of all sandboxes that are made with it; for `report_unseen`.
+            wanted: the requested contents; None: nothing was requested.
+            writing: of all sandboxes that are created with it; for `report_unseen`.
 
         Raises:
             StateUnusable
@@ -108,7 +108,7 @@ class SandboxDirectories:
         self._show(own, writing)
 
     def show(self, sandboxes: Sequence[Sandbox]) -> None:
-        """Make the links by which `ip netns exec` finds the files of sandboxes, and files in memory where needed."""
+        """Create the links by which `ip netns exec` finds the files of sandboxes, and files in memory where needed."""
         if self._found_in is not None:
             writing = Writing()
             for own in self._recorded(sandboxes):
@@ -116,7 +116,7 @@ class SandboxDirectories:
             self.report_unseen(writing)
 
     def _show(self, own: _Own, writing: Writing) -> None:
-        """Make the link by which `ip netns exec` finds a sandbox's files, in place of a stale one."""
+        """Create the link by which `ip netns exec` finds a sandbox's files, in place of a stale one."""
         if self._found_in is not None:
             files.unlink_stale(self._found_in, own.sandbox.name, self._homes)
         if self._links is None:
@@ -133,8 +133,8 @@ class SandboxDirectories:
             writing.unseen.setdefault(why, []).append(sandbox.name)
 
     def hold(self, sandbox: Sandbox) -> int:
-        """Take the lock of a sandbox's keeper until its command starts; a descriptor, which `launch` passes on. If this
-        process dies before that, the lock is free, which shows that the sandbox is left behind.
+        """Take the lock of a sandbox's keeper until its command starts. Returns a descriptor, which `launch` passes on.
+        If this process dies before that, the lock is free, which shows that the sandbox is left behind.
 
         Raises:
             StateUnusable
@@ -144,8 +144,8 @@ class SandboxDirectories:
         return keeper.hold(directory)
 
     def complete(self, sandbox: Sandbox) -> None:
-        """Write the files that a sandbox lacks on the disk, before a command starts. One that stands for a namespace of
-        others has none.
+        """Write the files that a sandbox lacks on the disk, before a command starts. A sandbox that stands for a given
+        namespace has none.
 
         Raises:
             StateUnusable
@@ -170,7 +170,7 @@ class SandboxDirectories:
         ]
 
     def mend(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
-        """Write them; each step with its error, if it failed."""
+        """Write them. Returns each step, with its error if it failed."""
         steps, ids, writing = [], [], Writing()
         for own in self._recorded(sandboxes):
             directory = self._due(own, boot_id)
@@ -191,7 +191,7 @@ class SandboxDirectories:
         return steps
 
     def _recorded(self, sandboxes: Sequence[Sandbox]) -> list[_Own]:
-        """Sandboxes with what was asked for of their files; without those that stand for namespaces of others."""
+        """Sandboxes with the requested contents of their files, without sandboxes that stand for given namespaces."""
         ours = [sandbox for sandbox in sandboxes if sandbox.made]
         with self._store.reading() as records:
             asked = records.own_files(sandbox.id for sandbox in ours)
@@ -207,7 +207,7 @@ class SandboxDirectories:
         return FLEETING / own.sandbox.id if fleeting else None
 
     def _write(self, own: _Own, directory: Path, writing: Writing) -> list[str]:
-        """Write the files that a sandbox lacks in a directory; gives their names.
+        """Write the files that a sandbox lacks in a directory. Returns their names.
 
         Raises:
             StateUnusable
@@ -218,7 +218,7 @@ class SandboxDirectories:
         try:
             files.make_directory(directory)
             with trusted.locked_directory(directory) as descriptor:
-                # Another process may have written some meanwhile.
+                # Another process may have written some in the meantime.
                 files.write(descriptor, {file: texts[file] for file in files.lacking(directory, texts)})
         except OSError as error:
             raise StateUnusable(str(directory), error.strerror or str(error)) from None
@@ -230,8 +230,8 @@ class SandboxDirectories:
             self.note(FilesUnseen(tuple(names), f"{files.NETNS_ETC}/{names[0]}", why))
 
     def refresh(self, ids: Iterable[str]) -> None:
-        """Write the addresses of sandboxes into their hosts files. One that cannot be written does not fail the change
-        of the network.
+        """Write the addresses of sandboxes into their hosts files. If a file cannot be written, the change of the
+        network still succeeds.
         """
         with_files = [
             home / id_ for id_ in sorted(set(ids)) for home in self._homes if os.path.exists(home / id_ / "etc")
@@ -255,7 +255,7 @@ class SandboxDirectories:
                     with suppress(OSError):
                         files.refresh(descriptor, there[id_])
 
-    # Taking away.
+    # Deleting.
 
     def has(self, id_: str) -> bool:
         """Whether a sandbox has a directory, because it has run a command or has files.
@@ -279,7 +279,7 @@ class SandboxDirectories:
                 files.unlink(self._links, sandbox.name, [f"{home}/{sandbox.id}" for home in self._homes])
 
     def remove(self, sandboxes: Iterable[Sandbox]) -> None:
-        """Delete the directories of sandboxes that are gone."""
+        """Delete the directories of sandboxes that no longer exist."""
         for sandbox in sandboxes:
             for home in self._homes:
                 if os.path.lexists(f"{home}/{sandbox.id}"):
@@ -288,14 +288,15 @@ class SandboxDirectories:
     # What is left.
 
     def left(self, boot_id: str) -> list[Left]:
-        """Links and directories of sandboxes that are gone, because a removal died or the state was replaced; and links
-        to what other users may change. A directory in which a command runs is not among them.
+        """Links and directories of sandboxes that no longer exist, because a removal died or the state was replaced;
+        and links to what other users may change. A directory in which a command runs is not among them.
 
-        A link is this state's where the record has its sandbox, or there is a directory of it. Any other may have been
-        made in a mount namespace with the same /etc, where /run and /var are others. So the links of a state that was
-        deleted with its directory are not found here: they lead nowhere, and `unlink_stale` replaces them.
+        A link belongs to this state if the record has its sandbox, or if there is a directory of that sandbox. Any
+        other link may have been created in a mount namespace with the same /etc and another /run and /var. So the links
+        of a state that was deleted with its directory are not found here: they lead nowhere, and `unlink_stale`
+        replaces them.
         """
-        # Before the record is read: what is made meanwhile is recorded before its directory is made.
+        # Before the record is read: a new sandbox is recorded before its directory is created.
         links = files.links_to(self._links) if self._links is not None else []
         directories = [home / id_ for home in self._homes for id_ in files.directories(home)]
         with self._store.reading() as records:
@@ -318,7 +319,7 @@ class SandboxDirectories:
         ]
 
     def clear(self, boot_id: str) -> list[Step]:
-        """Delete what is left over; each step with its error, if it failed."""
+        """Delete what is left over. Returns each step, with its error if it failed."""
         steps = []
         for one in self.left(boot_id):
             if one.path.is_symlink():

@@ -62,16 +62,15 @@ class Sandboxes:
         self._detacher = detacher
 
     def make(self, attempts: Sequence[Attempt]) -> None:
-        """Make sandboxes with their endpoints, or endpoints of sandboxes that are there, in one go: each ends made, or
-        with its error.
+        """Create sandboxes with their endpoints, or endpoints of existing sandboxes, together. Each attempt ends with
+        what was created, or with its error.
         """
         self._attacher.attach(limits.chunks(attempts, CHUNK, each=3 * 2))
 
     # Connecting.
 
     def connecting(self, request: EndpointRequest, netns: str | OpenNetns | None) -> AttachRequest:
-        """What is asked for where one sandbox is to be connected: it is there, unless it is to stand for a given
-        namespace.
+        """The request to connect one sandbox, which exists unless it stands for a given namespace.
 
         Raises:
             what refuses it.
@@ -90,7 +89,7 @@ class Sandboxes:
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,
         labels: tuple[tuple[str, str], ...] = (), progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
-        """Connect many sandboxes to a network; those that do not exist are made, with the labels."""
+        """Connect many sandboxes to a network. Those that do not exist are created, with the labels."""
         with self._store.reading() as records:
             network_id = one_network(records, self._store, network).id
         given = None if netns is None else self._given(netns)
@@ -133,7 +132,7 @@ class Sandboxes:
     def _there(
         self, records: Records, named: dict[str, Sandbox], request: EndpointRequest, given: _Given | None
     ) -> Sandbox | None:
-        """The sandbox that has the request's name and is to be connected; None: one is to be made.
+        """The existing sandbox of the request's name that is to be connected; None: one is going to be created.
 
         Raises:
             SandboxBusy, NamespaceChanged
@@ -170,11 +169,12 @@ class Sandboxes:
     # Disconnecting.
 
     def disconnect_many(self, network: str, sandboxes: Iterable[str], ifname: str | None = None) -> Outcomes[str]:
-        """Take sandboxes off a network; one outcome per name. What is named twice is taken off once.
+        """Disconnect sandboxes from a network. One outcome for each name. A sandbox that is named twice is disconnected
+        once.
 
         Args:
             network, sandboxes: ids, names or id prefixes.
-            ifname: the links that are meant; None: each sandbox has one there.
+            ifname: by which link; None: each sandbox has one there.
         """
         names = list(sandboxes)
         errors: dict[int, MacvfastError] = {}
@@ -209,10 +209,10 @@ class Sandboxes:
     # Removing.
 
     def end_commands(self, keys: Sequence[str], options: RemovalOptions) -> dict[str, str]:
-        """End the commands of sandboxes that are about to be removed by force, and give the disk back what their logs
-        take, before anything is written: it may be full because of them. Gives the names of those that ran, by key.
+        """End the commands of sandboxes that are about to be removed by force, and free the disk space of their logs,
+        before anything is written: the disk may be full because of them. Returns the names of those that ran, by key.
 
-        What another process is making or removing is left to it, and to the removal to say so.
+        A sandbox that another process is creating or removing is left alone; its removal reports that.
         """
         ended: dict[str, str] = {}
         for chunk in limits.chunks(keys, CHUNK):
@@ -237,7 +237,7 @@ class Sandboxes:
         return Outcomes(tuple(Outcome(key, error=failed.get(key, error)) for key in keys))
 
     def remove_many(self, keys: Sequence[str], options: RemovalOptions) -> Outcomes[str]:
-        """Remove sandboxes with all their endpoints; one outcome per key, in the order asked."""
+        """Remove sandboxes with all their endpoints. One outcome for each key, in the order of the keys."""
         found: dict[str, str] = {}
         errors: dict[str, MacvfastError] = {}
         for chunk in limits.chunks(keys, CHUNK):
@@ -258,8 +258,8 @@ class Sandboxes:
         return Outcomes(tuple(outcomes))
 
     def remove(self, ids: Sequence[str], options: RemovalOptions) -> tuple[dict[str, str], dict[str, MacvfastError]]:
-        """Remove sandboxes; one that another process is changing is waited for. Gives, by id, the names of those that
-        were there, and what is in the way.
+        """Remove sandboxes. Waits for one that another process is changing. Returns, by id, the names of those that
+        existed, and the errors.
         """
         names: dict[str, str] = {}
         failures: dict[str, MacvfastError] = {} if options.any_origin else self._refused(ids, force=options.force)
@@ -276,7 +276,7 @@ class Sandboxes:
         return names, failures
 
     def _refused(self, ids: Sequence[str], *, force: bool) -> dict[str, MacvfastError]:
-        """Why sandboxes of engines, or with endpoints of engines unless by force, may not be removed, by id."""
+        """Why sandboxes of engines may not be removed, or, without force, those with endpoints of engines. By id."""
         with self._store.reading() as records:
             others = records.others_sandboxes(ids, self._store.origin)
             connected = [] if force else records.with_others_endpoints(ids, self._store.origin)
@@ -285,7 +285,7 @@ class Sandboxes:
 
 
 def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:
-    """A sandbox that is to be made with the endpoint, unless there is one of that name by then."""
+    """A sandbox that is created with the endpoint, unless one of that name exists by then."""
     netns, opened = (None, None) if given is None else (given.path, given.opened)
     return NewSandbox(name=request.sandbox, netns=netns, opened=opened, labels=labels, joins=True)
 

@@ -1,7 +1,7 @@
-"""Copies of the state: written while others work on it, and loaded again.
+"""Backups of the state: written while other processes change it, and loaded again.
 
-A copy is one SQLite file in the format of its time, as of one moment. It is read into memory, migrated there, and
-loaded within one transaction of the state: other processes see the old state or the new one.
+A backup is one SQLite file in the format of its time, from one moment. It is read into memory, converted there, and
+loaded within one transaction of the state: other processes see either the old state or the new one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def backup(store: Store, file: str) -> Path:
-    """Write a copy of the state to a file; an older copy is replaced once the new one is on the disk.
+    """Write a backup of the state to a file. An older backup is replaced when the new one is on the disk.
 
     Raises:
-        BackupInvalid: something else is there.
+        BackupInvalid: something else is at that path.
         StateUnusable: it cannot be written.
     """
     try:
@@ -50,11 +50,11 @@ def backup(store: Store, file: str) -> Path:
 
 
 def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
-    """What would change if a copy were loaded.
+    """What would change if a backup were loaded.
 
     Args:
         store: the state.
-        file: the copy.
+        file: the backup.
         netns_dir: where namespaces are pinned here.
         here: this boot and machine.
 
@@ -67,11 +67,11 @@ def compare(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
 
 
 def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
-    """Replace the state by a copy; the old one is kept beside it. Arguments as of `compare`.
+    """Replace the state by a backup. The old state is kept in a file beside it. Arguments as for `compare`.
 
     Raises:
         BackupInvalid, StateNewer
-        StateBusy: an operation goes on, and could not record its outcome in the copy.
+        StateBusy: an operation is running, and could not record its outcome in the new state.
     """
     name = f"file:{os.urandom(8).hex()}?mode=memory&cache=shared"
     with _opened(store, file, name) as connection, store.attached(name, "loaded"), store.writing() as records:
@@ -87,7 +87,7 @@ def load(store: Store, file: str, netns_dir: str, here: Here) -> Replacement:
 
 @contextmanager
 def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[Connection]:
-    """A copy, checked to be whole and of a known format, and read into memory under a name."""
+    """A backup, checked to be whole and of a known format, and read into memory under a name."""
     path = Path(file)
     try:
         if not path.is_file():
@@ -114,8 +114,8 @@ def _opened(store: Store, file: str, name: str = ":memory:") -> Iterator[Connect
 
 
 def _refuse_pins(then: Records, now_: Records, file: str, netns_dir: str) -> None:
-    """Refuse a copy whose namespaces are pinned where neither this host nor the state pins any: root would make and
-    delete files there.
+    """Refuse a backup whose namespaces are pinned in a directory where neither this host nor the state pins any: root
+    would create and delete files there.
     """
     known = {netns_dir, *(checked.pins(one) for one in now_.sandboxes() if one.made)}
     for one in then.sandboxes():

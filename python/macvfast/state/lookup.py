@@ -26,7 +26,7 @@ PAGE = 256
 def pages(
     store: Store, order: Callable[[Records], Sequence[int]], rows: Callable[[Records, Sequence[int]], Iterable[T]]
 ) -> Iterator[T]:
-    """Rows, a page at a time, in an order that is read first: they may change meanwhile; new ones are left out."""
+    """Rows, a page at a time, in an order that is read first. Rows may change meanwhile; new ones are left out."""
     with store.reading() as records:
         numbers = order(records)
     for some in limits.chunks(numbers, PAGE):
@@ -99,7 +99,8 @@ def only(kind: str, key: str, found: Sequence[Thing]) -> Thing:
 
 
 def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Store) -> None:
-    """Refuse what is being made, removed or restored. What a process was restoring when it died is as it was recorded.
+    """Refuse what is being created, removed or restored. What a process was restoring when it died is as it was
+    recorded.
 
     Raises:
         SandboxBusy
@@ -113,12 +114,12 @@ def refuse_unsettled(kind: str, name: str, intent: Unsettled | None, store: Stor
 
 
 def is_of_another(thing: Network | Sandbox | Endpoint, store: Store) -> bool:
-    """Whether an engine made it, and the state is not open for that engine."""
+    """Whether an engine created it, and the state is not open for that engine."""
     return thing.origin not in (None, store.origin)
 
 
 def refuse_another(store: Store, *things: Network | Sandbox | Endpoint) -> None:
-    """Refuse to change what an engine made, unless the state is open for that engine.
+    """Refuse to change what an engine created, unless the state is open for that engine.
 
     Raises:
         MadeByEngine

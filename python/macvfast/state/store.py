@@ -91,7 +91,7 @@ class Store:
 
     @property
     def overtaken(self) -> bool:
-        """Whether there is a state by now, where this look found none, and shows an empty one."""
+        """Whether a state exists now, although this Store found none and shows an empty one."""
         return self._nowhere and not is_empty(self.directory, self.path)
 
     def check_open(self) -> None:
@@ -164,8 +164,8 @@ class Store:
 
     @contextmanager
     def operation(self) -> Iterator[None]:
-        """Give this thread's intents one owner token. What still carries it at the end was given up, and any process
-        may finish it.
+        """Give this thread's intents one owner token. Intents that still carry it at the end were given up, and any
+        process may finish them.
         """
         me = threading.get_ident()
         self.check_open()
@@ -179,7 +179,7 @@ class Store:
             try:
                 self._end_operation(me)
             except BaseException:
-                # Interrupted: the token would pass for work that goes on, until this process ends.
+                # Interrupted: until this process ends, the token would count as work in progress.
                 self._end_operation(me)
                 raise
 
@@ -217,12 +217,12 @@ class Store:
             return self._owners.lives(token)
 
     def owner_shown(self, token: str) -> str | None:
-        """The process whose operation it is, for people; None: unknown."""
+        """The process that runs an operation, for messages; None: unknown."""
         found = self._owners.owner(token)
         return None if found is None else str(found)
 
     def others_at_work(self) -> list[str]:
-        """The processes whose operations go on, without this Store's own, for people."""
+        """The processes that run other operations than this Store's, for messages."""
         with self._failures.of_system():
             mine = {held.token for held in list(self._owned.values())}
             return [self.owner_shown(token) or "a process" for token in self._owners.living() if token not in mine]
