@@ -18,9 +18,9 @@ PROTOCOL = "1"
 
 # From the client: its command line; go on; the program could not be started (errno); it has ended (wait status).
 HELLO, GO, FAILED, ENDED = b"H", b"G", b"F", b"X"
-# From the worker: it waits for GO; it does not serve this caller (why); the command has ended (exit status); become a
-# program; start a program.
-READY, REFUSED, STATUS, BECOME, START = b"R", b"N", b"E", b"B", b"S"
+# From the worker: it listens; it waits for GO; it does not serve this caller (why); the command has ended (exit
+# status); become a program; start a program.
+LISTENS, READY, REFUSED, STATUS, BECOME, START = b"L", b"R", b"N", b"E", b"B", b"S"
 
 _HEADER = struct.Struct("<cI")
 # The kernel takes no longer command line (execve(2), 6 MiB at the most).

@@ -53,6 +53,9 @@ def serve(connection: socket.socket, standing: Standing, own: Installation, main
     # It ends a worker whose caller says too little.
     signal.alarm(_WITHIN_S)
     try:
+        # Until then the caller sends nothing: what is sent to a socket that nobody reads keeps the caller's streams
+        # open, even when the caller has ended.
+        messages.send(connection, Message(messages.LISTENS, b""))
         message = messages.receive(connection)
         if message is None:
             return

@@ -22,7 +22,8 @@ pub const HELLO: u8 = b'H';
 pub const GO: u8 = b'G';
 pub const FAILED: u8 = b'F';
 pub const ENDED: u8 = b'X';
-/// From the worker: it waits for GO; the command has ended (exit status); become a program; start a program.
+/// From the worker: it listens; it waits for GO; the command has ended (exit status); become a program; start a program.
+pub const LISTENS: u8 = b'L';
 pub const READY: u8 = b'R';
 pub const STATUS: u8 = b'E';
 pub const BECOME: u8 = b'B';

@@ -80,6 +80,10 @@ pub struct Session {
 /// Asks the server for a worker; None where there is none, or it does not serve this process.
 pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Session> {
     let socket = connected()?;
+    // Where nobody takes this connection, what was sent would keep the streams open after this process has ended.
+    message::receive(&socket)
+        .ok()?
+        .filter(|said| said.kind == message::LISTENS)?;
     let hello = hello(words, streams, python);
     let here = fs::open(
         c".",
