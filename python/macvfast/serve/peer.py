@@ -56,6 +56,9 @@ class Standing(NamedTuple):
             for line in status:
                 name, _, value = line.partition(":")
                 fields[name] = value.strip()
+        # Being in its own group once more gives a process nothing: systemd's root is in no other, that of a login is.
+        effective = fields["Gid"].split()[1]
+        fields["Groups"] = " ".join(group for group in fields["Groups"].split() if group != effective)
         return cls(places, tuple(fields.get(name, "") for name in _FIELDS), _label(pid))
 
     @classmethod
