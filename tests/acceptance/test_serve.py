@@ -204,8 +204,8 @@ def test_the_parent_has_one_thread_and_has_neither_state_nor_netlink_open(served
     assert "\nThreads:\t1\n" in (parent / "status").read_text(encoding="ascii")
     opened = [os.readlink(one) for one in (parent / "fd").iterdir()]
     assert [name for name in opened if "state.db" in name] == []
-    # Where clients connect, for command lines and for requests.
-    assert sum(name.startswith("socket:") for name in opened) == 2
+    # Where clients connect, for command lines and for requests, and who asks how it is.
+    assert sum(name.startswith("socket:") for name in opened) == 3
 
 
 def test_a_crowd_of_commands_leaves_the_server_as_it_was(served: Lan) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from macvfast.errors import RunDirectoryUnusable, ServerRunning
-from macvfast.system import trusted
+from macvfast.system import server, trusted
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
-
-DEFAULT = "/run/macvfast"
 
 # Connections that wait to be taken.
 _BACKLOG = 1024
@@ -35,8 +33,8 @@ class RunDirectory:
         RunDirectoryUnusable: others may change it, or it cannot be made.
     """
 
-    def __init__(self, named: str | None) -> None:
-        self.path = Path(named or DEFAULT).absolute()
+    def __init__(self) -> None:
+        self.path = server.directory()
         self._sockets: list[Path] = []
         try:
             trusted.make_directory(self.path, 0o700)

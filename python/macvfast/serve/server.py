@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from macvfast import __version__
 from macvfast.process.programs import PASSED_ON
 from macvfast.serve import worker
+from macvfast.serve.calls import TAKEN, WORD_SIZE, Calls, kind_of, said
 from macvfast.serve.peer import Standing
+from macvfast.system import server
 
 if TYPE_CHECKING:
     import socket
@@ -66,12 +68,15 @@ class Server:
     def __init__(
         self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int], None]
     ) -> None:
-        self._listener = directory.listener("command.sock")
-        self._listener.setblocking(False)
+        self._listener = directory.listener(server.COMMANDS)
         self._requests = directory.listener("request.sock")
+        self._asked = directory.listener(server.STATUS)
+        for one in (self._listener, self._asked):
+            one.setblocking(False)
         self._lock = directory.lock
         self._main = main
         self._serve_requests = engine
+        self._calls = Calls()
         # The child that does requests, if there is one; and when it was started.
         self._engine = 0
         self._engine_at = -_AGAIN_S
@@ -101,18 +106,32 @@ class Server:
             self._fork_engine()
             # What could not be forked is tried again.
             wanting = not self._stopping and (len(self._idle) < _IDLE or not self._engine)
-            select.select([waking, self._pipes.heard], [], [], _AGAIN_S if wanting else None)
-            self._hear(waking)
+            asked = self._asked.fileno()
+            awaited = [waking, self._pipes.heard, asked]
+            if asked in select.select(awaited, [], [], _AGAIN_S if wanting else None)[0]:
+                self._tell()
+            self._hear_signals(waking)
+            self._hear_workers()
             self._reap()
 
-    def _hear(self, waking: int) -> None:
+    def _tell(self) -> None:
+        """Tell one who asks how the server is; it is less than a socket takes at once."""
+        with suppress(OSError):
+            connection, _ = self._asked.accept()
+            with connection:
+                connection.setblocking(False)
+                connection.sendall(self._calls.shown())
+
+    def _hear_signals(self, waking: int) -> None:
         with suppress(BlockingIOError):
             for number in os.read(waking, 4096):
                 if number in (signal.SIGTERM, signal.SIGINT):
                     self._stop()
+
+    def _hear_workers(self) -> None:
         while select.select([self._pipes.heard], [], [], 0)[0]:
-            # One pid each, written at once.
-            pid = int.from_bytes(os.read(self._pipes.heard, 4), "little")
+            # Each word was written at once.
+            pid = self._calls.hear(os.read(self._pipes.heard, WORD_SIZE))
             if pid in self._idle:
                 self._idle.remove(pid)
                 self._busy.add(pid)
@@ -132,7 +151,11 @@ class Server:
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
-            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                # What it said before it ended.
+                self._hear_workers()
+                self._calls.ended(*ended)
+                pid = ended[0]
                 self._idle.discard(pid)
                 self._busy.discard(pid)
                 if pid == self._engine:
@@ -162,6 +185,7 @@ class Server:
 
     def _become_child(self) -> None:
         """In a child: leave alone what is the parent's."""
+        self._asked.close()
         for end in (self._pipes.held, self._lock):
             os.close(end)
         os.setsid()
@@ -200,11 +224,18 @@ class Server:
                     time.sleep(_AGAIN_S)
                     continue
                 with suppress(OSError):
-                    os.write(self._pipes.taken, os.getpid().to_bytes(4, "little"))
+                    os.write(self._pipes.taken, said(TAKEN))
                     self._listener.close()
-                    for end in (self._pipes.lifeline, self._pipes.taken, self._pipes.heard):
+                    for end in (self._pipes.lifeline, self._pipes.heard):
                         os.close(end)
-                    worker.serve(connection, self._standing, self._installation, self._main)
+                    worker.serve(connection, self._standing, self._installation, self._begin)
                     break
         finally:
             os._exit(0)
+
+    def _begin(self) -> int:
+        """In the worker: say which command has begun, and do it; its exit status."""
+        with suppress(OSError):
+            os.write(self._pipes.taken, said(kind_of(sys.argv[1:])))
+        os.close(self._pipes.taken)
+        return self._main()

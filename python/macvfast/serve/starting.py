@@ -101,10 +101,12 @@ class Caller:
         mine = self._connection.fileno()
         os.closerange(0, mine)
         os.closerange(mine + 1, _FDS_MAX)
+        # It ends with that, and this worker with its own exit status, which the server counts.
+        self._end_with_it(False)
         # It may have been killed.
         with suppress(OSError):
             messages.send(self._connection, Message(messages.STATUS, bytes([status])))
-        os._exit(0)
+        os._exit(status)
 
     def _send(self, kind: bytes, program: Program, others: Sequence[int]) -> None:
         """Send a program: which of its words are descriptors (`3=0`: the word after the third is the first one), and

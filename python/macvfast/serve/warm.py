@@ -31,7 +31,7 @@ def serve(main: Callable[[], int]) -> int:
         ServerRunning, RunDirectoryUnusable
     """
     _begin_anew_where_told()
-    with RunDirectory(os.environ.get("MACVFAST_RUN_DIR")) as directory:
+    with RunDirectory() as directory:
         for path in COMMANDS:
             Line(app.application()).find(path.split())
         for name in _LATER:

@@ -1,0 +1,102 @@
+"""What the server counts: command lines that workers have taken, done, and how long that took."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from macvfast import __version__
+from macvfast.cli.commands import ALIASES, COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Commands are counted by how long they took: up to 5 ms, and so on; what takes longer than all is counted, too.
+BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+# What a worker says on the pipe that it shares with others, at once: its pid, and TAKEN or the number of a command.
+_WORD = struct.Struct("<II")
+WORD_SIZE = _WORD.size
+TAKEN = 0
+
+# No command has more words.
+_DEPTH = 3
+
+# Of the options that may stand before it, the one that has its value as the next word.
+_WITH_VALUE = "--state-dir"
+
+# What has no name of its own: help, completion, what is no command.
+_OTHER = "other"
+_KINDS = (_OTHER, *COMMANDS)
+
+
+class _Call(NamedTuple):
+    """A command line that was taken: when, and of which kind where it has begun."""
+
+    at: float
+    kind: str | None
+
+
+def said(kind: int) -> bytes:
+    """What this worker says."""
+    return _WORD.pack(os.getpid(), kind)
+
+
+def kind_of(words: Sequence[str]) -> int:
+    """The number of the command that a line is of."""
+    first = words[: 2 * _DEPTH + 2]
+    plain = [word for word in first if not word.startswith("-")]
+    for rest in (plain, plain[1:] if _WITH_VALUE in first else []):
+        for length in range(_DEPTH, 0, -1):
+            path = " ".join(rest[:length])
+            path = ALIASES.get(path, path)
+            if path in COMMANDS:
+                return 1 + _KINDS.index(path)
+    return 1 + _KINDS.index(_OTHER)
+
+
+class Calls:
+    """The counts of one server. They end with it."""
+
+    def __init__(self) -> None:
+        self._since = time.time()
+        self._open: dict[int, _Call] = {}
+        # By kind and outcome: the seconds of all, and how many there were within each bound.
+        self._seconds: dict[tuple[str, str], float] = {}
+        self._counts: dict[tuple[str, str], list[int]] = {}
+
+    def hear(self, word: bytes) -> int | None:
+        """Note what a worker said; its pid where it has taken a command line."""
+        pid, kind = _WORD.unpack(word)
+        if kind == TAKEN:
+            self._open[pid] = _Call(time.monotonic(), None)
+            return int(pid)
+        if pid in self._open:
+            self._open[pid] = self._open[pid]._replace(kind=_KINDS[kind - 1])
+        return None
+
+    def ended(self, pid: int, wait_status: int) -> None:
+        """A worker has ended: it is counted if its command had begun."""
+        call = self._open.pop(pid, None)
+        if call is None or call.kind is None:
+            return
+        outcome = "killed" if os.WIFSIGNALED(wait_status) else "failed" if wait_status else "ok"
+        took = time.monotonic() - call.at
+        key = call.kind, outcome
+        counts = self._counts.setdefault(key, [0] * (len(BOUNDS_S) + 1))
+        counts[bisect_left(BOUNDS_S, took)] += 1
+        self._seconds[key] = self._seconds.get(key, 0.0) + took
+
+    def shown(self) -> bytes:
+        """All of it, as `macvfast.system.server` reads it."""
+        calls = [
+            {"kind": kind, "outcome": outcome, "seconds": self._seconds[kind, outcome], "counts": counts}
+            for (kind, outcome), counts in self._counts.items()
+        ]
+        running = sum(call.kind is not None for call in self._open.values())
+        about = {"pid": os.getpid(), "version": __version__, "since": self._since, "running": running}
+        return json.dumps({**about, "bounds": BOUNDS_S, "calls": calls}).encode()

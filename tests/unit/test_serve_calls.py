@@ -1,0 +1,97 @@
+"""What the server counts, and how `macvfast status` reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+
+import pytest
+
+from macvfast.cli.commands import COMMANDS
+from macvfast.serve import calls
+from macvfast.serve.calls import BOUNDS_S, TAKEN, Calls, kind_of
+from macvfast.system import server
+
+FAILED = 1 << 8
+KILLED = 9
+
+
+def word(pid: int, kind: int) -> bytes:
+    return struct.pack("<II", pid, kind)
+
+
+def begin(counts: Calls, pid: int, *words: str) -> None:
+    assert counts.hear(word(pid, TAKEN)) == pid
+    assert counts.hear(word(pid, kind_of(words))) is None
+
+
+def read(counts: Calls) -> dict[tuple[str, str], int]:
+    return {(one.kind, one.outcome): one.count for one in server._status(json.loads(counts.shown())).calls}
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("network ls", "network ls"), ("network list -q", "network ls"), ("--state-dir x network ls", "network ls"),
+        ("--state-dir=x --verbose run -d sh", "run"), ("network import docker -", "network import docker"),
+        ("network --help", "other"), ("", "other"), ("bogus ps", "other"), ("exec box network ls", "exec"),
+    ],
+)  # fmt: skip
+def test_a_command_is_known_by_its_first_words(line: str, kind: str) -> None:
+    assert calls._KINDS[kind_of(line.split()) - 1] == kind
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_each_command_has_a_number_of_its_own(path: str) -> None:
+    assert calls._KINDS[kind_of(path.split()) - 1] == path
+    assert kind_of(path.split()) != TAKEN
+
+
+def test_what_has_begun_is_counted_by_command_and_outcome_when_it_ends() -> None:
+    counts = Calls()
+    for pid, status in ((1, 0), (2, 0), (3, FAILED), (4, KILLED)):
+        begin(counts, pid, "ps")
+        counts.ended(pid, status)
+    begin(counts, 5, "network", "ls")
+    counts.ended(5, 0)
+    assert read(counts) == {("network ls", "ok"): 1, ("ps", "failed"): 1, ("ps", "killed"): 1, ("ps", "ok"): 2}
+
+
+def test_a_caller_that_was_not_served_and_a_worker_that_never_had_one_are_not_counted() -> None:
+    counts = Calls()
+    counts.hear(word(1, TAKEN))
+    counts.ended(1, 0)
+    counts.ended(2, KILLED)
+    assert read(counts) == {}
+    begin(counts, 3, "ps")
+    counts.hear(word(4, TAKEN))
+    assert server._status(json.loads(counts.shown())).running == 1
+
+
+def test_each_call_is_within_the_first_bound_that_it_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, now = Calls(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    took = [0.001, 0.005, 0.0051, 61.0]
+    for pid, seconds in enumerate(took):
+        now[0] = 100.0
+        begin(counts, pid, "ps")
+        now[0] += seconds
+        counts.ended(pid, 0)
+    (one,) = server._status(json.loads(counts.shown())).calls
+    slow = [sum(round(seconds, 6) <= bound for seconds in took) for bound in BOUNDS_S]
+    assert list(one.within) == slow
+    assert one.count == 4
+    assert one.seconds == pytest.approx(sum(took))
+
+
+def test_the_answer_stays_small_whatever_was_called() -> None:
+    """It is sent at once to who may not read it: a socket takes some 200 KiB."""
+    counts = Calls()
+    for path in (*COMMANDS, "bogus"):
+        for status in (0, FAILED, KILLED):
+            begin(counts, 1, *path.split())
+            counts.ended(1, status)
+    assert len(counts.shown()) < 32 << 10
+    assert server._status(json.loads(counts.shown())).pid == os.getpid()
