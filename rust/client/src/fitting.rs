@@ -10,6 +10,8 @@ use rustix::fs::{lstat, FileType};
 use rustix::process::{geteuid, getpgrp};
 use rustix::termios::tcgetpgrp;
 
+use crate::configured;
+
 /// `off`: every process does its own command.
 const VARIABLE: &str = "MACVFAST_SERVER";
 
@@ -42,7 +44,9 @@ pub fn may_be_served(words: &[OsString]) -> bool {
 pub fn socket() -> Option<PathBuf> {
     let directory = env::var_os(RUN_DIR)
         .filter(|named| !named.is_empty())
-        .map_or_else(|| PathBuf::from(DEFAULT_RUN_DIR), PathBuf::from);
+        .map(PathBuf::from)
+        .or_else(|| configured::path("run_dir"))
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_RUN_DIR));
     let found = lstat(&directory).ok()?;
     let is_ours = FileType::from_raw_mode(found.st_mode).is_dir()
         && found.st_uid == geteuid().as_raw()

@@ -15,6 +15,7 @@
 
 #![no_main]
 
+mod configured;
 mod fitting;
 mod message;
 mod python;

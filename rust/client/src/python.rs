@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs, iter};
 
-use crate::{signals, starting};
+use crate::{configured, signals, starting};
 
 /// Names another Python, for commands.
 const VARIABLE: &str = "MACVFAST_PYTHON";
@@ -21,7 +21,7 @@ const LONGEST_LINE: usize = 256;
 const NOT_FOUND: c_int = 127;
 
 /// Finds it: the one that the environment names, or that of the script beside this program, whose first line the
-/// installer has written, or the one beside this program.
+/// installer has written, or the one beside this program, or the one that root's file names.
 pub fn find() -> Option<PathBuf> {
     if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
         return Some(PathBuf::from(named));
@@ -30,7 +30,9 @@ pub fn find() -> Option<PathBuf> {
     let own = fs::read_link("/proc/self/exe").ok()?;
     let directory = own.parent()?;
     let beside = || Some(directory.join("python3")).filter(|python| python.exists());
-    first_line_of(&directory.join(SCRIPT)).or_else(beside)
+    first_line_of(&directory.join(SCRIPT))
+        .or_else(beside)
+        .or_else(|| configured::path("python"))
 }
 
 /// The interpreter of a script, if it is there.
@@ -48,7 +50,7 @@ fn first_line_of(script: &Path) -> Option<PathBuf> {
 pub fn execute(python: Option<&Path>, words: &[OsString]) -> c_int {
     let Some(python) = python else {
         say(&format!(
-            "error: no Python is found\n  caused by: there is no `python3` beside this program\n\n\
+            "error: no Python is found\n  caused by: there is no `python3` beside this program, and /etc/macvfast/client.conf names none\n\n\
              hint: `{VARIABLE}=/usr/bin/python3 macvfast …` names the one in which macvfast is installed"
         ));
         return NOT_FOUND;
