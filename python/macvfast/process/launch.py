@@ -1,6 +1,6 @@
 """Start a command in a sandbox: check it, then hand it to the native program that runs around it.
 
-That program (`rust/init`) is the only one that macvfast starts; `keeper` reads what it records of the command.
+That program (`rust/init`) is the only one that macvfast starts there; `keeper` reads what it records of the command.
 """
 
 from __future__ import annotations
