@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -21,6 +22,22 @@ from macvfast.model import SandboxState
 from tests.unit.cli_bed import DUAL, DUAL_BOX, RUNNING, FakeHost, network, typed
 
 MACVFAST = Path(sys.executable).parent / "macvfast"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("rm ", "web"), ("exec ", "web"), ("network connect pub_net ", "web"), ("network disconnect pub_net ", "web"),
+        ("network rm ", "pub_net"), ("network update ", "pub_net"), ("scale ", "pub_net"), ("run --net ", "pub_net"),
+        ("network connect ", "pub_net"), ("network disconnect ", "pub_net"),
+        # What only shows takes all.
+        ("logs ", "both web"), ("network inspect ", "dual pub_net"), ("ipam show ", "dual pub_net"),
+        ("network ls -f name=", "name=dual name=pub_net"), ("ps -f name=", "name=both name=web"),
+    ],
+)  # fmt: skip
+def test_what_an_engine_made_is_offered_where_it_is_shown_and_not_where_it_is_refused(line: str, words: str) -> None:
+    theirs = [replace(DUAL, origin="podman"), network()], [replace(DUAL_BOX, origin="podman"), RUNNING]
+    assert offered(line, FakeHost(networks=theirs[0], sandboxes=theirs[1])) == words.split()
 
 
 def offered(line: str, host: FakeHost | None = None) -> list[str]:

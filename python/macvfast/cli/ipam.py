@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import NetworkKey, TextForm
+from macvfast.cli.parameters import AnyNetworkKey, TextForm
 
 
 @command(
@@ -19,7 +19,7 @@ else there is.
 Of an IPv6 subnet, the map shows only the part in which something is used or kept.""",
     example="macvfast ipam show pub_net",
 )
-def show(call: Call, key: NetworkKey, *, form: TextForm = "") -> int:
+def show(call: Call, key: AnyNetworkKey, *, form: TextForm = "") -> int:
     """Show how full a network's subnets are, in numbers and as a map."""
     from macvfast.cli.show.maps import usage_json, usage_text  # noqa: PLC0415
 

@@ -10,6 +10,7 @@ from macvfast.cli.commands import command
 from macvfast.cli.filters import chosen, network_filters, prune_filters, to_prune
 from macvfast.cli.parameters import (
     LISTED_AS,
+    AnyNetworkKeys,
     ListForm,
     NetworkKey,
     NetworkKeys,
@@ -86,7 +87,7 @@ names of each network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.S
 )
 def inspect(
     call: Call,
-    keys: NetworkKeys,
+    keys: AnyNetworkKeys,
     *,
     form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=offering("json"))] = "",
     more: Annotated[bool, ignored("-v, --verbose", "there is nothing more to show")] = False,  # noqa: ARG001

@@ -130,10 +130,20 @@ def sandboxes(call: Call) -> list[str]:
     return _names(call, "sandboxes")
 
 
-def _names(call: Call, kind: str) -> list[str]:
+def own_networks(call: Call) -> list[str]:
+    """The names of the networks that may be changed: those that no engine made."""
+    return _names(call, "networks", own=True)
+
+
+def own_sandboxes(call: Call) -> list[str]:
+    """The names of the sandboxes that may be changed: those that no engine made."""
+    return _names(call, "sandboxes", own=True)
+
+
+def _names(call: Call, kind: str, *, own: bool = False) -> list[str]:
     try:
         with call.host() as host:
-            return [one.name for one in getattr(host, kind)()]
+            return [one.name for one in getattr(host, kind)() if one.origin is None or not own]
     except MacvfastError:
         return []
 
@@ -171,14 +181,16 @@ def keys_or_values(
 
 _A_NETWORK = "Id, name, or unambiguous prefix of the id."
 
-NetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=networks)]
-NetworkKeys = Annotated[
-    list[str], argument("NETWORK...", "Ids, names, or unambiguous prefixes of ids.", autocompletion=networks)
-]
-SandboxKey = Annotated[str, argument("SANDBOX", _A_NETWORK, autocompletion=sandboxes)]
-SandboxKeys = Annotated[
-    list[str], argument("SANDBOX...", "Ids, names, or unambiguous prefixes of ids.", autocompletion=sandboxes)
-]
+_SEVERAL = "Ids, names, or unambiguous prefixes of ids."
+
+# Of what is shown, and of what is changed: an engine's own is only shown.
+AnyNetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=networks)]
+AnyNetworkKeys = Annotated[list[str], argument("NETWORK...", _SEVERAL, autocompletion=networks)]
+AnySandboxKey = Annotated[str, argument("SANDBOX", _A_NETWORK, autocompletion=sandboxes)]
+NetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=own_networks)]
+NetworkKeys = Annotated[list[str], argument("NETWORK...", _SEVERAL, autocompletion=own_networks)]
+SandboxKey = Annotated[str, argument("SANDBOX", _A_NETWORK, autocompletion=own_sandboxes)]
+SandboxKeys = Annotated[list[str], argument("SANDBOX...", _SEVERAL, autocompletion=own_sandboxes)]
 Quiet = Annotated[bool, option("-q, --quiet", "Show ids only.")]
 NoTrunc = Annotated[bool, option("--no-trunc", "Show ids at full length.")]
 ListForm = Annotated[

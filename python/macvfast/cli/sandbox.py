@@ -10,10 +10,10 @@ from macvfast.cli.filters import Filter, chosen, has_label, is_from, matches
 from macvfast.cli.interrupts import INTERRUPTED, be_careful
 from macvfast.cli.parameters import (
     LISTED_AS,
+    AnySandboxKey,
     ListForm,
     NoTrunc,
     Quiet,
-    SandboxKey,
     SandboxKeys,
     cannot_be,
     filtering,
@@ -117,7 +117,7 @@ Ctrl-C.""",
 )
 def logs(
     call: Call,
-    key: SandboxKey,
+    key: AnySandboxKey,
     *,
     follow: Annotated[bool, option("-f, --follow", "Continue with new output.")] = False,
     tail: Annotated[

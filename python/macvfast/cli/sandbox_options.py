@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from macvfast.cli.call import Call
-from macvfast.cli.parameters import argument, cannot_be, check_labels, check_some, networks, option, repeated
+from macvfast.cli.parameters import argument, cannot_be, check_labels, check_some, option, own_networks, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ Net = Annotated[
         "--net, --network NETWORK",
         "Network to connect to (may be repeated), or name=NETWORK,ip=…,ip6=…,mac-address=….",
         callback=check_some,
-        autocompletion=networks,
+        autocompletion=own_networks,
     ),
 ]
 Ip = Annotated[str | None, option("--ip ADDRESS", "IPv4 address on the first network (default: the lowest free one).")]
