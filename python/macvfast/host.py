@@ -102,16 +102,16 @@ class Host:
         mtu: int | None = None, share_parent: bool = False, order: str = "lowest", ipv6: bool | None = None,
         ipv6_ra: bool | None = None, internal: bool = False, labels: Pairs[str] = (),
     ) -> Network:  # fmt: skip
-        """Make a network, and its parent where that is to be a link of macvfast's own.
+        """Create a network and, if needed, its parent.
 
         Args:
             name: the name, or a whole NetworkRequest, which also explains the other arguments.
-            gateways: (): each subnet reserves one where Docker would; None: none does.
+            gateways: (): each subnet reserves one where Docker would; None: no subnet has one.
 
         Raises:
-            InvalidConfig: the request is invalid; subclasses say why.
-            NetworkExists, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
-            KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be made.
+            InvalidConfig: the request is invalid; subclasses say why. NetworkExists, ParentNotFound, ParentTaken,
+                ParentUnusable, SubnetTaken
+            KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be created.
         """
         request = name
         if not isinstance(request, macvfast.NetworkRequest):
@@ -125,17 +125,17 @@ class Host:
         return self.create_networks([request])[0].result()
 
     def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
-        """Make networks: one outcome per request, in order. A refused one leaves nothing and stops no other."""
+        """Create networks. One outcome per request, in order. A refused one leaves nothing and stops no other."""
         return self._parts.engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
 
     def ensure_network(self, request: NetworkRequest) -> Network:
-        """Make a network where it is missing, and change it where only that differs which `update_network` may change.
-        Waits up to ten seconds for another process that makes or removes it.
+        """Create a network if it is missing; change it if it differs only in what `update_network` may change. Waits up
+        to ten seconds for another process that creates or removes it.
 
         Raises:
-            NetworkDiffers: it exists, and differs in what cannot change; nothing is changed.
-            AddressTaken: an endpoint has an address that is to be an aux address.
-            SandboxBusy: it is still being made or removed; and as create_network.
+            NetworkDiffers: it exists and differs in what cannot be changed; nothing is changed.
+            AddressTaken: an endpoint has a requested aux address.
+            SandboxBusy: it is still being created or removed. Also as `create_network`.
         """
         plain("request", request, macvfast.NetworkRequest)
         return self._parts.engine.ensure_network(request)
@@ -145,8 +145,8 @@ class Host:
         ip_ranges: Several[str | Cidr] | None = None, aux: Pairs[str | Address | None] = (),
         labels: Pairs[str | None] = (), order: str | None = None, share_parent: bool | None = None,
     ) -> Network:  # fmt: skip
-        """Change a network without touching its endpoints, and give it as it is then. What is left out stays; so do
-        addresses in use outside a new ip-range, and a gateway that was chosen automatically.
+        """Change a network without touching its endpoints, and return it as it is then. What is left out stays.
+        Addresses in use outside a new ip-range stay, too, and so does a gateway that was chosen automatically.
 
         Args:
             request: all changes as a value, in place of the other arguments.
@@ -154,13 +154,12 @@ class Host:
             aux: addresses by name; None removes one.
             labels: values by key; None removes one.
             order: of automatic allocation, "lowest" or "next".
-            share_parent: whether other networks that say so too may use the parent.
+            share_parent: whether other networks with this option may use the parent.
 
         Raises:
-            NetworkNotFound, NameAmbiguous, SandboxBusy
-            RangeInvalid, AuxAddressInvalid, OptionInvalid
-            AddressTaken: an endpoint has an address that is to be an aux address.
-            ParentTaken: `share_parent` is to be false, and another network is on the parent.
+            NetworkNotFound, NameAmbiguous, SandboxBusy, RangeInvalid, AuxAddressInvalid, OptionInvalid
+            AddressTaken: an endpoint has a requested aux address.
+            ParentTaken: another network is on the parent, so `share_parent` cannot become false.
         """
         request = request or macvfast.UpdateRequest(
             ip_ranges=ip_ranges, aux=aux, labels=labels,  # type: ignore[arg-type]
@@ -170,8 +169,8 @@ class Host:
         return self._parts.engine.update_network(_key(network), request)
 
     def networks(self) -> Iterator[Network]:
-        """All networks by name, as people count. Some hundred are read at a time, and changes meanwhile are allowed;
-        networks made after the start are not among them.
+        """All networks, sorted by name (numbers by value). Some hundred are read at a time. Changes in the meantime are
+        allowed; networks created after the start are left out.
         """
         return lookup.each_network(self._store)
 
@@ -184,17 +183,17 @@ class Host:
         return lookup.endpoints_of(self._store, network)
 
     def usage(self, network: str | Network) -> list[SubnetUsage]:
-        """How full the subnets of a network are, in the order they were given. Raises as `network`."""
+        """How full the subnets of a network are, in their order. Raises as `network`."""
         return self._parts.usage(network)
 
     def remove_networks(self, names: Several[str]) -> Outcomes[str]:
-        """Remove networks without endpoints, and parents that macvfast made and that nothing else stands on. Outcomes:
+        """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:
         the name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
         """
         return self._parts.engine.remove_networks(several("names", names, str))
 
     def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
-        """Remove all networks without endpoints that fit; those of engines are passed over."""
+        """Remove all networks without endpoints that fit; networks of engines are skipped."""
         return self.remove_networks(lookup.prunable(self._store, fits))
 
     # Sandboxes.
@@ -203,7 +202,7 @@ class Host:
         self, name: str | None = None, *, endpoints: Several[EndpointRequest] = (), command: Several[str] = (),
         labels: Pairs[str] = (), own_files: OwnFiles | None = None,
     ) -> Sandbox:  # fmt: skip
-        """Make a sandbox with all the endpoints, or nothing.
+        """Create a sandbox with all the endpoints, or nothing.
 
         Args:
             name: None: the first 12 characters of its id.
@@ -228,14 +227,14 @@ class Host:
         Args:
             network: or a whole EndpointRequest, in place of `sandbox`, `ip`, `ip6` and `mac`.
             ip, ip6: the addresses; None: automatic.
-            mac: None: made from the address.
-            netns: a namespace that something else made, by its path, or open. `sandbox` is then the name of a new
+            mac: None: derived from the address.
+            netns: a namespace that macvfast did not create, by its path, or open. `sandbox` is then the name of a new
                 sandbox that stands for it, or of one that already does.
-            request_id: by which `made_for` finds the endpoint, as long as there is one.
+            request_id: an id by which `made_for` finds the endpoint.
 
         Raises:
-            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
-            Also as create_sandbox.
+            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged Also as
+            `create_sandbox`.
         """
         request = network
         if not isinstance(request, macvfast.EndpointRequest):
@@ -246,20 +245,20 @@ class Host:
         return self._parts.engine.connect(request, netns, request_id)
 
     def made_for(self, request_id: str) -> Endpoint | None:
-        """The endpoint that `connect` has made with that `request_id`, if it is still there."""
+        """The endpoint that `connect` created with that `request_id`, if it still exists."""
         return lookup.made_for(self._store, request_id)
 
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
-        """Connect many sandboxes to a network; those that do not exist are made. One outcome per item, in order: a
+        """Connect many sandboxes to a network, and create those that do not exist. One outcome per item, in order. A
         refused one leaves nothing and stops no other.
 
         Args:
             sandboxes: names, or requests with addresses (their own `network` is not read).
             netns: one namespace that all of them stand for.
-            progress: called with how many more have ended, refused ones among them.
+            progress: called with how many more have ended, including refused ones.
         """
         asked = several("sandboxes", sandboxes, str, macvfast.EndpointRequest)
         return self._parts.engine.connect_many(_key(network), asked, netns, progress)
@@ -268,12 +267,12 @@ class Host:
         self, network: str | Network, prefix: str, count: int, *, force: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Scaled:  # fmt: skip
-        """Have exactly `count` sandboxes `prefix-0`, `prefix-1`, … on a network: the lowest missing numbers are made,
-        the highest removed. What has such a name and was not made by `scale` stays, its number is not skipped, and it
-        is among the refused.
+        """Create or remove sandboxes `prefix-0`, `prefix-1`, … until a network has exactly `count`: the lowest missing
+        numbers are created, the highest removed. A sandbox with such a name that `scale` did not create stays and is
+        refused.
 
         Args:
-            force: also remove what runs a command or has a second network.
+            force: also remove sandboxes that run a command or have a second network.
             progress: called with how many items are done, and of how many.
 
         Raises:
@@ -284,8 +283,8 @@ class Host:
         return self._parts.engine.scale(_key(network), prefix, count, force=force, progress=progress)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox, *, ifname: str | None = None) -> None:
-        """Disconnect a sandbox from a network; its link and addresses are gone when this returns. `ifname` is the link
-        that is meant where it has several there.
+        """Disconnect a sandbox from a network. When this returns, its link no longer exists and its addresses are free.
+        `ifname` names the link if the sandbox has several there.
 
         Raises:
             NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous, SandboxBusy, RemovalUnfinished
@@ -294,11 +293,11 @@ class Host:
         self._parts.engine.disconnect(_key(network), _key(sandbox), ifname).result()
 
     def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
-        """Disconnect sandboxes from a network; one outcome per name."""
+        """Disconnect sandboxes from a network. One outcome per name."""
         return self._parts.engine.disconnect_many(_key(network), several("sandboxes", sandboxes, str))
 
     def sandboxes(self) -> Iterator[Sandbox]:
-        """All sandboxes, with what their commands do; in the order and way of `networks`."""
+        """All sandboxes, with what their commands do; sorted and read as by `networks`."""
         return self._parts.states.each()
 
     def sandbox(self, key: str) -> Sandbox:
@@ -306,18 +305,17 @@ class Host:
         return self._parts.states.one(key)
 
     def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:
-        """Remove sandboxes with all their endpoints; done when the kernel has let go of their links.
-
-        Outcomes: the name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld, RemovalUnfinished.
+        """Remove sandboxes with all their endpoints. Returns when the kernel has released their links. Outcomes: the
+        name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld, RemovalUnfinished.
 
         Args:
-            force: end running commands; what is gone already counts as removed.
+            force: end running commands; count what no longer exists as removed.
         """
         return self._parts.engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force)
 
     @classmethod
     def remove_ended(cls, state_dir: str, shown: Callable[[MacvfastError], str]) -> None:
-        """Remove sandboxes whose commands (`--rm`) have ended, until none waits for that. Called in a process that the
+        """Remove sandboxes whose commands (`--rm`) have ended, until none is waiting. Called in a process that the
         keeper of one of them starts for all. `shown` gives the text of an error, which a keeper prints.
         """
         remove_ended(Path(state_dir), lambda: cls.open(state_dir)._parts, shown)  # noqa: SLF001 - its own
@@ -325,37 +323,37 @@ class Host:
     # Record and kernel.
 
     def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
-        """Make again what is recorded and missing, undo what was half-made, remove sandboxes whose commands (`--rm`) do
-        not run any more, and change nothing else. A second call has nothing to do. Commands are not started again.
+        """Create what is recorded and missing, undo what is half-created, and remove sandboxes whose commands (`--rm`)
+        no longer run. Nothing else is changed, and commands are not started again. A second call has nothing to do.
 
         Args:
-            dry_run: only say what would be done.
+            dry_run: only return what would be done.
             wait_s: how long to wait for parents that are missing, down, renamed, or have too small an MTU.
         """
         return self._parts.engine.plan() if dry_run else self._parts.engine.restore(wait_s)
 
     def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
-        """All that differs between record and kernel; of one sandbox, only what concerns it. Changes nothing."""
+        """All differences between record and kernel; with a sandbox, only those that concern it. Changes nothing."""
         if sandbox is not None:
             return self._parts.engine.check(_key(sandbox))
         found = self.restore(dry_run=True)
         return [*(step.mends for step in found.steps), *found.remaining]
 
     def gc(self, *, origin: str | None = None) -> list[Freed]:
-        """Remove sandboxes that stand for a given namespace which is gone, or whose command (`--rm`) has ended or was
-        never started, and what processes that died left half-made. `origin`: also all that this engine made, which is
-        gone for good.
+        """Remove sandboxes that stand for a given namespace which no longer exists, sandboxes whose command (`--rm`)
+        has ended or was never started, and what dead processes left unfinished. `origin`: also everything that this
+        engine, which was uninstalled, created.
         """
         return self._parts.gc(origin)
 
     def status(self) -> macvfast.Status:
-        """How much is recorded, and what a server says of itself, if one runs."""
+        """How much is recorded, and what a server says about itself, if one runs."""
         return self._parts.status()
 
     def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
-        """Write and enable systemd units: one restores this state at boot, before network-online.target, and waits for
-        parents for `wait_s` at most; the others are the server. Gives all files. `root`: the root directory of a system
-        that is not running. `now`: the server is there at once, not only from the next boot on.
+        """Write and enable systemd units, and return all files. One unit restores this state at boot, before
+        network-online.target, and waits at most `wait_s` for parents; the others are the server. `root`: the root
+        directory of a system that is not running. `now`: start the server immediately, not only from the next boot on.
 
         Raises:
             ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
@@ -364,7 +362,7 @@ class Host:
 
     @staticmethod
     def uninstall_service(root: str | None = None) -> list[Path]:
-        """Disable and remove all that; the files. Sandboxes stay. Raises as install_service."""
+        """Disable and remove all of these files, and return them. Sandboxes stay. Raises as `install_service`."""
         from macvfast.engine import service  # noqa: PLC0415
 
         return service.uninstall(root)
@@ -372,36 +370,32 @@ class Host:
     # Copies of the state.
 
     def backup_state(self, file: str) -> str:
-        """Write a copy of the state, as of one moment, to a file, replacing an older copy; others may go on. Gives the
-        file's absolute path.
-
-        Raises:
-            BackupInvalid: something else is there.
+        """Write a backup of the state, from one moment, to a file, while others may change the state. An older backup
+        is replaced. Returns the absolute path. Raises BackupInvalid if something else is at that path.
         """
         from macvfast.state.backup import backup  # noqa: PLC0415
 
         return str(backup(self._store, file))
 
     def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
-        """Replace the state, which is kept, by a copy; then call `restore`, and before it `adopt_state` if `foreign`.
+        """Replace the state by a backup; the old state is kept. Then call `restore`, and before it `adopt_state` if
+        `foreign`.
 
         Args:
-            dry_run: change nothing, only compare.
+            dry_run: only compare, and change nothing.
 
         Raises:
-            BackupInvalid, StateNewer: it is no copy, or of a later macvfast.
-            StateBusy: another operation goes on.
+            BackupInvalid, StateNewer: it is not a backup, or is from a later version.
+            StateBusy: another operation is running.
         """
         from macvfast.state.backup import compare, load  # noqa: PLC0415
 
         return (compare if dry_run else load)(self._store, file, self._parts.netns_dir, self._parts.here)
 
     def adopt_state(self) -> Adoption:
-        """Take over the state of another machine: from its disk, a clone of that, or a backup. Addresses and MACs stay;
-        new MACs are made with another key. A state of this machine stays as it is.
-
-        Raises:
-            StateBusy: an operation goes on.
+        """Take over the state of another machine: from its disk, a clone of it, or a backup. Addresses and MACs stay;
+        new MACs are derived with another key. A state of this machine stays as it is. Raises StateBusy if an operation
+        is running.
         """
         return home.adopt(self._store, self._parts.here)
 
@@ -411,36 +405,31 @@ class Host:
         self, request: CommandRequest, name: str | None = None, *, endpoints: Several[EndpointRequest] = (),
         labels: Pairs[str] = (), own_files: OwnFiles | None = None,
     ) -> Sandbox:  # fmt: skip
-        """Make a sandbox and start a command in it, both or neither. Detached: returns when the command runs, whose
-        output goes to the sandbox's log; otherwise this process becomes its keeper, and ends with its exit status.
+        """Create a sandbox and start a command in it, both or neither. Detached: returns when the command runs, whose
+        output goes to the sandbox's log. Otherwise this process becomes its keeper, and ends with its exit status.
 
         Args:
             request: the command. With `auto_remove`, the sandbox is removed when it ends.
-            name, endpoints, labels, own_files: as of `create_sandbox`.
+            name, endpoints, labels, own_files: as for `create_sandbox`.
 
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
-            UndoFailed: the sandbox is still there. Also as `create_sandbox`.
+            UndoFailed: the sandbox still exists. Also as `create_sandbox`.
         """
         return self._parts.run(request, _sandbox(name, endpoints, request.argv, labels, own_files))
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
-        """Start a command in an existing sandbox, detached or not, as `run`.
-
-        Raises:
-            SandboxNotFound, SandboxRunning, NamespaceChanged. Also as `run`, for a command.
+        """Start a command in an existing sandbox, detached or not, as `run`. Raises as `sandbox`, SandboxRunning,
+        NamespaceChanged, and as `run` for a command.
         """
         self._parts.commands.start(_key(sandbox), request, lambda: self._parts.kernel)
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
-        """The output of a sandbox's detached commands, in pieces, which can be read after `close`.
+        """The output of a sandbox's detached commands, in pieces, which can be read after `close`. Raises as `sandbox`.
 
         Args:
-            tail: only so many of the last lines; None: all that is kept.
-            follow: go on with new output while something runs in it.
-
-        Raises:
-            SandboxNotFound, NameAmbiguous, SandboxBusy
+            tail: only the last lines, that many; None: all that is kept.
+            follow: continue with new output while a command runs in it.
         """
         return self._parts.commands.logs(_key(sandbox), tail, follow=follow)
 
