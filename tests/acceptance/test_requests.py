@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import sys
@@ -151,6 +152,20 @@ def test_a_crowd_is_connected_with_an_address_each(served: Lan) -> None:
     assert len({one["endpoint"]["ip"] for one in answers}) == len(names)
     assert named(served) == sorted(names)
     assert served.macvfast("check") == ""
+
+
+def test_a_state_that_was_deleted_is_not_written_to(served: Lan) -> None:
+    """What is answered is in the state that there is now."""
+    served.macvfast("create", "--name=old")
+    ask(served, request("connect", "old"))
+    served.macvfast("rm", "old")
+    shutil.rmtree(served.state_dir)
+    served.state_dir.mkdir(mode=0o700)
+    served.macvfast("network", "create", "--subnet=10.8.0.0/16", "-o", "parent=eth0", "pub_net")
+    served.macvfast("create", "--name=new")
+    (made,) = ask(served, request("connect", "new"))
+    assert "endpoint" in made, made
+    assert named(served) == ["new"]
 
 
 # Whoever leaves, and whatever is killed.

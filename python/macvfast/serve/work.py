@@ -53,6 +53,7 @@ class Work:
     def __init__(self) -> None:
         self._state_dir = os.path.abspath(configured.directory("state_dir", DEFAULT_DIR))
         self._hosts: dict[str | None, Host] = {}
+        self._file = (0, 0)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
         self._lock = threading.Condition()
@@ -125,10 +126,23 @@ class Work:
         if request.state_dir not in (None, self._state_dir):
             raise RequestInvalid(f"the server's state is in {self._state_dir}")
         with self._lock:
+            if self._file != self._file_now():
+                # The state was deleted with all that was in it: what is written there now would be lost.
+                for host in self._hosts.values():
+                    self._others.submit(host.close)
+                self._hosts = {}
             if request.origin not in self._hosts:
-                # Opened here, for it belongs to one process.
                 self._hosts[request.origin] = Host.open(self._state_dir, origin=request.origin)
+                self._file = self._file_now()
             return self._hosts[request.origin]
+
+    def _file_now(self) -> tuple[int, int]:
+        """Which file the state is in."""
+        try:
+            found = os.stat(os.path.join(self._state_dir, "state.db"))
+        except OSError:
+            return 0, 0
+        return found.st_dev, found.st_ino
 
     def _connect(self, host: Host, request: Request) -> Answer:
         there = host.made_for(request.id)
