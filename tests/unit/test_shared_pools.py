@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from macvfast.errors import AddressTaken, BackupInvalid, MacTaken, NetworkDiffers, PoolExhausted, SubnetTaken
+from macvfast.errors import (
+    AddressTaken,
+    BackupInvalid,
+    MacTaken,
+    NetworkDiffers,
+    PoolExhausted,
+    StateCorrupt,
+    SubnetTaken,
+)
 from macvfast.ipam import Pools, Wish
 from macvfast.ipam.subnets import DomainSubnets
 from macvfast.requests import EndpointRequest, NetworkRequest
@@ -57,6 +65,23 @@ def pools(machine: Machine) -> list[tuple[str, str, int]]:
     with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection:
         rows = connection.execute("SELECT domain, cidr, used FROM pool ORDER BY domain, cidr")
         return [(domain, cidr, int(used)) for domain, cidr, used in rows]
+
+
+@pytest.mark.parametrize("what", ["gateway", "aux"])
+def test_a_page_in_which_a_kept_address_is_free_is_damage_and_nobody_gets_it(machine: Machine, what: str) -> None:
+    make(machine, "a", aux={"printer": "172.30.0.2"})
+    machine.host.close()
+    with closing(sqlite3.connect(Path(machine.state_dir) / "state.db")) as connection, connection:
+        (bits,) = connection.execute("SELECT bits FROM page WHERE level = 0").fetchone()
+        first = bits[0] & ~(2 if what == "gateway" else 4)
+        connection.execute("UPDATE page SET bits = ? WHERE level = 0", (bytes([first]) + bits[1:],))
+        connection.execute("UPDATE pool SET used = '3'")
+    machine.host = machine.start()
+    with pytest.raises(StateCorrupt, match="damaged"):
+        address(machine, "a", "box")
+    with pytest.raises(StateCorrupt, match="damaged"):
+        make(machine, "b")
+    assert [*machine.host.sandboxes()] == []
 
 
 def test_an_address_is_given_once_whichever_network_gives_it(machine: Machine) -> None:

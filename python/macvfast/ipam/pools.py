@@ -232,6 +232,7 @@ class _Share:
         self._network = network
         self._row = row
         self._host = host
+        self._checked = False
 
     @cached_property
     def pool(self) -> SharedPool:
@@ -268,6 +269,10 @@ class _Share:
         again by each.
         """
         pool, begin, passed = self.pool, self.source.next, []
+        if not self._checked:
+            for kept in _kept(self._network, self.subnet):
+                pool.refuse_free(kept)
+            self._checked = True
         if wish.clash is None:
             pool.take_back_passed()
         try:

@@ -252,9 +252,13 @@ class PoolRecords:
 
     def read_pools(self) -> None:
         """Read all rows of pools, as what they are read as."""
-        for (number,) in self._db.execute("SELECT number FROM pool").fetchall():
-            self.kept(number)
+        for number, cidr in self._db.execute("SELECT number, cidr FROM pool").fetchall():
             self.summary(number)
+            for one in self.kept(number):
+                page, at = divmod(int(one.address) - int(_cidr(cidr).network_address), 4096)
+                bits = self.page(number, page) or bytes(512)
+                if not bits[at // 8] >> at % 8 & 1:
+                    raise ValueError(f"{one.address} is the {one.role} and free")
 
 
 @lru_cache(maxsize=1024)
