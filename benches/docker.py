@@ -1,4 +1,4 @@
-"""One sandbox at a time, with a command: `docker run` and `macvfast run`."""
+"""Docker's commands, to a daemon of the world's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from benches.measure import BenchFailed, NotThere, timed_sample
-from benches.ours import NETWORK, command, open_host
+from benches.ours import NETWORK
 from benches.world import GATEWAY, PARENT, SUBNET, Clock, World, must, run
 from tests.parity.engine import UNPACKED, Engine, EngineUnusable
 
@@ -50,16 +50,13 @@ def docker_run(world: World, count: int, network: str = NETWORK) -> Sample:
     return timed_sample(clock.seconds, count, unit_s=MS)
 
 
-def macvfast_run(world: World, count: int) -> Sample:
-    """`macvfast run --rm … true`, one after the other."""
-    with open_host(world):
-        pass
-    arguments = command(world, "run", "--rm", f"--net={NETWORK}", "--")
-    shown = run(*arguments, "ip", "-4", "addr")
-    must(" 10.20.0." in shown, f"the sandbox's addresses: {shown}")
-    clock = Clock()
-    with clock.running():
-        for _ in range(count):
-            run(*arguments, "busybox", "true")
-    world.check_gone([])
+def docker_ls(world: World, count: int) -> Sample:
+    """`docker network ls`, one after the other."""
+    with _engine(world) as environment:
+        shown = run("docker", "network", "ls", environment=environment)
+        must(f" {NETWORK} " in shown, f"the networks: {shown}")
+        clock = Clock()
+        with clock.running():
+            for _ in range(count):
+                run("docker", "network", "ls", environment=environment)
     return timed_sample(clock.seconds, count, unit_s=MS)

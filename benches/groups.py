@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benches import beside, docker, floor, given, networks, ours, peers, start, threads, writers
+from benches import beside, commands, floor, given, networks, ours, peers, start, threads, writers
 from benches.measure import Goal, Group, Side
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Size:
     """Whole commands timed in one run of a side."""
     each_thread: int
     """Items of one thread."""
+    served: int
+    """Commands, and requests, that one server does."""
     slow: int
     """Items, at most, of what costs 10 ms and more each."""
     rounds: int
@@ -66,12 +68,12 @@ FULL = Size(
     links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
     removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, given=(250, 1_000, 4_000), growth=10_000, growth_steps=40,
     memory=(1_000, 10_000), record="4094+10000", networks=1_000, beside=4_000, commands=(0, 50, 200), removed=1_000,
-    calls=10, each_thread=40, slow=60, rounds=7, slow_rounds=5, warm_up=True,
+    calls=10, each_thread=40, served=10_000, slow=60, rounds=7, slow_rounds=5, warm_up=True,
 )  # fmt: skip
 QUICK = Size(
     links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, given=(32,), growth=64, growth_steps=4, memory=(32, 64),
-    record="20+50", networks=16, beside=8, commands=(0, 2), removed=4, calls=1, each_thread=2, slow=2, rounds=1,
-    slow_rounds=1, warm_up=False,
+    record="20+50", networks=16, beside=8, commands=(0, 2), removed=4, calls=1, each_thread=2, served=32, slow=2,
+    rounds=1, slow_rounds=1, warm_up=False,
 )  # fmt: skip
 
 # Of one process, that connect one at a time.
@@ -98,7 +100,7 @@ def groups(size: Size) -> list[Group]:
         _record(size),
         *_commands(size),
         _memory(size),
-        _docker(size),
+        *commands.groups(size),
     ]
 
 
@@ -390,18 +392,3 @@ def _memory(size: Size) -> Group:
     largest = size.memory[-1]
     sides.append(Side(f"macvfast scale, {largest:,}", ours.scale_memory, {"count": largest}, "the whole command"))
     return Group("memory", "peak memory of one process", sides, min(2, size.rounds), unit="MiB", warm_up=False)
-
-
-def _docker(size: Size) -> Group:
-    count = size.calls
-    sides = [
-        Side("macvfast run", docker.macvfast_run, {"count": count}, "no image, no cgroup"),
-        Side("docker run", docker.docker_run, {"count": count}, "the Engine's own data in memory", optional=True),
-        Side(
-            "docker run --net=none", docker.docker_run, {"count": count, "network": "none"},
-            "the part of it that is not the network", optional=True,
-        ),
-    ]  # fmt: skip
-    goals = [Goal("one sandbox with a command, begun and removed", "macvfast run", "docker run", times_faster=0)]
-    title = "`run --rm … true`, whole command"
-    return Group("run", title, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
