@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test test-served parity torture check bench bench-quick fmt docs guide wheel clean
+.PHONY: help build demo test test-served parity torture fuzz check bench bench-quick fmt docs guide wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,10 @@ parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Do
 torture: build $(VENV)/.tools  ## tests/torture in its long form: 1,000 kills and the like; MACVFAST_TORTURE_SEED=… to repeat one
 	@tools/need test
 	@MACVFAST_TORTURE=long $(BIN)/python -m pytest tests/torture --capture=no $(PYTEST_ARGS)
+
+fuzz: build $(VENV)/.tools  ## 10,000 random command lines and the other random tests that need no kernel, as many times each
+	@tools/need test
+	@MACVFAST_TEST_PROFILE=long $(BIN)/python -m pytest tests/unit -m hypothesis $(PYTEST_ARGS)
 
 check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
 	@tools/need check

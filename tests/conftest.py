@@ -24,7 +24,8 @@ SERVED = "MACVFAST_TEST_SERVED"
 # Random tests are as slow as the machine is busy. In CI they are the same each time: a failure is the change's.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if probe.IN_CI else "here")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("MACVFAST_TEST_PROFILE", "ci" if probe.IN_CI else "here"))
 
 _skipped: collections.Counter[str] = collections.Counter()
 # Of the tests asked for: how many are for this machine, and how many for the virtual one.
