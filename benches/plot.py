@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from benches.report import Result
 
@@ -32,6 +32,19 @@ COLOURS = {
     groups.NETNS_CNI: "#d64545", groups.NETAVARK: "#2d9d63", groups.MAKING: "#2f81f7",
     groups.CHECK: GREY, groups.RESTORE: "#b0539e", groups.RESTORE_ALL: "#d0750f", groups.GC: "#2d9d63",
 }  # fmt: skip
+# Of whole commands: the sides, who does them, and in whose colour.
+COMMANDS = {
+    "network ls": {
+        "network ls, served": ("macvfast, with a server", groups.OURS),
+        "network ls": ("macvfast", groups.IN_CALLS),
+        "docker network ls": ("Docker", groups.FLOOR),
+    },
+    "run --rm … true": {
+        "macvfast run, served": ("macvfast, with a server", groups.OURS),
+        "macvfast run": ("macvfast", groups.IN_CALLS),
+        "docker run": ("Docker", groups.FLOOR),
+    },
+}
 DASHED = frozenset({groups.FLOOR, groups.IP_IPV6, groups.PYROUTE2})
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "macvfast", "font.family": "sans-serif", "font.size": 12,
@@ -209,30 +222,48 @@ def first_screen(results: Mapping[str, Result]) -> Any:
             count = min(curve, key=lambda one: abs(one - 1_000), default=None)
             if count is not None:
                 bars.append((f"{what}: {label}", curve[count] / 1_000, label))
-    drawn = axes.barh(
-        range(len(bars)), [seconds for _, seconds, _ in bars], color=[COLOURS[label] for *_, label in bars]
-    )
-    axes.bar_label(drawn, labels=[f"{seconds:.2g} s" for _, seconds, _ in bars], padding=4, color=GREY)
-    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
     axes.set_xscale("log")
-    axes.margins(x=0.12)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _draw_bars(axes, bars, "{:.2g} s")
     figure.suptitle("1,000 sandboxes on a macvlan network, in seconds (logarithmic)", x=0.01, ha="left", fontsize=13)
     return figure
 
 
+def _draw_bars(axes: Any, bars: Sequence[tuple[str, float, str]], shown: str) -> None:
+    """Named bars with their figures, each in the colour of a label."""
+    drawn = axes.barh(range(len(bars)), [value for _, value, _ in bars], color=[COLOURS[label] for *_, label in bars])
+    axes.bar_label(drawn, labels=[shown.format(value) for _, value, _ in bars], padding=4, color=GREY)
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def one_command(results: Mapping[str, Result]) -> Any:
+    """What one command costs, with a server, without, and Docker's: the other plot of README.md."""
+    figure, axes = plt.subplots(figsize=(9, 3.6))
+    bars = []
+    for group, what in (("served-ls", "network ls"), ("run", "run --rm … true")):
+        sides = results.get(group, {}).get("sides", {})
+        for label, (who, colour) in COMMANDS[what].items():
+            side = sides.get(label)
+            if side is not None and "missing" not in side:
+                bars.append((f"{what}: {who}", side["median"], colour))
+    _draw_bars(axes, bars, "{:.0f} ms")
+    figure.suptitle("One command, from its start to its end, in ms", x=0.01, ha="left", fontsize=13)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Mapping[str, Result]], Any]] = {
-    "first-screen": first_screen, "creation": creation, "links": links, "removal": removal, "given": given,
-    "growth": growth, "allocator": allocator,
+    "first-screen": first_screen, "one-command": one_command, "creation": creation, "links": links, "removal": removal,
+    "given": given, "growth": growth, "allocator": allocator,
 }  # fmt: skip
 
 
 # Of which families of groups a plot needs one at least.
 NEEDED = {
-    "first-screen": ("sandboxes-", "removal-"), "creation": ("sandboxes-",), "links": ("links-",),
-    "removal": ("delete-", "removal-"), "given": ("given-",),
+    "first-screen": ("sandboxes-", "removal-"), "one-command": ("served-ls", "run"), "creation": ("sandboxes-",),
+    "links": ("links-",), "removal": ("delete-", "removal-"), "given": ("given-",),
     "growth": ("links-", "sandboxes-"), "allocator": ("allocator",),
 }  # fmt: skip
 

@@ -147,7 +147,8 @@ def network_create(world: World, count: int, served: bool) -> Sample:
     _make_state(world)
     with _typist(world, served=served) as typist:
         for number in range(count):
-            typist.type("network", "create", f"--subnet=10.21.{number}.0/24", "-o", f"parent={PARENT}", f"n{number}")
+            options = (f"--subnet=10.21.{number}.0/24", "-o", f"parent={PARENT}", "-o", "share_parent=true")
+            typist.type("network", "create", *options, f"n{number}")
     with Host.open(str(world.directory / "state")) as host:
         made = sum(1 for _ in host.networks())
     must(made == count, f"{made} networks, not {count}")
