@@ -59,7 +59,7 @@ torture: build $(VENV)/.tools  ## tests/torture in its long form: 1,000 kills an
 
 fuzz: build $(VENV)/.tools  ## 10,000 random command lines and the other random tests that need no kernel, as many times each
 	@tools/need test
-	@MACVFAST_TEST_PROFILE=long $(BIN)/python -m pytest tests/unit -m hypothesis $(PYTEST_ARGS)
+	@MACVFAST_TEST_PROFILE=long $(BIN)/python -m pytest tests/unit -m hypothesis --timeout=3600 $(PYTEST_ARGS)
 
 check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
 	@tools/need check
