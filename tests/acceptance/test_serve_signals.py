@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.errors import ServerLost
+from macvfast.process.programs import PASSED_ON
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.serving import COMMAND, busy_one, following, state_of, workers
@@ -20,6 +21,7 @@ from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from tests.netns import Lan
 
@@ -162,3 +164,76 @@ def test_a_worker_ends_with_a_caller_that_was_killed_while_both_were_stopped(box
     typed.kill()
     typed.communicate(timeout=30)
     netns.wait_until(lambda: worker not in workers(box), what="the end of that worker")
+
+
+@pytest.mark.parametrize("way", ["TERM", "INT"])
+@pytest.mark.parametrize("caller_has_it", [True, False])
+def test_a_signal_that_comes_while_the_caller_becomes_the_keeper_reaches_the_command(
+    served: Lan, tmp_path: Path, way: str, *, caller_has_it: bool
+) -> None:
+    """It comes when the worker sends the program to the caller, or when the caller becomes it."""
+    late = "inject=execve:delay_enter=1000000" if caller_has_it else "trace=execve"
+    while True:
+        line = ["strace", "-qq", "-o", str(tmp_path / "execve"), "-e", late, COMMAND, "run", "--rm", "sleep", "1000"]
+        with contextlib.nullcontext() if caller_has_it else late_messages(served, tmp_path):
+            traced = served.host.start(*line)
+            typed = netns.wait_until(partial(traced_by, traced.pid), what="the caller")
+            netns.wait_until(partial(is_done, typed, served), timeout_s=30, what="who does the command")
+            held_back = holding_back(served)
+            os.kill(typed, getattr(signal, f"SIG{way}"))
+            out, err = traced.communicate(timeout=60)
+        # Else no worker was ready in time.
+        if held_back:
+            assert (traced.returncode, out, err) == (128 + getattr(signal, f"SIG{way}"), "", "")
+            assert served.macvfast("ps", "-aq") == ""
+            return
+
+
+@contextlib.contextmanager
+def late_messages(lan: Lan, directory: Path) -> Iterator[None]:
+    """What workers send with descriptors, such as the program to become, is sent a tenth of a second late."""
+    late = ["-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_enter=100000"]
+    netns.wait_until(lambda: len(workers(lan)) == 4, what="all of its children")
+    each = [word for pid in workers(lan) for word in ("-p", str(pid))]
+    tracer = lan.host.start("strace", "-o", str(directory / "sendmsg"), *late, *each)
+    try:
+        netns.wait_until(lambda: all(map(is_traced, workers(lan))), what="a trace of all workers")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=30)
+
+
+def is_traced(pid: int) -> bool:
+    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+
+
+def traced_by(tracer: int) -> int:
+    """The command that strace has started, or 0; it has other children before."""
+    for child in Path(f"/proc/{tracer}/task/{tracer}/children").read_text(encoding="ascii").split():
+        if not executes(int(child), "strace"):
+            return int(child)
+    return 0
+
+
+def is_done(typed: int, lan: Lan) -> bool:
+    """Whether a command is being done: by a worker, or by Python in its own process."""
+    return holding_back(lan) is not None or executes(typed, "python")
+
+
+def executes(pid: int, program: str) -> bool:
+    """Whether a process executes a program, or is gone."""
+    try:
+        return program in os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return True
+
+
+def holding_back(lan: Lan) -> int | None:
+    """The worker that leaves signals to its caller."""
+    mask = sum(1 << (number - 1) for number in PASSED_ON)
+    for worker in workers(lan):
+        with contextlib.suppress(OSError):
+            if f"SigBlk:\t{mask:016x}\n" in Path(f"/proc/{worker}/status").read_text(encoding="ascii"):
+                return worker
+    return None

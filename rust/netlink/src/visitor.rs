@@ -5,6 +5,7 @@
 //! keep for long. Home is the network namespace of the process's first thread, looked up after each visit, so that no
 //! namespace lives on because of a visit.
 
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -108,6 +109,7 @@ fn send(place: &'static Mutex<Option<Visitor>>, visit: Visit) -> Result<()> {
 
 /// Visit what is asked for, until nothing is.
 fn stay(place: &Mutex<Option<Visitor>>, visits: &Receiver<Visit>) {
+    leave_signals_to_others();
     let mut procfs = Procfs::new();
     loop {
         let visit = match visits.recv_timeout(IDLE) {
@@ -144,6 +146,18 @@ fn go_home() -> std::result::Result<(), Errno> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Block all signals in this thread: one that the first thread holds back, for the program that it is about to execute,
+/// would be acted upon here.
+#[allow(unsafe_code)]
+fn leave_signals_to_others() {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set; the old mask is not asked for.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 /// Count forks in each child, from now on.
