@@ -149,7 +149,7 @@ def lan(tmp_path: Path) -> Iterator[netns.Lan]:
     made = netns.Lan(tmp_path)
     try:
         if SERVED in os.environ:
-            made.serve()
+            made.be_served()
         yield made
     finally:
         made.remove()

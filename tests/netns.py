@@ -391,6 +391,18 @@ class Lan:
         wait_until((self.run_dir / "command.sock").exists, what="the server's socket")
         return self.server
 
+    def be_served(self) -> None:
+        """Start a server, and see to it that it does the commands of this bed: they would do without it, unseen."""
+        self.serve()
+        wait_until(lambda: self.macvfast("--version") and self.calls_served(), 60, "a command that the server does")
+
+    def calls_served(self) -> int:
+        """How many command lines the server has done."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(self.run_dir / "status.sock"))
+            with connection.makefile("rb") as said:
+                return sum(sum(one["counts"]) for one in json.load(said)["calls"])
+
     def add_parent(
         self, ifname: str, far_ifname: str, address: str | None = None, far_address: str | None = None
     ) -> None:
