@@ -140,6 +140,7 @@ def test_who_is_elsewhere_or_may_do_less_or_asks_for_it_does_without(served: Lan
     support.create_pub_net(served)
     ways: dict[str, tuple[str, ...]] = {
         "mount namespace": ("unshare", "--mount"),
+        "network namespace": ("unshare", "--net"),
         "uts namespace": ("unshare", "--uts"),
         "cgroup namespace": ("unshare", "--cgroup"),
         "pid namespace": ("unshare", "--pid", "--fork"),
@@ -163,6 +164,26 @@ def test_who_is_elsewhere_or_may_do_less_or_asks_for_it_does_without(served: Lan
     assert not Typed(served, "__remove-ended", str(served.state_dir)).served
     for harmless in ("LC_ALL=C", "LANG=de_DE.UTF-8", "PYTHONUNBUFFERED=1"):
         when_served(served, "network", "ls", "-q", env=harmless)
+
+
+def test_who_is_root_of_another_user_namespace_does_without(served: Lan) -> None:
+    assert not Typed(served, "network", "ls", before=("unshare", "--user", "--map-root-user")).served
+
+
+def test_a_caller_in_a_chroot_does_without_even_where_it_is_the_same_directory(served: Lan) -> None:
+    """A bind mount of / has its device and inode, and need not have what is mounted below it."""
+    # Not where a failure would have pytest remove what is mounted.
+    root = Path("/mnt")
+    served.host.run("mount", "--bind", "/", root)
+    try:
+        for below in ("proc", "dev"):
+            served.host.run("mount", "--bind", f"/{below}", root / below)
+        assert root.samefile("/")
+        typed = Typed(served, "network", "ls", before=("chroot", str(root)))
+        assert (typed.served, typed.status, typed.err) == (False, 0, "")
+        when_served(served, "network", "ls")
+    finally:
+        served.host.run("umount", "--recursive", root)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o720])

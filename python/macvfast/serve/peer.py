@@ -34,11 +34,13 @@ class Standing(NamedTuple):
 
     Attributes:
         places: its namespaces and root directory, each by device and inode.
+        mount: where its root directory is mounted; a bind mount of it has the same device and inode.
         rights: users, groups and capabilities, as the kernel shows them.
         label: of its security module; empty where there is none.
     """
 
     places: tuple[tuple[int, int], ...]
+    mount: str
     rights: tuple[str, ...]
     label: str
 
@@ -49,8 +51,8 @@ class Standing(NamedTuple):
         Raises:
             OSError: there is no such process, or it may not be looked at.
         """
-        root = os.stat(f"/proc/{pid}/root")
-        places = (*_places(pid, _NAMESPACES), (root.st_dev, root.st_ino))
+        directory, mount = _root(pid)
+        places = (*_places(pid, _NAMESPACES), directory)
         fields = {}
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             for line in status:
@@ -59,7 +61,7 @@ class Standing(NamedTuple):
         # Being in its own group once more gives a process nothing: systemd's root is in no other, that of a login is.
         effective = fields["Gid"].split()[1]
         fields["Groups"] = " ".join(group for group in fields["Groups"].split() if group != effective)
-        return cls(places, tuple(fields.get(name, "") for name in _FIELDS), _label(pid))
+        return cls(places, mount, tuple(fields.get(name, "") for name in _FIELDS), _label(pid))
 
     @classmethod
     def of_caller(cls, connection: socket.socket) -> Standing:
@@ -113,6 +115,18 @@ def _credentials(connection: socket.socket) -> tuple[int, int, int]:
 def _places(pid: int | str, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """The namespaces of a process, each by device and inode."""
     return tuple((found.st_dev, found.st_ino) for found in (os.stat(f"/proc/{pid}/ns/{name}") for name in names))
+
+
+def _root(pid: int | str) -> tuple[tuple[int, int], str]:
+    """The root directory of a process, by device and inode, and the id of the mount that it is on."""
+    held = os.open(f"/proc/{pid}/root", os.O_PATH)
+    try:
+        found = os.fstat(held)
+        with open(f"/proc/self/fdinfo/{held}", encoding="ascii") as about:
+            mount = next(line for line in about if line.startswith("mnt_id:"))
+    finally:
+        os.close(held)
+    return (found.st_dev, found.st_ino), mount
 
 
 def caller_of(connection: socket.socket) -> int:
