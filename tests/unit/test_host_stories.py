@@ -137,6 +137,27 @@ def test_one_sandbox_is_checked_without_the_others(machine: Machine) -> None:
         machine.host.check("none")
 
 
+def test_a_sandbox_is_told_of_each_link_below_it_whichever_network_is_named_for_it(machine: Machine) -> None:
+    """Of several networks on one link the first is named, and a link below may be the parent of another network."""
+    for number, (name, parent) in enumerate([("a", "eth0.10"), ("b", "eth0.10"), ("above", "eth0.10.20")]):
+        machine.host.create_network(name, subnets=[f"10.{number}.0.0/24"], parent=parent, share_parent=True)
+    machine.host.create_network("beside", subnets=["10.9.0.0/24"], parent="eth0.30", share_parent=True)
+    for name in ("b", "above", "beside"):
+        machine.host.create_sandbox(f"on-{name}", endpoints=[EndpointRequest(network=name)])
+    link = machine.world.home.named("eth0.10")
+    assert link is not None
+    link.up = False
+    (difference,) = machine.host.check()
+    assert (difference.kind, difference.network) == ("parent-down", "a")
+    assert [machine.host.check(f"on-{name}") for name in ("b", "above", "beside")] == [[difference], [difference], []]
+    # And where it cannot be mended.
+    link.up, link.ifname = True, "renamed"
+    (difference, *above) = machine.host.check()
+    assert (difference.kind, difference.network) == ("parent-other", "a")
+    assert above == []
+    assert [machine.host.check(f"on-{name}") for name in ("b", "above", "beside")] == [[difference], [difference], []]
+
+
 def test_many_sandboxes_can_stand_in_one_given_namespace(machine: Machine) -> None:
     netns = machine.world.give(GIVEN)
     netns.links[1] = FakeLink(1, "lo", loopback=True)

@@ -84,9 +84,7 @@ class Observer:
                 own = dict(self._kernel.addresses(state.ifindex))
                 parents.states[link] = replace(state, own=own)
         if busy:
-            names = {network.name for network in networks if network.link in busy}
-            parents.steps = [step for step in parents.steps if step.mends.network not in names]
-            parents.blocked = [one for one in parents.blocked if one.network not in names]
+            parents.leave_out(busy)
             for link in busy & parents.states.keys():
                 parents.states[link] = ParentState(obstacle=f"another macvfast process is making {link}")
         return parents

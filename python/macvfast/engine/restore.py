@@ -96,7 +96,7 @@ class Restorer:
         """What a restore would do now. Changes nothing."""
         parents = self._observer.parents()
         steps = [_tried(step) for step in parents.steps]
-        remaining = list(parents.blocked)
+        remaining = list(parents.blocked.values())
         escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
             with self._observer.look(recorded, parents.states, escapes) as seen:
@@ -119,9 +119,7 @@ class Restorer:
         with self._observer.look(recorded, parents.states, self._observer.escapes()) as seen:
             for one in seen:
                 found += [*(step.mends for step in one.drift.steps), *one.drift.blocked]
-        on = {network.name for one in recorded for network, _ in one.endpoints}
-        found += [step.mends for step in parents.steps if step.mends.network in on]
-        return found + [one for one in parents.blocked if one.network in on]
+        return found + parents.under(network for one in recorded for network, _ in one.endpoints)
 
     # Repairing.
 
@@ -160,7 +158,7 @@ class Restorer:
                 if step.mends in failed and isinstance(step, MakeParent):
                     link = step.made.link
                     parents.states[link] = replace(parents.states[link], obstacle=f"parent {link} is missing")
-        remaining = list(parents.blocked)
+        remaining = list(parents.blocked.values())
         escapes = self._observer.escapes()
         for recorded in self._observer.sandboxes():
             # First: a sandbox whose namespace is created again is shown with its files.

@@ -185,7 +185,7 @@ class Work:
     @staticmethod
     def _differences(host: Host, request: Request) -> list[Difference]:
         endpoint = _the_endpoint(host, request)
-        return [one for one in host.check(endpoint.sandbox_id) if one.network in (None, endpoint.network)]
+        return host.check(endpoint.sandbox_id)
 
 
 # By the beginning of an id, what is gone would be taken for something else.

@@ -10,7 +10,7 @@ from macvfast.errors import MacvfastError, ParentUnusable
 from macvfast.outcomes import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from macvfast.model import MadeParent, Network
     from macvfast.plan import LinkFacts, Links
@@ -29,6 +29,11 @@ class MakeParent:
     depth: int = 0
 
     @property
+    def link(self) -> str:
+        """The name of the parent."""
+        return self.made.link
+
+    @property
     def action(self) -> str:
         """What is done."""
         if self.made.base is None:
@@ -43,7 +48,7 @@ class ChangeParent:
     """
 
     mends: Difference
-    ifname: str
+    link: str
     ifindex: int
     mtu: int | None = None
     depth: int = 0
@@ -51,7 +56,7 @@ class ChangeParent:
     @property
     def action(self) -> str:
         """What is done."""
-        return f"bring up {self.ifname}" if self.mtu is None else f"give {self.ifname} an MTU of {self.mtu}"
+        return f"bring up {self.link}" if self.mtu is None else f"give {self.link} an MTU of {self.mtu}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,28 @@ class ParentState:
 
 @dataclass(slots=True)
 class ParentDrift:
-    """The parents of all networks by name, the steps that mend them, and what cannot be mended."""
+    """The parents of all networks by name, the steps that mend them, and what cannot be mended.
 
+    Attributes:
+        below: of each link of ours that stands on another of ours, that other.
+        blocked: by link; a link that cannot be mended has one such difference.
+    """
+
+    below: Mapping[str, str] = field(default_factory=dict)
     states: dict[str, ParentState] = field(default_factory=dict)
     steps: list[MakeParent | ChangeParent] = field(default_factory=list)
-    blocked: list[Difference] = field(default_factory=list)
+    blocked: dict[str, Difference] = field(default_factory=dict)
+
+    def under(self, networks: Iterable[Network]) -> list[Difference]:
+        """All that differs about the parents of some networks and the links below them, whichever network is named."""
+        links = {link for network in networks for link in plan.way_down(network.link, self.below)}
+        steps = [step.mends for step in self.steps if step.link in links]
+        return steps + [one for link, one in self.blocked.items() if link in links]
+
+    def leave_out(self, links: Container[str]) -> None:
+        """Say nothing of these links."""
+        self.steps = [step for step in self.steps if step.link not in links]
+        self.blocked = {link: one for link, one in self.blocked.items() if link not in links}
 
 
 def compare_parents(
@@ -112,12 +134,12 @@ def compare_parents(
         links: all links of the home namespace.
         boot_id: of this boot.
     """
-    drift = ParentDrift()
     networks = list(networks)
     first: dict[str, Network] = {}
     for network in networks:
         first.setdefault(network.link, network)
     below = {one.link: one.base for one in made.values() if one.base is not None and one.base in made}
+    drift = ParentDrift(below)
     comparison = _Comparison(drift, links, boot_id, _needed_mtus(networks, below))
     for link, network in first.items():
         if link not in made:
@@ -188,10 +210,11 @@ class _Comparison:
             return ParentState(found.ifindex, obstacle, mtu=found.mtu, mtu_by=link, mac=found.mac)
         if renamed is not None:
             obstacle, why = f"parent {link} was renamed", _rename(renamed, link)
-            self._block(_of_network("parent-other", name, f"its parent {link} was renamed"), why, waits=True)
+            self._block(link, _of_network("parent-other", name, f"its parent {link} was renamed"), why, waits=True)
         else:
             obstacle = f"link {link} is not there"
-            self._block(_of_network("parent-missing", name, f"its parent {link} is missing"), obstacle, waits=True)
+            missing = _of_network("parent-missing", name, f"its parent {link} is missing")
+            self._block(link, missing, obstacle, waits=True)
         return ParentState(obstacle=obstacle)
 
     def ours(self, one: _Ours) -> ParentState:
@@ -205,13 +228,13 @@ class _Comparison:
         made, missing = one.made, one.differs("parent-missing", "is missing")
         if self.links.named(made.link) is not None:
             why = f"a link {made.link} that macvfast did not make is in its place: `ip link del {made.link}` makes room"
-            self._block(replace(missing, kind="parent-other"), why)
+            self._block(made.link, replace(missing, kind="parent-other"), why)
             return ParentState(obstacle=f"its parent {made.link} is another link than the one that macvfast made")
         base = self.links.named(made.base) if made.base is not None else None
         in_the_way = self._base_obstacle(one, base)
         if in_the_way is not None:
             why, waits = in_the_way
-            self._block(missing, why, waits=waits)
+            self._block(made.link, missing, why, waits=waits)
             return ParentState(obstacle=f"parent {made.link} is missing", waits=waits)
         self.drift.steps.append(MakeParent(missing, made, base, one.depth))
         mtu, by = self._possible_mtu(one)
@@ -235,7 +258,7 @@ class _Comparison:
     def _found(self, one: _Ours, found: LinkFacts) -> ParentState:
         made = one.made
         if made.link not in plan.names(found):
-            self._block(one.differs("parent-other", "was renamed"), _rename(found, made.link), waits=True)
+            self._block(made.link, one.differs("parent-other", "was renamed"), _rename(found, made.link), waits=True)
             return ParentState(obstacle=f"parent {made.link} was renamed")
         mtu, by = self._mtu(one, found)
         state = ParentState(found.ifindex, mtu=mtu, mtu_by=by, mac=found.mac)
@@ -244,7 +267,7 @@ class _Comparison:
         down = one.differs("parent-down", "is down")
         base = self.links.by_index.get(found.parent or 0) if found.parent_netnsid is None else None
         if base is not None and not base.up and not one.base_is_planned:
-            self._block(down, f"so is {base.ifname} below it", waits=True)
+            self._block(made.link, down, f"so is {base.ifname} below it", waits=True)
             return ParentState(obstacle=f"parent {made.link} is down", waits=True)
         self.drift.steps.append(ChangeParent(down, made.link, found.ifindex, depth=one.depth))
         return replace(state, planned=True)
@@ -272,8 +295,8 @@ class _Comparison:
         base = self.links.named(one.made.base)
         return (None if base is None else base.mtu), one.made.base
 
-    def _block(self, difference: Difference, why: str, *, waits: bool = False) -> None:
-        self.drift.blocked.append(replace(difference, obstacle=why, waits=waits))
+    def _block(self, link: str, difference: Difference, why: str, *, waits: bool = False) -> None:
+        self.drift.blocked[link] = replace(difference, obstacle=why, waits=waits)
 
 
 def _rename(found: LinkFacts, link: str) -> str:
