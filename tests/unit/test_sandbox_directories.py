@@ -255,6 +255,33 @@ def test_files_that_only_ip_netns_exec_needs_are_missed_too(machine: Machine, li
     assert machine.host.check() == []
 
 
+def test_the_check_of_one_sandbox_is_its_part_of_the_whole(machine: Machine) -> None:
+    for name in ("files", "pin", "down", "whole", "ended", "half"):
+        machine.host.create_sandbox(name, own_files=ASKED, endpoints=[EndpointRequest(network="lan")])
+    (directory_of(machine, "files") / "etc/hosts").unlink()
+    machine.world.take_pin(machine.host.sandbox("pin").path)
+    for name in ("down", "files"):
+        (link,) = machine.world.pins[machine.host.sandbox(name).path].links.values()
+        link.up = False
+    with machine.host._store.writing() as records:
+        records.set_command(machine.host.sandbox("ended").id, ["true"], auto_remove=True)
+    (directory_of(machine, "ended") / "etc/hosts").unlink()
+    machine.faults.arm(crash_at=1, only="make a link")
+    with pytest.raises(Crash):
+        machine.host.connect("other", "half")
+    machine.restart()
+    whole = machine.host.check()
+    kinds = {}
+    for one in machine.host.sandboxes():
+        found = machine.host.check(one)
+        assert found == [difference for difference in whole if difference.sandbox == one.name]
+        kinds[one.name] = [difference.kind for difference in found]
+    assert kinds == {
+        "files": ["link-down", "files-missing"], "pin": ["namespace-missing", "link-missing"], "down": ["link-down"],
+        "whole": [], "ended": ["left-behind"], "half": ["half-made"],
+    }  # fmt: skip
+
+
 def test_addresses_in_hosts_files_follow_the_networks_for_one_and_for_many(machine: Machine) -> None:
     for name in ("a", "b"):
         machine.host.create_sandbox(name, own_files=PRINTER)

@@ -25,6 +25,7 @@ from macvfast.engine.unfinished import UnfinishedWork
 from macvfast.errors import SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
+from macvfast.state.lookup import one_sandbox
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -218,9 +219,20 @@ class Engine:
     # Record and kernel. The modules that compare them take long to load, and only these operations need them.
 
     def check(self, sandbox: str) -> list[Difference]:
-        """All that differs about one sandbox and its parents. Changes nothing."""
+        """The part of `plan` that is about one sandbox and its parents. Changes nothing.
+
+        Raises:
+            SandboxNotFound, NameAmbiguous, SandboxBusy
+        """
         home.is_here(self._store, self._kernel)
-        return self._restorer.check(sandbox)
+        with self._store.reading() as records:
+            one = one_sandbox(records, self._store, sandbox)
+        ended = self._collector.left_behind() if one.auto_remove else []
+        found, parents = self._restorer.check(one.id)
+        going = [step.mends for step in ended if step.mends.sandbox == one.name]
+        if not going:
+            found = [*(step.mends for step in self._unfinished.steps() if step.mends.sandbox == one.name), *found]
+        return [*(going or found), *parents]
 
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""

@@ -106,8 +106,8 @@ class Restorer:
             steps += self._directories.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
         return Plan(steps=tuple(steps), remaining=tuple(remaining))
 
-    def check(self, sandbox: str) -> list[Difference]:
-        """What differs about one sandbox and its parents, however it would be mended.
+    def check(self, sandbox: str) -> tuple[list[Difference], list[Difference]]:
+        """What differs about one sandbox, and about its parents, however it would be mended.
 
         Raises:
             SandboxNotFound, NameAmbiguous, SandboxBusy
@@ -119,7 +119,9 @@ class Restorer:
         with self._observer.look(recorded, parents.states, self._observer.escapes()) as seen:
             for one in seen:
                 found += [*(step.mends for step in one.drift.steps), *one.drift.blocked]
-        return found + parents.under(network for one in recorded for network, _ in one.endpoints)
+        lacking = self._directories.lacking([one.sandbox for one in recorded], self._kernel.boot_id())
+        found += [step.mends for step in lacking]
+        return found, parents.under(network for one in recorded for network, _ in one.endpoints)
 
     # Repairing.
 
