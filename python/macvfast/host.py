@@ -245,8 +245,12 @@ class Host:
         return self._parts.engine.connect(request, netns, request_id)
 
     def made_for(self, request_id: str) -> Endpoint | None:
-        """The endpoint that `connect` created with that `request_id`, if it still exists."""
+        """The endpoint that `connect` created with that `request_id`, if it still exists. It is not taken back then."""
         return lookup.made_for(self._store, request_id)
+
+    def take_back(self, request_id: str) -> Endpoint | None:
+        """What `made_for` would find, unless it ever did: for the caller to remove, and not found again."""
+        return lookup.take_back(self._store, request_id)
 
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
@@ -378,8 +382,7 @@ class Host:
         return str(backup(self._store, file))
 
     def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
-        """Replace the state by a backup; the old state is kept. Then call `restore`, and before it `adopt_state` if
-        `foreign`.
+        """Replace the state by a backup; the old one is kept. Then `restore`, and before it `adopt_state` if `foreign`.
 
         Args:
             dry_run: only compare, and change nothing.
@@ -393,9 +396,8 @@ class Host:
         return (compare if dry_run else load)(self._store, file, self._parts.netns_dir, self._parts.here)
 
     def adopt_state(self) -> Adoption:
-        """Take over the state of another machine: from its disk, a clone of it, or a backup. Addresses and MACs stay;
-        new MACs are derived with another key. A state of this machine stays as it is. Raises StateBusy if an operation
-        is running.
+        """Take over the state of another machine: its disk, a clone, or a backup. Addresses and MACs stay; new MACs are
+        derived with another key. A state of this machine stays as it is. Raises StateBusy.
         """
         return home.adopt(self._store, self._parts.here)
 
@@ -419,9 +421,7 @@ class Host:
         return self._parts.run(request, _sandbox(name, endpoints, request.argv, labels, own_files))
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
-        """Start a command in an existing sandbox, detached or not, as `run`. Raises as `sandbox`, SandboxRunning,
-        NamespaceChanged, and as `run` for a command.
-        """
+        """Start a command in a sandbox, as `run`. Raises as that and `sandbox`; SandboxRunning, NamespaceChanged."""
         self._parts.commands.start(_key(sandbox), request, lambda: self._parts.kernel)
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:

@@ -52,9 +52,10 @@ INSERT INTO "pool" VALUES(1,'link:eth0','172.16.86.0/24','7');
 INSERT INTO "pool" VALUES(2,'link:eth0','2001:db8:86::/64','6');
 INSERT INTO "pool" VALUES(3,'link:eth1.50','10.0.0.0/8','3');
 CREATE TABLE request (
-        endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE
+        endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE,
+        again INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-INSERT INTO "request" VALUES(3,'0123456789abcdef0123456789abcdef');
+INSERT INTO "request" VALUES(3,'0123456789abcdef0123456789abcdef',0);
 CREATE TABLE reservation (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, kind TEXT NOT NULL,
         owner TEXT NOT NULL, since TEXT NOT NULL, until TEXT, PRIMARY KEY (pool, address)

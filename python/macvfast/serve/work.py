@@ -57,8 +57,6 @@ class Work:
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
         self._lock = threading.Condition()
-        # The ids of those that were answered from the record lately.
-        self._repeated: deque[str] = deque(maxlen=_THREADS * 32)
         # The sandboxes that requests are done about, each with what waits for its turn.
         self._behind: dict[str, deque[Callable[[], object]]] = {}
 
@@ -77,7 +75,7 @@ class Work:
         self._in_turn(request, lambda: pool.submit(self._run, request, lambda: done(self._answered(request))))
 
     def take_back(self, request: Request) -> None:
-        """Remove what a request has made, if that is still there: nobody knows of it."""
+        """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
         self._in_turn(request, lambda: self._others.submit(self._run, request, lambda: self._undo(request)))
 
     # Turns.
@@ -147,7 +145,7 @@ class Work:
     def _connect(self, host: Host, request: Request) -> Answer:
         there = host.made_for(request.id)
         if there is not None:
-            self._repeated.append(request.id)
+            _refuse_other(request, there)
             return Answer(words.made_answer(there))
         _network(host, request)
         if request.netns is None:
@@ -164,12 +162,9 @@ class Work:
         return True
 
     def _undo(self, request: Request) -> None:
-        if request.id in self._repeated:
-            # It was asked for once more, and answered.
-            return
         host = self._host(request)
         with suppress(*_GONE):
-            there = host.made_for(request.id)
+            there = host.take_back(request.id)
             if there is not None:
                 self._take_away(host, there)
 
@@ -186,6 +181,21 @@ class Work:
     def _differences(host: Host, request: Request) -> list[Difference]:
         endpoint = _the_endpoint(host, request)
         return host.check(endpoint.sandbox_id)
+
+
+def _refuse_other(request: Request, made: Endpoint) -> None:
+    """Refuse a request whose id is that of another one, for which an endpoint was made.
+
+    Raises:
+        RequestInvalid
+    """
+    asked = request.endpoint
+    if (
+        asked.network not in (made.network, made.network_id)
+        or asked.sandbox not in (made.sandbox, made.sandbox_id)
+        or asked.ifname not in (None, made.ifname)
+    ):
+        raise RequestInvalid("its id is that of another request")
 
 
 # By the beginning of an id, what is gone would be taken for something else.

@@ -56,9 +56,22 @@ def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
 
 
 def made_for(store: Store, request_id: str) -> Endpoint | None:
-    """The settled endpoint that was made for a plugin's request."""
+    """The settled endpoint that was made for a plugin's request, which is noted to be answered with it again."""
     with store.reading() as records:
+        if records.made_for(request_id) is None:
+            return None
+    with store.writing() as records:
+        records.note_answered_again(request_id)
         return records.made_for(request_id)
+
+
+def take_back(store: Store, request_id: str) -> Endpoint | None:
+    """The settled endpoint that was made for a plugin's request, which nobody finds by that request any more; None
+    where `made_for` has found it.
+    """
+    with store.writing() as records:
+        found = records.made_for(request_id)
+        return found if records.forget_request(request_id) else None
 
 
 def one_network(records: Records, store: Store, key: str) -> Network:

@@ -237,7 +237,7 @@ class SandboxRecords(NetworkRecords):
     def note_request(self, request_id: str, endpoint: Endpoint) -> None:
         """Note the request that an endpoint is made for."""
         self._db.execute(
-            f"INSERT OR REPLACE INTO request SELECT number, ? FROM endpoint WHERE {_THE_ENDPOINT}",
+            f"INSERT OR REPLACE INTO request SELECT number, ?, 0 FROM endpoint WHERE {_THE_ENDPOINT}",
             (request_id, endpoint.sandbox_id, endpoint.position),
         )
 
@@ -246,6 +246,16 @@ class SandboxRecords(NetworkRecords):
         settled = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id IN (e.intent, s.intent))"
         of_request = "e.number = (SELECT endpoint FROM request WHERE id = ?)"
         return next(self._endpoints(f"{of_request} AND {settled}", (request_id,)), None)
+
+    def note_answered_again(self, request_id: str) -> None:
+        """Note that a repeated request is answered with its endpoint."""
+        self._db.execute("UPDATE request SET again = 1 WHERE id = ?", (request_id,))
+
+    def forget_request(self, request_id: str) -> bool:
+        """Have its endpoint no longer found by a request, unless one that was repeated was answered with it. Returns
+        whether this is done.
+        """
+        return self._db.execute("DELETE FROM request WHERE id = ? AND NOT again", (request_id,)).rowcount > 0
 
     def set_endpoint(self, endpoint: Endpoint) -> None:
         """Note the index and MAC that an endpoint is going to have, or has by now."""

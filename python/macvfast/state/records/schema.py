@@ -84,9 +84,11 @@ _OWN_FILES = """CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT"""
 
-# The ids of the requests that endpoints were made for, by which one that is repeated is known.
+# The ids of the requests that endpoints were made for, by which one that is repeated is known. `again`: one was,
+# and was answered with the endpoint, which is no longer taken back.
 _REQUEST = """CREATE TABLE request (
-        endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE
+        endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE,
+        again INTEGER NOT NULL DEFAULT 0
     ) STRICT"""
 
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer

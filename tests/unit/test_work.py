@@ -1,0 +1,98 @@
+"""What the engine does of what plugins ask for, beside other processes on the same state."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.host import Host
+from macvfast.requests import EndpointRequest
+from macvfast.serve.request import CONNECT, Request
+from macvfast.serve.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from macvfast.serve.work import Answer
+    from tests.unit.machine import Machine
+
+ID = "a" * 32
+
+
+@pytest.fixture
+def begun(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Work]]:
+    """Begins engines on the machine's state, where there is a sandbox `box`."""
+    machine.host.create_sandbox("box")
+    monkeypatch.setenv("MACVFAST_STATE_DIR", machine.state_dir)
+    monkeypatch.setattr(Host, "open", lambda *_, **__: machine.start())
+    all_of_them: list[Work] = []
+
+    def begin() -> Work:
+        all_of_them.append(Work())
+        return all_of_them[-1]
+
+    yield begin
+    for one in all_of_them:
+        one.close()
+
+
+def asked(*, id_: str = ID, network: str = "lan", sandbox: str = "box", ifname: str | None = None) -> Request:
+    return Request(CONNECT, id_, None, None, EndpointRequest(network=network, sandbox=sandbox, ifname=ifname), None)
+
+
+def answer_of(work: Work, request: Request) -> Answer:
+    answers: SimpleQueue[Answer] = SimpleQueue()
+    work.begin(request, answers.put)
+    return answers.get(timeout=60)
+
+
+def endpoints(machine: Machine) -> int:
+    return len(machine.host.sandbox("box").endpoints)
+
+
+@pytest.mark.parametrize("other", [{"network": "other"}, {"sandbox": "second"}, {"ifname": "lan7"}], ids=str)
+def test_an_id_that_comes_again_with_another_request_is_refused(
+    machine: Machine, begun: Callable[[], Work], other: dict[str, str]
+) -> None:
+    """It is not answered with what the first one has made."""
+    machine.host.create_sandbox("second")
+    work = begun()
+    first = answer_of(work, asked())
+    assert answer_of(work, asked(**other)).said["error"]["code"] == "request-invalid"  # type: ignore[index]
+    by_id = asked(network=machine.host.network("lan").id, sandbox=machine.host.sandbox("box").id, ifname="eth0")
+    assert answer_of(work, by_id).said == first.said
+
+
+def test_what_was_made_for_a_caller_that_left_is_removed_and_not_found_again(
+    machine: Machine, begun: Callable[[], Work]
+) -> None:
+    work = begun()
+    assert answer_of(work, asked()).made == asked()
+    work.take_back(asked())
+    # It is answered after what was asked for before it about that sandbox.
+    assert answer_of(work, asked(id_="b" * 32)).made is not None
+    assert machine.host.made_for(ID) is None
+    assert endpoints(machine) == 1
+
+
+def test_what_another_process_has_answered_with_meanwhile_stays(machine: Machine, begun: Callable[[], Work]) -> None:
+    """A plugin asks once more without a server, and the server that it left hears of that connection's end later."""
+    work = begun()
+    answer_of(work, asked())
+    made = machine.host.made_for(ID)
+    assert made is not None
+    work.take_back(asked())
+    work.close()
+    assert machine.host.made_for(ID) == made
+
+
+def test_what_the_next_engine_has_answered_with_meanwhile_stays(machine: Machine, begun: Callable[[], Work]) -> None:
+    old, new = begun(), begun()
+    first = answer_of(old, asked())
+    again = answer_of(new, asked())
+    assert (again.said, again.made) == (first.said, None)
+    old.take_back(asked())
+    old.close()
+    assert endpoints(machine) == 1
