@@ -250,6 +250,27 @@ def test_what_is_refused_leaves_no_gap_in_the_order_next(machine: Machine) -> No
 # Ip-ranges.
 
 
+def test_an_address_of_another_networks_range_is_no_reason_why_there_is_none(machine: Machine) -> None:
+    """Two networks in one transaction: what one passed over, because something has its MAC, the other never gives."""
+    a = make(machine, "a", ip_ranges=["172.30.0.16/31"], gateways=["172.30.0.1"])
+    b = make(machine, "b", ip_ranges=["172.30.0.18/32"], gateways=["172.30.0.1"])
+    address(machine, "b", "b0")
+
+    def clash(packed: bytes) -> MacTaken:
+        return MacTaken(packed.hex(), "somebody")
+
+    with machine.host._store.writing() as records:
+        pools = Pools(records)
+        wish = Wish(clash=clash)
+        refusals: list[Exception] = []
+        for network in (a, b, a, a):
+            with pytest.raises((MacTaken, PoolExhausted)) as caught:
+                pools.of(network).take(wish)
+            refusals.append(caught.value)
+    assert [type(one) for one in refusals] == [MacTaken, PoolExhausted, MacTaken, MacTaken]
+    assert len({id(one) for one in refusals}) == 4, "one instance was raised for several endpoints"
+
+
 def test_each_network_gives_from_its_own_ip_ranges_which_may_meet(machine: Machine) -> None:
     make(machine, "a", ip_ranges=["172.30.0.16/30"], gateways=["172.30.0.1"])
     make(machine, "b", ip_ranges=["172.30.0.18/31"], gateways=["172.30.0.1"])

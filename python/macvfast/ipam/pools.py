@@ -212,8 +212,9 @@ class NetworkPools:
                 continue
         if not shares:
             return None, None, ()
-        if (why := next(filter(None, (share.pool.why_passed for share in reversed(shares))), None)) is not None:
-            raise why.with_traceback(None)
+        for share in reversed(shares):
+            if (why := share.why_passed(wish)) is not None:
+                raise why
         raise PoolExhausted(
             [str(share.subnet.cidr) for share in shares],
             self._network.name,
@@ -280,8 +281,8 @@ class _Share:
                 packed = pool.bits.allocate(self.source).packed
                 if packed in wish.never:
                     passed.append(packed)
-                elif (why := self._clash(wish, packed)) is not None:
-                    pool.pass_over(packed, why)
+                elif self._clash(wish, packed) is not None:
+                    pool.pass_over(packed)
                 else:
                     break
         except PoolExhausted:
@@ -292,6 +293,11 @@ class _Share:
                 pool.bits.release(int.from_bytes(one))
         pool.given[packed] = (wish.sandbox, self._network.name)
         return packed
+
+    def why_passed(self, wish: Wish) -> MacvfastError | None:
+        """Why the endpoint cannot have the last address that was passed over, of those that this network gives."""
+        passed = self.pool.passed(self.source.ranges)
+        return next(filter(None, (self._clash(wish, packed) for packed in passed)), None)
 
     def _clash(self, wish: Wish, packed: bytes) -> MacvfastError | None:
         return None if wish.clash is None or self.subnet.version == 6 else wish.clash(packed)

@@ -10,9 +10,8 @@ from macvfast._core import Source, StoredPool
 from macvfast.errors import AddressTaken, PoolExhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.errors import MacvfastError
     from macvfast.model import Address, Cidr
     from macvfast.state.records import Kept, Records
 
@@ -37,7 +36,7 @@ class SharedPool:
         self._recorded: dict[bytes, tuple[str, str]] | None = None
         self.given: dict[bytes, tuple[str, str]] = {}
         # What counts as in use until the end of the transaction, as only an endpoint with a MAC of its own can have it.
-        self._passed: dict[bytes, MacvfastError] = {}
+        self._passed: dict[bytes, None] = {}
         self._over = records.over(number)
         for address in self._over:
             if address not in self.kept:
@@ -106,9 +105,9 @@ class SharedPool:
 
     # What is passed over.
 
-    def pass_over(self, packed: bytes, why: MacvfastError) -> None:
+    def pass_over(self, packed: bytes) -> None:
         """Have nobody look at an address again, which was given just now and is of no use without a MAC of its own."""
-        self._passed[packed] = why
+        self._passed[packed] = None
 
     def take_back_passed(self, packed: bytes | None = None) -> None:
         """Have what was passed over free again: all of it, or one address."""
@@ -117,10 +116,13 @@ class SharedPool:
             del self._passed[one]
             self.bits.release(int.from_bytes(one))
 
-    @property
-    def why_passed(self) -> MacvfastError | None:
-        """Why the last address was passed over."""
-        return next(reversed(self._passed.values()), None)
+    def passed(self, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """What was passed over of some ranges, the last first."""
+        return (
+            packed
+            for packed in reversed(self._passed)
+            if any(first <= int.from_bytes(packed) <= last for first, last in ranges)
+        )
 
     # What is free, and who has what is not.
 
