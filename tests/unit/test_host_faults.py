@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import Incomplete, MacvfastError, RemovalUnfinished, UndoFailed
-from macvfast.requests import EndpointRequest, OwnFiles
+from macvfast.engine import network_removal
+from macvfast.engine.network_removal import NetworkRemover
+from macvfast.errors import (
+    Incomplete,
+    KernelRefused,
+    MacvfastError,
+    PermissionNeeded,
+    RemovalUnfinished,
+    StateBusy,
+    StateUnusable,
+    UndoFailed,
+)
+from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles
+from macvfast.state.records import REMOVED as GOING
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import LAN, Machine, make_networks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from macvfast.host import Host
+    from macvfast.model import Network
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -215,6 +229,46 @@ def test_what_was_left_by_a_process_that_died_before_a_reboot_is_forgotten_after
             machine.mend()
             with machine.host._store.reading() as records:
                 assert records.intents() == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (StateBusy("/state", 30, ()), 1),
+        (StateUnusable("/state", "the file system is full"), 1),
+        (PermissionNeeded("delete links", "CAP_NET_ADMIN"), 1),
+        # All of a chunk, both halves three times, and the other chunk.
+        (KernelRefused("delete a link", errno.EBUSY), 1 + 3 * 2 + 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_was_left_half_removed_is_tried_apart_only_for_what_one_link_refuses(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, error: MacvfastError, tries: int
+) -> None:
+    """A state that is busy would be waited for once for each network."""
+    monkeypatch.setattr(network_removal, "CHUNK", 8)
+    machine.host.create_networks(
+        [NetworkRequest(name=f"n{at}", subnets=(f"10.{at}.0.0/24",), parent=f"eth0.{at + 10}") for at in range(12)]
+    ).raise_if_any()
+    with machine.host._store.writing() as records:
+        intent = records.begin(machine.host._store.owner(), GOING)
+        going = [one for one in records.networks() if one.name.startswith("n")]
+        network_removal.begin_removal(records, going, intent)
+    take_away, tried = NetworkRemover.take_away, []
+
+    def refused(self: NetworkRemover, going: Sequence[tuple[Network, int]]) -> None:
+        tried.append(len(going))
+        if "n0" in {network.name for network, _ in going}:
+            raise error
+        take_away(self, going)
+
+    monkeypatch.setattr(NetworkRemover, "take_away", refused)
+    remover = NetworkRemover(machine.host._store, machine.host._parts.kernel, lambda _: None)
+    remover.finish([intent])
+    assert len(tried) == tries, tried
+    with machine.host._store.reading() as records:
+        left = [one.name for one in records.networks() if one.name.startswith("n")]
+    assert left == ["n0"] if tries > 1 else len(left) == 12
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.parents import Parents
-from macvfast.errors import MacvfastError, NetworkInUse, RemovalUnfinished
+from macvfast.errors import KernelRefused, MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.ipam import Pools
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
@@ -153,19 +153,22 @@ class NetworkRemover:
             begin_removal(records, going, intent)
             records.delete_unused_intents(intents)
         for chunk in limits.chunks(going, chunk_of(len(going))):
-            self._finish([(network, intent) for network in chunk])
+            if not self._finish([(network, intent) for network in chunk]):
+                break
 
-    def _finish(self, going: Sequence[tuple[Network, int]]) -> None:
-        """Take networks away. One that cannot go keeps none of the others: it stays recorded as unsettled, and the next
-        command tries again.
+    def _finish(self, going: Sequence[tuple[Network, int]]) -> bool:
+        """Take networks away. One whose link cannot go keeps none of the others: it stays recorded as unsettled, and
+        the next command tries again. Returns whether others can be tried; not where all would fail: the state cannot be
+        written, or a permission is missing.
         """
         try:
             self.take_away(going)
-        except MacvfastError:
+        except KernelRefused:
             half = len(going) // 2
-            if half:
-                self._finish(going[:half])
-                self._finish(going[half:])
+            return not half or (self._finish(going[:half]) and self._finish(going[half:]))
+        except MacvfastError:
+            return False
+        return True
 
 
 def begin_removal(records: Records, networks: Sequence[Network], intent: int) -> None:
