@@ -29,7 +29,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connections, "_connect", connect_hastily)
     monkeypatch.setattr(settle, "LOOK_S", 0.06)
     monkeypatch.setattr(settle, "GRACE_S", 0.02)
-    monkeypatch.setattr(settle, "_ROUND_S", 0.01)
+    monkeypatch.setattr(settle, "_PAUSE_S", 0.01)
     for name in ("UNSEEN_S", "GIVE_UP_S"):
         monkeypatch.setattr(settle, name, 0.1)
     monkeypatch.setattr(escapes, "PATIENCE_S", 0.01)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.engine import attach, choose, make
+from macvfast.engine import attach, choose, make, settle
 from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     AddressTaken,
@@ -433,6 +433,33 @@ def test_a_process_that_was_stopped_looks_again_before_it_gives_up_a_removal(
     assert netns.links == {}
     assert [one.name for one in machine.host.sandboxes()] == ["afterwards"]
     machine.world.leave(netns)
+
+
+def test_a_removal_is_given_up_in_time_on_a_host_on_which_each_look_takes_long(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches one that counts a look for less than it took: on a loaded host it waits ten times as long."""
+    now = 0.0
+
+    def monotonic() -> float:
+        return now
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def living(*_: object) -> set[int]:
+        passes(settle.GIVE_UP_S / 5)
+        return set()
+
+    box = machine.host.create_sandbox("box", endpoints=ON_LAN)
+    macs = {one.mac for one in box.endpoints}
+    monkeypatch.setattr("macvfast.engine.settle.time", SimpleNamespace(monotonic=monotonic, sleep=passes))
+    monkeypatch.setattr(FakeKernel, "living", living)
+    monkeypatch.setattr(FakeKernel, "filter_macs", lambda *_: macs)
+    (outcome,) = machine.host.remove_many(["box"])
+    assert isinstance(outcome.error, MacRemains)
+    assert now < 2 * settle.GIVE_UP_S
 
 
 ANOTHER_MAC = b"\x02\x00\x00\x00\x00\x99"

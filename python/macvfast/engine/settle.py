@@ -38,8 +38,10 @@ GRACE_S = 0.04
 LOOK_S = 0.5
 # (UNSEEN_S: if this operation did not release the namespace.)
 GIVE_UP_S, UNSEEN_S = 10.0, 2.0
-# How much of it a round counts for, at most: a process that was stopped meanwhile has not seen that nothing changed.
-_ROUND_S = 0.1
+# How much of it the time between two rounds counts for, at most: a process that was stopped meanwhile has not seen that
+# nothing changed. For the same reason nothing is given up before so many rounds.
+_PAUSE_S = 0.1
+_ROUNDS = 2
 
 
 class Settler:
@@ -53,8 +55,9 @@ class Settler:
         self._carriers = Carriers(store, kernel)
         self._all: list[Removal] = []
         self._waiting: list[Removal] = []
-        # For how long it has been seen that nothing changes.
+        # For how long, and in how many rounds, it has been seen that nothing changes.
         self._idle_s = 0.0
+        self._idle_rounds = 0
         self._alive: set[int] = set()
         self._looked = False
 
@@ -65,20 +68,23 @@ class Settler:
             return
         self._all += added
         self._waiting += [one for one in added if one.error is None]
-        self._idle_s = 0.0
+        self._idle_s, self._idle_rounds = 0.0, 0
 
     def wait(self, leave: int = 0) -> None:
         """Wait until at most `leave` removals are left. Those that could not be finished have an error then."""
         pause, before = 0.001, time.monotonic()
         try:
             while len(self._waiting) > leave:
-                now = time.monotonic()
-                self._idle_s += min(now - before, _ROUND_S)
-                before = now
-                if self._round():
-                    self._idle_s, self._looked = 0.0, False
+                began = time.monotonic()
+                self._idle_s += min(began - before, _PAUSE_S)
+                changed = self._round()
+                before = time.monotonic()
+                if changed:
+                    self._idle_s, self._idle_rounds, self._looked = 0.0, 0, False
                     pause = 0.001
                     continue
+                self._idle_s += before - began
+                self._idle_rounds += 1
                 if self._waiting:
                     time.sleep(pause)
                     pause = min(pause * 2, 0.02)
@@ -105,7 +111,7 @@ class Settler:
         if gone:
             self._settle(gone)
             return True
-        idle = self._idle_s
+        idle = self._idle_s if self._idle_rounds >= _ROUNDS else min(self._idle_s, UNSEEN_S)
         if idle > GRACE_S and self._delete_held():
             return True
         if not self._options.patient and not any(one.released or one.nsid is not None for one in self._waiting):
