@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,6 +122,52 @@ def test_stopping_and_starting_the_unit_ends_no_sandbox_and_loses_no_command(uni
     when_served(lan, "ps", "-q")
     assert (support.link_of(lan, "kept"), support.programs(lan)) == before
     assert lan.macvfast("check") == ""
+
+
+def test_a_unit_that_stops_turns_commands_away_at_once(unit: Unit) -> None:
+    """systemd keeps the socket, and whom nobody takes would wait for two seconds."""
+    lan = unit.lan
+    lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    typed, worker = following(lan, "box")
+    assert lan.server is not None
+    lan.server.terminate()
+    netns.wait_until(lambda: workers(lan) == [worker], what="the end of those that wait")
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as mine:
+            mine.settimeout(10)
+            mine.connect(str(lan.run_dir / "command.sock"))
+            assert mine.recv(1) == b""
+    typed.kill()
+    typed.communicate(timeout=30)
+    lan.server.communicate(timeout=30)
+    lan.server = None
+
+
+def test_what_a_worker_has_taken_to_listen_it_has_no_more_to_be_ready(lan: Lan, tmp_path: Path) -> None:
+    """Each wait is as long as what is left of the whole."""
+    if lan.server is not None:
+        pytest.skip("another server does the commands")
+    lan.run_dir.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(lan.run_dir / "command.sock"))
+        listener.listen()
+        traced = lan.host.start(
+            "strace", "-qq", "-xx", "-o", str(tmp_path / "trace"), "-e", "setsockopt", COMMAND, "ps", "-q"
+        )
+        connection, _ = listener.accept()
+        with connection:
+            time.sleep(0.1)
+            with contextlib.suppress(BrokenPipeError):
+                connection.sendall(struct.pack("<cI", b"L", 0))
+            traced.wait(30)
+    assert (*traced.communicate(timeout=30), traced.returncode) == ("", "", 0)
+    # `struct timeval` in hexadecimal digits.
+    told = re.findall(r'SO_RCVTIMEO\w*, "([^"]*)"', (tmp_path / "trace").read_text(encoding="ascii"))
+    times = [struct.unpack("<qq", bytes.fromhex(one.replace("\\x", ""))) for one in told]
+    within = [seconds * 1_000_000 + rest for seconds, rest in times]
+    assert within[0] <= 200_000
+    # No more than the first, where it was heard too late.
+    assert all(one <= 100_000 for one in within[1:])
 
 
 def test_the_server_and_its_workers_are_in_the_namespaces_of_who_started_it(unit: Unit) -> None:

@@ -106,10 +106,15 @@ class Server:
             self._fork_engine()
             # What could not be forked is tried again.
             wanting = not self._stopping and (len(self._idle) < _IDLE or not self._engine)
-            asked = self._asked.fileno()
+            asked, listens = self._asked.fileno(), self._listener.fileno()
             awaited = [waking, self._pipes.heard, asked]
-            if asked in select.select(awaited, [], [], _AGAIN_S if wanting else None)[0]:
+            if self._stopping or not self._idle:
+                awaited.append(listens)
+            ready = select.select(awaited, [], [], _AGAIN_S if wanting else None)[0]
+            if asked in ready:
                 self._tell()
+            if listens in ready:
+                self._turn_away()
             self._hear_signals(waking)
             self._hear_workers()
             self._reap()
@@ -121,6 +126,13 @@ class Server:
             with connection:
                 connection.setblocking(False)
                 connection.sendall(self._calls.shown())
+
+    def _turn_away(self) -> None:
+        """Have one whom no worker takes do without at once. Where systemd listens, its socket outlives this process,
+        and who connects would wait.
+        """
+        with suppress(OSError):
+            self._listener.accept()[0].close()
 
     def _hear_signals(self, waking: int) -> None:
         with suppress(BlockingIOError):
@@ -141,7 +153,6 @@ class Server:
         if not self._stopping:
             self._stopping = True
             self._told_at = time.monotonic()
-            self._listener.close()
             self._requests.close()
             os.close(self._pipes.held)
         elif time.monotonic() - self._told_at > _SAME_S:

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::{self, Mode, OFlags};
@@ -20,7 +20,8 @@ use crate::starting::Program;
 use crate::streams::Streams;
 use crate::{fitting, python};
 
-/// How long a worker may take until it is ready; where systemd starts the server for it, longer.
+/// How long a worker may take until it is ready. Where systemd listens, which starts the server for it, it has longer
+/// until it listens, and then as long until it is ready.
 const READY_WITHIN: Duration = Duration::from_millis(200);
 const STARTED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -79,11 +80,13 @@ pub struct Session {
 
 /// Asks the server for a worker; None where there is none, or it does not serve this process.
 pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Session> {
-    let socket = connected()?;
+    let (socket, until) = connected()?;
+    limit(&socket, until)?;
     // Where nobody takes this connection, what was sent would keep the streams open after this process has ended.
     message::receive(&socket)
         .ok()?
         .filter(|said| said.kind == message::LISTENS)?;
+    let until = until.min(Instant::now() + READY_WITHIN);
     let hello = hello(words, streams, python);
     let here = fs::open(
         c".",
@@ -93,7 +96,9 @@ pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Sess
     .ok()?;
     let mut fds = vec![here.as_fd()];
     fds.extend(streams.fds());
+    limit(&socket, until)?;
     message::send_message(socket.as_fd(), message::HELLO, &hello, &fds).ok()?;
+    limit(&socket, until)?;
     let ready = message::receive(&socket).ok()??;
     let worker = Worker::of(ready)?;
     set_socket_timeout(&socket, Timeout::Recv, None).ok()?;
@@ -112,7 +117,9 @@ pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Sess
     })
 }
 
-fn connected() -> Option<OwnedFd> {
+/// A connection to this user's server, and until when it must listen.
+fn connected() -> Option<(OwnedFd, Instant)> {
+    let begun = Instant::now();
     let address = SocketAddrUnix::new(fitting::socket()?).ok()?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
@@ -127,9 +134,14 @@ fn connected() -> Option<OwnedFd> {
     } else {
         READY_WITHIN
     };
-    set_socket_timeout(&socket, Timeout::Recv, Some(within)).ok()?;
-    set_socket_timeout(&socket, Timeout::Send, Some(within)).ok()?;
-    Some(socket)
+    Some((socket, begun + within))
+}
+
+/// Has what is sent and received next fail after an instant; None: it has passed.
+fn limit(socket: &OwnedFd, until: Instant) -> Option<()> {
+    let left = until.checked_duration_since(Instant::now())?;
+    set_socket_timeout(socket, Timeout::Recv, Some(left)).ok()?;
+    set_socket_timeout(socket, Timeout::Send, Some(left)).ok()
 }
 
 /// The command line and what else a worker takes over, as fields.
