@@ -39,6 +39,24 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
+# Starts a command in the foreground of the terminal, and ends when it asks: with that, its group is in the background
+# and orphaned.
+_ORPHANS = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+    said = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.execv(sys.argv[2], sys.argv[2:])
+while not os.path.exists(sys.argv[1]) or b"[y/N]" not in open(sys.argv[1], "rb").read():
+    time.sleep(0.01)
+"""
+
+
 @pytest.fixture
 def box(served: Lan) -> Lan:
     """A bed whose commands a server does, with a sandbox `box` whose log can be followed."""
@@ -97,6 +115,36 @@ def test_bg_after_ctrl_z_stops_what_reads_from_the_terminal_and_fg_lets_it_read(
         person.wait_for("pub_net")
         person.wait_for("# $")
         assert box.macvfast("network", "ls", "-q") == ""
+
+
+@pytest.mark.parametrize("off", ["", "off"])
+@pytest.mark.parametrize("how", ["--ignore-signal=TTIN", "--block-signal=TTIN"])
+def test_a_reader_in_the_background_that_cannot_be_stopped_gets_an_error(box: Lan, how: str, off: str) -> None:
+    """As the kernel has it; otherwise it would wait for ever, and send a signal to its group again and again."""
+    environment = {**box.host.environment, "PS1": "# ", "LC_ALL": "C.UTF-8", "MACVFAST_SERVER": off}
+    support.create_pub_net(box)
+    with Terminal(box.host.command("bash", "--norc", "--noediting", "-i"), environment=environment) as person:
+        person.wait_for("# $")
+        person.type(f"env {how} {COMMAND} network prune\n")
+        person.wait_for(r"\[y/N\] ")
+        person.type("\x1a")
+        person.wait_for("Stopped")
+        person.wait_for("# $")
+        person.type("bg\n")
+        person.wait_for("Input/output error")
+    assert box.macvfast("network", "ls", "-q")
+
+
+def test_a_reader_in_an_orphaned_group_in_the_background_gets_an_error(box: Lan, tmp_path: Path) -> None:
+    """Nobody could let it go on, and the kernel does not stop it."""
+    support.create_pub_net(box)
+    said, script = tmp_path / "said", tmp_path / "script"
+    script.write_text(_ORPHANS, encoding="ascii")
+    environment = {**box.host.environment, "PS1": "# "}
+    with Terminal(box.host.command("bash", "--norc", "--noediting", "-i"), environment=environment) as person:
+        person.wait_for("# $")
+        person.type(f"{sys.executable} {script} {said} {COMMAND} network prune\n")
+        netns.wait_until(lambda: said.exists() and "Input/output error" in said.read_text(), what="the error")
 
 
 def _shows(person: Terminal, what: str, command: str) -> bool:

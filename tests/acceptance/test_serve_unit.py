@@ -125,7 +125,7 @@ def test_stopping_and_starting_the_unit_ends_no_sandbox_and_loses_no_command(uni
 
 
 def test_a_unit_that_stops_turns_commands_away_at_once(unit: Unit) -> None:
-    """systemd keeps the socket, and whom nobody takes would wait for two seconds."""
+    """The socket is systemd's, which stays open, and whom nobody takes would wait for two seconds."""
     lan = unit.lan
     lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
     typed, worker = following(lan, "box")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
 import signal
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -16,8 +16,25 @@ if TYPE_CHECKING:
 # How often to look whether the caller is in the background.
 _LOOK_S = 0.1
 
+# How often to look whether a signal has arrived.
+_SOON_S = 0.002
+
 # /dev/tty: the controlling terminal, whichever that is.
 _OWN = os.makedev(5, 0)
+
+
+class _State(NamedTuple):
+    """A process, and what is to stop it in the background: SIGTTIN.
+
+    Attributes:
+        stopped: it is.
+        pending: the signal waits for it.
+        refuses: it ignores or blocks the signal.
+    """
+
+    stopped: bool
+    pending: bool
+    refuses: bool
 
 
 class CallersTerminal(io.RawIOBase):
@@ -47,16 +64,56 @@ class CallersTerminal(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Wait for input, and read it."""
+        """Wait for input, and read it.
+
+        Raises:
+            OSError: the caller is in the background and is not stopped by that (EIO).
+        """
         while True:
             can_read = bool(select.select([0], [], [], _LOOK_S)[0])
             group = _in_the_background(self._caller)
             if group is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(group, signal.SIGTTIN)
-                time.sleep(_LOOK_S)
+                _have_it_stopped(self._caller, group)
             elif can_read:
                 return os.readv(0, [buffer])
+
+
+def _have_it_stopped(caller: int, group: int) -> None:
+    """Have the kernel stop the caller's process group, and wait until the caller goes on.
+
+    Raises:
+        OSError: it ignores or blocks the signal, or nobody could let its group go on (EIO, as read(2) has it).
+    """
+    try:
+        if _state_of(caller).refuses:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.killpg(group, signal.SIGTTIN)
+        while (state := _state_of(caller)).pending:
+            time.sleep(_SOON_S)
+        # The kernel drops the signal where the group is orphaned.
+        if not state.stopped and _in_the_background(caller) == group:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        while _state_of(caller).stopped:
+            time.sleep(_LOOK_S)
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended, and this process ends with it.
+        return
+
+
+def _state_of(pid: int) -> _State:
+    """How a process is.
+
+    Raises:
+        FileNotFoundError: it has ended.
+    """
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        fields = dict(line.split(":", 1) for line in status)
+
+    def has(*names: str) -> bool:
+        return any(int(fields[name], 16) >> (signal.SIGTTIN - 1) & 1 for name in names)
+
+    stopped = fields["State"].split()[0] in ("T", "t")
+    return _State(stopped, pending=has("SigPnd", "ShdPnd") and not stopped, refuses=has("SigIgn", "SigBlk"))
 
 
 def _in_the_background(pid: int) -> int | None:
