@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast.errors import HostClosed
 from macvfast.host import Host
 from macvfast.requests import EndpointRequest
+from macvfast.serve.hosts import Hosts
 from macvfast.serve.request import CONNECT, Request
-from macvfast.serve.work import Work
+from macvfast.serve.work import Answer, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from macvfast.serve.work import Answer
     from tests.unit.machine import Machine
 
 ID = "a" * 32
@@ -96,3 +100,78 @@ def test_what_the_next_engine_has_answered_with_meanwhile_stays(machine: Machine
     old.take_back(asked())
     old.close()
     assert endpoints(machine) == 1
+
+
+# Turns.
+
+
+@pytest.mark.parametrize("same", ["sandbox", "request"])
+def test_one_sandbox_by_its_id_and_by_its_name_or_one_request_is_never_two_things_at_once(
+    machine: Machine, begun: Callable[[], Work], monkeypatch: pytest.MonkeyPatch, same: str
+) -> None:
+    machine.host.create_sandbox("second")
+    work = begun()
+    sandbox = machine.host.sandbox("box").id if same == "sandbox" else "second"
+    other = asked(id_=ID if same == "request" else "b" * 32, sandbox=sandbox)
+    connect, at_once, answers = Work._connect, threading.Event(), SimpleQueue[Answer]()
+    inside = threading.Lock()
+
+    def connect_slowly(self: Work, host: Host, request: Request) -> Answer:
+        if not inside.acquire(blocking=False):
+            at_once.set()
+            return connect(self, host, request)
+        if request != other:
+            work.begin(other, answers.put)
+            at_once.wait(0.3)
+        inside.release()
+        return connect(self, host, request)
+
+    monkeypatch.setattr(Work, "_connect", connect_slowly)
+    answer_of(work, asked())
+    answers.get(timeout=60)
+    assert not at_once.is_set()
+
+
+# Hosts.
+
+
+def test_an_engine_whose_state_is_slow_to_open_stops_no_other(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, may_open = threading.Event(), threading.Event()
+
+    def open_slowly(_: str, *, origin: str | None) -> Host:
+        if origin == "cni":
+            opening.set()
+            assert may_open.wait(60)
+        return machine.start()
+
+    def use() -> None:
+        with hosts.of("cni"):
+            pass
+
+    monkeypatch.setattr(Host, "open", open_slowly)
+    hosts = Hosts(machine.state_dir)
+    slow = threading.Thread(target=use)
+    slow.start()
+    assert opening.wait(60)
+    with hosts.of(None) as host:
+        assert [one.name for one in host.networks()] == ["lan", "other"]
+    may_open.set()
+    slow.join()
+    hosts.close()
+
+
+def test_a_host_whose_state_was_replaced_is_closed_by_its_last_user(tmp_path: Path) -> None:
+    state_dir = tmp_path / "replaced"
+    hosts = Hosts(str(state_dir))
+    with hosts.of(None) as used, hosts.of(None) as too:
+        assert used is too
+        shutil.rmtree(state_dir)
+        with hosts.of(None) as new:
+            assert new is not used
+        assert list(used.networks()) == []
+    with pytest.raises(HostClosed):
+        list(used.networks())
+    assert list(new.networks()) == []
+    hosts.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,24 +17,31 @@ from macvfast.errors import (
     RequestInvalid,
     SandboxNotFound,
 )
-from macvfast.host import Host
 from macvfast.serve import request as words
+from macvfast.serve.hosts import Hosts
 from macvfast.serve.request import CHECK, CONNECT
+from macvfast.serve.turns import Turns
 from macvfast.state.store import DEFAULT_DIR
 from macvfast.system import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
+    from macvfast.host import Host
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Difference
     from macvfast.serve.request import Request
+    from macvfast.serve.turns import Key
 
 # What is gone already.
 _GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
 
 # What waits together in the queue of a Host, at the most. Removal waits for the kernel, on threads of its own.
 _THREADS = 32
+
+# The form of a sandbox's id.
+_AN_ID = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 
 class Answer(NamedTuple):
@@ -46,101 +52,80 @@ class Answer(NamedTuple):
 
 
 class Work:
-    """Does requests, with the state that the environment or client.conf names. Those about one sandbox are done one
-    after the other, in the order in which they came.
+    """Does requests, with the state that the environment or client.conf names. Those about one sandbox, and those with
+    one id, are done one after the other, in the order in which they came.
     """
 
     def __init__(self) -> None:
         self._state_dir = os.path.abspath(configured.directory("state_dir", DEFAULT_DIR))
-        self._hosts: dict[str | None, Host] = {}
-        self._file = (0, 0)
+        self._hosts = Hosts(self._state_dir)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
-        self._lock = threading.Condition()
-        # The sandboxes that requests are done about, each with what waits for its turn.
-        self._behind: dict[str, deque[Callable[[], object]]] = {}
+        self._turns = Turns()
 
     def close(self) -> None:
         """Finish what was begun."""
-        with self._lock:
-            self._lock.wait_for(lambda: not self._behind)
+        self._turns.wait()
         self._making.shutdown()
         self._others.shutdown()
-        for host in self._hosts.values():
-            host.close()
+        self._hosts.close()
 
     def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
         """Do a request; `done` is called on another thread."""
         pool = self._making if request.kind == CONNECT else self._others
-        self._in_turn(request, lambda: pool.submit(self._run, request, lambda: done(self._answered(request))))
+        self._in_turn(request, pool, lambda: done(self._answered(request)))
 
     def take_back(self, request: Request) -> None:
         """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
-        self._in_turn(request, lambda: self._others.submit(self._run, request, lambda: self._undo(request)))
+        self._in_turn(request, self._others, lambda: self._undo(request))
 
-    # Turns.
+    # Turns. The kinds of keys, in their order: "request", "id" and "sandbox".
 
-    def _in_turn(self, request: Request, start: Callable[[], object]) -> None:
-        with self._lock:
-            behind = self._behind.get(request.endpoint.sandbox)
-            if behind is not None:
-                behind.append(start)
-                return
-            self._behind[request.endpoint.sandbox] = deque()
-        start()
+    def _in_turn(self, request: Request, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        sandbox = request.endpoint.sandbox
+        if _AN_ID.match(sandbox):
+            keys = [("request", request.id), ("id", sandbox)]
+            self._turns.take(keys, lambda: pool.submit(self._by_name, request, keys, pool, work))
+        else:
+            keys = [("request", request.id), ("sandbox", sandbox)]
+            self._turns.take(keys, lambda: pool.submit(self._run, keys, work))
 
-    def _run(self, request: Request, work: Callable[[], None]) -> None:
+    def _by_name(self, request: Request, keys: list[Key], pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        """Go on in the turn of the sandbox that a request names by its id: others may say its name."""
+        name = request.endpoint.sandbox
+        with suppress(Exception), self._host(request) as host:
+            name = host.sandbox(name).name
+        keys = [*keys, ("sandbox", name)]
+        self._turns.take(keys[-1:], lambda: pool.submit(self._run, keys, work))
+
+    def _run(self, keys: list[Key], work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException:  # noqa: BLE001 - shown, and the others go on
             sys.excepthook(*sys.exc_info())
-        sandbox = request.endpoint.sandbox
-        with self._lock:
-            following = self._behind[sandbox].popleft() if self._behind[sandbox] else None
-            if following is None:
-                del self._behind[sandbox]
-                self._lock.notify_all()
-        if following is not None:
-            following()
+        self._turns.end(keys)
 
     # What is done.
 
     def _answered(self, request: Request) -> Answer:
         try:
-            host = self._host(request)
-            if request.kind == CONNECT:
-                return self._connect(host, request)
-            if request.kind == CHECK:
-                return Answer(words.differing_answer(self._differences(host, request)))
-            return Answer(words.gone_answer(found=self._disconnect(host, request)))
+            with self._host(request) as host:
+                if request.kind == CONNECT:
+                    return self._connect(host, request)
+                if request.kind == CHECK:
+                    return Answer(words.differing_answer(self._differences(host, request)))
+                return Answer(words.gone_answer(found=self._disconnect(host, request)))
         except MacvfastError as error:
             return Answer(words.error_answer(error))
         except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on
             sys.excepthook(*sys.exc_info())
             return Answer(words.error_answer(MacvfastError("the server has failed", causes=[repr(error)])))
 
-    def _host(self, request: Request) -> Host:
+    def _host(self, request: Request) -> AbstractContextManager[Host]:
         """The host of the origin; of another state directory than this one's, none."""
         if request.state_dir not in (None, self._state_dir):
             raise RequestInvalid(f"the server's state is in {self._state_dir}")
-        with self._lock:
-            if self._file != self._file_now():
-                # The state was deleted with all that was in it: what is written there now would be lost.
-                for host in self._hosts.values():
-                    self._others.submit(host.close)
-                self._hosts = {}
-            if request.origin not in self._hosts:
-                self._hosts[request.origin] = Host.open(self._state_dir, origin=request.origin)
-                self._file = self._file_now()
-            return self._hosts[request.origin]
-
-    def _file_now(self) -> tuple[int, int]:
-        """Which file the state is in."""
-        try:
-            found = os.stat(os.path.join(self._state_dir, "state.db"))
-        except OSError:
-            return 0, 0
-        return found.st_dev, found.st_ino
+        return self._hosts.of(request.origin)
 
     def _connect(self, host: Host, request: Request) -> Answer:
         there = host.made_for(request.id)
@@ -162,8 +147,7 @@ class Work:
         return True
 
     def _undo(self, request: Request) -> None:
-        host = self._host(request)
-        with suppress(*_GONE):
+        with self._host(request) as host, suppress(*_GONE):
             there = host.take_back(request.id)
             if there is not None:
                 self._take_away(host, there)
