@@ -233,12 +233,12 @@ class Host:
             request_id: an id by which `made_for` finds the endpoint.
 
         Raises:
-            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged Also as
-            `create_sandbox`.
+            NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
+            ArgumentInvalid: there is no sandbox, or something is given beside a whole request. As `create_sandbox`.
         """
-        request = network
-        if not isinstance(request, macvfast.EndpointRequest):
-            request = macvfast.EndpointRequest.of(_key(request), _key(sandbox), ip=ip, ip6=ip6, mac=mac)
+        from macvfast.requests.endpoints import to_connect  # noqa: PLC0415 - a listing needs no requests
+
+        request = to_connect(network, sandbox, ip=ip, ip6=ip6, mac=mac)
         if isinstance(netns, str):
             # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")

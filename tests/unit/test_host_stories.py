@@ -15,6 +15,7 @@ from macvfast.engine import attach, choose, make, settle
 from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     AddressTaken,
+    ArgumentInvalid,
     Conflict,
     GatewayInvalid,
     Incomplete,
@@ -97,6 +98,32 @@ def test_the_name_of_a_sandbox_to_be_made_is_not_taken_for_another_s_id_prefix(m
     assert outcome.value is not None
     assert outcome.value.sandbox == prefix
     assert machine.host.sandbox(prefix).id != other.id
+
+
+@pytest.mark.parametrize(
+    ("argument", "given"),
+    [
+        ("sandbox", {"sandbox": "other"}), ("ip", {"ip": "172.16.86.9"}),
+        ("ip6", {"ip6": ip_address("2001:db8:86::9")}), ("mac", {"mac": "02:00:00:00:00:01"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_given_beside_a_whole_request_is_refused(
+    machine: Machine, argument: str, given: dict[str, Any]
+) -> None:
+    """Catches one that connects, and leaves it out in silence."""
+    machine.host.create_sandbox("box")
+    with pytest.raises(ArgumentInvalid, match=f"`{argument}` cannot be"):
+        machine.host.connect(EndpointRequest(network="lan", sandbox="box"), **given)
+    assert machine.host.sandbox("box").endpoints == ()
+
+
+@pytest.mark.parametrize("network", ["lan", EndpointRequest(network="lan")], ids=lambda value: type(value).__name__)
+def test_nothing_is_connected_without_a_sandbox(machine: Machine, network: str | EndpointRequest) -> None:
+    machine.world.give("/run/netns/theirs")
+    for netns in (None, "/run/netns/theirs"):
+        with pytest.raises(ArgumentInvalid, match="`sandbox` cannot be ''"):
+            machine.host.connect(network, netns=netns)
 
 
 def test_an_open_namespace_is_known_by_its_descriptor_and_its_path_is_only_noted(machine: Machine) -> None:

@@ -211,6 +211,7 @@ class ArgumentInvalid(InvalidConfig, code="argument-invalid"):
     value: object
     reason: str
     position: int | None = None
+    hints: InitVar[Sequence[str]] = ()
 
     def _shown(self) -> str:
         if isinstance(self.value, (str, bytes, int, float)):
@@ -222,6 +223,8 @@ class ArgumentInvalid(InvalidConfig, code="argument-invalid"):
         return f"{where} cannot be {'None' if self.value is None else self._shown()}"
 
     def _get_hints(self) -> Sequence[str]:
+        if given := vars(self).get("hints"):
+            return tuple(given)
         if self.position is not None:
             return [f"`help(macvfast.Host)` says what `{self.name}` takes"]
         return [f"{self.name}=[{self._shown() if isinstance(self.value, str) else '…'}]"]

@@ -7,12 +7,15 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from macvfast.checks import named, plain, several, texts
-from macvfast.errors import OptionInvalid, RouteInvalid
+from macvfast.errors import ArgumentInvalid, OptionInvalid, RouteInvalid
 from macvfast.model import Address, Route, check_name, is_ifname, parse_address, parse_mac
 from macvfast.requests.networks import refuse_mtu
 
 if TYPE_CHECKING:
+    from macvfast.model import Network, Sandbox
     from macvfast.requests.commands import OwnFiles
+
+_HELP = "`help(macvfast.Host.connect)` says what it takes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,29 @@ class EndpointRequest:
             ip6=None if ip6 is None else parse_address(ip6, 6),
             mac=None if mac is None else parse_mac(mac),
         )
+
+
+def to_connect(
+    network: str | Network | EndpointRequest, sandbox: str | Sandbox, *, ip: str | Address | None,
+    ip6: str | Address | None, mac: str | bytes | None,
+) -> EndpointRequest:  # fmt: skip
+    """The request to connect a sandbox that exists, or that a given namespace gets.
+
+    Args:
+        network: or a whole request, beside which nothing else can be given.
+    """
+    name = sandbox if isinstance(sandbox, str) else sandbox.id
+    if isinstance(network, EndpointRequest):
+        request = network
+        for argument, value in (("sandbox", name or None), ("ip", ip), ("ip6", ip6), ("mac", mac)):
+            if value is not None:
+                raise ArgumentInvalid(argument, value, "the EndpointRequest says it", hints=[_HELP])
+    else:
+        key = network if isinstance(network, str) else network.id
+        request = EndpointRequest.of(key, name, ip=ip, ip6=ip6, mac=mac)
+    if not request.sandbox:
+        raise ArgumentInvalid("sandbox", request.sandbox, "it says what is connected", hints=[_HELP])
+    return request
 
 
 @dataclass(frozen=True, slots=True)
