@@ -18,7 +18,7 @@ from macvfast.engine.make import Maker
 from macvfast.engine.making import NewSandbox, Opened
 from macvfast.engine.removal import Removal
 from macvfast.engine.sandbox_directories import Writing
-from macvfast.errors import MacTaken, MacvfastError, SandboxBusy, UndoFailed
+from macvfast.errors import MacTaken, MacvfastError, NamespaceInvalid, SandboxBusy, UndoFailed
 from macvfast.kernel.namespaces import close_all, make_each, open_recorded
 from macvfast.model import Sandbox
 from macvfast.system import log
@@ -257,16 +257,17 @@ class Attacher:
             chunk.fail(error)
 
     def _open_given(self, chunk: _Chunk) -> None:
+        """Open the given namespaces once more: what is at the path of one may have changed since the call began."""
         given = [
-            (one, box.opened or box.netns)
+            (one, box, box.opened or box.netns)
             for one in chunk.good
             if isinstance(box := one.request.sandbox, NewSandbox) and box.netns is not None
         ]
         known = chunk.call.given
-        paths = list({path: None for _, path in given if path not in known})
+        paths = list({path: None for _, _, path in given if path not in known})
         if paths:
             known |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
-        self._hold(chunk, [one for one, _ in given], [known[path] for _, path in given])
+        self._hold(chunk, [one for one, _, _ in given], [_checked(box, known[path]) for _, box, path in given])
 
     @staticmethod
     def _hold(chunk: _Chunk, attempts: Sequence[Attempt], found: Sequence[Namespace | MacvfastError]) -> None:
@@ -435,3 +436,13 @@ def _note_failure(attempt: Attempt, failure: MacvfastError | None) -> None:
         attempt.explain(UndoFailed(first.first, [*first.failures, str(failure)]))
     else:
         attempt.explain(UndoFailed(first, [str(failure)]))
+
+
+def _checked(box: NewSandbox, found: Namespace | MacvfastError) -> Namespace | MacvfastError:
+    """A given namespace, if it is the one that was given; messages have the path that the caller knows."""
+    path = box.netns or ""
+    if isinstance(found, NamespaceInvalid):
+        return NamespaceInvalid(path, found.reason)
+    if isinstance(found, MacvfastError) or found.cookie == box.cookie:
+        return found
+    return NamespaceInvalid(path, "another one came to be there during the call")

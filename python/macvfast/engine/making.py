@@ -30,6 +30,7 @@ class NewSandbox:
         netns: the path of a namespace that macvfast did not create, for which the sandbox stands; None: it gets its
             own.
         opened: the path by which that namespace is opened, if it is not `netns`.
+        cookie: of that namespace, as it was when the call began.
         starts: the caller is about to start a command in it, and gets its open namespace.
         auto_remove: it is removed when that command ends.
         joins: whether an existing sandbox of that name is accepted instead.
@@ -38,6 +39,7 @@ class NewSandbox:
     name: str | None = None
     netns: str | None = None
     opened: str | None = None
+    cookie: int | None = None
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     own_files: OwnFiles | None = None

@@ -286,8 +286,8 @@ class Sandboxes:
 
 def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:
     """A sandbox that is created with the endpoint, unless one of that name exists by then."""
-    netns, opened = (None, None) if given is None else (given.path, given.opened)
-    return NewSandbox(name=request.sandbox, netns=netns, opened=opened, labels=labels, joins=True)
+    new = NewSandbox(name=request.sandbox, labels=labels, joins=True)
+    return new if given is None else replace(new, netns=given.path, opened=given.opened, cookie=given.cookie)
 
 
 def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
