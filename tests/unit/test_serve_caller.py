@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 
+from macvfast.process.programs import Program
+from macvfast.serve import messages
 from macvfast.serve.starting import Caller
 from tests.netns import ended, started
 
@@ -31,3 +34,50 @@ def test_a_worker_that_is_stopped_ends_with_its_caller() -> None:
     callers.close()
     assert ended(worker) == -signal.SIGKILL
     mine.close()
+
+
+def worker_that_survives(mine: socket.socket, callers: socket.socket, program: Program, told: int) -> int:
+    """A worker that has its caller start a program, which fails, and says so."""
+
+    def work() -> None:
+        callers.close()
+        caller = Caller(mine)
+        try:
+            caller.start(program, [])
+        except (OSError, KeyboardInterrupt):
+            os.write(told, b"failed")
+            # Not `pause`: what has arrived before it would be missed.
+            time.sleep(60)
+
+    return started(work)
+
+
+def test_a_worker_ends_with_its_caller_after_a_program_could_not_be_sent() -> None:
+    mine, callers = socket.socketpair()
+    heard, told = os.pipe()
+    worker = worker_that_survives(mine, callers, Program(["/bin/true", "1000000"], [1]), told)
+    mine.close()
+    assert os.read(heard, 10) == b"failed"
+    callers.close()
+    assert ended(worker) == -signal.SIGKILL
+    os.close(heard)
+    os.close(told)
+
+
+def test_a_worker_that_is_interrupted_while_a_program_starts_lives_as_long_as_its_caller() -> None:
+    """Nor does the answer that comes then end it."""
+    mine, callers = socket.socketpair()
+    heard, told = os.pipe()
+    worker = worker_that_survives(mine, callers, Program(["/bin/true"]), told)
+    mine.close()
+    asked = messages.receive(callers)
+    assert asked is not None
+    assert asked.kind == messages.START
+    os.kill(worker, signal.SIGINT)
+    messages.send(callers, messages.Message(messages.ENDED, b"0"))
+    assert os.read(heard, 10) == b"failed"
+    assert os.waitpid(worker, os.WNOHANG) == (0, 0)
+    callers.close()
+    assert ended(worker) == -signal.SIGKILL
+    for fd in (*asked.fds, heard, told):
+        os.close(fd)

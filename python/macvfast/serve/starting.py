@@ -77,20 +77,29 @@ class Caller:
             OSError: it cannot.
         """
         self._end_with_it(False)
-        reader, writer = os.pipe()
-        with open(reader, encoding="utf-8", errors="replace") as pipe:
-            try:
-                self._send(messages.START, program, [writer])
-            finally:
-                os.close(writer)
-            while lock:
-                os.close(lock.pop())
-            said = pipe.read(4096).strip()
-        answer = messages.receive(self._connection)
-        if answer is None:
-            # It was killed, and nobody waits for the outcome.
-            os._exit(1)
-        self._end_with_it(True)
+        # An answer that is left unread ends this process: an interruption waits until it is read.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            reader, writer = os.pipe()
+            with open(reader, encoding="utf-8", errors="replace") as pipe:
+                try:
+                    self._send(messages.START, program, [writer])
+                finally:
+                    os.close(writer)
+                while lock:
+                    os.close(lock.pop())
+                try:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                    said = pipe.read(4096).strip()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+                    answer = messages.receive(self._connection)
+            if answer is None:
+                # It was killed, and nobody waits for the outcome.
+                os._exit(1)
+        finally:
+            self._end_with_it(True)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if answer.kind != messages.ENDED:
             raise _error_of(answer)
         return os.waitstatus_to_exitcode(int(answer.body)), said
