@@ -146,6 +146,8 @@ def test_who_is_elsewhere_or_may_do_less_or_asks_for_it_does_without(served: Lan
         "pid namespace": ("unshare", "--pid", "--fork"),
         "capabilities": ("setpriv", "--bounding-set=-sys_time", "--"),
         "groups": ("setpriv", "--groups=1,2", "--"),
+        "time namespace": ("unshare", "--time", "--fork"),
+        "inheritable capabilities": ("setpriv", "--inh-caps=+sys_time", "--"),
         "no new privileges": ("setpriv", "--no-new-privs", "--"),
     }
     for way, before in ways.items():
@@ -164,6 +166,30 @@ def test_who_is_elsewhere_or_may_do_less_or_asks_for_it_does_without(served: Lan
     assert not Typed(served, "__remove-ended", str(served.state_dir)).served
     for harmless in ("LC_ALL=C", "LANG=de_DE.UTF-8", "PYTHONUNBUFFERED=1"):
         when_served(served, "network", "ls", "-q", env=harmless)
+
+
+# Executes the words with a filter of system calls that lets all through: one instruction, `return SECCOMP_RET_ALLOW`.
+_FILTERED = """
+import ctypes, os, struct, sys
+rule = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 1, ctypes.addressof(rule)))
+# PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+if ctypes.CDLL(None, use_errno=True).prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program))):
+    raise OSError(ctypes.get_errno(), "prctl")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_who_has_a_filter_of_system_calls_does_without_even_where_the_server_has_one(lan: Lan) -> None:
+    """Nobody can see that two filters are the same."""
+    if lan.server is not None:
+        pytest.skip("another server does the commands")
+    filtered = (sys.executable, "-c", _FILTERED)
+    lan.serve(*filtered)
+    support.create_pub_net(lan)
+    netns.wait_until(lambda: len(workers(lan)) == 4, what="all of its children")
+    for _ in range(3):
+        assert not Typed(lan, "network", "ls", before=filtered).served
 
 
 def test_who_is_root_of_another_user_namespace_does_without(served: Lan) -> None:

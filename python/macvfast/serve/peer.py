@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAMESPACES = ("user", "net", "mnt", "pid", "uts", "cgroup")
+# The kernel may have none of time.
+_NAMESPACES = tuple(
+    name
+    for name in ("user", "net", "mnt", "pid", "uts", "cgroup", "time")
+    if name != "time" or os.path.exists("/proc/self/ns/time")
+)
 
 # Those that must be the same for a request.
 _ASKING = ("user", "net")
 
 # What else must be the same (proc_pid_status(5)).
-_FIELDS = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapEff", "CapBnd")
+_FIELDS = ("Uid", "Gid", "Groups", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 # <asm-generic/socket.h>.
 _SO_PEERPIDFD = 77
@@ -37,12 +42,14 @@ class Standing(NamedTuple):
         mount: where its root directory is mounted; a bind mount of it has the same device and inode.
         rights: users, groups and capabilities, as the kernel shows them.
         label: of its security module; empty where there is none.
+        filtered: it has a filter of system calls (seccomp).
     """
 
     places: tuple[tuple[int, int], ...]
     mount: str
     rights: tuple[str, ...]
     label: str
+    filtered: bool
 
     @classmethod
     def of(cls, pid: int | str) -> Standing:
@@ -61,7 +68,14 @@ class Standing(NamedTuple):
         # Being in its own group once more gives a process nothing: systemd's root is in no other, that of a login is.
         effective = fields["Gid"].split()[1]
         fields["Groups"] = " ".join(group for group in fields["Groups"].split() if group != effective)
-        return cls(places, mount, tuple(fields.get(name, "") for name in _FIELDS), _label(pid))
+        rights = tuple(fields.get(name, "") for name in _FIELDS)
+        return cls(places, mount, rights, _label(pid), filtered=fields.get("Seccomp", "0") != "0")
+
+    def may_serve(self, caller: Standing) -> bool:
+        """Whether a process that is so may do what another one asks it to. What a filter of system calls lets through
+        cannot be seen, not even whether two are the same.
+        """
+        return self == caller and not caller.filtered
 
     @classmethod
     def of_caller(cls, connection: socket.socket) -> Standing:

@@ -89,7 +89,7 @@ def _why_not(connection: socket.socket, hello: Hello, standing: Standing, own: I
         caller = Standing.of_caller(connection)
     except OSError:
         return "the caller cannot be looked at"
-    return None if standing == caller else "the caller is not where the server is, or may do other things"
+    return None if standing.may_serve(caller) else "the caller is not where the server is, or may do other things"
 
 
 def _status(main: Callable[[], int]) -> int:
