@@ -70,7 +70,12 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Whether nothing of a request has come, and nothing is to be said or read."""
-        return not (self.busy or self.sending or self._body or self._wanted) and not (self.made and self.unread())
+        return self.told and not (self.busy or self.sending or self._body or self._wanted)
+
+    @property
+    def told(self) -> bool:
+        """Whether it knows of what was made for it, if something was."""
+        return self.made is None or not (self.sending or self.unread())
 
     def receive(self) -> tuple[bytes, list[int]] | None:
         """The next request, whose descriptors are the caller's to close; None: it has not all come yet.
@@ -269,13 +274,14 @@ class Connections:
         """Part from those that take too long, and from those that have what they asked for, where that is to be."""
         now = time.monotonic()
         for one in [one for one in self._open if not one.busy]:
-            if one.silent and one.was_reset():
+            late = one.until <= now
+            if (late and not one.told) or (one.silent and one.was_reset()):
                 self._take_back(one)
-            elif one.until <= now or ((one.silent or self._stopping) and one.idle):
+            elif late or ((one.silent or self._stopping) and one.idle):
                 self._end(one)
 
     def _take_back(self, one: Connection) -> None:
-        """It has gone without its answer: nobody knows of what was made."""
+        """It has gone, or is late, without its answer: nobody knows of what was made."""
         made = one.made
         self._end(one)
         if made is not None:

@@ -1,0 +1,105 @@
+"""Callers of `request.sock`: what becomes of what was made for those that do not read their answers."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.serve import connections
+from macvfast.serve.connections import Connections
+from macvfast.serve.work import Answer, Work
+from tests.asking import Caller, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from macvfast.serve.request import Request
+
+# More than a socket takes that nobody reads.
+LONG = "x" * (4 << 20)
+
+
+class Maker(Work):
+    """Says that it has made something for each request; nothing is."""
+
+    def __init__(self) -> None:
+        self.says = ""
+        self.takes_back = threading.Event()
+        self.taken_back: list[str] = []
+
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
+        done(Answer({"endpoint": self.says}, request))
+
+    def take_back(self, request: Request) -> None:
+        self.taken_back.append(request.id)
+        self.takes_back.set()
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+class Clock:
+    """Stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(connections, "time", made)
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path, maker: Maker, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:  # noqa: ARG001
+    """A socket that is served."""
+    monkeypatch.setattr(connections, "_LOOK_S", 0.02)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    lifeline, ours = os.pipe()
+    thread = threading.Thread(target=Connections(listener, lifeline, maker).serve)
+    thread.start()
+    yield str(tmp_path / "s")
+    os.close(ours)
+    thread.join()
+    os.close(lifeline)
+
+
+@pytest.mark.parametrize("says", ["", LONG], ids=["unread", "unsent"])
+def test_what_was_made_is_taken_back_where_its_answer_is_not_read_in_time(
+    path: str, maker: Maker, clock: Clock, says: str
+) -> None:
+    maker.says = says
+    said = request("connect", "box")
+    with Caller(path) as caller:
+        caller.send(said)
+        assert select.select([caller.socket], [], [], 60)[0]
+        clock.now += 100
+        assert maker.takes_back.wait(60)
+    assert maker.taken_back == [said["id"]]
+
+
+def test_whoever_has_read_its_answer_and_asks_no_more_keeps_what_was_made(
+    path: str, maker: Maker, clock: Clock
+) -> None:
+    with Caller(path) as caller:
+        caller.send(request("connect", "box"))
+        assert caller.receive() == {"endpoint": ""}
+        clock.now += 100
+        # The server has parted from it.
+        assert caller.receive() is None
+    assert maker.taken_back == []
