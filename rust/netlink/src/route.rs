@@ -123,9 +123,9 @@ pub(crate) fn dump(family: AddressFamily) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetRoute(message)
 }
 
-/// Decode the payload of an RTM_NEWROUTE into the next hops of a route of the main table; none where it is of another
-/// table or family. A default route that leads nowhere (`blackhole` and the like) is left out; with `default_only`,
-/// all others are.
+/// Decode the payload of an RTM_NEWROUTE into the next hops of a route of the main table. None where it is of another
+/// table or family, or for packets with one TOS only: it stands beside one for all packets. A default route that leads
+/// nowhere (`blackhole` and the like) is left out; with `default_only`, all others are.
 pub(crate) fn decode(
     payload: &[u8],
     family: AddressFamily,
@@ -134,6 +134,7 @@ pub(crate) fn decode(
     let header = RouteHeader::parse(payload)?;
     let is_default = header.destination_prefix_length == 0;
     let wanted = header.address_family == family
+        && header.tos == 0
         && (is_default && header.kind == RouteType::Unicast || !is_default && !default_only)
         && !header.flags.contains(RouteFlags::Cloned);
     if !wanted {

@@ -93,6 +93,19 @@ fn routes_are_read_with_where_they_lead_and_by_what_and_default_ones_alone_where
 }
 
 #[test]
+fn a_route_for_packets_with_one_tos_is_none_that_all_packets_take() {
+    for payload in payloads(ROUTES) {
+        let mut payload = payload.to_vec();
+        // rtm_tos.
+        payload[3] = 0x10;
+        assert_eq!(
+            route::decode(&payload, AddressFamily::Inet, false).unwrap(),
+            []
+        );
+    }
+}
+
+#[test]
 fn a_payload_shorter_than_its_header_is_an_error() {
     assert!(Link::decode(&[0; 15]).is_err());
     assert!(addr::decode(&[0; 7], 1).is_err());
