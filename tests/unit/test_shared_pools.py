@@ -385,6 +385,33 @@ def test_a_reservation_without_a_time_that_macvfast_could_have_written_is_damage
         machine.host.load_state(copy)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE subnet SET gateway = '172.29.255.254'", "172.29.255.254 is the gateway and free"),
+        ("UPDATE subnet SET gateway = '172.30.1.1'", "172.30.1.1 is the gateway and free"),
+        ("UPDATE page SET bits = x'0300' WHERE level = 0", "page 0 of a pool has 2 bytes"),
+    ],
+    ids=["gateway below", "gateway above", "short page"],
+)
+def test_pools_that_macvfast_could_not_have_written_are_damage_in_a_copy_and_in_the_state(
+    machine: Machine, change: str, said: str
+) -> None:
+    make(machine, "a")
+    copy = Path(machine.state_dir).parent / "copy.db"
+    state = Path(machine.state_dir) / "state.db"
+    with closing(sqlite3.connect(state)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    for file in (state, copy):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(change)
+    with pytest.raises(StateCorrupt, match=said):
+        address(machine, "a", "box")
+    machine.restart()
+    with pytest.raises(BackupInvalid, match=said):
+        machine.host.load_state(str(copy))
+
+
 # Crashes.
 
 

@@ -272,7 +272,7 @@ class _Share:
         pool, begin, passed = self.pool, self.source.next, []
         if not self._checked:
             for kept in _kept(self._network, self.subnet):
-                pool.refuse_free(kept)
+                kept.refuse_free(self.subnet.cidr, pool.bits.__contains__)
             self._checked = True
         if wish.clash is None:
             pool.take_back_passed()

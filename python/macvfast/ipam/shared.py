@@ -58,7 +58,7 @@ class SharedPool:
         if self._kept is None:
             self._kept = {}
             for one in self._records.kept(self._number):
-                self.refuse_free(one)
+                one.refuse_free(self._cidr, self.bits.__contains__)
                 self._note(self._kept, one)
         return self._kept
 
@@ -66,11 +66,6 @@ class SharedPool:
         kept.setdefault(one.address, {})[one.network] = one.role
         if one.role == "gateway" and one.network is not None:
             insort(self._gateways, (one.network, one.address))
-
-    def refuse_free(self, kept: Kept) -> None:
-        """Refuse a pool that would give away what a network keeps: macvfast never wrote that."""
-        if kept.address not in self.bits:
-            raise ValueError(f"{kept.address} is the {kept.role} and free")
 
     def refuse_held(self, wanted: Iterable[Kept]) -> None:
         """Refuse to keep what an endpoint has.

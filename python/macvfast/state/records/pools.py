@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -13,9 +13,13 @@ from macvfast.state.records import checked
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.model import Address, Cidr, Network
+
+
+# Addresses in one page.
+_PAGE = 4096
 
 
 class PoolRow(NamedTuple):
@@ -33,6 +37,11 @@ class Kept(NamedTuple):
     address: Address
     role: str
     network: str | None
+
+    def refuse_free(self, cidr: Cidr, is_used: Callable[[Address], bool]) -> None:
+        """Refuse a pool of a subnet that would give it away, or that cannot have it: macvfast never wrote that."""
+        if self.address not in cidr or not is_used(self.address):
+            raise ValueError(f"{self.address} is the {self.role} and free")
 
 
 class Reservation(NamedTuple):
@@ -226,7 +235,12 @@ class PoolRecords:
         row = self._db.execute(
             "SELECT bits FROM page WHERE pool = ? AND level = 0 AND number = ?", (pool, _page_key(number))
         ).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None:
+            return None
+        bits = bytes(row[0])
+        if len(bits) * 8 != _PAGE:
+            raise ValueError(f"page {number} of a pool has {len(bits)} bytes")
+        return bits
 
     def summary(self, pool: int) -> list[tuple[int, bytes]]:
         """Which pages of a pool are full."""
@@ -254,11 +268,22 @@ class PoolRecords:
         """Read all rows of pools, as what they are read as."""
         for number, cidr in self._db.execute("SELECT number, cidr FROM pool").fetchall():
             self.summary(number)
+            pages = _Pages(_cidr(cidr), partial(self.page, number))
             for one in self.kept(number):
-                page, at = divmod(int(one.address) - int(_cidr(cidr).network_address), 4096)
-                bits = self.page(number, page) or bytes(512)
-                if not bits[at // 8] >> at % 8 & 1:
-                    raise ValueError(f"{one.address} is the {one.role} and free")
+                one.refuse_free(_cidr(cidr), pages.has)
+
+
+class _Pages(NamedTuple):
+    """The addresses of a subnet that are in use, without an allocator."""
+
+    cidr: Cidr
+    fetch: Callable[[int], bytes | None]
+
+    def has(self, address: Address) -> bool:
+        """Whether an address of the subnet is in use."""
+        number, at = divmod(int(address) - int(self.cidr.network_address), _PAGE)
+        bits = self.fetch(number)
+        return bits is not None and bool(bits[at // 8] >> at % 8 & 1)
 
 
 @lru_cache(maxsize=1024)
