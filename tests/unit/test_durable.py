@@ -29,6 +29,18 @@ def names_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse)
 
 
+@pytest.fixture
+def no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is at /proc, as in a bare chroot: a file without a name cannot get one."""
+    really = os.link
+
+    def refuse(path: str, name: str, *, dst_dir_fd: int, follow_symlinks: bool) -> None:
+        path = path.replace("/proc/", "/no-proc/")
+        really(path, name, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
 def listed(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in directory.iterdir()}
 
@@ -48,12 +60,12 @@ def test_a_kill_before_a_file_is_whole_leaves_the_older_one_and_nothing_else(
 
 
 @pytest.mark.parametrize("fails", ["fsync", "rename"])
-@pytest.mark.parametrize("place", ["any", "without files that have no name"])
+@pytest.mark.parametrize("place", ["any", "names_only", "no_proc"])
 def test_a_failure_leaves_the_older_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, place: str, fails: str
 ) -> None:
     if place != "any":
-        request.getfixturevalue("names_only")
+        request.getfixturevalue(place)
     durable.replace(tmp_path / "file", b"old", 0o644)
 
     def full(*_: object, **__: object) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # The mode of a new file, until it is whole.
 _PRIVATE = 0o600
 
-# How a file system refuses files without names (open(2), O_TMPFILE).
-_NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+# How a file system refuses files without names (open(2), O_TMPFILE), and what comes of naming one where no /proc is.
+_NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
 def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
@@ -23,7 +23,7 @@ def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
 
     The directory may be another user's, who could replace any file in it: the new file is written through the
     descriptor that made it, and never opened again by name. It has no name before it is whole, where the file system
-    has files without names: what a killed process was writing is gone with it.
+    has files without names and /proc is there: what a killed process was writing is gone with it.
 
     Args:
         path: the file.
@@ -36,13 +36,15 @@ def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
     fresh = f".{path.name}.{os.urandom(4).hex()}"
     with _opened(path.parent, os.O_PATH | os.O_DIRECTORY) as directory:
         try:
-            with _new_file(fresh, directory) as (file, is_named):
-                _write(file, content)
-                if mode != _PRIVATE:
-                    os.fchmod(file, mode)
-                os.fsync(file)
-                if not is_named:
+            try:
+                with _opened(".", os.O_WRONLY | os.O_TMPFILE, directory) as file:
+                    _write(file, content, mode)
                     os.link(f"/proc/self/fd/{file}", fresh, dst_dir_fd=directory, follow_symlinks=True)
+            except OSError as error:
+                if error.errno not in _NAMES_ONLY:
+                    raise
+                with _opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory) as file:
+                    _write(file, content, mode)
             os.rename(fresh, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             with suppress(OSError):
@@ -65,34 +67,19 @@ def sync_names(directory: Path | int) -> None:
 
 
 @contextmanager
-def _new_file(name: str, directory: int) -> Iterator[tuple[int, bool]]:
-    """The descriptor of a new file, and whether it has its name already."""
-    try:
-        opened, is_named = _open(".", os.O_WRONLY | os.O_TMPFILE, directory), False
-    except OSError as error:
-        if error.errno not in _NAMES_ONLY:
-            raise
-        opened, is_named = _open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory), True
-    try:
-        yield opened, is_named
-    finally:
-        os.close(opened)
-
-
-@contextmanager
 def _opened(path: str | Path, flags: int, directory: int | None = None) -> Iterator[int]:
-    descriptor = _open(path, flags, directory)
+    descriptor = os.open(path, flags | os.O_CLOEXEC, _PRIVATE, dir_fd=directory)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open(path: str | Path, flags: int, directory: int | None) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, _PRIVATE, dir_fd=directory)
-
-
-def _write(descriptor: int, content: bytes) -> None:
+def _write(descriptor: int, content: bytes, mode: int) -> None:
+    """Have it on the disk what a new file contains, and its mode."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+    if mode != _PRIVATE:
+        os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
