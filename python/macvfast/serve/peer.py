@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
 import struct
 import sys
+import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -78,13 +80,19 @@ class Standing(NamedTuple):
         return self == caller and not caller.filtered
 
     @classmethod
-    def of_caller(cls, connection: socket.socket) -> Standing:
+    def of_caller(cls, connection: socket.socket, taken_at: float) -> Standing:
         """That of the process at the other end, if it is the one that connected.
 
+        Args:
+            connection: to it.
+            taken_at: a time since the machine's start (CLOCK_BOOTTIME) at which it had connected.
+
         Raises:
-            OSError: it has ended, or cannot be seen from here.
+            OSError: it has ended, cannot be seen from here, or had another user or group when it connected.
         """
-        return _of_caller(connection, cls.of)
+        if _credentials(connection)[1:] != (os.geteuid(), os.getegid()):
+            raise PermissionError
+        return _of_caller(connection, cls.of, taken_at)
 
 
 def may_ask(connection: socket.socket) -> bool:
@@ -92,20 +100,20 @@ def may_ask(connection: socket.socket) -> bool:
     namespaces. Others may differ: namespaces come as descriptors, and paths are only shown.
     """
     try:
-        places = _of_caller(connection, lambda pid: _places(pid, _ASKING))
+        places = _of_caller(connection, lambda pid: _places(pid, _ASKING), time.clock_gettime(time.CLOCK_BOOTTIME))
     except OSError:
         return False
     return _credentials(connection)[1] == os.geteuid() and places == _places("self", _ASKING)
 
 
-def _of_caller(connection: socket.socket, look: Callable[[int], T]) -> T:
+def _of_caller(connection: socket.socket, look: Callable[[int], T], taken_at: float) -> T:
     """What is seen of the process that connected.
 
     Raises:
         OSError: it has ended, or cannot be seen from here.
     """
     pid = caller_of(connection)
-    caller = _pidfd_of(connection, pid)
+    caller = _pidfd_of(connection, pid, taken_at)
     try:
         found = look(pid)
         # Readable when it has ended: then the pid may be another's. Not `select`, which knows 1,024 descriptors.
@@ -148,13 +156,31 @@ def caller_of(connection: socket.socket) -> int:
     return _credentials(connection)[0]
 
 
-def _pidfd_of(connection: socket.socket, pid: int) -> int:
+def _pidfd_of(connection: socket.socket, pid: int, taken_at: float) -> int:
     try:
         data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
-    except OSError:
-        # Before Linux 6.5.
-        return os.pidfd_open(pid)
-    return int.from_bytes(data, sys.byteorder)
+    except OSError as error:
+        # Of one that has ended, the pid may be another's.
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+    else:
+        return int.from_bytes(data, sys.byteorder)
+    # Before Linux 6.5.
+    caller = os.pidfd_open(pid)
+    try:
+        if _started_at(pid) > taken_at:
+            raise ProcessLookupError
+    except BaseException:
+        os.close(caller)
+        raise
+    return caller
+
+
+def _started_at(pid: int) -> float:
+    """When a process was started, in seconds since the machine was; not later than it was."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        # The 22nd field of proc_pid_stat(5), of which the second may have anything in it.
+        return int(stat.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _label(pid: int | str) -> str:

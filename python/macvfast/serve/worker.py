@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.process import programs
@@ -52,6 +53,7 @@ def serve(connection: socket.socket, standing: Standing, own: Installation, main
     """
     # It ends a worker whose caller says too little.
     signal.alarm(_WITHIN_S)
+    taken_at = time.clock_gettime(time.CLOCK_BOOTTIME)
     try:
         # Until then the caller sends nothing: what is sent to a socket that nobody reads keeps the caller's streams
         # open, even when the caller has ended.
@@ -60,7 +62,8 @@ def serve(connection: socket.socket, standing: Standing, own: Installation, main
         if message is None:
             return
         hello = Hello.of(message)
-        reason = _why_not(connection, hello, standing, own)
+        is_own = Installation.of(hello.version, hello.python) == own
+        reason = _why_not(connection, standing, taken_at) if is_own else "the server is another macvfast"
         if reason:
             messages.send(connection, Message(messages.REFUSED, reason.encode()))
             return
@@ -81,12 +84,10 @@ def serve(connection: socket.socket, standing: Standing, own: Installation, main
     caller.end(_status(main))
 
 
-def _why_not(connection: socket.socket, hello: Hello, standing: Standing, own: Installation) -> str | None:
-    """Why a caller is not served; None: it is."""
-    if Installation.of(hello.version, hello.python) != own:
-        return "the server is another macvfast"
+def _why_not(connection: socket.socket, standing: Standing, taken_at: float) -> str | None:
+    """Why a caller of this macvfast is not served; None: it is."""
     try:
-        caller = Standing.of_caller(connection)
+        caller = Standing.of_caller(connection, taken_at)
     except OSError:
         return "the caller cannot be looked at"
     return None if standing.may_serve(caller) else "the caller is not where the server is, or may do other things"
