@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.system import configured
 from macvfast.system.configured import FILE, Places
 from macvfast.system.units import client
 from tests import netns
@@ -25,7 +26,7 @@ from tests.acceptance.serving import COMMAND, Typed, following, server_of, when_
 from tests.acceptance.test_status import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.netns import Lan
@@ -322,9 +323,35 @@ def test_what_the_environment_says_wins_over_the_file(told: Lan, tmp_path: Path)
     assert told.host.run(COMMAND, "network", "ls", "-q", "--state-dir", tmp_path / "other") == ""
 
 
-def test_a_file_that_others_may_change_is_not_believed(told: Lan, tmp_path: Path) -> None:
-    FILE.chmod(0o666)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda: FILE.chmod(0o666),
+        lambda: os.chown(FILE, 1, 1),
+        lambda: FILE.parent.chmod(0o777),
+        lambda: os.chown(FILE.parent, 1, 1),
+        lambda: FILE.write_bytes(FILE.read_bytes() + b"#" * (1 << 16)),
+        lambda: FILE.symlink_to(FILE.rename(FILE.with_name("other"))),
+    ],
+    ids=["writable", "another's", "in a writable directory", "in another's directory", "too long", "a link"],
+)
+def test_a_file_that_others_may_change_is_not_believed(told: Lan, tmp_path: Path, spoil: Callable[[], object]) -> None:
+    assert configured.directory("state_dir", "/default") == str(told.state_dir)
+    spoil()
+    assert configured.directory("state_dir", "/default") == "/default"
     shutil.copy(COMMAND, tmp_path / "macvfast")
     done = told.host.attempt(tmp_path / "macvfast", "network", "ls")
+    assert done.returncode == 127
+    assert "client.conf names none" in done.stderr
+
+
+def test_a_file_of_the_user_who_reads_it_is_not_believed(told: Lan) -> None:
+    """It is root's to say where Python is, also for others."""
+    os.chown(FILE, 65534, 65534)
+    shutil.copy(COMMAND, "/mnt/macvfast")
+    try:
+        done = told.host.attempt("setpriv", "--reuid=65534", "--clear-groups", "/mnt/macvfast", "network", "ls")
+    finally:
+        os.unlink("/mnt/macvfast")
     assert done.returncode == 127
     assert "client.conf names none" in done.stderr
