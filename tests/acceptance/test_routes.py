@@ -109,6 +109,20 @@ def test_a_route_whose_limits_somebody_changed_is_named_and_corrected(
     assert lan.macvfast("check") == lan.macvfast("restore") == ""
 
 
+def test_a_route_for_packets_with_one_tos_is_neither_the_endpoints_own_nor_in_its_way(lan: Lan) -> None:
+    """It has the same destination and metric; the kernel has it beside the one for all packets."""
+    make(lan, *ROUTES)
+    box = lan.sandbox("box")
+    box.run("ip", "route", "add", "192.0.2.0/24", "tos", "0x10", "dev", "eth0", "scope", "link", "mtu", "1300")
+    beside = [*shown(box)]
+    assert lan.macvfast("check") == ""
+    box.run("ip", "route", "del", "192.0.2.0/24", "tos", "0")
+    assert "has lost the route to 192.0.2.0/24" in lan.attempt("check").stdout
+    lan.macvfast("restore")
+    assert sorted(map(str, shown(box))) == sorted(map(str, beside))
+    assert lan.macvfast("check") == lan.macvfast("restore") == ""
+
+
 def test_an_mtu_that_the_kernel_lowers_with_the_links_is_left_to_it(lan: Lan) -> None:
     make(lan, Route.of("fd00:99::/32", "fd00:86::1", mtu=1400))
     box = lan.sandbox("box")
