@@ -277,6 +277,24 @@ def connected(lan: Lan) -> socket.socket:
     return made
 
 
+def test_while_all_workers_are_busy_others_are_turned_away_at_once(lan: Lan) -> None:
+    """A server that may have one worker; whom it does not turn away waits until that one ends."""
+    if lan.server is not None:
+        pytest.skip("another server does the commands")
+    script = (
+        "import runpy, sys\nfrom macvfast.serve import server\nserver._MOST = 1\ndel sys.argv[1]\n"
+        "runpy.run_module('macvfast', run_name='__main__')"
+    )
+    # With one of these variables, the server would execute Python again, without the script.
+    without = [f"--unset={name}" for name in os.environ if name.startswith("PYTHON")]
+    lan.serve("env", *without, "LC_ALL=C.UTF-8", sys.executable, "-P", "-c", script)
+    with connected(lan) as first:
+        assert first.recv(1) == b"L"
+        for _ in range(3):
+            with connected(lan) as other:
+                assert other.recv(1) == b""
+
+
 @pytest.mark.parametrize(
     "said",
     [b"", b"GET / HTTP/1.1\r\n\r\n", struct.pack("<cI", b"H", 1 << 30), struct.pack("<cI", b"H", 5) + b"1\0\0\0\0",
