@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.cli.show.output import Output
+from macvfast.cli.usage import Usage
 from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 from tests.unit.cli_bed import EXITED, RUNNING, FakeHost, sandbox, typed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CREATE = "network create"
 
@@ -315,3 +321,16 @@ def test_prune_without_an_answer_is_refused_and_forced_does_not_ask() -> None:
     assert "hint: macvfast network prune -f" in said.err
     assert typed("network prune -f", host) == (0, "", "")
     assert host.names() == ["open", "prune_networks"]
+
+
+def test_an_answer_that_cannot_be_read_is_no_bug(tmp_path: Path) -> None:
+    """A terminal that another process group has gives EIO, too."""
+    (tmp_path / "stdin").touch()
+    with (tmp_path / "stdin").open("r") as stdin:
+        # What it reads from is a directory by now.
+        directory = os.open(tmp_path, os.O_RDONLY)
+        os.dup2(directory, stdin.fileno())
+        os.close(directory)
+        with pytest.raises(Usage, match="network prune` was not confirmed") as refused:
+            Output(None, io.StringIO(), stdin).agrees("It removes networks.", "macvfast network prune -f")
+    assert refused.value.causes == ("standard input cannot be read: Is a directory",)

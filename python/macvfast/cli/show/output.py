@@ -148,15 +148,16 @@ class Output:
             Usage: standard input has no answer.
         """
         self.aside(f"{warning} Are you sure? [y/N] ")
-        answer = self._stdin.readline() if self._stdin is not None else ""
+        answer, why = "", "standard input ended without an answer"
+        try:
+            answer = self._stdin.readline() if self._stdin is not None else ""
+        except OSError as error:
+            # A directory; a terminal that another process group has.
+            why = f"standard input cannot be read: {error.strerror}"
         if not answer.endswith("\n"):
             self.aside("\n")
         if not answer:
-            raise Usage(
-                f"`{forced.partition(' -f')[0]}` was not confirmed",
-                causes=["standard input ended without an answer"],
-                hints=[forced],
-            )
+            raise Usage(f"`{forced.partition(' -f')[0]}` was not confirmed", causes=[why], hints=[forced])
         return answer.strip().lower() in ("y", "yes")
 
 
