@@ -32,8 +32,13 @@ class Maker(Work):
         self.says = ""
         self.takes_back = threading.Event()
         self.taken_back: list[str] = []
+        self.begins = threading.Event()
+        self.may_begin = threading.Event()
+        self.may_begin.set()
 
     def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
+        self.begins.set()
+        assert self.may_begin.wait(60)
         done(Answer({"endpoint": self.says}, request))
 
     def take_back(self, request: Request) -> None:
@@ -63,20 +68,39 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def end(lifeline: list[int]) -> None:
+    """Have the server stop, if it was not told yet."""
+    while len(lifeline) > 1:
+        os.close(lifeline.pop())
+
+
 @pytest.fixture
-def path(tmp_path: Path, maker: Maker, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:  # noqa: ARG001
+def lifeline() -> Iterator[list[int]]:
+    """A pipe whose second end keeps the server going."""
+    ends = [*os.pipe()]
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def path(
+    tmp_path: Path,
+    maker: Maker,
+    clock: Clock,  # noqa: ARG001
+    lifeline: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
     """A socket that is served."""
     monkeypatch.setattr(connections, "_LOOK_S", 0.02)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    lifeline, ours = os.pipe()
-    thread = threading.Thread(target=Connections(listener, lifeline, maker).serve)
+    thread = threading.Thread(target=Connections(listener, lifeline[0], maker).serve)
     thread.start()
     yield str(tmp_path / "s")
-    os.close(ours)
+    end(lifeline)
     thread.join()
-    os.close(lifeline)
 
 
 @pytest.mark.parametrize("says", ["", LONG], ids=["unread", "unsent"])
@@ -103,3 +127,23 @@ def test_whoever_has_read_its_answer_and_asks_no_more_keeps_what_was_made(
         # The server has parted from it.
         assert caller.receive() is None
     assert maker.taken_back == []
+
+
+def test_whoever_asks_while_the_server_stops_is_parted_from_and_what_was_begun_is_answered(
+    path: str, maker: Maker, lifeline: list[int]
+) -> None:
+    """All of it is seen in one look: that it is to stop, and that idle callers ask, whom it has parted from then."""
+    with Caller(path) as first, Caller(path) as second, Caller(path) as third:
+        for caller in (second, third):
+            caller.send(request("check", "box"))
+            assert caller.receive() == {"endpoint": ""}
+        maker.begins.clear()
+        maker.may_begin.clear()
+        first.send(request("connect", "box"))
+        assert maker.begins.wait(60)
+        end(lifeline)
+        for caller in (second, third):
+            caller.send(request("check", "box"))
+        maker.may_begin.set()
+        assert first.receive() == {"endpoint": ""}
+        assert [caller.receive() for caller in (second, third)] == [None, None]

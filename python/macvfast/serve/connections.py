@@ -163,7 +163,10 @@ class Connections:
         look = time.monotonic() + _LOOK_S
         while not (self._stopping and not self._open):
             for key, _ in self._selector.select(_LOOK_S if self._open else None):
-                key.data()
+                now = self._selector.get_map().get(key.fd)
+                # What was done about another may have ended it.
+                if now is not None and now.fileobj == key.fileobj:
+                    now.data()
             if time.monotonic() >= look:
                 self._end_late()
                 look = time.monotonic() + _LOOK_S
