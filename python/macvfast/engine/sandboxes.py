@@ -12,8 +12,6 @@ from macvfast.engine.attach import CHUNK, FIRST_CHUNK
 from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
 from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
-    EndpointAmbiguous,
-    EndpointNotFound,
     EndpointOfEngine,
     MacvfastError,
     MadeByEngine,
@@ -23,6 +21,7 @@ from macvfast.errors import (
     SandboxBusy,
 )
 from macvfast.outcomes import Outcome, Outcomes
+from macvfast.plan import endpoints
 from macvfast.requests import EndpointRequest
 from macvfast.state.lookup import is_of_another, one_network, one_sandbox, only, refuse_another, refuse_unsettled
 from macvfast.state.records import MADE, Unsettled
@@ -198,13 +197,9 @@ class Sandboxes:
     def _seen(self, records: Records, network: str, sandbox: str, ifname: str | None) -> tuple[Sandbox, Endpoint]:
         net = one_network(records, self._store, network)
         box = one_sandbox(records, self._store, sandbox)
-        there = [one for one in box.endpoints if one.network_id == net.id and ifname in (None, one.ifname)]
-        if not there:
-            raise EndpointNotFound(net.name, box.name, ifname)
+        there = endpoints.attached(net, box, ifname)
         refuse_another(self._store, net, box, *there)
-        if len(there) > 1:
-            raise EndpointAmbiguous(net.name, box.name, [one.ifname for one in there])
-        return box, there[0]
+        return box, endpoints.only(there)
 
     # Removing.
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from macvfast.errors import AlreadyConnected, MacInvalid, PassthruOccupied, RouteInvalid
+from macvfast.errors import (
+    AlreadyConnected,
+    EndpointAmbiguous,
+    EndpointNotFound,
+    MacInvalid,
+    PassthruOccupied,
+    RouteInvalid,
+)
 from macvfast.model import KERNEL_METRICS, SUBNET_METRICS, mac_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.model import Address, Cidr, Endpoint, Network, Route, Subnet
+    from macvfast.model import Address, Cidr, Endpoint, Network, Route, Sandbox, Subnet
     from macvfast.plan.links import LinkFacts, RouteFacts
 
 
@@ -366,3 +373,27 @@ def _why_unreachable(gateway: Address, endpoint: Endpoint) -> str | None:
 
 def _all_usable(network: Network) -> tuple[Subnet, ...]:
     return (*network.usable_subnets(4), *network.usable_subnets(6))
+
+
+def attached(network: Network, sandbox: Sandbox, ifname: str | None) -> list[Endpoint]:
+    """The endpoints of a sandbox on a network: all, or that with a link of this name. There is one at least.
+
+    Raises:
+        EndpointNotFound
+    """
+    there = [one for one in sandbox.endpoints if one.network_id == network.id and ifname in (None, one.ifname)]
+    if not there:
+        raise EndpointNotFound(network.name, sandbox.name, ifname)
+    return there
+
+
+def only(there: Sequence[Endpoint]) -> Endpoint:
+    """The endpoint that is meant, of those of a sandbox on a network.
+
+    Raises:
+        EndpointAmbiguous: there are several.
+    """
+    one, *others = there
+    if others:
+        raise EndpointAmbiguous(one.network, one.sandbox, [each.ifname for each in there])
+    return one
