@@ -17,9 +17,10 @@ from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from termios import TIOCOUTQ
 from typing import TYPE_CHECKING
 
+from macvfast.cli.show.output import problem_fields
 from macvfast.errors import MacvfastError, PermissionNeeded, RequestInvalid, ServerBusy
 from macvfast.serve.peer import may_ask
-from macvfast.serve.request import Request, error_answer
+from macvfast.serve.request import Request
 from macvfast.serve.work import Answer
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Connections:
             request = Request.of(body, descriptors)
         except MacvfastError as error:
             end()
-            self._say(one, Answer(error_answer(error)))
+            self._say(one, Answer(problem_fields(error)))
             return
         one.busy = True
         self._selector.unregister(one.socket)
@@ -251,7 +252,7 @@ class Connections:
 
     def _refuse(self, one: Connection, error: MacvfastError) -> None:
         one.last = True
-        self._say(one, Answer(error_answer(error)))
+        self._say(one, Answer(problem_fields(error)))
 
     def _say(self, one: Connection, answer: Answer) -> None:
         body = json.dumps(answer.said, separators=(",", ":")).encode()

@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from macvfast.system.processes import stat_of, status_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -62,11 +64,7 @@ class Standing(NamedTuple):
         """
         directory, mount = _root(pid)
         places = (*_places(pid, _NAMESPACES), directory)
-        fields = {}
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                name, _, value = line.partition(":")
-                fields[name] = value.strip()
+        fields = status_of(pid)
         # Being in its own group once more gives a process nothing: systemd's root is in no other, that of a login is.
         effective = fields["Gid"].split()[1]
         fields["Groups"] = " ".join(group for group in fields["Groups"].split() if group != effective)
@@ -178,9 +176,10 @@ def _pidfd_of(connection: socket.socket, pid: int, taken_at: float) -> int:
 
 def _started_at(pid: int) -> float:
     """When a process was started, in seconds since the machine was; not later than it was."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-        # The 22nd field of proc_pid_stat(5), of which the second may have anything in it.
-        return int(stat.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    fields = stat_of(pid)
+    if fields is None:
+        raise ProcessLookupError
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _label(pid: int | str) -> str:

@@ -14,7 +14,6 @@ from macvfast.requests import EndpointRequest, OpenNetns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.errors import MacvfastError
     from macvfast.model import Endpoint
     from macvfast.outcomes import Difference
 
@@ -176,11 +175,6 @@ def differing_answer(differences: Iterable[Difference]) -> dict[str, object]:
     """What is not as it is recorded."""
     shown = [{"kind": one.kind, "found": one.found, "obstacle": one.obstacle} for one in differences]
     return {"differences": shown}
-
-
-def error_answer(error: MacvfastError) -> dict[str, object]:
-    """Why it is refused; as `--format json` shows errors."""
-    return {"error": {key: getattr(error, key) for key in ("code", "message", "causes", "hints")}}
 
 
 def _text(value: object) -> str | None:

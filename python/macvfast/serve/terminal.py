@@ -10,6 +10,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from macvfast.system.processes import stat_of, status_of
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -106,8 +108,7 @@ def _state_of(pid: int) -> _State:
     Raises:
         FileNotFoundError: it has ended.
     """
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-        fields = dict(line.split(":", 1) for line in status)
+    fields = status_of(pid)
 
     def has(*names: str) -> bool:
         return any(int(fields[name], 16) >> (signal.SIGTTIN - 1) & 1 for name in names)
@@ -120,12 +121,10 @@ def _in_the_background(pid: int) -> int | None:
     """The process group of a process that is in the background of the terminal at standard input; None: it is not, or
     has another terminal.
     """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            # proc_pid_stat(5); a program's name may have anything in it.
-            _, _, group, _, terminal, foreground, *_ = stat.read().rpartition(")")[2].split()
-    except OSError:
+    fields = stat_of(pid)
+    if fields is None:
         return None
+    _, _, group, _, terminal, foreground, *_ = fields
     device = os.fstat(0).st_rdev
     number = int(terminal) & 0xFFFFFFFF
     own = os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from macvfast.cli.show.output import problem_fields
 from macvfast.errors import (
-    EndpointAmbiguous,
     EndpointNotFound,
     MacvfastError,
     NetworkNotFound,
     RequestInvalid,
     SandboxNotFound,
 )
+from macvfast.plan import endpoints
 from macvfast.serve import request as words
 from macvfast.serve.hosts import Hosts
 from macvfast.serve.request import CHECK, CONNECT
@@ -116,10 +117,10 @@ class Work:
                     return Answer(words.differing_answer(self._differences(host, request)))
                 return Answer(words.gone_answer(found=self._disconnect(host, request)))
         except MacvfastError as error:
-            return Answer(words.error_answer(error))
+            return Answer(problem_fields(error))
         except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on
             sys.excepthook(*sys.exc_info())
-            return Answer(words.error_answer(MacvfastError("the server has failed", causes=[repr(error)])))
+            return Answer(problem_fields(MacvfastError("the server has failed", causes=[repr(error)])))
 
     def _host(self, request: Request) -> AbstractContextManager[Host]:
         """The host of the origin; of another state directory than this one's, none."""
@@ -208,10 +209,4 @@ def _the_endpoint(host: Host, request: Request) -> Endpoint:
         NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous
     """
     network, sandbox = _network(host, request), _sandbox(host, request)
-    ifname = request.endpoint.ifname
-    there = [one for one in sandbox.endpoints if one.network_id == network.id and ifname in (None, one.ifname)]
-    if not there:
-        raise EndpointNotFound(network.name, sandbox.name, ifname)
-    if len(there) > 1:
-        raise EndpointAmbiguous(network.name, sandbox.name, [one.ifname for one in there])
-    return there[0]
+    return endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))

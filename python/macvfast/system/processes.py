@@ -18,12 +18,12 @@ class Process:
 
     def alive(self) -> bool:
         """Whether it runs, and is not a zombie."""
-        fields = _stat(self.pid)
+        fields = stat_of(self.pid)
         return fields is not None and fields[0] not in ("Z", "X") and int(fields[19]) == self.start_time
 
     def stopped(self) -> bool:
         """Whether it is stopped: by Ctrl-Z, SIGSTOP, or a debugger."""
-        fields = _stat(self.pid)
+        fields = stat_of(self.pid)
         return fields is not None and fields[0] in ("T", "t") and int(fields[19]) == self.start_time
 
     def is_in(self, inode: int) -> bool:
@@ -53,7 +53,7 @@ class Process:
 
 def process_of(pid: int) -> Process:
     """The process that has a pid now; if none has, a Process that is never alive."""
-    fields = _stat(pid)
+    fields = stat_of(pid)
     return Process(pid, 0 if fields is None else int(fields[19]))
 
 
@@ -91,8 +91,21 @@ def send(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name, which may hold spaces and parentheses; the state comes first."""
+def status_of(pid: int | str) -> dict[str, str]:
+    """The fields of /proc/PID/status (proc_pid_status(5)).
+
+    Raises:
+        OSError: there is no such process, or it may not be looked at.
+    """
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        fields = (line.partition(":") for line in status)
+        return {name: value.strip() for name, _, value in fields}
+
+
+def stat_of(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat after the name, which may hold spaces and parentheses; the state comes first
+    (proc_pid_stat(5)). None: there is no such process.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

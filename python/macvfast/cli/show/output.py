@@ -180,4 +180,9 @@ def problem_text(problem: MacvfastError | Failure) -> str:
 
 def problem_json(problem: MacvfastError | Failure) -> str:
     """An error as programs read it, on one line."""
-    return as_json({"error": {key: getattr(problem, key) for key in ("code", "message", "causes", "hints")}})
+    return as_json(problem_fields(problem))
+
+
+def problem_fields(problem: MacvfastError | Failure) -> dict[str, object]:
+    """An error as programs read it: a JSON object."""
+    return {"error": {key: getattr(problem, key) for key in ("code", "message", "causes", "hints")}}
