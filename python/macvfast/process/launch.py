@@ -202,6 +202,10 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
         argv += [word for option, descriptor in given for word in (option, str(descriptor))]
         program = Program([*argv, *_arguments(request, place, user), "--", *request.argv], range(3, len(argv), 2))
         if not request.detach:
+            for stream in (sys.stdout, sys.stderr):
+                # None where the caller closed it.
+                if stream is not None:
+                    stream.flush()
             programs.starter().become(program, lock)
         return programs.starter().start(program, lock)
     except OSError as error:

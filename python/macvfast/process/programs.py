@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from macvfast.system import limits
@@ -63,10 +62,6 @@ class ThisProcess:
 
     def become(self, program: Program, lock: list[int]) -> NoReturn:  # noqa: ARG002 - it is this process then
         """As Starter has it."""
-        for stream in (sys.stdout, sys.stderr):
-            # None where the caller closed it.
-            if stream is not None:
-                stream.flush()
         _hand_on(program)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         try:

@@ -8,7 +8,6 @@ import fcntl
 import os
 import select
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,9 +48,6 @@ class Caller:
         Raises:
             OSError: it cannot; it goes on waiting.
         """
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
         # What has arrived by now is acted upon here, and nothing is sent. What arrives later is the program's: the
         # caller has it, and passes it on.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
