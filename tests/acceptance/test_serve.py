@@ -20,6 +20,8 @@ from tests.acceptance import support
 from tests.acceptance.serving import COMMAND, Typed, following, same_both_ways, server_of, when_served, workers
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan", "strace")
@@ -337,16 +339,22 @@ def test_a_worker_that_is_killed_with_the_command_begun_is_said(served: Lan) -> 
     when_served(served, "ps")
 
 
-def test_a_server_that_is_asked_to_stop_finishes_what_it_began(served: Lan) -> None:
-    served.macvfast("run", "-d", "--name=box", "sleep", "1000")
-    typed, worker = following(served, "box")
+def asked_to_stop(served: Lan, worker: int) -> subprocess.Popen[str]:
+    """The server, asked to stop, of whose workers only that one is left."""
     assert served.server is not None
     served.server.terminate()
     netns.wait_until(lambda: workers(served) == [worker], what="the end of those that wait")
+    return served.server
+
+
+def test_a_server_that_is_asked_to_stop_finishes_what_it_began(served: Lan) -> None:
+    served.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    typed, worker = following(served, "box")
+    server = asked_to_stop(served, worker)
     assert not Typed(served, "ps").served
     served.macvfast("rm", "-f", "box")
     assert (*typed.communicate(timeout=30), typed.returncode) == ("", "", 0)
-    assert (*served.server.communicate(timeout=30), served.server.returncode) == ("", "", 0)
+    assert (*server.communicate(timeout=30), server.returncode) == ("", "", 0)
     assert os.listdir(served.run_dir) == ["server.lock"]
     served.server = None
 
@@ -354,19 +362,16 @@ def test_a_server_that_is_asked_to_stop_finishes_what_it_began(served: Lan) -> N
 def test_a_server_that_is_told_twice_to_stop_ends_what_it_began(served: Lan) -> None:
     served.macvfast("run", "-d", "--name=box", "sleep", "1000")
     typed, worker = following(served, "box")
-    assert served.server is not None
-    served.server.terminate()
-    netns.wait_until(lambda: workers(served) == [worker], what="the end of those that wait")
+    server = asked_to_stop(served, worker)
 
     def ended() -> bool:
         # Told twice at once is told once.
-        assert served.server is not None
-        served.server.terminate()
-        return served.server.poll() is not None
+        server.terminate()
+        return server.poll() is not None
 
     netns.wait_until(ended, what="the end of the server")
     assert (*typed.communicate(timeout=30), typed.returncode) == ("", support.shown(ServerLost("logs")), 3)
-    served.server.communicate()
+    server.communicate()
     served.server = None
 
 
