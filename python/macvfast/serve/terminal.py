@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from macvfast.system.processes import stat_of, status_of
+from macvfast.system.processes import is_orphaned, stat_of, status_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -87,14 +87,14 @@ def _have_it_stopped(caller: int, group: int) -> None:
         OSError: it ignores or blocks the signal, or nobody could let its group go on (EIO, as read(2) has it).
     """
     try:
-        if _state_of(caller).refuses:
+        # The kernel drops the signal where the group is orphaned.
+        if _state_of(caller).refuses or is_orphaned(group):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         os.killpg(group, signal.SIGTTIN)
-        while (state := _state_of(caller)).pending:
+        while _state_of(caller).pending:
             time.sleep(_SOON_S)
-        # The kernel drops the signal where the group is orphaned.
-        if not state.stopped and _in_the_background(caller) == group:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        # It may have taken the signal without being stopped yet. If it is stopped only after this look, the next
+        # look finds it in the background again.
         while _state_of(caller).stopped:
             time.sleep(_LOOK_S)
     except (FileNotFoundError, ProcessLookupError):

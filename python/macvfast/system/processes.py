@@ -67,6 +67,21 @@ def children_of(process: Process) -> list[Process]:
     return [process_of(int(pid)) for pid in _words(f"/proc/{process.pid}/task/{process.pid}/children")]
 
 
+def is_orphaned(group: int) -> bool:
+    """Whether nobody could let a process group go on that has been stopped: no member has a parent in another group of
+    its session (POSIX, "Orphaned Process Group"; will_become_orphaned_pgrp in kernel/exit.c). Cost: a read per process
+    of the host.
+    """
+    everybody = {int(pid): fields for pid in os.listdir("/proc") if pid.isdigit() and (fields := stat_of(int(pid)))}
+    for state, parent, own_group, session, *_ in everybody.values():
+        if int(own_group) != group or state in ("Z", "X") or int(parent) <= 1:
+            continue
+        above = everybody.get(int(parent))
+        if above is not None and int(above[2]) != group and above[3] == session:
+            return False
+    return True
+
+
 def has_open(pid: int, file: os.stat_result) -> bool:
     """Whether a process has a file open."""
     try:
