@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from macvfast.system import processes
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 @pytest.fixture
 def leader() -> Iterator[subprocess.Popen[str]]:
-    """A shell with job control that leads a session."""
+    """A shell that leads a session."""
     with subprocess.Popen(
-        ["bash", "-m"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as shell:
         yield shell
         shell.kill()
@@ -30,7 +33,7 @@ def _line(shell: subprocess.Popen[str], command: str) -> str:
 
 
 def test_a_job_of_a_shell_is_not_orphaned_until_its_shell_has_ended(leader: subprocess.Popen[str]) -> None:
-    job = int(_line(leader, "sleep 1000 & echo $!"))
+    job = int(_line(leader, "set -m; sleep 1000 >/dev/null & echo $!"))
     try:
         assert os.getpgid(job) == job
         assert not processes.is_orphaned(job)
@@ -46,6 +49,6 @@ def test_a_session_leader_whose_parent_is_in_another_session_is_orphaned(leader:
 
 
 def test_a_child_in_its_parents_group_makes_it_no_less_orphaned(leader: subprocess.Popen[str]) -> None:
-    _line(leader, "set +m; sleep 1000 & echo $!")
+    _line(leader, "sleep 1000 >/dev/null & echo $!")
     assert processes.is_orphaned(leader.pid)
     _line(leader, "kill $!; echo done")
