@@ -245,7 +245,7 @@ class Host:
         return self._parts.engine.connect(request, netns, request_id)
 
     def made_for(self, request_id: str) -> Endpoint | None:
-        """The endpoint that `connect` created with that `request_id`, if it still exists. It is not taken back then."""
+        """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""
         return lookup.made_for(self._store, request_id)
 
     def take_back(self, request_id: str) -> Endpoint | None:

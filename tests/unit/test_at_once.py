@@ -11,7 +11,7 @@ from macvfast.engine import networks, parents
 from macvfast.engine.networks import Networks
 from macvfast.errors import NetworkExists
 from macvfast.state.records import REMOVED, Records
-from tests.unit.fake_kernel import FakeLink
+from tests.unit.fake_kernel import FakeKernel, FakeLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,3 +141,36 @@ def test_a_network_is_made_beside_one_that_goes_from_a_parent_that_stays(machine
         with store.writing() as records:
             records.begin_network_removal(records.network("one")[0].id, records.begin(store.owner(), REMOVED))
         other.create_network("two", subnets=["10.2.0.0/24"], parent="eth2", share_parent=True)
+
+
+@pytest.mark.parametrize("what", ["add_links", "delete_links"])
+def test_what_a_living_process_is_doing_about_a_request_is_waited_for(
+    machine: Machine, other: Host, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Catches one that looks once: what a server is still doing would be done by its caller, too, or be refused."""
+    machine.host.create_sandbox("box")
+    begun, may_go_on = threading.Event(), threading.Event()
+    really = getattr(FakeKernel, what)
+
+    def slowly(*arguments: Any) -> Any:
+        begun.set()
+        assert may_go_on.wait(60)
+        return really(*arguments)
+
+    def act() -> None:
+        machine.host.connect("lan", "box", request_id="a" * 32)
+        machine.host.disconnect("lan", "box")
+
+    monkeypatch.setattr(FakeKernel, what, slowly)
+    acting, found = threading.Thread(target=act), []
+    asking = threading.Thread(target=lambda: found.append(other.made_for("a" * 32)))
+    acting.start()
+    assert begun.wait(60)
+    asking.start()
+    asking.join(0.2)
+    waited = asking.is_alive()
+    may_go_on.set()
+    for one in (asking, acting):
+        one.join(60)
+    assert (waited, len(found)) == (True, 1)
+    assert what == "add_links" or found == [None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import MadeByEngine, NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
@@ -21,6 +22,10 @@ Thing = TypeVar("Thing", "Network", "Sandbox")
 
 # Rows that a listing reads at a time.
 PAGE = 256
+
+# How long to wait for a process that is doing what is asked for once more, and how often it is looked at.
+_OWNER_S = 60.0
+_LOOK_S = 0.01
 
 
 def pages(
@@ -56,10 +61,24 @@ def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
 
 
 def made_for(store: Store, request_id: str) -> Endpoint | None:
-    """The settled endpoint that was made for a plugin's request, which is noted to be answered with it again."""
-    with store.reading() as records:
-        if records.made_for(request_id) is None:
-            return None
+    """The endpoint that was made for a plugin's request, which is noted to be answered with it again. While a process
+    makes or removes that endpoint, this waits.
+
+    Raises:
+        SandboxBusy: it took too long.
+    """
+    until = time.monotonic() + _OWNER_S
+    while True:
+        with store.reading() as records:
+            intent = records.request_intent(request_id)
+            known = intent is None and records.made_for(request_id) is not None
+        if intent is None or not store.owner_lives(intent.owner):
+            break
+        if time.monotonic() > until:
+            raise SandboxBusy("request", request_id, intent.doing, store.owner_shown(intent.owner))
+        time.sleep(_LOOK_S)
+    if not known:
+        return None
     with store.writing() as records:
         records.note_answered_again(request_id)
         return records.made_for(request_id)

@@ -247,6 +247,15 @@ class SandboxRecords(NetworkRecords):
         of_request = "e.number = (SELECT endpoint FROM request WHERE id = ?)"
         return next(self._endpoints(f"{of_request} AND {settled}", (request_id,)), None)
 
+    def request_intent(self, request_id: str) -> Unsettled | None:
+        """Who makes, removes or restores what a request asked for, while that is unsettled."""
+        row = self._db.execute(
+            "SELECT i.owner, i.doing FROM request r JOIN endpoint e ON e.number = r.endpoint"
+            " JOIN sandbox s ON s.number = e.sandbox JOIN intent i ON i.id IN (e.intent, s.intent) WHERE r.id = ?",
+            (request_id,),
+        ).fetchone()
+        return None if row is None else Unsettled(*row)
+
     def note_answered_again(self, request_id: str) -> None:
         """Note that a repeated request is answered with its endpoint."""
         self._db.execute("UPDATE request SET again = 1 WHERE id = ?", (request_id,))
