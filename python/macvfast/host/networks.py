@@ -1,0 +1,123 @@
+"""What `Host` does with networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import macvfast
+from macvfast.checks import plain, several
+from macvfast.host.opened import Opened, key_of
+from macvfast.state import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from macvfast.checks import Pairs, Several
+    from macvfast.model import Address, Cidr, Endpoint, Network
+    from macvfast.outcomes import Outcomes, SubnetUsage
+    from macvfast.requests import NetworkRequest, UpdateRequest
+
+
+class OfNetworks(Opened):
+    """Created, changed, listed and removed."""
+
+    def create_network(
+        self, name: str | NetworkRequest, *, driver: str = "macvlan", subnets: Several[str | Cidr] = (),
+        ip_ranges: Several[str | Cidr] = (), gateways: Several[str | Address] | None = (),
+        aux: Pairs[str | Address] = (), parent: str | None = None, mode: str | None = None, flag: str | None = None,
+        mtu: int | None = None, share_parent: bool = False, order: str = "lowest", ipv6: bool | None = None,
+        ipv6_ra: bool | None = None, internal: bool = False, labels: Pairs[str] = (),
+    ) -> Network:  # fmt: skip
+        """Create a network and, if needed, its parent.
+
+        Args:
+            name: the name, or a whole NetworkRequest, which also explains the other arguments.
+            gateways: (): each subnet reserves one where Docker would; None: no subnet has one.
+
+        Raises:
+            InvalidConfig: the request is invalid; subclasses say why. NetworkExists, ParentNotFound, ParentTaken,
+                ParentUnusable, SubnetTaken
+            KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be created.
+        """
+        request = name
+        if not isinstance(request, macvfast.NetworkRequest):
+            request = macvfast.NetworkRequest(
+                name=request, driver=driver, subnets=subnets, ip_ranges=ip_ranges,  # type: ignore[arg-type]
+                gateways=() if gateways is None else gateways,  # type: ignore[arg-type]
+                gateway_automatic=gateways is not None, aux=aux, labels=labels,  # type: ignore[arg-type]
+                parent=parent, mode=mode, flag=flag, mtu=mtu, share_parent=share_parent, order=order, ipv6=ipv6,
+                ipv6_ra=ipv6_ra, internal=internal,
+            )  # fmt: skip
+        return self.create_networks([request])[0].result()
+
+    def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
+        """Create networks. One outcome per request, in order. A refused one leaves nothing and stops no other."""
+        return self._parts.engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
+
+    def ensure_network(self, request: NetworkRequest) -> Network:
+        """Create a network if it is missing; change it if it differs only in what `update_network` may change. Waits up
+        to ten seconds for another process that creates or removes it.
+
+        Raises:
+            NetworkDiffers: it exists and differs in what cannot be changed; nothing is changed.
+            AddressTaken: an endpoint has a requested aux address.
+            SandboxBusy: it is still being created or removed. Also as `create_network`.
+        """
+        plain("request", request, macvfast.NetworkRequest)
+        return self._parts.engine.ensure_network(request)
+
+    def update_network(
+        self, network: str | Network, request: UpdateRequest | None = None, *,
+        ip_ranges: Several[str | Cidr] | None = None, aux: Pairs[str | Address | None] = (),
+        labels: Pairs[str | None] = (), order: str | None = None, share_parent: bool | None = None,
+    ) -> Network:  # fmt: skip
+        """Change a network without touching its endpoints, and return it as it is then. What is left out stays.
+        Addresses in use outside a new ip-range stay, too, and so does a gateway that was chosen automatically.
+
+        Args:
+            request: all changes as a value, in place of the other arguments.
+            ip_ranges: they replace all of the subnets that contain them; (): no subnet has any.
+            aux: addresses by name; None removes one.
+            labels: values by key; None removes one.
+            order: of automatic allocation, "lowest" or "next".
+            share_parent: whether other networks with this option may use the parent.
+
+        Raises:
+            NetworkNotFound, NameAmbiguous, SandboxBusy, RangeInvalid, AuxAddressInvalid, OptionInvalid
+            AddressTaken: an endpoint has a requested aux address.
+            ParentTaken: another network is on the parent, so `share_parent` cannot become false.
+        """
+        request = request or macvfast.UpdateRequest(
+            ip_ranges=ip_ranges, aux=aux, labels=labels,  # type: ignore[arg-type]
+            order=order, share_parent=share_parent,
+        )  # fmt: skip
+        plain("request", request, macvfast.UpdateRequest)
+        return self._parts.engine.update_network(key_of(network), request)
+
+    def networks(self) -> Iterator[Network]:
+        """All networks, sorted by name (numbers by value). Some hundred are read at a time. Changes in the meantime are
+        allowed; networks created after the start are left out.
+        """
+        return lookup.each_network(self._store)
+
+    def network(self, key: str) -> Network:
+        """The network of that id, name or id prefix. Raises NetworkNotFound, NameAmbiguous or SandboxBusy."""
+        return lookup.network(self._store, key)
+
+    def endpoints(self, network: str | Network) -> list[Endpoint]:
+        """The endpoints of a network, by sandbox name. Raises as `network`."""
+        return lookup.endpoints_of(self._store, network)
+
+    def usage(self, network: str | Network) -> list[SubnetUsage]:
+        """How full the subnets of a network are, in their order. Raises as `network`."""
+        return self._parts.usage(network)
+
+    def remove_networks(self, names: Several[str]) -> Outcomes[str]:
+        """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:
+        the name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
+        """
+        return self._parts.engine.remove_networks(several("names", names, str))
+
+    def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
+        """Remove all networks without endpoints that fit; networks of engines are skipped."""
+        return self.remove_networks(lookup.prunable(self._store, fits))

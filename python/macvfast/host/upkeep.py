@@ -1,0 +1,91 @@
+"""What `Host` does about all that is recorded: record and kernel compared, the service, copies of the state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.host.opened import Opened, key_of
+from macvfast.state import home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from macvfast.model import Sandbox
+    from macvfast.outcomes import Adoption, Difference, Freed, Plan, Replacement, Status
+
+
+class Upkeep(Opened):
+    """Compared and repaired, restored at boot, backed up."""
+
+    def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
+        """Create what is recorded and missing, undo what is half-created, and remove sandboxes whose commands (`--rm`)
+        no longer run. Nothing else is changed, and commands are not started again. A second call has nothing to do.
+
+        Args:
+            dry_run: only return what would be done.
+            wait_s: how long to wait for parents that are missing, down, renamed, or have too small an MTU.
+        """
+        return self._parts.engine.plan() if dry_run else self._parts.engine.restore(wait_s)
+
+    def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
+        """All differences between record and kernel; with a sandbox, only those that concern it. Changes nothing."""
+        if sandbox is not None:
+            return self._parts.engine.check(key_of(sandbox))
+        found = self.restore(dry_run=True)
+        return [*(step.mends for step in found.steps), *found.remaining]
+
+    def gc(self, *, origin: str | None = None) -> list[Freed]:
+        """Remove sandboxes that stand for a given namespace which no longer exists, sandboxes whose command (`--rm`)
+        has ended or was never started, and what dead processes left unfinished. `origin`: also everything that this
+        engine, which was uninstalled, created.
+        """
+        return self._parts.gc(origin)
+
+    def status(self) -> Status:
+        """How much is recorded, and what a server says about itself, if one runs."""
+        return self._parts.status()
+
+    def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
+        """Write and enable systemd units, and return all files. One unit restores this state at boot, before
+        network-online.target, and waits at most `wait_s` for parents; the others are the server. `root`: the root
+        directory of a system that is not running. `now`: start the server immediately, not only from the next boot on.
+
+        Raises:
+            ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
+        """
+        return self._parts.install_service(wait_s, root, now=now)
+
+    @staticmethod
+    def uninstall_service(root: str | None = None) -> list[Path]:
+        """Disable and remove all of these files, and return them. Sandboxes stay. Raises as `install_service`."""
+        from macvfast.engine import service  # noqa: PLC0415
+
+        return service.uninstall(root)
+
+    def backup_state(self, file: str) -> str:
+        """Write a backup of the state, from one moment, to a file, while others may change the state. An older backup
+        is replaced. Returns the absolute path. Raises BackupInvalid if something else is at that path.
+        """
+        from macvfast.state.backup import backup  # noqa: PLC0415
+
+        return str(backup(self._store, file))
+
+    def load_state(self, file: str, *, dry_run: bool = False) -> Replacement:
+        """Replace the state by a backup; the old one is kept. Then `restore`, and before it `adopt_state` if `foreign`.
+
+        Args:
+            dry_run: only compare, and change nothing.
+
+        Raises:
+            BackupInvalid, StateNewer: it is not a backup, or is from a later version.
+            StateBusy: another operation is running.
+        """
+        from macvfast.state.backup import compare, load  # noqa: PLC0415
+
+        return (compare if dry_run else load)(self._store, file, self._parts.netns_dir, self._parts.here)
+
+    def adopt_state(self) -> Adoption:
+        """Take over the state of another machine: its disk, a clone, or a backup. Addresses and MACs stay; new MACs are
+        derived with another key. A state of this machine stays as it is. Raises StateBusy.
+        """
+        return home.adopt(self._store, self._parts.here)

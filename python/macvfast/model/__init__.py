@@ -1,0 +1,30 @@
+"""What is recorded: networks, subnets, endpoints and sandboxes, as frozen values; names, MACs and addresses checked.
+
+Requests for them are in `requests`, what became of these in `outcomes`: a listing needs neither.
+"""
+
+from macvfast.model.addresses import KERNEL_METRICS as KERNEL_METRICS
+from macvfast.model.addresses import SUBNET_METRICS as SUBNET_METRICS
+from macvfast.model.addresses import Address as Address
+from macvfast.model.addresses import Cidr as Cidr
+from macvfast.model.addresses import Interface as Interface
+from macvfast.model.addresses import Route as Route
+from macvfast.model.addresses import mac_text as mac_text
+from macvfast.model.addresses import parse_address as parse_address
+from macvfast.model.addresses import parse_mac as parse_mac
+from macvfast.model.names import IFNAME_MAX as IFNAME_MAX
+from macvfast.model.names import RESERVED_NETWORKS as RESERVED_NETWORKS
+from macvfast.model.names import check_name as check_name
+from macvfast.model.names import check_origin as check_origin
+from macvfast.model.names import is_ifname as is_ifname
+from macvfast.model.names import is_name as is_name
+from macvfast.model.names import natural as natural
+from macvfast.model.networks import IPVLAN_FLAGS as IPVLAN_FLAGS
+from macvfast.model.networks import MODES as MODES
+from macvfast.model.networks import ORDERS as ORDERS
+from macvfast.model.networks import MadeParent as MadeParent
+from macvfast.model.networks import Network as Network
+from macvfast.model.networks import Subnet as Subnet
+from macvfast.model.sandboxes import Endpoint as Endpoint
+from macvfast.model.sandboxes import Sandbox as Sandbox
+from macvfast.model.sandboxes import SandboxState as SandboxState

@@ -1,0 +1,69 @@
+"""Names of networks, sandboxes, links and engines: which are possible, and their order."""
+
+from __future__ import annotations
+
+import re
+
+from macvfast.checks import plain
+from macvfast.errors import ORIGINS, NameInvalid, OptionInvalid
+
+# IFNAMSIZ is 16 with the NUL (linux/if.h).
+IFNAME_MAX = 15
+# Docker's own networks: `--net none` and the like never mean one that somebody made.
+RESERVED_NETWORKS = ("bridge", "default", "host", "none")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
+_NOT_OF_A_LINK = re.compile(r"[\s/:\x00-\x1f\x7f]")
+# Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots.
+
+
+def natural(name: str) -> str:
+    """Docker's order of names, for sorting: numbers within them count as numbers.
+
+    >>> sorted(["net10", "net9", "net-1", "net009"], key=natural)
+    ['net-1', 'net9', 'net009', 'net10']
+    """
+    return re.sub("[0-9]+", lambda found: _counted(found[0]), name, flags=re.ASCII)
+
+
+def _counted(digits: str) -> str:
+    """A number, as text that sorts as it does: by its length first."""
+    value = digits.lstrip("0")
+    return f"0{len(value):03}{value}{len(digits):03}"
+
+
+def check_name(kind: str, name: str) -> str:
+    """Give `name` back if it may name a network or sandbox.
+
+    Raises:
+        ArgumentInvalid, NameInvalid
+    """
+    plain("name", name, str)
+    if not is_name(name):
+        raise NameInvalid(kind, name)
+    return name
+
+
+def check_origin(origin: str | None) -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        OptionInvalid
+    """
+    if origin is not None and origin not in ORIGINS:
+        raise OptionInvalid("origin", str(origin), f"it is one of {', '.join(ORIGINS)}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a network or sandbox could be called so."""
+    return _NAME.match(text) is not None
+
+
+def is_ifname(text: str) -> bool:
+    """Whether a link could be called so, by its name or an altname (127 bytes): what `dev_valid_name` allows."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no UTF-8.
+        return False
+    return 0 < length <= 127 and text not in (".", "..") and not _NOT_OF_A_LINK.search(text)

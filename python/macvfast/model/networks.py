@@ -1,0 +1,119 @@
+"""Networks with their subnets, and the parents that macvfast created for them, as they are recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from macvfast.model.addresses import Address, Cidr
+
+# The modes and flags of the two drivers, the default first, in the kernel's words (linux/if_link.h).
+MODES: Mapping[str, tuple[str, ...]] = {
+    "macvlan": ("bridge", "private", "vepa", "passthru"),
+    "ipvlan": ("l2", "l3", "l3s"),
+}
+IPVLAN_FLAGS = ("bridge", "private", "vepa")
+ORDERS = ("lowest", "next")
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """One subnet of a network, with what was settled for it.
+
+    `ranges` are the ip-ranges as they were given (CIDR or `FIRST-LAST`); empty: all of the subnet. `gateway` is what
+    was given or, with `gateway_automatic`, what was chosen automatically: none where None, which leaves it to the
+    routers of an IPv6 subnet.
+    """
+
+    cidr: Cidr
+    ranges: tuple[str, ...] = ()
+    gateway: Address | None = None
+    gateway_automatic: bool = False
+    aux: tuple[tuple[str, Address], ...] = ()
+
+    version: int = field(init=False)
+    """Its family: 4 or 6."""
+    first: int = field(init=False, repr=False)
+    """Its first address."""
+    last: int = field(init=False, repr=False)
+    """Its last address."""
+
+    def __post_init__(self) -> None:
+        """Keep what is asked for often."""
+        object.__setattr__(self, "version", self.cidr.version)
+        object.__setattr__(self, "first", int(self.cidr.network_address))
+        object.__setattr__(self, "last", int(self.cidr.broadcast_address))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network as it is recorded. `link` is the parent link's own name, `parent` what the user called it.
+
+    `origin` is the engine that made it, one of ORIGINS; None: it was made with macvfast itself.
+    """
+
+    id: str
+    name: str
+    driver: str
+    mode: str
+    flag: str | None
+    parent: str | None
+    link: str
+    subnets: tuple[Subnet, ...]
+    ipv6: bool
+    ipv6_ra: bool | None
+    internal: bool
+    mtu: int | None
+    share_parent: bool
+    order: str
+    labels: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...]
+    created_at: datetime
+    origin: str | None = None
+
+    def usable_subnets(self, version: int) -> tuple[Subnet, ...]:
+        """The subnets of a family that endpoints get addresses from, in the order they were given."""
+        if version == 6 and not self.ipv6:
+            return ()
+        return tuple(subnet for subnet in self.subnets if subnet.version == version)
+
+    def subnet_of(self, packed: bytes | None) -> Subnet | None:
+        """The subnet that contains an address."""
+        if packed is None:
+            return None
+        version, number = (4 if len(packed) == 4 else 6), int.from_bytes(packed)
+        for subnet in self.subnets:
+            if subnet.version == version and subnet.first <= number <= subnet.last:
+                return subnet
+        return None
+
+    @property
+    def routed_by_link(self) -> bool:
+        """Whether the default route is the link itself (ipvlan l3 and l3s)."""
+        return self.mode in ("l3", "l3s")
+
+    @property
+    def has_default_route(self) -> bool:
+        """Whether endpoints get a default route at all: not on internal or parentless networks."""
+        return not self.internal and self.parent is not None
+
+    @property
+    def has_own_macs(self) -> bool:
+        """Whether each endpoint has a MAC of its own, which the parent's filter list then shows."""
+        return self.driver == "macvlan" and self.mode != "passthru"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeParent:
+    """A link that macvfast made to be a parent: an 802.1Q sub-interface (`base`, `vid`) or a dummy."""
+
+    link: str
+    kind: str
+    base: str | None
+    vid: int | None
+    ifindex: int
+    boot_id: str
