@@ -27,10 +27,9 @@ Interface = IPv4Interface | IPv6Interface
 KERNEL_METRICS = {4: 0, 6: 1024}
 SUBNET_METRICS = {4: 0, 6: 256}
 
-# Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots.
-_MAC = re.compile(
-    r"(?:[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})\Z", re.ASCII | re.IGNORECASE
-)
+# Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots. Compiled when
+# it is first needed: a listing does without.
+_MAC = r"(?:[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})\Z"
 
 
 def parse_address(text: str | Address, version: int) -> Address:
@@ -65,7 +64,7 @@ def parse_mac(text: str | bytes) -> bytes:
         MacInvalid: malformed, multicast (bit 0 of the first byte, IEEE 802) or all zero.
     """
     if isinstance(text, str):
-        if not _MAC.match(text):
+        if not re.match(_MAC, text, re.ASCII | re.IGNORECASE):
             raise MacInvalid(text, "a MAC has the form 02:42:ac:10:56:0a")
         mac = bytes.fromhex(re.sub("[:.-]", "", text))
     elif isinstance(text, bytes):

@@ -13,7 +13,7 @@ IFNAME_MAX = 15
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
-_NOT_OF_A_LINK = re.compile(r"[\s/:\x00-\x1f\x7f]")
+_NOT_OF_A_LINK = r"[\s/:\x00-\x1f\x7f]"
 # Go's three spellings, which Docker takes: pairs of digits between colons or dashes, fours between dots.
 
 
@@ -66,4 +66,4 @@ def is_ifname(text: str) -> bool:
     except UnicodeEncodeError:
         # Bytes of the command line that are no UTF-8.
         return False
-    return 0 < length <= 127 and text not in (".", "..") and not _NOT_OF_A_LINK.search(text)
+    return 0 < length <= 127 and text not in (".", "..") and not re.search(_NOT_OF_A_LINK, text)
