@@ -86,6 +86,11 @@ def workers(lan: Lan) -> list[int]:
     return [int(pid) for pid in said.split()]
 
 
+def wait_until_idle(lan: Lan) -> None:
+    """Until nothing is done: the server's children are three workers that wait for a command, and the engine."""
+    netns.wait_until(lambda: len(workers(lan)) == 4, timeout_s=60, what="the end of what the server does")
+
+
 def server_of(lan: Lan) -> int:
     return int((lan.run_dir / "server.lock").read_text(encoding="ascii"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import netns
 from tests.acceptance.support import (
     address_of,
     addresses_of,
@@ -61,6 +62,16 @@ def made_with(lan: Lan) -> tuple[object, ...]:
     )
 
 
+def another_answer(lan: Lan) -> None:
+    """Wait until the ping has got one more."""
+
+    def answered() -> int:
+        return lan.macvfast("logs", "box").count("bytes from")
+
+    before = answered()
+    netns.wait_until(lambda: answered() > before, what="another answer")
+
+
 @pytest.mark.usefixtures("pub_net")
 def test_a_ping_goes_on_while_everything_of_its_network_changes_that_can(lan: Lan) -> None:
     pinging = ("ping", "-i", "0.02", "172.16.86.1")
@@ -75,6 +86,7 @@ def test_a_ping_goes_on_while_everything_of_its_network_changes_that_can(lan: La
     ):
         update(lan, *arguments)
         assert made_with(lan) == before
+        another_answer(lan)
     os.kill(ping, signal.SIGINT)
     said = lan.macvfast("logs", "-f", "box")
     counted = re.search(r"([0-9]+) packets transmitted, ([0-9]+) received", said)

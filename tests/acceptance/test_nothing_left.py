@@ -11,6 +11,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
+from tests.acceptance.serving import wait_until_idle, workers
 from tests.acceptance.support import at_terminal, wait_for_process
 from tests.netns import Netns
 
@@ -48,9 +49,18 @@ def everything(lan: Lan) -> dict[str, object]:
         mounts = sorted(line.split()[4] for line in table)
     return {
         **support.world(lan),
-        "processes": netns.processes_of_this_run(),
+        "processes": processes(lan),
         "mounts": [mount for mount in mounts if mount != str(lan.netns_dir)],
     }
+
+
+def processes(lan: Lan) -> dict[int, str]:
+    """Those that this run started, but for a server and its children, of which others wait after each command."""
+    if lan.server is None:
+        return netns.processes_of_this_run()
+    wait_until_idle(lan)
+    theirs = {lan.server.pid, *workers(lan)}
+    return {pid: line for pid, line in netns.processes_of_this_run().items() if pid not in theirs}
 
 
 @pytest.mark.parametrize("way", ["one by one", "all at once", "disconnected first"])

@@ -253,6 +253,8 @@ os.execv(sys.argv[2], ["macvfast", "serve"])
 
 def test_sockets_that_systemd_has_opened_are_served_and_stay(lan: Lan) -> None:
     """As sd_listen_fds(3) hands them over; whoever connected before is served, too."""
+    if lan.server is not None:
+        pytest.skip("another server does the commands")
     lan.run_dir.mkdir(mode=0o700)
     lan.server = lan.host.start(sys.executable, "-c", HANDED_OVER, lan.run_dir, netns.MACVFAST)
     netns.wait_until((lan.run_dir / "request.sock").exists, what="the sockets")

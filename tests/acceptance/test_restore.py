@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.kernel import holders, namespaces
+from macvfast.system.processes import status_of
 from tests import netns
 from tests.acceptance import support
+from tests.acceptance.serving import workers
 from tests.acceptance.support import (
     addresses_of,
     another_boot,
@@ -297,8 +299,7 @@ def test_a_link_stays_on_its_renamed_parent_while_what_has_the_name_cannot_carry
 def test_with_wait_an_mtu_that_is_missing_is_waited_for(lan: Lan) -> None:
     lan.run("ip", "link", "set", "eth2", "mtu", "1500")
     with lan.host.start(netns.MACVFAST, "restore", "--wait=60") as process:
-        status = Path(f"/proc/{process.pid}/wchan")
-        netns.wait_until(lambda: "poll" in status.read_text() or process.poll() is not None, what="the wait")
+        netns.wait_until(lambda: waits(lan, process.pid) or process.poll() is not None, what="the wait")
         lan.run("ip", "link", "set", "eth2", "mtu", "9000")
         said, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
@@ -454,6 +455,17 @@ def test_the_wait_ends_at_its_bound_and_names_what_remains(lan: Lan) -> None:
     lan.run("ip", "link", "del", "eth1")
     done = lan.attempt("restore", "--wait=1")
     assert "its parent eth1 is missing" in check_error(done, 3)
+
+
+def waits(lan: Lan, typed: int) -> bool:
+    """Whether the process that does a command, itself or a worker of a server, waits and expects an interruption."""
+    for pid in (typed, *(workers(lan) if lan.server else ())):
+        with contextlib.suppress(OSError):
+            if "poll" in Path(f"/proc/{pid}/wchan").read_text(encoding="ascii"):
+                caught = int(status_of(pid)["SigCgt"], 16)
+                if caught >> (signal.SIGINT - 1) & 1:
+                    return True
+    return False
 
 
 def test_an_interrupted_wait_ends_at_once(lan: Lan) -> None:

@@ -17,7 +17,16 @@ import pytest
 from macvfast.errors import ServerLost
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.serving import COMMAND, Typed, following, same_both_ways, server_of, when_served, workers
+from tests.acceptance.serving import (
+    COMMAND,
+    Typed,
+    following,
+    same_both_ways,
+    server_of,
+    wait_until_idle,
+    when_served,
+    workers,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -261,8 +270,7 @@ def test_a_crowd_of_commands_leaves_the_server_as_it_was(served: Lan) -> None:
     def count() -> tuple[int, int]:
         return len(workers(served)), len(os.listdir(f"/proc/{server_of(served)}/fd"))
 
-    # Those that wait for a command, and the engine.
-    netns.wait_until(lambda: len(workers(served)) == 4, what="all of its children")
+    wait_until_idle(served)
     before = count()
     for _ in range(10):
         crowd = [served.host.start(COMMAND, "network", "ls") for _ in range(20)]
