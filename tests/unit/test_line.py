@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import hypothesis
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from docs import application
 from docs.application import options_of, spellings_of
 from macvfast.cli.app import application as whole
+from macvfast.cli.docker import refusal
 from macvfast.cli.line import Line
+from macvfast.cli.usage import Usage
 
 COMMANDS = application.commands()
 ALL = [(path, option) for path, command in COMMANDS.items() for option in options_of(command)]
@@ -88,3 +91,76 @@ def test_short_flags_in_one_word_are_the_same_as_apart(letters: list[str]) -> No
 )
 def test_what_belongs_to_a_command_that_is_run_is_left_as_it_is(words: list[str], arguments: list[str]) -> None:
     assert read(words).arguments == arguments
+
+
+# What `docker run --help` of 28.5 lists.
+DOCKER_RUN = re.findall(
+    r"\S+",
+    """
+--add-host --annotation --attach --blkio-weight --blkio-weight-device --cap-add --cap-drop --cgroup-parent --cgroupns
+--cidfile --cpu-count --cpu-percent --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-shares --cpus
+--cpuset-cpus --cpuset-mems --detach --detach-keys --device --device-cgroup-rule --device-read-bps --device-read-iops
+--device-write-bps --device-write-iops --disable-content-trust --dns --dns-opt --dns-option --dns-search --domainname
+--entrypoint --env --env-file --expose --gpus --group-add --health-cmd --health-interval --health-retries
+--health-start-interval --health-start-period --health-timeout --hostname --init --interactive --io-maxbandwidth
+--io-maxiops --ip --ip6 --ipc --isolation --kernel-memory --label --label-file --link --link-local-ip --log-driver
+--log-opt --mac-address --memory --memory-reservation --memory-swap --memory-swappiness --mount --name --net
+--net-alias --network --network-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --pids-limit --platform
+--privileged --publish --publish-all --pull --quiet --read-only --restart --rm --runtime --security-opt --shm-size
+--sig-proxy --stop-signal --stop-timeout --storage-opt --sysctl --tmpfs --tty --ulimit --use-api-socket --user --userns
+--uts --volume --volume-driver --volumes-from --workdir
+""",
+)
+
+
+@pytest.mark.parametrize("command", ["run", "create"])
+def test_every_option_of_docker_run_is_taken_or_refused_with_a_reason(command: str) -> None:
+    own = {spelling for one in options_of(COMMANDS[command]) for spelling in spellings_of(one)}
+    for option in DOCKER_RUN:
+        if option not in own:
+            refused = refusal(command, option)
+            assert refused is not None, option
+            assert refused.why or set(refused.harmless) == {"true", "false"}, option
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["network", "create", "--scope", "local", "lab"],
+        ["network", "create", "--attachable=false", "lab"],
+        ["network", "create", "--ingress=0", "--config-only=F", "lab"],
+        ["network", "create", "--ipam-driver=default", "lab"],
+        ["create", "--init", "--quiet", "-q"],
+        ["run", "--quiet", "--sig-proxy", "--sig-proxy=true", "--privileged=false", "true"],
+        ["run", "-a", "stdin", "--attach=stdout", "-astderr", "-ia=stdout", "--no-healthcheck", "true"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_of_dockers_that_asks_for_what_is_so_anyway_is_taken(words: list[str]) -> None:
+    line = read(words)
+    assert line.arguments == ([words[-1]] if words[0] != "create" else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["network", "create", "--scope=swarm", "lab"], "this host alone"),
+        (["network", "create", "--attachable", "lab"], "every sandbox may use it"),
+        (["network", "create", "--ipam-driver", "dhcp", "lab"], "own pools"),
+        (["run", "--sig-proxy=false", "true"], "always reach"),
+        (["run", "--privileged", "true"], "rights"),
+        (["run", "-a", "stdlog", "true"], "streams"),
+    ],
+    ids=str,
+)
+def test_any_other_value_of_it_is_refused_with_the_reason(words: list[str], why: str) -> None:
+    with pytest.raises(Usage) as raised:
+        read(words)
+    assert why in raised.value.causes[0]
+    assert "is not taken" in raised.value.message
+
+
+def test_a_flag_of_dockers_that_is_neither_on_nor_off_is_refused_for_that() -> None:
+    with pytest.raises(Usage) as raised:
+        read(["run", "--quiet=perhaps", "true"])
+    assert raised.value.causes == ("it is true or false",)

@@ -1,6 +1,7 @@
 """Options that Docker has and macvfast refuses: each with the reason, and what to do instead where there is something.
 
-Ignoring them would be worse: a user who gives `--alias` relies on that name.
+Ignoring them would be worse: a user who gives `--alias` relies on that name. A value that asks for what is so anyway is
+taken: `--scope local`, `--attachable=false`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,25 @@ from typing import NamedTuple
 
 
 class Refused(NamedTuple):
-    """Options that are refused, and why; `instead` is what to type."""
+    """Options that are refused, and why.
+
+    Attributes:
+        names: as they are typed.
+        why, instead: the reason; what to type.
+        harmless: the values that are taken, for they change nothing; of a flag, `true` or `false`.
+        flag: whether the option is on or off.
+    """
 
     names: tuple[str, ...]
     why: str
     instead: str = ""
+    harmless: tuple[str, ...] = ()
+    flag: bool = False
+
+
+def _flags(names: tuple[str, ...], why: str, instead: str = "", harmless: tuple[str, ...] = ("false",)) -> Refused:
+    """Options that are on or off; most are refused only where they are on."""
+    return Refused(names, why, instead, harmless, flag=True)
 
 
 _NO_NAMES = "a sandbox has no name server that could resolve the name"
@@ -28,14 +43,23 @@ _LIMITS = "macvfast sets no limits on resources"
 _RIGHTS = "the command has the rights of the user who starts it; -u gives it another user"
 _NAMESPACES = "network and pid namespace are always the sandbox's own; the others are this host's"
 _CARE = "macvfast does not supervise commands"
+_NO_KEYS = "no key detaches a command from its terminal"
 _IMAGE = "there is no image: the command is one of this host, or of --rootfs DIR"
 _LOG = "a detached command's output is in the sandbox's log, which `macvfast logs` shows, and nowhere else"
+_NO_TIMES = "the log holds the output as it was written, without times"
+_TAIL = "--tail LINES shows the last lines"
 _SYSTEMD = "systemd-run -p … macvfast run …"
 
+_STREAMS = "the command has the streams of its caller, as -d, -i and -t say"
+_ORDER = "-o ipam_order=next allocates in another order"
+
 _NETWORK_CREATE = (
-    Refused(("--attachable", "--ingress", "--scope"), _LOCAL),
-    Refused(("--config-only", "--config-from"), _NO_CONFIG),
-    Refused(("--ipam-driver", "--ipam-opt"), _OWN_IPAM, "-o ipam_order=next allocates in another order"),
+    _flags(("--attachable", "--ingress"), _LOCAL),
+    Refused(("--scope",), _LOCAL, harmless=("local",)),
+    _flags(("--config-only",), _NO_CONFIG),
+    Refused(("--config-from",), _NO_CONFIG),
+    Refused(("--ipam-driver",), _OWN_IPAM, _ORDER, ("default",)),
+    Refused(("--ipam-opt",), _OWN_IPAM, _ORDER),
     Refused(("--ipv4",), "IPv4 is on where an IPv4 subnet is given", "leave out the IPv4 --subnet"),
 )
 
@@ -52,7 +76,7 @@ _NETWORK_CONNECT = (
 
 _RUN = (
     Refused(("-p", "--publish", "--expose"), _OWN_ADDRESS, "leave it out"),
-    Refused(("-P", "--publish-all"), _OWN_ADDRESS, "leave it out"),
+    _flags(("-P", "--publish-all"), _OWN_ADDRESS, "leave it out"),
     Refused(("--link", "--network-alias", "--net-alias"), _NO_NAMES, _HOSTS_FILE),
     Refused(("--link-local-ip",), _LINK_LOCAL),
     Refused(
@@ -60,19 +84,34 @@ _RUN = (
         "macvfast sets only what its own links need",
         "`macvfast exec SANDBOX sysctl -w KEY=VALUE` afterwards",
     ),
-    Refused(
-        ("-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--device", "--shm-size", "--read-only"), _FILES
-    ),
-    Refused(("-m", "--memory", "--memory-swap", "--cpus", "-c", "--cpu-shares", "--cpuset-cpus"), _LIMITS, _SYSTEMD),
-    Refused(("--pids-limit", "--ulimit", "--blkio-weight", "--gpus"), _LIMITS, _SYSTEMD),
-    Refused(("--oom-score-adj", "--cgroup-parent"), _LIMITS, _SYSTEMD),
-    Refused(("--privileged", "--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
+    Refused(("-v", "--volume", "--mount", "--tmpfs", "--volumes-from", "--volume-driver", "--shm-size"), _FILES),
+    Refused(("--device", "--device-cgroup-rule"), _FILES),
+    _flags(("--read-only", "--use-api-socket"), _FILES),
+    Refused(("-m", "--memory", "--memory-swap", "--memory-reservation", "--memory-swappiness"), _LIMITS, _SYSTEMD),
+    Refused(("--kernel-memory", "--storage-opt", "--oom-score-adj", "--cgroup-parent"), _LIMITS, _SYSTEMD),
+    Refused(("--cpus", "-c", "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "--cpu-count"), _LIMITS, _SYSTEMD),
+    Refused(("--cpu-percent", "--cpu-period", "--cpu-quota"), _LIMITS, _SYSTEMD),
+    Refused(("--cpu-rt-period", "--cpu-rt-runtime"), _LIMITS, _SYSTEMD),
+    Refused(("--pids-limit", "--ulimit", "--gpus", "--blkio-weight", "--blkio-weight-device"), _LIMITS, _SYSTEMD),
+    Refused(("--device-read-bps", "--device-read-iops"), _LIMITS, _SYSTEMD),
+    Refused(("--device-write-bps", "--device-write-iops", "--io-maxbandwidth", "--io-maxiops"), _LIMITS, _SYSTEMD),
+    _flags(("--oom-kill-disable",), _LIMITS, _SYSTEMD),
+    _flags(("--privileged",), _RIGHTS),
+    Refused(("--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
-    Refused(("--restart", "--health-cmd", "--stop-signal", "--stop-timeout"), _CARE, "use a systemd unit"),
-    Refused(("--entrypoint", "--platform", "--pull", "--runtime"), _IMAGE, "leave it out"),
+    Refused(("--restart", "--stop-signal", "--stop-timeout"), _CARE, "use a systemd unit"),
+    Refused(("--health-cmd", "--health-interval", "--health-retries", "--health-timeout"), _CARE, "use a systemd unit"),
+    Refused(("--health-start-interval", "--health-start-period"), _CARE, "use a systemd unit"),
+    Refused(("--entrypoint", "--platform", "--pull", "--runtime", "--isolation"), _IMAGE, "leave it out"),
     Refused(("--log-driver", "--log-opt"), _LOG, "--log-max SIZE bounds it"),
     Refused(("--domainname",), "the command's host name is that of --hostname", "--hostname NAME.DOMAIN"),
     Refused(("--label-file", "--cidfile"), "macvfast does not have it", "--label KEY=VALUE; the id is printed with -d"),
+    Refused(("--annotation",), "there is no container runtime that would read it", "--label KEY=VALUE"),
+    Refused(("--detach-keys",), _NO_KEYS),
+    Refused(("-a", "--attach"), _STREAMS, "leave it out", ("stdin", "stdout", "stderr")),
+    _flags(("--sig-proxy",), "signals always reach the command", "leave it out", ("true",)),
+    # What is on the one hand always so, and on the other never done.
+    _flags(("--disable-content-trust", "--no-healthcheck", "-q", "--quiet"), "", harmless=("true", "false")),
 )
 
 _CREATE = (
@@ -84,17 +123,14 @@ _CREATE = (
 )
 
 _EXEC = (
-    Refused(("--privileged",), _RIGHTS),
-    Refused(("--detach-keys",), "no key detaches a command from its terminal"),
+    _flags(("--privileged",), _RIGHTS),
+    Refused(("--detach-keys",), _NO_KEYS),
 )
 
 _LOGS = (
-    Refused(
-        ("-t", "--timestamps", "--since", "--until"),
-        "the log holds the output as it was written, without times",
-        "--tail LINES shows the last lines",
-    ),
-    Refused(("--details",), "no log driver adds anything to a line"),
+    _flags(("-t", "--timestamps"), _NO_TIMES, _TAIL),
+    Refused(("--since", "--until"), _NO_TIMES, _TAIL),
+    _flags(("--details",), "no log driver adds anything to a line"),
 )
 
 # By the path of the command.

@@ -15,6 +15,8 @@ from macvfast.cli.usage import Usage, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from macvfast.cli.docker import Refused
+
 # What pflag takes for a boolean (Go's strconv.ParseBool).
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -203,13 +205,17 @@ class Line:
             self._take(name, value, word)
 
     def _takes_value(self, name: str) -> bool:
-        _, option = self.spellings.get(name) or (None, None)
+        if name not in self.spellings:
+            one = self._refusal(name)
+            return one is not None and not one.flag
+        _, option = self.spellings[name] or (None, None)
         return option is not None and not option.is_flag
 
     def _take(self, name: str, value: str | None, word: str) -> None:
         """Note an option and its value, which may be the next word."""
         if name not in self.spellings:
-            raise self._unknown(name, word)
+            self._refuse_unless_harmless(name, value, word)
+            return
         known = self.spellings[name]
         if known is None:
             self.help = self._said(name, value) or self.help
@@ -243,12 +249,24 @@ class Line:
             raise self._wrong(f"option `{name}` needs a value", f"`{word}` follows it", hint)
         return self._rest.pop(0)
 
-    def _unknown(self, name: str, word: str) -> Usage:
-        from macvfast.cli.docker import refusal  # noqa: PLC0415 - only a mistake needs it
+    def _refusal(self, name: str) -> Refused | None:
+        from macvfast.cli.docker import refusal  # noqa: PLC0415 - hardly any line needs it
 
-        one = refusal(self.name.partition(" ")[2], name)
-        if one is not None:
-            return self._wrong(f"option `{name}` is not taken", one.why, one.instead)
+        return refusal(self.name.partition(" ")[2], name)
+
+    def _refuse_unless_harmless(self, name: str, value: str | None, word: str) -> None:
+        """Refuse an option that the command does not have; one of Docker's may have a value that changes nothing."""
+        one = self._refusal(name)
+        if one is None:
+            raise self._unknown(name, word)
+        if one.flag:
+            value = "true" if self._said(name, value) else "false"
+        elif value is None and self._rest:
+            value = self._rest.pop(0)
+        if value not in one.harmless:
+            raise self._wrong(f"option `{name}` is not taken", one.why, one.instead)
+
+    def _unknown(self, name: str, word: str) -> Usage:
         within = f" (in `{word}`)" if word != name else ""
         return self._wrong(
             f"`{name}`{within} is not an option of `{self.name}`",

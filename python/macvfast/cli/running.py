@@ -111,6 +111,7 @@ def create(
     detach: Annotated[bool, ignored("-d, --detach")] = False,  # noqa: ARG001
     interactive: Annotated[bool, ignored("-i, --interactive")] = False,  # noqa: ARG001
     tty: Annotated[bool, ignored("-t, --tty")] = False,  # noqa: ARG001
+    init: Annotated[bool, ignored("--init", "always on")] = False,  # noqa: ARG001
 ) -> int:
     """Create a sandbox without a command, and print its id."""
     endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
