@@ -287,6 +287,20 @@ def test_inspect_prints_dockers_array_in_dockers_order() -> None:
         "Labels": {
             "tier": "web",
             "zone": ""
+        },
+        "Status": {
+            "IPAM": {
+                "Subnets": {
+                    "192.168.32.0/24": {
+                        "IPsInUse": 4,
+                        "DynamicIPsAvailable": 135
+                    },
+                    "2001:db8:abc8::/64": {
+                        "IPsInUse": 3,
+                        "DynamicIPsAvailable": 18446744073709551613
+                    }
+                }
+            }
         }
     }
 ]

@@ -111,7 +111,7 @@ def test_each_link_of_a_sandbox_on_a_network_is_shown(machine: Machine) -> None:
     """Wrong: the last one alone, as all have the key of their sandbox."""
     links = [EndpointRequest(network="lan", ifname=f"lan{number}") for number in range(3)]
     box = machine.host.create_sandbox("x", endpoints=links)
-    shown = inspected(machine.host.network("lan"), machine.host.endpoints("lan"))["Containers"]
+    shown = inspected(machine.host.network("lan"), machine.host.endpoints("lan"), [])["Containers"]
     assert isinstance(shown, dict)
     assert [*shown] == [box.id, *(f"ep-{one.id}" for one in box.endpoints[1:])]
     assert [one["IPv4Address"] for one in shown.values()] == [str(one.ip) for one in box.endpoints]

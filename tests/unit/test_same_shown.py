@@ -21,7 +21,7 @@ def shown(machine: Machine, request: NetworkRequest | dict[str, Any]) -> str:
     """What `network inspect` prints, without what differs between any two networks; the network is removed again."""
     host = machine.host
     made = host.create_network(request) if isinstance(request, NetworkRequest) else host.create_network(**request)
-    found = inspected(host.network("n"), host.endpoints(made))
+    found = inspected(host.network("n"), host.endpoints(made), host.usage(made))
     host.remove_networks(["n"]).raise_if_any()
     return json.dumps({key: value for key, value in found.items() if key not in ("Id", "Created")})
 

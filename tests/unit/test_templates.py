@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,7 +13,12 @@ from macvfast.cli.show.functions import FUNCTIONS
 from macvfast.cli.show.networks import INSPECTED, inspected
 from macvfast.cli.show.templates import Template
 from macvfast.cli.usage import Usage
+from macvfast.ipam.fullness import fullness
 from tests.unit.cli_bed import DUAL, DUAL_BOX, FakeHost, endpoint, network, sandbox, typed
+
+if TYPE_CHECKING:
+    from macvfast.model import Network
+    from macvfast.outcomes import SubnetUsage
 
 WORDS = st.sampled_from(
     [
@@ -112,6 +117,10 @@ NETWORKS = [
 ]
 
 
+def usage_of(net: Network) -> list[SubnetUsage]:
+    return [fullness(subnet, set()) for subnet in net.subnets]
+
+
 @given(
     text=FORMS | ANY_TEXT | ANY_TEXT.map(lambda text: f"{{{{{text}}}}}"), which=st.sampled_from(range(len(NETWORKS)))
 )
@@ -134,7 +143,7 @@ def test_whatever_is_typed_is_shown_or_refused(text: str, which: int) -> None:
     """Wrong: a template ends as a bug, with status 70, or takes the memory or the time of the machine."""
     net, endpoints = NETWORKS[which]
     with suppress(Usage):
-        shown = Template(text, INSPECTED).render(inspected(net, endpoints))
+        shown = Template(text, INSPECTED).render(inspected(net, endpoints, usage_of(net)))
         assert len(shown) < 1 << 20
         typed_by_the_user = set(text) | set("\n\t")
         assert all(character.isprintable() or character in typed_by_the_user for character in shown)
@@ -162,19 +171,32 @@ def test_a_list_takes_any_template_or_refuses_it(text: str) -> None:
         ('{{printf "%.2s" "abc"}}', "ab"),
         ('{{printf "%s" .Options}}', "map[parent:eth0]"),
         ("{{truncate .Name 2}}", "pl"),
+        ("{{pad .Name 1 2}}|", " plain  |"),
+        ('{{pad "" 1 2}}|', "|"),
+        ("{{.ID}} {{$.ID}}", f"{network('plain').id} {network('plain').id}"),
+        # Fields that Docker's answer has, and its JSON leaves out; keys of users' that are not there.
+        ("{{range .IPAM.Config}}{{.IPRange}}{{.AuxAddress.printer}}|{{end}}{{.Labels.tier}}{{.Origin}}", "|"),
         ("{{truncate .Name 99}}", "plain"),
         ("{{.Name}}{{- /* */ -}} x", "plainx"),
         ("{{.Name}}   {{- .Name -}}   {{.Name}}", "plainplainplain"),
     ],
 )
 def test_what_a_function_gives(text: str, shown: str) -> None:
-    assert Template(text, INSPECTED).render(inspected(network("plain"), [])) == shown
+    assert Template(text, INSPECTED).render(inspected(network("plain"), [], [])) == shown
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("{{truncate .Name -1}}", "`truncate` wants a number from 0 on"),
+        ("{{.IPAM.Subnets}}", "`Subnets` is not a field of map[Config:"),
+        ("{{(index .IPAM.Config 0).Nope}}", "`Nope` is not a field of map[Gateway:"),
+        ("{{.Name.First}}", "`First` is not a field of plain"),
+        ("{{.Options.parent.mtu}}", "`mtu` is not a field of eth0"),
+        ("{{.Labels.tier.zone}}", "`zone` is not a field of nothing"),
+        ("{{.ConfigFrom.Nope}}", "`Nope` is not a field of map[Network:]"),
+        ("{{pad .Name 1 -1}}", "`pad` wants two numbers from 0 on"),
+        ("{{pad .Name 1 1000}}", "`pad`: 1000 is wider than a line"),
         ("{{truncate .Name true}}", "`truncate` wants a number from 0 on"),
         ("{{index .IPAM.Config true}}", "index true is out of range"),
         ("{{index .Labels .IPAM}}", "index map[Config:"),

@@ -108,7 +108,12 @@ class Call(typer.Context):
         return host
 
     def report(
-        self, outcomes: Outcomes[str], *, forgiven: type[MacvfastError] | None = None, absent: Collection[str] = ()
+        self,
+        outcomes: Outcomes[str],
+        *,
+        forgiven: type[MacvfastError] | None = None,
+        absent: Collection[str] = (),
+        header: str | None = None,
     ) -> int:
         """Print each item that was done as it was typed, and an error for each other; return the exit status.
 
@@ -116,9 +121,10 @@ class Call(typer.Context):
             outcomes: of the items.
             forgiven: an error that does not count.
             absent: items that are not printed, because there was nothing to do.
+            header: a line above those that are printed, if any are.
         """
         done = [outcome.name for outcome in outcomes if outcome.ok and outcome.name not in absent]
-        self.out.lines(map(escape, done))
+        self.out.lines([*([header] if header and done else []), *map(escape, done)])
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if forgiven is not None:
             errors = [error for error in errors if not isinstance(error, forgiven)]

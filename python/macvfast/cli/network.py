@@ -34,6 +34,7 @@ from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
 
 if TYPE_CHECKING:
+    from macvfast.cli.show.text import Object
     from macvfast.errors import MacvfastError
 
 
@@ -81,8 +82,11 @@ def ls(
     listing=True,
     details="""\
 If some of the networks do not exist, the others are shown; the exit status is then 1. Several ip-ranges of one subnet
-are separated by commas in its IPRange. --format json prints the same on one line. A TEMPLATE prints the fields that it
-names of each network: {{.Id}}, {{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
+are separated by commas in its IPRange. Status counts the addresses of each subnet: IPsInUse are those in use or kept,
+DynamicIPsAvailable those that can still be allocated automatically.
+
+--format json prints the same on one line. A TEMPLATE prints the fields that it names of each network: {{.ID}},
+{{json .Containers}}, {{range .IPAM.Config}}{{.Subnet}} {{end}}.""",
     example="macvfast network inspect pub_net",
 )
 def inspect(
@@ -96,17 +100,17 @@ def inspect(
     from macvfast.cli.show.templates import Template  # noqa: PLC0415
 
     template = Template(form, INSPECTED) if form not in ("", "json") else None
-    found: list[dict[str, object]] = []
+    found: list[Object] = []
     missing: list[MacvfastError] = []
     with call.host() as host:
         for key in keys:
             try:
                 network = host.network(key)
-                found.append(inspected(network, host.endpoints(network)))
+                found.append(inspected(network, host.endpoints(network), host.usage(network)))
             except (NotFound, Conflict) as error:
                 missing.append(error)
     if template is not None:
-        call.out.lines(template.render(one, {"Origin": one.get("Origin", "")}) for one in found)
+        call.out.lines(template.render(one) for one in found)
     elif form == "json":
         call.out.json_lines([found])
     else:
@@ -156,14 +160,14 @@ def prune(
         list[str], filtering("--filter", "Remove only what matches; may be repeated.", _prune_filters_offered)
     ],
 ) -> int:
-    """Remove all networks without endpoints, and print their names."""
+    """Remove all networks without endpoints, and print their names below `Deleted Networks:`."""
     fits = to_prune(pairs(filters))
     warning = "This removes all networks that have no endpoints."
     if not force and not call.out.agrees(warning, "macvfast network prune -f"):
         return 0
     with call.host() as host:
         outcomes = host.prune_networks(fits)
-    return call.report(outcomes)
+    return call.report(outcomes, header="Deleted Networks:")
 
 
 def _namespace_of(call: Call, param: Any, value: str | None) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeGuard
 
-from macvfast.cli.show.text import as_json
+from macvfast.cli.show.text import Object, as_json
 from macvfast.errors import escape
 
 
@@ -31,6 +31,17 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return f"[{' '.join(map(shown, value))}]"
     return escape(value) if isinstance(value, str) and not isinstance(value, Safe) else str(value)
+
+
+def field_of(value: object, name: str) -> object:
+    """A field of an object, or what a map has for a key, which may be nothing; of anything else there is no field."""
+    if isinstance(value, Object):
+        for fields in (value, value.hidden):
+            if name in fields:
+                return fields[name]
+    elif isinstance(value, Mapping):
+        return value.get(name)
+    raise TemplateFailed(f"`{name}` is not a field of {shown(value) or 'nothing'}")
 
 
 def _is_number(value: object) -> TypeGuard[int]:
@@ -134,6 +145,15 @@ def _split(text: object, separator: object) -> list[str]:
     return _text(text).split(_text(separator)) if separator else list(_text(text))
 
 
+def _padded(text: object, before: object, after: object) -> str:
+    if not (_is_number(before) and _is_number(after) and min(before, after) >= 0):
+        raise TemplateFailed("`pad` wants two numbers from 0 on")
+    if max(before, after) >= 10**_MOST_DIGITS:
+        raise TemplateFailed(f"`pad`: {max(before, after)} is wider than a line")
+    source = _text(text)
+    return f"{' ' * before}{source}{' ' * after}" if source else ""
+
+
 def _truncated(text: object, length: object) -> str:
     if not _is_number(length) or length < 0:
         raise TemplateFailed("`truncate` wants a number from 0 on")
@@ -171,5 +191,6 @@ FUNCTIONS: Mapping[str, Function] = {
     "lower": Function(lambda text: _text(text).lower()),
     "upper": Function(lambda text: _text(text).upper()),
     "title": Function(lambda text: _text(text)[:1].upper() + _text(text)[1:]),
+    "pad": Function(_padded, 3, 3),
     "truncate": Function(_truncated, 2, 2),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from macvfast.cli.show.text import SHORT_ID
+from macvfast.cli.show.text import SHORT_ID, Object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,8 +85,8 @@ class Listing(Generic[T]):
     def _show_templates(self, out: Output, items: Iterable[T]) -> None:
         """A line per item; after `table`, columns with a header above each."""
         shape = self._shape
-        fields = ((self._object(item), self._values(shape.extra, item)) for item in items)
-        rows = [[template.render(*known) for template in self._templates] for known in fields]
+        known = (Object(self._object(item), self._values(shape.extra, item)) for item in items)
+        rows = [[template.render(one) for template in self._templates] for one in known]
         if not self._form.startswith(_TABLE):
             out.lines(row[0] for row in rows)
             return

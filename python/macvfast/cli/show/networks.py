@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import created_at, labels_text, rfc3339
+from macvfast.cli.show.text import Object, created_at, labels_text, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.outcomes import SubnetUsage
 
 
 def _has(network: Network, version: int) -> bool:
@@ -56,17 +57,17 @@ LISTED: Shape[Network] = Shape(
 # Docker's keys in Docker's order, then ours.
 INSPECTED = (
     "Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable", "Ingress",
-    "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels",
-    "Origin",
+    "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels", "Status",
+    "Origin", "ID",
 )  # fmt: skip
 
 
-def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, object]:
+def inspected(network: Network, endpoints: Sequence[Endpoint], usage: Sequence[SubnetUsage]) -> Object:
     """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name. What an
-    engine made has its Origin too.
+    engine made has its Origin too. Names that Go's templates have for fields are not in the JSON.
     """
     ordered = sorted(network.subnets, key=lambda subnet: subnet.version)
-    return {
+    fields = {
         "Name": network.name,
         "Id": network.id,
         "Created": rfc3339(network.created_at),
@@ -74,17 +75,36 @@ def inspected(network: Network, endpoints: Sequence[Endpoint]) -> dict[str, obje
         "Driver": network.driver,
         "EnableIPv4": _has(network, 4),
         "EnableIPv6": network.ipv6,
-        "IPAM": {"Driver": "default", "Options": {}, "Config": [_config(subnet) for subnet in ordered]},
+        "IPAM": Object({"Driver": "default", "Options": {}, "Config": [_config(subnet) for subnet in ordered]}),
         "Internal": network.internal,
         "Attachable": False,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
+        "ConfigFrom": Object({"Network": ""}),
         "ConfigOnly": False,
         "Containers": _containers(endpoints),
         "Options": _sorted(network.options),
         "Labels": _sorted(network.labels),
+        "Status": Object(
+            {"IPAM": Object({"Subnets": dict(sorted((str(one.subnet.cidr), _status(one)) for one in usage))})}
+        ),
         **_origin(network),
     }
+    return Object(fields, {"ID": network.id, "Origin": ""})
+
+
+# Docker's counts are of 64 bits, and stop there.
+_MOST = 2**64 - 1
+
+
+def _status(usage: SubnetUsage) -> Object:
+    """How full a subnet is, as Docker from 29 on shows it."""
+    total = usage.total
+    return Object(
+        {
+            "IPsInUse": min(total.size - total.free, _MOST),
+            "DynamicIPsAvailable": min(usage.automatic_free, _MOST),
+        }
+    )
 
 
 def _containers(endpoints: Iterable[Endpoint]) -> dict[str, object]:
@@ -100,16 +120,17 @@ def _origin(thing: Network | Endpoint) -> dict[str, object]:
     return {"Origin": thing.origin} if thing.origin else {}
 
 
-def _config(subnet: Subnet) -> dict[str, object]:
+def _config(subnet: Subnet) -> Object:
     """One subnet. Docker knows one ip-range of a subnet: several stand with commas between, as they were given."""
     config: dict[str, object] = {"Subnet": str(subnet.cidr)}
     if subnet.ranges:
         config["IPRange"] = ",".join(subnet.ranges)
     if subnet.gateway is not None:
         config["Gateway"] = str(subnet.gateway)
-    if subnet.aux:
-        config["AuxiliaryAddresses"] = _sorted((name, str(address)) for name, address in subnet.aux)
-    return config
+    aux = _sorted((name, str(address)) for name, address in subnet.aux)
+    if aux:
+        config["AuxiliaryAddresses"] = aux
+    return Object(config, {"IPRange": "", "Gateway": "", "AuxiliaryAddresses": {}, "AuxAddress": aux})
 
 
 def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -117,10 +138,10 @@ def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(sorted(pairs))
 
 
-def _container(endpoint: Endpoint) -> dict[str, object]:
+def _container(endpoint: Endpoint) -> Object:
     # Docker has none of its own.
     routes = {"Routes": [str(route) for route in endpoint.routes]} if endpoint.routes else {}
-    return {
+    fields = {
         "Name": endpoint.sandbox,
         "EndpointID": endpoint.id,
         "MacAddress": endpoint.mac.hex(":"),
@@ -129,3 +150,4 @@ def _container(endpoint: Endpoint) -> dict[str, object]:
         **routes,
         **_origin(endpoint),
     }
+    return Object(fields, {"Routes": [], "Origin": ""})

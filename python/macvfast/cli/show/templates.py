@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from macvfast.cli.show.functions import FUNCTIONS, Safe, TemplateFailed, shown
+from macvfast.cli.show.functions import FUNCTIONS, Safe, TemplateFailed, field_of, shown
 from macvfast.cli.usage import Usage
 
 if TYPE_CHECKING:
@@ -46,12 +46,6 @@ _LONGEST = 1 << 20
 _INT64_DIGITS = 20
 
 
-class _Root(dict[str, object]):
-    """What `.` and `$` are at the top, with further fields that can be named."""
-
-    extra: Mapping[str, object]
-
-
 class Template:
     """A template that was understood.
 
@@ -73,20 +67,14 @@ class Template:
             if ended:
                 raise TemplateFailed(f"`{ended}` stands alone")
 
-    def render(self, value: Mapping[str, object], extra: Mapping[str, object] | None = None) -> str:
-        """The template with a value's fields; text of others is shown escaped.
-
-        Args:
-            value: what `.` is.
-            extra: further fields that can be named.
+    def render(self, value: Mapping[str, object]) -> str:
+        """The template with the fields of a value, which `.` is; text of others is shown escaped.
 
         Raises:
             Usage: the value does not have what the template asks for, such as a sixth subnet.
         """
-        root = _Root(value)
-        root.extra = extra or {}
         with self._refusing():
-            return self._text({".": root, "$": root})
+            return self._text({".": value, "$": value})
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -232,7 +220,7 @@ class _Reader:
         return self._field(value, names, of_top=said == "$")
 
     def _field(self, base: Value, said: str, *, of_top: bool) -> Value:
-        """`.A.B` of a value; nothing where the way leads nowhere, as with a Gateway that a subnet does not have."""
+        """`.A.B` of a value; at the top, a field that is not there is refused before anything is shown."""
         names = [name for name in said.split(".") if name]
         if of_top and names and names[0] not in self._fields:
             raise TemplateFailed(f"`{{{{.{names[0]}}}}}` is not there")
@@ -240,10 +228,7 @@ class _Reader:
         def value(scope: Scope) -> object:
             found = base(scope)
             for name in names:
-                if isinstance(found, _Root) and name in found.extra:
-                    found = found.extra[name]
-                else:
-                    found = found.get(name) if isinstance(found, Mapping) else None
+                found = field_of(found, name)
             return found
 
         return value

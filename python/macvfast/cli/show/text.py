@@ -5,11 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 # Docker's short form of an id.
 SHORT_ID = 12
+
+
+class Object(dict[str, object]):
+    """A JSON object whose fields are all known: a template that asks for another one is wrong. Of any other dict, the
+    keys are users': what is not there is nothing.
+
+    Attributes:
+        hidden: fields that a template may ask for, and that are not in the JSON.
+    """
+
+    hidden: Mapping[str, object]
+
+    def __init__(self, fields: Mapping[str, object], hidden: Mapping[str, object] | None = None) -> None:
+        super().__init__(fields)
+        self.hidden = hidden or {}
 
 
 def as_json(value: object, indent: int | None = None) -> str:
