@@ -40,7 +40,7 @@ def test_an_empty_list_is_its_header() -> None:
     assert typed("network ls --format json", FakeHost()).out == ""
 
 
-def test_network_ls_as_json_has_dockers_keys_one_object_per_line() -> None:
+def test_network_ls_as_json_has_dockers_keys_and_ours_one_object_per_line() -> None:
     objects = [json.loads(line) for line in listed("network ls --format json")]
     assert objects[0] == {
         "CreatedAt": "2026-08-20 07:41:09.5 +0000 UTC",
@@ -51,7 +51,9 @@ def test_network_ls_as_json_has_dockers_keys_one_object_per_line() -> None:
         "Internal": "false",
         "Labels": "tier=web,zone=",
         "Name": "dual",
+        "Parent": "eth0",
         "Scope": "local",
+        "Subnets": "2001:db8:abc8::/64,192.168.32.0/24",
     }
     assert [one["Name"] for one in objects] == ["dual", "lab", "pub_net"]
     assert json.loads(listed("network ls --no-trunc --format json")[0])["ID"] == "7b" * 32
@@ -77,8 +79,25 @@ def test_ps_as_json_has_the_keys_of_the_specification_and_no_relative_times() ->
         "ExitCode": 2,
         "CreatedAt": "2026-08-20 07:41:09.5 +0000 UTC",
         "Labels": "tier=ci",
+        "Endpoints": [
+            {
+                "Network": "pub_net",
+                "Interface": "eth0",
+                "MacAddress": "02:42:ac:10:56:0a",
+                "IPv4Address": "172.16.86.10/24",
+                "IPv6Address": "",
+            }
+        ],
     }
     assert json.loads(listed("ps --format json")[0])["ExitCode"] is None
+
+
+def test_ps_as_json_has_the_addresses_and_the_mac_of_each_network() -> None:
+    both = json.loads(listed("ps --format json -f name=both")[0])["Endpoints"]
+    assert [(one["Network"], one["IPv4Address"], one["IPv6Address"]) for one in both] == [
+        ("dual", "192.168.32.128/24", "2001:db8:abc8::2/64"),
+        ("pub_net", "172.16.86.10/24", ""),
+    ]
 
 
 # What engines made.
@@ -131,6 +150,25 @@ def test_inspect_names_the_engine_of_network_and_endpoints() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ("address=", "option-invalid"),
+        ("address=web", "option-invalid"),
+        ("address=172.16.86", "option-invalid"),
+        ("address=172.16.86.10/24", "option-invalid"),
+        ("mac=", "mac-invalid"),
+        ("mac=02:42", "mac-invalid"),
+        ("mac=ff:ff:ff:ff:ff:ff", "mac-invalid"),
+    ],
+)
+def test_an_address_or_mac_that_no_sandbox_can_have_is_refused_before_anything_is_listed(given: str, code: str) -> None:
+    host = full_host()
+    said = typed(f"ps --format json -f {given}", host)
+    assert (said.status, said.out, json.loads(said.err)["error"]["code"]) == (1, "", code)
+    assert "sandboxes" not in host.names()
+
+
+@pytest.mark.parametrize(
     ("filters", "names"),
     [
         ("-f name=pub", "pub_net"),
@@ -169,6 +207,15 @@ def test_networks_are_filtered_as_in_docker(filters: str, names: str) -> None:
         ("-f status=idle", "both"),
         ("-f status=running -f status=exited", "job web"),
         ("-f label=tier=ci", "job"),
+        ("-f address=172.16.86.10", "both job web"),
+        ("-f address=172.16.86.1", ""),
+        ("-f address=192.168.32.0/24", "both"),
+        ("-f address=2001:DB8:ABC8:0::2", "both"),
+        ("-f address=192.168.33.1 -f address=2001:db8:abc8::/64", "both"),
+        ("-f address=172.16.86.10 -f network=dual", "both"),
+        ("-f mac=02-42-AC-10-56-0A", "both job web"),
+        ("-f mac=0242.ac10.560a -f status=running", "web"),
+        ("-f mac=02:42:ac:10:56:0b", ""),
     ],
 )
 def test_sandboxes_are_filtered_as_in_docker(filters: str, names: str) -> None:
@@ -395,22 +442,55 @@ SCRIPT = "while true; do date; sleep 1; done"
 LONG = [sandbox("a-sandbox-with-a-name-of-more-than-forty-characters", command=("sh", "-c", SCRIPT)), DUAL_BOX]
 
 
-def test_a_table_fits_a_terminal_of_80_columns_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+def shown_at(columns: int, line: str, host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a command shows on a terminal that is so wide."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    return typed(line, host, screen=True).out
+
+
+def test_at_80_columns_names_and_addresses_are_whole_and_other_columns_are_folded_or_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boxes = [sandbox("web-of-the-shop", command=("sh", "-c", SCRIPT)), DUAL_BOX]
     assert (
-        typed("ps -a", FakeHost(sandboxes=LONG), screen=True).out
+        shown_at(80, "ps -a", FakeHost(sandboxes=boxes), monkeypatch)
         == """\
-SANDBOX ID     NAME           NETWORKS    ADDRESSES           COMMAND     STATUS
-5d5d5d5d5d5d   a-sandbox-wi   pub_net     172.16.86.10        sh -c       idle
-               th-a-name-of                                   'while
-               -more-than-f                                   true; do
-               orty-charact                                   date;
-               ers                                            sleep 1;
-                                                              done'
-bbbbbbbbbbbb   both           dual,       192.168.32.128,                 idle
-                              pub_net     2001:db8:abc8::2,
-                                          172.16.86.10
+NAME              NETWORKS       ADDRESSES            COMMAND             STATUS
+web-of-the-shop   pub_net        172.16.86.10         sh -c 'while        idle
+                                                      true; do date;
+                                                      sleep 1; done'
+both              dual,pub_net   192.168.32.128,                          idle
+                                 2001:db8:abc8::2,
+                                 172.16.86.10
 """
+    )
+    boxes[0] = sandbox("a-sandbox-with-a-name-of-forty-character", command=("sh", "-c", SCRIPT))
+    assert (
+        shown_at(80, "ps -a", FakeHost(sandboxes=boxes), monkeypatch)
+        == """\
+NAME                                       NETWORKS   ADDRESSES           STATUS
+a-sandbox-with-a-name-of-forty-character   pub_net    172.16.86.10        idle
+both                                       dual,      192.168.32.128,     idle
+                                           pub_net    2001:db8:abc8::2,
+                                                      172.16.86.10
+"""
+    )
+    networks = [network("a-network-with-a-name-of-34-letters", parent="enp134s0f1np1.4094"), DUAL]
+    assert (
+        shown_at(80, "network ls", FakeHost(networks=networks), monkeypatch)
+        == """\
+NAME                                  PARENT               SUBNETS
+a-network-with-a-name-of-34-letters   enp134s0f1np1.4094   172.16.86.0/24
+dual                                  eth0                 2001:db8:abc8::/64,
+                                                           192.168.32.0/24
+"""
+    )
+
+
+def test_a_column_that_still_fits_without_a_wider_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = FakeHost(sandboxes=[sandbox(command=("sh", "-c", "true; " * 100))])
+    assert shown_at(80, "ps", long, monkeypatch) == (
+        "SANDBOX ID     NAME   NETWORKS   ADDRESSES      STATUS\n5d5d5d5d5d5d   web    pub_net    172.16.86.10   idle\n"
     )
 
 
@@ -420,9 +500,8 @@ def test_a_table_that_fits_is_shown_as_when_piped(monkeypatch: pytest.MonkeyPatc
 
 
 def test_on_a_terminal_too_narrow_for_the_table_each_row_is_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
     assert (
-        typed("ps -a", FakeHost(sandboxes=LONG), screen=True).out
+        shown_at(60, "ps -a", FakeHost(sandboxes=LONG), monkeypatch)
         == """\
 SANDBOX ID   5d5d5d5d5d5d
 NAME         a-sandbox-with-a-name-of-more-than-forty-characters
@@ -439,7 +518,7 @@ COMMAND
 STATUS       idle
 """
     )
-    assert typed("ps -a", FakeHost(), screen=True).out.startswith("SANDBOX ID   NAME   NETWORKS")
+    assert shown_at(60, "ps -a", FakeHost(), monkeypatch).startswith("SANDBOX ID   NAME   NETWORKS")
 
 
 def test_a_table_is_never_cut_when_piped(monkeypatch: pytest.MonkeyPatch) -> None:

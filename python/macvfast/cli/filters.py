@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from macvfast.cli.show.text import SHORT_ID
 from macvfast.errors import ORIGINS, OptionInvalid, OptionUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Cidr, Endpoint, Network, Sandbox
 
 T = TypeVar("T")
 
@@ -22,17 +24,24 @@ _PART = r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)"
 
 
 class Filter(NamedTuple, Generic[T]):
-    """One key of `--filter`: whether an item fits a value, and which values there are, where they are few."""
+    """One key of `--filter`.
+
+    Attributes:
+        fits: whether an item fits a value.
+        values: which there are, where they are few.
+        check: refuses a value that nothing can have.
+    """
 
     fits: Callable[[T, str], bool]
     values: tuple[str, ...] = ()
+    check: Callable[[str], object] = str
 
 
 def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -> Callable[[T], bool]:
     """Whether an item fits `--filter`: any value of each key, but every one of labels and times.
 
     Raises:
-        OptionUnknown, OptionInvalid
+        OptionUnknown, OptionInvalid, or as `check` of a filter.
     """
     wanted: dict[str, list[str]] = {}
     for key, value in pairs:
@@ -41,6 +50,7 @@ def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -
         values = filters[key].values
         if values and value not in values:
             raise OptionInvalid(key, value, f"it is one of {', '.join(values)}")
+        filters[key].check(value)
         wanted.setdefault(key, []).append(value)
 
     def fits(item: T) -> bool:
@@ -71,6 +81,57 @@ def has_label(labels: Sequence[tuple[str, str]], wanted: str) -> bool:
 def is_from(thing: Network | Sandbox, origin: str) -> bool:
     """Whether that engine made it."""
     return thing.origin == origin
+
+
+def _is_on(sandbox: Sandbox, network: str) -> bool:
+    """Whether it is connected to the network of that name or id (also the short one)."""
+    return any(
+        endpoint.network == network or (len(network) >= SHORT_ID and endpoint.network_id.startswith(network))
+        for endpoint in sandbox.endpoints
+    )
+
+
+@lru_cache(maxsize=64)
+def _addresses(text: str) -> Cidr:
+    """An address, or all of a subnet.
+
+    Raises:
+        OptionInvalid
+    """
+    from ipaddress import ip_network  # noqa: PLC0415 - loaded by then
+
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise OptionInvalid("address", text, "it is an address (172.16.86.10) or a subnet (172.16.86.0/24)") from None
+
+
+def _has_address(sandbox: Sandbox, wanted: str) -> bool:
+    """Whether an endpoint has that address, or one in that subnet."""
+    return any(one.ip in _addresses(wanted) for endpoint in sandbox.endpoints for one in endpoint.addresses)
+
+
+def _mac(text: str) -> bytes:
+    """A MAC in any of the spellings that `--mac-address` takes. Raises MacInvalid."""
+    from macvfast.model import parse_mac  # noqa: PLC0415 - loaded by then
+
+    return parse_mac(text)
+
+
+def _has_mac(sandbox: Sandbox, wanted: str) -> bool:
+    return any(endpoint.mac == _mac(wanted) for endpoint in sandbox.endpoints)
+
+
+SANDBOX_FILTERS: dict[str, Filter[Sandbox]] = {
+    "name": Filter(lambda sandbox, value: matches(sandbox.name, value)),
+    "id": Filter(lambda sandbox, value: matches(sandbox.id, value)),
+    "network": Filter(_is_on),
+    "address": Filter(_has_address, check=_addresses),
+    "mac": Filter(_has_mac, check=_mac),
+    "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
+    "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
+    "origin": Filter(is_from, ORIGINS),
+}
 
 
 def network_filters(endpoints: Callable[[Network], Collection[Endpoint]]) -> dict[str, Filter[Network]]:

@@ -203,4 +203,5 @@ LinesForm = Annotated[str, option("--format FORMAT", "text (default), or json: o
 # Of a list that takes ListForm.
 LISTED_AS = """\
 --format json prints one object per line. A TEMPLATE in Docker's form prints the fields that it names: {{.Name}},
-{{json .}}. A TEMPLATE that begins with `table` prints columns; `\\t` separates them."""
+{{json .}}. A TEMPLATE that begins with `table` prints columns; `\\t` separates them. On a terminal too narrow for all
+columns, some are left out."""

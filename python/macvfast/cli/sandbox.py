@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.filters import Filter, chosen, has_label, is_from, matches
+from macvfast.cli.filters import SANDBOX_FILTERS, chosen
 from macvfast.cli.interrupts import INTERRUPTED, be_careful
 from macvfast.cli.parameters import (
     LISTED_AS,
@@ -26,34 +26,14 @@ from macvfast.cli.parameters import (
 )
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.sandboxes import LISTED
-from macvfast.cli.show.text import SHORT_ID
-from macvfast.errors import ORIGINS, MacvfastError, SandboxNotFound
+from macvfast.errors import MacvfastError, SandboxNotFound
 
 if TYPE_CHECKING:
     from macvfast.host import Host
-    from macvfast.model import Sandbox
-
-
-def _is_on(sandbox: Sandbox, network: str) -> bool:
-    """Whether it is connected to the network of that name or id (also the short one)."""
-    return any(
-        endpoint.network == network or (len(network) >= SHORT_ID and endpoint.network_id.startswith(network))
-        for endpoint in sandbox.endpoints
-    )
-
-
-FILTERS: dict[str, Filter[Sandbox]] = {
-    "name": Filter(lambda sandbox, value: matches(sandbox.name, value)),
-    "id": Filter(lambda sandbox, value: matches(sandbox.id, value)),
-    "network": Filter(_is_on),
-    "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
-    "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
-    "origin": Filter(is_from, ORIGINS),
-}
 
 
 def _filters_offered(call: Call, incomplete: str) -> list[str]:
-    known = {key: one.values for key, one in FILTERS.items()}
+    known = {key: one.values for key, one in SANDBOX_FILTERS.items()}
     return keys_or_values(incomplete, known, {"name": lambda: sandboxes(call), "network": lambda: networks(call)})
 
 
@@ -67,9 +47,9 @@ while it was running).
 
 {LISTED_AS}
 
-Filters: name and id (a part, or a regular expression), network, status, label=KEY or label=KEY=VALUE, origin (cni,
-podman, docker: the engine that made it). Every key must match, and every label; of several values of another key, one
-is enough.""",
+Filters: name and id (a part, or a regular expression), network, address (one, or a subnet: 172.16.86.0/24), mac,
+status, label=KEY or label=KEY=VALUE, origin (cni, podman, docker: the engine that made it). Every key must match, and
+every label; of several values of another key, one is enough.""",
     example="macvfast ps -a -f network=pub_net",
 )
 def ps(
@@ -89,7 +69,7 @@ def ps(
     # As in Docker, asking for a status shows every sandbox that has it; so does asking for an origin.
     asked = {key for key, _ in wanted}
     exited, of_engines = every or "status" in asked, all_origins or "origin" in asked
-    fits = chosen(wanted, FILTERS)
+    fits = chosen(wanted, SANDBOX_FILTERS)
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
         boxes = (box for box in host.sandboxes() if of_engines or box.origin is None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import Object, created_at, labels_text, rfc3339
+from macvfast.cli.show.text import Object, addresses_json, created_at, labels_text, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ def _said(value: bool) -> str:
 
 
 LISTED: Shape[Network] = Shape(
-    # Docker's keys, all as text.
+    # Docker's keys, all as text, then ours.
     fields={
         "CreatedAt": lambda network: created_at(network.created_at),
         "Driver": lambda network: network.driver,
@@ -35,20 +35,20 @@ LISTED: Shape[Network] = Shape(
         "Labels": lambda network: labels_text(network.labels),
         "Name": lambda network: network.name,
         "Scope": lambda _: "local",
+        "Parent": lambda network: network.parent or "",
+        "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),
     },
     extra={
         "Label": lambda network: dict(network.labels),
-        "Parent": lambda network: network.parent or "",
-        "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),
         "Origin": lambda network: network.origin or "",
     },
     # Docker's columns, then ours.
     columns={
-        "ID": Column("NETWORK ID"),
-        "Name": Column("NAME", fold=" "),
-        "Driver": Column("DRIVER"),
-        "Scope": Column("SCOPE"),
-        "Parent": Column("PARENT", fold=" "),
+        "ID": Column("NETWORK ID", goes=2),
+        "Name": Column("NAME"),
+        "Driver": Column("DRIVER", goes=3),
+        "Scope": Column("SCOPE", goes=1),
+        "Parent": Column("PARENT"),
         "Subnets": Column("SUBNETS", fold=","),
         "Origin": Column("ORIGIN", rare=True),
     },
@@ -144,9 +144,7 @@ def _container(endpoint: Endpoint) -> Object:
     fields = {
         "Name": endpoint.sandbox,
         "EndpointID": endpoint.id,
-        "MacAddress": endpoint.mac.hex(":"),
-        "IPv4Address": str(endpoint.ip or ""),
-        "IPv6Address": str(endpoint.ip6 or ""),
+        **addresses_json(endpoint),
         **routes,
         **_origin(endpoint),
     }

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import created_at, labels_text
+from macvfast.cli.show.text import Object, addresses_json, created_at, labels_text
 
 if TYPE_CHECKING:
-    from macvfast.model import Sandbox
+    from macvfast.model import Endpoint, Sandbox
 
 
 def _typed(sandbox: Sandbox) -> str:
@@ -25,8 +25,13 @@ def _status(sandbox: Sandbox) -> str:
     return sandbox.state.value if sandbox.exit_code is None else f"{sandbox.state.value} ({sandbox.exit_code})"
 
 
+def _endpoint(endpoint: Endpoint) -> Object:
+    """An endpoint, with the keys of `network inspect`."""
+    return Object({"Network": endpoint.network, "Interface": endpoint.ifname, **addresses_json(endpoint)})
+
+
 LISTED: Shape[Sandbox] = Shape(
-    # Docker's keys as far as a sandbox has them, as text; the exit status is a number or null.
+    # Docker's keys as far as a sandbox has them, as text; the exit status is a number or null. Then ours.
     fields={
         "ID": lambda sandbox: sandbox.id,
         "Names": lambda sandbox: sandbox.name,
@@ -38,6 +43,7 @@ LISTED: Shape[Sandbox] = Shape(
         "ExitCode": lambda sandbox: sandbox.exit_code,
         "CreatedAt": lambda sandbox: created_at(sandbox.created_at),
         "Labels": lambda sandbox: labels_text(sandbox.labels),
+        "Endpoints": lambda sandbox: [_endpoint(one) for one in sandbox.endpoints],
     },
     extra={
         "Label": lambda sandbox: dict(sandbox.labels),
@@ -45,11 +51,11 @@ LISTED: Shape[Sandbox] = Shape(
         "Origin": lambda sandbox: sandbox.origin or "",
     },
     columns={
-        "ID": Column("SANDBOX ID"),
-        "Names": Column("NAME", fold=" "),
+        "ID": Column("SANDBOX ID", goes=1),
+        "Names": Column("NAME"),
         "Networks": Column("NETWORKS", fold=","),
         "Addresses": Column("ADDRESSES", fold=","),
-        "Command": Column("COMMAND", fold=" "),
+        "Command": Column("COMMAND", fold=" ", goes=2),
         "Status": Column("STATUS"),
         "Origin": Column("ORIGIN", rare=True),
     },

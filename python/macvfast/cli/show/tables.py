@@ -14,13 +14,18 @@ _GAP = "   "
 
 
 class Column(NamedTuple):
-    """A column of a table; on a narrow terminal its cells are folded after `fold`, or stay whole without one. One that
-    is `rare` is left out where all its cells are empty.
+    """A column of a table.
+
+    Attributes:
+        fold: on a narrow terminal, its cells are folded after these characters; empty: they stay whole.
+        rare: it is left out where all its cells are empty.
+        goes: its turn to be left out on a terminal that is too narrow even for folded cells; 0: it stays.
     """
 
     header: str
     fold: str = ""
     rare: bool = False
+    goes: int = 0
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> str:
@@ -44,29 +49,51 @@ def _aligned(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> str:
     """The same within the terminal's width: what does not fit goes on below, lists at their commas, text at spaces.
 
-    On a terminal too narrow even for that, each row is a block of lines.
+    If that is not enough, columns are left out; on a terminal too narrow for the others, each row is a block of lines.
     """
     headers = [column.header for column in columns]
     widths = [max(map(len, (column.header, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
+    if _together(widths) <= width or not rows:
+        return _aligned(headers, rows)
     least = [
-        max(len(column.header), *(_least(cell, column.fold) for cell in cells), 0)
+        max(len(column.header), *(_least(cell, column.fold) for cell in cells))
         for column, *cells in zip(columns, *rows, strict=True)
     ]
-    room = width - len(_GAP) * (len(columns) - 1)
-    if sum(widths) <= room or not rows:
-        return _aligned(headers, rows)
-    if sum(least) > room:
-        return "\n".join(_block(headers, row) for row in rows)
-    while sum(widths) > room:
+    if _together(least) > width:
+        stay = _columns_that_stay(columns, least, width)
+        if not stay:
+            return "\n".join(_block(headers, row) for row in rows)
+        return _fitted([columns[at] for at in stay], [[row[at] for at in stay] for row in rows], width)
+    while _together(widths) > width:
         # The widest gives way first, and never below what it needs.
         giving = max((w, index) for index, w in enumerate(widths) if w > least[index])[1]
         widths[giving] -= 1
+    return "".join(_lines(columns, row, widths) for row in (headers, *rows))
+
+
+def _together(widths: Sequence[int]) -> int:
+    """How wide a table with such columns is."""
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _columns_that_stay(columns: Sequence[Column], least: Sequence[int], width: int) -> list[int]:
+    """Which columns stay so that they fit, as many as possible; none where they do not fit even then."""
+    stay = [at for at, column in enumerate(columns) if not column.goes]
+    if _together([least[at] for at in stay]) > width:
+        return []
+    for at in sorted(set(range(len(columns))).difference(stay), key=lambda at: -columns[at].goes):
+        if _together([least[one] for one in (*stay, at)]) <= width:
+            stay.append(at)
+    return sorted(stay)
+
+
+def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> str:
+    """One row as lines, with what is folded below each other."""
+    parts = [_folded(cell, w, column.fold) for cell, w, column in zip(row, widths, columns, strict=True)]
     lines = []
-    for row in (headers, *rows):
-        parts = [_folded(cell, w, column.fold) for cell, w, column in zip(row, widths, columns, strict=True)]
-        for index in range(max(map(len, parts))):
-            cells = [(part[index] if index < len(part) else "").ljust(w) for part, w in zip(parts, widths, strict=True)]
-            lines.append(_GAP.join(cells).rstrip())
+    for index in range(max(map(len, parts))):
+        cells = [(part[index] if index < len(part) else "").ljust(w) for part, w in zip(parts, widths, strict=True)]
+        lines.append(_GAP.join(cells).rstrip())
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -78,7 +105,8 @@ def _block(headers: Sequence[str], row: Sequence[str]) -> str:
     )
 
 
-# What a folded text is allowed to be broken into at least, when it has no space where it should.
+# A folded text has at most about that many lines, unless these would be shorter than that.
+_LINES = 3
 _LEAST = 12
 
 
@@ -86,8 +114,9 @@ def _least(cell: str, fold: str) -> int:
     """How narrow a cell may become."""
     if not fold:
         return len(cell)
-    pieces = [len(piece) for piece in cell.replace(fold, f"{fold}\n").split("\n")]
-    return max(pieces) if fold == "," else min(_LEAST, max(pieces))
+    longest = max(len(piece) for piece in cell.replace(fold, f"{fold}\n").split("\n"))
+    # A text has spaces anywhere, or none where it should; an item of a list stays whole.
+    return longest if fold == "," else max(min(_LEAST, longest), -(-len(cell) // _LINES))
 
 
 def _folded(cell: str, width: int, fold: str) -> list[str]:

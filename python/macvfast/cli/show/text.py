@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from macvfast.model import Endpoint
+
 # Docker's short form of an id.
 SHORT_ID = 12
 
@@ -38,6 +40,15 @@ def as_json(value: object, indent: int | None = None) -> str:
 def labels_text(labels: Sequence[tuple[str, str]]) -> str:
     """`tier=web,zone=`, sorted, as Docker lists them."""
     return ",".join(sorted(f"{key}={value}" for key, value in labels))
+
+
+def addresses_json(endpoint: Endpoint) -> dict[str, str]:
+    """The MAC and the addresses of an endpoint, with Docker's keys; empty where it has none of a family."""
+    return {
+        "MacAddress": endpoint.mac.hex(":"),
+        "IPv4Address": str(endpoint.ip or ""),
+        "IPv6Address": str(endpoint.ip6 or ""),
+    }
 
 
 def created_at(moment: datetime) -> str:
