@@ -236,8 +236,11 @@ class Batch:
         group: int = 0,
         netns: Namespace | None = None,
         up: bool = True,
+        attributes: Sequence[tuple[int, int]] = ...,
     ) -> int:
-        """A macvlan on link `parent`; mode "bridge", "private", "vepa" or "passthru"."""
+        """A macvlan on link `parent`; mode "bridge", "private", "vepa" or "passthru". `attributes`: numbers of 32 bits
+        (IFLA_MACVLAN_…), each with its value, signed or not; ValueError: a value has more.
+        """
     def add_ipvlan(
         self,
         ifname: str,
@@ -255,6 +258,8 @@ class Batch:
     def add_vlan(self, ifname: str, ifindex: int, parent: int, vid: int, *, up: bool = True) -> int:
         """An 802.1Q sub-interface of link `parent` with VLAN id `vid` (1 to 4094)."""
     def add_dummy(self, ifname: str, ifindex: int, *, up: bool = True) -> int: ...
+    def change_macvlan(self, ifindex: int, attributes: Sequence[tuple[int, int]]) -> int:
+        """Give a macvlan that is there other values of the same attributes."""
     def set_up(self, ifindex: int) -> int: ...
     def set_mtu(self, ifindex: int, mtu: int) -> int: ...
     def set_group(self, ifindex: int, group: int) -> int: ...
@@ -304,6 +309,7 @@ class Link:
         parent_netnsid: IFLA_LINK_NETNSID: set where the parent lives in another namespace.
         mode: of a macvlan or ipvlan.
         vid: VLAN id of an 802.1Q link.
+        attributes: numbers of 32 bits of a macvlan (IFLA_MACVLAN_…), unsigned, each with its value; without the mode.
     """
 
     ifindex: Final[int]
@@ -321,6 +327,7 @@ class Link:
     parent_netnsid: Final[int | None]
     mode: Final[str | None]
     vid: Final[int | None]
+    attributes: Final[list[tuple[int, int]]]
 
 @final
 class Netlink:

@@ -78,9 +78,9 @@ def _pairs(name: str, values: Mapping[str, object] | Iterable[object], *kinds: t
         yield item[0], item[1]
 
 
-def named(name: str, values: Mapping[str, object] | Iterable[object]) -> tuple[tuple[str, str], ...]:
+def named(name: str, values: Mapping[str, object] | Iterable[object], *kinds: type) -> tuple[tuple[str, str], ...]:
     """The same for what has one value per name, as labels have: the last of a name counts."""
-    return tuple(dict(pairs(name, values)).items())
+    return tuple(dict(pairs(name, values, *kinds)).items())
 
 
 def plain(name: str, value: object, *kinds: type) -> None:

@@ -1,54 +1,16 @@
-"""How the options of a network are typed (`-o KEY=VALUE`), and what other programs' words for them mean here."""
+"""What options that are typed as other programs have them (`-o KEY=VALUE`) mean here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.model import IPVLAN_FLAGS, MODES, ORDERS
+from macvfast.options import MODES, OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-
-def _as_typed(values: Iterable[str]) -> dict[str, object]:
-    return {value: value for value in values}
-
-
-# The keys of `-o`: the field of a request that each sets and, where its values are few, what each text means.
-OPTIONS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "parent": ("parent", {}),
-    "macvlan_mode": ("mode", _as_typed(MODES["macvlan"])),
-    "ipvlan_mode": ("mode", _as_typed(MODES["ipvlan"])),
-    "ipvlan_flag": ("flag", _as_typed(IPVLAN_FLAGS)),
-    "mtu": ("mtu", {}),
-    "share_parent": ("share_parent", {"true": True, "false": False}),
-    "ipam_order": ("order", _as_typed(ORDERS)),
-    "ipv6_ra": ("ipv6_ra", {"on": True, "off": False}),
-}
-# The options that may change while a network is in use.
-CHANGEABLE = ("ipam_order", "share_parent")
-
-# Other words for the parent, and for the VLAN that is part of its name here.
-_PARENT = (
-    "host_iface", "host_if", "host_interface", "parent_iface", "iface", "interface", "dev", "device", "link", "lower",
-    "master", "nic",
-)  # fmt: skip
+# Other words for the VLAN that is part of the name of a parent here.
 _VLAN = ("vlan", "vlan_id", "vlanid", "vid", "tag")
-
-
-def driver_options(driver: str) -> dict[str, tuple[str, ...]]:
-    """The keys of `-o` for a driver, with their values, where they are few.
-
-    >>> driver_options("macvlan")["ipam_order"]
-    ('lowest', 'next')
-    """
-    others = tuple(f"{other}_" for other in MODES if other != driver)
-    return {key: tuple(values) for key, (_, values) in OPTIONS.items() if not key.startswith(others)}
-
-
-def changeable_options() -> dict[str, tuple[str, ...]]:
-    """The keys of `-o` that may change while a network is in use, with their values."""
-    return {key: tuple(OPTIONS[key][1]) for key in CHANGEABLE}
 
 
 def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[str]:
@@ -60,15 +22,15 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
     >>> meant("macvlan", "vlan", "10,mtu=1500", {"parent": "eth1"})
     ['did you mean `-o parent=eth1.10 -o mtu=1500`?']
     """
-    pieces = _pieces(key, value)
-    words = (*_PARENT, *_VLAN, "mode", *OPTIONS)
-    if not all(key in words and value and "," not in value for key, value in pieces):
+    pieces, keys = _pieces(key, value), _keys()
+    if not all(key in keys and value and "," not in value for key, value in pieces):
         return []
-    parent = next((value for key, value in pieces if key in ("parent", *_PARENT)), given.get("parent", "eth0"))
-    vid = next((value for key, value in pieces if key in _VLAN), None)
+    known = [(keys[key], value) for key, value in pieces]
+    parent = next((value for key, value in known if key == "parent"), given.get("parent", "eth0"))
+    vid = next((value for key, value in known if key in _VLAN), None)
     typed = [] if vid is None else [f"-o parent={parent}.{vid}"]
-    for key, value in pieces:
-        if key in ("parent", *_PARENT):
+    for key, value in known:
+        if key == "parent":
             typed += [f"-o parent={value}"] if vid is None else []
         elif key not in _VLAN:
             typed.append(_mode(driver, value) if key == "mode" or key.endswith("_mode") else f"-o {key}={value}")
@@ -77,7 +39,13 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
 
 def goes_on(key: str, value: str) -> bool:
     """Whether a value goes on with further options, as in `mtu=1500,parent=eth0`."""
-    return any(key in (*_PARENT, *_VLAN, "mode", *OPTIONS) for key, _ in _pieces(key, value)[1:])
+    return any(key in _keys() for key, _ in _pieces(key, value)[1:])
+
+
+def _keys() -> dict[str, str]:
+    """The key that each word stands for, which is a key here or in other programs."""
+    keys = {word: key for key, one in OPTIONS.items() for word in (key, *one.also)}
+    return keys | {word: word for word in (*_VLAN, "mode")}
 
 
 def _pieces(key: str, value: str) -> Sequence[tuple[str, str]]:

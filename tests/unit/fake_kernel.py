@@ -15,7 +15,8 @@ from macvfast.kernel.holders import Holder, Search
 from macvfast.kernel.netlink import Kernel
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.watch import LinkWatch
-from macvfast.plan import AddAddress, AddRoute, RouteFacts, SetUp, group_removal
+from macvfast.options import kernel_attributes
+from macvfast.plan import AddAddress, AddRoute, RouteFacts, SetOptions, SetUp, group_removal
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 # The destination, length and metric of a default route, by family.
 EVERYWHERE = {4: (bytes(4), 0, 0), 6: (bytes(16), 0, 1024)}
+
+
+def _shown(attributes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Numbers as a dump has them: 32 bits, without a sign."""
+    return [(number, value & 0xFFFF_FFFF) for number, value in attributes]
 
 
 class Crash(BaseException):
@@ -115,6 +121,7 @@ class FakeLink:
     addresses: list[tuple[bytes, int]] = field(default_factory=list)
     has_ipv6: bool = True
     altnames: list[str] = field(default_factory=list)
+    attributes: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -567,6 +574,7 @@ class FakeKernel(Kernel):
         link = FakeLink(
             step.ifindex, step.ifname, step.driver, step.mac or parent.mac, step.mtu or parent.mtu, False,
             parent=parent.ifindex, parent_netnsid=0, mode=step.mode, group=step.group, has_ipv6=default == "0",
+            attributes=_shown(step.attributes),
         )  # fmt: skip
         if step.up and not self._bring_up(link):
             return FakeRefusal(errno.EADDRINUSE)
@@ -609,6 +617,8 @@ class FakeKernel(Kernel):
             case SetUp():
                 if not self._bring_up(link):
                     return FakeRefusal(errno.EADDRINUSE)
+            case SetOptions():
+                link.attributes = list((dict(link.attributes) | dict(_shown(kernel_attributes(step.options)))).items())
             case AddRoute():
                 return self._route(netns, link, step)
         return None

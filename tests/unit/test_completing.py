@@ -146,7 +146,7 @@ def test_the_help_names_every_option_that_is_offered_and_each_of_its_values(comm
     for driver in ("macvlan", "ipvlan") if command == "create" else ("macvlan",):
         for key in offered(f"network {command} {f'-d {driver} ' if command == 'create' else ''}-o "):
             about = re.split(r"\n    (?=\w+=)|\n\n", said.partition(f"\n    {key}")[2])[0]
-            values = requests.driver_options(driver)[key.rstrip("=")]
+            values = requests.options_of(driver)[key.rstrip("=")].values
             # Of share_parent, the help says BOOL.
             assert about, key
             assert [one for one in values if one not in ("false", "true") and one not in about] == []

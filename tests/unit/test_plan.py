@@ -50,6 +50,7 @@ class Link:
     mode: str | None = None
     group: int = 0
     altnames: tuple[str, ...] = ()
+    attributes: tuple[tuple[int, int], ...] = ()
 
 
 ETH0 = Link(HOME_ETH0, "eth0")

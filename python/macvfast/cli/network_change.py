@@ -23,13 +23,12 @@ from macvfast.cli.parameters import (
     repeated,
     split_commas,
 )
+from macvfast.options import OPTIONS, changeable_options, help_of, options_of
 
 
 def _driver_options(call: Call, incomplete: str) -> list[str]:
-    from macvfast.requests import driver_options  # noqa: PLC0415 - a list needs none
-
-    known = driver_options(call.params.get("driver") or "macvlan")
-    return keys_or_values(incomplete, known, {"parent": _links})
+    known = options_of(call.params.get("driver") or "macvlan")
+    return keys_or_values(incomplete, {key: one.values for key, one in known.items()}, {"parent": _links})
 
 
 def _links() -> list[str]:
@@ -56,16 +55,8 @@ Addresses of this host on the parent are never allocated. An IPv6 subnet switche
 Options of -o:
 
 \b
-  parent=LINK        link of this host; a missing NAME.VID is created
-  macvlan_mode=MODE  bridge (default), private, vepa, passthru
-  ipvlan_mode=MODE   l2 (default), l3, l3s
-  ipvlan_flag=FLAG   bridge (default), private, vepa
-  mtu=BYTES          default: the parent's
-  share_parent=BOOL  true: networks with this option share the parent
-  ipam_order=ORDER   lowest (default): the lowest free address; or next
-  ipv6_ra=SWITCH     on or off: accept IPv6 router advertisements;
-                     default: on, but off with --internal and with
-                     --gateway=none""",
+"""
+    + help_of(OPTIONS.values()),
     example="""\
 macvfast network create -d macvlan \\
     --subnet=172.16.86.0/24 \\
@@ -146,9 +137,7 @@ def _aux(text: str) -> tuple[str, str]:
 
 
 def _changeable(incomplete: str) -> list[str]:
-    from macvfast.requests import changeable_options  # noqa: PLC0415 - a list needs none
-
-    return keys_or_values(incomplete, changeable_options())
+    return keys_or_values(incomplete, {key: one.values for key, one in changeable_options().items()})
 
 
 def _check_changed_labels(call: Call, param: Any, value: list[str]) -> list[str]:
@@ -177,8 +166,8 @@ are not named stay. Nothing else of a network can be changed: remove the network
 Options of -o:
 
 \b
-  share_parent=BOOL  true: networks with this option share the parent
-  ipam_order=ORDER   lowest: the lowest free address; or next""",
+"""
+    + help_of(changeable_options().values()).replace(" (default)", ""),
     example="macvfast network update --ip-range=172.16.86.128/25 pub_net",
 )
 def update(

@@ -150,7 +150,7 @@ def _names(call: Call, kind: str, *, own: bool = False) -> list[str]:
 
 def drivers() -> list[str]:
     """The drivers of networks."""
-    from macvfast.model import MODES  # noqa: PLC0415 - a list needs none
+    from macvfast.options import MODES  # noqa: PLC0415 - a list needs none
 
     return list(MODES)
 

@@ -26,7 +26,7 @@ class OfNetworks(Opened):
         ip_ranges: Several[str | Cidr] = (), gateways: Several[str | Address] | None = (),
         aux: Pairs[str | Address] = (), parent: str | None = None, mode: str | None = None, flag: str | None = None,
         mtu: int | None = None, share_parent: bool = False, order: str = "lowest", ipv6: bool | None = None,
-        ipv6_ra: bool | None = None, internal: bool = False, labels: Pairs[str] = (),
+        ipv6_ra: bool | None = None, internal: bool = False, labels: Pairs[str] = (), link_options: Pairs[int] = (),
     ) -> Network:  # fmt: skip
         """Create a network and, if needed, its parent.
 
@@ -46,7 +46,7 @@ class OfNetworks(Opened):
                 gateways=() if gateways is None else gateways,  # type: ignore[arg-type]
                 gateway_automatic=gateways is not None, aux=aux, labels=labels,  # type: ignore[arg-type]
                 parent=parent, mode=mode, flag=flag, mtu=mtu, share_parent=share_parent, order=order, ipv6=ipv6,
-                ipv6_ra=ipv6_ra, internal=internal,
+                ipv6_ra=ipv6_ra, internal=internal, link_options=link_options,  # type: ignore[arg-type]
             )  # fmt: skip
         return self.create_networks([request])[0].result()
 

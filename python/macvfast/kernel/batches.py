@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from macvfast import _core, plan
 from macvfast.errors import MacvfastError
 from macvfast.kernel.refusals import explained
-from macvfast.plan import AddAddress, AddRoute, Configure, ExpectedLink, SetUp
+from macvfast.options import kernel_attributes
+from macvfast.plan import AddAddress, AddRoute, Configure, ExpectedLink, SetOptions, SetUp
 from macvfast.system import log
 
 _Where = TypeVar("_Where")
@@ -83,6 +84,8 @@ class Settings:
                             step.ifindex, step.destination, step.prefix_length, step.gateway,
                             metric=step.metric, mtu=step.mtu, advmss=step.advmss, replaces=step.replaces,
                         )  # fmt: skip
+                    case SetOptions():
+                        batch.change_macvlan(step.ifindex, kernel_attributes(step.options))
                     case SetUp():
                         batch.set_up(step.ifindex)
                 whose.append(at)

@@ -221,6 +221,7 @@ class Kernel(HostFacts):
                 batch.add_macvlan(
                     step.ifname, step.ifindex, step.parent, step.mode,
                     mac=step.mac, mtu=step.mtu, group=step.group, netns=native(namespace), up=step.up,
+                    attributes=step.attributes,
                 )  # fmt: skip
             else:
                 batch.add_ipvlan(

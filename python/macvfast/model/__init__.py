@@ -19,9 +19,6 @@ from macvfast.model.names import check_origin as check_origin
 from macvfast.model.names import is_ifname as is_ifname
 from macvfast.model.names import is_name as is_name
 from macvfast.model.names import natural as natural
-from macvfast.model.networks import IPVLAN_FLAGS as IPVLAN_FLAGS
-from macvfast.model.networks import MODES as MODES
-from macvfast.model.networks import ORDERS as ORDERS
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network
 from macvfast.model.networks import Subnet as Subnet

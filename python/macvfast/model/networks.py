@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from macvfast.model.addresses import Address, Cidr
-
-# The modes and flags of the two drivers, the default first, in the kernel's words (linux/if_link.h).
-MODES: Mapping[str, tuple[str, ...]] = {
-    "macvlan": ("bridge", "private", "vepa", "passthru"),
-    "ipvlan": ("l2", "l3", "l3s"),
-}
-IPVLAN_FLAGS = ("bridge", "private", "vepa")
-ORDERS = ("lowest", "next")
 
 
 @dataclass(frozen=True, slots=True)

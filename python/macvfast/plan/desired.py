@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast.errors import NetworkDiffers
+from macvfast.options import link_options
 from macvfast.plan.endpoints import takes_advertisements
 from macvfast.requests import NetworkRequest
 
@@ -55,6 +56,7 @@ def as_request(network: Network) -> NetworkRequest:
         mode=network.mode,
         flag=network.flag,
         mtu=network.mtu,
+        link_options=tuple(link_options(network.options).items()),
         share_parent=network.share_parent,
         order=network.order,
         ipv6=None if network.ipv6 else False,
@@ -134,6 +136,8 @@ def _of_network(recorded: Network, wanted: Network) -> Iterator[Change]:
         ("ipv6", _said(recorded.ipv6), _said(wanted.ipv6)),
         ("ipv6_ra", _advertised(recorded), _advertised(wanted)),
     ]
+    theirs, ours = link_options(recorded.options), link_options(wanted.options)
+    differ += [(key, _of_link(theirs.get(key)), _of_link(ours.get(key))) for key in sorted({*theirs, *ours})]
     yield from (Change(*one) for one in differ if one[1] != one[2])
     may_differ = [
         ("ipam_order", recorded.order, wanted.order),
@@ -176,6 +180,10 @@ def _parent(network: Network) -> str:
 
 def _advertised(network: Network) -> str:
     return "on" if network.ipv6 and takes_advertisements(network) else "off"
+
+
+def _of_link(value: int | None) -> str:
+    return "the kernel's" if value is None else str(value)
 
 
 def _or_none(value: object) -> str:

@@ -14,6 +14,7 @@ from macvfast.errors import (
     RouteInvalid,
 )
 from macvfast.model import KERNEL_METRICS, SUBNET_METRICS, mac_text
+from macvfast.options import kernel_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """Make an endpoint's link in its namespace, complete, in one message."""
+    """Make an endpoint's link in its namespace, complete, in one message. `attributes` are as in Batch.add_macvlan."""
 
     driver: str
     mode: str
@@ -36,6 +37,7 @@ class AddLink:
     mtu: int | None
     group: int
     up: bool
+    attributes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,15 @@ class SetUp:
     ifindex: int
 
 
-Configure = AddAddress | AddRoute | SetUp
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    """Give a macvlan the values of its network's options again."""
+
+    ifindex: int
+    options: tuple[tuple[str, str], ...]
+
+
+Configure = AddAddress | AddRoute | SetUp | SetOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +206,7 @@ def plan_endpoint(
         mtu=endpoint.mtu or network.mtu,
         group=endpoint.group,
         up=ready,
+        attributes=kernel_attributes(network.options),
     )
     configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
     configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable
 from macvfast.model import IFNAME_MAX
+from macvfast.options import OPTIONS, link_options
 from macvfast.plan.links import ON_PARENTS, names
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
             f"network `{other.name}` holds it",
             [f"give both networks `-o share_parent=true`, or {remove}"],
         )
+    _refuse_other_limits(parent, request, other, remove)
     if request.driver == "ipvlan" and (request.mode, request.flag) != (other.mode, other.flag):
         raise ParentTaken(
             request.name,
@@ -251,6 +253,19 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
             f"ipvlan's mode and flag belong to the parent, and network `{other.name}` has {other.mode}, {other.flag}",
             [f"-o ipvlan_mode={other.mode} -o ipvlan_flag={other.flag}"],
         )
+
+
+def _refuse_other_limits(parent: str, request: NetworkRequest, other: Network, remove: str) -> None:
+    """Refuse other values of what the kernel keeps once for all links of a parent, whoever said it last."""
+    ours, theirs = dict(request.link_options), link_options(other.options)
+    for key in sorted({*ours, *theirs}):
+        attribute = OPTIONS[key].attribute
+        if attribute is None or not attribute.of_parent:
+            continue
+        mine, found = ours.get(key, attribute.unset), theirs.get(key, attribute.unset)
+        if mine != found:
+            why = f"{key} belongs to the parent, and network `{other.name}` has {found}"
+            raise ParentTaken(request.name, parent, why, [f"-o {key}={found}, or {remove}"])
 
 
 def _refuse_stranger(link: LinkFacts, upper: LinkFacts, request: NetworkRequest | Network) -> None:

@@ -4,6 +4,8 @@ Everything that can be wrong with a request alone is refused when it is built; w
 known (is the parent there, is the address free) is checked later, by `plan` and `engine`.
 """
 
+from macvfast.options import changeable_options as changeable_options
+from macvfast.options import options_of as options_of
 from macvfast.requests.commands import CommandRequest as CommandRequest
 from macvfast.requests.commands import OwnFiles as OwnFiles
 from macvfast.requests.commands import parse_size as parse_size
@@ -12,5 +14,3 @@ from macvfast.requests.endpoints import OpenNetns as OpenNetns
 from macvfast.requests.endpoints import SandboxRequest as SandboxRequest
 from macvfast.requests.networks import NetworkRequest as NetworkRequest
 from macvfast.requests.networks import UpdateRequest as UpdateRequest
-from macvfast.spellings import changeable_options as changeable_options
-from macvfast.spellings import driver_options as driver_options

@@ -8,19 +8,18 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from macvfast.checks import named, pairs, pairs_or_none, plain, texts
-from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown, nearly
+from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown
 from macvfast.model import (
-    IPVLAN_FLAGS,
-    MODES,
     RESERVED_NETWORKS,
     check_name,
     check_origin,
     is_ifname,
 )
-from macvfast.spellings import CHANGEABLE, OPTIONS, driver_options, goes_on, meant
+from macvfast.options import IPVLAN_FLAGS, MODES, OPTIONS, changeable_options, link_options, options_of
+from macvfast.spellings import goes_on, meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 _CIDRS = (IPv4Network, IPv6Network)
@@ -41,6 +40,7 @@ class NetworkRequest:
         mode: of the driver; None: its first ("bridge", "l2").
         flag: ipvlan's; None: "bridge".
         mtu: bytes; None: the parent's.
+        link_options: numbers that the kernel is told of each link, by their keys in `-o` (`options.OPTIONS` has them).
         share_parent: whether other networks that say so too may use the parent.
         order: "lowest" or "next", of automatic allocation.
         ipv6: None: on where an IPv6 subnet is given; False: off all the same.
@@ -65,6 +65,7 @@ class NetworkRequest:
     mode: str | None = None
     flag: str | None = None
     mtu: int | None = None
+    link_options: tuple[tuple[str, int], ...] = ()
     share_parent: bool = False
     order: str = "lowest"
     ipv6: bool | None = None
@@ -83,16 +84,15 @@ class NetworkRequest:
         if self.driver not in MODES:
             raise OptionUnknown("driver", self.driver, sorted(MODES))
         check_origin(self.origin)
-        if self.options is None:
-            object.__setattr__(self, "options", tuple(self._as_options()))
+        self._settle_options()
         object.__setattr__(self, "mode", self.mode or MODES[self.driver][0])
         if self.driver == "ipvlan":
             object.__setattr__(self, "flag", self.flag or IPVLAN_FLAGS[0])
         elif self.flag is not None:
             raise OptionInvalid("ipvlan_flag", self.flag, "it belongs to the driver `ipvlan`")
-        for key, known in driver_options(self.driver).items():
-            if known and isinstance(value := getattr(self, OPTIONS[key][0]), str):
-                _one_of(key, value, known)
+        for option in options_of(self.driver).values():
+            if option.sets and isinstance(value := getattr(self, option.sets), str):
+                option.refuse_unknown(value)
         refuse_mtu(self.mtu)
         if self.ipv6_ra:
             self._refuse_advertisements()
@@ -119,13 +119,30 @@ class NetworkRequest:
         if self.options is not None:
             object.__setattr__(self, "options", named("options", self.options))
 
+    def _settle_options(self) -> None:
+        """Check the options of links, and have them among the options as they are; called before defaults are filled
+        in.
+        """
+        given = named("link_options", self.link_options, int)
+        for key, text in given:
+            if key not in options_of(self.driver) or OPTIONS[key].attribute is None:
+                known = [one.key for one in options_of(self.driver).values() if one.attribute is not None]
+                raise OptionUnknown(f"option of links of driver `{self.driver}`", key, known)
+            OPTIONS[key].value_of(text)
+        values = link_options(given)
+        object.__setattr__(self, "link_options", tuple(values.items()))
+        others = self._as_options() if self.options is None else self.options
+        options = {key: text for key, text in others if key not in OPTIONS or OPTIONS[key].attribute is None}
+        options |= {key: str(value) for key, value in values.items()}
+        object.__setattr__(self, "options", tuple(options.items()))
+
     def _as_options(self) -> Iterator[tuple[str, str]]:
-        """The options of `-o` for the values; called before defaults are filled in."""
-        for key in driver_options(self.driver):
-            field, values = OPTIONS[key]
-            value = getattr(self, field)
-            if value not in (self.__dataclass_fields__[field].default, ""):
-                yield key, next((text for text, meaning in values.items() if meaning == value), str(value))
+        """The options of `-o` for the values of fields."""
+        for option in options_of(self.driver).values():
+            value = getattr(self, option.sets) if option.sets else ""
+            if value != "" and value != self.__dataclass_fields__[option.sets].default:
+                typed = (text for text, meaning in option.values.items() if meaning == value)
+                yield option.key, next(typed, str(value))
 
     def _refuse_advertisements(self) -> None:
         """Refuse to listen to routers where none can be heard."""
@@ -148,9 +165,7 @@ class NetworkRequest:
         """
         if driver not in MODES:
             raise OptionUnknown("driver", driver, sorted(MODES))
-        values: dict[str, object] = {}
-        for key, value in options:
-            values.update(_option(driver, key, value, dict(options)))
+        values = _fields(driver, options)
         return cls(name=name, driver=driver, options=tuple(options), **values, **rest)  # type: ignore[arg-type]
 
     @property
@@ -162,31 +177,26 @@ class NetworkRequest:
         return self.gateway_automatic and leads_out and self.mode not in ("l3", "l3s")
 
 
-def _one_of(key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        near = [f"-o {key}={one}" for one in nearly(value, known)]
-        raise OptionInvalid(key, value, f"it is one of {', '.join(known)}", near)
+def _fields(driver: str, options: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """The fields of a request for options of a driver as they were typed.
 
-
-def _option(driver: str, key: str, value: str, given: Mapping[str, str]) -> dict[str, object]:
-    """One `-o KEY=VALUE` of those given, as an argument of NetworkRequest."""
-    known = driver_options(driver)
-    if key not in known:
-        raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
-    if goes_on(key, value):
-        raise OptionInvalid(key, value, "an `-o` takes one KEY=VALUE", meant(driver, key, value, given))
-    field, values = OPTIONS[key]
-    if key == "mtu":
-        if not (value.isascii() and value.isdigit() and len(value) <= 5):
-            raise OptionInvalid(key, value, "an MTU is 68 to 65535 bytes")
-        return {field: int(value)}
-    if not values:
-        return {field: value}
-    if not value and field in ("mode", "flag"):
-        # Empty is the default, as in Docker.
-        value = next(iter(values))
-    _one_of(key, value, tuple(values))
-    return {field: values[value]}
+    Raises:
+        OptionUnknown, OptionInvalid
+    """
+    known = options_of(driver)
+    given = dict(options)
+    values: dict[str, object] = {}
+    for key, value in options:
+        option = known.get(key)
+        if option is None:
+            raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
+        if goes_on(key, value):
+            raise OptionInvalid(key, value, "an `-o` takes one KEY=VALUE", meant(driver, key, value, given))
+        meaning = option.value_of(value)
+        if option.sets:
+            values[option.sets] = meaning
+    links = link_options(given.items())
+    return values | ({"link_options": tuple(links.items())} if links else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,15 +235,15 @@ class UpdateRequest:
         Raises:
             OptionUnknown, OptionInvalid: with the options and values that are known.
         """
-        values: dict[str, object] = {}
+        changeable = changeable_options()
         for key, value in options:
-            if key in OPTIONS and key not in CHANGEABLE:
-                why = f"it cannot change while the network is there: only {' and '.join(CHANGEABLE)} can"
+            if key in OPTIONS and key not in changeable:
+                why = f"it cannot change while the network is there: only {' and '.join(sorted(changeable))} can"
                 again = "`macvfast network rm NETWORK`, then `macvfast network create` with it"
                 raise OptionInvalid(key, value, why, [again])
-            if key not in CHANGEABLE:
-                raise OptionUnknown("option of `network update`", key, CHANGEABLE)
-            values.update(_option("macvlan", key, value, dict(options)))
+            if key not in changeable:
+                raise OptionUnknown("option of `network update`", key, sorted(changeable))
+        values = _fields("macvlan", options)
         return cls(**values, **rest)  # type: ignore[arg-type]
 
 

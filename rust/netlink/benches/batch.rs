@@ -30,6 +30,7 @@ fn macvlan<'a>(number: u32, name: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> N
         kind: LinkKind::Macvlan {
             parent: PARENT,
             mode: "bridge",
+            attributes: &[],
         },
     }
 }

@@ -131,6 +131,12 @@ impl Batch {
 /// # Errors
 /// The request cannot be encoded; the batch is as it was.
 impl Batch {
+    /// Change numbers of 32 bits among the attributes of a macvlan (`IFLA_MACVLAN_…`).
+    pub fn change_macvlan(&mut self, ifindex: u32, attributes: &[(u16, u32)]) -> Added {
+        let message = link::change_macvlan(ifindex, attributes)?;
+        Ok(self.push(&message, 0))
+    }
+
     /// Make a link. EEXIST where its name or index is taken.
     pub fn add_link(&mut self, new: &NewLink<'_>) -> Added {
         let message = new.message()?;

@@ -66,6 +66,8 @@ pub enum LinkKind<'a> {
         parent: u32,
         /// Its mode: bridge, private, vepa or passthru.
         mode: &'a str,
+        /// Numbers of 32 bits among its attributes (`IFLA_MACVLAN_…`), each with its value.
+        attributes: &'a [(u16, u32)],
     },
     /// An ipvlan on link `parent` of the socket's namespace. Mode and flag belong to the parent's port: a second link with
     /// others changes the first.
@@ -135,10 +137,18 @@ impl NewLink<'_> {
 
     fn push_kind(&self, attributes: &mut Vec<LinkAttribute>) -> Result<(), RequestError> {
         let (parent, kind, data) = match self.kind {
-            LinkKind::Macvlan { parent, mode } => {
+            LinkKind::Macvlan {
+                parent,
+                mode,
+                attributes,
+            } => {
                 let mode = InfoMacVlan::Mode(meaning(mode, "a macvlan mode", &MACVLAN_MODES)?);
-                let data = InfoData::MacVlan(vec![mode]);
-                (Some(parent), InfoKind::MacVlan, Some(data))
+                let data = std::iter::once(mode).chain(numbers(attributes));
+                (
+                    Some(parent),
+                    InfoKind::MacVlan,
+                    Some(InfoData::MacVlan(data.collect())),
+                )
             }
             LinkKind::Ipvlan { parent, mode, flag } => {
                 let mode = InfoIpVlan::Mode(meaning(mode, "an ipvlan mode", &IPVLAN_MODES)?);
@@ -163,6 +173,26 @@ impl NewLink<'_> {
         attributes.push(LinkAttribute::LinkInfo(info));
         Ok(())
     }
+}
+
+/// Attributes of a macvlan that are numbers of 32 bits.
+fn numbers(attributes: &[(u16, u32)]) -> impl Iterator<Item = InfoMacVlan> + '_ {
+    let nla = |&(number, value): &(u16, u32)| DefaultNla::new(number, value.to_ne_bytes().to_vec());
+    attributes.iter().map(nla).map(InfoMacVlan::Other)
+}
+
+/// RTM_NEWLINK that changes attributes of a macvlan that is there.
+pub(crate) fn change_macvlan(
+    ifindex: u32,
+    attributes: &[(u16, u32)],
+) -> Result<RouteNetlinkMessage, RequestError> {
+    let mut message = LinkMessage::default();
+    message.header = header(check_ifindex(ifindex)?, false);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::MacVlan),
+        LinkInfo::Data(InfoData::MacVlan(numbers(attributes).collect())),
+    ]));
+    Ok(RouteNetlinkMessage::NewLink(message))
 }
 
 /// A link header for link `index` that brings the link UP, or says nothing of its state.

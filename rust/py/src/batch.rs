@@ -52,7 +52,9 @@ impl Batch {
         lock(&self.0).len()
     }
 
-    #[pyo3(signature = (ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns=None, up=true))]
+    #[pyo3(signature = (
+        ifname, ifindex, parent, mode, *, mac=None, mtu=None, group=0, netns=None, up=true, attributes=vec![]
+    ))]
     #[allow(clippy::too_many_arguments)] // As many as the link has properties; Python names them.
     fn add_macvlan(
         &self,
@@ -65,15 +67,22 @@ impl Batch {
         group: u32,
         netns: Option<PyRef<'_, Namespace>>,
         up: bool,
+        attributes: Vec<(u16, i64)>,
     ) -> PyResult<usize> {
+        let attributes = &numbers(&attributes)?[..];
         let parent = index(parent)?;
         let netns = held(netns.as_deref())?;
+        let kind = LinkKind::Macvlan {
+            parent,
+            mode,
+            attributes,
+        };
         self.add_link(&NewLink {
             mac: mac.map(mac_bytes).transpose()?,
             mtu,
             group,
             netns: netns.as_ref(),
-            ..plain(ifname, ifindex, LinkKind::Macvlan { parent, mode }, up)?
+            ..plain(ifname, ifindex, kind, up)?
         })
     }
 
@@ -119,6 +128,11 @@ impl Batch {
     #[pyo3(signature = (ifname, ifindex, *, up=true))]
     fn add_dummy(&self, ifname: &str, ifindex: i64, up: bool) -> PyResult<usize> {
         self.add_link(&plain(ifname, ifindex, LinkKind::Dummy, up)?)
+    }
+
+    fn change_macvlan(&self, ifindex: i64, attributes: Vec<(u16, i64)>) -> PyResult<usize> {
+        let (ifindex, attributes) = (index(ifindex)?, numbers(&attributes)?);
+        self.add(|batch| batch.change_macvlan(ifindex, &attributes))
     }
 
     fn set_up(&self, ifindex: i64) -> PyResult<usize> {
@@ -190,6 +204,18 @@ impl Batch {
     fn look_for_id(&self, nsid: i32) -> PyResult<usize> {
         self.add(|batch| batch.look_for_id(nsid))
     }
+}
+
+/// Numbers as the 32 bits that stand for them, signed or not.
+fn numbers(attributes: &[(u16, i64)]) -> PyResult<Vec<(u16, u32)>> {
+    let bits = |value: i64| {
+        u32::try_from(value).or_else(|_| i32::try_from(value).map(|signed| signed as u32))
+    };
+    let found: Result<_, _> = attributes
+        .iter()
+        .map(|&(number, value)| Ok((number, bits(value)?)))
+        .collect();
+    found.map_err(|_: std::num::TryFromIntError| PyValueError::new_err("a value has 32 bits"))
 }
 
 /// A link with nothing but what every link has.

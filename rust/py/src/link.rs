@@ -43,5 +43,6 @@ attributes!(
     parent,
     parent_netnsid,
     mode,
-    vid
+    vid,
+    attributes
 );

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.importing.fields import Fields, Unfit
 from macvfast.errors import MacvfastError
-from macvfast.model import MODES, natural
+from macvfast.model import natural
+from macvfast.options import MODES, OPTIONS
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from macvfast.model import Cidr
 
 # Docker's drivers ignore every option but these.
-_OPTIONS = {"macvlan": ("parent", "macvlan_mode"), "ipvlan": ("parent", "ipvlan_mode", "ipvlan_flag")}
+_OPTIONS = {
+    driver: tuple(key for key, one in OPTIONS.items() if one.docker and driver in one.drivers) for driver in MODES
+}
 
 # Every Engine has these.
 _OWN = ("bridge", "host", "none")

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import plan
+from macvfast.options import differing
 from macvfast.outcomes import Difference
 from macvfast.plan.drift.namespaces import NamespaceState, unmendable
 from macvfast.plan.drift.parents import ParentState
@@ -73,6 +74,8 @@ class ConfigureLink:
             match step:
                 case plan.SetUp():
                     done.append("bring it up")
+                case plan.SetOptions():
+                    done.append(f"give it {' and '.join(f'{key} {value}' for key, value in step.options)}")
                 case plan.AddAddress():
                     done.append(f"give it {_address(self.endpoint, step)}")
                 case plan.AddRoute():
@@ -190,6 +193,10 @@ class _Comparison:
         missing: list[tuple[str, str, Configure]] = []
         if not link.up:
             missing.append(("link-down", "is down", plan.SetUp(self.endpoint.ifindex)))
+        if differ := differing(self.network.options, link.attributes):
+            has = " and ".join(f"{key} {found}, not {wanted}" for key, wanted, found in differ)
+            step = plan.SetOptions(link.ifindex, tuple((key, str(wanted)) for key, wanted, _ in differ))
+            missing.append(("link-wrong", f"has {has}", step))
         able = {4} if link.mtu < plan.IPV6_MTU_MIN else {4, 6}
         missing += [
             ("address-missing", f"has no address {_address(self.endpoint, step)}", step)

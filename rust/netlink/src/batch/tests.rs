@@ -25,6 +25,7 @@ fn macvlan_in<'a>(ifname: &'a str, netns: Option<&'a Arc<OwnedFd>>) -> NewLink<'
         kind: LinkKind::Macvlan {
             parent: 10,
             mode: "vepa",
+            attributes: &[],
         },
     }
 }

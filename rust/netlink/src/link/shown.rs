@@ -41,6 +41,8 @@ pub struct Link {
     pub mode: Option<String>,
     /// VLAN id.
     pub vid: Option<u16>,
+    /// Numbers of 32 bits among the attributes of a macvlan (`IFLA_MACVLAN_…`), each with its value; without the mode.
+    pub attributes: Vec<(u16, u32)>,
 }
 
 impl Link {
@@ -119,6 +121,9 @@ impl Link {
                 Some("macvlan" | "macvtap") => {
                     if let Ok(InfoMacVlan::Mode(mode)) = InfoMacVlan::parse(&nla) {
                         self.mode = Some(mode.to_string());
+                    } else if let Ok(value) = nla.value().try_into() {
+                        self.attributes
+                            .push((nla.kind(), u32::from_ne_bytes(value)));
                     }
                 }
                 Some("ipvlan" | "ipvtap") => {

@@ -27,6 +27,7 @@ fn a_macvlan_is_read_as_the_kernel_showed_it() {
         group: 77,
         parent: Some(10),
         mode: Some("vepa".to_owned()),
+        attributes: vec![(6, 0), (7, 1000), (8, 1000)],
         ..Link::default()
     };
     assert_eq!(link, expected);
@@ -130,7 +131,14 @@ fn every_mode_has_a_meaning_and_no_other_word() {
         new.message().err().map(|error| error.to_string())
     };
     for mode in ["bridge", "private", "vepa", "passthru"] {
-        assert_eq!(refused(LinkKind::Macvlan { parent, mode }), None);
+        assert_eq!(
+            refused(LinkKind::Macvlan {
+                parent,
+                mode,
+                attributes: &[]
+            }),
+            None
+        );
     }
     for mode in ["l2", "l3", "l3s"] {
         for flag in ["bridge", "private", "vepa"] {
@@ -139,7 +147,12 @@ fn every_mode_has_a_meaning_and_no_other_word() {
     }
     let mode = "source";
     assert_eq!(
-        refused(LinkKind::Macvlan { parent, mode }).unwrap(),
+        refused(LinkKind::Macvlan {
+            parent,
+            mode,
+            attributes: &[]
+        })
+        .unwrap(),
         "`source` is not a macvlan mode: bridge, private, vepa, passthru"
     );
     for (mode, flag, reason) in [

@@ -1,0 +1,223 @@
+"""The options of a network (`-o KEY=VALUE`), each declared once: what may be typed, what it means, where it applies.
+
+All else reads this table: requests, help, completion, errors, imports, and what the kernel is told. CONTRIBUTING.md
+says which files a new option touches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from macvfast.errors import OptionInvalid, nearly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# The modes and flags of the two drivers, the default first, in the kernel's words (linux/if_link.h).
+MODES: Mapping[str, tuple[str, ...]] = {
+    "macvlan": ("bridge", "private", "vepa", "passthru"),
+    "ipvlan": ("l2", "l3", "l3s"),
+}
+IPVLAN_FLAGS = ("bridge", "private", "vepa")
+ORDERS = ("lowest", "next")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelAttribute:
+    """What the kernel is told of each link, as a number of 32 bits.
+
+    Attributes:
+        number: of the attribute within IFLA_INFO_DATA of the driver's links (linux/if_link.h).
+        unset: what holds where nothing was said; a dump may then leave it out.
+        of_parent: whether it belongs to the parent, so that all networks on it must agree.
+    """
+
+    number: int
+    unset: int
+    of_parent: bool = False
+    signed: bool = False
+
+    def read(self, bits: int) -> int:
+        """The value for which the kernel shows these 32 bits.
+
+        >>> KernelAttribute(number=9, unset=1, signed=True).read(0xFFFF_FFFF)
+        -1
+        """
+        return bits - (1 << 32) if self.signed and bits >> 31 else bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option.
+
+    Attributes:
+        key, metavar, help: as help shows it; of the help, one line or several of at most 50 characters.
+        sets: the field of a request for a network; empty: it is one of its `link_options`.
+        values: where they are few, what each text means; of modes and flags, the default first.
+        least, most, unit: of a number.
+        drivers: those that have it.
+        changeable: whether it may change while the network is in use.
+        docker: whether the drivers of a Docker Engine know it; they ignore all others.
+        attribute: what the kernel is told, if it is one of the `link_options`.
+        also: other words for it, of other programs.
+    """
+
+    key: str
+    metavar: str
+    help: str
+    sets: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+    least: int | None = None
+    most: int = 0
+    unit: str = ""
+    drivers: tuple[str, ...] = tuple(MODES)
+    changeable: bool = False
+    docker: bool = False
+    attribute: KernelAttribute | None = None
+    also: tuple[str, ...] = ()
+
+    def value_of(self, text: str) -> object:
+        """What a text means.
+
+        Raises:
+            OptionInvalid
+        """
+        if self.values:
+            if not text and self.sets in ("mode", "flag"):
+                # Empty is the default, as in Docker.
+                return next(iter(self.values.values()))
+            self.refuse_unknown(text)
+            return self.values[text]
+        if self.least is None:
+            return text
+        digits = text.removeprefix("-")
+        number = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 10 else None
+        if number is None or not self.least <= number <= self.most:
+            raise OptionInvalid(self.key, text, f"it is {self.unit}, {self.least} to {self.most}")
+        return number
+
+    def refuse_unknown(self, text: str) -> None:
+        """Refuse a text that is none of the values, where these are few.
+
+        Raises:
+            OptionInvalid
+        """
+        if self.values and text not in self.values:
+            near = [f"-o {self.key}={one}" for one in nearly(text, tuple(self.values))]
+            raise OptionInvalid(self.key, text, f"it is one of {', '.join(self.values)}", near)
+
+
+def _as_typed(values: Iterable[str]) -> dict[str, object]:
+    return {value: value for value in values}
+
+
+OPTIONS: Mapping[str, Option] = {
+    one.key: one
+    for one in (
+        Option(
+            key="parent", metavar="LINK", sets="parent", docker=True,
+            help="link of this host; a missing NAME.VID is created",
+            also=(
+                "host_iface", "host_if", "host_interface", "parent_iface", "iface", "interface", "dev", "device",
+                "link", "lower", "master", "nic",
+            ),
+        ),
+        Option(
+            key="macvlan_mode", metavar="MODE", sets="mode", drivers=("macvlan",), docker=True,
+            help="bridge (default), private, vepa, passthru", values=_as_typed(MODES["macvlan"]),
+        ),
+        Option(
+            key="ipvlan_mode", metavar="MODE", sets="mode", drivers=("ipvlan",), docker=True,
+            help="l2 (default), l3, l3s", values=_as_typed(MODES["ipvlan"]),
+        ),
+        Option(
+            key="ipvlan_flag", metavar="FLAG", sets="flag", drivers=("ipvlan",), docker=True,
+            help="bridge (default), private, vepa", values=_as_typed(IPVLAN_FLAGS),
+        ),
+        Option(
+            key="mtu", metavar="BYTES", sets="mtu", help="default: the parent's",
+            least=68, most=65535, unit="an MTU in bytes",
+        ),
+        Option(
+            key="bc_queue_len", metavar="FRAMES", drivers=("macvlan",), also=("bcqueuelen",),
+            help="broadcasts that may wait for delivery; of all links\n"
+            "on a parent, the longest queue counts; default: 1000",
+            least=1, most=0xFFFF_FFFF, unit="a number of frames",
+            attribute=KernelAttribute(number=7, unset=1000),
+        ),
+        Option(
+            key="bclim", metavar="LINKS", drivers=("macvlan",), also=("bc_cutoff", "bc_lim"),
+            help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits",
+            least=-1, most=0x7FFF_FFFF, unit="a number of links",
+            attribute=KernelAttribute(number=9, unset=1, of_parent=True, signed=True),
+        ),
+        Option(
+            key="share_parent", metavar="BOOL", sets="share_parent", changeable=True,
+            help="true: networks with this option share the parent", values={"true": True, "false": False},
+        ),
+        Option(
+            key="ipam_order", metavar="ORDER", sets="order", changeable=True,
+            help="lowest (default): the lowest free address; or next", values=_as_typed(ORDERS),
+        ),
+        Option(
+            key="ipv6_ra", metavar="SWITCH", sets="ipv6_ra", values={"on": True, "off": False},
+            help="on or off: accept IPv6 router advertisements;\n"
+            "default: on, but off with --internal and with\n--gateway=none",
+        ),
+    )
+}  # fmt: skip
+
+
+def options_of(driver: str) -> dict[str, Option]:
+    """The options that a driver has, by key."""
+    return {key: one for key, one in OPTIONS.items() if driver in one.drivers}
+
+
+def changeable_options() -> dict[str, Option]:
+    """The options that may change while a network is in use, by key."""
+    return {key: one for key, one in OPTIONS.items() if one.changeable}
+
+
+def help_of(options: Iterable[Option]) -> str:
+    """The lines of help for some options, aligned."""
+    described = [(f"  {one.key}={one.metavar}", one.help.split("\n")) for one in options]
+    width = max(len(typed) for typed, _ in described) + 2
+    indent = "\n".ljust(width + 1)
+    return "\n".join(f"{typed:{width}}{indent.join(about)}" for typed, about in described)
+
+
+def link_options(options: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """What the kernel is told of each link of a network, by key; `options` are those of the network, as texts.
+
+    >>> link_options([("parent", "eth0"), ("bc_queue_len", "2000")])
+    {'bc_queue_len': 2000}
+    """
+    return {option.key: value for option, _, value in _of_links(options)}
+
+
+def kernel_attributes(options: Iterable[tuple[str, str]]) -> tuple[tuple[int, int], ...]:
+    """The same, as numbers of attributes with their values."""
+    return tuple((attribute.number, value) for _, attribute, value in _of_links(options))
+
+
+def differing(options: Iterable[tuple[str, str]], shown: Iterable[tuple[int, int]]) -> list[tuple[str, int, int]]:
+    """What of it a link does not have: the key, the value wanted, and the one that the link has.
+
+    Args:
+        options: those of its network.
+        shown: its attributes, as a dump has them.
+    """
+    known = dict(shown)
+    found = [
+        (option.key, value, attribute.read(known.get(attribute.number, attribute.unset)))
+        for option, attribute, value in _of_links(options)
+    ]
+    return [one for one in found if one[1] != one[2]]
+
+
+def _of_links(options: Iterable[tuple[str, str]]) -> Iterator[tuple[Option, KernelAttribute, int]]:
+    for key, text in options:
+        option = OPTIONS.get(key)
+        if option is not None and option.attribute is not None and isinstance(value := option.value_of(text), int):
+            yield option, option.attribute, value
