@@ -61,25 +61,20 @@ fuzz: build $(VENV)/.tools  ## 10,000 random command lines and the other random 
 	@tools/need test
 	@MACVFAST_TEST_PROFILE=long $(BIN)/python -m pytest tests/unit -m hypothesis --timeout=3600 $(PYTEST_ARGS)
 
-check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs
+check: build $(VENV)/.tools  ## format, lints, types, layers, stubs, generated docs: all of them, then which failed
 	@tools/need check
-	@$(SAY) 'cargo fmt'
-	@cargo fmt --all --check
-	@$(SAY) 'cargo clippy'
-	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-	@$(SAY) 'ruff'
-	@$(BIN)/ruff check --quiet
-	@$(BIN)/ruff format --check --quiet
-	@$(SAY) 'mypy'
-	@$(BIN)/mypy --no-error-summary
-	@$(SAY) 'import-linter'
-	@$(BIN)/lint-imports --no-cache --no-logo
-	@$(SAY) 'stubtest'
-	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml macvfast._core
-	@$(SAY) 'generated docs'
-	@$(BIN)/python docs/generate.py --check
-	@$(BIN)/python docs/pictures.py --check
-	@$(BIN)/python -m benches.report --check
+	@failed=; try() { $(SAY) "$$1"; "$${@:2}" || failed+=", $$1"; }; \
+	try 'cargo fmt' cargo fmt --all --check; \
+	try 'cargo clippy' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings; \
+	try 'ruff check' $(BIN)/ruff check --quiet; \
+	try 'ruff format' $(BIN)/ruff format --check --quiet; \
+	try 'mypy' $(BIN)/mypy --no-error-summary; \
+	try 'import-linter' $(BIN)/lint-imports --no-cache --no-logo; \
+	try 'stubtest' $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml macvfast._core; \
+	try 'generated docs' $(BIN)/python docs/generate.py --check; \
+	try 'pictures' $(BIN)/python docs/pictures.py --check; \
+	try 'figures' $(BIN)/python -m benches.report --check; \
+	[[ -z $$failed ]] || { printf '==> check: failed: %s\n' "$${failed:2}" >&2; exit 1; }
 	@$(SAY) 'check: all good'
 
 bench: build $(VENV)/.bench  ## the figures of benches/README.md, in full; BENCH_ARGS='--only sandboxes' for some

@@ -126,7 +126,7 @@ hint: leave out -o parent for a network within this host""",
         docker="operation not supported",
         macvfast="""\
 error: `parnet` is not a known option of driver `macvlan`
-  caused by: known: `ipam_order`, `ipv6_ra`, `macvlan_mode`, `mtu`, `parent`, `share_parent`
+  caused by: known: `bc_queue_len`, `bclim`, `ipam_order`, `ipv6_ra`, `macvlan_mode`, `mtu`, `parent`, `share_parent`
 
 hint: did you mean `parent`?""",
     ),
