@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benches.floor import TARGET
 from benches.measure import Sample, timed_sample
 from benches.world import GATEWAY, PARENT, SUBNET, Clock, World, must
-from macvfast import Host
+from macvfast import EndpointRequest, Host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,9 @@ def make_sure(outcomes: Any, count: int) -> None:
     must(not outcomes.failed, f"{len(outcomes.failed)} refused: {outcomes.failed[:1]}")
 
 
-def connect_timed(host: Host, names: Sequence[str], netns: str | None = None, calls: int = 1) -> Clock:
+def connect_timed(
+    host: Host, names: Sequence[str | EndpointRequest], netns: str | None = None, calls: int = 1
+) -> Clock:
     """Connect, in so many equal calls one after the other, timed."""
     clock = Clock()
     each = len(names) // calls
@@ -87,6 +89,17 @@ def endpoints(world: World, count: int) -> Sample:
         clock = connect_timed(host, names)
     # A sandbox that was made without an endpoint keeps the kernel's default until it gets one.
     world.check_each(names)
+    return timed_sample(clock.seconds, count)
+
+
+def given(world: World, count: int) -> Sample:
+    """An endpoint each in namespaces that something else created."""
+    paths = [world.namespace(f"s-{number}") for number in range(count)]
+    asked = [EndpointRequest(network=NETWORK, sandbox=path.name, netns=str(path)) for path in paths]
+    with open_host(world) as host:
+        warm_up(host)
+        clock = connect_timed(host, asked)
+    world.check_each([path.name for path in paths])
     return timed_sample(clock.seconds, count)
 
 

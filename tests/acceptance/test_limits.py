@@ -42,6 +42,18 @@ with Host.open() as host:
 print("done")
 """
 
+GIVEN_EACH = """
+import resource, sys
+from macvfast import EndpointRequest, Host
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+with Host.open() as host:
+    asked = [EndpointRequest(network="pub_net", sandbox=path.rpartition("/")[2], netns=path) for path in sys.argv[1:]]
+    host.connect_many("pub_net", asked).raise_if_any()
+    assert host.check() == []
+    host.remove_many([one.sandbox for one in asked]).raise_if_any()
+print("done")
+"""
+
 
 def with_limit(limit: str, *words: str) -> list[str]:
     return ["sh", "-c", f"ulimit {limit}; exec {shlex.join([str(netns.MACVFAST), *words])}"]
@@ -82,6 +94,19 @@ def test_many_threads_share_few_descriptors(lan: Lan) -> None:
     support.create_pub_net(lan)
     assert lan.run(sys.executable, "-c", MANY_THREADS) == "done\n"
     assert listed(lan, "ps", "-a") == []
+
+
+def test_many_are_connected_in_as_many_given_namespaces_with_few_descriptors(lan: Lan) -> None:
+    """Catches one that keeps each open until all are connected."""
+    support.create_pub_net(lan)
+    given = [netns.Netns.make(f"given-{number}") for number in range(70)]
+    try:
+        assert lan.run(sys.executable, "-c", GIVEN_EACH, *(str(one.path) for one in given)) == "done\n"
+        assert listed(lan, "ps", "-a") == []
+        assert [one.link_names() for one in given] == [["lo"]] * 70
+    finally:
+        for one in given:
+            one.remove()
 
 
 @pytest.mark.skipif("MACVFAST_TEST_SERVED" in os.environ, reason="a worker has the limits of its server")

@@ -137,28 +137,6 @@ def test_an_open_namespace_is_known_by_its_descriptor_and_its_path_is_only_noted
         machine.host.connect("lan", "other", netns=OpenNetns(71, "/only/here"))
 
 
-@pytest.mark.parametrize("then", ["nothing", "another"])
-def test_a_given_namespace_that_changes_during_the_call_is_refused_by_the_path_that_was_given(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, then: str
-) -> None:
-    """Catches one that connects what is there by then, in place of what was looked at."""
-    first = machine.world.give("/proc/self/fd/70")
-    open_namespaces = FakeKernel.open_namespaces
-
-    def changes(kernel: FakeKernel, paths: list[str]) -> list[Namespace | MacvfastError]:
-        opened = open_namespaces(kernel, paths)
-        machine.world.given.pop("/proc/self/fd/70", None)
-        if then == "another":
-            machine.world.give("/proc/self/fd/70")
-        return opened
-
-    monkeypatch.setattr(FakeKernel, "open_namespaces", changes)
-    with pytest.raises(NamespaceInvalid, match="/only/there"):
-        machine.host.connect("lan", "guest", netns=OpenNetns(70, "/only/there"))
-    assert first.links == {}
-    assert [*machine.host.sandboxes()] == []
-
-
 def test_a_request_whose_endpoint_was_not_settled_is_not_known(machine: Machine) -> None:
     """It is undone, and whoever asks again has another one made."""
     machine.host.create_sandbox("box")

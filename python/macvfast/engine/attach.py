@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -50,11 +51,12 @@ class Attacher:
         self._detacher = detacher
         self._netns_dir = netns_dir
         self._maker = Maker(store, kernel)
-        self._opener = Opener(kernel)
+        self.opener = Opener(kernel)
 
     def attach(
-        self, chunks: Iterable[Sequence[Attempt]], ended: Callable[[Sequence[Attempt]], None] = lambda _: None
-    ) -> None:
+        self, chunks: Iterable[Sequence[Attempt]], ended: Callable[[Sequence[Attempt]], None] = lambda _: None,
+        shared: dict[str, Namespace] | None = None,
+    ) -> None:  # fmt: skip
         """Create what is requested. Each attempt ends with all its endpoints created and settled, or with an error and
         nothing created.
 
@@ -62,8 +64,9 @@ class Attacher:
             chunks: attempts that are recorded, created and settled together, in the order in which addresses are
                 allocated; read when they are needed. An attempt that has an error already is skipped.
             ended: called with the attempts of each chunk, in order, when they have ended.
+            shared: given namespaces that several chunks need, by the path that opens them; the caller closes them.
         """
-        call = Call(Chooser(self._store, self._kernel, self._netns_dir))
+        call = Call(Chooser(self._store, self._kernel, self._netns_dir), shared or {})
         coming = (self._chunk(call, attempts) for attempts in chunks)
         current = next(coming, None)
         upcoming = next(coming, None)
@@ -76,15 +79,15 @@ class Attacher:
 
         try:
             if current is not None:
-                self._opener.begin(current, None, beside=False)
+                self.opener.begin(current, None, beside=False)
             while current is not None:
                 if upcoming is not None:
-                    self._opener.begin(upcoming, current.namespaces, beside=True)
+                    self.opener.begin(upcoming, current.namespaces, beside=True)
                 # The chunk before is settled while the kernel creates the namespaces of this chunk, or else its links.
                 if before is not None and is_first(call.ended, before.making, current.namespaces):
                     end(before)
                     before = None
-                self._opener.open(current)
+                self.opener.open(current)
                 self._choose(current)
                 self._start(current, beside=beside)
                 if before is not None:
@@ -99,7 +102,6 @@ class Attacher:
                     self._break_off(chunk)
             raise
         finally:
-            close_all(list(call.given.values()))
             self._directories.report_unseen(call.writing)
 
     def _chunk(self, call: Call, attempts: Sequence[Attempt], *, second: bool = False) -> Chunk:
@@ -124,7 +126,7 @@ class Attacher:
             chunk.namespaces.wait()
             close_all(chunk.namespaces.left())
         self._give_up(chunk)
-        self._opener.close(chunk)
+        self.opener.close(chunk)
 
     def _give_up(self, chunk: Chunk) -> None:
         asked = chunk.attempts[0].request.sandbox
@@ -167,7 +169,7 @@ class Attacher:
         """Write the files of new sandboxes, while the kernel creates their links."""
         for one in attempts:
             asked = one.request.sandbox
-            if isinstance(asked, NewSandbox) and asked.netns is None:
+            if isinstance(asked, NewSandbox) and one.request.fresh:
                 try:
                     self._directories.give(one.made.with_these, asked.own_files, call.writing)
                     if asked.auto_remove:
@@ -193,7 +195,7 @@ class Attacher:
             raise
         finally:
             chunk.ended = True
-            self._opener.close(chunk)
+            self.opener.close(chunk)
         if not chunk.second:
             self._try_again(chunk.call, [one for one in chunk.attempts if _another_address_may_do(one)])
 
@@ -206,8 +208,8 @@ class Attacher:
         for one in attempts:
             one.reset()
         chunk = self._chunk(call, attempts, second=True)
-        self._opener.begin(chunk, None, beside=False)
-        self._opener.open(chunk)
+        self.opener.begin(chunk, None, beside=False)
+        self.opener.open(chunk)
         self._choose(chunk)
         self._start(chunk, beside=False)
         self._finish(chunk)
@@ -250,7 +252,7 @@ class Attacher:
         return going
 
     def _carry_out(self, chunk: Chunk, going: Sequence[Removal]) -> None:
-        self._opener.close(chunk)
+        self.opener.close(chunk)
         log.event("undo", sandboxes=", ".join(one.sandbox.name for one in going))
         self._detacher.carry_out(going)
         failures = {one.sandbox.id: one.error for one in going if one.error is not None}

@@ -214,7 +214,7 @@ class Chooser:
         if name in self._names and (error := _exists(records, request, name)) is not None:
             raise error
         self._names.add(name)
-        path = asked.netns or os.path.join(self._netns_dir, name)
+        path = request.given.path if request.given is not None else os.path.join(self._netns_dir, name)
         if request.fresh and os.path.lexists(path):
             raise _exists(records, request, name) or NamespaceNameTaken(name, path)
         return Sandbox(

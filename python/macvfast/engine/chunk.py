@@ -74,14 +74,14 @@ class Call:
 
     Attributes:
         chooser: chooses for all of them.
+        shared: given namespaces that several chunks need, by the path that opens them; open until the call ends.
         ended: released by each task that ends.
-        given: given namespaces by their paths; open until the call ends.
         writing: the files of new sandboxes.
     """
 
     chooser: Chooser
+    shared: dict[str, Namespace]
     ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    given: dict[str, Namespace | MacvfastError] = field(default_factory=dict)
     writing: Writing = field(default_factory=Writing)
 
 

@@ -145,16 +145,14 @@ class Engine:
         )  # fmt: skip
         return self._together.create(AttachRequest(sandbox, request.endpoints))
 
-    def connect(
-        self, request: EndpointRequest, netns: str | OpenNetns | None, request_id: str | None = None
-    ) -> Endpoint:
+    def connect(self, request: EndpointRequest, request_id: str | None = None) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
         return self._together.connect(
-            lambda: replace(self._sandboxes.connecting(request, netns), request_id=request_id), request.sandbox
+            lambda: replace(self._sandboxes.connecting(request), request_id=request_id), request.sandbox
         )
 
     def connect_many(
-        self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | None,
+        self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,
         progress: Callable[[int], None] | None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect sandboxes to a network, and create those that do not exist. One outcome for each, in the order of the

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast import plan
+from macvfast.errors import NamespaceInvalid
 
 if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
@@ -18,7 +20,32 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.plan import EndpointPlan
-    from macvfast.requests import EndpointRequest, OwnFiles
+    from macvfast.requests import EndpointRequest, OpenNetns, OwnFiles
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNetns:
+    """A namespace that macvfast did not create: its path, as it is recorded and shown, and by which it is opened."""
+
+    path: str
+    opened: str
+
+    @classmethod
+    def of(cls, netns: str | OpenNetns) -> GivenNetns:
+        """What a caller gave. A path becomes independent of the current directory of this process.
+
+        Raises:
+            NamespaceInvalid
+        """
+        given = netns if isinstance(netns, str) else netns.path
+        try:
+            given.encode()
+            path = str(Path(given).absolute())
+        except UnicodeEncodeError:
+            raise NamespaceInvalid(given, "its path is not UTF-8") from None
+        except OSError as error:
+            raise NamespaceInvalid(given, f"there is no current directory: {error.strerror}") from None
+        return cls(path, path if isinstance(netns, str) else f"/proc/self/fd/{netns.descriptor}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +54,12 @@ class NewSandbox:
 
     Attributes:
         name: None: the first 12 of its id.
-        netns: the path of a namespace that macvfast did not create, for which the sandbox stands; None: it gets its
-            own.
-        opened: the path by which that namespace is opened, if it is not `netns`.
-        cookie: of that namespace, as it was when the call began.
         starts: the caller is about to start a command in it, and gets its open namespace.
         auto_remove: it is removed when that command ends.
         joins: whether an existing sandbox of that name is accepted instead.
     """
 
     name: str | None = None
-    netns: str | None = None
-    opened: str | None = None
-    cookie: int | None = None
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     own_files: OwnFiles | None = None
@@ -50,18 +70,22 @@ class NewSandbox:
 
 @dataclass(frozen=True, slots=True)
 class AttachRequest:
-    """Endpoints that are going to be created, of one sandbox that exists or is created with them; and the id of the
-    plugin's request for them.
+    """Endpoints that are going to be created, of one sandbox that exists or is created with them.
+
+    Attributes:
+        given: the namespace for which the sandbox stands, if macvfast did not create it and it is named by the caller.
+        request_id: the id of the plugin's request for them.
     """
 
     sandbox: Sandbox | NewSandbox
     endpoints: tuple[EndpointRequest, ...]
+    given: GivenNetns | None = None
     request_id: str | None = None
 
     @property
     def fresh(self) -> bool:
         """Whether a namespace is created for it."""
-        return isinstance(self.sandbox, NewSandbox) and self.sandbox.netns is None
+        return isinstance(self.sandbox, NewSandbox) and self.given is None
 
 
 @dataclass(slots=True)

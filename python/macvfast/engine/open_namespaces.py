@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.chunk import Task
 from macvfast.engine.making import NewSandbox, Opened
-from macvfast.errors import MacvfastError, NamespaceInvalid
+from macvfast.errors import MacvfastError, NamespaceChanged, NamespaceInvalid
 from macvfast.kernel.namespaces import close_all, make_each, open_recorded
 from macvfast.model import Sandbox
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.engine.chunk import Chunk
-    from macvfast.engine.making import Attempt
+    from macvfast.engine.making import AttachRequest, Attempt, GivenNetns
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
 
@@ -43,24 +43,59 @@ class Opener:
             if chunk.namespaces is not None:
                 made = zip(chunk.fresh, chunk.namespaces.result(), strict=True)
                 chunk.opened = [Opened(one, namespace, sysctls) for (one, sysctls), namespace in made]
-            recorded = [(one, box) for one in chunk.good if isinstance(box := one.request.sandbox, Sandbox)]
+            recorded = [
+                (one, box)
+                for one in chunk.good
+                if one.request.given is None and isinstance(box := one.request.sandbox, Sandbox)
+            ]
             self._hold(chunk, [one for one, _ in recorded], open_recorded(self._kernel, [box for _, box in recorded]))
             self._open_given(chunk)
         except MacvfastError as error:
             chunk.fail(error)
 
     def _open_given(self, chunk: Chunk) -> None:
-        """Open the given namespaces once more: what is at the path of one may have changed since the call began."""
-        given = [
-            (one, box, box.opened or box.netns)
-            for one in chunk.good
-            if isinstance(box := one.request.sandbox, NewSandbox) and box.netns is not None
-        ]
-        known = chunk.call.given
-        paths = list({path: None for _, _, path in given if path not in known})
+        """Open the given namespaces, each path once."""
+        asked = [(one, given) for one in chunk.good if (given := one.request.given) is not None]
+        known: dict[str, Namespace | MacvfastError] = dict(chunk.call.shared)
+        paths = list({given.opened: None for _, given in asked if given.opened not in known})
         if paths:
             known |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
-        self._hold(chunk, [one for one, _, _ in given], [_checked(box, known[path]) for _, box, path in given])
+        found = [self._checked(one.request, given, known[given.opened]) for one, given in asked]
+        self._hold(chunk, [one for one, _ in asked], found)
+        held = {id(one) for one in found}
+        close_all([known[path] for path in paths if id(known[path]) not in held])
+
+    def open_given(self, given: GivenNetns) -> Namespace:
+        """A namespace that many are to be connected in, which is not the home namespace.
+
+        Raises:
+            NamespaceInvalid, KernelRefused, PermissionNeeded
+        """
+        (opened,) = self._kernel.open_namespaces([given.opened])
+        found = self._suitable(given, opened)
+        if isinstance(found, MacvfastError):
+            close_all([opened])
+            raise found
+        return found
+
+    def _suitable(self, given: GivenNetns, found: Namespace | MacvfastError) -> Namespace | MacvfastError:
+        """What was opened, if endpoints can be in it; messages have the path that the caller knows."""
+        if isinstance(found, NamespaceInvalid):
+            return NamespaceInvalid(given.path, found.reason)
+        if not isinstance(found, MacvfastError) and found.cookie == self._kernel.home_cookie():
+            return NamespaceInvalid(given.path, "it is the home namespace, which holds the parents")
+        return found
+
+    def _checked(
+        self, request: AttachRequest, given: GivenNetns, opened: Namespace | MacvfastError
+    ) -> Namespace | MacvfastError:
+        """What was opened, if it also is the one that the sandbox stands for."""
+        found, box = self._suitable(given, opened), request.sandbox
+        if isinstance(found, MacvfastError) or isinstance(box, NewSandbox):
+            return found
+        if (box.cookie, box.boot_id) != (found.cookie, self._kernel.boot_id()):
+            return NamespaceChanged(box.name, given.path, "the sandbox stands for another namespace")
+        return found
 
     @staticmethod
     def _hold(chunk: Chunk, attempts: Sequence[Attempt], found: Sequence[Namespace | MacvfastError]) -> None:
@@ -73,20 +108,10 @@ class Opener:
     @staticmethod
     def close(chunk: Chunk) -> None:
         """Close the namespaces that were opened for a chunk, except what other attempts or a command still need."""
-        kept = list(chunk.call.given.values())
+        kept = list(chunk.call.shared.values())
         for one in chunk.opened:
             if one.attempt.starts:
                 one.attempt.namespace = one.namespace
                 kept.append(one.namespace)
         close_all([one.namespace for one in chunk.opened if one.namespace not in kept])
         chunk.opened = []
-
-
-def _checked(box: NewSandbox, found: Namespace | MacvfastError) -> Namespace | MacvfastError:
-    """A given namespace, if it is the one that was given; messages have the path that the caller knows."""
-    path = box.netns or ""
-    if isinstance(found, NamespaceInvalid):
-        return NamespaceInvalid(path, found.reason)
-    if isinstance(found, MacvfastError) or found.cookie == box.cookie:
-        return found
-    return NamespaceInvalid(path, "another one came to be there during the call")

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast.engine.attach import CHUNK, FIRST_CHUNK
-from macvfast.engine.making import AttachRequest, Attempt, NewSandbox
+from macvfast.engine.making import AttachRequest, Attempt, GivenNetns, NewSandbox
 from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import (
     EndpointOfEngine,
     MacvfastError,
     MadeByEngine,
-    NamespaceChanged,
-    NamespaceInvalid,
     RemovalUnfinished,
     SandboxBusy,
 )
+from macvfast.kernel.namespaces import close_all
 from macvfast.outcomes import Outcome, Outcomes
 from macvfast.plan import endpoints
 from macvfast.requests import EndpointRequest
@@ -42,15 +40,6 @@ if TYPE_CHECKING:
 _OTHERS_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A namespace that macvfast did not create. `opened`: the path by which it is opened, if it is not `path`."""
-
-    path: str
-    cookie: int
-    opened: str | None = None
-
-
 class Sandboxes:
     """Creates and removes sandboxes and endpoints."""
 
@@ -68,7 +57,7 @@ class Sandboxes:
 
     # Connecting.
 
-    def connecting(self, request: EndpointRequest, netns: str | OpenNetns | None) -> AttachRequest:
+    def connecting(self, request: EndpointRequest) -> AttachRequest:
         """The request to connect one sandbox, which exists unless it stands for a given namespace.
 
         Raises:
@@ -77,21 +66,24 @@ class Sandboxes:
         with self._store.reading() as records:
             network = one_network(records, self._store, request.network)
         request = _on(network.id, request)
-        given = None if netns is None else self._given(netns)
+        given = None if request.netns is None else GivenNetns.of(request.netns)
         with self._store.reading() as records:
             if given is None:
                 return AttachRequest(one_sandbox(records, self._store, request.sandbox), (request,))
-            there = self._there(records, records.sandboxes_named([request.sandbox]), request, given)
-        return AttachRequest(there or _new(request, given), (request,))
+            there = self._there(records, records.sandboxes_named([request.sandbox]), request)
+        return AttachRequest(there or _new(request), (request,), given)
 
     def connect_many(
-        self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | None = None, *,
-        labels: tuple[tuple[str, str], ...] = (), progress: Callable[[int], None] | None = None,
+        self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | OpenNetns | None = None, *,
+        progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
-        """Connect many sandboxes to a network. Those that do not exist are created, with the labels."""
+        """Connect many sandboxes to a network, and create those that do not exist.
+
+        Args:
+            netns: where those are that name no namespace of their own.
+        """
         with self._store.reading() as records:
             network_id = one_network(records, self._store, network).id
-        given = None if netns is None else self._given(netns)
         outcomes: list[Outcome[Endpoint]] = []
 
         def ended(attempts: Sequence[Attempt]) -> None:
@@ -101,13 +93,17 @@ class Sandboxes:
             if progress is not None:
                 progress(len(attempts))
 
-        self._attacher.attach(self._chunks(network_id, sandboxes, given, labels), ended)
+        given = None if netns is None else GivenNetns.of(netns)
+        shared = {} if given is None else {given.opened: self._attacher.opener.open_given(given)}
+        try:
+            self._attacher.attach(self._chunks(network_id, sandboxes, given), ended, shared)
+        finally:
+            close_all(list(shared.values()))
         return Outcomes(tuple(outcomes))
 
     def _chunks(
-        self, network_id: str, sandboxes: Iterable[str | EndpointRequest], given: _Given | None,
-        labels: tuple[tuple[str, str], ...],
-    ) -> Iterator[list[Attempt]]:  # fmt: skip
+        self, network_id: str, sandboxes: Iterable[str | EndpointRequest], given: GivenNetns | None
+    ) -> Iterator[list[Attempt]]:
         items = iter(sandboxes)
         # Descriptors for three chunks: one is settled, one is created, one is begun.
         whole = limits.at_once(CHUNK, 3 * 2)
@@ -115,26 +111,28 @@ class Sandboxes:
         while chunk := list(islice(items, size)):
             size = whole
             requests = [_on(network_id, item) for item in chunk]
-            attempts = []
             with self._store.reading() as records:
                 named = records.sandboxes_named([request.sandbox for request in requests])
-                for request in requests:
-                    new = _new(request, given, labels)
-                    try:
-                        there = self._there(records, named, request, given)
-                        attempts.append(Attempt(AttachRequest(there or new, (request,))))
-                    except MacvfastError as error:
-                        attempts.append(Attempt(AttachRequest(new, (request,))))
-                        attempts[-1].fail(error)
+                attempts = [self._attempt(records, named, request, given) for request in requests]
             yield attempts
 
-    def _there(
-        self, records: Records, named: dict[str, Sandbox], request: EndpointRequest, given: _Given | None
-    ) -> Sandbox | None:
+    def _attempt(
+        self, records: Records, named: dict[str, Sandbox], request: EndpointRequest, given: GivenNetns | None
+    ) -> Attempt:
+        """The attempt to connect one of many, which may have an error already."""
+        try:
+            where = given if request.netns is None else GivenNetns.of(request.netns)
+            return Attempt(AttachRequest(self._there(records, named, request) or _new(request), (request,), where))
+        except MacvfastError as error:
+            refused = Attempt(AttachRequest(_new(request), (request,)))
+            refused.fail(error)
+            return refused
+
+    def _there(self, records: Records, named: dict[str, Sandbox], request: EndpointRequest) -> Sandbox | None:
         """The existing sandbox of the request's name that is to be connected; None: one is going to be created.
 
         Raises:
-            SandboxBusy, NamespaceChanged
+            SandboxBusy
         """
         found = named.get(request.sandbox)
         intent = None if found is None else records.sandbox_intent(found.id)
@@ -142,28 +140,7 @@ class Sandboxes:
             # This call itself is creating it: the outcome is known when this item's turn comes.
             return None
         refuse_unsettled("sandbox", found.name, intent, self._store)
-        if given is not None and (found.cookie, found.boot_id) != (given.cookie, self._kernel.boot_id()):
-            raise NamespaceChanged(found.name, given.path, "the sandbox stands for another namespace")
         return found
-
-    def _given(self, netns: str | OpenNetns) -> _Given:
-        """A given namespace, which is not the home namespace.
-
-        Raises:
-            NamespaceInvalid, KernelRefused, PermissionNeeded
-        """
-        path = _absolute(netns if isinstance(netns, str) else netns.path)
-        way = None if isinstance(netns, str) else f"/proc/self/fd/{netns.descriptor}"
-        (opened,) = self._kernel.open_namespaces([way or path])
-        if isinstance(opened, NamespaceInvalid):
-            raise NamespaceInvalid(path, opened.reason)
-        if isinstance(opened, MacvfastError):
-            raise opened
-        cookie = opened.cookie
-        opened.close()
-        if cookie == self._kernel.home_cookie():
-            raise NamespaceInvalid(path, "it is the home namespace, which holds the parents")
-        return _Given(path, cookie, way)
 
     # Disconnecting.
 
@@ -279,25 +256,13 @@ class Sandboxes:
         return refused | {id_: MadeByEngine("sandbox", name, origin) for id_, name, origin in others}
 
 
-def _new(request: EndpointRequest, given: _Given | None, labels: tuple[tuple[str, str], ...] = ()) -> NewSandbox:
+def _new(request: EndpointRequest) -> NewSandbox:
     """A sandbox that is created with the endpoint, unless one of that name exists by then."""
-    new = NewSandbox(name=request.sandbox, labels=labels, joins=True)
-    return new if given is None else replace(new, netns=given.path, opened=given.opened, cookie=given.cookie)
+    return NewSandbox(name=request.sandbox, labels=request.labels, joins=True)
 
 
 def _on(network_id: str, item: str | EndpointRequest) -> EndpointRequest:
     """The item as a request for that network."""
     if isinstance(item, str):
         return EndpointRequest(network=network_id, sandbox=item)
-    return replace(item, network=network_id)
-
-
-def _absolute(path: str) -> str:
-    """The path of a namespace as it is recorded: independent of the current directory of this process."""
-    try:
-        path.encode()
-        return str(Path(path).absolute())
-    except UnicodeEncodeError:
-        raise NamespaceInvalid(path, "its path is not UTF-8") from None
-    except OSError as error:
-        raise NamespaceInvalid(path, f"there is no current directory: {error.strerror}") from None
+    return item if item.network == network_id else replace(item, network=network_id)

@@ -10,6 +10,7 @@ from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import NotScaled, OptionInvalid, SandboxOnOthers
 from macvfast.model import check_name
 from macvfast.outcomes import Outcome, Outcomes, Scaled
+from macvfast.requests import EndpointRequest
 from macvfast.state.lookup import one_network
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Scaler:
 
         step(0)
         _, failures = self._boxes.remove([one.id for one in removable], RemovalOptions(force=force, on_progress=step))
-        names = (f"{prefix}-{number}" for number in plan.make)
-        made = self._boxes.connect_many(net.id, names, labels=((LABEL, net.id),), progress=step)
+        labels = ((LABEL, net.id),)
+        asked = (EndpointRequest(network=net.id, sandbox=f"{prefix}-{n}", labels=labels) for n in plan.make)
+        made = self._boxes.connect_many(net.id, asked, progress=step)
         removed = [Outcome(one.name, value=one.name, error=failures.get(one.id)) for one in removable]
         removed += [Outcome(one.name, error=SandboxOnOthers(one.name, net.name)) for one in on_others]
         removed += [Outcome(one.name, error=NotScaled(one.name, net.name)) for one in plan.refused]

@@ -44,11 +44,11 @@ class OfEndpoints(Opened):
         """
         from macvfast.requests.endpoints import to_connect  # noqa: PLC0415 - a listing needs no requests
 
-        request = to_connect(network, sandbox, ip=ip, ip6=ip6, mac=mac)
         if isinstance(netns, str):
             # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
-        return self._parts.engine.connect(request, netns, request_id)
+        request = to_connect(network, sandbox, ip=ip, ip6=ip6, mac=mac, netns=netns)
+        return self._parts.engine.connect(request, request_id)
 
     def made_for(self, request_id: str) -> Endpoint | None:
         """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""
@@ -59,15 +59,17 @@ class OfEndpoints(Opened):
         return lookup.take_back(self._store, request_id)
 
     def connect_many(
-        self, network: str | Network, sandboxes: Several[str | EndpointRequest], *, netns: str | None = None,
+        self, network: str | Network, sandboxes: Several[str | EndpointRequest], *,
+        netns: str | OpenNetns | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect many sandboxes to a network, and create those that do not exist. One outcome per item, in order. A
         refused one leaves nothing and stops no other.
 
         Args:
-            sandboxes: names, or requests with addresses (their own `network` is not read).
-            netns: one namespace that all of them stand for.
+            sandboxes: names, or requests (their own `network` is not read), each with a namespace and labels of its own
+                where it has them.
+            netns: the namespace that all others stand for.
             progress: called with how many more have ended, including refused ones.
         """
         asked = several("sandboxes", sandboxes, str, macvfast.EndpointRequest)

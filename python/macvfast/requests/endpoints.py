@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,9 @@ class EndpointRequest:
         mtu: bytes, at most the parent's; None: the network's.
         routes: by its link, beside those to its subnets. A default route is in the place of the network's own of that
             family; of several networks of a sandbox, still the first that has one gives it.
+        netns: a namespace that macvfast did not create, by its path, or open; the sandbox stands for it. None: the
+            sandbox's own.
+        labels: values by key, of the sandbox if it is created with the endpoint.
 
     Raises:
         ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid, RouteInvalid
@@ -45,6 +48,8 @@ class EndpointRequest:
     ifname: str | None = None
     mtu: int | None = None
     routes: tuple[Route, ...] = ()
+    netns: str | OpenNetns | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
@@ -61,6 +66,10 @@ class EndpointRequest:
             parse_address(self.ip6, 6)
         if self.mac is not None:
             parse_mac(self.mac)
+        if self.netns is not None:
+            plain("netns", self.netns, str, OpenNetns)
+        if self.labels:
+            object.__setattr__(self, "labels", named("labels", self.labels))
         if self.routes:
             object.__setattr__(self, "routes", several("routes", self.routes, Route))
             for number, route in enumerate(self.routes):
@@ -89,7 +98,7 @@ class EndpointRequest:
 
 def to_connect(
     network: str | Network | EndpointRequest, sandbox: str | Sandbox, *, ip: str | Address | None,
-    ip6: str | Address | None, mac: str | bytes | None,
+    ip6: str | Address | None, mac: str | bytes | None, netns: str | OpenNetns | None,
 ) -> EndpointRequest:  # fmt: skip
     """The request to connect a sandbox that exists, or that a given namespace gets.
 
@@ -105,6 +114,10 @@ def to_connect(
     else:
         key = network if isinstance(network, str) else network.id
         request = EndpointRequest.of(key, name, ip=ip, ip6=ip6, mac=mac)
+    if netns is not None:
+        if request.netns is not None:
+            raise ArgumentInvalid("netns", netns, "the EndpointRequest says it", hints=[_HELP])
+        request = replace(request, netns=netns)
     if not request.sandbox:
         raise ArgumentInvalid("sandbox", request.sandbox, "it says what is connected", hints=[_HELP])
     return request
@@ -157,6 +170,11 @@ class SandboxRequest:
         if self.name is not None:
             check_name("sandbox", self.name)
         object.__setattr__(self, "endpoints", several("endpoints", self.endpoints, EndpointRequest))
+        for position, one in enumerate(self.endpoints):
+            for argument, value in (("netns", one.netns), ("labels", one.labels)):
+                if value:
+                    why = f"its {argument} are the sandbox's, and it is given by `connect` only"
+                    raise ArgumentInvalid("endpoints", one, why, position)
         object.__setattr__(self, "command", texts("command", self.command))
         object.__setattr__(self, "labels", named("labels", self.labels))
 
