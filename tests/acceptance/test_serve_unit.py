@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.system import configured
-from macvfast.system.configured import FILE, Places
-from macvfast.system.units import client
+from macvfast.system.configured import FILE
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.serving import COMMAND, Typed, following, server_of, when_served, workers
@@ -272,20 +271,6 @@ def test_what_is_in_the_place_of_the_servers_answer_is_no_server(lan: Lan) -> No
 
 
 # The file of root's.
-
-
-@pytest.fixture
-def told(lan: Lan) -> Iterator[Lan]:
-    """A bed of which only root's file says where everything is."""
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(
-        client(Places(sys.executable, str(lan.state_dir), str(lan.run_dir), str(lan.netns_dir))), encoding="utf-8"
-    )
-    kept = lan.host.environment
-    lan.host.environment = {}
-    yield lan
-    lan.host.environment = kept
-    shutil.rmtree(FILE.parent)
 
 
 def test_a_copy_of_the_command_finds_python_state_pins_and_server(told: Lan, tmp_path: Path) -> None:

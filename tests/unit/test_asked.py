@@ -10,15 +10,18 @@ import pytest
 
 from macvfast.errors import AddressInvalid, InvalidConfig, OptionInvalid, RequestInvalid, RouteInvalid
 from macvfast.model import Route
+from macvfast.plugins.request import Request
 from macvfast.requests import EndpointRequest, OpenNetns
-from macvfast.serve.request import Request
+from macvfast.serve import request as words
 
 SMALLEST = {"protocol": 1, "id": "0" * 32, "kind": "connect", "network": "lan", "sandbox": "web"}
 
 
 def read(*descriptors: int, **fields: Any) -> Request:
     said = {key: value for key, value in (SMALLEST | fields).items() if value is not ...}
-    return Request.of(json.dumps(said).encode(), descriptors)
+    found = words.read(json.dumps(said).encode(), descriptors)
+    assert isinstance(found, Request)
+    return found
 
 
 def test_every_field_is_read() -> None:
@@ -34,9 +37,10 @@ def test_every_field_is_read() -> None:
             mac=bytes.fromhex("020000000001"), ifname="lan0", mtu=1400,
             routes=(Route.of("192.0.2.0/24", "10.0.0.1", metric=5, mtu=1400, advmss=1300),),
         ),
-        OpenNetns(7, "/run/netns/web"),
+        OpenNetns(7, "/run/netns/web"), words.Plain(),
     )  # fmt: skip
-    assert read() == Request("connect", "0" * 32, None, None, EndpointRequest(network="lan", sandbox="web"), None)
+    endpoint = EndpointRequest(network="lan", sandbox="web")
+    assert read() == Request("connect", "0" * 32, None, None, endpoint, None, words.Plain())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_every_field_is_read() -> None:
     [
         {"protocol": 2}, {"protocol": 0}, {"protocol": True}, {"protocol": "1"}, {"protocol": ...}, {"id": ...},
         {"id": "0" * 31}, {"id": "G" * 32}, {"id": "0" * 32 + "\n"}, {"kind": "remove"}, {"kind": ["connect"]},
-        {"network": ...}, {"network": None}, {"sandbox": ...}, {"sandbox": 5}, {"sandbox": "a\nb"},
+        {"network": ...}, {"network": None}, {"network": ""}, {"sandbox": ...}, {"sandbox": 5}, {"sandbox": "a\nb"},
         {"sandbox": "\ud800"}, {"network": "x" * 5000}, {"ifname": 1}, {"mtu": 1400.0}, {"mtu": True}, {"routes": {}},
         {"routes": ["10.0.0.0/8"]}, {"routes": [{}]}, {"routes": [{"destination": "10.0.0.0/8", "dev": "eth0"}]},
         {"other": 1}, {"netns": "/run/netns/web"}, {"kind": "disconnect", "ip": "10.0.0.9"},
@@ -77,4 +81,4 @@ def test_what_no_endpoint_can_have_is_refused_as_everywhere(fields: dict[str, An
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"[" * 100_000, b"\xff", b"9" * 5000, b'{"protocol":1}'])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(RequestInvalid):
-        Request.of(body, ())
+        words.read(body, ())

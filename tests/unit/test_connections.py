@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast.plugins.request import Answer
 from macvfast.serve import connections
 from macvfast.serve.connections import Connections
-from macvfast.serve.work import Answer, Work
+from macvfast.serve.work import Work
 from tests.asking import Caller, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from macvfast.serve.request import Request
+    from macvfast.plugins.request import Request
 
 # More than a socket takes that nobody reads.
 LONG = "x" * (4 << 20)

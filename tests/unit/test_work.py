@@ -11,10 +11,12 @@ import pytest
 
 from macvfast.errors import HostClosed
 from macvfast.host import Host
+from macvfast.plugins.request import CONNECT, Answer, Request, answered
 from macvfast.requests import EndpointRequest
+from macvfast.serve import work as doing
 from macvfast.serve.hosts import Hosts
-from macvfast.serve.request import CONNECT, Request
-from macvfast.serve.work import Answer, Work
+from macvfast.serve.request import Plain
+from macvfast.serve.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +45,8 @@ def begun(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def asked(*, id_: str = ID, network: str = "lan", sandbox: str = "box", ifname: str | None = None) -> Request:
-    return Request(CONNECT, id_, None, None, EndpointRequest(network=network, sandbox=sandbox, ifname=ifname), None)
+    endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname)
+    return Request(CONNECT, id_, None, None, endpoint, None, Plain())
 
 
 def answer_of(work: Work, request: Request) -> Answer:
@@ -113,20 +116,20 @@ def test_one_sandbox_by_its_id_and_by_its_name_or_one_request_is_never_two_thing
     work = begun()
     sandbox = machine.host.sandbox("box").id if same == "sandbox" else "second"
     other = asked(id_=ID if same == "request" else "b" * 32, sandbox=sandbox)
-    connect, at_once, answers = Work._connect, threading.Event(), SimpleQueue[Answer]()
+    at_once, answers = threading.Event(), SimpleQueue[Answer]()
     inside = threading.Lock()
 
-    def connect_slowly(self: Work, host: Host, request: Request) -> Answer:
+    def slowly(host: Host, request: Request) -> Answer:
         if not inside.acquire(blocking=False):
             at_once.set()
-            return connect(self, host, request)
+            return answered(host, request)
         if request != other:
             work.begin(other, answers.put)
             at_once.wait(0.3)
         inside.release()
-        return connect(self, host, request)
+        return answered(host, request)
 
-    monkeypatch.setattr(Work, "_connect", connect_slowly)
+    monkeypatch.setattr(doing, "answered", slowly)
     answer_of(work, asked())
     answers.get(timeout=60)
     assert not at_once.is_set()

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.output import problem_fields
 from macvfast.errors import MacvfastError, PermissionNeeded, RequestInvalid, ServerBusy
+from macvfast.plugins.request import Answer, Request
 from macvfast.serve.peer import may_ask
-from macvfast.serve.request import Request
-from macvfast.serve.work import Answer
+from macvfast.serve.request import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,10 +225,12 @@ class Connections:
                 os.close(descriptor)
 
         try:
-            request = Request.of(body, descriptors)
+            request = read(body, descriptors)
         except MacvfastError as error:
+            request = problem_fields(error)
+        if not isinstance(request, Request):
             end()
-            self._say(one, Answer(problem_fields(error)))
+            self._say(one, Answer(request))
             return
         one.busy = True
         self._selector.unregister(one.socket)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from macvfast.cli.show.output import problem_fields
 from macvfast.errors import RequestInvalid
 from macvfast.model import Route, mac_text, parse_address, parse_mac
+from macvfast.plugins import cni
+from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from macvfast.model import Endpoint
+    from macvfast.errors import MacvfastError
+    from macvfast.model import Endpoint, Sandbox
     from macvfast.outcomes import Difference
+    from macvfast.plugins.request import Said
 
 # This release's protocol, and the one before it where there is one.
 PROTOCOLS = (1,)
 
-CONNECT, DISCONNECT, CHECK = "connect", "disconnect", "check"
+# A call of a plugin, in the words of its engine.
+CNI = "cni"
 
 T = TypeVar("T")
 
@@ -30,52 +36,47 @@ _ID = re.compile(r"[0-9a-f]{32}\Z", re.ASCII)
 _NAMES = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be done with one attachment of a sandbox to a network.
+def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
+    """The request that comes, or its answer, where nothing is to be done. The descriptors stay the caller's.
 
-    Attributes:
-        kind: CONNECT, DISCONNECT or CHECK.
-        id: of the request, by which one that is repeated is known.
-        origin: the engine that it is for; None: a person's.
-        state_dir: where its sender has the state; None: wherever the server has it.
-        netns: the sandbox's namespace, where it is to stand for a given one.
+    Raises:
+        RequestInvalid: it is none.
+        InvalidConfig: it asks for what no endpoint can have.
     """
+    fields = _Fields.of(body)
+    if fields.need("protocol", int) not in PROTOCOLS:
+        raise RequestInvalid(f"the server speaks protocol {' and '.join(map(str, PROTOCOLS))}")
+    kind, id_ = fields.need("kind", str), fields.need("id", str)
+    if kind not in (CONNECT, DISCONNECT, CHECK, CNI):
+        raise RequestInvalid("its kind is none that the server knows")
+    if not _ID.match(id_):
+        raise RequestInvalid("its id is not 32 hex digits")
+    state_dir = fields.take("state_dir", str)
+    if kind == CNI:
+        made = cni.read(_call(fields, id_, descriptors))
+        return replace(made, state_dir=state_dir) if isinstance(made, Request) else made
+    origin = fields.take("origin", str)
+    network, sandbox, ifname = fields.need("network", str), fields.need("sandbox", str), fields.take("ifname", str)
+    if not network:
+        raise RequestInvalid("`network` is empty")
+    endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname)
+    netns: OpenNetns | None = None
+    if kind == CONNECT:
+        endpoint = _wanted(fields, endpoint)
+        netns = _netns(fields, descriptors)
+    elif descriptors:
+        raise RequestInvalid("a descriptor came with it")
+    fields.end()
+    return Request(kind, id_, origin, state_dir, endpoint, netns, Plain())
 
-    kind: str
-    id: str
-    origin: str | None
-    state_dir: str | None
-    endpoint: EndpointRequest
-    netns: OpenNetns | None
 
-    @classmethod
-    def of(cls, body: bytes, descriptors: Sequence[int]) -> Request:
-        """Read it. The descriptors stay the caller's.
-
-        Raises:
-            RequestInvalid: it is none.
-            InvalidConfig: it asks for what no endpoint can have.
-        """
-        fields = _Fields.of(body)
-        if fields.need("protocol", int) not in PROTOCOLS:
-            raise RequestInvalid(f"the server speaks protocol {' and '.join(map(str, PROTOCOLS))}")
-        kind, id_ = fields.need("kind", str), fields.need("id", str)
-        if kind not in (CONNECT, DISCONNECT, CHECK):
-            raise RequestInvalid("its kind is none that the server knows")
-        if not _ID.match(id_):
-            raise RequestInvalid("its id is not 32 hex digits")
-        origin, state_dir = fields.take("origin", str), fields.take("state_dir", str)
-        network, sandbox, ifname = fields.need("network", str), fields.need("sandbox", str), fields.take("ifname", str)
-        endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname)
-        netns: OpenNetns | None = None
-        if kind == CONNECT:
-            endpoint = _wanted(fields, endpoint)
-            netns = _netns(fields, descriptors)
-        elif descriptors:
-            raise RequestInvalid("a descriptor came with it")
-        fields.end()
-        return cls(kind, id_, origin, state_dir, endpoint, netns)
+def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> cni.Call:
+    """A call of the plugin, with all that its process has got."""
+    environment, text = fields.need("environment", dict), fields.need("input", str, shown=False)
+    fields.end()
+    if not all(isinstance(value, str) for value in environment.values()):
+        raise RequestInvalid("`environment` has what is not text")
+    return cni.Call(id_, environment, text, descriptors[0] if descriptors else None)
 
 
 class _Fields:
@@ -93,21 +94,21 @@ class _Fields:
         except (ValueError, RecursionError):
             raise RequestInvalid("it is not JSON") from None
 
-    def take(self, name: str, kind: type[T]) -> T | None:
-        """A field; None: it is not there."""
+    def take(self, name: str, kind: type[T], *, shown: bool = True) -> T | None:
+        """A field; None: it is not there. `shown`: text of it may come into a message, or the record."""
         value = self._left.pop(name, None)
         if value is None:
             return None
         # Not isinstance: true and false are no numbers.
         if type(value) is not kind:
             raise RequestInvalid(f"`{name}` is not {_NAMES[kind]}")
-        if isinstance(value, str) and (not value.isprintable() or len(value) > 4096):
+        if shown and isinstance(value, str) and (not value.isprintable() or len(value) > 4096):
             raise RequestInvalid(f"`{name}` is too long, or has characters that cannot be printed")
         return value
 
-    def need(self, name: str, kind: type[T]) -> T:
+    def need(self, name: str, kind: type[T], *, shown: bool = True) -> T:
         """A field that must be there."""
-        value = self.take(name, kind)
+        value = self.take(name, kind, shown=shown)
         if value is None:
             raise RequestInvalid(f"`{name}` is missing")
         return value
@@ -147,34 +148,40 @@ def _netns(fields: _Fields, descriptors: Sequence[int]) -> OpenNetns | None:
     return OpenNetns(descriptors[0], path)
 
 
-# Answers.
+class Plain:
+    """How a request that came as such is answered (`macvfast.plugins.request.Words`)."""
 
+    @staticmethod
+    def made(endpoint: Endpoint) -> Said:
+        """The endpoint that there is now."""
+        shown = {
+            "network": endpoint.network, "network_id": endpoint.network_id, "sandbox": endpoint.sandbox,
+            "sandbox_id": endpoint.sandbox_id, "ifname": endpoint.ifname, "mac": mac_text(endpoint.mac),
+            "mtu": endpoint.mtu, "ip": _text(endpoint.ip), "ip6": _text(endpoint.ip6),
+            "gateway": _text(endpoint.gateway), "gateway6": _text(endpoint.gateway6),
+            "routes": [
+                {"destination": str(one.destination), "via": _text(one.via), "metric": one.metric, "mtu": one.mtu,
+                 "advmss": one.advmss}
+                for one in endpoint.routes
+            ],
+        }  # fmt: skip
+        return {"endpoint": shown}
 
-def made_answer(endpoint: Endpoint) -> dict[str, object]:
-    """The endpoint that there is now."""
-    shown = {
-        "network": endpoint.network, "network_id": endpoint.network_id, "sandbox": endpoint.sandbox,
-        "sandbox_id": endpoint.sandbox_id, "ifname": endpoint.ifname, "mac": mac_text(endpoint.mac),
-        "mtu": endpoint.mtu, "ip": _text(endpoint.ip), "ip6": _text(endpoint.ip6),
-        "gateway": _text(endpoint.gateway), "gateway6": _text(endpoint.gateway6),
-        "routes": [
-            {"destination": str(one.destination), "via": _text(one.via), "metric": one.metric, "mtu": one.mtu,
-             "advmss": one.advmss}
-            for one in endpoint.routes
-        ],
-    }  # fmt: skip
-    return {"endpoint": shown}
+    @staticmethod
+    def gone(*, found: bool) -> Said:
+        """Whether there was one."""
+        return {"found": found}
 
+    @staticmethod
+    def differing(sandbox: Sandbox, endpoint: Endpoint, differences: Sequence[Difference]) -> Said:  # noqa: ARG004
+        """Each difference."""
+        shown = [{"kind": one.kind, "found": one.found, "obstacle": one.obstacle} for one in differences]
+        return {"differences": shown}
 
-def gone_answer(*, found: bool) -> dict[str, object]:
-    """There is no such endpoint any more; `found`: there was one."""
-    return {"found": found}
-
-
-def differing_answer(differences: Iterable[Difference]) -> dict[str, object]:
-    """What is not as it is recorded."""
-    shown = [{"kind": one.kind, "found": one.found, "obstacle": one.obstacle} for one in differences]
-    return {"differences": shown}
+    @staticmethod
+    def failed(error: MacvfastError) -> Said:
+        """The error, as `--format json` shows it."""
+        return problem_fields(error)
 
 
 def _text(value: object) -> str | None:

@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{lstat, FileType};
 use rustix::process::{geteuid, getpgrp};
@@ -42,16 +42,27 @@ pub fn may_be_served(words: &[OsString]) -> bool {
 
 /// The server's socket for commands, where nobody but this process's user could have put it.
 pub fn socket() -> Option<PathBuf> {
-    let directory = env::var_os(RUN_DIR)
+    let named = env::var_os(RUN_DIR)
         .filter(|named| !named.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| configured::path("run_dir"))
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_RUN_DIR));
-    let found = lstat(&directory).ok()?;
+        .map(PathBuf::from);
+    trusted_socket(&named.unwrap_or_else(configured_directory), "command.sock")
+}
+
+/// The server's socket for plugins. No variable has a say in where it is.
+pub fn request_socket() -> Option<PathBuf> {
+    trusted_socket(&configured_directory(), "request.sock")
+}
+
+fn configured_directory() -> PathBuf {
+    configured::path("run_dir").unwrap_or_else(|| PathBuf::from(DEFAULT_RUN_DIR))
+}
+
+fn trusted_socket(directory: &Path, name: &str) -> Option<PathBuf> {
+    let found = lstat(directory).ok()?;
     let is_ours = FileType::from_raw_mode(found.st_mode).is_dir()
         && found.st_uid == geteuid().as_raw()
         && found.st_mode & BY_OTHERS == 0;
-    is_ours.then(|| directory.join("command.sock"))
+    is_ours.then(|| directory.join(name))
 }
 
 /// Whether the kernel would stop this process when it reads from its terminal: a worker, which is in another session,

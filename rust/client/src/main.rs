@@ -10,6 +10,8 @@
 //!     └── no server: becomes Python, which does the same
 //! ```
 //!
+//! A container engine calls it as a plugin, by a variable (`plugin.rs`).
+//!
 //! Nothing needs the server. Until it is told to go on, a worker does nothing, and Python may still be executed; after
 //! that, there is no second try.
 
@@ -18,6 +20,7 @@
 mod configured;
 mod fitting;
 mod message;
+mod plugin;
 mod python;
 mod session;
 mod signals;
@@ -36,6 +39,9 @@ use std::os::unix::ffi::OsStrExt;
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     // Before anything is opened, which would take the place of one that is closed.
     let streams = streams::given();
+    if plugin::is_called() {
+        return plugin::run();
+    }
     let words: Vec<OsString> = (1..usize::try_from(argc).unwrap_or(0))
         // SAFETY: by what the caller promises.
         .map(|number| unsafe { CStr::from_ptr(*argv.add(number)) })

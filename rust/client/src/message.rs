@@ -76,6 +76,15 @@ pub fn send_message(
     whole.push(kind);
     whole.extend_from_slice(&length.to_le_bytes());
     whole.extend_from_slice(body);
+    send_whole(socket, &whole, fds)
+}
+
+/// Sends bytes, the first of them with descriptors.
+pub fn send_whole(
+    socket: BorrowedFd<'_>,
+    whole: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -83,7 +92,7 @@ pub fn send_message(
     }
     let mut sent = sendmsg(
         socket,
-        &[IoSlice::new(&whole)],
+        &[IoSlice::new(whole)],
         &mut ancillary,
         SendFlags::NOSIGNAL,
     )?;
@@ -111,7 +120,8 @@ pub fn receive(socket: impl AsFd) -> Result<Option<Message>, Errno> {
     Ok(body.map(|body| Message { kind, body, fds }))
 }
 
-fn exactly(
+/// Receives so many bytes, and the descriptors that come with them; None where the other side has gone.
+pub fn exactly(
     socket: BorrowedFd<'_>,
     length: usize,
     fds: &mut Vec<OwnedFd>,

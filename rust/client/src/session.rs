@@ -3,7 +3,7 @@
 use std::ffi::{c_int, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ pub struct Session {
 
 /// Asks the server for a worker; None where there is none, or it does not serve this process.
 pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Session> {
-    let (socket, until) = connected()?;
+    let (socket, until) = connected(fitting::socket()?)?;
     limit(&socket, until)?;
     // Where nobody takes this connection, what was sent would keep the streams open after this process has ended.
     message::receive(&socket)
@@ -118,9 +118,9 @@ pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Sess
 }
 
 /// A connection to this user's server, and until when it must listen.
-fn connected() -> Option<(OwnedFd, Instant)> {
+pub fn connected(path: PathBuf) -> Option<(OwnedFd, Instant)> {
     let begun = Instant::now();
-    let address = SocketAddrUnix::new(fitting::socket()?).ok()?;
+    let address = SocketAddrUnix::new(path).ok()?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
     connect(&socket, &address).ok()?;

@@ -1,0 +1,1 @@
+"""What container engines call: their words, made requests for one attachment, and what these are answered."""

@@ -1,0 +1,49 @@
+"""A plugin's call, done without a server: `python -m macvfast.plugins ID [NETNS]`, as `rust/client` executes it. NETNS
+is a descriptor of the namespace that CNI_NETNS names; without it, that could not be opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from macvfast.errors import MacvfastError
+from macvfast.host import Host
+from macvfast.plugins import cni
+from macvfast.plugins.request import Request, answered
+
+if TYPE_CHECKING:
+    from macvfast.plugins.request import Said
+
+
+def main(id_: str, netns: str | None = None) -> int:
+    """Do the call of the environment and standard input; the exit status."""
+    environment = {_text(name): _text(value) for name, value in os.environb.items() if name.startswith(b"CNI_")}
+    conf = _text(sys.stdin.buffer.read(cni.LONGEST + 1))
+    request = cni.read(cni.Call(id_, environment, conf, None if netns is None else int(netns)))
+    said = _said(request) if isinstance(request, Request) else request
+    if said["result"] is not None:
+        sys.stdout.write(json.dumps(said["result"], separators=(",", ":")) + "\n")
+    return 1 if said["status"] else 0
+
+
+def _text(given: bytes) -> str:
+    """As the native program sends it to a server."""
+    return given.decode(errors="replace")
+
+
+def _said(request: Request) -> Said:
+    try:
+        with Host.open(origin=request.origin) as host:
+            return answered(host, request).said
+    except MacvfastError as error:
+        return request.words.failed(error)
+    except Exception as error:  # noqa: BLE001 - the runtime is told in its words
+        sys.excepthook(*sys.exc_info())
+        return request.words.failed(MacvfastError("macvfast has failed", causes=[repr(error)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

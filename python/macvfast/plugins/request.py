@@ -1,0 +1,203 @@
+"""One attachment of a sandbox to a network, as an engine asks for it: done with a Host, and answered in its words."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from macvfast.errors import (
+    AlreadyConnected,
+    EndpointNotFound,
+    MacvfastError,
+    NetworkNotFound,
+    RequestInvalid,
+    SandboxBusy,
+    SandboxNotFound,
+)
+from macvfast.plan import endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.host import Host
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.outcomes import Difference
+    from macvfast.requests import EndpointRequest, OpenNetns
+
+CONNECT, DISCONNECT, CHECK = "connect", "disconnect", "check"
+
+# What is gone already.
+_GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
+
+# How long to wait for another process that is making or removing what is to go, and how often it is looked at.
+_BUSY_S = 60.0
+# How long what is connected already may be what a server has just made for the same request: it is found then, or goes.
+_TAKEN_BACK_S = 1.0
+_LOOK_S = 0.05
+
+Said = dict[str, object]
+
+
+class Words(Protocol):
+    """How a request is answered."""
+
+    def made(self, endpoint: Endpoint) -> Said:
+        """The endpoint that there is now."""
+
+    def gone(self, *, found: bool) -> Said:
+        """There is no such endpoint any more; `found`: there was one."""
+
+    def differing(self, sandbox: Sandbox, endpoint: Endpoint, differences: Sequence[Difference]) -> Said:
+        """What is not as it is recorded."""
+
+    def failed(self, error: MacvfastError) -> Said:
+        """Why it was not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done with one attachment of a sandbox to a network.
+
+    Attributes:
+        kind: CONNECT, DISCONNECT or CHECK.
+        id: of the request, by which one that is repeated is known.
+        origin: the engine that it is for; None: a person's.
+        state_dir: where its sender has the state; None: wherever the server has it.
+        endpoint: its network is empty where the sandbox has one endpoint, whatever the network.
+        netns: the sandbox's namespace, where it is to stand for a given one.
+        words: how it is answered.
+    """
+
+    kind: str
+    id: str
+    origin: str | None
+    state_dir: str | None
+    endpoint: EndpointRequest
+    netns: OpenNetns | None
+    words: Words = field(compare=False, repr=False)
+
+
+class Answer(NamedTuple):
+    """What becomes of a request; `made`: it has made something, which goes again if nobody takes the answer."""
+
+    said: Said
+    made: Request | None = None
+
+
+def answered(host: Host, request: Request) -> Answer:
+    """Do a request. While another process makes or removes what it is about, this waits: that may be a server that does
+    the same request, or takes it back.
+
+    Raises:
+        MacvfastError: it is not done.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            return _KINDS[request.kind](host, request)
+        except (SandboxBusy, AlreadyConnected) as error:
+            if time.monotonic() > begun + (_BUSY_S if isinstance(error, SandboxBusy) else _TAKEN_BACK_S):
+                raise
+        # What a process left that died is finished, or undone, before any change: this is one.
+        host.remove_networks([])
+        time.sleep(_LOOK_S)
+
+
+def undo(host: Host, request: Request) -> None:
+    """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
+    try:
+        there = host.take_back(request.id)
+        if there is not None:
+            _take_away(host, there)
+    except _GONE:
+        pass
+
+
+def _connect(host: Host, request: Request) -> Answer:
+    if (there := _made_before(host, request)) is not None:
+        return there
+    _network(host, request)
+    if request.netns is None:
+        _sandbox(host, request)
+    made = host.connect(request.endpoint, netns=request.netns, request_id=request.id)
+    return Answer(request.words.made(made), request)
+
+
+def _made_before(host: Host, request: Request) -> Answer | None:
+    """The answer to a request that was done already.
+
+    Raises:
+        RequestInvalid: its id is that of another one.
+    """
+    made = host.made_for(request.id)
+    if made is None:
+        return None
+    asked = request.endpoint
+    if (
+        asked.network not in (made.network, made.network_id)
+        or asked.sandbox not in (made.sandbox, made.sandbox_id)
+        or asked.ifname not in (None, made.ifname)
+    ):
+        raise RequestInvalid("its id is that of another request")
+    return Answer(request.words.made(made))
+
+
+def _disconnect(host: Host, request: Request) -> Answer:
+    try:
+        _take_away(host, _the_endpoint(host, request))
+    except _GONE:
+        return Answer(request.words.gone(found=False))
+    return Answer(request.words.gone(found=True))
+
+
+def _check(host: Host, request: Request) -> Answer:
+    endpoint = _the_endpoint(host, request)
+    sandbox = host.sandbox(endpoint.sandbox_id)
+    return Answer(request.words.differing(sandbox, endpoint, host.check(sandbox.id)))
+
+
+_KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check}
+
+
+def _take_away(host: Host, endpoint: Endpoint) -> None:
+    """Remove an endpoint, and with it a sandbox that stood for a given namespace for its sake alone."""
+    sandbox = host.sandbox(endpoint.sandbox_id)
+    if sandbox.made or len(sandbox.endpoints) > 1:
+        host.disconnect(endpoint.network_id, sandbox, ifname=endpoint.ifname)
+    else:
+        host.remove_many([sandbox.id])[0].result()
+
+
+# By the beginning of an id, what is gone would be taken for something else.
+
+
+def _network(host: Host, request: Request) -> Network:
+    """The network of exactly that id or name. Raises as `Host.network`."""
+    network = host.network(request.endpoint.network)
+    if request.endpoint.network not in (network.id, network.name):
+        raise NetworkNotFound(request.endpoint.network)
+    return network
+
+
+def _sandbox(host: Host, request: Request) -> Sandbox:
+    """The sandbox of exactly that id or name. Raises as `Host.sandbox`."""
+    sandbox = host.sandbox(request.endpoint.sandbox)
+    if request.endpoint.sandbox not in (sandbox.id, sandbox.name):
+        raise SandboxNotFound(request.endpoint.sandbox)
+    return sandbox
+
+
+def _the_endpoint(host: Host, request: Request) -> Endpoint:
+    """The endpoint that a request names.
+
+    Raises:
+        NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous
+    """
+    if not request.endpoint.network:
+        sandbox = _sandbox(host, request)
+        if not sandbox.endpoints:
+            raise EndpointNotFound("", sandbox.name, None)
+        return endpoints.only(sandbox.endpoints)
+    network, sandbox = _network(host, request), _sandbox(host, request)
+    return endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))

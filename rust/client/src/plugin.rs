@@ -1,0 +1,247 @@
+//! A call of a plugin: done by the server, or by Python, where there is none or the connection breaks.
+//!
+//! Both get the same id, so that what the server has done already is answered from the record
+//! (`python/macvfast/plugins`). Only root's file says where they are: a runtime's environment is not a person's.
+
+use std::env;
+use std::ffi::{c_int, CString, OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{memfd_create, open, MemfdFlags, Mode, OFlags};
+use rustix::io::{fcntl_setfd, FdFlags};
+use rustix::net::sockopt::{set_socket_timeout, Timeout};
+use rustix::rand::{getrandom, GetRandomFlags};
+
+use crate::{configured, fitting, message, session, starting};
+
+/// Set where a runtime of the Container Network Interface calls.
+const COMMAND: &str = "CNI_COMMAND";
+const NETNS: &str = "CNI_NETNS";
+const VARIABLES: &[u8] = b"CNI_";
+
+/// What a person's environment may say is nothing to a plugin.
+const OURS: &[u8] = b"MACVFAST_";
+
+/// The longest configuration (`python/macvfast/plugins/cni.py`), and the longest answer.
+const LONGEST: u64 = 1 << 20;
+
+/// How long the server may take to read a request, and to answer.
+const SENT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How an answer to a call begins; any other says that the server does not do it.
+const STATUS: &[u8] = b"{\"status\":";
+const RESULT: &[u8] = b",\"result\":";
+
+/// Exit status, and codes of errors (docs/cni.md): of the specification, and of our own.
+const FAILED: c_int = 1;
+const IO_FAILURE: u32 = 5;
+const NOT_INSTALLED: u32 = 109;
+
+/// Whether a runtime calls this program, not a person.
+pub fn is_called() -> bool {
+    env::var_os(COMMAND).is_some_and(|command| !command.is_empty())
+}
+
+/// Does the call; the exit status.
+pub fn run() -> c_int {
+    Call::read().map_or_else(
+        |error| fail(IO_FAILURE, "the call cannot be read", &error.to_string()),
+        |call| {
+            call.ask_server()
+                .map_or_else(|| call.become_python(), |answer| answer.tell())
+        },
+    )
+}
+
+/// What the runtime gives.
+struct Call {
+    /// By which a call that is done once more is known.
+    id: String,
+    /// The configuration; one that is too long is cut.
+    input: Vec<u8>,
+    /// The namespace; None: it cannot be opened.
+    netns: Option<OwnedFd>,
+}
+
+impl Call {
+    fn read() -> io::Result<Self> {
+        let mut random = [0; 16];
+        getrandom(&mut random, GetRandomFlags::empty())?;
+        let id = random.iter().fold(String::new(), |mut id, byte| {
+            let _ = write!(id, "{byte:02x}");
+            id
+        });
+        let mut input = Vec::new();
+        io::stdin().take(LONGEST + 1).read_to_end(&mut input)?;
+        // Whatever is there: a pipe is not waited for, and a terminal not taken.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let netns = env::var_os(NETNS).and_then(|path| open(path, flags, Mode::empty()).ok());
+        Ok(Self { id, input, netns })
+    }
+
+    /// The server's answer; None: it does not do it, or was lost.
+    fn ask_server(&self) -> Option<Answer> {
+        let (socket, _) = session::connected(fitting::request_socket()?)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(SENT_WITHIN)).ok()?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWERED_WITHIN)).ok()?;
+        let body = self.body();
+        let mut whole = u32::try_from(body.len()).ok()?.to_le_bytes().to_vec();
+        whole.extend_from_slice(body.as_bytes());
+        let fds: Vec<_> = self.netns.iter().map(AsFd::as_fd).collect();
+        message::send_whole(socket.as_fd(), &whole, &fds).ok()?;
+        let mut unused = Vec::new();
+        let length = message::exactly(socket.as_fd(), size_of::<u32>(), &mut unused).ok()??;
+        let length = u32::from_le_bytes(*length.first_chunk()?);
+        if u64::from(length) > LONGEST {
+            return None;
+        }
+        Answer::of(
+            &message::exactly(socket.as_fd(), usize::try_from(length).ok()?, &mut unused)
+                .ok()??,
+        )
+    }
+
+    /// The request, as `python/macvfast/serve/request.py` reads it.
+    fn body(&self) -> String {
+        let mut body = format!(
+            "{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\",\"input\":",
+            self.id
+        );
+        push_text(&mut body, &self.input);
+        if let Some(state) = configured::path("state_dir") {
+            body.push_str(",\"state_dir\":");
+            push_text(&mut body, state.as_os_str().as_bytes());
+        }
+        body.push_str(",\"environment\":{");
+        let mut separator = "";
+        for (name, value) in env::vars_os() {
+            if name.as_bytes().starts_with(VARIABLES) {
+                body.push_str(separator);
+                push_text(&mut body, name.as_bytes());
+                body.push(':');
+                push_text(&mut body, value.as_bytes());
+                separator = ",";
+            }
+        }
+        body.push_str("}}");
+        body
+    }
+
+    /// Becomes Python, which does the call; returns only where it cannot.
+    fn become_python(&self) -> c_int {
+        let Some(python) = configured::path("python") else {
+            return fail(
+                NOT_INSTALLED,
+                "macvfast is not installed here",
+                "/etc/macvfast/client.conf names no Python: `macvfast service install` writes it",
+            );
+        };
+        self.hand_over(&python).map_or_else(
+            |error| {
+                fail(
+                    NOT_INSTALLED,
+                    "macvfast cannot be executed",
+                    &format!("{}: {error}", python.display()),
+                )
+            },
+            |never| match never {},
+        )
+    }
+
+    fn hand_over(&self, python: &Path) -> io::Result<std::convert::Infallible> {
+        let mut input = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+        input.write_all(&self.input)?;
+        input.rewind()?;
+        rustix::stdio::dup2_stdin(&input)?;
+        let mut words: Vec<OsString> = [python.as_os_str()]
+            .into_iter()
+            .chain(["-I", "-m", "macvfast.plugins", &self.id].map(OsStr::new))
+            .map(OsStr::to_owned)
+            .collect();
+        if let Some(netns) = &self.netns {
+            fcntl_setfd(netns, FdFlags::empty())?;
+            words.push(netns.as_raw_fd().to_string().into());
+        }
+        for (name, _) in env::vars_os() {
+            if name.as_bytes().starts_with(OURS) {
+                env::remove_var(name);
+            }
+        }
+        let line = words
+            .iter()
+            .map(|word| CString::new(word.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Err(starting::execute(&line).into())
+    }
+}
+
+/// What the server says of a call.
+struct Answer {
+    status: c_int,
+    /// What is printed: JSON.
+    result: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads `{"status":0,"result":…}`, which has these two fields, in this order.
+    fn of(body: &[u8]) -> Option<Self> {
+        let rest = body.strip_prefix(STATUS)?.strip_suffix(b"}")?;
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (status, rest) = rest.split_at_checked(digits)?;
+        let result = rest.strip_prefix(RESULT)?;
+        Some(Self {
+            status: std::str::from_utf8(status).ok()?.parse().ok()?,
+            result: result.to_vec(),
+        })
+    }
+
+    /// Prints it; the exit status.
+    fn tell(&self) -> c_int {
+        if self.result == b"null" || say(&self.result) {
+            self.status
+        } else {
+            FAILED
+        }
+    }
+}
+
+fn fail(code: u32, message: &str, details: &str) -> c_int {
+    let mut error = format!("{{\"cniVersion\":\"1.0.0\",\"code\":{code},\"msg\":");
+    push_text(&mut error, message.as_bytes());
+    error.push_str(",\"details\":");
+    push_text(&mut error, details.as_bytes());
+    error.push('}');
+    say(error.as_bytes());
+    FAILED
+}
+
+/// Writes a line to standard output; false: it cannot be written.
+fn say(line: &[u8]) -> bool {
+    let mut out = io::stdout();
+    out.write_all(line).is_ok() && out.write_all(b"\n").is_ok() && out.flush().is_ok()
+}
+
+/// Adds a text as JSON has it; what is not UTF-8 is replaced.
+fn push_text(out: &mut String, text: &[u8]) {
+    out.push('"');
+    for one in String::from_utf8_lossy(text).chars() {
+        match one {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(one);
+            }
+            '\0'..='\x1f' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(one));
+            }
+            _ => out.push(one),
+        }
+    }
+    out.push('"');
+}
