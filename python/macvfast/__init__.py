@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Step,
     )
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OpenNetns, UpdateRequest
+    from macvfast.usage import NetworkUsage, PoolUsage
 
 __version__ = "0.1.0"
 
@@ -48,13 +49,14 @@ _HOMES = {
         "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
     ),
     "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "UpdateRequest"),
+    "usage": ("NetworkUsage", "PoolUsage"),
 }  # fmt: skip
 
 __all__ = [
     "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
     "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network", "NetworkRequest",
-    "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status",
-    "Step", "Subnet", "UpdateRequest", "__version__",
+    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool", "PoolUsage", "Route", "Sandbox", "SandboxState",
+    "StartedByHand", "Status", "Step", "Subnet", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.ipam import fullness
 from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan, Status  # fmt: skip
+from macvfast.usage import NetworkUsage, PoolUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -181,6 +182,18 @@ class FakeHost:
     def usage(self, on: Network) -> list[SubnetUsage]:
         taken = {int(address.ip) for one in self.endpoints(on) for address in one.addresses}
         return [fullness(subnet, {one for one in taken if subnet.first <= one <= subnet.last}) for subnet in on.subnets]
+
+    def pools(self) -> list[NetworkUsage]:
+        return [
+            NetworkUsage(
+                on,
+                tuple(
+                    PoolUsage(one.subnet, one.total.in_use, one.automatic_free + one.total.in_use)
+                    for one in self.usage(on)
+                ),
+            )
+            for on in self.networks()
+        ]
 
     def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
         return Outcomes(

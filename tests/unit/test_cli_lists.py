@@ -26,15 +26,15 @@ def listed(line: str) -> list[str]:
 
 def test_network_ls_has_dockers_columns_and_then_ours() -> None:
     assert listed("network ls") == [
-        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS",
-        "7b7b7b7b7b7b   dual      macvlan   local   eth0     2001:db8:abc8::/64,192.168.32.0/24",
-        "cccccccccccc   lab       macvlan   local   eth0     172.16.86.0/24",
-        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24",
+        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS                              IN USE",
+        "7b7b7b7b7b7b   dual      macvlan   local   eth0     2001:db8:abc8::/64,192.168.32.0/24   1/1.8e+19,1/136",
+        "cccccccccccc   lab       macvlan   local   eth0     172.16.86.0/24                       0/253",
+        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24                       1/253",
     ]
 
 
 def test_an_empty_list_is_its_header() -> None:
-    assert typed("network ls", FakeHost()).out == "NETWORK ID   NAME   DRIVER   SCOPE   PARENT   SUBNETS\n"
+    assert typed("network ls", FakeHost()).out == "NETWORK ID   NAME   DRIVER   SCOPE   PARENT   SUBNETS   IN USE\n"
     assert typed("ps", FakeHost()).out == "SANDBOX ID   NAME   NETWORKS   ADDRESSES   COMMAND   STATUS\n"
     assert typed("ps -q", FakeHost()).out == ""
     assert typed("network ls --format json", FakeHost()).out == ""
@@ -117,9 +117,9 @@ def names(line: str) -> list[str]:
 
 def test_a_list_names_the_engine_that_made_something_in_a_column_that_is_there_only_then() -> None:
     assert typed("network ls", with_engines()).out.splitlines() == [
-        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS          ORIGIN",
-        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24",
-        "dddddddddddd   pod       macvlan   local   eth0     172.16.86.0/24   podman",
+        "NETWORK ID     NAME      DRIVER    SCOPE   PARENT   SUBNETS          IN USE   ORIGIN",
+        "3fa9c1000000   pub_net   macvlan   local   eth0     172.16.86.0/24   1/253",
+        "dddddddddddd   pod       macvlan   local   eth0     172.16.86.0/24   1/253    podman",
     ]
     shown = [json.loads(line) for line in typed("network ls --format json", with_engines()).out.splitlines()]
     assert [one.get("Origin") for one in shown] == [None, "podman"]

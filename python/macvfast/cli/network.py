@@ -55,6 +55,8 @@ Filters: name and id (a part, or a regular expression), driver, label=KEY or lab
 dangling (true, false), scope, origin (cni, podman, docker: the engine that made it). Every key must match, and every
 label; of several values of another key, one is enough.
 
+IN USE shows of each subnet how many addresses endpoints have, and how many they can have automatically.
+
 Also: macvfast network list.""",
     example="macvfast network ls -f driver=macvlan",
 )
@@ -72,7 +74,7 @@ def ls(
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
         fits = chosen(pairs(filters), network_filters(host.endpoints))
-        listing.show(call.out, filter(fits, host.networks()))
+        listing.show(call.out, (one for one in host.pools() if fits(one.network)))
     return 0
 
 

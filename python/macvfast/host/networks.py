@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from macvfast.model import Address, Cidr, Endpoint, Network
     from macvfast.outcomes import Outcomes, SubnetUsage
     from macvfast.requests import NetworkRequest, UpdateRequest
+    from macvfast.usage import NetworkUsage
 
 
 class OfNetworks(Opened):
@@ -111,6 +112,12 @@ class OfNetworks(Opened):
     def usage(self, network: str | Network) -> list[SubnetUsage]:
         """How full the subnets of a network are, in their order. Raises as `network`."""
         return self._parts.usage(network)
+
+    def pools(self) -> Iterator[NetworkUsage]:
+        """All networks, each with how full its pools are by the record; sorted and read as by `networks`."""
+        from macvfast.engine.pool_usage import each_network  # noqa: PLC0415 - most calls do not need it
+
+        return each_network(self._store)
 
     def remove_networks(self, names: Several[str]) -> Outcomes[str]:
         """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from macvfast._core import Pool, Source
+from macvfast._core import Source
 from macvfast.outcomes import Block, Map, SubnetUsage
 
 if TYPE_CHECKING:
@@ -33,14 +33,12 @@ def fullness(subnet: Subnet, taken: set[int], kept: Iterable[Kept] = (), own: It
         kept: what all networks of the pool keep, and what is reserved.
         own: what the host itself has on the parent.
     """
-    empty = Pool(subnet.cidr)
-    ends = {number for number in (subnet.first, subnet.last) if empty.role(number) is not None}
     # The addresses that are not free, each with one part: the fields of `Block`.
     roles = {
         "in_use": taken,
         "gateway": set() if subnet.gateway is None else {int(subnet.gateway)},
         "aux": {int(address) for _, address in subnet.aux},
-        "reserved": ends,
+        "reserved": set(subnet.ends),
     }
     kept = tuple(kept)
     for one in kept:
@@ -51,8 +49,7 @@ def fullness(subnet: Subnet, taken: set[int], kept: Iterable[Kept] = (), own: It
     host = tuple(sorted((address for address in own if address in subnet.cidr), key=int))
     # What has another part as well is shown as that.
     roles["host"] = {int(address) for address in host}.difference(*roles.values())
-    # Where automatic allocation takes place: sorted, and apart from each other.
-    ranges = Source(subnet.cidr, ip_range=subnet.ranges, order="lowest", begin=0, avoid=()).ranges
+    ranges = automatic_ranges(subnet)
     used = sorted(set().union(*roles.values()))
     size = sum(last - first + 1 for first, last in ranges)
     return SubnetUsage(
@@ -65,6 +62,11 @@ def fullness(subnet: Subnet, taken: set[int], kept: Iterable[Kept] = (), own: It
         map=_map(subnet.cidr, roles, ranges),
         reservations=tuple((one.address, one.role) for one in kept if one.network is None),
     )
+
+
+def automatic_ranges(subnet: Subnet) -> list[tuple[int, int]]:
+    """Where automatic allocation takes place: the first and the last address of each range, sorted, and apart."""
+    return Source(subnet.cidr, ip_range=subnet.ranges, order="lowest", begin=0, avoid=()).ranges
 
 
 def _longest_run(taken: Sequence[int], ranges: Sequence[tuple[int, int]]) -> int:

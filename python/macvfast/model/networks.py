@@ -39,6 +39,15 @@ class Subnet:
         object.__setattr__(self, "first", int(self.cidr.network_address))
         object.__setattr__(self, "last", int(self.cidr.broadcast_address))
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ends that no endpoint has: in IPv4 the network and the broadcast address, in IPv6 the first address;
+        none of two addresses or one.
+        """
+        if self.last - self.first < 2:
+            return ()
+        return (self.first, self.last) if self.version == 4 else (self.first,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from macvfast.cli.show.text import count_text
 from macvfast.errors import escape
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ def usage_json(network: Network, one: SubnetUsage) -> dict[str, object]:
 def usage_text(network: Network, one: SubnetUsage) -> str:
     """One subnet as people read it: its numbers, then its map."""
     subnet, total = one.subnet, one.total
-    counts = f"{_count(total.in_use)} in use, {_count(total.free)} free, {_count(total.reserved)} reserved"
-    lines = [f"{subnet.cidr}: {_count(total.size)} addresses, {counts}"]
+    counts = f"{count_text(total.in_use)} in use, {count_text(total.free)} free, {count_text(total.reserved)} reserved"
+    lines = [f"{subnet.cidr}: {count_text(total.size)} addresses, {counts}"]
     where = ", ".join(subnet.ranges) or "all of it"
     order = "the lowest first" if network.order == "lowest" else "the next after the last"
-    lines.append(f"  automatic: {_count(one.automatic_free)} free of {_count(one.automatic_size)}, {order}, in {where}")
+    lines.append(
+        f"  automatic: {count_text(one.automatic_free)} free of {count_text(one.automatic_size)}, {order}, in {where}"
+    )
     if subnet.gateway is not None:
         how = " (automatic)" if subnet.gateway_automatic else ""
         lines.append(f"  gateway:   {subnet.gateway}{how}")
@@ -67,13 +70,8 @@ def usage_text(network: Network, one: SubnetUsage) -> str:
         lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
     lines += [f"  reserved:  {address}, {escape(role)}" for address, role in one.reservations[:_RESERVATIONS]]
     if (more := len(one.reservations) - _RESERVATIONS) > 0:
-        lines.append(f"  reserved:  {_count(more)} more")
+        lines.append(f"  reserved:  {count_text(more)} more")
     return "\n".join([*lines, "", *_map(one.map), ""])
-
-
-def _count(number: int) -> str:
-    """A number for people: `65,534`, or `1.8e+19`."""
-    return f"{number:,}" if number < 10**10 else f"{number:.1e}"
 
 
 def _map(shown: Map) -> Iterator[str]:

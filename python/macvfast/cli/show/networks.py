@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from macvfast.cli.show.lists import Shape
 from macvfast.cli.show.tables import Column
-from macvfast.cli.show.text import Object, addresses_json, created_at, labels_text, rfc3339
+from macvfast.cli.show.text import Object, addresses_json, count_text, created_at, labels_text, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from macvfast.model import Endpoint, Network, Subnet
     from macvfast.outcomes import SubnetUsage
+    from macvfast.usage import NetworkUsage
 
 
 def _has(network: Network, version: int) -> bool:
@@ -23,24 +24,35 @@ def _said(value: bool) -> str:
     return "true" if value else "false"
 
 
-LISTED: Shape[Network] = Shape(
+def _in_use(one: NetworkUsage) -> str:
+    """`2/252`, of each subnet: the addresses in use of those that are given automatically."""
+    return ",".join(f"{pool.in_use}/{_capacity(pool.capacity)}" for pool in one.pools)
+
+
+def _capacity(number: int) -> str:
+    """Without commas, which stand between subnets."""
+    return count_text(number).replace(",", "")
+
+
+LISTED: Shape[NetworkUsage] = Shape(
     # Docker's keys, all as text, then ours.
     fields={
-        "CreatedAt": lambda network: created_at(network.created_at),
-        "Driver": lambda network: network.driver,
-        "ID": lambda network: network.id,
-        "IPv4": lambda network: _said(_has(network, 4)),
-        "IPv6": lambda network: _said(network.ipv6),
-        "Internal": lambda network: _said(network.internal),
-        "Labels": lambda network: labels_text(network.labels),
-        "Name": lambda network: network.name,
+        "CreatedAt": lambda one: created_at(one.network.created_at),
+        "Driver": lambda one: one.network.driver,
+        "ID": lambda one: one.network.id,
+        "IPv4": lambda one: _said(_has(one.network, 4)),
+        "IPv6": lambda one: _said(one.network.ipv6),
+        "Internal": lambda one: _said(one.network.internal),
+        "Labels": lambda one: labels_text(one.network.labels),
+        "Name": lambda one: one.network.name,
         "Scope": lambda _: "local",
-        "Parent": lambda network: network.parent or "",
-        "Subnets": lambda network: ",".join(str(subnet.cidr) for subnet in network.subnets),
+        "Parent": lambda one: one.network.parent or "",
+        "Subnets": lambda one: ",".join(str(subnet.cidr) for subnet in one.network.subnets),
     },
     extra={
-        "Label": lambda network: dict(network.labels),
-        "Origin": lambda network: network.origin or "",
+        "Label": lambda one: dict(one.network.labels),
+        "InUse": _in_use,
+        "Origin": lambda one: one.network.origin or "",
     },
     # Docker's columns, then ours.
     columns={
@@ -50,6 +62,7 @@ LISTED: Shape[Network] = Shape(
         "Scope": Column("SCOPE", goes=1),
         "Parent": Column("PARENT"),
         "Subnets": Column("SUBNETS", fold=","),
+        "InUse": Column("IN USE", fold=",", goes=4),
         "Origin": Column("ORIGIN", rare=True),
     },
 )

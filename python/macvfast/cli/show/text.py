@@ -37,6 +37,21 @@ def as_json(value: object, indent: int | None = None) -> str:
     return text.replace("\x7f", "\\u007f")
 
 
+def count_text(number: int) -> str:
+    """A number for people: `65,534`, or `1.8e+19`."""
+    return f"{number:,}" if number < 10**10 else f"{number:.1e}"
+
+
+def bar(share: float, width: int) -> str:
+    """How full something is, from 0 to 1, as in maps of addresses; not empty or full unless it is.
+
+    >>> bar(0.001, 10), bar(0.5, 10), bar(0.999, 10)
+    ('[#.........]', '[#####.....]', '[#########.]')
+    """
+    cells = round(share * width) if share in (0, 1) else min(max(round(share * width), 1), width - 1)
+    return f"[{'#' * cells}{'.' * (width - cells)}]"
+
+
 def labels_text(labels: Sequence[tuple[str, str]]) -> str:
     """`tier=web,zone=`, sorted, as Docker lists them."""
     return ",".join(sorted(f"{key}={value}" for key, value in labels))

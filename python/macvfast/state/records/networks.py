@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Endpoint, MadeParent, Network, natural
 from macvfast.state.records import checked
-from macvfast.state.records.pools import PoolRecords
+from macvfast.state.records.pools import PoolRecords, PoolRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -136,10 +136,15 @@ class NetworkRecords(PoolRecords):
 
     def networks_numbered(self, numbers: Sequence[int]) -> list[Network]:
         """Those of the networks that are there, in that order."""
+        return [network for network, _ in self.networks_with_pools(numbers)]
+
+    def networks_with_pools(self, numbers: Sequence[int]) -> list[tuple[Network, list[PoolRow]]]:
+        """The same, each with the pools of its subnets, in their order."""
         given = "number IN (SELECT value FROM json_each(?))"
         rows = self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {given}", (json.dumps(numbers),)).fetchall()
         found = {row[0]: row for row in rows}
-        return [self._network(found[number]) for number in numbers if number in found]
+        pools = {number: self.pools_of(number) for number in found}
+        return [(self._network(found[one], pools[one]), pools[one]) for one in numbers if one in found]
 
     def unused_networks(self) -> list[Network]:
         """The networks without endpoints, by name, as people count."""
@@ -216,13 +221,14 @@ class NetworkRecords(PoolRecords):
             found = self._by_id[endpoint.network_id] = self._only(id=endpoint.network_id)
         return found
 
-    def _network(self, row: Sequence[object]) -> Network:
+    def _network(self, row: Sequence[object], pools: Sequence[PoolRow] | None = None) -> Network:
         (number, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
          options, at, origin) = row  # fmt: skip
+        pools = self.pools_of(cast("int", number)) if pools is None else pools
         return checked.network(Network(
             id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
             parent=cast("str | None", parent), link=str(link),
-            subnets=tuple(row.subnet for row in self.pools_of(cast("int", number))),
+            subnets=tuple(one.subnet for one in pools),
             ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
             internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
             labels=text_pairs(str(labels)), options=text_pairs(str(options)),

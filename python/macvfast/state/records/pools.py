@@ -180,15 +180,25 @@ class PoolRecords:
         """What is in use in a pool without an endpoint, but for the subnet's own ends: the gateways and aux addresses
         of its networks, by their names, and what is reserved.
         """
+        return self.kept_in([pool])[pool]
+
+    def kept_in(self, pools: Sequence[int]) -> dict[int, list[Kept]]:
+        """The same of several pools."""
+        given = (json.dumps(pools),)
         rows = self._db.execute(
-            "SELECT n.name, s.gateway, s.aux FROM subnet s JOIN network n ON n.number = s.network WHERE s.pool = ?"
-            " ORDER BY n.name",
-            (pool,),
+            "SELECT s.pool, n.name, s.gateway, s.aux FROM subnet s JOIN network n ON n.number = s.network"
+            " WHERE s.pool IN (SELECT value FROM json_each(?)) ORDER BY n.name",
+            given,
         )
-        found: list[Kept] = []
-        for network, gateway, aux in rows:
-            found += kept_by(network, None if gateway is None else ip_address(gateway), _aux(aux))
-        found += (Kept(one.address, str(one), None) for one in self._reservations(pool) if not one.is_over(self._began))
+        found: dict[int, list[Kept]] = {pool: [] for pool in pools}
+        for pool, network, gateway, aux in rows:
+            found[pool] += kept_by(network, None if gateway is None else ip_address(gateway), _aux(aux))
+        reserved = self._db.execute(
+            "SELECT DISTINCT pool FROM reservation WHERE pool IN (SELECT value FROM json_each(?))", given
+        ).fetchall()
+        for (pool,) in reserved:
+            still = (one for one in self._reservations(pool) if not one.is_over(self._began))
+            found[pool] += (Kept(one.address, str(one), None) for one in still)
         return found
 
     def over(self, pool: int) -> list[Address]:
@@ -241,6 +251,16 @@ class PoolRecords:
         if len(bits) * 8 != _PAGE:
             raise ValueError(f"page {number} of a pool has {len(bits)} bytes")
         return bits
+
+    def used_within(self, pool: int, first: int, last: int) -> int:
+        """How many of a pool's ordinals from `first` to `last` are in use. Cost: the pages of the pool in use."""
+        count = 0
+        for key, page in self._db.execute("SELECT number, bits FROM page WHERE pool = ? AND level = 0", (pool,)):
+            begin = int.from_bytes(key) * _PAGE
+            low, high = max(first - begin, 0), min(last - begin, _PAGE - 1)
+            if low <= high:
+                count += (int.from_bytes(page, "little") >> low & (1 << high - low + 1) - 1).bit_count()
+        return count
 
     def summary(self, pool: int) -> list[tuple[int, bytes]]:
         """Which pages of a pool are full."""
