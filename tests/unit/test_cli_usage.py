@@ -118,7 +118,7 @@ WRONG: list[tuple[str, int, str]] = [
         (f"network create {name}", 1, f"error: a network cannot be called `{name}`")
         for name in ("bridge", "default", "host", "none")
     ),
-    ("stop web", 2, "hint: `macvfast rm -f SANDBOX` ends its command and removes it"),
+    ("kill web", 2, "hint: `macvfast stop -t 0 SANDBOX` kills its command"),
     ("version", 2, "hint: `macvfast --version`"),
     ("network stop", 2, "error: `stop` is not a command of `macvfast network`"),
     ("run --net= sh", 125, "error: option `--net` was given nothing"),

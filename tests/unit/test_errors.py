@@ -162,6 +162,12 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: `macvfast ps -a` lists them",
     ),
     (
+        errors.NothingToStart("web"),
+        "sandbox `web` has no command to start\n"
+        "  caused by: `macvfast run` gives a sandbox its own command; with --rm, it runs once\n"
+        "hint: `macvfast exec web COMMAND` runs one in it",
+    ),
+    (
         errors.EndpointNotFound("lab", "web"),
         "sandbox `web` is not connected to network `lab`\n"
         "  caused by: it has no endpoint there\n"

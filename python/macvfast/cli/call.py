@@ -10,7 +10,7 @@ import typer
 
 from macvfast.cli.interrupts import be_careful
 from macvfast.cli.usage import Usage
-from macvfast.errors import Incomplete, MacvfastError, StateMissing, escape
+from macvfast.errors import CommandNotFound, CommandNotStarted, Incomplete, MacvfastError, StateMissing, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -133,7 +133,10 @@ class Call(typer.Context):
         if not errors:
             return 0
         partly = done or any(isinstance(error, Incomplete) for error in errors)
-        return PARTLY if partly else errors[0].exit_status
+        if partly:
+            return PARTLY
+        # 126 and 127 say of a command line that it runs what cannot be run; these only name sandboxes.
+        return 1 if isinstance(errors[0], (CommandNotFound, CommandNotStarted)) else errors[0].exit_status
 
 
 def _refuse_missing(state_dir: str | None) -> None:

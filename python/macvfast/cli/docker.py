@@ -164,10 +164,7 @@ def net_refusal(value: str) -> Refused | None:
 
 # Commands that Docker has, and what to type for them.
 _COMMANDS = {
-    "stop": "`macvfast rm -f SANDBOX` ends its command and removes it",
-    "kill": "`macvfast rm -f SANDBOX` ends its command and removes it",
-    "start": "`macvfast exec SANDBOX COMMAND` runs a command in an existing sandbox",
-    "restart": "`macvfast exec SANDBOX COMMAND` runs a command in an existing sandbox",
+    "kill": "`macvfast stop -t 0 SANDBOX` kills its command",
     "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
     "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
     "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, SandboxRunning, UndoFailed
+from macvfast.errors import MacvfastError, NothingToStart, SandboxRunning, UndoFailed
 from macvfast.kernel.namespaces import open_recorded
 from macvfast.model import SandboxState
-from macvfast.process import keeper, launch, logs
+from macvfast.process import given, keeper, launch, logs
 from macvfast.state.lookup import refuse_another
 from macvfast.state.store import DEFAULT_NETNS_DIR
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Sandbox
+    from macvfast.process.given import Surroundings
+    from macvfast.process.launch import Place
     from macvfast.process.rootfs import Root
     from macvfast.requests import CommandRequest
     from macvfast.state.store import Store
@@ -64,7 +68,8 @@ class Commands:
         try:
             namespace = attempt.namespace
             assert namespace is not None  # noqa: S101 - a command is about to start in it
-            self._launch(sandbox, request, namespace.fd, attempt.take_lock)
+            place = self._place(sandbox, namespace)
+            self._launch(sandbox, request, lambda: replace(place, lock=attempt.take_lock()))
         except BaseException as error:
             attempt.let_go()
             remains = remove(sandbox)
@@ -94,21 +99,49 @@ class Commands:
                 if not (request.join or recorded):
                     with self._store.writing() as records:
                         records.set_command(sandbox.id, request.argv, auto_remove=request.auto_remove)
-                self._launch(sandbox, request, namespace.fd, joined=root)
+                place = replace(self._place(sandbox, namespace), joined=root)
+                self._launch(sandbox, request, lambda: place)
 
-    def _launch(
-        self, sandbox: Sandbox, request: CommandRequest, namespace_fd: int,
-        lock: Callable[[], int | None] = lambda: None, joined: Root | None = None,
-    ) -> None:  # fmt: skip
+    def check_kept(self, sandbox: Sandbox) -> tuple[CommandRequest, Surroundings]:
+        """What a sandbox's own command was given, if it can be started again.
+
+        Raises:
+            NothingToStart, StateUnusable, CommandNotFound, CommandNotStarted, RootfsInvalid, UserUnknown
+        """
+        kept = given.kept_in(self._store.sandbox_dir(sandbox.id))
+        if kept is None:
+            raise NothingToStart(sandbox.name)
+        request, around = kept
+        launch.check(request, around=around)
+        return request, around
+
+    def start_kept(self, sandbox: Sandbox, kernel: Callable[[], Kernel]) -> None:
+        """Start a sandbox's own command again, detached, as it was given.
+
+        Raises:
+            NothingToStart, SandboxRunning, StateUnusable, NamespaceChanged. Also as `start`.
+        """
+        request, around = self.check_kept(sandbox)
+        (namespace,) = open_recorded(kernel(), [sandbox])
+        if isinstance(namespace, MacvfastError):
+            raise namespace
+        with closing(namespace):
+            place = replace(self._place(sandbox, namespace), around=around)
+            self._launch(sandbox, request, lambda: place)
+
+    def _launch(self, sandbox: Sandbox, request: CommandRequest, place: Callable[[], Place]) -> None:
+        """Launch a command at a place, which is made when everything else is ready."""
         self._directories.complete(sandbox)
         if not request.detach:
             self._close()
-        place = launch.Place(
-            directory=self._store.sandbox_dir(sandbox.id), name=sandbox.name, namespace_fd=namespace_fd,
+        launch.launch(request, place())
+
+    def _place(self, sandbox: Sandbox, namespace: Namespace) -> Place:
+        return launch.Place(
+            directory=self._store.sandbox_dir(sandbox.id), name=sandbox.name, namespace_fd=namespace.fd,
             removal=launch.removal(self._store.directory, sandbox.id),
-            pins=sorted({DEFAULT_NETNS_DIR, self._netns_dir}), joined=joined, lock=lock(),
+            pins=sorted({DEFAULT_NETNS_DIR, self._netns_dir}),
         )  # fmt: skip
-        launch.launch(request, place)
 
     def logs(self, key: str, tail: int | None, *, follow: bool) -> Iterator[bytes]:
         """The output of a sandbox's detached commands: see `Host.logs`."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.engine.commands import Commands
     from macvfast.engine.engine import Engine
+    from macvfast.engine.own_commands import OwnCommands
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
@@ -111,6 +112,13 @@ class Parts:
         from macvfast.engine.commands import Commands  # noqa: PLC0415
 
         return Commands(self.store, self.states, self.directories, self.netns_dir, self.close)
+
+    @cached_property
+    def own_commands(self) -> OwnCommands:
+        """What starts sandboxes' own commands again, and ends them."""
+        from macvfast.engine.own_commands import OwnCommands  # noqa: PLC0415
+
+        return OwnCommands(self.store, self.states, self.commands, lambda: self.kernel)
 
     @property
     def here(self) -> Here:

@@ -29,6 +29,15 @@ class SandboxNotFound(NotFound, code="sandbox-not-found"):
     _hint = "`macvfast ps -a` lists them"
 
 
+class NothingToStart(NotFound, code="nothing-to-start"):
+    """`start` runs a sandbox's own command again, which only `run` gives it."""
+
+    sandbox: str
+    _text = "sandbox `{sandbox}` has no command to start"
+    _cause = "`macvfast run` gives a sandbox its own command; with --rm, it runs once"
+    _hint = "`macvfast exec {sandbox} COMMAND` runs one in it"
+
+
 class EndpointNotFound(NotFound, code="endpoint-not-found"):
     network: str
     sandbox: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
-from macvfast.checks import several
+from macvfast.checks import plain, several
 from macvfast.engine.parts import remove_ended
 from macvfast.host.opened import Opened, key_of
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from macvfast.model import Sandbox
     from macvfast.outcomes import Outcomes
     from macvfast.requests import CommandRequest, EndpointRequest, OwnFiles, SandboxRequest
+
+# How long a command may take to end before it is killed; Docker's time.
+STOP_S = 10.0
 
 
 class OfSandboxes(Opened):
@@ -85,6 +89,30 @@ class OfSandboxes(Opened):
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         """Start a command in a sandbox, as `run`. Raises as that and `sandbox`; SandboxRunning, NamespaceChanged."""
         self._parts.commands.start(key_of(sandbox), request, lambda: self._parts.kernel)
+
+    def start_many(self, sandboxes: Several[str]) -> Outcomes[str]:
+        """Start the sandboxes' own commands again, detached, as `run` was given them: words, options, environment and
+        working directory. One that runs is left as it is. Outcomes: the name, or NothingToStart, SandboxRunning (a
+        command of `exec` runs), and as `run` and `sandbox`.
+        """
+        return self._parts.own_commands.start(several("sandboxes", sandboxes, str))
+
+    def stop_many(self, sandboxes: Several[str], *, wait_s: float | None = STOP_S) -> Outcomes[str]:
+        """End the sandboxes' commands, all at the same time; sandboxes, links and addresses stay. Returns when all
+        have ended. One that does not run is done. Outcomes: the name, or KernelRefused, and as `sandbox`.
+
+        Args:
+            wait_s: a command that has not ended so many seconds after SIGTERM is killed; None: it is not.
+        """
+        plain("wait_s", wait_s, int, float, NoneType)
+        return self._parts.own_commands.stop(several("sandboxes", sandboxes, str), wait_s)
+
+    def restart_many(self, sandboxes: Several[str], *, wait_s: float | None = STOP_S) -> Outcomes[str]:
+        """End the sandboxes' commands and start them again. One that cannot be started again is not ended. As
+        `stop_many` and `start_many`.
+        """
+        plain("wait_s", wait_s, int, float, NoneType)
+        return self._parts.own_commands.restart(several("sandboxes", sandboxes, str), wait_s)
 
     def logs(self, sandbox: str | Sandbox, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         """The output of a sandbox's detached commands, in pieces, which can be read after `close`. Raises as `sandbox`.

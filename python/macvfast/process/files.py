@@ -41,7 +41,7 @@ _HOSTNAME_FILE_MAX = 1024
 _FILES = ("hosts", "hostname", "resolv.conf")
 
 # The files of a sandbox's directory that are read, written, or mounted for its commands.
-_IN_DIRECTORY = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max")
+_IN_DIRECTORY = ("status", "status.new", "lock", "hostname", "log", "log.1", "log.max", "command.json", "stopped")
 
 _HOSTS = """\
 127.0.0.1\tlocalhost

@@ -23,7 +23,7 @@ from macvfast.errors import (
     StateUnusable,
     TerminalMissing,
 )
-from macvfast.process import autoremove, files, programs, users
+from macvfast.process import autoremove, files, given, programs, users
 from macvfast.process.programs import Program
 from macvfast.process.rootfs import Root
 from macvfast.system import capabilities
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.errors import MacvfastError
+    from macvfast.process.given import Surroundings
     from macvfast.process.users import User
     from macvfast.requests import CommandRequest
 
@@ -51,7 +52,9 @@ _IMAGES = frozenset(
 )
 
 
-def check(request: CommandRequest, *, inside: bool = False, joined: Root | None = None) -> None:
+def check(
+    request: CommandRequest, *, inside: bool = False, joined: Root | None = None, around: Surroundings | None = None
+) -> None:
     """Refuse a command that cannot be started, before anything is made for it.
 
     Args:
@@ -59,6 +62,7 @@ def check(request: CommandRequest, *, inside: bool = False, joined: Root | None 
         inside: it joins a running command, which may see other files than this host's: only terminal and user are
             checked.
         joined: the root of that command, where a user is asked for.
+        around: what was kept of the process that asked for it; None: this process asks.
 
     Raises:
         CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted,
@@ -71,12 +75,17 @@ def check(request: CommandRequest, *, inside: bool = False, joined: Root | None 
     user = _user(request, joined)
     if inside:
         return
+    around = around or _here()
     if request.rootfs is None:
-        _check_command(request, None, user)
+        _check_command(request, None, user, around)
         return
     with Root(request.rootfs) as root:
         _check_rootfs(root)
-        _check_command(request, root, user)
+        _check_command(request, root, user, around)
+
+
+def _here() -> Surroundings:
+    return given.here(programs.starter().environment())
 
 
 def _user(request: CommandRequest, joined: Root | None) -> User | None:
@@ -96,14 +105,16 @@ def _check_rootfs(root: Root) -> None:
             raise RootfsInvalid(root.path, f"it has no directory `{needed}` to mount on")
 
 
-def _check_command(request: CommandRequest, root: Root | None, user: User | None) -> None:
+def _check_command(request: CommandRequest, root: Root | None, user: User | None, around: Surroundings) -> None:
     name, workdir = request.argv[0], request.workdir
     if workdir is not None and not stat.S_ISDIR(_mode(workdir, root) or 0):
         raise CommandNotStarted(name, f"there is no directory `{workdir}` to start in", [_WORKDIR])
     if "/" in name:
-        candidates = [os.path.join(workdir or ("" if root is None else "/"), name)]
+        above = "/" if root is not None or around.directory is None else around.directory
+        candidates = [os.path.join(workdir or above, name)]
     else:
-        candidates = [os.path.join(directory, name) for directory in _path_of(request, user).split(":") if directory]
+        path = _path_of(request, user, around)
+        candidates = [os.path.join(directory, name) for directory in path.split(":") if directory]
     modes = [mode for mode in (_mode(candidate, root) for candidate in candidates) if mode is not None]
     if any(stat.S_ISREG(mode) and mode & 0o111 for mode in modes):
         return
@@ -122,12 +133,12 @@ def _mode(path: str, root: Root | None) -> int | None:
         return None
 
 
-def _path_of(request: CommandRequest, user: User | None) -> str:
+def _path_of(request: CommandRequest, user: User | None, around: Surroundings) -> str:
     """The PATH in which a command is searched."""
-    given = dict(request.env).get("PATH")
-    if given is not None:
-        return given
-    return os.environ.get("PATH", os.defpath) if user is None else user.path
+    asked = dict(request.env).get("PATH")
+    if asked is not None:
+        return asked
+    return around.environment.get("PATH", os.defpath) if user is None else user.path
 
 
 def _image_hint(argv: Sequence[str]) -> list[str]:
@@ -163,6 +174,7 @@ class Place:
         pins: the directories in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
         lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`.
+        around: what was kept of the process that asked for the command; None: this process asks.
     """
 
     directory: Path
@@ -172,6 +184,7 @@ class Place:
     pins: Sequence[str] = ()
     joined: Root | None = None
     lock: int | None = None
+    around: Surroundings | None = None
 
 
 def launch(request: CommandRequest, place: Place) -> None:
@@ -195,11 +208,14 @@ def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[in
     """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
     files.make_directory(place.directory)
     user = _user(request, place.joined)
-    environment = _environment(request, user)
+    around = place.around or _here()
+    if not (request.join or request.auto_remove or around.kept):
+        given.keep(place.directory, request, around)
+    environment = _environment(request, user, around)
     try:
-        given = [("--netns-fd", place.namespace_fd), ("--env-fd", environment), *(("--lock-fd", one) for one in lock)]
+        opened = [("--netns-fd", place.namespace_fd), ("--env-fd", environment), *(("--lock-fd", one) for one in lock)]
         argv = [str(PROGRAM), "join" if request.join else "run"]
-        argv += [word for option, descriptor in given for word in (option, str(descriptor))]
+        argv += [word for option, descriptor in opened for word in (option, str(descriptor))]
         program = Program([*argv, *_arguments(request, place, user), "--", *request.argv], range(3, len(argv), 2))
         if not request.detach:
             for stream in (sys.stdout, sys.stderr):
@@ -230,6 +246,7 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
         ("--user", None if user is None else user.argument),
         ("--log-max", request.log_max),
         ("--workdir", request.workdir),
+        ("--directory", place.around.directory if place.around is not None else None),
     ]
     flags = {
         # In another root the same number is another user.
@@ -237,6 +254,7 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
         "--tty": request.tty,
         "--interactive": request.interactive,
         "--detach": request.detach,
+        "--only-env": place.around is not None,
     }
     return [
         *(word for option, value in options if value is not None for word in (option, str(value))),
@@ -245,14 +263,16 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
     ]
 
 
-def _environment(request: CommandRequest, user: User | None) -> int:
+def _environment(request: CommandRequest, user: User | None, around: Surroundings) -> int:
     """A descriptor of the variables that the command gets in addition to this process's environment or, as another
-    user, instead of it. In memory: everybody can read command lines, and the native program must not obey variables
-    that are meant for the command.
+    user or with what was kept, instead of it. In memory: everybody can read command lines, and the native program must
+    not obey variables that are meant for the command.
     """
     env = dict(request.env)
     if user is not None:
-        env = user.environment(os.environ) | env
+        env = user.environment(around.environment) | env
+    elif around.kept:
+        env = {**around.environment, **env}
     descriptor = os.memfd_create("environment", 0)
     with open(descriptor, "wb", closefd=False) as memory:
         memory.write(b"".join(os.fsencode(f"{name}={value}\0") for name, value in env.items()))

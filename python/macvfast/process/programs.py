@@ -56,6 +56,9 @@ class Starter(Protocol):
             OSError: it cannot be executed.
         """
 
+    def environment(self) -> dict[str, str]:
+        """The environment that the program is started with."""
+
 
 class ThisProcess:
     """Starts programs from this process."""
@@ -66,7 +69,7 @@ class ThisProcess:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         try:
             with limits.soft_limit_restored():
-                os.execve(program.argv[0], program.argv, _environment())
+                os.execve(program.argv[0], program.argv, self.environment())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -81,7 +84,7 @@ class ThisProcess:
             with open(reader, encoding="utf-8", errors="replace") as pipe:
                 try:
                     actions = [(os.POSIX_SPAWN_DUP2, writer, 2)]
-                    pid = os.posix_spawn(program.argv[0], program.argv, _environment(), file_actions=actions)
+                    pid = os.posix_spawn(program.argv[0], program.argv, self.environment(), file_actions=actions)
                 finally:
                     os.close(writer)
                 # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which
@@ -91,18 +94,17 @@ class ThisProcess:
                 said = pipe.read(4096).strip()
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
+    def environment(self) -> dict[str, str]:
+        """As Starter has it: this process's, without the LC_CTYPE that Python adds where the locale is C (PEP 538)."""
+        environment = dict(os.environ)
+        if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
+            del environment["LC_CTYPE"]
+        return environment
+
 
 def _hand_on(program: Program) -> None:
     for place in program.descriptors:
         os.set_inheritable(int(program.argv[place]), True)
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, without the LC_CTYPE that Python adds where the locale is C (PEP 538)."""
-    environment = dict(os.environ)
-    if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
-        del environment["LC_CTYPE"]
-    return environment
 
 
 def _was_given(beginning: bytes) -> bool:

@@ -9,17 +9,25 @@ import time
 from errno import ETIMEDOUT
 from typing import TYPE_CHECKING
 
-from macvfast.errors import KernelRefused, StateUnusable
+from macvfast.errors import KernelRefused, MacvfastError, StateUnusable
 from macvfast.process.keeper import KILL_S, is_locked, read_status
+from macvfast.system import durable
 from macvfast.system.processes import Process, children_of, has_open, named, process_of, send
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from macvfast.process.keeper import Status
 
 # What the kernel calls the program around a command.
 _NAME = "macvfast-init"
+
+# The file that notes a stop; `rust/init/src/status.rs` reads it.
+STOPPED = "stopped"
+
+# How often commands that have been asked to end are looked at: at first, and after some time.
+_LOOK_S, _MOST_S = 0.002, 0.05
 
 
 def kill(directory: Path, boot_id: str, inode: int) -> None:
@@ -59,6 +67,70 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
                 raise damage
             return
         time.sleep(0.002)
+
+
+class Stop:
+    """Ends one sandbox's command as it wants to end, and by force when it takes too long.
+
+    Attributes:
+        error: why the command could not be ended.
+
+    Args:
+        directory: the sandbox's directory.
+        boot_id: the current one.
+        inode: of its network namespace.
+        wait_s: how long it may take; None: as long as it wants.
+    """
+
+    def __init__(self, directory: Path, boot_id: str, inode: int, wait_s: float | None) -> None:
+        self._place = (directory, boot_id, inode)
+        self._deadline = None if wait_s is None else time.monotonic() + wait_s
+        self._asked: Process | None = None
+        self.error: MacvfastError | None = None
+
+    def look(self) -> bool:
+        """Do what is to be done now; whether the command has ended and its keeper has recorded that."""
+        directory, boot_id, inode = self._place
+        if not is_locked(directory):
+            return True
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        status, _ = _status_of(directory, boot_id)
+        # A keeper that is about to start its command is looked at again.
+        asks = status is not None and status.init != self._asked and status.init.alive() and status.init.is_in(inode)
+        try:
+            if late or asks:
+                # A keeper that starts a command forgets that an earlier one was to end.
+                mark(directory, boot_id)
+            if late:
+                kill(directory, boot_id, inode)
+        except MacvfastError as error:
+            self.error = error
+            return True
+        if status is not None and asks:
+            self._asked = status.init
+            send(status.init, signal.SIGTERM)
+        return late
+
+
+def mark(directory: Path, boot_id: str) -> None:
+    """Note durably that somebody asked, in this boot, that a sandbox's command ends and is not run again.
+
+    Raises:
+        StateUnusable
+    """
+    try:
+        durable.replace(directory / STOPPED, f"{boot_id}\n".encode())
+    except OSError as error:
+        raise StateUnusable(str(directory), f"cannot note the stop: {error.strerror or error}") from None
+
+
+def stop_all(stops: Sequence[Stop]) -> None:
+    """Carry out all, at the same time."""
+    left = list(stops)
+    pause_s = _LOOK_S
+    while left := [one for one in left if not one.look()]:
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _MOST_S)
 
 
 def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:

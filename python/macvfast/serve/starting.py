@@ -100,6 +100,10 @@ class Caller:
             raise _error_of(answer)
         return os.waitstatus_to_exitcode(int(answer.body)), said
 
+    def environment(self) -> dict[str, str]:
+        """Its environment, which this worker has taken over."""
+        return dict(os.environ)
+
     def end(self, status: int) -> NoReturn:
         """Have it end with an exit status, and end."""
         # Whoever waits for a lock or a pipe of this command finds it free once the command has ended.

@@ -14,7 +14,7 @@ pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [--queue DIR] [--after-all ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [--beside] [OPTIONS] -- COMMAND [ARG...]
 options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
-[--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
+[--only-env] [--directory DIR] [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
 
 /// What is asked for: a command with a pid 1 of its own; or, with `join`, beside the running command, if there is one.
@@ -51,9 +51,12 @@ pub struct Request {
     pub log_limit: Option<u64>,
     /// The command's name and arguments; never empty.
     pub command: Vec<CString>,
-    /// Variables, `NAME=VALUE`: added to this program's environment or, for another user, in its place. They come by a
-    /// descriptor, since everybody can read a command line.
+    /// Variables, `NAME=VALUE`: added to this program's environment or, for another user and with `only_environment`,
+    /// in its place. They come by a descriptor, since everybody can read a command line.
     pub environment: Vec<CString>,
+    pub only_environment: bool,
+    /// Where the command starts if that exists there, in place of this process's working directory.
+    pub start_directory: Option<CString>,
     /// Where the command must start.
     pub workdir: Option<CString>,
     /// Who runs the command, if not this process's user.
@@ -114,6 +117,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
             b"--etc" => request.etc = Some(value()?),
             b"--pins" => request.pins.push(value()?),
             b"--env-fd" => request.environment = variables(descriptor("--env-fd", &value()?)?)?,
+            b"--only-env" => request.only_environment = true,
+            b"--directory" => request.start_directory = Some(value()?),
             b"--workdir" => request.workdir = Some(value()?),
             b"--user" => request.user = Some(user(&value()?)?),
             b"--log-max" => request.log_limit = Some(limit(&value()?)?),

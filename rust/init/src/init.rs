@@ -290,7 +290,7 @@ fn become_command(task: &Task<'_>) -> Errno {
     if task.request.workdir.is_none() && task.directory.is_none_or(elsewhere) {
         let _ = chdir(c"/");
     }
-    if task.request.user.is_some() {
+    if task.request.user.is_some() || task.request.only_environment {
         // What the caller has there is not for another user: addresses of agents, tokens, directories.
         sys::clear_environment();
     }

@@ -29,9 +29,10 @@ use crate::sys::{self, Spawned};
 use crate::terminal;
 
 /// Runs a request from here to its end; the exit status of this process.
-pub fn keep(request: Request) -> u8 {
+pub fn keep(mut request: Request) -> u8 {
+    let asked = request.start_directory.take();
     let surroundings = Surroundings {
-        directory: getcwd(Vec::new()).ok(),
+        directory: asked.or_else(|| getcwd(Vec::new()).ok()),
         window: terminal::window(),
     };
     // Whatever else the caller left open would be held for as long as the command runs.
@@ -154,6 +155,9 @@ impl Keeper<'_> {
 
     fn start(&self) -> Result<Running, Failure> {
         let signals = Signals::take(self.request.tty).map_err(Failure::at("block signals"))?;
+        if let Post::Own(record) = &self.post {
+            record.forget_stop();
+        }
         let terminals = self.terminals()?;
         let streams = self.streams(terminals.as_ref().map(AsFd::as_fd))?;
         let (reports, pipe) = pipe_with(PipeFlags::CLOEXEC).map_err(Failure::at("make a pipe"))?;
@@ -305,6 +309,8 @@ impl Keeper<'_> {
         let (state, alone) = match Report::receive(&running.reports) {
             Some(Report::Ended(status)) => (State::Exited(status), false),
             Some(Report::EndedAlone(status)) => (State::Exited(status), true),
+            // `stop` has killed it.
+            _ if self.post.is_stopped() => (State::Exited(KILLED), false),
             _ => (State::Lost, false),
         };
         if !alone {

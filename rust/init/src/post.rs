@@ -34,6 +34,11 @@ pub enum Post {
 }
 
 impl Post {
+    /// Whether somebody has asked that the command of this keeper's sandbox ends.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Own(record) if record.is_stopped())
+    }
+
     /// The sandbox's directory, where the command is a guest with a pid 1 of its own: that stays for as long as others
     /// are there that have joined. Otherwise they end with the command.
     pub fn guest_directory(&self) -> Option<BorrowedFd<'_>> {

@@ -14,13 +14,16 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{
-    flock, fstat, fsync, ftruncate, openat, renameat, stat, unlinkat, AtFlags, FlockOperation,
-    Mode, OFlags, CWD,
+    flock, fstat, fsync, ftruncate, openat, renameat, stat, statat, unlinkat, AtFlags,
+    FlockOperation, Mode, OFlags, CWD,
 };
 use rustix::io::{read, write, Errno};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 use crate::log::Log;
+
+/// The file that says that somebody has asked that the command ends; `macvfast stop` writes it.
+const STOPPED: &CStr = c"stopped";
 
 /// A process, named so that its pid cannot mean another after it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,16 @@ impl Record {
     /// The directory; of a guest's, for its pid 1.
     pub fn guest_directory(&self) -> Option<BorrowedFd<'_>> {
         self.before.as_ref().map(|_| self.directory.as_fd())
+    }
+
+    /// Whether somebody has asked that the command ends and is not run again.
+    pub fn is_stopped(&self) -> bool {
+        statat(&self.directory, STOPPED, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Forgets that, for a command that is about to start.
+    pub fn forget_stop(&self) {
+        let _ = unlinkat(&self.directory, STOPPED, AtFlags::empty());
     }
 
     /// Opens the command's log to add to it.
