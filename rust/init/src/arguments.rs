@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::log::LEAST_LIMIT;
+use crate::restarts::Policy;
 use crate::sys;
 
 /// How the program is called.
@@ -14,7 +15,7 @@ pub const USAGE: &str = "\
 usage: macvfast-init run --netns-fd N --dir DIR [--rootfs DIR] [--pins DIR]... [--after ARG]... [--queue DIR] [--after-all ARG]... [OPTIONS] -- COMMAND [ARG...]
        macvfast-init join --netns-fd N --dir DIR [--beside] [OPTIONS] -- COMMAND [ARG...]
 options: [--lock-fd N] [--name NAME] [--hostname NAME] [--etc DIR] [--tty] [--interactive] [--detach] [--env-fd N] \
-[--only-env] [--directory DIR] [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
+[--restart POLICY] [--only-env] [--directory DIR] [--workdir DIR] [--user UID:GID[:GID]...] [--log-max BYTES]
 ";
 
 /// What is asked for: a command with a pid 1 of its own; or, with `join`, beside the running command, if there is one.
@@ -47,6 +48,8 @@ pub struct Request {
     pub tty: bool,
     pub interactive: bool,
     pub detach: bool,
+    /// Whether a detached command is run again when it has ended.
+    pub restart: Option<Policy>,
     /// The limit of a detached command's log in bytes; None: the limit that the directory keeps.
     pub log_limit: Option<u64>,
     /// The command's name and arguments; never empty.
@@ -117,6 +120,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
             b"--etc" => request.etc = Some(value()?),
             b"--pins" => request.pins.push(value()?),
             b"--env-fd" => request.environment = variables(descriptor("--env-fd", &value()?)?)?,
+            b"--restart" => request.restart = Some(policy(&value()?)?),
             b"--only-env" => request.only_environment = true,
             b"--directory" => request.start_directory = Some(value()?),
             b"--workdir" => request.workdir = Some(value()?),
@@ -146,6 +150,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
     }
     if request.join && (request.rootfs.is_some() || !request.after.is_empty()) {
         return Err("join takes neither --rootfs nor --after".to_owned());
+    }
+    if request.restart.is_some() && (request.join || !request.detach || !request.after.is_empty()) {
+        return Err("--restart is for a detached command that stays".to_owned());
     }
     Ok(request)
 }
@@ -178,6 +185,11 @@ fn limit(value: &CString) -> Result<u64, String> {
     number
         .filter(|number| *number >= LEAST_LIMIT)
         .ok_or_else(|| format!("`{text}` is not a number of bytes from {LEAST_LIMIT} on"))
+}
+
+fn policy(value: &CString) -> Result<Policy, String> {
+    let text = shown_name(value);
+    Policy::parse(&text).ok_or_else(|| format!("`{text}` is not a restart policy"))
 }
 
 /// `UID:GID` and supplementary groups, with colons between.

@@ -91,7 +91,7 @@ fn keep_in_this_process(
 ) -> u8 {
     let outcome = loop {
         let post = match take_post(&mut request) {
-            Ok(post) => post,
+            Ok(post) => post.of_policy(request.restart.is_some()),
             Err(failure) => {
                 announce.failed(&failure);
                 return failure.status();
@@ -131,6 +131,18 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     /// Starts the command, stays with it and records its end; the status to end with.
     fn keep(mut self, announce: &mut Announce) -> Result<u8, Failure> {
+        let mut running = self.begin()?;
+        announce.started();
+        if let Some(policy) = self.request.restart {
+            return Ok(self.run_again(running, policy));
+        }
+        running.watch();
+        let (state, alone) = self.outcome(&running);
+        Ok(self.end(&mut running, state, alone))
+    }
+
+    /// Starts the command; once this returns, it runs and that is recorded.
+    fn begin(&mut self) -> Result<Running, Failure> {
         let mut running = self.start()?;
         let report = Report::receive(&running.reports);
         if report != Some(Report::Started) {
@@ -142,15 +154,15 @@ impl Keeper<'_> {
         }
         // Whoever reads the command's output learns of its end from itself alone; the supervisor is in the namespace.
         running.streams.let_go(self.request.detach);
-        self.request.netns = None;
+        if self.request.restart.is_none() {
+            self.request.netns = None;
+        }
         if let Err(failure) = self.write(&running, State::Running) {
             // What is not recorded must not run.
             kill(&running.child);
             return Err(failure);
         }
-        announce.started();
-        running.watch();
-        Ok(self.end(&mut running))
+        Ok(running)
     }
 
     fn start(&self) -> Result<Running, Failure> {
@@ -304,18 +316,29 @@ impl Keeper<'_> {
         }
     }
 
-    /// Records how the command has ended, and passes on the last of what it has shown.
-    fn end(self, running: &mut Running) -> u8 {
-        let (state, alone) = match Report::receive(&running.reports) {
+    /// How a command has ended, and whether pid 1 stays for those that have joined.
+    fn outcome(&self, running: &Running) -> (State, bool) {
+        match Report::receive(&running.reports) {
             Some(Report::Ended(status)) => (State::Exited(status), false),
             Some(Report::EndedAlone(status)) => (State::Exited(status), true),
             // `stop` has killed it.
             _ if self.post.is_stopped() => (State::Exited(KILLED), false),
             _ => (State::Lost, false),
-        };
+        }
+    }
+
+    fn count_restarts(&mut self, count: u32) {
+        if let Post::Own(record) = &mut self.post {
+            record.restarts = Some(count);
+        }
+    }
+
+    /// Records how the command has ended, and passes on the last of what it has shown.
+    fn end(self, running: &mut Running, state: State, alone: bool) -> u8 {
+        // Once the end is recorded, the namespace may be removed.
+        self.request.netns = None;
         if !alone {
-            wait_for(&running.child);
-            running.finish_logging();
+            running.finish();
         }
         let shown = running.streams.drain();
         let recorded = if alone {
@@ -351,3 +374,5 @@ impl Keeper<'_> {
         }
     }
 }
+
+mod again;

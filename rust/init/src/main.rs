@@ -36,6 +36,7 @@ mod post;
 mod queue;
 mod relay;
 mod report;
+mod restarts;
 mod running;
 mod signals;
 mod status;

@@ -34,6 +34,14 @@ pub enum Post {
 }
 
 impl Post {
+    /// The same; with a policy, restarts are counted.
+    pub fn of_policy(mut self, policy: bool) -> Self {
+        if let (Self::Own(record), true) = (&mut self, policy) {
+            record.restarts = Some(0);
+        }
+        self
+    }
+
     /// Whether somebody has asked that the command of this keeper's sandbox ends.
     pub fn is_stopped(&self) -> bool {
         matches!(self, Self::Own(record) if record.is_stopped())

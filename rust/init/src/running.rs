@@ -68,6 +68,12 @@ impl Running {
         }
     }
 
+    /// Waits until everything that the command started has ended, and logs the last of what was shown.
+    pub fn finish(&mut self) {
+        wait_for(&self.child);
+        self.finish_logging();
+    }
+
     /// Logs the last of what was shown.
     pub fn finish_logging(&mut self) {
         if let Some(logged) = &mut self.streams.logged {

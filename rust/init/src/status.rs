@@ -4,7 +4,8 @@
 //! boot 4be5d7bc-…              the boot, the keeper and pid 1, each process with its start time
 //! keeper 4711 98765
 //! init 4712 98766
-//! state running                or `exited` with a line `exit 3`, or `lost`
+//! state running                or `exited` or `restarting` with a line `exit 3`, or `lost`
+//! restarts 2                   of a command with a restart policy: how often it was run again
 //! before                       of a guest, which runs where no command of the sandbox's own does: what was
 //! boot …                       recorded before and counts again when it has ended, however it ends
 //! ```
@@ -20,6 +21,7 @@ use rustix::fs::{
 use rustix::io::{read, write, Errno};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
+use crate::failure::KILLED;
 use crate::log::Log;
 
 /// The file that says that somebody has asked that the command ends; `macvfast stop` writes it.
@@ -71,8 +73,20 @@ pub enum State {
     Running,
     /// It ended with this exit status, or could not be started (126, 127).
     Exited(u8),
+    /// It ended with this exit status, and is about to be run again.
+    Restarting(u8),
     /// pid 1 was killed before it could say how the command ended.
     Lost,
+}
+
+impl State {
+    /// The exit status of a command that has ended.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Exited(status) | Self::Restarting(status) => status,
+            Self::Running | Self::Lost => KILLED,
+        }
+    }
 }
 
 /// The directory of one sandbox, locked for as long as this lives.
@@ -80,6 +94,8 @@ pub struct Record {
     directory: OwnedFd,
     boot_id: String,
     keeper: Process,
+    /// How often a command with a restart policy was run again.
+    pub restarts: Option<u32>,
     /// Of a guest: the status that counts again after it.
     before: Option<Vec<u8>>,
     lock: OwnedFd,
@@ -115,6 +131,7 @@ impl Record {
             directory,
             boot_id: boot_id()?,
             keeper: Process::own()?,
+            restarts: None,
             before,
             lock,
         }))
@@ -150,6 +167,9 @@ impl Record {
     /// with it.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
         let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();
+        if let Some(count) = self.restarts {
+            text.extend(format!("restarts {count}\n").bytes());
+        }
         match &self.before {
             None => {}
             Some(before) if state == State::Running => {
@@ -164,14 +184,14 @@ impl Record {
             }
             Some(before) => text.clone_from(before),
         }
-        let durable =
-            state != State::Running || self.before.as_ref().is_some_and(|it| !it.is_empty());
+        let durable = !matches!(state, State::Running | State::Restarting(_))
+            || self.before.as_ref().is_some_and(|it| !it.is_empty());
         let file = self.write_new(&text)?;
         if durable {
             fsync(&file)?;
         }
         renameat(&self.directory, c"status.new", &self.directory, c"status")?;
-        if state == State::Running {
+        if matches!(state, State::Running | State::Restarting(_)) {
             // Reserve room for the status at its end, in case the disk is full by then.
             text.extend([b' '; ROOM]);
             let _ = self.write_new(&text);
@@ -301,6 +321,7 @@ fn status_text(boot_id: &str, keeper: Process, init: Process, state: State) -> S
     let _ = match state {
         State::Running => writeln!(text, "state running"),
         State::Exited(status) => writeln!(text, "state exited\nexit {status}"),
+        State::Restarting(status) => writeln!(text, "state restarting\nexit {status}"),
         State::Lost => writeln!(text, "state lost"),
     };
     text
