@@ -280,6 +280,10 @@ class Batch:
         """A route by way of `gateway`, or of the link itself; main table. Refused where there is one with the same
         destination and metric, IPv6 default routes excepted; `replaces` takes the place of that one, which is there.
         """
+    def delete_route(
+        self, ifindex: int, destination: bytes, prefix_length: int, gateway: bytes | None, *, metric: int | None = None
+    ) -> int:
+        """A route that `add_route` made; never one that a router advertised. ESRCH where it is not there."""
     def delete_link(self, ifindex: int, *, nsid: int | None = None) -> int:
         """Delete one link, of the socket's namespace or of the one that it knows by an id (EINVAL where nothing holds
         that any more).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,43 @@ def test_the_default_route_goes_to_the_next_network_when_its_own_is_disconnected
     lan.macvfast("network", "connect", "pub_net", "box", "--ip=172.16.86.2")
     assert addresses_of(lan, "box", "eth0") == ["172.16.86.2/24"]
     assert default_routes(lan, "box") == [("10.1.0.1", "eth1")]
+
+
+@pytest.mark.usefixtures("two_networks")
+def test_the_network_with_the_highest_gw_priority_has_the_default_route(lan: Lan) -> None:
+    lan.macvfast("create", "--net=pub_net", "--name=box")
+    lan.macvfast("network", "connect", "--gw-priority=1", "other", "box")
+    assert default_routes(lan, "box") == [("10.1.0.1", "eth1")]
+    assert lan.sandbox("box").can_ping("172.16.86.1")
+    assert (
+        json.loads(lan.macvfast("network", "inspect", "-f", "{{json .Containers}}", "other"))[
+            lan.macvfast("ps", "-q", "--no-trunc")
+        ]["GwPriority"]
+        == 1
+    )
+    lan.macvfast("network", "disconnect", "other", "box")
+    assert default_routes(lan, "box") == [("172.16.86.1", "eth0")]
+    lan.macvfast("network", "connect", "--gw-priority=none", "other", "box")
+    lan.macvfast("network", "disconnect", "pub_net", "box")
+    assert default_routes(lan, "box") == []
+    lan.macvfast("network", "connect", "--gw-priority=-3", "pub_net", "box")
+    assert default_routes(lan, "box") == [("172.16.86.1", "eth0")]
+    assert lan.macvfast("check") == ""
+    up0 = "name=other,gw-priority=7,driver-opt=com.docker.network.endpoint.ifname=up0"
+    lan.macvfast("create", "--net=pub_net", "--net", up0, "--name=two")
+    assert default_routes(lan, "two") == [("10.1.0.1", "up0")]
+
+
+def test_the_ipv6_default_route_goes_to_the_highest_gw_priority_too(lan: Lan) -> None:
+    lan.add_parent("eth1", "lan1")
+    for number, parent in ((8, "eth0"), (9, "eth1")):
+        options = (f"--subnet=fd00:{number}::/64", f"--gateway=fd00:{number}::1", "-o", f"parent={parent}")
+        lan.macvfast("network", "create", *options, "-o", "ipv6_ra=off", f"n{number}")
+    lan.macvfast("create", "--net=n8", "--name=box")
+    lan.macvfast("network", "connect", "--gw-priority=1", "n9", "box")
+    assert default_routes(lan, "box", "-6") == [("fd00:9::1", "eth1")]
+    lan.macvfast("network", "disconnect", "n9", "box")
+    assert default_routes(lan, "box", "-6") == [("fd00:8::1", "eth0")]
 
 
 @pytest.mark.usefixtures("two_networks")

@@ -231,8 +231,8 @@ class FakeHost:
         self._note("run", request, name, tuple(endpoints), tuple(labels), own_files)
         return sandbox(name or "5d" * 6)
 
-    def connect(self, on: str, box: str, **values: Any) -> Endpoint:
-        self._note("connect", on, box, values)
+    def connect(self, request: EndpointRequest, **values: Any) -> Endpoint:
+        self._note("connect", request, values)
         return endpoint()
 
     def disconnect(self, on: str, box: str) -> None:

@@ -16,7 +16,7 @@ from macvfast.kernel.netlink import Kernel
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.watch import LinkWatch
 from macvfast.options import kernel_attributes
-from macvfast.plan import AddAddress, AddRoute, RouteFacts, SetOptions, SetUp, group_removal
+from macvfast.plan import AddAddress, AddRoute, DeleteRoute, RouteFacts, SetOptions, SetUp, group_removal
 from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 
@@ -621,7 +621,18 @@ class FakeKernel(Kernel):
                 link.attributes = list((dict(link.attributes) | dict(_shown(kernel_attributes(step.options)))).items())
             case AddRoute():
                 return self._route(netns, link, step)
+            case DeleteRoute(gone):
+                self._delete_route(netns, gone)
         return None
+
+    @staticmethod
+    def _delete_route(netns: FakeNetns, gone: AddRoute) -> None:
+        """Nothing where it is gone already, as in `kernel`."""
+        netns.static = [one for one in netns.static if not gone.is_(one)]
+        there = (netns.routes.get(gone.family), netns.gateways.get(gone.family))
+        if not gone.metric and there == (gone.ifindex, gone.gateway):
+            for of_family in (netns.routes, netns.gateways, netns.limits):
+                of_family.pop(gone.family, None)
 
     @staticmethod
     def _route(netns: FakeNetns, link: FakeLink, step: AddRoute) -> FakeRefusal | None:

@@ -20,6 +20,8 @@ from tests.unit.machine import Machine
 DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
+# Recorded from format 5 on.
+GW_PRIORITY = -7
 # Recorded from format 4 on.
 REQUEST = "0123456789abcdef" * 2
 # Recorded from format 2 on.
@@ -40,7 +42,10 @@ def tell_the_story(machine: Machine) -> None:
         parent="eth0", mtu=1400, labels={"tier": "web"},
     )  # fmt: skip
     host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", mode="private", internal=True, order="next")
-    both = [EndpointRequest(network="lan"), EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"))]
+    both = [
+        EndpointRequest(network="lan"),
+        EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"), gw_priority=GW_PRIORITY),
+    ]
     host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"}, own_files=OWN_FILES)
     machine.world.give(GIVEN)
     host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN, request_id=REQUEST)

@@ -187,6 +187,16 @@ RUNS: list[tuple[str, tuple[str | None, tuple[EndpointRequest, ...], tuple[tuple
         ),
         {},
     ),
+    (
+        "--net a --net b --gw-priority 2 sh",
+        (None, (EndpointRequest.of("a", gw_priority=2), EndpointRequest.of("b")), ()),
+        {},
+    ),
+    (
+        "--net a --net name=b,gw-priority=none,driver-opt=com.docker.network.endpoint.ifname=lan7 sh",
+        (None, (EndpointRequest.of("a"), EndpointRequest.of("b", gw_priority=None, ifname="lan7")), ()),
+        {},
+    ),
     ("--net name=lab --ip=172.16.86.10 sh", (None, (EndpointRequest.of("lab", ip="172.16.86.10"),), ()), {}),
 ]
 
@@ -232,18 +242,30 @@ def test_exec_joins_the_sandbox_with_everything_after_its_name(line: str, differ
 @pytest.mark.parametrize(
     ("line", "call"),
     [
-        ("network connect lab web", ("connect", "lab", "web", {"ip": None, "ip6": None, "mac": None, "netns": None})),
+        ("network connect lab web", ("connect", EndpointRequest.of("lab", "web"), {"netns": None})),
         (
             "network connect --ip 10.0.0.9 --ip6=fd00::9 lab web --mac-address 02:00:5e:00:53:01",
-            ("connect", "lab", "web", {"ip": "10.0.0.9", "ip6": "fd00::9", "mac": "02:00:5e:00:53:01", "netns": None}),
+            (
+                "connect",
+                EndpointRequest.of("lab", "web", ip="10.0.0.9", ip6="fd00::9", mac="02:00:5e:00:53:01"),
+                {"netns": None},
+            ),
         ),
         (
             "network connect --netns=/run/netns/x lab web",
-            ("connect", "lab", "web", {"ip": None, "ip6": None, "mac": None, "netns": "/run/netns/x"}),
+            ("connect", EndpointRequest.of("lab", "web"), {"netns": "/run/netns/x"}),
         ),
         (
             "network connect --pid 4711 lab web",
-            ("connect", "lab", "web", {"ip": None, "ip6": None, "mac": None, "netns": "/proc/4711/ns/net"}),
+            ("connect", EndpointRequest.of("lab", "web"), {"netns": "/proc/4711/ns/net"}),
+        ),
+        (
+            "network connect --gw-priority=-5 lab web",
+            ("connect", EndpointRequest.of("lab", "web", gw_priority=-5), {"netns": None}),
+        ),
+        (
+            "network connect --gw-priority none --driver-opt com.docker.network.endpoint.ifname=lan0 lab web",
+            ("connect", EndpointRequest.of("lab", "web", gw_priority=None, ifname="lan0"), {"netns": None}),
         ),
         ("network disconnect lab web", ("disconnect", "lab", "web")),
     ],

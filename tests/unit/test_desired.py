@@ -273,7 +273,7 @@ def as_planned(network: Network) -> tuple[object, ...]:
         ifindex=7, group=9, mac=b"\x02\x42\x0a\x00\x00\x02", packed=None if four is None else four.cidr[0].packed,
         packed6=None if six is None else six.cidr[0].packed, subnet=four, subnet6=six,
     )  # fmt: skip
-    steps = [plan.plan_endpoint(network, endpoint, 3, ready=ready, held=()) for ready in (True, False)]
+    steps = [plan.plan_endpoint(network, endpoint, 3, ready=ready, held={}) for ready in (True, False)]
     return (*steps, plan.ipv6_sysctls("default", network), plan.needed_mtu(network), network.link)
 
 

@@ -153,6 +153,13 @@ def test_new_endpoints_get_what_nothing_has(machine: Machine) -> None:
     assert str(machine.host.connect("vlan", "n3").ip) == "10.0.0.2/8"
 
 
+def test_which_network_has_the_default_route_is_found_as_it_was_recorded(machine: Stored) -> None:
+    """Before format 5, the one that was connected first."""
+    box, guest = machine.host.sandboxes()
+    assert [one.gw_priority for one in box.endpoints] == [0, stored.GW_PRIORITY if machine.was >= 5 else 0]
+    assert [one.gw_priority for one in guest.endpoints] == [0]
+
+
 # Their own files.
 
 

@@ -144,10 +144,10 @@ def test_networks_that_share_a_parent_both_pass_over_what_is_on_it(machine: Mach
 def test_the_host_s_own_address_asked_for_is_refused_with_the_link_that_has_it(machine: Machine) -> None:
     give(machine, "172.30.0.9/24", "fd00:30::9/64")
     make(machine, subnets=(OWN, "fd00:30::/64"))
-    for wanted in ({"ip": "172.30.0.9"}, {"ip6": "fd00:30::9"}):
+    for wanted in (EndpointRequest.of("own", ip="172.30.0.9"), EndpointRequest.of("own", ip6="fd00:30::9")):
         before = machine.everything()
         with pytest.raises(AddressTaken) as refused:
-            machine.host.create_sandbox("x", endpoints=[EndpointRequest.of("own", **wanted)])
+            machine.host.create_sandbox("x", endpoints=[wanted])
         assert refused.value.holder == "this host's own, on `eth2`"
         assert machine.everything() == before
 

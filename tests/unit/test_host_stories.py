@@ -32,10 +32,11 @@ from macvfast.errors import (
     ParentUnusable,
     PoolExhausted,
     RemovalUnfinished,
+    RouteInvalid,
     SandboxBusy,
     SandboxNotFound,
 )
-from macvfast.model import natural
+from macvfast.model import Route, natural
 from macvfast.outcomes import NamespaceKept
 from macvfast.requests import EndpointRequest, NetworkRequest, OpenNetns
 from macvfast.state.records import REMOVED
@@ -1307,6 +1308,69 @@ def test_an_endpoint_goes_even_where_nothing_can_take_over_its_default_route(mac
         machine.host.disconnect("lan", "x")
     assert [endpoint.network for endpoint in machine.host.sandbox("x").endpoints] == ["other"]
     assert machine.addresses_in_use()[f"eth0 {LAN}"] == 3
+
+
+@pytest.mark.parametrize("fault", [{"fail_at": 1}, {"fail_at": 2}, {"crash_at": 1}, {"crash_at": 2}], ids=str)
+@pytest.mark.parametrize("given", [False, True], ids=["ours", "given"])
+def test_an_endpoint_that_fails_as_it_takes_the_default_route_over_gives_it_back(
+    machine: Machine, fault: dict[str, Any], given: bool
+) -> None:
+    """Whether it fails before it has the route or after that, and even where its process dies of it."""
+    if given:
+        netns = machine.world.give("/srv/theirs")
+        first = machine.host.connect("lan", "x", netns="/srv/theirs")
+    else:
+        first = machine.host.create_sandbox("x", endpoints=ON_LAN).endpoints[0]
+        netns = machine.world.pins[machine.host.sandbox("x").path]
+    machine.faults.arm(**fault, only="configure")
+    with pytest.raises((Crash, KernelRefused)):
+        machine.host.connect(EndpointRequest(network="other", sandbox="x", gw_priority=1))
+    if "crash_at" in fault:
+        machine.restart()
+        machine.host.restore()
+    assert netns.routes[4] == first.ifindex
+    assert [one.network for one in machine.host.sandbox("x").endpoints] == ["lan"]
+    assert machine.host.check() == []
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["ours", "given"])
+def test_the_highest_gw_priority_has_the_default_route_at_once_and_after_a_restart(
+    machine: Machine, given: bool
+) -> None:
+    if given:
+        netns = machine.world.give("/srv/theirs")
+        machine.host.connect("lan", "x", netns="/srv/theirs")
+        # Another sandbox that stands for the same namespace.
+        second = machine.host.connect(EndpointRequest(network="other", sandbox="y", gw_priority=1), netns="/srv/theirs")
+    else:
+        machine.host.create_sandbox("x", endpoints=ON_LAN)
+        second = machine.host.connect(EndpointRequest(network="other", sandbox="x", gw_priority=1))
+        netns = machine.world.pins[machine.host.sandbox("x").path]
+    assert netns.routes[4] == second.ifindex
+    assert machine.host.check() == []
+    machine.world.reboot()
+    if given:
+        netns = machine.world.give("/srv/theirs")
+    machine.restart()
+    assert not machine.host.restore().failed
+    if not given:
+        netns = machine.world.pins[machine.host.sandbox("x").path]
+    (again,) = machine.host.endpoints("other")
+    assert netns.routes[4] == again.ifindex
+    assert machine.host.check() == []
+    assert again.gw_priority == 1
+
+
+def test_an_endpoint_without_gw_priority_never_has_the_default_route(machine: Machine) -> None:
+    never = EndpointRequest(network="lan", gw_priority=None)
+    box = machine.host.create_sandbox("x", endpoints=[never, EndpointRequest(network="other")])
+    netns = machine.world.pins[box.path]
+    assert netns.routes == {4: box.endpoints[1].ifindex}
+    machine.host.disconnect("other", "x")
+    assert netns.routes == {}
+    assert machine.host.check() == []
+    with pytest.raises(RouteInvalid, match="without a gw_priority"):
+        EndpointRequest(network="lan", gw_priority=None, routes=(Route.of("0.0.0.0/0", "172.16.86.9"),))
 
 
 def test_from_another_home_namespace_nothing_is_changed(machine: Machine) -> None:

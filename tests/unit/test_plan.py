@@ -287,7 +287,7 @@ def test_an_mtu_fits_the_parent_and_ipv6(
 
 
 def steps(of: Network, *, ready: bool = True, held: Sequence[int] = ()) -> plan.EndpointPlan:
-    return plan.plan_endpoint(of, endpoint(of), 2, ready=ready, held=held)
+    return plan.plan_endpoint(of, endpoint(of), 2, ready=ready, held=dict.fromkeys(held))
 
 
 def test_an_endpoint_is_born_whole_and_up_where_links_are_born_with_what_it_needs() -> None:
@@ -438,14 +438,68 @@ def test_the_first_connected_of_the_rest_takes_the_default_route_over(
     after: list[tuple[Network, Endpoint]],
     taken: list[tuple[int, int]],
 ) -> None:
-    assert [(step.family, step.ifindex) for step in plan.hand_over(leaving, before, after)] == taken
+    handed = plan.hand_over([*before, leaving, *after], [leaving])
+    assert [(step.family, step.ifindex) for step in handed] == taken
 
 
 def test_families_are_held_by_those_who_could_hold_them() -> None:
-    assert plan.held_families([]) == set()
-    assert plan.held_families([INSIDE]) == set()
-    assert plan.held_families([OTHER4, INSIDE]) == {4}
-    assert plan.held_families([OTHER4, OTHER6]) == {4, 6}
+    assert plan.default_holders([]) == {}
+    assert plan.default_holders([INSIDE]) == {}
+    assert plan.default_holders([OTHER4, INSIDE, LAST]) == {4: OTHER4, 6: LAST}
+    assert plan.default_holders([OTHER4, OTHER6]) == {4: OTHER4, 6: OTHER6}
+
+
+def of_priority(pair: tuple[Network, Endpoint], gw_priority: int | None) -> tuple[Network, Endpoint]:
+    return pair[0], replace(pair[1], gw_priority=gw_priority)
+
+
+@pytest.mark.parametrize(
+    ("priorities", "holders"),
+    [
+        # By family, the position of the holder. Of four endpoints, the second has IPv4 alone.
+        ((0, 0, 0), {4: 0, 6: 0}),
+        ((0, 5, 1), {4: 1, 6: 2}),
+        ((-1, 0, 0), {4: 1, 6: 2}),
+        ((7, 7, 7), {4: 0, 6: 0}),
+        ((None, 0, -3), {4: 1, 6: 2}),
+        ((None, None, -(2**31)), {4: 2, 6: 2}),
+        ((None, None, None), {}),
+    ],
+)
+def test_the_highest_gw_priority_holds_the_default_route_and_the_first_connected_of_those(
+    priorities: tuple[int | None, ...], holders: dict[int, int]
+) -> None:
+    """And so it does in whatever order they come and go."""
+    pairs = [of_priority(pair, number) for pair, number in zip((BOTH, OTHER4, LAST), priorities, strict=True)]
+    assert plan.default_holders(pairs) == {family: pairs[at] for family, at in holders.items()}
+    there: dict[int, tuple[Network, Endpoint]] = {}
+    for new in pairs:
+        held = plan.held_by(*new, there)
+        for family in plan.default_families(*new):
+            taken = held.get(family, ())
+            if taken is not None:
+                assert [step.ifindex for step in taken] == [there[one][1].ifindex for one in {family} & there.keys()]
+                there[family] = new
+    assert there == plan.default_holders(pairs)
+    for leaving in pairs:
+        rest = [pair for pair in pairs if pair != leaving]
+        after = plan.default_holders(rest)
+        changed = {family: pair for family, pair in after.items() if there[family] == leaving}
+        handed = plan.hand_over(pairs, [leaving])
+        assert {step.family: step.ifindex for step in handed} == {
+            family: pair[1].ifindex for family, pair in changed.items()
+        }
+
+
+def test_an_endpoint_that_takes_the_default_route_over_takes_it_from_its_holder_first() -> None:
+    new = of_priority(LAST, 1)
+    held = plan.held_by(*new, {4: OTHER4, 6: None})
+    made = plan.plan_endpoint(*new, 2, ready=True, held=held).configure
+    gone, ours = made[-2:]
+    assert isinstance(gone, plan.DeleteRoute)
+    assert gone.added == plan.default_routes(*OTHER4, 4)[0]
+    assert ours == plan.default_routes(*new, 4)[0]
+    assert not any(isinstance(step, plan.AddRoute) and step.family == 6 for step in made), "whose that is, nobody knows"
 
 
 # What an endpoint cannot be.

@@ -182,7 +182,7 @@ def test_a_route_to_the_subnet_of_another_link_is_refused_in_whichever_order_the
 
 
 def steps(of: Network, *routes: Route, held: Sequence[int] = ()) -> list[Any]:
-    made = plan.plan_endpoint(of, with_routes(of, *routes), 2, ready=True, held=held)
+    made = plan.plan_endpoint(of, with_routes(of, *routes), 2, ready=True, held=dict.fromkeys(held))
     return [step for step in made.configure if not isinstance(step, AddAddress)]
 
 
@@ -224,9 +224,10 @@ def test_the_first_network_that_has_a_default_route_gives_it_whoever_asked_for_i
     first, second = network("a"), network("b", subnets=[subnet("10.7.0.0/24")])
     leaving = (first, with_routes(first, OURS))
     own = replace(endpoint(second, ifindex=2), routes=(Route.of("0.0.0.0/0", "10.7.0.9"),))
-    assert plan.held_families([leaving, (second, own)]) == {4}
-    assert plan.hand_over(leaving, [], [(second, own)]) == [AddRoute(2, bytes(4), 0, ip_address("10.7.0.9").packed)]
-    assert plan.hand_over((second, own), [leaving], []) == []
+    both = [leaving, (second, own)]
+    assert plan.default_holders(both) == {4: leaving}
+    assert plan.hand_over(both, [leaving]) == [AddRoute(2, bytes(4), 0, ip_address("10.7.0.9").packed)]
+    assert plan.hand_over(both, [(second, own)]) == []
 
 
 # Made, recorded and restored.

@@ -66,12 +66,6 @@ _NETWORK_CREATE = (
 _NETWORK_CONNECT = (
     Refused(("--alias", "--link"), _NO_NAMES, _HOSTS_FILE),
     Refused(("--link-local-ip",), _LINK_LOCAL),
-    Refused(("--driver-opt",), "macvfast has no options of a single endpoint", "`-o` of `macvfast network create`"),
-    Refused(
-        ("--gw-priority",),
-        "the network that is connected first has the default route",
-        "connect the networks in that order",
-    ),
 )
 
 _RUN = (

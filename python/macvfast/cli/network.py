@@ -28,7 +28,9 @@ from macvfast.cli.parameters import (
     offering,
     option,
     pairs,
+    repeated,
 )
+from macvfast.cli.sandbox_options import IFNAME, GwPriority, link_named, priority_of
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
 from macvfast.errors import Conflict, EndpointNotFound, NetworkNotFound, NotFound, SandboxNotFound
@@ -198,6 +200,10 @@ def connect(
     mac_address: Annotated[
         str | None, option("--mac-address MAC", "MAC address (default: derived from the IP address).")
     ] = None,
+    gw_priority: GwPriority = None,
+    driver_opt: Annotated[
+        list[str], repeated("--driver-opt KEY=VALUE", f"{IFNAME}=NAME: name of the link (default: ethN).")
+    ],
     netns: Annotated[
         str | None, option("--netns PATH", "Path of an existing network namespace.", callback=check_some)
     ] = None,
@@ -207,8 +213,19 @@ def connect(
     if netns is not None and pid is not None:
         both = "options `--netns` and `--pid` cannot be given together"
         raise call.wrong(both, "each names the one namespace to connect")
+    from macvfast.requests import EndpointRequest  # noqa: PLC0415 - a list needs none
+
+    request = EndpointRequest.of(
+        network,
+        sandbox,
+        ip=ip,
+        ip6=ip6,
+        mac=mac_address,
+        ifname=link_named(call, driver_opt),
+        gw_priority=priority_of(call, gw_priority),
+    )
     with call.host() as host:
-        host.connect(network, sandbox, ip=ip, ip6=ip6, mac=mac_address, netns=netns or pid)
+        host.connect(request, netns=netns or pid)
     return 0
 
 

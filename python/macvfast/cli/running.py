@@ -32,6 +32,7 @@ def run(
     ip: options.Ip = None,
     ip6: options.Ip6 = None,
     mac_address: options.MacAddress = None,
+    gw_priority: options.GwPriority = None,
     name: options.Name = None,
     label: options.Labels,
     hostname: options.Hostname = None,
@@ -54,7 +55,7 @@ def run(
     """Run a command of this host in a new sandbox."""
     from macvfast.requests import CommandRequest  # noqa: PLC0415 - no list needs it
 
-    endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    endpoints = options.endpoints_of(call, net, _of_first(ip, ip6, mac_address, gw_priority))
     own_files = options.own_files_of(hostname, add_host, dns=dns, dns_search=dns_search, dns_options=dns_option)
     request = CommandRequest(
         argv=tuple(words),
@@ -73,6 +74,11 @@ def run(
     if detach:
         call.out.line(made.id)
     return 0
+
+
+def _of_first(ip: str | None, ip6: str | None, mac: str | None, gw_priority: str | None) -> dict[str, str | None]:
+    """What is said of the first network, by the keys of a long `--net`."""
+    return {"ip": ip, "ip6": ip6, "mac-address": mac, "gw-priority": gw_priority}
 
 
 def _log_max(call: Call, text: str | None, *, detach: bool) -> int | None:
@@ -101,6 +107,7 @@ def create(
     ip: options.Ip = None,
     ip6: options.Ip6 = None,
     mac_address: options.MacAddress = None,
+    gw_priority: options.GwPriority = None,
     name: options.Name = None,
     label: options.Labels,
     hostname: options.Hostname = None,
@@ -114,7 +121,7 @@ def create(
     init: Annotated[bool, ignored("--init", "always on")] = False,  # noqa: ARG001
 ) -> int:
     """Create a sandbox without a command, and print its id."""
-    endpoints = options.endpoints_of(call, net, {"ip": ip, "ip6": ip6, "mac-address": mac_address})
+    endpoints = options.endpoints_of(call, net, _of_first(ip, ip6, mac_address, gw_priority))
     own_files = options.own_files_of(hostname, add_host, dns=dns, dns_search=dns_search, dns_options=dns_option)
     with call.host() as host:
         sandbox = host.create_sandbox(name, endpoints=endpoints, labels=labels(label), own_files=own_files)

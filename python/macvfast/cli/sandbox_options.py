@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from macvfast.cli.call import Call
-from macvfast.cli.parameters import argument, cannot_be, check_labels, check_some, option, own_networks, repeated
+from macvfast.cli.parameters import (
+    argument,
+    cannot_be,
+    check_labels,
+    check_some,
+    is_number,
+    offering,
+    option,
+    own_networks,
+    repeated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +50,7 @@ Net = Annotated[
     list[str],
     repeated(
         "--net, --network NETWORK",
-        "Network to connect to (may be repeated), or name=NETWORK,ip=…,ip6=…,mac-address=….",
+        "Network to connect to (may be repeated), or name=NETWORK,ip=…,ip6=…,mac-address=…,gw-priority=….",
         callback=check_some,
         autocompletion=own_networks,
     ),
@@ -48,6 +58,14 @@ Net = Annotated[
 Ip = Annotated[str | None, option("--ip ADDRESS", "IPv4 address on the first network (default: the lowest free one).")]
 Ip6 = Annotated[
     str | None, option("--ip6 ADDRESS", "IPv6 address on the first network (default: the lowest free one).")
+]
+GwPriority = Annotated[
+    str | None,
+    option(
+        "--gw-priority NUMBER|none",
+        "Of several networks, the highest has the default route (default: 0); none: never this one.",
+        autocompletion=offering("none"),
+    ),
 ]
 MacAddress = Annotated[
     str | None, option("--mac-address MAC", "MAC address on the first network (default: derived from the IP address).")
@@ -87,7 +105,10 @@ Tty = Annotated[bool, option("-t, --tty", "Give the command a terminal.")]
 Words = Annotated[list[str], argument("COMMAND [ARG...]", "Command of this host, and its arguments.")]
 
 # The options that say the same as a key of Docker's long form of --network, and what they are of an EndpointRequest.
-_OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac"}
+_OF_AN_ENDPOINT = {"ip": "ip", "ip6": "ip6", "mac-address": "mac", "gw-priority": "gw_priority"}
+
+# The one of Docker's options of an endpoint that has a meaning here.
+IFNAME = "com.docker.network.endpoint.ifname"
 
 
 def endpoints_of(call: Call, nets: Sequence[str], first: Mapping[str, str | None]) -> list[EndpointRequest]:
@@ -105,10 +126,34 @@ def endpoints_of(call: Call, nets: Sequence[str], first: Mapping[str, str | None
         if wanted[0].setdefault(key, value) != value:
             differ = f"option `--{key}` and `--net {nets[0]}` differ"
             raise call.wrong(differ, "both are about the first network", f"leave out --{key}")
-    return [
-        EndpointRequest.of(one["name"], **{_OF_AN_ENDPOINT[key]: value for key, value in one.items() if key != "name"})
-        for one in wanted
-    ]
+    requests = []
+    for one in wanted:
+        values: dict[str, Any] = {_OF_AN_ENDPOINT.get(key, key): value for key, value in one.items() if key != "name"}
+        if "gw_priority" in values:
+            values["gw_priority"] = priority_of(call, values["gw_priority"])
+        requests.append(EndpointRequest.of(one["name"], **values))
+    return requests
+
+
+def link_named(call: Call, options: Sequence[str]) -> str | None:
+    """The name of the link that options of an endpoint say; the last one counts."""
+    name = None
+    for text in options:
+        key, _, name = text.partition("=")
+        if key != IFNAME or not name:
+            raise call.wrong(f"option `--driver-opt` cannot be `{text}`", f"it is {IFNAME}=NAME")
+    return name
+
+
+def priority_of(call: Call, text: str | None) -> int | None:
+    """The value of `--gw-priority`; None: the endpoint never has the default route."""
+    if text is None:
+        return 0
+    if text == "none":
+        return None
+    if not is_number(text.removeprefix("-"), digits=10):
+        raise call.wrong(f"option `--gw-priority` cannot be `{text}`", "it is a number, or none", "--gw-priority 1")
+    return int(text)
 
 
 def _network(call: Call, text: str) -> dict[str, str]:
@@ -122,6 +167,9 @@ def _network(call: Call, text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
+        if key == "driver-opt":
+            found["ifname"] = str(link_named(call, [value]))
+            continue
         if refused := refusal("network connect", f"--{key}"):
             raise call.wrong(f"`{key}` of `--net {text}` is not taken", refused.why, refused.instead)
         if key not in ("name", *_OF_AN_ENDPOINT) or not value:

@@ -247,7 +247,10 @@ class Attacher:
         for attempt in chunk.attempts if failed else ():
             if attempt.error is not None:
                 attempt.let_go()
-        going = [Removal(one.with_these, one.pairs, whole=one.new, half_made=True) for one in failed]
+        going = [
+            Removal(one.with_these, one.pairs, whole=one.new, half_made=True, siblings=[*one.siblings, *one.pairs])
+            for one in failed
+        ]
         self._detacher.mark(records, going)
         return going
 

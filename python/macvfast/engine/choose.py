@@ -49,10 +49,12 @@ _PREFIX = b"\x02\x42"
 
 @dataclass(slots=True)
 class NamespaceUse:
-    """What is in use in one namespace, for which several sandboxes may stand: interface names and default routes."""
+    """What is in use in one namespace, for which several sandboxes may stand: interface names and, by family, default
+    routes with the endpoints that hold them (None: nobody knows who).
+    """
 
     names: set[str] = field(default_factory=set)
-    held: set[int] = field(default_factory=set)
+    holders: dict[int, tuple[Network, Endpoint] | None] = field(default_factory=dict)
     # Below this number, every ethN is in use.
     number: int = 0
     # The settings of new links in it, if macvfast did not create it.
@@ -107,14 +109,14 @@ class _Draft:
         self.siblings = siblings
         self.position = position
         self.begun: list[tuple[NetworkPools, Taken]] = []
-        self._held = set(place.held)
+        self._holders = dict(place.holders)
 
     def take_back(self) -> None:
         """Give back what it has taken."""
         for pools, taken in reversed(self.begun):
             pools.take_back(taken)
         self.place.names -= {one.endpoint.ifname for one in self.making.endpoints}
-        self.place.held = self._held
+        self.place.holders = self._holders
         self.place.number = 0
 
 
@@ -205,7 +207,7 @@ class Chooser:
         siblings = tuple((records.network_of(one), one) for one in sandbox.endpoints)
         place = self._place(records, item, sandbox)
         position = records.next_position(sandbox.id)
-        return _Draft(Making(sandbox, item.namespace, []), place, siblings, position)
+        return _Draft(Making(sandbox, item.namespace, [], siblings), place, siblings, position)
 
     def _new_sandbox(self, records: Records, item: Opened, asked: NewSandbox) -> Sandbox:
         id_ = new_id(self._random)
@@ -232,7 +234,7 @@ class Chooser:
         here = (namespace.cookie, self._kernel.boot_id())
         if sandbox.made:
             siblings = [(records.network_of(one), one) for one in records.endpoints_in(*here)]
-            place = NamespaceUse(names={one.ifname for _, one in siblings}, held=plan.held_families(siblings))
+            place = NamespaceUse(names={one.ifname for _, one in siblings}, holders={**plan.default_holders(siblings)})
         else:
             # Thousands of sandboxes may stand for it: only names are read, and the kernel says who has a default route.
             place = NamespaceUse.of(self._kernel, namespace)
@@ -243,8 +245,16 @@ class Chooser:
             place.names |= {name for link in links for name in plan.names(link)}
             place.names |= records.awaited_ifnames(sandbox.path, self._kernel.boot_id())
             routes = self._kernel.routes(namespace, default_only=True)
-            place.held |= {route.family for route in routes if route.holds(ours)}
+            for route in routes:
+                if route.holds(ours):
+                    place.holders[route.family] = self._holder(records, here, route.ifindex)
         return self._places.setdefault(namespace.cookie, place)
+
+    @staticmethod
+    def _holder(records: Records, here: tuple[int, str], ifindex: int | None) -> tuple[Network, Endpoint] | None:
+        """The endpoint in a namespace that a default route belongs to, if it is a recorded one's."""
+        holder = next(records.endpoints_in(*here, ifindex=ifindex), None)
+        return None if holder is None else (records.network_of(holder), holder)
 
     def _endpoint(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
@@ -272,13 +282,16 @@ class Chooser:
             position=draft.position + len(endpoints), ifname=place.take(request.ifname),
             ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
-            routes=request.routes, origin=self._store.origin,
+            routes=request.routes, origin=self._store.origin, gw_priority=request.gw_priority,
         )  # fmt: skip
         ready = sandbox.made or place.suits(network)
-        endpoints.append(MakingEndpoint(network, endpoint, frozenset(place.held), ready))
+        held = plan.held_by(network, endpoint, place.holders)
+        endpoints.append(MakingEndpoint(network, endpoint, held, ready))
         if endpoint.routes or siblings:
             plan.refuse_routes(network, endpoint, siblings)
-        place.held |= plan.default_families(network, endpoint)
+        for family in plan.default_families(network, endpoint):
+            if held.get(family, ()) is not None:
+                place.holders[family] = network, endpoint
 
     def _taken(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest

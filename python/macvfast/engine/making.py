@@ -93,13 +93,13 @@ class MakingEndpoint:
     """An endpoint that is chosen and recorded, and is being created.
 
     Attributes:
-        held: the families whose default route an earlier endpoint has.
+        held: the default routes that other endpoints have.
         ready: whether its link can be created up, with the settings of new links in the namespace.
     """
 
     network: Network
     endpoint: Endpoint
-    held: frozenset[int]
+    held: plan.Held
     ready: bool
 
     def planned(self, parent: int) -> EndpointPlan:
@@ -113,6 +113,7 @@ class Making:
 
     Attributes:
         sandbox: as it was before, without these endpoints.
+        siblings: the endpoints that it has besides.
         new: whether it is created with them.
         sysctls: the settings of the next link in the namespace, if macvfast created that.
     """
@@ -120,6 +121,7 @@ class Making:
     sandbox: Sandbox
     namespace: Namespace
     endpoints: list[MakingEndpoint]
+    siblings: tuple[tuple[Network, Endpoint], ...] = ()
     new: bool = False
     sysctls: Sysctls = ()
     error: MacvfastError | None = None

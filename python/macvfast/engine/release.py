@@ -62,7 +62,7 @@ class Releaser:
             self._record_missing_links([one for one in todo if one.dies and one.error is None and one.lost_links])
             self._delete(held)
             for one, namespace in held:
-                if one.siblings and not options.undoing and one.error is None:
+                if one.siblings and not one.whole and one.error is None:
                     one.route_error = self._hand_over(namespace, one)
             dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
             self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
@@ -175,13 +175,9 @@ class Releaser:
         return endpoint.mac in there or any(mac in there for link, mac in one.changed_macs if link == network.link)
 
     def _hand_over(self, namespace: Namespace, going: Removal) -> MacvfastError | None:
-        """Give the default routes of the endpoint that left to the next endpoint that can have them. Returns what
-        failed, if anything.
-        """
-        leaving = going.leaving[0]
-        at = next((i for i, (_, one) in enumerate(going.siblings) if one.id == leaving[1].id), len(going.siblings))
+        """Give the default routes of what left to those that have them now. Returns what failed, if anything."""
         failed: MacvfastError | None = None
-        for step in plan.hand_over(leaving, going.siblings[:at], going.siblings[at + 1 :]):
+        for step in plan.hand_over(going.siblings, going.leaving):
             refusal = self._kernel.configure([(namespace, [step])])[0]
             if refusal is not None and (refusal.unknown or refusal.errno != errno.EEXIST):
                 failed = failed or configure_refused(refusal, where=f"sandbox `{going.sandbox.name}`")

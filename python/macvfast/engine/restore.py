@@ -362,7 +362,7 @@ class Restorer:
                 continue
             sandbox = one.drift.recorded.sandbox
             ready = sandbox.made or NamespaceUse.of(self._kernel, one.held).suits(step.network)
-            endpoint = MakingEndpoint(step.network, step.endpoint, step.held, ready)
+            endpoint = MakingEndpoint(step.network, step.endpoint, dict.fromkeys(step.held), ready)
             items.append((one, step, Making(sandbox, one.held, [endpoint], sysctls=one.sysctls)))
         self._maker.make([item for _, _, item in items])
         for one, step, item in items:

@@ -11,7 +11,7 @@ from macvfast import _core, plan
 from macvfast.errors import MacvfastError
 from macvfast.kernel.refusals import explained
 from macvfast.options import kernel_attributes
-from macvfast.plan import AddAddress, AddRoute, Configure, ExpectedLink, SetOptions, SetUp
+from macvfast.plan import AddAddress, AddRoute, Configure, DeleteRoute, ExpectedLink, SetOptions, SetUp
 from macvfast.system import log
 
 _Where = TypeVar("_Where")
@@ -64,17 +64,20 @@ class Settings:
     def __init__(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> None:
         self._count = len(steps)
         self._whose: list[list[int]] = []
+        # The positions in each send that delete what may be gone already.
+        self._deletions: list[set[int]] = []
         self.sends: list[tuple[_core.Netlink, _core.Batch]] = []
-        known: dict[int, tuple[_core.Batch, list[int]]] = {}
+        known: dict[int, tuple[_core.Batch, list[int], set[int]]] = {}
         for at, (namespace, wanted) in enumerate(steps):
             if not wanted:
                 continue
             found = known.get(id(namespace))
             if found is None:
-                found = known[id(namespace)] = (_core.Batch(), [])
+                found = known[id(namespace)] = (_core.Batch(), [], set())
                 self.sends.append((native(namespace).netlink, found[0]))
                 self._whose.append(found[1])
-            batch, whose = found
+                self._deletions.append(found[2])
+            batch, whose, deletions = found
             for step in wanted:
                 match step:
                     case AddAddress():
@@ -84,6 +87,11 @@ class Settings:
                             step.ifindex, step.destination, step.prefix_length, step.gateway,
                             metric=step.metric, mtu=step.mtu, advmss=step.advmss, replaces=step.replaces,
                         )  # fmt: skip
+                    case DeleteRoute(gone):
+                        deletions.add(len(whose))
+                        batch.delete_route(
+                            gone.ifindex, gone.destination, gone.prefix_length, gone.gateway, metric=gone.metric
+                        )
                     case SetOptions():
                         batch.change_macvlan(step.ifindex, kernel_attributes(step.options))
                     case SetUp():
@@ -93,9 +101,12 @@ class Settings:
     def outcomes(self, refused: Sequence[dict[int, _core.Refusal]]) -> list[Refusal | None]:
         """The first refusal of each entry."""
         outcomes: list[Refusal | None] = [None] * self._count
-        for whose, refusals in zip(self._whose, refused, strict=True):
+        for whose, deletions, refusals in zip(self._whose, self._deletions, refused, strict=True):
             for position in sorted(refusals):
-                outcomes[whose[position]] = outcomes[whose[position]] or refusals[position]
+                refusal = refusals[position]
+                if position in deletions and not refusal.unknown and refusal.errno == errno.ESRCH:
+                    continue
+                outcomes[whose[position]] = outcomes[whose[position]] or refusal
         return outcomes
 
 

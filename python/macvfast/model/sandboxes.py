@@ -21,7 +21,8 @@ class Endpoint:
     Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
     `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
     `routes` are its own, beside those to its subnets; a default route among them is in the place of the network's.
-    `origin` is as of Network.
+    Of several endpoints that could hold the default route of a family, the one with the highest `gw_priority` does, and
+    of those the one that was connected first; None: it never does. `origin` is as of Network.
     """
 
     network_id: str
@@ -40,6 +41,7 @@ class Endpoint:
     subnet6: Subnet | None = None
     routes: tuple[Route, ...] = ()
     origin: str | None = None
+    gw_priority: int | None = 0
 
     @property
     def id(self) -> str:

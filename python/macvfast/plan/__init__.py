@@ -4,7 +4,9 @@ endpoint holds the default route, what differs from what is wanted.
 Pure: no clock, files, kernel or randomness. `engine` carries out the steps.
 """
 
+from macvfast.plan.defaults import *
 from macvfast.plan.endpoints import *
 from macvfast.plan.links import *
 from macvfast.plan.parents import *
 from macvfast.plan.stacks import *
+from macvfast.plan.steps import *

@@ -1,4 +1,4 @@
-"""Which steps make an endpoint, which links of a namespace are deleted, and which endpoint holds the default route."""
+"""Which steps make an endpoint, and which links of a namespace are deleted."""
 
 from __future__ import annotations
 
@@ -13,105 +13,17 @@ from macvfast.errors import (
     PassthruOccupied,
     RouteInvalid,
 )
-from macvfast.model import KERNEL_METRICS, SUBNET_METRICS, mac_text
+from macvfast.model import SUBNET_METRICS, mac_text
 from macvfast.options import kernel_attributes
+from macvfast.plan.defaults import default_families, default_routes
+from macvfast.plan.steps import AddAddress, AddLink, AddRoute, Configure, SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.model import Address, Cidr, Endpoint, Network, Route, Sandbox, Subnet
-    from macvfast.plan.links import LinkFacts, RouteFacts
-
-
-@dataclass(frozen=True, slots=True)
-class AddLink:
-    """Make an endpoint's link in its namespace, complete, in one message. `attributes` are as in Batch.add_macvlan."""
-
-    driver: str
-    mode: str
-    flag: str | None
-    ifname: str
-    ifindex: int
-    parent: int
-    mac: bytes | None
-    mtu: int | None
-    group: int
-    up: bool
-    attributes: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AddAddress:
-    """Give a link an address. It goes with the link."""
-
-    ifindex: int
-    address: bytes
-    prefix_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddRoute:
-    """Add a route by a link, to a gateway or to the link itself. It goes with the link.
-
-    Addresses are packed; numbers that are None are left to the kernel. Of a default route the prefix length is 0.
-    `replaces`: the route is there with another MTU or segment size, and gets these.
-    """
-
-    ifindex: int
-    destination: bytes
-    prefix_length: int
-    gateway: bytes | None
-    metric: int | None = None
-    mtu: int | None = None
-    advmss: int | None = None
-    replaces: bool = False
-
-    @classmethod
-    def of(cls, ifindex: int, route: Route) -> AddRoute:
-        """The step that makes a route of an endpoint."""
-        destination, via = route.destination, None if route.via is None else route.via.packed
-        return cls(
-            ifindex, destination.network_address.packed, destination.prefixlen, via, route.metric, route.mtu,
-            route.advmss,
-        )  # fmt: skip
-
-    @property
-    def family(self) -> int:
-        """4 or 6."""
-        return 4 if len(self.destination) == 4 else 6
-
-    @property
-    def key(self) -> tuple[bytes, int, int]:
-        """What the kernel tells routes apart by: destination, length of its prefix, and metric."""
-        return self.destination, self.prefix_length, self.metric or KERNEL_METRICS[self.family]
-
-    def is_(self, found: RouteFacts) -> bool:
-        """Whether a route that is there is this one, whatever its MTU and segment size are by now."""
-        return (found[:3], found.ifindex, found.gateway) == (self.key, self.ifindex, self.gateway)
-
-    @property
-    def limits(self) -> tuple[int | None, int | None]:
-        """MTU and segment size as the kernel keeps them: it cuts off what no packet can have (net/ipv4/metrics.c)."""
-        mtu, advmss = self.mtu, self.advmss
-        return None if mtu is None else min(mtu, 65535 - 15), None if advmss is None else min(advmss, 65535 - 40)
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """Bring up a link that had to be made down."""
-
-    ifindex: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetOptions:
-    """Give a macvlan the values of its network's options again."""
-
-    ifindex: int
-    options: tuple[tuple[str, str], ...]
-
-
-Configure = AddAddress | AddRoute | SetUp | SetOptions
+    from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, Subnet
+    from macvfast.plan.defaults import Held
+    from macvfast.plan.links import LinkFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +35,6 @@ class EndpointPlan:
     configure: tuple[Configure, ...]
 
 
-def default_families(network: Network, endpoint: Endpoint) -> set[int]:
-    """The families (4, 6) in which the endpoint could hold its sandbox's default route."""
-    families: set[int] = set()
-    if network.has_default_route:
-        routed = network.routed_by_link
-        families = {subnet.version for _, subnet in endpoint.placed if subnet.gateway is not None or routed}
-    if endpoint.routes:
-        families |= {route.version for route in endpoint.routes if route.is_default}
-    return families
-
-
-def default_routes(network: Network, endpoint: Endpoint, family: int) -> list[AddRoute]:
-    """The steps that make the endpoint hold the default route of a family: its own, or else the network's."""
-    if endpoint.routes:
-        own = [one for one in endpoint.routes if one.is_default and one.version == family]
-        if own:
-            return [AddRoute.of(endpoint.ifindex, one) for one in own]
-    gateway = endpoint.gateway if family == 4 else endpoint.gateway6
-    via = None if gateway is None or network.routed_by_link else gateway.packed
-    return [AddRoute(endpoint.ifindex, _EVERYWHERE[family], 0, via)]
-
-
 def routes_of(endpoint: Endpoint) -> list[AddRoute]:
     """The steps that make the endpoint's own routes, default routes left out; first those to the link itself, by which
     gateways may be reached.
@@ -152,8 +42,6 @@ def routes_of(endpoint: Endpoint) -> list[AddRoute]:
     own = sorted((one for one in endpoint.routes if not one.is_default), key=lambda one: one.via is not None)
     return [AddRoute.of(endpoint.ifindex, one) for one in own]
 
-
-_EVERYWHERE = {4: bytes(4), 6: bytes(16)}
 
 # The defaults of a namespace that a new link starts with.
 IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
@@ -183,9 +71,7 @@ def takes_advertisements(network: Network) -> bool:
     return not network.internal and (wanted or network.routed_by_link)
 
 
-def plan_endpoint(
-    network: Network, endpoint: Endpoint, parent: int, *, ready: bool, held: Iterable[int]
-) -> EndpointPlan:
+def plan_endpoint(network: Network, endpoint: Endpoint, parent: int, *, ready: bool, held: Held) -> EndpointPlan:
     """The steps that make an endpoint.
 
     Args:
@@ -193,7 +79,7 @@ def plan_endpoint(
         parent: the parent link's index, in the home namespace.
         ready: whether new links in the namespace start with the settings that this one needs. Where they do not, in a
             namespace that others made, the link is made down, set, and brought up.
-        held: the families whose default route an earlier endpoint in the namespace holds.
+        held: the default routes that other endpoints in the namespace hold.
     """
     link = AddLink(
         driver=network.driver,
@@ -212,8 +98,10 @@ def plan_endpoint(
     configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]
     if endpoint.routes:
         configure += routes_of(endpoint)
-    for family in sorted(default_families(network, endpoint).difference(held)):
-        configure += default_routes(network, endpoint, family)
+    for family in sorted(default_families(network, endpoint)):
+        taken_over = held.get(family, ())
+        if taken_over is not None:
+            configure += [*taken_over, *default_routes(network, endpoint, family)]
     return EndpointPlan(
         link=link,
         link_sysctls=() if ready else ipv6_sysctls(endpoint.ifname, network),
@@ -262,31 +150,6 @@ def group_removal(links: Iterable[LinkFacts], expected: Iterable[ExpectedLink]) 
     if group and sum(link.group == group for link in there) != len(ours):
         group = 0
     return GroupRemoval(tuple(link.ifindex for link in ours), group)
-
-
-def held_families(siblings: Iterable[tuple[Network, Endpoint]]) -> set[int]:
-    """The families whose default route one of a sandbox's endpoints holds."""
-    return {family for network, endpoint in siblings for family in default_families(network, endpoint)}
-
-
-def hand_over(
-    leaving: tuple[Network, Endpoint],
-    before: Sequence[tuple[Network, Endpoint]],
-    after: Sequence[tuple[Network, Endpoint]],
-) -> list[AddRoute]:
-    """The default routes that other endpoints take over from one that leaves: per family, the one connected first.
-
-    Args:
-        leaving: the endpoint that leaves.
-        before, after: those connected earlier and later, in the order of connection.
-    """
-    steps: list[AddRoute] = []
-    for family in sorted(default_families(*leaving) - held_families(before)):
-        for network, endpoint in after:
-            if family in default_families(network, endpoint):
-                steps += default_routes(network, endpoint, family)
-                break
-    return steps
 
 
 def refuse_endpoint(

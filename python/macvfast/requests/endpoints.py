@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from macvfast.model import Network, Sandbox
     from macvfast.requests.commands import OwnFiles
 
+# The kernel has no part in it: as large as a number that a person types.
+_GW_PRIORITY_END = 1 << 31
+
 _HELP = "`help(macvfast.Host.connect)` says what it takes"
 
 
@@ -31,7 +34,9 @@ class EndpointRequest:
             free one of eth0, eth1, …
         mtu: bytes, at most the parent's; None: the network's.
         routes: by its link, beside those to its subnets. A default route is in the place of the network's own of that
-            family; of several networks of a sandbox, still the first that has one gives it.
+            family; which of a sandbox's networks gives it, `gw_priority` says.
+        gw_priority: of the networks of a sandbox that have a default route, the one with the highest number gives it,
+            and of those the one that was connected first; None: this one never does.
         netns: a namespace that macvfast did not create, by its path, or open; the sandbox stands for it. None: the
             sandbox's own.
         labels: values by key, of the sandbox if it is created with the endpoint.
@@ -50,6 +55,7 @@ class EndpointRequest:
     routes: tuple[Route, ...] = ()
     netns: str | OpenNetns | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    gw_priority: int | None = 0
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
@@ -57,6 +63,9 @@ class EndpointRequest:
         plain("sandbox", self.sandbox, str)
         plain("ifname", self.ifname, str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
+        plain("gw_priority", self.gw_priority, int, NoneType)
+        if self.gw_priority is not None and not -_GW_PRIORITY_END <= self.gw_priority < _GW_PRIORITY_END:
+            raise OptionInvalid("gw-priority", str(self.gw_priority), "it is a number of 32 bits, or none")
         if self.ifname is not None:
             _refuse_ifname(self.ifname)
         refuse_mtu(self.mtu)
@@ -75,6 +84,8 @@ class EndpointRequest:
             for number, route in enumerate(self.routes):
                 if any(route.key == earlier.key for earlier in self.routes[:number]):
                     raise RouteInvalid(str(route), "the same destination is given twice with one metric")
+                if route.is_default and self.gw_priority is None:
+                    raise RouteInvalid(str(route), "without a gw_priority, an endpoint has no default route")
 
     @classmethod
     def of(
@@ -85,6 +96,8 @@ class EndpointRequest:
         ip: str | Address | None = None,
         ip6: str | Address | None = None,
         mac: str | bytes | None = None,
+        ifname: str | None = None,
+        gw_priority: int | None = 0,
     ) -> EndpointRequest:
         """The request with its addresses as text or objects."""
         return cls(
@@ -93,6 +106,8 @@ class EndpointRequest:
             ip=None if ip is None else parse_address(ip, 4),
             ip6=None if ip6 is None else parse_address(ip6, 6),
             mac=None if mac is None else parse_mac(mac),
+            ifname=ifname,
+            gw_priority=gw_priority,
         )
 
 

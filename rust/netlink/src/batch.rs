@@ -194,6 +194,11 @@ impl Batch {
     pub fn add_route(&mut self, new: &NewRoute) -> Added {
         Ok(self.push(&new.message()?, new.flags()))
     }
+
+    /// Delete a route that `add_route` made. ESRCH where it is not there.
+    pub fn delete_route(&mut self, made: &NewRoute) -> Added {
+        Ok(self.push(&made.removal()?, 0))
+    }
 }
 
 /// Append one message with its header, aligned.

@@ -42,6 +42,15 @@ pub struct NewRoute {
 impl NewRoute {
     /// RTM_NEWROUTE, as `ip route add` makes it (protocol boot).
     pub(crate) fn message(&self) -> Result<RouteNetlinkMessage, RequestError> {
+        Ok(RouteNetlinkMessage::NewRoute(self.described()?))
+    }
+
+    /// RTM_DELROUTE of the route that `message` made. Its protocol keeps those that a router advertised out of it.
+    pub(crate) fn removal(&self) -> Result<RouteNetlinkMessage, RequestError> {
+        Ok(RouteNetlinkMessage::DelRoute(self.described()?))
+    }
+
+    fn described(&self) -> Result<RouteMessage, RequestError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(&self.destination);
         message.header.destination_prefix_length = self.prefix_length;
@@ -78,7 +87,7 @@ impl NewRoute {
         if !limits.is_empty() {
             attributes.push(RouteAttribute::Metrics(limits));
         }
-        Ok(RouteNetlinkMessage::NewRoute(message))
+        Ok(message)
     }
 
     /// The flags of its message: it is refused where there is one with the same destination and metric. A router may

@@ -171,18 +171,26 @@ impl Batch {
         advmss: Option<u32>,
         replaces: bool,
     ) -> PyResult<usize> {
-        let destination = ip_address(destination)?;
         let route = NewRoute {
-            ifindex: index(ifindex)?,
-            destination,
-            prefix_length: prefix(&destination, prefix_length)?,
-            gateway: gateway.map(ip_address).transpose()?,
-            metric,
             mtu,
             advmss,
             replaces,
+            ..plain_route(ifindex, destination, prefix_length, gateway, metric)?
         };
         self.add(|batch| batch.add_route(&route))
+    }
+
+    #[pyo3(signature = (ifindex, destination, prefix_length, gateway, *, metric=None))]
+    fn delete_route(
+        &self,
+        ifindex: i64,
+        destination: &[u8],
+        prefix_length: i64,
+        gateway: Option<&[u8]>,
+        metric: Option<u32>,
+    ) -> PyResult<usize> {
+        let route = plain_route(ifindex, destination, prefix_length, gateway, metric)?;
+        self.add(|batch| batch.delete_route(&route))
     }
 
     #[pyo3(signature = (ifindex, *, nsid=None))]
@@ -229,6 +237,27 @@ fn plain<'a>(ifname: &'a str, ifindex: i64, kind: LinkKind<'a>, up: bool) -> PyR
         netns: None,
         up,
         kind,
+    })
+}
+
+/// A route with nothing but what the kernel tells it apart by.
+fn plain_route(
+    ifindex: i64,
+    destination: &[u8],
+    prefix_length: i64,
+    gateway: Option<&[u8]>,
+    metric: Option<u32>,
+) -> PyResult<NewRoute> {
+    let destination = ip_address(destination)?;
+    Ok(NewRoute {
+        ifindex: index(ifindex)?,
+        destination,
+        prefix_length: prefix(&destination, prefix_length)?,
+        gateway: gateway.map(ip_address).transpose()?,
+        metric,
+        mtu: None,
+        advmss: None,
+        replaces: false,
     })
 }
 

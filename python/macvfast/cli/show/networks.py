@@ -152,13 +152,15 @@ def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _container(endpoint: Endpoint) -> Object:
-    # Docker has none of its own.
-    routes = {"Routes": [str(route) for route in endpoint.routes]} if endpoint.routes else {}
+    # Docker has none of these here.
+    own: dict[str, object] = {"Routes": [str(route) for route in endpoint.routes]} if endpoint.routes else {}
+    if endpoint.gw_priority != 0:
+        own["GwPriority"] = "none" if endpoint.gw_priority is None else endpoint.gw_priority
     fields = {
         "Name": endpoint.sandbox,
         "EndpointID": endpoint.id,
         **addresses_json(endpoint),
-        **routes,
+        **own,
         **_origin(endpoint),
     }
-    return Object(fields, {"Routes": [], "Origin": ""})
+    return Object(fields, {"Routes": [], "GwPriority": 0, "Origin": ""})

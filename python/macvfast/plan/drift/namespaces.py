@@ -41,23 +41,20 @@ class NamespaceEndpoints:
         return frozenset(one.ifindex for _, one in self.endpoints)
 
     @cached_property
-    def _first(self) -> Mapping[int, tuple[str, int]]:
-        first: dict[int, tuple[str, int]] = {}
-        for network, one in self.endpoints:
-            for family in plan.default_families(network, one) - first.keys():
-                first[family] = (one.sandbox_id, one.position)
-        return first
+    def _holders(self) -> Mapping[int, tuple[str, int]]:
+        holders = plan.default_holders(self.endpoints)
+        return {family: (one.sandbox_id, one.position) for family, (_, one) in holders.items()}
 
     def hold(self, endpoint: Endpoint, family: int) -> bool:
-        """Whether the endpoint is the first of them that can have the default route of a family."""
-        return self._first.get(family) == (endpoint.sandbox_id, endpoint.position)
+        """Whether the endpoint is the one of them that has the default route of a family."""
+        return self._holders.get(family) == (endpoint.sandbox_id, endpoint.position)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedSandbox:
     """A sandbox as recorded, with its settled endpoints in the order of connection.
 
-    `peers` are all endpoints in its namespace, those of other sandboxes that stand for it included: the first that can
+    `peers` are all endpoints in its namespace, those of other sandboxes that stand for it included: one of them
     holds the default route.
     """
 

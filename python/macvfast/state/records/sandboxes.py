@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at, origin"
 _ENDPOINT = (
     "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu, e.routes,"
-    " e.origin"
+    " e.origin, e.gw_priority"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
@@ -225,12 +225,13 @@ class SandboxRecords(NetworkRecords):
     def add_endpoint(self, endpoint: Endpoint, intent: int) -> None:
         """Insert an endpoint that is about to be made."""
         self._db.execute(
-            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13"
+            "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
             " FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
                 endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
                 endpoint.mtu, _routes_text(endpoint.routes) if endpoint.routes else "[]", endpoint.origin,
+                endpoint.gw_priority,
             ),
         )  # fmt: skip
 
@@ -298,19 +299,25 @@ class SandboxRecords(NetworkRecords):
         """How many endpoints there are, unsettled ones too."""
         return int(self._db.execute("SELECT count(*) FROM endpoint").fetchone()[0])
 
-    def endpoints_in(self, cookie: int, boot_id: str) -> Iterator[Endpoint]:
-        """The endpoints of all sandboxes that stand in one namespace, in the order of connection."""
-        yield from self._endpoints("s.cookie = ? AND s.boot_id = ? ORDER BY e.number", (cookie, boot_id))
+    def endpoints_in(self, cookie: int, boot_id: str, ifindex: int | None = None) -> Iterator[Endpoint]:
+        """The endpoints of all sandboxes that stand in one namespace, in the order of connection; that with this index
+        alone, if one is given.
+        """
+        which = "s.cookie = ?1 AND s.boot_id = ?2 AND (?3 IS NULL OR e.ifindex = ?3)"
+        yield from self._endpoints(f"{which} ORDER BY e.number", (cookie, boot_id, ifindex))
 
     def _endpoints(self, rest: str, values: Sequence[object]) -> Iterator[Endpoint]:
         rows = self._db.execute(f"SELECT {_ENDPOINT} WHERE {rest}", tuple(values))
-        for number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, routes, origin in rows:
+        for row in rows:
+            number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, routes, origin, first = (
+                row
+            )
             network = self.network_by_number(number)
             yield checked.endpoint(Endpoint(
                 network_id=network.id, network=network.name, sandbox_id=sandbox_id, sandbox=sandbox,
                 position=position, ifname=ifname, ifindex=ifindex, group=group, mac=mac, packed=ip, packed6=ip6,
                 mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
-                routes=() if routes == "[]" else _routes(routes), origin=origin,
+                routes=() if routes == "[]" else _routes(routes), origin=origin, gw_priority=first,
             ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 4
+FORMAT = 5
 
 # `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
 _NETWORK = """CREATE TABLE network (
@@ -65,13 +65,17 @@ _SANDBOX_INDEXES = (
     "CREATE INDEX sandbox_by_given_path ON sandbox (path) WHERE NOT made",
 )
 
+# Format 5.
+_GW_PRIORITY = "gw_priority INTEGER DEFAULT 0"
+
 # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them. An MTU or
-# routes of its own are what its request asked for; NULL and an empty list: those of the network.
-_ENDPOINT = """CREATE TABLE endpoint (
+# routes of its own are what its request asked for; NULL and an empty list: those of the network. Without a gw_priority,
+# it never holds the default route.
+_ENDPOINT = f"""CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
-        origin TEXT, UNIQUE (sandbox, position)
+        origin TEXT, {_GW_PRIORITY}, UNIQUE (sandbox, position)
     ) STRICT"""
 _ENDPOINT_INDEXES = (
     "CREATE INDEX endpoint_by_network ON endpoint (network)",
@@ -91,6 +95,9 @@ _REQUEST = """CREATE TABLE request (
         again INTEGER NOT NULL DEFAULT 0
     ) STRICT"""
 
+# As they were before format 5.
+_ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY},", "")
+
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
 # to a changed one are made anew: SQLite has their references follow what is renamed.
 _RENAMED = ("network", "subnet", "page", "sandbox", "own_files", "endpoint")
@@ -98,7 +105,7 @@ _POOLS = (
     *(f"DROP INDEX {statement.split()[2]}" for statement in (*_NETWORK_INDEXES, *_SANDBOX_INDEXES, *_ENDPOINT_INDEXES)),
     *(f"ALTER TABLE {name} RENAME TO old_{name}" for name in _RENAMED),
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
-    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES),
+    *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT_4, *_ENDPOINT_INDEXES, _OWN_FILES),
     "INSERT INTO network SELECT *, NULL FROM old_network",
     """INSERT INTO pool SELECT s.id, 'link:' || n.link, s.cidr, s.used
         FROM old_subnet s JOIN old_network n ON n.number = s.network""",
@@ -112,9 +119,12 @@ _POOLS = (
     *(f"DROP TABLE old_{name}" for name in reversed(_RENAMED)),
 )
 
+# Format 5: columns, each added where its table's text has it, too.
+_COLUMNS = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
+
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,)}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _COLUMNS}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
