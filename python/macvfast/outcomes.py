@@ -379,7 +379,9 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """What a server says of itself: `running` commands have begun, and `waiting` ones have not been taken yet."""
+    """What a server says of itself: `running` commands have begun, and `waiting` ones have not been taken yet. Of the
+    requests of plugins, `requests` are done, and `requests_running` have begun.
+    """
 
     pid: int
     version: str
@@ -387,11 +389,18 @@ class ServerStatus:
     running: int
     waiting: int
     calls: tuple[Calls, ...]
+    requests: tuple[Calls, ...] = ()
+    requests_running: int = 0
 
     @property
     def served(self) -> int:
         """How many commands it has done."""
         return sum(one.count for one in self.calls)
+
+    @property
+    def requests_served(self) -> int:
+        """How many requests of plugins it has done."""
+        return sum(one.count for one in self.requests)
 
 
 @dataclass(frozen=True, slots=True)

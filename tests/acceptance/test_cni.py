@@ -17,6 +17,7 @@ from tests import netns
 from tests.acceptance import support
 from tests.acceptance.serving import COMMAND
 from tests.acceptance.test_requests import engine_of
+from tests.acceptance.test_status import metrics
 
 if TYPE_CHECKING:
     import subprocess
@@ -114,6 +115,22 @@ def test_a_container_is_attached_checked_and_detached(either: Runtime, foreign: 
     assert either.ok("DEL") == {}
     assert either.code("CHECK", prevResult=result) == 3
     assert recorded(either.lan) == []
+
+
+def test_what_the_server_does_for_plugins_is_counted(runtime: Runtime) -> None:
+    lan = runtime.lan
+    if lan.server is None:
+        lan.serve()
+    runtime.ok("ADD")
+    runtime.ok("VERSION")
+    assert runtime.code("ADD") == 107
+    runtime.ok("DEL")
+    said = metrics(lan)
+    kinds = {name[1:]: value for name, value in said.items() if name[0].endswith("request_duration_seconds_count")}
+    assert kinds == {("connect", "ok"): 1, ("connect", "failed"): 1, ("disconnect", "ok"): 1}
+    assert said["macvfast_server_request_duration_seconds_sum", "connect", "ok"] > 0
+    found = json.loads(lan.macvfast("status", "--format=json"))["Server"]
+    assert (found["RequestsServed"], found["RequestsRunning"]) == (3, 0)
 
 
 def test_both_ways_answer_the_same(runtime: Runtime, foreign: Netns) -> None:

@@ -25,6 +25,11 @@ SERVER = ServerStatus(
         Calls("network ls", "ok", 3, 0.25, (0.01, 0.1), (1, 2)),
         Calls("run", "failed", 1, 0.5, (0.01, 0.1), (0, 0)),
     ),
+    requests=(
+        Calls("connect", "ok", 5, 0.125, (0.01, 0.1), (4, 5)),
+        Calls("check", "failed", 1, 1.0, (0.01, 0.1), (0, 0)),
+    ),
+    requests_running=7,
 )  # fmt: skip
 
 
@@ -61,12 +66,16 @@ def test_a_name_with_any_characters_is_what_is_read_back() -> None:
     assert list(values(found["macvfast_subnet_addresses"])) == [(name, "172.16.86.0/24")]
 
 
-def test_with_a_server_its_commands_are_counted_and_timed() -> None:
+def test_with_a_server_its_commands_and_requests_are_counted_and_timed() -> None:
     assert values(read(FakeHost())["macvfast_server_up"]) == {(): 0}
     found = read(FakeHost(server=SERVER))
     assert values(found["macvfast_server_up"]) == {(): 1}
     assert values(found["macvfast_server_running"]) == {(): 2}
     assert values(found["macvfast_server_waiting"]) == {(): 1}
+    assert values(found["macvfast_server_requests_running"]) == {(): 7}
+    of_requests = values(found["macvfast_server_request_duration_seconds"])
+    assert of_requests["connect", "ok", "0.01"] == 4
+    assert of_requests["check", "failed", "+Inf"] == 1
     samples = found["macvfast_server_command_duration_seconds"].samples
     of_ls = {(one.name.rpartition("_")[2], one.labels.get("le")): one.value for one in samples[:5]}
     assert {one.labels["command"] for one in samples[:5]} == {"network ls"}
@@ -104,9 +113,11 @@ def test_status_says_what_is_there_and_that_there_is_no_server() -> None:
 def test_status_says_what_the_server_does() -> None:
     said = typed("status", FakeHost(server=SERVER)).out.splitlines()[0]
     since = "since 2026-08-20T07:41:09Z: 4 commands done, 2 running, 1 waiting"
-    assert said == f"Server:          pid 4242, version 0.1.0, {since}"
+    requests = "6 requests of plugins done, 7 running"
+    assert said == f"Server:          pid 4242, version 0.1.0, {since}; {requests}"
     assert json.loads(typed("status --format json", FakeHost(server=SERVER)).out)["Server"] == {
         "Pid": 4242, "Version": "0.1.0", "Since": "2026-08-20T07:41:09Z", "Served": 4, "Running": 2, "Waiting": 1,
+        "RequestsServed": 6, "RequestsRunning": 7,
     }  # fmt: skip
     assert json.loads(typed("status --format json", FakeHost()).out) == {
         "Server": None, "StateDirectory": "/var/lib/macvfast", "Networks": 0, "Sandboxes": 0, "Endpoints": 0,

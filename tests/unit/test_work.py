@@ -14,6 +14,7 @@ from macvfast.host import Host
 from macvfast.plugins.request import CONNECT, Answer, Request, answered
 from macvfast.requests import EndpointRequest
 from macvfast.serve import work as doing
+from macvfast.serve.calls import Requests
 from macvfast.serve.hosts import Hosts
 from macvfast.serve.request import Plain
 from macvfast.serve.work import Work
@@ -36,7 +37,7 @@ def begun(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     all_of_them: list[Work] = []
 
     def begin() -> Work:
-        all_of_them.append(Work())
+        all_of_them.append(Work(Requests()))
         return all_of_them[-1]
 
     yield begin

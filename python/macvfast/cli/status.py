@@ -45,12 +45,15 @@ def _server_json(server: ServerStatus) -> dict[str, object]:
         "Served": server.served,
         "Running": server.running,
         "Waiting": server.waiting,
+        "RequestsServed": server.requests_served,
+        "RequestsRunning": server.requests_running,
     }
 
 
 def _server_text(server: ServerStatus) -> str:
     calls = f"{server.served} commands done, {server.running} running, {server.waiting} waiting"
-    return f"pid {server.pid}, version {escape(server.version)}, since {rfc3339(server.since)}: {calls}"
+    requests = f"{server.requests_served} requests of plugins done, {server.requests_running} running"
+    return f"pid {server.pid}, version {escape(server.version)}, since {rfc3339(server.since)}: {calls}; {requests}"
 
 
 @command(

@@ -1,16 +1,19 @@
-"""What the server counts: command lines that workers have taken, done, and how long that took."""
+"""What the server counts: command lines that workers have taken and done, requests, and how long these took."""
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
+import threading
 import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast import __version__
 from macvfast.cli.commands import ALIASES, COMMANDS
+from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +35,67 @@ _WITH_VALUE = "--state-dir"
 # What has no name of its own: help, completion, what is no command.
 _OTHER = "other"
 _KINDS = (_OTHER, *COMMANDS)
+
+
+_REQUESTS = (CONNECT, DISCONNECT, CHECK)
+_OUTCOMES = OK, FAILED = "ok", "failed"
+
+
+class Requests:
+    """The counts of requests: an engine counts, and its parent, which forked it, reads. They end with the parent; the
+    next engine counts on. A reading beside a request may lack a part of it.
+    """
+
+    # In a row: the seconds of all, how many there were within each bound, and how many took longer.
+    _ROW = 1 + len(BOUNDS_S) + 1
+
+    def __init__(self) -> None:
+        rows = len(_REQUESTS) * len(_OUTCOMES)
+        size = struct.calcsize("d")
+        self._numbers = memoryview(mmap.mmap(-1, size * (1 + rows * self._ROW))).cast("d")
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """In a new engine: what the last one had begun is over."""
+        self._numbers[0] = 0
+
+    def begin(self) -> float:
+        """Count a request as begun; when that was."""
+        with self._lock:
+            self._numbers[0] += 1
+        return time.monotonic()
+
+    def end(self, kind: str, outcome: str, begun: float) -> None:
+        """Count it as done: OK or FAILED."""
+        took = time.monotonic() - begun
+        row = self._row(kind, outcome)
+        with self._lock:
+            self._numbers[0] -= 1
+            self._numbers[row] += took
+            self._numbers[row + 1 + bisect_left(BOUNDS_S, took)] += 1
+
+    def _row(self, kind: str, outcome: str) -> int:
+        return 1 + (_REQUESTS.index(kind) * len(_OUTCOMES) + _OUTCOMES.index(outcome)) * self._ROW
+
+    @property
+    def running(self) -> int:
+        """How many have begun, and have not ended."""
+        return int(self._numbers[0])
+
+    def shown(self) -> list[dict[str, object]]:
+        """Those that there were, as `macvfast.system.server` reads them."""
+        found = []
+        for kind in _REQUESTS:
+            for outcome in _OUTCOMES:
+                row = self._row(kind, outcome)
+                seconds, *counts = self._numbers[row : row + self._ROW].tolist()
+                if any(counts):
+                    found.append(_shown(kind, outcome, seconds, list(map(int, counts))))
+        return found
+
+
+def _shown(kind: str, outcome: str, seconds: float, counts: Sequence[int]) -> dict[str, object]:
+    return {"kind": kind, "outcome": outcome, "seconds": seconds, "counts": counts}
 
 
 class _Call(NamedTuple):
@@ -60,9 +124,14 @@ def kind_of(words: Sequence[str]) -> int:
 
 
 class Calls:
-    """The counts of one server. They end with it."""
+    """The counts of one server. They end with it.
 
-    def __init__(self) -> None:
+    Args:
+        requests: those of its engines.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._since = time.time()
         self._open: dict[int, _Call] = {}
         # By kind and outcome: the seconds of all, and how many there were within each bound.
@@ -94,9 +163,10 @@ class Calls:
     def shown(self) -> bytes:
         """All of it, as `macvfast.system.server` reads it."""
         calls = [
-            {"kind": kind, "outcome": outcome, "seconds": self._seconds[kind, outcome], "counts": counts}
+            _shown(kind, outcome, self._seconds[kind, outcome], counts)
             for (kind, outcome), counts in self._counts.items()
         ]
         running = sum(call.kind is not None for call in self._open.values())
         about = {"pid": os.getpid(), "version": __version__, "since": self._since, "running": running}
-        return json.dumps({**about, "bounds": BOUNDS_S, "calls": calls}).encode()
+        requests = {"requests": self._requests.shown(), "requests_running": self._requests.running}
+        return json.dumps({**about, "bounds": BOUNDS_S, "calls": calls, **requests}).encode()

@@ -11,15 +11,19 @@ from macvfast.serve.work import Work
 if TYPE_CHECKING:
     import socket
 
+    from macvfast.serve.calls import Requests
 
-def serve(listener: socket.socket, lifeline: int) -> None:
+
+def serve(listener: socket.socket, lifeline: int, counted: Requests) -> None:
     """Do requests until the lifeline can be read, and then what was asked for before.
 
     Args:
         listener: where callers connect.
         lifeline: a descriptor.
+        counted: where requests are counted.
     """
     Host.use_all_descriptors()
-    work = Work()
+    counted.start()
+    work = Work(counted)
     Connections(listener, lifeline, work).serve()
     work.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from macvfast import __version__
 from macvfast.process.programs import PASSED_ON
 from macvfast.serve import worker
-from macvfast.serve.calls import TAKEN, WORD_SIZE, Calls, kind_of, said
+from macvfast.serve.calls import TAKEN, WORD_SIZE, Calls, Requests, kind_of, said
 from macvfast.serve.peer import Standing
 from macvfast.system import server
 
@@ -62,11 +62,11 @@ class Server:
     Args:
         directory: where clients connect.
         main: does the command line of `sys.argv`.
-        engine: does requests: those who connect to a socket, until a descriptor can be read.
+        engine: does requests: those who connect to a socket, until a descriptor can be read; and counts them.
     """
 
     def __init__(
-        self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int], None]
+        self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int, Requests], None]
     ) -> None:
         self._listener = directory.listener(server.COMMANDS)
         self._requests = directory.listener("request.sock")
@@ -76,7 +76,8 @@ class Server:
         self._lock = directory.lock
         self._main = main
         self._serve_requests = engine
-        self._calls = Calls()
+        self._counted = Requests()
+        self._calls = Calls(self._counted)
         # The child that does requests, if there is one; and when it was started.
         self._engine = 0
         self._engine_at = -_AGAIN_S
@@ -188,7 +189,7 @@ class Server:
             self._listener.close()
             for end in (self._pipes.taken, self._pipes.heard):
                 os.close(end)
-            self._serve_requests(self._requests, self._pipes.lifeline)
+            self._serve_requests(self._requests, self._pipes.lifeline, self._counted)
         except BaseException:  # noqa: BLE001 - shown, and another one is started
             sys.excepthook(*sys.exc_info())
             os._exit(1)

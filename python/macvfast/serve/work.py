@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, RequestInvalid
 from macvfast.plugins.request import CONNECT, Answer, answered, undo
+from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
 from macvfast.serve.turns import Turns
 from macvfast.state.store import DEFAULT_DIR
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.host import Host
     from macvfast.plugins.request import Request
+    from macvfast.serve.calls import Requests
     from macvfast.serve.turns import Key
 
 # What waits together in the queue of a Host, at the most. Removal waits for the kernel, on threads of its own.
@@ -34,9 +36,13 @@ _AN_ID = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 class Work:
     """Does requests, with the state that the environment or client.conf names. Those about one sandbox, and those with
     one id, are done one after the other, in the order in which they came.
+
+    Args:
+        counted: where they are counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Requests) -> None:
+        self._counted = counted
         self._state_dir = os.path.abspath(configured.directory("state_dir", DEFAULT_DIR))
         self._hosts = Hosts(self._state_dir)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
@@ -53,7 +59,14 @@ class Work:
     def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
         """Do a request; `done` is called on another thread."""
         pool = self._making if request.kind == CONNECT else self._others
-        self._in_turn(request, pool, lambda: done(self._answered(request)))
+        begun = self._counted.begin()
+
+        def work() -> None:
+            answer, outcome = self._answered(request)
+            self._counted.end(request.kind, outcome, begun)
+            done(answer)
+
+        self._in_turn(request, pool, work)
 
     def take_back(self, request: Request) -> None:
         """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
@@ -87,15 +100,16 @@ class Work:
 
     # What is done.
 
-    def _answered(self, request: Request) -> Answer:
+    def _answered(self, request: Request) -> tuple[Answer, str]:
+        """The answer, and whether it is one to what was asked."""
         try:
             with self._host(request) as host:
-                return answered(host, request)
+                return answered(host, request), OK
         except MacvfastError as error:
-            return Answer(request.words.failed(error))
+            return Answer(request.words.failed(error)), FAILED
         except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on
             sys.excepthook(*sys.exc_info())
-            return Answer(request.words.failed(MacvfastError("the server has failed", causes=[repr(error)])))
+            return Answer(request.words.failed(MacvfastError("the server has failed", causes=[repr(error)]))), FAILED
 
     def _host(self, request: Request) -> AbstractContextManager[Host]:
         """The host of the origin; of another state directory than this one's, none."""

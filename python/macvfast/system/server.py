@@ -61,8 +61,13 @@ def _status(said: dict[str, Any]) -> ServerStatus:
     return ServerStatus(
         pid=int(said["pid"]), version=str(said["version"]), since=datetime.fromtimestamp(float(said["since"]), UTC),
         running=int(said["running"]), waiting=_waiting(),
-        calls=tuple(sorted((_calls(one, bounds) for one in said["calls"]), key=lambda one: (one.kind, one.outcome))),
+        calls=_sorted(said["calls"], bounds), requests=_sorted(said["requests"], bounds),
+        requests_running=int(said["requests_running"]),
     )  # fmt: skip
+
+
+def _sorted(said: list[dict[str, Any]], bounds: tuple[float, ...]) -> tuple[Calls, ...]:
+    return tuple(sorted((_calls(one, bounds) for one in said), key=lambda one: (one.kind, one.outcome)))
 
 
 def _calls(said: dict[str, Any], bounds: tuple[float, ...]) -> Calls:

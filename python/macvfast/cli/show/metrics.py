@@ -97,13 +97,21 @@ def _of_server(server: ServerStatus) -> list[Family]:
         Family("macvfast_server_waiting", "gauge", "Commands not taken yet.", [("", {}, server.waiting)]),
         Family(
             "macvfast_server_command_duration_seconds", "histogram", "Commands that the server has done.",
-            (sample for calls in server.calls for sample in _histogram(calls)),
+            (sample for calls in server.calls for sample in _histogram("command", calls)),
+        ),
+        Family(
+            "macvfast_server_requests_running", "gauge", "Requests of plugins that have begun.",
+            [("", {}, server.requests_running)],
+        ),
+        Family(
+            "macvfast_server_request_duration_seconds", "histogram", "Requests of plugins that the server has done.",
+            (sample for calls in server.requests for sample in _histogram("request", calls)),
         ),
     ]  # fmt: skip
 
 
-def _histogram(calls: Calls) -> Iterator[Sample]:
-    labels = {"command": calls.kind, "outcome": calls.outcome}
+def _histogram(what: str, calls: Calls) -> Iterator[Sample]:
+    labels = {what: calls.kind, "outcome": calls.outcome}
     for bound, count in zip(calls.bounds_s, calls.within, strict=True):
         yield "_bucket", {**labels, "le": repr(bound)}, count
     yield "_bucket", {**labels, "le": "+Inf"}, calls.count
