@@ -309,8 +309,8 @@ class MacvfastSide(Side):
 
 def macvfast_refusal(error: MacvfastError | Usage) -> Answer:
     """An error of macvfast as a reason."""
-    if isinstance(error, OptionInvalid) and error.key == "--ipv6":
-        return Answer(refused="no IPv6 subnet", words=str(error))
+    if isinstance(error, OptionInvalid) and error.key in ("--ipv4", "--ipv6"):
+        return Answer(refused="IPv4" if error.key == "--ipv4" else "no IPv6 subnet", words=str(error))
     return Answer(refused=MACVFAST_SAYS.get(error.code, error.code), words=str(error))
 
 

@@ -25,7 +25,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("network create --ipv6=maybe lab", 2, "error: option `--ipv6` cannot be `maybe`"),
     ("network create --attachable lab", 2, "error: option `--attachable` is not taken\n  caused by: every network"),
     ("network create --ipam-driver=dhcp lab", 2, "caused by: addresses always come from macvfast's own pools"),
-    ("network create --ipv4=false lab", 2, "error: option `--ipv4` is not taken"),
+    ("network create --ipv4=false lab", 1, "caused by: no IPv6 subnet is given"),
     ("network create --subnt=10.0.0.0/8 lab", 2, "hint: did you mean `--subnet`?"),
     ("network create -o mtu=x lab", 1, "error: `mtu` cannot be `x`"),
     ("network create -o foo=bar lab", 1, "error: `foo` is not a known option of driver `macvlan`"),

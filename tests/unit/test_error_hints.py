@@ -69,6 +69,10 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
             "give an address outside the ip-range with --ip6",
         ],
     ),
+    (
+        errors.PoolExhausted(["10.0.0.0/24"], "lab", "IPv4", ranges=["10.0.0.8/31"]),
+        ["remove a sandbox that is not needed: `macvfast ps -a -f network=lab` lists them"],
+    ),
     (errors.PoolExhausted(["10.0.0.0/30"]), ["release an address, or take a larger subnet"]),
     (errors.KernelFeatureMissing("make link `eth0`", errno.EOPNOTSUPP, "macvlan", "macvlan"), ["modprobe macvlan"]),
     (errors.Conflict("taken", causes=["why"]), ["`ip link` and `macvfast network ls` show what is there"]),

@@ -313,3 +313,12 @@ def test_an_address_that_the_host_has_got_is_not_given_anew_when_its_endpoint_go
     assert connect(machine, 1, 5) == ["172.30.0.4"]
     lose(machine)
     assert connect(machine, 1, 6) == ["172.30.0.2"]
+
+
+def test_a_full_ip_range_is_named_and_not_its_subnet(machine: Machine) -> None:
+    """In the subnet, addresses are free."""
+    make(machine, ip_ranges=["172.30.0.8/31"])
+    connect(machine, 1)
+    with pytest.raises(PoolExhausted) as full:
+        machine.host.create_sandbox("late", endpoints=[EndpointRequest(network="own")])
+    assert full.value.causes == ("every address of ip-range `172.30.0.8/31` for automatic allocation is in use",)

@@ -165,6 +165,26 @@ def test_networks_and_containers_are_shown_as_people_count(tmp_path: Path) -> No
     assert "not imported: w-2, w-10" in said.out
 
 
+def test_no_gateway_is_said_to_be_chosen_where_none_is(tmp_path: Path) -> None:
+    """Not on an internal network, nor on one without a parent, nor of IPv6."""
+    bare = {"Config": [{"Subnet": "10.0.0.0/24"}]}
+    for element in (
+        changed(IPAM=bare, Internal=True),
+        changed(IPAM=bare, Options={}),
+        changed(IPAM={"Config": [{"Subnet": "fd00::/64"}]}, EnableIPv6=True, EnableIPv4=False),
+    ):
+        said = imported(tmp_path, element)
+        assert "chooses one" not in said.out, said.out
+        assert "macvfast network create" in said.out
+
+
+def test_a_network_without_addresses_of_its_own_is_not_imported(tmp_path: Path) -> None:
+    """As --ipam-driver=null makes it."""
+    said = imported(tmp_path, changed(IPAM={"Driver": "default", "Config": [{"Subnet": "0.0.0.0/0"}]}))
+    assert "not imported: IPAM.Config[0].Subnet is `0.0.0.0/0`, which is not a subnet" in said.out
+    assert "macvfast network create" not in said.out
+
+
 def test_dockers_own_networks_are_passed_over(tmp_path: Path) -> None:
     own = [
         changed(Name=name, Driver=driver) for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null"))

@@ -338,3 +338,15 @@ def test_the_one_error_of_one_item_is_raised_as_it_is_and_several_are_counted() 
         outcomes(None, error).raise_if_any()
     assert some.value.failures == (("1", error),)
     assert some.value.exit_status == 3
+
+
+def test_ipv4_is_off_where_that_is_asked_for_and_every_subnet_is_of_ipv6() -> None:
+    assert NetworkRequest(name="lab", subnets=("fd00::/64",), ipv4=False, ipv6=True).subnets == ("fd00::/64",)
+    for subnets, ipv4, why in (
+        (("10.0.0.0/24", "fd00::/64"), False, "subnet 10.0.0.0/24 is of IPv4"),
+        ((), False, "no IPv6 subnet is given"),
+        (("fd00::/64",), True, "no IPv4 subnet is given"),
+    ):
+        with pytest.raises(OptionInvalid) as refused:
+            NetworkRequest(name="lab", subnets=subnets, ipv4=ipv4)
+        assert refused.value.causes == (why,)

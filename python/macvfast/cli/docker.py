@@ -60,7 +60,6 @@ _NETWORK_CREATE = (
     Refused(("--config-from",), _NO_CONFIG),
     Refused(("--ipam-driver",), _OWN_IPAM, _ORDER, ("default",)),
     Refused(("--ipam-opt",), _OWN_IPAM, _ORDER),
-    Refused(("--ipv4",), "IPv4 is on where an IPv4 subnet is given", "leave out the IPv4 --subnet"),
 )
 
 _NETWORK_CONNECT = (

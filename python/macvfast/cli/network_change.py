@@ -91,6 +91,9 @@ def create(
             callback=check_some,
         ),
     ],
+    ipv4: Annotated[
+        bool | None, option("--ipv4/--no-ipv4", "Whether it has IPv4 (default: where there is an IPv4 subnet).")
+    ] = None,
     ipv6: Annotated[
         bool | None, option("--ipv6/--no-ipv6", "Whether endpoints have IPv6 (default: where there is an IPv6 subnet).")
     ] = None,
@@ -120,6 +123,7 @@ def create(
         gateways=tuple(one for one in gateway if one != "none"),
         gateway_automatic="none" not in gateway,
         aux=tuple(_aux(text) for text in aux_address),
+        ipv4=ipv4,
         ipv6=ipv6,
         internal=internal,
         labels=labels(label),

@@ -190,14 +190,16 @@ class AddressTaken(Conflict, code="address-taken"):
 class PoolExhausted(MacvfastError, code="pool-exhausted"):
     """No address is free for automatic allocation.
 
-    `free_outside`: the subnets have free addresses outside the ip-ranges. `all_kept`: none was ever to be given,
-    because the ip-ranges have nothing but the gateway, aux addresses and the ends of the subnet.
+    `ranges` are the ip-ranges, if every subnet has some. `free_outside`: the subnets have free addresses outside them.
+    `all_kept`: none was ever to be given, because the ip-ranges have nothing but the gateway, aux addresses and the
+    ends of the subnet.
     """
 
     subnets: Sequence[str]
     network: str | None = None
     family: str = ""
     _: KW_ONLY
+    ranges: Sequence[str] = ()
     free_outside: bool = False
     all_kept: bool = False
 
@@ -207,7 +209,8 @@ class PoolExhausted(MacvfastError, code="pool-exhausted"):
 
     def _get_causes(self) -> Sequence[str]:
         taken = "kept: for the gateway, an aux address or the subnet itself" if self.all_kept else "in use"
-        return [f"every address of {listed(self.subnets)} for automatic allocation is {taken}"]
+        where = f"ip-range {listed(self.ranges)}" if self.ranges else listed(self.subnets)
+        return [f"every address of {where} for automatic allocation is {taken}"]
 
     def _get_hints(self) -> Sequence[str]:
         hints = ["release an address, or take a larger subnet"]

@@ -219,6 +219,9 @@ class NetworkPools:
             [str(share.subnet.cidr) for share in shares],
             self._network.name,
             f"IPv{version}",
+            ranges=[
+                one for share in shares for one in share.subnet.ranges if all(other.subnet.ranges for other in shares)
+            ],
             free_outside=any(share.has_free() for share in shares),
             all_kept=not any(share.could_give for share in shares),
         )

@@ -43,6 +43,7 @@ class NetworkRequest:
         link_options: numbers that the kernel is told of each link, by their keys in `-o` (`options.OPTIONS` has them).
         share_parent: whether other networks that say so too may use the parent.
         order: "lowest" or "next", of automatic allocation.
+        ipv4: whether there is an IPv4 subnet; False refuses one, so that none is chosen; None: as the subnets say.
         ipv6: None: on where an IPv6 subnet is given; False: off all the same.
         ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: unless
             the network is internal, or has no gateway by wish.
@@ -68,6 +69,7 @@ class NetworkRequest:
     link_options: tuple[tuple[str, int], ...] = ()
     share_parent: bool = False
     order: str = "lowest"
+    ipv4: bool | None = None
     ipv6: bool | None = None
     ipv6_ra: bool | None = None
     internal: bool = False
@@ -94,6 +96,7 @@ class NetworkRequest:
             if option.sets and isinstance(value := getattr(self, option.sets), str):
                 option.refuse_unknown(value)
         refuse_mtu(self.mtu)
+        self._check_ipv4()
         if self.ipv6_ra:
             self._refuse_advertisements()
         if self.share_parent and self.mode == "passthru":
@@ -101,13 +104,24 @@ class NetworkRequest:
         if self.parent is not None and not is_ifname(self.parent):
             raise OptionInvalid("parent", self.parent, "it cannot be the name of a link")
 
+    def _check_ipv4(self) -> None:
+        """Refuse IPv4 where the subnets say something else."""
+        given = [subnet for subnet in self.subnets if ":" not in subnet]
+        if self.ipv4 is False and given:
+            why = f"subnet {given[0]} is of IPv4"
+            raise OptionInvalid("--ipv4", "false", why, [f"leave out --ipv4, or --subnet={given[0]}"])
+        if self.ipv4 is False and not self.subnets:
+            raise OptionInvalid("--ipv4", "false", "no IPv6 subnet is given", ["--subnet=2001:db8:1::/64"])
+        if self.ipv4 and self.subnets and not given:
+            raise OptionInvalid("--ipv4", "true", "no IPv4 subnet is given", ["--subnet=192.168.32.0/24"])
+
     def _check_types(self) -> None:
         for key in ("name", "driver", "order"):
             plain(key, getattr(self, key), str)
         for key in ("parent", "mode", "flag", "origin"):
             plain(key, getattr(self, key), str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
-        for key in ("ipv6", "ipv6_ra"):
+        for key in ("ipv4", "ipv6", "ipv6_ra"):
             plain(key, getattr(self, key), bool, NoneType)
         for key in ("gateway_automatic", "share_parent", "internal"):
             plain(key, getattr(self, key), bool)

@@ -97,9 +97,6 @@ def _request(converted: Converted, network: Fields, *, automatic_gateways: bool)
     ignored = sorted(key for key in options if key not in _OPTIONS[driver])
     converted.notes += [f"without option {key}, which Docker's driver ignores too" for key in ignored]
     subnets = _read_subnets(converted, network, parent=options.get("parent"))
-    if subnets.without_gateway and automatic_gateways:
-        without = ", ".join(subnets.without_gateway)
-        converted.notes.append(f"no gateway is given for {without}: `network create` chooses one")
     if containers := network.fields("Containers").names():
         names = (network.fields("Containers").fields(key).text("Name") or key for key in containers)
         converted.notes.append(f"its containers are not imported: {', '.join(sorted(names, key=natural))}")
@@ -111,7 +108,7 @@ def _request(converted: Converted, network: Fields, *, automatic_gateways: bool)
     routed = not no_ipv6 and not internal and options.get("ipvlan_mode") not in ("l3", "l3s")
     if no_gateway and routed and any(":" in cidr for cidr in subnets.without_gateway):
         taken.append(("ipv6_ra", "on"))
-    return NetworkRequest.from_options(
+    request = NetworkRequest.from_options(
         converted.name,
         driver=driver,
         options=taken,
@@ -124,6 +121,11 @@ def _request(converted: Converted, network: Fields, *, automatic_gateways: bool)
         internal=internal,
         labels=tuple(_labels(converted, network.fields("Labels"))),
     )
+    # Of IPv6, and of a network that leads nowhere, none is chosen.
+    without = [cidr for cidr in subnets.without_gateway if ":" not in cidr and request.wants_gateways]
+    if without:
+        converted.notes.append(f"no gateway is given for {', '.join(without)}: `network create` chooses one")
+    return request
 
 
 def _driver(network: Fields) -> str:
@@ -195,7 +197,7 @@ def _cidr(config: Fields, key: str) -> Cidr:
         found = ip_network(text, strict=False) if "/" in text else None
     except ValueError:
         found = None
-    if found is None or "%" in text:
+    if found is None or "%" in text or not found.prefixlen:
         raise Unfit(f"{config.name(key)} is `{text}`, which is not a subnet")
     return found
 
