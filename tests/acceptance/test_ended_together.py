@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
+import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
+from tests.acceptance.serving import server_of, workers
 from tests.acceptance.support import filter_macs, listed
 from tests.netns import wait_until
 
@@ -60,8 +63,10 @@ def removers(lan: Lan) -> dict[int, str]:
             words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
+        program = os.path.basename(words[0])
+        # Where a server does it: the command that has asked it.
         if (
-            os.path.basename(words[0]).startswith("python")
+            (program.startswith("python") or program == "macvfast")
             and str(lan.state_dir) in words
             and {"rm", "__remove-ended"} & set(words)
         ):
@@ -137,6 +142,64 @@ def test_a_remover_that_is_killed_is_followed_by_another(lan: Lan, tmp_path: Pat
         connection.execute("ROLLBACK")
     wait_until(lambda: is_clean(lan), 60, "the end of all sandboxes")
     assert lan.macvfast("check") == ""
+
+
+def of_the_queue(lan: Lan, pid: int) -> list[str]:
+    """The descriptors of a process that are the queue, or in it."""
+    with contextlib.suppress(OSError):
+        opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return [path for path in opened if path.startswith(f"{lan.state_dir}/ended")]
+    return []
+
+
+@pytest.mark.parametrize("killed", ["worker", "command", "server"])
+def test_a_server_removes_them_and_whatever_of_it_is_killed_another_remover_follows(
+    served: Lan, tmp_path: Path, killed: str
+) -> None:
+    """Also where it is killed in the middle, and whether or not another server is there. The worker alone holds the
+    lock: what were left with the command would keep others from removing.
+    """
+    support.create_pub_net(served)
+
+    def at_work() -> tuple[int, int] | None:
+        """A command that removes, and the worker that does it, each waiting for the state."""
+        asking = next(iter(removers(served)), 0)
+        doing = next((pid for pid in workers(served) if of_the_queue(served, pid)), 0)
+        return (asking, doing) if asking and doing else None
+
+    def begun(connection: sqlite3.Connection, trial: Path) -> tuple[int, int] | None:
+        """The same of a crowd that ends now, if a worker was ready in time."""
+        trial.mkdir()
+        with about_to_end(served, trial, 3, "-d") as processes:
+            for process in processes:
+                process.communicate(timeout=60)
+            connection.execute("BEGIN IMMEDIATE")
+        asking = next(iter(wait_until(lambda: removers(served), 60, "a remover")))
+        python = Path(f"/proc/{asking}/exe")
+        wait_until(lambda: at_work() or os.readlink(python) == os.path.realpath(sys.executable), 60, "who removes")
+        return at_work()
+
+    with closing(sqlite3.connect(served.state_dir / "state.db", isolation_level=None)) as connection:
+        found = None
+        for number in range(20):
+            found = begun(connection, tmp_path / str(number))
+            if found:
+                break
+            connection.execute("ROLLBACK")
+            wait_until(lambda: is_clean(served), 60, "the end of all sandboxes")
+        assert found, "no worker was ever ready in time"
+        asking, doing = found
+        assert of_the_queue(served, asking) == []
+        victim = {"worker": doing, "command": asking, "server": server_of(served)}[killed]
+        os.kill(victim, signal.SIGKILL)
+        if killed != "server":
+            wait_until(lambda: set(removers(served)) - {asking}, 60, "another")
+        connection.execute("ROLLBACK")
+    wait_until(lambda: is_clean(served), 60, "the end of all sandboxes")
+    wait_until(lambda: not Path(f"/proc/{doing}").exists(), 60, "the end of the worker")
+    assert served.macvfast("check") == ""
+    served.macvfast("run", "--rm", "--net=pub_net", "true")
+    assert is_clean(served)
 
 
 def test_what_waits_for_nothing_any_more_is_taken_out_of_the_queue(lan: Lan) -> None:

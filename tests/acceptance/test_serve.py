@@ -173,8 +173,8 @@ def test_who_is_elsewhere_or_may_do_less_or_asks_for_it_does_without(served: Lan
     }
     for name, value in variables.items():
         assert not Typed(served, "network", "ls", "-q", env=f"{name}={value}").served, name
-    # It is given a lock by its number.
-    assert not Typed(served, "__remove-ended", str(served.state_dir)).served
+    # It needs a lock.
+    assert not Typed(served, "__remove-ended", str(served.state_dir), "3").served
     for harmless in ("LC_ALL=C", "LANG=de_DE.UTF-8", "PYTHONUNBUFFERED=1"):
         when_served(served, "network", "ls", "-q", env=harmless)
 

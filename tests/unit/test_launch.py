@@ -80,3 +80,12 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
     # In another boot, nobody would.
     status.write_text(f"boot a\nkeeper 2 2\ninit 3 3\nstate running\nbefore\n{ended}")
     assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)
+
+
+def test_a_removal_is_done_by_python_where_the_native_command_is_not_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert programs.own_command() == [str(Path(sys.executable).with_name("macvfast"))]
+    other = str(tmp_path / "python3")
+    monkeypatch.setattr(sys, "executable", other)
+    assert programs.own_command() == [other, "-P", "-m", "macvfast"]

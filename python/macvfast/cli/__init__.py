@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[], int] | None = No
     words = sys.argv[1:] if argv is None else argv
     try:
         if words[:1] == ["__remove-ended"]:
-            return _remove_ended(words[1])
+            return _remove_ended(words[1], int(words[2]))
         from macvfast.cli.app import run  # noqa: PLC0415 - Ctrl-C may come while it is loaded
 
         return run(words, serve=serve)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[], int] | None = No
         raise
 
 
-def _remove_ended(state_dir: str) -> int:
+def _remove_ended(state_dir: str, lock: int) -> int:
     """Remove the sandboxes of `run --rm` whose commands have ended. `rust/init` starts it, one for all of them.
 
     It is not a command of the application, because it needs nothing of Typer.
@@ -42,5 +42,5 @@ def _remove_ended(state_dir: str) -> int:
     from macvfast.host import Host  # noqa: PLC0415
 
     Host.use_all_descriptors()
-    Host.remove_ended(state_dir, lambda error: f"{problem_text(error)}\n")
+    Host.remove_ended(state_dir, lock, lambda error: f"{problem_text(error)}\n")
     return 0

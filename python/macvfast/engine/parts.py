@@ -181,11 +181,14 @@ class Parts:
         return Parts(store, self.given_kernel, self.netns_dir, self._on_note)
 
 
-def remove_ended(directory: Path, opened: Callable[[], Parts], shown: Callable[[MacvfastError], str]) -> None:
+def remove_ended(
+    directory: Path, lock: int, opened: Callable[[], Parts], shown: Callable[[MacvfastError], str]
+) -> None:
     """Remove sandboxes whose commands have ended, until none waits for that.
 
     Args:
         directory: of the state.
+        lock: a descriptor, by which this process alone holds the lock of those that wait.
         opened: opens the state, for some of them at a time.
         shown: gives the text of an error, which a keeper prints.
     """
@@ -199,4 +202,4 @@ def remove_ended(directory: Path, opened: Callable[[], Parts], shown: Callable[[
             errors = dict.fromkeys(ids, error)
         return {id_: shown(error) for id_, error in errors.items()}
 
-    autoremove.serve(autoremove.queues_in(directory), remove)
+    autoremove.serve(autoremove.queues_in(directory), lock, remove)

@@ -63,11 +63,12 @@ class OfSandboxes(Opened):
         return self._parts.engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force)
 
     @classmethod
-    def remove_ended(cls, state_dir: str, shown: Callable[[MacvfastError], str]) -> None:
+    def remove_ended(cls, state_dir: str, lock: int, shown: Callable[[MacvfastError], str]) -> None:
         """Remove sandboxes whose commands (`--rm`) have ended, until none is waiting. Called in a process that the
-        keeper of one of them starts for all. `shown` gives the text of an error, which a keeper prints.
+        keeper of one of them starts for all, with a descriptor of their lock. `shown` gives the text of an error, which
+        a keeper prints.
         """
-        remove_ended(Path(state_dir), lambda: cls.open(state_dir)._parts, shown)  # noqa: SLF001 - its own
+        remove_ended(Path(state_dir), lock, lambda: cls.open(state_dir)._parts, shown)  # noqa: SLF001 - its own
 
     def run(
         self, request: CommandRequest, name: str | None = None, *, endpoints: Several[EndpointRequest] = (),

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
-# The descriptor of the lock, which is the directory itself (`HANDED_ON` in `rust/init/src/sys.rs`).
-_LOCK = 3
+# The descriptor of the lock, which is the directory itself, in a process that a keeper has started (`HANDED_ON` in
+# `rust/init/src/sys.rs`).
+LOCK = 3
 
 # The answer to a keeper that has nothing to print.
 _DONE = b"\0"
@@ -36,9 +37,14 @@ def queues_in(directory: Path) -> Path:
     return directory / "ended"
 
 
-def serve(queues: Path, remove: Remove) -> None:
+def serve(queues: Path, lock: int, remove: Remove) -> None:
     """Remove all sandboxes of this mount namespace's queue, also those that are added meanwhile; the empty queue is
-    deleted. This process was started with the queue's lock.
+    deleted.
+
+    Args:
+        queues: the directory of the queues.
+        lock: a descriptor, by which this process alone holds the queue's lock.
+        remove: removes sandboxes.
     """
     directory = queues / str(os.stat("/proc/self/ns/mnt").st_ino)
     while True:
@@ -54,12 +60,12 @@ def serve(queues: Path, remove: Remove) -> None:
             for id_ in sorted(left):
                 _answer(directory / id_, said.get(id_, ""))
         # A sandbox that was added before this must be seen here; later, its keeper may take the lock.
-        fcntl.flock(_LOCK, fcntl.LOCK_UN)
+        fcntl.flock(lock, fcntl.LOCK_UN)
         if not _waiting(directory):
             _take_away(directory)
             return
         try:
-            fcntl.flock(_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
 

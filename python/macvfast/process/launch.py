@@ -155,9 +155,9 @@ def removal(state_dir: Path, sandbox_id: str) -> list[str]:
     """The native program's arguments that say what removes a sandbox when its command has ended: one process, for all
     that wait in the state's queue; or, where it cannot enter that, another for it alone.
     """
-    command = [sys.executable, "-P", "-m", "macvfast"]
+    command = programs.own_command()
     alone = [*command, "--state-dir", str(state_dir), "rm", "-f", sandbox_id]
-    for_all = [*command, "__remove-ended", str(state_dir)]
+    for_all = [*command, "__remove-ended", str(state_dir), str(autoremove.LOCK)]
     words = [*(("--after", word) for word in alone), *(("--after-all", word) for word in for_all)]
     return ["--queue", str(autoremove.queues_in(state_dir)), *(word for pair in words for word in pair)]
 

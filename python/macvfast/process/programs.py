@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from macvfast.system import limits
@@ -28,6 +29,14 @@ class Program(NamedTuple):
 
     argv: list[str]
     descriptors: Sequence[int] = ()
+
+
+def own_command() -> list[str]:
+    """The words before those of a command line of this macvfast: the native command, which a server may do, where it is
+    beside this Python; else Python.
+    """
+    native = os.path.join(os.path.dirname(sys.executable), "macvfast")
+    return [native] if os.access(native, os.X_OK) else [sys.executable, "-P", "-m", "macvfast"]
 
 
 class Starter(Protocol):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,10 @@ HELLO, GO, FAILED, ENDED = b"H", b"G", b"F", b"X"
 # From the worker: it listens; it waits for GO; it does not serve this caller (why); the command has ended (exit
 # status); become a program; start a program.
 LISTENS, READY, REFUSED, STATUS, BECOME, START = b"L", b"R", b"N", b"E", b"B", b"S"
+
+# What stands for a lock among the digits of streams, and the command that is given one.
+LOCK = "L"
+_LOCKED = b"__remove-ended"
 
 _HEADER = struct.Struct("<cI")
 # The kernel takes no longer command line (execve(2), 6 MiB at the most).
@@ -94,11 +99,12 @@ class Hello(NamedTuple):
         version: of the client.
         python: the Python that the client would execute.
         umask: of the caller.
-        streams: which of its standard streams are open, as the digits of their numbers.
+        streams: which of its standard streams are open, as the digits of their numbers. LOCK after them: the command
+            has a lock, too, which the worker alone holds from GO on.
         words: the command line, without the program's name.
         environment: the variables, `NAME=value` each.
         directory: a descriptor of the working directory.
-        fds: descriptors of the open streams, in order.
+        fds: descriptors of the open streams, in order, and of the lock.
     """
 
     version: str
@@ -127,6 +133,8 @@ class Hello(NamedTuple):
         except ValueError as error:
             raise Malformed(str(error)) from None
         directory, *fds = message.fds or (-1,)
-        if directory < 0 or len(fds) != len(shown) or not set(shown) <= set("012") or number > len(rest):
+        wanted = LOCK if rest[:number][:1] == [_LOCKED] else ""
+        fitting = re.fullmatch(f"0?1?2?{wanted}", shown) and len(fds) == len(shown) and number <= len(rest)
+        if directory < 0 or not fitting:
             raise Malformed("its parts do not fit together")
         return cls(os.fsdecode(version), os.fsdecode(python), mode, shown, rest[:number], rest[number:], directory, fds)

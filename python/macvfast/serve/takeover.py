@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from macvfast.serve.messages import LOCK
 from macvfast.serve.terminal import CallersTerminal
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def take_over(hello: Hello, caller: int) -> None:
-    """Take over all of it; the descriptors are closed, or have become this process's own.
+    """Take over all of it; the descriptors are closed, or have become this process's own. The last word of a
+    command with a lock is the number of its descriptor, which is another one here.
 
     Args:
         hello: what the caller has said.
@@ -33,8 +35,12 @@ def take_over(hello: Hello, caller: int) -> None:
         if name and name not in os.environb:
             os.environb[name] = value
     time.tzset()
-    _streams(dict(zip(map(int, hello.streams), hello.fds, strict=True)), caller)
+    given = dict(zip(hello.streams, hello.fds, strict=True))
+    lock = given.pop(LOCK, None)
+    _streams({int(digit): fd for digit, fd in given.items()}, caller)
     sys.argv = ["macvfast", *map(os.fsdecode, hello.words)]
+    if lock is not None:
+        sys.argv[-1] = str(lock)
 
 
 def _streams(given: dict[int, int], caller: int) -> None:

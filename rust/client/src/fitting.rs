@@ -33,8 +33,6 @@ const BY_OTHERS: u32 = 0o022;
 pub fn may_be_served(words: &[OsString]) -> bool {
     env::var_os(VARIABLE).as_deref() != Some(OsStr::new("off"))
         && !words.iter().any(|word| word == "serve")
-        // It is given a lock by its number.
-        && words.first().is_none_or(|word| word != "__remove-ended")
         && !is_in_the_background()
         && is_utf8()
         && !python_is_told()

@@ -37,22 +37,22 @@ use std::os::unix::ffi::OsStrExt;
 /// `argv` has `argc` strings, as the C library calls it.
 #[no_mangle]
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    // Before anything is opened, which would take the place of one that is closed.
-    let streams = streams::given();
-    if plugin::is_called() {
-        return plugin::run();
-    }
     let words: Vec<OsString> = (1..usize::try_from(argc).unwrap_or(0))
         // SAFETY: by what the caller promises.
         .map(|number| unsafe { CStr::from_ptr(*argv.add(number)) })
         .map(|word| OsStr::from_bytes(word.to_bytes()).to_owned())
         .collect();
+    // Before anything is opened, which would take the place of one that is closed.
+    let mut streams = streams::given(&words);
+    if plugin::is_called() {
+        return plugin::run();
+    }
     let python = python::find();
     let session = python
         .as_deref()
         .filter(|_| fitting::may_be_served(&words))
         .and_then(|python| session::open(&words, &streams, python));
-    if let Some(status) = session.and_then(session::Session::go) {
+    if let Some(status) = session.and_then(|session| session.go(&mut streams)) {
         return status;
     }
     python::execute(python.as_deref(), &words)

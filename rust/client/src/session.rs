@@ -176,10 +176,12 @@ fn hello(words: &[OsString], streams: &Streams, python: &Path) -> Vec<u8> {
 impl Session {
     /// Has the worker do the command, and passes on to it what comes meanwhile; the exit status. None: the worker was
     /// not told to go on. After that, there is no second try.
-    pub fn go(mut self) -> Option<c_int> {
+    pub fn go(mut self, streams: &mut Streams) -> Option<c_int> {
         if message::send_message(self.socket.as_fd(), message::GO, &[], &[]).is_err() {
             return None;
         }
+        // From here on it is held for as long as the worker holds it.
+        streams.let_go_of_lock();
         loop {
             let [message, signal, child] = self.wait();
             if signal {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Each keeper puts its sandbox into the queue and tries to take the lock. The keeper that gets it starts the remover,
-//! which inherits the lock, removes all sandboxes that wait, and answers their keepers. The remover ends when it has
+//! which inherits the lock, removes all sandboxes that wait, and answers their keepers. (It is a `macvfast` command, and
+//! where a server does that, its worker is the only holder of the lock.) The remover ends when it has
 //! unlocked the queue and nothing waits any more. The other keepers wait for their answers and try the lock from time
 //! to time: the remover may have been killed. Each mount namespace has its own queue, because others do not see its
 //! pins.
