@@ -317,6 +317,7 @@ def test_an_address_that_the_host_has_got_is_not_given_anew_when_its_endpoint_go
 
 def test_a_full_ip_range_is_named_and_not_its_subnet(machine: Machine) -> None:
     """In the subnet, addresses are free."""
+    give(machine, "172.30.0.250/24")
     make(machine, ip_ranges=["172.30.0.8/31"])
     connect(machine, 1)
     with pytest.raises(PoolExhausted) as full:
