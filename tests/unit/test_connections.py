@@ -118,6 +118,31 @@ def test_what_was_made_is_taken_back_where_its_answer_is_not_read_in_time(
     assert maker.taken_back == [said["id"]]
 
 
+@pytest.mark.parametrize("reads", [True, False], ids=["then reads", "and leaves"])
+def test_whoever_asks_again_before_it_has_read_its_answer_is_refused(
+    path: str, maker: Maker, clock: Clock, *, reads: bool
+) -> None:
+    """Catches one that takes the second request for a sign that the first was answered: what it made would stay."""
+    said = request("connect", "box")
+    with Caller(path) as caller:
+        caller.send(said)
+        assert select.select([caller.socket], [], [], 60)[0]
+        maker.begins.clear()
+        for _ in range(100):
+            caller.send(request("connect", "box"))
+        if reads:
+            assert caller.receive() == {"endpoint": ""}
+            refused = caller.receive()
+            assert refused is not None
+            assert refused["error"]["code"] == "request-invalid"
+            clock.now += 1
+            assert caller.receive() is None
+    if not reads:
+        assert maker.takes_back.wait(60)
+    assert maker.taken_back == ([] if reads else [said["id"]])
+    assert not maker.begins.is_set()
+
+
 def test_whoever_has_read_its_answer_and_asks_no_more_keeps_what_was_made(
     path: str, maker: Maker, clock: Clock
 ) -> None:

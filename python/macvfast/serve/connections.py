@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _MOST = 1024
 _LONGEST = 1 << 20
 
+# How much is thrown away at once of what nobody reads any more.
+_DROPPED = 1 << 16
+
 # How long a request may take to arrive, and an answer to be read.
 _ARRIVES_S = 5.0
 _READ_S = 60.0
@@ -94,7 +97,8 @@ class Connection:
             if not data:
                 raise EOFError
             if self._wanted is None and not self._body:
-                # It has read its answer, and begins anew.
+                if self.unread():
+                    raise RequestInvalid("it was sent before the last answer was read")
                 self.made = None
                 self.until = time.monotonic() + _ARRIVES_S
             if flags & socket.MSG_CTRUNC or len(self._descriptors) > 1:
@@ -110,6 +114,14 @@ class Connection:
             (self._wanted,) = _LENGTH.unpack(body)
             if not 0 < self._wanted <= _LONGEST:
                 raise RequestInvalid(f"it has {self._wanted} bytes, and may have 1 to {_LONGEST}")
+
+    def drop(self) -> None:
+        """Receive something that nobody wants any more. Raises as `receive`."""
+        data, descriptors, _, _ = socket.recv_fds(self.socket, _DROPPED, 1, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not data:
+            raise EOFError
 
     def send(self) -> bool:
         """Send what can be sent now of the answer; whether that is all.
@@ -199,6 +211,9 @@ class Connections:
 
     def _read(self, one: Connection) -> None:
         try:
+            if one.last:
+                one.drop()
+                return
             received = one.receive()
         except BlockingIOError:
             return
@@ -216,7 +231,7 @@ class Connections:
         except OSError:
             self._take_back(one)
             return
-        if received is not None and not one.last:
+        if received is not None:
             self._ask(one, *received)
 
     def _ask(self, one: Connection, body: bytes, descriptors: list[int]) -> None:
@@ -254,7 +269,8 @@ class Connections:
 
     def _refuse(self, one: Connection, error: MacvfastError) -> None:
         one.last = True
-        self._say(one, Answer(problem_fields(error)))
+        # What was made before may be unread: it is not known to be told.
+        self._say(one, Answer(problem_fields(error), one.made))
 
     def _say(self, one: Connection, answer: Answer) -> None:
         body = json.dumps(answer.said, separators=(",", ":")).encode()
@@ -271,7 +287,7 @@ class Connections:
         except OSError:
             self._take_back(one)
             return
-        if one.last and one.made is None:
+        if one.last and one.told:
             self._end(one)
             return
         self._selector.modify(one.socket, EVENT_READ, partial(self._read, one))
@@ -283,7 +299,7 @@ class Connections:
             late = one.until <= now
             if (late and not one.told) or (one.silent and one.was_reset()):
                 self._take_back(one)
-            elif late or ((one.silent or self._stopping) and one.idle):
+            elif late or ((one.silent or one.last or self._stopping) and one.idle):
                 self._end(one)
 
     def _take_back(self, one: Connection) -> None:
