@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from docs.mistakes import MISTAKES
+from docs.mistyped import MISTYPED
 from macvfast import errors
 from macvfast.errors import MacvfastError
 
@@ -81,13 +82,20 @@ MISTAKES_INTRODUCTION = """## Beside Docker
 The mistakes that people make most, as Docker 20.10 and as macvfast answers them.
 """
 
+MISTYPED_INTRODUCTION = """## In typing
+
+Lines that are typed wrong in the first minutes, and what macvfast says of them.
+"""
+
 
 def mistake_lines(mistake: Mistake) -> list[str]:
     """One mistake: the line, and both answers."""
     before = [f"$ macvfast {line}" for line in mistake.before]
-    theirs = f"Docker: `{mistake.docker}`" if mistake.docker else f"Docker: {mistake.unnoticed}."
+    theirs = [f"Docker: `{mistake.docker}`" if mistake.docker else f"Docker: {mistake.unnoticed}.", ""]
+    if not (mistake.docker or mistake.unnoticed):
+        theirs = []
     typed = ["```", *before, f"$ macvfast {mistake.line}", mistake.macvfast, "```"]
-    return [f"### {mistake.title}", "", theirs, "", *typed, ""]
+    return [f"### {mistake.title}", "", *theirs, *typed, ""]
 
 
 def errors_page() -> str:
@@ -98,6 +106,7 @@ def errors_page() -> str:
         lines += [error_row(cls) for cls in family(kind) if cls.__module__ == errors.__name__]
         lines.append("")
     lines += [MISTAKES_INTRODUCTION, *(line for mistake in MISTAKES for line in mistake_lines(mistake))]
+    lines += [MISTYPED_INTRODUCTION, *(line for mistake in MISTYPED for line in mistake_lines(mistake))]
     return "\n".join(lines)
 
 

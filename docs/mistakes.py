@@ -14,7 +14,7 @@ class Mistake(NamedTuple):
 
     Attributes:
         line: what is typed after the word `docker` or `macvfast`.
-        docker: what Docker says, with `…` for ids; nothing where it succeeds.
+        docker: what Docker says, with `…` for ids; nothing where it succeeds, or is not asked.
         macvfast: what macvfast says.
         before: what is typed first, at both.
         unnoticed: what comes of it where Docker says nothing.
@@ -45,7 +45,8 @@ MISTAKES = (
 error: network `second` cannot use parent `eth0`
   caused by: network `lab` holds it
 
-hint: give both networks `-o share_parent=true`, or remove `lab` first: `macvfast network rm lab`""",
+hint: `macvfast network update -o share_parent=true lab`, then -o share_parent=true here
+hint: or remove `lab` first: `macvfast network rm lab`""",
         before=(LAB,),
     ),
     Mistake(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docs.mistakes import MISTAKES, Mistake
+from docs.mistyped import MISTYPED, WEB
 from tests.netns import MACVFAST, Netns
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("macvlan", "bridge")
 
 mistakes = pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.title for mistake in MISTAKES])
+all_mistakes = pytest.mark.parametrize(
+    "mistake", [*MISTAKES, *MISTYPED], ids=[mistake.title for mistake in (*MISTAKES, *MISTYPED)]
+)
 
 
 def add_links(namespace: Netns) -> None:
@@ -68,7 +72,7 @@ def test_docker_says_what_the_page_says(engine: Engine, mistake: Mistake) -> Non
 
 
 @pytest.mark.usefixtures("_macvfast_links")
-@mistakes
+@all_mistakes
 def test_macvfast_says_what_the_page_says_and_what_to_do(macvfast: MacvfastSide, mistake: Mistake) -> None:
     def type_(line: str) -> CompletedProcess[str]:
         words = ("--state-dir", macvfast.state_dir, *shlex.split(line))
@@ -77,6 +81,8 @@ def test_macvfast_says_what_the_page_says_and_what_to_do(macvfast: MacvfastSide,
     for line in mistake.before:
         assert type_(line).returncode == 0
     done = type_(mistake.line)
+    if WEB in mistake.before:
+        assert type_("rm web").returncode == 0
     assert (done.returncode, done.stderr) == (mistake.status, f"{mistake.macvfast}\n")
     assert re.search(r"^(hint|  caused by): ", mistake.macvfast, re.MULTILINE)
 
@@ -87,3 +93,6 @@ def test_there_are_twenty_at_least_and_each_says_what_to_do() -> None:
         assert mistake.macvfast.startswith("error: ")
         assert "\nhint: " in mistake.macvfast, mistake.title
         assert bool(mistake.docker) != bool(mistake.unnoticed), mistake.title
+    for mistake in MISTYPED:
+        assert "\nhint: " in mistake.macvfast, mistake.title
+        assert (mistake.docker, mistake.unnoticed) == ("", ""), "Docker is not asked for these"

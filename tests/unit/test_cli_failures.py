@@ -26,7 +26,7 @@ TAKEN = errors.ParentTaken(
     "lab",
     "eth0",
     "network `dmz` holds it",
-    hints=["give both networks `-o share_parent=true`, or remove `dmz` first: `macvfast network rm dmz`"],
+    hints=["or remove `dmz` first: `macvfast network rm dmz`"],
 )
 
 # One error of each kind: the exit status of a command, and of `run`.
@@ -55,7 +55,7 @@ def test_an_error_is_shown_as_in_the_specification() -> None:
         "error: network `lab` cannot use parent `eth0`\n"
         "  caused by: network `dmz` holds it\n"
         "\n"
-        "hint: give both networks `-o share_parent=true`, or remove `dmz` first: `macvfast network rm dmz`\n",
+        "hint: or remove `dmz` first: `macvfast network rm dmz`\n",
     )
 
 

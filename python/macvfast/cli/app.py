@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from macvfast.cli.call import Opener
+    from macvfast.cli.meant import Meant
 
 ABOUT = "Docker's macvlan networking for a Linux host, without Docker, at the kernel's own speed."
 
@@ -104,6 +105,7 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
     out = session.out
     line.find(words)
     out.problems_as_json = line.asks_for_json()
+    out.advice = _Advice(line, session)
     line.read()
     if line.help:
         out.text(f"{line.context.get_help()}\n")
@@ -121,6 +123,21 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
     except typer.TyperException:
         # Everything else that Typer refuses has been refused by the line or by the checks of the parameters.
         raise line.wrong_count() from None
+
+
+class _Advice:
+    """What may have been meant, for each error of a command line; loaded for the first."""
+
+    def __init__(self, line: Line, session: Session) -> None:
+        self._of = line, session
+        self._meant: Meant | None = None
+
+    def __call__(self, problem: MacvfastError | Failure) -> Sequence[str]:
+        if self._meant is None:
+            from macvfast.cli.meant import Meant  # noqa: PLC0415 - only a mistake needs it
+
+            self._meant = Meant(*self._of)
+        return self._meant.hints(problem)
 
 
 def _runs(line: Line) -> bool:

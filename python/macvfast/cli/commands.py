@@ -84,7 +84,7 @@ class Declared(NamedTuple):
         runs: whether it ends with the status of a command that it runs, whose words end its own options; macvfast's own
             refusals then end with 125.
         listing: whether it takes `--format json`, and then shows errors as JSON too.
-        instead: the hint if it is given too many arguments.
+        instead: the hint if it is given too many arguments, with `{}` for the first of these.
     """
 
     path: str

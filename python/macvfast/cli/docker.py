@@ -162,6 +162,8 @@ _COMMANDS = {
     "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
     "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",
     "version": "`macvfast --version`",
+    "ip": "`macvfast exec SANDBOX ip address` runs it in a sandbox",
+    "netns": "`macvfast exec SANDBOX COMMAND` and `macvfast ps -a` are `ip netns exec` and `ip netns list`",
     "images": "there are no images: `macvfast run COMMAND` runs one of this host",
     "pull": "there are no images: `macvfast run COMMAND` runs one of this host",
     "build": "there are no images: `macvfast run COMMAND` runs one of this host",

@@ -69,6 +69,7 @@ class Line:
         self.pending: Any = None
         self.spelled: dict[str, str] = {}
         self.spellings: dict[str, Any] = {}
+        self._refused: dict[str, Refused] = {}
         self._learn()
 
     @property
@@ -140,6 +141,8 @@ class Line:
         if not interspersed and len(self._known_arguments()) > 1 and self.arguments[1:2] == ["--"]:
             # As in `exec SANDBOX -- COMMAND`.
             del self.arguments[1]
+        if not self.help:
+            self._refuse_all()
 
     def words(self) -> list[str]:
         """The line in Typer's spellings."""
@@ -258,21 +261,43 @@ class Line:
         """Refuse an option that the command does not have; one of Docker's may have a value that changes nothing."""
         one = self._refusal(name)
         if one is None:
-            raise self._unknown(name, word)
+            raise self._unknown(name, value, word)
         if one.flag:
             value = "true" if self._said(name, value) else "false"
         elif value is None and self._rest:
             value = self._rest.pop(0)
-        if value not in one.harmless:
-            raise self._wrong(f"option `{name}` is not taken", one.why, one.instead)
+        if value not in one.harmless and name not in self._refused:
+            self._refused[name] = one
 
-    def _unknown(self, name: str, word: str) -> Usage:
+    def _refuse_all(self) -> None:
+        """Refuse the options of Docker's that the command does not take, all of them at once."""
+        refused = self._refused
+        if len(refused) == 1:
+            ((name, one),) = refused.items()
+            raise self._wrong(f"option `{name}` is not taken", one.why, one.instead)
+        if refused:
+            *others, last = (f"`{name}`" for name in refused)
+            causes = [f"`{name}`: {one.why}" for name, one in refused.items()]
+            hints = [f"`{name}`: {one.instead}" for name, one in refused.items() if one.instead]
+            error = self._wrong(f"options {', '.join(others)} and {last} are not taken", "", *hints)
+            error.causes = tuple(causes)
+            raise error
+
+    def _unknown(self, name: str, value: str | None, word: str) -> Usage:
         within = f" (in `{word}`)" if word != name else ""
         return self._wrong(
             f"`{name}`{within} is not an option of `{self.name}`",
             "a word that begins with `-` is an option, unless it follows `--`",
-            *did_you_mean(name, self.spellings),
+            *(self._as_option(name, value) or did_you_mean(name, self.spellings)),
         )
+
+    def _as_option(self, name: str, value: str | None) -> list[str]:
+        """What `--parent=eth0` is here: `-o parent=eth0`."""
+        if not self.name.endswith(" network create") or not name.startswith("--"):
+            return []
+        from macvfast.spellings import meant  # noqa: PLC0415 - only a mistake needs it
+
+        return meant("macvlan", name[2:].replace("-", "_"), value or next(iter(self._rest), ""), {})
 
     def _no_command(self, word: str) -> Usage:
         from macvfast.cli.docker import instead  # noqa: PLC0415 - only a mistake needs it
@@ -282,8 +307,16 @@ class Line:
         return self._wrong(
             f"`{word}` is not a command of `{self.name}`",
             f"its commands are {', '.join(known)}",
-            *([dockers] if dockers else did_you_mean(word, known)),
+            *([dockers] if dockers else did_you_mean(word, known) or self._with_name(word, known)),
         )
+
+    def _with_name(self, word: str, known: Sequence[str]) -> list[str]:
+        """What is typed for a name that follows a group: `ipam lan`, `network lan`."""
+        from macvfast.model import is_name  # noqa: PLC0415 - only a mistake needs it
+
+        command = "inspect" if "inspect" in known else known[0]
+        takes_name = self.name.rpartition(" ")[2] in ("network", "ipam")
+        return [f"did you mean `{self.name} {command} {word}`?"] if takes_name and is_name(word) else []
 
     def wrong_count(self) -> Usage:
         """The error for too few arguments, or too many."""
@@ -291,10 +324,13 @@ class Line:
         missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
         if missing:
             given = "only " + " ".join(self.arguments) if self.arguments else "nothing"
-            return self._wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}")
+            shell = f"`{' '.join((self.name, '-it', *self.arguments, 'sh'))}` opens a shell"
+            hint = shell if missing[0].startswith("COMMAND") else ""
+            return self._wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}", hint)
         taken = " ".join(str(one.metavar) for one in known) or "no argument"
-        instead = self.command.declared.instead
-        extra = f"`{self.arguments[len(known)]}` is one too many"
+        more = self.arguments[len(known)]
+        instead = self.command.declared.instead.replace("{}", more)
+        extra = f"`{more}` is one too many"
         return self._wrong(f"`{self.name}` takes {taken}", extra, instead)
 
     def _wrong(self, message: str, cause: str, *hints: str) -> Usage:

@@ -50,6 +50,7 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
     "network ls",
     changes=False,
     listing=True,
+    instead="`macvfast network inspect {}` shows one network, `macvfast network ls -f name={}` those of such a name",
     details=f"""\
 {LISTED_AS}
 
@@ -185,6 +186,7 @@ def _namespace_of(call: Call, param: Any, value: str | None) -> str | None:
 
 @command(
     "network connect",
+    instead="one sandbox at a time: `macvfast network connect NETWORK {}` for the next",
     details="""\
 With --netns or --pid, SANDBOX names a new sandbox for that namespace, or the sandbox that it already has. macvfast then
 creates and removes only its own links in it.""",

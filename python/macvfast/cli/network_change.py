@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 from macvfast.cli.call import Call
@@ -20,6 +19,7 @@ from macvfast.cli.parameters import (
     offering,
     option,
     pairs,
+    refuse_no_pairs,
     repeated,
     split_commas,
 )
@@ -31,12 +31,26 @@ def _driver_options(call: Call, incomplete: str) -> list[str]:
     return keys_or_values(incomplete, {key: one.values for key, one in known.items()}, {"parent": _links})
 
 
+def _check_options(call: Call, param: Any, value: list[str]) -> list[str]:
+    """Refuse what is not KEY=VALUE."""
+    return refuse_no_pairs(call, param, value, _meant)
+
+
+def _meant(text: str) -> str:
+    """What `-o eth0` and `-o parent = eth0` mean."""
+    if text in OPTIONS:
+        return f"without spaces: -o {text}={OPTIONS[text].metavar}"
+    key, colon, given = text.partition(":")
+    if colon and key in OPTIONS:
+        return f"-o {key}={given}"
+    return f"-o parent={text}" if text in _links() or text.rpartition(".")[0] in _links() else ""
+
+
 def _links() -> list[str]:
     """The links that may be parents, as far as their names say it."""
-    try:
-        return [name for name in os.listdir("/sys/class/net") if name != "lo"]
-    except OSError:
-        return []
+    import socket  # noqa: PLC0415 - only completion and a mistake need it
+
+    return [name for _, name in socket.if_nameindex() if name != "lo"]
 
 
 @command(
@@ -106,7 +120,7 @@ def create(
         repeated(
             "-o, --opt KEY=VALUE",
             "Option of the driver; may be repeated.",
-            callback=check_pairs,
+            callback=_check_options,
             autocompletion=_driver_options,
         ),
     ],

@@ -33,7 +33,13 @@ def repeated(typed: str, about: str, **others: Any) -> Any:
 
 def filtering(typed: str, about: str, offered: Callable[..., list[str]]) -> Any:
     """The option of a list's filters; `offered` completes them."""
-    return repeated(f"{typed} KEY=VALUE", about, callback=check_pairs, autocompletion=offered)
+    return repeated(f"{typed} KEY=VALUE", about, callback=_check_filters, autocompletion=offered)
+
+
+def _check_filters(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    """Refuse what is not KEY=VALUE; a name alone is taken for what is to be found."""
+    name = _spelling(call, param)
+    return refuse_no_pairs(call, param, value, lambda text: f"{name} name={'NAME' if text == 'name' else text}")
 
 
 def argument(typed: str, about: str, **others: Any) -> Any:
@@ -76,9 +82,14 @@ def check_labels(call: Call, param: typer.CallbackParam, value: list[str]) -> li
 
 def check_pairs(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
     """Refuse what is not KEY=VALUE."""
+    return refuse_no_pairs(call, param, value, lambda _: "")
+
+
+def refuse_no_pairs(call: Call, param: typer.CallbackParam, value: list[str], meant: Callable[[str], str]) -> list[str]:
+    """The same; `meant` gives the hint for such a text."""
     for text in value or []:
         if "=" not in text:
-            raise cannot_be(call, param, text, f"it has the form {param.metavar}")
+            raise cannot_be(call, param, text, f"it has the form {param.metavar}", meant(text))
     return check_labels(call, param, value)
 
 

@@ -41,6 +41,7 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
     "ps",
     changes=False,
     listing=True,
+    instead="`macvfast ps -a -f name={}` shows a sandbox, `macvfast ps -a -f network={}` those on a network",
     details=f"""\
 The status is idle (no command), running, exited, or lost (the host, or the first process of the command, went down
 while it was running).

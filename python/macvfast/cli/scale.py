@@ -10,6 +10,7 @@ from macvfast.cli.call import PARTLY, Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import NetworkKey, argument, is_number, option
 from macvfast.cli.usage import Failure
+from macvfast.model import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +45,10 @@ def scale(
     prefix, equals, number = wanted.rpartition("=")
     if not (prefix and equals and is_number(number, digits=9)):
         why = "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …"
-        raise call.wrong(f"`{wanted}` is not PREFIX=COUNT", why, "macvfast scale pub_net web=100")
+        hint = f"macvfast scale {network} {wanted}=100" if is_name(wanted) else "macvfast scale pub_net web=100"
+        if "=" in network and "=" not in wanted:
+            hint = f"the network comes first: `macvfast scale {wanted} {network}`"
+        raise call.wrong(f"`{wanted}` is not PREFIX=COUNT", why, hint)
     started = time.monotonic()
     with call.host() as host, _bar(call, prefix, wanted=progress is not False) as bar:
         scaled = host.scale(network, prefix, int(number), force=force, progress=bar)

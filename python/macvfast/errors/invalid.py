@@ -55,6 +55,9 @@ class SubnetInvalid(InvalidConfig, code="subnet-invalid"):
 
     def _get_hints(self) -> Sequence[str]:
         example = "2001:db8:abc8::/64" if ":" in self.subnet else "192.168.32.0/24"
+        numbers = self.subnet.split(".")
+        if len(numbers) == 4 and all(one.isdecimal() and len(one) <= 3 for one in numbers):
+            example = f"{'.'.join(numbers[:3])}.0/24"
         return [f"--subnet={self.meant}" if self.meant else f"--subnet={example}, for example"]
 
 
@@ -131,7 +134,15 @@ class AddressInvalid(InvalidConfig, code="address-invalid"):
 
     def _get_hints(self) -> Sequence[str]:
         bare, slash, _ = self.address.partition("/")
-        return [f"leave the prefix length out: `{bare}`"] if slash and bare else super()._get_hints()
+        if slash and bare:
+            return [f"leave the prefix length out: `{bare}`"]
+        numbers = bare.split(".")
+        if len(numbers) == 4 and all(one.isdecimal() for one in numbers):
+            without = ".".join(one.lstrip("0") or "0" for one in numbers)
+            if without != bare:
+                # Some programs read 012 as 10: octal, as in C.
+                return [f"without leading zeros: `{without}`"]
+        return super()._get_hints()
 
 
 class AddressOutsideSubnet(InvalidConfig, code="address-outside-subnet"):

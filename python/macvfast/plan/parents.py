@@ -239,12 +239,7 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
             request.name, parent, f"network `{other.name}` holds it, and passthru shares with nobody", [remove]
         )
     if not (request.share_parent and other.share_parent):
-        raise ParentTaken(
-            request.name,
-            parent,
-            f"network `{other.name}` holds it",
-            [f"give both networks `-o share_parent=true`, or {remove}"],
-        )
+        raise ParentTaken(request.name, parent, f"network `{other.name}` holds it", _sharing(request, other, remove))
     _refuse_other_limits(parent, request, other, remove)
     if request.driver == "ipvlan" and (request.mode, request.flag) != (other.mode, other.flag):
         raise ParentTaken(
@@ -253,6 +248,17 @@ def _refuse_neighbour(parent: str, request: NetworkRequest, other: Network) -> N
             f"ipvlan's mode and flag belong to the parent, and network `{other.name}` has {other.mode}, {other.flag}",
             [f"-o ipvlan_mode={other.mode} -o ipvlan_flag={other.flag}"],
         )
+
+
+def _sharing(request: NetworkRequest, other: Network, remove: str) -> list[str]:
+    """What is typed to have two networks on one parent."""
+    share = "-o share_parent=true"
+    if other.origin is not None and not other.share_parent:
+        # Only the engine that made it may change or remove it.
+        return [f"`{other.name}` belongs to {other.origin}, and shares with nobody: give another parent"]
+    ours = [] if request.share_parent else [f"{share} here"]
+    theirs = [] if other.share_parent else [f"`macvfast network update {share} {other.name}`"]
+    return [", then ".join(theirs + ours), f"or {remove}"]
 
 
 def _refuse_other_limits(parent: str, request: NetworkRequest, other: Network, remove: str) -> None:

@@ -19,7 +19,7 @@ from macvfast.options import IPVLAN_FLAGS, MODES, OPTIONS, changeable_options, l
 from macvfast.spellings import goes_on, meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # The objects that may stand for the text of a subnet or ip-range, and of a gateway or aux address.
 _CIDRS = (IPv4Network, IPv6Network)
@@ -84,7 +84,7 @@ class NetworkRequest:
         if self.name in RESERVED_NETWORKS:
             raise NameReserved(self.name)
         if self.driver not in MODES:
-            raise OptionUnknown("driver", self.driver, sorted(MODES))
+            raise _unknown_driver(self.driver)
         check_origin(self.origin)
         self._settle_options()
         object.__setattr__(self, "mode", self.mode or MODES[self.driver][0])
@@ -102,7 +102,9 @@ class NetworkRequest:
         if self.share_parent and self.mode == "passthru":
             raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
         if self.parent is not None and not is_ifname(self.parent):
-            raise OptionInvalid("parent", self.parent, "it cannot be the name of a link")
+            base, _, vid = self.parent.replace("/", ":").partition(":")
+            hints = [f"did you mean `-o parent={base}.{vid}`?"] if is_ifname(base) and is_ifname(vid) else []
+            raise OptionInvalid("parent", self.parent, "it cannot be the name of a link", hints)
 
     def _check_ipv4(self) -> None:
         """Refuse IPv4 where the subnets say something else."""
@@ -178,7 +180,7 @@ class NetworkRequest:
             OptionUnknown, OptionInvalid: with the options and values that are known.
         """
         if driver not in MODES:
-            raise OptionUnknown("driver", driver, sorted(MODES))
+            raise _unknown_driver(driver)
         values = _fields(driver, options)
         return cls(name=name, driver=driver, options=tuple(options), **values, **rest)  # type: ignore[arg-type]
 
@@ -191,6 +193,24 @@ class NetworkRequest:
         return self.gateway_automatic and leads_out and self.mode not in ("l3", "l3s")
 
 
+def _unknown_options(driver: str, unknown: Sequence[tuple[str, str]], given: Mapping[str, str]) -> OptionUnknown:
+    """The error for options that a driver does not have: the first is refused, and hints say something of each."""
+    what, known = f"option of driver `{driver}`", sorted(options_of(driver))
+    hints: list[str] = []
+    for key, value in unknown:
+        hints += meant(driver, key, value, given) or OptionUnknown(what, key, known).hints
+    if len(unknown) > 1:
+        hints = [f"`{key}`: {hint}" for (key, _), hint in zip(unknown, hints, strict=True)]
+    return OptionUnknown(what, unknown[0][0], known, hints)
+
+
+def _unknown_driver(driver: str) -> OptionUnknown:
+    """The error for it; a mode that is taken for a driver is one, as in Docker's words for its own bridge."""
+    having = next((name for name, modes in MODES.items() if driver in modes), None)
+    hints = [f"`{driver}` is a mode here: -d {having} -o {having}_mode={driver}"] if having else []
+    return OptionUnknown("driver", driver, sorted(MODES), hints)
+
+
 def _fields(driver: str, options: Sequence[tuple[str, str]]) -> dict[str, object]:
     """The fields of a request for options of a driver as they were typed.
 
@@ -200,10 +220,11 @@ def _fields(driver: str, options: Sequence[tuple[str, str]]) -> dict[str, object
     known = options_of(driver)
     given = dict(options)
     values: dict[str, object] = {}
+    unknown = [(key, value) for key, value in given.items() if key not in known]
+    if unknown:
+        raise _unknown_options(driver, unknown, given)
     for key, value in options:
-        option = known.get(key)
-        if option is None:
-            raise OptionUnknown(f"option of driver `{driver}`", key, sorted(known), meant(driver, key, value, given))
+        option = known[key]
         if goes_on(key, value):
             raise OptionInvalid(key, value, "an `-o` takes one KEY=VALUE", meant(driver, key, value, given))
         meaning = option.value_of(value)

@@ -1,0 +1,105 @@
+"""What was meant by a name that was not found, looked up only when a command has failed for it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from macvfast.cli.usage import did_you_mean
+from macvfast.errors import CommandNotFound, MacvfastError, NetworkNotFound, ParentNotFound, SandboxNotFound
+
+if TYPE_CHECKING:
+    from macvfast.cli.call import Session
+    from macvfast.cli.line import Line
+    from macvfast.cli.usage import Failure
+
+# For so many errors of one command names are compared: a list of thousands that are all wrong is no typing error.
+COMPARED = 20
+
+# What is typed for a sandbox, where the name of a network was asked for; and the other way round. By command.
+_FOR_A_SANDBOX = {"network rm": "rm {}", "network inspect": "ps -a -f name={}", "ipam show": "ps -a -f name={}"}
+_FOR_A_NETWORK = {"rm": "network rm {}", "exec": "run --net={} COMMAND"}
+
+
+class Meant:
+    """Hints for the errors of one command line."""
+
+    def __init__(self, line: Line, session: Session) -> None:
+        self._line = line
+        self._session = session
+        self._known: dict[str, list[str]] = {}
+        self._left = COMPARED
+
+    def hints(self, problem: MacvfastError | Failure) -> list[str]:
+        """What may have been meant; nothing where nothing is like it."""
+        if not self._left or not isinstance(
+            problem, (NetworkNotFound, SandboxNotFound, ParentNotFound, CommandNotFound)
+        ):
+            return []
+        self._left -= 1
+        match problem:
+            case NetworkNotFound():
+                return self._network(problem.network)
+            case SandboxNotFound():
+                return self._sandbox(problem.sandbox)
+            case ParentNotFound():
+                return self._parent(problem.parent)
+            case CommandNotFound():
+                return self._command(problem.command)
+
+    @property
+    def _path(self) -> str:
+        return self._line.name.partition(" ")[2]
+
+    def _network(self, key: str) -> list[str]:
+        if key not in self._names("sandboxes"):
+            return did_you_mean(key, self._names("networks"))
+        arguments = self._line.arguments
+        if self._path in ("network connect", "network disconnect") and arguments[0] == key:
+            return [f"the network comes first: `macvfast {self._path} {arguments[1]} {key}`"]
+        return [_other(key, "sandbox", _FOR_A_SANDBOX.get(self._path))]
+
+    def _sandbox(self, key: str) -> list[str]:
+        if key not in self._names("networks"):
+            return did_you_mean(key, self._names("sandboxes"))
+        return [_other(key, "network", _FOR_A_NETWORK.get(self._path))]
+
+    def _command(self, word: str) -> list[str]:
+        if word in self._names("sandboxes"):
+            return [_other(word, "sandbox", "exec {} COMMAND")]
+        return [_other(word, "network", "run --net={} COMMAND")] if word in self._names("networks") else []
+
+    @staticmethod
+    def _parent(name: str) -> list[str]:
+        links = [ifname for _, ifname in socket.if_nameindex() if ifname != "lo"]
+        # As `ip link` shows a veth: eth0@if5.
+        bare = name.partition("@")[0]
+        if bare in links:
+            return [f"did you mean `-o parent={bare}`?"]
+        base, dot, vid = bare.rpartition(".")
+        if "." in base:
+            return []
+        if dot and base:
+            return did_you_mean(bare, [*links, *(f"{link}.{vid}" for link in links)])
+        return did_you_mean(bare, links)
+
+    def _names(self, kind: str) -> list[str]:
+        """The names of all networks or sandboxes; none where the state cannot be read."""
+        if kind not in self._known:
+            self._known[kind] = []
+            opener = self._session.opener
+            if opener is None:
+                from macvfast.host import Host  # noqa: PLC0415 - loaded already, where there is a name to be found
+
+                opener = Host.open
+            try:
+                with opener(self._session.state_dir, make=False) as host:
+                    self._known[kind] = [one.name for one in getattr(host, kind)()]
+            except MacvfastError:
+                pass
+        return self._known[kind]
+
+
+def _other(key: str, kind: str, typed: str | None) -> str:
+    """That a name is that of something else, and what is typed for that."""
+    return f"`{key}` is a {kind}" + (f": `macvfast {typed.format(key)}`" if typed else "")

@@ -1,0 +1,125 @@
+"""What was meant by a name that was not found, or by words in the wrong place."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from macvfast.cli import meant
+from macvfast.cli.usage import did_you_mean
+from macvfast.errors import CommandNotFound, NetworkNotFound, ParentNotFound, SandboxNotFound, StateUnusable
+from macvfast.plan import refuse_company
+from macvfast.requests import NetworkRequest
+from tests.unit.cli_bed import FakeHost, network, sandbox, typed
+
+
+def hints(line: str, host: FakeHost) -> list[str]:
+    """What a refused line is told to do."""
+    said = typed(line, host)
+    assert said.status != 0
+    return [one.removeprefix("hint: ") for one in said.err.splitlines() if one.startswith("hint: ")]
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    """A network `lan` and a sandbox `web`; whatever is asked for is not found."""
+    return FakeHost(networks=[network("lan")], sandboxes=[sandbox("web")])
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("lna", ["lan", "web"], ["did you mean `lan`?"]),
+        ("co", ["c0"], ["did you mean `c0`?"]),
+        ("web-7", ["web-1", "web-17", "web-70"], []),
+        ("wbe-1", ["web-1"], ["did you mean `web-1`?"]),
+        ("x", ["lan", "web"], []),
+    ],
+)
+def test_what_is_spelled_nearly_so_is_meant_and_another_number_is_not(
+    word: str, known: list[str], hint: list[str]
+) -> None:
+    assert did_you_mean(word, known) == hint
+
+
+def test_each_name_that_is_not_found_has_its_hint_and_thousands_are_not_compared(host: FakeHost) -> None:
+    names = [f"web{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    host.outcomes = {name: SandboxNotFound(name) for name in names}
+    said = hints(f"rm {' '.join(names)}", host)
+    assert said.count("did you mean `web`?") == meant.COMPARED
+    assert len([call for call in host.calls if call[0] == "sandboxes"]) == 1
+
+
+def test_where_the_state_cannot_be_read_the_error_is_the_first_one(host: FakeHost) -> None:
+    host.refusals["network"] = NetworkNotFound("lna")
+    host.refusals["networks"] = host.refusals["sandboxes"] = StateUnusable("/nowhere", "no such directory")
+    assert hints("network inspect lna", host) == ["`macvfast network ls` lists them"]
+
+
+@pytest.mark.parametrize(
+    ("parent", "hint"),
+    [
+        ("eht0", ["did you mean `eth0`?"]),
+        ("eth9", []),
+        ("eth0@if5", ["did you mean `-o parent=eth0`?"]),
+        ("eht0.50", ["did you mean `eth0.50`?"]),
+        ("eth0.10.20", []),
+    ],
+)
+def test_a_parent_is_one_of_the_links(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, parent: str, hint: list[str]
+) -> None:
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0"), (3, "wlan0")])
+    host.refusals["create_network"] = ParentNotFound(parent, "no link has that name")
+    assert hints(f"network create -o parent={parent} lab", host) == [*hint, "`ip link` lists the links"]
+
+
+def test_a_command_may_be_a_network_or_a_sandbox(host: FakeHost) -> None:
+    for word, hint in (("lan", "run --net=lan COMMAND"), ("web", "exec web COMMAND")):
+        host.refusals["run"] = CommandNotFound(word)
+        kind = "network" if word == "lan" else "sandbox"
+        assert hints(f"run {word} true", host)[0] == f"`{word}` is a {kind}: `macvfast {hint}`"
+
+
+@pytest.mark.parametrize("line", ["ip address", "netns exec web ip address"])
+def test_the_commands_of_ip_have_theirs_here(line: str) -> None:
+    assert "`macvfast exec SANDBOX" in hints(line, FakeHost())[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "typed_"),
+    [
+        ("--parent eth0", "-o parent=eth0"),
+        ("--mtu=1400", "-o mtu=1400"),
+        ("--vlan=50", "-o parent=eth0.50"),
+        ("--macvlan-mode=vepa", "-o macvlan_mode=vepa"),
+        ("--mode=l3", "-d ipvlan -o ipvlan_mode=l3"),
+    ],
+)
+def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> None:
+    assert hints(f"network create {given} lab", FakeHost())[0] == f"did you mean `{typed_}`?"
+
+
+def test_all_options_that_are_not_taken_are_named_once_and_help_is_shown_all_the_same() -> None:
+    said = typed("run -p 80:80 --privileged -p 443:443 --memory 1g --net=lan true", FakeHost())
+    assert said.err.startswith("error: options `-p`, `--privileged` and `--memory` are not taken\n")
+    assert said.err.count("  caused by: ") == 3
+    assert typed("run -p 80:80 --privileged --help", FakeHost()).status == 0
+
+
+def test_a_network_that_shares_or_belongs_to_an_engine_is_not_told_to_be_changed() -> None:
+    request = NetworkRequest(name="second", parent="eth0")
+    remove = "or remove `lan` first: `macvfast network rm lan`"
+    update = "`macvfast network update -o share_parent=true lan`"
+    for theirs, ours, origin, wanted in (
+        (False, False, None, [f"{update}, then -o share_parent=true here", remove]),
+        (True, False, None, ["-o share_parent=true here", remove]),
+        (False, True, None, [update, remove]),
+        (False, False, "podman", ["`lan` belongs to podman, and shares with nobody: give another parent"]),
+    ):
+        other = network("lan", share_parent=theirs, origin=origin)
+        asked = NetworkRequest(name="second", parent="eth0", share_parent=True) if ours else request
+        with pytest.raises(Exception, match="holds it") as caught:
+            refuse_company("eth0", asked, [other])
+        assert list(getattr(caught.value, "hints", ())) == wanted
