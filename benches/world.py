@@ -48,19 +48,22 @@ class Clock:
     def __init__(self) -> None:
         self.seconds = 0.0
         self._begun = 0.0
+        # How many the calls before have done.
+        self._before = 0
         self.marks: list[tuple[int, float]] = []
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The clock runs."""
+        self._before = self.marks[-1][0] if self.marks else 0
         self._begun = time.perf_counter()
         yield
         self.seconds += time.perf_counter() - self._begun
 
-    def mark(self, more: int) -> None:
-        """So many more are done by now; the clock runs."""
-        done = more + (self.marks[-1][0] if self.marks else 0)
-        self.marks.append((done, self.seconds + time.perf_counter() - self._begun))
+    def mark(self, done: int, _: int) -> None:
+        """So many of one call are done by now; the clock runs."""
+        if done:
+            self.marks.append((self._before + done, self.seconds + time.perf_counter() - self._begun))
 
 
 def run(*command: str | Path, stdin: str = "", environment: dict[str, str] | None = None) -> str:

@@ -67,7 +67,7 @@ def test_closing_waits_for_what_goes_on(machine: Machine) -> None:
     begun, go_on = threading.Event(), threading.Event()
     made: list[bool] = []
 
-    def progress(_: int) -> None:
+    def progress(*_: int) -> None:
         begun.set()
         assert go_on.wait(30)
 

@@ -31,6 +31,8 @@ from tests.unit.fake_kernel import Crash, FakeLink
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from macvfast.model import Endpoint
     from macvfast.outcomes import Outcome
 
@@ -239,15 +241,50 @@ def test_an_interruption_between_chunks_leaves_those_that_were_made(
 
     told: list[int] = []
 
-    def interrupt(count: int) -> None:
-        told.append(count)
-        if len(told) == 3:
+    def interrupt(done: int, _: int) -> None:
+        told.append(done)
+        if len(told) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         machine.host.connect_many("lan", [f"x{number}" for number in range(100)], progress=interrupt)
     machine.assert_record_is_true()
     assert len([*machine.host.sandboxes()]) in range(2, 9, 2)
+
+
+# Progress.
+
+
+def test_progress_has_one_form_for_all_that_is_done_to_many(machine: Machine) -> None:
+    """Catches one that counts only what succeeds, or a name that comes twice only once, or tells what is new."""
+    seen: list[tuple[int, int]] = []
+
+    def tell(done: int, of: int) -> None:
+        seen.append((done, of))
+
+    host, names = machine.host, [f"x{number}" for number in range(200)]
+    asked = [NetworkRequest(name=f"n{number}", subnets=(f"10.1.{number}.0/24",)) for number in range(40)]
+    asked += [asked[0], NetworkRequest(name="bad", parent="missing0")]
+    calls: list[tuple[int, Callable[[], object]]] = [
+        (42, lambda: host.create_networks(asked, progress=tell)),
+        (202, lambda: host.connect_many("lan", [*names, names[0], "not valid"], progress=tell)),
+        (42, lambda: host.disconnect_many("lan", [*names[:40], names[0], "missing"], progress=tell)),
+        (202, lambda: host.remove_many([*names, names[0], "missing"], progress=tell)),
+        (1, lambda: host.remove_many(["missing"], progress=tell)),
+        (0, lambda: host.remove_many([], progress=tell)),
+        (42, lambda: host.remove_networks([*(one.name for one in asked[:40]), "n0", "missing"], progress=tell)),
+        (0, lambda: host.prune_networks(lambda one: one.name == "missing", progress=tell)),
+        (7, lambda: host.scale("lan", "w", 7, progress=tell)),
+        (7, lambda: host.scale("lan", "w", 0, progress=tell)),
+    ]
+    for total, call in calls:
+        seen.clear()
+        call()
+        assert (seen[0], seen[-1]) == ((0, total), (total, total))
+        assert seen == sorted(set(seen))
+        assert {of for _, of in seen} == {total}
+        assert len(seen) > 2 or total < 42, "it is told only when all is over"
+    machine.assert_record_is_true()
 
 
 # MACs that something else has.

@@ -27,6 +27,7 @@ from macvfast.outcomes import Outcomes
 from macvfast.state import home
 from macvfast.state.lookup import one_sandbox
 from macvfast.system import limits
+from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         UpdateRequest,
     )
     from macvfast.state.store import Store
+    from macvfast.system.progress import Tell
 
 # How long `ensure_network` waits for others that are changing the same network.
 ENSURE_WAIT_S = 10.0
@@ -94,10 +96,11 @@ class Engine:
 
     # Networks.
 
-    def create_networks(self, requests: Sequence[NetworkRequest]) -> Outcomes[Network]:
+    def create_networks(self, requests: Sequence[NetworkRequest], tell: Tell | None = None) -> Outcomes[Network]:
         """Create networks. One outcome for each, in the order of the requests."""
         with self._unfinished.taken_up():
-            return self._networks.create_many([self._of_origin(request) for request in requests])
+            asked = [self._of_origin(request) for request in requests]
+            return self._networks.create_many(asked, Progress(tell, len(asked)))
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Ensure that a network is as requested: create it, or change what may change while it is in use. Waits for
@@ -124,10 +127,13 @@ class Engine:
         with self._unfinished.taken_up():
             return self._networks.update(key, update)
 
-    def remove_networks(self, keys: Sequence[str]) -> Outcomes[str]:
+    def remove_networks(self, keys: Sequence[str], tell: Tell | None = None) -> Outcomes[str]:
         """Remove networks without endpoints. One outcome for each key."""
         with self._unfinished.taken_up() as finished:
-            return finished.count_networks(self._remover.remove_many(keys))
+            progress = Progress(tell, len(keys))
+            removed = self._remover.remove_many(keys, progress)
+            progress.end()
+            return finished.count_networks(removed)
 
     # Sandboxes.
 
@@ -153,54 +159,65 @@ class Engine:
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,
-        progress: Callable[[int], None] | None,
+        tell: Tell | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect sandboxes to a network, and create those that do not exist. One outcome for each, in the order of the
         requests.
         """
         with self._changing_many():
-            return self._sandboxes.connect_many(network, sandboxes, netns, progress=progress)
+            progress = Progress(tell, len(sandboxes))
+            return self._sandboxes.connect_many(network, sandboxes, netns, on_ended=progress.step)
 
-    def scale(
-        self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
-    ) -> Scaled:
+    def scale(self, network: str, prefix: str, count: int, *, force: bool, tell: Tell | None = None) -> Scaled:
         """Create or remove sandboxes until a network has exactly that many of a name."""
         from macvfast.engine.scale import Scaler  # noqa: PLC0415 - no other operation needs it
 
         with self._changing_many():
             scaler = Scaler(self._store, self._sandboxes)
-            return scaler.scale(network, prefix, count, force=force, progress=progress)
+            return scaler.scale(network, prefix, count, force=force, tell=tell)
 
     def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Outcome[str]:
         """Disconnect a sandbox from a network; `ifname`: by which link."""
         return self._together.disconnect(network, sandbox, ifname)
 
-    def disconnect_many(self, network: str, sandboxes: Sequence[str]) -> Outcomes[str]:
+    def disconnect_many(self, network: str, sandboxes: Sequence[str], tell: Tell | None = None) -> Outcomes[str]:
         """Disconnect sandboxes from a network. One outcome for each name."""
         with self._changing_many():
-            return self._sandboxes.disconnect_many(network, sandboxes)
+            progress = Progress(tell, len(sandboxes))
+            options = RemovalOptions(on_progress=progress.step)
+            outcomes = self._sandboxes.disconnect_many(network, sandboxes, options=options)
+            progress.end()
+            return outcomes
 
     def remove_sandboxes(
-        self, keys: Sequence[str], *, force: bool, on_gone: Callable[[Sequence[Sandbox]], None] | None = None
-    ) -> Outcomes[str]:
+        self, keys: Sequence[str], *, force: bool, on_gone: Callable[[Sequence[Sandbox]], None] | None = None,
+        tell: Tell | None = None,
+    ) -> Outcomes[str]:  # fmt: skip
         """Remove sandboxes with all their endpoints. One outcome for each key.
 
         Args:
             keys: ids, names or id prefixes.
             force: end running commands; count what no longer exists as removed.
             on_gone: called with sandboxes that are removed, while others are waited for.
+            tell: called with how many have ended, and of how many.
         """
+        progress = Progress(tell, len(keys))
         # A sandbox of `--rm` is removed with its command, whoever created it.
-        options = RemovalOptions(force=force, any_origin=on_gone is not None, on_gone=on_gone or (lambda _: None))
+        options = RemovalOptions(
+            force=force, any_origin=on_gone is not None, on_progress=progress.step, on_gone=on_gone or (lambda _: None)
+        )
         ended: dict[str, str] = {}
         if force:
             home.refuse_other(self._store, self._kernel)
             ended = self._sandboxes.end_commands(keys, options)
         try:
             if len(keys) == 1 and on_gone is None:
-                return Outcomes((self._together.remove(keys[0], force=force),))
+                one = self._together.remove(keys[0], force=force)
+                progress.end()
+                return Outcomes((one,))
             with self._changing_many() as finished:
                 removed = self._sandboxes.remove_many(keys, options)
+                progress.end()
                 return finished.count_sandboxes(removed, force=force)
         except StateUnusable as error:
             if not ended:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Note
     from macvfast.state.records import Records
     from macvfast.state.store import Store
+    from macvfast.system.progress import Progress
 
 # Networks in one transaction and one send: so many, and of more than 16 times as many a sixteenth. Each transaction
 # reads what all networks of its pools keep: with a fixed number of networks in each, all of them would read the square.
@@ -47,7 +48,7 @@ class NetworkRemover:
         self._parents = Parents(kernel)
         self._on_note = on_note
 
-    def remove_many(self, asked: Sequence[str]) -> Outcomes[str]:
+    def remove_many(self, asked: Sequence[str], progress: Progress | None = None) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key, in the order asked. A network that is named twice is
         removed once.
         """
@@ -61,6 +62,8 @@ class NetworkRemover:
         outcomes: dict[str, Outcome[str]] = {}
         for chunk in limits.chunks(todo, chunk_of(len(todo))):
             self._remove(chunk, outcomes)
+            if progress is not None:
+                progress.step(len(chunk))
         return Outcomes(tuple(replace(outcomes[first[ids[key]]], name=key) for key in asked))
 
     def _remove(self, todo: Sequence[str], outcomes: dict[str, Outcome[str]]) -> None:

@@ -27,6 +27,7 @@ from macvfast.plan import desired
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import MADE, REMOVED, now
 from macvfast.system import log
+from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,7 +90,7 @@ class Networks:
         self._on_note = on_note
         self._remover = remover
 
-    def create_many(self, requests: Iterable[NetworkRequest]) -> Outcomes[Network]:
+    def create_many(self, requests: Iterable[NetworkRequest], progress: Progress) -> Outcomes[Network]:
         """Create networks. One outcome for each, in the order of the requests."""
         outcomes: list[Outcome[Network]] = []
         for chunk in _apart(requests):
@@ -106,6 +107,7 @@ class Networks:
             outcomes += (
                 Outcome(item.asked.name, value=None if item.error else item.network, error=item.error) for item in items
             )
+            progress.step(len(items))
         return Outcomes(tuple(outcomes))
 
     def _create(self, items: Sequence[_New]) -> None:
@@ -273,7 +275,7 @@ class Networks:
                 return changed
             # Another process may be creating it just now: then it may be as requested.
             with suppress(NetworkExists):
-                return self.create_many([request])[0].result()
+                return self.create_many([request], Progress(None, 1))[0].result()
 
     def _match(self, request: NetworkRequest) -> Network | None:
         """The network of that name, changed to what is requested; None if there is none."""

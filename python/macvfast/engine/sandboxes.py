@@ -75,12 +75,13 @@ class Sandboxes:
 
     def connect_many(
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | OpenNetns | None = None, *,
-        progress: Callable[[int], None] | None = None,
+        on_ended: Callable[[int], None],
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect many sandboxes to a network, and create those that do not exist.
 
         Args:
             netns: where those are that name no namespace of their own.
+            on_ended: called repeatedly, with how many more have ended, refused ones included.
         """
         with self._store.reading() as records:
             network_id = one_network(records, self._store, network).id
@@ -90,8 +91,7 @@ class Sandboxes:
             for one in attempts:
                 made = None if one.error is not None else one.made.endpoints[0].endpoint
                 outcomes.append(Outcome(one.request.endpoints[0].sandbox, value=made, error=one.error))
-            if progress is not None:
-                progress(len(attempts))
+            on_ended(len(attempts))
 
         given = None if netns is None else GivenNetns.of(netns)
         shared = {} if given is None else {given.opened: self._attacher.opener.open_given(given)}
@@ -144,7 +144,10 @@ class Sandboxes:
 
     # Disconnecting.
 
-    def disconnect_many(self, network: str, sandboxes: Iterable[str], ifname: str | None = None) -> Outcomes[str]:
+    def disconnect_many(
+        self, network: str, sandboxes: Iterable[str], ifname: str | None = None,
+        options: RemovalOptions = RemovalOptions(),  # noqa: B008 - frozen
+    ) -> Outcomes[str]:  # fmt: skip
         """Disconnect sandboxes from a network. One outcome for each name. A sandbox that is named twice is disconnected
         once.
 
@@ -162,7 +165,7 @@ class Sandboxes:
                 except MacvfastError as error:
                     errors[at] = error
         unique = {one[1].id: one for one in seen.values()}
-        failures = dict(zip(unique, self._detacher.disconnect(list(unique.values()), RemovalOptions()), strict=True))
+        failures = dict(zip(unique, self._detacher.disconnect(list(unique.values()), options), strict=True))
         errors |= {at: failed for at, (_, one) in seen.items() if (failed := failures[one.id]) is not None}
         return Outcomes(
             tuple(

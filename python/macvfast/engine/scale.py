@@ -12,12 +12,14 @@ from macvfast.model import check_name
 from macvfast.outcomes import Outcome, Outcomes, Scaled
 from macvfast.requests import EndpointRequest
 from macvfast.state.lookup import one_network
+from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from macvfast.engine.sandboxes import Sandboxes
     from macvfast.state.store import Store
+    from macvfast.system.progress import Tell
 
 # The label that says which network's `scale` made a sandbox.
 LABEL = "macvfast.engine.scale"
@@ -74,10 +76,8 @@ class Scaler:
         self._store = store
         self._boxes = boxes
 
-    def scale(
-        self, network: str, prefix: str, count: int, *, force: bool, progress: Callable[[int, int], None] | None
-    ) -> Scaled:
-        """Make or remove; `progress` is called with how many are done, of how many."""
+    def scale(self, network: str, prefix: str, count: int, *, force: bool, tell: Tell | None = None) -> Scaled:
+        """Make or remove; `tell` is called with how many have ended, and of how many."""
         if not 0 <= count <= COUNT_MAX:
             raise OptionInvalid("COUNT", str(count), f"it is 0 to {COUNT_MAX}")
         check_name("sandbox", f"{prefix}-{max(count - 1, 0)}")
@@ -87,20 +87,13 @@ class Scaler:
         plan = plan_scale(there, count)
         removable = [one for one in plan.remove if force or one.endpoints == 1]
         on_others = [] if force else [one for one in plan.remove if one.endpoints != 1]
-        total = len(plan.make) + len(removable)
-        done = 0
-
-        def step(more: int) -> None:
-            nonlocal done
-            done += more
-            if progress is not None:
-                progress(done, total)
-
-        step(0)
-        _, failures = self._boxes.remove([one.id for one in removable], RemovalOptions(force=force, on_progress=step))
+        progress = Progress(tell, len(plan.make) + len(removable))
+        options = RemovalOptions(force=force, on_progress=progress.step)
+        _, failures = self._boxes.remove([one.id for one in removable], options)
         labels = ((LABEL, net.id),)
         asked = (EndpointRequest(network=net.id, sandbox=f"{prefix}-{n}", labels=labels) for n in plan.make)
-        made = self._boxes.connect_many(net.id, asked, progress=step)
+        made = self._boxes.connect_many(net.id, asked, on_ended=progress.step)
+        progress.end()
         removed = [Outcome(one.name, value=one.name, error=failures.get(one.id)) for one in removable]
         removed += [Outcome(one.name, error=SandboxOnOthers(one.name, net.name)) for one in on_others]
         removed += [Outcome(one.name, error=NotScaled(one.name, net.name)) for one in plan.refused]

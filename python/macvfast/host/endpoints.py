@@ -12,12 +12,11 @@ from macvfast.host.opened import Opened, key_of
 from macvfast.state import lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from macvfast.checks import Several
     from macvfast.model import Address, Endpoint, Network, Sandbox
     from macvfast.outcomes import Outcomes, Scaled
     from macvfast.requests import EndpointRequest, OpenNetns
+    from macvfast.system.progress import Tell
 
 
 class OfEndpoints(Opened):
@@ -61,7 +60,7 @@ class OfEndpoints(Opened):
     def connect_many(
         self, network: str | Network, sandboxes: Several[str | EndpointRequest], *,
         netns: str | OpenNetns | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Tell | None = None,
     ) -> Outcomes[Endpoint]:  # fmt: skip
         """Connect many sandboxes to a network, and create those that do not exist. One outcome per item, in order. A
         refused one leaves nothing and stops no other.
@@ -70,14 +69,14 @@ class OfEndpoints(Opened):
             sandboxes: names, or requests (their own `network` is not read), each with a namespace and labels of its own
                 where it has them.
             netns: the namespace that all others stand for.
-            progress: called with how many more have ended, including refused ones.
+            progress: called with how many have ended, refused ones included, and of how many; first with 0.
         """
         asked = several("sandboxes", sandboxes, str, macvfast.EndpointRequest)
         return self._parts.engine.connect_many(key_of(network), asked, netns, progress)
 
     def scale(
         self, network: str | Network, prefix: str, count: int, *, force: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Tell | None = None,
     ) -> Scaled:  # fmt: skip
         """Create or remove sandboxes `prefix-0`, `prefix-1`, … until a network has exactly `count`: the lowest missing
         numbers are created, the highest removed. A sandbox with such a name that `scale` did not create stays and is
@@ -85,14 +84,14 @@ class OfEndpoints(Opened):
 
         Args:
             force: also remove sandboxes that run a command or have a second network.
-            progress: called with how many items are done, and of how many.
+            progress: as of `connect_many`; what is created and what is removed are counted together.
 
         Raises:
             NetworkNotFound, NameAmbiguous, NameInvalid, OptionInvalid
         """
         plain("prefix", prefix, str)
         plain("count", count, int)
-        return self._parts.engine.scale(key_of(network), prefix, count, force=force, progress=progress)
+        return self._parts.engine.scale(key_of(network), prefix, count, force=force, tell=progress)
 
     def disconnect(self, network: str | Network, sandbox: str | Sandbox, *, ifname: str | None = None) -> None:
         """Disconnect a sandbox from a network. When this returns, its link no longer exists and its addresses are free.
@@ -104,6 +103,8 @@ class OfEndpoints(Opened):
         plain("ifname", ifname, str, NoneType)
         self._parts.engine.disconnect(key_of(network), key_of(sandbox), ifname).result()
 
-    def disconnect_many(self, network: str | Network, sandboxes: Several[str]) -> Outcomes[str]:
-        """Disconnect sandboxes from a network. One outcome per name."""
-        return self._parts.engine.disconnect_many(key_of(network), several("sandboxes", sandboxes, str))
+    def disconnect_many(
+        self, network: str | Network, sandboxes: Several[str], *, progress: Tell | None = None
+    ) -> Outcomes[str]:
+        """Disconnect sandboxes from a network. One outcome per name. `progress` is as of `connect_many`."""
+        return self._parts.engine.disconnect_many(key_of(network), several("sandboxes", sandboxes, str), progress)

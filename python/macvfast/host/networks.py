@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from macvfast.model import Address, Cidr, Endpoint, Network
     from macvfast.outcomes import Outcomes, SubnetUsage
     from macvfast.requests import NetworkRequest, UpdateRequest
+    from macvfast.system.progress import Tell
     from macvfast.usage import NetworkUsage
 
 
@@ -51,9 +52,11 @@ class OfNetworks(Opened):
             )  # fmt: skip
         return self.create_networks([request])[0].result()
 
-    def create_networks(self, requests: Several[NetworkRequest]) -> Outcomes[Network]:
-        """Create networks. One outcome per request, in order. A refused one leaves nothing and stops no other."""
-        return self._parts.engine.create_networks(several("requests", requests, macvfast.NetworkRequest))
+    def create_networks(self, requests: Several[NetworkRequest], *, progress: Tell | None = None) -> Outcomes[Network]:
+        """Create networks. One outcome per request, in order. A refused one leaves nothing and stops no other.
+        `progress` is as of `connect_many`.
+        """
+        return self._parts.engine.create_networks(several("requests", requests, macvfast.NetworkRequest), progress)
 
     def ensure_network(self, request: NetworkRequest) -> Network:
         """Create a network if it is missing; change it if it differs only in what `update_network` may change. Waits up
@@ -119,12 +122,14 @@ class OfNetworks(Opened):
 
         return each_network(self._store)
 
-    def remove_networks(self, names: Several[str]) -> Outcomes[str]:
+    def remove_networks(self, names: Several[str], *, progress: Tell | None = None) -> Outcomes[str]:
         """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:
-        the name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished.
+        the name, or NetworkNotFound, NameAmbiguous, NetworkInUse, RemovalUnfinished. `progress`: as of `connect_many`.
         """
-        return self._parts.engine.remove_networks(several("names", names, str))
+        return self._parts.engine.remove_networks(several("names", names, str), progress)
 
-    def prune_networks(self, fits: Callable[[Network], bool] = lambda _: True) -> Outcomes[str]:
+    def prune_networks(
+        self, fits: Callable[[Network], bool] = lambda _: True, *, progress: Tell | None = None
+    ) -> Outcomes[str]:
         """Remove all networks without endpoints that fit; networks of engines are skipped."""
-        return self.remove_networks(lookup.prunable(self._store, fits))
+        return self.remove_networks(lookup.prunable(self._store, fits), progress=progress)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from macvfast.model import Sandbox
     from macvfast.outcomes import Outcomes
     from macvfast.requests import CommandRequest, EndpointRequest, OwnFiles, SandboxRequest
+    from macvfast.system.progress import Tell
 
 # How long a command may take to end before it is killed; Docker's time.
 STOP_S = 10.0
@@ -53,14 +54,17 @@ class OfSandboxes(Opened):
         """The sandbox of that id, name or id prefix. Raises SandboxNotFound, NameAmbiguous or SandboxBusy."""
         return self._parts.states.one(key)
 
-    def remove_many(self, sandboxes: Several[str], *, force: bool = False) -> Outcomes[str]:
+    def remove_many(
+        self, sandboxes: Several[str], *, force: bool = False, progress: Tell | None = None
+    ) -> Outcomes[str]:
         """Remove sandboxes with all their endpoints. Returns when the kernel has released their links. Outcomes: the
         name, or SandboxNotFound, SandboxRunning, SandboxBusy, NamespaceHeld, RemovalUnfinished.
 
         Args:
             force: end running commands; count what no longer exists as removed.
+            progress: as of `connect_many`.
         """
-        return self._parts.engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force)
+        return self._parts.engine.remove_sandboxes(several("sandboxes", sandboxes, str), force=force, tell=progress)
 
     @classmethod
     def remove_ended(cls, state_dir: str, lock: int, shown: Callable[[MacvfastError], str]) -> None:
