@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Labels that the goals, the table and the plots know the sides by.
 OURS = "macvfast"
+OURS_GIVEN = "macvfast, given namespaces"
 SCALE = "macvfast scale"
 IN_CALLS = "macvfast, in many calls"
 FLOOR = "floor (C, no record)"
@@ -182,12 +183,14 @@ def _endpoints(size: Size) -> Group:
     count, fill = size.endpoints, _fill(size, size.endpoints)
     sides = [
         Side(OURS, ours.endpoints, {"count": count}),
+        Side(OURS_GIVEN, ours.given, {"count": count}, "each request names its own, created by others"),
         Side(CNI, peers.cni_endpoints, fill, _filled_note(fill)),
         Side(NETAVARK, peers.netavark_endpoints, fill, f"{_filled_note(fill)}; podman would choose the address"),
     ]
     goals = [
         Goal(f"{count:,} endpoints in namespaces that are there", OURS, CNI, times_faster=50),
         Goal(f"{count:,} endpoints in namespaces that are there", OURS, NETAVARK, times_faster=0),
+        Goal(f"{count:,} endpoints, each in a given namespace", OURS_GIVEN, CNI, times_faster=50),
     ]
     title = f"{count:,} endpoints, each in a namespace that is there"
     return Group(f"endpoints-{count}", title, sides, size.rounds, count, goals=goals, warm_up=size.warm_up)

@@ -432,8 +432,8 @@ def write_sysctls(writes: Sequence[tuple[Namespace, Sequence[tuple[str, str]]]])
     namespaces. Some 30 µs each.
     """
 
-def read_sysctls(namespace: Namespace, names: Sequence[str]) -> list[str | None]:
-    """The values of sysctls inside a namespace; None for one that this kernel does not have."""
+def read_sysctls(namespaces: Sequence[Namespace], names: Sequence[str]) -> list[list[str | None] | MacvfastError]:
+    """The values of sysctls inside each namespace; None for one that this kernel does not have. Some 30 µs each."""
 
 def send_each(sends: Sequence[tuple[Netlink, Batch]], threads: int = 1) -> list[dict[int, Refusal]]:
     """Send each batch on its own socket; what was refused of each, as `Netlink.send` gives it.

@@ -180,7 +180,7 @@ def test_sysctls_are_written_in_a_namespace_of_others(prefix: str) -> None:
     own = Path("/proc/sys/net/ipv4/ip_default_ttl").read_text()
     wanted = [("net/ipv4/ip_default_ttl", "42"), ("net/no/such/sysctl", "1")]
     assert _core.write_sysctls([(namespace, wanted)]) == [None]
-    assert _core.read_sysctls(namespace, [name for name, _ in wanted]) == ["42", None]
+    assert _core.read_sysctls([namespace], [name for name, _ in wanted]) == [["42", None]]
     assert run_ip("netns", "exec", prefix, "sysctl", "-n", "net.ipv4.ip_default_ttl").strip() == "42"
     (error,) = _core.write_sysctls([(namespace, [("net/ipv4/ip_default_ttl", "4242")])])
     assert isinstance(error, errors.KernelRefused)
@@ -198,7 +198,7 @@ def test_a_sysctl_of_the_host_is_refused_before_anything_is_made(name: str) -> N
     with pytest.raises(ValueError, match="sysctl"):
         _core.write_sysctls([(namespace, [(name, "1")])])
     with pytest.raises(ValueError, match="sysctl"):
-        _core.read_sysctls(namespace, [name])
+        _core.read_sysctls([namespace], [name])
     namespace.close()
 
 
@@ -226,7 +226,7 @@ def visit_in_every_way(path: str) -> None:
     fresh.close()
     with contextlib.closing(opened(path)) as namespace:
         assert _core.write_sysctls([(namespace, NO_IPV6)]) == [None]
-        assert _core.read_sysctls(namespace, [NO_IPV6[0][0]]) == ["1"]
+        assert _core.read_sysctls([namespace], [NO_IPV6[0][0]]) == [["1"]]
 
 
 def test_one_thread_makes_all_visits_and_is_at_home_after_each(prefix: str) -> None:
@@ -268,8 +268,8 @@ def test_many_threads_visit_at_once_and_each_gets_its_own_answer(prefix: str) ->
         for _ in range(100):
             namespace = opened(f"/run/netns/{name}")
             _core.write_sysctls([(namespace, [("net/ipv4/ip_default_ttl", str(100 + names.index(name)))])])
-            ttl = _core.read_sysctls(namespace, ["net/ipv4/ip_default_ttl"])
-            if (namespace.cookie, ttl) != (cookies[name], [str(100 + names.index(name))]):
+            ttl = _core.read_sysctls([namespace], ["net/ipv4/ip_default_ttl"])
+            if (namespace.cookie, ttl) != (cookies[name], [[str(100 + names.index(name))]]):
                 wrong.append(name)
             namespace.close()
 
@@ -345,7 +345,7 @@ def test_the_calling_thread_stays_where_it_is(prefix: str) -> None:
     (namespace,) = map(made, make_pinned([f"/run/netns/{prefix}"], NO_IPV6, 2))
     other = opened(f"/run/netns/{prefix}")
     assert _core.write_sysctls([(other, NO_IPV6)]) == [None]
-    _core.read_sysctls(other, [name for name, _ in NO_IPV6])
+    _core.read_sysctls([other], [name for name, _ in NO_IPV6])
     assert (os.readlink("/proc/thread-self/ns/net"), _core.home_cookie()) == before
     assert {os.readlink(f"/proc/self/task/{task}/ns/net") for task in os.listdir("/proc/self/task")} == {before[0]}
     namespace.close()
@@ -551,7 +551,7 @@ def test_a_closed_namespace_says_so(prefix: str) -> None:
         netlink.links,
         lambda: _core.pin_namespaces([(namespace, f"/run/netns/{prefix}-2")]),
         lambda: _core.write_sysctls([(namespace, NO_IPV6)]),
-        lambda: _core.read_sysctls(namespace, ["net/ipv4/ip_forward"]),
+        lambda: _core.read_sysctls([namespace], ["net/ipv4/ip_forward"]),
         lambda: _core.send_each([(netlink, _core.Batch())]),
         lambda: _core.send_each([(netlink, _core.Batch())], 2),
     ):

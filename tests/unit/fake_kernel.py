@@ -542,8 +542,15 @@ class FakeKernel(Kernel):
                 return KernelRefused("write a sysctl", errno.ENOENT)
         return None
 
-    def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]:
-        self.faults.step("read sysctls")
+    def read_sysctls(
+        self, namespaces: Sequence[Namespace], names: Sequence[str]
+    ) -> list[list[str | None] | MacvfastError]:
+        return [self._read_sysctls(one, names) for one in namespaces]
+
+    def _read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None] | MacvfastError:
+        said = self.faults.fails("read sysctls")
+        if said is not None:
+            return KernelRefused("read a sysctl", errno.EIO, said)
         born = {"disable_ipv6": "0", "accept_ra": "1", "autoconf": "1"}
         sysctls = self._netns(namespace).sysctls
         return [sysctls.get(name, born[name.rpartition("/")[2]]) for name in names]

@@ -137,10 +137,11 @@ class Attacher:
 
     def _choose(self, chunk: Chunk) -> None:
         """Record, durably, what is going to be created."""
-        items = {id(one.attempt): one for one in chunk.opened if one.attempt.error is None}
-        if not items:
-            return
         try:
+            chunk.call.chooser.look_into([one for one in chunk.opened if one.attempt.error is None])
+            items = {id(one.attempt): one for one in chunk.opened if one.attempt.error is None}
+            if not items:
+                return
             with self._store.writing() as records:
                 # In the order of the requests.
                 order = [items[id(one)] for one in chunk.attempts if id(one) in items]

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from macvfast import plan
 from macvfast.engine.carriers import own_addresses, parent_of
@@ -57,8 +57,6 @@ class NamespaceUse:
     holders: dict[int, tuple[Network, Endpoint] | None] = field(default_factory=dict)
     # Below this number, every ethN is in use.
     number: int = 0
-    # The settings of new links in it, if macvfast did not create it.
-    defaults: dict[str, str | None] = field(default_factory=dict)
 
     def take(self, name: str | None) -> str:
         """Take a name if it is free; None: take the first free name of eth0, eth1 and so on."""
@@ -71,16 +69,24 @@ class NamespaceUse:
         self.names.add(name)
         return name
 
-    @classmethod
-    def of(cls, kernel: Kernel, namespace: Namespace) -> NamespaceUse:
-        """A namespace that macvfast did not create, with the settings of new links in it."""
-        names = plan.IPV6_DEFAULTS
-        return cls(defaults=dict(zip(names, kernel.read_sysctls(namespace, names), strict=True)))
 
-    def suits(self, network: Network) -> bool:
-        """Whether new links in it have the settings that the network's endpoints need."""
-        wanted = plan.ipv6_sysctls("default", network)
-        return all(self.defaults.get(name) in (value, None) for name, value in wanted)
+# The settings of new links in one namespace, by name; None: this kernel does not have it.
+LinkDefaults: TypeAlias = dict[str, str | None]
+
+
+def link_defaults(kernel: Kernel, namespaces: Iterable[Namespace]) -> dict[int, LinkDefaults | MacvfastError]:
+    """The settings of new links in namespaces that macvfast did not create, by their cookies."""
+    each = {one.cookie: one for one in namespaces}
+    values = kernel.read_sysctls(list(each.values()), plan.IPV6_DEFAULTS) if each else []
+    return {
+        cookie: found if isinstance(found, MacvfastError) else dict(zip(plan.IPV6_DEFAULTS, found, strict=True))
+        for cookie, found in zip(each, values, strict=True)
+    }
+
+
+def suit(defaults: LinkDefaults, network: Network) -> bool:
+    """Whether new links have the settings that the network's endpoints need."""
+    return all(defaults.get(name) in (value, None) for name, value in plan.ipv6_sysctls("default", network))
 
 
 @dataclass(slots=True)
@@ -135,6 +141,21 @@ class Chooser:
         self._strange: dict[str, set[bytes]] = {}
         self._now = now()
         self._places: dict[int, NamespaceUse] = {}
+        # The settings of new links in namespaces that macvfast did not create, by cookie.
+        self._defaults: dict[int, LinkDefaults | MacvfastError] = {}
+
+    def look_into(self, items: Sequence[Opened]) -> None:
+        """Read the settings of the items' namespaces that macvfast did not create, all together, before anything is
+        locked. An item whose namespace cannot be read gets its error in its attempt.
+        """
+        given = [item for item in items if not item.attempt.request.in_ours]
+        if given:
+            new = [item.namespace for item in given if item.namespace.cookie not in self._defaults]
+            self._defaults |= link_defaults(self._kernel, new)
+        for item in given:
+            found = self._defaults[item.namespace.cookie]
+            if isinstance(found, MacvfastError):
+                item.attempt.fail(found)
 
     def choose(self, records: Records, items: Sequence[Opened]) -> tuple[int, list[tuple[Attempt, Making]]]:
         """Choose and record everything for each item. An item that cannot be created gets its error in its attempt.
@@ -237,7 +258,7 @@ class Chooser:
             place = NamespaceUse(names={one.ifname for _, one in siblings}, holders={**plan.default_holders(siblings)})
         else:
             # Thousands of sandboxes may stand for it: only names are read, and the kernel says who has a default route.
-            place = NamespaceUse.of(self._kernel, namespace)
+            place = NamespaceUse()
             recorded = records.ifnames_in(*here)
             links = self._kernel.links(namespace)
             ours = {link.ifindex for link in links if link.ifname in recorded}
@@ -284,7 +305,8 @@ class Chooser:
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
             routes=request.routes, origin=self._store.origin, gw_priority=request.gw_priority,
         )  # fmt: skip
-        ready = sandbox.made or place.suits(network)
+        defaults = self._defaults.get(draft.making.namespace.cookie)
+        ready = sandbox.made or (isinstance(defaults, dict) and suit(defaults, network))
         held = plan.held_by(network, endpoint, place.holders)
         endpoints.append(MakingEndpoint(network, endpoint, held, ready))
         if endpoint.routes or siblings:

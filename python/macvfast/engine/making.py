@@ -87,6 +87,11 @@ class AttachRequest:
         """Whether a namespace is created for it."""
         return isinstance(self.sandbox, NewSandbox) and self.given is None
 
+    @property
+    def in_ours(self) -> bool:
+        """Whether macvfast creates its namespace, or created it."""
+        return self.fresh if isinstance(self.sandbox, NewSandbox) else self.sandbox.made
+
 
 @dataclass(slots=True)
 class MakingEndpoint:

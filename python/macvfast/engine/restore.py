@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.choose import NamespaceUse
+from macvfast.engine.choose import link_defaults, suit
 from macvfast.engine.make import Maker, new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint
 from macvfast.engine.observe import CHUNK, Observer
@@ -357,11 +357,16 @@ class Restorer:
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
         """Create one link in each sandbox, with its addresses and routes."""
         items: list[tuple[_Mending, MakeLink, Making]] = []
+        wanted = [(one, step) for one, step in wanted if one.error is None and id(step) not in one.errors]
+        given = [one.held for one, _ in wanted if not one.drift.recorded.sandbox.made]
+        defaults = link_defaults(self._kernel, given)
         for one, step in wanted:
-            if one.error is not None or id(step) in one.errors:
-                continue
             sandbox = one.drift.recorded.sandbox
-            ready = sandbox.made or NamespaceUse.of(self._kernel, one.held).suits(step.network)
+            found = {} if sandbox.made else defaults[one.held.cookie]
+            if isinstance(found, MacvfastError):
+                one.errors[id(step)] = found
+                continue
+            ready = sandbox.made or suit(found, step.network)
             endpoint = MakingEndpoint(step.network, step.endpoint, dict.fromkeys(step.held), ready)
             items.append((one, step, Making(sandbox, one.held, [endpoint], sysctls=one.sysctls)))
         self._maker.make([item for _, _, item in items])

@@ -173,9 +173,11 @@ class Kernel(HostFacts):
         """Write sysctls inside namespaces; one outcome each."""
         return _core.write_sysctls([(native(namespace), list(sysctls)) for namespace, sysctls in writes])
 
-    def read_sysctls(self, namespace: Namespace, names: Sequence[str]) -> list[str | None]:
-        """The values of sysctls inside a namespace; None for one that this kernel does not have."""
-        return _core.read_sysctls(native(namespace), list(names))
+    def read_sysctls(
+        self, namespaces: Sequence[Namespace], names: Sequence[str]
+    ) -> list[list[str | None] | MacvfastError]:
+        """The values of sysctls inside each namespace; None for one that this kernel does not have."""
+        return _core.read_sysctls([native(one) for one in namespaces], list(names))
 
     # Links, addresses and routes: in a namespace, or in the home namespace (None).
 

@@ -182,19 +182,34 @@ fn write_inside(write: &(Arc<OwnedFd>, Vec<Sysctl>), procfs: &mut Procfs) -> Res
     procfs.write_all(&write.1)
 }
 
-/// The values of sysctls inside a namespace; None for one that this kernel does not have.
-///
-/// # Errors
-/// A system call failed.
+/// The values of sysctls inside each namespace; None for one that this kernel does not have.
+#[must_use]
 pub fn read_sysctls(
-    namespace: Arc<OwnedFd>,
+    namespaces: Vec<Arc<OwnedFd>>,
     names: Vec<Sysctl>,
+) -> Vec<Result<Vec<Option<String>>, Error>> {
+    let count = namespaces.len();
+    if count > VISITS_MAX {
+        return spread(count, 1, Procfs::new, |procfs, index| {
+            read_inside(&namespaces[index], &names, procfs)
+        });
+    }
+    let read = visit(move |procfs| {
+        let results = namespaces
+            .iter()
+            .map(|namespace| read_inside(namespace, &names, procfs));
+        Ok(results.collect::<Vec<_>>())
+    });
+    read.unwrap_or_else(|error| vec![Err(error); count])
+}
+
+fn read_inside(
+    namespace: &Arc<OwnedFd>,
+    names: &[Sysctl],
+    procfs: &mut Procfs,
 ) -> Result<Vec<Option<String>>, Error> {
-    visit(move |procfs| {
-        enter(namespace.as_fd())
-            .map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
-        procfs.read_all(&names)
-    })
+    enter(namespace.as_fd()).map_err(|errno| Error::system(Operation::EnterNamespace, errno))?;
+    procfs.read_all(names)
 }
 
 /// SO_NETNS_COOKIE of the calling thread's network namespace.

@@ -166,18 +166,27 @@ pub fn write_sysctls<'py>(
 }
 
 #[pyfunction]
-pub fn read_sysctls(
-    py: Python<'_>,
-    namespace: &Namespace,
+pub fn read_sysctls<'py>(
+    py: Python<'py>,
+    namespaces: Vec<PyRef<'py, Namespace>>,
     names: Vec<String>,
-) -> PyResult<Vec<Option<String>>> {
+) -> PyResult<Bound<'py, PyList>> {
     let names: Vec<_> = names
         .iter()
         .map(|name| Sysctl::new(name, "").map_err(from_request))
         .collect::<PyResult<_>>()?;
-    let fd = namespace.descriptor()?;
-    py.detach(move || netns::read_sysctls(fd, names))
-        .map_err(from_netlink)
+    let held = namespaces
+        .iter()
+        .map(|namespace| namespace.descriptor())
+        .collect::<PyResult<Vec<_>>>()?;
+    let values = PyList::empty(py);
+    for result in py.detach(move || netns::read_sysctls(held, names)) {
+        match result {
+            Ok(found) => values.append(found)?,
+            Err(error) => values.append(told(py, error)?)?,
+        }
+    }
+    Ok(values)
 }
 
 #[pyfunction]
