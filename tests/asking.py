@@ -16,6 +16,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Sequence
+
     from tests.netns import Lan
 
 Said = dict[str, Any]
@@ -83,6 +86,16 @@ def ask(lan: Lan, *requests: Said, how: str = "in-turn", before: tuple[str, ...]
     line = (*before, sys.executable, "-m", "tests.asking", str(lan.run_dir / "request.sock"), how)
     answers: list[Said] = json.loads(lan.host.run(*line, stdin=json.dumps(requests)))
     return answers
+
+
+def begun(lan: Lan, requests: Sequence[Said], *, how: str = "at-once") -> subprocess.Popen[str]:
+    """Callers who have begun to ask; standard output gets their answers."""
+    typed = lan.host.start(sys.executable, "-m", "tests.asking", str(lan.run_dir / "request.sock"), how)
+    assert typed.stdin is not None
+    typed.stdin.write(json.dumps(requests))
+    typed.stdin.close()
+    typed.stdin = None
+    return typed
 
 
 def _main(path: str, how: str) -> None:

@@ -394,7 +394,14 @@ class Lan:
     def be_served(self) -> None:
         """Start a server, and see to it that it does the commands of this bed: they would do without it, unseen."""
         self.serve()
-        wait_until(lambda: self.macvfast("--version") and self.calls_served(), 60, "a command that the server does")
+
+        def served() -> bool:
+            # The sockets of one that was killed are there until the new one replaces them.
+            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+                return bool(self.macvfast("--version") and self.calls_served())
+            return False
+
+        wait_until(served, 60, "a command that the server does")
 
     def calls_served(self) -> int:
         """How many command lines the server has done."""

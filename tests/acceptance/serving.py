@@ -91,6 +91,26 @@ def wait_until_idle(lan: Lan) -> None:
     netns.wait_until(lambda: len(workers(lan)) == 4, timeout_s=60, what="the end of what the server does")
 
 
+def engine_of(lan: Lan) -> int:
+    """The child of the server that does requests: it alone has an eventfd."""
+
+    def found() -> list[int]:
+        return [pid for pid in workers(lan) if "anon_inode:[eventfd]" in opened_by(pid)]
+
+    (engine,) = netns.wait_until(found, what="the engine")
+    return engine
+
+
+def opened_by(pid: int) -> list[str]:
+    """What the descriptors of a process lead to; nothing, once it has ended."""
+    names = []
+    with contextlib.suppress(OSError):
+        for one in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                names.append(os.readlink(f"/proc/{pid}/fd/{one}"))
+    return names
+
+
 def server_of(lan: Lan) -> int:
     return int((lan.run_dir / "server.lock").read_text(encoding="ascii"))
 

@@ -15,8 +15,7 @@ import pytest
 from macvfast.system.configured import FILE
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.serving import COMMAND
-from tests.acceptance.test_requests import engine_of
+from tests.acceptance.serving import COMMAND, engine_of
 from tests.acceptance.test_status import metrics
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -19,11 +18,10 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.asking import ask, framed, request
+from tests.acceptance.serving import engine_of, opened_by
+from tests.asking import ask, begun, framed, request
 
 if TYPE_CHECKING:
-    import subprocess
-
     from tests.asking import Said
     from tests.netns import Lan, Netns
 
@@ -40,38 +38,6 @@ def served(lan: Lan) -> Lan:
         lan.serve()
     lan.macvfast("network", "create", "--subnet=10.8.0.0/16", "-o", "parent=eth0", "pub_net")
     return lan
-
-
-def engine_of(lan: Lan) -> int:
-    """The child of the server that does requests: it alone has an eventfd."""
-    server = int((lan.run_dir / "server.lock").read_text(encoding="ascii"))
-    children = Path(f"/proc/{server}/task/{server}/children")
-
-    def found() -> list[int]:
-        pids = [int(pid) for pid in children.read_text(encoding="ascii").split()]
-        return [pid for pid in pids if "anon_inode:[eventfd]" in opened_by(pid)]
-
-    (engine,) = netns.wait_until(found, what="the engine")
-    return engine
-
-
-def opened_by(pid: int) -> list[str]:
-    names = []
-    with contextlib.suppress(OSError):
-        for one in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                names.append(os.readlink(f"/proc/{pid}/fd/{one}"))
-    return names
-
-
-def begun(lan: Lan, requests: list[Said]) -> subprocess.Popen[str]:
-    """Callers who have begun to ask at once; standard output gets their answers."""
-    typed = lan.host.start(sys.executable, "-m", "tests.asking", str(lan.run_dir / "request.sock"), "at-once")
-    assert typed.stdin is not None
-    typed.stdin.write(json.dumps(requests))
-    typed.stdin.close()
-    typed.stdin = None
-    return typed
 
 
 def named(lan: Lan) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +31,7 @@ from tests.acceptance.serving import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Iterator
 
     from tests.netns import Lan
 
@@ -74,6 +76,34 @@ def test_a_command_in_a_sandbox_gets_what_its_caller_has(served: Lan, tmp_path: 
     line = f"export MINE=1; ulimit -n 77; umask 027; exec nice -n 5 taskset 1 {COMMAND} run --rm sh {script}"
     shown = served.host.run("env", "--chdir=/usr", "sh", "-c", line).split()
     assert shown == ["77", "5", "0027", "1", "1", "/usr"]
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path) -> Iterator[Path]:
+    """A cgroup of its own, `/mine` below that of the tests."""
+    mounted = tmp_path / "cgroups"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "cgroup2", "none", mounted], check=True)
+    mine = mounted / Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("0::/")[2].strip() / "mine"
+    try:
+        mine.mkdir()
+        yield mine
+        netns.wait_until(lambda: not (mine / "cgroup.procs").read_text(encoding="ascii"), what="that all have left")
+        mine.rmdir()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.mark.parametrize("words", [("run", "--rm"), ("run", "-d", "--name=other"), ("exec", "box")])
+def test_a_command_in_a_sandbox_is_in_the_cgroup_of_its_caller(
+    served: Lan, cgroup: Path, words: tuple[str, ...]
+) -> None:
+    served.macvfast("create", "--name=box")
+    line = f"echo $$ > {cgroup}/cgroup.procs; exec {COMMAND} {shlex.join(words)} cat /proc/self/cgroup"
+    shown = served.host.run("sh", "-c", line)
+    if "-d" in words:
+        shown = served.macvfast("logs", "-f", "other")
+    assert shown.strip().rpartition("\n")[2].rpartition("/")[2] == "mine"
 
 
 @pytest.mark.parametrize("of", ["run", "exec"])
