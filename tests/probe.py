@@ -36,6 +36,7 @@ COMMANDS = {
     "systemd-analyze": "systemd",
     "git": "git",
     "make": "make",
+    "dot": "graphviz",
     "qemu-system-x86_64": "qemu-system-x86",
 }
 

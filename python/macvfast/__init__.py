@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Step,
     )
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OpenNetns, UpdateRequest
+    from macvfast.topology import Link, NetworkOnLink, Topology
     from macvfast.usage import NetworkUsage, PoolUsage
 
 __version__ = "0.1.0"
@@ -49,14 +50,16 @@ _HOMES = {
         "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
     ),
     "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "UpdateRequest"),
+    "topology": ("Link", "NetworkOnLink", "Topology"),
     "usage": ("NetworkUsage", "PoolUsage"),
 }  # fmt: skip
 
 __all__ = [
     "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
-    "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network", "NetworkRequest",
-    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool", "PoolUsage", "Route", "Sandbox", "SandboxState",
-    "StartedByHand", "Status", "Step", "Subnet", "UpdateRequest", "__version__",
+    "Link", "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network",
+    "NetworkOnLink", "NetworkRequest", "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool",
+    "PoolUsage", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status", "Step", "Subnet", "Topology",
+    "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from macvfast.cli.app import run
 from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.ipam import fullness
-from macvfast.model import Endpoint, Network, Sandbox, SandboxState, Subnet  # fmt: skip
+from macvfast.model import Endpoint, MadeParent, Network, Sandbox, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan, Status  # fmt: skip
+from macvfast.topology import Topology, arranged
 from macvfast.usage import NetworkUsage, PoolUsage
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class FakeHost:
         self.on_note: Callable[[Note], None] = lambda _: None
         self.plan = Plan()
         self.freed: list[Freed] = []
+        self.made: Sequence[MadeParent] = ()
         self._networks = networks
         self._sandboxes = sandboxes
         self._server = server
@@ -194,6 +196,10 @@ class FakeHost:
             )
             for on in self.networks()
         ]
+
+    def topology(self) -> Topology:
+        ends = [one for box in self._sandboxes for one in box.endpoints]
+        return arranged(self.pools(), ends, self.made, [box.name for box in self._sandboxes if not box.endpoints])
 
     def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
         return Outcomes(

@@ -38,6 +38,7 @@ COMMANDS = {
     "network disconnect": "network",
     "network import docker": "importing.command",
     "ipam show": "ipam",
+    "topology": "topology",
     "restore": "maintain",
     "check": "maintain",
     "gc": "maintain",

@@ -98,11 +98,15 @@ def is_number(text: str, digits: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
-def check_text_or_json(call: Call, param: typer.CallbackParam, value: str) -> str:
-    """Refuse any other form."""
-    if value not in ("", "text", "json"):
-        raise cannot_be(call, param, value, "it is text or json")
-    return value
+def one_of(*forms: str) -> Callable[..., str]:
+    """What refuses any other form than these, of which the first is the default."""
+
+    def check(call: Call, param: typer.CallbackParam, value: str) -> str:
+        if value not in ("", *forms):
+            raise cannot_be(call, param, value, f"it is {', '.join(forms[:-1])} or {forms[-1]}")
+        return value
+
+    return check
 
 
 # The default of `--wait`: longer than a NIC takes to appear, shorter than people are willing to wait.
@@ -207,7 +211,7 @@ NoTrunc = Annotated[bool, option("--no-trunc", "Show ids at full length.")]
 ListForm = Annotated[
     str, option("--format FORMAT", "table (default), json, or a TEMPLATE.", autocompletion=offering("json", "table"))
 ]
-_TEXT_FORM = {"callback": check_text_or_json, "autocompletion": offering("json", "text")}
+_TEXT_FORM = {"callback": one_of("text", "json"), "autocompletion": offering("json", "text")}
 TextForm = Annotated[str, option("--format FORMAT", "text (default) or json.", **_TEXT_FORM)]
 LinesForm = Annotated[str, option("--format FORMAT", "text (default), or json: one object per line.", **_TEXT_FORM)]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Outcomes, SubnetUsage
     from macvfast.requests import NetworkRequest, UpdateRequest
     from macvfast.system.progress import Tell
+    from macvfast.topology import Topology
     from macvfast.usage import NetworkUsage
 
 
@@ -121,6 +122,12 @@ class OfNetworks(Opened):
         from macvfast.engine.pool_usage import each_network  # noqa: PLC0415 - most calls do not need it
 
         return each_network(self._store)
+
+    def topology(self) -> Topology:
+        """Parents, networks, pools and endpoints as they stand on each other, at one moment, by the record."""
+        from macvfast.engine.topology import topology  # noqa: PLC0415 - most calls do not need it
+
+        return topology(self._store)
 
     def remove_networks(self, names: Several[str], *, progress: Tell | None = None) -> Outcomes[str]:
         """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:

@@ -80,12 +80,24 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Columns under their headers."""
-        width = None
-        if self._stdout is not None and self._stdout.isatty():
-            from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
+        self.text(table(columns, rows, self.width))
 
-            width = get_terminal_size().columns
-        self.text(table(columns, rows, width))
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal that shows the result; None: there is none."""
+        if self._stdout is None or not self._stdout.isatty():
+            return None
+        from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
+
+        return get_terminal_size().columns
+
+    def can_show(self, text: str) -> bool:
+        """Whether standard output has these characters."""
+        try:
+            text.encode(getattr(self._stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
 
     def flush(self) -> None:
         """Write what is buffered; afterwards `failed` is final."""

@@ -295,6 +295,17 @@ class SandboxRecords(NetworkRecords):
         settled = f" AND {SHOWN.format('e')}" if shown else ""
         yield from self._endpoints(f"{where}{settled} ORDER BY s.name, e.position", values)
 
+    def all_endpoints(self) -> Iterator[Endpoint]:
+        """The endpoints of all sandboxes, without those that are only being made, in no order."""
+        return self._endpoints(SHOWN.format("e"), ())
+
+    def unconnected(self) -> list[str]:
+        """The names of the sandboxes without endpoints, and without those that are only being made."""
+        rows = self._db.execute(
+            f"SELECT name FROM sandbox WHERE {SHOWN.format('sandbox')} AND number NOT IN (SELECT sandbox FROM endpoint)"
+        )
+        return [name for (name,) in rows]
+
     def count_endpoints(self) -> int:
         """How many endpoints there are, unsettled ones too."""
         return int(self._db.execute("SELECT count(*) FROM endpoint").fetchone()[0])

@@ -1,0 +1,1 @@
+"""The topology of a host as a tree, JSON, Graphviz's dot, and SVG."""

@@ -1,0 +1,23 @@
+"""Read all that is recorded at one moment, as what stands on what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.engine.pool_usage import of_networks
+from macvfast.topology import arranged
+
+if TYPE_CHECKING:
+    from macvfast.state.store import Store
+    from macvfast.topology import Topology
+
+
+def topology(store: Store) -> Topology:
+    """Parents, networks and endpoints, without those that are only being made. Needs no kernel."""
+    with store.reading() as records:
+        return arranged(
+            of_networks(records, records.network_order()),
+            records.all_endpoints(),
+            records.made_parents(),
+            records.unconnected(),
+        )
