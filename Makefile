@@ -6,13 +6,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help build demo test test-served parity torture fuzz check bench bench-quick fmt docs guide wheel clean
+.PHONY: help build demo test test-served parity engines torture fuzz check bench bench-quick fmt docs guide wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
 TESTERS := hypothesis prometheus-client pyroute2 pytest pytest-timeout
+ENGINES := tests/parity/test_rows.py tests/unit/test_docker_page.py -k 'engine_does_as or option_of_docker'
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
 SAY := printf '==> %s\n'
 
@@ -52,6 +53,12 @@ test-served: build $(VENV)/.tools  ## the tests of commands once more, with a se
 parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
+
+engines: build $(VENV)/.tools  ## the examples of tests/parity on the Docker Engines of later Debians; builds their roots once
+	@tools/need engines
+	@tools/engine-roots
+	@for suite in trixie forky; do $(SAY) "Docker Engine of $$suite"; \
+	  MACVFAST_ENGINE=$$suite $(BIN)/python -m pytest $(ENGINES) $(PYTEST_ARGS); done
 
 torture: build $(VENV)/.tools  ## tests/torture in its long form: 1,000 kills and the like; MACVFAST_TORTURE_SEED=… to repeat one
 	@tools/need test

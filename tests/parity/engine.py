@@ -2,6 +2,8 @@
 
 `tools/docker-engine` has unpacked Debian's packages; nothing is installed. Containers run `sleep` from a one-file
 image, and are connected to networks while they run: that is when the Engine gives out addresses.
+
+With MACVFAST_ENGINE=SUITE it is the Engine of a later Debian, in the root that `tools/engine-roots` has built.
 """
 
 from __future__ import annotations
@@ -25,20 +27,40 @@ from tests.netns import Netns, wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-UNPACKED = Path(__file__).parents[2] / ".cache" / "docker-engine"
-# Of the releases that differ, this one decides; of its minor releases none differs in what is compared.
-RELEASE = "20.10"
+_CACHE = Path(__file__).parents[2] / ".cache"
+UNPACKED = _CACHE / "docker-engine"
+SUITE = os.environ.get("MACVFAST_ENGINE", "bookworm")
+ROOT = None if SUITE == "bookworm" else _CACHE / "engines" / SUITE
+# Of the releases that differ, that of bookworm decides; of their minor releases none differs in what is compared.
+RELEASE = {"bookworm": "20.10", "trixie": "26.1", "forky": "28.5"}[SUITE]
+# What runs the docker command where no Engine is needed.
+CLIENT = ("chroot", str(ROOT), "docker") if ROOT else (str(UNPACKED / "usr/bin/docker"),)
 API = "/v1.41"
 READY_S = 60
 
 # Where dockerd, containerd and runc would write outside of DIR, they find a file system that ends with them.
 START = """
+{enter}
 mount -t tmpfs none /run
 mkdir -p {directory}/data && mount -t tmpfs none {directory}/data
 exec dockerd --config-file {directory}/daemon.json --host unix://{directory}/docker.sock \
   --data-root {directory}/data --exec-root {directory}/exec --pidfile {directory}/pid --storage-driver vfs \
   --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false \
   --cgroup-parent {cgroup}
+"""
+
+# Makes a root the file system of the mount namespace: what runs there makes mount namespaces of its own, for which a
+# chroot is not enough. Of this machine it sees its devices, its processes, and the directory of the test.
+ENTER = """
+mount --bind {root} {root}
+cd {root}
+for seen in proc sys dev; do mount --rbind /$seen $seen; done
+mount -t tmpfs none ./{top}
+mkdir -p .{directory}
+mount --bind {directory} .{directory}
+pivot_root . .
+umount -l .
+cd /
 """
 
 
@@ -60,10 +82,11 @@ class EngineUnusable(Exception):
 
 def release() -> str:
     """The Engine's release, or why there is none."""
-    daemon = UNPACKED / "usr/sbin/dockerd"
+    daemon = (ROOT or UNPACKED) / "usr/sbin/dockerd"
     if not daemon.exists():
-        return "not unpacked: tools/docker-engine"
-    done = subprocess.run([daemon, "--version"], capture_output=True, text=True, timeout=30, check=False)
+        return "not built: tools/engine-roots" if ROOT else "not unpacked: tools/docker-engine"
+    command = ["chroot", ROOT, "dockerd"] if ROOT else [daemon]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
     return done.stdout.strip() or done.stderr.strip()
 
 
@@ -89,7 +112,7 @@ class Engine:
         self.directory = directory
         self.namespace = Netns.make("engine")
         # `docker` of the test finds this daemon, and this PATH its runc and containerd.
-        path = f"{UNPACKED}/usr/sbin:{UNPACKED}/usr/bin:{os.environ['PATH']}"
+        path = "/usr/sbin:/usr/bin" if ROOT else f"{UNPACKED}/usr/sbin:{UNPACKED}/usr/bin:{os.environ['PATH']}"
         self.namespace.environment = {"PATH": path, "DOCKER_HOST": f"unix://{directory}/docker.sock"}
         self._cgroup = f"macvfast-{self.namespace.name}"
         self._containers = tuple(containers)
@@ -118,9 +141,13 @@ class Engine:
 
     def _start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        # Otherwise it writes a key to /etc/docker.
-        (self.directory / "daemon.json").write_text(json.dumps({"deprecated-key-path": f"{self.directory}/key.json"}))
-        script = START.format(directory=shlex.quote(str(self.directory)), cgroup=self._cgroup)
+        # Otherwise an old one writes a key to /etc/docker.
+        settings = {} if ROOT else {"deprecated-key-path": f"{self.directory}/key.json"}
+        (self.directory / "daemon.json").write_text(json.dumps(settings))
+        directory = shlex.quote(str(self.directory))
+        top = shlex.quote(self.directory.parts[1])
+        enter = ENTER.format(root=shlex.quote(str(ROOT)), directory=directory, top=top) if ROOT else ""
+        script = START.format(enter=enter, directory=directory, cgroup=self._cgroup)
         command = self.namespace.command("unshare", "--mount", "--propagation=private", "sh", "-ec", script)
         with (self.directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -189,7 +216,11 @@ class Engine:
 
     def docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Type a docker command, whatever its exit status."""
-        return self.namespace.attempt("docker", *arguments)
+        inside = ("nsenter", "--target", str(self._daemon()), "--mount", "--root") if ROOT else ()
+        return self.namespace.attempt(*inside, "docker", *arguments)
+
+    def _daemon(self) -> int:
+        return int((self.directory / "pid").read_text())
 
     def stop(self) -> None:
         """End the Engine with all it runs, and take its namespace away."""

@@ -239,7 +239,7 @@ ROWS = {
     "67": "create n --subnet=192.168.9.0/24 --ipv6 -> no IPv6 subnet",
     "68, 69": """
         create n --subnet=192.168.9.0/24 --ipv4=false -> usage | IPv4  [ipv4-switch]
-        create n --subnet=fd00:69::/64 --ipv6 --ipv4=false -> usage | done  [ipv4-switch]
+        create m --subnet=fd00:69::/64 --ipv6 --ipv4=false -> usage | done  [ipv4-switch]
         """,
     "70": "create n -> done | no subnet  [subnet-of-the-lan]",
     "73": "create n --subnet=0.0.0.0/24 -> done | subnet  [subnet-for-links]",

@@ -43,6 +43,11 @@ ENGINE_SAYS = (
     # Where the whole subnet is full, of an address that was asked for.
     ("No available addresses on this pool", "taken"),
     ("does not belong to any of this network's subnets", "outside"),
+    # From 25.0 on.
+    ("no configured subnet or ip-range contain", "outside"),
+    ("invalid subnet", "subnet"),
+    ("invalid ip-range", "range"),
+    ("invalid CIDR address", "range"),
     ("supported only when connecting to networks with user configured subnets", "outside"),
     ("no available IPv", "full"),
     ("conflicts with existing route", "subnet there"),

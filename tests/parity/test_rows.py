@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from macvfast.ipam import DefaultSubnets, Pool
+from tests.parity.engine import RELEASE
+from tests.parity.releases import RELEASES, SINCE, answer_of
 from tests.parity.rows import BESIDES, ELSEWHERE, ROWS, Line, lines
 from tests.parity.sides import Answer
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {**ROWS, **BESIDES}
 
-examples = pytest.mark.parametrize("text", EXAMPLES.values(), ids=EXAMPLES.keys())
+examples = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def do(side: Side, words: Sequence[str], parents: dict[str, str]) -> Answer:
@@ -40,25 +42,27 @@ def do(side: Side, words: Sequence[str], parents: dict[str, str]) -> Answer:
     return side.disconnect(network, rest[0]) if what == "disconnect" else side.remove(network)
 
 
-def check(side: Side, text: str) -> None:
+def check(side: Side, example: str) -> None:
     """Do an example on one side, answer against answer."""
     parents = {network: f"p{number}" for number, network in enumerate(("n", "m", "o"))}
-    for line in lines(text):
+    for line in lines(EXAMPLES[example]):
         answer = do(side, line.words, parents)
-        expected = line.docker if side.name == "docker" else line.macvfast
+        expected = line.macvfast
+        if side.name == "docker":
+            expected = answer_of(RELEASE, example, line.typed, line.docker)
         assert fnmatchcase(answer.shown, expected), f"{line.typed}\n  expected {expected}\n  {side.name}: {answer}"
 
 
 @pytest.mark.needs("docker-engine", "macvlan")
 @examples
-def test_the_engine_does_as_the_example_says(docker: EngineSide, text: str) -> None:
-    check(docker, text)
+def test_the_engine_does_as_the_example_says(docker: EngineSide, example: str) -> None:
+    check(docker, example)
 
 
 @pytest.mark.needs("root", "netns", "veth", "macvlan")
 @examples
-def test_macvfast_does_as_the_example_says(macvfast: MacvfastSide, text: str) -> None:
-    check(macvfast, text)
+def test_macvfast_does_as_the_example_says(macvfast: MacvfastSide, example: str) -> None:
+    check(macvfast, example)
 
 
 def all_lines() -> list[Line]:
@@ -68,6 +72,16 @@ def all_lines() -> list[Line]:
 def test_where_the_sides_differ_a_difference_is_named() -> None:
     for line in all_lines():
         assert (line.docker != line.macvfast) == bool(line.difference), line
+
+
+def test_a_later_release_is_listed_only_where_it_answers_otherwise_than_the_one_before() -> None:
+    for one in SINCE:
+        there = {line.typed: line.docker for line in lines(EXAMPLES[one.example])}
+        before = RELEASES[RELEASES.index(one.release) - 1]
+        assert one.answers.keys() <= there.keys(), one
+        assert one.reason
+        for typed, answer in one.answers.items():
+            assert answer != answer_of(before, one.example, typed, there[typed]), (one.example, typed)
 
 
 # Shown by tests of their own.

@@ -11,7 +11,7 @@ import pytest
 from docs import application
 from docs.application import options_of, spellings_of
 from macvfast.cli.docker import refusal
-from tests.parity.engine import UNPACKED
+from tests.parity.engine import CLIENT
 
 PAGE = (Path(__file__).parents[2] / "docs/docker.md").read_text(encoding="utf-8")
 SECTIONS = {
@@ -54,7 +54,7 @@ def test_what_is_taken_is_an_option_and_what_is_refused_has_its_reason(section: 
 def test_every_option_of_docker_is_there(section: str) -> None:
     for name in SECTIONS[section]:
         done = subprocess.run(
-            [UNPACKED / "usr/bin/docker", *name.split(), "--help"],
+            [*CLIENT, *name.split(), "--help"],
             capture_output=True,
             text=True,
             check=True,
