@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from macvfast.model import Endpoint, MadeParent, Network, natural
@@ -12,6 +13,8 @@ from macvfast.state.records.pools import PoolRecords, PoolRow
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Container, Iterable, Iterator, Sequence
+
+    from macvfast.model import Subnet
 
 # What a row says that is settled, or is being removed and so still there: not what is only being made.
 SHOWN = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = {}.intent AND i.doing = 'made')"
@@ -221,19 +224,24 @@ class NetworkRecords(PoolRecords):
             found = self._by_id[endpoint.network_id] = self._only(id=endpoint.network_id)
         return found
 
-    def _network(self, row: Sequence[object], pools: Sequence[PoolRow] | None = None) -> Network:
-        (number, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
-         options, at, origin) = row  # fmt: skip
-        pools = self.pools_of(cast("int", number)) if pools is None else pools
-        return checked.network(Network(
-            id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
-            parent=cast("str | None", parent), link=str(link),
-            subnets=tuple(one.subnet for one in pools),
-            ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
-            internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
-            labels=text_pairs(str(labels)), options=text_pairs(str(options)),
-            created_at=checked.moment(str(at)), origin=cast("str | None", origin),
-        ))  # fmt: skip
+    def _network(self, row: tuple[object, ...], pools: Sequence[PoolRow] | None = None) -> Network:
+        pools = self.pools_of(cast("int", row[0])) if pools is None else pools
+        return _read(row, tuple(one.subnet for one in pools))
+
+
+@lru_cache(maxsize=256)
+def _read(row: tuple[object, ...], subnets: tuple[Subnet, ...]) -> Network:
+    """The network of a row, checked: an operation reads it a dozen times."""
+    (_, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
+     options, at, origin) = row  # fmt: skip
+    return checked.network(Network(
+        id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
+        parent=cast("str | None", parent), link=str(link), subnets=subnets,
+        ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
+        internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
+        labels=text_pairs(str(labels)), options=text_pairs(str(options)),
+        created_at=checked.moment(str(at)), origin=cast("str | None", origin),
+    ))  # fmt: skip
 
 
 def text_pairs(text: str) -> tuple[tuple[str, str], ...]:

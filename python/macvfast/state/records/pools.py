@@ -120,18 +120,7 @@ class PoolRecords:
             (number,),
         ).fetchall()
         return [
-            PoolRow(
-                pool,
-                Subnet(
-                    cidr=_cidr(cidr),
-                    ranges=tuple(json.loads(ranges)),
-                    gateway=None if gateway is None else ip_address(gateway),
-                    gateway_automatic=bool(automatic),
-                    aux=tuple(_aux(aux)),
-                ),
-                int(used),
-                int(next_),
-            )
+            PoolRow(pool, _subnet(cidr, ranges, gateway, automatic, aux), int(used), int(next_))
             for pool, cidr, ranges, gateway, automatic, aux, used, next_ in rows
         ]
 
@@ -325,6 +314,18 @@ def unpacked(packed: bytes) -> Address:
 def _aux(text: str) -> Iterator[tuple[str, Address]]:
     pairs = cast("Sequence[tuple[str, str]]", () if text == "[]" else json.loads(text))
     return ((name, ip_address(address)) for name, address in pairs)
+
+
+@lru_cache(maxsize=1024)
+def _subnet(cidr: str, ranges: str, gateway: str | None, automatic: int, aux: str) -> Subnet:
+    """The subnet of a row: an operation reads it a dozen times."""
+    return Subnet(
+        cidr=_cidr(cidr),
+        ranges=tuple(json.loads(ranges)),
+        gateway=None if gateway is None else ip_address(gateway),
+        gateway_automatic=bool(automatic),
+        aux=tuple(_aux(aux)),
+    )
 
 
 def _aux_text(subnet: Subnet) -> str:
