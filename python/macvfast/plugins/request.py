@@ -109,7 +109,7 @@ def undo(host: Host, request: Request) -> None:
     try:
         there = host.take_back(request.id)
         if there is not None:
-            _take_away(host, there)
+            _take_away(host, host.sandbox(there.sandbox_id), there)
     except _GONE:
         pass
 
@@ -145,24 +145,22 @@ def _made_before(host: Host, request: Request) -> Answer | None:
 
 def _disconnect(host: Host, request: Request) -> Answer:
     try:
-        _take_away(host, _the_endpoint(host, request))
+        _take_away(host, *_the_endpoint(host, request))
     except _GONE:
         return Answer(request.words.gone(found=False))
     return Answer(request.words.gone(found=True))
 
 
 def _check(host: Host, request: Request) -> Answer:
-    endpoint = _the_endpoint(host, request)
-    sandbox = host.sandbox(endpoint.sandbox_id)
+    sandbox, endpoint = _the_endpoint(host, request)
     return Answer(request.words.differing(sandbox, endpoint, host.check(sandbox.id)))
 
 
 _KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check}
 
 
-def _take_away(host: Host, endpoint: Endpoint) -> None:
+def _take_away(host: Host, sandbox: Sandbox, endpoint: Endpoint) -> None:
     """Remove an endpoint, and with it a sandbox that stood for a given namespace for its sake alone."""
-    sandbox = host.sandbox(endpoint.sandbox_id)
     if sandbox.made or len(sandbox.endpoints) > 1:
         host.disconnect(endpoint.network_id, sandbox, ifname=endpoint.ifname)
     else:
@@ -188,8 +186,8 @@ def _sandbox(host: Host, request: Request) -> Sandbox:
     return sandbox
 
 
-def _the_endpoint(host: Host, request: Request) -> Endpoint:
-    """The endpoint that a request names.
+def _the_endpoint(host: Host, request: Request) -> tuple[Sandbox, Endpoint]:
+    """The endpoint that a request names, and its sandbox.
 
     Raises:
         NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous
@@ -198,6 +196,6 @@ def _the_endpoint(host: Host, request: Request) -> Endpoint:
         sandbox = _sandbox(host, request)
         if not sandbox.endpoints:
             raise EndpointNotFound("", sandbox.name, None)
-        return endpoints.only(sandbox.endpoints)
+        return sandbox, endpoints.only(sandbox.endpoints)
     network, sandbox = _network(host, request), _sandbox(host, request)
-    return endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))
+    return sandbox, endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))
