@@ -13,7 +13,7 @@ from macvfast.cli.app import run
 from macvfast.cli.show.output import Output
 from macvfast.errors import NetworkNotFound, SandboxNotFound
 from macvfast.ipam import fullness
-from macvfast.model import Endpoint, MadeParent, Network, Sandbox, SandboxState, Subnet  # fmt: skip
+from macvfast.model import Endpoint, MadeParent, Network, Sandbox, SandboxDetails, SandboxState, Subnet  # fmt: skip
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Plan, Status  # fmt: skip
 from macvfast.topology import Topology, arranged
 from macvfast.usage import NetworkUsage, PoolUsage
@@ -254,6 +254,21 @@ class FakeHost:
         if not found:
             raise SandboxNotFound(key)
         return found[0]
+
+    def inspect(self, key: str) -> SandboxDetails:
+        return SandboxDetails(sandbox=self.sandbox(key))
+
+    def start_many(self, names: Sequence[str]) -> Outcomes[str]:
+        self._note("start_many", tuple(names))
+        return self._outcomes(names)
+
+    def stop_many(self, names: Sequence[str], *, wait_s: float | None) -> Outcomes[str]:
+        self._note("stop_many", tuple(names), wait_s)
+        return self._outcomes(names)
+
+    def restart_many(self, names: Sequence[str], *, wait_s: float | None) -> Outcomes[str]:
+        self._note("restart_many", tuple(names), wait_s)
+        return self._outcomes(names)
 
     def remove_many(self, names: Sequence[str], *, force: bool = False) -> Outcomes[str]:
         self._note("remove_many", tuple(names), force)

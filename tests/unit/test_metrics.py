@@ -47,7 +47,13 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
 
 def test_sandboxes_are_counted_by_their_states() -> None:
     found = read(FakeHost(sandboxes=[RUNNING, EXITED, EXITED]))
-    assert values(found["macvfast_sandboxes"]) == {("idle",): 0, ("running",): 1, ("exited",): 2, ("lost",): 0}
+    assert values(found["macvfast_sandboxes"]) == {
+        ("idle",): 0,
+        ("running",): 1,
+        ("exited",): 2,
+        ("restarting",): 0,
+        ("lost",): 0,
+    }
 
 
 def test_each_subnet_says_how_full_it_is() -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "stop": "stopping",
     "restart": "stopping",
     "logs": "sandbox",
+    "inspect": "inspecting",
     "ps": "sandbox",
     "rm": "sandbox",
     "scale": "scale",

@@ -92,7 +92,11 @@ _RUN = (
     _flags(("--privileged",), _RIGHTS),
     Refused(("--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
-    Refused(("--restart", "--stop-signal", "--stop-timeout"), _CARE, "use a systemd unit"),
+    Refused(
+        ("--stop-signal", "--stop-timeout"),
+        "a command gets SIGTERM",
+        "`macvfast stop -t SECONDS` says how long it may take",
+    ),
     Refused(("--health-cmd", "--health-interval", "--health-retries", "--health-timeout"), _CARE, "use a systemd unit"),
     Refused(("--health-start-interval", "--health-start-period"), _CARE, "use a systemd unit"),
     Refused(("--entrypoint", "--platform", "--pull", "--runtime", "--isolation"), _IMAGE, "leave it out"),
@@ -109,7 +113,7 @@ _RUN = (
 
 _CREATE = (
     Refused(
-        ("-e", "--env", "--env-file", "-w", "--workdir", "-u", "--user", "--rm", "--rootfs"),
+        ("-e", "--env", "--env-file", "-w", "--workdir", "-u", "--user", "--rm", "--rootfs", "--restart"),
         "it belongs to a command, and this sandbox has none yet",
         "give it to `macvfast exec` or `macvfast run`",
     ),
@@ -159,7 +163,6 @@ def net_refusal(value: str) -> Refused | None:
 _COMMANDS = {
     "kill": "`macvfast stop -t 0 SANDBOX` kills its command",
     "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
-    "inspect": "`macvfast ps -a --no-trunc --format json -f name=SANDBOX`, or `macvfast network inspect NETWORK`",
     "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",
     "version": "`macvfast --version`",
     "ip": "`macvfast exec SANDBOX ip address` runs it in a sandbox",

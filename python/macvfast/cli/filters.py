@@ -128,7 +128,9 @@ SANDBOX_FILTERS: dict[str, Filter[Sandbox]] = {
     "network": Filter(_is_on),
     "address": Filter(_has_address, check=_addresses),
     "mac": Filter(_has_mac, check=_mac),
-    "status": Filter(lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "lost")),
+    "status": Filter(
+        lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "restarting", "lost")
+    ),
     "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
     "origin": Filter(is_from, ORIGINS),
 }

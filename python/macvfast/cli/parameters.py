@@ -201,6 +201,7 @@ _SEVERAL = "Ids, names, or unambiguous prefixes of ids."
 # Of what is shown, and of what is changed: an engine's own is only shown.
 AnyNetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=networks)]
 AnyNetworkKeys = Annotated[list[str], argument("NETWORK...", _SEVERAL, autocompletion=networks)]
+AnySandboxKeys = Annotated[list[str], argument("SANDBOX...", _SEVERAL, autocompletion=sandboxes)]
 AnySandboxKey = Annotated[str, argument("SANDBOX", _A_NETWORK, autocompletion=sandboxes)]
 NetworkKey = Annotated[str, argument("NETWORK", _A_NETWORK, autocompletion=own_networks)]
 NetworkKeys = Annotated[list[str], argument("NETWORK...", _SEVERAL, autocompletion=own_networks)]

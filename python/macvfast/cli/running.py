@@ -7,7 +7,7 @@ from typing import Annotated
 from macvfast.cli import sandbox_options as options
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import SandboxKey, ignored, labels, option
+from macvfast.cli.parameters import SandboxKey, ignored, labels, offering, option
 
 
 @command(
@@ -19,7 +19,11 @@ All words from COMMAND on belong to it. The exit status is that of the command, 
 126 if the command cannot be started, and 127 if it does not exist.
 
 With -d, the output of the command goes to a log, which `macvfast logs` shows. The log keeps the last 16 MiB, or as much
-as --log-max says. If the disk is full, output is lost and the log says how much; the command continues.""",
+as --log-max says. If the disk is full, output is lost and the log says how much; the command continues.
+
+With --restart, a command that has ended is run again after 100 ms, and after twice as long each time, up to a minute;
+once it has run for ten seconds, after 100 ms again. on-failure does so where it failed, at most N times. `macvfast
+stop` ends this until `start`, or with always until the next boot. After a reboot, `macvfast restore` starts it.""",
     example="""\
 macvfast run --net=pub_net --ip=172.16.86.10 -itd /bin/sh
 macvfast run --net=pub_net -it --rm ping -c 4 172.16.86.10""",
@@ -43,6 +47,14 @@ def run(
     detach: Annotated[bool, option("-d, --detach", "Do not wait for the command; print the sandbox's id.")] = False,
     interactive: options.Interactive = False,
     tty: options.Tty = False,
+    restart: Annotated[
+        str,
+        option(
+            "--restart POLICY",
+            "With -d, run the command again when it has ended: no (default), on-failure[:N], always, unless-stopped.",
+            autocompletion=offering("no", "on-failure", "always", "unless-stopped"),
+        ),
+    ] = "no",
     remove: Annotated[bool, option("--rm", "Remove the sandbox when the command ends.")] = False,
     env: options.Env,
     env_file: options.EnvFile,
@@ -64,6 +76,7 @@ def run(
         detach=detach,
         rootfs=rootfs,
         auto_remove=remove,
+        restart=restart or "no",
         env=options.environment_of(call, env_file, env),
         workdir=workdir,
         user=user,

@@ -43,8 +43,8 @@ def _filters_offered(call: Call, incomplete: str) -> list[str]:
     listing=True,
     instead="`macvfast ps -a -f name={}` shows a sandbox, `macvfast ps -a -f network={}` those on a network",
     details=f"""\
-The status is idle (no command), running, exited, or lost (the host, or the first process of the command, went down
-while it was running).
+The status is idle (no command), running, exited, restarting (it has ended, and --restart runs it again), or lost (the
+host, or the first process of the command, went down while it was running).
 
 {LISTED_AS}
 

@@ -19,7 +19,6 @@ from macvfast.errors import (
     SandboxNotFound,
     SandboxRunning,
 )
-from macvfast.model import SandboxState
 from macvfast.process import keeper, logs, stopping
 from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
@@ -151,7 +150,7 @@ class Detacher:
         for one in (one for one in going if self._directories.has(one.sandbox.id)):
             directory = self._store.sandbox_dir(one.sandbox.id)
             state, _ = keeper.state(directory, self._kernel.boot_id(), patience)
-            if state is SandboxState.RUNNING or keeper.lacks_status(directory):
+            if state.active or keeper.lacks_status(directory):
                 errors[one.sandbox.id] = SandboxRunning(one.sandbox.name)
 
     def disconnect(

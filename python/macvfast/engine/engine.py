@@ -30,7 +30,7 @@ from macvfast.system import limits
 from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from macvfast.engine.collect import Collector
     from macvfast.engine.making import Attempt
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Network, Sandbox
-    from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled
+    from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled, Step
     from macvfast.requests import (
         CommandRequest,
         EndpointRequest,
@@ -261,15 +261,15 @@ class Engine:
         remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
         return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
 
-    def restore(self, wait_s: float | None) -> Plan:
-        """Create what is recorded and missing, and remove what is left behind. Returns all steps, each with its error
-        if it failed.
+    def restore(self, wait_s: float | None, start: Callable[[Collection[str]], list[Step]]) -> Plan:
+        """Create what is recorded and missing, and remove what is left behind. `start` starts the commands that are to
+        run. Returns all steps, each with its error if it failed.
         """
         with self._changing_many(mending=True) as finished:
             # First: a sandbox that is left behind is not created again.
             steps = self._collector.remove_left_behind()
             steps += self._directories.clear(self._kernel.boot_id())
-            done = self._restorer.restore(finished, wait_s)
+            done = self._restorer.restore(finished, wait_s, start)
             return replace(done, steps=(*steps, *done.steps))
 
     def gc(self, *, all_of_origin: bool = False) -> list[Freed]:

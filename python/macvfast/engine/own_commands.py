@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, SandboxRunning
-from macvfast.model import SandboxState
-from macvfast.outcomes import Outcome, Outcomes
-from macvfast.process import keeper, stopping
+from macvfast.errors import MacvfastError, SandboxBusy, SandboxNotFound, SandboxRunning, StateUnusable
+from macvfast.model import SandboxDetails, SandboxState
+from macvfast.outcomes import Difference, Outcome, Outcomes, Step
+from macvfast.process import files, given, keeper, stopping
 from macvfast.state.lookup import refuse_another
 from macvfast.system.machine import boot_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
 
     from macvfast.engine.commands import Commands
     from macvfast.engine.states import States
@@ -40,6 +42,22 @@ class OwnCommands:
         self._states = states
         self._commands = commands
         self._kernel = kernel
+
+    def details(self, key: str) -> SandboxDetails:
+        """What is known of a sandbox: see `Host.inspect`."""
+        sandbox = self._states.one(key)
+        directory = self._store.sandbox_dir(sandbox.id)
+        found = SandboxDetails(sandbox=sandbox, hostname=files.hostname_of(directory))
+        if (kept := given.kept_in(directory)) is not None:
+            request, _ = kept
+            found = replace(
+                found, restart=request.restart, variables=tuple(name for name, _ in request.env), tty=request.tty,
+                interactive=request.interactive, user=request.user, workdir=request.workdir, rootfs=request.rootfs,
+            )  # fmt: skip
+        if sandbox.state.active and (status := keeper.read_status(directory)) is not None:
+            pid = status.init.pid if sandbox.state is SandboxState.RUNNING else None
+            found = replace(found, pid=pid, restarts=status.restarts or 0)
+        return found
 
     def start(self, keys: Sequence[str]) -> Outcomes[str]:
         """Start commands again: see `Host.start_many`."""
@@ -70,13 +88,65 @@ class OwnCommands:
         done = {one.name: one for one in (*ready, *stopped, *started)}
         return Outcomes(tuple(done[key] for key in keys))
 
+    # With a restart policy.
+
+    def lacking(self) -> list[Step]:
+        """The steps that would start commands that should run by their restart policy."""
+        return [_starting(sandbox, policy) for sandbox, policy in self._lacking(())]
+
+    def bring_up(self, partial: Collection[str]) -> list[Step]:
+        """Start commands that should run by their restart policy. Returns each step, with its error if it failed.
+
+        Args:
+            partial: the names of sandboxes that have not all that is recorded, and whose commands wait.
+        """
+        steps = []
+        for sandbox, policy in self._lacking(partial):
+            (done,) = self.start([sandbox.id])
+            # Removed, or being changed, in the meantime.
+            if not isinstance(done.error, (SandboxBusy, SandboxNotFound)):
+                steps.append(replace(_starting(sandbox, policy), error=done.error))
+        return steps
+
+    def _lacking(self, partial: Collection[str]) -> Iterator[tuple[Sandbox, str]]:
+        with self._store.reading() as records:
+            found = records.with_own_commands()
+        for sandbox in found:
+            if sandbox.name not in partial and sandbox.origin is None:
+                policy = self._wanted(self._store.sandbox_dir(sandbox.id))
+                if policy is not None:
+                    yield sandbox, policy
+
+    @staticmethod
+    def _wanted(directory: Path) -> str | None:
+        """The restart policy by which a command should run that does not; None: it runs, or should not."""
+        try:
+            kept = given.kept_in(directory)
+        except StateUnusable:
+            # `start` says so.
+            return None
+        if kept is None or kept[0].restart == "no":
+            return None
+        policy = kept[0].restart
+        state, _ = keeper.state(directory, boot_id())
+        if state.active or keeper.lacks_status(directory):
+            return None
+        stopped = stopping.stopped_in(directory)
+        if policy == "always":
+            # Docker runs it again at its next start, whoever has stopped it before.
+            return policy if stopped != boot_id() else None
+        if policy == "unless-stopped":
+            return policy if stopped is None else None
+        # How often it may fail is counted by its keeper, which has ended where the command has not been run again.
+        return policy if stopped is None and state is SandboxState.LOST else None
+
     def _found(self, key: str) -> Sandbox:
         sandbox = self._states.one(key)
         refuse_another(self._store, sandbox)
         return sandbox
 
     def _start(self, sandbox: Sandbox) -> None:
-        if self._runs(sandbox):
+        if self._runs(sandbox) or sandbox.state is SandboxState.RESTARTING:
             return
         if sandbox.state is SandboxState.RUNNING:
             # A guest, which `exec` started.
@@ -99,6 +169,11 @@ class OwnCommands:
 
     def _runs(self, sandbox: Sandbox) -> bool:
         return keeper.own_command_runs(self._store.sandbox_dir(sandbox.id), boot_id())
+
+
+def _starting(sandbox: Sandbox, policy: str) -> Step:
+    mends = Difference(kind="not-running", sandbox=sandbox.name, found=f"its command (--restart={policy}) does not run")
+    return Step(mends=mends, action="start its command")
 
 
 def _each(keys: Sequence[str], act: Callable[[str], object]) -> Outcomes[str]:

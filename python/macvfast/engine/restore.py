@@ -31,7 +31,7 @@ from macvfast.state.records import RESTORED, ParentLink
 from macvfast.system import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from macvfast.engine.escapes import Escapes
     from macvfast.engine.sandbox_directories import SandboxDirectories
@@ -125,13 +125,15 @@ class Restorer:
 
     # Repairing.
 
-    def restore(self, finished: Finished, wait_s: float | None) -> Plan:
+    def restore(self, finished: Finished, wait_s: float | None, start: Callable[[Collection[str]], list[Step]]) -> Plan:
         """Repair all that can be repaired. With `wait_s`, continue for that time while a parent has to appear, come up,
         get its name back, or get the MTU that is needed.
 
         Args:
             finished: the outcome of the work that others left unfinished.
             wait_s: seconds; None: do not wait.
+            start: starts the commands that are to run, but not in the sandboxes that it is given: those that are not
+                whole yet.
         """
         steps = {one.mends: one for one in finished.steps}
         remaining = [replace(one.mends, obstacle="it cannot be finished yet") for one in finished.left]
@@ -140,6 +142,10 @@ class Restorer:
             while True:
                 tried, blocked = self._pass()
                 steps |= {step.mends: step for step in tried}
+                partial = {
+                    one.sandbox for one in (*blocked, *(step.mends for step in tried if step.error)) if one.sandbox
+                }
+                steps |= {step.mends: step for step in start(partial)}
                 left_s = deadline - time.monotonic()
                 # A parent that disappeared after it was looked up may come back like any other.
                 waits = any(one.waits for one in blocked) or any(isinstance(one.error, ParentNotFound) for one in tried)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from macvfast.errors import StateUnusable
-from macvfast.model import SandboxState
 from macvfast.outcomes import Difference, FilesUnseen, Step
 from macvfast.process import files, keeper
 from macvfast.requests import OwnFiles
@@ -334,7 +333,7 @@ class SandboxDirectories:
 
 
 def _runs(directory: Path, boot_id: str) -> bool:
-    return keeper.state(directory, boot_id)[0] is SandboxState.RUNNING or keeper.lacks_status(directory)
+    return keeper.state(directory, boot_id)[0].active or keeper.lacks_status(directory)
 
 
 def _written(sandbox: Sandbox, files: Sequence[str]) -> Step:

@@ -44,8 +44,8 @@ class States:
             return self._with_state(lookup.one_sandbox(records, self._store, key, shown=True))
 
     def runs(self, sandbox_id: str) -> bool:
-        """Whether a command runs in a sandbox."""
-        return self._of(sandbox_id)[0] is SandboxState.RUNNING
+        """Whether a command runs in a sandbox, or is about to be run again."""
+        return self._of(sandbox_id)[0].active
 
     def left_behind(self, ids: Sequence[str]) -> list[str]:
         """Those of the sandboxes that are still to be removed: no other command was started in them meanwhile."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from macvfast.checks import Pairs, Several
     from macvfast.errors import MacvfastError
-    from macvfast.model import Sandbox
+    from macvfast.model import Sandbox, SandboxDetails
     from macvfast.outcomes import Outcomes
     from macvfast.requests import CommandRequest, EndpointRequest, OwnFiles, SandboxRequest
     from macvfast.system.progress import Tell
@@ -53,6 +53,10 @@ class OfSandboxes(Opened):
     def sandbox(self, key: str) -> Sandbox:
         """The sandbox of that id, name or id prefix. Raises SandboxNotFound, NameAmbiguous or SandboxBusy."""
         return self._parts.states.one(key)
+
+    def inspect(self, sandbox: str | Sandbox) -> SandboxDetails:
+        """A sandbox with what its own command was given and does now. Raises as `sandbox`; StateUnusable."""
+        return self._parts.own_commands.details(key_of(sandbox))
 
     def remove_many(
         self, sandboxes: Several[str], *, force: bool = False, progress: Tell | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from macvfast.host.opened import Opened, key_of
@@ -19,20 +20,28 @@ class Upkeep(Opened):
 
     def restore(self, *, dry_run: bool = False, wait_s: float | None = None) -> Plan:
         """Create what is recorded and missing, undo what is half-created, and remove sandboxes whose commands (`--rm`)
-        no longer run. Nothing else is changed, and commands are not started again. A second call has nothing to do.
+        no longer run. Commands with a restart policy that should run are started; nothing else is changed. A second
+        call has nothing to do.
 
         Args:
             dry_run: only return what would be done.
             wait_s: how long to wait for parents that are missing, down, renamed, or have too small an MTU.
         """
-        return self._parts.engine.plan() if dry_run else self._parts.engine.restore(wait_s)
+        own_commands = self._parts.own_commands
+        if not dry_run:
+            return self._parts.engine.restore(wait_s, own_commands.bring_up)
+        found = self._parts.engine.plan()
+        return replace(found, steps=(*found.steps, *own_commands.lacking()))
 
     def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
         """All differences between record and kernel; with a sandbox, only those that concern it. Changes nothing."""
         if sandbox is not None:
-            return self._parts.engine.check(key_of(sandbox))
-        found = self.restore(dry_run=True)
-        return [*(step.mends for step in found.steps), *found.remaining]
+            found = self._parts.engine.check(key_of(sandbox))
+            name = self._parts.states.one(key_of(sandbox)).name
+            lacking = [step.mends for step in self._parts.own_commands.lacking() if step.mends.sandbox == name]
+            return [*found, *lacking]
+        plan = self.restore(dry_run=True)
+        return [*(step.mends for step in plan.steps), *plan.remaining]
 
     def gc(self, *, origin: str | None = None) -> list[Freed]:
         """Remove sandboxes that stand for a given namespace which no longer exists, sandboxes whose command (`--rm`)

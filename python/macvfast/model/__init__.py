@@ -24,4 +24,5 @@ from macvfast.model.networks import Network as Network
 from macvfast.model.networks import Subnet as Subnet
 from macvfast.model.sandboxes import Endpoint as Endpoint
 from macvfast.model.sandboxes import Sandbox as Sandbox
+from macvfast.model.sandboxes import SandboxDetails as SandboxDetails
 from macvfast.model.sandboxes import SandboxState as SandboxState

@@ -95,7 +95,13 @@ class SandboxState(Enum):
     IDLE = "idle"
     RUNNING = "running"
     EXITED = "exited"
+    RESTARTING = "restarting"
     LOST = "lost"
+
+    @property
+    def active(self) -> bool:
+        """Whether its command runs, or has ended and is about to be run again."""
+        return self in (SandboxState.RUNNING, SandboxState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +129,29 @@ class Sandbox:
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
     origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxDetails:
+    """A sandbox with what its own command was given, and what is known of it now.
+
+    Attributes:
+        hostname: of its commands; empty: this host's.
+        pid: of the first process of its command, while that runs.
+        restarts: how often the command was run again by its restart policy since it was started.
+        restart: that policy: `no`, `on-failure`, `on-failure:N`, `always` or `unless-stopped`.
+        variables: the names of the variables that it was given.
+        tty, interactive, user, workdir, rootfs: as CommandRequest has them.
+    """
+
+    sandbox: Sandbox
+    hostname: str = ""
+    pid: int | None = None
+    restarts: int = 0
+    restart: str = "no"
+    variables: tuple[str, ...] = ()
+    tty: bool = False
+    interactive: bool = False
+    user: str | None = None
+    workdir: str | None = None
+    rootfs: str | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import MacvfastError, StateUnusable
 from macvfast.requests import CommandRequest
-from macvfast.system import trusted
+from macvfast.system import durable, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +51,8 @@ def here(environment: Mapping[str, str]) -> Surroundings:
 
 
 def keep(directory: Path, request: CommandRequest, around: Surroundings) -> None:
-    """Keep what a command was given. This does not wait for the disk: if the host crashes within seconds, the file may
-    be damaged, and the command is not started again.
+    """Keep what a command was given. This waits for the disk only where the command is started again by itself: if the
+    host crashes within seconds, the file of another may be damaged.
 
     Raises:
         StateUnusable: it cannot be written.
@@ -62,6 +62,9 @@ def keep(directory: Path, request: CommandRequest, around: Surroundings) -> None
         kept["rootfs"] = os.path.abspath(request.rootfs)
     kept |= {"environment": list(around.environment.items()), "directory": around.directory}
     try:
+        if request.restart != "no":
+            durable.replace(directory / NAME, json.dumps(kept).encode())
+            return
         descriptor = trusted.open_file(directory / NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with open(descriptor, "wb") as file:
             file.write(json.dumps(kept).encode())
@@ -93,6 +96,7 @@ def _checked(kept: Any) -> tuple[CommandRequest, Surroundings]:
         argv=tuple(kept["argv"]), interactive=_is(kept["interactive"], bool), tty=_is(kept["tty"], bool), detach=True,
         rootfs=_path(kept["rootfs"]), env=tuple(map(tuple, kept["env"])), workdir=_path(kept["workdir"]),
         user=_path(kept["user"]), log_max=None if kept["log_max"] is None else _is(kept["log_max"], int),
+        restart=_is(kept.get("restart", "no"), str),
     )  # fmt: skip
     # Variables have one form, wherever they come from.
     variables = CommandRequest(argv=request.argv, env=tuple(map(tuple, kept["environment"]))).env

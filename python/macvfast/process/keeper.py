@@ -41,6 +41,8 @@ class Status:
     init: Process
     state: str
     exit_code: int | None
+    # How often a command with a restart policy was run again; None: it has none.
+    restarts: int | None = None
 
 
 # More than two statuses take, of which one waits for the end of a guest.
@@ -74,13 +76,14 @@ def _read(directory: Path) -> str:
 def _parse(directory: Path, text: str) -> Status:
     fields = {key: rest.split() for key, _, rest in (line.partition(" ") for line in text.splitlines())}
     try:
-        ended = fields["state"][0] == "exited"
+        ended = fields["state"][0] in ("exited", "restarting")
         return Status(
             boot_id=fields["boot"][0],
             keeper=_process(fields["keeper"]),
             init=_process(fields["init"]),
             state=fields["state"][0],
             exit_code=int(fields["exit"][0]) if ended else None,
+            restarts=int(fields["restarts"][0]) if "restarts" in fields else None,
         )
     except (KeyError, IndexError, ValueError):
         raise StateUnusable(str(directory), "its status file is damaged") from None
@@ -163,18 +166,30 @@ def _state(directory: Path, boot_id: str, patience: Patience) -> tuple[SandboxSt
     if not text:
         return SandboxState.IDLE, None
     status = _parse(directory, text)
-    if status.state == "exited":
-        return SandboxState.EXITED, status.exit_code
+    if (ended := _ended(status, boot_id)) is not None:
+        return ended
     running = status.state == "running" and status.boot_id == boot_id
     if running and status.init.alive():
         return SandboxState.RUNNING, None
     if running and status.keeper.alive():
         # pid 1 has just ended, and the keeper is about to record how.
-        patience.wait(status.keeper, lambda: _state_of(directory) != "running")
+        patience.wait(status.keeper, lambda: read_status(directory) != status)
         fresh = read_status(directory)
-        if fresh is not None and fresh.state == "exited":
-            return SandboxState.EXITED, fresh.exit_code
+        if fresh is not None and fresh.init != status.init and fresh.init.alive():
+            # It is run again by now.
+            return SandboxState.RUNNING, None
+        if fresh is not None and (ended := _ended(fresh, boot_id)) is not None:
+            return ended
     return SandboxState.LOST, None
+
+
+def _ended(status: Status, boot_id: str) -> tuple[SandboxState, int | None] | None:
+    """What a status says of a command that has ended; None: it does not say how."""
+    if status.state == "exited":
+        return SandboxState.EXITED, status.exit_code
+    if status.state == "restarting" and status.boot_id == boot_id and status.keeper.alive():
+        return SandboxState.RESTARTING, status.exit_code
+    return None
 
 
 def own_command_runs(directory: Path, boot_id: str) -> bool:
@@ -236,11 +251,6 @@ def remove(directory: Path) -> None:
         home = trusted.open_directory(directory.parent.name, dir_fd=above)
         stack.callback(os.close, home)
         shutil.rmtree(directory.name, ignore_errors=True, dir_fd=home)
-
-
-def _state_of(directory: Path) -> str:
-    status = read_status(directory)
-    return "" if status is None else status.state
 
 
 def is_locked(directory: Path) -> bool | None:

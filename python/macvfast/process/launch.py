@@ -246,6 +246,7 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
         ("--user", None if user is None else user.argument),
         ("--log-max", request.log_max),
         ("--workdir", request.workdir),
+        ("--restart", None if request.restart == "no" else request.restart),
         ("--directory", place.around.directory if place.around is not None else None),
     ]
     flags = {

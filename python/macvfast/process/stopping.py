@@ -10,8 +10,9 @@ from errno import ETIMEDOUT
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, StateUnusable
+from macvfast.process import given
 from macvfast.process.keeper import KILL_S, is_locked, read_status
-from macvfast.system import durable
+from macvfast.system import durable, trusted
 from macvfast.system.processes import Process, children_of, has_open, named, process_of, send
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _NAME = "macvfast-init"
 
 # The file that notes a stop; `rust/init/src/status.rs` reads it.
 STOPPED = "stopped"
+_STOPPED_MAX = 64
 
 # How often commands that have been asked to end are looked at: at first, and after some time.
 _LOOK_S, _MOST_S = 0.002, 0.05
@@ -51,6 +53,8 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
     while True:
         locked = is_locked(directory)
         status, damage = _status_of(directory, boot_id)
+        if status is not None and status.restarts is not None and locked:
+            _refuse_restart(directory, status)
         if status is not None:
             _kill(status.init, inode)
         if not locked:
@@ -67,6 +71,18 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
                 raise damage
             return
         time.sleep(0.002)
+
+
+def _refuse_restart(directory: Path, status: Status) -> None:
+    """Have a keeper not run its command again. One that cannot be told so, because the disk is full, is killed: its
+    command dies with it.
+    """
+    try:
+        mark(directory, status.boot_id)
+    except StateUnusable:
+        send(status.keeper, signal.SIGKILL)
+    if status.state == "restarting":
+        send(status.keeper, signal.SIGTERM)
 
 
 class Stop:
@@ -91,25 +107,28 @@ class Stop:
     def look(self) -> bool:
         """Do what is to be done now; whether the command has ended and its keeper has recorded that."""
         directory, boot_id, inode = self._place
-        if not is_locked(directory):
-            return True
-        late = self._deadline is not None and time.monotonic() >= self._deadline
-        status, _ = _status_of(directory, boot_id)
-        # A keeper that is about to start its command is looked at again.
-        asks = status is not None and status.init != self._asked and status.init.alive() and status.init.is_in(inode)
         try:
-            if late or asks:
-                # A keeper that starts a command forgets that an earlier one was to end.
-                mark(directory, boot_id)
-            if late:
+            if not is_locked(directory):
+                if (directory / given.NAME).exists():
+                    # Its restart policy shall not have it started either.
+                    mark(directory, boot_id)
+                return True
+            # A keeper that starts a command forgets that an earlier one was to end.
+            mark(directory, boot_id)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
                 kill(directory, boot_id, inode)
+                return True
         except MacvfastError as error:
             self.error = error
             return True
-        if status is not None and asks:
+        # A keeper that is about to start its command is looked at again.
+        status, _ = _status_of(directory, boot_id)
+        if status is not None and status.state == "restarting":
+            send(status.keeper, signal.SIGTERM)
+        elif status is not None and status.init != self._asked and status.init.is_in(inode):
             self._asked = status.init
             send(status.init, signal.SIGTERM)
-        return late
+        return False
 
 
 def mark(directory: Path, boot_id: str) -> None:
@@ -118,6 +137,8 @@ def mark(directory: Path, boot_id: str) -> None:
     Raises:
         StateUnusable
     """
+    if stopped_in(directory) == boot_id:
+        return
     try:
         durable.replace(directory / STOPPED, f"{boot_id}\n".encode())
     except OSError as error:
@@ -131,6 +152,14 @@ def stop_all(stops: Sequence[Stop]) -> None:
     while left := [one for one in left if not one.look()]:
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _MOST_S)
+
+
+def stopped_in(directory: Path) -> str | None:
+    """The boot in which somebody asked that a sandbox's command ends; None: nobody did since it was started."""
+    try:
+        return trusted.read(directory / STOPPED, _STOPPED_MAX).decode("ascii", errors="replace").strip()
+    except OSError:
+        return None
 
 
 def _status_of(directory: Path, boot_id: str) -> tuple[Status | None, StateUnusable | None]:

@@ -17,6 +17,9 @@ _MOST_LOG = 2**63 - 1
 # HOST_NAME_MAX is 64 (limits.h).
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.ASCII)
 
+# A number has at most as many digits as the native program takes.
+_RESTART = re.compile(r"(?:always|unless-stopped|on-failure(?::[0-9]{1,9})?)\Z", re.ASCII)
+
 # Of a regular expression: white space, control characters, and what was not UTF-8.
 _NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
 
@@ -83,6 +86,8 @@ class CommandRequest:
         user: `USER[:GROUP]`, names or numbers; None: this process's.
         log_max: how many bytes of a detached command's output are kept; None: as for an earlier command of the
             sandbox, or 16 MiB.
+        restart: when a detached command is run again after it has ended: `no`, `always`, `unless-stopped`,
+            `on-failure` or `on-failure:N` (at most N times), as Docker has them.
 
     Raises:
         ArgumentInvalid, OptionInvalid
@@ -100,6 +105,7 @@ class CommandRequest:
     workdir: str | None = None
     user: str | None = None
     log_max: int | None = None
+    restart: str = "no"
 
     def __post_init__(self) -> None:
         """Refuse an invalid command line or environment."""
@@ -113,9 +119,23 @@ class CommandRequest:
         for name, value in self.env:
             if not name or "=" in name or "\0" in name + value:
                 raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")
+        self._check_restart()
         if self.log_max is not None and not LEAST_LOG <= self.log_max <= _MOST_LOG:
             takes = f"it is a number of bytes from {LEAST_LOG} to {_MOST_LOG}"
             raise OptionInvalid("log-max", str(self.log_max), takes)
+
+    def _check_restart(self) -> None:
+        plain("restart", self.restart, str)
+        if self.restart == "no":
+            return
+        if not _RESTART.match(self.restart):
+            takes = "it is no, always, unless-stopped, on-failure or on-failure:N"
+            raise OptionInvalid("restart", self.restart, takes)
+        if self.auto_remove:
+            why = "a sandbox of --rm is removed when its command has ended"
+            raise OptionInvalid("restart", self.restart, why)
+        if not self.detach or self.join:
+            raise OptionInvalid("restart", self.restart, "only the command of `macvfast run -d` is run again")
 
 
 def parse_size(key: str, text: str) -> int:

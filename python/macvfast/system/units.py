@@ -36,6 +36,8 @@ ConditionPathExists={state_dir}/state.db
 Type=oneshot
 RemainAfterExit=yes
 ExecStart={command}
+# Commands that it has started again stay when it is stopped or run once more.
+KillMode=process
 # Longer than the wait for parents.
 TimeoutStartSec={timeout_s}
 

@@ -144,6 +144,10 @@ class SandboxRecords(NetworkRecords):
                 found[one.name if column == "name" else one.id] = one
         return found
 
+    def with_own_commands(self) -> list[Sandbox]:
+        """The sandboxes that were given a command and stay when that has ended."""
+        return list(self._where("command != '[]' AND NOT auto_remove", ()))
+
     def sandbox_ids(self, keys: Sequence[str]) -> dict[str, str]:
         """Those of the keys that are exactly a sandbox's id or name, with its id."""
         asked = (json.dumps([key for key in keys if key.isascii()]),)

@@ -1,0 +1,68 @@
+"""The command that shows sandboxes in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from macvfast.cli.call import Call
+from macvfast.cli.commands import command
+from macvfast.cli.parameters import AnySandboxKeys, offering, option
+from macvfast.cli.show.details import INSPECTED, inspected
+from macvfast.cli.show.text import Object
+from macvfast.errors import Conflict, MacvfastError, NotFound, SandboxNotFound
+
+if TYPE_CHECKING:
+    from macvfast.host import Host
+
+
+def _is_network(host: Host, key: str) -> bool:
+    try:
+        host.network(key)
+    except NotFound:
+        return False
+    except Conflict:
+        pass
+    return True
+
+
+@command(
+    "inspect",
+    changes=False,
+    listing=True,
+    details="""\
+If some of the sandboxes do not exist, the others are shown; the exit status is then 1. Of variables, only the names are
+shown: their values may be secret.
+
+--format json prints the same on one line. A TEMPLATE prints the fields that it names of each sandbox:
+{{.State.Status}}, {{json .NetworkSettings.Networks}}, {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}.""",
+    example="macvfast inspect web",
+)
+def inspect(
+    call: Call,
+    keys: AnySandboxKeys,
+    *,
+    form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=offering("json"))] = "",
+) -> int:
+    """Show sandboxes in full, as Docker's JSON."""
+    from macvfast.cli.show.templates import Template  # noqa: PLC0415
+
+    template = Template(form, INSPECTED) if form not in ("", "json") else None
+    found: list[Object] = []
+    missing: list[MacvfastError] = []
+    with call.host() as host:
+        for key in keys:
+            try:
+                found.append(inspected(host.inspect(key)))
+            except SandboxNotFound as error:
+                missing.append(SandboxNotFound(key, network=key) if _is_network(host, key) else error)
+            except (NotFound, Conflict) as error:
+                missing.append(error)
+    if template is not None:
+        call.out.lines(template.render(one) for one in found)
+    elif form == "json":
+        call.out.json_lines([found])
+    else:
+        call.out.json_document(found)
+    for problem in missing:
+        call.out.problem(problem)
+    return 1 if missing else 0

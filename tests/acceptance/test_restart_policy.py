@@ -1,0 +1,206 @@
+"""`run --restart`: a command that has ended runs again as Docker's policies say, also after kills and a reboot."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.system.processes import process_of
+from tests import netns
+from tests.acceptance.support import another_boot, lose_everything, ps, refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.netns import Lan
+
+pytestmark = pytest.mark.needs("macvlan")
+
+
+def _run(lan: Lan, policy: str, script: str, *options: str) -> None:
+    lan.macvfast("run", "-d", "--name=web", f"--restart={policy}", *options, "sh", "-c", script)
+
+
+def _log(lan: Lan) -> list[str]:
+    return lan.macvfast("logs", "web").split("\n")
+
+
+def _wait_for_runs(lan: Lan, count: int) -> None:
+    """Wait until the command, which shows a line each time, has started so many times at least."""
+    netns.wait_until(lambda: len(_log(lan)) >= count, what=f"{count} runs")
+
+
+def _directory(lan: Lan) -> Path:
+    return lan.state_dir / "sandboxes" / str(ps(lan, "web")["ID"])
+
+
+def _process(lan: Lan, which: str) -> int:
+    lines = (_directory(lan) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{which} "))
+
+
+def _wait_for_state(lan: Lan, state: str) -> None:
+    netns.wait_until(lambda: ps(lan, "web")["State"] == state, what=f"state {state}")
+
+
+def test_a_command_that_ends_is_run_again_in_the_same_sandbox(lan: Lan) -> None:
+    lan.macvfast("network", "create", "--subnet=10.9.0.0/24", "-o", "parent=eth0", "lan")
+    _run(lan, "always", 'echo "$0 $SECRET $(pwd) $(hostname -I)"', "--net=lan", "-w/tmp", "-e", "SECRET=x")
+    _wait_for_runs(lan, 3)
+    assert set(_log(lan)) == {"sh x /tmp 10.9.0.2 "}
+
+
+@pytest.mark.parametrize(("policy", "runs"), [("on-failure:2", 3), ("on-failure:0", 1)])
+def test_a_command_that_fails_is_run_again_as_often_as_was_said(lan: Lan, policy: str, runs: int) -> None:
+    _run(lan, policy, "echo run; exit 7")
+    _wait_for_state(lan, "exited")
+    assert (ps(lan, "web")["ExitCode"], _log(lan)) == (7, ["run"] * runs)
+
+
+def test_on_failure_a_command_that_succeeds_is_not_run_again(lan: Lan) -> None:
+    _run(lan, "on-failure", "echo run; exit 0")
+    _wait_for_state(lan, "exited")
+    assert _log(lan) == ["run"]
+
+
+def test_while_it_waits_its_state_says_so_and_it_counts_as_running(lan: Lan) -> None:
+    _run(lan, "always", "echo run; exit 3")
+    _wait_for_runs(lan, 5)
+    _wait_for_state(lan, "restarting")
+    assert ps(lan, "web")["ExitCode"] == 3
+    assert "web" in lan.macvfast("ps", "-f", "status=restarting")
+    assert "restarting (3)" in lan.macvfast("ps")
+    assert "runs a command" in refused(lan, "rm", "web")
+    assert lan.macvfast("start", "web") == "web"
+
+
+def test_stop_ends_it_while_it_waits_and_start_begins_it_anew(lan: Lan) -> None:
+    _run(lan, "always", "echo run; exit 3")
+    _wait_for_runs(lan, 5)
+    _wait_for_state(lan, "restarting")
+    assert lan.macvfast("stop", "web") == "web"
+    stopped = ps(lan, "web")
+    assert (stopped["State"], stopped["ExitCode"]) == ("exited", 3)
+    before = len(_log(lan))
+    lan.macvfast("start", "web")
+    _wait_for_runs(lan, before + 3)
+
+
+def test_rm_ends_it_while_it_waits_and_leaves_nothing(lan: Lan) -> None:
+    _run(lan, "always", "echo run")
+    _wait_for_runs(lan, 5)
+    _wait_for_state(lan, "restarting")
+    keeper = _process(lan, "keeper")
+    assert lan.macvfast("rm", "-f", "web") == "web"
+    netns.wait_until(lambda: not process_of(keeper).alive(), what="the end of the keeper")
+    assert lan.macvfast("ps", "-aq") == ""
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure"])
+def test_stop_ends_a_running_one_for_good(lan: Lan, policy: str) -> None:
+    _run(lan, policy, "trap 'exit 9' TERM; echo run; while :; do sleep 0.01; done")
+    _wait_for_runs(lan, 1)
+    keeper = _process(lan, "keeper")
+    lan.macvfast("stop", "web")
+    netns.wait_until(lambda: not process_of(keeper).alive(), what="the end of the keeper")
+    assert (ps(lan, "web")["ExitCode"], _log(lan)) == (9, ["run"])
+    assert lan.macvfast("restore") == ""
+    assert ps(lan, "web")["State"] == "exited"
+
+
+def test_restart_by_hand_keeps_the_policy(lan: Lan) -> None:
+    _run(lan, "always", "echo run; sleep 1000")
+    _wait_for_runs(lan, 1)
+    lan.macvfast("restart", "-t0", "web")
+    _wait_for_runs(lan, 2)
+    os.kill(_process(lan, "init"), signal.SIGKILL)
+    _wait_for_runs(lan, 3)
+
+
+def test_a_killed_pid_1_is_run_again_and_a_killed_keeper_by_restore(lan: Lan) -> None:
+    _run(lan, "on-failure", "echo run; sleep 1000")
+    _wait_for_runs(lan, 1)
+    os.kill(_process(lan, "init"), signal.SIGKILL)
+    _wait_for_runs(lan, 2)
+    os.kill(_process(lan, "keeper"), signal.SIGKILL)
+    _wait_for_state(lan, "lost")
+    assert "does not run" in lan.attempt("check").stdout
+    lan.macvfast("restore")
+    _wait_for_runs(lan, 3)
+    assert lan.attempt("check").returncode == 0
+
+
+def test_a_keeper_that_is_killed_while_it_waits_is_one_that_restore_starts(lan: Lan) -> None:
+    _run(lan, "on-failure", "echo run; exit 1")
+    _wait_for_runs(lan, 5)
+    _wait_for_state(lan, "restarting")
+    os.kill(_process(lan, "keeper"), signal.SIGKILL)
+    _wait_for_state(lan, "lost")
+    before = len(_log(lan))
+    lan.macvfast("restore")
+    _wait_for_runs(lan, before + 2)
+
+
+@pytest.mark.parametrize(
+    ("policy", "stopped", "runs"),
+    [
+        ("always", False, True), ("always", True, True), ("unless-stopped", False, True),
+        ("unless-stopped", True, False), ("on-failure", False, True), ("on-failure", True, False), ("no", False, False),
+    ],
+)  # fmt: skip
+def test_after_a_reboot_restore_starts_what_its_policy_says(
+    lan: Lan, tmp_path: Path, policy: str, *, stopped: bool, runs: bool
+) -> None:
+    _run(lan, policy, "echo run; sleep 1000")
+    _wait_for_runs(lan, 1)
+    if stopped:
+        lan.macvfast("stop", "-t0", "web")
+    lose_everything(lan)
+    with another_boot(tmp_path):
+        lan.macvfast("restore")
+        assert ps(lan, "web")["State"] == ("running" if runs else "exited" if stopped else "lost")
+        # A second one has nothing to do.
+        assert lan.macvfast("restore") == ""
+        lan.macvfast("rm", "-f", "web")
+
+
+def test_a_command_that_cannot_be_started_any_more_is_tried_again(lan: Lan, tmp_path: Path) -> None:
+    program, other = tmp_path / "program", tmp_path / "other"
+    program.write_text("#!/bin/sh\necho run\n")
+    program.chmod(0o755)
+    lan.macvfast("run", "-d", "--name=web", "--restart=always", str(program))
+    _wait_for_runs(lan, 2)
+    program.rename(other)
+    netns.wait_until(lambda: ps(lan, "web")["ExitCode"] == 127, what="a start in vain")
+    before = len(_log(lan))
+    other.rename(program)
+    _wait_for_runs(lan, before + 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-d", "--restart=sometimes"], ["-d", "--restart=on-failure:x"], ["-d", "--restart=always:3"],
+     ["-d", "--restart=on-failure:-1"], ["--restart=always"], ["-d", "--rm", "--restart=always"],
+     ["-d", "--restart=on-failure:99999999999"]],
+)  # fmt: skip
+def test_a_policy_that_cannot_be_kept_is_refused_and_nothing_is_made(lan: Lan, options: list[str]) -> None:
+    assert "restart" in refused(lan, "run", *options, "true", status=125)
+
+
+def test_the_first_start_is_told_from_later_ones(lan: Lan) -> None:
+    """A command that is not there is refused at once, not tried again and again."""
+    assert "not found" in refused(lan, "run", "-d", "--restart=always", "no-such-program", status=127)
+
+
+def test_followers_of_the_log_see_all_runs(lan: Lan) -> None:
+    _run(lan, "on-failure:2", "echo run; exit 1")
+    assert lan.macvfast("logs", "-f", "web") == "run\nrun\nrun"
+
+
+def test_exec_waits_until_it_runs_again(lan: Lan) -> None:
+    _run(lan, "always", "echo run; sleep 0.3")
+    _wait_for_runs(lan, 3)
+    assert lan.macvfast("exec", "web", "echo", "here") == "here"
