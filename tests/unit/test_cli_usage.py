@@ -163,7 +163,8 @@ def test_what_is_typed_is_shown_with_control_characters_escaped() -> None:
 
 
 _PIECES = [
-    *("network", "create", "ls", "rm", "inspect", "prune", "connect", "run", "exec", "ps", "start", "stop", "web", "lab", "sh"),
+    *("network", "create", "ls", "rm", "inspect", "prune", "connect", "run", "exec", "ps", "web", "lab", "sh"),
+    *("start", "stop"),
     *("--", "-", "", "-o", "-o=", "-oa=b", "-itd", "-d=true", "-t=x", "--net", "--net=", "--net=a", "-f", "-x"),
     "--ip=1.2.3.4",
     *("--ipv6=true", "--no-ipv6", "--format", "json", "table", "{{.Name}}", "--state-dir=/tmp/s", "--help", "--rm"),

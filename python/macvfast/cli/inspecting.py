@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import AnySandboxKeys, offering, option
 from macvfast.cli.show.details import INSPECTED, inspected
 from macvfast.cli.show.text import Object
-from macvfast.errors import Conflict, MacvfastError, NotFound, SandboxNotFound
-
-if TYPE_CHECKING:
-    from macvfast.host import Host
-
-
-def _is_network(host: Host, key: str) -> bool:
-    try:
-        host.network(key)
-    except NotFound:
-        return False
-    except Conflict:
-        pass
-    return True
+from macvfast.errors import Conflict, MacvfastError, NotFound
 
 
 @command(
@@ -53,8 +40,6 @@ def inspect(
         for key in keys:
             try:
                 found.append(inspected(host.inspect(key)))
-            except SandboxNotFound as error:
-                missing.append(SandboxNotFound(key, network=key) if _is_network(host, key) else error)
             except (NotFound, Conflict) as error:
                 missing.append(error)
     if template is not None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 COMPARED = 20
 
 # What is typed for a sandbox, where the name of a network was asked for; and the other way round. By command.
-_FOR_A_SANDBOX = {"network rm": "rm {}", "network inspect": "ps -a -f name={}", "ipam show": "ps -a -f name={}"}
-_FOR_A_NETWORK = {"rm": "network rm {}", "exec": "run --net={} COMMAND"}
+_FOR_A_SANDBOX = {"network rm": "rm {}", "network inspect": "inspect {}", "ipam show": "ps -a -f name={}"}
+_FOR_A_NETWORK = {"rm": "network rm {}", "inspect": "network inspect {}", "exec": "run --net={} COMMAND"}
 
 
 class Meant:

@@ -24,10 +24,9 @@ class NetworkNotFound(NotFound, code="network-not-found"):
 
 class SandboxNotFound(NotFound, code="sandbox-not-found"):
     sandbox: str
-    network: str | None = None
     _text = "sandbox `{sandbox}` not found"
     _cause = "no sandbox has that name, or an id that begins so"
-    _hint = "`macvfast network inspect {network}` shows the network of that name", "`macvfast ps -a` lists them"
+    _hint = "`macvfast ps -a` lists them"
 
 
 class NothingToStart(NotFound, code="nothing-to-start"):
