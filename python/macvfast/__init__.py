@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
     from macvfast.ipam import Addresses, Pool
-    from macvfast.model import Endpoint, Network, Route, Sandbox, SandboxState, Subnet
+    from macvfast.model import Endpoint, Network, Route, Sandbox, SandboxDetails, SandboxState, Subnet
     from macvfast.outcomes import (
         Difference,
         FilesUnseen,
@@ -44,7 +44,7 @@ _HOMES = {
     "errors": ("MacvfastError",),
     "host": ("Host",),
     "ipam": ("Addresses", "Pool"),
-    "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxState", "Subnet"),
+    "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxDetails", "SandboxState", "Subnet"),
     "outcomes": (
         "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded", "LinkUnlikeName", "NamespaceKept",
         "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
@@ -58,8 +58,8 @@ __all__ = [
     "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
     "Link", "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network",
     "NetworkOnLink", "NetworkRequest", "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool",
-    "PoolUsage", "Route", "Sandbox", "SandboxState", "StartedByHand", "Status", "Step", "Subnet", "Topology",
-    "UpdateRequest", "__version__",
+    "PoolUsage", "Route", "Sandbox", "SandboxDetails", "SandboxState", "StartedByHand", "Status", "Step", "Subnet",
+    "Topology", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

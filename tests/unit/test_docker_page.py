@@ -10,7 +10,8 @@ import pytest
 
 from docs import application
 from docs.application import options_of, spellings_of
-from macvfast.cli.docker import refusal
+from macvfast.cli.commands import COMMANDS
+from macvfast.cli.docker import instead, refusal
 from tests.parity.engine import CLIENT
 
 PAGE = (Path(__file__).parents[2] / "docs/docker.md").read_text(encoding="utf-8")
@@ -72,3 +73,43 @@ def test_every_option_that_docker_has_is_taken_or_refused_by_run() -> None:
     run = options_of(application.commands()["run"])
     for option in rows("run and create"):
         assert refusal("run", option) is not None or any(option in spellings_of(one) for one in run), option
+
+
+def commands_on_the_page() -> dict[str, str]:
+    """Docker's commands, each with what is said of it."""
+    section = PAGE.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `([a-z]+)` \| (.*?) \|$", section, re.MULTILINE))
+
+
+def test_each_of_dockers_commands_is_taken_or_has_the_hint_that_the_page_shows() -> None:
+    page = commands_on_the_page()
+    assert len(page) > 50
+    ours = {path.partition(" ")[0] for path in COMMANDS}
+    for word, said in page.items():
+        if said.startswith(("taken", "something else here")):
+            assert word in ours, word
+        else:
+            assert word not in ours, word
+            assert instead(word) == said, word
+    # What is ours and has Docker's name is on the page.
+    assert {
+        "run",
+        "create",
+        "exec",
+        "start",
+        "stop",
+        "restart",
+        "logs",
+        "inspect",
+        "ps",
+        "rm",
+        "network",
+    } <= page.keys()
+
+
+@pytest.mark.needs("docker-engine")
+def test_every_command_of_docker_is_on_the_page() -> None:
+    done = subprocess.run([*CLIENT, "--help"], capture_output=True, text=True, check=True)
+    named = re.findall(r"^  ([a-z]+)\*? {2,}[A-Z]", done.stdout, re.MULTILINE)
+    assert len(named) > 40
+    assert sorted(set(named) - commands_on_the_page().keys()) == []

@@ -159,17 +159,41 @@ def net_refusal(value: str) -> Refused | None:
     return _NETS.get(name) if bool(colon) == (name == "container") else None
 
 
-# Commands that Docker has, and what to type for them.
+_NO_IMAGES = "there are no images: `macvfast run COMMAND` runs one of this host"
+_NO_VOLUMES = "a command sees this host's files, or those of `macvfast run --rootfs DIR`"
+_ONE_HOST = "every network belongs to this host alone: `macvfast network ls`"
+_NAME = "a name stays: `macvfast create --name NEW` makes another sandbox, `macvfast rm OLD` removes the old one"
+_PAUSED = "`macvfast stop SANDBOX` and `macvfast start SANDBOX` end a command and run it again"
+_ENDED = "`macvfast logs -f SANDBOX` ends with the command; `macvfast ps -a` shows its exit status"
+_PROCESSES = "`macvfast exec SANDBOX ps aux` shows the processes in it"
+
+# Commands that Docker has and macvfast does not, and what to type for each: by word, or by several words.
 _COMMANDS = {
-    "kill": "`macvfast stop -t 0 SANDBOX` kills its command",
-    "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it",
+    "attach": "`macvfast exec -it SANDBOX sh` opens a shell in it, and `macvfast logs -f SANDBOX` shows its output",
     "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",
-    "version": "`macvfast --version`",
+    "cp": "a command sees this host's files: `cp` copies them",
+    "diff": "a command changes this host's files themselves, or those of its --rootfs",
+    "events": "`macvfast metrics` counts what there is, and `macvfast ps` shows it",
+    "info": "`macvfast status`",
     "ip": "`macvfast exec SANDBOX ip address` runs it in a sandbox",
+    "kill": "`macvfast stop -t 0 SANDBOX` kills its command",
     "netns": "`macvfast exec SANDBOX COMMAND` and `macvfast ps -a` are `ip netns exec` and `ip netns list`",
-    "images": "there are no images: `macvfast run COMMAND` runs one of this host",
-    "pull": "there are no images: `macvfast run COMMAND` runs one of this host",
-    "build": "there are no images: `macvfast run COMMAND` runs one of this host",
+    "port": _OWN_ADDRESS,
+    "rename": _NAME,
+    "stats": "`systemd-cgtop` shows what commands use; `macvfast metrics` counts sandboxes and addresses",
+    "system": "`macvfast status` shows what there is, and `macvfast gc` frees what nobody owns",
+    "top": _PROCESSES,
+    "update": "`macvfast network update` changes a network; a command gets other options with `rm` and `run`",
+    "version": "`macvfast --version`",
+    "volume": _NO_VOLUMES,
+    "wait": _ENDED,
+    **dict.fromkeys(("pause", "unpause"), _PAUSED),
+    **dict.fromkeys(("compose", "stack"), "`macvfast scale` makes many sandboxes alike; a shell script makes others"),
+    **dict.fromkeys(("config", "node", "secret", "swarm"), _ONE_HOST),
+    **dict.fromkeys(("context", "login", "logout", "plugin"), "there is no registry and no remote engine"),
+    **dict.fromkeys(("build", "builder", "buildx", "checkpoint", "commit", "export", "history", "image"), _NO_IMAGES),
+    **dict.fromkeys(("images", "import", "load", "manifest", "pull", "push", "rmi", "save", "search"), _NO_IMAGES),
+    **dict.fromkeys(("sbom", "scan", "scout", "tag", "trust"), _NO_IMAGES),
 }
 
 
