@@ -1,5 +1,6 @@
-"""Write docs/errors.md from macvfast.errors, docs/cli.md from the command itself, and what the wheel installs beside
-it: man pages (`manual`) and completion scripts, under macvfast.data.
+"""Write docs/errors.md from macvfast.errors, docs/cli.md from the command itself, docs/topology.md from what commands
+show (`screens`), and what the wheel installs beside it: man pages (`manual`) and completion scripts, under
+macvfast.data.
 
 `python docs/generate.py --check` writes nothing and ends with 1 where a page is not what would be written.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from docs import screens
 from docs.mistakes import MISTAKES
 from docs.mistyped import MISTYPED
 from macvfast import errors
@@ -181,7 +183,13 @@ def installed() -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with `--check` compare them."""
-    written = {DOCS / "errors.md": errors_page(), DOCS / "cli.md": cli_page(), **installed()}
+    written = {
+        DOCS / "errors.md": errors_page(),
+        DOCS / "cli.md": cli_page(),
+        DOCS / "topology.md": screens.page(),
+        DOCS / "images/topology.svg": screens.picture(),
+        **installed(),
+    }
     stale = []
     for page, text in written.items():
         wanted = text.rstrip("\n") + "\n"

@@ -169,6 +169,8 @@ def test_a_server_that_was_started_without_streams_serves_callers_that_have_them
     lan.serve("sh", "-c", f'exec "$@" {closed}', "sh")
     support.create_pub_net(lan)
     same_both_ways(lan, "network", "ls")
+    same_both_ways(lan, "topology")
+    same_both_ways(lan, "ipam", "show")
     same_both_ways(lan, "network", "inspect", "nothing")
     same_both_ways(lan, "exec", "-i", "nothing", "cat", stdin="typed")
     same_both_ways(lan, "network", "import", "docker", "--dry-run", "-", stdin="[]\n")
