@@ -19,21 +19,37 @@ if TYPE_CHECKING:
     from macvfast.ipam import Addresses, Pool
     from macvfast.model import Endpoint, Network, Route, Sandbox, SandboxDetails, SandboxState, Subnet
     from macvfast.outcomes import (
+        Adoption,
+        Block,
+        Calls,
         Difference,
         FilesUnseen,
         Freed,
         LinkKept,
         LinkNeeded,
         LinkUnlikeName,
+        Map,
         NamespaceKept,
         Outcome,
         Outcomes,
         Plan,
+        Replacement,
+        Scaled,
+        ServerStatus,
         StartedByHand,
         Status,
         Step,
+        SubnetUsage,
     )
-    from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OpenNetns, UpdateRequest
+    from macvfast.requests import (
+        CommandRequest,
+        EndpointRequest,
+        NetworkRequest,
+        OpenNetns,
+        OwnFiles,
+        SandboxRequest,
+        UpdateRequest,
+    )
     from macvfast.topology import Link, NetworkOnLink, Topology
     from macvfast.usage import NetworkUsage, PoolUsage
 
@@ -46,20 +62,25 @@ _HOMES = {
     "ipam": ("Addresses", "Pool"),
     "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxDetails", "SandboxState", "Subnet"),
     "outcomes": (
-        "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded", "LinkUnlikeName", "NamespaceKept",
-        "Outcome", "Outcomes", "Plan", "StartedByHand", "Status", "Step",
+        "Adoption", "Block", "Calls", "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded",
+        "LinkUnlikeName", "Map", "NamespaceKept", "Outcome", "Outcomes", "Plan", "Replacement", "Scaled",
+        "ServerStatus", "StartedByHand", "Status", "Step", "SubnetUsage",
     ),
-    "requests": ("CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "UpdateRequest"),
+    "requests": (
+        "CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "OwnFiles", "SandboxRequest",
+        "UpdateRequest",
+    ),
     "topology": ("Link", "NetworkOnLink", "Topology"),
     "usage": ("NetworkUsage", "PoolUsage"),
 }  # fmt: skip
 
 __all__ = [
-    "Addresses", "CommandRequest", "Difference", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "Host",
-    "Link", "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "NamespaceKept", "Network",
-    "NetworkOnLink", "NetworkRequest", "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "Plan", "Pool",
-    "PoolUsage", "Route", "Sandbox", "SandboxDetails", "SandboxState", "StartedByHand", "Status", "Step", "Subnet",
-    "Topology", "UpdateRequest", "__version__",
+    "Addresses", "Adoption", "Block", "Calls", "CommandRequest", "Difference", "Endpoint", "EndpointRequest",
+    "FilesUnseen", "Freed", "Host", "Link", "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "Map",
+    "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest", "NetworkUsage", "OpenNetns", "Outcome",
+    "Outcomes", "OwnFiles", "Plan", "Pool", "PoolUsage", "Replacement", "Route", "Sandbox", "SandboxDetails",
+    "SandboxRequest", "SandboxState", "Scaled", "ServerStatus", "StartedByHand", "Status", "Step", "Subnet",
+    "SubnetUsage", "Topology", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

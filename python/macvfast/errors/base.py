@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # empty.
 Template = str | tuple[str, ...]
 
+# What stands between an error and each of several causes, as on the command line.
+_CAUSED_BY = "\n  caused by: "
+
 # How many values a list in a message shows, and how many lines a message has at most.
 SHOWN_VALUES = 8
 SHOWN_LINES = 20
@@ -110,8 +113,11 @@ class MacvfastError(Exception):
     def __init__(self, message: str, *, causes: Sequence[str] = (), hints: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = escape(message)
-        self.causes = tuple(escape(cause) for cause in causes)
+        # The text of an error that is the cause of this one is part of a line.
+        self.causes = tuple(escape(cause.replace(_CAUSED_BY, ": ")) for cause in causes)
         self.hints = tuple(escape(hint) for hint in hints or self._filled(self._hint))
+        # Python shows notes below the text of an exception that nobody catches.
+        self.__notes__ = [f"hint: {hint}" for hint in self.hints]
 
     def _keep(self, *given: object, **named: object) -> None:
         """Keep the values, then say what they mean: the constructor of every declared class."""
@@ -127,7 +133,8 @@ class MacvfastError(Exception):
         MacvfastError.__init__(self, self._get_text(), causes=self._get_causes(), hints=self._get_hints())
 
     def __str__(self) -> str:
-        return ": ".join((self.message, *self.causes))
+        """What failed and why: one line, or, of several causes, a line for each."""
+        return (": " if len(self.causes) == 1 else _CAUSED_BY).join((self.message, *self.causes))
 
     def __reduce__(self) -> tuple[object, ...]:
         # By default pickle calls the class with `args`, the message alone; most classes take more than that.

@@ -7,6 +7,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING
 
+from macvfast.model.addresses import mac_text
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -50,6 +52,11 @@ class Endpoint:
         from hashlib import sha256  # noqa: PLC0415
 
         return sha256(f"{self.network_id}/{self.sandbox_id}/{self.position}".encode()).hexdigest()
+
+    @property
+    def mac_address(self) -> str:
+        """Its MAC as text, such as `02:42:ac:10:56:0a`."""
+        return mac_text(self.mac)
 
     @property
     def ip(self) -> IPv4Interface | None:
