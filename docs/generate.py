@@ -1,6 +1,6 @@
-"""Write docs/errors.md from macvfast.errors, docs/cli.md from the command itself, docs/topology.md from what commands
-show (`screens`), and what the wheel installs beside it: man pages (`manual`) and completion scripts, under
-macvfast.data.
+"""Write docs/errors.md from macvfast.errors, docs/cli.md from the command itself, docs/python.md (`reference`),
+docs/topology.md from what commands show (`screens`), and what the wheel installs beside it: man pages (`manual`) and
+completion scripts, under macvfast.data.
 
 `python docs/generate.py --check` writes nothing and ends with 1 where a page is not what would be written.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs import screens
+from docs import reference, screens
 from docs.mistakes import MISTAKES
 from docs.mistyped import MISTYPED
 from macvfast import errors
@@ -186,6 +186,7 @@ def main(arguments: list[str]) -> int:
     written = {
         DOCS / "errors.md": errors_page(),
         DOCS / "cli.md": cli_page(),
+        DOCS / "python.md": f"{NOTICE}\n{reference.page()}",
         DOCS / "topology.md": screens.page(),
         DOCS / "images/topology.svg": screens.picture(),
         **installed(),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from docs import application, generate, manual
+import macvfast
+from docs import application, generate, manual, reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +87,30 @@ def test_roff_takes_nothing_of_a_text_for_its_own() -> None:
     for page in manual.pages().values():
         requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
         assert requests <= {'.\\"', ".TH", ".SH", ".B", ".I", ".TP", ".PP", ".nf", ".fi", ".so"}
+
+
+def test_the_page_on_python_has_every_public_name_and_method_and_every_example() -> None:
+    page = reference.page()
+    for name in {*macvfast.__all__} - {"__version__"}:
+        assert f"### {name}\n" in page
+    methods = [
+        name for name in dir(macvfast.Host) if not name.startswith("_") and callable(getattr(macvfast.Host, name))
+    ]
+    assert len(methods) > 30
+    assert [name for name in methods if f"#### Host.{name}\n" not in page] == []
+    assert {f"{name}.py" for name in (*reference.ORDER, "__init__")} == {
+        one.name for one in reference.EXAMPLES.glob("*.py")
+    }
+
+
+def test_a_docstring_becomes_lists_of_what_it_explains() -> None:
+    text = """Effect.
+
+        Args:
+            one: what it is,
+                and more.
+            two, three: others.
+        """
+    assert reference.as_markdown(text) == [
+        "Effect.", "", "**Args:**", "", "- `one`: what it is,", "  and more.", "- `two, three`: others.",
+    ]  # fmt: skip

@@ -39,7 +39,9 @@ class Opened:
 
     @staticmethod
     def log(form: str = "text") -> None:
-        """Log requests to the kernel on standard error, from now on, as `text` or `json`; else OptionInvalid."""
+        """Write the log on standard error, from now on, as `text` or `json`; else OptionInvalid. Without this call, the
+        logger `macvfast` of `logging` passes it to the program's own handlers.
+        """
         log.start(form)
 
     @staticmethod

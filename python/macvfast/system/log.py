@@ -1,10 +1,13 @@
-"""The log of requests to the kernel and of what is done again or undone, on standard error: MACVFAST_LOG, or --verbose.
+"""The log of requests to the kernel (DEBUG) and of what is done again or undone (INFO).
 
-Entries go to the logger `macvfast` of the standard library, which is loaded only when logging is asked for.
+Entries go to the logger `macvfast` of the standard library, as those of any library: it has no handler that writes, and
+the program's own handlers get them. `start` (MACVFAST_LOG, --verbose) writes them on standard error instead. `logging`
+takes milliseconds to load, and is loaded by `start` only; a program that has not loaded it listens to nothing.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,18 +20,22 @@ if TYPE_CHECKING:
 FORMS = ("text", "json")
 
 _logger: Logger | None = None
+_started = False
+
+# The levels of `logging`.
+_DEBUG, _INFO = 10, 20
 
 
 def start(form: str) -> None:
-    """Log from now on, as `text` or `json`; again, do nothing.
+    """Write the log on standard error from now on, as `text` or `json`; again, do nothing.
 
     Raises:
         OptionInvalid: it is neither.
     """
-    global _logger  # noqa: PLW0603 - a process has one standard error
+    global _logger, _started
     if form not in FORMS:
         raise OptionInvalid("MACVFAST_LOG", form, f"it is {' or '.join(FORMS)}", FORMS)
-    if _logger is not None:
+    if _started:
         return
     try:
         import logging  # noqa: PLC0415 - takes milliseconds to load
@@ -44,10 +51,24 @@ def start(form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())
     logger = logging.getLogger("macvfast")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(handler)
-    _logger = logger
+    _logger, _started = logger, True
+
+
+def _listened_to(level: int) -> Logger | None:
+    """The logger, if somebody wants entries of that level."""
+    global _logger  # noqa: PLW0603
+    if _logger is None:
+        logging = sys.modules.get("logging")
+        # While it is being loaded, it has no loggers yet.
+        if logging is None or not hasattr(logging, "NullHandler") or not hasattr(logging, "getLogger"):
+            return None
+        logger: Logger = logging.getLogger("macvfast")
+        logger.addHandler(logging.NullHandler())
+        _logger = logger
+    return _logger if _logger.isEnabledFor(level) else None
 
 
 def _line(form: str, created: float, name: str, values: dict[str, object]) -> str:
@@ -60,14 +81,19 @@ def _line(form: str, created: float, name: str, values: dict[str, object]) -> st
 
 
 def event(name: str, **values: object) -> None:
-    """Log something that happened, with its values."""
-    if _logger is not None:
+    """Log something that is done again or undone, with its values."""
+    _write(_INFO, name, values)
+
+
+def _write(level: int, name: str, values: dict[str, object]) -> None:
+    logger = _listened_to(level)
+    if logger is not None:
         with suppress(OverflowError):
-            _logger.info(name, extra={"values": values})
+            logger.log(level, name, extra={"values": values})
 
 
 def batch(what: str, requests: int, refused: int, started: float) -> None:
     """Log requests that were sent together; `started`: `time.perf_counter()` before that."""
-    if _logger is not None:
+    if _listened_to(_DEBUG) is not None:
         took = round((time.perf_counter() - started) * 1000, 3)
-        event("batch", what=what, requests=requests, refused=refused, ms=took)
+        _write(_DEBUG, "batch", {"what": what, "requests": requests, "refused": refused, "ms": took})
