@@ -122,8 +122,9 @@ def _signature(name: str, function: object) -> list[str]:
             keywords = True
             words.append("*")
         if one.name not in ("self", "cls"):
-            words.append(re.sub(r": '(.*?)'", r": \1", str(one)).replace("<function <lambda>>", "…"))
-        words[-1:] = [re.sub(r"<function .*?>", "…", words[-1])] if words else []
+            shown = re.sub(r": '(.*?)'", r": \1", str(one))
+            # What a function is by default, no repr says.
+            words.append(re.sub(r"<function .*", "…", shown))
     given = signature.return_annotation
     return _code(words, name, "" if given is inspect.Signature.empty else f" -> {given}")
 
