@@ -17,7 +17,7 @@ from tests.kernel.init_bed import Bed, read_line, wait_until
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
-pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter")
+pytestmark = pytest.mark.needs("root", "netns", "ip", "nsenter", "strace")
 
 
 def state(bed: Bed) -> tuple[SandboxState, int | None]:
@@ -263,6 +263,20 @@ def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
     assert process.wait(20) == 137
     assert bed.inside() == []
     assert state(bed) == (SandboxState.IDLE, None)
+
+
+def test_a_command_that_is_ended_by_force_before_pid_1_has_said_that_it_runs_was_killed(bed: Bed, tmp_path: Path) -> None:
+    """It was not one that cannot be started: what it did is done."""
+    ran = tmp_path / "ran"
+    line = bed.line("sh", "-c", f": > {ran}; exec sleep 1000", join=True)
+    # What pid 1 says comes late.
+    late = ["strace", "-f", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_enter=2s"]
+    process = bed.start_line([*late, *line])
+    wait_until(ran.exists, what="the command")
+    stopping.kill(bed.directory, BOOT_ID, bed.inode)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 137
+    assert b"cannot be started" not in error
 
 
 def test_who_is_to_run_beside_another_alone_is_not_started_where_that_has_ended(bed: Bed) -> None:

@@ -47,7 +47,7 @@ pub enum Failure {
         directory: String,
         errno: Errno,
     },
-    /// Its pid 1 was killed at once.
+    /// Its pid 1 was killed before it was known whether it had been started.
     Killed { command: String },
     /// What it was to join has ended, and it had not been started.
     Ended,
@@ -76,10 +76,8 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => NOT_FOUND,
-            Self::NotExecutable { .. } | Self::NoDirectory { .. } | Self::Killed { .. } => {
-                NOT_EXECUTABLE
-            }
-            Self::EndedTogether => KILLED,
+            Self::NotExecutable { .. } | Self::NoDirectory { .. } => NOT_EXECUTABLE,
+            Self::Killed { .. } | Self::EndedTogether => KILLED,
             Self::Held { .. } | Self::Directory { .. } | Self::Refused { .. } | Self::Ended => {
                 FAILED
             }
@@ -97,7 +95,7 @@ impl Failure {
             Self::Held { .. } => (HELD, None, String::new()),
             Self::Directory { step, errno, .. } => (DIRECTORY, Some(errno), (*step).to_owned()),
             Self::Refused { step, errno } => (REFUSED, Some(errno), step.clone()),
-            Self::Killed { .. } => (NOT_EXECUTABLE, None, PID_1_KILLED.to_owned()),
+            Self::Killed { .. } => (KILLED, None, PID_1_KILLED.to_owned()),
             Self::Ended | Self::EndedTogether => (FAILED, None, ENDED_TOGETHER.to_owned()),
         };
         let errno = errno.map_or(0, |errno| errno.raw_os_error());
@@ -130,8 +128,8 @@ impl Failure {
                 directory,
                 errno,
             } => not_started(command, &no_directory(directory, *errno), WORKDIR),
-            Self::Killed { command } => not_started(
-                command,
+            Self::Killed { command } => block(
+                &format!("command `{command}` was killed"),
                 PID_1_KILLED,
                 "run the command again; `dmesg | tail` shows whether the kernel ended it",
             ),
@@ -186,7 +184,7 @@ const fn limit_of(errno: Errno) -> (&'static str, &'static str) {
 
 const WORKDIR: &str = "-w takes a directory that the command can see";
 
-const PID_1_KILLED: &str = "its pid 1 was killed";
+const PID_1_KILLED: &str = "its pid 1 was killed before it was known whether it had started";
 
 fn not_started(command: &str, reason: &str, hint: &str) -> String {
     block(
