@@ -174,7 +174,7 @@ def test_a_worker_that_is_lost_with_an_interruption_to_handle_is_said(box: Lan, 
     typed, worker = asking(box, "state", "load", str(tmp_path / "backup"))
     os.kill(worker, signal.SIGSTOP)
     typed.send_signal(signal.SIGINT)
-    netns.wait_until(lambda: pending(worker), what="the signal passed on")
+    netns.wait_until(lambda: pending(worker, signal.SIGINT), what="the signal passed on")
     os.kill(worker, signal.SIGKILL)
     _, err = typed.communicate(timeout=30)
     assert typed.returncode == 3
@@ -199,10 +199,11 @@ def asking(lan: Lan, *words: str) -> tuple[subprocess.Popen[str], int]:
         typed.communicate()
 
 
-def pending(pid: int) -> bool:
-    """Whether a signal waits for a process."""
+def pending(pid: int, number: signal.Signals) -> bool:
+    """Whether that signal waits for a process: a stop does so, too, until the process is at work again."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return any(int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd")))
+    waiting = [line.split()[1] for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in waiting)
 
 
 def test_a_worker_ends_with_a_caller_that_was_killed_while_both_were_stopped(box: Lan) -> None:
