@@ -265,7 +265,7 @@ def test_a_guest_is_ended_by_force_as_any_command(bed: Bed) -> None:
     assert state(bed) == (SandboxState.IDLE, None)
 
 
-def test_a_command_that_is_ended_by_force_before_pid_1_has_said_that_it_runs_was_killed(bed: Bed, tmp_path: Path) -> None:
+def test_a_command_that_is_ended_by_force_before_it_is_known_to_run_was_killed(bed: Bed, tmp_path: Path) -> None:
     """It was not one that cannot be started: what it did is done."""
     ran = tmp_path / "ran"
     line = bed.line("sh", "-c", f": > {ran}; exec sleep 1000", join=True)
