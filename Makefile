@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
 TESTERS := hypothesis prometheus-client pyroute2 pytest pytest-timeout
-ENGINES := tests/parity/test_rows.py tests/unit/test_docker_page.py -k 'engine_does_as or option_of_docker'
+ENGINES := tests/parity/test_rows.py tests/parity/test_mistakes.py tests/unit/test_docker_page.py \
+  -k 'engine_does_as or docker_says or option_of_docker'
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
 SAY := printf '==> %s\n'
 

@@ -81,7 +81,8 @@ def error_row(cls: type[MacvfastError]) -> str:
 
 MISTAKES_INTRODUCTION = """## Beside Docker
 
-The mistakes that people make most, as Docker 20.10 and as macvfast answers them.
+The mistakes that people make most, as Docker and as macvfast answers them. Docker's words are those of Engine 20.10
+and, where 26.1 or 28.5 says something else, of that one too.
 """
 
 MISTYPED_INTRODUCTION = """## In typing
@@ -93,9 +94,12 @@ Lines that are typed wrong in the first minutes, and what macvfast says of them.
 def mistake_lines(mistake: Mistake) -> list[str]:
     """One mistake: the line, and both answers."""
     before = [f"$ macvfast {line}" for line in mistake.before]
-    theirs = [f"Docker: `{mistake.docker}`" if mistake.docker else f"Docker: {mistake.unnoticed}.", ""]
-    if not (mistake.docker or mistake.unnoticed):
-        theirs = []
+    theirs: list[str] = []
+    if mistake.docker or mistake.unnoticed:
+        first = "Docker 20.10" if mistake.later else "Docker"
+        for whose, docker, unnoticed in ((first, mistake.docker, mistake.unnoticed), *mistake.later):
+            named = whose if whose == first else f"Docker {whose}"
+            theirs += [f"{named}: `{docker}`" if docker else f"{named}: {unnoticed}.", ""]
     typed = ["```", *before, f"$ macvfast {mistake.line}", mistake.macvfast, "```"]
     return [f"### {mistake.title}", "", *theirs, *typed, ""]
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Said(NamedTuple):
+    """What a later release of Docker says, or what comes of it where it says nothing."""
+
+    release: str
+    docker: str = ""
+    unnoticed: str = ""
+
+
 class Mistake(NamedTuple):
     """One of them.
 
     Attributes:
         line: what is typed after the word `docker` or `macvfast`.
-        docker: what Docker says, with `…` for ids; nothing where it succeeds, or is not asked.
+        docker: what Docker 20.10 says, with `…` for ids; nothing where it succeeds, or is not asked.
         macvfast: what macvfast says.
         before: what is typed first, at both.
         unnoticed: what comes of it where Docker says nothing.
         status: macvfast's exit status.
+        later: what Docker says from other releases on, in their order.
     """
 
     title: str
@@ -28,6 +37,7 @@ class Mistake(NamedTuple):
     before: tuple[str, ...] = ()
     unnoticed: str = ""
     status: int = 1
+    later: tuple[Said, ...] = ()
 
 
 def _create(rest: str) -> str:
@@ -48,6 +58,7 @@ error: network `second` cannot use parent `eth0`
 hint: `macvfast network update -o share_parent=true lab`, then -o share_parent=true here
 hint: or remove `lab` first: `macvfast network rm lab`""",
         before=(LAB,),
+        later=(Said("28.5", unnoticed="the network is made: from 27.0 on, a parent has several"),),
     ),
     Mistake(
         "A subnet that overlaps another",
@@ -162,6 +173,7 @@ error: `172.16.86.5/24` is not a usable subnet
 
 hint: --subnet=172.16.86.0/24""",
         unnoticed="the network is made, with the subnet that was not typed",
+        later=(Said("26.1", "invalid subnet 172.16.86.5/24: it should be 172.16.86.0/24"),),
     ),
     Mistake(
         "A gateway outside of the subnet",
@@ -192,6 +204,7 @@ error: `--ipv6` cannot be `true`
   caused by: no IPv6 subnet is given
 
 hint: --subnet=2001:db8:1::/64""",
+        later=(Said("28.5", unnoticed="the network is made, with an IPv6 subnet that Docker chooses"),),
     ),
     Mistake(
         "An MTU larger than the parent's",
@@ -228,6 +241,7 @@ error: address 172.16.87.10 is outside network `lab`
 
 hint: give an address of 172.16.86.0/24, or leave it out for the next free one""",
         before=(LAB,),
+        later=(Said("26.1", "no configured subnet or ip-range contain the IP address 172.16.87.10"),),
     ),
     Mistake(
         "No address left",
@@ -256,6 +270,7 @@ hint: `macvfast network disconnect lab c0`, or `macvfast rm -f c0`""",
             LAB,
             "network connect lab c0",
         ),
+        later=(Said("28.5", 'error while removing network: network lab has active endpoints (name:"c0" id:"…")'),),
     ),
     Mistake(
         "A second endpoint on a passthru network",

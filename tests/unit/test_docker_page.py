@@ -47,7 +47,8 @@ def test_what_is_taken_is_an_option_and_what_is_refused_has_its_reason(section: 
             for one in options_of(commands[name])
         )
         assert said.startswith("taken") == taken, option
-        assert (said == "refused") == any(refusal(name, option) is not None for name in SECTIONS[section]), option
+        refused = any(refusal(name, option) is not None for name in SECTIONS[section])
+        assert said.startswith("refused") == refused, option
 
 
 @pytest.mark.needs("docker-engine")
