@@ -134,6 +134,17 @@ def test_an_older_version_has_the_version_of_each_address(machine: Machine) -> N
         assert results[version] == older
 
 
+def test_what_a_reboot_has_ended_is_detached(machine: Machine) -> None:
+    """As a runtime does with the containers that it remembers."""
+    machine.world.give("/proc/self/fd/0")
+    answered(machine.host, read())
+    machine.world.reboot()
+    machine.restart()
+    assert answered(machine.host, read({"CNI_COMMAND": "DEL"})).said == {"status": 0, "result": None}
+    assert [*machine.host.sandboxes()] == []
+    machine.assert_pools_are_true()
+
+
 def test_each_code_is_on_the_page_and_no_other() -> None:
     """They never change: what is there stays."""
     known = {code for _, code in cni._CODES} | {1, 3, 4, 5, 6, 999, 108}
