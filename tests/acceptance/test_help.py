@@ -17,10 +17,11 @@ pytestmark = pytest.mark.needs("macvlan")
 
 # In an order in which each finds what it speaks of.
 ORDER = (
-    "network create", "network ls", "network inspect", "network update", "create", "exec", "ps", "network disconnect",
+    "network create", "network ls", "network inspect", "network update", "create", "exec", "ps", "inspect", "topology",
+    "network disconnect",
     "network connect", "ipam show", "logs", "status", "metrics", "check", "gc", "restore", "state backup",
-    "state load", "state adopt", "rm", "run", "scale", "network rm", "network prune", "network import docker",
-    "service install", "service uninstall", "completion", "serve",
+    "state load", "state adopt", "stop", "start", "restart", "rm", "run", "scale", "network rm", "network prune",
+    "network import docker", "service install", "service uninstall", "completion", "serve",
 )  # fmt: skip
 # What is typed before one, and what is not to be had here.
 BEFORE = {
