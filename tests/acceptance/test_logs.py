@@ -159,3 +159,24 @@ def test_force_ends_a_command_on_a_full_disk_also_where_that_makes_no_room(lan: 
     filler.unlink()
     assert lan.macvfast("rm", "-f", "box") == "box"
     assert support.filter_macs(lan) == set()
+
+
+def test_on_a_full_disk_stop_ends_what_is_not_run_again_and_refuses_what_would_be(lan: Lan, filler: Path) -> None:
+    lan.macvfast("run", "-d", "--name=once", "sleep", "1000")
+    lan.macvfast("run", "-d", "--name=always", "--restart=always", "sleep", "1000")
+    fill(filler)
+    assert lan.macvfast("stop", "-t0", "once") == "once"
+    assert "cannot note the stop: No space left on device" in check_error(lan.attempt("stop", "-t0", "always"), 1)
+    assert ps(lan, "always")["State"] == "running"
+    filler.unlink()
+    assert lan.macvfast("stop", "-t0", "always", "once") == "always\nonce"
+
+
+def test_on_a_full_disk_force_ends_what_is_run_again_and_again(lan: Lan, filler: Path) -> None:
+    lan.macvfast("run", "-d", "--name=box", "--restart=always", "false")
+    netns.wait_until(lambda: ps(lan, "box")["State"] == "restarting", what="a pause")
+    fill(filler)
+    lan.attempt("rm", "-f", "box")
+    assert support.programs(lan) == []
+    filler.unlink()
+    assert lan.macvfast("rm", "-f", "box") == "box"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from macvfast.system.processes import process_of
 from tests import netns
-from tests.acceptance.support import another_boot, lose_everything, ps, refused
+from tests.acceptance.support import another_boot, lose_everything, programs, ps, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +206,34 @@ def test_exec_waits_until_it_runs_again(lan: Lan) -> None:
     _run(lan, "always", "echo run; sleep 0.3")
     _wait_for_runs(lan, 3)
     assert lan.macvfast("exec", "web", "echo", "here") == "here"
+
+
+def test_whatever_is_killed_and_whenever_force_ends_it_and_restore_starts_it(lan: Lan) -> None:
+    """The moments between an end and the next start, where neither pid 1 nor a status is there."""
+    for turn in range(25):
+        lan.macvfast("run", "-d", "--name=web", "--restart=always", "sh", "-c", "echo run; sleep 0.0$0", str(turn % 7))
+        which = ("keeper", "init", None)[turn % 3]
+        if which is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(_process(lan, which), signal.SIGKILL)
+        if turn % 2:
+            lan.macvfast("restore")
+            assert ps(lan, "web")["State"] in ("running", "restarting")
+            lan.macvfast("stop", "-t", str(turn % 3), "web")
+            assert ps(lan, "web")["State"] in ("exited", "lost")
+        assert lan.macvfast("rm", "-f", "web") == "web"
+        assert programs(lan) == []
+    assert lan.attempt("check").returncode == 0
+
+
+def test_stop_and_start_at_the_same_time_leave_one_of_the_two(lan: Lan) -> None:
+    _run(lan, "always", "echo run; exec sleep 1000")
+    for _ in range(5):
+        verbs = [threading.Thread(target=lan.macvfast, args=(verb, "web")) for verb in ("stop", "start", "restart")]
+        for verb in verbs:
+            verb.start()
+        for verb in verbs:
+            verb.join()
+        assert ps(lan, "web")["State"] in ("running", "exited")
+    lan.macvfast("stop", "-t0", "web")
+    netns.wait_until(lambda: programs(lan) == [], what="the end of everything")

@@ -107,14 +107,14 @@ class Stop:
     def look(self) -> bool:
         """Do what is to be done now; whether the command has ended and its keeper has recorded that."""
         directory, boot_id, inode = self._place
+        status, _ = _status_of(directory, boot_id)
         try:
             if not is_locked(directory):
-                if (directory / given.NAME).exists():
-                    # Its restart policy shall not have it started either.
+                if _has_policy(directory):
+                    # `restore` shall not start it either.
                     mark(directory, boot_id)
                 return True
-            # A keeper that starts a command forgets that an earlier one was to end.
-            mark(directory, boot_id)
+            self._mark(status)
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 kill(directory, boot_id, inode)
                 return True
@@ -122,13 +122,30 @@ class Stop:
             self.error = error
             return True
         # A keeper that is about to start its command is looked at again.
-        status, _ = _status_of(directory, boot_id)
         if status is not None and status.state == "restarting":
             send(status.keeper, signal.SIGTERM)
         elif status is not None and status.init != self._asked and status.init.is_in(inode):
             self._asked = status.init
             send(status.init, signal.SIGTERM)
         return False
+
+    def _mark(self, status: Status | None) -> None:
+        """Note the stop, again where a keeper that started a command has forgotten an earlier one. On a full disk only
+        a command without a restart policy is ended: a keeper would run another one again.
+        """
+        try:
+            mark(*self._place[:2])
+        except StateUnusable:
+            if status is not None and status.restarts is not None:
+                raise
+
+
+def _has_policy(directory: Path) -> bool:
+    try:
+        kept = given.kept_in(directory)
+    except StateUnusable:
+        return False
+    return kept is not None and kept[0].restart != "no"
 
 
 def mark(directory: Path, boot_id: str) -> None:
