@@ -98,6 +98,20 @@ def test_a_plan_is_only_shown_with_dry_run_and_is_then_what_is_done(machine: Mac
     assert machine.host.restore().steps == planned.steps
 
 
+def test_differences_are_listed_as_people_count(machine: Machine) -> None:
+    """Catches an order in which net-10 comes before net-9."""
+    for vid in (100, 10, 9):
+        machine.host.create_network(f"net-{vid}", subnets=[f"10.0.{vid}.0/24"], parent=f"eth0.{vid}")
+        machine.host.connect_many(f"net-{vid}", [f"w{vid}-10", f"w{vid}-9"]).raise_if_any()
+    machine.world.reboot()
+    machine.restart()
+    found = machine.host.check()
+    networks = [one.network for one in found if one.kind == "parent-missing"]
+    assert networks == ["net-9", "net-10", "net-100"]
+    sandboxes = [one.sandbox for one in found if one.kind == "namespace-missing"]
+    assert sandboxes == [f"w{vid}-{number}" for vid in (9, 10, 100) for number in (9, 10)]
+
+
 def test_check_notes_nothing_not_even_the_new_boot(machine: Machine) -> None:
     machine.host.create_sandbox("x", endpoints=ON_LAN)
     machine.world.reboot()

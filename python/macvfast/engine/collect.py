@@ -120,7 +120,7 @@ def remove_all(store: Store, detacher: Detacher, remover: NetworkRemover) -> lis
     origin = store.origin or ""
     reason = f"{origin} made it"
     with store.reading() as records:
-        sandboxes = list(records.sandboxes(origin=origin))
+        sandboxes = sorted(records.sandboxes(origin=origin), key=lambda one: natural(one.name))
         networks = list(records.networks(origin=origin))
     options = RemovalOptions(force=True)
     _, errors = detacher.remove([sandbox.id for sandbox in sandboxes], options)

@@ -17,7 +17,7 @@ from macvfast import plan
 from macvfast.engine.make import new_ifindex
 from macvfast.errors import Conflict, KernelRefused, MacvfastError, SubnetMissing
 from macvfast.ipam import OnParent
-from macvfast.model import MadeParent
+from macvfast.model import MadeParent, natural
 from macvfast.outcomes import LinkKept
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Parents:
             called,
             made.link,
             macs=tuple(sorted(self._kernel.filter_macs(link.ifindex) - {one.mac for one in uppers})),
-            uppers=tuple(sorted(one.ifname for one in uppers if one.ifindex not in going)),
+            uppers=tuple(sorted((one.ifname for one in uppers if one.ifindex not in going), key=natural)),
         )
         return None if stays == LinkKept(made.link, made.link) else stays
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from macvfast.model import natural
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -50,5 +52,5 @@ def links_that_go(
         last |= dict.fromkeys(above)
         todo += above
     depth = {link: len(way_down(link, below)) for link in last}
-    needed = {link: sorted(upper for upper in uppers.get(link, ()) if not goes(upper)) for link in freed}
+    needed = {link: sorted((one for one in uppers.get(link, ()) if not goes(one)), key=natural) for link in freed}
     return sorted(last, key=lambda link: -depth[link]), {link: on_it for link, on_it in needed.items() if on_it}

@@ -122,11 +122,12 @@ class NetworkRecords(PoolRecords):
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
 
     def networks(self, **columns: object) -> Iterator[Network]:
-        """Networks by name: all, or those that have these values."""
+        """Networks by name, as people count: all, or those that have these values."""
         return self._networks(having(columns), tuple(columns.values()))
 
     def _networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
-        for row in self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where} ORDER BY name", tuple(values)):
+        rows = self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where}", tuple(values)).fetchall()
+        for row in sorted(rows, key=lambda row: natural(row[2])):
             yield self._network(row)
 
     def network_order(self) -> list[int]:
@@ -151,8 +152,7 @@ class NetworkRecords(PoolRecords):
 
     def unused_networks(self) -> list[Network]:
         """The networks without endpoints, by name, as people count."""
-        unused = self._networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)")
-        return sorted(unused, key=lambda network: natural(network.name))
+        return list(self._networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)"))
 
     def network(self, key: str) -> list[Network]:
         """The network of that id or name, or else all whose id begins with it."""
