@@ -23,7 +23,8 @@ Sandboxes are folded where a network has more than 8, and networks and sub-inter
 unless with --all; JSON has all of them. How full a subnet is counts the addresses that are given automatically, as in
 `macvfast ipam show`.
 
-The SVG picture fits light and dark pages. Graphviz draws the other: macvfast topology --format dot | dot -Tpng.""",
+What --format svg prints is legible on light and on dark pages. Graphviz draws what --format dot prints:
+macvfast topology --format dot | dot -Tpng.""",
     example="macvfast topology --format svg",
 )
 def topology(
