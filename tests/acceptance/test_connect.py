@@ -72,6 +72,7 @@ def test_the_network_with_the_highest_gw_priority_has_the_default_route(lan: Lan
         ]["GwPriority"]
         == 1
     )
+    assert lan.macvfast("inspect", "-f", "{{.NetworkSettings.Networks.other.GwPriority}}", "box") == "1"
     lan.macvfast("network", "disconnect", "other", "box")
     assert default_routes(lan, "box") == [("172.16.86.1", "eth0")]
     lan.macvfast("network", "connect", "--gw-priority=none", "other", "box")

@@ -186,6 +186,25 @@ def test_what_a_function_gives(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("{{.Name}}", False),
+        ("{{.IPAM.Config}} {{range .Containers}}{{.Name}}{{end}}", False),
+        ("{{$.Name}} {{(index .IPAM.Config 0).Subnet}}", False),
+        ("{{.Status}}", True),
+        ("{{json .}}", True),
+        ("{{.}}", True),
+        ("{{json $}}", True),
+        ('{{index . "Sta" }}', True),
+        ("{{range $key, $value := .}}{{$key}}{{end}}", True),
+        ("{{with .IPAM}}{{json $}}{{end}}", True),
+    ],
+)
+def test_what_may_show_the_status_is_known_beforehand(text: str, may: bool) -> None:
+    assert Template(text, INSPECTED).may_name("Status") == may
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("{{truncate .Name -1}}", "`truncate` wants a number from 0 on"),

@@ -97,13 +97,16 @@ def inspect(
     from macvfast.cli.show.templates import Template  # noqa: PLC0415
 
     template = Template(form, INSPECTED) if form not in ("", "json") else None
+    # Which addresses are in use is looked up only for those who see it.
+    counted = template is None or template.may_name("Status")
     found: list[Object] = []
     missing: list[MacvfastError] = []
     with call.host() as host:
         for key in keys:
             try:
                 network = host.network(key)
-                found.append(inspected(network, host.endpoints(network), host.usage(network)))
+                usage = host.usage(network) if counted else ()
+                found.append(inspected(network, host.endpoints(network), usage))
             except (NotFound, Conflict) as error:
                 missing.append(error)
     if template is not None:

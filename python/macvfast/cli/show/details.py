@@ -80,6 +80,7 @@ def _networks(endpoints: Iterable[Endpoint]) -> dict[str, Object]:
                 "IPv6Gateway": str(one.gateway6 or ""),
                 "GlobalIPv6Address": "" if ip6 is None else str(ip6.ip),
                 "GlobalIPv6PrefixLen": 0 if ip6 is None else ip6.network.prefixlen,
+                "GwPriority": "none" if one.gw_priority is None else one.gw_priority,
                 # Docker has none of these.
                 "Ifname": one.ifname,
                 "Ifindex": one.ifindex,

@@ -32,6 +32,8 @@ _TRIM_BEFORE = re.compile(r"(?<!\s)\s*\{\{-\s")
 _TRIM_AFTER = re.compile(r"\s-\}\}\s*")
 # An action: `range $key, $value := PIPELINE`, of which all but the last may be left out.
 _ACTION = re.compile(r"\A(?:(if|with|range)\b)?\s*(?:(\$\w+)\s*(?:,\s*(\$\w+)\s*)?:?=)?(.*)", re.DOTALL)
+# A dot or `$` that no field follows; in the text around the actions it does no harm.
+_WHOLE = re.compile(r"(?:^|[^\w)])\.(?!\w)|\$(?![\w.])")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<number>-?\d+)|(?P<mark>:=|[|(),])"""
     r"""|(?P<variable>\$\w*)|(?P<field>(?:\.[A-Za-z_]\w*)+|\.)|(?P<word>[A-Za-z_]\w*))""",
@@ -66,6 +68,10 @@ class Template:
             self._text, ended = self._read(depth=0)
             if ended:
                 raise TemplateFailed(f"`{ended}` stands alone")
+
+    def may_name(self, field: str) -> bool:
+        """Whether it may show a field of the top: it names it, or all of what a dot or `$` is."""
+        return field in self._typed or _WHOLE.search(self._typed) is not None
 
     def render(self, value: Mapping[str, object]) -> str:
         """The template with the fields of a value, which `.` is; text of others is shown escaped.
