@@ -149,7 +149,8 @@ def assert_agreement(lan: Lan, others: Others = NOBODY) -> Found:
     for path, expected in links.items():
         name = os.path.basename(path)
         theirs = others.namespaces.get(name, frozenset())
-        assert {link for link in links_of(name) if link[0] not in theirs} == expected, name
+        there = {link for link in links_of(name) if link[0] not in theirs}
+        assert there == expected, f"{name} has {there}, and {expected} is recorded"
     for parent in others.parents:
         left = carried(lan, parent) - others.macs
         assert left == macs[parent] or (parent in others.emptied and left < macs[parent]), f"what {parent} carries"
