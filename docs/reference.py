@@ -37,8 +37,8 @@ A call on many returns `Outcomes`, one per item in the order asked: a refused it
 ## Logging
 
 The logger `macvfast` of Python's `logging` behaves as a library's: it has no handler that writes, and passes its
-records on to yours. Each batch of requests to the kernel is a record of level DEBUG, what is done again or undone
-one of level INFO; the values are in `record.values`.
+records on to yours. Each batch of requests to the kernel is a record of level DEBUG; what is changed, done again or
+undone is one of level INFO. The values are in `record.values`; of a change, `command` is the `ip` command that does it.
 
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("macvfast").setLevel(logging.DEBUG)

@@ -10,8 +10,11 @@ import pytest
 
 from tests.acceptance import support
 from tests.acceptance.support import check_error
+from tests.netns import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -68,3 +71,46 @@ def test_nothing_is_told_unasked_and_logging_is_not_loaded(lan: Lan) -> None:
 def test_another_form_is_refused(lan: Lan) -> None:
     lan.host.environment["MACVFAST_LOG"] = "xml"
     assert "it is text or json" in check_error(lan.attempt("network", "ls"), 1)
+
+
+def typed(said: str) -> list[str]:
+    """The commands that `--verbose` shows."""
+    return [line.partition(" + ")[2] for line in said.splitlines() if " + " in line]
+
+
+def state_of(lan: Lan, path: Path) -> tuple[object, ...]:
+    """All that `ip` says of a namespace's links, addresses and routes, without what changes by itself in a moment."""
+    seen = []
+    for what in (["-details", "address"], ["-4", "route"], ["-6", "route"]):
+        found = json.loads(lan.run("nsenter", f"--net={path}", "ip", "-json", *what))
+        for one in found:
+            for key in ("link_netnsid", "operstate"):
+                one.pop(key, None)
+            for address in one.get("addr_info", ()):
+                address.pop("tentative", None)
+        seen.append(sorted(found, key=str))
+    forms = [lan.run("nsenter", f"--net={path}", "sysctl", "-n", f"net.ipv6.conf.{at}.disable_ipv6")
+             for at in ("default", "eth0")]  # fmt: skip
+    return (*seen, *forms)
+
+
+@pytest.mark.parametrize("options", [(), ("--ipv6", "--subnet=2001:db8:86::/64"), ("-o", "macvlan_mode=private")])
+def test_the_commands_that_are_shown_lead_to_the_same_end_state_when_they_are_typed(
+    lan: Lan, options: tuple[str, ...]
+) -> None:
+    """Catches one that leaves out a change, or shows other names or numbers than it uses."""
+    support.create_pub_net(lan, *options)
+    made = lan.attempt("--verbose", "create", "--net=pub_net", "--name=web")
+    assert made.returncode == 0, made.stderr
+    path = lan.netns_dir / "web"
+    wanted = state_of(lan, path)
+    gone = lan.attempt("--verbose", "rm", "web")
+    assert gone.returncode == 0, gone.stderr
+    assert not path.exists()
+    wait_until(lambda: support.filter_macs(lan) == set(), what="the parent's list")
+    for command in typed(made.stderr):
+        lan.run("sh", "-ec", command)
+    assert state_of(lan, path) == wanted
+    for command in typed(gone.stderr):
+        lan.run("sh", "-ec", command)
+    assert not path.exists()

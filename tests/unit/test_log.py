@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from macvfast.model import MadeParent, Route
+from macvfast.plan import AddAddress, AddLink, AddRoute, EndpointPlan, SetUp, commands
 from macvfast.system import log
 
 if TYPE_CHECKING:
@@ -48,3 +50,47 @@ def test_it_writes_nothing_by_itself_and_does_not_load_logging() -> None:
 def test_a_program_that_logs_only_what_went_wrong_gets_nothing_twice() -> None:
     program = "import logging; from macvfast.system import log; logging.basicConfig(level='INFO'); log.event('undo')"
     assert said_by(program) == "INFO:macvfast:undo\n"
+
+
+# The commands by which a change is shown; tests/acceptance/test_log.py types them.
+
+
+def test_parents_are_shown_by_their_kind() -> None:
+    made = MadeParent(link="eth0.50", kind="vlan", base="eth0", vid=50, ifindex=7, boot_id="")
+    assert commands.create_parent(made) == "ip link add link eth0 name eth0.50 index 7 up type vlan id 50"
+    made = MadeParent(link="dm-1", kind="dummy", base=None, vid=None, ifindex=8, boot_id="")
+    assert commands.create_parent(made) == "ip link add name dm-1 index 8 up type dummy"
+    assert commands.delete_parent("eth0.50") == "ip link delete eth0.50"
+
+
+def test_an_endpoint_is_shown_with_all_that_was_asked_for_of_it() -> None:
+    link = AddLink("ipvlan", "l2", "private", "lan0", 9, 3, None, 1400, 5, up=False)
+    far = AddRoute.of(9, Route.of("10.9.0.0/16", "172.16.86.9", metric=7, mtu=1300))
+    steps = EndpointPlan(
+        link, (("net/ipv6/conf/lan0/disable_ipv6", "1"),), (AddAddress(9, b"\n\0\0\1", 8), far, SetUp(9))
+    )
+    assert [*commands.create_endpoint("/run/netns/web", "eth1", steps)] == [
+        "ip link add link eth1 name lan0 index 9 netns web mtu 1400 group 5 type ipvlan mode l2 private",
+        "nsenter --net=/run/netns/web sysctl -qew net/ipv6/conf/lan0/disable_ipv6=1",
+        "ip -n web address add 10.0.0.1/8 dev lan0",
+        "ip -n web route add 10.9.0.0/16 via 172.16.86.9 dev lan0 metric 7 mtu 1300",
+        "ip -n web link set lan0 up",
+    ]
+
+
+def test_what_a_shell_would_read_otherwise_is_quoted() -> None:
+    """A link may be called `;reboot`, and a directory have a space."""
+    assert commands.delete_link("/srv/my pins/web", ";reboot") == (
+        "nsenter --net='/srv/my pins/web' ip link delete ';reboot'"
+    )
+    assert commands.delete_netns("/run/netns/web") == "ip netns delete web"
+
+
+def test_a_change_is_shown_to_be_copied_and_not_made_up_for_nobody() -> None:
+    program = (
+        "from macvfast.system import log\n"
+        "log.change(lambda: 1 / 0)\n"
+        "log.start('text')\n"
+        "log.change(lambda: ['ip link delete eth0'])"
+    )
+    assert said_by(program).partition(" ")[2] == "+ ip link delete eth0\n"

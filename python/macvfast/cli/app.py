@@ -49,7 +49,11 @@ def _common(
         ),
     ] = None,
     verbose: Annotated[
-        bool, option("--verbose", "Log every request to the kernel on standard error; also MACVFAST_LOG=text|json.")
+        bool,
+        option(
+            "--verbose",
+            "Show each change as the `ip` command that does it, and log all requests; also MACVFAST_LOG=text|json.",
+        ),
     ] = False,
     version: Annotated[  # noqa: ARG001 - its callback has shown it
         bool, option("--version", "Show the version and exit.", callback=_show_version, is_eager=True)

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -17,10 +18,11 @@ from macvfast.engine.carriers import parent_of
 from macvfast.errors import MacTaken, MacvfastError
 from macvfast.kernel.refusals import configure_refused, link_refused, without_ipv6
 from macvfast.model import mac_text
+from macvfast.plan import commands
 from macvfast.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.engine.making import Making
     from macvfast.kernel.namespaces import Sysctls
@@ -59,6 +61,7 @@ class Maker:
     def _pin(self, items: Sequence[Making]) -> None:
         if items:
             _note(items, self._kernel.pin([(item.namespace, item.sandbox.path) for item in items]))
+            log.change(lambda: _namespaces_made(items))
 
     def _ready(
         self, items: Sequence[Making], turn: int, parents: dict[str, LinkFacts]
@@ -89,6 +92,7 @@ class Maker:
                 item.error = configure_refused(
                     refusal, where=item.where, mac=steps.link.mac, parent=item.endpoints[turn].network.link
                 )
+        log.change(lambda: _endpoints_made(ready, turn))
 
     def learn(self, records: Records, item: Making) -> None:
         """Record, after an item is created, the MACs of links that got the MAC of their parent."""
@@ -127,6 +131,7 @@ class Maker:
                 if wanted != item.sysctls:
                     writes.append((item, wanted))
                     item.sysctls = wanted
+                    log.change(partial(commands.write_sysctls, item.sandbox.path, wanted))
         self._write(writes)
 
     def _write(self, writes: Sequence[tuple[Making, Sysctls]]) -> None:
@@ -213,6 +218,19 @@ class Maker:
 def new_ifindex(random: Callable[[int], bytes] = os.urandom) -> int:
     """An index that the kernel, which counts up, will not give for a long time."""
     return _IFINDEX_FIRST + int.from_bytes(random(4)) % (_IFINDEX_LAST - _IFINDEX_FIRST)
+
+
+def _namespaces_made(items: Sequence[Making]) -> Iterator[str]:
+    for item in items:
+        if item.error is None:
+            yield from commands.create_netns(item.sandbox.path, item.sysctls)
+
+
+def _endpoints_made(ready: Sequence[tuple[Making, EndpointPlan]], turn: int) -> Iterator[str]:
+    for item, steps in ready:
+        if item.error is None:
+            parent = item.endpoints[turn].network.link
+            yield from commands.create_endpoint(item.sandbox.path, parent, steps)
 
 
 def _note(items: Sequence[Making], outcomes: Sequence[MacvfastError | None]) -> None:

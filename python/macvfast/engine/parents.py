@@ -19,6 +19,8 @@ from macvfast.errors import Conflict, KernelRefused, MacvfastError, SubnetMissin
 from macvfast.ipam import OnParent
 from macvfast.model import MadeParent, natural
 from macvfast.outcomes import LinkKept
+from macvfast.plan import commands
+from macvfast.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -112,9 +114,11 @@ class Parents:
     def make(self, wanted: Sequence[tuple[MadeParent, LinkFacts | None]]) -> list[ParentRefusal | None]:
         """Create recorded parents, each with its base, and bring them up, in few sends. One outcome for each."""
         outcomes = self._kernel.add_parents(wanted)
+        made = [one for (one, _), error in zip(wanted, outcomes, strict=True) if error is None]
+        log.change(lambda: map(commands.create_parent, made))
         return [
-            None if error is None else self._explained(error, made, base)
-            for (made, base), error in zip(wanted, outcomes, strict=True)
+            None if error is None else self._explained(error, one, base)
+            for (one, base), error in zip(wanted, outcomes, strict=True)
         ]
 
     def _explained(self, error: MacvfastError, made: MadeParent, base: LinkFacts | None) -> ParentRefusal:
@@ -164,6 +168,7 @@ class Parents:
                 going[link.ifindex] = None
         if going:
             self._kernel.delete_parents([*going])
+            log.change(lambda: [commands.delete_parent(links.by_index[ifindex].ifname) for ifindex in going])
         return kept
 
     def _why_kept(

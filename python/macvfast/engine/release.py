@@ -6,6 +6,7 @@ Nothing is removed unless its recorded identity (boot, namespace cookie, index a
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -15,7 +16,9 @@ from macvfast.errors import MacvfastError, NamespaceChanged
 from macvfast.kernel.namespaces import clear_leftover, close_all, open_recorded
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import configure_refused
+from macvfast.plan import commands
 from macvfast.process import stopping
+from macvfast.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,6 +170,8 @@ class Releaser:
             for one in whose[cookie]:
                 if error is not None:
                     one.fail(error)
+                elif not one.dies:
+                    log.change(partial(_links_deleted, one))
 
     @staticmethod
     def _shown(one: Removal, network: Network, endpoint: Endpoint, carried: Mapping[str, set[bytes]]) -> bool:
@@ -188,5 +193,16 @@ class Releaser:
             outcomes = self._kernel.unpin([one.sandbox.path for one in going])
             for one, error in zip(going, outcomes, strict=True):
                 one.released = error is None
+                if error is None:
+                    log.change(partial(_netns_deleted, one))
                 if error is not None:
                     one.fail(error)
+
+
+def _links_deleted(one: Removal) -> list[str]:
+    links = [endpoint.ifname for _, endpoint in one.leaving if endpoint.ifindex in one.deleted]
+    return [commands.delete_link(one.sandbox.path, ifname) for ifname in links]
+
+
+def _netns_deleted(one: Removal) -> list[str]:
+    return [commands.delete_netns(one.sandbox.path)]

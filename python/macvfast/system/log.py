@@ -1,4 +1,4 @@
-"""The log of requests to the kernel (DEBUG) and of what is done again or undone (INFO).
+"""The log of requests to the kernel (DEBUG) and of what is changed, done again or undone (INFO).
 
 Entries go to the logger `macvfast` of the standard library, as those of any library: it has no handler that writes, and
 the program's own handlers get them. `start` (MACVFAST_LOG, --verbose) writes them on standard error instead. `logging`
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import OptionInvalid, escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from logging import Logger, LogRecord
 
 FORMS = ("text", "json")
@@ -77,7 +78,17 @@ def _line(form: str, created: float, name: str, values: dict[str, object]) -> st
         import json  # noqa: PLC0415
 
         return json.dumps({"time": stamp, "event": name, **values})
+    if "command" in values:
+        # To be copied as it is.
+        return f"{stamp} + {escape(str(values['command']))}"
     return " ".join([stamp, name, *(f"{key}={escape(str(value))}" for key, value in values.items())])
+
+
+def change(commands: Callable[[], Iterable[str]]) -> None:
+    """Log what was changed, as the commands that do so by hand; they are asked for only if somebody listens."""
+    if _listened_to(_INFO) is not None:
+        for command in commands():
+            _write(_INFO, "change", {"command": command})
 
 
 def event(name: str, **values: object) -> None:
