@@ -142,13 +142,15 @@ OPTIONS: Mapping[str, Option] = {
         Option(
             key="bc_queue_len", metavar="FRAMES", drivers=("macvlan",), also=("bcqueuelen",),
             help="broadcasts that may wait for delivery; of all links\n"
-            "on a parent, the longest queue counts; default: 1000",
+            "on a parent, the longest queue counts; default: 1000\n"
+            "(Linux 5.11; older ones do not have it)",
             least=1, most=0xFFFF_FFFF, unit="a number of frames",
             attribute=KernelAttribute(number=7, unset=1000),
         ),
         Option(
             key="bclim", metavar="LINKS", drivers=("macvlan",), also=("bc_cutoff", "bc_lim"),
-            help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits",
+            help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits\n"
+            "(Linux 6.4; older ones do not have it)",
             least=-1, most=0x7FFF_FFFF, unit="a number of links",
             attribute=KernelAttribute(number=9, unset=1, of_parent=True, signed=True),
         ),
