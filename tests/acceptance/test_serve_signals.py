@@ -118,6 +118,21 @@ def test_bg_after_ctrl_z_stops_what_reads_from_the_terminal_and_fg_lets_it_read(
 
 
 @pytest.mark.parametrize("off", ["", "off"])
+def test_a_writer_in_the_background_is_stopped_where_the_terminal_wants_it(box: Lan, off: str) -> None:
+    """`stty tostop`."""
+    environment = {**box.host.environment, "PS1": "# ", "LC_ALL": "C.UTF-8", "MACVFAST_SERVER": off}
+    with Terminal(box.host.command("bash", "--norc", "--noediting", "-i"), environment=environment) as person:
+        person.wait_for("# $")
+        person.type("stty tostop\n")
+        person.wait_for("# $")
+        person.type(f"{COMMAND} ps < /dev/null &\n")
+        person.wait_for("# $")
+        netns.wait_until(partial(_shows, person, "Stopped", "jobs"), what="that it is stopped")
+        person.type("fg\n")
+        person.wait_for("SANDBOX ID")
+
+
+@pytest.mark.parametrize("off", ["", "off"])
 @pytest.mark.parametrize("how", ["--ignore-signal=TTIN", "--block-signal=TTIN"])
 def test_a_reader_in_the_background_that_cannot_be_stopped_gets_an_error(box: Lan, how: str, off: str) -> None:
     """As the kernel has it; otherwise it would wait for ever, and send a signal to its group again and again."""
@@ -173,6 +188,8 @@ def test_a_worker_that_is_lost_with_an_interruption_to_handle_is_said(box: Lan, 
     box.macvfast("state", "backup", str(tmp_path / "backup"))
     typed, worker = asking(box, "state", "load", str(tmp_path / "backup"))
     os.kill(worker, signal.SIGSTOP)
+    # Until then it takes a signal that comes, which does not wait then.
+    netns.wait_until(lambda: state_of(worker) == "T", what="that it is stopped")
     typed.send_signal(signal.SIGINT)
     netns.wait_until(lambda: pending(worker, signal.SIGINT), what="the signal passed on")
     os.kill(worker, signal.SIGKILL)

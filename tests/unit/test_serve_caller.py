@@ -8,6 +8,8 @@ import signal
 import socket
 import time
 
+import pytest
+
 from macvfast.process.programs import Program
 from macvfast.serve import messages
 from macvfast.serve.starting import Caller
@@ -37,14 +39,16 @@ def test_a_worker_that_is_stopped_ends_with_its_caller() -> None:
     mine.close()
 
 
-def worker_that_survives(mine: socket.socket, callers: socket.socket, program: Program, told: int) -> int:
-    """A worker that has its caller start a program, which fails, and says so."""
+def worker_that_survives(
+    mine: socket.socket, callers: socket.socket, program: Program, told: int, *, way: str = "start"
+) -> int:
+    """A worker that has its caller start or become a program, which fails, and says so."""
 
     def work() -> None:
         callers.close()
         caller = Caller(mine)
         try:
-            caller.start(program, [])
+            getattr(caller, way)(program, [])
         except (OSError, KeyboardInterrupt):
             os.write(told, b"failed")
             # Not `pause`: what has arrived before it would be missed.
@@ -53,10 +57,11 @@ def worker_that_survives(mine: socket.socket, callers: socket.socket, program: P
     return started(work)
 
 
-def test_a_worker_ends_with_its_caller_after_a_program_could_not_be_sent() -> None:
+@pytest.mark.parametrize("way", ["start", "become"])
+def test_a_worker_ends_with_its_caller_after_a_program_could_not_be_sent(way: str) -> None:
     mine, callers = socket.socketpair()
     heard, told = os.pipe()
-    worker = worker_that_survives(mine, callers, Program(["/bin/true", "1000000"], [1]), told)
+    worker = worker_that_survives(mine, callers, Program(["/bin/true", "1000000"], [1]), told, way=way)
     mine.close()
     assert os.read(heard, 10) == b"failed"
     callers.close()

@@ -40,6 +40,14 @@ def test_a_process_that_was_started_after_the_connection_is_not_the_one_that_con
         assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_labels_of_selinux_count_as_one_only_where_nothing_is_forbidden() -> None:
+    login = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023\0"
+    service = "system_u:system_r:unconfined_service_t:s0"
+    assert peer.without_limits(login) == peer.without_limits(service)
+    others = ["system_u:system_r:container_t:s0:c1,c2", "staff_u:sysadm_r:sysadm_t:s0", "unconfined_t", "mine", ""]
+    assert [peer.without_limits(one) for one in others] == others
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another")
 @pytest.mark.parametrize("become", ["setegid", "seteuid"])
 def test_who_connected_as_another_and_became_this_user_is_refused(become: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
@@ -11,12 +12,17 @@ from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
 # What the keeper passes on to the command: `rust/init/src/signals.rs`.
 PASSED_ON = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2),
 )
+
+
+# How often to look whether a signal has come before a wait.
+_LOOK_MS = 50
 
 
 class Program(NamedTuple):
@@ -100,7 +106,7 @@ class ThisProcess:
                 # waits for this lock, is done.
                 while lock:
                     os.close(lock.pop())
-                said = pipe.read(4096).strip()
+                said = report_of(pipe)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
     def environment(self) -> dict[str, str]:
@@ -109,6 +115,17 @@ class ThisProcess:
         if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
             del environment["LC_CTYPE"]
         return environment
+
+
+def report_of(pipe: TextIO) -> str:
+    """Wait for what a program writes to standard error. Python does not act on a signal that comes just before it
+    waits: no wait is long.
+    """
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    while not poll.poll(_LOOK_MS):
+        pass
+    return pipe.read(4096).strip()
 
 
 def _hand_on(program: Program) -> None:

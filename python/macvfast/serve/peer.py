@@ -31,6 +31,9 @@ _ASKING = ("user", "net")
 # What else must be the same (proc_pid_status(5)).
 _FIELDS = ("Uid", "Gid", "Groups", "NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
+# Domains of SELinux in which nothing is forbidden: of logins, and of services.
+_UNCONFINED = ("unconfined_t", "unconfined_service_t")
+
 # <asm-generic/socket.h>.
 _SO_PEERPIDFD = 77
 
@@ -45,7 +48,7 @@ class Standing(NamedTuple):
         places: its namespaces and root directory, each by device and inode.
         mount: where its root directory is mounted; a bind mount of it has the same device and inode.
         rights: users, groups and capabilities, as the kernel shows them.
-        label: of its security module; empty where there is none.
+        label: of its security module, as `without_limits` has it; empty where there is none.
         filtered: it has a filter of system calls (seccomp).
     """
 
@@ -185,6 +188,14 @@ def _started_at(pid: int) -> float:
 def _label(pid: int | str) -> str:
     try:
         with open(f"/proc/{pid}/attr/current", encoding="utf-8", errors="replace") as label:
-            return label.read()
+            return without_limits(label.read())
     except OSError:
         return ""
+
+
+def without_limits(label: str) -> str:
+    """A label, where all those of SELinux that allow everything are one: a service has another one than a login shell.
+    That of a sandbox's command is its caller's in any case.
+    """
+    _, _, domain, *_ = (*label.rstrip("\0\n").split(":"), "", "")
+    return "unconfined" if domain in _UNCONFINED else label

@@ -11,6 +11,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from macvfast.process import programs
 from macvfast.process.programs import PASSED_ON
 from macvfast.serve import messages
 from macvfast.serve.messages import Message
@@ -61,8 +62,8 @@ class Caller:
             if answer is None:
                 # It is the program now.
                 os._exit(0)
-            self._end_with_it(True)
         finally:
+            self._end_with_it(True)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         raise _error_of(answer)
 
@@ -86,7 +87,7 @@ class Caller:
                     os.close(lock.pop())
                 try:
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                    said = pipe.read(4096).strip()
+                    said = programs.report_of(pipe)
                 finally:
                     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
                     answer = messages.receive(self._connection)

@@ -3,12 +3,14 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{lstat, FileType};
 use rustix::process::{geteuid, getpgrp};
-use rustix::termios::tcgetpgrp;
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::{tcgetattr, tcgetpgrp, LocalModes};
 
 use crate::configured;
 
@@ -63,10 +65,20 @@ fn trusted_socket(directory: &Path, name: &str) -> Option<PathBuf> {
     is_ours.then(|| directory.join(name))
 }
 
-/// Whether the kernel would stop this process when it reads from its terminal: a worker, which is in another session,
-/// would be let read.
+/// Whether the kernel would stop this process when it reads from its terminal, or, with `stty tostop`, when it writes to
+/// it: a worker, which is in another session, would be let do so.
 fn is_in_the_background() -> bool {
-    tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|foreground| foreground != getpgrp())
+    let stops_output =
+        |fd| tcgetattr(fd).is_ok_and(|terminal| terminal.local_modes.contains(LocalModes::TOSTOP));
+    is_behind(stdin())
+        || [stdout(), stderr()]
+            .into_iter()
+            .any(|fd| is_behind(fd) && stops_output(fd))
+}
+
+/// Whether it is this process's terminal, and another process group is in its foreground.
+fn is_behind(fd: BorrowedFd<'_>) -> bool {
+    tcgetpgrp(fd).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 /// Whether Python would take the words of the command line for UTF-8 (PEP 538, PEP 540), as the server's does.
