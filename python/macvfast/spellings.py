@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 # Other words for the VLAN that is part of the name of a parent here.
 _VLAN = ("vlan", "vlan_id", "vlanid", "vid", "tag")
 
+# Options of Docker's that are flags here: the flags for `true` and for any other value.
+_FLAGS = {
+    "com.docker.network.enable_ipv4": ("--ipv4", "--no-ipv4"),
+    "com.docker.network.enable_ipv6": ("--ipv6", "--no-ipv6"),
+}
+
 
 def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[str]:
     """The hint for `-o KEY=VALUE` of which KEY is not known here; none where nobody can tell.
@@ -22,6 +28,8 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
     >>> meant("macvlan", "vlan", "10,mtu=1500", {"parent": "eth1"})
     ['did you mean `-o parent=eth1.10 -o mtu=1500`?']
     """
+    if key in _FLAGS:
+        return [f"did you mean `{_FLAGS[key][value != 'true']}`?"]
     pieces, keys = _pieces(key, value), _keys()
     if not all(key in keys and value and "," not in value for key, value in pieces):
         return []

@@ -53,6 +53,8 @@ WRONG: list[tuple[str, int, str]] = [
         "error: option `--alias` is not taken\n  caused by: a sandbox has no name server that could resolve the name",
     ),
     ("network connect --driver-opt x=y lab web", 2, "caused by: it is com.docker.network.endpoint.ifname=NAME"),
+    ("network create -o com.docker.network.enable_ipv6=true lab", 1, "hint: did you mean `--ipv6`?"),
+    ("network create -o com.docker.network.enable_ipv4=false lab", 1, "hint: did you mean `--no-ipv4`?"),
     ("network connect --gw-priority high lab web", 2, "error: option `--gw-priority` cannot be `high`"),
     ("run --gw-priority=1 sh", 125, "error: option `--gw-priority` needs a network"),
     ("run --net lab --gw-priority=4294967296 sh", 125, "caused by: it is a number of 32 bits, or none"),
