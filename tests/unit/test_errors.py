@@ -310,7 +310,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.SandboxRunning("web"),
         "sandbox `web` runs a command\n"
         "  caused by: its command is still running\n"
-        "hint: `macvfast rm -f web` ends it and removes the sandbox",
+        "hint: `macvfast stop web` ends it, and `macvfast rm -f web` removes the sandbox, too",
     ),
     (
         errors.SandboxBusy("sandbox", "web", "removed"),

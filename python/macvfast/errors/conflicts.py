@@ -291,7 +291,7 @@ class SandboxRunning(Conflict, code="sandbox-running"):
     sandbox: str
     _text = "sandbox `{sandbox}` runs a command"
     _cause = "its command is still running"
-    _hint = "`macvfast rm -f {sandbox}` ends it and removes the sandbox"
+    _hint = "`macvfast stop {sandbox}` ends it, and `macvfast rm -f {sandbox}` removes the sandbox, too"
 
 
 class SandboxBusy(Conflict, code="being-changed"):

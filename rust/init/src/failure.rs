@@ -141,7 +141,7 @@ impl Failure {
             Self::Held { name, joining: false } => block(
                 &format!("sandbox `{name}` runs a command"),
                 "its command is still running",
-                &format!("`macvfast rm -f {name}` ends it and removes the sandbox"),
+                &format!("`macvfast stop {name}` ends it, and `macvfast rm -f {name}` removes the sandbox, too"),
             ),
             Self::Directory { path, step, errno } => block(
                 &format!("the state in `{path}` cannot be used"),
