@@ -114,3 +114,18 @@ def test_the_commands_that_are_shown_lead_to_the_same_end_state_when_they_are_ty
     for command in typed(gone.stderr):
         lan.run("sh", "-ec", command)
     assert not path.exists()
+
+
+def test_what_restore_and_disconnect_do_is_shown_as_commands(lan: Lan) -> None:
+    lan.add_parent("eth1", "lan1", "172.16.87.250/24", "172.16.87.1/24")
+    support.create_pub_net(lan)
+    lan.macvfast("network", "create", "--subnet=172.16.87.0/24", "--gateway=172.16.87.1", "-o", "parent=eth1", "other")
+    lan.macvfast("create", "--net=pub_net", "--net=other", "--name=web")
+    lan.sandbox("web").run("ip", "address", "flush", "dev", "eth1")
+    inside = f"nsenter --net={lan.netns_dir / 'web'} ip"
+    done = lan.attempt("--verbose", "restore")
+    assert f"{inside} address add 172.16.87.2/24 dev eth1" in typed(done.stderr)
+    done = lan.attempt("--verbose", "network", "disconnect", "pub_net", "web")
+    assert typed(done.stderr) == [
+        f"{inside} link delete eth0", f"{inside} route add 0.0.0.0/0 via 172.16.87.1 dev eth1",
+    ]  # fmt: skip

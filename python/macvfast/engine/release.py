@@ -21,7 +21,7 @@ from macvfast.process import stopping
 from macvfast.system import log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from macvfast.engine.removal import Removal, RemovalOptions
     from macvfast.engine.sandbox_directories import SandboxDirectories
@@ -184,7 +184,9 @@ class Releaser:
         failed: MacvfastError | None = None
         for step in plan.hand_over(going.siblings, going.leaving):
             refusal = self._kernel.configure([(namespace, [step])])[0]
-            if refusal is not None and (refusal.unknown or refusal.errno != errno.EEXIST):
+            if refusal is None:
+                log.change(partial(_taken_over, going, step))
+            elif refusal.unknown or refusal.errno != errno.EEXIST:
                 failed = failed or configure_refused(refusal, where=f"sandbox `{going.sandbox.name}`")
         return failed
 
@@ -202,6 +204,11 @@ class Releaser:
 def _links_deleted(one: Removal) -> list[str]:
     links = [endpoint.ifname for _, endpoint in one.leaving if endpoint.ifindex in one.deleted]
     return [commands.delete_link(one.sandbox.path, ifname) for ifname in links]
+
+
+def _taken_over(one: Removal, step: plan.AddRoute) -> Iterator[str]:
+    ifname = next(endpoint.ifname for _, endpoint in one.siblings if endpoint.ifindex == step.ifindex)
+    return commands.configure(one.sandbox.path, ifname, [step])
 
 
 def _netns_deleted(one: Removal) -> list[str]:

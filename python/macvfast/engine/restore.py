@@ -24,14 +24,15 @@ from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_
 from macvfast.kernel.refusals import configure_refused
 from macvfast.model import mac_text
 from macvfast.outcomes import Plan, Step
+from macvfast.plan import commands
 from macvfast.plan.drift.namespaces import NamespaceState
 from macvfast.plan.drift.parents import MakeParent
 from macvfast.state.lookup import one_sandbox
 from macvfast.state.records import RESTORED, ParentLink
-from macvfast.system import limits
+from macvfast.system import limits, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from macvfast.engine.escapes import Escapes
     from macvfast.engine.sandbox_directories import SandboxDirectories
@@ -391,6 +392,7 @@ class Restorer:
             for (one, step, _), error in zip(writes, outcomes, strict=True):
                 if error is not None:
                     one.errors[id(step)] = error
+            log.change(lambda: _written(writes))
         ready = [(one, step) for one, step in wanted if id(step) not in one.errors]
         refusals = self._kernel.configure([(one.held, step.steps) for one, step in ready])
         for (one, step), refusal in zip(ready, refusals, strict=True):
@@ -398,6 +400,19 @@ class Restorer:
                 where, parent = f"sandbox `{one.drift.recorded.sandbox.name}`", step.network.link
                 mac = step.endpoint.mac
                 one.errors[id(step)] = configure_refused(refusal, where=where, mac=mac, parent=parent)
+        log.change(lambda: _completed(ready))
+
+
+def _written(writes: Sequence[tuple[_Mending, ConfigureLink, Sysctls]]) -> Iterator[str]:
+    for one, step, sysctls in writes:
+        if id(step) not in one.errors:
+            yield from commands.write_sysctls(one.drift.recorded.sandbox.path, sysctls)
+
+
+def _completed(ready: Sequence[tuple[_Mending, ConfigureLink]]) -> Iterator[str]:
+    for one, step in ready:
+        if id(step) not in one.errors:
+            yield from commands.configure(one.drift.recorded.sandbox.path, step.endpoint.ifname, step.steps)
 
 
 def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:

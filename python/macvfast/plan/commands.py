@@ -56,8 +56,13 @@ def create_endpoint(path: str, parent: str, steps: EndpointPlan) -> Iterator[str
     """Create a link on a parent, in a namespace, and configure it."""
     yield _add_link(path, parent, steps.link)
     yield from write_sysctls(path, steps.link_sysctls)
-    for step in steps.configure:
-        yield f"{_ip(path)} {_configure(quote(steps.link.ifname), step)}"
+    yield from configure(path, steps.link.ifname, steps.configure)
+
+
+def configure(path: str, ifname: str, steps: Sequence[Configure]) -> Iterator[str]:
+    """Configure a link in a namespace."""
+    for step in steps:
+        yield f"{_ip(path)} {_configure(quote(ifname), step)}"
 
 
 def delete_link(path: str, ifname: str) -> str:
