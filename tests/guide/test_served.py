@@ -59,6 +59,7 @@ def shown(lan: Lan, directory: Path) -> str:
     found["programs"] = len(found["programs"])
     found["namespaces"] = []
     # In an order that is not that of the ids.
+    found["pins"] = sorted(_masked(name, directory) for name in found["pins"])
     found["files"] = sorted(_masked(path, directory) for path in found["files"])
     filters = found["filters"].items()
     found["filters"] = {link: sorted(_masked(repr(mac), directory) for mac in macs) for link, macs in filters}
