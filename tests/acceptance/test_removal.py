@@ -179,7 +179,7 @@ def test_three_commands_of_which_something_keeps_a_socket_do_not_use_a_small_sub
     with contextlib.ExitStack() as held:
         for _ in range(3):
             with lan.host.start(
-                netns.MACVFAST, "run", "--rm", "--net=pub_net", "--name=box", "-u", "nobody", "cat"
+                netns.MACVFAST, "run", "-i", "--rm", "--net=pub_net", "--name=box", "-u", "nobody", "cat"
             ) as run:
                 netns.wait_until(lambda: [one["State"] for one in support.listed(lan, "ps")] == ["running"], what="it")
                 address = support.address_of(lan, "box")
