@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -129,3 +130,44 @@ def test_what_restore_and_disconnect_do_is_shown_as_commands(lan: Lan) -> None:
     assert typed(done.stderr) == [
         f"{inside} link delete eth0", f"{inside} route add 0.0.0.0/0 via 172.16.87.1 dev eth1",
     ]  # fmt: skip
+
+
+def test_options_and_a_pin_that_restore_gives_again_are_shown_and_do_so_when_they_are_typed(lan: Lan) -> None:
+    """Catches our own names of options, which `ip` does not know, and a pin of another namespace."""
+    support.create_pub_net(lan, "-o", "bc_queue_len=2500")
+    lan.macvfast("run", "-d", "--net=pub_net", "--name=web", "sleep", "1000")
+    path, inode = lan.netns_dir / "web", lan.sandbox("web").inode
+
+    def undo() -> None:
+        lan.sandbox_run("web", "ip", "link", "set", "eth0", "type", "macvlan", "bcqueuelen", "10")
+        subprocess.run(["umount", path], check=True)
+
+    undo()
+    done = lan.attempt("--verbose", "restore")
+    assert f"nsenter --net={path} ip link set eth0 type macvlan bcqueuelen 2500" in typed(done.stderr)
+    undo()
+    for command in typed(done.stderr):
+        lan.run("sh", "-ec", command)
+    assert path.stat().st_ino == inode
+    assert lan.macvfast("check") == ""
+    lan.macvfast("rm", "-f", "web")
+
+
+def test_a_namespace_and_links_that_restore_makes_anew_are_shown(lan: Lan) -> None:
+    support.create_pub_net(lan)
+    for name in ("gone", "wrong"):
+        lan.macvfast("create", "--net=pub_net", f"--name={name}")
+    wanted = state_of(lan, lan.netns_dir / "gone")
+    subprocess.run(["umount", lan.netns_dir / "gone"], check=True)
+    lan.sandbox_run("wrong", "sh", "-c", "ip link set eth0 down && ip link set eth0 name other")
+    done = lan.attempt("--verbose", "restore")
+    shown = typed(done.stderr)
+    wrong = [one for one in shown if f"{lan.netns_dir / 'wrong'}" in one]
+    assert wrong[0] == f"nsenter --net={lan.netns_dir / 'wrong'} ip link delete other"
+    assert any(one.startswith("ip link add link eth0 name eth0 ") for one in wrong[1:])
+    gone = [one for one in shown if f"{lan.netns_dir / 'gone'}" in one]
+    subprocess.run(["umount", lan.netns_dir / "gone"], check=True)
+    wait_until(lambda: len(support.filter_macs(lan)) == 1, what="the parent's list")
+    for command in gone:
+        lan.run("sh", "-ec", command)
+    assert state_of(lan, lan.netns_dir / "gone") == wanted

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from macvfast.model import MadeParent, Route
-from macvfast.plan import AddAddress, AddLink, AddRoute, EndpointPlan, SetUp, commands
+from macvfast.options import kernel_attributes
+from macvfast.plan import AddAddress, AddLink, AddRoute, EndpointPlan, SetOptions, SetUp, commands
 from macvfast.system import log
 
 if TYPE_CHECKING:
@@ -61,6 +62,26 @@ def test_parents_are_shown_by_their_kind() -> None:
     made = MadeParent(link="dm-1", kind="dummy", base=None, vid=None, ifindex=8, boot_id="")
     assert commands.create_parent(made) == "ip link add name dm-1 index 8 up type dummy"
     assert commands.delete_parent("eth0.50") == "ip link delete eth0.50"
+    assert commands.change_parent("eth0.50", None) == "ip link set eth0.50 up"
+    assert commands.change_parent("eth0.50", 1400) == "ip link set eth0.50 mtu 1400"
+
+
+def test_options_are_shown_in_the_words_of_ip() -> None:
+    """Of a link that is made, and of one that is there."""
+    options = (("bc_queue_len", "2500"), ("bclim", "-1"))
+    link = AddLink(
+        "macvlan", "bridge", None, "eth0", 9, 3, None, None, 5, up=True, attributes=kernel_attributes(options)
+    )
+    (made,) = commands.create_endpoint("/run/netns/web", "eth1", EndpointPlan(link, (), ()))
+    assert made.endswith(" type macvlan mode bridge bcqueuelen 2500 bclim -1")
+    (changed,) = commands.configure("/run/netns/web", "eth0", [SetOptions(9, options)])
+    assert changed == "ip -n web link set eth0 type macvlan bcqueuelen 2500 bclim -1"
+
+
+def test_a_pin_that_is_lost_is_shown_as_a_mount() -> None:
+    assert commands.pin_netns("/proc/7/fd/5", "/run/netns/web") == (
+        "touch /run/netns/web && mount --no-canonicalize --bind /proc/7/fd/5 /run/netns/web"
+    )
 
 
 def test_an_endpoint_is_shown_with_all_that_was_asked_for_of_it() -> None:

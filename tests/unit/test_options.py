@@ -39,7 +39,7 @@ SHARED = ("share_parent", "true")
 DECLARED = Option(
     key="weight", metavar="GRAMS", help="what a link weighs;\ndefault: 3", drivers=("macvlan",), also=("mass",),
     least=-2, most=9, unit="a weight",
-    attribute=KernelAttribute(number=77, unset=3, signed=True, of_parent=True),
+    attribute=KernelAttribute(number=77, word="depth", unset=3, signed=True, of_parent=True),
 )  # fmt: skip
 
 

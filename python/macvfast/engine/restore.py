@@ -32,7 +32,7 @@ from macvfast.state.records import RESTORED, ParentLink
 from macvfast.system import limits, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from macvfast.engine.escapes import Escapes
     from macvfast.engine.sandbox_directories import SandboxDirectories
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.protocol import Namespace
     from macvfast.model import MadeParent
     from macvfast.outcomes import Difference
+    from macvfast.plan import LinkFacts
     from macvfast.plan.drift.namespaces import RecordedSandbox
     from macvfast.plan.drift.parents import ChangeParent, ParentDrift, ParentState
     from macvfast.plan.drift.sandboxes import ConfigureLink, GiveNamespace, MakeLink, SandboxDrift
@@ -199,6 +200,7 @@ class Restorer:
         """Change a parent of ours that exists. Returns why this failed, if it did."""
         try:
             self._kernel.change_parent(step.ifindex, step.mtu)
+            log.change(lambda: [commands.change_parent(step.link, step.mtu)])
         except MacvfastError as error:
             return error
         return None
@@ -318,7 +320,19 @@ class Restorer:
                     id_ = one.drift.recorded.sandbox.id
                     records.set_namespace(id_, one.held.cookie, one.held.inode, boot_id)
         self._pin([one for one, step in settling if step.state is not NamespaceState.REPLACED])
+        log.change(lambda: self._pinned(settling))
         self._directories.show([one.drift.recorded.sandbox for one in gone])
+
+    def _pinned(self, settling: Sequence[tuple[_Mending, GiveNamespace]]) -> Iterator[str]:
+        done = [(one, step.state) for one, step in settling if one.error is None]
+        again = {one.held.inode for one, state in done if state is NamespaceState.UNPINNED}
+        holders = self._kernel.holders(again) if again else {}
+        for one, state in done:
+            path = one.drift.recorded.sandbox.path
+            if state is NamespaceState.GONE:
+                yield from commands.create_netns(path, one.sysctls)
+            for holder in [holder for holder in holders.get(one.held.inode, ()) if holder.path != path][:1]:
+                yield commands.pin_netns(holder.path, path)
 
     def _pin(self, mending: Sequence[_Mending]) -> None:
         if not mending:
@@ -332,10 +346,12 @@ class Restorer:
     def _replace(self, mending: Sequence[_Mending]) -> None:
         """Delete links of ours that are going to be created again, where this is possible."""
         wanted = [(one, [step for step in one.drift.links if step.replaces]) for one in mending if one.error is None]
+        names: dict[int, str] = {}
         for one, steps in wanted:
             for step in steps:
                 try:
-                    self._refuse_replacing(one.held, step)
+                    if (link := self._refuse_replacing(one.held, step)) is not None:
+                        names[id(step)] = link.ifname
                 except MacvfastError as refused:
                     one.errors[id(step)] = refused
         wanted = [(one, [step for step in steps if id(step) not in one.errors]) for one, steps in wanted]
@@ -347,19 +363,19 @@ class Restorer:
         for (one, steps), error in zip(going, outcomes, strict=True):
             if error is not None:
                 one.errors |= {id(step): error for step in steps}
+        log.change(lambda: _deleted(going, names))
 
-    def _refuse_replacing(self, namespace: Namespace, step: MakeLink) -> None:
-        """Refuse to delete a link of ours that could not be created again. This is decided by the present state, not by
-        the state when the link was looked up.
-        """
+    def _refuse_replacing(self, namespace: Namespace, step: MakeLink) -> LinkFacts | None:
+        """Refuse to delete a link of ours that could not be created again, as all is now. Returns it, if it exists."""
         parent = self._maker.refuse(step.network, step.endpoint)
         link = self._kernel.link(step.endpoint.ifindex, namespace)
         if link is None or not step.network.has_own_macs:
-            return
+            return link
         # If this link does not have the MAC now, another one does.
         other = link.parent != parent.ifindex or link.mac != step.endpoint.mac
         if other and step.endpoint.mac in self._kernel.filter_macs(parent.ifindex):
             raise MacTaken(mac_text(step.endpoint.mac), f"another link on `{parent.ifname}`")
+        return link
 
     def _make_links(self, wanted: Sequence[tuple[_Mending, MakeLink]]) -> None:
         """Create one link in each sandbox, with its addresses and routes."""
@@ -386,7 +402,7 @@ class Restorer:
 
     def _complete(self, wanted: Sequence[tuple[_Mending, ConfigureLink]]) -> None:
         """Bring links up, add addresses and routes. Settings that a link needs while it is up are written before."""
-        writes = [(one, step, sysctls) for one, step in wanted if (sysctls := _settings(step))]
+        writes = [(one, step, sysctls) for one, step in wanted if (sysctls := step.sysctls)]
         if writes:
             outcomes = self._kernel.write_sysctls([(one.held, sysctls) for one, _, sysctls in writes])
             for (one, step, _), error in zip(writes, outcomes, strict=True):
@@ -401,6 +417,13 @@ class Restorer:
                 mac = step.endpoint.mac
                 one.errors[id(step)] = configure_refused(refusal, where=where, mac=mac, parent=parent)
         log.change(lambda: _completed(ready))
+
+
+def _deleted(going: Sequence[tuple[_Mending, Sequence[MakeLink]]], names: Mapping[int, str]) -> Iterator[str]:
+    for one, steps in going:
+        for step in steps:
+            if id(step) in names and id(step) not in one.errors:
+                yield commands.delete_link(one.drift.recorded.sandbox.path, names[id(step)])
 
 
 def _written(writes: Sequence[tuple[_Mending, ConfigureLink, Sysctls]]) -> Iterator[str]:
@@ -418,17 +441,6 @@ def _completed(ready: Sequence[tuple[_Mending, ConfigureLink]]) -> Iterator[str]
 def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:
     """A planned step as callers see it, with its error if it failed."""
     return Step(mends=step.mends, action=step.action, error=error)
-
-
-def _settings(step: ConfigureLink) -> Sysctls:
-    """The settings that are written before a link is completed: all that it needs while it is down; and IPv6, if it
-    gets an IPv6 address, in case somebody disabled it.
-    """
-    sysctls = plan.ipv6_sysctls(step.endpoint.ifname, step.network)
-    if any(isinstance(single, plan.SetUp) for single in step.steps):
-        return sysctls
-    gets_ipv6 = any(isinstance(single, plan.AddAddress) and len(single.address) == 16 for single in step.steps)
-    return sysctls[:1] if gets_ipv6 else ()
 
 
 def _born_with(one: _Mending) -> Sysctls:

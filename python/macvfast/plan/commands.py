@@ -7,18 +7,19 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from macvfast.model import mac_text
+from macvfast.options import OPTIONS, kernel_attributes
 from macvfast.plan.steps import AddAddress, AddRoute, DeleteRoute, SetUp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from macvfast.model import MadeParent
     from macvfast.plan.endpoints import EndpointPlan
     from macvfast.plan.steps import AddLink, Configure
 
-# Where `ip netns` keeps its namespaces, and the words of `ip link` for what Batch.add_macvlan has numbers for.
+# Where `ip netns` keeps its namespaces, and the words of `ip link` for attributes, by number.
 _PINS = ("/run/netns/", "/var/run/netns/")
-_WORDS = {7: "bcqueuelen", 9: "bclim"}
+_WORDS = {one.attribute.number: one.attribute.word for one in OPTIONS.values() if one.attribute is not None}
 
 
 def _name(path: str) -> str:
@@ -46,6 +47,11 @@ def create_netns(path: str, sysctls: Sequence[tuple[str, str]]) -> Iterator[str]
     yield f"{_ip(path)} link set lo up"
 
 
+def pin_netns(found: str, path: str) -> str:
+    """Pin at a path the namespace to which another path leads: for /proc, as the kernel follows it."""
+    return f"touch {quote(path)} && mount --no-canonicalize --bind {quote(found)} {quote(path)}"
+
+
 def delete_netns(path: str) -> str:
     """Delete the pin of a namespace."""
     name, file = _name(path), quote(path)
@@ -70,6 +76,11 @@ def delete_link(path: str, ifname: str) -> str:
     return f"{_ip(path)} link delete {quote(ifname)}"
 
 
+def change_parent(link: str, mtu: int | None) -> str:
+    """Give a sub-interface or a dummy its MTU; None: bring it up."""
+    return f"ip link set {quote(link)} {'up' if mtu is None else f'mtu {mtu}'}"
+
+
 def create_parent(made: MadeParent) -> str:
     """Create a sub-interface or a dummy, and bring it up."""
     on = "" if made.base is None else f"link {quote(made.base)} "
@@ -92,7 +103,11 @@ def _add_link(path: str, parent: str, link: AddLink) -> str:
         words.append(f"mtu {link.mtu}")
     words += [f"group {link.group}", *(["up"] if link.up else []), f"type {link.driver} mode {link.mode}"]
     words += [] if link.flag is None else [link.flag]
-    return " ".join([*words, *(f"{_WORDS[key]} {value}" for key, value in link.attributes if key in _WORDS)])
+    return " ".join([*words, *_attributes(link.attributes)])
+
+
+def _attributes(attributes: Iterable[tuple[int, int]]) -> Iterator[str]:
+    return (f"{_WORDS[number]} {value}" for number, value in attributes)
 
 
 def _configure(ifname: str, step: Configure) -> str:
@@ -108,8 +123,7 @@ def _configure(ifname: str, step: Configure) -> str:
         case SetUp():
             return f"link set {ifname} up"
         case _:
-            pairs = " ".join(f"{key} {value}" for key, value in step.options)
-            return f"link set {ifname} type macvlan {pairs}"
+            return f"link set {ifname} type macvlan {' '.join(_attributes(kernel_attributes(step.options)))}"
 
 
 def _route(ifname: str, step: AddRoute) -> str:

@@ -82,6 +82,17 @@ class ConfigureLink:
                     done.append(f"{'correct' if step.replaces else 'give it'} {_route(step)}")
         return f"link {self.endpoint.ifname}: {', '.join(done)}"
 
+    @property
+    def sysctls(self) -> tuple[tuple[str, str], ...]:
+        """The settings that are written before: all that the link needs while it is down; and IPv6, if it gets an IPv6
+        address, in case somebody disabled it.
+        """
+        sysctls = plan.ipv6_sysctls(self.endpoint.ifname, self.network)
+        if any(isinstance(step, plan.SetUp) for step in self.steps):
+            return sysctls
+        gets_ipv6 = any(isinstance(step, plan.AddAddress) and len(step.address) == 16 for step in self.steps)
+        return sysctls[:1] if gets_ipv6 else ()
+
 
 @dataclass(slots=True)
 class SandboxDrift:
