@@ -171,3 +171,21 @@ def test_a_namespace_and_links_that_restore_makes_anew_are_shown(lan: Lan) -> No
     for command in gone:
         lan.run("sh", "-ec", command)
     assert state_of(lan, lan.netns_dir / "gone") == wanted
+
+
+def test_a_link_that_is_deleted_in_a_namespace_that_a_process_holds_is_shown_by_way_of_it(lan: Lan) -> None:
+    """Catches one that is shown by the path of a pin that is gone by then."""
+    support.create_pub_net(lan)
+    lan.macvfast("create", "--net=pub_net", "--name=web")
+    inode = lan.sandbox("web").inode
+    with lan.sandbox("web").start("sleep", "1000") as intruder:
+        try:
+            support.wait_for_process(inode, "sleep", "1000")
+            done = lan.attempt("--verbose", "rm", "web")
+            assert done.returncode == 0, done.stderr
+            path = f"/proc/{intruder.pid}/ns/net"
+            unpinned, deleted = typed(done.stderr)
+            assert unpinned == f"umount {lan.netns_dir / 'web'} && rm {lan.netns_dir / 'web'}"
+            assert deleted == f"nsenter --net={path} ip link delete eth0"
+        finally:
+            intruder.kill()

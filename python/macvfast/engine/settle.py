@@ -18,14 +18,16 @@ from macvfast.ipam import Pools
 from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.model import mac_text
 from macvfast.outcomes import NamespaceKept
-from macvfast.system import limits
+from macvfast.plan import commands
+from macvfast.system import limits, log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.engine.removal import Removal, RemovalOptions
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.netlink import Kernel
+    from macvfast.plan import LinkFacts
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -187,11 +189,7 @@ class Settler:
         # Each namespace has `lo`: one that shows no links has ended.
         held = [one for one in held if there[one.nsid]]
         outcomes = self._kernel.delete_links_by_id([(one.nsid or 0, one.expected) for one in held])
-        for one, error in zip(held, outcomes, strict=True):
-            if error is not None:
-                one.fail(error)
-            else:
-                one.is_deleted(there[one.nsid])
+        self._note_deleted([(one, there[one.nsid], error) for one, error in zip(held, outcomes, strict=True)])
         self._leave([one for one in held if one.error is not None])
         return bool(held)
 
@@ -209,14 +207,30 @@ class Settler:
                     there = {link.ifindex: link for link in self._kernel.links(namespace)}
                     held.append((one, namespace, there))
             outcomes = self._kernel.delete_links([(namespace, one.expected) for one, namespace, _ in held])
-            for (one, _, there), error in zip(held, outcomes, strict=True):
-                if error is not None:
-                    one.fail(error)
-                else:
-                    one.is_deleted(there)
+            self._note_deleted([(one, there, error) for (one, _, there), error in zip(held, outcomes, strict=True)])
         finally:
             close_all(list(found.values()))
         return bool(held)
+
+    def _note_deleted(self, held: Sequence[tuple[Removal, Mapping[int, LinkFacts], MacvfastError | None]]) -> None:
+        """Take note of the links that were deleted in namespaces that something else holds; or of what failed."""
+        names: list[tuple[Removal, str]] = []
+        for one, there, error in held:
+            if error is not None:
+                one.fail(error)
+                continue
+            before = set(one.deleted)
+            one.is_deleted(there)
+            names += [(one, there[ifindex].ifname) for ifindex in sorted(one.deleted - before)]
+        if names:
+            log.change(lambda: self._shown(names))
+
+    def _shown(self, names: Sequence[tuple[Removal, str]]) -> Iterator[str]:
+        """The commands that do so, by way of what holds the namespaces; where only a socket does, there is none."""
+        holders = self._kernel.holders({one.sandbox.inode for one, _ in names})
+        for one, ifname in names:
+            paths = [holder.path for holder in holders[one.sandbox.inode]]
+            yield from (commands.delete_link(path, ifname) for path in paths[:1])
 
     def _look_around(self, held: set[tuple[str, bytes]], idle: float) -> bool:
         """Search for other links with the MACs that are waited for. Returns whether anything has changed."""
