@@ -29,13 +29,13 @@ class KernelAttribute:
 
     Attributes:
         number: of the attribute within IFLA_INFO_DATA of the driver's links (linux/if_link.h).
-        word: what `ip link` calls it.
+        ip_word: what `ip link` calls it.
         unset: what holds where nothing was said; a dump may then leave it out.
         of_parent: whether it belongs to the parent, so that all networks on it must agree.
     """
 
     number: int
-    word: str
+    ip_word: str
     unset: int
     of_parent: bool = False
     signed: bool = False
@@ -43,7 +43,7 @@ class KernelAttribute:
     def read(self, bits: int) -> int:
         """The value for which the kernel shows these 32 bits.
 
-        >>> KernelAttribute(number=9, word="bclim", unset=1, signed=True).read(0xFFFF_FFFF)
+        >>> KernelAttribute(number=9, ip_word="bclim", unset=1, signed=True).read(0xFFFF_FFFF)
         -1
         """
         return bits - (1 << 32) if self.signed and bits >> 31 else bits
@@ -147,14 +147,14 @@ OPTIONS: Mapping[str, Option] = {
             "on a parent, the longest queue counts; default: 1000\n"
             "(Linux 5.11; older ones do not have it)",
             least=1, most=0xFFFF_FFFF, unit="a number of frames",
-            attribute=KernelAttribute(number=7, word="bcqueuelen", unset=1000),
+            attribute=KernelAttribute(number=7, ip_word="bcqueuelen", unset=1000),
         ),
         Option(
             key="bclim", metavar="LINKS", drivers=("macvlan",), also=("bc_cutoff", "bc_lim"),
             help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits\n"
             "(Linux 6.4; older ones do not have it)",
             least=-1, most=0x7FFF_FFFF, unit="a number of links",
-            attribute=KernelAttribute(number=9, word="bclim", unset=1, of_parent=True, signed=True),
+            attribute=KernelAttribute(number=9, ip_word="bclim", unset=1, of_parent=True, signed=True),
         ),
         Option(
             key="share_parent", metavar="BOOL", sets="share_parent", changeable=True,
@@ -203,6 +203,17 @@ def link_options(options: Iterable[tuple[str, str]]) -> dict[str, int]:
 def kernel_attributes(options: Iterable[tuple[str, str]]) -> tuple[tuple[int, int], ...]:
     """The same, as numbers of attributes with their values."""
     return tuple((attribute.number, value) for _, attribute, value in _of_links(options))
+
+
+def ip_words(driver: str, attributes: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """What is typed after `ip link ... type DRIVER` for attributes, as numbers with their values.
+
+    >>> list(ip_words("macvlan", [(7, 2000), (9, -1)]))
+    ['bcqueuelen 2000', 'bclim -1']
+    """
+    known = (one.attribute for one in options_of(driver).values() if one.attribute is not None)
+    words = {one.number: one.ip_word for one in known}
+    return (f"{words[number]} {value}" for number, value in attributes)
 
 
 def differing(options: Iterable[tuple[str, str]], shown: Iterable[tuple[int, int]]) -> list[tuple[str, int, int]]:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from macvfast.errors import NetworkDiffers, OptionInvalid, OptionUnknown, ParentTaken
-from macvfast.options import MODES, OPTIONS, KernelAttribute, Option, changeable_options, help_of, options_of
+from macvfast.options import (
+    MODES,
+    OPTIONS,
+    KernelAttribute,
+    Option,
+    changeable_options,
+    help_of,
+    kernel_attributes,
+    options_of,
+)
+from macvfast.plan.commands import configure, create_endpoint
+from macvfast.plan.endpoints import EndpointPlan
+from macvfast.plan.steps import AddLink, SetOptions
 from macvfast.requests import EndpointRequest, NetworkRequest, UpdateRequest
 from tests.unit.cli_bed import FakeHost, typed
 from tests.unit.machine import Machine
@@ -39,7 +51,7 @@ SHARED = ("share_parent", "true")
 DECLARED = Option(
     key="weight", metavar="GRAMS", help="what a link weighs;\ndefault: 3", drivers=("macvlan",), also=("mass",),
     least=-2, most=9, unit="a weight",
-    attribute=KernelAttribute(number=77, word="depth", unset=3, signed=True, of_parent=True),
+    attribute=KernelAttribute(number=77, ip_word="depth", unset=3, signed=True, of_parent=True),
 )  # fmt: skip
 
 
@@ -140,6 +152,21 @@ def test_the_kernel_is_told_it_and_a_link_without_it_gets_it_again(machine: Mach
         assert machine.host.restore().steps[0].action == f"link eth0: give it {told.key} {wanted}"
         assert dict(link.attributes) == {attribute.number: wanted & 0xFFFF_FFFF}
         assert machine.host.check() == []
+
+
+def test_verbose_shows_it_in_the_word_of_ip(told: Option) -> None:
+    """Of a link that is made, and of one that is there."""
+    assert told.attribute is not None
+    (driver, *_), value = told.drivers, VALUES[told.key][0]
+    options = ((told.key, value),)
+    link = AddLink(
+        driver, MODES[driver][0], None, "eth0", 9, 3, None, None, 5, up=True, attributes=kernel_attributes(options)
+    )
+    shown = [
+        *create_endpoint("/run/netns/web", "eth1", EndpointPlan(link, (), ())),
+        *configure("/run/netns/web", "eth0", [SetOptions(9, options)]),
+    ]
+    assert [line.endswith(f" {told.attribute.ip_word} {value}") for line in shown] == [True, True]
 
 
 def test_networks_on_a_parent_agree_on_what_is_the_parents(machine: Machine, told: Option) -> None:

@@ -7,19 +7,18 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from macvfast.model import mac_text
-from macvfast.options import OPTIONS, kernel_attributes
+from macvfast.options import ip_words, kernel_attributes
 from macvfast.plan.steps import AddAddress, AddRoute, DeleteRoute, SetUp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from macvfast.model import MadeParent
     from macvfast.plan.endpoints import EndpointPlan
     from macvfast.plan.steps import AddLink, Configure
 
-# Where `ip netns` keeps its namespaces, and the words of `ip link` for attributes, by number.
+# Where `ip netns` keeps its namespaces.
 _PINS = ("/run/netns/", "/var/run/netns/")
-_WORDS = {one.attribute.number: one.attribute.word for one in OPTIONS.values() if one.attribute is not None}
 
 
 def _name(path: str) -> str:
@@ -103,11 +102,7 @@ def _add_link(path: str, parent: str, link: AddLink) -> str:
         words.append(f"mtu {link.mtu}")
     words += [f"group {link.group}", *(["up"] if link.up else []), f"type {link.driver} mode {link.mode}"]
     words += [] if link.flag is None else [link.flag]
-    return " ".join([*words, *_attributes(link.attributes)])
-
-
-def _attributes(attributes: Iterable[tuple[int, int]]) -> Iterator[str]:
-    return (f"{_WORDS[number]} {value}" for number, value in attributes)
+    return " ".join([*words, *ip_words(link.driver, link.attributes)])
 
 
 def _configure(ifname: str, step: Configure) -> str:
@@ -123,7 +118,8 @@ def _configure(ifname: str, step: Configure) -> str:
         case SetUp():
             return f"link set {ifname} up"
         case _:
-            return f"link set {ifname} type macvlan {' '.join(_attributes(kernel_attributes(step.options)))}"
+            words = ip_words("macvlan", kernel_attributes(step.options))
+            return f"link set {ifname} type macvlan {' '.join(words)}"
 
 
 def _route(ifname: str, step: AddRoute) -> str:
