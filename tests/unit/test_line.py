@@ -133,12 +133,19 @@ def test_every_option_of_docker_run_is_taken_or_refused_with_a_reason(command: s
         ["create", "--init", "--quiet", "-q"],
         ["run", "--quiet", "--sig-proxy", "--sig-proxy=true", "--privileged=false", "true"],
         ["run", "-a", "stdin", "--attach=stdout", "-astderr", "-ia=stdout", "--no-healthcheck", "true"],
+        ["run", "--stop-signal", "SIGTERM", "true"],
+        ["ps", "-n=-1", "--latest=false", "--size=false"],
+        ["rm", "-fv", "web"],
+        ["start", "--attach=false", "-i=false", "web"],
+        ["stop", "-s", "SIGTERM", "web"],
+        ["restart", "--signal=15", "-t", "3", "web"],
+        ["inspect", "--type", "container", "web"],
     ],
     ids=" ".join,
 )
 def test_an_option_of_dockers_that_asks_for_what_is_so_anyway_is_taken(words: list[str]) -> None:
     line = read(words)
-    assert line.arguments == ([words[-1]] if words[0] != "create" else [])
+    assert line.arguments == ([words[-1]] if words[0] not in ("create", "ps") else [])
 
 
 @pytest.mark.parametrize(
@@ -150,6 +157,18 @@ def test_an_option_of_dockers_that_asks_for_what_is_so_anyway_is_taken(words: li
         (["run", "--sig-proxy=false", "true"], "always reach"),
         (["run", "--privileged", "true"], "rights"),
         (["run", "-a", "stdlog", "true"], "streams"),
+        (["run", "--stop-signal=HUP", "true"], "SIGTERM"),
+        (["ps", "-n", "3"], "order of names"),
+        (["ps", "-ql"], "order of names"),
+        (["ps", "-as"], "no size"),
+        (["rm", "-l", "web"], "no name server"),
+        (["start", "-a", "web"], "detached"),
+        (["start", "--interactive", "web"], "detached"),
+        (["start", "--checkpoint", "first", "web"], "no checkpoints"),
+        (["stop", "-s", "KILL", "web"], "SIGTERM"),
+        (["restart", "--signal", "HUP", "web"], "SIGTERM"),
+        (["inspect", "--type=network", "lan"], "sandboxes alone"),
+        (["inspect", "-s", "web"], "no size"),
     ],
     ids=str,
 )

@@ -48,6 +48,14 @@ _IMAGE = "there is no image: the command is one of this host, or of --rootfs DIR
 _LOG = "a detached command's output is in the sandbox's log, which `macvfast logs` shows, and nowhere else"
 _NO_TIMES = "the log holds the output as it was written, without times"
 _TAIL = "--tail LINES shows the last lines"
+_SIGNAL = "a command gets SIGTERM, and SIGKILL where it does not end in time"
+_ANY_SIGNAL = (
+    "`macvfast stop -t 0 SANDBOX` sends SIGKILL at once; `macvfast exec SANDBOX kill -s SIGNAL PID`, any signal"
+)
+_SIGTERM = ("SIGTERM", "TERM", "15")
+_NO_SIZE = "a command sees this host's files, so a sandbox has no size"
+_BY_NAME = "the list is in the order of names, not of time"
+_DETACHED = "`start` and `restart` run a command detached"
 _SYSTEMD = "systemd-run -p … macvfast run …"
 
 _STREAMS = "the command has the streams of its caller, as -d, -i and -t say"
@@ -92,11 +100,8 @@ _RUN = (
     _flags(("--privileged",), _RIGHTS),
     Refused(("--cap-add", "--cap-drop", "--security-opt", "--group-add"), _RIGHTS),
     Refused(("--pid", "--ipc", "--uts", "--userns", "--cgroupns"), _NAMESPACES),
-    Refused(
-        ("--stop-signal", "--stop-timeout"),
-        "a command gets SIGTERM",
-        "`macvfast stop -t SECONDS` says how long it may take",
-    ),
+    Refused(("--stop-signal",), _SIGNAL, _ANY_SIGNAL, _SIGTERM),
+    Refused(("--stop-timeout",), _SIGNAL, "`macvfast stop -t SECONDS` says how long it may take"),
     Refused(("--health-cmd", "--health-interval", "--health-retries", "--health-timeout"), _CARE, "use a systemd unit"),
     Refused(("--health-start-interval", "--health-start-period"), _CARE, "use a systemd unit"),
     Refused(("--entrypoint", "--platform", "--pull", "--runtime", "--isolation"), _IMAGE, "leave it out"),
@@ -124,6 +129,37 @@ _EXEC = (
     Refused(("--detach-keys",), _NO_KEYS),
 )
 
+_PS = (
+    Refused(("-n", "--last"), _BY_NAME, "--filter name=NAME shows one", ("-1",)),
+    _flags(("-l", "--latest"), _BY_NAME, "--filter name=NAME shows one"),
+    _flags(("-s", "--size"), _NO_SIZE, "leave it out"),
+)
+
+_RM = (
+    _flags(("-l", "--link"), _NO_NAMES, "`macvfast network disconnect NETWORK SANDBOX` takes a sandbox off a network"),
+    # There are no volumes that could stay.
+    _flags(("-v", "--volumes"), "", harmless=("true", "false")),
+)
+
+_START = (
+    _flags(("-a", "--attach"), _DETACHED, "`macvfast logs -f SANDBOX` shows its output"),
+    _flags(("-i", "--interactive"), _DETACHED, "`macvfast exec -it SANDBOX sh` opens a shell in it"),
+    Refused(("--checkpoint", "--checkpoint-dir"), "macvfast keeps no checkpoints of commands", "leave it out"),
+    Refused(("--detach-keys",), _NO_KEYS, "leave it out"),
+)
+
+_STOP = (Refused(("-s", "--signal"), _SIGNAL, _ANY_SIGNAL, _SIGTERM),)
+
+_INSPECT = (
+    Refused(
+        ("--type",),
+        "it shows sandboxes alone",
+        "`macvfast network inspect NETWORK` shows a network",
+        ("container",),
+    ),
+    _flags(("-s", "--size"), _NO_SIZE, "leave it out"),
+)
+
 _LOGS = (
     _flags(("-t", "--timestamps"), _NO_TIMES, _TAIL),
     Refused(("--since", "--until"), _NO_TIMES, _TAIL),
@@ -137,6 +173,12 @@ _REFUSED = {
     "run": _RUN,
     "create": (*_RUN, *_CREATE),
     "exec": _EXEC,
+    "ps": _PS,
+    "rm": _RM,
+    "start": _START,
+    "stop": _STOP,
+    "restart": _STOP,
+    "inspect": _INSPECT,
     "logs": _LOGS,
 }
 
