@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from macvfast.model import VID_MAX, VID_MIN, is_vid
 from macvfast.options import MODES, OPTIONS
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
     known = [(keys[key], value) for key, value in pieces]
     parent = next((value for key, value in known if key == "parent"), given.get("parent", "eth0"))
     vid = next((value for key, value in known if key in _VLAN), None)
+    if vid is not None and not is_vid(vid):
+        return [f"a VLAN id is {VID_MIN} to {VID_MAX}: `-o parent={parent}.VID`"]
     typed = [] if vid is None else [f"-o parent={parent}.{vid}"]
     for key, value in known:
         if key == "parent":

@@ -101,6 +101,21 @@ def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> N
     assert hints(f"network create {given} lab", FakeHost())[0] == f"did you mean `{typed_}`?"
 
 
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("parent=eth0:50", "did you mean `-o parent=eth0.50`?"),
+        ("parent=eth0:5000", "`ip link` lists the links"),
+        ("parent=eth0:x", "`ip link` lists the links"),
+        ("vlan=4094", "did you mean `-o parent=eth0.4094`?"),
+        ("vlan=5000", "a VLAN id is 1 to 4094: `-o parent=eth0.VID`"),
+        ("vlan=050", "a VLAN id is 1 to 4094: `-o parent=eth0.VID`"),
+    ],
+)
+def test_no_hint_has_a_vlan_id_that_is_refused_next(given: str, hint: str) -> None:
+    assert hints(f"network create -o {given} lab", FakeHost()) == [hint]
+
+
 def test_all_options_that_are_not_taken_are_named_once_and_help_is_shown_all_the_same() -> None:
     said = typed("run -p 80:80 --privileged -p 443:443 --memory 1g --net=lan true", FakeHost())
     assert said.err.startswith("error: options `-p`, `--privileged` and `--memory` are not taken\n")

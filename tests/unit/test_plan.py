@@ -147,6 +147,22 @@ def test_a_base_on_which_no_vlan_can_be_is_refused(
         plan.refuse_base(base, SubInterface("eth0.50", "eth0", 50), plan.Links(links))
 
 
+@pytest.mark.parametrize(
+    ("parent", "hint"),
+    [
+        ("eth0.50.60", "a VLAN in a VLAN: `ip link add link eth0 name eth0.50 up type vlan id 50` first"),
+        # An address, not a VLAN in a VLAN; and what the kernel would refuse next.
+        ("10.5.1.2", "`ip link` lists the links"),
+        ("10.5.0.2", "`ip link` lists the links"),
+        ("eth0.4095.2", "`ip link` lists the links"),
+    ],
+)
+def test_a_missing_base_is_made_only_on_a_link_that_is_there(parent: str, hint: str) -> None:
+    with pytest.raises(ParentNotFound) as caught:
+        plan.refuse_base(None, plan.sub_interface(parent), plan.Links([ETH0]))
+    assert caught.value.hints == (hint,)
+
+
 def test_a_base_with_other_vlans_is_taken() -> None:
     others = [
         Link(9, "eth0.51", "vlan", parent=2, vid=51),

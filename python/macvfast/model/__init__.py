@@ -14,10 +14,13 @@ from macvfast.model.addresses import parse_address as parse_address
 from macvfast.model.addresses import parse_mac as parse_mac
 from macvfast.model.names import IFNAME_MAX as IFNAME_MAX
 from macvfast.model.names import RESERVED_NETWORKS as RESERVED_NETWORKS
+from macvfast.model.names import VID_MAX as VID_MAX
+from macvfast.model.names import VID_MIN as VID_MIN
 from macvfast.model.names import check_name as check_name
 from macvfast.model.names import check_origin as check_origin
 from macvfast.model.names import is_ifname as is_ifname
 from macvfast.model.names import is_name as is_name
+from macvfast.model.names import is_vid as is_vid
 from macvfast.model.names import natural as natural
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network

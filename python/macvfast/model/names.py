@@ -9,6 +9,8 @@ from macvfast.errors import ORIGINS, NameInvalid, OptionInvalid
 
 # IFNAMSIZ is 16 with the NUL (linux/if.h).
 IFNAME_MAX = 15
+# IEEE 802.1Q-2022 section 9.6: VID 0 is the null VID, 4095 is reserved.
+VID_MIN, VID_MAX = 1, 4094
 # Docker's own networks: `--net none` and the like never mean one that somebody made.
 RESERVED_NETWORKS = ("bridge", "default", "host", "none")
 
@@ -57,6 +59,12 @@ def check_origin(origin: str | None) -> None:
 def is_name(text: str) -> bool:
     """Whether a network or sandbox could be called so."""
     return _NAME.match(text) is not None
+
+
+def is_vid(text: str) -> bool:
+    """Whether it is a VLAN id, without leading zeros."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(VID_MAX)) else 0
+    return str(number) == text and VID_MIN <= number <= VID_MAX
 
 
 def is_ifname(text: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from macvfast.errors import OptionInvalid, ParentNotFound, ParentTaken, ParentUnusable
-from macvfast.model import IFNAME_MAX
+from macvfast.model import IFNAME_MAX, VID_MAX, VID_MIN, is_vid
 from macvfast.options import OPTIONS, link_options
 from macvfast.plan.links import ON_PARENTS, names
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from macvfast.model import Network
     from macvfast.plan.links import LinkFacts, Links
     from macvfast.requests import NetworkRequest
-
-# IEEE 802.1Q-2022 section 9.6: VID 0 is the null VID, 4095 is reserved.
-VID_MIN, VID_MAX = 1, 4094
 
 # IEEE 802-2014 section 8.2.
 MAC_BYTES = 6
@@ -48,7 +45,7 @@ def sub_interface(parent: str) -> SubInterface:
         raise ParentNotFound(
             parent, "no link has that name, and it is not of the form NAME.VID", hints=["`ip link` lists the links"]
         )
-    if not _is_vid(vid):
+    if not is_vid(vid):
         raise OptionInvalid(
             "parent",
             parent,
@@ -63,11 +60,6 @@ def sub_interface(parent: str) -> SubInterface:
             [f"ip link add link {base} name vlan{vid} up type vlan id {vid}", f"-o parent=vlan{vid} then takes it"],
         )
     return SubInterface(parent, base, int(vid))
-
-
-def _is_vid(text: str) -> bool:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(VID_MAX)) else 0
-    return str(number) == text and VID_MIN <= number <= VID_MAX
 
 
 def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest | Network) -> None:
@@ -142,7 +134,7 @@ def unlike_its_name(link: LinkFacts, links: Links, name: str) -> str | None:
     another form.
     """
     base, _, vid = name.rpartition(".")
-    if not base or not _is_vid(vid):
+    if not base or not is_vid(vid):
         return None
     below = links.by_index.get(link.parent or 0) if link.parent_netnsid is None else None
     if link.kind != "vlan":
@@ -309,7 +301,7 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
     """
     if base is None:
         raise ParentNotFound(
-            wanted.ifname, f"neither it nor `{wanted.base}` exists", hints=[_missing_base(wanted.base)]
+            wanted.ifname, f"neither it nor `{wanted.base}` exists", hints=[_missing_base(wanted.base, links)]
         )
     if base.loopback:
         raise ParentUnusable(base.ifname, "it is the loopback link: no frame leaves by it")
@@ -325,9 +317,9 @@ def refuse_base(base: LinkFacts | None, wanted: SubInterface, links: Links) -> N
             )
 
 
-def _missing_base(base: str) -> str:
-    """The hint where the base of a sub-interface is missing: one whose name is that of a VLAN can be made."""
-    below, dot, vid = base.rpartition(".")
-    if not (dot and below and vid.isascii() and vid.isdigit()):
+def _missing_base(base: str, links: Links) -> str:
+    """The hint where the base of a sub-interface is missing: a VLAN on a link that is there can be made."""
+    below, _, vid = base.rpartition(".")
+    if not is_vid(vid) or links.named(below) is None:
         return "`ip link` lists the links"
     return f"a VLAN in a VLAN: `ip link add link {below} name {base} up type vlan id {vid}` first"

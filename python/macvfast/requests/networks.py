@@ -14,6 +14,7 @@ from macvfast.model import (
     check_name,
     check_origin,
     is_ifname,
+    is_vid,
 )
 from macvfast.options import IPVLAN_FLAGS, MODES, OPTIONS, changeable_options, link_options, options_of
 from macvfast.spellings import goes_on, meant
@@ -103,7 +104,7 @@ class NetworkRequest:
             raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
         if self.parent is not None and not is_ifname(self.parent):
             base, _, vid = self.parent.replace("/", ":").partition(":")
-            hints = [f"did you mean `-o parent={base}.{vid}`?"] if is_ifname(base) and is_ifname(vid) else []
+            hints = [f"did you mean `-o parent={base}.{vid}`?"] if is_ifname(base) and is_vid(vid) else []
             raise OptionInvalid("parent", self.parent, "it cannot be the name of a link", hints)
 
     def _check_ipv4(self) -> None:
