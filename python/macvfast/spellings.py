@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from macvfast.errors import OptionInvalid
 from macvfast.model import VID_MAX, VID_MIN, is_vid
 from macvfast.options import MODES, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from macvfast.options import Option
 
 # Other words for the VLAN that is part of the name of a parent here.
 _VLAN = ("vlan", "vlan_id", "vlanid", "vid", "tag")
@@ -35,17 +38,37 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
     if not all(key in keys and value and "," not in value for key, value in pieces):
         return []
     known = [(keys[key], value) for key, value in pieces]
+    having = next((name for name in (driver, *MODES) if all(_takes(name, key, value) for key, value in known)), None)
+    if having is None:
+        return []
     parent = next((value for key, value in known if key == "parent"), given.get("parent", "eth0"))
     vid = next((value for key, value in known if key in _VLAN), None)
     if vid is not None and not is_vid(vid):
         return [f"a VLAN id is {VID_MIN} to {VID_MAX}: `-o parent={parent}.VID`"]
-    typed = [] if vid is None else [f"-o parent={parent}.{vid}"]
+    typed = [] if having == driver else [f"-d {having}"]
+    typed += [] if vid is None else [f"-o parent={parent}.{vid}"]
     for key, value in known:
         if key == "parent":
             typed += [f"-o parent={value}"] if vid is None else []
         elif key not in _VLAN:
-            typed.append(_mode(driver, value) if key == "mode" or key.endswith("_mode") else f"-o {key}={value}")
+            typed.append(f"-o {having}_mode={value}" if _is_mode(key) else f"-o {key}={value}")
     return [f"did you mean `{' '.join(typed)}`?"]
+
+
+def meant_as_option(driver: str, name: str, value: str, given: Mapping[str, str]) -> list[str]:
+    """The hint for `--NAME VALUE` where NAME is an option of the driver, as in `--parent eth0`.
+
+    Args:
+        value: what follows; it is another word of the line where the option does not take it.
+
+    >>> meant_as_option("macvlan", "share-parent", "lan", {})
+    ['did you mean `-o share_parent=true`?']
+    """
+    key = name.replace("-", "_")
+    option = OPTIONS.get(_keys().get(key, ""))
+    if option is not None and not _is_value(option, value):
+        value = next((text for text, means in option.values.items() if means is True), option.metavar)
+    return meant(driver, key, value, given)
 
 
 def goes_on(key: str, value: str) -> bool:
@@ -65,8 +88,20 @@ def _pieces(key: str, value: str) -> Sequence[tuple[str, str]]:
     return [(key, first), *further] if len(further) == len(rest) else [(key, value)]
 
 
-def _mode(driver: str, value: str) -> str:
-    """A mode as the driver that has it takes it."""
-    having = [driver, *MODES]
-    found = next((name for name in having if value in MODES[name]), driver)
-    return f"-o {found}_mode={value}" if found == driver else f"-d {found} -o {found}_mode={value}"
+def _is_mode(key: str) -> bool:
+    return key == "mode" or key.endswith("_mode")
+
+
+def _takes(driver: str, key: str, value: str) -> bool:
+    """Whether a driver has an option; of a mode, whether it has that mode or no driver has it."""
+    if _is_mode(key):
+        return value in MODES[driver] or not any(value in modes for modes in MODES.values())
+    return key in _VLAN or driver in OPTIONS[key].drivers
+
+
+def _is_value(option: Option, value: str) -> bool:
+    try:
+        option.value_of(value)
+    except OptionInvalid:
+        return False
+    return bool(value) and not value.startswith("-")

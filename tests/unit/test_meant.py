@@ -95,6 +95,18 @@ def test_the_commands_of_ip_have_theirs_here(line: str) -> None:
         ("--vlan=50", "-o parent=eth0.50"),
         ("--macvlan-mode=vepa", "-o macvlan_mode=vepa"),
         ("--mode=l3", "-d ipvlan -o ipvlan_mode=l3"),
+        ("-d ipvlan --mode=l3", "-o ipvlan_mode=l3"),
+        ("--bclim=1 -d ipvlan", "-d macvlan -o bclim=1"),
+        ("--vlan=7 -o parent=eth1", "-o parent=eth1.7"),
+        ("-oparent=eth1 --vlan 7", "-o parent=eth1.7"),
+        ("--vlan=7 --opt=parent=eth1", "-o parent=eth1.7"),
+        ("--share-parent --subnet=10.1.0.0/24", "-o share_parent=true"),
+        ("--share_parent", "-o share_parent=true"),
+        ("--ipv6-ra=off", "-o ipv6_ra=off"),
+        ("--mtu", "-o mtu=BYTES"),
+        ("--parent --subnet=10.1.0.0/24", "-o parent=LINK"),
+        ("-d ipvlan -o bc_queue_len=3", "-d macvlan -o bc_queue_len=3"),
+        ("-d ipvlan -o bcqueuelen=3,bclim=2", "-d macvlan -o bc_queue_len=3 -o bclim=2"),
     ],
 )
 def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> None:
@@ -114,6 +126,20 @@ def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> N
 )
 def test_no_hint_has_a_vlan_id_that_is_refused_next(given: str, hint: str) -> None:
     assert hints(f"network create -o {given} lab", FakeHost()) == [hint]
+
+
+def test_options_that_no_driver_has_together_are_no_hint() -> None:
+    said = hints("network create -o mode=l3,bclim=2 lab", FakeHost())
+    assert not [one for one in said if "-o bclim" in one]
+
+
+@pytest.mark.parametrize("line", ["ps -l", "rm -v web", "start -i web", "inspect -s web", "stop -x web"])
+def test_one_letter_is_like_no_other(line: str) -> None:
+    assert "did you mean" not in typed(line, FakeHost()).err
+
+
+def test_a_long_option_behind_one_dash_is_meant() -> None:
+    assert hints("run -net=lan true", FakeHost())[0] == "did you mean `--net`?"
 
 
 def test_all_options_that_are_not_taken_are_named_once_and_help_is_shown_all_the_same() -> None:

@@ -7,6 +7,7 @@ which of them take a value; Typer converts the values.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from macvfast.cli.commands import Command, Group
@@ -288,16 +289,37 @@ class Line:
         return self._wrong(
             f"`{name}`{within} is not an option of `{self.name}`",
             "a word that begins with `-` is an option, unless it follows `--`",
-            *(self._as_option(name, value) or did_you_mean(name, self.spellings)),
+            *(self._as_option(name, value) if name.startswith("--") else self._with_two_dashes(word)),
         )
 
-    def _as_option(self, name: str, value: str | None) -> list[str]:
-        """What `--parent=eth0` is here: `-o parent=eth0`."""
-        if not self.name.endswith(" network create") or not name.startswith("--"):
-            return []
-        from macvfast.spellings import meant  # noqa: PLC0415 - only a mistake needs it
+    def _with_two_dashes(self, word: str) -> list[str]:
+        """What `-net=lan` is: `--net`. One letter alone is like every other, and means nothing else."""
+        name = f"-{word.partition('=')[0]}"
+        return [f"did you mean `{name}`?"] if name in self.spellings else []
 
-        return meant("macvlan", name[2:].replace("-", "_"), value or next(iter(self._rest), ""), {})
+    def _as_option(self, name: str, value: str | None) -> list[str]:
+        """What `--parent=eth0` is here, `-o parent=eth0`; or the option that is spelled nearly so."""
+        found: list[str] = []
+        if self.name.endswith(" network create"):
+            from macvfast.options import MODES  # noqa: PLC0415 - only a mistake needs it
+            from macvfast.spellings import meant_as_option  # noqa: PLC0415
+
+            driver = next((one for one in self._given("driver") if one in MODES), "macvlan")
+            given = dict(text.partition("=")[::2] for text in self._given("opt"))
+            found = meant_as_option(driver, name[2:], value or next(iter(self._rest), ""), given)
+        return found or did_you_mean(name, self.spellings)
+
+    def _given(self, parameter: str) -> list[str]:
+        """All values of an option of the command, those behind the word that is read, too."""
+        found = [value for option, value in self._levels[-1].values if option.name == parameter]
+        spellings = {one for one, known in self.spellings.items() if known and known[1].name == parameter}
+        for word, following in pairwise([*self._rest, ""]):
+            name, _, value = (
+                word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].removeprefix("="))
+            )
+            if name in spellings:
+                found.append(value or following)
+        return found
 
     def _no_command(self, word: str) -> Usage:
         from macvfast.cli.docker import instead  # noqa: PLC0415 - only a mistake needs it
