@@ -20,7 +20,7 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     (errors.SubnetsOverlap("10.0.0.0/8", "10.0.0.0/8"), ["give --subnet=10.0.0.0/8 once"]),
     (
         errors.RangeInvalid("x", "it is no range"),
-        ["an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example"],
+        ["an ip-range lies in a subnet of the network: --ip-range=192.168.32.128/25 in 192.168.32.0/24, for example"],
     ),
     (errors.AddressInvalid("10.0.0.9/24", "it is not an IPv4 address"), ["leave the prefix length out: `10.0.0.9`"]),
     (

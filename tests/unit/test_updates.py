@@ -136,9 +136,15 @@ def test_an_aux_address_that_an_endpoint_has_is_refused_and_the_endpoint_is_name
     assert machine.host.network("lan").subnets[0].ranges == ()
 
 
+def only_what_update_takes(refused: MacvfastError) -> bool:
+    """Whether its hints speak of no option that `network create` alone has."""
+    return bool(refused.hints) and not any("--subnet" in hint or "--gateway" in hint for hint in refused.hints)
+
+
 def test_the_gateway_is_no_aux_address_however_it_came_to_be(machine: Machine) -> None:
-    with pytest.raises(AuxAddressInvalid, match="chosen automatically when the network was made"):
+    with pytest.raises(AuxAddressInvalid, match="chosen automatically when the network was made") as refused:
         machine.host.update_network("lan", aux={"router": "172.16.86.1"})
+    assert only_what_update_takes(refused.value)
     with pytest.raises(AuxAddressInvalid, match="gateway"):
         machine.host.update_network("lan", aux={"router": "2001:db8:86::1"})
 
@@ -172,7 +178,18 @@ def test_an_update_is_refused_in_the_words_of_create(machine: Machine, asked: di
     with pytest.raises(type(of_create.value)) as of_update:
         machine.host.update_network("here", **asked)
     assert str(of_update.value) == str(of_create.value)
+    assert only_what_update_takes(of_update.value)
     assert (machine.everything(), machine.host.network("here")) == before
+
+
+@pytest.mark.parametrize("ip_range", ["10.0.0.0/24", "172.16.0.0/16", "nonsense", "fd00::/120"])
+def test_the_ip_range_that_is_hinted_at_is_taken(machine: Machine, ip_range: str) -> None:
+    with pytest.raises(RangeInvalid) as refused:
+        machine.host.update_network("lan", ip_ranges=[ip_range])
+    option, _, hinted = refused.value.hints[0].partition("=")
+    assert option == "--ip-range"
+    subnets = machine.host.update_network("lan", ip_ranges=[hinted]).subnets
+    assert hinted in [ip_range for subnet in subnets for ip_range in subnet.ranges]
 
 
 def test_a_parent_is_not_taken_back_from_those_that_share_it(machine: Machine) -> None:

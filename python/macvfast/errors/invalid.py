@@ -99,7 +99,7 @@ class RangeInvalid(InvalidConfig, code="ip-range-invalid"):
     _text = "`{ip_range}` is not a usable ip-range"
     _hint = (
         "--ip-range={meant}",
-        "an ip-range lies in a subnet: --subnet=192.168.32.0/24 --ip-range=192.168.32.128/25, for example",
+        "an ip-range lies in a subnet of the network: --ip-range=192.168.32.128/25 in 192.168.32.0/24, for example",
     )
 
 

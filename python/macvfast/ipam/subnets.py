@@ -192,11 +192,14 @@ def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Gateway:
-    """A subnet's gateway, and what it was typed as, or else what is to be said of where it comes from."""
+    """A subnet's gateway; what it was typed as, or else what is to be said of where it comes from; and whether the
+    network has it already, so that no option gives another.
+    """
 
     address: Address | None
     typed: str | None = None
     origin: str = ""
+    kept: bool = False
 
 
 def _automatic_gateway(
@@ -207,7 +210,7 @@ def _automatic_gateway(
     the subnet. None of IPv6: routers announce themselves there, and a gateway that was merely chosen would hide them.
     """
     if request.gateway_automatic and cidr in host.chosen:
-        return _Gateway(host.chosen[cidr], origin=", chosen automatically when the network was made")
+        return _Gateway(host.chosen[cidr], origin=", chosen automatically when the network was made", kept=True)
     # RFC 3021: point-to-point subnets and single addresses have nothing to spare.
     if not request.wants_gateways or cidr.version == 6 or cidr.num_addresses <= 2:
         return _Gateway(None)
@@ -236,7 +239,7 @@ def _settle_one(
         if address == gateway.address:
             hint = "give the gateway with --gateway, or none with --gateway none"
             reason = f"it is the gateway of {cidr}{gateway.origin}"
-            raise AuxAddressInvalid(name, text, reason, hints=[] if gateway.typed else [hint])
+            raise AuxAddressInvalid(name, text, reason, hints=[] if gateway.typed or gateway.kept else [hint])
     # What the pool of this network alone would refuse.
     Pool(
         cidr,
@@ -283,14 +286,20 @@ def _of_range(cidrs: Sequence[Cidr], text: str) -> Cidr:
     try:
         network = ip_network(first.strip(), strict=False)
     except ValueError:
-        raise RangeInvalid(text, "it is neither a CIDR nor FIRST-LAST") from None
+        raise RangeInvalid(text, "it is neither a CIDR nor FIRST-LAST", _part_of(cidrs)) from None
     for cidr in cidrs:
         if network.version == cidr.version and network.network_address in cidr:
             return cidr
     for cidr in cidrs:
         if network.version == cidr.version and network.overlaps(cidr):
-            raise RangeInvalid(text, f"it is larger than subnet {cidr}")
-    raise RangeInvalid(text, _outside(cidrs))
+            raise RangeInvalid(text, f"it is larger than subnet {cidr}", _part_of([cidr]))
+    raise RangeInvalid(text, _outside(cidrs), _part_of(cidrs, network.version))
+
+
+def _part_of(cidrs: Sequence[Cidr], version: int = 0) -> str | None:
+    """An ip-range that could be typed: the upper half of a subnet, of that version of IP if there is one."""
+    cidr = next((one for one in cidrs if one.version == version), cidrs[0] if cidrs else None)
+    return None if cidr is None else str([*cidr.subnets()][-1])
 
 
 def _outside(cidrs: Sequence[Cidr]) -> str:
