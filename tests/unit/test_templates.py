@@ -208,12 +208,12 @@ def test_what_may_show_the_status_is_known_beforehand(text: str, may: bool) -> N
     ("text", "why"),
     [
         ("{{truncate .Name -1}}", "`truncate` wants a number from 0 on"),
-        ("{{.IPAM.Subnets}}", "`Subnets` is not a field of map[Config:"),
-        ("{{(index .IPAM.Config 0).Nope}}", "`Nope` is not a field of map[Gateway:"),
+        ("{{.IPAM.Subnets}}", "`Subnets` is not one of the fields there: Driver, Options, Config"),
+        ("{{(index .IPAM.Config 0).Nope}}", "`Nope` is not one of the fields there: Subnet, Gateway"),
         ("{{.Name.First}}", "`First` is not a field of plain"),
         ("{{.Options.parent.mtu}}", "`mtu` is not a field of eth0"),
         ("{{.Labels.tier.zone}}", "`zone` is not a field of nothing"),
-        ("{{.ConfigFrom.Nope}}", "`Nope` is not a field of map[Network:]"),
+        ("{{.ConfigFrom.Nope}}", "`Nope` is not one of the fields there: Network"),
         ("{{pad .Name 1 -1}}", "`pad` wants two numbers from 0 on"),
         ("{{pad .Name 1 1000}}", "`pad`: 1000 is wider than a line"),
         ("{{truncate .Name true}}", "`truncate` wants a number from 0 on"),
@@ -234,3 +234,20 @@ def test_what_cannot_be_is_said(text: str, why: Any) -> None:
     said = typed(["network", "inspect", "-f", text, "plain"], FakeHost(networks=[network("plain")]))
     assert (said.status, said.out) == (2, "")
     assert why in said.err
+
+
+@pytest.mark.parametrize(("field", "shown"), [("IPAddress", "172.16.86.10"), ("IPPrefixLen", "24"), ("Gateway", "")])
+def test_what_docker_says_beside_its_networks_is_hinted_at_in_each_of_them(field: str, shown: str) -> None:
+    host = FakeHost(sandboxes=[sandbox("web")])
+    said = typed(["inspect", "-f", f"{{{{.NetworkSettings.{field}}}}}", "web"], host)
+    assert said.status == 2
+    assert f"`{field}` is not one of the fields there: SandboxKey, Networks" in said.err
+    hint = f"{{{{range .NetworkSettings.Networks}}}}{{{{.{field}}}}}{{{{end}}}}"
+    assert f"hint: {hint}\n" in said.err
+    assert shown in typed(["inspect", "-f", hint, "web"], host).out
+
+
+def test_a_field_that_no_network_has_either_is_not_looked_for_there() -> None:
+    said = typed(["inspect", "-f", "{{.NetworkSettings.Ports}}", "web"], FakeHost(sandboxes=[sandbox("web")]))
+    assert "`Ports` is not one of the fields there: SandboxKey, Networks" in said.err
+    assert "range .NetworkSettings" not in said.err

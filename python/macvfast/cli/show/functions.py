@@ -11,7 +11,15 @@ from macvfast.errors import escape
 
 
 class TemplateFailed(Exception):
-    """A template cannot be read, or asks for something that a value does not have; the text says what."""
+    """A template cannot be read, or asks for something that a value does not have.
+
+    Attributes:
+        hint: what to type instead; empty where the fields of the top and the forms of templates say it.
+    """
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.hint = hint
 
 
 class Safe(str):
@@ -33,13 +41,23 @@ def shown(value: object) -> str:
     return escape(value) if isinstance(value, str) and not isinstance(value, Safe) else str(value)
 
 
+# What Docker's NetworkSettings say of the first bridge: here, and in Docker on other networks, each network says it.
+_ONCE_THERE = {
+    "EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway",
+    "MacAddress",
+}  # fmt: skip
+_OF_EACH_NETWORK = "{{range .NetworkSettings.Networks}}{{.FIELD}}{{end}}"
+
+
 def field_of(value: object, name: str) -> object:
     """A field of an object, or what a map has for a key, which may be nothing; of anything else there is no field."""
     if isinstance(value, Object):
         for fields in (value, value.hidden):
             if name in fields:
                 return fields[name]
-    elif isinstance(value, Mapping):
+        hint = _OF_EACH_NETWORK.replace("FIELD", name) if "Networks" in value and name in _ONCE_THERE else ""
+        raise TemplateFailed(f"`{name}` is not one of the fields there: {', '.join(value)}", hint)
+    if isinstance(value, Mapping):
         return value.get(name)
     raise TemplateFailed(f"`{name}` is not a field of {shown(value) or 'nothing'}")
 

@@ -87,9 +87,11 @@ class Template:
         try:
             yield
         except (TemplateFailed, RecursionError) as failed:
-            why = str(failed) if isinstance(failed, TemplateFailed) else "it is nested too deeply"
+            why, hint = "it is nested too deeply", ""
+            if isinstance(failed, TemplateFailed):
+                why, hint = str(failed), failed.hint
             known = " ".join(f"{{{{.{name}}}}}" for name in self._fields if name != "Label")
-            hints = [f"fields: {known}", _FORMS]
+            hints = [hint] if hint else [f"fields: {known}", _FORMS]
             raise Usage(f"`--format` cannot be `{_cut(self._typed)}`", causes=[_cut(why)], hints=hints) from None
 
     def _read(self, depth: int) -> tuple[Text, str]:
