@@ -34,6 +34,19 @@ def test_each_batch_is_told_with_its_counts_and_time(lan: Lan) -> None:
     assert links["time"].endswith("Z")
 
 
+def test_a_batch_that_asks_for_nothing_is_not_told(lan: Lan) -> None:
+    """The second round of a removal looks for links that the first left, and finds none."""
+    support.create_pub_net(lan)
+    lan.macvfast("scale", "pub_net", "web=3")
+    lan.host.environment["MACVFAST_LOG"] = "json"
+    done = lan.attempt("rm", "web-0", "web-1", "web-2")
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    batches = [one for one in told if one["event"] == "batch"]
+    assert batches
+    assert [one for one in batches if one["requests"] == 0] == []
+
+
 def test_a_retry_and_an_undo_are_told(lan: Lan) -> None:
     """A stranger has the MAC of the first address; a MAC that was asked for and is taken cannot be replaced."""
     support.create_pub_net(lan)

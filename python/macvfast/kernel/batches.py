@@ -41,7 +41,9 @@ def new_group() -> int:
 
 
 def send(what: str, netlink: _core.Netlink, batch: _core.Batch) -> dict[int, _core.Refusal]:
-    """Send a batch; what was refused of it, by position."""
+    """Send a batch, if anything is in it; what was refused of it, by position."""
+    if not len(batch):
+        return {}
     started = time.perf_counter()
     refused = netlink.send(batch)
     log.batch(what, len(batch), len(refused), started)
@@ -51,7 +53,9 @@ def send(what: str, netlink: _core.Netlink, batch: _core.Batch) -> dict[int, _co
 def send_each(
     what: str, sends: Sequence[tuple[_core.Netlink, _core.Batch]], threads: int | None = None
 ) -> Sequence[dict[int, _core.Refusal]]:
-    """Send batches to several namespaces; what was refused of each, by position."""
+    """Send batches to several namespaces, if there are any; what was refused of each, by position."""
+    if not sends:
+        return []
     started = time.perf_counter()
     refused = _core.send_each(sends) if threads is None else _core.send_each(sends, threads)
     log.batch(what, sum(len(batch) for _, batch in sends), sum(map(len, refused)), started)
