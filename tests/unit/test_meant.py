@@ -35,12 +35,29 @@ def host() -> FakeHost:
         ("web-7", ["web-1", "web-17", "web-70"], []),
         ("wbe-1", ["web-1"], ["did you mean `web-1`?"]),
         ("x", ["lan", "web"], []),
+        ("FAR", ["far", "near"], ["did you mean `far`?"]),
+        ("WEB-7", ["Web-7", "web-17"], ["did you mean `Web-7`?"]),
     ],
 )
 def test_what_is_spelled_nearly_so_is_meant_and_another_number_is_not(
     word: str, known: list[str], hint: list[str]
 ) -> None:
     assert did_you_mean(word, known) == hint
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("NAME=web", "did you mean `name`?"),
+        ("statsu=idle", "did you mean `status`?"),
+        ("ip=10.1.0.2", "did you mean `-f address=10.1.0.2`?"),
+        ("mac-address=02:00:00:00:00:01", "did you mean `-f mac=02:00:00:00:00:01`?"),
+        ("net=lan", "did you mean `-f network=lan`?"),
+        ("ancestor=alpine", "leave it out: what `ancestor` is about is Docker's alone"),
+    ],
+)
+def test_a_filter_has_the_words_of_other_programs(host: FakeHost, given: str, hint: str) -> None:
+    assert hints(f"ps -f {given}", host) == [hint]
 
 
 def test_each_name_that_is_not_found_has_its_hint_and_thousands_are_not_compared(host: FakeHost) -> None:

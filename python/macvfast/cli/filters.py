@@ -19,6 +19,9 @@ T = TypeVar("T")
 # Of other keys, one of the values given must hold.
 _ALL_HOLD = ("label", "label!", "until")
 
+# Filters of `docker ps` on what no sandbox has: images, ports, volumes, health.
+_DOCKERS = ("ancestor", "before", "exited", "expose", "health", "is-task", "publish", "since", "volume")
+
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|µs|ns)"
 
@@ -30,11 +33,13 @@ class Filter(NamedTuple, Generic[T]):
         fits: whether an item fits a value.
         values: which there are, where they are few.
         check: refuses a value that nothing can have.
+        also: other words for the key, of other programs.
     """
 
     fits: Callable[[T, str], bool]
     values: tuple[str, ...] = ()
     check: Callable[[str], object] = str
+    also: tuple[str, ...] = ()
 
 
 def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -> Callable[[T], bool]:
@@ -46,7 +51,7 @@ def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -
     wanted: dict[str, list[str]] = {}
     for key, value in pairs:
         if key not in filters:
-            raise OptionUnknown("filter", key, sorted(filters))
+            raise OptionUnknown("filter", key, sorted(filters), _instead(key, value, filters))
         values = filters[key].values
         if values and value not in values:
             raise OptionInvalid(key, value, f"it is one of {', '.join(values)}")
@@ -60,6 +65,13 @@ def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -
         )
 
     return fits
+
+
+def _instead(key: str, value: str, filters: Mapping[str, Filter[T]]) -> list[str]:
+    """The hint for a key of other programs; none for a word that is merely misspelled."""
+    if key in _DOCKERS:
+        return [f"leave it out: what `{key}` is about is Docker's alone"]
+    return [f"did you mean `-f {known}={value}`?" for known, one in filters.items() if key in one.also]
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -125,11 +137,13 @@ def _has_mac(sandbox: Sandbox, wanted: str) -> bool:
 SANDBOX_FILTERS: dict[str, Filter[Sandbox]] = {
     "name": Filter(lambda sandbox, value: matches(sandbox.name, value)),
     "id": Filter(lambda sandbox, value: matches(sandbox.id, value)),
-    "network": Filter(_is_on),
-    "address": Filter(_has_address, check=_addresses),
-    "mac": Filter(_has_mac, check=_mac),
+    "network": Filter(_is_on, also=("net",)),
+    "address": Filter(_has_address, check=_addresses, also=("ip", "ip6", "ipaddress", "addr", "subnet")),
+    "mac": Filter(_has_mac, check=_mac, also=("mac-address", "macaddress", "mac_address")),
     "status": Filter(
-        lambda sandbox, value: sandbox.state.value == value, ("idle", "running", "exited", "restarting", "lost")
+        lambda sandbox, value: sandbox.state.value == value,
+        ("idle", "running", "exited", "restarting", "lost"),
+        also=("state",),
     ),
     "label": Filter(lambda sandbox, value: has_label(sandbox.labels, value)),
     "origin": Filter(is_from, ORIGINS),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from macvfast.errors import nearly
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -28,13 +30,5 @@ class Usage(Failure):
 
 def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
     """A hint at what is spelled nearly like `word`, if anything is."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
-
-    # Of a word of two or three letters, one is a large part. Another number is hardly an error in typing.
-    cutoff, letters = 0.5 if len(word) < 4 else 0.6, _letters(word)
-    found = get_close_matches(word, [one for one in known if _letters(one) != letters], n=2, cutoff=cutoff)
+    found = nearly(word, known, most=2)
     return [f"did you mean {' or '.join(f'`{one}`' for one in found)}?"] if found else []
-
-
-def _letters(word: str) -> str:
-    return "".join(one for one in word if not one.isdecimal())

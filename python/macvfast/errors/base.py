@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from inspect import Signature
 
 # Lines of text with names of values in braces. Of a tuple, the first is used whose values are all given: not None, not
@@ -38,11 +38,25 @@ def listed(values: Sequence[object], limit: int = SHOWN_VALUES) -> str:
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
 
-def nearly(word: str, known: Sequence[str]) -> list[str]:
-    """The one of `known` that is spelled most nearly like `word`, if any is; without regard to upper case."""
+def nearly(word: str, known: Iterable[str], *, most: int = 1) -> list[str]:
+    """Those of `known` that are spelled most nearly like `word`, without regard to upper case; at most so many.
+
+    >>> nearly("ETH0", ["eth0", "eth1"])
+    ['eth0']
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
 
-    return get_close_matches(word.lower(), list(known), n=1)
+    wanted, lowered = word.lower(), {one.lower(): one for one in known}
+    if wanted in lowered:
+        return [lowered[wanted]]
+    # Of a word of two or three letters, one is a large part. Another number is hardly an error in typing.
+    cutoff, letters = 0.5 if len(word) < 4 else 0.6, _letters(wanted)
+    likely = [one for one in lowered if _letters(one) != letters]
+    return [lowered[one] for one in get_close_matches(wanted, likely, n=most, cutoff=cutoff)]
+
+
+def _letters(word: str) -> str:
+    return "".join(one for one in word if not one.isdecimal())
 
 
 class _Several(tuple[object, ...]):
