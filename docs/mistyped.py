@@ -155,6 +155,32 @@ hint: `macvfast ipam --help` shows the usage""",
         status=2,
     ),
     Mistake(
+        "Another program's word for a command",
+        "network delete lab",
+        docker="",
+        macvfast="""\
+error: `delete` is not a command of `macvfast network`
+  caused by: its commands are create, ls, inspect, update, rm, prune, connect, disconnect, import
+
+hint: `macvfast network rm NETWORK`
+hint: `macvfast network --help` shows the usage""",
+        before=(LAB,),
+        status=2,
+    ),
+    Mistake(
+        "A command of another group",
+        "ipam rm lab",
+        docker="",
+        macvfast="""\
+error: `rm` is not a command of `macvfast ipam`
+  caused by: its commands are show
+
+hint: did you mean `macvfast rm` or `macvfast network rm`?
+hint: `macvfast ipam --help` shows the usage""",
+        before=(LAB,),
+        status=2,
+    ),
+    Mistake(
         "A name behind a list",
         "network ls lab",
         docker="",
@@ -262,6 +288,16 @@ error: `172.16.86.12/24` is not a usable address
 
 hint: leave the prefix length out: `172.16.86.12`""",
         before=(LAB,),
+    ),
+    Mistake(
+        "An option of the other driver",
+        "network create -d ipvlan --subnet=10.1.0.0/24 -o parent=eth1 -o bclim=3 lab",
+        docker="",
+        macvfast="""\
+error: `bclim` is not a known option of driver `ipvlan`
+  caused by: known: `ipam_order`, `ipv6_ra`, `ipvlan_flag`, `ipvlan_mode`, `mtu`, `parent`, `share_parent`
+
+hint: did you mean `-d macvlan -o bclim=3`?""",
     ),
     Mistake(
         "Several options that are not taken",

@@ -105,6 +105,45 @@ def test_the_commands_of_ip_have_theirs_here(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("network delete lan", "`macvfast network rm NETWORK`"),
+        ("network del lan", "`macvfast network rm NETWORK`"),
+        ("network exists lan", "`macvfast network inspect NETWORK`"),
+        ("network show lan", "`macvfast network inspect NETWORK`"),
+        ("network add lan", "`macvfast network create NAME`"),
+        ("network reload -a", "`macvfast restore` creates again what is recorded and missing"),
+        ("ipam ls", "`macvfast ipam show`"),
+        ("network pub_net", "`macvfast network --help` shows the usage"),
+        ("network lan", "did you mean `macvfast network inspect lan`?"),
+        ("ipam lan", "did you mean `macvfast ipam show lan`?"),
+        ("ipam nal", "`macvfast ipam --help` shows the usage"),
+        ("network inspct lan", "did you mean `inspect`?"),
+        ("connect lan web", "did you mean `macvfast network connect`?"),
+        ("disconnect lan web", "did you mean `macvfast network disconnect`?"),
+        ("network stop web", "did you mean `macvfast stop`?"),
+        ("ipam rm lan", "did you mean `macvfast rm` or `macvfast network rm`?"),
+        ("prune", "did you mean `macvfast network prune`?"),
+        ("install", "did you mean `macvfast service install`?"),
+        ("netns add web", "`macvfast create --name SANDBOX`"),
+        ("netns delete web", "`macvfast rm SANDBOX`"),
+        ("netns exec web ip address", "`macvfast exec SANDBOX COMMAND`"),
+        ("container exists web", "`macvfast inspect SANDBOX` shows a sandbox"),
+        ("delete web", "`macvfast rm SANDBOX` removes a sandbox"),
+        ("ls", "`macvfast ps -a` lists sandboxes"),
+        ("help", "`macvfast --help`, and"),
+    ],
+)
+def test_a_word_that_is_no_command_has_a_hint_that_works(host: FakeHost, line: str, hint: str) -> None:
+    assert hints(line, host)[0].startswith(hint)
+
+
+def test_a_name_behind_a_group_is_looked_up_in_the_state_that_is_typed(host: FakeHost) -> None:
+    hints("--state-dir /srv/state network lan", host)
+    assert ("open", "/srv/state") in host.calls
+
+
+@pytest.mark.parametrize(
     ("given", "typed_"),
     [
         ("--parent eth0", "-o parent=eth0"),

@@ -107,9 +107,9 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
         Usage, MacvfastError
     """
     out = session.out
+    out.advice = _Advice(line, session)
     line.find(words)
     out.problems_as_json = line.asks_for_json()
-    out.advice = _Advice(line, session)
     line.read()
     if line.help:
         out.text(f"{line.context.get_help()}\n")

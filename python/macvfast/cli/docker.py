@@ -239,9 +239,46 @@ _COMMANDS = {
 }
 
 
-def instead(command: str) -> str | None:
-    """What to type for a command of Docker's that macvfast does not have."""
-    return _COMMANDS.get(command)
+_MAKE = "`macvfast create --name SANDBOX` makes a sandbox, and `macvfast network create` a network"
+_REMOVE = "`macvfast rm SANDBOX` removes a sandbox, and `macvfast network rm NETWORK` a network"
+_LIST = "`macvfast ps -a` lists sandboxes, and `macvfast network ls` networks"
+_SHOW = "`macvfast inspect SANDBOX` shows a sandbox, and `macvfast network inspect NETWORK` a network"
+_JOIN = "`macvfast network connect --pid PID NETWORK SANDBOX` connects a process's namespace as a sandbox"
+_MISSING = "`macvfast restore` creates again what is recorded and missing"
+
+# The same for commands of Podman, `ip` and others.
+_OTHERS = {
+    **dict.fromkeys(("add", "new"), _MAKE),
+    **dict.fromkeys(("del", "delete", "remove"), _REMOVE),
+    **dict.fromkeys(("list", "ls"), _LIST),
+    **dict.fromkeys(("exists", "show", "container exists"), _SHOW),
+    "help": "`macvfast --help`, and `--help` behind each command",
+    "pod": "one sandbox holds several commands: `macvfast exec -d SANDBOX COMMAND` starts another",
+    "netns add": "`macvfast create --name SANDBOX`",
+    **dict.fromkeys(("netns attach", "netns set"), _JOIN),
+    **dict.fromkeys(("netns del", "netns delete"), "`macvfast rm SANDBOX`"),
+    "netns exec": "`macvfast exec SANDBOX COMMAND`",
+    "netns identify": "`macvfast ps -a` lists the sandboxes",
+    **dict.fromkeys(("netns list", "netns list-id", "netns ls", "netns show"), "`macvfast ps -a`"),
+    "netns pids": _PROCESSES,
+    **dict.fromkeys(("network add", "network new"), "`macvfast network create NAME`"),
+    **dict.fromkeys(("network del", "network delete"), "`macvfast network rm NETWORK`"),
+    **dict.fromkeys(("network exists", "network show"), "`macvfast network inspect NETWORK`"),
+    "network reload": _MISSING,
+    **dict.fromkeys(("ipam inspect", "ipam list", "ipam ls"), "`macvfast ipam show`"),
+    **dict.fromkeys(("state export", "state save"), "`macvfast state backup`"),
+    **dict.fromkeys(("state import", "state restore"), "`macvfast state load`"),
+}
+
+
+def instead(*words: str) -> str | None:
+    """What to type for a command of Docker's or of another program's that macvfast does not have.
+
+    >>> instead("network", "delete")
+    '`macvfast network rm NETWORK`'
+    """
+    path = " ".join(words)
+    return _COMMANDS.get(path) or _OTHERS.get(path)
 
 
 def refusal(command: str, name: str) -> Refused | None:

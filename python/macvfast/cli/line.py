@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from macvfast.cli.commands import Command, Group
+from macvfast.cli.commands import COMMANDS, Command, Group
 from macvfast.cli.usage import Usage, did_you_mean
 
 if TYPE_CHECKING:
@@ -324,21 +324,20 @@ class Line:
     def _no_command(self, word: str) -> Usage:
         from macvfast.cli.docker import instead  # noqa: PLC0415 - only a mistake needs it
 
-        known = self.command.list_commands(self.context)
-        dockers = instead(word) if len(self._levels) == 1 else None
-        return self._wrong(
+        group = self.name.split()[1:]
+        others = instead(*group, word, *self._rest[:1]) or instead(*group, word)
+        error = self._wrong(
             f"`{word}` is not a command of `{self.name}`",
-            f"its commands are {', '.join(known)}",
-            *([dockers] if dockers else did_you_mean(word, known) or self._with_name(word, known)),
+            f"its commands are {', '.join(self.command.list_commands(self.context))}",
+            *([others] if others else self._elsewhere(word)),
         )
+        error.unknown = "" if len(error.hints) > 1 else word
+        return error
 
-    def _with_name(self, word: str, known: Sequence[str]) -> list[str]:
-        """What is typed for a name that follows a group: `ipam lan`, `network lan`."""
-        from macvfast.model import is_name  # noqa: PLC0415 - only a mistake needs it
-
-        command = "inspect" if "inspect" in known else known[0]
-        takes_name = self.name.rpartition(" ")[2] in ("network", "ipam")
-        return [f"did you mean `{self.name} {command} {word}`?"] if takes_name and is_name(word) else []
+    def _elsewhere(self, word: str) -> list[str]:
+        """Where the word is a command, with another group before it or none: `connect`, `network stop`."""
+        paths = [path for path in COMMANDS if path.split()[-1] == word]
+        return [f"did you mean {' or '.join(f'`macvfast {path}`' for path in paths)}?"] if paths else []
 
     def wrong_count(self) -> Usage:
         """The error for too few arguments, or too many."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from macvfast.cli.usage import did_you_mean
+from macvfast.cli.usage import Usage, did_you_mean
 from macvfast.errors import CommandNotFound, MacvfastError, NetworkNotFound, ParentNotFound, SandboxNotFound
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ COMPARED = 20
 _FOR_A_SANDBOX = {"network rm": "rm {}", "network inspect": "inspect {}", "ipam show": "ps -a -f name={}"}
 _FOR_A_NETWORK = {"rm": "network rm {}", "inspect": "network inspect {}", "exec": "run --net={} COMMAND"}
 
+# What shows a network whose name follows a group of commands.
+_BEHIND = {"network": "network inspect", "ipam": "ipam show"}
+
 
 class Meant:
     """Hints for the errors of one command line."""
@@ -32,6 +35,8 @@ class Meant:
 
     def hints(self, problem: MacvfastError | Failure) -> list[str]:
         """What may have been meant; nothing where nothing is like it."""
+        if isinstance(problem, Usage):
+            return self._behind_group(problem.unknown) if problem.unknown else []
         if not self._left or not isinstance(
             problem, (NetworkNotFound, SandboxNotFound, ParentNotFound, CommandNotFound)
         ):
@@ -50,6 +55,18 @@ class Meant:
     @property
     def _path(self) -> str:
         return self._line.name.partition(" ")[2]
+
+    def _behind_group(self, word: str) -> list[str]:
+        """A network's name, as in `ipam lan`; or one of the group's commands."""
+        line = self._line
+        if self._path in _BEHIND:
+            # No command was called that would have noted it.
+            above = line.root.make_context("macvfast", line.common_words(), obj=self._session, resilient_parsing=True)
+            self._session.state_dir = above.params.get("state_dir")
+            if word in self._names("networks"):
+                return [f"did you mean `macvfast {_BEHIND[self._path]} {word}`?"]
+        # No command has another character than letters in its name; that of a network may.
+        return did_you_mean(word, line.command.list_commands(line.context)) if word.isalpha() else []
 
     def _network(self, key: str) -> list[str]:
         if key not in self._names("sandboxes"):

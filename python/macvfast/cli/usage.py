@@ -22,7 +22,13 @@ class Failure(Exception):
 
 
 class Usage(Failure):
-    """The command line is not one that macvfast takes; nothing was done."""
+    """The command line is not one that macvfast takes; nothing was done.
+
+    Attributes:
+        unknown: the word that is no command of the group before it, where nobody has said yet what may be meant.
+    """
+
+    unknown = ""
 
     def __init__(self, message: str, *, causes: Sequence[str], hints: Sequence[str]) -> None:
         super().__init__("usage", message, causes, hints)
