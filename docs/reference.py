@@ -19,6 +19,8 @@ ORDER = ("one_sandbox", "many", "given_namespaces", "after_a_kill")
 # What a program begins with; all other names follow in their own order.
 FIRST = ("Host", "Pool", "Addresses")
 WIDTH = 100
+# Classes, and nothing else: a line of a docstring below Raises.
+_NAMES = re.compile(r"^[A-Z]\w+(?:, [A-Z]\w+)*$")
 
 INTRODUCTION = """
 # Python
@@ -32,7 +34,8 @@ subnet, without kernel or file. Every failure is an exception below `macvfast.Ma
 
 A call on many returns `Outcomes`, one per item in the order asked: a refused item never raises and never stops another.
 `progress=` is called with how many have ended and of how many, first with 0: `Tell` is `Callable[[int, int], None]`.
-`Several[T]` is any iterable of them that is no text, `Pairs[T]` a mapping of names or its items.
+`Several[T]` is a list of `T`, or any other iterable of `T`; a text is refused, for its items are letters. `Pairs[T]` is
+a mapping of names to `T`, or its items: pairs of a name and a `T`.
 
 ## Logging
 
@@ -139,11 +142,17 @@ def _code(words: list[str], name: str, given: str = "") -> list[str]:
 def as_markdown(text: str | None) -> list[str]:
     """A docstring, its sections as lists."""
     lines: list[str] = []
+    section = ""
     for line in inspect.cleandoc(text or "").splitlines():
         if re.fullmatch(r"(Args|Attributes|Returns|Raises)( \(.*\))?:", line):
+            section = line
             lines += ["", f"**{line}**", ""] if lines and lines[-1] else [f"**{line}**", ""]
         elif match := re.match(r" {4}(\w[\w, ]*): (.*)", line):
             lines.append(f"- `{match[1]}`: {match[2]}")
+        elif section.startswith("Raises") and (match := re.match(r" {4}(\S.*)", line)):
+            # Names of which there is nothing to say, or a sentence.
+            said = match[1]
+            lines.append(f"- `{said}`" if _NAMES.match(said) else f"- {said}")
         elif line.startswith("     "):
             lines.append(f"  {line.strip()}")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import typer
@@ -101,6 +102,25 @@ def test_the_page_on_python_has_every_public_name_and_method_and_every_example()
     assert {f"{name}.py" for name in (*reference.ORDER, "__init__")} == {
         one.name for one in reference.EXAMPLES.glob("*.py")
     }
+
+
+def test_each_line_of_what_a_docstring_says_is_raised_is_an_item_of_a_list() -> None:
+    """Catches names that run on in one paragraph, or stand behind the text of another."""
+    text = """Effect.
+
+        Raises:
+            NameInvalid, MacTaken
+            UndoFailed: it still exists, and says
+                why.
+            Also as `run`.
+        """
+    assert reference.as_markdown(text)[4:] == [
+        "- `NameInvalid, MacTaken`", "- `UndoFailed`: it still exists, and says", "  why.", "- Also as `run`.",
+    ]  # fmt: skip
+    raised = re.findall(r"\*\*Raises.*?\*\*\n\n(.*?)\n\n", reference.page(), re.DOTALL)
+    assert len(raised) > 8
+    for line in "\n".join(raised).splitlines():
+        assert line.startswith(("- ", "  ")), line
 
 
 def test_a_docstring_becomes_lists_of_what_it_explains() -> None:

@@ -39,7 +39,8 @@ class OfEndpoints(Opened):
 
         Raises:
             NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
-            ArgumentInvalid: there is no sandbox, or something is given beside a whole request. As `create_sandbox`.
+            ArgumentInvalid: there is no sandbox, or something is given beside a whole request.
+            Also as `create_sandbox`.
         """
         from macvfast.requests.endpoints import to_connect  # noqa: PLC0415 - a listing needs no requests
 

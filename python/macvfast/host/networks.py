@@ -38,8 +38,8 @@ class OfNetworks(Opened):
             gateways: (): each subnet reserves one where Docker would; None: no subnet has one.
 
         Raises:
-            InvalidConfig: the request is invalid; subclasses say why. NetworkExists, ParentNotFound, ParentTaken,
-                ParentUnusable, SubnetTaken
+            InvalidConfig: the request is invalid; which subclass of it is raised says why.
+            NetworkExists, ParentNotFound, ParentTaken, ParentUnusable, SubnetTaken
             KernelFeatureMissing, KernelRefused, PermissionNeeded: the parent could not be created.
         """
         request = name
@@ -66,7 +66,8 @@ class OfNetworks(Opened):
         Raises:
             NetworkDiffers: it exists and differs in what cannot be changed; nothing is changed.
             AddressTaken: an endpoint has a requested aux address.
-            SandboxBusy: it is still being created or removed. Also as `create_network`.
+            SandboxBusy: it is still being created or removed.
+            Also as `create_network`.
         """
         plain("request", request, macvfast.NetworkRequest)
         return self._parts.engine.ensure_network(request)

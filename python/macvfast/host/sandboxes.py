@@ -91,7 +91,8 @@ class OfSandboxes(Opened):
 
         Raises:
             CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted
-            UndoFailed: the sandbox still exists. Also as `create_sandbox`.
+            UndoFailed: the sandbox still exists.
+            Also as `create_sandbox`.
         """
         return self._parts.run(request, _sandbox(name, endpoints, request.argv, labels, own_files))
 
