@@ -364,6 +364,8 @@ class Netlink:
         """The id by which the namespace knows another, if it has one."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
+    def all_addresses(self) -> list[tuple[int, bytes]]:
+        """The addresses of all links, packed, each after the index of its link, by one dump."""
     def routes(
         self, *, default_only: bool
     ) -> list[tuple[bytes, int, int, int | None, bytes | None, bool, int | None, int | None]]:

@@ -14,8 +14,8 @@ class PoolUsage(NamedTuple):
     Attributes:
         subnet: it.
         in_use: how many of these addresses endpoints have, of all networks that share the pool.
-        capacity: how many they can have: gateways, aux addresses, reservations and the subnet's own ends are not
-            counted. By the record alone: what the host has itself on the parent is counted.
+        capacity: how many they can have: gateways, aux addresses, reservations, the subnet's own ends and what the host
+            has itself on the parent are not counted.
     """
 
     subnet: Subnet

@@ -70,6 +70,20 @@ def test_ipam_show_marks_the_host_and_needs_no_capability_for_it(lan: Lan) -> No
     assert (subnet["HostAddresses"], subnet["Map"]["Cells"][250], subnet["Free"]) == (["172.16.86.250"], "h", 252)
 
 
+def test_every_list_counts_what_the_host_has_and_a_pool_without_a_free_address_is_full(lan: Lan) -> None:
+    """As `connect` finds it; an alternative name of the parent is as good as its name."""
+    lan.add_parent("eth1", "lan1", "10.5.0.2/29")
+    lan.host.ip_batch("link property add dev eth1 altname lan5", "address add 10.9.0.1/24 dev lo")
+    lan.macvfast("network", "create", "--subnet=10.5.0.0/29", "-o", "parent=lan5", "tiny")
+    lan.macvfast("scale", "tiny", "w=4")
+    assert "no free IPv4 address" in refused(lan, "create", "--net=tiny", "--name=one-more")
+    assert lan.macvfast("network", "ls", "--format={{.Name}} {{.InUse}}") == "tiny 4/4"
+    (line,) = lan.macvfast("ipam", "show").splitlines()[1:]
+    assert line.endswith("[####################]   4 of 4   0")
+    assert "10.5.0.0/29  [####################]  4 of 4 in use" in lan.macvfast("topology")
+    assert 'free_addresses{network="tiny",subnet="10.5.0.0/29"} 0' in lan.macvfast("metrics")
+
+
 def test_check_names_a_sandbox_whose_address_the_host_has_got(lan: Lan) -> None:
     support.create_pub_net(lan)
     lan.macvfast("create", "--net=pub_net", "--name=box", "--ip=172.16.86.10")

@@ -378,6 +378,14 @@ class FakeKernel(Kernel):
         self.faults.step("list the addresses" if namespace is None else "list the addresses inside")
         return list(self._place(namespace).links[ifindex].addresses)
 
+    def own_addresses(self) -> dict[str, Collection[bytes]]:
+        self.faults.step("list all addresses")
+        return {
+            name: [packed for packed, _ in link.addresses]
+            for link in self.world.home.links.values()
+            for name in (link.ifname, *link.altnames)
+        }
+
     def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
         if namespace is not None:
             self.faults.step(f"list {'the' if default_only else 'all'} routes inside")

@@ -13,6 +13,7 @@ from macvfast.model import Subnet
 from macvfast.requests import EndpointRequest
 from macvfast.usage import NetworkUsage, PoolUsage
 from tests.unit.cli_bed import DUAL, FakeHost, network, sandbox, typed
+from tests.unit.fake_kernel import FakeLink
 
 if TYPE_CHECKING:
     from macvfast.host import Host
@@ -62,6 +63,56 @@ def test_the_numbers_of_a_line_are_those_of_the_whole_count(machine: Machine) ->
     host.create_sandbox(endpoints=[EndpointRequest.of("six"), EndpointRequest.of("tiny")])
     assert summed_up(host) == counted(host)
     assert [one.network.name for one in host.pools()] == [one.name for one in host.networks()]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_the_host_has_itself_is_free_for_nobody(machine: Machine) -> None:
+    """Also where that is an end, a gateway, an endpoint's address too, outside of the ip-range, or on another link."""
+    host = machine.host
+    link = machine.world.add_home(FakeLink(40, "eth2", altnames=["lan2"], mac=b"\x52\x54\0\0\0\4"))
+    host.create_network("tiny", subnets=["10.5.0.0/29", "2001:db8:5::/125"], parent="eth2", share_parent=True)
+    host.create_network("part", subnets=["10.6.0.0/24"], ip_ranges=["10.6.0.0/28"], parent="eth2", share_parent=True)
+    host.connect_many("tiny", ["a", "b"]).raise_if_any()
+    own = ("10.5.0.1", "10.5.0.6", "10.6.0.3", "10.6.0.200", "2001:db8:5::6", "fe80::1", "10.5.0.2", "10.6.0.0")
+    link.addresses = [(ip_address(one).packed, 32) for one in own]
+    assert summed_up(host) == counted(host)
+    assert ("tiny", "10.5.0.0/29", 2, 2) in summed_up(host)
+    drawn = {on.network.name: on.pools for link in host.topology().links for on in link.networks}
+    assert drawn == {one.network.name: one.pools for one in host.pools()}
+
+
+def test_without_a_word_of_the_kernel_the_record_counts(machine: Machine) -> None:
+    """A list is shown outside of the home namespace, and where the kernel refuses a look."""
+    host = machine.host
+    before = summed_up(host)
+    for link in machine.world.home.links.values():
+        link.addresses = [(ip_address("172.16.86.77").packed, 24)]
+    assert summed_up(host) != before
+    machine.faults.arm(fail_at=1, only="list all addresses")
+    assert summed_up(host) == before
+    machine.faults.arm()
+    machine.world.home.cookie += 1
+    assert summed_up(host) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [("", True), ("-q", False), ("--format=json", False), ("--format={{.Name}}", False), ("--format={{.InUse}}", True)],
+)
+def test_network_ls_counts_only_what_it_shows(options: str, counts: bool) -> None:
+    host = Counting(networks=[network()])
+    assert typed(f"network ls {options}", host).status == 0
+    assert host.counted == counts
+
+
+class Counting(FakeHost):
+    """A host that notes whether pools were counted."""
+
+    counted = False
+
+    def pools(self) -> list[NetworkUsage]:
+        self.counted = True
+        return super().pools()
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -20,8 +20,8 @@ _OPTIONAL = argument("[NETWORK]", "Id, name, or unambiguous prefix of the id (de
     listing=True,
     details="""\
 Without a network, each subnet is one line: how many addresses endpoints have of those that are given automatically, and
-how many are free. Gateways, aux addresses, reservations and the subnet's own ends are not counted. An address that the
-host has itself counts as free.
+how many are free. Gateways, aux addresses, reservations, the subnet's own ends and the host's own addresses are not
+counted.
 
 With a network, each cell of the map is one address, or a block of several; the line below the map says how many. In a
 cell of several addresses, a digit says how much is in use: 1 is up to a tenth, 9 is nearly all. If none is in use, the

@@ -26,6 +26,7 @@ from macvfast.cli.parameters import (
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
 from macvfast.errors import Conflict, NetworkNotFound, NotFound
+from macvfast.usage import NetworkUsage
 
 if TYPE_CHECKING:
     from macvfast.cli.show.text import Object
@@ -69,7 +70,9 @@ def ls(
     listing = Listing(LISTED, form, quiet=quiet, whole=no_trunc)
     with call.host() as host:
         fits = chosen(pairs(filters), network_filters(host.endpoints))
-        listing.show(call.out, (one for one in host.pools() if fits(one.network)))
+        # How full pools are is counted only for those who see it.
+        listed = host.pools() if listing.shows("InUse") else (NetworkUsage(one, ()) for one in host.networks())
+        listing.show(call.out, (one for one in listed if fits(one.network)))
     return 0
 
 

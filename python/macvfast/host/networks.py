@@ -119,16 +119,16 @@ class OfNetworks(Opened):
         return self._parts.usage(network)
 
     def pools(self) -> Iterator[NetworkUsage]:
-        """All networks, each with how full its pools are by the record; sorted and read as by `networks`."""
+        """All networks, each with how full its pools are; sorted and read as by `networks`."""
         from macvfast.engine.pool_usage import each_network  # noqa: PLC0415 - most calls do not need it
 
-        return each_network(self._store)
+        return each_network(self._store, self._parts.given_kernel)
 
     def topology(self) -> Topology:
-        """Parents, networks, pools and endpoints as they stand on each other, at one moment, by the record."""
+        """Parents, networks, pools and endpoints as they stand on each other, as recorded at one moment."""
         from macvfast.engine.topology import topology  # noqa: PLC0415 - most calls do not need it
 
-        return topology(self._store)
+        return topology(self._store, self._parts.given_kernel)
 
     def remove_networks(self, names: Several[str], *, progress: Tell | None = None) -> Outcomes[str]:
         """Remove networks without endpoints, and parents that macvfast created and that nothing else uses. Outcomes:

@@ -15,6 +15,7 @@ from macvfast import _core
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceNameTaken, PermissionNeeded
 from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, new_group, send, send_each
 from macvfast.kernel.facts import HostFacts
+from macvfast.kernel.own_addresses import by_name
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import explained
 from macvfast.plan import AddLink, Configure, ExpectedLink, RouteFacts
@@ -194,6 +195,10 @@ class Kernel(HostFacts):
     def addresses(self, ifindex: int, namespace: Namespace | None = None) -> list[tuple[bytes, int]]:
         """The addresses of a link, packed, with prefix lengths."""
         return self._of(namespace).addresses(ifindex)
+
+    def own_addresses(self) -> dict[str, Collection[bytes]]:
+        """The packed addresses of the home namespace, by each name of their links: see `by_name`."""
+        return by_name(self._looking)
 
     def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
         """The routes of the main table."""

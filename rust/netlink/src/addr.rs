@@ -67,19 +67,16 @@ pub(crate) fn add(
     Ok(RouteNetlinkMessage::NewAddress(message))
 }
 
-/// RTM_GETADDR of one link's addresses, of both families.
+/// RTM_GETADDR of one link's addresses, or of all links' (0), of both families.
 pub(crate) fn dump(ifindex: u32) -> RouteNetlinkMessage {
     let mut message = AddressMessage::default();
     message.header.index = ifindex;
     RouteNetlinkMessage::GetAddress(message)
 }
 
-/// Decode the payload of an RTM_NEWADDR: the address and its prefix length, or None where it is another link's.
-pub(crate) fn decode(payload: &[u8], ifindex: u32) -> Result<Option<(IpAddr, u8)>, DecodeError> {
+/// Decode the payload of an RTM_NEWADDR: the link, its address and the prefix length.
+pub(crate) fn decode(payload: &[u8]) -> Result<Option<(u32, IpAddr, u8)>, DecodeError> {
     let header = AddressHeader::parse(payload)?;
-    if header.index != ifindex {
-        return Ok(None);
-    }
     let (mut local, mut address) = (None, None);
     for nla in attributes(payload.get(ADDRESS_HEADER_LENGTH..).unwrap_or_default()) {
         if !matches!(nla.kind(), libc::IFA_LOCAL | libc::IFA_ADDRESS) {
@@ -91,7 +88,9 @@ pub(crate) fn decode(payload: &[u8], ifindex: u32) -> Result<Option<(IpAddr, u8)
             _ => {}
         }
     }
-    Ok(local.or(address).map(|ip| (ip, header.prefix_len)))
+    Ok(local
+        .or(address)
+        .map(|ip| (header.index, ip, header.prefix_len)))
 }
 
 /// RTM_GETNEIGH of a link's own filter list, as `bridge fdb show dev LINK` asks for it.

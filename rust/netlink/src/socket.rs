@@ -220,10 +220,24 @@ impl Socket {
             return Ok(Vec::new());
         }
         let request = addr::dump(ifindex);
-        let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, |payload| {
-            addr::decode(payload, ifindex)
-        });
-        Ok(or_none(found, &[libc::ENODEV])?.items)
+        let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, addr::decode);
+        let all = or_none(found, &[libc::ENODEV])?.items.into_iter();
+        // Some kernels show those of other links, too.
+        Ok(all
+            .filter(|(of, ..)| *of == ifindex)
+            .map(|(_, address, length)| (address, length))
+            .collect())
+    }
+
+    /// The addresses of all links of the namespace, each with the index of its link, in the kernel's order.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, IpAddr)>, Error> {
+        let request = addr::dump(0);
+        let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, addr::decode)?;
+        Ok(found
+            .items
+            .into_iter()
+            .map(|(ifindex, address, _)| (ifindex, address))
+            .collect())
     }
 
     /// The routes of the main table, IPv4 first, in the kernel's order; each next hop of a route with several.

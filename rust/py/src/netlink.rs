@@ -225,6 +225,14 @@ impl Netlink {
             .collect())
     }
 
+    fn all_addresses<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u32, Bound<'py, PyBytes>)>> {
+        let addresses = self.exchange(py, Socket::all_addresses)?;
+        Ok(addresses
+            .iter()
+            .map(|(ifindex, address)| (*ifindex, packed(py, address)))
+            .collect())
+    }
+
     #[pyo3(signature = (*, default_only))]
     #[allow(clippy::type_complexity)] // The tuple of the stub.
     fn routes<'py>(

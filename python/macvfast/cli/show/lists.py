@@ -55,6 +55,13 @@ class Listing(Generic[T]):
         self._form = form or "table"
         self._templates = [] if self._form in ("table", "json") else _templates(self._form, list(self._known))
 
+    def shows(self, name: str) -> bool:
+        """Whether a field may be shown."""
+        if self._templates:
+            return any(template.may_name(name) for template in self._templates)
+        shape = self._shape
+        return name in (shape.fields if self._form == "json" else ["ID"] if self._quiet else shape.columns)
+
     def show(self, out: Output, items: Iterable[T]) -> None:
         """Print the items."""
         shape = self._shape

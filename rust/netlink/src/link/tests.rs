@@ -44,13 +44,12 @@ fn alternative_names_are_read() {
 }
 
 #[test]
-fn an_address_is_read_only_for_its_own_link() {
+fn an_address_is_read_with_its_link() {
     let payload = &payloads(ADDRESS)[0];
     assert_eq!(
-        addr::decode(payload, 20).unwrap(),
-        Some((IpAddr::from([10, 0, 0, 2]), 24))
+        addr::decode(payload).unwrap(),
+        Some((20, IpAddr::from([10, 0, 0, 2]), 24))
     );
-    assert_eq!(addr::decode(payload, 10).unwrap(), None);
 }
 
 #[test]
@@ -109,7 +108,7 @@ fn a_route_for_packets_with_one_tos_is_none_that_all_packets_take() {
 #[test]
 fn a_payload_shorter_than_its_header_is_an_error() {
     assert!(Link::decode(&[0; 15]).is_err());
-    assert!(addr::decode(&[0; 7], 1).is_err());
+    assert!(addr::decode(&[0; 7]).is_err());
     assert!(addr::decode_filter(&[0; 11], 1).is_err());
     assert!(route::decode(&[0; 11], AddressFamily::Inet, false).is_err());
 }

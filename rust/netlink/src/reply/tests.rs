@@ -179,7 +179,7 @@ fn decode_everything(datagram: &[u8], sequence: u32) {
     Answers::new(sequence).read(datagram, |payload| payloads.push(payload.to_vec()));
     for payload in payloads {
         let _ = link::Link::decode(&payload);
-        let _ = addr::decode(&payload, 20);
+        let _ = addr::decode(&payload);
         let _ = addr::decode_filter(&payload, 10);
         let _ = route::decode(&payload, AddressFamily::Inet, false);
         let _ = route::decode(&payload, AddressFamily::Inet6, false);
