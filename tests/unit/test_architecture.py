@@ -13,15 +13,26 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python/macvfast"
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 FILES = sorted({one for one in re.findall(r"`([\w./-]+)`", PAGE) if one.endswith((".py", ".rs", "/"))})
-LAYERS = {
-    contract["containers"][0].removeprefix("macvfast").removeprefix("."): {
-        module for layer in contract["layers"] for module in layer.split(" | ")
-    }
+CONTRACTS: dict[str, list[str]] = {
+    contract["containers"][0].removeprefix("macvfast").removeprefix("."): contract["layers"]
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
     if contract["type"] == "layers"
 }
+LAYERS = {
+    container: {module for layer in layers for module in layer.split(" | ")} for container, layers in CONTRACTS.items()
+}
+
+
+def drawn() -> list[list[str]]:
+    """The names of each line of the picture, without what is said of them."""
+    picture = PAGE.partition("```\n")[2].partition("```")[0]
+    return [
+        found[1].split(" · ")
+        for line in picture.splitlines()
+        if (found := re.match(r"[ │]*(\w+(?: · \w+)*)(?: {2}|$)", line))
+    ]
 
 
 def named(file: str) -> list[Path]:
@@ -65,5 +76,10 @@ def test_each_method_of_the_host_that_the_page_names_is_one() -> None:
 
 @pytest.mark.parametrize("container", ["", "engine"])
 def test_the_picture_has_each_layer_that_is_enforced(container: str) -> None:
-    picture = PAGE.partition("```\n")[2].partition("```")[0]
-    assert LAYERS[container] - {"__main__"} <= set(re.findall(r"\w+", picture))
+    assert LAYERS[container] - {"__main__"} <= {name for line in drawn() for name in line}
+
+
+def test_the_picture_has_the_packages_in_the_order_that_is_enforced() -> None:
+    """Catches a layer that is drawn above what uses it, or beside it."""
+    layers = [{*layer.split(" | ")} for layer in CONTRACTS[""] if layer != "__main__"]
+    assert [line for line in map(set, drawn()) if line in layers] == layers
