@@ -57,7 +57,14 @@ WRONG: list[tuple[str, int, str]] = [
     ("network create -o com.docker.network.enable_ipv4=false lab", 1, "hint: did you mean `--no-ipv4`?"),
     ("network connect --gw-priority high lab web", 2, "error: option `--gw-priority` cannot be `high`"),
     ("run --gw-priority=1 sh", 125, "error: option `--gw-priority` needs a network"),
-    ("run --net lab --gw-priority=4294967296 sh", 125, "caused by: it is a number of 32 bits, or none"),
+    *(
+        (
+            f"run --net lab --gw-priority={number} sh",
+            125,
+            "caused by: it is a number, -2147483648 to 2147483647, or none",
+        )
+        for number in ("2147483648", "-2147483649", "99999999999", "high")
+    ),
     ("run --net name=lab,driver-opt=x=y sh", 125, "error: option `--driver-opt` cannot be `x=y`"),
     ("run --net name=lab,driver-opt=com.docker.network.endpoint.ifname=a/b sh", 125, "error: `ifname` cannot be `a/b`"),
     ("network connect --link-local-ip 169.254.1.1 lab web", 2, "error: option `--link-local-ip` is not taken"),

@@ -151,8 +151,10 @@ def priority_of(call: Call, text: str | None) -> int | None:
         return 0
     if text == "none":
         return None
-    if not is_number(text.removeprefix("-"), digits=10):
-        raise call.wrong(f"option `--gw-priority` cannot be `{text}`", "it is a number, or none", "--gw-priority 1")
+    from macvfast.requests import GW_PRIORITY, is_gw_priority  # noqa: PLC0415 - a list needs none
+
+    if not is_number(text.removeprefix("-"), digits=10) or not is_gw_priority(int(text)):
+        raise call.wrong(f"option `--gw-priority` cannot be `{text}`", GW_PRIORITY, "--gw-priority 1")
     return int(text)
 
 

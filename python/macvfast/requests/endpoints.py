@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 # The kernel has no part in it: as large as a number that a person types.
 _GW_PRIORITY_END = 1 << 31
+GW_PRIORITY = f"it is a number, {-_GW_PRIORITY_END} to {_GW_PRIORITY_END - 1}, or none"
 
 _HELP = "`help(macvfast.Host.connect)` says what it takes"
+
+
+def is_gw_priority(number: int) -> bool:
+    """Whether an endpoint can have it as its `gw_priority`."""
+    return -_GW_PRIORITY_END <= number < _GW_PRIORITY_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +70,8 @@ class EndpointRequest:
         plain("ifname", self.ifname, str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
         plain("gw_priority", self.gw_priority, int, NoneType)
-        if self.gw_priority is not None and not -_GW_PRIORITY_END <= self.gw_priority < _GW_PRIORITY_END:
-            raise OptionInvalid("gw-priority", str(self.gw_priority), "it is a number of 32 bits, or none")
+        if self.gw_priority is not None and not is_gw_priority(self.gw_priority):
+            raise OptionInvalid("gw-priority", str(self.gw_priority), GW_PRIORITY)
         if self.ifname is not None:
             _refuse_ifname(self.ifname)
         refuse_mtu(self.mtu)
