@@ -47,6 +47,17 @@ def test_the_lines_of_the_docker_page_run_as_they_stand(lan: Lan) -> None:
         assert (done.returncode == 0) == (not done.stderr)
 
 
+def test_what_is_typed_in_place_of_other_programs_lines_works(lan: Lan) -> None:
+    page = (DOCS / "docker.md").read_text(encoding="utf-8").partition("\n## Coming from Podman")[2]
+    podman, ip = (
+        [shlex.split(line) for line in re.findall(rf"^\| `{program} .*` \| `macvfast (.*)` \|$", page, re.MULTILINE)]
+        for program in ("podman", "ip")
+    )
+    for words in (*podman, *ip):
+        done = lan.attempt(*words)
+        assert done.returncode == 0, f"{shlex.join(words)}: {done.stderr}"
+
+
 def test_what_does_not_fit_is_noticed() -> None:
     assert fits("a\nb 1 c\nd\n", "a\nb … c\nd\n")
     assert fits("x\ny\nlast\n", "…\nlast\n")

@@ -166,8 +166,11 @@ _LOGS = (
     _flags(("--details",), "no log driver adds anything to a line"),
 )
 
+_ROOT = (Refused(("-n",), "it is `ip`'s, for a namespace", "`macvfast exec SANDBOX ip …` runs `ip` in a sandbox"),)
+
 # By the path of the command.
 _REFUSED = {
+    "": _ROOT,
     "network create": _NETWORK_CREATE,
     "network connect": _NETWORK_CONNECT,
     "run": _RUN,
@@ -254,6 +257,9 @@ _OTHERS = {
     **dict.fromkeys(("exists", "show", "container exists"), _SHOW),
     "help": "`macvfast --help`, and `--help` behind each command",
     "pod": "one sandbox holds several commands: `macvfast exec -d SANDBOX COMMAND` starts another",
+    **{word: f"`macvfast exec SANDBOX ip {word}` runs it in a sandbox" for word in ("address", "addr", "route")},
+    **dict.fromkeys(("link", "link add"), "`macvfast network connect NETWORK SANDBOX` gives a sandbox a link"),
+    **dict.fromkeys(("link del", "link delete"), "`macvfast network disconnect NETWORK SANDBOX` removes a link"),
     "netns add": "`macvfast create --name SANDBOX`",
     **dict.fromkeys(("netns attach", "netns set"), _JOIN),
     **dict.fromkeys(("netns del", "netns delete"), "`macvfast rm SANDBOX`"),
