@@ -36,6 +36,25 @@ def directory_of(machine: Machine, name: str) -> Path:
     return machine.host._store.sandbox_dir(machine.host.sandbox(name).id)
 
 
+def test_inspect_says_the_host_name_before_there_is_a_command(machine: Machine) -> None:
+    """It is the one that the first command gets; a given namespace has the host's."""
+    host = machine.host
+    host.create_sandbox("a", endpoints=[EndpointRequest.of("lan")])
+    host.create_sandbox("named", own_files=OwnFiles(hostname="web.lab"))
+    host.create_sandbox("asked", own_files=PRINTER)
+    host.create_sandbox("x" * 70)
+    host.connect_many("lan", ["many"]).raise_if_any()
+    host.scale("lan", "w", 1)
+    machine.world.give("/proc/7/ns/net")
+    host.connect("lan", "given", netns="/proc/7/ns/net")
+    names = ("a", "named", "asked", "many", "w-0", "x" * 70, "given")
+    before = [host.inspect(name).hostname for name in names]
+    assert before == ["a", "web.lab", "asked", "many", "w-0", "x" * 64, ""]
+    for name in names:
+        host._parts.directories.complete(host.sandbox(name))
+    assert [host.inspect(name).hostname for name in names] == before
+
+
 def own_addresses(machine: Machine, name: str) -> list[str]:
     """Those that a sandbox's hosts file says of itself."""
     kept = directory_of(machine, name)

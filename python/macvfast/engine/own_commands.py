@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import MacvfastError, SandboxBusy, SandboxNotFound, SandboxRunning, StateUnusable
 from macvfast.model import SandboxDetails, SandboxState
 from macvfast.outcomes import Difference, Outcome, Outcomes, Step
-from macvfast.process import files, given, keeper, stopping
+from macvfast.process import given, keeper, stopping
 from macvfast.state.lookup import refuse_another
 from macvfast.system.machine import boot_id
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from macvfast.engine.commands import Commands
+    from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Sandbox
@@ -33,13 +34,18 @@ class OwnCommands:
     Args:
         store: the state.
         states: its sandboxes.
+        directories: their files.
         commands: starts commands.
         kernel: gives the kernel.
     """
 
-    def __init__(self, store: Store, states: States, commands: Commands, kernel: Callable[[], Kernel]) -> None:
+    def __init__(
+        self, store: Store, states: States, directories: SandboxDirectories, commands: Commands,
+        kernel: Callable[[], Kernel],
+    ) -> None:  # fmt: skip
         self._store = store
         self._states = states
+        self._directories = directories
         self._commands = commands
         self._kernel = kernel
 
@@ -47,7 +53,7 @@ class OwnCommands:
         """What is known of a sandbox: see `Host.inspect`."""
         sandbox = self._states.one(key)
         directory = self._store.sandbox_dir(sandbox.id)
-        found = SandboxDetails(sandbox=sandbox, hostname=files.hostname_of(directory))
+        found = SandboxDetails(sandbox=sandbox, hostname=self._directories.hostname(sandbox))
         if (kept := given.kept_in(directory)) is not None:
             request, _ = kept
             found = replace(

@@ -118,7 +118,7 @@ class Parts:
         """What starts sandboxes' own commands again, and ends them."""
         from macvfast.engine.own_commands import OwnCommands  # noqa: PLC0415
 
-        return OwnCommands(self.store, self.states, self.commands, lambda: self.kernel)
+        return OwnCommands(self.store, self.states, self.directories, self.commands, lambda: self.kernel)
 
     @property
     def here(self) -> Here:

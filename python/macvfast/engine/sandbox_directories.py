@@ -158,6 +158,16 @@ class SandboxDirectories:
                 keeper.remove(FLEETING / sandbox.id)
             self.refresh([sandbox.id])
 
+    def hostname(self, sandbox: Sandbox) -> str:
+        """The host name that a sandbox's commands have, or will have; empty: the host's.
+
+        Raises:
+            StateUnusable
+        """
+        if written := files.hostname_of(self._kept / sandbox.id):
+            return written
+        return "".join(files.hostname_for(own.sandbox, own.wanted) for own in self._recorded([sandbox]))
+
     def lacking(self, sandboxes: Sequence[Sandbox], boot_id: str) -> list[Step]:
         """The steps that would write the files that sandboxes should have by now."""
         contents = files.Contents()

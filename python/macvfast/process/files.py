@@ -95,7 +95,7 @@ class Contents:
 
     def of(self, sandbox: Sandbox, wanted: OwnFiles) -> dict[str, str]:
         """The contents of a sandbox's files, by their names in its directory; `wanted` is what was asked for."""
-        hostname = wanted.hostname or sandbox.name[:HOSTNAME_MAX]
+        hostname = hostname_for(sandbox, wanted)
         given = "".join(f"{address}\t{host}\n" for host, address in wanted.hosts)
         if wanted not in self._resolvers:
             self._resolvers[wanted] = resolv_conf(wanted)
@@ -196,8 +196,13 @@ def _hostname(directory: int) -> str:
     return ""
 
 
+def hostname_for(sandbox: Sandbox, wanted: OwnFiles) -> str:
+    """The host name of a new sandbox's commands."""
+    return wanted.hostname or sandbox.name[:HOSTNAME_MAX]
+
+
 def hostname_of(directory: Path) -> str:
-    """The host name of a sandbox's commands; empty: the host's.
+    """The host name of a sandbox's commands; empty: the host's, or none is written yet.
 
     Raises:
         StateUnusable
