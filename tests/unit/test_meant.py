@@ -60,6 +60,28 @@ def test_a_filter_has_the_words_of_other_programs(host: FakeHost, given: str, hi
     assert hints(f"ps -f {given}", host) == [hint]
 
 
+def test_what_is_no_mac_is_no_value_of_the_filter(host: FakeHost) -> None:
+    said = typed("ps -f mac=foo", host).err
+    assert said.startswith("error: `mac` cannot be `foo`\n")
+    assert "--mac-address" not in said
+
+
+def test_the_hint_at_a_shell_keeps_what_was_typed(host: FakeHost) -> None:
+    assert hints("run -it --net lan", host)[0] == "`macvfast run -it --net lan sh` opens a shell"
+    assert hints("run --net lan -e 'A=b c' --", host)[0] == "`macvfast run -it --net lan -e 'A=b c' sh` opens a shell"
+    assert hints("exec web", host)[0] == "`macvfast exec -it web sh` opens a shell"
+
+
+def test_a_line_is_not_hinted_at_as_the_cure_of_itself(host: FakeHost) -> None:
+    host.refusals["connect"] = NetworkNotFound("web")
+    assert hints("network connect web web", host)[0] == "`web` is a sandbox"
+    assert hints("network connect web lan", host)[0] == "the network comes first: `macvfast network connect lan web`"
+
+
+def test_an_empty_sandbox_is_refused_in_the_words_of_the_command_line(host: FakeHost) -> None:
+    assert hints("network connect lan ''", host)[0] == "`macvfast ps -a` lists the sandboxes"
+
+
 def test_each_name_that_is_not_found_has_its_hint_and_thousands_are_not_compared(host: FakeHost) -> None:
     names = [f"web{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     host.outcomes = {name: SandboxNotFound(name) for name in names}

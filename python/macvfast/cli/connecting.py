@@ -60,6 +60,8 @@ def connect(
     if netns is not None and pid is not None:
         both = "options `--netns` and `--pid` cannot be given together"
         raise call.wrong(both, "each names the one namespace to connect")
+    if not sandbox:
+        raise call.wrong("SANDBOX was given nothing", "it is empty", "`macvfast ps -a` lists the sandboxes")
     from macvfast.requests import EndpointRequest  # noqa: PLC0415 - a list needs none
 
     request = EndpointRequest.of(

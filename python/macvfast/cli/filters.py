@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from macvfast.cli.show.text import SHORT_ID
-from macvfast.errors import ORIGINS, OptionInvalid, OptionUnknown
+from macvfast.errors import ORIGINS, MacInvalid, OptionInvalid, OptionUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -124,10 +124,17 @@ def _has_address(sandbox: Sandbox, wanted: str) -> bool:
 
 
 def _mac(text: str) -> bytes:
-    """A MAC in any of the spellings that `--mac-address` takes. Raises MacInvalid."""
+    """A MAC in any of the spellings that `--mac-address` takes.
+
+    Raises:
+        OptionInvalid
+    """
     from macvfast.model import parse_mac  # noqa: PLC0415 - loaded by then
 
-    return parse_mac(text)
+    try:
+        return parse_mac(text)
+    except MacInvalid as error:
+        raise OptionInvalid("mac", text, error.reason, ["`-f mac=02:42:ac:10:56:0a`, for example"]) from None
 
 
 def _has_mac(sandbox: Sandbox, wanted: str) -> bool:

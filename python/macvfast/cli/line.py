@@ -64,6 +64,7 @@ class Line:
         context = root.context_class(root, info_name="macvfast", **root.context_settings)
         self._levels = [_Level(root, context)]
         self._rest: list[str] = []
+        self._typed: list[str] = []
         self.help = False
         self.arguments: list[str] = []
         self.ended = False
@@ -135,6 +136,7 @@ class Line:
         """
         if isinstance(self.command, Group):
             return
+        self._typed = list(self._rest)
         interspersed = self.context.allow_interspersed_args
         self._read_options(interspersed=interspersed)
         self.arguments += self._rest
@@ -345,14 +347,21 @@ class Line:
         missing = [str(one.metavar) for one in known if one.required][len(self.arguments) :]
         if missing:
             given = "only " + " ".join(self.arguments) if self.arguments else "nothing"
-            shell = f"`{' '.join((self.name, '-it', *self.arguments, 'sh'))}` opens a shell"
-            hint = shell if missing[0].startswith("COMMAND") else ""
+            hint = self._with_shell() if missing[0].startswith("COMMAND") else ""
             return self._wrong(f"`{self.name}` needs {' '.join(missing)}", f"it was given {given}", hint)
         taken = " ".join(str(one.metavar) for one in known) or "no argument"
         more = self.arguments[len(known)]
         instead = self.command.declared.instead.replace("{}", more)
         extra = f"`{more}` is one too many"
         return self._wrong(f"`{self.name}` takes {taken}", extra, instead)
+
+    def _with_shell(self) -> str:
+        """The line as it was typed, with a shell as its command."""
+        import shlex  # noqa: PLC0415 - only a mistake needs it
+
+        typed = [word for word in self._typed if word != "--"]
+        terminal = [] if {"interactive", "tty"} & self._levels[-1].flags.keys() else ["-it"]
+        return f"`{self.name} {shlex.join([*terminal, *typed, 'sh'])}` opens a shell"
 
     def _wrong(self, message: str, cause: str, *hints: str) -> Usage:
         error: Usage = self.context.wrong(message, cause, *hints)

@@ -72,7 +72,7 @@ class Meant:
         if key not in self._names("sandboxes"):
             return did_you_mean(key, self._names("networks"))
         arguments = self._line.arguments
-        if self._path in ("network connect", "network disconnect") and arguments[0] == key:
+        if self._path in ("network connect", "network disconnect") and arguments[0] == key != arguments[1]:
             return [f"the network comes first: `macvfast {self._path} {arguments[1]} {key}`"]
         return [_other(key, "sandbox", _FOR_A_SANDBOX.get(self._path))]
 
