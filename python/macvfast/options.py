@@ -20,6 +20,8 @@ MODES: Mapping[str, tuple[str, ...]] = {
     "ipvlan": ("l2", "l3", "l3s"),
 }
 IPVLAN_FLAGS = ("bridge", "private", "vepa")
+# What people type for on and off; an option takes one word of each.
+_SWITCHES = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 ORDERS = ("lowest", "next")
 
 
@@ -106,7 +108,9 @@ class Option:
             OptionInvalid
         """
         if self.values and text not in self.values:
-            near = [f"-o {self.key}={one}" for one in nearly(text, tuple(self.values))]
+            said = _SWITCHES.get(text.lower())
+            same = [one for one, value in self.values.items() if said is not None and value is said]
+            near = [f"-o {self.key}={one}" for one in same or nearly(text, self.values)]
             raise OptionInvalid(self.key, text, f"it is one of {', '.join(self.values)}", near)
 
 

@@ -82,6 +82,25 @@ def test_an_empty_sandbox_is_refused_in_the_words_of_the_command_line(host: Fake
     assert hints("network connect lan ''", host)[0] == "`macvfast ps -a` lists the sandboxes"
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("ps -f status=runing", "-f status=running"),
+        ("ps -f address=172.16.86.5/24", "-f address=172.16.86.0/24"),
+        ("network create -o share_parent=yes lab", "-o share_parent=true"),
+        ("network create -o share_parent=OFF lab", "-o share_parent=false"),
+        ("network create -o ipv6_ra=false lab", "-o ipv6_ra=off"),
+        ("network create -o ipam_order=nxt lab", "-o ipam_order=next"),
+        ("run -d --restart=allways --net lan sh", "--restart=always"),
+        ("run -d --restart=sometimes --net lan sh", "--restart=on-failure:3, for example"),
+        ("scale lan w=-3", "macvfast scale lan w=100"),
+        ("scale lan w=1e20", "macvfast scale lan w=100"),
+    ],
+)
+def test_a_value_that_is_none_has_the_nearest_one(host: FakeHost, line: str, hint: str) -> None:
+    assert hints(line, host)[0] == hint
+
+
 def test_each_name_that_is_not_found_has_its_hint_and_thousands_are_not_compared(host: FakeHost) -> None:
     names = [f"web{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     host.outcomes = {name: SandboxNotFound(name) for name in names}

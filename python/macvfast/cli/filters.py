@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from macvfast.cli.show.text import SHORT_ID
-from macvfast.errors import ORIGINS, MacInvalid, OptionInvalid, OptionUnknown
+from macvfast.errors import ORIGINS, MacInvalid, OptionInvalid, OptionUnknown, nearly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -54,7 +54,8 @@ def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -
             raise OptionUnknown("filter", key, sorted(filters), _instead(key, value, filters))
         values = filters[key].values
         if values and value not in values:
-            raise OptionInvalid(key, value, f"it is one of {', '.join(values)}")
+            near = [f"-f {key}={one}" for one in nearly(value, values)]
+            raise OptionInvalid(key, value, f"it is one of {', '.join(values)}", near)
         filters[key].check(value)
         wanted.setdefault(key, []).append(value)
 
@@ -115,7 +116,18 @@ def _addresses(text: str) -> Cidr:
     try:
         return ip_network(text)
     except ValueError:
-        raise OptionInvalid("address", text, "it is an address (172.16.86.10) or a subnet (172.16.86.0/24)") from None
+        why = "it is an address (172.16.86.10) or a subnet (172.16.86.0/24)"
+        raise OptionInvalid("address", text, why, _subnet_of(text)) from None
+
+
+def _subnet_of(text: str) -> list[str]:
+    """The hint at the subnet of an address that has a prefix length."""
+    from ipaddress import ip_network  # noqa: PLC0415 - loaded by then
+
+    try:
+        return [f"-f address={ip_network(text, strict=False)}"]
+    except ValueError:
+        return []
 
 
 def _has_address(sandbox: Sandbox, wanted: str) -> bool:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 
+# Of a count of sandboxes, at most.
+_DIGITS = 9
+
+
 @command(
     "scale",
     details="""\
@@ -43,11 +47,16 @@ def scale(
 ) -> int:
     """Create or remove sandboxes PREFIX-0, PREFIX-1, … until a network has exactly COUNT."""
     prefix, equals, number = wanted.rpartition("=")
-    if not (prefix and equals and is_number(number, digits=9)):
+    if not (prefix and equals and is_number(number, digits=_DIGITS)):
         why = "COUNT is a number of sandboxes, called PREFIX-0, PREFIX-1, …"
         hint = f"macvfast scale {network} {wanted}=100" if is_name(wanted) else "macvfast scale pub_net web=100"
         if "=" in network and "=" not in wanted:
             hint = f"the network comes first: `macvfast scale {wanted} {network}`"
+        if prefix and is_name(prefix):
+            most = 10**_DIGITS - 1
+            raise call.wrong(
+                f"COUNT cannot be `{number}`", f"it is a number, 0 to {most}", f"macvfast scale {network} {prefix}=100"
+            )
         raise call.wrong(f"`{wanted}` is not PREFIX=COUNT", why, hint)
     started = time.monotonic()
     with call.host() as host, _bar(call, prefix, wanted=progress is not False) as bar:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from types import NoneType
 
 from macvfast.checks import pairs, plain, several
-from macvfast.errors import OptionInvalid
+from macvfast.errors import OptionInvalid, nearly
 
 # What the native program takes (`rust/init/src/log.rs`).
 LEAST_LOG = 8 * 1024
@@ -130,7 +130,9 @@ class CommandRequest:
             return
         if not _RESTART.match(self.restart):
             takes = "it is no, always, unless-stopped, on-failure or on-failure:N"
-            raise OptionInvalid("restart", self.restart, takes)
+            near = nearly(self.restart, ("no", "always", "unless-stopped", "on-failure"))
+            hints = [f"--restart={one}" for one in near] or ["--restart=on-failure:3, for example"]
+            raise OptionInvalid("restart", self.restart, takes, hints)
         if self.auto_remove:
             why = "a sandbox of --rm is removed when its command has ended"
             raise OptionInvalid("restart", self.restart, why)
