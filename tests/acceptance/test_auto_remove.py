@@ -100,3 +100,24 @@ def test_a_command_that_cannot_be_started_takes_its_sandbox_with_it_at_once(
     assert done.returncode == 126
     assert listed(lan, "ps", "-a") == []
     assert filter_macs(lan) == set()
+
+
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["attached", "detached"])
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [
+        ("CNI_COMMAND=ADD", (sys.executable, "-m", "macvfast")),
+        ("CNI_COMMAND=ADD", (str(netns.MACVFAST),)),
+        ("MACVFAST_PYTHON=/bin/false", (sys.executable, "-m", "macvfast")),
+    ],
+    ids=["in a runtime's hook", "in a runtime's hook, native", "with another Python named"],
+)
+def test_a_sandbox_goes_with_its_command_whatever_the_callers_environment_makes_of_the_native_command(
+    lan: Lan, variable: str, command: tuple[str, ...], detach: tuple[str, ...]
+) -> None:
+    support.create_pub_net(lan)
+    seen = lan.host.run("env", variable, *command, "run", "--rm", *detach, "--net=pub_net", "env")
+    # The variable is the command's, too.
+    assert detach or variable in seen.splitlines()
+    netns.wait_until(lambda: listed(lan, "ps", "-a") == [], 10, "the sandbox to go")
+    assert filter_macs(lan) == set()

@@ -82,10 +82,16 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
     assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)
 
 
-def test_a_removal_is_done_by_python_where_the_native_command_is_not_beside_it(
+def test_a_removal_is_done_by_python_where_the_native_command_is_not_beside_it_or_would_become_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert programs.own_command() == [str(Path(sys.executable).with_name("macvfast"))]
+    native = [str(Path(sys.executable).with_name("macvfast"))]
+    assert programs.own_command() == native
+    monkeypatch.setenv("MACVFAST_PYTHON", sys.executable)
+    assert programs.own_command() == native
+    monkeypatch.setenv("MACVFAST_PYTHON", "/bin/false")
+    assert programs.own_command() == [sys.executable, "-P", "-m", "macvfast"]
+    monkeypatch.delenv("MACVFAST_PYTHON")
     other = str(tmp_path / "python3")
     monkeypatch.setattr(sys, "executable", other)
     assert programs.own_command() == [other, "-P", "-m", "macvfast"]

@@ -39,10 +39,11 @@ class Program(NamedTuple):
 
 def own_command() -> list[str]:
     """The words before those of a command line of this macvfast: the native command, which a server may do, where it is
-    beside this Python; else Python.
+    beside this Python and would become no other; else Python.
     """
     native = os.path.join(os.path.dirname(sys.executable), "macvfast")
-    return [native] if os.access(native, os.X_OK) else [sys.executable, "-P", "-m", "macvfast"]
+    is_named = os.environ.get("MACVFAST_PYTHON") in (None, "", sys.executable)
+    return [native] if is_named and os.access(native, os.X_OK) else [sys.executable, "-P", "-m", "macvfast"]
 
 
 class Starter(Protocol):

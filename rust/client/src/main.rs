@@ -10,7 +10,7 @@
 //!     └── no server: becomes Python, which does the same
 //! ```
 //!
-//! A container engine calls it as a plugin, by a variable (`plugin.rs`).
+//! A container engine calls it as a plugin, by a variable and without words (`plugin.rs`).
 //!
 //! Nothing needs the server. Until it is told to go on, a worker does nothing, and Python may still be executed; after
 //! that, there is no second try.
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
         .collect();
     // Before anything is opened, which would take the place of one that is closed.
     let mut streams = streams::given(&words);
-    if plugin::is_called() {
+    if plugin::is_called(&words) {
         return plugin::run();
     }
     let python = python::find();

@@ -44,9 +44,10 @@ const FAILED: c_int = 1;
 const IO_FAILURE: u32 = 5;
 const NOT_INSTALLED: u32 = 109;
 
-/// Whether a runtime calls this program, not a person.
-pub fn is_called() -> bool {
-    env::var_os(COMMAND).is_some_and(|command| !command.is_empty())
+/// Whether a runtime calls this program: it sets the variable, and gives no words. A command line that a plugin or a hook
+/// of a runtime starts has the variable too, and so has what removes its sandbox afterwards (`run --rm`).
+pub fn is_called(words: &[OsString]) -> bool {
+    words.is_empty() && env::var_os(COMMAND).is_some_and(|command| !command.is_empty())
 }
 
 /// Does the call; the exit status.
