@@ -116,6 +116,15 @@ def test_a_container_is_attached_checked_and_detached(either: Runtime, foreign: 
     assert recorded(either.lan) == []
 
 
+def test_what_is_wrong_with_the_dns_that_comes_back_is_said_before_anything_is_attached(
+    either: Runtime, foreign: Netns
+) -> None:
+    assert either.code("ADD", dns="192.0.2.1") == 7
+    assert either.code("ADD", dns={"nameservers": [float("nan")]}) == 6
+    assert (links(foreign), recorded(either.lan)) == (["lo"], [])
+    assert either.ok("ADD", dns={"nameservers": ["192.0.2.1"]})["dns"] == {"nameservers": ["192.0.2.1"]}
+
+
 def test_what_the_server_does_for_plugins_is_counted(runtime: Runtime) -> None:
     lan = runtime.lan
     if lan.server is None:

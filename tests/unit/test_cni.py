@@ -66,7 +66,10 @@ def test_what_is_wrong_with_the_environment_is_said_first(environment: dict[str,
     [
         ([], 6), ({}, 7), (CONF | {"name": "/"}, 7), (CONF | {"name": 5}, 7), ({"name": "pods"}, 1),
         (CONF | {"cniVersion": "1.1.0"}, 1), (CONF | {"cniVersion": "0.2.0", "network": None}, 1),
-        (CONF | {"network": None}, 7), (CONF | {"network": "a\ud800"}, 7), (CONF | {"dns": 5}, 0),
+        (CONF | {"network": None}, 7), (CONF | {"network": "a\ud800"}, 7), (CONF | {"dns": 5}, 7),
+        (CONF | {"dns": "192.0.2.1"}, 7), (CONF | {"dns": {"nameservers": "192.0.2.1"}}, 7),
+        (CONF | {"dns": {"search": [5]}}, 7), (CONF | {"dns": {"domain": ["x"]}}, 7), (CONF | {"dns": None}, 0),
+        (CONF | {"dns": {"domain": None, "unknown": 5}}, 0),
         (CONF | {"runtimeConfig": []}, 0), (CONF | {"runtimeConfig": [1]}, 7), (CONF | {"args": {"cni": 1}}, 7),
         (CONF | {"runtimeConfig": {"ips": ["10.0.0.1.2"]}}, 7), (CONF | {"runtimeConfig": {"ips": [5]}}, 7),
         (CONF | {"runtimeConfig": {"mac": 5}}, 7), (CONF | {"runtimeConfig": {"mac": "zz"}}, 7),
@@ -89,7 +92,7 @@ def test_a_version_has_only_its_own_commands(command: str, version: str, expecte
     assert code({"CNI_COMMAND": command}, CONF | {"cniVersion": version}) == expected
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '"x"', '{"dns": {"search": NaN}}', "-Infinity"])
 def test_what_is_no_object_is_refused(text: str) -> None:
     assert code(text=text) == 6
 

@@ -137,6 +137,11 @@ def _check_identifier(what: str, text: str, code: int) -> None:
         raise _Refused(code, f"invalid characters in {what}", f"`{text}` is not letters, digits, `_`, `.` and `-`")
 
 
+def _no_constant(word: str) -> None:
+    """Refuse what Python would read and write, and JSON does not have."""
+    raise ValueError(f"`{word}` is not a value of JSON")
+
+
 class _Conf:
     """The configuration of a network, as a runtime gives it to a plugin."""
 
@@ -153,7 +158,7 @@ class _Conf:
         if len(text) > LONGEST:
             raise _Refused(_IO, "the configuration is too long", f"it may have {LONGEST} bytes")
         try:
-            said = json.loads(text)
+            said = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise _Refused(_NOT_JSON, "the configuration is not JSON", str(error)) from None
         if not isinstance(said, dict):
@@ -186,6 +191,17 @@ class _Conf:
             if not isinstance(said, dict):
                 raise _Refused(_BAD_CONFIG, f"`{name}` is not an object")
         return dict(said)
+
+    def dns(self) -> dict[str, Any]:
+        """The fields of `dns` that the specification has, without those that are empty."""
+        said = self.object("dns")
+        for name in ("nameservers", "search", "options"):
+            some = said.get(name) or []
+            if not isinstance(some, list) or not all(isinstance(one, str) for one in some):
+                raise _Refused(_BAD_CONFIG, f"`{name}` of `dns` is not a list of text")
+        if not isinstance(said.get("domain") or "", str):
+            raise _Refused(_BAD_CONFIG, "`domain` of `dns` is not text")
+        return {name: said[name] for name in ("nameservers", "domain", "search", "options") if said.get(name)}
 
 
 def _request(call: Call, conf: _Conf, kind: str) -> Request:
@@ -283,7 +299,10 @@ class _Words:
         self._netns = call.environment.get("CNI_NETNS", "")
         self._deletes = call.environment["CNI_COMMAND"] == "DEL"
         self._inode = None if call.netns is None else os.fstat(call.netns).st_ino
-        self._kept = _kept_addresses(conf) if call.environment["CNI_COMMAND"] == "CHECK" else set()
+        command = call.environment["CNI_COMMAND"]
+        # Read before anything is made: a configuration that is refused has no effect.
+        self._dns = conf.dns() if command == "ADD" else {}
+        self._kept = _kept_addresses(conf) if command == "CHECK" else set()
 
     def made(self, endpoint: Endpoint) -> Said:
         old = self._conf.version != _NEWEST
@@ -297,8 +316,7 @@ class _Words:
         routes = [*_routes(endpoint)]
         if routes:
             result["routes"] = routes
-        dns = {key: value for key, value in self._conf.object("dns").items() if value}
-        return _done({**result, "dns": dns} if dns or old else result)
+        return _done({**result, "dns": self._dns} if self._dns or old else result)
 
     def gone(self, *, found: bool) -> Said:  # noqa: ARG002 - what is gone already is gone
         return _done()
