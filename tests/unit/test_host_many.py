@@ -24,20 +24,56 @@ from macvfast.errors import (
     MacvfastError,
     OptionInvalid,
     ParentUnusable,
+    PoolExhausted,
     RemovalUnfinished,
 )
 from macvfast.requests import EndpointRequest, NetworkRequest
-from tests.unit.fake_kernel import Crash, FakeLink
+from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink
 from tests.unit.machine import Machine, make_networks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Endpoint
     from macvfast.outcomes import Outcome
 
 GIVEN = "/proc/7/ns/net"
 ON_LAN = (EndpointRequest(network="lan"),)
+
+
+def test_a_full_pool_refuses_the_rest_without_a_namespace_for_each(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks for something else, or can be had by then, is not among them."""
+    host = machine.host
+    made: list[int] = []
+    make = FakeKernel.make_namespaces
+
+    def counted(kernel: FakeKernel, count: int, sysctls: Sequence[tuple[str, str]]) -> list[Namespace]:
+        made.append(count)
+        return make(kernel, count, sysctls)
+
+    monkeypatch.setattr(FakeKernel, "make_namespaces", counted)
+    host.create_network("tiny", subnets=["10.5.0.0/28"], ip_ranges=["10.5.0.0/29"])
+
+    asked: list[str | EndpointRequest] = [f"w-{number}" for number in range(2000)]
+    asked += [EndpointRequest.of("tiny", sandbox="other", ip="10.5.0.9"), EndpointRequest.of("tiny", sandbox="w-0")]
+    asked += [f"y-{number}" for number in range(2000)]
+
+    def release(done: int, _: int) -> None:
+        if done > 3000 and any(box.name == "w-1" for box in host.sandboxes()):
+            host.remove_many(["w-1"], force=True).raise_if_any()
+
+    outcomes = host.connect_many("tiny", asked, progress=release)
+    assert len(outcomes) == 4002
+    good = [one.name for one in outcomes if one.ok]
+    assert good[:-1] == [*(f"w-{number}" for number in range(len(good) - 2)), "other"]
+    assert good[-1].startswith("y-")
+    refused = {type(one.error) for one in outcomes if not one.ok and one.name != "w-0"}
+    assert refused == {PoolExhausted}
+    assert any(isinstance(one.error, AlreadyConnected) for one in outcomes if one.name == "w-0")
+    assert sum(made) < 1200
 
 
 # What a request may ask for beside addresses.

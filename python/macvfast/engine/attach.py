@@ -108,6 +108,7 @@ class Attacher:
         """The attempts, with the settings of links in new namespaces: those that the first network needs."""
         chunk = Chunk(call, attempts, second=second)
         with self._store.reading() as records:
+            call.full.refuse(records, chunk.good, self._netns_dir)
             known: dict[str, Sysctls] = {}
             for one in chunk.good:
                 if one.request.fresh:
@@ -146,6 +147,7 @@ class Attacher:
                 # In the order of the requests.
                 order = [items[id(one)] for one in chunk.attempts if id(one) in items]
                 chunk.intent, chosen = chunk.call.chooser.choose(records, order)
+                chunk.call.full.note(records, chunk.attempts)
             for attempt, making in chosen:
                 attempt.making = making
         except MacvfastError as error:

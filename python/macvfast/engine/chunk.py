@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from macvfast.engine.making import NewSandbox
 from macvfast.engine.sandbox_directories import Writing
+from macvfast.errors import PoolExhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.protocol import Namespace
+    from macvfast.requests import EndpointRequest
+    from macvfast.state.records import PoolRow, Records
 
 T = TypeVar("T")
 
@@ -68,6 +74,43 @@ class Task(Generic[T]):
         return self._results[0]
 
 
+class FullPools:
+    """The pools of one call in which no address was free, for the requests that found them so."""
+
+    def __init__(self) -> None:
+        self._found: dict[EndpointRequest, tuple[PoolExhausted, str, list[PoolRow]]] = {}
+
+    def note(self, records: Records, attempts: Sequence[Attempt]) -> None:
+        """Note the pools that have refused an attempt, within the transaction that has."""
+        errors = {_like(one): one.error for one in attempts if isinstance(one.error, PoolExhausted)}
+        for like, error in errors.items():
+            networks = records.network(like.network) if like is not None else ()
+            if like is not None and len(networks) == 1:
+                self._found[like] = (error, networks[0].id, list(records.pools(networks[0].id)))
+
+    def refuse(self, records: Records, attempts: Sequence[Attempt], netns_dir: str) -> None:
+        """Refuse attempts that ask for the same of pools that are as they were, before a namespace is created for them.
+        An attempt that has another reason to be refused, such as its name, is left to find it.
+        """
+        full = {
+            like: error for like, (error, id_, rows) in self._found.items() if list(records.pools(id_)) == rows
+        }  # fmt: skip
+        for one in attempts if full else ():
+            like = _like(one)
+            name = one.request.endpoints[0].sandbox if like is not None else ""
+            if like in full and name and not os.path.lexists(os.path.join(netns_dir, name)):
+                # An exception for each: a traceback belongs to one.
+                one.fail(copy.copy(full[like]))
+
+
+def _like(attempt: Attempt) -> EndpointRequest | None:
+    """What a new sandbox on one network asks for, apart from what is its own; None: it is another attempt."""
+    request = attempt.request
+    if not request.fresh or not isinstance(request.sandbox, NewSandbox) or len(request.endpoints) != 1:
+        return None
+    return replace(request.endpoints[0], sandbox="", labels=())
+
+
 @dataclass(slots=True)
 class Call:
     """What the chunks of one call share.
@@ -77,12 +120,14 @@ class Call:
         shared: given namespaces that several chunks need, by the path that opens them; open until the call ends.
         ended: released by each task that ends.
         writing: the files of new sandboxes.
+        full: pools that had no free address.
     """
 
     chooser: Chooser
     shared: dict[str, Namespace]
     ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     writing: Writing = field(default_factory=Writing)
+    full: FullPools = field(default_factory=FullPools)
 
 
 @dataclass(slots=True)
