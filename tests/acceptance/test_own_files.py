@@ -279,9 +279,9 @@ def test_the_values_of_variables_are_the_commands_alone(lan: Lan, tmp_path: Path
     script = "echo $TOKEN,$OTHER > $OUT.new; mv $OUT.new $OUT; exec sleep 1000"
     out = tmp_path / "out"
     given = [f"--env-file={tmp_path}/variables", "-e", "OTHER", "-e", f"OUT={out}", "-u", "root"]
-    lan.host.environment["OTHER"] = other
     if way.startswith("exec"):
         lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    lan.host.environment["OTHER"] = other
     name = ["--name=box"] if way.startswith("run") else ["box"]
     with lan.host.start(netns.MACVFAST, *way.split(), *given, *name, "sh", "-c", script) as process:
         netns.wait_until(out.exists, what="the command")
