@@ -12,7 +12,7 @@ import pytest
 
 from macvfast.system.processes import process_of
 from tests import netns
-from tests.acceptance.support import another_boot, lose_everything, programs, ps, refused
+from tests.acceptance.support import another_boot, check_error, lose_everything, programs, ps, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +167,30 @@ def test_after_a_reboot_restore_starts_what_its_policy_says(
         # A second one has nothing to do.
         assert lan.macvfast("restore") == ""
         lan.macvfast("rm", "-f", "web")
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure"])
+def test_after_a_reboot_a_service_whose_command_is_damaged_is_no_secret(
+    lan: Lan, tmp_path: Path, policy: str
+) -> None:
+    _run(lan, policy, "echo run; sleep 1000")
+    lan.macvfast("run", "--name=once", "true")
+    _wait_for_runs(lan, 1)
+    lose_everything(lan)
+    for name in ("web", "once"):
+        (lan.state_dir / "sandboxes" / str(ps(lan, name)["ID"]) / "command.json").write_text("{")
+    with another_boot(tmp_path):
+        said = check_error(lan.attempt("restore"), 3)
+        assert "sandbox web: start its command" in said
+        assert "its file command.json is damaged" in said
+        for words in (["check"], ["check", "web"]):
+            (line,) = lan.attempt(*words).stdout.splitlines()
+            assert "sandbox web" in line
+            assert "command.json is damaged" in line
+        assert "sandbox web: its command" in lan.attempt("restore", "--dry-run").stderr
+        lan.macvfast("rm", "-f", "web")
+        # One without a policy is not to run.
+        assert lan.attempt("check").returncode == 0
 
 
 def test_a_command_that_cannot_be_started_any_more_is_tried_again(lan: Lan, tmp_path: Path) -> None:

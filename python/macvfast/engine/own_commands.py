@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, SandboxBusy, SandboxNotFound, SandboxRunning, StateUnusable
 from macvfast.model import SandboxDetails, SandboxState
-from macvfast.outcomes import Difference, Outcome, Outcomes, Step
+from macvfast.outcomes import Difference, Outcome, Outcomes, Plan, Step
 from macvfast.process import given, keeper, stopping
 from macvfast.state.lookup import refuse_another
 from macvfast.system.machine import boot_id
@@ -96,9 +96,15 @@ class OwnCommands:
 
     # With a restart policy.
 
-    def lacking(self) -> list[Step]:
-        """The steps that would start commands that should run by their restart policy."""
-        return [_starting(sandbox, policy) for sandbox, policy in self._lacking(())]
+    def lacking(self) -> Plan:
+        """The steps that would start commands that should run by their restart policy, and which of these commands
+        cannot be started.
+        """
+        found = [step for _, step in self._lacking(())]
+        return Plan(
+            steps=tuple(step for step in found if step.error is None),
+            remaining=tuple(step.mends for step in found if step.error is not None),
+        )
 
     def bring_up(self, partial: Collection[str]) -> list[Step]:
         """Start commands that should run by their restart policy. Returns each step, with its error if it failed.
@@ -107,30 +113,39 @@ class OwnCommands:
             partial: the names of sandboxes that have not all that is recorded, and whose commands wait.
         """
         steps = []
-        for sandbox, policy in self._lacking(partial):
+        for sandbox, step in self._lacking(partial):
             (done,) = self.start([sandbox.id])
             # Removed, or being changed, in the meantime.
             if not isinstance(done.error, (SandboxBusy, SandboxNotFound)):
-                steps.append(replace(_starting(sandbox, policy), error=done.error))
+                steps.append(replace(step, error=done.error))
         return steps
 
-    def _lacking(self, partial: Collection[str]) -> Iterator[tuple[Sandbox, str]]:
+    def _lacking(self, partial: Collection[str]) -> Iterator[tuple[Sandbox, Step]]:
+        """Sandboxes whose commands should run and do not, each with the step that starts its command; with its error
+        where it is known that it fails.
+        """
         with self._store.reading() as records:
             found = records.with_own_commands()
         for sandbox in found:
             if sandbox.name not in partial and sandbox.origin is None:
-                policy = self._wanted(self._store.sandbox_dir(sandbox.id))
-                if policy is not None:
-                    yield sandbox, policy
+                directory = self._store.sandbox_dir(sandbox.id)
+                try:
+                    policy = self._wanted(directory)
+                except StateUnusable as error:
+                    if _may_be_wanted(directory):
+                        yield sandbox, _not_startable(sandbox, error)
+                else:
+                    if policy is not None:
+                        yield sandbox, _starting(sandbox, policy)
 
     @staticmethod
     def _wanted(directory: Path) -> str | None:
-        """The restart policy by which a command should run that does not; None: it runs, or should not."""
-        try:
-            kept = given.kept_in(directory)
-        except StateUnusable:
-            # `start` says so.
-            return None
+        """The restart policy by which a command should run that does not; None: it runs, or should not.
+
+        Raises:
+            StateUnusable
+        """
+        kept = given.kept_in(directory)
         if kept is None or kept[0].restart == "no":
             return None
         policy = kept[0].restart
@@ -180,6 +195,27 @@ class OwnCommands:
 def _starting(sandbox: Sandbox, policy: str) -> Step:
     mends = Difference(kind="not-running", sandbox=sandbox.name, found=f"its command (--restart={policy}) does not run")
     return Step(mends=mends, action="start its command")
+
+
+def _not_startable(sandbox: Sandbox, error: StateUnusable) -> Step:
+    found = f"its command (--restart) does not run: {error.reason}"
+    obstacle = "only `macvfast run` or Host.start can give it a command again"
+    mends = Difference(kind="not-running", sandbox=sandbox.name, found=found, obstacle=obstacle)
+    return Step(mends=mends, action="start its command", error=error)
+
+
+def _may_be_wanted(directory: Path) -> bool:
+    """Whether a command does not run that may have to: one with a restart policy, which cannot be read any more. Its
+    keeper has recorded that there is one.
+    """
+    state, _ = keeper.state(directory, boot_id())
+    if state.active or keeper.lacks_status(directory) or stopping.stopped_in(directory) == boot_id():
+        return False
+    try:
+        status = keeper.read_status(directory)
+    except StateUnusable:
+        return True
+    return status is not None and status.restarts is not None
 
 
 def _each(keys: Sequence[str], act: Callable[[str], object]) -> Outcomes[str]:

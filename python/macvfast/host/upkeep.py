@@ -31,17 +31,19 @@ class Upkeep(Opened):
         if not dry_run:
             return self._parts.engine.restore(wait_s, own_commands.bring_up)
         found = self._parts.engine.plan()
-        return replace(found, steps=(*found.steps, *own_commands.lacking()))
+        lacking = own_commands.lacking()
+        return replace(
+            found, steps=(*found.steps, *lacking.steps), remaining=(*found.remaining, *lacking.remaining)
+        )
 
     def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
         """All differences between record and kernel; with a sandbox, only those that concern it. Changes nothing."""
         if sandbox is not None:
             found = self._parts.engine.check(key_of(sandbox))
             name = self._parts.states.one(key_of(sandbox)).name
-            lacking = [step.mends for step in self._parts.own_commands.lacking() if step.mends.sandbox == name]
-            return [*found, *lacking]
-        plan = self.restore(dry_run=True)
-        return [*(step.mends for step in plan.steps), *plan.remaining]
+            lacking = _differences(self._parts.own_commands.lacking())
+            return [*found, *(one for one in lacking if one.sandbox == name)]
+        return _differences(self.restore(dry_run=True))
 
     def gc(self, *, origin: str | None = None) -> list[Freed]:
         """Remove sandboxes that stand for a given namespace which no longer exists, sandboxes whose command (`--rm`)
@@ -98,3 +100,7 @@ class Upkeep(Opened):
         derived with another key. A state of this machine stays as it is. Raises StateBusy.
         """
         return home.adopt(self._store, self._parts.here)
+
+
+def _differences(plan: Plan) -> list[Difference]:
+    return [*(step.mends for step in plan.steps), *plan.remaining]
