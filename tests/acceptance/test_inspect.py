@@ -83,3 +83,12 @@ def test_what_is_there_is_shown_and_what_is_not_is_an_error(lan: Lan) -> None:
     assert "sandbox `nobody` not found" in said
     assert "`macvfast network inspect pub_net`" in said
     assert ps(lan, "web")["State"] == "idle"
+
+
+def test_one_that_is_damaged_keeps_no_other_from_being_shown(lan: Lan) -> None:
+    for name in ("web", "db"):
+        lan.macvfast("run", f"--name={name}", "true")
+    (lan.state_dir / "sandboxes" / str(ps(lan, "web")["ID"]) / "command.json").write_text("{")
+    done = lan.attempt("inspect", "db", "web")
+    assert "command.json is damaged" in check_error(done, 1)
+    assert [one["Name"] for one in json.loads(done.stdout)] == ["db"]

@@ -245,6 +245,19 @@ def test_a_command_has_the_variables_directory_and_user_that_it_was_given(lan: L
     ]
 
 
+def test_a_variable_without_a_name_keeps_no_command_from_running(lan: Lan) -> None:
+    """The kernel takes one (execve(2)), and Python can read it, but not hand it on."""
+    script = "env '=x=1' \"$@\""
+
+    def typed(*words: str) -> str:
+        return lan.host.run("sh", "-c", script, "sh", str(netns.MACVFAST), *words).strip()
+
+    assert typed("run", "--name=web", "echo", "here") == "here"
+    assert typed("run", "-d", "--name=kept", "sleep", "1000")
+    assert typed("exec", "kept", "echo", "here") == "here"
+    assert lan.macvfast("restart", "-t0", "kept") == "kept"
+
+
 @pytest.mark.parametrize("way", ["run", "exec"])
 def test_another_user_has_the_environment_of_a_login_and_what_it_was_given(lan: Lan, way: str) -> None:
     lan.macvfast("create", "--name=box")

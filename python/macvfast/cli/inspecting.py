@@ -9,7 +9,7 @@ from macvfast.cli.commands import command
 from macvfast.cli.parameters import AnySandboxKeys, offering, option
 from macvfast.cli.show.details import INSPECTED, inspected
 from macvfast.cli.show.text import Object
-from macvfast.errors import Conflict, MacvfastError, NotFound
+from macvfast.errors import MacvfastError
 
 
 @command(
@@ -40,7 +40,7 @@ def inspect(
         for key in keys:
             try:
                 found.append(inspected(host.inspect(key)))
-            except (NotFound, Conflict) as error:
+            except MacvfastError as error:
                 missing.append(error)
     if template is not None:
         call.out.lines(template.render(one) for one in found)

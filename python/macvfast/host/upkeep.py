@@ -32,9 +32,7 @@ class Upkeep(Opened):
             return self._parts.engine.restore(wait_s, own_commands.bring_up)
         found = self._parts.engine.plan()
         lacking = own_commands.lacking()
-        return replace(
-            found, steps=(*found.steps, *lacking.steps), remaining=(*found.remaining, *lacking.remaining)
-        )
+        return replace(found, steps=(*found.steps, *lacking.steps), remaining=(*found.remaining, *lacking.remaining))
 
     def check(self, sandbox: str | Sandbox | None = None) -> list[Difference]:
         """All differences between record and kernel; with a sandbox, only those that concern it. Changes nothing."""

@@ -112,10 +112,17 @@ class ThisProcess:
 
     def environment(self) -> dict[str, str]:
         """As Starter has it: this process's, without the LC_CTYPE that Python adds where the locale is C (PEP 538)."""
-        environment = dict(os.environ)
+        environment = environment_here()
         if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
             del environment["LC_CTYPE"]
         return environment
+
+
+def environment_here() -> dict[str, str]:
+    """This process's environment, without a variable that has no name. The kernel takes one, and Python reads it, but
+    starts no program with it.
+    """
+    return {name: value for name, value in os.environ.items() if name}
 
 
 def report_of(pipe: TextIO) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from macvfast.errors import SystemdRefused
+from macvfast.process.programs import environment_here
 
 _PROGRAM = "/usr/bin/systemctl"
 
@@ -21,7 +22,7 @@ def tell(*words: str) -> None:
     with open(reader, encoding="utf-8", errors="replace") as pipe:
         try:
             outputs = [(os.POSIX_SPAWN_DUP2, writer, number) for number in (1, 2)]
-            pid = os.posix_spawn(_PROGRAM, argv, dict(os.environ), file_actions=outputs)
+            pid = os.posix_spawn(_PROGRAM, argv, environment_here(), file_actions=outputs)
         except OSError as error:
             raise SystemdRefused(command, error.strerror or str(error)) from None
         finally:

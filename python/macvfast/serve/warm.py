@@ -42,7 +42,7 @@ def serve(main: Callable[[], int]) -> int:
 
 def _begin_anew_where_told() -> None:
     """Execute Python again where the environment or the locale makes it another one than a client expects."""
-    wanted = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    wanted = {name: value for name, value in os.environ.items() if name and not name.startswith("PYTHON")}
     if sys.getfilesystemencoding() != "utf-8":
         wanted["LC_ALL"] = "C.UTF-8"
     if wanted != dict(os.environ):
