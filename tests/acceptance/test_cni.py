@@ -116,6 +116,19 @@ def test_a_container_is_attached_checked_and_detached(either: Runtime, foreign: 
     assert recorded(either.lan) == []
 
 
+def test_an_attachment_that_goes_leaves_the_default_route_to_the_next_one_of_the_container(
+    either: Runtime, foreign: Netns
+) -> None:
+    either.ok("ADD")
+    either.variables["CNI_IFNAME"] = "net2"
+    result = either.ok("ADD")
+    either.variables["CNI_IFNAME"] = "net1"
+    either.ok("DEL")
+    either.variables["CNI_IFNAME"] = "net2"
+    assert either.ok("CHECK", prevResult=result) == {}
+    assert foreign.can_ping("172.16.86.1")
+
+
 def test_what_is_wrong_with_the_dns_that_comes_back_is_said_before_anything_is_attached(
     either: Runtime, foreign: Netns
 ) -> None:

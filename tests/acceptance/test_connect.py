@@ -271,3 +271,21 @@ def test_a_namespace_outlives_what_it_was_given_by(
     assert "eth0" not in lan.router.link_names()
     if (tmp_path / "place").exists():
         subprocess.run(["umount", tmp_path / "place"], check=True)
+
+
+@pytest.mark.parametrize("first", [["s1"], ["s1", "s2"]], ids=["one", "two at once"])
+def test_the_default_route_of_a_shared_namespace_goes_to_the_next_sandbox_in_it(
+    lan: Lan, foreign: Netns, first: list[str]
+) -> None:
+    """As those of several attachments of one pod do."""
+    support.create_pub_net(lan)
+    for name in ("s1", "s2", "s3"):
+        lan.macvfast("network", "connect", f"--netns={foreign.path}", "pub_net", name)
+    lan.macvfast("rm", *first)
+    assert len(foreign.ip_json("-4", "route", "show", "default")) == 1
+    assert foreign.can_ping("172.16.86.1")
+    assert lan.macvfast("check") == ""
+    lan.macvfast("network", "disconnect", "pub_net", f"s{len(first) + 1}")
+    assert lan.macvfast("check") == ""
+    lan.macvfast("rm", "s3")
+    assert foreign.ip_json("-4", "route", "show", "default") == []

@@ -18,6 +18,7 @@ from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import configure_refused
 from macvfast.plan import commands
 from macvfast.process import stopping
+from macvfast.state.records import REMOVED
 from macvfast.system import log
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
-    from macvfast.model import Endpoint, Network
+    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.state.records import Records
     from macvfast.state.store import Store
+
+    _Pairs = Sequence[tuple[Network, Endpoint]]
 
 
 class Releaser:
@@ -64,9 +68,7 @@ class Releaser:
             self._look(held)
             self._record_missing_links([one for one in todo if one.dies and one.error is None and one.lost_links])
             self._delete(held)
-            for one, namespace in held:
-                if one.siblings and not one.whole and one.error is None:
-                    one.route_error = self._hand_over(namespace, one)
+            self._hand_over([(one, namespace) for one, namespace in held if one.error is None and not one.dies])
             dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
             self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
             self._unpin([one for one, _ in dying])
@@ -179,13 +181,47 @@ class Releaser:
         there = carried[network.link]
         return endpoint.mac in there or any(mac in there for link, mac in one.changed_macs if link == network.link)
 
-    def _hand_over(self, namespace: Namespace, going: Removal) -> MacvfastError | None:
-        """Give the default routes of what left to those that have them now. Returns what failed, if anything."""
+    def _hand_over(self, left: Sequence[tuple[Removal, Namespace]]) -> None:
+        """Give the default routes of what left to the endpoints that have them now: those of the same sandbox or, in a
+        namespace that others made, of any.
+        """
+        shared: dict[int, list[tuple[Removal, Namespace]]] = {}
+        for one, namespace in left:
+            if not one.sandbox.made:
+                shared.setdefault(namespace.cookie, []).append((one, namespace))
+            elif one.siblings:
+                one.route_error = self._give_routes(namespace, one, one.siblings, one.leaving)
+        for some in shared.values():
+            going, namespace = some[0]
+            gone = {endpoint.id for one, _ in some for _, endpoint in one.leaving}
+            error = self._give_routes(namespace, going, *self._in_shared(going.sandbox, gone))
+            for one, _ in some:
+                one.route_error = error
+
+    def _in_shared(self, sandbox: Sandbox, gone: set[str]) -> tuple[_Pairs, _Pairs]:
+        """All endpoints in a namespace, and those of them that leave: those that are gone, and those that would get or
+        have their routes while another process removes them.
+        """
+        with self._store.reading() as records:
+            here = records.endpoints_in(sandbox.cookie, sandbox.boot_id)
+            siblings = [(records.network_of(one), one) for one in here]
+            while True:
+                left = [pair for pair in siblings if pair[1].id not in gone]
+                holders = [*plan.default_holders(siblings).values(), *plan.default_holders(left).values()]
+                more = {one.id for _, one in holders if one.id not in gone and _is_removed(records, one)}
+                if not more:
+                    return siblings, [pair for pair in siblings if pair[1].id in gone]
+                gone = gone | more
+
+    def _give_routes(
+        self, namespace: Namespace, going: Removal, siblings: _Pairs, leaving: _Pairs
+    ) -> MacvfastError | None:
+        """Give the default routes of what leaves to its siblings. Returns what failed, if anything."""
         failed: MacvfastError | None = None
-        for step in plan.hand_over(going.siblings, going.leaving):
+        for step in plan.hand_over(siblings, leaving):
             refusal = self._kernel.configure([(namespace, [step])])[0]
             if refusal is None:
-                log.change(partial(_taken_over, going, step))
+                log.change(partial(_taken_over, going, step, siblings))
             elif refusal.unknown or refusal.errno != errno.EEXIST:
                 failed = failed or configure_refused(refusal, where=f"sandbox `{going.sandbox.name}`")
         return failed
@@ -206,8 +242,13 @@ def _links_deleted(one: Removal) -> list[str]:
     return [commands.delete_link(one.sandbox.path, ifname) for ifname in links]
 
 
-def _taken_over(one: Removal, step: plan.AddRoute) -> Iterator[str]:
-    ifname = next(endpoint.ifname for _, endpoint in one.siblings if endpoint.ifindex == step.ifindex)
+def _is_removed(records: Records, endpoint: Endpoint) -> bool:
+    intent = records.sandbox_intent(endpoint.sandbox_id)
+    return intent is not None and intent.doing == REMOVED
+
+
+def _taken_over(one: Removal, step: plan.AddRoute, siblings: _Pairs) -> Iterator[str]:
+    ifname = next(endpoint.ifname for _, endpoint in siblings if endpoint.ifindex == step.ifindex)
     return commands.configure(one.sandbox.path, ifname, [step])
 
 
