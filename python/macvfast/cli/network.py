@@ -26,11 +26,12 @@ from macvfast.cli.parameters import (
 from macvfast.cli.show.lists import Listing
 from macvfast.cli.show.networks import INSPECTED, LISTED, inspected
 from macvfast.errors import Conflict, NetworkNotFound, NotFound
-from macvfast.usage import NetworkUsage
 
 if TYPE_CHECKING:
     from macvfast.cli.show.text import Object
     from macvfast.errors import MacvfastError
+    from macvfast.model import Network
+    from macvfast.usage import NetworkUsage
 
 
 def _filters_offered(call: Call, incomplete: str) -> list[str]:
@@ -71,9 +72,16 @@ def ls(
     with call.host() as host:
         fits = chosen(pairs(filters), network_filters(host.endpoints))
         # How full pools are is counted only for those who see it.
-        listed = host.pools() if listing.shows("InUse") else (NetworkUsage(one, ()) for one in host.networks())
+        listed = host.pools() if listing.shows("InUse") else map(_not_counted, host.networks())
         listing.show(call.out, (one for one in listed if fits(one.network)))
     return 0
+
+
+def _not_counted(network: Network) -> NetworkUsage:
+    # Of no use where nothing is listed.
+    from macvfast.usage import NetworkUsage  # noqa: PLC0415
+
+    return NetworkUsage(network, ())
 
 
 @command(
