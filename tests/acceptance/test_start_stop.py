@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast.process import keeper, stopping
 from tests import netns
 from tests.acceptance.support import check_error, ps, refused
 
@@ -195,3 +197,24 @@ def test_a_time_that_is_no_number_of_seconds_is_a_usage_error(lan: Lan, value: s
     lan.macvfast("run", "-d", "--name=web", "sleep", "1000")
     refused(lan, "stop", f"--time={value}", "web", status=2)
     assert ps(lan, "web")["State"] == "running"
+
+
+def test_of_a_caller_only_what_the_command_of_another_user_gets_is_kept(lan: Lan) -> None:
+    lan.host.environment |= {"SECRET": "hunter2", "TERM": "vt100"}
+    lan.macvfast("run", "--name=web", "-u", "nobody", "-e", "GIVEN=1", "env")
+    assert "hunter2" not in _kept(lan, "web").read_text()
+    lan.macvfast("start", "web")
+    said = lan.macvfast("logs", "-f", "web").splitlines()
+    assert {"TERM=vt100", "GIVEN=1", "USER=nobody"} <= set(said)
+
+
+def test_a_stop_whose_keeper_does_not_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that nobody lets go, which no kill reaches."""
+    monkeypatch.setattr(stopping, "KILL_S", 0.05)
+    lock = keeper.hold(tmp_path)
+    try:
+        stop = stopping.Stop(tmp_path, "a boot", 1, wait_s=0)
+        stopping.stop_all([stop])
+    finally:
+        os.close(lock)
+    assert "its keeper does not end" in str(getattr(stop.error, "reason", None))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import MacvfastError, StateUnusable
+from macvfast.process import users
 from macvfast.requests import CommandRequest
 from macvfast.system import durable, trusted
 
@@ -60,7 +61,8 @@ def keep(directory: Path, request: CommandRequest, around: Surroundings) -> None
     kept = {one.name: getattr(request, one.name) for one in fields(request) if one.name not in _NOT_KEPT}
     if request.rootfs is not None:
         kept["rootfs"] = os.path.abspath(request.rootfs)
-    kept |= {"environment": list(around.environment.items()), "directory": around.directory}
+    environment = around.environment if request.user is None else users.of_caller(around.environment)
+    kept |= {"environment": list(environment.items()), "directory": around.directory}
     try:
         if request.restart != "no":
             durable.replace(directory / NAME, json.dumps(kept).encode())

@@ -117,6 +117,8 @@ class Stop:
             self._mark(status)
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 kill(directory, boot_id, inode)
+                if is_locked(directory):
+                    raise KernelRefused("end the command", ETIMEDOUT, reason="its keeper does not end")
                 return True
         except MacvfastError as error:
             self.error = error

@@ -52,7 +52,12 @@ class User:
         env = {"HOME": self.home, "PATH": self.path, "SHELL": self.shell or "/bin/sh"}
         if self.name:
             env |= {"USER": self.name, "LOGNAME": self.name}
-        return env | {name: caller[name] for name in ("TERM",) if name in caller}
+        return env | of_caller(caller)
+
+
+def of_caller(caller: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a caller that a command of another user gets."""
+    return {name: caller[name] for name in ("TERM",) if name in caller}
 
 
 def find(wanted: str, root: Root | None = None) -> User:
