@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
+from macvfast.engine.own_commands import OwnCommands
 from macvfast.system.processes import process_of
 from tests import netns
 from tests.acceptance.support import another_boot, check_error, lose_everything, programs, ps, refused
@@ -17,6 +20,7 @@ from tests.acceptance.support import another_boot, check_error, lose_everything,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from macvfast.host import Host
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -55,7 +59,7 @@ def test_a_command_that_ends_is_run_again_in_the_same_sandbox(lan: Lan) -> None:
     assert set(_log(lan)) == {"sh x /tmp 10.9.0.2 "}
 
 
-@pytest.mark.parametrize(("policy", "runs"), [("on-failure:2", 3), ("on-failure:0", 1)])
+@pytest.mark.parametrize(("policy", "runs"), [("on-failure:2", 3), ("on-failure:1", 2)])
 def test_a_command_that_fails_is_run_again_as_often_as_was_said(lan: Lan, policy: str, runs: int) -> None:
     _run(lan, policy, "echo run; exit 7")
     _wait_for_state(lan, "exited")
@@ -261,3 +265,46 @@ def test_stop_and_start_at_the_same_time_leave_one_of_the_two(lan: Lan) -> None:
         assert ps(lan, "web")["State"] in ("running", "exited")
     lan.macvfast("stop", "-t0", "web")
     netns.wait_until(lambda: programs(lan) == [], what="the end of everything")
+
+
+def test_rm_beside_starts_leaves_no_keeper_that_nobody_knows(lan: Lan) -> None:
+    """A start that had looked the sandbox up ran its command again and again in a directory that was deleted."""
+    for _ in range(8):
+        _run(lan, "always", "exit 1")
+        words = (("restart", "web"), ("rm", "-f", "web"), ("restore",), ("start", "web"))
+        verbs = [threading.Thread(target=lan.attempt, args=one) for one in words]
+        for verb in verbs:
+            verb.start()
+        for verb in verbs:
+            verb.join()
+        lan.attempt("rm", "-f", "web")
+        netns.wait_until(lambda: programs(lan) == [], what="the end of all keepers")
+        assert os.listdir(lan.state_dir / "sandboxes") == []
+
+
+def test_a_keeper_whose_sandbox_is_gone_ends_with_its_command(lan: Lan) -> None:
+    _run(lan, "always", "sleep 1000")
+    init, keeper = _process(lan, "init"), process_of(_process(lan, "keeper"))
+    shutil.rmtree(_directory(lan))
+    os.kill(init, signal.SIGKILL)
+    netns.wait_until(lambda: not keeper.alive(), what="the end of the keeper")
+    lan.macvfast("rm", "-f", "web")
+
+
+def test_a_stop_is_not_undone_by_a_restore_that_had_looked_before(lan: Lan) -> None:
+    _run(lan, "always", "sleep 1000")
+    init, keeper = _process(lan, "init"), process_of(_process(lan, "keeper"))
+    os.kill(keeper.pid, signal.SIGKILL)
+    netns.wait_until(lambda: not process_of(init).alive(), what="the end of pid 1")
+    really = OwnCommands._start
+
+    def restore(host: Host) -> list[object]:
+        def late(own: OwnCommands, *arguments: object) -> bool:
+            lan.macvfast("stop", "web")
+            return really(own, *arguments)  # type: ignore[arg-type]
+
+        with mock.patch.object(OwnCommands, "_start", late):
+            return list(host.restore().steps)
+
+    assert lan.api(restore) == []
+    assert ps(lan, "web")["State"] == "lost"

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast.errors import SandboxRunning
 from macvfast.process import keeper, stopping
+from macvfast.requests import CommandRequest
 from tests import netns
 from tests.acceptance.support import check_error, ps, refused
 
 if TYPE_CHECKING:
+    from macvfast.host import Host
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -212,9 +215,28 @@ def test_a_stop_whose_keeper_does_not_end_is_an_error(tmp_path: Path, monkeypatc
     """A lock that nobody lets go, which no kill reaches."""
     monkeypatch.setattr(stopping, "KILL_S", 0.05)
     lock = keeper.hold(tmp_path)
+    assert lock is not None
     try:
         stop = stopping.Stop(tmp_path, "a boot", 1, wait_s=0)
         stopping.stop_all([stop])
     finally:
         os.close(lock)
     assert "its keeper does not end" in str(getattr(stop.error, "reason", None))
+
+
+def test_a_start_that_comes_second_does_not_change_what_is_kept(lan: Lan) -> None:
+    """The next start, or boot, would run another command than the one that runs now."""
+    lan.macvfast("run", "--name=web", "true")
+    kept = _kept(lan, "web")
+    before = kept.read_text()
+    lock = keeper.hold(kept.parent)
+    assert lock is not None
+
+    def start(host: Host) -> str:
+        with pytest.raises(SandboxRunning):
+            host.start("web", CommandRequest(argv=("sleep", "1000"), detach=True))
+        return "refused"
+
+    assert lan.api(start) == "refused"
+    assert (kept.read_text(), ps(lan, "web")["Command"]) == (before, "true")
+    os.close(lock)

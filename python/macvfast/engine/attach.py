@@ -175,7 +175,7 @@ class Attacher:
             if isinstance(asked, NewSandbox) and one.request.fresh:
                 try:
                     self._directories.give(one.made.with_these, asked.own_files, call.writing)
-                    if asked.auto_remove:
+                    if asked.starts:
                         # Before it is settled: until then, the lock of this operation shows that it goes on.
                         one.lock = self._directories.hold(one.made.sandbox)
                 except MacvfastError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+import os
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, NothingToStart, SandboxRunning, UndoFailed
+from macvfast.errors import MacvfastError, NothingToStart, SandboxNotFound, SandboxRunning, UndoFailed
 from macvfast.kernel.namespaces import open_recorded
 from macvfast.model import SandboxState
 from macvfast.process import given, keeper, launch, logs
-from macvfast.state.lookup import refuse_another
+from macvfast.state import lookup
 from macvfast.state.store import DEFAULT_NETNS_DIR
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class Commands:
         try:
             namespace = attempt.namespace
             assert namespace is not None  # noqa: S101 - a command is about to start in it
-            place = self._place(sandbox, namespace)
-            self._launch(sandbox, request, lambda: replace(place, lock=attempt.take_lock()))
+            self._launch(sandbox, request, self._place(sandbox, namespace), attempt.take_lock)
         except BaseException as error:
             attempt.let_go()
             remains = remove(sandbox)
@@ -83,24 +83,22 @@ class Commands:
     def start(self, key: str, request: CommandRequest, kernel: Callable[[], Kernel]) -> None:
         """Start a command in an existing sandbox, which `key` names: see `Host.start`."""
         sandbox = self._states.one(key)
-        refuse_another(self._store, sandbox)
+        lookup.refuse_another(self._store, sandbox)
         running = sandbox.state is SandboxState.RUNNING
         with self._root_joined(sandbox, request) as root:
             launch.check(request, inside=running and request.join, joined=root)
             if running and not request.join:
                 raise SandboxRunning(sandbox.name)
-            (namespace,) = open_recorded(kernel(), [sandbox])
-            if isinstance(namespace, MacvfastError):
-                raise namespace
-            # What `exec` starts is a guest: it does not replace the sandbox's own command, or remove the sandbox when
-            # it ends.
-            recorded = (sandbox.command, sandbox.auto_remove) == (tuple(request.argv), request.auto_remove)
-            with closing(namespace):
-                if not (request.join or recorded):
+            if request.join:
+                # A guest: it does not replace the sandbox's own command, or remove the sandbox when it ends.
+                with closing(_open(sandbox, kernel)) as namespace:
+                    self._launch(sandbox, request, replace(self._place(sandbox, namespace), joined=root))
+                return
+            with self._held(sandbox) as (sandbox, lock), closing(_open(sandbox, kernel)) as namespace:
+                if (sandbox.command, sandbox.auto_remove) != (tuple(request.argv), request.auto_remove):
                     with self._store.writing() as records:
                         records.set_command(sandbox.id, request.argv, auto_remove=request.auto_remove)
-                place = replace(self._place(sandbox, namespace), joined=root)
-                self._launch(sandbox, request, lambda: place)
+                self._launch(sandbox, request, self._place(sandbox, namespace), lock.take)
 
     def check_kept(self, sandbox: Sandbox) -> tuple[CommandRequest, Surroundings]:
         """What a sandbox's own command was given, if it can be started again.
@@ -115,26 +113,57 @@ class Commands:
         launch.check(request, around=around)
         return request, around
 
-    def start_kept(self, sandbox: Sandbox, kernel: Callable[[], Kernel]) -> None:
-        """Start a sandbox's own command again, detached, as it was given.
+    def start_kept(
+        self, sandbox: Sandbox, kernel: Callable[[], Kernel], wanted: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Start a sandbox's own command again, detached, as it was given. Returns whether it was still `wanted` when
+        nobody else could start it any more, and so was started.
 
         Raises:
             NothingToStart, SandboxRunning, StateUnusable, NamespaceChanged. Also as `start`.
         """
-        request, around = self.check_kept(sandbox)
-        (namespace,) = open_recorded(kernel(), [sandbox])
-        if isinstance(namespace, MacvfastError):
-            raise namespace
-        with closing(namespace):
-            place = replace(self._place(sandbox, namespace), around=around)
-            self._launch(sandbox, request, lambda: place)
+        # Before a directory is made for the lock.
+        self.check_kept(sandbox)
+        with self._held(sandbox) as (sandbox, lock):
+            if not wanted():
+                return False
+            # Another process may have started another command meanwhile.
+            request, around = self.check_kept(sandbox)
+            with closing(_open(sandbox, kernel)) as namespace:
+                place = replace(self._place(sandbox, namespace), around=around)
+                self._launch(sandbox, request, place, lock.take)
+        return True
 
-    def _launch(self, sandbox: Sandbox, request: CommandRequest, place: Callable[[], Place]) -> None:
-        """Launch a command at a place, which is made when everything else is ready."""
+    @contextmanager
+    def _held(self, sandbox: Sandbox) -> Iterator[tuple[Sandbox, _Lock]]:
+        """Hold the lock of a sandbox's keeper, unless it is taken from this. Gives what is recorded of the sandbox by
+        then: whoever removes it records that first, and then waits for the lock.
+
+        Raises:
+            SandboxRunning, SandboxNotFound, SandboxBusy, StateUnusable
+        """
+        lock = _Lock(self._directories.hold(sandbox))
+        try:
+            with self._store.reading() as records:
+                recorded = lookup.one_sandbox(records, self._store, sandbox.id, shown=True)
+            yield recorded, lock
+        except SandboxNotFound:
+            # The lock may have made its directory again.
+            self._directories.remove([sandbox])
+            raise
+        finally:
+            if (descriptor := lock.take()) is not None:
+                os.close(descriptor)
+
+    def _launch(
+        self, sandbox: Sandbox, request: CommandRequest, place: Place,
+        take_lock: Callable[[], int | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Launch a command at a place. The lock of its keeper is taken when everything else is ready."""
         self._directories.complete(sandbox)
         if not request.detach:
             self._close()
-        launch.launch(request, place())
+        launch.launch(request, replace(place, lock=take_lock()))
 
     def _place(self, sandbox: Sandbox, namespace: Namespace) -> Place:
         return launch.Place(
@@ -153,3 +182,27 @@ class Commands:
         if request.user is None or not request.join or sandbox.state is not SandboxState.RUNNING:
             return nullcontext()
         return keeper.root_of_command(self._store.sandbox_dir(sandbox.id), sandbox.inode) or nullcontext()
+
+
+class _Lock:
+    """A descriptor of a lock, until somebody takes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def take(self) -> int | None:
+        """The descriptor, which belongs to the caller from now on; None: it was taken."""
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
+
+
+def _open(sandbox: Sandbox, kernel: Callable[[], Kernel]) -> Namespace:
+    """A sandbox's namespace, which the caller closes.
+
+    Raises:
+        NamespaceChanged, KernelRefused
+    """
+    (namespace,) = open_recorded(kernel(), [sandbox])
+    if isinstance(namespace, MacvfastError):
+        raise namespace
+    return namespace

@@ -154,8 +154,7 @@ class Attempt:
     Attributes:
         making: what is created for it, once that is recorded.
         namespace: its open namespace, if the caller is about to start a command in it; the caller closes it.
-        lock: the lock of that command's keeper, if the sandbox is removed with the command; the caller passes it on or
-            closes it.
+        lock: the lock of that command's keeper; the caller passes it on or closes it.
     """
 
     request: AttachRequest

@@ -112,13 +112,19 @@ class OwnCommands:
         Args:
             partial: the names of sandboxes that have not all that is recorded, and whose commands wait.
         """
-        steps = []
-        for sandbox, step in self._lacking(partial):
-            (done,) = self.start([sandbox.id])
-            # Removed, or being changed, in the meantime.
-            if not isinstance(done.error, (SandboxBusy, SandboxNotFound)):
-                steps.append(replace(step, error=done.error))
-        return steps
+        tried = [self._bring_up(sandbox, step) for sandbox, step in self._lacking(partial)]
+        return [step for step in tried if step is not None]
+
+    def _bring_up(self, sandbox: Sandbox, step: Step) -> Step | None:
+        """The step, done or with its error; None: in the meantime somebody stopped, changed or removed the sandbox."""
+        directory = self._store.sandbox_dir(sandbox.id)
+        try:
+            started = self._start(self._found(sandbox.id), lambda: self._wanted(directory, held=True) is not None)
+        except (SandboxBusy, SandboxNotFound):
+            return None
+        except MacvfastError as error:
+            return replace(step, error=error)
+        return step if started else None
 
     def _lacking(self, partial: Collection[str]) -> Iterator[tuple[Sandbox, Step]]:
         """Sandboxes whose commands should run and do not, each with the step that starts its command; with its error
@@ -139,8 +145,9 @@ class OwnCommands:
                         yield sandbox, _starting(sandbox, policy)
 
     @staticmethod
-    def _wanted(directory: Path) -> str | None:
-        """The restart policy by which a command should run that does not; None: it runs, or should not.
+    def _wanted(directory: Path, *, held: bool = False) -> str | None:
+        """The restart policy by which a command should run that does not; None: it runs, or should not. `held`: this
+        process holds the lock of its keeper.
 
         Raises:
             StateUnusable
@@ -150,34 +157,35 @@ class OwnCommands:
             return None
         policy = kept[0].restart
         state, _ = keeper.state(directory, boot_id())
-        if state.active or keeper.lacks_status(directory):
+        if state.active or (not held and keeper.lacks_status(directory)):
             return None
         stopped = stopping.stopped_in(directory)
-        if policy == "always":
-            # Docker runs it again at its next start, whoever has stopped it before.
-            return policy if stopped != boot_id() else None
-        if policy == "unless-stopped":
-            return policy if stopped is None else None
-        # How often it may fail is counted by its keeper, which has ended where the command has not been run again.
-        return policy if stopped is None and state is SandboxState.LOST else None
+        # Docker runs it again at its next start, whoever has stopped it before.
+        due = stopped is None or (policy == "always" and stopped != boot_id())
+        if policy not in ("always", "unless-stopped"):
+            # How often it may fail is counted by its keeper, which has ended where the command has not been run again.
+            due = due and state is SandboxState.LOST
+        return policy if due else None
 
     def _found(self, key: str) -> Sandbox:
         sandbox = self._states.one(key)
         refuse_another(self._store, sandbox)
         return sandbox
 
-    def _start(self, sandbox: Sandbox) -> None:
+    def _start(self, sandbox: Sandbox, wanted: Callable[[], bool] = lambda: True) -> bool:
+        """Start a command that does not run. Returns whether it runs now: it does, unless it is no longer `wanted`."""
         if self._runs(sandbox) or sandbox.state is SandboxState.RESTARTING:
-            return
+            return True
         if sandbox.state is SandboxState.RUNNING:
             # A guest, which `exec` started.
             raise SandboxRunning(sandbox.name)
         try:
-            self._commands.start_kept(sandbox, self._kernel)
+            return self._commands.start_kept(sandbox, self._kernel, wanted)
         except SandboxRunning:
             # Another process may have started it in the meantime.
             if not self._comes_up(sandbox):
                 raise
+            return True
 
     def _comes_up(self, sandbox: Sandbox) -> bool:
         """Whether a keeper that holds the lock gets the sandbox's own command to run."""

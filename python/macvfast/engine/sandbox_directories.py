@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.errors import StateUnusable
+from macvfast.errors import SandboxRunning, StateUnusable
 from macvfast.outcomes import Difference, FilesUnseen, Step
 from macvfast.process import files, keeper
 from macvfast.requests import OwnFiles
@@ -137,10 +137,14 @@ class SandboxDirectories:
 
         Raises:
             StateUnusable
+            SandboxRunning: it has a keeper.
         """
         directory = self._store.sandbox_dir(sandbox.id)
         files.make_directory(directory)
-        return keeper.hold(directory)
+        lock = keeper.hold(directory)
+        if lock is None:
+            raise SandboxRunning(sandbox.name)
+        return lock
 
     def complete(self, sandbox: Sandbox) -> None:
         """Write the files that a sandbox lacks on the disk, before a command starts. A sandbox that stands for a given

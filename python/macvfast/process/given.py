@@ -64,12 +64,7 @@ def keep(directory: Path, request: CommandRequest, around: Surroundings) -> None
     environment = around.environment if request.user is None else users.of_caller(around.environment)
     kept |= {"environment": list(environment.items()), "directory": around.directory}
     try:
-        if request.restart != "no":
-            durable.replace(directory / NAME, json.dumps(kept).encode())
-            return
-        descriptor = trusted.open_file(directory / NAME, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(kept).encode())
+        durable.replace(directory / NAME, json.dumps(kept).encode(), wait=request.restart != "no")
     except OSError as error:
         raise StateUnusable(str(directory), f"cannot keep its command: {error.strerror or error}") from None
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # longer.
 KILL_S = 10.0
 
+# How long `is_locked` of another process may have a lock.
+_LOOKING_S = 0.02
+
 # A pid is below PID_MAX_LIMIT (linux/threads.h).
 PID_MAX = 4 * 1024 * 1024
 
@@ -201,8 +204,8 @@ def own_command_runs(directory: Path, boot_id: str) -> bool:
     return status.state == "running" and status.boot_id == boot_id and status.init.alive()
 
 
-def hold(directory: Path) -> int:
-    """Take the lock of a keeper that is about to start; a descriptor of it.
+def hold(directory: Path) -> int | None:
+    """Take the lock of a keeper that is about to start; a descriptor of it. None: another keeper has it.
 
     Raises:
         StateUnusable
@@ -211,12 +214,20 @@ def hold(directory: Path) -> int:
         descriptor = trusted.open_file(directory / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StateUnusable(str(directory), f"cannot open its lock: {error.strerror or error}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StateUnusable(str(directory), f"cannot lock it: {error.strerror or error}") from None
-    return descriptor
+    deadline = time.monotonic() + _LOOKING_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.001)
+        except OSError as error:
+            os.close(descriptor)
+            raise StateUnusable(str(directory), f"cannot lock it: {error.strerror or error}") from None
+        else:
+            return descriptor
 
 
 def is_absent(directory: Path) -> bool:

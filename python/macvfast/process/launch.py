@@ -173,7 +173,7 @@ class Place:
         removal: what removes the sandbox afterwards, as `removal` says it; used with `auto_remove`.
         pins: the directories in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
-        lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`.
+        lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`. None: the command joins another.
         around: what was kept of the process that asked for the command; None: this process asks.
     """
 

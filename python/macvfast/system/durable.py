@@ -18,7 +18,7 @@ _PRIVATE = 0o600
 _NAMES_ONLY = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
-def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
+def replace(path: Path, content: bytes, mode: int = _PRIVATE, *, wait: bool = True) -> None:
     """Write a file, in the place of an older one; after a crash there is the old one or the new one.
 
     The directory may be another user's, who could replace any file in it: the new file is written through the
@@ -29,6 +29,7 @@ def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
         path: the file.
         content: all of it.
         mode: exactly, whatever the umask. That of a private file is not set: some file systems have no modes.
+        wait: for the disk; otherwise a crash of the host may leave a damaged file.
 
     Raises:
         OSError
@@ -38,19 +39,20 @@ def replace(path: Path, content: bytes, mode: int = _PRIVATE) -> None:
         try:
             try:
                 with _opened(".", os.O_WRONLY | os.O_TMPFILE, directory) as file:
-                    _write(file, content, mode)
+                    _write(file, content, mode, wait=wait)
                     os.link(f"/proc/self/fd/{file}", fresh, dst_dir_fd=directory, follow_symlinks=True)
             except OSError as error:
                 if error.errno not in _NAMES_ONLY:
                     raise
                 with _opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory) as file:
-                    _write(file, content, mode)
+                    _write(file, content, mode, wait=wait)
             os.rename(fresh, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
             with suppress(OSError):
                 os.unlink(fresh, dir_fd=directory)
             raise
-        sync_names(directory)
+        if wait:
+            sync_names(directory)
 
 
 def sync_names(directory: Path | int) -> None:
@@ -75,11 +77,12 @@ def _opened(path: str | Path, flags: int, directory: int | None = None) -> Itera
         os.close(descriptor)
 
 
-def _write(descriptor: int, content: bytes, mode: int) -> None:
-    """Have it on the disk what a new file contains, and its mode."""
+def _write(descriptor: int, content: bytes, mode: int, *, wait: bool) -> None:
+    """Write what a new file contains, and its mode; have both on the disk if `wait`."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
     if mode != _PRIVATE:
         os.fchmod(descriptor, mode)
-    os.fsync(descriptor)
+    if wait:
+        os.fsync(descriptor)

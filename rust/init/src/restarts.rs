@@ -22,7 +22,11 @@ impl Policy {
         match text.split_once(':') {
             None if text == "always" || text == "unless-stopped" => Some(Self::Always),
             None if text == "on-failure" => Some(Self::OnFailure(None)),
-            Some(("on-failure", most)) => Some(Self::OnFailure(Some(most.parse().ok()?))),
+            Some(("on-failure", most)) => {
+                let most: u32 = most.parse().ok()?;
+                // As in Docker, 0 is no limit.
+                Some(Self::OnFailure((most > 0).then_some(most)))
+            }
             _ => None,
         }
     }

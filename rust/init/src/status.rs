@@ -147,9 +147,11 @@ impl Record {
         self.before.as_ref().map(|_| self.directory.as_fd())
     }
 
-    /// Whether somebody has asked that the command ends and is not run again.
+    /// Whether somebody has asked that the command ends and is not run again, or the sandbox is gone.
     pub fn is_stopped(&self) -> bool {
-        statat(&self.directory, STOPPED, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        // The lock is deleted with the sandbox; the name of the directory may be another's by then.
+        fstat(&self.lock).is_ok_and(|lock| lock.st_nlink == 0)
+            || statat(&self.directory, STOPPED, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Forgets that, for a command that is about to start.
@@ -163,8 +165,8 @@ impl Record {
     }
 
     /// Records `state`. The end of a command is durable: after a crash there is the old status or the new one, never a
-    /// part. That a command runs means nothing in another boot, so it is not synced, unless an older status is kept
-    /// with it.
+    /// part. That a command runs is not synced, unless an older status is kept with it, or it has a restart policy:
+    /// then another boot learns of the first start from it, and that no stop is noted any more.
     pub fn write(&self, init: Process, state: State) -> Result<(), Errno> {
         let mut text = status_text(&self.boot_id, self.keeper, init, state).into_bytes();
         if let Some(count) = self.restarts {
@@ -185,6 +187,7 @@ impl Record {
             Some(before) => text.clone_from(before),
         }
         let durable = !matches!(state, State::Running | State::Restarting(_))
+            || (state == State::Running && self.restarts == Some(0))
             || self.before.as_ref().is_some_and(|it| !it.is_empty());
         let file = self.write_new(&text)?;
         if durable {

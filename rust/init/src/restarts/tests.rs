@@ -67,3 +67,8 @@ fn policies_are_read_as_docker_spells_them() {
         assert_eq!(Policy::parse(wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn zero_is_no_limit() {
+    assert_eq!(Policy::parse("on-failure:0"), Some(Policy::OnFailure(None)));
+}
