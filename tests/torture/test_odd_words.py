@@ -100,9 +100,14 @@ class Bed:
 @pytest.fixture
 def quiet_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What `--verbose` begins is not to go on in the tests that follow."""
+    logger = logging.getLogger("macvfast")
+    level, propagate = logger.level, logger.propagate
     monkeypatch.setattr(log, "_logger", None)
+    monkeypatch.setattr(log, "_started", False)
     yield
-    logging.getLogger("macvfast").handlers.clear()
+    logger.handlers.clear()
+    logger.propagate = propagate
+    logger.setLevel(level)
 
 
 @pytest.mark.usefixtures("hasty", "quiet_again")
