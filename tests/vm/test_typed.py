@@ -42,5 +42,5 @@ def test_a_parent_and_a_link_on_it_are_made_and_removed_by_what_is_shown(lan: La
 
 
 def without_counts(shown: dict[str, object]) -> dict[str, object]:
-    """A link without what changes by itself in a moment."""
-    return {key: value for key, value in shown.items() if key not in ("operstate", "stats64")}
+    """A link without what changes in a moment; its link-local address is tentative at first (RFC 4862 5.4)."""
+    return {key: value for key, value in shown.items() if key not in ("operstate", "stats64", "addr_info")}
