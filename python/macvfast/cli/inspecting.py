@@ -8,8 +8,6 @@ from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.parameters import AnySandboxKeys, offering, option
 from macvfast.cli.show.details import INSPECTED, inspected
-from macvfast.cli.show.text import Object
-from macvfast.errors import MacvfastError
 
 
 @command(
@@ -31,23 +29,8 @@ def inspect(
     form: Annotated[str, option("-f, --format FORMAT", "json, or a TEMPLATE.", autocompletion=offering("json"))] = "",
 ) -> int:
     """Show sandboxes in full, as Docker's JSON."""
-    from macvfast.cli.show.templates import Template  # noqa: PLC0415
+    from macvfast.cli.show.inspection import Inspection  # noqa: PLC0415
 
-    template = Template(form, INSPECTED) if form not in ("", "json") else None
-    found: list[Object] = []
-    missing: list[MacvfastError] = []
+    inspection = Inspection(form, INSPECTED)
     with call.host() as host:
-        for key in keys:
-            try:
-                found.append(inspected(host.inspect(key)))
-            except MacvfastError as error:
-                missing.append(error)
-    if template is not None:
-        call.out.lines(template.render(one) for one in found)
-    elif form == "json":
-        call.out.json_lines([found])
-    else:
-        call.out.json_document(found)
-    for problem in missing:
-        call.out.problem(problem)
-    return 1 if missing else 0
+        return inspection.show(call.out, keys, lambda key: inspected(host.inspect(key)))

@@ -29,7 +29,6 @@ from macvfast.errors import Conflict, NetworkNotFound, NotFound
 
 if TYPE_CHECKING:
     from macvfast.cli.show.text import Object
-    from macvfast.errors import MacvfastError
     from macvfast.model import Network
     from macvfast.usage import NetworkUsage
 
@@ -105,30 +104,18 @@ def inspect(
     more: Annotated[bool, ignored("-v, --verbose", "there is nothing more to show")] = False,  # noqa: ARG001
 ) -> int:
     """Show networks in full, as Docker's JSON."""
-    from macvfast.cli.show.templates import Template  # noqa: PLC0415
+    from macvfast.cli.show.inspection import Inspection  # noqa: PLC0415
 
-    template = Template(form, INSPECTED) if form not in ("", "json") else None
+    inspection = Inspection(form, INSPECTED)
     # Which addresses are in use is looked up only for those who see it.
-    counted = template is None or template.may_name("Status")
-    found: list[Object] = []
-    missing: list[MacvfastError] = []
+    counted = inspection.template is None or inspection.template.may_name("Status")
     with call.host() as host:
-        for key in keys:
-            try:
-                network = host.network(key)
-                usage = host.usage(network) if counted else ()
-                found.append(inspected(network, host.endpoints(network), usage))
-            except (NotFound, Conflict) as error:
-                missing.append(error)
-    if template is not None:
-        call.out.lines(template.render(one) for one in found)
-    elif form == "json":
-        call.out.json_lines([found])
-    else:
-        call.out.json_document(found)
-    for problem in missing:
-        call.out.problem(problem)
-    return 1 if missing else 0
+
+        def look(key: str) -> Object:
+            network = host.network(key)
+            return inspected(network, host.endpoints(network), host.usage(network) if counted else ())
+
+        return inspection.show(call.out, keys, look, (NotFound, Conflict))
 
 
 @command(
