@@ -290,8 +290,10 @@ class FakeHost:
         counts = len(self._networks), len(self._sandboxes), sum(len(one.endpoints) for one in self._sandboxes)
         return Status("/var/lib/macvfast", *counts, self._server)
 
-    def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
-        self._note("install_service", wait_s, root, now)
+    def install_service(
+        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Sequence[str] = ()
+    ) -> list[Path]:
+        self._note("install_service", wait_s, root, now, *plugins)
         return [Path("/etc/macvfast/client.conf"), Path("/etc/systemd/system/macvfast-restore.service")]
 
     def start(self, key: str, request: CommandRequest) -> None:

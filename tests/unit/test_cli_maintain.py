@@ -170,6 +170,31 @@ def test_the_service_is_installed_with_its_wait_and_prints_its_files() -> None:
     assert [call[1:] for call in host.calls if call[0] != "open"] == [(60, None, False), (120, "/mnt", True)]
 
 
+@pytest.mark.parametrize(
+    ("words", "plugins"),
+    [
+        ("--cni", ("/opt/cni/bin/macvfast",)),
+        ("--cni=/srv/cni/", ("/srv/cni/macvfast",)),
+        ("--cni-as macvlan,host-local", ("/opt/cni/bin/macvfast", "/opt/cni/bin/macvlan", "/opt/cni/bin/host-local")),
+        ("--cni=/srv --cni-as=ipvlan --cni-as=ipvlan", ("/srv/macvfast", "/srv/ipvlan")),
+    ],
+)
+def test_plugins_are_installed_in_a_directory_under_the_names_that_are_given(
+    words: str, plugins: tuple[str, ...]
+) -> None:
+    host = FakeHost()
+    assert typed(f"service install {words}", host).status == 0
+    assert [call[4:] for call in host.calls if call[0] == "install_service"] == [plugins]
+
+
+def test_a_plugin_has_no_name_whose_configuration_it_does_not_read() -> None:
+    host = FakeHost()
+    said = typed("service install --cni-as=macvlan,bridge", host)
+    assert said.status == 2
+    assert "option `--cni-as` cannot be `bridge`" in said.err
+    assert host.calls == []
+
+
 def test_the_service_is_uninstalled_without_a_look_at_the_state(tmp_path: Path) -> None:
     """One that is damaged is what it would run on at each boot."""
     host = FakeHost()

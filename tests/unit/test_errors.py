@@ -468,6 +468,18 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: rm /etc/systemd/system/macvfast-restore.service",
     ),
     (
+        errors.PluginTaken("/opt/cni/bin/macvlan"),
+        "the plugin cannot be installed or uninstalled\n"
+        "  caused by: `/opt/cni/bin/macvlan` is another program\n"
+        "hint: --cni=DIR names another directory, which the runtime is to search first",
+    ),
+    (
+        errors.PluginMissing("/usr/bin/python3"),
+        "the plugin cannot be installed: the native program is missing\n"
+        "  caused by: there is no `macvfast` beside /usr/bin/python3, and none among its scripts\n"
+        "hint: install macvfast whole, as `pip install` does",
+    ),
+    (
         errors.ServiceUnsafe("/srv/venv/bin/python", "others may write to /srv (mode 0777)"),
         "the service cannot be installed: other users could change what root runs at boot\n"
         "  caused by: /srv/venv/bin/python: others may write to /srv (mode 0777)\n"

@@ -17,6 +17,8 @@ import pytest
 from macvfast.errors import (
     OptionInvalid,
     PermissionNeeded,
+    PluginMissing,
+    PluginTaken,
     ServiceTaken,
     ServiceUnsafe,
     ServiceUnwritable,
@@ -25,7 +27,7 @@ from macvfast.errors import (
 from macvfast.host import Host
 from macvfast.process import systemd
 from macvfast.state.store import Store
-from macvfast.system import configured, service, trusted, units
+from macvfast.system import configured, native, service, trusted, units
 from macvfast.system.configured import Places
 
 if TYPE_CHECKING:
@@ -339,3 +341,67 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises((ServiceUnwritable, PermissionNeeded), match=r"client\.conf"):
         install(tmp_path / "state", 1, str(tmp_path))
     assert sys.executable
+
+
+PROGRAM = b"\x7fELF, which reads /etc/macvfast/client.conf; release 1"
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The native program that is installed with this Python."""
+    path = tmp_path / "bin/macvfast"
+    path.parent.mkdir()
+    path.write_bytes(PROGRAM)
+    monkeypatch.setattr(native, "program", lambda: path)
+    return path
+
+
+def test_the_program_that_pip_installs_is_known_as_ours_and_python_is_not() -> None:
+    found = native.program()
+    assert found is not None
+    assert native.is_a_copy(native.read(found))
+    assert not native.is_a_copy(native.read(Path(sys.executable)))
+
+
+def test_plugins_are_written_with_the_service_replaced_by_the_next_install_and_deleted_with_it(
+    tmp_path: Path, program: Path
+) -> None:
+    root = str(tmp_path / "root")
+    plugins = [tmp_path / name for name in ("cni/macvfast", "cni/macvlan")]
+    there = [Path(root) / str(path).lstrip("/") for path in plugins]
+    files = service.install(places(tmp_path / "state"), 1, root, [*map(str, plugins)])
+    assert files[-2:] == there
+    assert [(path.read_bytes(), path.stat().st_mode & 0o777) for path in there] == [(PROGRAM, 0o755)] * 2
+    program.write_bytes(PROGRAM.replace(b"release 1", b"release 2"))
+    # Whoever upgrades need not say again which there are.
+    assert service.install(places(tmp_path / "state"), 1, root)[-2:] == there
+    assert all(path.read_bytes().endswith(b"release 2") for path in there)
+    assert service.uninstall(root)[:2] == there
+    assert not any(path.exists() for path in there)
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("there", [b"\x7fELF, the reference plugin", b"#!/bin/sh\n", b""])
+def test_a_plugin_of_others_is_left_alone_and_nothing_is_written(tmp_path: Path, there: bytes) -> None:
+    root, taken = tmp_path / "root", tmp_path / "root/opt/cni/bin/macvlan"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(there)
+    plugins = ["/opt/cni/bin/macvfast", "/opt/cni/bin/macvlan"]
+    with pytest.raises(PluginTaken):
+        service.install(places(tmp_path / "state"), 1, str(root), plugins)
+    assert taken.read_bytes() == there
+    assert sorted(os.listdir(root)) == ["opt"]
+    assert os.listdir(taken.parent) == ["macvlan"]
+    taken.unlink()
+    service.install(places(tmp_path / "state"), 1, str(root), plugins)
+    taken.write_bytes(there)
+    with pytest.raises(PluginTaken):
+        service.uninstall(str(root))
+    assert (taken.with_name("macvfast")).exists()
+
+
+def test_what_is_no_native_program_becomes_no_plugin(tmp_path: Path, program: Path) -> None:
+    program.write_bytes(b"#!/usr/bin/python3\n")
+    with pytest.raises(PluginMissing):
+        service.install(places(tmp_path / "state"), 1, str(tmp_path / "root"), ["/opt/cni/bin/macvfast"])
+    assert not (tmp_path / "root").exists()

@@ -1,15 +1,34 @@
-"""The commands on what systemd starts: the restore at boot, and the server."""
+"""The commands on what systemd and container runtimes start: the restore at boot, the server, the plugin."""
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
+
+import typer
 
 from macvfast.cli.call import Call
 from macvfast.cli.commands import command
-from macvfast.cli.parameters import WAIT_S, option, seconds
+from macvfast.cli.parameters import WAIT_S, cannot_be, option, repeated, seconds, split_commas
 from macvfast.errors import escape
 
+# Where runtimes look for plugins, and the names of the reference plugins that this one may have as well.
+_PLUGINS = "/opt/cni/bin"
+_NAMES = ("macvlan", "ipvlan", "host-local")
+
 Root = Annotated[str | None, option("--root DIR", "Root directory of another system that is not running.")]
+
+
+def _directory(value: str | None) -> str | None:
+    return value if value is None else value or _PLUGINS
+
+
+def _names(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
+    names: list[str] = split_commas(call, param, value)
+    for name in names:
+        if name not in _NAMES:
+            raise cannot_be(call, param, name, f"it is one of {', '.join(_NAMES)}", f"--cni-as={','.join(_NAMES)}")
+    return names
 
 
 @command(
@@ -21,8 +40,11 @@ network-online.target is reached, and starts `macvfast serve` for the first comm
 journalctl -u macvfast-restore -u macvfast.
 
 /etc/macvfast/client.conf names this Python and the directories of state, sockets and namespaces; every `macvfast` on
-this machine uses them unless its options or environment say otherwise. Without systemd, it is all that is written.""",
-    example="macvfast service install --wait=120",
+this machine uses them unless its options or environment say otherwise. Without systemd, it is all that is written.
+
+With --cni, container runtimes find macvfast as a plugin of the Container Network Interface. Each later
+`service install` replaces such copies, too: run it after an upgrade.""",
+    example="macvfast service install --now --cni",
 )
 def install(
     call: Call,
@@ -31,11 +53,22 @@ def install(
         str | None, option("--wait SECONDS", f"How long to wait for parents (default: {WAIT_S}).", callback=seconds)
     ] = None,
     now: Annotated[bool, option("--now", "Have the server now, and not only from the next boot on.")] = False,
+    cni: Annotated[
+        str | None, option("--cni [=DIR]", f"Also put the CNI plugin there (default: {_PLUGINS}).", callback=_directory)
+    ] = None,
+    cni_as: Annotated[
+        list[str],
+        repeated("--cni-as NAME,...", f"And under these names: {', '.join(_NAMES)}.", callback=_names),
+    ],
     root: Root = None,
 ) -> int:
     """Install systemd units that restore at boot and run the server, and print all files."""
+    plugins = []
+    if cni is not None or cni_as:
+        directory = os.path.abspath(cni or _PLUGINS)
+        plugins = [os.path.join(directory, name) for name in dict.fromkeys(["macvfast", *cni_as])]
     with call.host() as host:
-        files = host.install_service(int(wait or WAIT_S), root, now=now)
+        files = host.install_service(int(wait or WAIT_S), root, now=now, plugins=plugins)
     call.out.lines(escape(str(file)) for file in files)
     return 0
 

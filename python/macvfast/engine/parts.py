@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from macvfast.engine.engine import Engine
     from macvfast.engine.own_commands import OwnCommands
     from macvfast.engine.sandbox_directories import SandboxDirectories
+    from macvfast.engine.service import Wanted
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Network, Sandbox
@@ -142,15 +143,15 @@ class Parts:
             counts = records.counts()
         return Status(str(self.store.directory), *counts, server.ask())
 
-    def install_service(self, wait_s: int, root: str | None, *, now: bool) -> list[Path]:
-        """Have this state restored at boot, and a server: see `service.install`."""
+    def install_service(self, wanted: Wanted) -> list[Path]:
+        """Have this state restored at boot, a server, and plugins: see `service.install`."""
         from macvfast.engine import service  # noqa: PLC0415
         from macvfast.system import server  # noqa: PLC0415
         from macvfast.system.configured import Places  # noqa: PLC0415
 
         state_dir, netns_dir = str(self.store.directory), os.path.abspath(self.netns_dir)
         places = Places(sys.executable, state_dir, str(server.directory()), netns_dir)
-        return service.install(places, wait_s, root, now=now, on_note=self._on_note)
+        return service.install(places, wanted, self._on_note)
 
     def gc(self, origin: str | None) -> list[Freed]:
         """Remove what nobody owns any more, and everything that an engine created; None: nothing of engines."""

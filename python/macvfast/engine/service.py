@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.outcomes import StartedByHand
 from macvfast.process import systemd
 from macvfast.system import service, units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from macvfast.outcomes import Note
     from macvfast.system.configured import Places
 
 
-def install(places: Places, wait_s: int, root: str | None, *, now: bool, on_note: Callable[[Note], None]) -> list[Path]:
-    """Write and enable it, and give its files. `now`: have the server's socket, too, before the next boot.
+class Wanted(NamedTuple):
+    """What is to be installed.
+
+    Attributes:
+        wait_s: how long the restore waits for parents, at most.
+        root: the root directory of a system that is not running; None: this system.
+        now: have the server's socket, too, before the next boot.
+        plugins: where copies of the native program are to be.
+    """
+
+    wait_s: int
+    root: str | None
+    now: bool
+    plugins: Sequence[str]
+
+
+def install(places: Places, wanted: Wanted, on_note: Callable[[Note], None]) -> list[Path]:
+    """Write and enable it, and give its files.
 
     Raises:
-        OptionInvalid, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
+        OptionInvalid, PluginTaken, PluginMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded,
+        SystemdRefused
     """
-    files = service.install(places, wait_s, root)
+    wait_s, root, now, plugins = wanted
+    files = service.install(places, wait_s, root, plugins)
     if root is not None:
         return files
     if not service.systemd_runs():
@@ -39,7 +57,7 @@ def uninstall(root: str | None) -> list[Path]:
     """Stop the server, disable the service, delete its files, and give them. Sandboxes stay.
 
     Raises:
-        ServiceTaken, ServiceUnwritable, PermissionNeeded, SystemdRefused
+        PluginTaken, ServiceTaken, ServiceUnwritable, PermissionNeeded, SystemdRefused
     """
     told = root is None and service.systemd_runs() and service.installed()
     if told:

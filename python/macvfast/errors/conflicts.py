@@ -240,6 +240,13 @@ class ServiceTaken(Conflict, code="service-taken"):
     _hint = "rm {path}"
 
 
+class PluginTaken(Conflict, code="plugin-taken"):
+    path: str
+    _text = "the plugin cannot be installed or uninstalled"
+    _cause = "`{path}` is another program"
+    _hint = "--cni=DIR names another directory, which the runtime is to search first"
+
+
 # What is in use.
 
 

@@ -133,6 +133,13 @@ class ServiceUnsafe(StateProblem, code="service-unsafe"):
     _hint = "install macvfast, and keep its state, where root alone may write, from the root down: /opt, /var/lib"
 
 
+class PluginMissing(StateProblem, code="plugin-missing"):
+    python: str
+    _text = "the plugin cannot be installed: the native program is missing"
+    _cause = "there is no `macvfast` beside {python}, and none among its scripts"
+    _hint = "install macvfast whole, as `pip install` does"
+
+
 class SnapshotDamaged(StateProblem, code="snapshot-damaged"):
     """A pool's snapshot is truncated, altered, or of an unknown version."""
 

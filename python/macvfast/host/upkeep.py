@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from macvfast.checks import several
 from macvfast.host.opened import Opened, key_of
 from macvfast.state import home
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from macvfast.checks import Several
     from macvfast.model import Sandbox
     from macvfast.outcomes import Adoption, Difference, Freed, Plan, Replacement, Status
 
@@ -54,15 +56,25 @@ class Upkeep(Opened):
         """How much is recorded, and what a server says about itself, if one runs."""
         return self._parts.status()
 
-    def install_service(self, wait_s: int, root: str | None = None, *, now: bool = False) -> list[Path]:
+    def install_service(
+        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Several[str] = ()
+    ) -> list[Path]:
         """Write and enable systemd units, and return all files. One unit restores this state at boot, before
-        network-online.target, and waits at most `wait_s` for parents; the others are the server. `root`: the root
-        directory of a system that is not running. `now`: start the server immediately, not only from the next boot on.
+        network-online.target; the others are the server.
+
+        Args:
+            wait_s: how long the restore waits for parents, at most.
+            root: the root directory of a system that is not running.
+            now: start the server immediately, not only from the next boot on.
+            plugins: paths of copies of the native program, which container runtimes call. Copies that were written
+                earlier are written again.
 
         Raises:
-            ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
+            PluginTaken, PluginMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
         """
-        return self._parts.install_service(wait_s, root, now=now)
+        from macvfast.engine.service import Wanted  # noqa: PLC0415
+
+        return self._parts.install_service(Wanted(wait_s, root, now, [*several("plugins", plugins, str)]))
 
     @staticmethod
     def uninstall_service(root: str | None = None) -> list[Path]:

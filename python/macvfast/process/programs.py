@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
-from macvfast.system import limits
+from macvfast.system import limits, native
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +39,11 @@ class Program(NamedTuple):
 
 def own_command() -> list[str]:
     """The words before those of a command line of this macvfast: the native command, which a server may do, where it is
-    beside this Python and would become no other; else Python.
+    installed with this Python and would become no other; else Python.
     """
-    native = os.path.join(os.path.dirname(sys.executable), "macvfast")
+    program = native.program()
     is_named = os.environ.get("MACVFAST_PYTHON") in (None, "", sys.executable)
-    return [native] if is_named and os.access(native, os.X_OK) else [sys.executable, "-P", "-m", "macvfast"]
+    return [str(program)] if program and is_named else [sys.executable, "-P", "-m", "macvfast"]
 
 
 class Starter(Protocol):

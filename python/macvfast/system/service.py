@@ -9,11 +9,19 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.errors import OptionInvalid, PermissionNeeded, ServiceTaken, ServiceUnsafe, ServiceUnwritable
-from macvfast.system import configured, durable, trusted, units
+from macvfast.errors import (
+    OptionInvalid,
+    PermissionNeeded,
+    PluginMissing,
+    PluginTaken,
+    ServiceTaken,
+    ServiceUnsafe,
+    ServiceUnwritable,
+)
+from macvfast.system import configured, durable, native, trusted, units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from macvfast.system.configured import Places
 
@@ -25,7 +33,7 @@ def systemd_runs() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def install(places: Places, wait_s: int, root: str | None = None) -> list[Path]:
+def install(places: Places, wait_s: int, root: str | None = None, plugins: Collection[str] = ()) -> list[Path]:
     """Write all files, replacing earlier ones of ours, and enable the units. They take effect at the next boot. Units
     are left out on a machine where systemd does not run. Gives the files.
 
@@ -33,15 +41,19 @@ def install(places: Places, wait_s: int, root: str | None = None) -> list[Path]:
         places: what clients and units use.
         wait_s: how long the restore waits for parents, at most.
         root: the root directory of a system that is not running; None: this system.
+        plugins: where copies of the native program are to be, beside those that there are already, which are written
+            anew.
 
     Raises:
-        OptionInvalid: the path of a directory has a line break, which the clients' file cannot tell.
-        ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
+        OptionInvalid: a path has a line break, which the clients' file cannot tell.
+        PluginTaken, PluginMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded
     """
-    for name, path in places._asdict().items():
+    for name, path in (*places._asdict().items(), *(("cni", path) for path in plugins)):
         if "\n" in path:
             raise OptionInvalid(name, path, "it has a line break")
-    texts = {_client(root): units.client(places)}
+    _refuse_other(_client(root))
+    plugins = sorted({*plugins, *units.plugins_of(_text(_client(root)))})
+    texts = {_client(root): units.client(places, plugins)}
     if root is not None or systemd_runs():
         texts |= {
             _unit(root, units.RESTORE): units.restore(places, wait_s),
@@ -50,17 +62,42 @@ def install(places: Places, wait_s: int, root: str | None = None) -> list[Path]:
         }
     for file in texts:
         _refuse_other(file)
+    copies = [_within(root, path) for path in plugins]
+    for path in copies:
+        _refuse_other_program(path)
     if root is None:
-        _refuse_unsafe(list(texts), places)
-    for file, text in texts.items():
+        _refuse_unsafe([*texts, *copies], places)
+    program = _program() if copies else b""
+    # systemd warns of a unit that others cannot read, and obeys one that they can write.
+    _write({file: os.fsencode(text) for file, text in texts.items()}, 0o644)
+    _write(dict.fromkeys(copies, program), 0o755)
+    return [*texts, *copies]
+
+
+def _write(contents: Mapping[Path, bytes], mode: int) -> None:
+    for file, content in contents.items():
         try:
             _make_directories(file.parent)
-            # systemd warns of a unit that others cannot read, and obeys one that they can write.
-            durable.replace(file, os.fsencode(text), 0o644)
+            durable.replace(file, content, mode)
             _enable(file)
         except OSError as error:
             raise _failed("install the service", file, error) from None
-    return list(texts)
+
+
+def _program() -> bytes:
+    """The native program, of which plugins are copies.
+
+    Raises:
+        PluginMissing: it is not installed with this Python.
+    """
+    program = native.program()
+    try:
+        content = b"" if program is None else native.read(program)
+    except OSError:
+        content = b""
+    if not native.is_a_copy(content):
+        raise PluginMissing(sys.executable)
+    return content
 
 
 def uninstall(root: str | None = None) -> list[Path]:
@@ -72,6 +109,11 @@ def uninstall(root: str | None = None) -> list[Path]:
     paths = list(_files(root))
     for path in paths:
         _refuse_other(path)
+    copies = [_within(root, path) for path in units.plugins_of(_text(_client(root)))]
+    for path in copies:
+        _refuse_other_program(path)
+    # Before the file that names them.
+    paths = [*copies, *paths]
     for path in paths:
         try:
             if (link := _link(path)) is not None:
@@ -93,7 +135,22 @@ def _files(root: str | None) -> Iterator[Path]:
 
 
 def _client(root: str | None) -> Path:
-    return Path(root or "/") / configured.FILE.relative_to("/")
+    return _within(root, str(configured.FILE))
+
+
+def _within(root: str | None, path: str) -> Path:
+    """An absolute path in the system whose root directory is given."""
+    return Path(root or "/") / path.lstrip("/")
+
+
+def _text(path: Path) -> str:
+    """What is in a file; nothing where it is missing."""
+    try:
+        return os.fsdecode(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _failed("read the service", path, error) from None
 
 
 def _unit(root: str | None, name: str) -> Path:
@@ -151,6 +208,17 @@ def _refuse_other(path: Path) -> None:
         raise _failed("read the service", path, error) from None
     if not text.startswith(units.MARK):
         raise ServiceTaken(str(path))
+
+
+def _refuse_other_program(path: Path) -> None:
+    """Refuse to replace or delete a plugin that is not a copy of the native program."""
+    try:
+        if not native.is_a_copy(native.read(path)):
+            raise PluginTaken(str(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _failed("read the service", path, error) from None
 
 
 def _failed(operation: str, path: Path, error: OSError) -> PermissionNeeded | ServiceUnwritable:

@@ -11,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from macvfast.system.configured import Places
 
 RESTORE, SOCKET, SERVER = "macvfast-restore.service", "macvfast.socket", "macvfast.service"
@@ -86,6 +88,9 @@ run_dir={run_dir}
 netns_dir={netns_dir}
 """
 
+# A copy of the native program that runtimes call.
+_PLUGIN = "plugin="
+
 # How long the restore itself may take after the wait: thousands of sandboxes on a slow disk.
 _WORK_S = 300
 
@@ -111,9 +116,14 @@ def server(places: Places) -> str:
     return _SERVER.format(mark=MARK, run_dir=run_dir, command=_command("serve"), stop_s=_STOP_S)
 
 
-def client(places: Places) -> str:
-    """What tells clients of their places."""
-    return _CLIENT.format(mark=MARK, **places._asdict())
+def client(places: Places, plugins: Iterable[str] = ()) -> str:
+    """What tells clients of their places, and the service of the plugins that it has written."""
+    return _CLIENT.format(mark=MARK, **places._asdict()) + "".join(f"{_PLUGIN}{path}\n" for path in plugins)
+
+
+def plugins_of(client: str) -> list[str]:
+    """The plugins that the file of clients names."""
+    return [line.removeprefix(_PLUGIN) for line in client.split("\n") if line.startswith(_PLUGIN)]
 
 
 def _command(*words: str) -> str:
