@@ -63,7 +63,7 @@ def _environment(world: World) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _server(world: World) -> Iterator[Server]:
+def server_of(world: World) -> Iterator[Server]:
     """A server of this world; it has ended afterwards."""
     environment = {**os.environ, **_environment(world)}
     process = subprocess.Popen([MACVFAST, "serve"], stdin=subprocess.DEVNULL, env=environment)
@@ -119,7 +119,7 @@ class _Typist:
 def _typist(world: World, *, served: bool) -> Iterator[_Typist]:
     """One whose first command has been typed: it is not counted."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_server(world)) if served else None
+        server = stack.enter_context(server_of(world)) if served else None
         typist = _Typist(world, server)
         typist.type("network", "ls")
         typist.seconds.clear()
@@ -194,7 +194,7 @@ def memory(world: World, count: int) -> Sample:
     with open_host(world) as host:
         for name in names:
             host.create_sandbox(name)
-    with _server(world) as server:
+    with server_of(world) as server:
         for _ in range(count):
             run(MACVFAST, "network", "ls", environment=_environment(world))
         path = str(world.directory / "run" / "request.sock")

@@ -1,0 +1,55 @@
+"""The comparisons of plugins: macvfast's, with a server and without one, and the reference plugins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benches import runtime
+from benches.measure import Goal, Group, Side
+
+if TYPE_CHECKING:
+    from benches.groups import Size
+
+SERVED, ALONE, REFERENCE = "macvfast, served", "macvfast, no server", "macvlan + host-local"
+NOTHING = "/bin/true"
+
+# That call a plugin at once.
+PROCESSES = 16
+
+
+def groups(size: Size) -> list[Group]:
+    """All of them."""
+    calls = [_calls(size, action, fill) for action in ("ADD", "DEL") for fill in size.held]
+    return [*calls, _crowd(size)]
+
+
+def _calls(size: Size, action: str, fill: int) -> Group:
+    sides = [
+        Side(label, runtime.one_by_one, {"action": action, "fill": fill, "items": size.plugin_calls, "served": served})
+        for label, served in ((SERVED, True), (ALONE, False), (REFERENCE, None))
+    ]
+    held = f", {fill:,} attachments there" if fill else ""
+    work = f"one CNI {action}{held}"
+    goals = [
+        Goal(f"{work}, with a server", SERVED, REFERENCE, times_faster=3 if action == "ADD" else 5),
+        Goal(work, ALONE, REFERENCE),
+    ]
+    name = f"cni-{action.lower()}-{fill}"
+    return Group(name, work, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
+
+
+def _crowd(size: Size) -> Group:
+    crowd = {"processes": PROCESSES, "each": size.crowd}
+    sides = [
+        Side(SERVED, runtime.at_once, crowd | {"served": True}),
+        Side(REFERENCE, runtime.at_once, crowd | {"served": None}),
+        Side(NOTHING, runtime.nothing_at_once, crowd, "what starting a process costs the callers"),
+    ]
+    total = PROCESSES * size.crowd
+    goals = [
+        Goal(f"one of {total:,} CNI ADDs by {PROCESSES} processes at once, with a server", SERVED, REFERENCE,
+             times_faster=12),
+        Goal(f"one of {total:,} CNI ADDs by {PROCESSES} processes at once, with a server", SERVED, NOTHING),
+    ]  # fmt: skip
+    title = f"{total:,} CNI ADDs by {PROCESSES} processes at once"
+    return Group("cni-crowd", title, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)

@@ -1,0 +1,158 @@
+"""Calls of CNI plugins, as a container runtime makes them: one at a time, and by many processes at once. macvfast's own
+plugin, with a server and without, and the reference plugins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benches.measure import BenchFailed, timed_sample
+from benches.ours import MACVFAST, NETWORK, make_sure, open_host
+from benches.peers import CNI, Cni
+from benches.served import server_of
+from benches.world import must
+from macvfast.system import configured, units
+from macvfast.system.configured import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benches.measure import Sample
+    from benches.world import World
+
+MS = 1e-3
+# Of one run, beside which a call is one of many.
+_WARMED = 4
+
+
+class Plugin(NamedTuple):
+    """A program that is called, and the file with its configuration."""
+
+    program: Path
+    configuration: Path
+
+    def call(self, action: str, container: str, netns: Path) -> int:
+        """Start one call; its process. What it answers is not read, as by a runtime that does not need it."""
+        environment = {
+            "CNI_COMMAND": action, "CNI_CONTAINERID": container, "CNI_NETNS": str(netns), "CNI_IFNAME": "eth0",
+            "CNI_PATH": str(CNI.parent), "PATH": os.environ["PATH"],
+        }  # fmt: skip
+        streams = [
+            (os.POSIX_SPAWN_OPEN, 0, str(self.configuration), os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ]
+        return os.posix_spawn(self.program, [str(self.program)], environment, file_actions=streams)
+
+    def done(self, action: str, container: str, netns: Path) -> None:
+        """One call that must succeed."""
+        _, status = os.waitpid(self.call(action, container, netns), 0)
+        if status:
+            raise BenchFailed(f"{action} by {self.program}: exit status {os.waitstatus_to_exitcode(status)}")
+
+
+def one_by_one(world: World, action: str, fill: int, items: int, served: bool | None) -> Sample:
+    """Calls one after the other, with `fill` others there. `served`: with a server or without; None: the reference."""
+    names = [f"c-{number}" for number in range(items)]
+    paths = {name: world.namespace(name) for name in ("warm", *names)}
+    with ExitStack() as stack:
+        plugin = _plugin(world, stack, fill, served)
+        for _ in range(_WARMED):
+            plugin.done("ADD", "warm", paths["warm"])
+            plugin.done("DEL", "warm", paths["warm"])
+        seconds = 0.0
+        for name in names:
+            begun = time.perf_counter()
+            plugin.done("ADD", name, paths[name])
+            seconds += (time.perf_counter() - begun) if action == "ADD" else 0
+        _settle(world, fill + items)
+        world.check_each(names, total=fill + items)
+        if action == "DEL":
+            begun = time.perf_counter()
+            for name in names:
+                plugin.done("DEL", name, paths[name])
+            seconds = time.perf_counter() - begun
+            _settle(world, fill)
+    return timed_sample(seconds, items, unit_s=MS)
+
+
+def at_once(world: World, processes: int, each: int, served: bool | None) -> Sample:
+    """ADDs by so many processes, each of which calls when its last call has ended. `served`: None: the reference."""
+    names = [[f"c-{at}-{number}" for number in range(each)] for at in range(processes)]
+    everyone = [name for some in names for name in some]
+    paths = {name: world.namespace(name) for name in ("warm", *everyone)}
+    with ExitStack() as stack:
+        plugin = _plugin(world, stack, 0, served)
+        plugin.done("ADD", "warm", paths["warm"])
+        plugin.done("DEL", "warm", paths["warm"])
+        seconds = _crowd(names, lambda name: plugin.done("ADD", name, paths[name]))
+        world.check_each(everyone)
+    return timed_sample(seconds, len(everyone), unit_s=MS)
+
+
+def nothing_at_once(world: World, processes: int, each: int) -> Sample:
+    """What starting a process costs the same callers: `/bin/true`."""
+    plugin = Plugin(Path("/bin/true"), Path(os.devnull))
+    names = [["nothing"] * each for _ in range(processes)]
+    seconds = _crowd(names, lambda name: plugin.done("ADD", name, world.pins))
+    return timed_sample(seconds, processes * each, unit_s=MS)
+
+
+def _crowd(names: Sequence[Sequence[str]], call: Callable[[str], None]) -> float:
+    """Have a process for each list of names, which all begin at the same moment; the seconds until all have ended."""
+    begin_read, begin_write = os.pipe()
+    children = []
+    for some in names:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.close(begin_write)
+                os.read(begin_read, 1)
+                for name in some:
+                    call(name)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    os.close(begin_read)
+    begun = time.perf_counter()
+    os.close(begin_write)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    seconds = time.perf_counter() - begun
+    must(not any(statuses), "a caller's call failed")
+    return seconds
+
+
+def _plugin(world: World, stack: ExitStack, fill: int, served: bool | None) -> Plugin:
+    """The plugin, with so many others there, and a server until the stack is left."""
+    file = world.directory / "plugin.conf"
+    if served is None:
+        file.write_text(Cni(world, fill).configuration, encoding="ascii")
+        return Plugin(CNI, file)
+    with open_host(world) as host:
+        if fill:
+            make_sure(host.connect_many(NETWORK, [f"f-{number}" for number in range(fill)]), fill)
+    conf = {"cniVersion": "1.0.0", "name": "n1", "type": "macvfast", "network": NETWORK}
+    file.write_text(json.dumps(conf), encoding="ascii")
+    # A plugin knows nothing but what root's file says: this world has an /etc of its own.
+    configured.FILE.parent.mkdir(exist_ok=True)
+    directories = (world.directory / "state", world.directory / "run", world.pins)
+    text = units.client(Places(sys.executable, *map(str, directories)))
+    configured.FILE.write_text(text, encoding="utf-8")
+    if served:
+        stack.enter_context(server_of(world))
+    return Plugin(MACVFAST, file)
+
+
+def _settle(world: World, total: int) -> None:
+    """Wait, off the clock, for what goes on behind an answer."""
+    deadline = time.monotonic() + 60
+    while world.filter_size() != total:
+        must(time.monotonic() < deadline, f"the parent holds {world.filter_size()} MACs, not {total}")
+        time.sleep(0.01)
