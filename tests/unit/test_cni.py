@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast import errors
-from macvfast.plugins import cni
+from macvfast.plugins.cni import calls
+from macvfast.plugins.cni.conf import LONGEST, VERSIONS
+from macvfast.plugins.cni.refusals import CODES
 from macvfast.plugins.request import CONNECT, Request, answered
 from macvfast.requests import EndpointRequest, OpenNetns
 from tests.unit.machine import GATEWAY6
@@ -31,7 +33,7 @@ CONF = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "network": "l
 def read(environment: dict[str, str] | None = None, conf: object = CONF, text: str | None = None) -> Any:
     """What a call becomes; its namespace is this process's standard input."""
     variables = {name: value for name, value in (ENVIRONMENT | (environment or {})).items() if value}
-    return cni.read(cni.Call("a" * 32, variables, json.dumps(conf) if text is None else text, 0))
+    return calls.read(calls.Call("a" * 32, variables, json.dumps(conf) if text is None else text, 0))
 
 
 def code(*arguments: Any, **named: Any) -> int:
@@ -98,11 +100,11 @@ def test_what_is_no_object_is_refused(text: str) -> None:
 
 
 def test_one_that_is_cut_is_too_long_and_not_half_a_configuration() -> None:
-    assert code(text=" " * (cni.LONGEST + 1)) == 5
+    assert code(text=" " * (LONGEST + 1)) == 5
 
 
 def test_versions_are_told_whatever_else_is_said() -> None:
-    said = cni.read(cni.Call("a" * 32, {"CNI_COMMAND": "VERSION", "CNI_NETNS": "dummy"}, "rubbish", None))
+    said = calls.read(calls.Call("a" * 32, {"CNI_COMMAND": "VERSION", "CNI_NETNS": "dummy"}, "rubbish", None))
     assert said == {"status": 0, "result": {"cniVersion": "1.0.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0"]}}
 
 
@@ -120,7 +122,7 @@ def test_each_attachment_has_a_sandbox_of_its_own() -> None:
 def test_an_older_version_has_the_version_of_each_address(machine: Machine) -> None:
     machine.world.give("/proc/self/fd/0")
     results = {}
-    for version in cni.VERSIONS:
+    for version in VERSIONS:
         request = read(conf=CONF | {"cniVersion": version, "dns": {"nameservers": ["192.0.2.1"], "search": []}})
         assert (request.kind, request.origin, request.netns) == (CONNECT, "cni", OpenNetns(0, "/run/netns/box"))
         results[version] = answered(machine.host, request).said["result"]
@@ -150,7 +152,7 @@ def test_what_a_reboot_has_ended_is_detached(machine: Machine) -> None:
 
 def test_each_code_is_on_the_page_and_no_other() -> None:
     """They never change: what is there stays."""
-    known = {code for _, code in cni._CODES} | {1, 3, 4, 5, 6, 999, 108}
+    known = {code for _, code in CODES} | {1, 3, 4, 5, 6, 999, 108}
     known |= {int(one) for one in re.findall(r": u32 = (\d+);", CLIENT.read_text(encoding="utf-8"))}
     rows = re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(map(int, rows)) == sorted(known)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
 from macvfast.host import Host
-from macvfast.plugins import cni
+from macvfast.plugins.cni import calls
+from macvfast.plugins.cni.conf import LONGEST
 from macvfast.plugins.request import Request, answered
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 def main(id_: str, netns: str | None = None) -> int:
     """Do the call of the environment and standard input; the exit status."""
     environment = {_text(name): _text(value) for name, value in os.environb.items() if name.startswith(b"CNI_")}
-    conf = _text(sys.stdin.buffer.read(cni.LONGEST + 1))
-    request = cni.read(cni.Call(id_, environment, conf, None if netns is None else int(netns)))
+    conf = _text(sys.stdin.buffer.read(LONGEST + 1))
+    request = calls.read(calls.Call(id_, environment, conf, None if netns is None else int(netns)))
     said = _said(request) if isinstance(request, Request) else request
     if said["result"] is not None:
         sys.stdout.write(json.dumps(said["result"], separators=(",", ":")) + "\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from macvfast.cli.show.output import problem_fields
 from macvfast.errors import RequestInvalid
 from macvfast.model import Route, mac_text, parse_address, parse_mac
-from macvfast.plugins import cni
+from macvfast.plugins.cni import calls
 from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
@@ -53,7 +53,7 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
         raise RequestInvalid("its id is not 32 hex digits")
     state_dir = fields.take("state_dir", str)
     if kind == CNI:
-        made = cni.read(_call(fields, id_, descriptors))
+        made = calls.read(_call(fields, id_, descriptors))
         return replace(made, state_dir=state_dir) if isinstance(made, Request) else made
     origin = fields.take("origin", str)
     network, sandbox, ifname = fields.need("network", str), fields.need("sandbox", str), fields.take("ifname", str)
@@ -70,13 +70,13 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
     return Request(kind, id_, origin, state_dir, endpoint, netns, Plain())
 
 
-def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> cni.Call:
+def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> calls.Call:
     """A call of the plugin, with all that its process has got."""
     environment, text = fields.need("environment", dict), fields.need("input", str, shown=False)
     fields.end()
     if not all(isinstance(value, str) for value in environment.values()):
         raise RequestInvalid("`environment` has what is not text")
-    return cni.Call(id_, environment, text, descriptors[0] if descriptors else None)
+    return calls.Call(id_, environment, text, descriptors[0] if descriptors else None)
 
 
 class _Fields:

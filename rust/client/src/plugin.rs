@@ -28,7 +28,7 @@ const VARIABLES: &[u8] = b"CNI_";
 /// What a person's environment may say is nothing to a plugin.
 const OURS: &[u8] = b"MACVFAST_";
 
-/// The longest configuration (`python/macvfast/plugins/cni.py`), and the longest answer.
+/// The longest configuration (`python/macvfast/plugins/cni/conf.py`), and the longest answer.
 const LONGEST: u64 = 1 << 20;
 
 /// How long the server may take to read a request, and to answer.

@@ -1,0 +1,1 @@
+"""CNI (the Container Network Interface): what a runtime asks, and what it is answered."""

@@ -1,0 +1,159 @@
+"""A call of the plugin becomes a request, or is refused: what is checked, in the order of the reference library."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING, Any
+
+from macvfast.errors import MacvfastError
+from macvfast.model import parse_mac
+from macvfast.plugins.cni.conf import LATER, NEWEST, VERSIONS, Conf, check_identifier
+from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
+from macvfast.plugins.cni.results import Words, done, failed
+from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
+from macvfast.requests import EndpointRequest, OpenNetns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from macvfast.model import Address
+    from macvfast.plugins.request import Said
+
+ORIGIN = "cni"
+
+_KINDS = {"ADD": CONNECT, "DEL": DISCONNECT, "CHECK": CHECK}
+_VERSION = "VERSION"
+
+# What must be in the environment, in the order in which the reference library names it.
+_NEEDED = {
+    "CNI_CONTAINERID": ("ADD", "DEL", "CHECK"),
+    "CNI_NETNS": ("ADD", "CHECK"),
+    "CNI_IFNAME": ("ADD", "DEL", "CHECK"),
+    "CNI_PATH": ("ADD", "DEL", "CHECK", *LATER),
+}
+
+_IFNAME = re.compile(r"[^/:\s]+\Z")
+_LONGEST_IFNAME = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the plugin, as its process has got it.
+
+    Attributes:
+        id: of the request, by which one that is repeated is known.
+        environment: the variables whose names begin with CNI_.
+        input: the configuration; one that is longer than LONGEST may be cut.
+        netns: a descriptor of the namespace that CNI_NETNS names; None: it could not be opened.
+    """
+
+    id: str
+    environment: Mapping[str, str]
+    input: str
+    netns: int | None
+
+
+def read(call: Call) -> Request | Said:
+    """The request that a call makes, or its answer, where nothing is to be done."""
+    version = NEWEST
+    try:
+        command = _command(call.environment)
+        if command == _VERSION:
+            return done({"cniVersion": NEWEST, "supportedVersions": [*VERSIONS]})
+        conf = Conf.of(call.input)
+        version = conf.version if conf.version in VERSIONS else NEWEST
+        conf.check_version(command)
+        return _request(call, conf, _KINDS[command])
+    except Refused as error:
+        return failed(version, error)
+    except MacvfastError as error:
+        return failed(version, refused(error))
+
+
+def _command(environment: Mapping[str, str]) -> str:
+    command = environment.get("CNI_COMMAND", "")
+    if command not in (*_KINDS, _VERSION, *LATER):
+        raise Refused(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
+    missing = [name for name, commands in _NEEDED.items() if command in commands and not environment.get(name)]
+    if missing:
+        raise Refused(BAD_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
+    if command in _KINDS:
+        check_identifier("container ID", environment["CNI_CONTAINERID"], BAD_ENVIRONMENT)
+        ifname = environment["CNI_IFNAME"]
+        if not _IFNAME.match(ifname) or ifname in (".", "..") or len(os.fsencode(ifname)) > _LONGEST_IFNAME:
+            raise Refused(BAD_ENVIRONMENT, "invalid interface name", f"`{ifname}` cannot be the name of a link")
+    return command
+
+
+def _request(call: Call, conf: Conf, kind: str) -> Request:
+    environment = call.environment
+    container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
+    words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino)
+    sandbox = _sandbox_name(conf.name or "", container, ifname)
+    if kind != CONNECT:
+        # Whatever the network is called by now: it has one endpoint.
+        return Request(kind, call.id, ORIGIN, None, EndpointRequest(network="", sandbox=sandbox), None, words)
+    network = conf.text("network")
+    if not network:
+        raise Refused(BAD_CONFIG, "`network` is missing", "it names a network of macvfast: `macvfast network ls`")
+    if call.netns is None:
+        raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
+    wanted = _wanted(conf, _arguments(environment.get("CNI_ARGS", "")))
+    endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname, **wanted)
+    netns = OpenNetns(call.netns, environment["CNI_NETNS"])
+    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words)
+
+
+def _sandbox_name(network: str, container: str, ifname: str) -> str:
+    """The sandbox that stands for one attachment: that of a network's name, a container and a link."""
+    whole = json.dumps([network, container, ifname]).encode()
+    return f"cni-{container[:12]}-{hashlib.sha256(whole).hexdigest()[:16]}"
+
+
+def _arguments(text: str) -> dict[str, str]:
+    """What CNI_ARGS asks for (`IP=10.1.2.3;MAC=…`)."""
+    pairs = [pair.partition("=") for pair in text.split(";") if pair]
+    found = {name: value for name, _, value in pairs}
+    if any(not equals for _, equals, _ in pairs):
+        raise Refused(BAD_ENVIRONMENT, "CNI_ARGS is not `NAME=VALUE;…`", text)
+    if found.get("IgnoreUnknown", "").lower() not in ("1", "true"):
+        unknown = sorted(found.keys() - {"IP", "MAC", "IgnoreUnknown"})
+        if unknown:
+            raise Refused(BAD_ENVIRONMENT, f"unknown args [{' '.join(unknown)}]", "IgnoreUnknown=1 passes over them")
+    return found
+
+
+def _wanted(conf: Conf, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """The addresses that are asked for: in `runtimeConfig`, else in `args.cni`, else in CNI_ARGS."""
+    wanted: dict[str, Any] = {}
+    places = (conf.object("runtimeConfig"), conf.object("args", "cni"))
+    ips = next((place["ips"] for place in places if place.get("ips")), None)
+    if ips is None:
+        ips = [arguments["IP"]] if arguments.get("IP") else []
+    if not isinstance(ips, list) or not all(isinstance(one, str) for one in ips):
+        raise Refused(BAD_CONFIG, "`ips` is not a list of text")
+    for text in ips:
+        address = _address(text)
+        key = "ip" if address.version == 4 else "ip6"
+        if key in wanted:
+            raise Refused(BAD_CONFIG, f"two addresses of IPv{address.version} are asked for", text)
+        wanted[key] = address
+    mac = next((place["mac"] for place in places if place.get("mac")), arguments.get("MAC"))
+    if mac is not None:
+        if not isinstance(mac, str):
+            raise Refused(BAD_CONFIG, "`mac` is not text")
+        wanted["mac"] = parse_mac(mac)
+    return wanted
+
+
+def _address(text: str) -> Address:
+    """An address, with or without the length of its prefix."""
+    try:
+        return ip_interface(text).ip
+    except ValueError:
+        raise Refused(BAD_CONFIG, f"`{text}` is not an IP address") from None

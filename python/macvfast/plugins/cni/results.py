@@ -1,0 +1,121 @@
+"""How a call is answered: the status of the plugin and what it prints, in the version of its configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from macvfast import errors
+from macvfast.model import mac_text
+from macvfast.plugins.cni.conf import NEWEST
+from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, Refused, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from macvfast.errors import MacvfastError
+    from macvfast.model import Address, Endpoint, Sandbox
+    from macvfast.outcomes import Difference
+    from macvfast.plugins.cni.conf import Conf
+    from macvfast.plugins.request import Said
+
+
+def done(result: Said | None = None) -> Said:
+    """It is done; None: nothing is printed."""
+    return {"status": 0, "result": result}
+
+
+def failed(version: str, error: Refused) -> Said:
+    """It is not done, and why."""
+    result = {"cniVersion": version, "code": error.code, "msg": error.message}
+    return {"status": 1, "result": {**result, "details": error.details} if error.details else result}
+
+
+class Words:
+    """How the request of a call is answered (`macvfast.plugins.request.Words`).
+
+    Args:
+        environment: the variables of the call.
+        conf: its configuration.
+        inode: of the namespace that CNI_NETNS names; None: it could not be opened.
+    """
+
+    def __init__(self, environment: Mapping[str, str], conf: Conf, inode: int | None) -> None:
+        self._conf = conf
+        self._ifname = environment["CNI_IFNAME"]
+        self._netns = environment.get("CNI_NETNS", "")
+        command = environment["CNI_COMMAND"]
+        self._deletes = command == "DEL"
+        self._inode = inode
+        # Read before anything is made: a configuration that is refused has no effect.
+        self._dns = conf.dns() if command == "ADD" else {}
+        self._kept = _kept_addresses(conf) if command == "CHECK" else set()
+
+    def made(self, endpoint: Endpoint) -> Said:
+        """What ADD prints."""
+        old = self._conf.version != NEWEST
+        interface = {"name": endpoint.ifname, "mac": mac_text(endpoint.mac), "sandbox": self._netns}
+        ips = [
+            {**({"version": str(one.ip.version)} if old else {}), "address": str(one),
+             **({"gateway": str(gateway)} if gateway is not None else {}), "interface": 0}
+            for one, gateway in _addresses(endpoint)
+        ]  # fmt: skip
+        result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
+        routes = [*_routes(endpoint)]
+        if routes:
+            result["routes"] = routes
+        return done({**result, "dns": self._dns} if self._dns or old else result)
+
+    def gone(self, *, found: bool) -> Said:  # noqa: ARG002
+        """What is gone already is gone."""
+        return done()
+
+    def differing(self, sandbox: Sandbox, endpoint: Endpoint, differences: Sequence[Difference]) -> Said:
+        """What CHECK finds."""
+        found = [str(one) for one in differences]
+        if self._inode != sandbox.inode:
+            found.insert(0, "it is attached to another network namespace")
+        found += [
+            f"prevResult does not have the address {one}"
+            for one, _ in _addresses(endpoint)
+            if str(one) not in self._kept
+        ]
+        if found:
+            return failed(
+                self._conf.version, Refused(DIFFERS, f"`{self._ifname}` is not as it was attached", "; ".join(found))
+            )
+        return done()
+
+    def failed(self, error: MacvfastError) -> Said:
+        """Why it is not done."""
+        # What is recorded to be removed is removed: by the next change, if not now.
+        if self._deletes and isinstance(error, errors.Incomplete):
+            return done()
+        return failed(self._conf.version, refused(error))
+
+
+def _kept_addresses(conf: Conf) -> set[str]:
+    """The addresses of the result that the runtime has kept."""
+    kept = conf.object("prevResult")
+    if not kept:
+        raise Refused(BAD_CONFIG, "Required prevResult missing")
+    ips = kept.get("ips") or []
+    if not isinstance(ips, list):
+        raise Refused(BAD_CONFIG, "`ips` of prevResult is not a list")
+    return {str(one.get("address")) for one in ips if isinstance(one, dict)}
+
+
+def _addresses(endpoint: Endpoint) -> Iterator[tuple[Any, Address | None]]:
+    """Each address with its prefix length, and the gateway of its family."""
+    for one, gateway in ((endpoint.ip, endpoint.gateway), (endpoint.ip6, endpoint.gateway6)):
+        if one is not None:
+            yield one, gateway
+
+
+def _routes(endpoint: Endpoint) -> Iterator[Said]:
+    """The default routes of the network, where the endpoint has none of its own, and the endpoint's."""
+    own = {str(one.destination) for one in endpoint.routes}
+    for destination, gateway in (("0.0.0.0/0", endpoint.gateway), ("::/0", endpoint.gateway6)):
+        if gateway is not None and destination not in own:
+            yield {"dst": destination, "gw": str(gateway)}
+    for route in endpoint.routes:
+        yield {"dst": str(route.destination), **({} if route.via is None else {"gw": str(route.via)})}
