@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
     from macvfast.ipam import Addresses, Pool
-    from macvfast.model import Endpoint, Network, Route, Sandbox, SandboxDetails, SandboxState, Subnet
+    from macvfast.model import (
+        Attachment,
+        Endpoint,
+        HeldAddresses,
+        Network,
+        Route,
+        Sandbox,
+        SandboxDetails,
+        SandboxState,
+        Subnet,
+    )
     from macvfast.outcomes import (
         Adoption,
         Block,
@@ -60,7 +70,10 @@ _HOMES = {
     "errors": ("MacvfastError",),
     "host": ("Host",),
     "ipam": ("Addresses", "Pool"),
-    "model": ("Endpoint", "Network", "Route", "Sandbox", "SandboxDetails", "SandboxState", "Subnet"),
+    "model": (
+        "Attachment", "Endpoint", "HeldAddresses", "Network", "Route", "Sandbox", "SandboxDetails", "SandboxState",
+        "Subnet",
+    ),
     "outcomes": (
         "Adoption", "Block", "Calls", "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded",
         "LinkUnlikeName", "Map", "NamespaceKept", "Outcome", "Outcomes", "Plan", "Replacement", "Scaled",
@@ -75,12 +88,12 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Addresses", "Adoption", "Block", "Calls", "CommandRequest", "Difference", "Endpoint", "EndpointRequest",
-    "FilesUnseen", "Freed", "Host", "Link", "LinkKept", "LinkNeeded", "LinkUnlikeName", "MacvfastError", "Map",
-    "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest", "NetworkUsage", "OpenNetns", "Outcome",
-    "Outcomes", "OwnFiles", "Plan", "Pool", "PoolUsage", "Replacement", "Route", "Sandbox", "SandboxDetails",
-    "SandboxRequest", "SandboxState", "Scaled", "ServerStatus", "StartedByHand", "Status", "Step", "Subnet",
-    "SubnetUsage", "Topology", "UpdateRequest", "__version__",
+    "Addresses", "Adoption", "Attachment", "Block", "Calls", "CommandRequest", "Difference", "Endpoint",
+    "EndpointRequest", "FilesUnseen", "Freed", "HeldAddresses", "Host", "Link", "LinkKept", "LinkNeeded",
+    "LinkUnlikeName", "MacvfastError", "Map", "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest",
+    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "Pool", "PoolUsage", "Replacement", "Route",
+    "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState", "Scaled", "ServerStatus", "StartedByHand", "Status",
+    "Step", "Subnet", "SubnetUsage", "Topology", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

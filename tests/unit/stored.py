@@ -12,6 +12,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from macvfast.model import Attachment
 from macvfast.requests import EndpointRequest, OwnFiles
 from macvfast.state.records import FORMAT
 from tests.unit.fake_kernel import Crash
@@ -20,6 +21,8 @@ from tests.unit.machine import Machine
 DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
+# Recorded from format 6 on.
+ATTACHMENT = Attachment("pods", "0123456789abcdef", "eth0")
 # Recorded from format 5 on.
 GW_PRIORITY = -7
 # Recorded from format 4 on.
@@ -48,7 +51,7 @@ def tell_the_story(machine: Machine) -> None:
     ]
     host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"}, own_files=OWN_FILES)
     machine.world.give(GIVEN)
-    host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN, request_id=REQUEST)
+    host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN, request_id=REQUEST, attachment=ATTACHMENT)
     # The process dies as it makes the link: it is noted, and not settled.
     machine.faults.arm(crash_at=1, only="make a link")
     try:

@@ -160,6 +160,14 @@ def test_which_network_has_the_default_route_is_found_as_it_was_recorded(machine
     assert [one.gw_priority for one in guest.endpoints] == [0]
 
 
+def test_what_an_engine_knows_an_endpoint_by_is_found_as_it_was_recorded(machine: Stored) -> None:
+    """Before format 6, the name of the sandbox alone said it."""
+    known = machine.was >= 6
+    assert machine.host.attachments() == ([stored.ATTACHMENT] if known else [])
+    found = machine.host.attached(stored.ATTACHMENT)
+    assert (found == next(one for one in machine.host.sandboxes() if one.name == "guest")) == known
+
+
 # Their own files.
 
 

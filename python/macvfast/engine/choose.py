@@ -183,7 +183,9 @@ class Chooser:
         try:
             for one in request.endpoints:
                 self._endpoint(records, draft, self._network(noted, one.network), one)
-            making = draft.making
+            making, attachment = draft.making, request.attachment
+            if attachment is not None and records.held(attachment) is not None:
+                raise AlreadyConnected(str(attachment), making.endpoints[0].network.name, "it has addresses already")
             noted.intent = noted.intent or records.begin(self._store.owner(), MADE)
             if making.new and not records.add_sandbox(making.sandbox, noted.intent):
                 raise _exists(records, request, making.sandbox.name) or SandboxExists(making.sandbox.name)
@@ -192,6 +194,8 @@ class Chooser:
             raise
         if isinstance(request.sandbox, NewSandbox) and request.sandbox.own_files is not None:
             records.add_own_files(making.sandbox.id, request.sandbox.own_files)
+        if attachment is not None and making.new:
+            records.add_attachment(attachment, making.sandbox.id)
         for chosen in making.endpoints:
             records.add_endpoint(chosen.endpoint, noted.intent)
             if request.request_id is not None:

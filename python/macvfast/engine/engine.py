@@ -22,7 +22,7 @@ from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
-from macvfast.errors import SandboxBusy, StateUnusable
+from macvfast.errors import NamespaceChanged, SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
 from macvfast.state.lookup import one_sandbox
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, Network, Sandbox
     from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled, Step
     from macvfast.requests import (
         CommandRequest,
@@ -151,11 +151,22 @@ class Engine:
         )  # fmt: skip
         return self._together.create(AttachRequest(sandbox, request.endpoints))
 
-    def connect(self, request: EndpointRequest, request_id: str | None = None) -> Endpoint:
+    def connect(
+        self, request: EndpointRequest, request_id: str | None = None, attachment: Attachment | None = None
+    ) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
-        return self._together.connect(
-            lambda: replace(self._sandboxes.connecting(request), request_id=request_id), request.sandbox
-        )
+
+        def asked() -> AttachRequest:
+            return replace(self._sandboxes.connecting(request), request_id=request_id, attachment=attachment)
+
+        try:
+            return self._together.connect(asked, request.sandbox)
+        except NamespaceChanged:
+            if attachment is None:
+                raise
+        # It has another namespace than before: what it had in that one goes first.
+        self._together.remove(request.sandbox, force=True).result()
+        return self._together.connect(asked, request.sandbox)
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,

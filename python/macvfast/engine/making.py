@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
     from macvfast.kernel.namespaces import Sysctls
     from macvfast.kernel.protocol import Namespace
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, Network, Sandbox
     from macvfast.plan import EndpointPlan
     from macvfast.requests import EndpointRequest, OpenNetns, OwnFiles
 
@@ -75,12 +75,14 @@ class AttachRequest:
     Attributes:
         given: the namespace for which the sandbox stands, if macvfast did not create it and it is named by the caller.
         request_id: the id of the plugin's request for them.
+        attachment: what the new sandbox stands for, if that is an attachment of an engine.
     """
 
     sandbox: Sandbox | NewSandbox
     endpoints: tuple[EndpointRequest, ...]
     given: GivenNetns | None = None
     request_id: str | None = None
+    attachment: Attachment | None = None
 
     @property
     def fresh(self) -> bool:

@@ -15,6 +15,7 @@ from macvfast import plan
 from macvfast.engine.parents import Parents
 from macvfast.errors import KernelRefused, MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.ipam import Pools
+from macvfast.model import ENGINE
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import REMOVED
@@ -91,9 +92,10 @@ class NetworkRemover:
             try:
                 network = one_network(records, self._store, key)
                 refuse_another(self._store, network)
-                sandboxes = records.occupants(network.id)
-                if sandboxes:
+                if sandboxes := records.occupants(network.id):
                     raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
+                if held := records.held_on(network.id):
+                    raise NetworkInUse(network.name, [str(one.attachment) for one in held], [ENGINE])
                 refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
             except MacvfastError as error:
                 outcomes[key] = Outcome(key, error=error)

@@ -13,7 +13,7 @@ from macvfast.state import lookup
 
 if TYPE_CHECKING:
     from macvfast.checks import Several
-    from macvfast.model import Address, Endpoint, Network, Sandbox
+    from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
     from macvfast.outcomes import Outcomes, Scaled
     from macvfast.requests import EndpointRequest, OpenNetns
     from macvfast.system.progress import Tell
@@ -25,7 +25,7 @@ class OfEndpoints(Opened):
     def connect(
         self, network: str | Network | EndpointRequest, sandbox: str | Sandbox = "", *,
         ip: str | Address | None = None, ip6: str | Address | None = None, mac: str | bytes | None = None,
-        netns: str | OpenNetns | None = None, request_id: str | None = None,
+        netns: str | OpenNetns | None = None, request_id: str | None = None, attachment: Attachment | None = None,
     ) -> Endpoint:  # fmt: skip
         """Connect a sandbox to a network.
 
@@ -36,6 +36,8 @@ class OfEndpoints(Opened):
             netns: a namespace that macvfast did not create, by its path, or open. `sandbox` is then the name of a new
                 sandbox that stands for it, or of one that already does.
             request_id: an id by which `made_for` finds the endpoint.
+            attachment: what a container engine knows it by; the sandbox is called `attachment.sandbox`. One that has a
+                namespace which is gone, or is another, is released first.
 
         Raises:
             NetworkNotFound, SandboxNotFound, AlreadyConnected, NamespaceInvalid, NamespaceChanged
@@ -48,7 +50,8 @@ class OfEndpoints(Opened):
             # It may be opened on another thread.
             netns = netns.replace("/proc/thread-self/", f"/proc/self/task/{threading.get_native_id()}/")
         request = to_connect(network, sandbox, ip=ip, ip6=ip6, mac=mac, netns=netns)
-        return self._parts.engine.connect(request, request_id)
+        plain("attachment", attachment, macvfast.Attachment, NoneType)
+        return self._parts.engine.connect(request, request_id, attachment)
 
     def made_for(self, request_id: str) -> Endpoint | None:
         """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from macvfast.model.addresses import Address, Cidr
+    from macvfast.model.addresses import Address, Cidr, Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,56 @@ class Network:
     def has_own_macs(self) -> bool:
         """Whether each endpoint has a MAC of its own, which the parent's filter list then shows."""
         return self.driver == "macvlan" and self.mode != "passthru"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HasAddresses:
+    """What has at most one address of each family.
+
+    They are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
+    """
+
+    packed: bytes | None = None
+    packed6: bytes | None = None
+    subnet: Subnet | None = None
+    subnet6: Subnet | None = None
+
+    @property
+    def ip(self) -> IPv4Interface | None:
+        """Its IPv4 address with the prefix length."""
+        if self.packed is None or self.subnet is None:
+            return None
+        return IPv4Interface((self.packed, self.subnet.cidr.prefixlen))
+
+    @property
+    def ip6(self) -> IPv6Interface | None:
+        """Its IPv6 address with the prefix length."""
+        if self.packed6 is None or self.subnet6 is None:
+            return None
+        return IPv6Interface((self.packed6, self.subnet6.cidr.prefixlen))
+
+    @property
+    def addresses(self) -> tuple[Interface, ...]:
+        """Its addresses with prefix lengths, IPv4 first."""
+        return tuple(address for address in (self.ip, self.ip6) if address is not None)
+
+    @property
+    def placed(self) -> tuple[tuple[bytes, Subnet], ...]:
+        """Its addresses as packed bytes, each with the subnet it is from, IPv4 first."""
+        both = ((self.packed, self.subnet), (self.packed6, self.subnet6))
+        return tuple((packed, subnet) for packed, subnet in both if packed is not None and subnet is not None)
+
+    @property
+    def gateway(self) -> IPv4Address | None:
+        """The gateway of its IPv4 subnet."""
+        found = None if self.subnet is None else self.subnet.gateway
+        return found if isinstance(found, IPv4Address) else None
+
+    @property
+    def gateway6(self) -> IPv6Address | None:
+        """The gateway of its IPv6 subnet."""
+        found = None if self.subnet6 is None else self.subnet6.gateway
+        return found if isinstance(found, IPv6Address) else None
 
 
 @dataclass(frozen=True, slots=True)

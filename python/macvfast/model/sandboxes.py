@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING
 
 from macvfast.model.addresses import mac_text
+from macvfast.model.networks import HasAddresses
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from macvfast.model.addresses import Interface, Route
-    from macvfast.model.networks import Subnet
+    from macvfast.model.addresses import Route
+    from macvfast.model.attachments import Attachment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(HasAddresses):
     """A sandbox's link on a network, as it is recorded.
 
-    Addresses are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
     `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
     `routes` are its own, beside those to its subnets; a default route among them is in the place of the network's.
     Of several endpoints that could hold the default route of a family, the one with the highest `gw_priority` does, and
@@ -36,11 +35,7 @@ class Endpoint:
     ifindex: int
     group: int
     mac: bytes
-    packed: bytes | None = None
-    packed6: bytes | None = None
     mtu: int | None = None
-    subnet: Subnet | None = None
-    subnet6: Subnet | None = None
     routes: tuple[Route, ...] = ()
     origin: str | None = None
     gw_priority: int | None = 0
@@ -57,43 +52,6 @@ class Endpoint:
     def mac_address(self) -> str:
         """Its MAC as text, such as `02:42:ac:10:56:0a`."""
         return mac_text(self.mac)
-
-    @property
-    def ip(self) -> IPv4Interface | None:
-        """Its IPv4 address with the prefix length."""
-        if self.packed is None or self.subnet is None:
-            return None
-        return IPv4Interface((self.packed, self.subnet.cidr.prefixlen))
-
-    @property
-    def ip6(self) -> IPv6Interface | None:
-        """Its IPv6 address with the prefix length."""
-        if self.packed6 is None or self.subnet6 is None:
-            return None
-        return IPv6Interface((self.packed6, self.subnet6.cidr.prefixlen))
-
-    @property
-    def addresses(self) -> tuple[Interface, ...]:
-        """Its addresses with prefix lengths, IPv4 first."""
-        return tuple(address for address in (self.ip, self.ip6) if address is not None)
-
-    @property
-    def placed(self) -> tuple[tuple[bytes, Subnet], ...]:
-        """Its addresses as packed bytes, each with the subnet it is from, IPv4 first."""
-        both = ((self.packed, self.subnet), (self.packed6, self.subnet6))
-        return tuple((packed, subnet) for packed, subnet in both if packed is not None and subnet is not None)
-
-    @property
-    def gateway(self) -> IPv4Address | None:
-        """The gateway of its IPv4 subnet."""
-        found = None if self.subnet is None else self.subnet.gateway
-        return found if isinstance(found, IPv4Address) else None
-
-    @property
-    def gateway6(self) -> IPv6Address | None:
-        """The gateway of its IPv6 subnet."""
-        found = None if self.subnet6 is None else self.subnet6.gateway
-        return found if isinstance(found, IPv6Address) else None
 
 
 class SandboxState(Enum):
@@ -119,6 +77,7 @@ class Sandbox:
     `inode` is its number under nsfs: used again by another when it is gone, so it only says where to look.
     `auto_remove` says that the sandbox goes with its command (`--rm`).
     `exit_code` is set when exited: the command's own, or 128 and the signal that ended it. `origin` is as of Network.
+    `attachment` is what an engine knows its one endpoint by.
     """
 
     id: str
@@ -136,6 +95,7 @@ class Sandbox:
     exit_code: int | None = None
     endpoints: tuple[Endpoint, ...] = ()
     origin: str | None = None
+    attachment: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

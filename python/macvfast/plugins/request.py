@@ -15,13 +15,14 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
 )
+from macvfast.model import Sandbox
 from macvfast.plan import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.host import Host
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, Network
     from macvfast.outcomes import Difference
     from macvfast.requests import EndpointRequest, OpenNetns
 
@@ -64,9 +65,10 @@ class Request:
         id: of the request, by which one that is repeated is known.
         origin: the engine that it is for; None: a person's.
         state_dir: where its sender has the state; None: wherever the server has it.
-        endpoint: its network is empty where the sandbox has one endpoint, whatever the network.
+        endpoint: its network is empty where an attachment says what is meant.
         netns: the sandbox's namespace, where it is to stand for a given one.
         words: how it is answered.
+        attachment: what it is about, where the engine knows it so; else what `endpoint` says.
     """
 
     kind: str
@@ -76,6 +78,7 @@ class Request:
     endpoint: EndpointRequest
     netns: OpenNetns | None
     words: Words = field(compare=False, repr=False)
+    attachment: Attachment | None = None
 
 
 class Answer(NamedTuple):
@@ -120,7 +123,7 @@ def _connect(host: Host, request: Request) -> Answer:
     _network(host, request)
     if request.netns is None:
         _sandbox(host, request)
-    made = host.connect(request.endpoint, netns=request.netns, request_id=request.id)
+    made = host.connect(request.endpoint, netns=request.netns, request_id=request.id, attachment=request.attachment)
     return Answer(request.words.made(made), request)
 
 
@@ -192,10 +195,10 @@ def _the_endpoint(host: Host, request: Request) -> tuple[Sandbox, Endpoint]:
     Raises:
         NetworkNotFound, SandboxNotFound, EndpointNotFound, EndpointAmbiguous
     """
-    if not request.endpoint.network:
-        sandbox = _sandbox(host, request)
-        if not sandbox.endpoints:
-            raise EndpointNotFound("", sandbox.name, None)
-        return sandbox, endpoints.only(sandbox.endpoints)
+    if request.attachment is not None:
+        there = host.attached(request.attachment)
+        if not isinstance(there, Sandbox) or not there.endpoints:
+            raise SandboxNotFound(request.endpoint.sandbox)
+        return there, endpoints.only(there.endpoints)
     network, sandbox = _network(host, request), _sandbox(host, request)
     return sandbox, endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))

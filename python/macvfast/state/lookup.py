@@ -12,7 +12,7 @@ from macvfast.system import limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, HeldAddresses, Network, Sandbox
     from macvfast.state.records import Records, Unsettled
     from macvfast.state.store import Store
 
@@ -58,6 +58,20 @@ def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
     with store.reading() as records:
         found = one_network(records, store, network) if isinstance(network, str) else network
         return records.endpoints_on(found.id, shown=True)
+
+
+def attached(store: Store, attachment: Attachment) -> Sandbox | HeldAddresses | None:
+    """What an attachment has: the sandbox that stands for it, settled, or addresses alone; None: nothing.
+
+    Raises:
+        SandboxBusy: it is being made or removed.
+    """
+    with store.reading() as records:
+        found = records.attached_sandbox(attachment)
+        if found is None:
+            return records.held(attachment)
+        refuse_unsettled("sandbox", found.name, records.sandbox_intent(found.id), store)
+        return found
 
 
 def made_for(store: Store, request_id: str) -> Endpoint | None:

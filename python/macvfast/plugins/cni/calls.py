@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import MacvfastError
-from macvfast.model import parse_mac
+from macvfast.model import ENGINE, Attachment, parse_mac
 from macvfast.plugins.cni.conf import LATER, NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
 from macvfast.plugins.cni.results import Words, done, failed
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from macvfast.model import Address
     from macvfast.plugins.request import Said
 
-ORIGIN = "cni"
+ORIGIN = ENGINE
 
 _KINDS = {"ADD": CONNECT, "DEL": DISCONNECT, "CHECK": CHECK}
 _VERSION = "VERSION"
@@ -94,25 +92,20 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
     environment = call.environment
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
     words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino)
-    sandbox = _sandbox_name(conf.name or "", container, ifname)
+    attachment = Attachment(conf.name or "", container, ifname)
     if kind != CONNECT:
-        # Whatever the network is called by now: it has one endpoint.
-        return Request(kind, call.id, ORIGIN, None, EndpointRequest(network="", sandbox=sandbox), None, words)
+        # Whatever the network is called by now.
+        endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
+        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment)
     network = conf.text("network")
     if not network:
         raise Refused(BAD_CONFIG, "`network` is missing", "it names a network of macvfast: `macvfast network ls`")
     if call.netns is None:
         raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
     wanted = _wanted(conf, _arguments(environment.get("CNI_ARGS", "")))
-    endpoint = EndpointRequest(network=network, sandbox=sandbox, ifname=ifname, **wanted)
+    endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])
-    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words)
-
-
-def _sandbox_name(network: str, container: str, ifname: str) -> str:
-    """The sandbox that stands for one attachment: that of a network's name, a container and a link."""
-    whole = json.dumps([network, container, ifname]).encode()
-    return f"cni-{container[:12]}-{hashlib.sha256(whole).hexdigest()[:16]}"
+    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment)
 
 
 def _arguments(text: str) -> dict[str, str]:

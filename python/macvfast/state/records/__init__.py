@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.state.records import checked
+from macvfast.state.records.engines import EngineRecords
 from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
 from macvfast.state.records.pools import Kept, PoolRow, kept_by
-from macvfast.state.records.sandboxes import SandboxRecords
 from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ParentLink(NamedTuple):
     mac: bytes
 
 
-class Records(SandboxRecords):
+class Records(EngineRecords):
     """The tables within one transaction. Made by `Store`; not to be kept beyond it."""
 
     # The host.
@@ -115,6 +115,8 @@ class Records(SandboxRecords):
             pass
         self.read_pools()
         self.own_files([sandbox.id for sandbox in self.sandboxes()])
+        self.attachments()
+        self.all_held()
         self.made_parents()
         self.intents()
 

@@ -24,6 +24,8 @@ _NETWORK = (
     " labels, options, created_at, origin"
 )
 
+# The networks of which attachments have addresses alone.
+_HOLDING = "(SELECT network FROM attachment WHERE network IS NOT NULL)"
 
 # What the column `ipv6_ra` says: 1, as the rest of the network has it.
 _WISHES = {False: 0, None: 1, True: 2}
@@ -151,8 +153,9 @@ class NetworkRecords(PoolRecords):
         return [(self._network(found[one], pools[one]), pools[one]) for one in numbers if one in found]
 
     def unused_networks(self) -> list[Network]:
-        """The networks without endpoints, by name, as people count."""
-        return list(self._networks(f"{SHOWN.format('network')} AND number NOT IN (SELECT network FROM endpoint)"))
+        """The networks without endpoints, of which nobody holds an address either, by name, as people count."""
+        unused = "number NOT IN (SELECT network FROM endpoint) AND number NOT IN " + _HOLDING
+        return list(self._networks(f"{SHOWN.format('network')} AND {unused}"))
 
     def network(self, key: str) -> list[Network]:
         """The network of that id or name, or else all whose id begins with it."""

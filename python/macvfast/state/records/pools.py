@@ -210,10 +210,12 @@ class PoolRecords:
         ]
 
     def taken(self, pool: int, subnet: Subnet) -> set[int]:
-        """The addresses of a pool that endpoints have, as numbers."""
+        """The addresses of a pool that endpoints have, or attachments without one, as numbers."""
         column = "ip" if subnet.version == 4 else "ip6"
+        of_pool = "network IN (SELECT network FROM subnet WHERE pool = ?1)"
         rows = self._db.execute(
-            f"SELECT {column} FROM endpoint WHERE network IN (SELECT network FROM subnet WHERE pool = ?)", (pool,)
+            f"SELECT {column} FROM endpoint WHERE {of_pool} UNION ALL SELECT {column} FROM attachment WHERE {of_pool}",
+            (pool,),
         )
         numbers = (int.from_bytes(packed) for (packed,) in rows if packed is not None)
         return {number for number in numbers if subnet.first <= number <= subnet.last}

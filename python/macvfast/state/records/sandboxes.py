@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, cast
 
 from macvfast.errors import MacvfastError
-from macvfast.model import Endpoint, Route, Sandbox, natural
+from macvfast.model import ENGINE, Attachment, Endpoint, Route, Sandbox, natural
 from macvfast.state.records import checked
 from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
@@ -28,7 +28,7 @@ _OF_OTHERS = "{0} IS NOT NULL AND {0} IS NOT ?"
 # The values of a list, for what would otherwise be a statement each.
 _GIVEN = "(SELECT value FROM json_each(?))"
 # A sandbox may be on one network twice: an endpoint is known by its position.
-_THE_ENDPOINT = f"{_OF_SANDBOX} AND position = ?"
+THE_ENDPOINT = f"{_OF_SANDBOX} AND position = ?"
 
 # What can be asked for of a sandbox's own files.
 _OWN_FILES = ("hostname", "hosts", "dns", "dns_search", "dns_options")
@@ -112,17 +112,26 @@ class SandboxRecords(NetworkRecords):
 
     def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
         numbers = json.dumps([row[0] for row in rows])
+        # Few have one: what else there is costs nothing more.
+        attachments = self._attachments(numbers) if any(row[-1] == ENGINE for row in rows) else {}
         endpoints: dict[str, list[Endpoint]] = {}
         for endpoint in self._ordered(f"e.sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
-        for _, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at, origin in rows:
+        for number, id_, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, at, origin in rows:
             yield checked.sandbox(Sandbox(
                 id=str(id_), name=str(name), path=str(path), made=bool(made), cookie=cast("int", cookie),
                 inode=cast("int", inode), boot_id=str(boot_id), labels=text_pairs(str(labels)),
                 command=() if command == "[]" else tuple(json.loads(str(command))), auto_remove=bool(auto_remove),
                 created_at=checked.moment(str(at)), endpoints=tuple(endpoints.get(str(id_), ())),
-                origin=cast("str | None", origin),
+                origin=cast("str | None", origin), attachment=attachments.get(cast("int", number)),
             ))  # fmt: skip
+
+    def _attachments(self, numbers: str) -> dict[int, Attachment]:
+        """What the sandboxes of these numbers, in JSON, stand for, where that is an attachment."""
+        rows = self._db.execute(
+            f"SELECT sandbox, conf, container, ifname FROM attachment WHERE sandbox IN {_GIVEN}", (numbers,)
+        )
+        return {number: Attachment(*key) for number, *key in rows}
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
         """The sandbox of that id or name, or else all whose id begins with it."""
@@ -239,56 +248,24 @@ class SandboxRecords(NetworkRecords):
             ),
         )  # fmt: skip
 
-    def note_request(self, request_id: str, endpoint: Endpoint) -> None:
-        """Note the request that an endpoint is made for."""
-        self._db.execute(
-            f"INSERT OR REPLACE INTO request SELECT number, ?, 0 FROM endpoint WHERE {_THE_ENDPOINT}",
-            (request_id, endpoint.sandbox_id, endpoint.position),
-        )
-
-    def made_for(self, request_id: str) -> Endpoint | None:
-        """The settled endpoint that was made for a request."""
-        settled = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id IN (e.intent, s.intent))"
-        of_request = "e.number = (SELECT endpoint FROM request WHERE id = ?)"
-        return next(self._endpoints(f"{of_request} AND {settled}", (request_id,)), None)
-
-    def request_intent(self, request_id: str) -> Unsettled | None:
-        """Who makes, removes or restores what a request asked for, while that is unsettled."""
-        row = self._db.execute(
-            "SELECT i.owner, i.doing FROM request r JOIN endpoint e ON e.number = r.endpoint"
-            " JOIN sandbox s ON s.number = e.sandbox JOIN intent i ON i.id IN (e.intent, s.intent) WHERE r.id = ?",
-            (request_id,),
-        ).fetchone()
-        return None if row is None else Unsettled(*row)
-
-    def note_answered_again(self, request_id: str) -> None:
-        """Note that a repeated request is answered with its endpoint."""
-        self._db.execute("UPDATE request SET again = 1 WHERE id = ?", (request_id,))
-
-    def forget_request(self, request_id: str) -> bool:
-        """Have its endpoint no longer found by a request, unless one that was repeated was answered with it. Returns
-        whether this is done.
-        """
-        return self._db.execute("DELETE FROM request WHERE id = ? AND NOT again", (request_id,)).rowcount > 0
-
     def set_endpoint(self, endpoint: Endpoint) -> None:
         """Note the index and MAC that an endpoint is going to have, or has by now."""
         self._db.execute(
-            f"UPDATE endpoint SET ifindex = ?, mac = ? WHERE {_THE_ENDPOINT}",
+            f"UPDATE endpoint SET ifindex = ?, mac = ? WHERE {THE_ENDPOINT}",
             (endpoint.ifindex, endpoint.mac, endpoint.sandbox_id, endpoint.position),
         )
 
     def begin_endpoint_removal(self, endpoint: Endpoint, intent: int) -> None:
         """The endpoint is about to go."""
         self._db.execute(
-            f"UPDATE endpoint SET intent = ? WHERE {_THE_ENDPOINT}",
+            f"UPDATE endpoint SET intent = ? WHERE {THE_ENDPOINT}",
             (intent, endpoint.sandbox_id, endpoint.position),
         )
 
     def delete_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Forget endpoints; their addresses are released by the caller."""
         keys = [(one.sandbox_id, one.position) for one in endpoints]
-        self._db.executemany(f"DELETE FROM endpoint WHERE {_THE_ENDPOINT}", keys)
+        self._db.executemany(f"DELETE FROM endpoint WHERE {THE_ENDPOINT}", keys)
 
     def endpoints(self, **columns: object) -> Iterator[Endpoint]:
         """Endpoints by sandbox name, then by the order of connection: those that have these values."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 5
+FORMAT = 6
 
 # `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
 _NETWORK = """CREATE TABLE network (
@@ -95,6 +95,15 @@ _REQUEST = """CREATE TABLE request (
         again INTEGER NOT NULL DEFAULT 0
     ) STRICT"""
 
+# What an engine knows a link of a container by, with the sandbox that stands for it; or, where something else makes the
+# link, with what it has of a network since which boot.
+_ATTACHMENT = """CREATE TABLE attachment (
+        number INTEGER PRIMARY KEY, conf TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
+        sandbox INTEGER UNIQUE REFERENCES sandbox ON DELETE CASCADE, network INTEGER REFERENCES network, ip BLOB,
+        ip6 BLOB, boot_id TEXT, UNIQUE (conf, container, ifname)
+    ) STRICT"""
+_ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) WHERE network IS NOT NULL"
+
 # As they were before format 5.
 _ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY},", "")
 
@@ -124,7 +133,7 @@ _COLUMNS = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _COLUMNS}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _COLUMNS, 5: (_ATTACHMENT, _ATTACHMENT_INDEX)}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
@@ -141,6 +150,7 @@ SCHEMA = (
     ) STRICT, WITHOUT ROWID""",
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
     *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES, _REQUEST),
+    *(_ATTACHMENT, _ATTACHMENT_INDEX),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.

@@ -1,0 +1,120 @@
+"""Rows of what container engines know an endpoint by: attachments, and the requests that endpoints were made for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.model import ENGINE, Attachment, HeldAddresses
+from macvfast.state.records.networks import Unsettled
+from macvfast.state.records.sandboxes import THE_ENDPOINT, SandboxRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from macvfast.model import Endpoint, Sandbox
+
+_THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ?"
+_ADDED = "INSERT INTO attachment VALUES (NULL, ?, ?, ?, {}) ON CONFLICT (conf, container, ifname) DO NOTHING"
+_HELD = "SELECT conf, container, ifname, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {}"
+
+
+class EngineRecords(SandboxRecords):
+    """The tables attachment and request."""
+
+    # Attachments.
+
+    def add_attachment(self, attachment: Attachment, sandbox_id: str) -> bool:
+        """Insert the attachment that a new sandbox stands for; it goes with the sandbox. False: it is there already."""
+        statement = _ADDED.format("(SELECT number FROM sandbox WHERE id = ?), NULL, NULL, NULL, NULL")
+        return self._db.execute(statement, (*_key(attachment), sandbox_id)).rowcount == 1
+
+    def attached_sandbox(self, attachment: Attachment) -> Sandbox | None:
+        """The sandbox that stands for an attachment, settled or not."""
+        of_row = f"number = (SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT})"
+        for one in self._where(of_row, _key(attachment)):
+            return one
+        # Before format 6, its name alone said what it stands for.
+        return next(self.sandboxes(name=attachment.sandbox, origin=ENGINE), None)
+
+    def attachments(self, conf: str | None = None) -> list[Attachment]:
+        """All attachments, or those of a configuration, sorted."""
+        rows = self._db.execute(
+            "SELECT conf, container, ifname FROM attachment WHERE ?1 IS NULL OR conf = ?1"
+            " ORDER BY conf, container, ifname",
+            (conf,),
+        )
+        return [Attachment(*row) for row in rows]
+
+    def hold(self, held: HeldAddresses) -> bool:
+        """Insert an attachment that has addresses and no sandbox. False: it is there already."""
+        statement = _ADDED.format("NULL, (SELECT number FROM network WHERE id = ?), ?, ?, ?")
+        values = (*_key(held.attachment), held.network_id, held.packed, held.packed6, held.boot_id)
+        return self._db.execute(statement, values).rowcount == 1
+
+    def held(self, attachment: Attachment) -> HeldAddresses | None:
+        """The addresses that an attachment has without a sandbox."""
+        return next(self._held(_THE_ATTACHMENT, _key(attachment)), None)
+
+    def held_on(self, network_id: str) -> list[HeldAddresses]:
+        """The addresses of a network that attachments have without a sandbox, by attachment."""
+        of_network = "network = (SELECT number FROM network WHERE id = ?) ORDER BY conf, container, ifname"
+        return list(self._held(of_network, (network_id,)))
+
+    def held_before(self, boot_id: str) -> list[HeldAddresses]:
+        """Those that were given in other boots than this."""
+        return list(self._held("boot_id != ? ORDER BY conf, container, ifname", (boot_id,)))
+
+    def all_held(self) -> list[HeldAddresses]:
+        """Those of all networks."""
+        return list(self._held("TRUE ORDER BY conf, container, ifname", ()))
+
+    def _held(self, where: str, values: Sequence[object]) -> Iterator[HeldAddresses]:
+        for *key, number, ip, ip6, boot_id in self._db.execute(_HELD.format(where), tuple(values)):
+            network = self.network_by_number(number)
+            yield HeldAddresses(
+                attachment=Attachment(*key), network_id=network.id, network=network.name, boot_id=boot_id,
+                packed=ip, packed6=ip6, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
+            )  # fmt: skip
+
+    def let_go(self, held: Iterable[HeldAddresses]) -> None:
+        """Forget what attachments have without a sandbox; the caller releases their addresses."""
+        keys = [_key(one.attachment) for one in held]
+        self._db.executemany(f"DELETE FROM attachment WHERE network IS NOT NULL AND {_THE_ATTACHMENT}", keys)
+
+    # Requests.
+
+    def note_request(self, request_id: str, endpoint: Endpoint) -> None:
+        """Note the request that an endpoint is made for."""
+        self._db.execute(
+            f"INSERT OR REPLACE INTO request SELECT number, ?, 0 FROM endpoint WHERE {THE_ENDPOINT}",
+            (request_id, endpoint.sandbox_id, endpoint.position),
+        )
+
+    def made_for(self, request_id: str) -> Endpoint | None:
+        """The settled endpoint that was made for a request."""
+        settled = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id IN (e.intent, s.intent))"
+        of_request = "e.number = (SELECT endpoint FROM request WHERE id = ?)"
+        return next(self._endpoints(f"{of_request} AND {settled}", (request_id,)), None)
+
+    def request_intent(self, request_id: str) -> Unsettled | None:
+        """Who makes, removes or restores what a request asked for, while that is unsettled."""
+        row = self._db.execute(
+            "SELECT i.owner, i.doing FROM request r JOIN endpoint e ON e.number = r.endpoint"
+            " JOIN sandbox s ON s.number = e.sandbox JOIN intent i ON i.id IN (e.intent, s.intent) WHERE r.id = ?",
+            (request_id,),
+        ).fetchone()
+        return None if row is None else Unsettled(*row)
+
+    def note_answered_again(self, request_id: str) -> None:
+        """Note that a repeated request is answered with its endpoint."""
+        self._db.execute("UPDATE request SET again = 1 WHERE id = ?", (request_id,))
+
+    def forget_request(self, request_id: str) -> bool:
+        """Have its endpoint no longer found by a request, unless one that was repeated was answered with it. Returns
+        whether this is done.
+        """
+        return self._db.execute("DELETE FROM request WHERE id = ? AND NOT again", (request_id,)).rowcount > 0
+
+
+def _key(attachment: Attachment) -> tuple[str, str, str]:
+    return attachment.conf, attachment.container, attachment.ifname
