@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from macvfast.engine import reservations
 from macvfast.engine.attach import Attacher
 from macvfast.engine.detach import Detacher
 from macvfast.engine.making import AttachRequest, NewSandbox
@@ -30,7 +31,7 @@ from macvfast.system import limits
 from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from macvfast.engine.collect import Collector
     from macvfast.engine.making import Attempt
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from macvfast.engine.unfinished import Finished
     from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
-    from macvfast.model import Attachment, Endpoint, Network, Sandbox
+    from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
     from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled, Step
     from macvfast.requests import (
         CommandRequest,
@@ -126,6 +127,15 @@ class Engine:
         """Change a network while it is in use."""
         with self._unfinished.taken_up():
             return self._networks.update(key, update)
+
+    def default_link(self) -> str | None:
+        """The link of the home namespace's default route."""
+        return self._networks.default_link()
+
+    def reserve(self, network: str, files: Mapping[Address, str], last: Iterable[Address]) -> None:
+        """Keep addresses of a network from being given as long as their files are there."""
+        with self._unfinished.taken_up():
+            reservations.reserve(self._store, network, files, last)
 
     def remove_networks(self, keys: Sequence[str], tell: Tell | None = None) -> Outcomes[str]:
         """Remove networks without endpoints. One outcome for each key."""
@@ -289,6 +299,7 @@ class Engine:
         """
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished)
+            reservations.end_without_file(self._store)
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 

@@ -265,6 +265,10 @@ class Networks:
         begin_removal(records, [item.network for item in items if item.network is not None], removal)
         return removal
 
+    def default_link(self) -> str | None:
+        """The link of the home namespace's default route."""
+        return self._parents.by_default()
+
     # Changing.
 
     def ensure(self, request: NetworkRequest) -> Network:

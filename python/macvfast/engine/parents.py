@@ -78,6 +78,12 @@ class Parents:
         """The links of the home namespace. Cost: a few microseconds for each."""
         return plan.Links(self._kernel.links())
 
+    def by_default(self) -> str | None:
+        """The link of the home namespace's default route, of IPv4 before IPv6."""
+        routes = sorted(self._kernel.routes(default_only=True), key=lambda one: (one.family, one.metric))
+        links = self.links().by_index
+        return next((links[one.ifindex].ifname for one in routes if one.ifindex in links), None)
+
     def find(self, request: NetworkRequest, network_id: str, links: plan.Links) -> Parent:
         """The parent that a request names, or what has to be created for it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import macvfast
@@ -10,7 +11,7 @@ from macvfast.host.opened import Opened, key_of
 from macvfast.state import lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from macvfast.checks import Pairs, Several
     from macvfast.model import Address, Cidr, Endpoint, Network
@@ -99,6 +100,26 @@ class OfNetworks(Opened):
         )  # fmt: skip
         plain("request", request, macvfast.UpdateRequest)
         return self._parts.engine.update_network(key_of(network), request)
+
+    def default_link(self) -> str | None:
+        """The link of this host's default route, by IPv4 before IPv6; None: it has none."""
+        return self._parts.engine.default_link()
+
+    def reserve(
+        self, network: str | Network, files: Mapping[Address, str], *, last: Several[Address] = ()
+    ) -> None:  # fmt: skip
+        """Keep addresses of a network from being given as long as their files are there. An address that is in use, or
+        in no subnet of the network, is passed over.
+
+        Args:
+            network: itself, or its id, name or id prefix.
+            files: the path of the file that says that an address is in use.
+            last: the addresses after which the order `next` goes on, where it has not begun.
+
+        Raises:
+            NetworkNotFound, NameAmbiguous, SandboxBusy
+        """
+        self._parts.engine.reserve(key_of(network), files, several("last", last, IPv4Address, IPv6Address))
 
     def networks(self) -> Iterator[Network]:
         """All networks, sorted by name (numbers by value). Some hundred are read at a time. Changes in the meantime are

@@ -15,13 +15,13 @@ from macvfast._core import Pool, Source
 from macvfast.errors import AddressOutsideSubnet, AddressTaken, MacvfastError, PoolExhausted, SubnetTaken
 from macvfast.ipam.shared import SharedPool
 from macvfast.ipam.subnets import DomainSubnets
-from macvfast.state.records import kept_by
+from macvfast.state.records import Kept, kept_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from macvfast.model import Address, Cidr, Network, Subnet
-    from macvfast.state.records import Kept, PoolRow, Records
+    from macvfast.state.records import PoolRow, Records
 
 
 class Pools:
@@ -89,6 +89,15 @@ class Pools:
             pool = self._open.get(row.pool) or self._pool(row.pool, row.subnet.cidr, None)
             pool.keep(_kept(network, row.subnet))
             subnets.add(row.subnet.cidr)
+
+    def reserve(self, network: Network, kind: str, owners: Mapping[Address, str]) -> None:
+        """Reserve those addresses of a network that are free, each for its owner."""
+        for row in self.records.pools(network.id):
+            pool = self.pool(row)
+            for address, owner in owners.items():
+                if address in row.subnet.cidr and address not in pool.bits:
+                    pool.keep([Kept(address, f"{kind} of {owner}", None)])
+                    self.records.reserve(row.pool, address, kind, owner)
 
     def take_out(self, network: Network) -> None:
         """From now on in this transaction, what a recorded network keeps is free, unless others keep it: it is about to

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from macvfast.cli.importing.fields import Fields, Unfit
 from macvfast.errors import MacvfastError
 from macvfast.model import natural
 from macvfast.options import MODES, OPTIONS
+from macvfast.plugins.fields import Fields, Unfit
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ class Conf:
     """The configuration of a network, as a runtime gives it to a plugin."""
 
     def __init__(self, said: dict[str, Any]) -> None:
-        self._said = said
+        self.said = said
         self.version = self.text("cniVersion") or "0.1.0"
-        self.name = self.text("name")
+        self.name = self.text("name") or ""
         if not self.name:
             raise Refused(BAD_CONFIG, "missing network name")
         check_identifier("network name", self.name, BAD_CONFIG)
@@ -57,14 +57,14 @@ class Conf:
 
     def text(self, name: str) -> str | None:
         """A field that is text, if it is there."""
-        value = self._said.get(name)
+        value = self.said.get(name)
         if value is None or (isinstance(value, str) and value.isprintable()):
             return value
         raise Refused(BAD_CONFIG, f"`{name}` is not text, or has characters that cannot be printed")
 
     def object(self, *path: str) -> dict[str, Any]:
         """A field that is an object, or one in it; empty where it is missing."""
-        said: Any = self._said
+        said: Any = self.said
         for name in path:
             said = said.get(name) or {}
             if not isinstance(said, dict):

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from macvfast.errors import MacvfastError
 
 # Codes of the specification. docs/cni.md lists these and our own, which never change.
-INCOMPATIBLE, UNKNOWN_CONTAINER, BAD_ENVIRONMENT, IO, NOT_JSON, BAD_CONFIG, BAD_NETNS, TRY_AGAIN = (
-    1, 3, 4, 5, 6, 7, 8, 11,
+INCOMPATIBLE, UNSUPPORTED, UNKNOWN_CONTAINER, BAD_ENVIRONMENT, IO, NOT_JSON, BAD_CONFIG, BAD_NETNS, TRY_AGAIN = (
+    1, 2, 3, 4, 5, 6, 7, 8, 11,
 )  # fmt: skip
 INTERNAL = 999
 DIFFERS = 108

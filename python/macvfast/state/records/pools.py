@@ -199,6 +199,24 @@ class PoolRecords:
         keys = [(pool, one.packed) for one in addresses]
         self._db.executemany("DELETE FROM reservation WHERE pool = ? AND address = ?", keys)
 
+    def reserve(self, pool: int, address: Address, kind: str, owner: str) -> None:
+        """Note that an address, which is in use by now, is reserved until that is ended."""
+        values = (pool, address.packed, kind, owner, self._began.isoformat())
+        self._db.execute("INSERT INTO reservation VALUES (?, ?, ?, ?, ?, NULL)", values)
+
+    def reserved_as(self, kind: str) -> list[tuple[int, bytes, str]]:
+        """The reservations of a kind that have no end: pool, address and owner of each."""
+        rows = self._db.execute(
+            "SELECT pool, address, owner FROM reservation WHERE kind = ? AND until IS NULL", (kind,)
+        )
+        return rows.fetchall()
+
+    def end_reservations(self, keys: Iterable[tuple[int, bytes]]) -> None:
+        """Have reservations, each a pool and an address, end now: whoever opens the pool next frees the addresses."""
+        until = self._began.isoformat()
+        ended = [(until, *key) for key in keys]
+        self._db.executemany("UPDATE reservation SET until = ? WHERE pool = ? AND address = ?", ended)
+
     def _reservations(self, pool: int) -> list[Reservation]:
         """What is reserved in a pool, by address."""
         rows = self._db.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,13 +41,26 @@ class Fields:
         """True or false; `absent` where it is missing."""
         return bool(self._get(key, bool, absent))
 
+    def number(self, key: str, *, most: int) -> int:
+        """A whole number, 0 to `most`; 0 where there is none."""
+        value = self._get(key, int, 0)
+        # True is a number in Python.
+        if isinstance(value, bool) or not 0 <= value <= most:
+            raise Unfit(f"{self.name(key)} is {json.dumps(value)} where a number of 0 to {most} is meant")
+        return int(value)
+
     def fields(self, key: str) -> Fields:
         """An object; an empty one where there is none."""
         return Fields(self._get(key, dict, {}), self.name(key))
 
     def several(self, key: str) -> list[Fields]:
         """A list of objects."""
-        return [Fields(one, f"{self.name(key)}[{index}]") for index, one in enumerate(self._get(key, list, []))]
+        return _several(self._get(key, list, []), self.name(key))
+
+    def nested(self, key: str) -> list[list[Fields]]:
+        """A list of lists of objects."""
+        named = [(one, f"{self.name(key)}[{index}]") for index, one in enumerate(self._get(key, list, []))]
+        return [_several(_of_type(one, list, name), name) for one, name in named]
 
     def _get(self, key: str, kind: type, absent: object) -> Any:
         value = self._values.get(key)
@@ -64,6 +78,10 @@ class Fields:
     def name(self, key: str) -> str:
         """How a field is called in a message: `IPAM.Config[0].Subnet`."""
         return f"{self._where}.{key}" if self._where else key
+
+
+def _several(values: list[object], name: str) -> list[Fields]:
+    return [Fields(one, f"{name}[{index}]") for index, one in enumerate(values)]
 
 
 def _of_type(value: object, kind: type, name: str) -> Any:

@@ -1,0 +1,225 @@
+"""Which network of macvfast a configuration of the reference plugins `macvlan` and `ipvlan` means.
+
+It is `cni-NAME` by the configuration's name, made when the first container is attached. Its labels say what it was made
+from: a configuration that has not changed is known by one of them. What a network in use may see changed is changed.
+Where more has changed, there is another network, whose name ends with what says so. Both may share a parent and a pool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from macvfast.errors import NetworkDiffers, NetworkNotFound, ParentNotFound, ParentTaken, SandboxBusy, SubnetTaken
+from macvfast.options import MODES
+from macvfast.plugins.cni import addressing, hostlocal
+from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
+from macvfast.plugins.fields import Fields, Unfit
+from macvfast.requests import NetworkRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.host import Host
+    from macvfast.model import Network
+    from macvfast.plugins.cni.conf import Conf
+
+# Labels of a network: the name of its configuration, what of that cannot change, and all of it. The last one is there
+# when all that belongs to the network is.
+CONF, FIXED, WHOLE = "cni.conf", "cni.fixed", "cni.whole"
+
+# IPAM plugins whose addresses macvfast gives itself.
+OURS = ("host-local", "macvfast")
+
+# Keys that only a configuration of the reference plugins has.
+_REFERENCE = ("master", "mode", "ipam", "vlan", "driver", "linkInContainer")
+
+# How often a network is looked for that others change at the same time.
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The network that a configuration means.
+
+    Attributes:
+        conf: the configuration's name.
+        driver, mode, link_options: as of NetworkRequest.
+        link: of the home namespace; empty: that of its default route, when the network is made.
+        vlan: the sub-interface of it that is the parent.
+        subnets, gateways, ip_ranges: as of NetworkRequest, a gateway for each subnet; none: its endpoints have no
+            addresses.
+        directory: where host-local keeps what it has given in this network; None: nothing is looked for.
+    """
+
+    conf: str
+    driver: str
+    mode: str
+    link: str
+    vlan: int | None
+    link_options: tuple[tuple[str, int], ...]
+    subnets: tuple[str, ...]
+    gateways: tuple[str, ...]
+    ip_ranges: tuple[str, ...]
+    directory: str | None
+
+    @property
+    def whole(self) -> str:
+        """By what a network is known that was made from the same configuration."""
+        return _digest(self._fixed(), self.ip_ranges, self.directory)[:16]
+
+    @property
+    def fixed(self) -> str:
+        """The same, of what cannot change while the network is there."""
+        return _digest(self._fixed())[:8]
+
+    def _fixed(self) -> Sequence[object]:
+        return [self.driver, self.mode, self.link, self.vlan, self.link_options, self.subnets, self.gateways]
+
+    def request(self, name: str, link: str) -> NetworkRequest:
+        """The request for it, by that name and on that link.
+
+        Raises:
+            InvalidConfig
+        """
+        return NetworkRequest(
+            name=name, driver=self.driver, mode=self.mode, link_options=self.link_options, origin="cni",
+            parent=link if self.vlan is None else f"{link}.{self.vlan}",
+            # A passthru link has its parent to itself.
+            share_parent=self.mode != "passthru", order="next",
+            subnets=self.subnets, gateways=self.gateways, ip_ranges=self.ip_ranges, gateway_automatic=False,
+            labels=((CONF, self.conf), (FIXED, self.fixed)),
+        )  # fmt: skip
+
+
+def _digest(*values: object) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+# Reading.
+
+
+def is_meant(conf: Conf) -> bool:
+    """Whether a configuration is one of the reference plugins', and names no network of macvfast."""
+    said = conf.said
+    if said.get("network") is not None:
+        return False
+    return said.get("type") in MODES or any(said.get(key) is not None for key in _REFERENCE)
+
+
+def read(conf: Conf) -> Wanted:
+    """The network that a configuration means.
+
+    Raises:
+        Refused: it has something wrong, or what macvfast cannot do.
+    """
+    try:
+        return _read(conf.name, Fields(conf.said))
+    except Unfit as error:
+        raise Refused(BAD_CONFIG, str(error)) from None
+
+
+def _read(name: str, conf: Fields) -> Wanted:
+    if conf.flag("linkInContainer"):
+        raise Refused(UNSUPPORTED, "`linkInContainer` is not supported", "the parent must be a link of the host")
+    driver, mode = _driver(conf)
+    ipam = conf.fields("ipam")
+    kind = ipam.text("type")
+    if kind and kind not in OURS:
+        raise Refused(UNSUPPORTED, f"`ipam.type` {kind} is not supported", f"known are {', '.join(OURS)}")
+    if not kind and ipam.names():
+        raise Unfit("`ipam` has no `type`; it is empty where containers get no addresses")
+    queue = conf.number("bcqueuelen", most=0xFFFF_FFFF)
+    if queue and driver != "macvlan":
+        raise Unfit("`bcqueuelen` belongs to macvlan")
+    directory = f"{ipam.text('dataDir') or hostlocal.DEFAULT_DIR}/{name}"
+    addresses = addressing.settled([*addressing.ranges(ipam)] if kind else [])
+    return Wanted(
+        conf=name, driver=driver, mode=mode, link=conf.text("master"), vlan=conf.number("vlan", most=4094) or None,
+        link_options=(("bc_queue_len", queue),) if queue else (),
+        **addresses._asdict(), directory=directory if kind else None,
+    )  # fmt: skip
+
+
+def _driver(conf: Fields) -> tuple[str, str]:
+    """Driver and mode: what `driver` says, or else the plugin's name, or else the mode, which only one driver has."""
+    mode = conf.text("mode")
+    having = next((driver for driver, modes in MODES.items() if mode in modes), None)
+    if mode and having is None:
+        known = " ".join(mode for modes in MODES.values() for mode in modes)
+        raise Unfit(f"mode is `{mode}`, which is none of {known}")
+    kind = conf.text("type")
+    driver = conf.text("driver") or (kind if kind in MODES else having or "macvlan")
+    if driver not in MODES:
+        raise Unfit(f"driver is `{driver}`, which is neither macvlan nor ipvlan")
+    if having not in (None, driver):
+        raise Unfit(f"mode is `{mode}`, which {driver} does not have: {' '.join(MODES[driver])}")
+    return driver, mode or MODES[driver][0]
+
+
+# Making.
+
+
+def ensure(host: Host, wanted: Wanted, *, ahead: bool = False) -> str:
+    """The network that is wanted, made or changed where it is not there as it is wanted; its name.
+
+    Args:
+        host: open for CNI.
+        wanted: the network.
+        ahead: no container is attached yet: until then, host-local gives addresses, and is looked at again.
+
+    Raises:
+        MacvfastError
+    """
+    plain = f"cni-{wanted.conf}"
+    names = (plain, f"{plain}-{wanted.fixed}")
+    for tries_left in reversed(range(_TRIES)):
+        there = [_network(host, name) for name in names]
+        found = next((one for one in there if one is not None and _label(one, FIXED) == wanted.fixed), None)
+        if found is not None and _label(found, WHOLE) == wanted.whole and not ahead:
+            return found.name
+        name = found.name if found is not None else names[there[0] is not None]
+        try:
+            _make(host, wanted, name)
+        except NetworkDiffers:
+            # Another configuration of that name came first.
+            if not tries_left:
+                raise
+        except (SubnetTaken, ParentTaken):
+            if not tries_left or not _remove_unused(host, wanted):
+                raise
+        else:
+            if not ahead:
+                host.update_network(name, labels={WHOLE: wanted.whole})
+            return name
+    raise SandboxBusy("network", plain, "changed")
+
+
+def _make(host: Host, wanted: Wanted, name: str) -> None:
+    """Make a network, or change it, and keep what host-local has given; nobody takes it for whole before that."""
+    link = wanted.link or host.default_link()
+    if link is None:
+        raise ParentNotFound("default", "`master` is empty, and this host has no default route")
+    request = wanted.request(name, link)
+    kept = hostlocal.Kept({}, ()) if wanted.directory is None else hostlocal.kept_in(wanted.directory)
+    host.ensure_network(request)
+    host.reserve(name, kept.files, last=kept.last)
+
+
+def _network(host: Host, name: str) -> Network | None:
+    """The network of exactly that name."""
+    with suppress(NetworkNotFound):
+        return host.network(name)
+    return None
+
+
+def _label(network: Network, key: str) -> str | None:
+    return dict(network.labels).get(key)
+
+
+def _remove_unused(host: Host, wanted: Wanted) -> bool:
+    """Remove networks that were made for the same configuration as it was before, and that nobody uses."""
+    return any(outcome.ok for outcome in host.prune_networks(lambda one: _label(one, CONF) == wanted.conf))

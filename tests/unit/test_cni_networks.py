@@ -1,0 +1,250 @@
+"""Which network a configuration of the reference plugins means: made once, known again, changed, or made beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast.errors import ParentNotFound, ParentTaken, PoolExhausted, StateProblem, SubnetTaken
+from macvfast.plugins.cni import hostlocal, networks
+from macvfast.plugins.cni.conf import Conf
+from macvfast.plugins.cni.refusals import Refused
+from macvfast.requests import EndpointRequest
+from tests.unit.fake_kernel import FakeLink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from macvfast.host import Host
+    from macvfast.model import Endpoint
+    from tests.unit.machine import Machine
+
+RANGE = {"subnet": "10.20.0.0/24"}
+IPAM = {"type": "host-local", "ranges": [[RANGE]]}
+CONF = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "master": "eth5", "ipam": IPAM}
+
+
+@pytest.fixture
+def host(machine: Machine) -> Host:
+    """A host open for CNI, on a machine whose `eth5` carries no network."""
+    machine.world.add_home(FakeLink(5, "eth5", mac=b"\x52\x54\x00\x00\x00\x05"))
+    machine.host._store.origin = "cni"
+    return machine.host
+
+
+def attach(machine: Machine, network: str, sandbox: str, **fields: Any) -> Endpoint:
+    """Attach a container."""
+    machine.world.give(f"/run/netns/{sandbox}")
+    return machine.host.connect(
+        EndpointRequest(network=network, sandbox=sandbox, **fields), netns=f"/run/netns/{sandbox}"
+    )
+
+
+def wanted(directory: Path | None = None, **fields: Any) -> networks.Wanted:
+    conf = CONF | fields
+    if directory is not None and conf["ipam"]:
+        conf["ipam"] = conf["ipam"] | {"dataDir": str(directory)}
+    return networks.read(Conf.of(json.dumps(conf)))
+
+
+def ipam(*ranges: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"ipam": {"type": "host-local", "ranges": [[*ranges]]} | fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "said"),
+    [
+        ({"mode": "brigde"}, 7, "mode is `brigde`, which is none of"),
+        ({"mode": 5}, 7, "mode is a number where a text is meant"),
+        ({"driver": "bridge"}, 7, "driver is `bridge`"),
+        ({"driver": "ipvlan", "mode": "vepa"}, 7, "mode is `vepa`, which ipvlan does not have"),
+        ({"type": "macvlan", "mode": "l3"}, 7, "mode is `l3`, which macvlan does not have"),
+        ({"vlan": 4095}, 7, "vlan"),
+        ({"vlan": "5"}, 7, "vlan is a text where a number is meant"), ({"vlan": True}, 7, "vlan"),
+        ({"bcqueuelen": -1}, 7, "bcqueuelen"), ({"bcqueuelen": 5, "mode": "l2"}, 7, "bcqueuelen"),
+        ({"linkInContainer": True}, 2, "linkInContainer"), ({"linkInContainer": "yes"}, 7, "linkInContainer"),
+        ({"ipam": {"type": "dhcp"}}, 2, "`ipam.type` dhcp"), ({"ipam": {"ranges": []}}, 7, "`ipam` has no `type`"),
+        ({"ipam": []}, 7, "ipam is a list"), (ipam(), 7, "empty set"), ({"ipam": {"type": "host-local"}}, 7, "neither"),
+        (ipam({}), 7, "ipam.ranges[0][0].subnet is missing"),
+        (ipam({"subnet": 5}), 7, "ranges[0][0].subnet is a number"),
+        (ipam(RANGE, {"subnet": "fd00::/64"}), 7, "two families"),
+        ({"ipam": {"type": "host-local", "ranges": [[RANGE], [{"subnet": "10.21.0.0/24"}]]}}, 2, "two sets of IPv4"),
+        ({"ipam": {"type": "host-local", "ranges": [[RANGE]], "subnet": "10.21.0.0/24"}}, 2, "two sets of IPv4"),
+        ({"ipam": {"type": "host-local", "ranges": [RANGE]}}, 7, "ipam.ranges[0] is an object where a list is meant"),
+        (ipam(RANGE, RANGE | {"gateway": "10.20.0.9"}), 2, "two gateways of 10.20.0.0/24"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_wrong_value_is_named(fields: dict[str, Any], code: int, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        wanted(**fields)
+    assert (refused.value.code, said in refused.value.message) == (code, True), refused.value.message
+
+
+@pytest.mark.parametrize("subnet", ["10.20.0.1/24", "10.20.0.0", "10.20.0.0/31", "x"])
+def test_a_subnet_that_host_local_refuses_is_refused(host: Host, subnet: str) -> None:
+    with pytest.raises(Refused) as refused:
+        networks.ensure(host, wanted(**ipam({"subnet": subnet})))
+    assert refused.value.code == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "driver", "mode"),
+    [
+        ({}, "macvlan", "bridge"), ({"mode": "private"}, "macvlan", "private"), ({"mode": "l3s"}, "ipvlan", "l3s"),
+        ({"driver": "ipvlan"}, "ipvlan", "l2"), ({"type": "ipvlan"}, "ipvlan", "l2"),
+        ({"type": "macvlan"}, "macvlan", "bridge"),
+        ({"type": "macvlan", "driver": "ipvlan"}, "ipvlan", "l2"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_driver_is_said_by_its_key_the_plugins_name_or_the_mode(fields: Any, driver: str, mode: str) -> None:
+    found = wanted(**fields)
+    assert (found.driver, found.mode) == (driver, mode)
+
+
+def test_a_network_is_made_as_host_local_completes_it(host: Host) -> None:
+    sets = [
+        [RANGE | {"rangeStart": "10.20.0.100"}, {"subnet": "10.21.0.0/16", "gateway": "10.21.5.1"}],
+        [{"subnet": "fd00:20::/64", "rangeEnd": "fd00:20::ff"}],
+    ]
+    name = networks.ensure(host, wanted(mode="vepa", bcqueuelen=2000, ipam={"type": "host-local", "ranges": sets}))
+    network = host.network(name)
+    assert (network.name, network.origin, network.driver, network.mode) == ("cni-pods", "cni", "macvlan", "vepa")
+    assert (network.parent, network.share_parent, network.order) == ("eth5", True, "next")
+    assert dict(network.options)["bc_queue_len"] == "2000"
+    assert [(str(one.cidr), one.ranges, str(one.gateway)) for one in network.subnets] == [
+        ("10.20.0.0/24", ("10.20.0.100-10.20.0.254",), "10.20.0.1"), ("10.21.0.0/16", (), "10.21.5.1"),
+        ("fd00:20::/64", ("fd00:20::1-fd00:20::ff",), "fd00:20::1"),
+    ]  # fmt: skip
+
+
+def test_the_old_form_of_one_range_is_the_same_network(host: Host) -> None:
+    first = networks.ensure(host, wanted())
+    whole = host.network(first).labels
+    old = {"type": "host-local", **RANGE}
+    assert networks.ensure(host, wanted(ipam=old)) == first
+    assert host.network(first).labels == whole
+
+
+def test_a_known_configuration_is_looked_up_and_nothing_is_asked_of_the_kernel(machine: Machine, host: Host) -> None:
+    networks.ensure(host, wanted())
+    machine.faults.arm()
+    assert networks.ensure(host, wanted()) == "cni-pods"
+    assert machine.faults.seen == []
+
+
+def test_what_may_change_changes_and_what_may_not_makes_another_network(machine: Machine, host: Host) -> None:
+    """The record is another, and the pool is the same: no address is given twice."""
+    first = networks.ensure(host, wanted())
+    attach(machine, first, "one")
+    changed = ipam(RANGE | {"rangeStart": "10.20.0.2", "rangeEnd": "10.20.0.9"})
+    assert networks.ensure(host, wanted(**changed)) == first
+    assert host.network(first).subnets[0].ranges == ("10.20.0.2-10.20.0.9",)
+    second = networks.ensure(host, wanted(**changed, mode="private"))
+    assert second.startswith("cni-pods-")
+    assert str(attach(machine, second, "two").ip) == "10.20.0.3/24"
+    assert networks.ensure(host, wanted(**changed)) == first, "each is known by its configuration"
+    assert networks.ensure(host, wanted(**changed, mode="private")) == second
+    machine.assert_pools_are_true()
+
+
+def test_configurations_of_several_names_share_the_pool_of_a_subnet(machine: Machine, host: Host) -> None:
+    names = [networks.ensure(host, wanted(name=name)) for name in ("pods", "jobs")]
+    assert names == ["cni-pods", "cni-jobs"]
+    assert [str(attach(machine, name, name).ip) for name in names] == ["10.20.0.2/24", "10.20.0.3/24"]
+
+
+def test_a_network_that_nobody_uses_makes_room_for_what_its_configuration_is_now(machine: Machine, host: Host) -> None:
+    """10.20.0.0/16 overlaps the subnet that was there, which only the old configuration had."""
+    networks.ensure(host, wanted())
+    wider = ipam({"subnet": "10.20.0.0/16"})
+    assert networks.ensure(host, wanted(**wider)) == "cni-pods"
+    attach(machine, "cni-pods", "one")
+    with pytest.raises(SubnetTaken):
+        networks.ensure(host, wanted())
+
+
+def test_a_network_of_a_person_is_not_removed_and_not_taken_for_one_of_cni(host: Host) -> None:
+    with pytest.raises(ParentTaken):
+        networks.ensure(host, wanted(master="eth0"))
+    assert {one.name for one in host.networks()} == {"lan", "other"}
+
+
+def test_a_sub_interface_is_made_for_a_vlan(host: Host) -> None:
+    network = host.network(networks.ensure(host, wanted(vlan=50)))
+    assert (network.parent, network.link) == ("eth5.50", "eth5.50")
+
+
+def test_without_a_master_it_is_the_link_of_the_default_route(machine: Machine, host: Host) -> None:
+    with pytest.raises(ParentNotFound, match="no default route"):
+        networks.ensure(host, wanted(master=""))
+    machine.world.home.routes[6] = 3
+    machine.world.home.routes[4] = 5
+    assert host.network(networks.ensure(host, wanted(master=""))).parent == "eth5"
+
+
+# What host-local has given.
+
+
+def file(directory: Path, name: str, text: str = "old\r\neth0") -> Path:
+    """A file of host-local's, of the network `pods`."""
+    path = directory / "pods" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="ascii", newline="")
+    return path
+
+
+def test_what_host_local_has_given_is_given_to_nobody_as_long_as_its_file_is_there(
+    machine: Machine, host: Host, tmp_path: Path
+) -> None:
+    few = ipam(RANGE | {"rangeStart": "10.20.0.2", "rangeEnd": "10.20.0.4"})
+    kept = [file(tmp_path, name) for name in ("10.20.0.2", "10.20.0.3")]
+    for name in ("lock", "last_reserved_ip.0", "10.99.0.1", "fd00::5"):
+        file(tmp_path, name, "x")
+    name = networks.ensure(host, wanted(tmp_path, **few))
+    (usage,) = host.usage(name)
+    assert [str(address) for address, _ in usage.reservations] == ["10.20.0.2", "10.20.0.3"]
+    assert str(kept[0]) in usage.reservations[0][1]
+    assert str(attach(machine, name, "one").ip) == "10.20.0.4/24"
+    with pytest.raises(PoolExhausted):
+        attach(machine, name, "two")
+    kept[1].unlink()
+    host.gc()
+    assert str(attach(machine, name, "two").ip) == "10.20.0.3/24"
+
+
+def test_addresses_go_on_after_the_last_that_host_local_gave(machine: Machine, host: Host, tmp_path: Path) -> None:
+    file(tmp_path, "last_reserved_ip.0", "10.20.0.77")
+    name = networks.ensure(host, wanted(tmp_path))
+    assert str(attach(machine, name, "one").ip) == "10.20.0.78/24"
+    assert str(attach(machine, name, "two").ip) == "10.20.0.79/24"
+
+
+def test_what_host_local_gave_since_the_import_is_seen_at_the_first_container(
+    machine: Machine, host: Host, tmp_path: Path
+) -> None:
+    """Its containers go on being made until its configuration is changed."""
+    file(tmp_path, "10.20.0.2")
+    networks.ensure(host, wanted(tmp_path), ahead=True)
+    file(tmp_path, "10.20.0.3")
+    assert str(attach(machine, networks.ensure(host, wanted(tmp_path)), "one").ip) == "10.20.0.4/24"
+
+
+@pytest.mark.parametrize(
+    ("text", "goes"), [("c1\r\neth0", True), ("c1", True), ("c1\r\neth1", False), ("c2\r\neth0", False), ("", False)]
+)
+def test_the_file_of_an_old_container_goes_with_it(tmp_path: Path, text: str, goes: bool) -> None:
+    path = file(tmp_path, "10.20.0.2", text)
+    other = file(tmp_path, "10.20.0.3", "c3\r\neth0")
+    hostlocal.release(str(tmp_path / "pods"), "c1", "eth0")
+    assert (path.exists(), other.exists()) == (not goes, True)
+
+
+def test_a_network_whose_files_cannot_be_read_is_not_used(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "pods").write_text("no directory", encoding="ascii")
+    with pytest.raises(StateProblem, match="Not a directory"):
+        networks.ensure(host, wanted(tmp_path))
+    assert "cni-pods" not in {one.name for one in host.networks()}
