@@ -12,15 +12,25 @@ from unittest import mock
 
 import pytest
 
+from macvfast.cli.show.output import problem_text
+from macvfast.engine import commands
 from macvfast.engine.own_commands import OwnCommands
+from macvfast.errors import CommandNotStarted, SandboxNotFound, SandboxRestarting
+from macvfast.model import SandboxState
+from macvfast.process import keeper
+from macvfast.requests import CommandRequest
 from macvfast.system.processes import process_of
 from tests import netns
 from tests.acceptance.support import another_boot, check_error, lose_everything, programs, ps, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from macvfast.host import Host
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
+    from macvfast.model import Sandbox
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan")
@@ -214,7 +224,7 @@ def test_a_command_that_cannot_be_started_any_more_is_tried_again(lan: Lan, tmp_
      ["-d", "--restart=on-failure:99999999999"]],
 )  # fmt: skip
 def test_a_policy_that_cannot_be_kept_is_refused_and_nothing_is_made(lan: Lan, options: list[str]) -> None:
-    assert "restart" in refused(lan, "run", *options, "true", status=125)
+    assert "--restart" in refused(lan, "run", *options, "true", status=125)
 
 
 def test_the_first_start_is_told_from_later_ones(lan: Lan) -> None:
@@ -227,13 +237,90 @@ def test_followers_of_the_log_see_all_runs(lan: Lan) -> None:
     assert lan.macvfast("logs", "-f", "web") == "run\nrun\nrun"
 
 
-def test_exec_waits_until_it_runs_again(lan: Lan, tmp_path: Path) -> None:
-    # It fails at once four times, and then stays.
-    script = 'echo run; echo x >> "$0"; [ "$(wc -l < "$0")" -lt 5 ] || exec sleep 1000; exit 1'
+@pytest.mark.parametrize("options", [[], ["-d"], ["-u", "nobody"]])
+def test_exec_does_not_wait_until_it_runs_again_and_says_so(lan: Lan, tmp_path: Path, options: list[str]) -> None:
+    """As Docker: the pause may be a minute."""
+    # It fails at once six times, and then stays.
+    script = 'echo run; echo x >> "$0"; [ "$(wc -l < "$0")" -lt 7 ] || exec sleep 1000; exit 1'
     lan.macvfast("run", "-d", "--name=web", "--restart=always", "sh", "-c", script, str(tmp_path / "runs"))
-    _wait_for_runs(lan, 4)
+    _wait_for_runs(lan, 6)
+    _wait_for_state(lan, "restarting")
+    said = check_error(lan.attempt("exec", *options, "web", "true"), 125)
+    # The pause is now 3.2 s: had it waited, there would be another run.
+    assert (said, len(_log(lan))) == (f"{problem_text(SandboxRestarting('web'))}\n", 6)
+    _wait_for_runs(lan, 7)
+    _wait_for_state(lan, "running")
     assert lan.macvfast("exec", "web", "echo", "here") == "here"
-    assert _log(lan) == ["run"] * 5
+
+
+def test_exec_that_is_too_late_is_told_of_the_pause_by_the_keeper(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ended between the look at its state and the joining."""
+    _run(lan, "always", "exit 1")
+    _wait_for_state(lan, "restarting")
+    monkeypatch.setattr(keeper, "_ended", lambda *_: (SandboxState.RUNNING, None))
+
+    def join(host: Host) -> str:
+        # It is refused while the command waits, and joins it while it runs: for ever shorter a part of the time.
+        for _ in range(100):
+            with contextlib.suppress(CommandNotStarted):
+                try:
+                    host.start("web", CommandRequest(argv=("true",), detach=True, join=True))
+                except SandboxRestarting as error:
+                    return error.sandbox
+        return "never refused"
+
+    assert lan.api(join) == "web"
+
+
+@pytest.mark.parametrize("script", ["exec sleep 1000", "exit 0"], ids=["running", "ended"])
+def test_exec_that_comes_with_the_removal_starts_nothing(
+    lan: Lan, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """Wrong: it makes the directory again, and its command runs in a namespace that nobody knows."""
+    lan.macvfast("run", "-d", "--name=web", "sh", "-c", script)
+    _wait_for_state(lan, "running" if "sleep" in script else "exited")
+    really = commands._open
+
+    def late(sandbox: Sandbox, kernel: Callable[[], Kernel]) -> Namespace:
+        namespace = really(sandbox, kernel)
+        remover = threading.Thread(target=lan.macvfast, args=("rm", "-f", "web"))
+        remover.start()
+        # One without the lock is removed before it starts; whoever has it starts, and is ended.
+        remover.join(0.5)
+        removers.append(remover)
+        return namespace
+
+    removers: list[threading.Thread] = []
+    monkeypatch.setattr(commands, "_open", late)
+
+    def start(host: Host) -> str:
+        try:
+            host.start("web", CommandRequest(argv=("sleep", "1000"), detach=True, join=True))
+        except SandboxNotFound:
+            return "not found"
+        return "started"
+
+    assert lan.api(start) == ("not found" if "sleep" in script else "started")
+    removers[0].join()
+    assert programs(lan) == []
+    assert (lan.macvfast("ps", "-aq"), os.listdir(lan.state_dir / "sandboxes")) == ("", [])
+
+
+def test_exec_beside_rm_leaves_no_keeper_that_nobody_knows(lan: Lan) -> None:
+    for turn in range(8):
+        if turn % 2:
+            _run(lan, "always", "sleep 1000")
+        else:
+            lan.macvfast("create", "--name=web")
+        words = (*[("exec", "-d", "web", "sleep", "1000")] * 3, ("rm", "-f", "web"))
+        verbs = [threading.Thread(target=lan.attempt, args=one) for one in words]
+        for verb in verbs:
+            verb.start()
+        for verb in verbs:
+            verb.join()
+        lan.attempt("rm", "-f", "web")
+        netns.wait_until(lambda: programs(lan) == [], what="the end of all keepers")
+        assert os.listdir(lan.state_dir / "sandboxes") == []
 
 
 def test_whatever_is_killed_and_whenever_force_ends_it_and_restore_starts_it(lan: Lan) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import SandboxRunning
+from macvfast.errors import KernelRefused, SandboxRunning
 from macvfast.process import keeper, stopping
 from macvfast.requests import CommandRequest
 from tests import netns
@@ -219,6 +219,10 @@ def test_a_stop_whose_keeper_does_not_end_is_an_error(tmp_path: Path, monkeypatc
     try:
         stop = stopping.Stop(tmp_path, "a boot", 1, wait_s=0)
         stopping.stop_all([stop])
+        # As the removal by force asks for it.
+        with pytest.raises(KernelRefused, match="its keeper does not end"):
+            stopping.kill(tmp_path, "a boot", 1, last=True)
+        assert (tmp_path / "lock").exists()
     finally:
         os.close(lock)
     assert "its keeper does not end" in str(getattr(stop.error, "reason", None))

@@ -88,6 +88,8 @@ class Bed:
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "sandbox"
         self.directory.mkdir()
+        # macvfast takes it before it starts a command, and deletes it with the sandbox.
+        (self.directory / "lock").touch()
         self.marks = directory / "marks"
         self.netns = _new_netns()
         self._started: list[subprocess.Popen[bytes]] = []

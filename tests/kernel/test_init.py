@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 from errno import EACCES, EINVAL, EISDIR, ELIBACC, ENAMETOOLONG, ENOENT, ENOEXEC
@@ -100,7 +101,7 @@ def test_what_is_no_network_namespace_is_one_error(bed: Bed, tmp_path: Path, det
 
 
 def test_a_missing_directory_is_one_error(bed: Bed) -> None:
-    bed.directory.rmdir()
+    shutil.rmtree(bed.directory)
     done = bed.run("true")
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr == _unusable(bed, "cannot lock it: No such file or directory")
@@ -109,6 +110,7 @@ def test_a_missing_directory_is_one_error(bed: Bed) -> None:
 
 
 def test_a_lock_that_is_none_is_no_other_keeper(bed: Bed) -> None:
+    (bed.directory / "lock").unlink()
     (bed.directory / "lock").mkdir()
     for line in (bed.run("true"), bed.join("true")):
         assert (line.returncode, line.stderr) == (125, _unusable(bed, "cannot lock it: Is a directory"))

@@ -307,6 +307,11 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: disconnect it with podman, or remove both: `macvfast rm -f web`",
     ),
     (
+        errors.SandboxRestarting("web"),
+        "sandbox `web` is restarting\n  caused by: its command has ended, and --restart runs it again after a pause\n"
+        "hint: run this again when `macvfast ps` shows it running; `macvfast logs web` may say why it ends",
+    ),
+    (
         errors.SandboxRunning("web"),
         "sandbox `web` runs a command\n"
         "  caused by: its command is still running\n"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, NothingToStart, SandboxNotFound, SandboxRunning, UndoFailed
+from macvfast.errors import (
+    MacvfastError,
+    NothingToStart,
+    SandboxNotFound,
+    SandboxRestarting,
+    SandboxRunning,
+    UndoFailed,
+)
 from macvfast.kernel.namespaces import open_recorded
 from macvfast.model import SandboxState
 from macvfast.process import given, keeper, launch, logs
@@ -85,20 +92,34 @@ class Commands:
         sandbox = self._states.one(key)
         lookup.refuse_another(self._store, sandbox)
         running = sandbox.state is SandboxState.RUNNING
+        if request.join and sandbox.state is SandboxState.RESTARTING:
+            raise SandboxRestarting(sandbox.name)
         with self._root_joined(sandbox, request) as root:
             launch.check(request, inside=running and request.join, joined=root)
             if running and not request.join:
                 raise SandboxRunning(sandbox.name)
             if request.join:
-                # A guest: it does not replace the sandbox's own command, or remove the sandbox when it ends.
-                with closing(_open(sandbox, kernel)) as namespace:
-                    self._launch(sandbox, request, replace(self._place(sandbox, namespace), joined=root))
+                self._join(sandbox, request, root, kernel)
                 return
             with self._held(sandbox) as (sandbox, lock), closing(_open(sandbox, kernel)) as namespace:
                 if (sandbox.command, sandbox.auto_remove) != (tuple(request.argv), request.auto_remove):
                     with self._store.writing() as records:
                         records.set_command(sandbox.id, request.argv, auto_remove=request.auto_remove)
                 self._launch(sandbox, request, self._place(sandbox, namespace), lock.take)
+
+    def _join(self, sandbox: Sandbox, request: CommandRequest, root: Root | None, kernel: Callable[[], Kernel]) -> None:
+        """Start a guest: beside the command that runs, or, where none does, as one that neither replaces the sandbox's
+        own command nor removes the sandbox when it ends.
+        """
+        with ExitStack() as stack:
+            take_lock = None
+            if sandbox.state is not SandboxState.RUNNING:
+                # Where another process has just begun a command, this one joins that.
+                with suppress(SandboxRunning):
+                    sandbox, lock = stack.enter_context(self._held(sandbox))
+                    take_lock = lock.take
+            namespace = stack.enter_context(closing(_open(sandbox, kernel)))
+            self._launch(sandbox, request, replace(self._place(sandbox, namespace), joined=root), take_lock)
 
     def check_kept(self, sandbox: Sandbox) -> tuple[CommandRequest, Surroundings]:
         """What a sandbox's own command was given, if it can be started again.
@@ -157,13 +178,16 @@ class Commands:
 
     def _launch(
         self, sandbox: Sandbox, request: CommandRequest, place: Place,
-        take_lock: Callable[[], int | None] = lambda: None,
+        take_lock: Callable[[], int | None] | None = None,
     ) -> None:  # fmt: skip
-        """Launch a command at a place. The lock of its keeper is taken when everything else is ready."""
-        self._directories.complete(sandbox)
+        """Launch a command at a place. The lock of its keeper is taken when everything else is ready; None: it joins a
+        command, whose keeper has all that it needs.
+        """
+        if take_lock is not None:
+            self._directories.complete(sandbox)
         if not request.detach:
             self._close()
-        launch.launch(request, replace(place, lock=take_lock()))
+        launch.launch(request, replace(place, lock=None if take_lock is None else take_lock()))
 
     def _place(self, sandbox: Sandbox, namespace: Namespace) -> Place:
         return launch.Place(

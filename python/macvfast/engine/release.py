@@ -140,7 +140,8 @@ class Releaser:
         # A sandbox that has run a command has a directory.
         for one in (one for one in going if self._directories.has(one.sandbox.id)):
             try:
-                stopping.kill(self._store.sandbox_dir(one.sandbox.id), self._kernel.boot_id(), one.sandbox.inode)
+                directory = self._store.sandbox_dir(one.sandbox.id)
+                stopping.kill(directory, self._kernel.boot_id(), one.sandbox.inode, last=True)
             except MacvfastError as error:
                 one.fail(error)
 

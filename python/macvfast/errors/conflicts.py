@@ -301,6 +301,15 @@ class SandboxRunning(Conflict, code="sandbox-running"):
     _hint = "`macvfast stop {sandbox}` ends it, and `macvfast rm -f {sandbox}` removes the sandbox, too"
 
 
+class SandboxRestarting(Conflict, code="sandbox-restarting"):
+    """A command was to join another one, which has ended and waits before it is run again."""
+
+    sandbox: str
+    _text = "sandbox `{sandbox}` is restarting"
+    _cause = "its command has ended, and --restart runs it again after a pause"
+    _hint = "run this again when `macvfast ps` shows it running; `macvfast logs {sandbox}` may say why it ends"
+
+
 class SandboxBusy(Conflict, code="being-changed"):
     """Another macvfast process is making or removing the sandbox or network, or died while doing so."""
 

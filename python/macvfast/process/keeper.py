@@ -268,6 +268,18 @@ def is_locked(directory: Path) -> bool | None:
     """Whether there is a keeper: one holds the lock until it has recorded how its command ended. None where the file
     cannot be trusted, and so is no keeper's.
     """
+    return _locked(directory, lambda: None)
+
+
+def retire(directory: Path) -> bool | None:
+    """The same. Where there is no keeper, there will be none: the lock is deleted while nobody else has it, and a
+    command that was to join another one finds that.
+    """
+    return _locked(directory, lambda: (directory / "lock").unlink(missing_ok=True))
+
+
+def _locked(directory: Path, when_free: Callable[[], object]) -> bool | None:
+    """Whether there is a keeper; otherwise something is done while there cannot be one."""
     try:
         descriptor = trusted.open_file(directory / "lock")
     except FileNotFoundError:
@@ -279,6 +291,8 @@ def is_locked(directory: Path) -> bool | None:
     except BlockingIOError:
         return True
     else:
+        with suppress(OSError):
+            when_free()
         return False
     finally:
         os.close(descriptor)

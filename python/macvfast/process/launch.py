@@ -19,6 +19,8 @@ from macvfast.errors import (
     KernelRefused,
     RootfsInvalid,
     SandboxBusy,
+    SandboxNotFound,
+    SandboxRestarting,
     SandboxRunning,
     StateUnusable,
     TerminalMissing,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).parents[1] / "macvfast-init"
 
 # Exit statuses of the program where it does not become the keeper: `rust/init/src/failure.rs`.
-_HELD, _DIRECTORY, _REFUSED, _NO_DIRECTORY, _NOT_FOUND = 121, 122, 123, 124, 127
+_GONE, _RESTARTING, _HELD, _DIRECTORY, _REFUSED, _NO_DIRECTORY, _NOT_FOUND = 119, 120, 121, 122, 123, 124, 127
 # The same hint is there.
 _WORKDIR = "-w takes a directory that the command can see"
 
@@ -167,13 +169,14 @@ class Place:
     """Where a command runs.
 
     Attributes:
-        directory: the sandbox's directory; made where it is missing.
+        directory: the sandbox's directory.
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: what removes the sandbox afterwards, as `removal` says it; used with `auto_remove`.
         pins: the directories in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
-        lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`. None: the command joins another.
+        lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`. None: there is a keeper, whose
+            command this one joins; the directory is as that keeper found it.
         around: what was kept of the process that asked for the command; None: this process asks.
     """
 
@@ -191,8 +194,8 @@ def launch(request: CommandRequest, place: Place) -> None:
     """Start a sandbox's command. Detached: returns when it runs; otherwise this process becomes its keeper.
 
     Raises:
-        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxBusy, StateUnusable, KernelRefused, RootfsInvalid,
-        UserUnknown, UserNotTrusted
+        CommandNotFound, CommandNotStarted, SandboxRunning, SandboxRestarting, SandboxBusy, SandboxNotFound,
+        StateUnusable, KernelRefused, RootfsInvalid, UserUnknown, UserNotTrusted
     """
     lock = [] if place.lock is None else [place.lock]
     try:
@@ -206,7 +209,6 @@ def launch(request: CommandRequest, place: Place) -> None:
 
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
     """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
-    files.make_directory(place.directory)
     user = _user(request, place.joined)
     around = place.around or _here()
     if not (request.join or request.auto_remove or around.kept):
@@ -290,6 +292,10 @@ def _explained(code: int, said: str, request: CommandRequest, directory: Path, n
         return CommandNotFound(command)
     if code == _HELD:
         return SandboxBusy("sandbox", name, "given a command") if request.join else SandboxRunning(name)
+    if code == _RESTARTING:
+        return SandboxRestarting(name)
+    if code == _GONE:
+        return SandboxNotFound(name)
     if code == _DIRECTORY:
         return StateUnusable(str(directory), f"cannot {words}: {os.strerror(errno)}")
     if code == _REFUSED:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, StateUnusable
 from macvfast.process import given
-from macvfast.process.keeper import KILL_S, is_locked, read_status
+from macvfast.process.keeper import KILL_S, is_locked, read_status, retire
 from macvfast.system import durable, trusted
 from macvfast.system.processes import Process, children_of, has_open, named, process_of, send
 
@@ -32,7 +32,7 @@ _STOPPED_MAX = 64
 _LOOK_S, _MOST_S = 0.002, 0.05
 
 
-def kill(directory: Path, boot_id: str, inode: int) -> None:
+def kill(directory: Path, boot_id: str, inode: int, *, last: bool = False) -> None:
     """End a sandbox's command with all that it started; returns when pid 1 is dead and the keeper has recorded it.
 
     Where the status is gone, or names a process that is not the sandbox's, the keeper is found by the lock that it
@@ -42,16 +42,17 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
         directory: the sandbox's directory.
         boot_id: the current one.
         inode: of its network namespace.
+        last: it is the last one: the removal of the sandbox is recorded.
 
     Raises:
-        KernelRefused: it does not die.
+        KernelRefused: it, or its keeper, does not end.
         StateUnusable: its status is damaged, and its keeper cannot be found.
     """
     deadline = time.monotonic() + KILL_S
     search = _Search(directory, inode)
     lets_go = signal.SIGCONT
     while True:
-        locked = is_locked(directory)
+        locked = retire(directory) if last else is_locked(directory)
         status, damage = _status_of(directory, boot_id)
         if status is not None and status.restarts is not None and locked:
             _refuse_restart(directory, status)
@@ -67,9 +68,7 @@ def kill(directory: Path, boot_id: str, inode: int) -> None:
                 lets_go = signal.SIGKILL
         # A keeper is about to start its command, or to record its end.
         if time.monotonic() > deadline:
-            if damage is not None:
-                raise damage
-            return
+            raise damage or KernelRefused("end the command", ETIMEDOUT, reason="its keeper does not end")
         time.sleep(0.002)
 
 
@@ -117,8 +116,6 @@ class Stop:
             self._mark(status)
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 kill(directory, boot_id, inode)
-                if is_locked(directory):
-                    raise KernelRefused("end the command", ETIMEDOUT, reason="its keeper does not end")
                 return True
         except MacvfastError as error:
             self.error = error

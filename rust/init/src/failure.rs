@@ -15,6 +15,8 @@ const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Statuses with `--detach`, where none is the command's: what else can fail.
+const GONE: u8 = 119;
+const RESTARTING: u8 = 120;
 const HELD: u8 = 121;
 const DIRECTORY: u8 = 122;
 const REFUSED: u8 = 123;
@@ -33,6 +35,10 @@ pub enum Failure {
     NotExecutable { command: String, errno: Errno },
     /// Another keeper is there, whose command cannot be joined, or not yet.
     Held { name: String, joining: bool },
+    /// It was to join a command that has ended and is about to be run again.
+    Restarting { name: String },
+    /// The sandbox was removed meanwhile.
+    Gone { name: String },
     /// Something cannot be done in the sandbox's directory; the words follow "cannot".
     Directory {
         path: String,
@@ -78,9 +84,12 @@ impl Failure {
             Self::NotFound { .. } => NOT_FOUND,
             Self::NotExecutable { .. } | Self::NoDirectory { .. } => NOT_EXECUTABLE,
             Self::Killed { .. } | Self::EndedTogether => KILLED,
-            Self::Held { .. } | Self::Directory { .. } | Self::Refused { .. } | Self::Ended => {
-                FAILED
-            }
+            Self::Held { .. }
+            | Self::Restarting { .. }
+            | Self::Gone { .. }
+            | Self::Directory { .. }
+            | Self::Refused { .. }
+            | Self::Ended => FAILED,
         }
     }
 
@@ -93,6 +102,8 @@ impl Failure {
                 directory, errno, ..
             } => (NO_DIRECTORY, Some(errno), no_directory(directory, *errno)),
             Self::Held { .. } => (HELD, None, String::new()),
+            Self::Restarting { .. } => (RESTARTING, None, String::new()),
+            Self::Gone { .. } => (GONE, None, String::new()),
             Self::Directory { step, errno, .. } => (DIRECTORY, Some(errno), (*step).to_owned()),
             Self::Refused { step, errno } => (REFUSED, Some(errno), step.clone()),
             Self::Killed { .. } => (KILLED, None, PID_1_KILLED.to_owned()),
@@ -142,6 +153,16 @@ impl Failure {
                 &format!("sandbox `{name}` runs a command"),
                 "its command is still running",
                 &format!("`macvfast stop {name}` ends it, and `macvfast rm -f {name}` removes the sandbox, too"),
+            ),
+            Self::Restarting { name } => block(
+                &format!("sandbox `{name}` is restarting"),
+                "its command has ended, and --restart runs it again after a pause",
+                &format!("run this again when `macvfast ps` shows it running; `macvfast logs {name}` may say why it ends"),
+            ),
+            Self::Gone { name } => block(
+                &format!("sandbox `{name}` not found"),
+                "no sandbox has that name, or an id that begins so",
+                "`macvfast ps -a` lists them",
             ),
             Self::Directory { path, step, errno } => block(
                 &format!("the state in `{path}` cannot be used"),

@@ -10,7 +10,7 @@ use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 use crate::arguments::{shown_name, Request};
 use crate::failure::Failure;
 use crate::signals;
-use crate::status::{self, Record};
+use crate::status::{self, Found, Record};
 use crate::sys;
 
 /// How long another keeper may take to get its command running, or to be gone.
@@ -58,6 +58,7 @@ impl Post {
 }
 
 /// Becomes the sandbox's keeper; or, to join where there is one, waits until its command runs, and finds pid 1 of that.
+/// One that waits before it runs its command again is not waited for: that may take a minute.
 pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
     let path = shown_name(&request.directory);
     let failed = |step| {
@@ -67,8 +68,13 @@ pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
     let deadline = Instant::now() + OTHERS;
     loop {
         let lock = request.lock.take();
-        let record =
-            Record::open(&request.directory, request.join, lock).map_err(failed("lock it"))?;
+        let record = match Record::open(&request.directory, request.join, lock) {
+            Err(Errno::NOENT) if request.join => {
+                let name = request.name.clone();
+                return Err(Failure::Gone { name });
+            }
+            outcome => outcome.map_err(failed("lock it"))?,
+        };
         if let Some(record) = record {
             if request.beside {
                 return Err(Failure::Ended);
@@ -77,15 +83,20 @@ pub fn take_post(request: &mut Request) -> Result<Post, Failure> {
         }
         if request.join {
             let joining = status::join(&request.directory).map_err(failed("lock it"))?;
-            let init = match &request.netns {
-                Some(netns) => status::running(&request.directory, netns.as_fd())
+            let found = match &request.netns {
+                Some(netns) => status::found(&request.directory, netns.as_fd())
                     .map_err(failed("read its status"))?,
-                None => None,
+                None => Found::Nothing,
             };
-            if let (true, Some(pidfd)) = (joining.is_some(), init) {
-                if !has_ended(&pidfd, 0) {
+            match found {
+                Found::Running(pidfd) if joining.is_some() && !has_ended(&pidfd, 0) => {
                     return Ok(Post::Beside { pidfd, joining });
                 }
+                Found::Restarting(keeper) if !has_ended(&keeper, 0) => {
+                    let name = request.name.clone();
+                    return Err(Failure::Restarting { name });
+                }
+                _ => {}
             }
         }
         if !request.join || Instant::now() > deadline {

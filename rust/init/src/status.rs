@@ -51,6 +51,19 @@ impl Process {
         let start_time = start_time(&text).ok_or(Errno::INVAL)?;
         Ok(Self { pid, start_time })
     }
+
+    /// A descriptor of it; None where it is gone.
+    fn open(self) -> Result<Option<OwnedFd>, Errno> {
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(None);
+        };
+        // It is compared after the descriptor is open: if it is still this process, so is the descriptor's.
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) if Self::child(self.pid) == Ok(self) => Ok(Some(pidfd)),
+            Ok(_) | Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
 }
 
 /// The fields of a line of /proc/PID/stat from the third on, the state: the second, the name, may hold spaces and
@@ -102,16 +115,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens and locks the directory, which makes this process its keeper; None where there is another keeper.
+    /// Opens and locks the directory, which makes this process its keeper; None where there is another keeper. NOENT:
+    /// the sandbox is gone, or about to be.
     ///
-    /// The command of a `guest` counts only while it runs. A `lock` that is given is taken over.
+    /// The command of a `guest` counts only while it runs. A `lock` that is given is taken over. Without one, a guest
+    /// takes that of a keeper that has ended, and makes none: whoever removes the sandbox deletes it first.
     pub fn open(
         directory: &CStr,
         guest: bool,
         lock: Option<OwnedFd>,
     ) -> Result<Option<Self>, Errno> {
         let directory = open_directory(directory)?;
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        if !guest {
+            flags |= OFlags::CREATE;
+        }
         let lock = match lock {
             Some(lock) => lock,
             None => openat(&directory, c"lock", flags, Mode::RUSR | Mode::WUSR)?,
@@ -119,6 +137,9 @@ impl Record {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             outcome => outcome?,
+        }
+        if guest && is_deleted(&lock) {
+            return Err(Errno::NOENT);
         }
         let before = if guest {
             let recorded = read_status(&directory)?;
@@ -150,7 +171,7 @@ impl Record {
     /// Whether somebody has asked that the command ends and is not run again, or the sandbox is gone.
     pub fn is_stopped(&self) -> bool {
         // The lock is deleted with the sandbox; the name of the directory may be another's by then.
-        fstat(&self.lock).is_ok_and(|lock| lock.st_nlink == 0)
+        is_deleted(&self.lock)
             || statat(&self.directory, STOPPED, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
@@ -219,6 +240,10 @@ impl Record {
     }
 }
 
+fn is_deleted(file: &OwnedFd) -> bool {
+    fstat(file).is_ok_and(|found| found.st_nlink == 0)
+}
+
 /// More than the difference in length between `running` and `exited` with its status.
 const ROOM: usize = 32;
 
@@ -245,24 +270,33 @@ pub fn join(directory: &CStr) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// A descriptor of pid 1 of the command that runs in a sandbox; None where none runs, where it is not recorded yet, or
-/// where the recorded process is not in the sandbox's network namespace.
-pub fn running(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+/// What is recorded of the command in a sandbox, for one that is to join it.
+pub enum Found {
+    /// It runs: a descriptor of its pid 1.
+    Running(OwnedFd),
+    /// It has ended and is about to be run again: a descriptor of the keeper that does this.
+    Restarting(OwnedFd),
+    /// None of both, or not yet; or the recorded process is not in the sandbox's network namespace.
+    Nothing,
+}
+
+/// What the command in a sandbox does.
+pub fn found(directory: &CStr, netns: BorrowedFd<'_>) -> Result<Found, Errno> {
     let recorded = read_status(&open_directory(directory)?)?;
-    let Some(init) = running_init(split(&recorded).0, &boot_id()?) else {
-        return Ok(None);
-    };
-    let Some(pid) = Pid::from_raw(init.pid) else {
-        return Ok(None);
-    };
-    // The process is compared after its pidfd is open: if it is still the recorded one, so is the pidfd's.
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) if is_in(init.pid, netns)? && Process::child(init.pid) == Ok(init) => {
-            Ok(Some(pidfd))
+    let (status, boot_id) = (split(&recorded).0, boot_id()?);
+    if let Some(init) = recorded_process(status, &boot_id, "running", "init") {
+        if let Some(pidfd) = init.open()? {
+            if is_in(init.pid, netns)? {
+                return Ok(Found::Running(pidfd));
+            }
         }
-        Ok(_) | Err(Errno::SRCH | Errno::INVAL) => Ok(None),
-        Err(errno) => Err(errno),
     }
+    if let Some(keeper) = recorded_process(status, &boot_id, "restarting", "keeper") {
+        if let Some(pidfd) = keeper.open()? {
+            return Ok(Found::Restarting(pidfd));
+        }
+    }
+    Ok(Found::Nothing)
 }
 
 /// Whether a process is in that network namespace; one that is ending is in none.
@@ -280,17 +314,17 @@ fn is_in(pid: i32, netns: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// The pid 1 of which a status says that it runs, in this boot.
-fn running_init(status: &[u8], boot_id: &str) -> Option<Process> {
+/// The process on that line of a status, if it is of this boot and says that state.
+fn recorded_process(status: &[u8], boot_id: &str, state: &str, process: &str) -> Option<Process> {
     let text = std::str::from_utf8(status).ok()?;
     let line = |key: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
     };
-    if line("boot")? != boot_id || line("state")? != "running" {
+    if line("boot")? != boot_id || line("state")? != state {
         return None;
     }
-    let (pid, start_time) = line("init")?.split_once(' ')?;
+    let (pid, start_time) = line(process)?.split_once(' ')?;
     Some(Process {
         pid: pid.parse().ok()?,
         start_time: start_time.parse().ok()?,

@@ -29,6 +29,8 @@ fn samples() -> Vec<Failure> {
             errno: Errno::NOSPC,
         },
         Failure::at("fork")(Errno::AGAIN),
+        Failure::Restarting { name: name() },
+        Failure::Gone { name: name() },
     ]
 }
 
@@ -71,4 +73,5 @@ fn a_detached_failure_is_told_by_its_status_its_errno_and_a_word() {
     assert_eq!(reports[6].0, 121);
     assert_eq!(reports[8], (122, "28 lock it\n".to_owned()));
     assert_eq!(reports[9], (123, "11 fork\n".to_owned()));
+    assert_eq!((reports[10].0, reports[11].0), (120, 119));
 }

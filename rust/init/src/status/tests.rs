@@ -70,12 +70,13 @@ fn only_what_runs_in_this_boot_can_be_joined() {
         };
         status_text(boot, process, process, state)
     };
-    let found = |text: String| running_init(text.as_bytes(), "b");
+    let found = |text: String| recorded_process(text.as_bytes(), "b", "running", "init");
     assert!(found(status("b", State::Running)).is_some_and(|init| init.pid == 3));
     for other in [
         status("c", State::Running),
         status("b", State::Exited(0)),
         status("b", State::Lost),
+        status("b", State::Restarting(1)),
         "state running\n".to_owned(),
         "init x y\nboot b\nstate running\n".to_owned(),
     ] {
