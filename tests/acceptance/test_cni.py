@@ -129,6 +129,23 @@ def test_an_attachment_that_goes_leaves_the_default_route_to_the_next_one_of_the
     assert foreign.can_ping("172.16.86.1")
 
 
+def test_whether_it_could_attach_is_seen_at_the_parent(either: Runtime, told: Lan) -> None:
+    either.conf = CONF | {"cniVersion": "1.1.0"}
+    assert either.ok("STATUS") == {}
+    assert either.code("STATUS", network="no_net") == 50
+    told.macvfast("network", "update", "-o", "share_parent=true", "pub_net")
+    shared = ("-o", "parent=eth0", "-o", "share_parent=true")
+    told.macvfast("network", "create", *shared, "--subnet=10.50.0.0/30", "small")
+    told.macvfast("create", "--net=small")
+    assert either.ok("STATUS", network="small") == {}
+    assert either.code("STATUS", network="small", statusOnExhaustion=True) == 50
+    either.ok("ADD")
+    told.host.run("ip", "link", "set", "eth0", "name", "away")
+    assert either.code("STATUS") == 51
+    told.host.run("ip", "link", "set", "away", "name", "eth0")
+    assert either.ok("STATUS") == {}
+
+
 def test_what_is_wrong_with_the_dns_that_comes_back_is_said_before_anything_is_attached(
     either: Runtime, foreign: Netns
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from macvfast import errors
 from macvfast.plugins.cni import calls
-from macvfast.plugins.cni.conf import LONGEST, VERSIONS
-from macvfast.plugins.cni.refusals import CODES
+from macvfast.plugins.cni.conf import LONGEST, VERSIONS, Conf
+from macvfast.plugins.cni.refusals import CODES, Refused
 from macvfast.plugins.request import CONNECT, Request, answered
 from macvfast.requests import EndpointRequest, OpenNetns
 from tests.unit.machine import GATEWAY6
@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "CNI_PATH": "/opt/cni/bin",
 }  # fmt: skip
 CONF = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "network": "lan"}
+NEW = CONF | {"cniVersion": "1.1.0"}
 
 
 def read(environment: dict[str, str] | None = None, conf: object = CONF, text: str | None = None) -> Any:
@@ -45,36 +46,40 @@ def code(*arguments: Any, **named: Any) -> int:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"CNI_COMMAND": "EAT"}, "unknown CNI_COMMAND: EAT"),
-        ({"CNI_COMMAND": ""}, "unknown CNI_COMMAND: "),
+        ({"CNI_COMMAND": ""}, "required env variables [CNI_COMMAND] missing"),
         ({"CNI_NETNS": "", "CNI_PATH": ""}, "required env variables [CNI_NETNS,CNI_PATH] missing"),
         ({"CNI_COMMAND": "DEL", "CNI_NETNS": "", "CNI_IFNAME": ""}, "required env variables [CNI_IFNAME] missing"),
-        ({"CNI_CONTAINERID": "a/b"}, "invalid characters in container ID"),
-        ({"CNI_IFNAME": "a:b"}, "invalid interface name"),
-        ({"CNI_IFNAME": "x" * 16}, "invalid interface name"),
-        ({"CNI_IFNAME": ".."}, "invalid interface name"),
+        ({"CNI_COMMAND": "STATUS", "CNI_PATH": ""}, "required env variables [CNI_PATH] missing"),
+        ({"CNI_CONTAINERID": "a/b"}, "invalid characters in containerID"),
+        ({"CNI_CONTAINERID": "a/b", "CNI_PATH": ""}, "required env variables [CNI_PATH] missing"),
+        ({"CNI_IFNAME": "a:b"}, "interface name contains / or : or whitespace characters"),
+        ({"CNI_IFNAME": "x" * 16}, "interface name is too long"),
+        ({"CNI_IFNAME": ".."}, "interface name is . or .."),
         ({"CNI_ARGS": "K8S_POD_NAME=web"}, "unknown args [K8S_POD_NAME]"),
         ({"CNI_ARGS": "IgnoreUnknown"}, "CNI_ARGS is not `NAME=VALUE;…`"),
     ],
     ids=str,
 )
-def test_what_is_wrong_with_the_environment_is_said_first(environment: dict[str, str], said: str) -> None:
-    found = read(environment, text="{" if "CNI_ARGS" not in environment else None)
+def test_what_is_wrong_with_the_environment_is_said_in_the_words_of_the_reference_library(
+    environment: dict[str, str], said: str
+) -> None:
+    found = read(environment, text="{" if "missing" in said else None)
     assert (found["result"]["code"], found["result"]["msg"]) == (4, said)
 
 
 @pytest.mark.parametrize(
     ("conf", "expected"),
     [
-        ([], 6), ({}, 7), (CONF | {"name": "/"}, 7), (CONF | {"name": 5}, 7), ({"name": "pods"}, 1),
-        (CONF | {"cniVersion": "1.1.0"}, 1), (CONF | {"cniVersion": "0.2.0", "network": None}, 1),
+        ([], 6), ({}, 7), (CONF | {"name": "/"}, 7), (CONF | {"name": 5}, 6), ({"name": "pods"}, 1),
+        (CONF | {"cniVersion": "1.2.0"}, 1), (CONF | {"cniVersion": 1}, 6),
+        (CONF | {"cniVersion": "0.2.0", "network": None}, 1),
         (CONF | {"network": None}, 7), (CONF | {"network": "a\ud800"}, 7), (CONF | {"dns": 5}, 7),
         (CONF | {"dns": "192.0.2.1"}, 7), (CONF | {"dns": {"nameservers": "192.0.2.1"}}, 7),
         (CONF | {"dns": {"search": [5]}}, 7), (CONF | {"dns": {"domain": ["x"]}}, 7), (CONF | {"dns": None}, 0),
         (CONF | {"dns": {"domain": None, "unknown": 5}}, 0),
         (CONF | {"runtimeConfig": []}, 0), (CONF | {"runtimeConfig": [1]}, 7), (CONF | {"args": {"cni": 1}}, 7),
-        (CONF | {"runtimeConfig": {"ips": ["10.0.0.1.2"]}}, 7), (CONF | {"runtimeConfig": {"ips": [5]}}, 7),
-        (CONF | {"runtimeConfig": {"mac": 5}}, 7), (CONF | {"runtimeConfig": {"mac": "zz"}}, 7),
+        (CONF | {"runtimeConfig": {"IPs": ["10.0.0.1.2"]}}, 7), (CONF | {"runtimeConfig": {"ips": [5]}}, 7),
+        (CONF | {"runtimeConfig": {"Mac": 5}}, 7), (CONF | {"runtimeConfig": {"mac": "zz"}}, 7),
     ],
     ids=str,
 )  # fmt: skip
@@ -88,10 +93,61 @@ def test_a_configuration_is_read_field_by_field(conf: object, expected: int) -> 
 
 @pytest.mark.parametrize(
     ("command", "version", "expected"),
-    [("CHECK", "0.3.1", 1), ("GC", "1.0.0", 1), ("STATUS", "0.4.0", 1), ("CHECK", "0.4.0", 7), ("GC", "1.1.0", 1)],
+    [
+        ("CHECK", "0.3.1", "config version does not allow CHECK"),
+        ("CHECK", "0.3", "config version does not allow CHECK"),
+        ("CHECK", None, "config version does not allow CHECK"),
+        ("STATUS", "1.0.0", "config version does not allow STATUS"),
+        ("STATUS", "1.1.1", "plugin version does not allow STATUS"),
+        ("CHECK", "0.4", "incompatible CNI versions"),
+        ("ADD", "new", "incompatible CNI versions"),
+    ],
+)  # fmt: skip
+def test_a_version_has_only_its_own_commands(command: str, version: str | None, expected: str) -> None:
+    said = read({"CNI_COMMAND": command}, CONF | {"cniVersion": version})["result"]
+    assert (said["code"], said["msg"]) == (1, expected)
+
+
+@pytest.mark.parametrize("version", ["new", "1.0.0.0", "-1", "\ud800"])
+def test_what_is_no_version_is_not_compared(version: str) -> None:
+    assert code({"CNI_COMMAND": "CHECK"}, CONF | {"cniVersion": version}) == 6
+
+
+def test_what_is_in_the_environment_is_looked_at_after_the_configuration_and_before_its_version() -> None:
+    assert code({"CNI_COMMAND": "EAT"}, text="{") == code({"CNI_IFNAME": "/"}, text="{") == 6
+    assert code({"CNI_IFNAME": "/"}, conf={"name": "pods"}) == 4
+    assert read({"CNI_COMMAND": "EAT"})["result"]["msg"] == "unknown CNI_COMMAND: EAT"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, None), ({"cni.dev/valid-attachments": None}, set()), ({"cni.dev/valid-attachments": []}, set()),
+        ({"cni.dev/attachments": None}, set()),
+        ({"cni.dev/attachments": [{"containerID": "a", "ifname": "net1"}]}, {("a", "net1")}),
+        (
+            {"cni.dev/valid-attachments": [{"containerID": "b", "ifname": "net2", "more": 1}],
+             "cni.dev/attachments": [{"containerID": "a", "ifname": "net1"}]},
+            {("b", "net2")},
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_runtime_still_has_is_read_by_the_new_key_and_else_by_the_old_one(
+    said: dict[str, object], expected: set[tuple[str, str]] | None
+) -> None:
+    """Null is what libcni sends where nothing is left; without a key, nothing is said."""
+    assert Conf.of(json.dumps(CONF | said)).valid_attachments() == expected
+
+
+@pytest.mark.parametrize(
+    "said",
+    [5, {}, {"a": 1}, [5], [{}], [{"containerID": "a"}], [{"containerID": [], "ifname": "net1"}], "all", True, False],
 )
-def test_a_version_has_only_its_own_commands(command: str, version: str, expected: int) -> None:
-    assert code({"CNI_COMMAND": command}, CONF | {"cniVersion": version}) == expected
+def test_a_list_that_is_half_understood_is_refused(said: object) -> None:
+    """What is not in it would be freed."""
+    with pytest.raises(Refused) as caught:
+        Conf.of(json.dumps(CONF | {"cni.dev/valid-attachments": said})).valid_attachments()
+    assert caught.value.code == 7
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, '"x"', '{"dns": {"search": NaN}}', "-Infinity"])
@@ -103,9 +159,17 @@ def test_one_that_is_cut_is_too_long_and_not_half_a_configuration() -> None:
     assert code(text=" " * (LONGEST + 1)) == 5
 
 
-def test_versions_are_told_whatever_else_is_said() -> None:
-    said = calls.read(calls.Call("a" * 32, {"CNI_COMMAND": "VERSION", "CNI_NETNS": "dummy"}, "rubbish", None))
-    assert said == {"status": 0, "result": {"cniVersion": "1.0.0", "supportedVersions": ["0.3.1", "0.4.0", "1.0.0"]}}
+def test_one_that_cannot_be_read_is_said_after_the_environment() -> None:
+    def said(environment: dict[str, str]) -> Any:
+        return calls.read(calls.Call("a" * 32, ENVIRONMENT | environment, None, 0))["result"]["code"]  # type: ignore[index]
+
+    assert (said({}), said({"CNI_PATH": ""})) == (5, 4)
+
+
+def test_the_native_program_tells_the_same_versions() -> None:
+    found = re.search(r"VERSIONS: \[&str; \d\] = \[(.*)\];", CLIENT.read_text(encoding="utf-8"))
+    assert found is not None
+    assert tuple(json.loads(f"[{found[1]}]")) == VERSIONS
 
 
 def test_each_attachment_has_a_sandbox_of_its_own() -> None:
@@ -126,7 +190,8 @@ def test_an_older_version_has_the_version_of_each_address(machine: Machine) -> N
         request = read(conf=CONF | {"cniVersion": version, "dns": {"nameservers": ["192.0.2.1"], "search": []}})
         assert (request.kind, request.origin, request.netns) == (CONNECT, "cni", OpenNetns(0, "/run/netns/box"))
         results[version] = answered(machine.host, request).said["result"]
-    newest: Any = results["1.0.0"]
+    newest: Any = results["1.1.0"]
+    assert results["1.0.0"] == newest | {"cniVersion": "1.0.0"}
     assert newest["ips"] == [
         {"address": "172.16.86.2/24", "gateway": "172.16.86.1", "interface": 0},
         {"address": "2001:db8:86::2/64", "gateway": GATEWAY6, "interface": 0},
@@ -152,18 +217,71 @@ def test_what_a_reboot_has_ended_is_detached(machine: Machine) -> None:
 
 def test_each_code_is_on_the_page_and_no_other() -> None:
     """They never change: what is there stays."""
-    known = {code for _, code in CODES} | {1, 2, 3, 4, 5, 6, 999, 108}
+    known = {code for _, code in CODES} | {1, 2, 3, 4, 5, 6, 50, 51, 999, 108}
     known |= {int(one) for one in re.findall(r": u32 = (\d+);", CLIENT.read_text(encoding="utf-8"))}
     rows = re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(map(int, rows)) == sorted(known)
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(errors.RemovalUnfinished("sandbox", "x", "it is held", "rm x"), 0), (errors.NetworkNotFound("lan"), 1)],
+    ("error", "logged"),
+    [
+        (errors.RemovalUnfinished("sandbox", "x", "it is held", "rm x"), ""),
+        (errors.StateBusy("/srv/state", 30), "macvfast: DEL of `net1`, network `pods`: "),
+    ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_recorded_to_go_counts_as_gone(error: errors.MacvfastError, status: int) -> None:
+def test_detaching_always_succeeds_and_says_what_is_left(
+    error: errors.MacvfastError, logged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A runtime that is told of a failure keeps a container that is dead."""
     request = read({"CNI_COMMAND": "DEL", "CNI_NETNS": ""})
     assert request.endpoint == EndpointRequest(network="", sandbox=request.endpoint.sandbox)
-    assert request.words.failed(error)["status"] == status
+    assert request.words.failed(error) == {"status": 0, "result": None}
+    assert capsys.readouterr().err.startswith(logged)
+
+
+# Whether it could be done.
+
+
+def status(machine: Machine, **fields: object) -> Any:
+    request = read({"CNI_COMMAND": "STATUS", "CNI_CONTAINERID": "", "CNI_NETNS": "", "CNI_IFNAME": ""}, NEW | fields)
+    said: Any = answered(machine.host, request).said
+    return said["result"]["code"] if said["status"] else 0
+
+
+def test_a_network_whose_parent_is_there_is_ready(machine: Machine) -> None:
+    assert status(machine) == 0
+    assert status(machine, network="no_net") == 50
+
+
+def test_a_network_without_its_parent_is_not_and_its_containers_are_hurt(machine: Machine) -> None:
+    machine.world.give("/proc/self/fd/0")
+    answered(machine.host, read())
+    assert status(machine) == 0
+    parent = machine.world.home.named("eth0")
+    assert parent is not None
+    machine.world.take_parent(parent.ifindex)
+    assert status(machine) == 51
+
+
+def test_a_full_network_is_ready_unless_the_configuration_says_otherwise(machine: Machine) -> None:
+    """A kubelet evicts what runs on a node that is not ready."""
+    machine.host.create_network("full", parent="eth0.50", subnets=["10.9.0.0/30"])
+    machine.host.create_sandbox("one")
+    machine.host.connect("full", "one")
+    assert status(machine, network="full") == 0
+    assert status(machine, network="full", statusOnExhaustion=False) == 0
+    assert status(machine, network="full", statusOnExhaustion=True) == 50
+    assert status(machine, statusOnExhaustion=True) == 0
+
+
+def test_a_look_waits_for_nobody(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for another process that changes the network, nor for a writer."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.SandboxBusy("network", "lan", "restored")
+
+    monkeypatch.setattr(type(machine.host), "refuse_unready", refuse)
+    monkeypatch.setattr(type(machine.host._store), "writing", None)
+    assert status(machine) == 0

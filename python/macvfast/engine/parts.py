@@ -134,6 +134,12 @@ class Parts:
 
         return usage(self.store, self.given_kernel, network)
 
+    def refuse_unready(self, network: str, *, needs_address: bool) -> None:
+        """Refuse where no endpoint could be made on a network; needs no capability."""
+        from macvfast.engine.readiness import refuse_unready  # noqa: PLC0415
+
+        refuse_unready(self.store, self.given_kernel, network, needs_address=needs_address)
+
     def status(self) -> Status:
         """How much is recorded, and what a server says of itself, if one runs."""
         from macvfast.outcomes import Status  # noqa: PLC0415

@@ -139,6 +139,13 @@ class OfNetworks(Opened):
         """How full the subnets of a network are, in their order. Raises as `network`."""
         return self._parts.usage(network)
 
+    def refuse_unready(self, network: str | Network, *, needs_address: bool = False) -> None:
+        """Refuse where no endpoint could be made on a network now: its parent is missing (ParentNotFound), the state
+        cannot be written, or, with `needs_address`, no address is free. A look that waits for nobody. Raises as
+        `network`, too.
+        """
+        self._parts.refuse_unready(key_of(network), needs_address=needs_address)
+
     def pools(self) -> Iterator[NetworkUsage]:
         """All networks, each with how full its pools are; sorted and read as by `networks`."""
         from macvfast.engine.pool_usage import each_network  # noqa: PLC0415 - most calls do not need it

@@ -22,12 +22,20 @@ if TYPE_CHECKING:
 def main(id_: str, netns: str | None = None) -> int:
     """Do the call of the environment and standard input; the exit status."""
     environment = {_text(name): _text(value) for name, value in os.environb.items() if name.startswith(b"CNI_")}
-    conf = _text(sys.stdin.buffer.read(LONGEST + 1))
-    request = calls.read(calls.Call(id_, environment, conf, None if netns is None else int(netns)))
+    request = calls.read(calls.Call(id_, environment, _input(), None if netns is None else int(netns)))
     said = _said(request) if isinstance(request, Request) else request
     if said["result"] is not None:
         sys.stdout.write(json.dumps(said["result"], separators=(",", ":")) + "\n")
     return 1 if said["status"] else 0
+
+
+def _input() -> str | None:
+    """What standard input has; None: it cannot be read."""
+    try:
+        with open(0, "rb", closefd=False) as file:
+            return _text(file.read(LONGEST + 1))
+    except OSError:
+        return None
 
 
 def _text(given: bytes) -> str:

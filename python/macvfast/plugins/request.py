@@ -11,6 +11,7 @@ from macvfast.errors import (
     EndpointNotFound,
     MacvfastError,
     NetworkNotFound,
+    ParentNotFound,
     RequestInvalid,
     SandboxBusy,
     SandboxNotFound,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Difference
     from macvfast.requests import EndpointRequest, OpenNetns
 
-CONNECT, DISCONNECT, CHECK = "connect", "disconnect", "check"
+CONNECT, DISCONNECT, CHECK, STATUS = "connect", "disconnect", "check", "status"
 
 # What is gone already.
 _GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
@@ -52,16 +53,22 @@ class Words(Protocol):
     def differing(self, sandbox: Sandbox, endpoint: Endpoint, differences: Sequence[Difference]) -> Said:
         """What is not as it is recorded."""
 
+    def ready(self) -> Said:
+        """It could be done."""
+
+    def unready(self, error: MacvfastError, *, hurts: bool) -> Said:
+        """Why it could not be done now; `hurts`: what there is already is without its network."""
+
     def failed(self, error: MacvfastError) -> Said:
         """Why it was not done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be done with one attachment of a sandbox to a network.
+    """What is to be done with one attachment of a sandbox to a network; or whether one could be made.
 
     Attributes:
-        kind: CONNECT, DISCONNECT or CHECK.
+        kind: CONNECT, DISCONNECT, CHECK or STATUS.
         id: of the request, by which one that is repeated is known.
         origin: the engine that it is for; None: a person's.
         state_dir: where its sender has the state; None: wherever the server has it.
@@ -69,6 +76,7 @@ class Request:
         netns: the sandbox's namespace, where it is to stand for a given one.
         words: how it is answered.
         attachment: what it is about, where the engine knows it so; else what `endpoint` says.
+        needs_address: of STATUS, whether a network without a free address counts as unready.
     """
 
     kind: str
@@ -79,6 +87,7 @@ class Request:
     netns: OpenNetns | None
     words: Words = field(compare=False, repr=False)
     attachment: Attachment | None = None
+    needs_address: bool = False
 
 
 class Answer(NamedTuple):
@@ -159,7 +168,21 @@ def _check(host: Host, request: Request) -> Answer:
     return Answer(request.words.differing(sandbox, endpoint, host.check(sandbox.id)))
 
 
-_KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check}
+def _status(host: Host, request: Request) -> Answer:
+    try:
+        host.refuse_unready(_network(host, request), needs_address=request.needs_address)
+    except SandboxBusy:
+        # What is being changed is not waited for, and will be there.
+        pass
+    except ParentNotFound as error:
+        hurts = bool(host.endpoints(request.endpoint.network))
+        return Answer(request.words.unready(error, hurts=hurts))
+    except MacvfastError as error:
+        return Answer(request.words.unready(error, hurts=False))
+    return Answer(request.words.ready())
+
+
+_KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check, STATUS: _status}
 
 
 def _take_away(host: Host, sandbox: Sandbox, endpoint: Endpoint) -> None:

@@ -72,7 +72,7 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
 
 def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> calls.Call:
     """A call of the plugin, with all that its process has got."""
-    environment, text = fields.need("environment", dict), fields.need("input", str, shown=False)
+    environment, text = fields.need("environment", dict), fields.take("input", str, shown=False)
     fields.end()
     if not all(isinstance(value, str) for value in environment.values()):
         raise RequestInvalid("`environment` has what is not text")
@@ -177,6 +177,16 @@ class Plain:
         """Each difference."""
         shown = [{"kind": one.kind, "found": one.found, "obstacle": one.obstacle} for one in differences]
         return {"differences": shown}
+
+    @staticmethod
+    def ready() -> Said:
+        """Nothing more."""
+        return {}
+
+    @staticmethod
+    def unready(error: MacvfastError, *, hurts: bool) -> Said:  # noqa: ARG004
+        """Why."""
+        return problem_fields(error)
 
     @staticmethod
     def failed(error: MacvfastError) -> Said:

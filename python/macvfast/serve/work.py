@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, RequestInvalid
-from macvfast.plugins.request import CONNECT, Answer, answered, undo
+from macvfast.plugins.request import CONNECT, STATUS, Answer, answered, undo
 from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
 from macvfast.serve.turns import Turns
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # What waits together in the queue of a Host, at the most. Removal waits for the kernel, on threads of its own.
 _THREADS = 32
+# What only looks, every few seconds, waits behind none of it.
+_LOOKING_THREADS = 2
 
 # The form of a sandbox's id.
 _AN_ID = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
@@ -47,6 +49,7 @@ class Work:
         self._hosts = Hosts(self._state_dir)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
+        self._looking = ThreadPoolExecutor(_LOOKING_THREADS, "macvfast-look")
         self._turns = Turns()
 
     def close(self) -> None:
@@ -54,6 +57,7 @@ class Work:
         self._turns.wait()
         self._making.shutdown()
         self._others.shutdown()
+        self._looking.shutdown()
         self._hosts.close()
 
     def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
@@ -66,7 +70,10 @@ class Work:
             self._counted.end(request.kind, outcome, begun)
             done(answer)
 
-        self._in_turn(request, pool, work)
+        if request.kind == STATUS:
+            self._looking.submit(self._run, [], work)
+        else:
+            self._in_turn(request, pool, work)
 
     def take_back(self, request: Request) -> None:
         """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""

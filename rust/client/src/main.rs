@@ -37,15 +37,19 @@ use std::os::unix::ffi::OsStrExt;
 /// `argv` has `argc` strings, as the C library calls it.
 #[no_mangle]
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    let words: Vec<OsString> = (1..usize::try_from(argc).unwrap_or(0))
+    let mut words: Vec<OsString> = (0..usize::try_from(argc).unwrap_or(0))
         // SAFETY: by what the caller promises.
         .map(|number| unsafe { CStr::from_ptr(*argv.add(number)) })
         .map(|word| OsStr::from_bytes(word.to_bytes()).to_owned())
         .collect();
+    let program = words.drain(..words.len().min(1)).next().unwrap_or_default();
     // Before anything is opened, which would take the place of one that is closed.
     let mut streams = streams::given(&words);
     if plugin::is_called(&words) {
-        return plugin::run();
+        return plugin::run(streams.digits().contains('0'));
+    }
+    if plugin::is_asked_what_it_is(&program, &words) {
+        return plugin::about();
     }
     let python = python::find();
     let session = python

@@ -25,6 +25,16 @@ const COMMAND: &str = "CNI_COMMAND";
 const NETNS: &str = "CNI_NETNS";
 const VARIABLES: &[u8] = b"CNI_";
 
+/// What needs neither a configuration nor a server: runtimes ask before each call.
+const VERSION: &str = "VERSION";
+
+/// The versions of the specification (`python/macvfast/plugins/cni/conf.py`).
+const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const NEWEST: &str = VERSIONS[VERSIONS.len() - 1];
+
+/// The name of this program for a person. A runtime calls it by the type of its configuration.
+const NAME: &[u8] = b"macvfast";
+
 /// What a person's environment may say is nothing to a plugin.
 const OURS: &[u8] = b"MACVFAST_";
 
@@ -50,9 +60,34 @@ pub fn is_called(words: &[OsString]) -> bool {
     words.is_empty() && env::var_os(COMMAND).is_some_and(|command| !command.is_empty())
 }
 
-/// Does the call; the exit status.
-pub fn run() -> c_int {
-    Call::read().map_or_else(
+/// Whether this program, called without words, is asked what it is: under another name it is a plugin only.
+pub fn is_asked_what_it_is(program: &OsStr, words: &[OsString]) -> bool {
+    words.is_empty()
+        && Path::new(program)
+            .file_name()
+            .is_some_and(|name| name.as_bytes() != NAME)
+}
+
+/// Says it, as the reference plugins do; the exit status.
+pub fn about() -> c_int {
+    let mut out = io::stderr();
+    let _ = writeln!(
+        out,
+        "CNI macvfast plugin v{}\nCNI protocol versions supported: {}",
+        env!("CARGO_PKG_VERSION"),
+        VERSIONS.join(", ")
+    );
+    0
+}
+
+/// Does the call; the exit status. `has_input`: standard input was not closed.
+pub fn run(has_input: bool) -> c_int {
+    if env::var_os(COMMAND).is_some_and(|command| command == VERSION) {
+        let known = VERSIONS.join("\",\"");
+        let line = format!("{{\"cniVersion\":\"{NEWEST}\",\"supportedVersions\":[\"{known}\"]}}");
+        return if say(line.as_bytes()) { 0 } else { FAILED };
+    }
+    Call::read(has_input).map_or_else(
         |error| fail(IO_FAILURE, "the call cannot be read", &error.to_string()),
         |call| {
             call.ask_server()
@@ -65,14 +100,14 @@ pub fn run() -> c_int {
 struct Call {
     /// By which a call that is done once more is known.
     id: String,
-    /// The configuration; one that is too long is cut.
-    input: Vec<u8>,
+    /// The configuration; one that is too long is cut. None: it cannot be read, which is said when all else is right.
+    input: Option<Vec<u8>>,
     /// The namespace; None: it cannot be opened.
     netns: Option<OwnedFd>,
 }
 
 impl Call {
-    fn read() -> io::Result<Self> {
+    fn read(has_input: bool) -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom(&mut random, GetRandomFlags::empty())?;
         let id = random.iter().fold(String::new(), |mut id, byte| {
@@ -80,11 +115,19 @@ impl Call {
             id
         });
         let mut input = Vec::new();
-        io::stdin().take(LONGEST + 1).read_to_end(&mut input)?;
+        let read = has_input
+            && io::stdin()
+                .take(LONGEST + 1)
+                .read_to_end(&mut input)
+                .is_ok();
         // Whatever is there: a pipe is not waited for, and a terminal not taken.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let netns = env::var_os(NETNS).and_then(|path| open(path, flags, Mode::empty()).ok());
-        Ok(Self { id, input, netns })
+        Ok(Self {
+            id,
+            input: read.then_some(input),
+            netns,
+        })
     }
 
     /// The server's answer; None: it does not do it, or was lost.
@@ -111,11 +154,11 @@ impl Call {
 
     /// The request, as `python/macvfast/serve/request.py` reads it.
     fn body(&self) -> String {
-        let mut body = format!(
-            "{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\",\"input\":",
-            self.id
-        );
-        push_text(&mut body, &self.input);
+        let mut body = format!("{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\"", self.id);
+        if let Some(input) = &self.input {
+            body.push_str(",\"input\":");
+            push_text(&mut body, input);
+        }
         if let Some(state) = configured::path("state_dir") {
             body.push_str(",\"state_dir\":");
             push_text(&mut body, state.as_os_str().as_bytes());
@@ -157,10 +200,17 @@ impl Call {
     }
 
     fn hand_over(&self, python: &Path) -> io::Result<std::convert::Infallible> {
-        let mut input = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
-        input.write_all(&self.input)?;
-        input.rewind()?;
-        rustix::stdio::dup2_stdin(&input)?;
+        let stdin = match &self.input {
+            Some(input) => {
+                let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+                file.write_all(input)?;
+                file.rewind()?;
+                file
+            }
+            // It cannot be read either; with a directory, Python would not start.
+            None => File::options().write(true).open("/dev/null")?,
+        };
+        rustix::stdio::dup2_stdin(&stdin)?;
         let mut words: Vec<OsString> = [python.as_os_str()]
             .into_iter()
             .chain(["-I", "-m", "macvfast.plugins", &self.id].map(OsStr::new))
@@ -214,7 +264,7 @@ impl Answer {
 }
 
 fn fail(code: u32, message: &str, details: &str) -> c_int {
-    let mut error = format!("{{\"cniVersion\":\"1.0.0\",\"code\":{code},\"msg\":");
+    let mut error = format!("{{\"cniVersion\":\"{NEWEST}\",\"code\":{code},\"msg\":");
     push_text(&mut error, message.as_bytes());
     error.push_str(",\"details\":");
     push_text(&mut error, details.as_bytes());

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import MacvfastError
 from macvfast.model import ENGINE, Attachment, parse_mac
-from macvfast.plugins.cni.conf import LATER, NEWEST, VERSIONS, Conf, check_identifier
+from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
-from macvfast.plugins.cni.results import Words, done, failed
-from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
+from macvfast.plugins.cni.results import Words, failed
+from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, STATUS, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 ORIGIN = ENGINE
 
 _KINDS = {"ADD": CONNECT, "DEL": DISCONNECT, "CHECK": CHECK}
-_VERSION = "VERSION"
+_STATUS, _GC = "STATUS", "GC"
 
-# What must be in the environment, in the order in which the reference library names it.
+# What must be in the environment for which commands, in the order in which the reference library names it.
 _NEEDED = {
-    "CNI_CONTAINERID": ("ADD", "DEL", "CHECK"),
+    "CNI_COMMAND": (),
+    "CNI_CONTAINERID": ("ADD", "CHECK", "DEL"),
     "CNI_NETNS": ("ADD", "CHECK"),
-    "CNI_IFNAME": ("ADD", "DEL", "CHECK"),
-    "CNI_PATH": ("ADD", "DEL", "CHECK", *LATER),
+    "CNI_IFNAME": ("ADD", "CHECK", "DEL"),
+    "CNI_PATH": ("ADD", "CHECK", "DEL", _GC, _STATUS),
 }
 
-_IFNAME = re.compile(r"[^/:\s]+\Z")
 _LONGEST_IFNAME = 15
 
 
@@ -46,26 +46,32 @@ class Call:
     Attributes:
         id: of the request, by which one that is repeated is known.
         environment: the variables whose names begin with CNI_.
-        input: the configuration; one that is longer than LONGEST may be cut.
+        input: the configuration; one that is longer than LONGEST may be cut. None: it cannot be read.
         netns: a descriptor of the namespace that CNI_NETNS names; None: it could not be opened.
     """
 
     id: str
     environment: Mapping[str, str]
-    input: str
+    input: str | None
     netns: int | None
 
 
 def read(call: Call) -> Request | Said:
-    """The request that a call makes, or its answer, where nothing is to be done."""
+    """The request that a call makes, or its answer, where nothing is to be done. What does not need the configuration,
+    VERSION and what is called without a command, `rust/client` answers.
+    """
     version = NEWEST
     try:
         command = _command(call.environment)
-        if command == _VERSION:
-            return done({"cniVersion": NEWEST, "supportedVersions": [*VERSIONS]})
         conf = Conf.of(call.input)
         version = conf.version if conf.version in VERSIONS else NEWEST
+        if command in _KINDS:
+            _check_names(call.environment)
+        elif command != _STATUS:
+            raise Refused(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
         conf.check_version(command)
+        if command == _STATUS:
+            return _status(call, conf)
         return _request(call, conf, _KINDS[command])
     except Refused as error:
         return failed(version, error)
@@ -74,38 +80,70 @@ def read(call: Call) -> Request | Said:
 
 
 def _command(environment: Mapping[str, str]) -> str:
+    """The command of a call whose environment has all that this needs."""
     command = environment.get("CNI_COMMAND", "")
-    if command not in (*_KINDS, _VERSION, *LATER):
-        raise Refused(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
-    missing = [name for name, commands in _NEEDED.items() if command in commands and not environment.get(name)]
+    missing = [
+        name
+        for name, commands in _NEEDED.items()
+        if not environment.get(name) and (command in commands or name == "CNI_COMMAND")
+    ]
     if missing:
         raise Refused(BAD_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
-    if command in _KINDS:
-        check_identifier("container ID", environment["CNI_CONTAINERID"], BAD_ENVIRONMENT)
-        ifname = environment["CNI_IFNAME"]
-        if not _IFNAME.match(ifname) or ifname in (".", "..") or len(os.fsencode(ifname)) > _LONGEST_IFNAME:
-            raise Refused(BAD_ENVIRONMENT, "invalid interface name", f"`{ifname}` cannot be the name of a link")
     return command
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a container's id or a link's name that the specification does not allow."""
+    check_identifier("in containerID", environment["CNI_CONTAINERID"], BAD_ENVIRONMENT)
+    ifname, reason = environment["CNI_IFNAME"], None
+    if len(os.fsencode(ifname)) > _LONGEST_IFNAME:
+        reason = "is too long"
+    elif ifname in (".", ".."):
+        reason = "is . or .."
+    elif re.search(r"[/:\s]", ifname):
+        reason = "contains / or : or whitespace characters"
+    if reason is not None:
+        raise Refused(BAD_ENVIRONMENT, f"interface name {reason}", f"`{ifname}` cannot be the name of a link")
 
 
 def _request(call: Call, conf: Conf, kind: str) -> Request:
     environment = call.environment
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
     words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino)
-    attachment = Attachment(conf.name or "", container, ifname)
+    attachment = Attachment(conf.name, container, ifname)
     if kind != CONNECT:
         # Whatever the network is called by now.
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
         return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment)
-    network = conf.text("network")
-    if not network:
-        raise Refused(BAD_CONFIG, "`network` is missing", "it names a network of macvfast: `macvfast network ls`")
+    network = _network(conf)
     if call.netns is None:
         raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
+    if _is_own(call.netns) and environment.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
+        raise Refused(BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
     wanted = _wanted(conf, _arguments(environment.get("CNI_ARGS", "")))
     endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])
     return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment)
+
+
+def _network(conf: Conf) -> str:
+    network = conf.text("network")
+    if not network:
+        raise Refused(BAD_CONFIG, "`network` is missing", "it names a network of macvfast: `macvfast network ls`")
+    return network
+
+
+def _is_own(netns: int) -> bool:
+    """Whether a descriptor is of the namespace that this process is in."""
+    return os.path.samestat(os.fstat(netns), os.stat("/proc/self/ns/net"))
+
+
+def _status(call: Call, conf: Conf) -> Request:
+    """Whether an ADD could be done; whether it would find an address only where the configuration asks for that."""
+    endpoint = EndpointRequest(network=_network(conf))
+    exhaustion = conf.flag("statusOnExhaustion")
+    words = Words(call.environment, conf, None)
+    return Request(STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion)
 
 
 def _arguments(text: str) -> dict[str, str]:
@@ -124,7 +162,7 @@ def _arguments(text: str) -> dict[str, str]:
 def _wanted(conf: Conf, arguments: Mapping[str, str]) -> dict[str, Any]:
     """The addresses that are asked for: in `runtimeConfig`, else in `args.cni`, else in CNI_ARGS."""
     wanted: dict[str, Any] = {}
-    places = (conf.object("runtimeConfig"), conf.object("args", "cni"))
+    places = (conf.runtime(), conf.object("args", "cni"))
     ips = next((place["ips"] for place in places if place.get("ips")), None)
     if ips is None:
         ips = [arguments["IP"]] if arguments.get("IP") else []

@@ -8,11 +8,14 @@ from typing import Any
 
 from macvfast.plugins.cni.refusals import BAD_CONFIG, INCOMPATIBLE, IO, NOT_JSON, Refused
 
-VERSIONS = ("0.3.1", "0.4.0", "1.0.0")
+VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]
 
-# Of later versions than ours.
-LATER = ("GC", "STATUS")
+# The first version that has a command, where that is not the first of all.
+_SINCE = {"CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
+
+# Where a runtime says which attachments it still has. libcni writes the older key, too.
+_VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
 
 # The longest configuration.
 LONGEST = 1 << 20
@@ -25,30 +28,40 @@ class Conf:
 
     def __init__(self, said: dict[str, Any]) -> None:
         self.said = said
-        self.version = self.text("cniVersion") or "0.1.0"
-        self.name = self.text("name") or ""
+        for name in ("name", "cniVersion"):
+            if not isinstance(said.get(name) or "", str):
+                raise Refused(NOT_JSON, f"`{name}` is not text")
+        self.name: str = said.get("name") or ""
         if not self.name:
             raise Refused(BAD_CONFIG, "missing network name")
-        check_identifier("network name", self.name, BAD_CONFIG)
+        check_identifier("found in network name", self.name, BAD_CONFIG)
+        self.version = said.get("cniVersion") or "0.1.0"
 
     @classmethod
-    def of(cls, text: str) -> Conf:
-        """The configuration that is given as text."""
+    def of(cls, text: str | None) -> Conf:
+        """The configuration that is given as text; None: it could not be read."""
+        if text is None:
+            raise Refused(IO, "the configuration cannot be read")
         if len(text) > LONGEST:
             raise Refused(IO, "the configuration is too long", f"it may have {LONGEST} bytes")
         try:
             said = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise Refused(NOT_JSON, "the configuration is not JSON", str(error)) from None
+        if said is None:
+            said = {}
         if not isinstance(said, dict):
             raise Refused(NOT_JSON, "the configuration is not a JSON object")
         return cls(said)
 
     def check_version(self, command: str) -> None:
         """Refuse a version that is not ours, or does not have the command."""
-        later = command in LATER or (command == "CHECK" and self.version in ("0.1.0", "0.2.0", "0.3.0", "0.3.1"))
-        if self.version in VERSIONS and later:
-            raise Refused(INCOMPATIBLE, f"config version does not allow {command}")
+        if command in _SINCE:
+            numbers = _numbers(self.version)
+            if numbers < _SINCE[command]:
+                raise Refused(INCOMPATIBLE, f"config version does not allow {command}")
+            if numbers > _numbers(NEWEST):
+                raise Refused(INCOMPATIBLE, f"plugin version does not allow {command}")
         if self.version not in VERSIONS:
             known = " ".join(f'"{one}"' for one in VERSIONS)
             raise Refused(
@@ -62,6 +75,13 @@ class Conf:
             return value
         raise Refused(BAD_CONFIG, f"`{name}` is not text, or has characters that cannot be printed")
 
+    def flag(self, name: str) -> bool:
+        """A field that is true or false; false where it is missing."""
+        value = self.said.get(name) or False
+        if not isinstance(value, bool):
+            raise Refused(BAD_CONFIG, f"`{name}` is not true or false")
+        return value
+
     def object(self, *path: str) -> dict[str, Any]:
         """A field that is an object, or one in it; empty where it is missing."""
         said: Any = self.said
@@ -70,6 +90,26 @@ class Conf:
             if not isinstance(said, dict):
                 raise Refused(BAD_CONFIG, f"`{name}` is not an object")
         return dict(said)
+
+    def runtime(self) -> dict[str, Any]:
+        """`runtimeConfig`, with all keys in small letters: runtimes write some as the fields of their own types are
+        called (`Servers`).
+        """
+        said: dict[str, Any] = _in_small_letters(self.object("runtimeConfig"))
+        return said
+
+    def valid_attachments(self) -> frozenset[tuple[str, str]] | None:
+        """The attachments that the runtime still has: container id and name of the link. None: it does not say."""
+        key = next((key for key in _VALID if key in self.said), None)
+        if key is None:
+            return None
+        said = [] if self.said[key] is None else self.said[key]
+        if not isinstance(said, list) or not all(isinstance(one, dict) for one in said):
+            raise Refused(BAD_CONFIG, f"`{key}` is not a list of objects")
+        found = [(one.get("containerID"), one.get("ifname")) for one in said]
+        if not all(isinstance(name, str) and name for one in found for name in one):
+            raise Refused(BAD_CONFIG, f"`{key}` has an entry without `containerID` or `ifname`")
+        return frozenset(found)
 
     def dns(self) -> dict[str, Any]:
         """The fields of `dns` that the specification has, without those that are empty."""
@@ -83,10 +123,25 @@ class Conf:
         return {name: said[name] for name in ("nameservers", "domain", "search", "options") if said.get(name)}
 
 
-def check_identifier(what: str, text: str, code: int) -> None:
+def check_identifier(where: str, text: str, code: int) -> None:
     """Refuse a name or id that the specification does not allow."""
     if not _IDENTIFIER.match(text):
-        raise Refused(code, f"invalid characters in {what}", f"`{text}` is not letters, digits, `_`, `.` and `-`")
+        raise Refused(code, f"invalid characters {where}", f"`{text}` is not letters, digits, `_`, `.` and `-`")
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    """A version as it is compared; `1.1` is 1.1.0."""
+    found = re.fullmatch(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?", version, re.ASCII)
+    if found is None:
+        raise Refused(NOT_JSON, f"`{version}` is not a version" if version.isprintable() else "that is not a version")
+    major, minor, micro = (int(number or 0) for number in found.groups())
+    return major, minor, micro
+
+
+def _in_small_letters(said: Any) -> Any:
+    if isinstance(said, dict):
+        return {name.lower(): _in_small_letters(value) for name, value in said.items()}
+    return [_in_small_letters(one) for one in said] if isinstance(said, list) else said
 
 
 def _no_constant(word: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from macvfast import errors
 from macvfast.model import mac_text
 from macvfast.plugins.cni.conf import NEWEST
-from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, Refused, refused
+from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, LIMITED, NOT_AVAILABLE, Refused, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Difference
     from macvfast.plugins.cni.conf import Conf
     from macvfast.plugins.request import Said
+
+
+# The versions whose addresses have a version, and whose results have `dns`, empty or not.
+_OLD = ("0.3.1", "0.4.0")
 
 
 def done(result: Said | None = None) -> Said:
@@ -41,10 +46,9 @@ class Words:
 
     def __init__(self, environment: Mapping[str, str], conf: Conf, inode: int | None) -> None:
         self._conf = conf
-        self._ifname = environment["CNI_IFNAME"]
+        self._ifname = environment.get("CNI_IFNAME", "")
         self._netns = environment.get("CNI_NETNS", "")
-        command = environment["CNI_COMMAND"]
-        self._deletes = command == "DEL"
+        self._command = command = environment["CNI_COMMAND"]
         self._inode = inode
         # Read before anything is made: a configuration that is refused has no effect.
         self._dns = conf.dns() if command == "ADD" else {}
@@ -52,15 +56,17 @@ class Words:
 
     def made(self, endpoint: Endpoint) -> Said:
         """What ADD prints."""
-        old = self._conf.version != NEWEST
-        interface = {"name": endpoint.ifname, "mac": mac_text(endpoint.mac), "sandbox": self._netns}
+        old, full = self._conf.version in _OLD, self._conf.version == NEWEST
+        interface: Said = {"name": endpoint.ifname, "mac": mac_text(endpoint.mac), "sandbox": self._netns}
+        if full and endpoint.mtu is not None:
+            interface["mtu"] = endpoint.mtu
         ips = [
             {**({"version": str(one.ip.version)} if old else {}), "address": str(one),
              **({"gateway": str(gateway)} if gateway is not None else {}), "interface": 0}
             for one, gateway in _addresses(endpoint)
         ]  # fmt: skip
         result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
-        routes = [*_routes(endpoint)]
+        routes = [*_routes(endpoint, full=full)]
         if routes:
             result["routes"] = routes
         return done({**result, "dns": self._dns} if self._dns or old else result)
@@ -87,10 +93,29 @@ class Words:
 
     def failed(self, error: MacvfastError) -> Said:
         """Why it is not done."""
-        # What is recorded to be removed is removed: by the next change, if not now.
-        if self._deletes and isinstance(error, errors.Incomplete):
-            return done()
+        if self._command == "DEL":
+            return self._not_gone(error)
+        if self._command == "STATUS":
+            return self.unready(error, hurts=False)
         return failed(self._conf.version, refused(error))
+
+    def ready(self) -> Said:
+        """STATUS has nothing to say."""
+        return done()
+
+    def unready(self, error: MacvfastError, *, hurts: bool) -> Said:
+        """What STATUS finds."""
+        why = refused(error)
+        code = LIMITED if hurts else NOT_AVAILABLE
+        return failed(self._conf.version, Refused(code, why.message, why.details))
+
+    def _not_gone(self, error: MacvfastError) -> Said:
+        """A runtime that is told of a failure keeps a container that is dead. What is recorded to be removed is removed
+        by the next change; the rest is said to whoever reads the log, and GC frees it.
+        """
+        if not isinstance(error, errors.Incomplete):
+            sys.stderr.write(f"macvfast: DEL of `{self._ifname}`, network `{self._conf.name}`: {error}\n")
+        return done()
 
 
 def _kept_addresses(conf: Conf) -> set[str]:
@@ -111,11 +136,17 @@ def _addresses(endpoint: Endpoint) -> Iterator[tuple[Any, Address | None]]:
             yield one, gateway
 
 
-def _routes(endpoint: Endpoint) -> Iterator[Said]:
-    """The default routes of the network, where the endpoint has none of its own, and the endpoint's."""
+def _routes(endpoint: Endpoint, *, full: bool) -> Iterator[Said]:
+    """The default routes of the network, where the endpoint has none of its own, and the endpoint's; `full`: with what
+    versions before 1.1.0 do not have.
+    """
     own = {str(one.destination) for one in endpoint.routes}
     for destination, gateway in (("0.0.0.0/0", endpoint.gateway), ("::/0", endpoint.gateway6)):
         if gateway is not None and destination not in own:
             yield {"dst": destination, "gw": str(gateway)}
     for route in endpoint.routes:
-        yield {"dst": str(route.destination), **({} if route.via is None else {"gw": str(route.via)})}
+        said: Said = {"dst": str(route.destination), **({} if route.via is None else {"gw": str(route.via)})}
+        if full:
+            more = {"mtu": route.mtu, "advmss": route.advmss, "priority": route.metric}
+            said |= {name: value for name, value in more.items() if value is not None}
+        yield said

@@ -1,0 +1,50 @@
+"""Whether endpoints could be made on a network now, as far as one look shows: for callers that ask often."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING
+
+from macvfast.engine.carriers import parent_of
+from macvfast.engine.fullness import usage
+from macvfast.errors import PoolExhausted, StateUnusable
+from macvfast.kernel.netlink import Kernel
+from macvfast.state import home, lookup
+
+if TYPE_CHECKING:
+    from macvfast.model import Network
+    from macvfast.state.store import Store
+
+
+def refuse_unready(store: Store, kernel: Kernel | None, key: str, *, needs_address: bool) -> None:
+    """Refuse where no endpoint could be made on a network. Nothing is changed, and nobody is waited for.
+
+    Args:
+        store: the state.
+        kernel: None: the running one, opened for this look alone, which needs no capability and waits for no batch.
+        key: the network's id, name or id prefix.
+        needs_address: whether to look for a free address, too. Cost: the pages of its pools.
+
+    Raises:
+        NetworkNotFound, NameAmbiguous, SandboxBusy, ParentNotFound, PoolExhausted, HomeNamespaceOther, StateForeign
+        StateUnusable: it cannot be written.
+    """
+    if not os.access(store.directory, os.W_OK):
+        raise StateUnusable(str(store.directory), "it cannot be written: its file system is read-only")
+    with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
+        home.refuse_other(store, looked_at)
+        with store.reading() as records:
+            network = lookup.one_network(records, store, key)
+            parent_of(records, looked_at, network)
+    if needs_address:
+        _refuse_full(store, kernel, network)
+
+
+def _refuse_full(store: Store, kernel: Kernel | None, network: Network) -> None:
+    """Refuse a network that has no address to give of a family of which it gives some."""
+    free = {one.subnet.cidr: one.automatic_free for one in usage(store, kernel, network)}
+    for version in (4, 6):
+        subnets = [one.cidr for one in network.usable_subnets(version)]
+        if subnets and not any(free[one] for one in subnets):
+            raise PoolExhausted([str(one) for one in subnets], network.name, f"IPv{version}")
