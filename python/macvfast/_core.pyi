@@ -263,8 +263,10 @@ class Batch:
     def set_up(self, ifindex: int) -> int: ...
     def set_mtu(self, ifindex: int, mtu: int) -> int: ...
     def set_group(self, ifindex: int, group: int) -> int: ...
-    def add_address(self, ifindex: int, address: bytes, prefix_length: int) -> int:
-        """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD)."""
+    def add_address(self, ifindex: int, address: bytes, prefix_length: int, *, usual: bool = False) -> int:
+        """An address with its connected route; scope global, no broadcast address, IPv6 without DAD (IFA_F_NODAD).
+        `usual`: with both, as `ip address add ADDRESS brd +` does it.
+        """
     def add_route(
         self,
         ifindex: int,
@@ -275,10 +277,14 @@ class Batch:
         metric: int | None = None,
         mtu: int | None = None,
         advmss: int | None = None,
+        table: int | None = None,
+        scope: int | None = None,
         replaces: bool = False,
+        beside: bool = False,
     ) -> int:
-        """A route by way of `gateway`, or of the link itself; main table. Refused where there is one with the same
-        destination and metric, IPv6 default routes excepted; `replaces` takes the place of that one, which is there.
+        """A route by way of `gateway`, or of the link itself; None: the main table, and the scope that fits. Refused
+        where there is one with the same destination and metric, IPv6 default routes excepted; `replaces` takes the
+        place of that one, which is there; `beside`: it may be there, and the new one goes first (IPv4) or beside it.
         """
     def delete_route(
         self, ifindex: int, destination: bytes, prefix_length: int, gateway: bytes | None, *, metric: int | None = None
@@ -364,6 +370,8 @@ class Netlink:
         """The id by which the namespace knows another, if it has one."""
     def addresses(self, ifindex: int) -> list[tuple[bytes, int]]:
         """A link's addresses, packed, with their prefix lengths, in the kernel's order; none without the link."""
+    def is_tentative(self, ifindex: int, address: bytes) -> bool:
+        """Whether duplicates are being looked for of an address that a link has; not where one was found."""
     def all_addresses(self) -> list[tuple[int, bytes]]:
         """The addresses of all links, packed, each after the index of its link, by one dump."""
     def routes(

@@ -297,6 +297,38 @@ def test_addresses_and_default_routes_of_both_families(host: Place, sandbox: Pla
     assert send(sandbox, lambda b: b.add_route(FIRST, bytes(4), 0, gateway4))[0].errno == errno.EEXIST
 
 
+def test_addresses_and_routes_as_other_programs_make_them(host: Place, sandbox: Place) -> None:
+    inside = sandbox.namespace
+    assert send(host, lambda b: b.add_macvlan("eth0", FIRST, PARENT, "bridge", netns=inside)) == {}
+    v4, v6 = ipaddress.ip_address("10.0.0.2").packed, ipaddress.ip_address("2001:db8::2").packed
+    near = ipaddress.ip_address("10.0.0.1").packed
+    far = ipaddress.ip_address("192.0.2.0").packed
+    refused = send(
+        sandbox,
+        lambda b: b.add_address(FIRST, v4, 24, usual=True),
+        lambda b: b.add_address(FIRST, v6, 64, usual=True),
+        lambda b: b.add_route(FIRST, bytes(4), 0, near),
+        lambda b: b.add_route(FIRST, bytes(4), 0, None, scope=0, beside=True),
+        lambda b: b.add_route(FIRST, far, 24, near, table=1000, beside=True),
+        # Not the very same one once more.
+        lambda b: b.add_route(FIRST, bytes(4), 0, None, scope=0, beside=True),
+    )
+    assert {at: refusal.errno for at, refusal in refused.items()} == {5: errno.EEXIST}
+    shown = {address["local"]: address for address in sandbox.addresses("eth0")}
+    assert shown["10.0.0.2"]["broadcast"] == "10.0.0.255"
+    assert "nodad" not in shown["2001:db8::2"]
+    # The link has no carrier that it waits for: duplicates are looked for at once, for a second at least.
+    assert sandbox.netlink.is_tentative(FIRST, v6)
+    assert not sandbox.netlink.is_tentative(FIRST, v4)
+    assert not sandbox.netlink.is_tentative(FIRST, near)
+    netns.wait_until(lambda: not sandbox.netlink.is_tentative(FIRST, v6), what="the detection of duplicates")
+    # The new one goes first.
+    assert sandbox.ip("-4", "route", "show", "default").splitlines() == [
+        "default dev eth0 ", "default via 10.0.0.1 dev eth0 ",
+    ]  # fmt: skip
+    assert sandbox.ip("-4", "route", "show", "table", "1000").strip() == "192.0.2.0/24 via 10.0.0.1 dev eth0"
+
+
 # Of a route: that no router advertised it, and that it has no mtu or advmss of its own.
 PLAIN = (False, None, None)
 

@@ -378,6 +378,11 @@ class FakeKernel(Kernel):
         self.faults.step("list the addresses" if namespace is None else "list the addresses inside")
         return list(self._place(namespace).links[ifindex].addresses)
 
+    def is_tentative(self, ifindex: int, address: bytes, namespace: Namespace) -> bool:  # noqa: ARG002
+        """Nothing else has an address of ours."""
+        self.faults.step("look at an address")
+        return False
+
     def own_addresses(self) -> dict[str, Collection[bytes]]:
         self.faults.step("list all addresses")
         return {
@@ -655,7 +660,7 @@ class FakeKernel(Kernel):
         limits = (step.mtu and min(step.mtu, 65520), step.advmss and min(step.advmss, 65495))
         is_default = key == EVERYWHERE[step.family]
         there = step.family in netns.routes if is_default else any(one[:3] == key for one in netns.static)
-        if there is not step.replaces:
+        if there is not step.replaces and not step.beside:
             return FakeRefusal(errno.EEXIST if there else errno.ENOENT)
         if not link.up:
             return FakeRefusal(errno.ENETDOWN)

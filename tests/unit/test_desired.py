@@ -274,7 +274,7 @@ def as_planned(network: Network) -> tuple[object, ...]:
         packed6=None if six is None else six.cidr[0].packed, subnet=four, subnet6=six,
     )  # fmt: skip
     steps = [plan.plan_endpoint(network, endpoint, 3, ready=ready, held={}) for ready in (True, False)]
-    return (*steps, plan.ipv6_sysctls("default", network), plan.needed_mtu(network), network.link)
+    return (*steps, plan.link_sysctls("default", network), plan.needed_mtu(network), network.link)
 
 
 @given(requests(), requests())

@@ -350,3 +350,11 @@ def test_ipv4_is_off_where_that_is_asked_for_and_every_subnet_is_of_ipv6() -> No
         with pytest.raises(OptionInvalid) as refused:
             NetworkRequest(name="lab", subnets=subnets, ipv4=ipv4)
         assert refused.value.causes == (why,)
+
+
+def test_only_an_engines_network_has_endpoints_without_addresses() -> None:
+    """A person who switches both families off has made a mistake."""
+    with pytest.raises(OptionInvalid):
+        NetworkRequest(name="lab", ipv4=False, ipv6=False)
+    assert not NetworkRequest(name="lab", ipv4=False, ipv6=False, origin="cni").wants_subnet
+    assert NetworkRequest(name="lab", origin="cni").wants_subnet

@@ -335,17 +335,35 @@ def test_a_dual_stack_endpoint_has_both_addresses_and_both_routes() -> None:
         AddRoute(1_000_000, bytes(4), 0, ip_address("172.16.86.1").packed),
         AddRoute(1_000_000, bytes(16), 0, ip_address("2001:db8:86::1").packed),
     )
-    assert dict(plan.ipv6_sysctls("default", network(subnets=[V6, V4]))) == {
+    assert dict(plan.link_sysctls("default", network(subnets=[V6, V4]))) == {
         "net/ipv6/conf/default/disable_ipv6": "0",
         "net/ipv6/conf/default/accept_ra": "1",
         "net/ipv6/conf/default/autoconf": "1",
     }
 
 
+def test_on_a_network_of_cni_an_endpoint_is_as_the_reference_plugins_make_it() -> None:
+    made = steps(network(subnets=[V6, V4], origin="cni"), ready=False)
+    assert made.link_sysctls == (
+        ("net/ipv6/conf/eth0/disable_ipv6", "0"), ("net/ipv6/conf/lo/disable_ipv6", "0"),
+        ("net/ipv4/conf/eth0/arp_notify", "1"), ("net/ipv6/conf/eth0/ndisc_notify", "1"),
+    )  # fmt: skip
+    # Addresses are there when the link comes up; there is no route that was not asked for.
+    assert made.configure == (
+        AddAddress(1_000_000, ip_address("172.16.86.10").packed, 24, usual=True),
+        AddAddress(1_000_000, ip_address("2001:db8:86::a").packed, 64, usual=True),
+        SetUp(1_000_000),
+    )
+    # IPv6 stays as the namespace has it.
+    only_4 = steps(network(origin="cni"), ready=False).link_sysctls
+    assert not [name for name, _ in only_4 if "disable_ipv6" in name or "accept_ra" in name]
+    assert plan.link_sysctls("default", network(subnets=[V6, V4], origin="cni")) == ()
+
+
 def test_with_ipv6_switched_off_an_ipv6_subnet_changes_nothing() -> None:
     off = network(subnets=[V4, V6], ipv6=False)
     assert steps(off) == steps(network())
-    assert plan.ipv6_sysctls("default", off) == (("net/ipv6/conf/default/disable_ipv6", "1"),)
+    assert plan.link_sysctls("default", off) == (("net/ipv6/conf/default/disable_ipv6", "1"),)
 
 
 NO_GATEWAY = subnet("2001:db8:86::/64")
@@ -372,7 +390,7 @@ LEFT_TO_ROUTERS = replace(NO_GATEWAY, gateway_automatic=True)
     ],
 )
 def test_routers_are_listened_to_unless_none_is_wanted(of: Network, advertised: str) -> None:
-    assert dict(plan.ipv6_sysctls("default", of))["net/ipv6/conf/default/accept_ra"] == advertised
+    assert dict(plan.link_sysctls("default", of))["net/ipv6/conf/default/accept_ra"] == advertised
     assert dict(steps(of, ready=False).link_sysctls)["net/ipv6/conf/eth0/accept_ra"] == advertised
 
 

@@ -204,6 +204,15 @@ def test_an_endpoint_without_routes_of_its_own_is_made_by_the_same_steps_as_ever
     ]
 
 
+def test_on_a_network_of_cni_routes_are_made_as_given_by_the_gateway_beside_what_is_there() -> None:
+    of = network(subnets=[V4, V6], origin="cni")
+    everywhere = Route.of("0.0.0.0/0")
+    other = Route.of("192.0.2.0/24", "172.16.86.9", table=1000, scope=200)
+    by_gateway, by_other = steps(of, everywhere, other, held=[4])
+    assert by_gateway == AddRoute(1_000_000, bytes(4), 0, ip_address("172.16.86.1").packed, scope=0, beside=True)
+    assert (by_other.gateway, by_other.table, by_other.scope) == (ip_address("172.16.86.9").packed, 1000, 200)
+
+
 def test_a_default_route_of_its_own_is_in_the_place_of_the_networks_of_that_family() -> None:
     both = network(subnets=[V4, V6])
     via = {step.family: step.gateway for step in steps(both, OURS)}

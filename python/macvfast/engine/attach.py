@@ -115,7 +115,7 @@ class Attacher:
                     first = next((request.network for request in one.request.endpoints), None)
                     if first is not None and first not in known:
                         found = records.network(first)
-                        known[first] = plan.ipv6_sysctls("default", found[0]) if len(found) == 1 else ()
+                        known[first] = plan.link_sysctls("default", found[0]) if len(found) == 1 else ()
                     chunk.fresh.append((one, () if first is None else known[first]))
         return chunk
 

@@ -86,7 +86,9 @@ def link_defaults(kernel: Kernel, namespaces: Iterable[Namespace]) -> dict[int, 
 
 def suit(defaults: LinkDefaults, network: Network) -> bool:
     """Whether new links have the settings that the network's endpoints need."""
-    return all(defaults.get(name) in (value, None) for name, value in plan.ipv6_sysctls("default", network))
+    if network.as_reference:
+        return not network.subnets
+    return all(defaults.get(name) in (value, None) for name, value in plan.link_sysctls("default", network))
 
 
 @dataclass(slots=True)
@@ -313,7 +315,7 @@ class Chooser:
         ready = sandbox.made or (isinstance(defaults, dict) and suit(defaults, network))
         held = plan.held_by(network, endpoint, place.holders)
         endpoints.append(MakingEndpoint(network, endpoint, held, ready))
-        if endpoint.routes or siblings:
+        if (endpoint.routes or siblings) and not network.as_reference:
             plan.refuse_routes(network, endpoint, siblings)
         for family in plan.default_families(network, endpoint):
             if held.get(family, ()) is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from macvfast.engine import reservations
 from macvfast.engine.attach import Attacher
 from macvfast.engine.detach import Detacher
-from macvfast.engine.making import AttachRequest, NewSandbox
+from macvfast.engine.making import AttachRequest, GivenNetns, NewSandbox
 from macvfast.engine.network_removal import NetworkRemover
 from macvfast.engine.networks import Networks
 from macvfast.engine.removal import RemovalOptions
@@ -23,7 +23,7 @@ from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
-from macvfast.errors import NamespaceChanged, SandboxBusy, StateUnusable
+from macvfast.errors import MacvfastError, NamespaceChanged, SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
 from macvfast.state.lookup import one_sandbox
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from macvfast.engine.restore import Restorer
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
-    from macvfast.errors import MacvfastError
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
     from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled, Step
@@ -55,6 +54,8 @@ if TYPE_CHECKING:
 
 # How long `ensure_network` waits for others that are changing the same network.
 ENSURE_WAIT_S = 10.0
+# How long the detection of duplicates of an IPv6 address is waited for. It takes 1 to 2 s (RFC 4862, section 5.4).
+DETECTION_S = 10.0
 
 
 class Engine:
@@ -170,13 +171,29 @@ class Engine:
             return replace(self._sandboxes.connecting(request), request_id=request_id, attachment=attachment)
 
         try:
-            return self._together.connect(asked, request.sandbox)
+            made = self._together.connect(asked, request.sandbox)
         except NamespaceChanged:
             if attachment is None:
                 raise
-        # It has another namespace than before: what it had in that one goes first.
-        self._together.remove(request.sandbox, force=True).result()
-        return self._together.connect(asked, request.sandbox)
+            # It has another namespace than before: what it had in that one goes first.
+            self._together.remove(request.sandbox, force=True).result()
+            made = self._together.connect(asked, request.sandbox)
+        if made.packed6 is not None and request.netns is not None and self._store.origin is not None:
+            self._await_address(made, made.packed6, GivenNetns.of(request.netns))
+        return made
+
+    def _await_address(self, made: Endpoint, address: bytes, given: GivenNetns) -> None:
+        """Wait while duplicates of a new IPv6 address are looked for, but not longer than the reference plugins."""
+        (namespace,) = self._kernel.open_namespaces([given.opened])
+        if isinstance(namespace, MacvfastError):
+            # It has gone, and the endpoint with it: that is for others to find.
+            return
+        try:
+            deadline = time.monotonic() + DETECTION_S
+            while self._kernel.is_tentative(made.ifindex, address, namespace) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        finally:
+            namespace.close()
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,

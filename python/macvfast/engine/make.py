@@ -127,7 +127,7 @@ class Maker:
         writes: list[tuple[Making, Sysctls]] = []
         for item in items:
             if item.sandbox.made:
-                wanted = plan.ipv6_sysctls("default", item.endpoints[turn].network)
+                wanted = plan.link_sysctls("default", item.endpoints[turn].network)
                 if wanted != item.sysctls:
                     writes.append((item, wanted))
                     item.sysctls = wanted

@@ -144,7 +144,7 @@ class Networks:
         item.parent = parent = self._find(item, seen)
         item.host = seen.home.on(parent)
         request = item.asked
-        if not request.subnets:
+        if request.wants_subnet:
             seen.home.refuse_without_subnet(request, parent)
             item.near = seen.near
             request = _with_default_subnet(item, seen.defaults)
@@ -187,7 +187,7 @@ class Networks:
                 if parent.name in coming or not self._may_be(records, item, parent, sharing):
                     item.again = True
                     continue
-                if not item.asked.subnets:
+                if item.asked.wants_subnet:
                     # During the transaction, nobody else chooses one.
                     defaults = defaults or DefaultSubnets([*records.all_subnets(), *item.near])
                     network = _settle(item, _with_default_subnet(item, defaults), parent, pools)
@@ -289,7 +289,7 @@ class Networks:
         home = HomeAddresses(self._kernel)
         link = None if request.parent is None else self._kernel.link(request.parent)
         parent = Parent(request.parent or "" if link is None else link.ifname, link=link)
-        if not request.subnets:
+        if request.wants_subnet:
             home.refuse_without_subnet(request, parent)
         host = home.on(parent)
         with self._store.writing() as records:
@@ -298,7 +298,7 @@ class Networks:
                 return None
             refuse_unsettled("network", recorded.name, records.network_intent(recorded.id), self._store)
             refuse_another(self._store, recorded)
-            if not request.subnets:
+            if request.wants_subnet:
                 request = replace(request, subnets=tuple(str(subnet.cidr) for subnet in recorded.subnets))
             known = request.parent in (None, recorded.parent)
             return _change(records, recorded, request, recorded.link if known else parent.name, host)

@@ -446,4 +446,4 @@ def _tried(step: PlannedStep, error: MacvfastError | None = None) -> Step:
 def _born_with(one: _Mending) -> Sysctls:
     """The settings of links in a new namespace: those that the first network needs."""
     endpoints = one.drift.recorded.endpoints
-    return plan.ipv6_sysctls("default", endpoints[0][0]) if endpoints else ()
+    return plan.link_sysctls("default", endpoints[0][0]) if endpoints else ()

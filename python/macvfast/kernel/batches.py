@@ -85,11 +85,12 @@ class Settings:
             for step in wanted:
                 match step:
                     case AddAddress():
-                        batch.add_address(step.ifindex, step.address, step.prefix_length)
+                        batch.add_address(step.ifindex, step.address, step.prefix_length, usual=step.usual)
                     case AddRoute():
                         batch.add_route(
                             step.ifindex, step.destination, step.prefix_length, step.gateway,
-                            metric=step.metric, mtu=step.mtu, advmss=step.advmss, replaces=step.replaces,
+                            metric=step.metric, mtu=step.mtu, advmss=step.advmss, table=step.table, scope=step.scope,
+                            replaces=step.replaces, beside=step.beside,
                         )  # fmt: skip
                     case DeleteRoute(gone):
                         deletions.add(len(whose))

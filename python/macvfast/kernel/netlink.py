@@ -196,6 +196,10 @@ class Kernel(HostFacts):
         """The addresses of a link, packed, with prefix lengths."""
         return self._of(namespace).addresses(ifindex)
 
+    def is_tentative(self, ifindex: int, address: bytes, namespace: Namespace) -> bool:
+        """Whether duplicates are being looked for of an address that a link has: nothing leaves from it before."""
+        return native(namespace).netlink.is_tentative(ifindex, address)
+
     def own_addresses(self) -> dict[str, Collection[bytes]]:
         """The packed addresses of the home namespace, by each name of their links: see `by_name`."""
         return by_name(self._looking)

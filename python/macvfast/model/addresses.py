@@ -88,7 +88,7 @@ def mac_text(mac: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route by an endpoint's link, in the main table. `str` of it is as `ip route` shows it.
+    """A route by an endpoint's link. `str` of it is as `ip route` shows it.
 
     Args:
         destination: where it leads; `0.0.0.0/0` or `::/0`: everywhere, as the default route.
@@ -96,6 +96,8 @@ class Route:
         metric: of two routes to one destination, the kernel takes the one with the lower metric; None: the kernel's
             own, 0 in IPv4 and 1024 in IPv6.
         mtu, advmss: bytes: the path MTU, and the segment size that TCP offers; None: what fits the link.
+        table: by number; None: the main table. `restore` and `check` do not look into others.
+        scope: by number, as in `/etc/iproute2/rt_scopes`; None: what fits the destination. IPv6 has none.
 
     Raises:
         ArgumentInvalid, RouteInvalid
@@ -106,6 +108,8 @@ class Route:
     metric: int | None = None
     mtu: int | None = None
     advmss: int | None = None
+    table: int | None = None
+    scope: int | None = None
 
     version: int = field(init=False)
     """Its family: 4 or 6."""
@@ -126,17 +130,15 @@ class Route:
         least = 68 if self.version == 4 else 1280
         for key, value, low, high in (
             ("metric", self.metric, 1, 0xFFFF_FFFF), ("mtu", self.mtu, least, 65535), ("advmss", self.advmss, 1, 65535),
+            ("table", self.table, 1, 0xFFFF_FFFF), ("scope", self.scope, 0, 255),
         ):  # fmt: skip
             plain(key, value, int, NoneType)
             if value is not None and not low <= value <= high:
                 raise RouteInvalid(str(self), f"its {key} is {low} to {high}, not {value}")
 
     @classmethod
-    def of(
-        cls, destination: str | Cidr, via: str | Address | None = None, *, metric: int | None = None,
-        mtu: int | None = None, advmss: int | None = None,
-    ) -> Route:  # fmt: skip
-        """The route with its destination and gateway as text or objects."""
+    def of(cls, destination: str | Cidr, via: str | Address | None = None, **numbers: int | None) -> Route:
+        """The route with its destination and gateway as text or objects, and its numbers by their names."""
         try:
             prefix = ip_network(str(destination))
         except ValueError as error:
@@ -145,7 +147,7 @@ class Route:
             gateway = None if via is None else ip_address(str(via))
         except ValueError as error:
             raise RouteInvalid(f"{prefix} via {via}", f"of its gateway: {error}") from None
-        return cls(destination=prefix, via=gateway, metric=metric, mtu=mtu, advmss=advmss)
+        return cls(destination=prefix, via=gateway, **numbers)
 
     @property
     def key(self) -> tuple[Cidr, int]:
@@ -153,5 +155,6 @@ class Route:
         return self.destination, self.metric or KERNEL_METRICS[self.version]
 
     def __str__(self) -> str:
-        words = (("via", self.via), ("metric", self.metric), ("mtu", self.mtu), ("advmss", self.advmss))
-        return " ".join([str(self.destination), *(f"{word} {value}" for word, value in words if value is not None)])
+        words = ("via", "metric", "table", "scope", "mtu", "advmss")
+        said = ((word, getattr(self, word)) for word in words)
+        return " ".join([str(self.destination), *(f"{word} {value}" for word, value in said if value is not None)])

@@ -103,6 +103,13 @@ class Network:
         return not self.internal and self.parent is not None
 
     @property
+    def as_reference(self) -> bool:
+        """Whether its endpoints are as the reference plugins of CNI make them: with the settings of IPv6 that their
+        namespace has, with addresses as other programs add them, and with the routes that were given and no others.
+        """
+        return self.origin == "cni"
+
+    @property
     def has_own_macs(self) -> bool:
         """Whether each endpoint has a MAC of its own, which the parent's filter list then shows."""
         return self.driver == "macvlan" and self.mode != "passthru"

@@ -109,10 +109,12 @@ def _configure(ifname: str, step: Configure) -> str:
     match step:
         case AddAddress():
             # Of IPv6, duplicates are not looked for: addresses are unique by the record.
-            nodad = "" if len(step.address) == 4 else " nodad"
-            return f"address add {ip_address(step.address)}/{step.prefix_length} dev {ifname}{nodad}"
+            of_4, of_6 = (" brd +", "") if step.usual else ("", " nodad")
+            ending = of_4 if len(step.address) == 4 else of_6
+            return f"address add {ip_address(step.address)}/{step.prefix_length} dev {ifname}{ending}"
         case AddRoute():
-            return f"route {'replace' if step.replaces else 'add'} {_route(ifname, step)}"
+            verb = "replace" if step.replaces else "prepend" if step.beside else "add"
+            return f"route {verb} {_route(ifname, step)}"
         case DeleteRoute():
             return f"route delete {_route(ifname, step.added)}"
         case SetUp():
@@ -126,6 +128,7 @@ def _route(ifname: str, step: AddRoute) -> str:
     words = [f"{ip_address(step.destination)}/{step.prefix_length}"]
     words += [] if step.gateway is None else [f"via {ip_address(step.gateway)}"]
     words.append(f"dev {ifname}")
-    for word, value in (("metric", step.metric), ("mtu", step.mtu), ("advmss", step.advmss)):
+    for word in ("metric", "table", "scope", "mtu", "advmss"):
+        value = getattr(step, word)
         words += [] if value is None else [f"{word} {value}"]
     return " ".join(words)

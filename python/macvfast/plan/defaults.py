@@ -21,7 +21,7 @@ _EVERYWHERE = {4: bytes(4), 6: bytes(16)}
 
 def default_families(network: Network, endpoint: Endpoint) -> set[int]:
     """The families (4, 6) in which the endpoint could hold its sandbox's default route."""
-    if endpoint.gw_priority is None:
+    if endpoint.gw_priority is None or network.as_reference:
         return set()
     families: set[int] = set()
     if network.has_default_route:

@@ -59,6 +59,7 @@ def as_request(network: Network) -> NetworkRequest:
         link_options=tuple(link_options(network.options).items()),
         share_parent=network.share_parent,
         order=network.order,
+        ipv4=None if network.subnets else False,
         ipv6=None if network.ipv6 else False,
         ipv6_ra=network.ipv6_ra,
         internal=network.internal,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from macvfast.errors import (
@@ -21,7 +21,7 @@ from macvfast.plan.steps import AddAddress, AddLink, AddRoute, Configure, SetUp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from macvfast.model import Address, Cidr, Endpoint, Network, Sandbox, Subnet
+    from macvfast.model import Address, Cidr, Endpoint, Network, Route, Sandbox, Subnet
     from macvfast.plan.defaults import Held
     from macvfast.plan.links import LinkFacts
 
@@ -35,23 +35,37 @@ class EndpointPlan:
     configure: tuple[Configure, ...]
 
 
-def routes_of(endpoint: Endpoint) -> list[AddRoute]:
-    """The steps that make the endpoint's own routes, default routes left out; first those to the link itself, by which
-    gateways may be reached.
+def routes_of(network: Network, endpoint: Endpoint) -> list[AddRoute]:
+    """The steps that make the endpoint's own routes; first those to the link itself, by which gateways may be reached.
+    Default routes are left out, except where the reference plugins decide.
     """
+    if network.as_reference:
+        return [_reference_route(endpoint, one) for one in endpoint.routes]
     own = sorted((one for one in endpoint.routes if not one.is_default), key=lambda one: one.via is not None)
     return [AddRoute.of(endpoint.ifindex, one) for one in own]
+
+
+def _reference_route(endpoint: Endpoint, route: Route) -> AddRoute:
+    """The step that makes a route as the reference plugins do: by the gateway of its family where it names none, of
+    the widest scope, and whatever else leads to the same destination.
+    """
+    gateway = endpoint.gateway if route.version == 4 else endpoint.gateway6
+    step = AddRoute.of(endpoint.ifindex, route if route.via is not None else replace(route, via=gateway))
+    return replace(step, scope=route.scope or 0, beside=True)
 
 
 # The defaults of a namespace that a new link starts with.
 IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
 
 
-def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
-    """IPv6 off where the network has none; router advertisements only where it wants them.
+def link_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
+    """IPv6 off where the network has none; router advertisements only where it wants them. Where the reference plugins
+    decide: what is needed for IPv6, and that neighbours learn of addresses.
 
     `scope` is `default`, for the links that will be made, or the name of one link.
     """
+    if network.as_reference:
+        return _reference_sysctls(scope, network)
     if not network.usable_subnets(6):
         return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
     advertised = "1" if takes_advertisements(network) else "0"
@@ -59,6 +73,17 @@ def ipv6_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
         (f"net/ipv6/conf/{scope}/disable_ipv6", "0"),
         (f"net/ipv6/conf/{scope}/accept_ra", advertised),
         (f"net/ipv6/conf/{scope}/autoconf", advertised),
+    )
+
+
+def _reference_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
+    if scope == "default" or not network.subnets:
+        return ()
+    with_ipv6 = (scope, "lo") if network.usable_subnets(6) else ()
+    return (
+        *((f"net/ipv6/conf/{one}/disable_ipv6", "0") for one in with_ipv6),
+        (f"net/ipv4/conf/{scope}/arp_notify", "1"),
+        (f"net/ipv6/conf/{scope}/ndisc_notify", "1"),
     )
 
 
@@ -95,16 +120,21 @@ def plan_endpoint(network: Network, endpoint: Endpoint, parent: int, *, ready: b
         attributes=kernel_attributes(network.options),
     )
     configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
-    configure += [AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen) for packed, subnet in endpoint.placed]
+    usual = network.as_reference
+    addresses = [
+        AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen, usual) for packed, subnet in endpoint.placed
+    ]
+    # Neighbours are told of the addresses that a link has when it comes up.
+    configure = [*addresses, *configure] if usual else [*configure, *addresses]
     if endpoint.routes:
-        configure += routes_of(endpoint)
+        configure += routes_of(network, endpoint)
     for family in sorted(default_families(network, endpoint)):
         taken_over = held.get(family, ())
         if taken_over is not None:
             configure += [*taken_over, *default_routes(network, endpoint, family)]
     return EndpointPlan(
         link=link,
-        link_sysctls=() if ready else ipv6_sysctls(endpoint.ifname, network),
+        link_sysctls=() if ready else link_sysctls(endpoint.ifname, network),
         configure=tuple(configure),
     )
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from macvfast.plan.links import RouteFacts
 
 
+# The table of routes that is looked into (RT_TABLE_MAIN, linux/rtnetlink.h).
+MAIN_TABLE = 254
+
+
 @dataclass(frozen=True, slots=True)
 class AddLink:
     """Make an endpoint's link in its namespace, complete, in one message. `attributes` are as in Batch.add_macvlan."""
@@ -31,11 +35,12 @@ class AddLink:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Give a link an address. It goes with the link."""
+    """Give a link an address. It goes with the link. `usual`: as in `Batch.add_address`."""
 
     ifindex: int
     address: bytes
     prefix_length: int
+    usual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ class AddRoute:
     """Add a route by a link, to a gateway or to the link itself. It goes with the link.
 
     Addresses are packed; numbers that are None are left to the kernel. Of a default route the prefix length is 0.
-    `replaces`: the route is there with another MTU or segment size, and gets these.
+    `replaces`: the route is there with another MTU or segment size, and gets these. `beside`: another one to the same
+    destination may be there.
     """
 
     ifindex: int
@@ -53,7 +59,10 @@ class AddRoute:
     metric: int | None = None
     mtu: int | None = None
     advmss: int | None = None
+    table: int | None = None
+    scope: int | None = None
     replaces: bool = False
+    beside: bool = False
 
     @classmethod
     def of(cls, ifindex: int, route: Route) -> AddRoute:
@@ -61,7 +70,7 @@ class AddRoute:
         destination, via = route.destination, None if route.via is None else route.via.packed
         return cls(
             ifindex, destination.network_address.packed, destination.prefixlen, via, route.metric, route.mtu,
-            route.advmss,
+            route.advmss, route.table, route.scope,
         )  # fmt: skip
 
     @property

@@ -45,7 +45,8 @@ class NetworkRequest:
         share_parent: whether other networks that say so too may use the parent.
         order: "lowest" or "next", of automatic allocation.
         ipv4: whether there is an IPv4 subnet; False refuses one, so that none is chosen; None: as the subnets say.
-        ipv6: None: on where an IPv6 subnet is given; False: off all the same.
+        ipv6: None: on where an IPv6 subnet is given; False: off all the same. With `ipv4`, both False: endpoints of an
+            engine's network have no addresses.
         ipv6_ra: whether endpoints take addresses and routes from router advertisements; None: unless
             the network is internal, or has no gateway by wish.
         internal: no default route, no automatic gateway.
@@ -113,7 +114,7 @@ class NetworkRequest:
         if self.ipv4 is False and given:
             why = f"subnet {given[0]} is of IPv4"
             raise OptionInvalid("--ipv4", "false", why, [f"leave out --ipv4, or --subnet={given[0]}"])
-        if self.ipv4 is False and not self.subnets:
+        if self.ipv4 is False and not self.subnets and (self.ipv6 is not False or self.origin is None):
             raise OptionInvalid("--ipv4", "false", "no IPv6 subnet is given", ["--subnet=2001:db8:1::/64"])
         if self.ipv4 and self.subnets and not given:
             raise OptionInvalid("--ipv4", "true", "no IPv4 subnet is given", ["--subnet=192.168.32.0/24"])
@@ -184,6 +185,11 @@ class NetworkRequest:
             raise _unknown_driver(driver)
         values = _fields(driver, options)
         return cls(name=name, driver=driver, options=tuple(options), **values, **rest)  # type: ignore[arg-type]
+
+    @property
+    def wants_subnet(self) -> bool:
+        """Whether a subnet is chosen for it: none is given, and its endpoints are to have addresses."""
+        return not self.subnets and self.ipv4 is not False
 
     @property
     def wants_gateways(self) -> bool:

@@ -42,7 +42,7 @@ fn encoding() {
     encode("macvlan", |batch| batch.add_link(black_box(&link)).unwrap());
     encode("address", |batch| {
         batch
-            .add_address(black_box(FIRST), [10, 0, 0, 2].into(), 24)
+            .add_address(black_box(FIRST), [10, 0, 0, 2].into(), 24, false)
             .unwrap()
     });
 }

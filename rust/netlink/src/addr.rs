@@ -39,11 +39,13 @@ pub(crate) fn family_of(address: &IpAddr) -> AddressFamily {
     }
 }
 
-/// RTM_NEWADDR: scope global, no broadcast address, IPv6 without duplicate address detection.
+/// RTM_NEWADDR of scope global: without a broadcast address, and in IPv6 without detection of duplicates; `usual`: with
+/// both, as other programs do it.
 pub(crate) fn add(
     ifindex: u32,
     address: IpAddr,
     prefix_length: u8,
+    usual: bool,
 ) -> Result<RouteNetlinkMessage, RequestError> {
     let prefix_length = check_prefix_length(&address, prefix_length)?;
     let mut message = AddressMessage::default();
@@ -59,10 +61,18 @@ pub(crate) fn add(
         AddressAttribute::Local(address),
         AddressAttribute::Address(address),
     ];
-    if address.is_ipv6() {
-        message
+    match address {
+        // A subnet of two addresses, or of one, has none (RFC 3021).
+        IpAddr::V4(address) if usual && prefix_length < 31 => {
+            let last = u32::from(address) | (u32::MAX >> prefix_length);
+            message
+                .attributes
+                .push(AddressAttribute::Broadcast(last.into()));
+        }
+        IpAddr::V6(_) if !usual => message
             .attributes
-            .push(AddressAttribute::Flags(AddressFlags::Nodad));
+            .push(AddressAttribute::Flags(AddressFlags::Nodad)),
+        _ => {}
     }
     Ok(RouteNetlinkMessage::NewAddress(message))
 }
@@ -74,8 +84,19 @@ pub(crate) fn dump(ifindex: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetAddress(message)
 }
 
-/// Decode the payload of an RTM_NEWADDR: the link, its address and the prefix length.
-pub(crate) fn decode(payload: &[u8]) -> Result<Option<(u32, IpAddr, u8)>, DecodeError> {
+/// An address that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The link that has it.
+    pub ifindex: u32,
+    pub address: IpAddr,
+    pub prefix_length: u8,
+    /// Whether duplicates of it are being looked for: no packet leaves from it yet.
+    pub tentative: bool,
+}
+
+/// Decode the payload of an RTM_NEWADDR.
+pub(crate) fn decode(payload: &[u8]) -> Result<Option<Shown>, DecodeError> {
     let header = AddressHeader::parse(payload)?;
     let (mut local, mut address) = (None, None);
     for nla in attributes(payload.get(ADDRESS_HEADER_LENGTH..).unwrap_or_default()) {
@@ -88,9 +109,14 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<(u32, IpAddr, u8)>, Decode
             _ => {}
         }
     }
-    Ok(local
-        .or(address)
-        .map(|ip| (header.index, ip, header.prefix_len)))
+    let flags = header.flags;
+    Ok(local.or(address).map(|address| Shown {
+        ifindex: header.index,
+        address,
+        prefix_length: header.prefix_len,
+        tentative: flags.contains(AddressHeaderFlags::Tentative)
+            && !flags.contains(AddressHeaderFlags::Dadfailed),
+    }))
 }
 
 /// RTM_GETNEIGH of a link's own filter list, as `bridge fdb show dev LINK` asks for it.

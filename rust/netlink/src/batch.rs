@@ -185,9 +185,16 @@ impl Batch {
         Ok(self.push(&nsid::look(nsid)?, 0))
     }
 
-    /// Give a link an address, with its connected route.
-    pub fn add_address(&mut self, ifindex: u32, address: IpAddr, prefix_length: u8) -> Added {
-        Ok(self.push(&addr::add(ifindex, address, prefix_length)?, NEW))
+    /// Give a link an address, with its connected route; `usual`: with a broadcast address in IPv4, and with detection
+    /// of duplicates in IPv6.
+    pub fn add_address(
+        &mut self,
+        ifindex: u32,
+        address: IpAddr,
+        prefix_length: u8,
+        usual: bool,
+    ) -> Added {
+        Ok(self.push(&addr::add(ifindex, address, prefix_length, usual)?, NEW))
     }
 
     /// Make a route, or replace it. EEXIST where there is one with the same destination and metric.

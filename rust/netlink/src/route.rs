@@ -1,4 +1,4 @@
-//! Routes of the main table.
+//! Routes: those of any table are made, those of the main table are read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ use crate::link::{attributes, check_ifindex};
 /// Bytes of a route header (`struct rtmsg`).
 const HEADER_LENGTH: usize = 12;
 
-/// What is asked for of a route of the main table.
+/// What is asked for of a route.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRoute {
     /// The link it leaves by.
@@ -35,8 +35,14 @@ pub struct NewRoute {
     pub mtu: Option<u32>,
     /// The segment size that TCP offers, in bytes; None: what fits the MTU.
     pub advmss: Option<u32>,
+    /// None: the main table.
+    pub table: Option<u32>,
+    /// None: in IPv4, what is on the link for a route to the link itself, else everything.
+    pub scope: Option<u8>,
     /// Whether it takes the place of the one with the same destination and metric, which must be there.
     pub replaces: bool,
+    /// Whether it goes before one with the same destination and metric (IPv4), or beside it (IPv6).
+    pub beside: bool,
 }
 
 impl NewRoute {
@@ -54,14 +60,16 @@ impl NewRoute {
         let mut message = RouteMessage::default();
         message.header.address_family = family_of(&self.destination);
         message.header.destination_prefix_length = self.prefix_length;
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        let table = self.table.unwrap_or(RouteHeader::RT_TABLE_MAIN.into());
+        // What does not fit is in the attribute alone.
+        message.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
         message.header.protocol = RouteProtocol::Boot;
         message.header.kind = RouteType::Unicast;
         // An IPv4 route to the link itself reaches what is on the link, no further.
-        message.header.scope = if self.gateway.is_some() {
-            RouteScope::Universe
-        } else {
-            RouteScope::Link
+        message.header.scope = match (self.scope, self.gateway) {
+            (Some(scope), _) => scope.into(),
+            (None, Some(_)) => RouteScope::Universe,
+            (None, None) => RouteScope::Link,
         };
         let attributes = &mut message.attributes;
         attributes.push(RouteAttribute::Oif(check_ifindex(self.ifindex)?));
@@ -77,6 +85,7 @@ impl NewRoute {
             )));
         }
         attributes.extend(self.metric.map(RouteAttribute::Priority));
+        attributes.extend(self.table.map(RouteAttribute::Table));
         let limits: Vec<RouteMetric> = [
             self.mtu.map(RouteMetric::Mtu),
             self.advmss.map(RouteMetric::Advmss),
@@ -90,15 +99,17 @@ impl NewRoute {
         Ok(message)
     }
 
-    /// The flags of its message: it is refused where there is one with the same destination and metric. A router may
-    /// have advertised an IPv6 default route meanwhile, with the same metric: that is no clash.
+    /// The flags of its message: unless it may stand beside others, it is refused where there is one with the same
+    /// destination and metric. A router may have advertised an IPv6 default route meanwhile, with the same metric: that
+    /// is no clash.
     pub(crate) fn flags(&self) -> u16 {
+        let advertised = self.destination.is_ipv6() && self.prefix_length == 0;
         if self.replaces {
             NLM_F_REPLACE
-        } else if self.destination.is_ipv4() || self.prefix_length > 0 {
-            NLM_F_CREATE | NLM_F_EXCL
-        } else {
+        } else if self.beside || advertised {
             NLM_F_CREATE
+        } else {
+            NLM_F_CREATE | NLM_F_EXCL
         }
     }
 }

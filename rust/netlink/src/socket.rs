@@ -224,9 +224,19 @@ impl Socket {
         let all = or_none(found, &[libc::ENODEV])?.items.into_iter();
         // Some kernels show those of other links, too.
         Ok(all
-            .filter(|(of, ..)| *of == ifindex)
-            .map(|(_, address, length)| (address, length))
+            .filter(|one| one.ifindex == ifindex)
+            .map(|one| (one.address, one.prefix_length))
             .collect())
+    }
+
+    /// Whether duplicates are being looked for of an address that a link has.
+    pub fn is_tentative(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, Error> {
+        let request = addr::dump(ifindex);
+        let found = self.ask(Operation::ReadAddresses, &request, NLM_F_DUMP, addr::decode);
+        let all = or_none(found, &[libc::ENODEV])?.items;
+        Ok(all
+            .iter()
+            .any(|one| one.ifindex == ifindex && one.address == address && one.tentative))
     }
 
     /// The addresses of all links of the namespace, each with the index of its link, in the kernel's order.
@@ -236,7 +246,7 @@ impl Socket {
         Ok(found
             .items
             .into_iter()
-            .map(|(ifindex, address, _)| (ifindex, address))
+            .map(|one| (one.ifindex, one.address))
             .collect())
     }
 

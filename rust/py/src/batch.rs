@@ -150,14 +150,22 @@ impl Batch {
         self.add(|batch| batch.set_group(ifindex, group))
     }
 
-    fn add_address(&self, ifindex: i64, address: &[u8], prefix_length: i64) -> PyResult<usize> {
+    #[pyo3(signature = (ifindex, address, prefix_length, *, usual=false))]
+    fn add_address(
+        &self,
+        ifindex: i64,
+        address: &[u8],
+        prefix_length: i64,
+        usual: bool,
+    ) -> PyResult<usize> {
         let (ifindex, address) = (index(ifindex)?, ip_address(address)?);
         let prefix_length = prefix(&address, prefix_length)?;
-        self.add(|batch| batch.add_address(ifindex, address, prefix_length))
+        self.add(|batch| batch.add_address(ifindex, address, prefix_length, usual))
     }
 
     #[pyo3(signature = (
-        ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None, replaces=false
+        ifindex, destination, prefix_length, gateway, *, metric=None, mtu=None, advmss=None, table=None, scope=None,
+        replaces=false, beside=false
     ))]
     #[allow(clippy::too_many_arguments)]
     fn add_route(
@@ -169,12 +177,18 @@ impl Batch {
         metric: Option<u32>,
         mtu: Option<u32>,
         advmss: Option<u32>,
+        table: Option<u32>,
+        scope: Option<u8>,
         replaces: bool,
+        beside: bool,
     ) -> PyResult<usize> {
         let route = NewRoute {
             mtu,
             advmss,
+            table,
+            scope,
             replaces,
+            beside,
             ..plain_route(ifindex, destination, prefix_length, gateway, metric)?
         };
         self.add(|batch| batch.add_route(&route))
@@ -257,7 +271,10 @@ fn plain_route(
         metric,
         mtu: None,
         advmss: None,
+        table: None,
+        scope: None,
         replaces: false,
+        beside: false,
     })
 }
 
@@ -270,7 +287,8 @@ fn mac_bytes(mac: &[u8]) -> PyResult<[u8; 6]> {
         .map_err(|_| PyValueError::new_err(format!("a MAC is 6 bytes, not {}", mac.len())))
 }
 
-fn ip_address(packed: &[u8]) -> PyResult<IpAddr> {
+/// An address from its 4 or 16 bytes.
+pub(crate) fn ip_address(packed: &[u8]) -> PyResult<IpAddr> {
     let v4 = <[u8; 4]>::try_from(packed).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(packed).map(IpAddr::from))
         .map_err(|_| {

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
-use crate::batch::Batch;
+use crate::batch::{ip_address, Batch};
 use crate::error::from_netlink;
 use crate::link::Link;
 use crate::lock;
@@ -223,6 +223,11 @@ impl Netlink {
             .iter()
             .map(|(address, prefix_length)| (packed(py, address), *prefix_length))
             .collect())
+    }
+
+    fn is_tentative(&self, py: Python<'_>, ifindex: u32, address: &[u8]) -> PyResult<bool> {
+        let address = ip_address(address)?;
+        self.exchange(py, |socket| socket.is_tentative(ifindex, address))
     }
 
     fn all_addresses<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u32, Bound<'py, PyBytes>)>> {

@@ -87,7 +87,7 @@ class ConfigureLink:
         """The settings that are written before: all that the link needs while it is down; and IPv6, if it gets an IPv6
         address, in case somebody disabled it.
         """
-        sysctls = plan.ipv6_sysctls(self.endpoint.ifname, self.network)
+        sysctls = plan.link_sysctls(self.endpoint.ifname, self.network)
         if any(isinstance(step, plan.SetUp) for step in self.steps):
             return sysctls
         gets_ipv6 = any(isinstance(step, plan.AddAddress) and len(step.address) == 16 for step in self.steps)
@@ -188,8 +188,8 @@ class _Comparison:
         for address in endpoint.addresses:
             if address.ip.packed in parent.own:
                 return self._block(mends, self._clash(address))
-        for route in plan.routes_of(endpoint):
-            if any(one.ifindex != endpoint.ifindex for one in contents.rivals(route)):
+        for route in plan.routes_of(network, endpoint):
+            if not route.beside and any(one.ifindex != endpoint.ifindex for one in contents.rivals(route)):
                 return self._block(mends, self._rival(route))
         able = plan.default_families(network, endpoint)
         free = {family for family in able if self.drift.recorded.peers.hold(endpoint, family)} - {
@@ -227,16 +227,21 @@ class _Comparison:
                 self._block(self._differs("address-other", f"is to have address {address}"), self._clash(address))
         there = set(self.found.addresses.get(endpoint.ifindex, ()))
         return [
-            plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen)
+            plan.AddAddress(endpoint.ifindex, packed, subnet.cidr.prefixlen, self.network.as_reference)
             for packed, subnet in endpoint.placed
             if subnet.version in able and (packed, subnet.cidr.prefixlen) not in there and packed not in own
         ]
 
     def _missing_routes(self, able: set[int]) -> list[plan.AddRoute]:
-        missing = [one for one in plan.routes_of(self.endpoint) if one.family in able and self._is_missing(one)]
+        missing = [one for one in self._own_routes(able) if self._is_missing(one)]
         for family in self._held(able):
             missing += self._missing_defaults(family)
         return missing
+
+    def _own_routes(self, able: set[int]) -> list[plan.AddRoute]:
+        """The endpoint's own routes of these families, as far as they can be seen: in the main table."""
+        own = plan.routes_of(self.network, self.endpoint)
+        return [one for one in own if one.family in able and one.table in (None, plan.MAIN_TABLE)]
 
     def _held(self, able: set[int]) -> list[int]:
         """The families whose default route the endpoint is to hold."""
@@ -246,7 +251,7 @@ class _Comparison:
 
     def _changed_routes(self, able: set[int], link: LinkFacts) -> Iterator[tuple[str, str, plan.AddRoute]]:
         """The routes that are there with another MTU or segment size."""
-        wanted = [one for one in plan.routes_of(self.endpoint) if one.family in able]
+        wanted = self._own_routes(able)
         for family in self._held(able):
             wanted += plan.default_routes(self.network, self.endpoint, family)
         for step in wanted:
@@ -273,6 +278,8 @@ class _Comparison:
     def _is_missing(self, route: plan.AddRoute) -> bool:
         """Whether a route of the endpoint's own is missing, and nothing is in its place."""
         there = self.found.contents.rivals(route)
+        if route.beside:
+            return not any(map(route.is_, there))
         if there and not any(map(route.is_, there)):
             self._block(self._differs("route-other", f"does not have {_route(route)}"), self._rival(route))
         return not there

@@ -400,7 +400,7 @@ def _routes_text(routes: Sequence[Route]) -> str:
     noted = []
     for one in routes:
         texts = {"destination": str(one.destination), "via": None if one.via is None else str(one.via)}
-        given = texts | {"metric": one.metric, "mtu": one.mtu, "advmss": one.advmss}
+        given = texts | {key: getattr(one, key) for key in ("metric", "mtu", "advmss", "table", "scope")}
         noted.append({key: value for key, value in given.items() if value is not None})
     return json.dumps(noted)
 

@@ -1,10 +1,13 @@
 use std::os::fd::AsRawFd;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     InfoData, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, MacVlanMode,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMetric};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMetric, RouteScope,
+};
 
 use super::*;
 use crate::link::LinkKind;
@@ -102,7 +105,7 @@ fn a_macvlan_is_asked_for_whole_in_one_message() {
 fn an_address_is_encoded_as_the_kernel_headers_say() {
     let mut batch = Batch::new();
     let address = [10, 0, 0, 2].into();
-    batch.add_address(20, address, 24).unwrap();
+    batch.add_address(20, address, 24, false).unwrap();
     let expected: Vec<u8> = [
         &40_u32.to_ne_bytes()[..], // nlmsghdr: length, RTM_NEWADDR, REQUEST | EXCL | CREATE, number, port
         &20_u16.to_ne_bytes(),
@@ -130,7 +133,10 @@ fn default_route(destination: IpAddr, gateway: IpAddr) -> NewRoute {
         metric: None,
         mtu: None,
         advmss: None,
+        table: None,
+        scope: None,
         replaces: false,
+        beside: false,
     }
 }
 
@@ -195,6 +201,38 @@ fn a_route_is_asked_for_with_all_that_is_given_of_it_and_refused_where_there_is_
         ..route
     };
     assert_eq!(flags(default).0, 0);
+    let beside = NewRoute {
+        table: Some(1000),
+        scope: Some(200),
+        beside: true,
+        ..route
+    };
+    let (exclusive, found) = flags(beside);
+    assert_eq!(exclusive, 0);
+    // 1000 needs more than the byte of the header.
+    assert_eq!(found.header.table, RouteHeader::RT_TABLE_UNSPEC);
+    assert!(found.attributes.contains(&RouteAttribute::Table(1000)));
+    assert_eq!(found.header.scope, RouteScope::Site);
+}
+
+#[test]
+fn an_address_as_usual_has_a_broadcast_address_or_is_looked_for_elsewhere() {
+    let asked = |text: &str, length| {
+        let mut batch = Batch::new();
+        batch
+            .add_address(20, text.parse().unwrap(), length, true)
+            .unwrap();
+        let message = decode(&batch.buffer);
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(found)) = message.payload
+        else {
+            panic!("not RTM_NEWADDR");
+        };
+        found.attributes
+    };
+    let broadcast = AddressAttribute::Broadcast([10, 0, 3, 255].into());
+    assert!(asked("10.0.2.7", 23).contains(&broadcast));
+    assert_eq!(asked("10.0.2.7", 31).len(), 2);
+    assert_eq!(asked("2001:db8::7", 64).len(), 2);
 }
 
 #[test]
@@ -278,7 +316,7 @@ fn a_request_that_cannot_be_encoded_leaves_the_batch_as_it_was() {
     assert_eq!(batch.set_up(1 << 31), Err(RequestError::Ifindex(1 << 31)));
     let address = [10, 0, 0, 2].into();
     assert_eq!(
-        batch.add_address(1, address, 33),
+        batch.add_address(1, address, 33, false),
         Err(RequestError::PrefixLength {
             length: 33,
             bits: 32

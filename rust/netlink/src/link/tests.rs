@@ -48,7 +48,12 @@ fn an_address_is_read_with_its_link() {
     let payload = &payloads(ADDRESS)[0];
     assert_eq!(
         addr::decode(payload).unwrap(),
-        Some((20, IpAddr::from([10, 0, 0, 2]), 24))
+        Some(addr::Shown {
+            ifindex: 20,
+            address: IpAddr::from([10, 0, 0, 2]),
+            prefix_length: 24,
+            tentative: false,
+        })
     );
 }
 
