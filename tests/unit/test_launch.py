@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from errno import E2BIG
@@ -14,7 +15,7 @@ import pytest
 
 from macvfast.errors import OptionInvalid
 from macvfast.model import SandboxState
-from macvfast.process import keeper, launch, programs
+from macvfast.process import given, keeper, launch, programs
 from macvfast.requests import CommandRequest
 from macvfast.system import processes
 
@@ -57,6 +58,36 @@ def test_a_command_line_that_is_too_long_is_no_fault_of_the_program() -> None:
     assert list(error.hints) == ["give it fewer or shorter arguments and variables"]
     # As the program itself says it.
     assert error.hints[0].encode() in launch.PROGRAM.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("policy", "before"), [("always", ["file", "directory"]), ("on-failure:3", ["file", "directory"]), ("no", [])]
+)
+def test_what_the_next_boot_needs_is_on_the_disk_before_the_program_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, before: list[str]
+) -> None:
+    """Wrong: it is kept while the command runs, or after the answer."""
+    events: list[str] = []
+    really = os.fsync
+
+    def sync(descriptor: int) -> None:
+        really(descriptor)
+        events.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    class Recorder(programs.ThisProcess):
+        def start(self, program: programs.Program, lock: list[int]) -> tuple[int, str]:
+            kept = given.kept_in(tmp_path)
+            assert kept is not None
+            assert (kept[0].argv, kept[0].restart) == (("sleep", "1"), policy)
+            events.append(Path(program.argv[0]).name)
+            return 0, ""
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(programs, "_starter", Recorder())
+    request = CommandRequest(argv=("sleep", "1"), detach=True, restart=policy)
+    place = launch.Place(directory=tmp_path, name="web", namespace_fd=0, removal=[], around=launch.here())
+    launch.launch(request, place)
+    assert events == [*before, "macvfast-init"]
 
 
 def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast.errors import (
@@ -70,13 +71,14 @@ class Commands:
             remove: removes it again, after this state is closed; returns why it still exists, if it does.
         """
         # Before anything is created: a command that cannot be started changes nothing.
-        launch.check(request)
+        around = launch.here()
+        launch.check(request, around)
         attempt = make()
         sandbox = attempt.made.with_these
         try:
             namespace = attempt.namespace
             assert namespace is not None  # noqa: S101 - a command is about to start in it
-            self._launch(sandbox, request, self._place(sandbox, namespace), attempt.take_lock)
+            self._launch(sandbox, request, self._place(sandbox, namespace, around), attempt.take_lock)
         except BaseException as error:
             attempt.let_go()
             remains = remove(sandbox)
@@ -94,20 +96,25 @@ class Commands:
         running = sandbox.state is SandboxState.RUNNING
         if request.join and sandbox.state is SandboxState.RESTARTING:
             raise SandboxRestarting(sandbox.name)
+        around = launch.here()
         with self._root_joined(sandbox, request) as root:
-            launch.check(request, inside=running and request.join, joined=root)
+            launch.check(request, around, inside=running and request.join, joined=root)
             if running and not request.join:
                 raise SandboxRunning(sandbox.name)
             if request.join:
-                self._join(sandbox, request, root, kernel)
+                place = partial(self._place, around=around, joined=root)
+                self._join(sandbox, request, place, kernel)
                 return
             with self._held(sandbox) as (sandbox, lock), closing(_open(sandbox, kernel)) as namespace:
                 if (sandbox.command, sandbox.auto_remove) != (tuple(request.argv), request.auto_remove):
                     with self._store.writing() as records:
                         records.set_command(sandbox.id, request.argv, auto_remove=request.auto_remove)
-                self._launch(sandbox, request, self._place(sandbox, namespace), lock.take)
+                self._launch(sandbox, request, self._place(sandbox, namespace, around), lock.take)
 
-    def _join(self, sandbox: Sandbox, request: CommandRequest, root: Root | None, kernel: Callable[[], Kernel]) -> None:
+    def _join(
+        self, sandbox: Sandbox, request: CommandRequest, place: Callable[[Sandbox, Namespace], Place],
+        kernel: Callable[[], Kernel],
+    ) -> None:  # fmt: skip
         """Start a guest: beside the command that runs, or, where none does, as one that neither replaces the sandbox's
         own command nor removes the sandbox when it ends.
         """
@@ -119,7 +126,7 @@ class Commands:
                     sandbox, lock = stack.enter_context(self._held(sandbox))
                     take_lock = lock.take
             namespace = stack.enter_context(closing(_open(sandbox, kernel)))
-            self._launch(sandbox, request, replace(self._place(sandbox, namespace), joined=root), take_lock)
+            self._launch(sandbox, request, place(sandbox, namespace), take_lock)
 
     def check_kept(self, sandbox: Sandbox) -> tuple[CommandRequest, Surroundings]:
         """What a sandbox's own command was given, if it can be started again.
@@ -131,7 +138,7 @@ class Commands:
         if kept is None:
             raise NothingToStart(sandbox.name)
         request, around = kept
-        launch.check(request, around=around)
+        launch.check(request, around)
         return request, around
 
     def start_kept(
@@ -151,8 +158,7 @@ class Commands:
             # Another process may have started another command meanwhile.
             request, around = self.check_kept(sandbox)
             with closing(_open(sandbox, kernel)) as namespace:
-                place = replace(self._place(sandbox, namespace), around=around)
-                self._launch(sandbox, request, place, lock.take)
+                self._launch(sandbox, request, self._place(sandbox, namespace, around), lock.take)
         return True
 
     @contextmanager
@@ -189,10 +195,10 @@ class Commands:
             self._close()
         launch.launch(request, replace(place, lock=None if take_lock is None else take_lock()))
 
-    def _place(self, sandbox: Sandbox, namespace: Namespace) -> Place:
+    def _place(self, sandbox: Sandbox, namespace: Namespace, around: Surroundings, joined: Root | None = None) -> Place:
         return launch.Place(
             directory=self._store.sandbox_dir(sandbox.id), name=sandbox.name, namespace_fd=namespace.fd,
-            removal=launch.removal(self._store.directory, sandbox.id),
+            removal=launch.removal(self._store.directory, sandbox.id), around=around, joined=joined,
             pins=sorted({DEFAULT_NETNS_DIR, self._netns_dir}),
         )  # fmt: skip
 

@@ -54,17 +54,15 @@ _IMAGES = frozenset(
 )
 
 
-def check(
-    request: CommandRequest, *, inside: bool = False, joined: Root | None = None, around: Surroundings | None = None
-) -> None:
+def check(request: CommandRequest, around: Surroundings, *, inside: bool = False, joined: Root | None = None) -> None:
     """Refuse a command that cannot be started, before anything is made for it.
 
     Args:
         request: the command.
+        around: what it has of the process that asks for it, `here`, or of the one that did.
         inside: it joins a running command, which may see other files than this host's: only terminal and user are
             checked.
         joined: the root of that command, where a user is asked for.
-        around: what was kept of the process that asked for it; None: this process asks.
 
     Raises:
         CommandNotFound, CommandNotStarted, RootfsInvalid, TerminalMissing, UserUnknown, UserNotTrusted,
@@ -77,7 +75,6 @@ def check(
     user = _user(request, joined)
     if inside:
         return
-    around = around or _here()
     if request.rootfs is None:
         _check_command(request, None, user, around)
         return
@@ -86,7 +83,8 @@ def check(
         _check_command(request, root, user, around)
 
 
-def _here() -> Surroundings:
+def here() -> Surroundings:
+    """The surroundings of this process, or of the one that it works for."""
     return given.here(programs.starter().environment())
 
 
@@ -173,21 +171,21 @@ class Place:
         name: the sandbox's name.
         namespace_fd: a descriptor of its namespace.
         removal: what removes the sandbox afterwards, as `removal` says it; used with `auto_remove`.
+        around: as for `check`.
         pins: the directories in which namespaces are pinned; the command does not see their mounts.
         joined: the root of the running command that this one joins, where a user is asked for.
         lock: a descriptor of the lock that `keeper.hold` took; closed by `launch`. None: there is a keeper, whose
             command this one joins; the directory is as that keeper found it.
-        around: what was kept of the process that asked for the command; None: this process asks.
     """
 
     directory: Path
     name: str
     namespace_fd: int
     removal: Sequence[str]
+    around: Surroundings
     pins: Sequence[str] = ()
     joined: Root | None = None
     lock: int | None = None
-    around: Surroundings | None = None
 
 
 def launch(request: CommandRequest, place: Place) -> None:
@@ -210,7 +208,7 @@ def launch(request: CommandRequest, place: Place) -> None:
 def _started(request: CommandRequest, place: Place, lock: list[int]) -> tuple[int, str]:
     """Start the program, or become it; its exit status and output. The lock leaves the list once the keeper has it."""
     user = _user(request, place.joined)
-    around = place.around or _here()
+    around = place.around
     if not (request.join or request.auto_remove or around.kept):
         given.keep(place.directory, request, around)
     environment = _environment(request, user, around)
@@ -249,7 +247,7 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
         ("--log-max", request.log_max),
         ("--workdir", request.workdir),
         ("--restart", None if request.restart == "no" else request.restart),
-        ("--directory", place.around.directory if place.around is not None else None),
+        ("--directory", place.around.directory if place.around.kept else None),
     ]
     flags = {
         # In another root the same number is another user.
@@ -257,7 +255,7 @@ def _arguments(request: CommandRequest, place: Place, user: User | None) -> list
         "--tty": request.tty,
         "--interactive": request.interactive,
         "--detach": request.detach,
-        "--only-env": place.around is not None,
+        "--only-env": place.around.kept,
     }
     return [
         *(word for option, value in options if value is not None for word in (option, str(value))),
