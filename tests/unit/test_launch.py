@@ -75,7 +75,7 @@ def test_what_the_next_boot_needs_is_on_the_disk_before_the_program_starts(
         events.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
 
     class Recorder(programs.ThisProcess):
-        def start(self, program: programs.Program, lock: list[int]) -> tuple[int, str]:
+        def start(self, program: programs.Program, lock: list[int]) -> tuple[int, str]:  # noqa: ARG002
             kept = given.kept_in(tmp_path)
             assert kept is not None
             assert (kept[0].argv, kept[0].restart) == (("sleep", "1"), policy)
@@ -113,7 +113,7 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
     assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)
 
 
-def test_a_removal_is_done_by_python_where_the_native_command_is_not_beside_it_or_would_become_another(
+def test_a_removal_is_done_by_python_where_no_native_command_is_installed_or_would_become_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     native = [str(Path(sys.executable).with_name("macvfast"))]
@@ -125,4 +125,7 @@ def test_a_removal_is_done_by_python_where_the_native_command_is_not_beside_it_o
     monkeypatch.delenv("MACVFAST_PYTHON")
     other = str(tmp_path / "python3")
     monkeypatch.setattr(sys, "executable", other)
+    # Where this Python has its programs, as `pip install --user` leaves them.
+    assert programs.own_command() == native
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     assert programs.own_command() == [other, "-P", "-m", "macvfast"]
