@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.engine import escapes, make, restore, sandboxes, settle
+from macvfast.engine import escapes, make, repair, sandboxes, settle
 from macvfast.state.connections import Connections
 from tests.unit.machine import Machine, make_networks
 
@@ -33,7 +33,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("UNSEEN_S", "GIVE_UP_S"):
         monkeypatch.setattr(settle, name, 0.1)
     monkeypatch.setattr(escapes, "PATIENCE_S", 0.01)
-    for module in (make, restore):
+    for module in (make, repair):
         monkeypatch.setattr(module, "MAC_WAIT_S", 0.05)
 
 

@@ -883,20 +883,20 @@ def test_a_parent_that_another_process_is_making_again_is_not_made_or_taken_away
 def test_a_sandbox_that_changes_after_the_first_look_is_looked_at_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from macvfast.engine.restore import Restorer
+    from macvfast.engine.repair import Repairer
 
     machine.host.create_sandbox("x", endpoints=ON_BOTH)
     machine.world.reboot()
     machine.restart()
-    really = Restorer._mark
+    really = Repairer._mark
 
-    def late(restorer: Restorer, *arguments: object) -> object:
+    def late(repairer: Repairer, *arguments: object) -> object:
         # Between the look and the mark, another restore has been and gone.
-        monkeypatch.setattr(Restorer, "_mark", really)
+        monkeypatch.setattr(Repairer, "_mark", really)
         machine.restore_elsewhere()
-        return really(restorer, *arguments)  # type: ignore[arg-type]
+        return really(repairer, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Restorer, "_mark", late)
+    monkeypatch.setattr(Repairer, "_mark", late)
     machine.host.restore()
     machine.assert_record_is_true()
     assert_nothing_to_do(machine)
