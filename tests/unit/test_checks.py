@@ -13,12 +13,12 @@ import pytest
 
 from macvfast.checks import pairs, several, texts
 from macvfast.errors import ArgumentInvalid, InvalidConfig
+from macvfast.host import Host
 from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from macvfast.host import Host
     from tests.unit.machine import Machine
 
 
@@ -28,6 +28,9 @@ def by_text(host: Host) -> Iterator[Callable[[], object]]:
     yield lambda: host.disconnect_many("lan", "12")  # type: ignore[arg-type]
     yield lambda: host.connect_many("lan", "34")  # type: ignore[arg-type]
     yield lambda: host.remove_networks("34")  # type: ignore[arg-type]
+    yield lambda: host.start_many("12")  # type: ignore[arg-type]
+    yield lambda: host.stop_many("12")  # type: ignore[arg-type]
+    yield lambda: host.restart_many("12")  # type: ignore[arg-type]
     yield lambda: host.create_networks("34")  # type: ignore[arg-type]
     yield lambda: host.create_network("n", subnets="10.9.0.0/24")  # type: ignore[arg-type]
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], ip_ranges="10.9.0.0/25")  # type: ignore[arg-type]
@@ -60,6 +63,16 @@ def by_none(host: Host) -> Iterator[Callable[[], object]]:
 
 
 def by_others(host: Host) -> Iterator[Callable[[], object]]:
+    yield lambda: Host("/var/lib/macvfast")  # type: ignore[arg-type]
+    yield lambda: host.connect_many(7, ["3"])  # type: ignore[arg-type]
+    yield lambda: host.disconnect_many(None, ["1"])  # type: ignore[arg-type]
+    yield lambda: host.scale(7, "w", 2)  # type: ignore[arg-type]
+    yield lambda: host.inspect(7)  # type: ignore[arg-type]
+    yield lambda: host.check(7)  # type: ignore[arg-type]
+    yield lambda: host.network(7)  # type: ignore[arg-type]
+    yield lambda: host.sandbox(None)  # type: ignore[arg-type]
+    yield lambda: host.endpoints(7)  # type: ignore[arg-type]
+    yield lambda: host.usage(7)  # type: ignore[arg-type]
     yield lambda: host.remove_many(7)  # type: ignore[arg-type]
     yield lambda: host.remove_many(["1", 7])  # type: ignore[list-item]
     yield lambda: host.remove_many(host.sandbox("1"))  # type: ignore[arg-type]

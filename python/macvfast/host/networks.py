@@ -129,14 +129,16 @@ class OfNetworks(Opened):
 
     def network(self, key: str) -> Network:
         """The network of that id, name or id prefix. Raises NetworkNotFound, NameAmbiguous or SandboxBusy."""
-        return lookup.network(self._store, key)
+        return lookup.network(self._store, key_of(key))
 
     def endpoints(self, network: str | Network) -> list[Endpoint]:
         """The endpoints of a network, by sandbox name. Raises as `network`."""
+        plain("network", network, str, macvfast.Network)
         return lookup.endpoints_of(self._store, network)
 
     def usage(self, network: str | Network) -> list[SubnetUsage]:
         """How full the subnets of a network are, in their order. Raises as `network`."""
+        plain("network", network, str, macvfast.Network)
         return self._parts.usage(network)
 
     def refuse_unready(self, network: str | Network, *, needs_address: bool = False) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+from macvfast.checks import plain
 from macvfast.engine.parts import Parts
+from macvfast.errors import ArgumentInvalid
+from macvfast.model import Network, Sandbox
 from macvfast.state.store import DEFAULT_NETNS_DIR, Store
 from macvfast.system import configured, limits, log
 
@@ -13,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from macvfast.kernel.netlink import Kernel
-    from macvfast.model import Network, Sandbox
     from macvfast.outcomes import Note
 
 
@@ -21,6 +23,8 @@ class Opened:
     """Opened and closed, whatever is asked in between."""
 
     def __init__(self, store: Store, kernel: Kernel | None = None, netns_dir: str | None = None) -> None:
+        if not isinstance(store, Store):
+            raise ArgumentInvalid("store", store, "it is a state that is open", hints=["`Host.open(DIRECTORY)`"])
         self._store = store
         pins = netns_dir or configured.directory("netns_dir", DEFAULT_NETNS_DIR)
         self._parts = Parts(store, kernel, pins, lambda note: self.on_note(note))  # noqa: PLW0108 - it may be replaced
@@ -63,5 +67,10 @@ class Opened:
 
 
 def key_of(thing: str | Network | Sandbox) -> str:
-    """What names a network or sandbox: the text itself, or its id."""
+    """What names a network or sandbox: the text itself, or its id.
+
+    Raises:
+        ArgumentInvalid
+    """
+    plain("network or sandbox", thing, str, Network, Sandbox)
     return thing if isinstance(thing, str) else thing.id

@@ -52,7 +52,7 @@ class OfSandboxes(Opened):
 
     def sandbox(self, key: str) -> Sandbox:
         """The sandbox of that id, name or id prefix. Raises SandboxNotFound, NameAmbiguous or SandboxBusy."""
-        return self._parts.states.one(key)
+        return self._parts.states.one(key_of(key))
 
     def inspect(self, sandbox: str | Sandbox) -> SandboxDetails:
         """A sandbox with what its own command was given and does now. Raises as `sandbox`; StateUnusable."""
