@@ -107,7 +107,7 @@ hint: ip link set eth3 up""",
         _create("--subnet=10.1.0.0/24 -o parent=eth0.4095 lab"),
         docker="vlan id must be between 1-4094, received: 4095",
         macvfast="""\
-error: `parent` cannot be `eth0.4095`
+error: option `-o parent` cannot be `eth0.4095`
   caused by: `4095` is not a VLAN id: 1 to 4094, without leading zeros
 
 hint: -o parent=eth0.1, or another of them""",
@@ -147,7 +147,7 @@ hint: did you mean `parent`?""",
         _create("--subnet=10.1.0.0/24 -o parent=eth0 -o macvlan_mode=Bridge lab"),
         docker="requested macvlan mode 'Bridge' is not valid, 'bridge' mode is the macvlan driver default",
         macvfast="""\
-error: `macvlan_mode` cannot be `Bridge`
+error: option `-o macvlan_mode` cannot be `Bridge`
   caused by: it is one of bridge, private, vepa, passthru
 
 hint: -o macvlan_mode=bridge""",
@@ -200,7 +200,7 @@ hint: give the gateway with --gateway, or none with --gateway none""",
         _create("--subnet=10.1.0.0/24 --ipv6 -o parent=eth0 lab"),
         docker="could not find an available, non-overlapping IPv6 address pool among the defaults to assign to the …",
         macvfast="""\
-error: `--ipv6` cannot be `true`
+error: option `--ipv6` cannot be `true`
   caused by: no IPv6 subnet is given
 
 hint: --subnet=2001:db8:1::/64""",
@@ -211,7 +211,7 @@ hint: --subnet=2001:db8:1::/64""",
         _create("--subnet=10.1.0.0/24 -o parent=eth0 -o mtu=9000 lab"),
         docker="",
         macvfast="""\
-error: `mtu` cannot be `9000`
+error: option `-o mtu` cannot be `9000`
   caused by: parent `eth0` has an MTU of 1500
 
 hint: -o mtu=1500, or `ip link set eth0 mtu 9000` first""",

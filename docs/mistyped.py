@@ -61,7 +61,7 @@ hint: did you mean `-o parent=eth1.50`?""",
         "network create -d macvlan --subnet=10.1.0.0/24 -o parent=eth1:50 lab",
         docker="",
         macvfast="""\
-error: `parent` cannot be `eth1:50`
+error: option `-o parent` cannot be `eth1:50`
   caused by: it cannot be the name of a link
 
 hint: did you mean `-o parent=eth1.50`?""",

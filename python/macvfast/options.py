@@ -59,7 +59,7 @@ class Option:
         key, metavar, help: as help shows it; of the help, one line or several of at most 50 characters.
         sets: the field of a request for a network; empty: it is one of its `link_options`.
         values: where they are few, what each text means; of modes and flags, the default first.
-        least, most, unit: of a number.
+        least, most, unit, example: of a number.
         drivers: those that have it.
         changeable: whether it may change while the network is in use.
         docker: whether the drivers of a Docker Engine know it; they ignore all others.
@@ -75,6 +75,7 @@ class Option:
     least: int | None = None
     most: int = 0
     unit: str = ""
+    example: int | None = None
     drivers: tuple[str, ...] = tuple(MODES)
     changeable: bool = False
     docker: bool = False
@@ -98,7 +99,8 @@ class Option:
         digits = text.removeprefix("-")
         number = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 10 else None
         if number is None or not self.least <= number <= self.most:
-            raise OptionInvalid(self.key, text, f"it is {self.unit}, {self.least} to {self.most}")
+            hint = f"-o {self.key}={self.example}, for example"
+            raise OptionInvalid(self.key, text, f"it is {self.unit}, {self.least} to {self.most}", [hint])
         return number
 
     def refuse_unknown(self, text: str) -> None:
@@ -110,7 +112,7 @@ class Option:
         if self.values and text not in self.values:
             said = _SWITCHES.get(text.lower())
             same = [one for one, value in self.values.items() if said is not None and value is said]
-            near = [f"-o {self.key}={one}" for one in same or nearly(text, self.values)]
+            near = [f"-o {self.key}={one}" for one in same or nearly(text, self.values) or [*self.values][:1]]
             raise OptionInvalid(self.key, text, f"it is one of {', '.join(self.values)}", near)
 
 
@@ -143,21 +145,21 @@ OPTIONS: Mapping[str, Option] = {
         ),
         Option(
             key="mtu", metavar="BYTES", sets="mtu", help="default: the parent's",
-            least=68, most=65535, unit="an MTU in bytes",
+            least=68, most=65535, unit="an MTU in bytes", example=1500,
         ),
         Option(
             key="bc_queue_len", metavar="FRAMES", drivers=("macvlan",), also=("bcqueuelen",),
             help="broadcasts that may wait for delivery; of all links\n"
             "on a parent, the longest queue counts; default: 1000\n"
             "(Linux 5.11; older ones do not have it)",
-            least=1, most=0xFFFF_FFFF, unit="a number of frames",
+            least=1, most=0xFFFF_FFFF, unit="a number of frames", example=2000,
             attribute=KernelAttribute(number=7, ip_word="bcqueuelen", unset=1000),
         ),
         Option(
             key="bclim", metavar="LINKS", drivers=("macvlan",), also=("bc_cutoff", "bc_lim"),
             help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits\n"
             "(Linux 6.4; older ones do not have it)",
-            least=-1, most=0x7FFF_FFFF, unit="a number of links",
+            least=-1, most=0x7FFF_FFFF, unit="a number of links", example=8,
             attribute=KernelAttribute(number=9, ip_word="bclim", unset=1, of_parent=True, signed=True),
         ),
         Option(

@@ -29,7 +29,7 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     ),
     (errors.OptionUnknown("option", "com.docker.network.driver.mtu", ["mtu", "parent"]), ["did you mean `mtu`?"]),
     (errors.OptionUnknown("driver", "overlay", ["ipvlan"]), ["leave it out, or give one that is known"]),
-    (errors.OptionInvalid("mtu", "x", "it is a number"), ["leave `mtu` out, or give a value that it takes"]),
+    (errors.OptionInvalid("mtu", "x", "it is a number"), ["leave `mtu` out, or give another value"]),
     (errors.OptionInvalid("parent", "a/b", "it is no name"), ["`ip link` lists the links"]),
     (errors.ParentUnusable("lo", "loopback"), ["give another link with -o parent=NAME: `ip link` lists them"]),
     (errors.KernelRefused("open a netlink socket", errno.EMFILE), ["ulimit -n 4096"]),

@@ -62,7 +62,7 @@ def test_a_filter_has_the_words_of_other_programs(host: FakeHost, given: str, hi
 
 def test_what_is_no_mac_is_no_value_of_the_filter(host: FakeHost) -> None:
     said = typed("ps -f mac=foo", host).err
-    assert said.startswith("error: `mac` cannot be `foo`\n")
+    assert said.startswith("error: option `-f mac` cannot be `foo`\n")
     assert "--mac-address" not in said
 
 

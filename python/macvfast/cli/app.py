@@ -130,18 +130,18 @@ def perform(line: Line, words: Sequence[str], session: Session) -> int:
 
 
 class _Advice:
-    """What may have been meant, for each error of a command line; loaded for the first."""
+    """Each error of a command line as it is shown, with what may have been meant; loaded for the first."""
 
     def __init__(self, line: Line, session: Session) -> None:
         self._of = line, session
         self._meant: Meant | None = None
 
-    def __call__(self, problem: MacvfastError | Failure) -> Sequence[str]:
+    def __call__(self, problem: MacvfastError | Failure) -> MacvfastError | Failure:
         if self._meant is None:
             from macvfast.cli.meant import Meant  # noqa: PLC0415 - only a mistake needs it
 
             self._meant = Meant(*self._of)
-        return self._meant.hints(problem)
+        return self._meant.shown(problem)
 
 
 def _runs(line: Line) -> bool:

@@ -54,8 +54,8 @@ def chosen(pairs: Sequence[tuple[str, str]], filters: Mapping[str, Filter[T]]) -
             raise OptionUnknown("filter", key, sorted(filters), _instead(key, value, filters))
         values = filters[key].values
         if values and value not in values:
-            near = [f"-f {key}={one}" for one in nearly(value, values)]
-            raise OptionInvalid(key, value, f"it is one of {', '.join(values)}", near)
+            near = [f"-f {key}={one}" for one in nearly(value, values) or values[:1]]
+            raise OptionInvalid(f"-f {key}", value, f"it is one of {', '.join(values)}", near)
         filters[key].check(value)
         wanted.setdefault(key, []).append(value)
 
@@ -117,17 +117,17 @@ def _addresses(text: str) -> Cidr:
         return ip_network(text)
     except ValueError:
         why = "it is an address (172.16.86.10) or a subnet (172.16.86.0/24)"
-        raise OptionInvalid("address", text, why, _subnet_of(text)) from None
+        raise OptionInvalid("-f address", text, why, [f"-f address={_subnet_of(text)}"]) from None
 
 
-def _subnet_of(text: str) -> list[str]:
-    """The hint at the subnet of an address that has a prefix length."""
+def _subnet_of(text: str) -> str:
+    """The subnet of an address that has a prefix length; of anything else, an example of one."""
     from ipaddress import ip_network  # noqa: PLC0415 - loaded by then
 
     try:
-        return [f"-f address={ip_network(text, strict=False)}"]
+        return str(ip_network(text, strict=False))
     except ValueError:
-        return []
+        return "172.16.86.0/24, for example"
 
 
 def _has_address(sandbox: Sandbox, wanted: str) -> bool:
@@ -146,7 +146,7 @@ def _mac(text: str) -> bytes:
     try:
         return parse_mac(text)
     except MacInvalid as error:
-        raise OptionInvalid("mac", text, error.reason, ["`-f mac=02:42:ac:10:56:0a`, for example"]) from None
+        raise OptionInvalid("-f mac", text, error.reason, ["-f mac=02:42:ac:10:56:0a, for example"]) from None
 
 
 def _has_mac(sandbox: Sandbox, wanted: str) -> bool:
@@ -219,7 +219,10 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
     refusal = OptionInvalid(
-        "until", text, "it is a time ago (10m, 1h30m), a date (2026-08-20T07:41:09) or seconds since 1970"
+        "--filter until",
+        text,
+        "it is a time ago (10m, 1h30m), a date (2026-08-20T07:41:09) or seconds since 1970",
+        ["--filter until=24h, for example"],
     )
     try:
         if re.fullmatch(f"(?:{_PART})+", text):

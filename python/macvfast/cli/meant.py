@@ -1,17 +1,24 @@
-"""What was meant by a name that was not found, looked up only when a command has failed for it."""
+"""What was meant by a name that was not found, and how an option was typed; loaded only when a command has failed."""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
 
-from macvfast.cli.usage import Usage, did_you_mean
-from macvfast.errors import CommandNotFound, MacvfastError, NetworkNotFound, ParentNotFound, SandboxNotFound
+from macvfast.cli.usage import Failure, Usage, did_you_mean
+from macvfast.errors import (
+    CommandNotFound,
+    MacvfastError,
+    NetworkNotFound,
+    OptionInvalid,
+    ParentNotFound,
+    SandboxNotFound,
+)
+from macvfast.options import OPTIONS
 
 if TYPE_CHECKING:
     from macvfast.cli.call import Session
     from macvfast.cli.line import Line
-    from macvfast.cli.usage import Failure
 
 # For so many errors of one command names are compared: a list of thousands that are all wrong is no typing error.
 COMPARED = 20
@@ -25,13 +32,34 @@ _BEHIND = {"network": "network inspect", "ipam": "ipam show"}
 
 
 class Meant:
-    """Hints for the errors of one command line."""
+    """The errors of one command line, as they are shown."""
 
     def __init__(self, line: Line, session: Session) -> None:
         self._line = line
         self._session = session
         self._known: dict[str, list[str]] = {}
         self._left = COMPARED
+
+    def shown(self, problem: MacvfastError | Failure) -> MacvfastError | Failure:
+        """The same problem. An option is named as it was typed, and what may have been meant is its first hint."""
+        message, hints = problem.message, problem.hints
+        if isinstance(problem, OptionInvalid) and (typed := self._typed(problem.key)):
+            message = f"option {message.replace(f'`{problem.key}`', f'`{typed}`', 1)}"
+            hints = tuple(hint.replace(f"`{problem.key}`", f"`{typed}`") for hint in hints)
+        hints = (*self.hints(problem), *hints)
+        if (message, hints) == (problem.message, problem.hints):
+            return problem
+        return Failure(problem.code, message, problem.causes, hints)
+
+    def _typed(self, key: str) -> str | None:
+        """How an option of this command is typed; None: it has none of that name."""
+        if key.startswith("-"):
+            return key
+        for param in self._line.command.params:
+            if f"--{key}" in param.opts:
+                return self._session.spelled.get(str(param.name), f"--{key}")
+        with_options = any("-o" in param.opts for param in self._line.command.params)
+        return f"-o {key}" if with_options and key in OPTIONS else None
 
     def hints(self, problem: MacvfastError | Failure) -> list[str]:
         """What may have been meant; nothing where nothing is like it."""

@@ -79,7 +79,7 @@ class Scaler:
     def scale(self, network: str, prefix: str, count: int, *, force: bool, tell: Tell | None = None) -> Scaled:
         """Make or remove; `tell` is called with how many have ended, and of how many."""
         if not 0 <= count <= COUNT_MAX:
-            raise OptionInvalid("COUNT", str(count), f"it is 0 to {COUNT_MAX}")
+            raise OptionInvalid("COUNT", str(count), f"it is 0 to {COUNT_MAX}", [f"{prefix}={COUNT_MAX} is the most"])
         check_name("sandbox", f"{prefix}-{max(count - 1, 0)}")
         with self._store.reading() as records:
             net = one_network(records, self._store, network)

@@ -209,7 +209,7 @@ class OptionInvalid(InvalidConfig, code="option-invalid"):
     reason: str
     hints: InitVar[Sequence[str]] = ()
     _text = "`{key}` cannot be `{value}`"
-    _hint = "leave `{key}` out, or give a value that it takes"
+    _hint = "leave `{key}` out, or give another value"
 
     def _get_hints(self) -> Sequence[str]:
         return self.hints or (["`ip link` lists the links"] if self.key == "parent" else super()._get_hints())

@@ -184,7 +184,8 @@ def _refuse_ipv6_switch(request: NetworkRequest, cidrs: Sequence[Cidr]) -> None:
     if request.ipv6 and not any(isinstance(cidr, IPv6Network) for cidr in cidrs):
         raise OptionInvalid("--ipv6", "true", "no IPv6 subnet is given", hints=["--subnet=2001:db8:1::/64"])
     if request.ipv6 is False and cidrs and not any(isinstance(cidr, IPv4Network) for cidr in cidrs):
-        raise OptionInvalid("--ipv6", "false", "the network would have no subnet left")
+        why = "the network would have no subnet left"
+        raise OptionInvalid("--ipv6", "false", why, hints=["--subnet=192.168.32.0/24, for example"])
     if request.ipv6_ra and (request.ipv6 is False or not any(isinstance(cidr, IPv6Network) for cidr in cidrs)):
         hint = "--subnet=2001:db8:1::/64" if request.ipv6 is None else "leave out --no-ipv6, or -o ipv6_ra=on"
         raise OptionInvalid("ipv6_ra", "on", "the network has no IPv6", hints=[hint])

@@ -53,7 +53,7 @@ def check_origin(origin: str | None) -> None:
         OptionInvalid
     """
     if origin is not None and origin not in ORIGINS:
-        raise OptionInvalid("origin", str(origin), f"it is one of {', '.join(ORIGINS)}")
+        raise OptionInvalid("origin", str(origin), f"it is one of {', '.join(ORIGINS)}", ORIGINS)
 
 
 def is_name(text: str) -> bool:

@@ -6,9 +6,13 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import NoneType
+from typing import TYPE_CHECKING
 
 from macvfast.checks import pairs, plain, several
 from macvfast.errors import OptionInvalid, nearly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # What the native program takes (`rust/init/src/log.rs`).
 LEAST_LOG = 8 * 1024
@@ -19,6 +23,8 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?\Z", re.A
 
 # A number has at most as many digits as the native program takes.
 _RESTART = re.compile(r"(?:always|unless-stopped|on-failure(?::[0-9]{1,9})?)\Z", re.ASCII)
+
+_ADD_HOST = "--add-host=db:192.168.32.9, for example"
 
 # Of a regular expression: white space, control characters, and what was not UTF-8.
 _NOT_A_WORD = r"\s\x00-\x1f\x7f\ud800-\udfff"
@@ -50,23 +56,29 @@ class OwnFiles:
         for key in ("dns", "dns_search", "dns_options"):
             several(key, getattr(self, key), str)
         if self.hostname is not None and not _HOSTNAME.match(self.hostname):
-            raise OptionInvalid("hostname", self.hostname, "it is 1 to 64 letters, digits, dots and hyphens")
+            why = "it is 1 to 64 letters, digits, dots and hyphens"
+            raise OptionInvalid("hostname", self.hostname, why, ["--hostname=web-1, for example"])
         for name, address in self.hosts:
             if not name or re.search(rf"[#{_NOT_A_WORD}]", name):
-                raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS")
-            _refuse_no_address("add-host", f"{name}:{address}", address)
+                raise OptionInvalid("add-host", f"{name}:{address}", "it has the form NAME:ADDRESS", [_ADD_HOST])
+            _refuse_no_address("add-host", f"{name}:{address}", address, _ADD_HOST)
         for server in self.dns:
-            _refuse_no_address("dns", server, server)
-        for word in (*self.dns_search, *self.dns_options):
-            if not word or re.search(rf"[#;{_NOT_A_WORD}]", word):
-                raise OptionInvalid("dns-search or dns-option", word, "it is one word")
+            _refuse_no_address("dns", server, server, "--dns=192.168.32.1, for example")
+        _refuse_no_words("dns-search", self.dns_search, "--dns-search=lab.example, for example")
+        _refuse_no_words("dns-option", self.dns_options, "--dns-option=ndots:2, for example")
 
 
-def _refuse_no_address(key: str, value: str, address: str) -> None:
+def _refuse_no_address(key: str, value: str, address: str, hint: str) -> None:
     try:
         ip_address(address)
     except ValueError:
-        raise OptionInvalid(key, value, f"`{address}` is not an IP address") from None
+        raise OptionInvalid(key, value, f"`{address}` is not an IP address", [hint]) from None
+
+
+def _refuse_no_words(key: str, words: Iterable[str], hint: str) -> None:
+    for word in words:
+        if not word or re.search(rf"[#;{_NOT_A_WORD}]", word):
+            raise OptionInvalid(key, word, "it is one word", [hint])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +124,18 @@ class CommandRequest:
         several("argv", self.argv, str)
         pairs("env", self.env)
         if not self.argv:
-            raise OptionInvalid("command", "", "it names no program")
+            raise OptionInvalid("command", "", "it names no program", ["a command has a program and its arguments"])
         for word in self.argv:
             if "\0" in word:
-                raise OptionInvalid("command", word, "it holds a NUL")
+                raise OptionInvalid("command", word, "it holds a NUL", ["give it without that"])
         for name, value in self.env:
             if not name or "=" in name or "\0" in name + value:
-                raise OptionInvalid("env", name, "it has the form NAME=VALUE, without a NUL")
+                why = "it has the form NAME=VALUE, without a NUL"
+                raise OptionInvalid("env", name, why, ["--env=NAME=VALUE"])
         self._check_restart()
         if self.log_max is not None and not LEAST_LOG <= self.log_max <= _MOST_LOG:
             takes = f"it is a number of bytes from {LEAST_LOG} to {_MOST_LOG}"
-            raise OptionInvalid("log-max", str(self.log_max), takes)
+            raise OptionInvalid("log-max", str(self.log_max), takes, ["--log-max=16m, for example"])
 
     def _check_restart(self) -> None:
         plain("restart", self.restart, str)
@@ -135,9 +148,10 @@ class CommandRequest:
             raise OptionInvalid("restart", self.restart, takes, hints)
         if self.auto_remove:
             why = "a sandbox of --rm is removed when its command has ended"
-            raise OptionInvalid("restart", self.restart, why)
+            raise OptionInvalid("restart", self.restart, why, ["give one of the two"])
         if not self.detach or self.join:
-            raise OptionInvalid("restart", self.restart, "only the command of `macvfast run -d` is run again")
+            why = "only the command of `macvfast run -d` is run again"
+            raise OptionInvalid("restart", self.restart, why, [f"macvfast run -d --restart={self.restart} …"])
 
 
 def parse_size(key: str, text: str) -> int:
@@ -151,5 +165,5 @@ def parse_size(key: str, text: str) -> int:
     """
     found = re.fullmatch(r"([0-9]{1,15})([kmg]?)b?", text, re.ASCII | re.IGNORECASE)
     if found is None:
-        raise OptionInvalid(key, text, "it is a number of bytes, or one with k, m or g: 16m")
+        raise OptionInvalid(key, text, "it is a number of bytes, or one with k, m or g", [f"--{key}=16m, for example"])
     return int(found[1]) << 10 * " kmg".index(found[2].lower() or " ")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _GW_PRIORITY_END = 1 << 31
 GW_PRIORITY = f"it is a number, {-_GW_PRIORITY_END} to {_GW_PRIORITY_END - 1}, or none"
 
+_IFNAME = "a name such as eth1"
+
 _HELP = "`help(macvfast.Host.connect)` says what it takes"
 
 
@@ -71,7 +73,7 @@ class EndpointRequest:
         plain("mtu", self.mtu, int, NoneType)
         plain("gw_priority", self.gw_priority, int, NoneType)
         if self.gw_priority is not None and not is_gw_priority(self.gw_priority):
-            raise OptionInvalid("gw-priority", str(self.gw_priority), GW_PRIORITY)
+            raise OptionInvalid("gw-priority", str(self.gw_priority), GW_PRIORITY, ["--gw-priority=1, for example"])
         if self.ifname is not None:
             _refuse_ifname(self.ifname)
         refuse_mtu(self.mtu)
@@ -205,6 +207,6 @@ def _refuse_ifname(name: str) -> None:
     number for `%d`), and what is something else there, or among the settings of all links.
     """
     if not is_ifname(name) or len(name.encode()) > 15 or "%" in name:
-        raise OptionInvalid("ifname", name, "it is 1 to 15 bytes, without white space, `/`, `:` and `%`")
+        raise OptionInvalid("ifname", name, "it is 1 to 15 bytes, without white space, `/`, `:` and `%`", [_IFNAME])
     if name in ("lo", "all", "default"):
-        raise OptionInvalid("ifname", name, "every namespace has something of that name")
+        raise OptionInvalid("ifname", name, "every namespace has something of that name", [_IFNAME])

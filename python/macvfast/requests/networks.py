@@ -93,7 +93,8 @@ class NetworkRequest:
         if self.driver == "ipvlan":
             object.__setattr__(self, "flag", self.flag or IPVLAN_FLAGS[0])
         elif self.flag is not None:
-            raise OptionInvalid("ipvlan_flag", self.flag, "it belongs to the driver `ipvlan`")
+            why = "it belongs to the driver `ipvlan`"
+            raise OptionInvalid("ipvlan_flag", self.flag, why, ["--driver=ipvlan, or leave out -o ipvlan_flag"])
         for option in options_of(self.driver).values():
             if option.sets and isinstance(value := getattr(self, option.sets), str):
                 option.refuse_unknown(value)
@@ -102,7 +103,8 @@ class NetworkRequest:
         if self.ipv6_ra:
             self._refuse_advertisements()
         if self.share_parent and self.mode == "passthru":
-            raise OptionInvalid("share_parent", "true", "a passthru network has its parent to itself")
+            why = "a passthru network has its parent to itself"
+            raise OptionInvalid("share_parent", "true", why, ["leave out -o share_parent, or -o macvlan_mode=passthru"])
         if self.parent is not None and not is_ifname(self.parent):
             base, _, vid = self.parent.replace("/", ":").partition(":")
             hints = [f"did you mean `-o parent={base}.{vid}`?"] if is_ifname(base) and is_vid(vid) else []
@@ -296,4 +298,4 @@ def refuse_mtu(mtu: int | None) -> None:
         OptionInvalid
     """
     if mtu is not None and not 68 <= mtu <= 65535:
-        raise OptionInvalid("mtu", str(mtu), "an MTU is 68 to 65535 bytes")
+        raise OptionInvalid("mtu", str(mtu), "an MTU is 68 to 65535 bytes", ["-o mtu=1500, for example"])

@@ -50,7 +50,7 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
     """
     for name, path in (*places._asdict().items(), *(("cni", path) for path in plugins)):
         if "\n" in path:
-            raise OptionInvalid(name, path, "it has a line break")
+            raise OptionInvalid(name, path, "it has a line break", ["rename that directory, or give another one"])
     _refuse_other(_client(root))
     plugins = sorted({*plugins, *units.plugins_of(_text(_client(root)))})
     texts = {_client(root): units.client(places, plugins)}

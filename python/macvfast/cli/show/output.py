@@ -35,7 +35,7 @@ class Output:
         self._shown_problems = False
         self.problems_as_json = False
         # What may have been meant, for an error; to be set.
-        self.advice: Callable[[MacvfastError | Failure], Sequence[str]] | None = None
+        self.advice: Callable[[MacvfastError | Failure], MacvfastError | Failure] | None = None
         self.failed: OSError | None = None
 
     # Results.
@@ -129,8 +129,8 @@ class Output:
 
     def problem(self, problem: MacvfastError | Failure) -> None:
         """One error with its causes and hints, or the same as JSON; several are kept apart by an empty line."""
-        if self.advice is not None and (meant := self.advice(problem)):
-            problem = Failure(problem.code, problem.message, problem.causes, [*meant, *problem.hints])
+        if self.advice is not None:
+            problem = self.advice(problem)
         shown = problem_json(problem) if self.problems_as_json else problem_text(problem)
         before = "\n" if self._shown_problems and not self.problems_as_json else ""
         self._shown_problems = True
