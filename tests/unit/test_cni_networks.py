@@ -46,7 +46,7 @@ def wanted(directory: Path | None = None, **fields: Any) -> networks.Wanted:
     conf = CONF | fields
     if directory is not None and conf["ipam"]:
         conf["ipam"] = conf["ipam"] | {"dataDir": str(directory)}
-    return networks.read(Conf.of(json.dumps(conf)))
+    return networks.read(Conf.of(json.dumps(conf))).network
 
 
 def ipam(*ranges: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_each_wrong_value_is_named(fields: dict[str, Any], code: int, said: str)
 @pytest.mark.parametrize("subnet", ["10.20.0.1/24", "10.20.0.0", "10.20.0.0/31", "x"])
 def test_a_subnet_that_host_local_refuses_is_refused(host: Host, subnet: str) -> None:
     with pytest.raises(Refused) as refused:
-        networks.ensure(host, wanted(**ipam({"subnet": subnet})))
+        wanted(**ipam({"subnet": subnet})).ensure(host)
     assert refused.value.code == 7
 
 
@@ -110,7 +110,7 @@ def test_a_network_is_made_as_host_local_completes_it(host: Host) -> None:
         [RANGE | {"rangeStart": "10.20.0.100"}, {"subnet": "10.21.0.0/16", "gateway": "10.21.5.1"}],
         [{"subnet": "fd00:20::/64", "rangeEnd": "fd00:20::ff"}],
     ]
-    name = networks.ensure(host, wanted(mode="vepa", bcqueuelen=2000, ipam={"type": "host-local", "ranges": sets}))
+    name = wanted(mode="vepa", bcqueuelen=2000, ipam={"type": "host-local", "ranges": sets}).ensure(host)
     network = host.network(name)
     assert (network.name, network.origin, network.driver, network.mode) == ("cni-pods", "cni", "macvlan", "vepa")
     assert (network.parent, network.share_parent, network.order) == ("eth5", True, "next")
@@ -122,68 +122,68 @@ def test_a_network_is_made_as_host_local_completes_it(host: Host) -> None:
 
 
 def test_the_old_form_of_one_range_is_the_same_network(host: Host) -> None:
-    first = networks.ensure(host, wanted())
+    first = wanted().ensure(host)
     whole = host.network(first).labels
     old = {"type": "host-local", **RANGE}
-    assert networks.ensure(host, wanted(ipam=old)) == first
+    assert wanted(ipam=old).ensure(host) == first
     assert host.network(first).labels == whole
 
 
 def test_a_known_configuration_is_looked_up_and_nothing_is_asked_of_the_kernel(machine: Machine, host: Host) -> None:
-    networks.ensure(host, wanted())
+    wanted().ensure(host)
     machine.faults.arm()
-    assert networks.ensure(host, wanted()) == "cni-pods"
+    assert wanted().ensure(host) == "cni-pods"
     assert machine.faults.seen == []
 
 
 def test_what_may_change_changes_and_what_may_not_makes_another_network(machine: Machine, host: Host) -> None:
     """The record is another, and the pool is the same: no address is given twice."""
-    first = networks.ensure(host, wanted())
+    first = wanted().ensure(host)
     attach(machine, first, "one")
     changed = ipam(RANGE | {"rangeStart": "10.20.0.2", "rangeEnd": "10.20.0.9"})
-    assert networks.ensure(host, wanted(**changed)) == first
+    assert wanted(**changed).ensure(host) == first
     assert host.network(first).subnets[0].ranges == ("10.20.0.2-10.20.0.9",)
-    second = networks.ensure(host, wanted(**changed, mode="private"))
+    second = wanted(**changed, mode="private").ensure(host)
     assert second.startswith("cni-pods-")
     assert str(attach(machine, second, "two").ip) == "10.20.0.3/24"
-    assert networks.ensure(host, wanted(**changed)) == first, "each is known by its configuration"
-    assert networks.ensure(host, wanted(**changed, mode="private")) == second
+    assert wanted(**changed).ensure(host) == first, "each is known by its configuration"
+    assert wanted(**changed, mode="private").ensure(host) == second
     machine.assert_pools_are_true()
 
 
 def test_configurations_of_several_names_share_the_pool_of_a_subnet(machine: Machine, host: Host) -> None:
-    names = [networks.ensure(host, wanted(name=name)) for name in ("pods", "jobs")]
+    names = [wanted(name=name).ensure(host) for name in ("pods", "jobs")]
     assert names == ["cni-pods", "cni-jobs"]
     assert [str(attach(machine, name, name).ip) for name in names] == ["10.20.0.2/24", "10.20.0.3/24"]
 
 
 def test_a_network_that_nobody_uses_makes_room_for_what_its_configuration_is_now(machine: Machine, host: Host) -> None:
     """10.20.0.0/16 overlaps the subnet that was there, which only the old configuration had."""
-    networks.ensure(host, wanted())
+    wanted().ensure(host)
     wider = ipam({"subnet": "10.20.0.0/16"})
-    assert networks.ensure(host, wanted(**wider)) == "cni-pods"
+    assert wanted(**wider).ensure(host) == "cni-pods"
     attach(machine, "cni-pods", "one")
     with pytest.raises(SubnetTaken):
-        networks.ensure(host, wanted())
+        wanted().ensure(host)
 
 
 def test_a_network_of_a_person_is_not_removed_and_not_taken_for_one_of_cni(host: Host) -> None:
     with pytest.raises(ParentTaken):
-        networks.ensure(host, wanted(master="eth0"))
+        wanted(master="eth0").ensure(host)
     assert {one.name for one in host.networks()} == {"lan", "other"}
 
 
 def test_a_sub_interface_is_made_for_a_vlan(host: Host) -> None:
-    network = host.network(networks.ensure(host, wanted(vlan=50)))
+    network = host.network(wanted(vlan=50).ensure(host))
     assert (network.parent, network.link) == ("eth5.50", "eth5.50")
 
 
 def test_without_a_master_it_is_the_link_of_the_default_route(machine: Machine, host: Host) -> None:
     with pytest.raises(ParentNotFound, match="no default route"):
-        networks.ensure(host, wanted(master=""))
+        wanted(master="").ensure(host)
     machine.world.home.routes[6] = 3
     machine.world.home.routes[4] = 5
-    assert host.network(networks.ensure(host, wanted(master=""))).parent == "eth5"
+    assert host.network(wanted(master="").ensure(host)).parent == "eth5"
 
 
 # What host-local has given.
@@ -204,7 +204,7 @@ def test_what_host_local_has_given_is_given_to_nobody_as_long_as_its_file_is_the
     kept = [file(tmp_path, name) for name in ("10.20.0.2", "10.20.0.3")]
     for name in ("lock", "last_reserved_ip.0", "10.99.0.1", "fd00::5"):
         file(tmp_path, name, "x")
-    name = networks.ensure(host, wanted(tmp_path, **few))
+    name = wanted(tmp_path, **few).ensure(host)
     (usage,) = host.usage(name)
     assert [str(address) for address, _ in usage.reservations] == ["10.20.0.2", "10.20.0.3"]
     assert str(kept[0]) in usage.reservations[0][1]
@@ -218,7 +218,7 @@ def test_what_host_local_has_given_is_given_to_nobody_as_long_as_its_file_is_the
 
 def test_addresses_go_on_after_the_last_that_host_local_gave(machine: Machine, host: Host, tmp_path: Path) -> None:
     file(tmp_path, "last_reserved_ip.0", "10.20.0.77")
-    name = networks.ensure(host, wanted(tmp_path))
+    name = wanted(tmp_path).ensure(host)
     assert str(attach(machine, name, "one").ip) == "10.20.0.78/24"
     assert str(attach(machine, name, "two").ip) == "10.20.0.79/24"
 
@@ -228,9 +228,9 @@ def test_what_host_local_gave_since_the_import_is_seen_at_the_first_container(
 ) -> None:
     """Its containers go on being made until its configuration is changed."""
     file(tmp_path, "10.20.0.2")
-    networks.ensure(host, wanted(tmp_path), ahead=True)
+    wanted(tmp_path).ensure(host, ahead=True)
     file(tmp_path, "10.20.0.3")
-    assert str(attach(machine, networks.ensure(host, wanted(tmp_path)), "one").ip) == "10.20.0.4/24"
+    assert str(attach(machine, wanted(tmp_path).ensure(host), "one").ip) == "10.20.0.4/24"
 
 
 @pytest.mark.parametrize(
@@ -246,5 +246,5 @@ def test_the_file_of_an_old_container_goes_with_it(tmp_path: Path, text: str, go
 def test_a_network_whose_files_cannot_be_read_is_not_used(host: Host, tmp_path: Path) -> None:
     (tmp_path / "pods").write_text("no directory", encoding="ascii")
     with pytest.raises(StateProblem, match="Not a directory"):
-        networks.ensure(host, wanted(tmp_path))
+        wanted(tmp_path).ensure(host)
     assert "cni-pods" not in {one.name for one in host.networks()}

@@ -57,7 +57,7 @@ def offered(line: str, host: FakeHost | None = None) -> list[str]:
     [
         ("net", "network"),
         ("network r", "rm"),
-        ("network import ", "docker"),
+        ("network import ", "cni docker"),
         ("completion ", "bash fish zsh"),
         ("network rm ", "dual pub_net"),
         ("network rm dual p", "pub_net"),

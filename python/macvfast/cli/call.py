@@ -78,8 +78,8 @@ class Call(typer.Context):
 
         return self.formatter_class(width=min(max(get_terminal_size().columns, 32), 80) - 2)
 
-    def host(self, *, dry_run: bool = False) -> Host:
-        """Open the host of `--state-dir`, whose notes are shown; to be used as a context manager.
+    def host(self, *, dry_run: bool = False, origin: str | None = None) -> Host:
+        """Open the host of `--state-dir`, for an engine or none, whose notes are shown; to be used with `with`.
 
         Raises:
             StateMissing: the named directory does not exist, and the command reads what is recorded. It would find
@@ -101,7 +101,8 @@ class Call(typer.Context):
         if changes:
             be_careful()
         # A command that only reads creates no state.
-        host = opener(state_dir, make=changes and not dry_run)
+        engine: dict[str, Any] = {} if origin is None else {"origin": origin}
+        host = opener(state_dir, make=changes and not dry_run, **engine)
         host.on_note = self.out.note
         if self.session.verbose:
             host.log()

@@ -37,6 +37,7 @@ COMMANDS = {
     "network prune": "network",
     "network connect": "connecting",
     "network disconnect": "connecting",
+    "network import cni": "importing.cni",
     "network import docker": "importing.command",
     "ipam show": "ipam",
     "topology": "topology",

@@ -71,6 +71,10 @@ class Fields:
         for key, value in self._values.items():
             yield _text(key, f"a name in {self._where}"), _text(value, self.name(key))
 
+    def values(self) -> dict[str, object]:
+        """All of it, as it is."""
+        return {**self._values}
+
     def names(self) -> list[str]:
         """The names of its fields."""
         return [_text(key, f"a name in {self._where}") for key in self._values]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from macvfast.errors import (
@@ -20,7 +20,7 @@ from macvfast.model import Sandbox
 from macvfast.plan import endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.host import Host
     from macvfast.model import Attachment, Endpoint, Network
@@ -63,6 +63,16 @@ class Words(Protocol):
         """Why it was not done."""
 
 
+class OnDemand(Protocol):
+    """A network that is made when it is first needed."""
+
+    def ensure(self, host: Host) -> str:
+        """Have it there, as it is wanted; its name."""
+
+    def find(self, host: Host) -> str | None:
+        """Its name, if it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is to be done with one attachment of a sandbox to a network; or whether one could be made.
@@ -77,6 +87,8 @@ class Request:
         words: how it is answered.
         attachment: what it is about, where the engine knows it so; else what `endpoint` says.
         needs_address: of STATUS, whether a network without a free address counts as unready.
+        network: where it is made when it is first needed; else what `endpoint` says.
+        absent: called where what is to go is not known.
     """
 
     kind: str
@@ -88,6 +100,8 @@ class Request:
     words: Words = field(compare=False, repr=False)
     attachment: Attachment | None = None
     needs_address: bool = False
+    network: OnDemand | None = None
+    absent: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 class Answer(NamedTuple):
@@ -129,10 +143,14 @@ def undo(host: Host, request: Request) -> None:
 def _connect(host: Host, request: Request) -> Answer:
     if (there := _made_before(host, request)) is not None:
         return there
-    _network(host, request)
+    endpoint = request.endpoint
+    if request.network is None:
+        _network(host, request)
+    else:
+        endpoint = replace(endpoint, network=request.network.ensure(host))
     if request.netns is None:
         _sandbox(host, request)
-    made = host.connect(request.endpoint, netns=request.netns, request_id=request.id, attachment=request.attachment)
+    made = host.connect(endpoint, netns=request.netns, request_id=request.id, attachment=request.attachment)
     return Answer(request.words.made(made), request)
 
 
@@ -147,7 +165,7 @@ def _made_before(host: Host, request: Request) -> Answer | None:
         return None
     asked = request.endpoint
     if (
-        asked.network not in (made.network, made.network_id)
+        (request.network is None and asked.network not in (made.network, made.network_id))
         or asked.sandbox not in (made.sandbox, made.sandbox_id)
         or asked.ifname not in (None, made.ifname)
     ):
@@ -159,6 +177,8 @@ def _disconnect(host: Host, request: Request) -> Answer:
     try:
         _take_away(host, *_the_endpoint(host, request))
     except _GONE:
+        if request.absent is not None:
+            request.absent()
         return Answer(request.words.gone(found=False))
     return Answer(request.words.gone(found=True))
 
@@ -169,13 +189,17 @@ def _check(host: Host, request: Request) -> Answer:
 
 
 def _status(host: Host, request: Request) -> Answer:
+    network: str | Network | None = None
     try:
-        host.refuse_unready(_network(host, request), needs_address=request.needs_address)
+        network = _network(host, request) if request.network is None else request.network.find(host)
+        # The first attachment makes it.
+        if network is not None:
+            host.refuse_unready(network, needs_address=request.needs_address)
     except SandboxBusy:
         # What is being changed is not waited for, and will be there.
         pass
     except ParentNotFound as error:
-        hurts = bool(host.endpoints(request.endpoint.network))
+        hurts = network is not None and bool(host.endpoints(network))
         return Answer(request.words.unready(error, hurts=hurts))
     except MacvfastError as error:
         return Answer(request.words.unready(error, hurts=False))

@@ -1,4 +1,4 @@
-"""The `ipam` of a configuration, in the words of the reference plugin `host-local`: ranges of addresses, and DNS."""
+"""The `ipam` of a configuration, in the words of the reference plugin `host-local`: ranges, routes and DNS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from macvfast.model import Route
 from macvfast.plugins.cni.refusals import BAD_CONFIG, IO, UNSUPPORTED, Refused
 from macvfast.plugins.fields import Unfit
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from macvfast.model import Cidr
     from macvfast.plugins.fields import Fields
+    from macvfast.plugins.request import Said
+
+# The main table of routes, and the scope of those that lead anywhere (linux/rtnetlink.h).
+_MAIN_TABLE, _UNIVERSE = 254, 0
 
 # Of a file of resolv.conf's kind.
 _LONGEST = 1 << 16
@@ -114,7 +119,29 @@ def _ip_range(one: Range, cidr: Cidr) -> str:
     return f"{one.first or cidr[1]}-{one.last or end}"
 
 
-# DNS.
+# Routes and DNS.
+
+
+def routes(ipam: Fields) -> Iterator[tuple[Route, Said]]:
+    """Each route, with what is said of it, which comes back in the result. Without a gateway, it goes by that of its
+    family.
+
+    Raises:
+        Refused, Unfit, RouteInvalid
+    """
+    for fields in ipam.several("routes"):
+        destination, gateway = fields.text("dst"), fields.text("gw")
+        if not destination:
+            raise Unfit(f"{fields.name('dst')} is missing")
+        for key, usual in (("table", _MAIN_TABLE), ("scope", _UNIVERSE)):
+            if fields.number(key, most=0xFFFF_FFFF) not in (0, usual):
+                raise Refused(UNSUPPORTED, f"`{fields.name(key)}` is not supported", "routes are in the main table")
+        numbers = {key: fields.number(key, most=0xFFFF_FFFF) or None for key in ("priority", "mtu", "advmss")}
+        route = Route.of(
+            destination, gateway or None, metric=numbers["priority"], mtu=numbers["mtu"], advmss=numbers["advmss"]
+        )
+        said = {"dst": destination, "gw": gateway, **numbers}
+        yield route, {key: value for key, value in said.items() if value}
 
 
 def dns(ipam: Fields) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import MacvfastError
 from macvfast.model import ENGINE, Attachment, parse_mac
+from macvfast.plugins.cni import networks
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
 from macvfast.plugins.cni.results import Words, failed
@@ -109,21 +111,26 @@ def _check_names(environment: Mapping[str, str]) -> None:
 def _request(call: Call, conf: Conf, kind: str) -> Request:
     environment = call.environment
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
-    words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino)
+    meant = networks.read(conf) if kind == CONNECT and networks.is_meant(conf) else None
+    words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino, meant)
     attachment = Attachment(conf.name, container, ifname)
     if kind != CONNECT:
         # Whatever the network is called by now.
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
-        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment)
-    network = _network(conf)
+        absent = partial(networks.let_go, conf, container, ifname)
+        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent)
     if call.netns is None:
         raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
     if _is_own(call.netns) and environment.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
         raise Refused(BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
     wanted = _wanted(conf, _arguments(environment.get("CNI_ARGS", "")))
-    endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])
-    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment)
+    if meant is None:
+        endpoint = EndpointRequest(network=_network(conf), sandbox=attachment.sandbox, ifname=ifname, **wanted)
+        return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment)
+    wanted = {**meant.endpoint, **wanted}
+    endpoint = EndpointRequest(network="", sandbox=attachment.sandbox, ifname=ifname, **wanted)
+    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=meant.network)
 
 
 def _network(conf: Conf) -> str:
@@ -140,10 +147,11 @@ def _is_own(netns: int) -> bool:
 
 def _status(call: Call, conf: Conf) -> Request:
     """Whether an ADD could be done; whether it would find an address only where the configuration asks for that."""
-    endpoint = EndpointRequest(network=_network(conf))
+    wanted = networks.read(conf).network if networks.is_meant(conf) else None
+    endpoint = EndpointRequest(network=_network(conf) if wanted is None else "")
     exhaustion = conf.flag("statusOnExhaustion")
     words = Words(call.environment, conf, None)
-    return Request(STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion)
+    return Request(STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion, network=wanted)
 
 
 def _arguments(text: str) -> dict[str, str]:

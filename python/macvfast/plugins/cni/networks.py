@@ -11,9 +11,18 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from macvfast.errors import NetworkDiffers, NetworkNotFound, ParentNotFound, ParentTaken, SandboxBusy, SubnetTaken
+from macvfast.errors import (
+    MacvfastError,
+    NetworkDiffers,
+    NetworkNotFound,
+    ParentNotFound,
+    ParentTaken,
+    SandboxBusy,
+    SubnetTaken,
+)
+from macvfast.model import parse_mac
 from macvfast.options import MODES
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
@@ -21,11 +30,12 @@ from macvfast.plugins.fields import Fields, Unfit
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from macvfast.host import Host
     from macvfast.model import Network
     from macvfast.plugins.cni.conf import Conf
+    from macvfast.plugins.request import Said
 
 # Labels of a network: the name of its configuration, what of that cannot change, and all of it. The last one is there
 # when all that belongs to the network is.
@@ -94,6 +104,69 @@ class Wanted:
             labels=((CONF, self.conf), (FIXED, self.fixed)),
         )  # fmt: skip
 
+    def find(self, host: Host) -> str | None:
+        """The network that was made for it, as it is now."""
+        found = self._made(host)[0]
+        return None if found is None else found.name
+
+    def ensure(self, host: Host, *, ahead: bool = False) -> str:
+        """Have the network there, made or changed where it is not as it is wanted; its name.
+
+        Args:
+            host: open for CNI.
+            ahead: no container is attached yet: until then, host-local gives addresses, and is looked at again.
+
+        Raises:
+            MacvfastError
+        """
+        for tries_left in reversed(range(_TRIES)):
+            found, name = self._made(host)
+            if found is not None and _label(found, WHOLE) == self.whole and not ahead:
+                return name
+            try:
+                _make(host, self, name)
+            except NetworkDiffers:
+                # Another configuration of that name came first.
+                if not tries_left:
+                    raise
+            except (SubnetTaken, ParentTaken):
+                if not tries_left or not _remove_unused(host, self):
+                    raise
+            else:
+                if not ahead:
+                    host.update_network(name, labels={WHOLE: self.whole})
+                return name
+        raise SandboxBusy("network", f"cni-{self.conf}", "changed")
+
+    def _made(self, host: Host) -> tuple[Network | None, str]:
+        """The network that was made for it, and its name; else the name that it would get."""
+        plain = f"cni-{self.conf}"
+        first = _network(host, plain)
+        if first is not None and _label(first, FIXED) == self.fixed:
+            return first, plain
+        name = f"{plain}-{self.fixed}"
+        second = _network(host, name)
+        if second is not None and _label(second, FIXED) == self.fixed:
+            return second, name
+        return None, plain if first is None else name
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a configuration of the reference plugins means.
+
+    Attributes:
+        network: to which a container is attached.
+        endpoint: what its endpoint has, by the names of EndpointRequest.
+        routes: as they come back in the result.
+        dns: the same, where the configuration has no `dns` itself.
+    """
+
+    network: Wanted
+    endpoint: Mapping[str, Any]
+    routes: Sequence[Said]
+    dns: Mapping[str, Any]
+
 
 def _digest(*values: object) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
@@ -110,19 +183,37 @@ def is_meant(conf: Conf) -> bool:
     return said.get("type") in MODES or any(said.get(key) is not None for key in _REFERENCE)
 
 
-def read(conf: Conf) -> Wanted:
-    """The network that a configuration means.
+def read(conf: Conf) -> Meant:
+    """What a configuration means.
 
     Raises:
         Refused: it has something wrong, or what macvfast cannot do.
+        InvalidConfig
     """
+    fields = Fields(conf.said)
     try:
-        return _read(conf.name, Fields(conf.said))
+        ipam = fields.fields("ipam")
+        routes = [*addressing.routes(ipam)]
+        mac = fields.text("mac")
+        endpoint: dict[str, Any] = {
+            "mtu": fields.number("mtu", most=0xFFFF) or None, "routes": tuple(route for route, _ in routes),
+            "mac": parse_mac(mac) if mac else None,
+        }  # fmt: skip
+        return Meant(_network_of(conf.name, fields), endpoint, [said for _, said in routes], addressing.dns(ipam))
     except Unfit as error:
         raise Refused(BAD_CONFIG, str(error)) from None
 
 
-def _read(name: str, conf: Fields) -> Wanted:
+def let_go(conf: Conf, container: str, ifname: str) -> None:
+    """Have host-local's file go of what it gave to a container that macvfast does not know; what is wrong with the
+    configuration, or with its files, is nothing to a container that goes.
+    """
+    with suppress(Refused, MacvfastError):
+        if is_meant(conf) and (directory := read(conf).network.directory) is not None:
+            hostlocal.release(directory, container, ifname)
+
+
+def _network_of(name: str, conf: Fields) -> Wanted:
     if conf.flag("linkInContainer"):
         raise Refused(UNSUPPORTED, "`linkInContainer` is not supported", "the parent must be a link of the host")
     driver, mode = _driver(conf)
@@ -160,42 +251,22 @@ def _driver(conf: Fields) -> tuple[str, str]:
     return driver, mode or MODES[driver][0]
 
 
-# Making.
-
-
-def ensure(host: Host, wanted: Wanted, *, ahead: bool = False) -> str:
-    """The network that is wanted, made or changed where it is not there as it is wanted; its name.
-
-    Args:
-        host: open for CNI.
-        wanted: the network.
-        ahead: no container is attached yet: until then, host-local gives addresses, and is looked at again.
+def described(wanted: Wanted) -> str:
+    """A network, and how many addresses of it host-local has given, in one line.
 
     Raises:
-        MacvfastError
+        StateProblem
     """
-    plain = f"cni-{wanted.conf}"
-    names = (plain, f"{plain}-{wanted.fixed}")
-    for tries_left in reversed(range(_TRIES)):
-        there = [_network(host, name) for name in names]
-        found = next((one for one in there if one is not None and _label(one, FIXED) == wanted.fixed), None)
-        if found is not None and _label(found, WHOLE) == wanted.whole and not ahead:
-            return found.name
-        name = found.name if found is not None else names[there[0] is not None]
-        try:
-            _make(host, wanted, name)
-        except NetworkDiffers:
-            # Another configuration of that name came first.
-            if not tries_left:
-                raise
-        except (SubnetTaken, ParentTaken):
-            if not tries_left or not _remove_unused(host, wanted):
-                raise
-        else:
-            if not ahead:
-                host.update_network(name, labels={WHOLE: wanted.whole})
-            return name
-    raise SandboxBusy("network", plain, "changed")
+    parent = wanted.link or "the link of the default route"
+    on = parent if wanted.vlan is None else f"VLAN {wanted.vlan} on {parent}"
+    words = [f"cni-{wanted.conf}: {wanted.driver} {wanted.mode} on {on}", *wanted.subnets]
+    words += [f"ip-range {one}" for one in wanted.ip_ranges]
+    if wanted.directory is not None:
+        words.append(f"taken in {wanted.directory}: {len(hostlocal.kept_in(wanted.directory).files)}")
+    return ", ".join(words)
+
+
+# Making.
 
 
 def _make(host: Host, wanted: Wanted, name: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from macvfast.model import Address, Endpoint, Sandbox
     from macvfast.outcomes import Difference
     from macvfast.plugins.cni.conf import Conf
+    from macvfast.plugins.cni.networks import Meant
     from macvfast.plugins.request import Said
 
 
@@ -42,9 +43,12 @@ class Words:
         environment: the variables of the call.
         conf: its configuration.
         inode: of the namespace that CNI_NETNS names; None: it could not be opened.
+        meant: what the configuration means to the reference plugins, where it is theirs.
     """
 
-    def __init__(self, environment: Mapping[str, str], conf: Conf, inode: int | None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], conf: Conf, inode: int | None, meant: Meant | None = None
+    ) -> None:
         self._conf = conf
         self._ifname = environment.get("CNI_IFNAME", "")
         self._netns = environment.get("CNI_NETNS", "")
@@ -52,6 +56,9 @@ class Words:
         self._inode = inode
         # Read before anything is made: a configuration that is refused has no effect.
         self._dns = conf.dns() if command == "ADD" else {}
+        self._meant = meant
+        if meant is not None:
+            self._dns = self._dns or {**meant.dns}
         self._kept = _kept_addresses(conf) if command == "CHECK" else set()
 
     def made(self, endpoint: Endpoint) -> Said:
@@ -66,7 +73,7 @@ class Words:
             for one, gateway in _addresses(endpoint)
         ]  # fmt: skip
         result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
-        routes = [*_routes(endpoint, full=full)]
+        routes = [*_routes(endpoint, full=full)] if self._meant is None else self._meant.routes
         if routes:
             result["routes"] = routes
         return done({**result, "dns": self._dns} if self._dns or old else result)

@@ -1,0 +1,135 @@
+"""Configurations of the reference plugins `macvlan` and `ipvlan`: by macvfast, only their type is another."""
+
+from __future__ import annotations
+
+import json
+import re
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import netns
+from tests.acceptance.test_cni import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.netns import Lan, Netns
+
+pytestmark = pytest.mark.needs("macvlan", "strace")
+
+PAGE = Path(__file__).parents[2] / "docs/cni.md"
+REFERENCE = Path("/usr/lib/cni")
+
+SUBNET = "172.16.87.0/24"
+
+
+@pytest.fixture
+def node(told: Lan, foreign: Netns, tmp_path: Path, request: pytest.FixtureRequest) -> Runtime:
+    """A runtime with a configuration of the plugin `macvlan`, and host-local's directory in a place of the test's."""
+    if getattr(request, "param", None) == "with a server" and told.server is None:
+        told.serve()
+    found = Runtime(told, foreign)
+    ipam = {"type": "host-local", "dataDir": str(tmp_path / "kept"), "ranges": [[{"subnet": SUBNET}]]}
+    found.conf = {"cniVersion": "1.0.0", "name": "pods", "type": "macvlan", "master": "eth0", "ipam": ipam}
+    return found
+
+
+BOTH = pytest.mark.parametrize("node", ["with a server", "without"], indirect=True)
+
+
+@pytest.fixture
+def containers() -> Iterator[list[Netns]]:
+    """Several containers."""
+    made = [netns.Netns.make(f"c{number}") for number in range(4)]
+    yield made
+    for one in made:
+        one.remove()
+
+
+def by_reference(node: Runtime, command: str, **fields: object) -> dict[str, Any]:
+    """The same call to the reference plugin."""
+    *line, _ = node.line(command)
+    conf = node.conf | fields
+    path = f"CNI_PATH={REFERENCE}"
+    done = node.lan.host.attempt(*line, path, str(REFERENCE / conf["type"]), stdin=json.dumps(conf))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout or "{}")
+    return found
+
+
+def of(node: Runtime, container: Netns, id_: str) -> None:
+    """Have the runtime call for a container."""
+    node.variables |= {"CNI_CONTAINERID": id_, "CNI_NETNS": str(container.path)}
+
+
+@BOTH
+def test_a_node_that_changes_the_type_gives_no_address_that_an_old_container_has(
+    node: Runtime, containers: list[Netns]
+) -> None:
+    old, new, last, _ = containers
+    of(node, old, "old")
+    taken = by_reference(node, "ADD")["ips"][0]["address"]
+    node.conf = node.conf | {"type": "macvfast"}
+    of(node, new, "new")
+    result = node.ok("ADD")
+    assert ip_interface(result["ips"][0]["address"]).ip == ip_interface(taken).ip + 1
+    (subnet,) = json.loads(node.lan.macvfast("ipam", "show", "--format=json", "cni-pods"))
+    assert list(subnet["Reservations"]) == [str(ip_interface(taken).ip)]
+    # It is the new plugin that the runtime calls for the old container.
+    of(node, old, "old")
+    assert node.ok("DEL") == {}
+    assert sorted(path.name for path in Path(node.conf["ipam"]["dataDir"]).glob("pods/*")) == [
+        "last_reserved_ip.0",
+        "lock",
+    ]
+    node.lan.macvfast("gc")
+    of(node, last, "last")
+    few = node.conf["ipam"] | {"ranges": [[{"subnet": SUBNET, "rangeEnd": "172.16.87.3"}]]}
+    assert node.ok("ADD", ipam=few)["ips"][0]["address"] == taken
+
+
+def test_the_configuration_on_the_page_is_one(node: Runtime, foreign: Netns) -> None:
+    """docs/cni.md, for one node."""
+    (text,) = re.findall(r"```json\n(\{[^`]*host-local[^`]*)```", PAGE.read_text(encoding="utf-8"))
+    whole = json.loads(text)
+    (plugin,) = whole["plugins"]
+    directory = node.conf["ipam"]["dataDir"]
+    node.conf = {"cniVersion": whole["cniVersion"], "name": whole["name"], **plugin}
+    node.conf = node.conf | {"ipam": node.conf["ipam"] | {"dataDir": directory}}
+    result = node.ok("ADD")
+    assert foreign.can_ping("172.16.86.1")
+    assert node.ok("CHECK", prevResult=result) == {}
+    assert node.ok("DEL") == {}
+
+
+def test_networks_are_imported_before_a_container_is_attached(
+    node: Runtime, containers: list[Netns], tmp_path: Path
+) -> None:
+    """The old plugin goes on until the configuration is another: what it gives meanwhile is not given twice either."""
+    lan, (old, between, new, _) = node.lan, containers
+    of(node, old, "old")
+    by_reference(node, "ADD")
+    (tmp_path / "net.d").mkdir()
+    plugin = {key: value for key, value in node.conf.items() if key not in ("name", "cniVersion")}
+    listed = {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "loopback"}, plugin, {"type": "portmap"}]}
+    files = {"10-pods.conflist": listed, "20-odd.conf": {**node.conf, "mode": "odd"}, "notes.txt": {}}
+    for name, what in files.items():
+        (tmp_path / "net.d" / name).write_text(json.dumps(what))
+    environment = {"MACVFAST_STATE_DIR": str(lan.state_dir)}
+    lan.host.environment = environment
+    shown = lan.macvfast("network", "import", "cni", "--dry-run", str(tmp_path / "net.d"))
+    directory = f"{node.conf['ipam']['dataDir']}/pods"
+    assert shown == f"cni-pods: macvlan bridge on eth0, {SUBNET}, taken in {directory}: 1"
+    assert lan.macvfast("network", "ls", "-q") == ""
+    done = lan.attempt("network", "import", "cni", str(tmp_path / "net.d"))
+    assert (done.returncode, done.stdout.strip()) == (0, "cni-pods")
+    assert "20-odd.conf: not imported: mode is `odd`" in done.stderr
+    lan.host.environment = {}
+    of(node, between, "between")
+    taken = by_reference(node, "ADD")["ips"][0]["address"]
+    node.conf = node.conf | {"type": "macvfast"}
+    of(node, new, "new")
+    assert ip_interface(node.ok("ADD")["ips"][0]["address"]).ip == ip_interface(taken).ip + 1
