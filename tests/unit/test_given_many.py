@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from macvfast.engine.namespace_use import NamespaceUses
 from macvfast.errors import AlreadyConnected, ArgumentInvalid, NamespaceChanged, NamespaceInvalid
 from macvfast.requests import EndpointRequest, OpenNetns
+from macvfast.state.store import Store
 from tests.unit.fake_kernel import FakeKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.kernel.protocol import Namespace
+    from macvfast.state.records import Records
     from tests.unit.machine import Machine
 
 LABELS = (("app", "web"),)
@@ -125,6 +129,62 @@ def test_a_given_namespace_is_looked_at_once_whatever_comes_to_be_at_its_path(
     assert [*first.links] == [made.ifindex]
     assert [one.links for one in later] == [{}]
     assert machine.host.sandbox("guest").cookie == first.cookie
+
+
+def test_given_namespaces_are_read_while_others_may_write(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one that reads thousands of namespaces while it keeps all other writers waiting."""
+    for number in range(3):
+        machine.world.give(path_of(number))
+    locked = False
+    reads = []
+    writing = Store.writing
+
+    @contextmanager
+    def notes(store: Store) -> Iterator[Records]:
+        nonlocal locked
+        with writing(store) as records:
+            locked = True
+            try:
+                yield records
+            finally:
+                locked = False
+
+    def noted(name: str) -> Callable[..., object]:
+        ask = getattr(FakeKernel, name)
+
+        def asks(kernel: FakeKernel, *given: object, **named: object) -> object:
+            if given and given[0] is not None:
+                reads.append((name, locked))
+            return ask(kernel, *given, **named)
+
+        return asks
+
+    monkeypatch.setattr(Store, "writing", notes)
+    for name in ("links", "routes"):
+        monkeypatch.setattr(FakeKernel, name, noted(name))
+    machine.host.connect_many("lan", asked(range(3))).raise_if_any()
+    assert sorted(reads) == [("links", False)] * 3 + [("routes", False)] * 3
+
+
+def test_what_another_process_connects_meanwhile_is_seen(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one that chooses by what it saw before: both would add the default route."""
+    netns = machine.world.give("/run/shared")
+    look_into = NamespaceUses.look_into
+    others = [machine.start()]
+
+    def then_another(uses: NamespaceUses, given: Iterable[Namespace]) -> None:
+        look_into(uses, given)
+        for other in others[:]:
+            others.clear()
+            other.connect("lan", "other", netns="/run/shared")
+            other.close()
+
+    monkeypatch.setattr(NamespaceUses, "look_into", then_another)
+    made = machine.host.connect("lan", "mine", netns="/run/shared")
+    theirs = machine.host.sandbox("other").endpoints[0]
+    assert (theirs.ifname, made.ifname) == ("eth0", "eth1")
+    assert netns.routes == {4: theirs.ifindex, 6: theirs.ifindex}
+    machine.assert_record_is_true()
 
 
 @pytest.mark.parametrize("what", ["netns", "labels"])

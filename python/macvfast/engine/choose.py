@@ -11,12 +11,13 @@ import secrets
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.carriers import own_addresses, parent_of
 from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
+from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
 from macvfast.errors import (
     AlreadyConnected,
     MacTaken,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from macvfast.engine.making import AttachRequest, Attempt, Opened
     from macvfast.ipam import NetworkPools, Taken
     from macvfast.kernel.netlink import Kernel
-    from macvfast.kernel.protocol import Namespace
     from macvfast.requests import EndpointRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
@@ -45,50 +45,6 @@ if TYPE_CHECKING:
 
 # Of a MAC, before the IPv4 address that it is made of.
 _PREFIX = b"\x02\x42"
-
-
-@dataclass(slots=True)
-class NamespaceUse:
-    """What is in use in one namespace, for which several sandboxes may stand: interface names and, by family, default
-    routes with the endpoints that hold them (None: nobody knows who).
-    """
-
-    names: set[str] = field(default_factory=set)
-    holders: dict[int, tuple[Network, Endpoint] | None] = field(default_factory=dict)
-    # Below this number, every ethN is in use.
-    number: int = 0
-
-    def take(self, name: str | None) -> str:
-        """Take a name if it is free; None: take the first free name of eth0, eth1 and so on."""
-        if name is not None:
-            self.names.add(name)
-            return name
-        while f"eth{self.number}" in self.names:
-            self.number += 1
-        name = f"eth{self.number}"
-        self.names.add(name)
-        return name
-
-
-# The settings of new links in one namespace, by name; None: this kernel does not have it.
-LinkDefaults: TypeAlias = dict[str, str | None]
-
-
-def link_defaults(kernel: Kernel, namespaces: Iterable[Namespace]) -> dict[int, LinkDefaults | MacvfastError]:
-    """The settings of new links in namespaces that macvfast did not create, by their cookies."""
-    each = {one.cookie: one for one in namespaces}
-    values = kernel.read_sysctls(list(each.values()), plan.IPV6_DEFAULTS) if each else []
-    return {
-        cookie: found if isinstance(found, MacvfastError) else dict(zip(plan.IPV6_DEFAULTS, found, strict=True))
-        for cookie, found in zip(each, values, strict=True)
-    }
-
-
-def suit(defaults: LinkDefaults, network: Network) -> bool:
-    """Whether new links have the settings that the network's endpoints need."""
-    if network.as_reference:
-        return not network.subnets
-    return all(defaults.get(name) in (value, None) for name, value in plan.link_sysctls("default", network))
 
 
 @dataclass(slots=True)
@@ -142,22 +98,17 @@ class Chooser:
         self._names: set[str] = set()
         self._strange: dict[str, set[bytes]] = {}
         self._now = now()
-        self._places: dict[int, NamespaceUse] = {}
-        # The settings of new links in namespaces that macvfast did not create, by cookie.
-        self._defaults: dict[int, LinkDefaults | MacvfastError] = {}
+        self._uses = NamespaceUses(store, kernel)
 
     def look_into(self, items: Sequence[Opened]) -> None:
-        """Read the settings of the items' namespaces that macvfast did not create, all together, before anything is
-        locked. An item whose namespace cannot be read gets its error in its attempt.
+        """Read what is in the items' namespaces that macvfast did not create, all together, before anything is locked.
+        An item whose namespace cannot be read gets its error in its attempt.
         """
         given = [item for item in items if not item.attempt.request.in_ours]
-        if given:
-            new = [item.namespace for item in given if item.namespace.cookie not in self._defaults]
-            self._defaults |= link_defaults(self._kernel, new)
+        self._uses.look_into(item.namespace for item in given)
         for item in given:
-            found = self._defaults[item.namespace.cookie]
-            if isinstance(found, MacvfastError):
-                item.attempt.fail(found)
+            if (refusal := self._uses.refusal(item.namespace)) is not None:
+                item.attempt.fail(refusal)
 
     def choose(self, records: Records, items: Sequence[Opened]) -> tuple[int, list[tuple[Attempt, Making]]]:
         """Choose and record everything for each item. An item that cannot be created gets its error in its attempt.
@@ -223,7 +174,7 @@ class Chooser:
         asked = item.attempt.request.sandbox
         if isinstance(asked, NewSandbox):
             sandbox = self._new_sandbox(records, item, asked)
-            place = NamespaceUse() if sandbox.made else self._place(records, item, sandbox)
+            place = NamespaceUse() if sandbox.made else self._uses.of(records, item.namespace, sandbox)
             return _Draft(Making(sandbox, item.namespace, [], new=True, sysctls=item.sysctls), place)
         found = records.sandbox(asked.id)
         intent = records.sandbox_intent(asked.id)
@@ -232,7 +183,7 @@ class Chooser:
         sandbox = found[0]
         refuse_another(self._store, sandbox)
         siblings = tuple((records.network_of(one), one) for one in sandbox.endpoints)
-        place = self._place(records, item, sandbox)
+        place = self._uses.of(records, item.namespace, sandbox)
         position = records.next_position(sandbox.id)
         return _Draft(Making(sandbox, item.namespace, [], siblings), place, siblings, position)
 
@@ -251,37 +202,6 @@ class Chooser:
             boot_id=self._kernel.boot_id(), created_at=self._now, labels=asked.labels, command=asked.command,
             auto_remove=asked.auto_remove, origin=self._store.origin,
         )  # fmt: skip
-
-    def _place(self, records: Records, item: Opened, sandbox: Sandbox) -> NamespaceUse:
-        """What is in use in the item's namespace, by the record and, if macvfast did not create it, by the kernel."""
-        namespace = item.namespace
-        place = self._places.get(namespace.cookie)
-        if place is not None:
-            return place
-        here = (namespace.cookie, self._kernel.boot_id())
-        if sandbox.made:
-            siblings = [(records.network_of(one), one) for one in records.endpoints_in(*here)]
-            place = NamespaceUse(names={one.ifname for _, one in siblings}, holders={**plan.default_holders(siblings)})
-        else:
-            # Thousands of sandboxes may stand for it: only names are read, and the kernel says who has a default route.
-            place = NamespaceUse()
-            recorded = records.ifnames_in(*here)
-            links = self._kernel.links(namespace)
-            ours = {link.ifindex for link in links if link.ifname in recorded}
-            place.names |= recorded
-            place.names |= {name for link in links for name in plan.names(link)}
-            place.names |= records.awaited_ifnames(sandbox.path, self._kernel.boot_id())
-            routes = self._kernel.routes(namespace, default_only=True)
-            for route in routes:
-                if route.holds(ours):
-                    place.holders[route.family] = self._holder(records, here, route.ifindex)
-        return self._places.setdefault(namespace.cookie, place)
-
-    @staticmethod
-    def _holder(records: Records, here: tuple[int, str], ifindex: int | None) -> tuple[Network, Endpoint] | None:
-        """The endpoint in a namespace that a default route belongs to, if it is a recorded one's."""
-        holder = next(records.endpoints_in(*here, ifindex=ifindex), None)
-        return None if holder is None else (records.network_of(holder), holder)
 
     def _endpoint(
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
@@ -311,8 +231,7 @@ class Chooser:
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
             routes=request.routes, origin=self._store.origin, gw_priority=request.gw_priority,
         )  # fmt: skip
-        defaults = self._defaults.get(draft.making.namespace.cookie)
-        ready = sandbox.made or (isinstance(defaults, dict) and suit(defaults, network))
+        ready = sandbox.made or self._uses.suits(draft.making.namespace, network)
         held = plan.held_by(network, endpoint, place.holders)
         endpoints.append(MakingEndpoint(network, endpoint, held, ready))
         if (endpoint.routes or siblings) and not network.as_reference:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.choose import link_defaults, suit
 from macvfast.engine.make import Maker
 from macvfast.engine.making import Making, MakingEndpoint
+from macvfast.engine.namespace_use import link_defaults, suit
 from macvfast.errors import MacTaken, MacvfastError
 from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.kernel.refusals import configure_refused
