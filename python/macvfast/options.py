@@ -32,12 +32,14 @@ class KernelAttribute:
     Attributes:
         number: of the attribute within IFLA_INFO_DATA of the driver's links (linux/if_link.h).
         ip_word: what `ip link` calls it.
+        since: the release of Linux that it came with; older ones ignore it.
         unset: what holds where nothing was said; a dump may then leave it out.
         of_parent: whether it belongs to the parent, so that all networks on it must agree.
     """
 
     number: int
     ip_word: str
+    since: str
     unset: int
     of_parent: bool = False
     signed: bool = False
@@ -45,7 +47,7 @@ class KernelAttribute:
     def read(self, bits: int) -> int:
         """The value for which the kernel shows these 32 bits.
 
-        >>> KernelAttribute(number=9, ip_word="bclim", unset=1, signed=True).read(0xFFFF_FFFF)
+        >>> KernelAttribute(number=9, ip_word="bclim", since="6.4", unset=1, signed=True).read(0xFFFF_FFFF)
         -1
         """
         return bits - (1 << 32) if self.signed and bits >> 31 else bits
@@ -81,6 +83,12 @@ class Option:
     docker: bool = False
     attribute: KernelAttribute | None = None
     also: tuple[str, ...] = ()
+
+    @property
+    def help_lines(self) -> list[str]:
+        """The lines of its help."""
+        since = [] if self.attribute is None else [f"(Linux {self.attribute.since}; older ones do not have it)"]
+        return [*self.help.split("\n"), *since]
 
     def value_of(self, text: str) -> object:
         """What a text means.
@@ -150,17 +158,15 @@ OPTIONS: Mapping[str, Option] = {
         Option(
             key="bc_queue_len", metavar="FRAMES", drivers=("macvlan",), also=("bcqueuelen",),
             help="broadcasts that may wait for delivery; of all links\n"
-            "on a parent, the longest queue counts; default: 1000\n"
-            "(Linux 5.11; older ones do not have it)",
+            "on a parent, the longest queue counts; default: 1000",
             least=1, most=0xFFFF_FFFF, unit="a number of frames", example=2000,
-            attribute=KernelAttribute(number=7, ip_word="bcqueuelen", unset=1000),
+            attribute=KernelAttribute(number=7, ip_word="bcqueuelen", since="5.11", unset=1000),
         ),
         Option(
             key="bclim", metavar="LINKS", drivers=("macvlan",), also=("bc_cutoff", "bc_lim"),
-            help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits\n"
-            "(Linux 6.4; older ones do not have it)",
+            help="a multicast for more links than this waits in that\nqueue; default: 1; -1: nothing waits",
             least=-1, most=0x7FFF_FFFF, unit="a number of links", example=8,
-            attribute=KernelAttribute(number=9, ip_word="bclim", unset=1, of_parent=True, signed=True),
+            attribute=KernelAttribute(number=9, ip_word="bclim", since="6.4", unset=1, of_parent=True, signed=True),
         ),
         Option(
             key="share_parent", metavar="BOOL", sets="share_parent", changeable=True,
@@ -191,7 +197,7 @@ def changeable_options() -> dict[str, Option]:
 
 def help_of(options: Iterable[Option]) -> str:
     """The lines of help for some options, aligned."""
-    described = [(f"  {one.key}={one.metavar}", one.help.split("\n")) for one in options]
+    described = [(f"  {one.key}={one.metavar}", one.help_lines) for one in options]
     width = max(len(typed) for typed, _ in described) + 2
     indent = "\n".ljust(width + 1)
     return "\n".join(f"{typed:{width}}{indent.join(about)}" for typed, about in described)
@@ -235,6 +241,27 @@ def differing(options: Iterable[tuple[str, str]], shown: Iterable[tuple[int, int
         for option, attribute, value in _of_links(options)
     ]
     return [one for one in found if one[1] != one[2]]
+
+
+def ignored(options: Iterable[tuple[str, str]], shown: Iterable[tuple[int, int]]) -> tuple[str, str] | None:
+    """The first of it that the kernel does not know, with the release of Linux that it came with.
+
+    Args:
+        options: those of its network.
+        shown: the attributes of a link that was created with them, as a dump has them.
+
+    >>> ignored([("bc_queue_len", "2000")], [])
+    ('bc_queue_len', '5.11')
+    """
+    known = dict(shown)
+    return next(
+        (
+            (option.key, attribute.since)
+            for option, attribute, value in _of_links(options)
+            if attribute.number not in known and value != attribute.unset
+        ),
+        None,
+    )
 
 
 def _of_links(options: Iterable[tuple[str, str]]) -> Iterator[tuple[Option, KernelAttribute, int]]:

@@ -209,6 +209,8 @@ class World:
         self.dying: dict[tuple[int, bytes], int] = {}
         self.linger = 1
         self.has_ipv6 = True
+        # Numbers of attributes of links that this kernel does not know.
+        self.ignored: set[int] = set()
         # What the home namespace has routes for, besides its own links.
         self.destinations: list[tuple[bytes, int]] = []
         # What happens while a restore waits for links.
@@ -594,7 +596,7 @@ class FakeKernel(Kernel):
         link = FakeLink(
             step.ifindex, step.ifname, step.driver, step.mac or parent.mac, step.mtu or parent.mtu, False,
             parent=parent.ifindex, parent_netnsid=0, mode=step.mode, group=step.group, has_ipv6=default == "0",
-            attributes=_shown(step.attributes),
+            attributes=[one for one in _shown(step.attributes) if one[0] not in self.world.ignored],
         )  # fmt: skip
         if step.up and not self._bring_up(link):
             return FakeRefusal(errno.EADDRINUSE)

@@ -75,6 +75,10 @@ HINTS: list[tuple[MacvfastError, list[str]]] = [
     ),
     (errors.PoolExhausted(["10.0.0.0/30"]), ["release an address, or take a larger subnet"]),
     (errors.KernelFeatureMissing("make link `eth0`", errno.EOPNOTSUPP, "macvlan", "macvlan"), ["modprobe macvlan"]),
+    (
+        errors.KernelFeatureMissing("make link `eth0`", 0, "bclim", "macvlan", since="6.4"),
+        ["boot Linux 6.4 or later", "create the network without -o bclim"],
+    ),
     (errors.Conflict("taken", causes=["why"]), ["`ip link` and `macvfast network ls` show what is there"]),
     (
         errors.StateUnusable("/s", "the file system is full"),

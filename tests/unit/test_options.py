@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from macvfast.errors import NetworkDiffers, OptionInvalid, OptionUnknown, ParentTaken
+from macvfast.errors import KernelFeatureMissing, NetworkDiffers, OptionInvalid, OptionUnknown, ParentTaken
 from macvfast.options import (
     MODES,
     OPTIONS,
@@ -28,7 +28,7 @@ from tests.unit.machine import Machine
 from tests.unit.test_completing import offered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 # Of each option, two values that differ from what holds without it, as they are typed.
@@ -51,7 +51,7 @@ SHARED = ("share_parent", "true")
 DECLARED = Option(
     key="weight", metavar="GRAMS", help="what a link weighs;\ndefault: 3", drivers=("macvlan",), also=("mass",),
     least=-2, most=9, unit="a weight",
-    attribute=KernelAttribute(number=77, ip_word="depth", unset=3, signed=True, of_parent=True),
+    attribute=KernelAttribute(number=77, ip_word="depth", since="9.9", unset=3, signed=True, of_parent=True),
 )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_there_is_a_sample_of_each() -> None:
 @pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda one: one.key)
 def test_help_names_each_as_it_is_declared(option: Option) -> None:
     said = " ".join(typed("network create --help").out.split())
-    assert f"{option.key}={option.metavar} {' '.join(option.help.split())}" in said
+    assert f"{option.key}={option.metavar} {' '.join(' '.join(option.help_lines).split())}" in said
     said = typed("network update --help").out
     assert (f"{option.key}={option.metavar}" in said) == option.changeable
 
@@ -152,6 +152,53 @@ def test_the_kernel_is_told_it_and_a_link_without_it_gets_it_again(machine: Mach
         assert machine.host.restore().steps[0].action == f"link eth0: give it {told.key} {wanted}"
         assert dict(link.attributes) == {attribute.number: wanted & 0xFFFF_FFFF}
         assert machine.host.check() == []
+
+
+def test_a_kernel_that_ignores_it_is_refused_with_the_release_that_has_it(machine: Machine, told: Option) -> None:
+    """Catches one that believes that a link has what it was created with: `check` would differ for ever."""
+    attribute = told.attribute
+    assert attribute is not None
+    machine.world.ignored = {attribute.number}
+    machine.host.create_network(of_sample(told, VALUES[told.key][0]))
+    machine.host.create_network("plain", parent="eth1", subnets=["10.9.0.0/24"])
+    machine.host.connect_many("plain", ["there"]).raise_if_any()
+    machine.wait_for_the_kernel()
+    before = machine.everything()
+    ways: list[Callable[[], object]] = [
+        lambda: machine.host.create_sandbox("box", endpoints=[EndpointRequest(network=n) for n in ("plain", "lan")]),
+        lambda: machine.host.connect("lan", "there"),
+        lambda: machine.host.connect_many("lan", ["box"]).raise_if_any(),
+    ]
+    for way in ways:
+        with pytest.raises(KernelFeatureMissing) as caught:
+            way()
+        assert caught.value.causes == (
+            f"this kernel has no {told.key} of macvlan links: it came with Linux {attribute.since}",
+        )
+        assert f"create the network without -o {told.key}" in caught.value.hints
+        machine.wait_for_the_kernel()
+        assert machine.everything() == before
+    assert machine.host.check() == []
+
+
+def test_what_holds_anyway_needs_no_later_kernel(machine: Machine, told: Option) -> None:
+    attribute = told.attribute
+    assert attribute is not None
+    machine.world.ignored = {attribute.number}
+    machine.host.create_network(of_sample(told, str(attribute.unset)))
+    machine.host.connect_many("lan", ["box"]).raise_if_any()
+    assert machine.host.check() == []
+
+
+def test_a_host_that_boots_an_older_kernel_is_told_so_by_restore(machine: Machine, told: Option) -> None:
+    assert told.attribute is not None
+    machine.host.create_network(of_sample(told, VALUES[told.key][0]))
+    machine.host.connect_many("lan", ["box"]).raise_if_any()
+    machine.world.ignored = {told.attribute.number}
+    machine.world.reboot()
+    machine.restart()
+    failed = [step.error for step in machine.host.restore().steps if step.error is not None]
+    assert [type(error) for error in failed] == [KernelFeatureMissing]
 
 
 def test_verbose_shows_it_in_the_word_of_ip(told: Option) -> None:

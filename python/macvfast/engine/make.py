@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from macvfast import plan
 from macvfast.engine.carriers import parent_of
 from macvfast.errors import MacTaken, MacvfastError
-from macvfast.kernel.refusals import configure_refused, link_refused, without_ipv6
+from macvfast.kernel.refusals import configure_refused, link_refused, option_ignored, without_ipv6
 from macvfast.model import mac_text
+from macvfast.options import ignored
 from macvfast.plan import commands
 from macvfast.system import log
 
@@ -92,7 +93,30 @@ class Maker:
                 item.error = configure_refused(
                     refusal, where=item.where, mac=steps.link.mac, parent=item.endpoints[turn].network.link
                 )
+        if told := [(item, steps) for item, steps in ready if steps.link.attributes and item.error is None]:
+            self._refuse_ignored(told, turn)
         log.change(lambda: _endpoints_made(ready, turn))
+
+    def _refuse_ignored(self, made: Sequence[tuple[Making, EndpointPlan]], turn: int) -> None:
+        """Refuse options that the kernel does not know: it creates a link without them, and says nothing. One link of
+        each network shows it.
+        """
+        first: dict[str, tuple[Making, EndpointPlan]] = {}
+        for item, steps in made:
+            first.setdefault(item.endpoints[turn].network.id, (item, steps))
+        links = self._kernel.links_at([(item.namespace, steps.link.ifindex) for item, steps in first.values()])
+        unknown: dict[str, tuple[str, str]] = {}
+        for (item, _), link in zip(first.values(), links, strict=True):
+            network = item.endpoints[turn].network
+            if link is not None and (found := ignored(network.options, link.attributes)) is not None:
+                unknown[network.id] = found
+        for item, steps in made:
+            network = item.endpoints[turn].network
+            if network.id in unknown:
+                option, since = unknown[network.id]
+                item.error = option_ignored(
+                    steps.link, parent=network.link, where=item.where, option=option, since=since
+                )
 
     def learn(self, records: Records, item: Making) -> None:
         """Record, after an item is created, the MACs of links that got the MAC of their parent."""

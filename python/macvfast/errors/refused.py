@@ -23,7 +23,9 @@ class PermissionNeeded(MacvfastError, code="permission-needed"):
 
 
 class KernelRefused(MacvfastError, code="kernel-refused"):
-    """The kernel said no. Not an `OSError`: command-line libraries swallow some of those."""
+    """The kernel said no. Not an `OSError`: command-line libraries swallow some of those. `errno` is 0 where it ignored
+    what it was told, and said nothing.
+    """
 
     _hint = "`dmesg | tail` shows what the kernel has logged"
 
@@ -39,7 +41,8 @@ class KernelRefused(MacvfastError, code="kernel-refused"):
         if reason is None and (limit := _limit(operation, name)) is not None:
             reason, *hints = limit
         causes = [reason] if reason else []
-        causes.append(f"the kernel said: {text}: {said}" if text else f"the kernel said: {said}")
+        if errno:
+            causes.append(f"the kernel said: {text}: {said}" if text else f"the kernel said: {said}")
         super().__init__(f"could not {operation}", causes=causes, hints=hints)
         self.operation = operation
         self.errno = errno
@@ -48,19 +51,24 @@ class KernelRefused(MacvfastError, code="kernel-refused"):
 
 
 class KernelFeatureMissing(KernelRefused, code="kernel-feature-missing"):
-    """This kernel was built, or booted, without what the request needs."""
+    """This kernel is too old, or was built or booted without what the request needs."""
 
-    def __init__(self, operation: str, errno: int, feature: str, module: str) -> None:
+    def __init__(self, operation: str, errno: int, feature: str, module: str, since: str | None = None) -> None:
+        """`since`: the release of Linux that `feature`, an option of a network, came with."""
+        reason = f"this kernel has no {feature} (module `{module}`)"
         hints = [f"modprobe {module}"]
+        if since is not None:
+            reason = f"this kernel has no {feature} of {module} links: it came with Linux {since}"
+            hints = [f"boot Linux {since} or later", f"create the network without -o {feature}"]
         if module in ("8021q", "dummy"):
             # Only a parent that macvfast would make can be made by others beforehand.
             hints.append("give an existing link with -o parent=NAME")
         if module == "ipv6":
             hints += ["boot it without `ipv6.disable=1`", "leave IPv6 out: --no-ipv6"]
-        reason = f"this kernel has no {feature} (module `{module}`)"
         super().__init__(operation, errno, hints=hints, reason=reason)
         self.feature = feature
         self.module = module
+        self.since = since
 
 
 # The limits that stand behind an errno, and how each is raised; by how the operation begins (`Operation` in

@@ -64,6 +64,15 @@ def without_ipv6(operation: str) -> KernelFeatureMissing:
     return KernelFeatureMissing(operation, errno.EAFNOSUPPORT, *_FEATURES["ipv6"])
 
 
+def option_ignored(step: AddLink, *, parent: str, where: str, option: str, since: str) -> KernelFeatureMissing:
+    """That the kernel created a link without an option of its network, which came with a later release of Linux."""
+    return KernelFeatureMissing(_making(step, parent, where), 0, option, step.driver, since)
+
+
+def _making(step: AddLink, parent: str, where: str) -> str:
+    return f"make {step.driver} link `{step.ifname}` on `{parent}` in {where}"
+
+
 # ENOTSUPP, which user space has no name for: what `ipvlan_l3s_register` says where l3s was left out.
 _ENOTSUPP = 524
 
@@ -74,7 +83,7 @@ def link_refused(refusal: Refusal, step: AddLink, *, parent: str, where: str) ->
     EADDRINUSE is a MAC that another link on the parent has (`macvlan_open`); EBUSY and EINVAL hide several causes
     (`macvlan_common_newlink`, `netdev_rx_handler_register`), of which those that can be seen were refused beforehand.
     """
-    operation = f"make {step.driver} link `{step.ifname}` on `{parent}` in {where}"
+    operation = _making(step, parent, where)
     if refusal.unknown:
         return explained(operation, refusal, step.driver)
     if refusal.errno == errno.EADDRINUSE and step.mac is not None:
