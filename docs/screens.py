@@ -25,8 +25,9 @@ PAGE = """<!-- Written by docs/generate.py; `make docs` writes it anew. -->
 # Lists and pictures
 
 `macvfast topology` shows what stands on what: parents, the sub-interfaces on them, networks, how full their subnets
-are, and sandboxes. It reads the record only, needs no capability, and costs what a list costs. In Python it is
-`Host.topology()`.
+are, and sandboxes. It needs no capability, and costs what a list costs. In Python it is `Host.topology()`. A
+sub-interface that macvfast did not make stands on its link, too, where networks use it: that is asked of the kernel,
+all else of the record. In JSON, `Made` of such a link is null.
 
 {topology_80}
 Where a network has more than 8 sandboxes, or a link more than 64 networks or sub-interfaces, they are folded, unless
@@ -150,7 +151,7 @@ class _Host:
         ]
 
     def topology(self) -> Topology:
-        return arranged(self.pools(), [*(one for box in SANDBOXES for one in box.endpoints), *_SCALED], _MADE, [])
+        return arranged(self.pools(), [*(one for box in SANDBOXES for one in box.endpoints), *_SCALED], _MADE, [], {})
 
 
 def _opened(state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG001 - there is no state

@@ -136,6 +136,8 @@ class FakeHost:
         self.plan = Plan()
         self.freed: list[Freed] = []
         self.made: Sequence[MadeParent] = ()
+        # What the kernel says of sub-interfaces that others made.
+        self.vlans: dict[str, tuple[str, int]] = {}
         self._networks = networks
         self._sandboxes = sandboxes
         self._server = server
@@ -199,7 +201,8 @@ class FakeHost:
 
     def topology(self) -> Topology:
         ends = [one for box in self._sandboxes for one in box.endpoints]
-        return arranged(self.pools(), ends, self.made, [box.name for box in self._sandboxes if not box.endpoints])
+        alone = [box.name for box in self._sandboxes if not box.endpoints]
+        return arranged(self.pools(), ends, self.made, alone, self.vlans)
 
     def _outcomes(self, names: Sequence[str]) -> Outcomes[str]:
         return Outcomes(

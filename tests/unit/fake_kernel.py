@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
 from macvfast.kernel.holders import Holder, Search
+from macvfast.kernel.look import vlans_of
 from macvfast.kernel.netlink import Kernel
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.watch import LinkWatch
@@ -21,7 +22,7 @@ from macvfast.state.owners import Held, Owners
 from macvfast.state.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from macvfast.kernel.protocol import Namespace
@@ -392,6 +393,10 @@ class FakeKernel(Kernel):
             for link in self.world.home.links.values()
             for name in (link.ifname, *link.altnames)
         }
+
+    def vlans(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        self.faults.step("look for VLANs")
+        return vlans_of(lambda key: self._find(self.world.home, key), names)
 
     def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
         if namespace is not None:

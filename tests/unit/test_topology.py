@@ -20,6 +20,7 @@ from macvfast.requests import EndpointRequest
 from macvfast.topology import Link, Topology, arranged
 from macvfast.usage import NetworkUsage
 from tests.unit.cli_bed import DUAL, FakeHost, endpoint, network, sandbox, typed
+from tests.unit.fake_kernel import FakeLink
 from tests.unit.test_pictures import ENHANCED, contrast, fill
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_sub_interfaces_stand_on_their_parents_in_natural_order() -> None:
     networks += [on for on, _ in (*vlans, inner, deep)]
     made = [one for _, one in (*vlans, inner, deep)]
     made += [MadeParent("eth1.5", "vlan", "eth1", 5, 9, "b"), MadeParent("eth9.1", "vlan", "eth9", 1, 9, "b")]
-    found = arranged([NetworkUsage(on, ()) for on in networks], [], made, ["s10", "s9"])
+    found = arranged([NetworkUsage(on, ()) for on in networks], [], made, ["s10", "s9"], {})
     assert links(found) == [
         (
             "eth0",
@@ -131,6 +132,58 @@ def test_the_topology_of_a_host_has_all_that_is_recorded(machine: Machine) -> No
     assert found.unconnected == ("lonely",)
     recorded = {(one.sandbox, one.network) for box in host.sandboxes() for one in box.endpoints}
     assert recorded == {("w-9", "fifty"), ("w-10", "fifty"), ("web", "lan"), ("web", "fifty")}
+
+
+def test_a_sub_interface_that_others_made_stands_on_its_link(machine: Machine) -> None:
+    """One that is used as it is, one that a sub-interface of ours stands on, and one whose link is elsewhere; not the
+    other end of a veth, which the kernel says in the same attribute.
+    """
+    host, home = machine.host, machine.world.add_home
+    host.remove_networks(["lan", "other"]).raise_if_any()
+    home(FakeLink(20, "office", kind="vlan", parent=2, vid=20, altnames=["eth0.20"]))
+    home(FakeLink(21, "inner", kind="vlan", parent=20, vid=21))
+    home(FakeLink(30, "eth1.30", kind="vlan", parent=3, vid=30))
+    home(FakeLink(40, "far", kind="vlan", parent=2, parent_netnsid=7, vid=40))
+    home(FakeLink(50, "veth", kind="veth", parent=2))
+    parents = ["eth0", "office", "inner", "eth1.30.5", "far", "veth"]
+    for number, parent in enumerate(parents):
+        host.create_network(f"n{number}", subnets=[f"10.{number}.0.0/24"], parent=parent)
+    found = host.topology()
+    assert links(found) == [
+        ("eth0", ["n0"], [("office", ["n1"], [("inner", ["n2"], [])])]),
+        ("eth1", [], [("eth1.30", [], [("eth1.30.5", ["n3"], [])])]),
+        ("far", ["n4"], []),
+        ("veth", ["n5"], []),
+    ]
+    office, (eth1_30,) = found.links[0].links[0], found.links[1].links
+    assert [(one.kind, one.vid) for one in (office, eth1_30, eth1_30.links[0])] == [
+        (None, 20), (None, 30), ("vlan", 5),
+    ]  # fmt: skip
+
+
+def test_names_of_different_times_make_no_circle() -> None:
+    """By the record, eth0.5 is on eth0; then both were renamed."""
+    networks = [network(f"n-{link}", link=link, parent=link) for link in ("eth0", "eth0.5")]
+    made = [MadeParent("eth0.5", "vlan", "eth0", 5, 9, "b")]
+    found = arranged([NetworkUsage(on, ()) for on in networks], [], made, [], {"eth0": ("eth0.5", 5)})
+    assert sorted(re.findall(r"n-[\w.]+", repr(links(found)))) == ["n-eth0", "n-eth0.5"]
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ("text", r"^└─ eth0\.7  VLAN 7\n   └─ network own  "),
+        ("json", r'"Name": "eth0\.7",\s+"Made": null,\s+"Vlan": 7,'),
+        ("dot", r'^  "link eth0" -- "link eth0\.7"$'),
+        ("svg", r'<text class="name"[^>]*>eth0\.7</text>\n<text class="note"[^>]*>VLAN 7</text>'),
+    ],
+)
+def test_each_form_shows_a_sub_interface_of_others_on_its_link(form: str, shown: str) -> None:
+    own = network("own", id="7" * 64, parent="eth0.7", link="eth0.7")
+    host = host_with([(network(), None), (own, None)], [])
+    host.vlans = {"eth0.7": ("eth0", 7)}
+    said = typed(f"topology --format {form}", host).out
+    assert re.search(shown, said, re.MULTILINE), said
 
 
 # Text.

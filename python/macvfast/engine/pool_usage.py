@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing, nullcontext
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import MacvfastError
 from macvfast.state import home, lookup
@@ -17,6 +17,7 @@ from macvfast.usage import NetworkUsage, PoolUsage
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from macvfast.kernel.look import Look
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Subnet
     from macvfast.state.records import Kept, PoolRow, Records
@@ -25,27 +26,34 @@ if TYPE_CHECKING:
     # The packed addresses that the host has, by the names of its links.
     Own = Mapping[str, Collection[bytes]]
 
+T = TypeVar("T")
+
 
 def each_network(store: Store, kernel: Kernel | None) -> Iterator[NetworkUsage]:
-    """All networks, by name, as people count; see `lookup.pages`. `kernel` is as for `own_addresses`."""
+    """All networks, by name, as people count; see `lookup.pages`. `kernel` is as for `looked_up`."""
     own = cache(lambda: own_addresses(store, kernel))
     return lookup.pages(store, lambda records: records.network_order(), partial(_page, own))
 
 
 def own_addresses(store: Store, kernel: Kernel | None) -> Own:
-    """What the host itself has on its links; nothing where this process cannot ask the kernel, or is outside the home
-    namespace.
+    """What the host itself has on its links; `kernel` is as for `looked_up`."""
+    return looked_up(store, kernel, lambda look: look.own_addresses())
+
+
+def looked_up(store: Store, kernel: Kernel | None, of: Callable[[Kernel | Look], dict[str, T]]) -> dict[str, T]:
+    """What the kernel says for a list; nothing where this process cannot ask it, or is outside the home namespace.
 
     Args:
         store: the state.
         kernel: None: the running one, opened for this look alone, which needs no capability.
+        of: asks it.
     """
-    from macvfast.kernel.own_addresses import OwnAddresses  # noqa: PLC0415 - many lists have no network
+    from macvfast.kernel.look import Look  # noqa: PLC0415 - many lists have no network
 
     try:
-        with nullcontext(kernel) if kernel is not None else closing(OwnAddresses()) as looked_at:
-            home.is_here(store, looked_at)
-            return looked_at.own_addresses()
+        with nullcontext(kernel) if kernel is not None else closing(Look()) as look:
+            home.is_here(store, look)
+            return of(look)
     except MacvfastError:
         return {}
 

@@ -15,7 +15,7 @@ from macvfast import _core
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceNameTaken, PermissionNeeded
 from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, new_group, send, send_each
 from macvfast.kernel.facts import HostFacts
-from macvfast.kernel.own_addresses import by_name
+from macvfast.kernel.look import by_name, vlans_of
 from macvfast.kernel.protocol import id_of
 from macvfast.kernel.refusals import explained
 from macvfast.plan import AddLink, Configure, ExpectedLink, RouteFacts
@@ -23,7 +23,7 @@ from macvfast.system import log
 from macvfast.system.capabilities import require
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from macvfast.kernel.protocol import Namespace
     from macvfast.kernel.refusals import Refusal
@@ -203,6 +203,10 @@ class Kernel(HostFacts):
     def own_addresses(self) -> dict[str, Collection[bytes]]:
         """The packed addresses of the home namespace, by each name of their links: see `by_name`."""
         return by_name(self._looking)
+
+    def vlans(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """The VLANs among links of the home namespace: see `vlans_of`."""
+        return vlans_of(self._looking.link, names)
 
     def routes(self, namespace: Namespace | None = None, *, default_only: bool) -> list[RouteFacts]:
         """The routes of the main table."""

@@ -66,8 +66,8 @@ def _link(link: Link, *, whole: bool) -> Node:
     children = [_network(one, whole=whole) for one in shown]
     if rest := link.networks[len(shown) :]:
         children.append(_more(len(rest), "network", "networks", rest))
-    what = {"vlan": f"VLAN {link.vid}", "dummy": "dummy link"}.get(link.kind or "")
-    return Node("link", link.name, (what,) if what else (), children=(*children, *_links(link.links, whole=whole)))
+    notes = [*([] if link.vid is None else [f"VLAN {link.vid}"]), *(["dummy link"] if link.kind == "dummy" else [])]
+    return Node("link", link.name, tuple(notes), children=(*children, *_links(link.links, whole=whole)))
 
 
 def _more(count: int, one: str, several: str, networks: Sequence[NetworkOnLink]) -> Node:

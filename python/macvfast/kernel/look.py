@@ -1,4 +1,4 @@
-"""The addresses that the links of this network namespace have, for lists: nothing else of the kernel is loaded."""
+"""What lists ask of this network namespace: nothing else of the kernel is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from macvfast import _core
 from macvfast.system import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterable
+
+    from macvfast.plan import LinkFacts
 
 # Above so many links with addresses, all links are read at once.
 _SINGLY = 64
@@ -32,8 +34,24 @@ def by_name(netlink: _core.Netlink) -> dict[str, Collection[bytes]]:
     }
 
 
-class OwnAddresses:
-    """A look at the addresses of the network namespace in which this is made; needs no capability.
+def vlans_of(link: Callable[[int | str], LinkFacts | None], names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """What those of the named links that are VLANs stand on, by name, and their VLAN ids; also of VLANs below them, as
+    far as this namespace shows them. Cost: a look at each.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for name in names:
+        there = link(name)
+        while there is not None and there.kind == "vlan" and there.vid is not None and name not in found:
+            base = None if there.parent is None or there.parent_netnsid is not None else link(there.parent)
+            if base is None:
+                break
+            found[name] = base.ifname, there.vid
+            name, there = base.ifname, base
+    return found
+
+
+class Look:
+    """A look at the network namespace in which this is made; needs no capability.
 
     Raises:
         KernelRefused
@@ -57,6 +75,10 @@ class OwnAddresses:
     def own_addresses(self) -> dict[str, Collection[bytes]]:
         """As `by_name`."""
         return by_name(self._netlink)
+
+    def vlans(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """As `vlans_of`."""
+        return vlans_of(self._netlink.link, names)
 
     def close(self) -> None:
         """Close the socket."""
