@@ -13,8 +13,8 @@ BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
 TESTERS := hypothesis prometheus-client pyroute2 pytest pytest-timeout
-ENGINES := tests/parity/test_rows.py tests/parity/test_mistakes.py tests/unit/test_docker_page.py \
-  -k 'engine_does_as or docker_says or option_of_docker'
+ENGINES := tests/parity/test_rows.py tests/parity/test_random.py tests/parity/test_mistakes.py \
+  tests/unit/test_docker_page.py -k 'engine_does_as or every_answer or docker_says or option_of_docker'
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
 SAY := printf '==> %s\n'
 
@@ -55,7 +55,7 @@ parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Do
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
 
-engines: build $(VENV)/.tools  ## the examples of tests/parity on the Docker Engines of later Debians; builds their roots once
+engines: build $(VENV)/.tools  ## the examples of tests/parity, and random operations, on the Docker Engines of later Debians; builds their roots once
 	@tools/need engines
 	@tools/engine-roots
 	@for suite in trixie forky; do $(SAY) "Docker Engine of $$suite"; \

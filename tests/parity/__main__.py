@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests import netns, probe
 from tests.parity.compare import Bench, script, shrink
-from tests.parity.engine import Engine
+from tests.parity.engine import RELEASE, Engine
 from tests.parity.operations import BLOCKS, BOXES, PARENTS, Chance, blocks_of
 from tests.parity.sides import EngineSide, MacvfastSide
 
@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory, Engine(Path(directory) / "engine", PARENTS, BOXES) as engine:
         macvfast = MacvfastSide(Path(directory) / "macvfast", PARENTS, BOXES)
         try:
-            return compare(Bench(EngineSide(engine), macvfast), seed, wanted.operations)
+            return compare(Bench(EngineSide(engine), macvfast, RELEASE), seed, wanted.operations)
         finally:
             macvfast.close()
 

@@ -102,9 +102,14 @@ SINCE = (
 )
 
 
+def is_at_least(release: str, other: str) -> bool:
+    """Whether a release is that other one or a later one."""
+    return RELEASES.index(release) >= RELEASES.index(other)
+
+
 def answer_of(release: str, example: str, typed: str, before: str) -> str:
     """What a release answers to a line to which 20.10 answers `before`."""
     for one in SINCE:
-        if one.example == example and RELEASES.index(one.release) <= RELEASES.index(release):
+        if one.example == example and is_at_least(release, one.release):
             before = one.answers.get(typed, before)
     return before

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.parity import compare
+from tests.parity.engine import RELEASE
 from tests.parity.operations import Chance, Connect, Create, Disconnect, Place, Remove, SubnetWanted
 from tests.parity.sides import Answer, Side
 from tests.probe import IN_CI
@@ -31,7 +32,7 @@ def test_every_answer_is_dockers(docker: EngineSide, macvfast: MacvfastSide) -> 
     """Another seed each time, save in CI; the failure names it."""
     seed = 1 if IN_CI else int(os.environ.get("MACVFAST_PARITY_SEED") or random.SystemRandom().randrange(10**9))
     dice = random.Random(seed)
-    bench = compare.Bench(docker, macvfast)
+    bench = compare.Bench(docker, macvfast, RELEASE)
     while bench.operations < OPERATIONS:
         wrong = bench.run(Chance(dice).case(25))
         assert wrong is None, f"python -m tests.parity --seed {seed} shows and shrinks it:\n{wrong}"
