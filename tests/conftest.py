@@ -27,7 +27,6 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("MACVFAST_TEST_PROFILE", "ci" if probe.IN_CI else "here"))
 
-_skipped: collections.Counter[str] = collections.Counter()
 # Of the tests asked for: how many are for this machine, and how many for the virtual one.
 _places: collections.Counter[str] = collections.Counter()
 
@@ -97,14 +96,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if probe.IN_VM or (probe.IN_CI and feature.expected):
             pytest.fail(f"needs {name}, which every build machine can have: {feature.detail}", pytrace=False)
-        _skipped[name] += 1
         pytest.skip(f"needs {name}: {feature.detail}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests did not run here, and for want of what."""
-    for name, count in sorted(_skipped.items()):
-        terminalreporter.write_line(f"not run for want of {name}: {count}")
+    """Say how many tests did not run here, and why."""
+    # Of a skip, pytest keeps file, line and reason.
+    reasons = [one.longrepr[2].removeprefix("Skipped: ") for one in terminalreporter.getreports("skipped")]
+    for reason, count in sorted(collections.Counter(reasons).items()):
+        terminalreporter.write_line(f"not run: {count}: {reason}")
     if probe.IN_VM:
         terminalreporter.write_line(f"tests in the virtual machine, Linux {os.uname().release}: {_places['here']}")
     elif _places["vm"]:
