@@ -450,6 +450,22 @@ def test_a_removal_that_died_after_letting_go_is_finished_by_an_id(
     machine.assert_record_is_true()
 
 
+def test_a_link_that_is_deleted_where_no_path_leads_is_told_as_a_comment(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only a socket holds its namespace: `ip` has no command for it."""
+    box = machine.host.create_sandbox("x", endpoints=ON_LAN)
+    netns = machine.world.pins[box.path]
+    machine.world.enter(netns)
+    monkeypatch.setattr(FakeKernel, "holders", lambda _, inodes, **__: {inode: [] for inode in inodes})
+    with caplog.at_level("INFO", logger="macvfast"):
+        machine.host.remove_many(["x"]).raise_if_any()
+    assert netns.links == {}
+    told = [getattr(one, "values", {}).get("command") for one in caplog.records]
+    assert told[-1] == "# link eth0 of sandbox x: deleted by the id of its namespace, to which no path leads"
+    machine.world.leave(netns)
+
+
 def test_a_process_that_was_stopped_looks_again_before_it_gives_up_a_removal(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

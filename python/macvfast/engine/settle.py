@@ -226,11 +226,14 @@ class Settler:
             log.change(lambda: self._shown(names))
 
     def _shown(self, names: Sequence[tuple[Removal, str]]) -> Iterator[str]:
-        """The commands that do so, by way of what holds the namespaces; where only a socket does, there is none."""
+        """The commands that do so, by way of what holds the namespaces; where only a socket does, a comment."""
         holders = self._kernel.holders({one.sandbox.inode for one, _ in names})
         for one, ifname in names:
-            paths = [holder.path for holder in holders[one.sandbox.inode]]
-            yield from (commands.delete_link(path, ifname) for path in paths[:1])
+            path = next((holder.path for holder in holders[one.sandbox.inode]), None)
+            if path is None:
+                yield commands.delete_unreachable_link(one.sandbox.name, ifname)
+            else:
+                yield commands.delete_link(path, ifname)
 
     def _look_around(self, held: set[tuple[str, bytes]], idle: float) -> bool:
         """Search for other links with the MACs that are waited for. Returns whether anything has changed."""

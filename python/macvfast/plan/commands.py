@@ -1,4 +1,4 @@
-"""The commands of iproute2 that would do what a step does: what `--verbose` shows."""
+"""The commands of iproute2 that would do what a step does: what `--verbose` shows. All can be typed as they are."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def configure(path: str, ifname: str, steps: Sequence[Configure]) -> Iterator[st
 def delete_link(path: str, ifname: str) -> str:
     """Delete a link from a namespace."""
     return f"{_ip(path)} link delete {quote(ifname)}"
+
+
+def delete_unreachable_link(sandbox: str, ifname: str) -> str:
+    """What no command of iproute2 does, as a comment: delete a link from a namespace to which no path leads."""
+    return f"# link {ifname} of sandbox {sandbox}: deleted by the id of its namespace, to which no path leads"
 
 
 def change_parent(link: str, mtu: int | None) -> str:
