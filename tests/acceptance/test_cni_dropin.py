@@ -133,3 +133,38 @@ def test_networks_are_imported_before_a_container_is_attached(
     node.conf = node.conf | {"type": "macvfast"}
     of(node, new, "new")
     assert ip_interface(node.ok("ADD")["ips"][0]["address"]).ip == ip_interface(taken).ip + 1
+
+
+@BOTH
+def test_containers_that_come_at_once_make_one_network(node: Runtime, containers: list[Netns]) -> None:
+    """Each process finds no network at first."""
+    node.conf = node.conf | {"type": "macvfast"}
+    typed = []
+    for number, container in enumerate(containers):
+        of(node, container, f"id{number}")
+        one = node.lan.host.start(*node.line("ADD"))
+        assert one.stdin is not None
+        one.stdin.write(json.dumps(node.conf))
+        one.stdin.close()
+        one.stdin = None
+        typed.append(one)
+    given = set()
+    for one in typed:
+        out, err = one.communicate(timeout=60)
+        assert (one.returncode, err) == (0, ""), out
+        given |= {found["address"] for found in json.loads(out)["ips"]}
+    assert given == {f"172.16.87.{number}/24" for number in range(2, 6)}
+    assert node.lan.macvfast("network", "ls", "--format={{.Name}}").split() == ["cni-pods"]
+
+
+@BOTH
+def test_status_tells_of_the_parent_before_the_network_is_made_and_after(node: Runtime) -> None:
+    node.conf = node.conf | {"cniVersion": "1.1.0", "type": "macvfast"}
+    assert node.ok("STATUS") == {}
+    assert node.code("STATUS", master="eth9") == 50
+    assert node.code("STATUS", mode="odd") == 7
+    assert node.lan.macvfast("network", "ls", "-q") == ""
+    node.ok("ADD")
+    assert node.ok("STATUS") == {}
+    full = node.conf["ipam"] | {"ranges": [[{"subnet": SUBNET, "rangeEnd": "172.16.87.2"}]]}
+    assert node.ok("STATUS", ipam=full, statusOnExhaustion=True) == {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Network, Sandbox
     from macvfast.outcomes import Freed, Note, Status, SubnetUsage
-    from macvfast.requests import CommandRequest, SandboxRequest
+    from macvfast.requests import CommandRequest, NetworkRequest, SandboxRequest
 
 
 class Parts:
@@ -134,7 +134,7 @@ class Parts:
 
         return usage(self.store, self.given_kernel, network)
 
-    def refuse_unready(self, network: str, *, needs_address: bool) -> None:
+    def refuse_unready(self, network: str | NetworkRequest, *, needs_address: bool) -> None:
         """Refuse where no endpoint could be made on a network; needs no capability."""
         from macvfast.engine.readiness import refuse_unready  # noqa: PLC0415
 

@@ -8,34 +8,41 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import parent_of
 from macvfast.engine.fullness import usage
+from macvfast.engine.parents import Parents
 from macvfast.errors import PoolExhausted, StateUnusable
 from macvfast.kernel.netlink import Kernel
 from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
     from macvfast.model import Network
+    from macvfast.requests import NetworkRequest
     from macvfast.state.store import Store
 
 
-def refuse_unready(store: Store, kernel: Kernel | None, key: str, *, needs_address: bool) -> None:
+def refuse_unready(store: Store, kernel: Kernel | None, wanted: str | NetworkRequest, *, needs_address: bool) -> None:
     """Refuse where no endpoint could be made on a network. Nothing is changed, and nobody is waited for.
 
     Args:
         store: the state.
         kernel: None: the running one, opened for this look alone, which needs no capability and waits for no batch.
-        key: the network's id, name or id prefix.
+        wanted: the network's id, name or id prefix, or the request with which it is going to be made.
         needs_address: whether to look for a free address, too. Cost: the pages of its pools.
 
     Raises:
         NetworkNotFound, NameAmbiguous, SandboxBusy, ParentNotFound, PoolExhausted, HomeNamespaceOther, StateForeign
+        ParentUnusable, OptionInvalid: of a request.
         StateUnusable: it cannot be written.
     """
     if not os.access(store.directory, os.W_OK):
         raise StateUnusable(str(store.directory), "it cannot be written: its file system is read-only")
     with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
         home.refuse_other(store, looked_at)
+        if not isinstance(wanted, str):
+            parents = Parents(looked_at)
+            parents.find(wanted, "", parents.links())
+            return
         with store.reading() as records:
-            network = lookup.one_network(records, store, key)
+            network = lookup.one_network(records, store, wanted)
             parent_of(records, looked_at, network)
     if needs_address:
         _refuse_full(store, kernel, network)

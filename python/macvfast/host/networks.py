@@ -141,12 +141,13 @@ class OfNetworks(Opened):
         plain("network", network, str, macvfast.Network)
         return self._parts.usage(network)
 
-    def refuse_unready(self, network: str | Network, *, needs_address: bool = False) -> None:
-        """Refuse where no endpoint could be made on a network now: its parent is missing (ParentNotFound), the state
-        cannot be written, or, with `needs_address`, no address is free. A look that waits for nobody. Raises as
-        `network`, too.
+    def refuse_unready(self, network: str | Network | NetworkRequest, *, needs_address: bool = False) -> None:
+        """Refuse where no endpoint could be made on a network now, or on one that is going to be made: its parent is
+        missing (ParentNotFound), the state cannot be written, or, with `needs_address`, no address is free. A look that
+        waits for nobody. Raises as `network`, too.
         """
-        self._parts.refuse_unready(key_of(network), needs_address=needs_address)
+        wanted = network if isinstance(network, macvfast.NetworkRequest) else key_of(network)
+        self._parts.refuse_unready(wanted, needs_address=needs_address)
 
     def pools(self) -> Iterator[NetworkUsage]:
         """All networks, each with how full its pools are; sorted and read as by `networks`."""

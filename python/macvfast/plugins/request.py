@@ -18,6 +18,7 @@ from macvfast.errors import (
 )
 from macvfast.model import Sandbox
 from macvfast.plan import endpoints
+from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,8 +70,8 @@ class OnDemand(Protocol):
     def ensure(self, host: Host) -> str:
         """Have it there, as it is wanted; its name."""
 
-    def find(self, host: Host) -> str | None:
-        """Its name, if it is there."""
+    def find(self, host: Host) -> str | NetworkRequest:
+        """Its name, if it is there; else the request that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +190,15 @@ def _check(host: Host, request: Request) -> Answer:
 
 
 def _status(host: Host, request: Request) -> Answer:
-    network: str | Network | None = None
+    network: str | Network | NetworkRequest | None = None
     try:
         network = _network(host, request) if request.network is None else request.network.find(host)
-        # The first attachment makes it.
-        if network is not None:
-            host.refuse_unready(network, needs_address=request.needs_address)
+        host.refuse_unready(network, needs_address=request.needs_address)
     except SandboxBusy:
         # What is being changed is not waited for, and will be there.
         pass
     except ParentNotFound as error:
-        hurts = network is not None and bool(host.endpoints(network))
+        hurts = not isinstance(network, NetworkRequest | None) and bool(host.endpoints(network))
         return Answer(request.words.unready(error, hurts=hurts))
     except MacvfastError as error:
         return Answer(request.words.unready(error, hurts=False))

@@ -104,10 +104,14 @@ class Wanted:
             labels=((CONF, self.conf), (FIXED, self.fixed)),
         )  # fmt: skip
 
-    def find(self, host: Host) -> str | None:
-        """The network that was made for it, as it is now."""
-        found = self._made(host)[0]
-        return None if found is None else found.name
+    def find(self, host: Host) -> str | NetworkRequest:
+        """The name of the network, if it is there; else the request that makes it.
+
+        Raises:
+            ParentNotFound, InvalidConfig
+        """
+        found, name = self._made(host)
+        return name if found is not None else self.request(name, _link(host, self))
 
     def ensure(self, host: Host, *, ahead: bool = False) -> str:
         """Have the network there, made or changed where it is not as it is wanted; its name.
@@ -271,13 +275,18 @@ def described(wanted: Wanted) -> str:
 
 def _make(host: Host, wanted: Wanted, name: str) -> None:
     """Make a network, or change it, and keep what host-local has given; nobody takes it for whole before that."""
-    link = wanted.link or host.default_link()
-    if link is None:
-        raise ParentNotFound("default", "`master` is empty, and this host has no default route")
-    request = wanted.request(name, link)
+    request = wanted.request(name, _link(host, wanted))
     kept = hostlocal.Kept({}, ()) if wanted.directory is None else hostlocal.kept_in(wanted.directory)
     host.ensure_network(request)
     host.reserve(name, kept.files, last=kept.last)
+
+
+def _link(host: Host, wanted: Wanted) -> str:
+    """The link of the home namespace that the network is on, or whose sub-interface it is on."""
+    link = wanted.link or host.default_link()
+    if link is None:
+        raise ParentNotFound("default", "`master` is empty, and this host has no default route")
+    return link
 
 
 def _network(host: Host, name: str) -> Network | None:
