@@ -394,10 +394,30 @@ def test_a_server_that_is_killed_before_it_answers_is_done_without(runtime: Runt
     runtime.ok("DEL")
 
 
+def test_a_server_that_is_stopped_keeps_nobody_waiting_and_does_nothing_of_it_when_it_goes_on(
+    runtime: Runtime, foreign: Netns
+) -> None:
+    """Otherwise it would detach what was attached after it had been asked to."""
+    if runtime.lan.server is None:
+        runtime.lan.serve()
+    engine = engine_of(runtime.lan)
+    os.kill(engine, signal.SIGSTOP)
+    result = [runtime.ok(command) for command in ("ADD", "DEL", "ADD")][-1]
+    before = foreign.ip_json("address", "show", "dev", "net1")
+    os.kill(engine, signal.SIGCONT)
+    # It comes after all that was asked for before, which is about the same sandbox.
+    runtime.ok("CHECK", prevResult=result)
+    assert foreign.ip_json("address", "show", "dev", "net1") == before
+    assert len(recorded(runtime.lan)) == 1
+    assert engine_of(runtime.lan) == engine
+    runtime.ok("DEL")
+    assert runtime.lan.macvfast("check") == ""
+
+
 def _waits_for_an_answer(pid: int) -> bool:
-    """Whether a process is in recvmsg(2)."""
+    """Whether a process is in poll(2) or ppoll(2)."""
     try:
-        return Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[0] == "47"
+        return Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[0] in ("7", "271")
     except (OSError, IndexError):
         return False
 

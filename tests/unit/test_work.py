@@ -179,3 +179,11 @@ def test_a_host_whose_state_was_replaced_is_closed_by_its_last_user(tmp_path: Pa
         list(used.networks())
     assert list(new.networks()) == []
     hosts.close()
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(machine: Machine, begun: Callable[[], Work]) -> None:
+    """Its caller may have done it without the server, and more after it."""
+    answers: SimpleQueue[Answer] = SimpleQueue()
+    begun().begin(asked(), answers.put, lambda: False)
+    assert answers.get(timeout=60).made is None
+    assert endpoints(machine) == 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
 import time
@@ -141,6 +142,12 @@ class Connection:
         """Whether the other side has gone without having read all."""
         return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
+    def has_gone(self) -> bool:
+        """Whether the other side has closed the connection, and not only its own half of it: nobody hears an answer."""
+        poll = select.poll()
+        poll.register(self.socket, 0)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """Close it, and what came with it."""
         self.socket.close()
@@ -249,7 +256,7 @@ class Connections:
             return
         one.busy = True
         self._selector.unregister(one.socket)
-        self._work.begin(request, lambda answer: self._hear(one, answer, end))
+        self._work.begin(request, lambda answer: self._hear(one, answer, end), lambda: not one.has_gone())
 
     def _hear(self, one: Connection, answer: Answer, end: Callable[[], None]) -> None:
         """On another thread: have it answered."""

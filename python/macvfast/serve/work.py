@@ -60,13 +60,17 @@ class Work:
         self._looking.shutdown()
         self._hosts.close()
 
-    def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
-        """Do a request; `done` is called on another thread."""
+    def begin(
+        self, request: Request, done: Callable[[Answer], None], is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Do a request. On another thread, when its turn has come, `is_wanted` is asked: what nobody waits for any more
+        is not begun, as its caller may have done it otherwise, and more after it. Then `done` is called.
+        """
         pool = self._making if request.kind == CONNECT else self._others
         begun = self._counted.begin()
 
         def work() -> None:
-            answer, outcome = self._answered(request)
+            answer, outcome = self._answered(request) if is_wanted() else (Answer({}), FAILED)
             self._counted.end(request.kind, outcome, begun)
             done(answer)
 

@@ -11,10 +11,11 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{memfd_create, open, MemfdFlags, Mode, OFlags};
-use rustix::io::{fcntl_setfd, FdFlags};
+use rustix::io::{fcntl_setfd, Errno, FdFlags};
 use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::rand::{getrandom, GetRandomFlags};
 
@@ -41,8 +42,8 @@ const OURS: &[u8] = b"MACVFAST_";
 /// The longest configuration (`python/macvfast/plugins/cni/conf.py`), and the longest answer.
 const LONGEST: u64 = 1 << 20;
 
-/// How long the server may take to read a request, and to answer.
-const SENT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the server may take to read a request, and to answer. One that is stopped reads nothing.
+const READ_WITHIN: Duration = Duration::from_secs(2);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How an answer to a call begins; any other says that the server does not do it.
@@ -133,13 +134,18 @@ impl Call {
     /// The server's answer; None: it does not do it, or was lost.
     fn ask_server(&self) -> Option<Answer> {
         let (socket, _) = session::connected(fitting::request_socket()?)?;
-        set_socket_timeout(&socket, Timeout::Send, Some(SENT_WITHIN)).ok()?;
+        let until = Instant::now() + READ_WITHIN;
+        set_socket_timeout(&socket, Timeout::Send, Some(READ_WITHIN)).ok()?;
         set_socket_timeout(&socket, Timeout::Recv, Some(ANSWERED_WITHIN)).ok()?;
         let body = self.body();
         let mut whole = u32::try_from(body.len()).ok()?.to_le_bytes().to_vec();
         whole.extend_from_slice(body.as_bytes());
         let fds: Vec<_> = self.netns.iter().map(AsFd::as_fd).collect();
         message::send_whole(socket.as_fd(), &whole, &fds).ok()?;
+        if !answers(&socket, until) && is_unread(&socket) {
+            // It does not begin what nobody waits for any more.
+            return None;
+        }
         let mut unused = Vec::new();
         let length = message::exactly(socket.as_fd(), size_of::<u32>(), &mut unused).ok()??;
         let length = u32::from_le_bytes(*length.first_chunk()?);
@@ -231,6 +237,26 @@ impl Call {
             .collect::<Result<Vec<_>, _>>()?;
         Err(starting::execute(&line).into())
     }
+}
+
+/// Waits for the beginning of an answer; false: there was none until then.
+fn answers(socket: &OwnedFd, until: Instant) -> bool {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            outcome => return outcome.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+/// Whether the other side has not read all that was sent.
+fn is_unread(socket: &OwnedFd) -> bool {
+    let mut bytes: c_int = 0;
+    // SAFETY: the number is written to `bytes`, which outlives the call.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    outcome == 0 && bytes > 0
 }
 
 /// What the server says of a call.
