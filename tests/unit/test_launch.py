@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 from errno import E2BIG
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ def test_a_guest_runs_no_more_only_when_its_keeper_has_said_so(tmp_path: Path) -
     assert keeper.state(tmp_path, "b", keeper.Patience(0)) == (SandboxState.EXITED, 7)
 
 
-def test_a_removal_is_done_by_python_where_no_native_command_is_installed_or_would_become_another(
+def test_a_removal_is_done_by_python_where_the_native_command_is_not_installed_for_it_or_would_become_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     native = [str(Path(sys.executable).with_name("macvfast"))]
@@ -125,7 +126,29 @@ def test_a_removal_is_done_by_python_where_no_native_command_is_installed_or_wou
     monkeypatch.delenv("MACVFAST_PYTHON")
     other = str(tmp_path / "python3")
     monkeypatch.setattr(sys, "executable", other)
-    # Where this Python has its programs, as `pip install --user` leaves them.
-    assert programs.own_command() == native
-    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    # What is where this Python has its programs, as `pip install --user` leaves them, executes another one.
     assert programs.own_command() == [other, "-P", "-m", "macvfast"]
+
+
+@pytest.mark.parametrize(
+    ("first_line", "found"),
+    [("#!{python}", True), ("#! {python} ", True), ("#!/usr/bin/env python3", False), ("#!/bin/sh", False), (None, False)],
+)
+@pytest.mark.parametrize("scheme", ["venv", "posix_user"])
+def test_a_removal_is_done_by_the_native_command_that_is_installed_elsewhere_for_this_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_line: str | None, scheme: str, *, found: bool
+) -> None:
+    """As `pip install --prefix` or `--user` does it, and a distribution whose own Python it is; another Python's may
+    be in the same directory.
+    """
+    python, scripts = tmp_path / "bin" / "python3", tmp_path / "local" / "bin"
+    for one in (python, scripts / "macvfast"):
+        one.parent.mkdir(parents=True)
+        one.write_text("")
+        one.chmod(0o755)
+    if first_line is not None:
+        (scripts / "macvfast-python").write_text(first_line.format(python=python) + "\n")
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(sysconfig, "get_default_scheme", lambda: "venv")
+    monkeypatch.setattr(sysconfig, "get_path", lambda _, wanted: str(scripts if wanted == scheme else tmp_path))
+    assert programs.own_command() == ([str(scripts / "macvfast")] if found else [str(python), "-P", "-m", "macvfast"])
