@@ -133,6 +133,35 @@ def test_a_writer_in_the_background_is_stopped_where_the_terminal_wants_it(box: 
 
 
 @pytest.mark.parametrize("off", ["", "off"])
+@pytest.mark.parametrize("how", ["", "env --ignore-signal=TTOU "])
+def test_bg_after_ctrl_z_stops_what_writes_where_the_terminal_wants_it_and_the_writer_takes_it(
+    served: Lan, tmp_path: Path, how: str, off: str
+) -> None:
+    """`stty tostop`; who ignores the signal goes on writing."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    served.macvfast("run", "-d", "--name=talks", "sh", "-c", f"echo first; read line < {fifo}; echo $line; sleep 1000")
+    environment = {**served.host.environment, "PS1": "# ", "LC_ALL": "C.UTF-8", "MACVFAST_SERVER": off}
+    with Terminal(served.host.command("bash", "--norc", "--noediting", "-i"), environment=environment) as person:
+        person.wait_for("# $")
+        person.ask("stty tostop")
+        person.type(f"{how}{COMMAND} logs --follow talks\n")
+        person.wait_for("first")
+        person.type("\x1a")
+        person.wait_for("Stopped")
+        person.wait_for("# $")
+        person.type("bg\n")
+        person.wait_for("# ")
+        netns.wait_until(partial(_shows, person, "Running", "jobs"), what="that it goes on")
+        fifo.write_text("second\n", encoding="ascii")
+        if not how:
+            netns.wait_until(partial(_shows, person, "Stopped", "jobs"), what="that it is stopped again")
+            assert "second\r\n" not in person.screen
+            person.type("fg\n")
+        person.wait_for("second\r\n")
+
+
+@pytest.mark.parametrize("off", ["", "off"])
 @pytest.mark.parametrize("how", ["--ignore-signal=TTIN", "--block-signal=TTIN"])
 def test_a_reader_in_the_background_that_cannot_be_stopped_gets_an_error(box: Lan, how: str, off: str) -> None:
     """As the kernel has it; otherwise it would wait for ever, and send a signal to its group again and again."""

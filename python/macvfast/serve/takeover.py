@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from macvfast.serve.messages import LOCK
-from macvfast.serve.terminal import CallersTerminal
+from macvfast.serve.terminal import CallersScreen, CallersTerminal
 
 if TYPE_CHECKING:
     from macvfast.serve.messages import Hello
@@ -59,9 +59,11 @@ def _streams(given: dict[int, int], caller: int) -> None:
 def _opened(number: int, caller: int) -> TextIO:
     """Standard input, output or error as text (Python/pylifecycle.c, create_stdio)."""
     terminal = os.isatty(number)
-    binary: BinaryIO | io.BufferedReader
+    binary: BinaryIO | io.BufferedReader | io.BufferedWriter
     if number == 0 and terminal:
         binary = io.BufferedReader(CallersTerminal(caller))
+    elif terminal:
+        binary = io.BufferedWriter(CallersScreen(number, caller))
     else:
         # What is closed here must not close the caller's stream while another one is at work.
         binary = io.open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115, UP020
