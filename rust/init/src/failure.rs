@@ -216,7 +216,7 @@ fn not_started(command: &str, reason: &str, hint: &str) -> String {
 }
 
 /// One error, as macvfast shows every one.
-fn block(message: &str, cause: &str, hint: &str) -> String {
+pub fn block(message: &str, cause: &str, hint: &str) -> String {
     format!("error: {message}\n  caused by: {cause}\n\nhint: {hint}\n")
 }
 

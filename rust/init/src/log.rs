@@ -182,7 +182,8 @@ fn kept_limit(directory: &OwnedFd) -> Option<u64> {
     Some(number).filter(|&number| number >= LEAST_LIMIT)
 }
 
-fn open_to_append(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
+/// Opens the newer part of a directory's log, to add to it.
+pub fn open_to_append(directory: impl AsFd) -> Result<OwnedFd, Errno> {
     let flags =
         OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     openat(directory, c"log", flags, Mode::RUSR | Mode::WUSR)

@@ -135,10 +135,14 @@ impl Running {
     }
 }
 
-/// Waits until a child has ended.
-pub fn wait_for(child: &Child) {
-    // One that the kernel has reaped is an error, and has ended as well.
-    while let Err(Errno::INTR) = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+/// Waits until a child has ended; the signal that has ended it, if one has.
+pub fn wait_for(child: &Child) -> Option<i32> {
+    loop {
+        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            // One that the kernel has reaped is an error, and has ended as well.
+            outcome => return outcome.ok().flatten()?.terminating_signal(),
+        }
     }
 }
 
