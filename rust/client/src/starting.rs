@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
+use macvfast_signals::set_default;
 use rustix::io::{fcntl_setfd, Errno, FdFlags};
 
 use crate::message::Message;
@@ -56,7 +57,8 @@ impl Program {
     /// Starts it as a child; the descriptors are its alone then.
     pub fn start(mut self) -> Result<Child, Errno> {
         self.hand_on()?;
-        signals::let_children_be_waited_for();
+        // The caller may have had the kernel reap its children.
+        set_default(libc::SIGCHLD);
         let mut words = self
             .words
             .iter()

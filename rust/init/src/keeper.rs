@@ -185,7 +185,7 @@ impl Keeper<'_> {
             Post::Beside { pidfd, .. } => {
                 // A child that nobody has waited for would keep the sandbox's pid 1 from ending, even while this
                 // process is stopped.
-                signals::let_children_be_reaped();
+                macvfast_signals::ignore(libc::SIGCHLD);
                 move_into_thread_name_spaces(pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
                     .and_then(|()| sys::spawn(0))
                     .map_err(|errno| ended_or("enter the sandbox", errno, pidfd))?

@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use macvfast_signals::set_default;
 use rustix::io::Errno;
 use rustix::process::{getpid, pidfd_open, PidfdFlags};
 use rustix::thread::{move_into_thread_name_spaces, ThreadNameSpaceType};
 
 use crate::arguments::{shown_name, Request};
 use crate::failure::Failure;
-use crate::signals;
 use crate::status::{self, Found, Record};
 use crate::sys;
 
@@ -118,7 +118,7 @@ pub fn has_ended(pidfd: &OwnedFd, timeout_ms: i32) -> bool {
 
 /// Has the next child start in this process's own pid namespace again, and wait until this process reaps it.
 pub fn return_to_own_processes() -> Result<(), Errno> {
-    signals::let_children_be_waited_for();
+    set_default(libc::SIGCHLD);
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     move_into_thread_name_spaces(own.as_fd(), ThreadNameSpaceType::PROCESS_ID)
 }
