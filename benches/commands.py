@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 # What a server has done before its memory is first looked at.
 BEGUN = 16
 
+# Callers that wait for an answer at a time.
+WAITING = (1, 4, 32)
+
 
 def groups(size: Size) -> list[Group]:
     """All of them."""
-    return [_listing(size), _run(size), _changes(size), _memory(size)]
+    return [_listing(size), _run(size), _changes(size), _requests(size), _memory(size), _growth(size)]
 
 
 def _both(size: Size, name: str, function: Callable[..., Sample], note: str = "") -> list[Side]:
@@ -71,9 +74,30 @@ def _changes(size: Size) -> Group:
     return Group("served-changes", title, both, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
 
 
+def _requests(size: Size) -> Group:
+    sides = [
+        Side(f"{callers} waiting", served.requests, {"count": size.asked, "callers": callers}) for callers in WAITING
+    ]
+    work = "one request of a plugin, an endpoint in a namespace that is there"
+    goals = [Goal(f"{work}: {many.label}", many.label, sides[0].label, times_faster=0) for many in sides[1:]]
+    return Group("requests", "requests of plugins", sides, size.slow_rounds, goals=goals, warm_up=False)
+
+
+def _growth(size: Size) -> Group:
+    sides = [
+        Side(f"when it has done {count:,} requests", served.memory, {"requests": count, "commands": 0})
+        for count in (size.requests // 20, size.requests)
+    ]
+    work = f"memory of a server that has done {size.requests:,} requests"
+    goals = [Goal(work, sides[1].label, sides[0].label)]
+    title = "memory of a server that does requests"
+    return Group("requests-memory", title, sides, 1, unit="MiB", goals=goals, warm_up=False)
+
+
 def _memory(size: Size) -> Group:
     sides = [
-        Side(f"when it has done {count:,} of each", served.memory, {"count": count}) for count in (BEGUN, size.served)
+        Side(f"when it has done {count:,} of each", served.memory, {"requests": count, "commands": count})
+        for count in (BEGUN, size.served)
     ]
     title = "memory of a server that does commands and requests"
     work = f"memory of a server that has done {size.served:,} commands and {size.served:,} requests"

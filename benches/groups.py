@@ -63,6 +63,10 @@ class Size:
     """One after the other in one run of a side."""
     crowd: int
     """Calls of each of the processes that call a plugin at once."""
+    asked: int
+    """Endpoints, a request each."""
+    requests: int
+    """That one server does, and no commands."""
     slow: int
     """Items, at most, of what costs 10 ms and more each."""
     rounds: int
@@ -75,13 +79,13 @@ FULL = Size(
     links=(16, 256, 1_000, 4_000, 10_000), sandboxes=(1, 16, 256, 1_000, 4_096, 10_000),
     removals=(1, 16, 256, 1_000, 4_000), endpoints=1_000, given=(250, 1_000, 4_000), growth=10_000, growth_steps=40,
     memory=(1_000, 10_000), record="4094+10000", networks=1_000, beside=4_000, commands=(0, 50, 200), removed=1_000,
-    calls=10, each_thread=40, served=10_000, held=(0, 1_000, 10_000),
+    calls=10, each_thread=40, served=10_000, asked=640, requests=100_000, held=(0, 1_000, 10_000),
     plugin_calls=100, crowd=62, slow=60, rounds=7, slow_rounds=5, warm_up=True,
 )  # fmt: skip
 QUICK = Size(
     links=(64,), sandboxes=(64,), removals=(16,), endpoints=32, given=(32,), growth=64, growth_steps=4, memory=(32, 64),
-    record="20+50", networks=16, beside=8, commands=(0, 2), removed=4, calls=1, each_thread=2, served=32,
-    held=(0, 8), plugin_calls=2, crowd=2, slow=2, rounds=1, slow_rounds=1, warm_up=False,
+    record="20+50", networks=16, beside=8, commands=(0, 2), removed=4, calls=1, each_thread=2, served=32, asked=32,
+    requests=320, held=(0, 8), plugin_calls=2, crowd=2, slow=2, rounds=1, slow_rounds=1, warm_up=False,
 )  # fmt: skip
 
 # Of one process, that connect one at a time.

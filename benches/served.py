@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ from tests.netns import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tests.asking import Said
 
 MS = 1e-3
 # The children of a server that waits: three workers and the engine.
@@ -188,27 +190,62 @@ def run_and_remove(world: World, count: int, served: bool) -> Sample:
     return typist.sample()
 
 
-def memory(world: World, count: int) -> Sample:
-    """Of a server and its children, when they have done so many commands and so many requests."""
+def memory(world: World, requests: int, commands: int) -> Sample:
+    """Of a server and its children, when they have done so many requests and so many commands."""
     names = [f"s-{number}" for number in range(CALLERS)]
-    with open_host(world) as host:
-        for name in names:
-            host.create_sandbox(name)
+    _create(world, names)
     with server_of(world) as server:
-        for _ in range(count):
+        for _ in range(commands):
             run(MACVFAST, "network", "ls", environment=_environment(world))
-        path = str(world.directory / "run" / "request.sock")
-        with ThreadPoolExecutor(CALLERS) as pool:
-            list(pool.map(lambda name: _ask(path, name, count // CALLERS), names))
+        each = requests // CALLERS
+        _ask(world, [[("disconnect" if turn % 2 else "connect", name) for turn in range(each)] for name in names])
         world.check_gone([])
         return Sample(server.memory_mib())
 
 
-def _ask(path: str, sandbox: str, count: int) -> None:
-    """So many requests on one connection: an endpoint is made, and removed again."""
-    with Caller(path) as caller:
-        for number in range(count):
-            kind = "disconnect" if number % 2 else "connect"
-            caller.send(request(kind, sandbox, network=NETWORK))
-            answer = caller.receive()
-            must(answer is not None and "error" not in answer, f"{kind}: {answer}")
+def requests(world: World, count: int, callers: int) -> Sample:
+    """So many endpoints in namespaces that are there, each asked for by one request; each caller has one that waits."""
+    names = [f"s-{number}" for number in range(count)]
+    _create(world, names)
+    with server_of(world):
+        # The engine opens the state, and starts its threads.
+        _ask(world, [[(kind, name) for kind in ("connect", "disconnect")] for name in names[:callers]])
+        begun = time.perf_counter()
+        _ask(world, [[("connect", name) for name in names[number::callers]] for number in range(callers)])
+        taken = time.perf_counter() - begun
+        world.check_each(names)
+        _remove(world, names)
+    return timed_sample(taken, count)
+
+
+def _create(world: World, names: Sequence[str]) -> None:
+    with open_host(world) as host:
+        for name in names:
+            host.create_sandbox(name)
+
+
+def _ask(world: World, deeds: Sequence[Sequence[tuple[str, str]]]) -> None:
+    """Have each of several callers ask for its deeds, a kind and a sandbox each, one after the other. One thread is
+    all of the callers, so that they cost the engine little.
+    """
+    path = str(world.directory / "run" / "request.sock")
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        for some in filter(None, deeds):
+            caller = stack.enter_context(Caller(path))
+            left = iter(some)
+            caller.send(_request(next(left)))
+            selector.register(caller.socket, selectors.EVENT_READ, (caller, left))
+        while selector.get_map():
+            for key, _ in selector.select():
+                caller, left = key.data
+                answer = caller.receive()
+                must(answer is not None and "error" not in answer, f"the answer: {answer}")
+                if (deed := next(left, None)) is None:
+                    selector.unregister(caller.socket)
+                else:
+                    caller.send(_request(deed))
+
+
+def _request(deed: tuple[str, str]) -> Said:
+    kind, sandbox = deed
+    return request(kind, sandbox, network=NETWORK)
