@@ -146,10 +146,13 @@ def test_what_an_earlier_keeper_left_in_the_queue_is_in_nobodys_way(bed: Bed, qu
     ("script", "said"),
     [
         ("echo told >&2; exit 1", "shown\ntold\n"),
-        ("kill -9 $$", "shown\nerror: sandbox `web` may be left\n  caused by: what was to remove it was ended by signal 9"),
+        (
+            "kill -9 $$",
+            "shown\nerror: sandbox `web` may be left\n  caused by: what was to remove it was ended by signal 9",
+        ),
     ],
 )
-def test_what_keeps_the_sandbox_of_a_detached_command_is_in_its_log(bed: Bed, queue: Path, script: str, said: str) -> None:
+def test_what_keeps_the_sandbox_of_a_detached_command_is_in_its_log(bed: Bed, script: str, said: str) -> None:
     """Nobody reads the standard error of its keeper."""
     words = bed.after(script)
     assert bed.run("echo", "shown", options=["--detach", *words]).returncode == 0
@@ -157,7 +160,7 @@ def test_what_keeps_the_sandbox_of_a_detached_command_is_in_its_log(bed: Bed, qu
     wait_until(lambda: said in log.read_text(encoding="utf-8"), "the reason in the log")
 
 
-def test_what_the_remover_of_all_says_of_a_detached_command_is_in_its_log(bed: Bed, queue: Path) -> None:
+def test_what_the_remover_of_all_says_of_a_detached_command_is_in_its_log(bed: Bed) -> None:
     given = options(bed, f"SAID='error: it is held'\n{ANSWERS}")
     assert bed.run("echo", "shown", options=["--detach", *given]).returncode == 0
     log = bed.directory / "log"

@@ -37,7 +37,10 @@ class Maker(Work):
         self.may_begin = threading.Event()
         self.may_begin.set()
 
-    def begin(self, request: Request, done: Callable[[Answer], None]) -> None:
+    def begin(
+        self, request: Request, done: Callable[[Answer], None], is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.is_wanted = is_wanted
         self.begins.set()
         assert self.may_begin.wait(60)
         done(Answer({"endpoint": self.says}, request))
@@ -102,6 +105,19 @@ def path(
     yield str(tmp_path / "s")
     end(lifeline)
     thread.join()
+
+
+def test_a_request_is_wanted_until_its_caller_has_closed_the_connection(path: str, maker: Maker) -> None:
+    """One that only says that it will ask for nothing more hears the answer."""
+    maker.may_begin.clear()
+    with Caller(path) as caller:
+        caller.send(request("connect", "box"))
+        assert maker.begins.wait(60)
+        assert maker.is_wanted()
+        caller.socket.shutdown(socket.SHUT_WR)
+        assert maker.is_wanted()
+    assert not maker.is_wanted()
+    maker.may_begin.set()
 
 
 @pytest.mark.parametrize("says", ["", LONG], ids=["unread", "unsent"])

@@ -132,7 +132,13 @@ def test_a_removal_is_done_by_python_where_the_native_command_is_not_installed_f
 
 @pytest.mark.parametrize(
     ("first_line", "found"),
-    [("#!{python}", True), ("#! {python} ", True), ("#!/usr/bin/env python3", False), ("#!/bin/sh", False), (None, False)],
+    [
+        ("#!{python}", True),
+        ("#! {python} ", True),
+        ("#!/usr/bin/env python3", False),
+        ("#!/bin/sh", False),
+        (None, False),
+    ],
 )
 @pytest.mark.parametrize("scheme", ["venv", "posix_user"])
 def test_a_removal_is_done_by_the_native_command_that_is_installed_elsewhere_for_this_python(
