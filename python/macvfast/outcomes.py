@@ -221,7 +221,7 @@ class Difference:
         kind: which, for programs: parent-missing, parent-down, parent-mtu, parent-other, namespace-missing,
             pin-missing, pin-other, link-missing, link-escaped, link-other, link-down, link-wrong, address-missing,
             address-other, route-missing, route-other, route-wrong, half-made, half-removed, left-behind,
-            files-missing, files-left or not-running.
+            files-missing, files-left, other-boot or not-running.
         network, sandbox: what it is a part of.
         found: what is so, in words.
         obstacle: why it cannot be mended now; None where `restore` mends it.

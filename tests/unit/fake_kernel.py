@@ -490,6 +490,9 @@ class FakeKernel(Kernel):
     def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
         return [self._open_namespace(path) for path in paths]
 
+    def reopen(self, namespace: Namespace) -> Namespace | MacvfastError:
+        return FakeNamespace(self.world, self._netns(namespace))
+
     def _open_namespace(self, path: str) -> Namespace | MacvfastError:
         said = self.faults.fails("open a namespace")
         if said is not None:

@@ -102,8 +102,8 @@ class Machine:
                     kept.setdefault(key, set()).update(never_given(row.subnet))
                     used.setdefault(key, []).extend(
                         one.ip
-                        for endpoint in records.endpoints_on(network.id)
-                        for one in endpoint.addresses
+                        for has in (*records.endpoints_on(network.id), *records.held_on(network.id))
+                        for one in has.addresses
                         if one.ip in row.subnet.cidr
                     )
             for key, row in rows.items():

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
-from macvfast.errors import AlreadyConnected, ArgumentInvalid
+from macvfast.errors import (
+    AddressTaken,
+    AlreadyConnected,
+    ArgumentInvalid,
+    MadeByEngine,
+    NetworkInUse,
+    PoolExhausted,
+    SandboxBusy,
+)
 from macvfast.host import Host
 from macvfast.model import Attachment, Sandbox
 from macvfast.requests import EndpointRequest
-from tests.unit.fake_kernel import Crash, FakeKernel, FaultyStore
+from tests.netns import wait_until
+from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FaultyStore
+from tests.unit.machine import GATEWAY6
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +52,8 @@ def opened(machine: Machine) -> Host:
     return Host(store, FakeKernel(machine.world, machine.faults), str(machine.world.pins_dir))
 
 
-def attach(host: Host, attachment: Attachment, netns: str = POD) -> Sandbox:
-    endpoint = EndpointRequest(network="lan", sandbox=attachment.sandbox, ifname=attachment.ifname)
+def attach(host: Host, attachment: Attachment, netns: str = POD, *, network: str = "lan") -> Sandbox:
+    endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=attachment.ifname)
     host.connect(endpoint, netns=netns, attachment=attachment)
     return has(host, attachment)
 
@@ -55,6 +66,12 @@ def has(host: Host, attachment: Attachment) -> Sandbox:
 
 def names(netns: FakeNetns) -> list[str]:
     return sorted(link.ifname for link in netns.links.values())
+
+
+def end(machine: Machine) -> None:
+    """The container's namespace ends, and the kernel is done with it."""
+    machine.world.let_go(machine.world.given.pop(POD))
+    machine.world.dying.clear()
 
 
 # The record.
@@ -138,8 +155,7 @@ def test_an_attachment_whose_namespace_is_gone_is_released_before_it_is_made_in_
 ) -> None:
     """At the same path: a path says nothing."""
     box = attach(cni, NET1)
-    gone = machine.world.given.pop(POD)
-    machine.world.let_go(gone)
+    end(machine)
     there = machine.world.give(POD)
     again = attach(cni, NET1)
     assert (again.cookie, again.name) == (there.cookie, box.name) != (box.cookie, box.name)
@@ -165,3 +181,205 @@ def test_an_attachment_of_another_boot_is_released_before_it_is_made_again(machi
         attach(cni, NET1)
         assert cni.attachments() == [NET1]
     machine.assert_record_is_true()
+
+
+# Detached.
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_detached_attachment_is_gone_and_one_that_is_not_there_is_no_error(
+    machine: Machine, cni: Host, wait: bool
+) -> None:
+    attach(cni, NET1)
+    attach(cni, NET2)
+    assert [one.result() for one in cni.detach([NET1], wait=wait)] == [True]
+    assert names(machine.world.given[POD]) == ["net2"]
+    settle(cni)
+    assert [one.result() for one in cni.detach([NET1], wait=wait)] == [False]
+    assert cni.attachments() == [NET2]
+    machine.assert_record_is_true()
+
+
+def settle(host: Host) -> None:
+    """Wait until nothing is being removed any more."""
+    wait_until(lambda: not intents(host))
+
+
+def intents(host: Host) -> dict[int, object]:
+    with host._store.reading() as records:
+        return dict(records.intents())
+
+
+def test_many_attachments_are_detached_together_and_each_has_its_outcome(machine: Machine, cni: Host) -> None:
+    each = [Attachment("pods", f"c{number}", f"net{number}") for number in range(5)]
+    for one in each[:4]:
+        attach(cni, one)
+    # What another process is removing, or has: none of it stops the others.
+    found = cni.detach([*each, each[0]])
+    assert [one.result() for one in found] == [True, True, True, True, False, True]
+    assert (cni.attachments(), names(machine.world.given[POD])) == ([], [])
+    machine.assert_record_is_true()
+
+
+def test_who_does_not_wait_is_answered_while_the_kernel_still_has_the_link(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is gone, its address is taken; the rest is finished behind it, at the latest by `close`."""
+    box = attach(cni, NET1)
+    done = threading.Event()
+    delete = FakeKernel.delete_links
+
+    def slowly(kernel: FakeKernel, wanted: object) -> object:
+        outcome = delete(kernel, wanted)  # type: ignore[arg-type]
+        assert done.wait(60)
+        return outcome
+
+    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    assert cni.detach([NET1], wait=False)[0].result()
+    assert names(machine.world.given[POD]) == []
+    assert machine.addresses_in_use()["eth0 172.16.86.0/24"] == 4
+    with pytest.raises(SandboxBusy):
+        cni.attached(NET1)
+    # The next one does not wait for it: it can have the name, and not the address.
+    other = Attachment("pods", "another", "net1")
+    assert attach(cni, other).endpoints[0].ip != box.endpoints[0].ip
+    assert cni.detach([other], wait=False)[0].result()
+    done.set()
+    cni.close()
+    assert machine.addresses_in_use()["eth0 172.16.86.0/24"] == 3
+    assert intents(machine.host) == {}
+    machine.assert_record_is_true()
+
+
+def test_who_does_not_wait_leaves_the_rest_to_the_next_change_when_it_is_killed(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach(cni, NET1)
+    killed = threading.Event()
+
+    def die(kernel: FakeKernel, _: object) -> object:
+        kernel.faults.crashed = True
+        killed.set()
+        raise Crash
+
+    with monkeypatch.context() as dying:
+        dying.setattr(FakeKernel, "delete_links", die)
+        dying.setattr(threading, "excepthook", lambda _: None)
+        cni.detach([NET1], wait=False)
+        assert killed.wait(60)
+    machine.restart()
+    machine.mend()
+    assert (machine.host.attachments(), names(machine.world.given[POD])) == ([], [])
+    machine.assert_record_is_true()
+
+
+# Addresses without a link.
+
+
+def test_addresses_without_a_link_are_given_recorded_and_taken_back(machine: Machine, cni: Host) -> None:
+    held = cni.hold("lan", NET1, ip="172.16.86.40")
+    assert [str(one) for one in held.addresses] == ["172.16.86.40/24", "2001:db8:86::2/64"]
+    assert (str(held.gateway), str(held.gateway6)) == ("172.16.86.1", GATEWAY6)
+    assert (cni.attached(NET1), cni.attachments("pods")) == (held, [NET1])
+    assert list(cni.sandboxes()) == []
+    machine.assert_record_is_true()
+    with pytest.raises(AlreadyConnected):
+        cni.hold("lan", NET1)
+    with pytest.raises(AlreadyConnected):
+        attach(cni, NET1)
+    with pytest.raises(AddressTaken, match=r"held by net1 of container 0123456789abcdef in pods"):
+        cni.hold("lan", NET2, ip="172.16.86.40")
+    assert [one.result() for one in cni.detach([NET1, NET2])] == [True, False]
+    assert cni.attached(NET1) is None
+    machine.assert_record_is_true()
+
+
+def test_a_network_of_which_an_attachment_has_addresses_stays(machine: Machine, cni: Host) -> None:
+    cni.hold("lan", NET1)
+    with pytest.raises(NetworkInUse, match="net1 of container"):
+        cni.remove_networks(["lan"]).raise_if_any()
+    assert [one.name for one in cni.prune_networks()] == ["other"]
+    assert sum(one.total.in_use for one in cni.usage("lan")) == 2
+    cni.detach([NET1])
+    cni.remove_networks(["lan"]).raise_if_any()
+    machine.assert_record_is_true()
+
+
+def test_addresses_of_an_attachment_are_the_engines_to_take_back(machine: Machine, cni: Host) -> None:
+    cni.hold("lan", NET1)
+    with pytest.raises(MadeByEngine):
+        machine.host.detach([NET1])
+    assert cni.attachments() == [NET1]
+
+
+# Freed.
+
+
+def test_gc_frees_what_another_boot_left_and_restore_makes_none_of_it_again(machine: Machine, cni: Host) -> None:
+    attach(cni, NET1)
+    cni.hold("lan", NET2)
+    machine.host.connect("lan", "guest", netns=POD)
+    machine.world.reboot()
+    machine.world.give(POD)
+    machine.restart()
+    assert {one.sandbox for one in machine.host.check()} == {"guest"}
+    planned = {str(step) for step in machine.host.restore(dry_run=True).steps}
+    done = machine.host.restore()
+    assert {str(step) for step in done.done} == planned
+    assert sum(step.mends.kind == "other-boot" for step in done.done) == 2
+    assert (done.failed, done.remaining) == ([], ())
+    assert (machine.host.attachments(), names(machine.world.given[POD])) == ([], ["eth0"])
+    assert machine.host.gc() == []
+    machine.assert_record_is_true()
+
+
+def test_gc_frees_an_attachment_whose_link_and_namespace_are_gone(machine: Machine, cni: Host) -> None:
+    attach(cni, NET1)
+    cni.hold("lan", NET2)
+    assert machine.host.gc() == []
+    end(machine)
+    freed = machine.host.gc()
+    assert [(one.kind, one.name, one.error) for one in freed] == [("attachment", str(NET1), None)]
+    assert machine.host.attachments() == [NET2]
+
+
+def test_gc_leaves_an_attachment_whose_path_is_missing_and_whose_mac_is_there(machine: Machine, cni: Host) -> None:
+    """Whoever looks may be in another mount namespace, and see no process that holds it."""
+    attach(cni, NET1)
+    hidden = machine.world.given.pop(POD)
+    machine.world.given["/elsewhere"] = hidden
+    assert machine.host.gc() == []
+    assert machine.host.attachments() == [NET1]
+
+
+def test_gc_leaves_an_attachment_that_is_down(machine: Machine, cni: Host) -> None:
+    """The parent does not list its MAC: the container itself may set it down."""
+    attach(cni, NET1)
+    next(iter(machine.world.given[POD].links.values())).up = False
+    assert machine.host.gc() == []
+    assert machine.host.attachments() == [NET1]
+
+
+@pytest.mark.parametrize("lost", ["boot", "namespace"])
+@pytest.mark.parametrize("link", [True, False])
+def test_what_nobody_has_is_freed_before_a_pool_is_called_exhausted(machine: Machine, lost: str, link: bool) -> None:
+    machine.world.add_home(FakeLink(4, "eth2", mac=b"\x52\x54\x00\x00\x00\x04"))
+    machine.host.create_network("tiny", subnets=["10.8.0.0/30"], gateways=["10.8.0.1"], parent="eth2")
+    machine.world.give(POD)
+    with opened(machine) as cni:
+        attach(cni, NET1, network="tiny")
+        with pytest.raises(PoolExhausted):
+            cni.hold("tiny", NET2)
+    if lost == "boot":
+        machine.world.reboot()
+    else:
+        end(machine)
+    machine.world.give(POD)
+    machine.restart()
+    with opened(machine) as cni:
+        if link:
+            attach(cni, NET2, network="tiny")
+        else:
+            cni.hold("tiny", NET2)
+        assert cni.attachments() == [NET2]
+    machine.assert_pools_are_true()

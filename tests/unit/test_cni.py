@@ -15,6 +15,7 @@ from macvfast.plugins.cni.conf import LONGEST, VERSIONS, Conf
 from macvfast.plugins.cni.refusals import CODES, Refused
 from macvfast.plugins.request import CONNECT, Request, answered
 from macvfast.requests import EndpointRequest, OpenNetns
+from tests.netns import wait_until
 from tests.unit.machine import GATEWAY6
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def test_what_a_reboot_has_ended_is_detached(machine: Machine) -> None:
     machine.world.reboot()
     machine.restart()
     assert answered(machine.host, read({"CNI_COMMAND": "DEL"})).said == {"status": 0, "result": None}
-    assert [*machine.host.sandboxes()] == []
+    wait_until(lambda: not [*machine.host.sandboxes()])
     machine.assert_pools_are_true()
 
 

@@ -78,6 +78,8 @@ class Detacher:
         # Many sandboxes may stand for few namespaces, whose links are removed together.
         for some in _parts(stays, limits.at_once(CHUNK, 2)):
             self._releaser.let_go(some, options)
+            if options.on_vanished is not None:
+                options.on_vanished([one.sandbox for one in some if one.error is None])
         settler.add(stays)
         options.on_let_go()
         settler.wait()

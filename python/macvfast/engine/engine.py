@@ -23,7 +23,7 @@ from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
-from macvfast.errors import MacvfastError, NamespaceChanged, SandboxBusy, StateUnusable
+from macvfast.errors import MacvfastError, NamespaceChanged, PoolExhausted, SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
 from macvfast.state import home
 from macvfast.state.lookup import one_sandbox
@@ -33,13 +33,14 @@ from macvfast.system.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from macvfast.engine.attachments import Attachments
     from macvfast.engine.collect import Collector
     from macvfast.engine.making import Attempt
     from macvfast.engine.restore import Restorer
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
     from macvfast.kernel.netlink import Kernel
-    from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
+    from macvfast.model import Address, Attachment, Endpoint, HeldAddresses, Network, Sandbox
     from macvfast.outcomes import Difference, Freed, Note, Outcome, Plan, Scaled, Step
     from macvfast.requests import (
         CommandRequest,
@@ -178,6 +179,10 @@ class Engine:
             # It has another namespace than before: what it had in that one goes first.
             self._together.remove(request.sandbox, force=True).result()
             made = self._together.connect(asked, request.sandbox)
+        except PoolExhausted:
+            if attachment is None or not self._make_room():
+                raise
+            made = self._together.connect(asked, request.sandbox)
         if made.packed6 is not None and request.netns is not None and self._store.origin is not None:
             self._await_address(made, made.packed6, GivenNetns.of(request.netns))
         return made
@@ -194,6 +199,27 @@ class Engine:
                 time.sleep(0.02)
         finally:
             namespace.close()
+
+    # Attachments of engines.
+
+    def detach(self, attachments: Sequence[Attachment], *, wait: bool) -> Outcomes[bool]:
+        """Remove attachments, and what they have. One outcome for each: whether it was there."""
+        return self._attachments.detach(attachments, wait=wait)
+
+    def hold(self, network: str, attachment: Attachment, ip: Address | None, ip6: Address | None) -> HeldAddresses:
+        """Give an attachment addresses for a link that something else makes."""
+        try:
+            return self._attachments.hold(network, attachment, ip, ip6)
+        except PoolExhausted:
+            if not self._make_room():
+                raise
+        return self._attachments.hold(network, attachment, ip, ip6)
+
+    def _make_room(self) -> bool:
+        """Free what no container has any more. Returns whether there was any."""
+        with self._changing_many():
+            freed = [one for one in self._attachments.free() if one.error is None]
+            return reservations.end_without_file(self._store) or bool(freed)
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,
@@ -290,7 +316,7 @@ class Engine:
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""
         home.is_here(self._store, self._kernel)
-        steps = self._collector.left_behind()
+        steps = self._collector.left_behind() + self._attachments.ending()
         plan = self._restorer.plan()
         going = {step.mends.sandbox for step in steps}
         todo = (*self._unfinished.steps(), *plan.steps)
@@ -305,7 +331,7 @@ class Engine:
         """
         with self._changing_many(mending=True) as finished:
             # First: a sandbox that is left behind is not created again.
-            steps = self._collector.remove_left_behind()
+            steps = self._collector.remove_left_behind() + self._attachments.end_other_boots()
             steps += self._directories.clear(self._kernel.boot_id())
             done = self._restorer.restore(finished, wait_s, start)
             return replace(done, steps=(*steps, *done.steps))
@@ -315,13 +341,19 @@ class Engine:
         is open: first its sandboxes, then its endpoints of other sandboxes, then its networks.
         """
         with self._changing_many(mending=True) as finished:
-            freed = self._collector.collect(finished)
+            freed = self._collector.collect(finished) + self._attachments.free()
             reservations.end_without_file(self._store)
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 
                 freed += remove_all(self._store, self._detacher, self._remover)
             return freed
+
+    @cached_property
+    def _attachments(self) -> Attachments:
+        from macvfast.engine.attachments import Attachments  # noqa: PLC0415
+
+        return Attachments(self._store, self._kernel, self._sandboxes, self._together, self._unfinished)
 
     @cached_property
     def _collector(self) -> Collector:

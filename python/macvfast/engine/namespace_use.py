@@ -69,9 +69,9 @@ def suit(defaults: LinkDefaults, network: Network) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the kernel had in a namespace while the record had links of these names in it."""
+    """What the kernel had in a namespace while the record had links of these names in it, to stay or not."""
 
-    recorded: set[str]
+    recorded: dict[str, bool]
     links: Sequence[LinkFacts]
     defaults: Sequence[RouteFacts]
 
@@ -135,7 +135,8 @@ class NamespaceUses:
         seen = self._seen.pop(namespace.cookie, None)
         if seen is None or seen.recorded != recorded:
             seen = self._look(namespace, recorded)
-        use = NamespaceUse(recorded | records.awaited_ifnames(sandbox.path, self._kernel.boot_id()))
+        staying = {name for name, stays in recorded.items() if stays}
+        use = NamespaceUse(staying | records.awaited_ifnames(sandbox.path, self._kernel.boot_id()))
         use.names |= {name for link in seen.links for name in plan.names(link)}
         ours = {link.ifindex for link in seen.links if link.ifname in recorded}
         for route in seen.defaults:
@@ -143,7 +144,7 @@ class NamespaceUses:
                 use.holders[route.family] = self._holder(records, here, route.ifindex)
         return use
 
-    def _look(self, namespace: Namespace, recorded: set[str]) -> _Seen:
+    def _look(self, namespace: Namespace, recorded: dict[str, bool]) -> _Seen:
         return _Seen(recorded, self._kernel.links(namespace), self._kernel.routes(namespace, default_only=True))
 
     def _here(self, namespace: Namespace) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from macvfast import plan
 from macvfast.engine.escapes import Escape, Escapes, moved_from
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.kernel.namespaces import close_all, find_again, is_free, is_of
+from macvfast.model import ENGINE
 from macvfast.plan.drift.namespaces import (
     FoundSandbox,
     NamespaceContents,
@@ -96,7 +97,8 @@ class Observer:
     # Sandboxes.
 
     def sandboxes(self) -> Iterator[list[RecordedSandbox]]:
-        """All settled sandboxes, some at a time, without those that other operations are changing.
+        """All settled sandboxes, some at a time, without those that other operations are changing, and without
+        attachments of other boots.
 
         First, by name, those in namespaces that macvfast created. Then those that stand for other namespaces, together
         for each namespace, so that its contents are read once.
@@ -107,7 +109,11 @@ class Observer:
         for numbers in _pages(order, given):
             with self._store.reading() as records:
                 settled = self.settled(records, records.sandboxes_numbered(numbers, shown=False))
-            yield settled
+            yield [one for one in settled if not self._ended_with_boot(one.sandbox)]
+
+    def _ended_with_boot(self, sandbox: Sandbox) -> bool:
+        """Whether it stood for an attachment, whose container ended with another boot: it is never made again."""
+        return sandbox.origin == ENGINE and not sandbox.made and sandbox.boot_id != self._kernel.boot_id()
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
         """The sandboxes of these that nobody is changing, with their settled endpoints."""

@@ -6,12 +6,14 @@ Nothing is removed unless its recorded identity (boot, namespace cookie, index a
 from __future__ import annotations
 
 import errno
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.engine.carriers import Carriers
 from macvfast.engine.escapes import moved_from
+from macvfast.engine.vanishing import Vanishing
 from macvfast.errors import MacvfastError, NamespaceChanged
 from macvfast.kernel.namespaces import clear_leftover, close_all, open_recorded
 from macvfast.kernel.protocol import id_of
@@ -67,7 +69,7 @@ class Releaser:
                     self._unseen(one, undoing=options.undoing)
             self._look(held)
             self._record_missing_links([one for one in todo if one.dies and one.error is None and one.lost_links])
-            self._delete(held)
+            self._delete(held, options)
             self._hand_over([(one, namespace) for one, namespace in held if one.error is None and not one.dies])
             dying = [(one, namespace) for one, namespace in held if one.dies and one.error is None]
             self._give_ids([(one, namespace) for one, namespace in dying if one.remaining])
@@ -145,7 +147,7 @@ class Releaser:
             except MacvfastError as error:
                 one.fail(error)
 
-    def _delete(self, held: Sequence[tuple[Removal, Namespace]]) -> None:
+    def _delete(self, held: Sequence[tuple[Removal, Namespace]], options: RemovalOptions) -> None:
         """Delete the links that do not end with a namespace of ours, and those whose end the parent would not show: it
         does not carry their MACs now.
         """
@@ -168,7 +170,10 @@ class Releaser:
             if links:
                 wanted.setdefault(namespace.cookie, (namespace, []))[1].extend(links)
                 whose.setdefault(namespace.cookie, []).append(one)
-        outcomes = self._kernel.delete_links(list(wanted.values())) if wanted else []
+        going = [pair for pair in held if not pair[0].dies and pair[0].deleted]
+        watched = options.on_vanished if going else None
+        with Vanishing(self._kernel, going, watched) if watched else nullcontext():
+            outcomes = self._kernel.delete_links(list(wanted.values())) if wanted else []
         for cookie, error in zip(wanted, outcomes, strict=True):
             for one in whose[cookie]:
                 if error is not None:

@@ -27,6 +27,8 @@ class RemovalOptions:
         any_origin: also remove what an engine created.
         on_progress: called repeatedly, with the number of further removals that are complete.
         on_let_go: called when everything is released and only waited for.
+        on_vanished: called, on any thread, with sandboxes in namespaces that others made whose links are gone from
+            these, while the kernel is not done with them; None: that is not looked for.
         on_gone: called with sandboxes whose removal is complete, while others are waited for.
     """
 
@@ -36,6 +38,7 @@ class RemovalOptions:
     any_origin: bool = False
     on_progress: Callable[[int], None] = lambda _: None
     on_let_go: Callable[[], None] = lambda: None
+    on_vanished: Callable[[Sequence[Sandbox]], None] | None = None
     on_gone: Callable[[Sequence[Sandbox]], None] = lambda _: None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from copy import copy
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.engine.attach import CHUNK
@@ -35,6 +37,8 @@ class _Leaving(NamedTuple):
     network: str | None = None
     ifname: str | None = None
     force: bool = False
+    # Gets the outcome where nobody waits for the kernel: the first one counts.
+    early: SimpleQueue[Gone] | None = None
 
 
 class Together:
@@ -83,8 +87,33 @@ class Together:
         """Remove a sandbox with all its endpoints."""
         return self._go(_Leaving(sandbox, force=force))
 
+    def begin_removal(self, sandbox: str) -> Gone:
+        """Remove a sandbox that stands for a namespace which others made, by its id and by force. Returns when this is
+        durable and its links are gone from the namespace; a thread of its own does the rest, and `Store.close` waits
+        for it.
+        """
+        answer: SimpleQueue[Gone] = SimpleQueue()
+        asked = _Leaving(sandbox, force=True, early=answer)
+
+        def remove() -> None:
+            try:
+                answer.put(self._go(asked))
+            except MacvfastError as error:
+                answer.put(Outcome(sandbox, error=error))
+            except BaseException as error:
+                answer.put(Outcome(sandbox, error=MacvfastError("macvfast has failed", causes=[repr(error)])))
+                raise
+
+        try:
+            threading.Thread(target=remove, name="macvfast-remove").start()
+        except RuntimeError:
+            # No further thread can be started.
+            return self.remove(sandbox, force=True)
+        return answer.get()
+
     def _go(self, asked: _Leaving) -> Gone:
-        return self._going.call(asked, (asked.network, asked.ifname, asked.force), asked.sandbox)
+        kind = (asked.network, asked.ifname, asked.force, asked.early is None)
+        return self._going.call(asked, kind, asked.sandbox)
 
     # Making.
 
@@ -156,12 +185,24 @@ class Together:
                         call = these[sandbox.id]
                         call.end(Outcome(call.asked.sandbox, value=sandbox.name))
 
+            def vanished(sandboxes: Sequence[Sandbox]) -> None:
+                self._going.pass_on(first)
+                for sandbox in sandboxes:
+                    call = these.get(sandbox.id, first)
+                    outcome = Outcome(call.asked.sandbox, value=sandbox.name)
+                    if call.asked.early is not None:
+                        call.asked.early.put(outcome)
+                    call.end(outcome)
+
             keys = [call.asked.sandbox for call in these.values()]
             if first.asked.network is not None:
                 outcomes = self._boxes.disconnect_many(first.asked.network, keys, first.asked.ifname)
             else:
                 options = RemovalOptions(
-                    force=first.asked.force, on_let_go=lambda: self._going.pass_on(first), on_gone=gone
+                    force=first.asked.force,
+                    on_let_go=lambda: self._going.pass_on(first),
+                    on_gone=gone,
+                    on_vanished=None if first.asked.early is None else vanished,
                 )
                 removed = self._boxes.remove_many(keys, options)
                 outcomes = finished.count_sandboxes(removed, force=options.force)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from macvfast.host.opened import Opened
+import macvfast
+from macvfast.checks import plain, several
+from macvfast.host.opened import Opened, key_of
+from macvfast.model import parse_address
 from macvfast.state import lookup
 
 if TYPE_CHECKING:
-    from macvfast.model import Attachment, HeldAddresses, Sandbox
+    from macvfast.checks import Several
+    from macvfast.model import Address, Attachment, HeldAddresses, Network, Sandbox
+    from macvfast.outcomes import Outcomes
 
 
 class OfAttachments(Opened):
@@ -24,3 +29,33 @@ class OfAttachments(Opened):
         """All attachments, or those of one configuration, sorted."""
         with self._store.reading() as records:
             return records.attachments(conf)
+
+    def detach(self, attachments: Several[Attachment], *, wait: bool = True) -> Outcomes[bool]:
+        """Remove attachments with all that they have. One outcome for each, in order: whether it was there. One that
+        cannot be removed stops no other.
+
+        Args:
+            wait: until the kernel has released their links, and their addresses are free. Otherwise the removal of a
+                single one is answered when it is durable and the link is gone from its namespace; `close` waits for the
+                rest.
+        """
+        asked = several("attachments", attachments, macvfast.Attachment)
+        return self._parts.engine.detach(asked, wait=wait)
+
+    def hold(
+        self, network: str | Network, attachment: Attachment, *, ip: str | Address | None = None,
+        ip6: str | Address | None = None,
+    ) -> HeldAddresses:  # fmt: skip
+        """Give an attachment one address of each family that a network has, for a link that something else makes;
+        `detach` takes them back.
+
+        Args:
+            ip, ip6: the addresses; None: automatic.
+
+        Raises:
+            AlreadyConnected: the attachment has addresses, or an endpoint.
+            NetworkNotFound, NameAmbiguous, SandboxBusy, PoolExhausted, AddressTaken, AddressOutsideSubnet
+        """
+        plain("attachment", attachment, macvfast.Attachment)
+        asked = [None if one is None else parse_address(str(one), version) for one, version in ((ip, 4), (ip6, 6))]
+        return self._parts.engine.hold(key_of(network), attachment, *asked)

@@ -113,4 +113,6 @@ class Upkeep(Opened):
 
 
 def _differences(plan: Plan) -> list[Difference]:
-    return [*(step.mends for step in plan.steps), *plan.remaining]
+    # What another boot left of containers is in nobody's way.
+    steps = (step.mends for step in plan.steps if step.mends.kind != "other-boot")
+    return [*steps, *plan.remaining]

@@ -150,4 +150,7 @@ class SharedPool:
     def holder_text(self, address: Address) -> str:
         """Who has an address, in words."""
         found = self.holder(address)
-        return "being released" if found is None else f"held by sandbox `{found[0]}` on network `{found[1]}`"
+        if found is not None:
+            return f"held by sandbox `{found[0]}` on network `{found[1]}`"
+        held = self._records.held_in(self._number).get(address.packed)
+        return "being released" if held is None else f"held by {held}"

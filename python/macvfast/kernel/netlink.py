@@ -152,6 +152,10 @@ class Kernel(HostFacts):
             for one, path in zip(_core.open_namespaces(list(paths)), paths, strict=True)
         ]
 
+    def reopen(self, namespace: Namespace) -> Namespace | MacvfastError:
+        """A namespace that is open, opened once more: with a socket of its own."""
+        return self.open_namespaces([f"/proc/self/fd/{namespace.fd}"])[0]
+
     def pin(self, pins: Sequence[tuple[Namespace, str]]) -> list[MacvfastError | None]:
         """Pin namespaces at new paths, as `ip netns` does; one outcome each: None, NamespaceNameTaken (something is
         there), KernelRefused, PermissionNeeded.

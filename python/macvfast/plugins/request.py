@@ -175,6 +175,9 @@ def _made_before(host: Host, request: Request) -> Answer | None:
 
 
 def _disconnect(host: Host, request: Request) -> Answer:
+    if request.attachment is not None:
+        # What the kernel still has to do is done behind the answer, by a server; without one, before this process ends.
+        return Answer(request.words.gone(found=host.detach([request.attachment], wait=False)[0].result()))
     try:
         _take_away(host, *_the_endpoint(host, request))
     except _GONE:

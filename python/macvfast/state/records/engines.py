@@ -36,6 +36,30 @@ class EngineRecords(SandboxRecords):
         # Before format 6, its name alone said what it stands for.
         return next(self.sandboxes(name=attachment.sandbox, origin=ENGINE), None)
 
+    def attached_id(self, attachment: Attachment) -> str | None:
+        """The id of that sandbox."""
+        of_row = f"number = (SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT})"
+        row = self._db.execute(f"SELECT id FROM sandbox WHERE {of_row}", _key(attachment)).fetchone()
+        if row is None:
+            named = (attachment.sandbox, ENGINE)
+            row = self._db.execute("SELECT id FROM sandbox WHERE name = ? AND origin = ?", named).fetchone()
+        return None if row is None else str(row[0])
+
+    def attached_before(self, boot_id: str) -> list[Sandbox]:
+        """The sandboxes that have stood for attachments since another boot."""
+        return list(self._where("origin = ? AND NOT made AND boot_id != ?", (ENGINE, boot_id)))
+
+    def attached_macs(self, boot_id: str) -> list[tuple[int, str, bytes]]:
+        """The parent and the MAC of each endpoint with one of its own, of the sandboxes that stand for attachments in
+        a boot, by their numbers.
+        """
+        return self._db.execute(
+            "SELECT s.number, n.link, e.mac FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
+            " JOIN network n ON n.number = e.network WHERE s.origin = ? AND NOT s.made AND s.boot_id = ?"
+            " AND n.driver = 'macvlan' AND n.mode != 'passthru'",
+            (ENGINE, boot_id),
+        ).fetchall()
+
     def attachments(self, conf: str | None = None) -> list[Attachment]:
         """All attachments, or those of a configuration, sorted."""
         rows = self._db.execute(
@@ -59,6 +83,14 @@ class EngineRecords(SandboxRecords):
         """The addresses of a network that attachments have without a sandbox, by attachment."""
         of_network = "network = (SELECT number FROM network WHERE id = ?) ORDER BY conf, container, ifname"
         return list(self._held(of_network, (network_id,)))
+
+    def held_in(self, pool: int) -> dict[bytes, Attachment]:
+        """What has addresses of a pool without a sandbox, by these."""
+        of_pool = "network IN (SELECT network FROM subnet WHERE pool = ?)"
+        both = (
+            (packed, one.attachment) for one in self._held(of_pool, (pool,)) for packed in (one.packed, one.packed6)
+        )
+        return {packed: attachment for packed, attachment in both if packed is not None}
 
     def held_before(self, boot_id: str) -> list[HeldAddresses]:
         """Those that were given in other boots than this."""

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from macvfast.model import Endpoint, MadeParent, Network, natural
+from macvfast.model import Endpoint, HeldAddresses, MadeParent, Network, natural
 from macvfast.state.records import checked
 from macvfast.state.records.pools import PoolRecords, PoolRow
 
@@ -220,8 +220,8 @@ class NetworkRecords(PoolRecords):
             return network
         raise LookupError(f"there is no network with {columns}")
 
-    def network_of(self, endpoint: Endpoint) -> Network:
-        """The network that an endpoint is on."""
+    def network_of(self, endpoint: Endpoint | HeldAddresses) -> Network:
+        """The network that an endpoint is on, or that addresses are of."""
         found = self._by_id.get(endpoint.network_id)
         if found is None:
             found = self._by_id[endpoint.network_id] = self._only(id=endpoint.network_id)

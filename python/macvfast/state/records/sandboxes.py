@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from macvfast.errors import MacvfastError
 from macvfast.model import ENGINE, Attachment, Endpoint, Route, Sandbox, natural
 from macvfast.state.records import checked
-from macvfast.state.records.networks import SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
+from macvfast.state.records.networks import REMOVED, SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -349,14 +349,18 @@ class SandboxRecords(NetworkRecords):
         )
         return {ifname for (ifname,) in rows}
 
-    def ifnames_in(self, cookie: int, boot_id: str) -> set[str]:
-        """The interface names of the recorded endpoints in a namespace."""
+    def ifnames_in(self, cookie: int, boot_id: str) -> dict[str, bool]:
+        """The interface names of the recorded endpoints in a namespace, and whether each stays: of one that is being
+        removed, the kernel knows whether it is there.
+        """
         rows = self._db.execute(
-            "SELECT e.ifname FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
-            " WHERE s.cookie = ? AND s.boot_id = ?",
-            (cookie, boot_id),
+            "SELECT e.ifname, NOT EXISTS"
+            " (SELECT 1 FROM intent i WHERE i.id IN (e.intent, s.intent) AND i.doing = ?3) AS stays"
+            " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox WHERE s.cookie = ?1 AND s.boot_id = ?2"
+            " ORDER BY stays",
+            (cookie, boot_id, REMOVED),
         )
-        return {ifname for (ifname,) in rows}
+        return {ifname: bool(stays) for ifname, stays in rows}
 
     def next_position(self, sandbox_id: str) -> int:
         """The position of the next endpoint of a sandbox: past all it has had since it was last without."""

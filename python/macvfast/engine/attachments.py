@@ -1,0 +1,203 @@
+"""Attachments of container engines: detached, given addresses without a link, and freed when no container has them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from macvfast.engine.carriers import Carriers, own_addresses
+from macvfast.engine.observe import CHUNK, Observer
+from macvfast.engine.removal import RemovalOptions
+from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine
+from macvfast.ipam import Pools, Wish
+from macvfast.kernel.namespaces import close_all
+from macvfast.model import ENGINE, HeldAddresses
+from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
+from macvfast.state.lookup import one_network, refuse_another
+from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from macvfast.engine.sandboxes import Sandboxes
+    from macvfast.engine.together import Together
+    from macvfast.engine.unfinished import UnfinishedWork
+    from macvfast.kernel.netlink import Kernel
+    from macvfast.model import Address, Attachment, Sandbox
+    from macvfast.state.store import Store
+
+# Attachments without a link that are released in one transaction.
+_CHUNK = 256
+
+# Why an attachment is freed.
+_OTHER_BOOT = "the host has started again since its container had it"
+_GONE = "its link and its namespace are gone"
+
+
+class Attachments:
+    """Detaches attachments, holds addresses for them, and frees those that no container has."""
+
+    def __init__(
+        self, store: Store, kernel: Kernel, sandboxes: Sandboxes, together: Together, unfinished: UnfinishedWork
+    ) -> None:
+        self._store = store
+        self._kernel = kernel
+        self._sandboxes = sandboxes
+        self._together = together
+        self._unfinished = unfinished
+        self._observer = Observer(store, kernel)
+
+    # Detached.
+
+    def detach(self, attachments: Sequence[Attachment], *, wait: bool) -> Outcomes[bool]:
+        """Remove attachments. One outcome for each: whether it was there.
+
+        Args:
+            wait: for the kernel. Otherwise the removal of a single one is answered when it is durable and its link is
+                gone from the namespace; a thread of its own finishes it.
+        """
+        boxes: dict[Attachment, str] = {}
+        held: list[HeldAddresses] = []
+        with self._store.reading() as records:
+            for one in attachments:
+                if (found := records.attached_id(one)) is not None:
+                    boxes[one] = found
+                elif (addresses := records.held(one)) is not None:
+                    held.append(addresses)
+        if held:
+            if self._store.origin != ENGINE:
+                raise MadeByEngine("attachment", str(held[0].attachment), ENGINE)
+            self._let_go(held)
+        errors = self._remove(boxes, wait=wait)
+        there = {*boxes, *(one.attachment for one in held)}
+        return Outcomes(
+            tuple(
+                Outcome(str(one), error=error)
+                if (error := errors.get(boxes.get(one, ""))) is not None
+                else Outcome(str(one), value=one in there)
+                for one in attachments
+            )
+        )
+
+    def _remove(self, boxes: dict[Attachment, str], *, wait: bool) -> dict[str, MacvfastError]:
+        """Remove the sandboxes that stand for attachments; the errors by id."""
+        ids = list(dict.fromkeys(boxes.values()))
+        if len(ids) == 1:
+            together = self._together
+            outcome = together.remove(ids[0], force=True) if wait else together.begin_removal(ids[0])
+            error = outcome.error
+            return {} if error is None else {ids[0]: error}
+        return self._remove_many(ids) if ids else {}
+
+    def _remove_many(self, ids: Sequence[str], *, any_origin: bool = False) -> dict[str, MacvfastError]:
+        # Descriptors first: an operation that waits for them stops no other.
+        with limits.share(), self._unfinished.taken_up():
+            return self._sandboxes.remove(ids, RemovalOptions(force=True, any_origin=any_origin))[1]
+
+    def _let_go(self, held: Sequence[HeldAddresses]) -> None:
+        """Free addresses that attachments have without a link."""
+        for chunk in limits.chunks(held, _CHUNK):
+            with self._unfinished.taken_up(), self._store.writing() as records:
+                pools = Pools(records)
+                # As they are by now.
+                still = [now for one in chunk if (now := records.held(one.attachment)) is not None]
+                for one in still:
+                    pools.of(records.network_of(one)).give_back(one.placed)
+                records.let_go(still)
+                pools.save()
+
+    # Addresses without a link.
+
+    def hold(
+        self, network: str, attachment: Attachment, ip: Address | None = None, ip6: Address | None = None
+    ) -> HeldAddresses:
+        """Give an attachment one address of each family that a network has, for a link that something else makes.
+
+        Raises:
+            AlreadyConnected: it has some, or an endpoint.
+            PoolExhausted, AddressTaken, AddressOutsideSubnet, and as `one_network`
+        """
+        with self._unfinished.taken_up(), self._store.writing() as records:
+            found = one_network(records, self._store, network)
+            refuse_another(self._store, found)
+            if records.attached_id(attachment) is not None or records.held(attachment) is not None:
+                raise AlreadyConnected(str(attachment), found.name, "it has addresses already")
+            pools = Pools(records)
+            own = own_addresses(self._kernel, found.link)
+            taken = pools.of(found, own).take(Wish(ip, ip6, str(attachment)))
+            held = HeldAddresses(
+                attachment=attachment, network_id=found.id, network=found.name, boot_id=self._kernel.boot_id(),
+                packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
+            )  # fmt: skip
+            records.hold(held)
+            pools.save()
+            return held
+
+    # Freed.
+
+    def free(self) -> list[Freed]:
+        """Free what no container has any more: what another boot left, and attachments whose MACs their parents no
+        longer list, and whose namespaces are nowhere. That a path is missing says nothing: it may lead to the namespace
+        elsewhere.
+        """
+        boxes = self._vanished()
+        errors = self._remove_many([box.id for box in boxes], any_origin=True) if boxes else {}
+        freed = [Freed(kind="attachment", name=_name(box), reason=_GONE, error=errors.get(box.id)) for box in boxes]
+        return freed + [
+            Freed(kind="attachment", name=_name(one), reason=_OTHER_BOOT, error=error)
+            for one, error in self._end_other_boots()
+        ]
+
+    def ending(self) -> list[Step]:
+        """The steps that would free what another boot left."""
+        boxes, held = self._of_other_boots()
+        return [_step(box) for box in boxes] + [_step(one) for one in held]
+
+    def end_other_boots(self) -> list[Step]:
+        """Free it. Returns each step, with its error if it failed."""
+        return [replace(_step(one), error=error) for one, error in self._end_other_boots()]
+
+    def _end_other_boots(self) -> list[tuple[Sandbox | HeldAddresses, MacvfastError | None]]:
+        boxes, held = self._of_other_boots()
+        errors = self._remove_many([box.id for box in boxes], any_origin=True) if boxes else {}
+        if held:
+            self._let_go(held)
+        return [*((box, errors.get(box.id)) for box in boxes), *((one, None) for one in held)]
+
+    def _of_other_boots(self) -> tuple[list[Sandbox], list[HeldAddresses]]:
+        """What another boot left: no container has it any more."""
+        boot_id = self._kernel.boot_id()
+        with self._store.reading() as records:
+            return records.attached_before(boot_id), records.held_before(boot_id)
+
+    def _vanished(self) -> list[Sandbox]:
+        """The sandboxes of this boot whose links and namespaces are gone. One without a MAC of its own is none: nothing
+        shows whether its link is there.
+        """
+        with self._store.reading() as records:
+            # Read before the parents are: what was made by then is listed there.
+            macs = records.attached_macs(self._kernel.boot_id())
+        carriers = Carriers(self._store, self._kernel)
+        carried = {link: carriers.macs(link) for link in {link for _, link, _ in macs}}
+        missing = [number for number, link, mac in macs if isinstance(there := carried[link], set) and mac not in there]
+        gone: list[Sandbox] = []
+        for numbers in limits.chunks(missing, CHUNK, each=2):
+            with self._store.reading() as records:
+                settled = self._observer.settled(records, records.sandboxes_numbered(numbers, shown=False))
+            # One that was set down, or has another MAC, is still there.
+            places = self._observer.locate([one.sandbox for one in settled])
+            close_all([place.namespace for place in places])
+            gone += [one.sandbox for one, place in zip(settled, places, strict=True) if place.for_good]
+        return gone
+
+
+def _step(of: Sandbox | HeldAddresses) -> Step:
+    """The step that frees what another boot left."""
+    network, sandbox = (of.network, None) if isinstance(of, HeldAddresses) else (None, of.name)
+    found = f"{_name(of)}: {_OTHER_BOOT}"
+    mends = Difference(kind="other-boot", found=found, network=network, sandbox=sandbox)
+    return Step(mends=mends, action=f"release {_name(of)}")
+
+
+def _name(of: Sandbox | HeldAddresses) -> str:
+    return str(of.attachment) if of.attachment is not None else of.name
