@@ -204,6 +204,47 @@ def test_after_a_reboot_a_service_whose_command_is_damaged_is_no_secret(lan: Lan
         assert lan.attempt("check").returncode == 0
 
 
+def test_of_many_services_that_restore_starts_at_the_same_time_each_runs_once(lan: Lan, tmp_path: Path) -> None:
+    """Wrong: what is handed on to one keeper (lock, namespace, variables) is another one's."""
+    gone = tmp_path / "gone"
+    gone.write_text("#!/bin/sh\nsleep 1000\n")
+    gone.chmod(0o755)
+    lan.macvfast("network", "create", "--subnet=10.9.0.0/24", "-o", "parent=eth0", "lan")
+    names = [f"s-{number}" for number in range(8)]
+
+    for name in names:
+        command = ("sh", "-c", 'echo "$NAME $(hostname -I)"; exec sleep 1000') if name != "s-5" else (str(gone),)
+        options = ("-d", "--restart=always", f"--name={name}", "--net=lan", "-e", f"NAME={name}")
+        lan.macvfast("run", *options, *command)
+    gone.unlink()
+    lose_everything(lan)
+    with another_boot(tmp_path):
+        said = check_error(lan.attempt("restore"), 3)
+        assert "s-5" in said
+        shown = {
+            box.name: (box.state, box.endpoints[0].addresses[0].ip) for box in lan.api(lambda host: [*host.sandboxes()])
+        }
+        assert {name for name, (state, _) in shown.items() if state is SandboxState.RUNNING} == {*names} - {"s-5"}
+        for name in {*names} - {"s-5"}:
+            netns.wait_until(lambda name=name: lan.macvfast("logs", name).count("\n") == 1, what="two lines")  # type: ignore[misc]
+            assert lan.macvfast("logs", name).split("\n") == [f"{name} {shown[name][1]} "] * 2
+        lan.macvfast("rm", "-f", *names)
+
+
+def test_a_service_whose_command_is_damaged_is_seen_while_it_runs(lan: Lan) -> None:
+    """Not only by the next boot, which cannot start it."""
+    _run(lan, "always", "sleep 1000")
+    lan.macvfast("run", "-d", "--name=once", "sleep", "1000")
+    for name in ("web", "once"):
+        (lan.state_dir / "sandboxes" / str(ps(lan, name)["ID"]) / "command.json").write_text("{")
+    (line,) = lan.attempt("check").stdout.splitlines()
+    assert line.startswith("sandbox web: its command (--restart) runs, and could not be started again: ")
+    assert lan.api(lambda host: [one.kind for one in host.check("web")]) == ["not-running"]
+    assert "command.json is damaged" in check_error(lan.attempt("restore"), 3)
+    lan.macvfast("stop", "-t0", "web")
+    assert lan.attempt("check").returncode == 0
+
+
 def test_a_command_that_cannot_be_started_any_more_is_tried_again(lan: Lan, tmp_path: Path) -> None:
     program, other = tmp_path / "program", tmp_path / "other"
     program.write_text("#!/bin/sh\necho run\n")

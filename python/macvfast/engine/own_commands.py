@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from macvfast.errors import MacvfastError, SandboxBusy, SandboxNotFound, SandboxRunning, StateUnusable
 from macvfast.model import SandboxDetails, SandboxState
 from macvfast.outcomes import Difference, Outcome, Outcomes, Plan, Step
-from macvfast.process import given, keeper, stopping
+from macvfast.process import given, keeper, programs, stopping
 from macvfast.state.lookup import refuse_another
 from macvfast.system.machine import boot_id
 
@@ -112,11 +112,21 @@ class OwnCommands:
         Args:
             partial: the names of sandboxes that have not all that is recorded, and whose commands wait.
         """
-        tried = [self._bring_up(sandbox, step) for sandbox, step in self._lacking(partial)]
+        lacking = [*self._lacking(partial)]
+        at_once = min(len(lacking), programs.starter().at_once)
+        if at_once < 2:
+            tried = [self._bring_up(*one) for one in lacking]
+        else:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - takes milliseconds to load
+
+            with ThreadPoolExecutor(at_once, "macvfast-start") as threads:
+                tried = [*threads.map(self._bring_up, *zip(*lacking, strict=True))]
         return [step for step in tried if step is not None]
 
     def _bring_up(self, sandbox: Sandbox, step: Step) -> Step | None:
         """The step, done or with its error; None: in the meantime somebody stopped, changed or removed the sandbox."""
+        if step.error is not None:
+            return step
         directory = self._store.sandbox_dir(sandbox.id)
         try:
             started = self._start(self._found(sandbox.id), lambda: self._wanted(directory, held=True) is not None)
@@ -138,8 +148,8 @@ class OwnCommands:
                 try:
                     policy = self._wanted(directory)
                 except StateUnusable as error:
-                    if _may_be_wanted(directory):
-                        yield sandbox, _not_startable(sandbox, error)
+                    if (said := _without_command(directory)) is not None:
+                        yield sandbox, _not_startable(sandbox, said, error)
                 else:
                     if policy is not None:
                         yield sandbox, _starting(sandbox, policy)
@@ -205,25 +215,27 @@ def _starting(sandbox: Sandbox, policy: str) -> Step:
     return Step(mends=mends, action="start its command")
 
 
-def _not_startable(sandbox: Sandbox, error: StateUnusable) -> Step:
-    found = f"its command (--restart) does not run: {error.reason}"
+def _not_startable(sandbox: Sandbox, said: str, error: StateUnusable) -> Step:
+    found = f"its command (--restart) {said}: {error.reason}"
     obstacle = "only `macvfast run` or Host.start can give it a command again"
     mends = Difference(kind="not-running", sandbox=sandbox.name, found=found, obstacle=obstacle)
     return Step(mends=mends, action="start its command", error=error)
 
 
-def _may_be_wanted(directory: Path) -> bool:
-    """Whether a command does not run that may have to: one with a restart policy, which cannot be read any more. Its
-    keeper has recorded that there is one.
+def _without_command(directory: Path) -> str | None:
+    """What is to be said of a sandbox whose command cannot be read any more; None: nothing, for it has no restart
+    policy, as its keeper has recorded, or was stopped.
     """
     state, _ = keeper.state(directory, boot_id())
-    if state.active or keeper.lacks_status(directory) or stopping.stopped_in(directory) == boot_id():
-        return False
+    if stopping.stopped_in(directory) == boot_id() or (not state.active and keeper.lacks_status(directory)):
+        return None
     try:
         status = keeper.read_status(directory)
     except StateUnusable:
-        return True
-    return status is not None and status.restarts is not None
+        return "does not run"
+    if status is None or status.restarts is None:
+        return None
+    return "runs, and could not be started again" if state.active else "does not run"
 
 
 def _each(keys: Sequence[str], act: Callable[[str], object]) -> Outcomes[str]:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from macvfast.system import limits, native
@@ -47,7 +48,13 @@ def own_command() -> list[str]:
 
 
 class Starter(Protocol):
-    """Starts the program. Its terminal, process group, parent, cgroup and limits are those of the process that does."""
+    """Starts the program. Its terminal, process group, parent, cgroup and limits are those of the process that does.
+
+    Attributes:
+        at_once: how many it starts at the same time, on as many threads.
+    """
+
+    at_once: int
 
     def become(self, program: Program, lock: list[int]) -> NoReturn:
         """Become the program. Signals that arrive meanwhile wait for it, and it passes them on.
@@ -79,6 +86,13 @@ class Starter(Protocol):
 class ThisProcess:
     """Starts programs from this process."""
 
+    # They mostly wait: for the disk, and for each other's turn in the kernel.
+    at_once = 8
+
+    def __init__(self) -> None:
+        # What is handed on to one program is not handed on to another one.
+        self._turn = threading.Lock()
+
     def become(self, program: Program, lock: list[int]) -> NoReturn:  # noqa: ARG002 - it is this process then
         """As Starter has it."""
         _hand_on(program)
@@ -94,20 +108,21 @@ class ThisProcess:
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             # Inherited from this process's parent. The kernel would discard the exit status.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _hand_on(program)
-        with limits.soft_limit_restored():
-            reader, writer = os.pipe()
-            with open(reader, encoding="utf-8", errors="replace") as pipe:
-                try:
+        environment = self.environment()
+        reader, writer = os.pipe()
+        with open(reader, encoding="utf-8", errors="replace") as pipe:
+            try:
+                with self._turn, limits.soft_limit_restored():
+                    _hand_on(program)
                     actions = [(os.POSIX_SPAWN_DUP2, writer, 2)]
-                    pid = os.posix_spawn(program.argv[0], program.argv, self.environment(), file_actions=actions)
-                finally:
-                    os.close(writer)
-                # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which
-                # waits for this lock, is done.
-                while lock:
-                    os.close(lock.pop())
-                said = report_of(pipe)
+                    pid = os.posix_spawn(program.argv[0], program.argv, environment, file_actions=actions)
+                    # Before the output is read: a keeper that fails is done only when the removal of the sandbox, which
+                    # waits for this lock, is done.
+                    while lock:
+                        os.close(lock.pop())
+            finally:
+                os.close(writer)
+            said = report_of(pipe)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
     def environment(self) -> dict[str, str]:

@@ -36,6 +36,9 @@ class Caller:
     what becomes of the two.
     """
 
+    # There is one connection.
+    at_once = 1
+
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
