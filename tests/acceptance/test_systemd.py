@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +18,12 @@ from tests.systemd import Systemd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.netns import Lan
 
 pytestmark = pytest.mark.needs("macvlan", "systemd")
+
+SERVICES = Path(__file__).parents[2] / "docs/services.md"
 
 
 @pytest.fixture
@@ -95,6 +99,39 @@ def test_a_server_that_is_stopped_waits_for_a_command_and_then_kills_what_does_i
     assert followed.returncode == 3
     assert said == support.shown(ServerLost("logs"))
     assert running(systemd) == "box running"
+
+
+def test_a_unit_of_ones_own_runs_its_command_in_a_sandbox(systemd: Systemd, lan: Lan) -> None:
+    """docs/services.md, as it stands there."""
+    section = SERVICES.read_text(encoding="utf-8").partition("## As a systemd unit of your own")[2]
+    typed, unit = re.findall(r"```(?:ini)?\n(.*?)```", section, re.DOTALL)
+    unit = unit.replace("/usr/local/bin/macvfast", COMMAND)
+    assert COMMAND in unit
+    systemd.run("sh", "-c", 'echo "$0" > /etc/systemd/system/web.service', unit)
+    systemd.run(COMMAND, "network", "create", *support.PUB_NET, "pub_net")
+    systemd.run(COMMAND, *typed.split()[1:])
+    systemd.run("nsenter", f"--net={lan.netns_dir / 'web'}", "ip", "link", "delete", "eth0")
+    # Not everything can be restored.
+    other = systemd.run(COMMAND, "run", "-d", "--restart=always", "sleep", "1000")
+    (lan.state_dir / "sandboxes" / other / "command.json").write_text("{")
+    systemd.run("systemctl", "daemon-reload")
+    # It begins by having the host restored.
+    systemd.run("systemctl", "start", "web.service")
+    netns.wait_until(lambda: _answers(lan), what="the web server")
+    assert systemd.shown("macvfast-restore.service", "Result") == "exit-code"
+    assert "web running" in running(systemd)
+    before = systemd.shown("web.service", "MainPID")
+    systemd.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "web.service")
+    netns.wait_until(lambda: systemd.shown("web.service", "MainPID") not in ("0", before), what="the next start")
+    netns.wait_until(lambda: _answers(lan), what="the web server")
+    systemd.run("systemctl", "stop", "web.service")
+    assert systemd.shown("web.service", "ActiveState") == "inactive"
+    assert systemd.run(COMMAND, "ps", "--all", "--filter=name=web", "--format={{.State}}") == "idle"
+
+
+def _answers(lan: Lan) -> bool:
+    fetch = "import urllib.request; urllib.request.urlopen('http://172.16.86.10/', timeout=5).read()"
+    return lan.router.attempt(sys.executable, "-c", fetch).returncode == 0
 
 
 def test_the_unit_of_restore_brings_back_what_is_missing(systemd: Systemd, lan: Lan) -> None:
