@@ -1,7 +1,8 @@
-"""After a kill: a process ends in the middle of its work, and `restore` finishes or undoes what it had begun."""
+"""After a kill: a process ends in the middle of its work, and `restore` undoes what it had only begun."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,19 +10,36 @@ import sys
 from macvfast import Host
 
 
-def be_killed(done: int, total: int) -> None:
-    """End this process as `kill -9` does, once a third is done."""
-    if done > total // 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+class Killer(logging.Handler):
+    """Ends this process as `kill -9` does when so many links are there: the last of them are not recorded as made."""
+
+    def __init__(self, links: int) -> None:
+        """Wait for that many."""
+        super().__init__(logging.INFO)
+        self.left = links
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count the links, which macvfast tells as commands of `ip`."""
+        self.left -= "type macvlan" in getattr(record, "values", {}).get("command", "")
+        if self.left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def create(parent: str, count: int) -> None:
+    """Create sandboxes, and be killed when nine of ten have their links."""
+    logger = logging.getLogger("macvfast")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Killer(count * 9 // 10))
+    with Host.open() as host:
+        host.create_network("lan", subnets=["10.86.0.0/16"], parent=parent)
+        host.connect_many("lan", [f"w-{number}" for number in range(count)])
 
 
 def main(parent: str, count: int = 1_000) -> None:
     """Let a child be killed while it creates sandboxes; then bring record and kernel together again."""
     child = os.fork()
     if child == 0:
-        with Host.open() as host:
-            host.create_network("lan", subnets=["10.86.0.0/16"], parent=parent)
-            host.connect_many("lan", [f"w-{number}" for number in range(count)], progress=be_killed)
+        create(parent, count)
         os._exit(0)
     os.waitpid(child, 0)
     with Host.open() as host:
