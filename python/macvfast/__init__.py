@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         NetworkRequest,
         OpenNetns,
         OwnFiles,
+        PluginRequest,
         SandboxRequest,
         UpdateRequest,
     )
@@ -80,8 +81,8 @@ _HOMES = {
         "ServerStatus", "StartedByHand", "Status", "Step", "SubnetUsage",
     ),
     "requests": (
-        "CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "OwnFiles", "SandboxRequest",
-        "UpdateRequest",
+        "CommandRequest", "EndpointRequest", "NetworkRequest", "OpenNetns", "OwnFiles", "PluginRequest",
+        "SandboxRequest", "UpdateRequest",
     ),
     "topology": ("Link", "NetworkOnLink", "Topology"),
     "usage": ("NetworkUsage", "PoolUsage"),
@@ -91,9 +92,9 @@ __all__ = [
     "Addresses", "Adoption", "Attachment", "Block", "Calls", "CommandRequest", "Difference", "Endpoint",
     "EndpointRequest", "FilesUnseen", "Freed", "HeldAddresses", "Host", "Link", "LinkKept", "LinkNeeded",
     "LinkUnlikeName", "MacvfastError", "Map", "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest",
-    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "Pool", "PoolUsage", "Replacement", "Route",
-    "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState", "Scaled", "ServerStatus", "StartedByHand", "Status",
-    "Step", "Subnet", "SubnetUsage", "Topology", "UpdateRequest", "__version__",
+    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "PluginRequest", "Pool", "PoolUsage",
+    "Replacement", "Route", "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState", "Scaled", "ServerStatus",
+    "StartedByHand", "Status", "Step", "Subnet", "SubnetUsage", "Topology", "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

@@ -102,6 +102,31 @@ def test_two_about_the_same_and_two_of_different_kinds_are_not_done_together() -
     assert held.batches == [[0], [1, 3, 4], [2, 5], [6], [7]]
 
 
+def test_several_calls_of_one_thread_are_done_at_once_and_with_those_of_others() -> None:
+    held = Held()
+    held.ask(0)
+    asked = [(1, "a"), (2, "b"), (3, "a"), (4, None)]
+    several = held.threads.call("several", lambda: [one.outcome() for one in held.queue.call_all(asked, "")])
+    wait_until(lambda: len(held.queue._waiting) == 4, what="waiting calls")
+    held.ask(5)
+    held.ask(6, about="b")
+    assert held.go_on() == {0: 1, "several": [2, 3, 4, 5], 5: 6, 6: 7}
+    assert held.batches == [[0], [1, 2, 4, 5], [3, 6]]
+    assert not several.is_alive()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
+def test_who_is_interrupted_with_several_calls_leaves_none_of_them_behind(error: BaseException) -> None:
+    """What was to be done with them for others is done by one of these."""
+    held = Held(fails=error)
+    asked = [(number, None) for number in range(3)]
+    held.threads.call("several", lambda: held.queue.call_all([*asked, (3, "a"), (4, "a")], ""))
+    assert held.begun.wait(20)
+    held.ask(5)
+    assert held.go_on() == {"several": error, 5: 6}
+    assert held.batches == [[0, 1, 2, 3], [5]]
+
+
 def test_what_is_raised_on_purpose_is_what_becomes_of_all_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each gets an exception of its own: one that several threads raise collects all of their tracebacks."""
     held = Held()

@@ -11,8 +11,8 @@ import pytest
 
 from macvfast.errors import HostClosed
 from macvfast.host import Host
-from macvfast.plugins.request import CONNECT, Answer, Request, answered
-from macvfast.requests import EndpointRequest
+from macvfast.plugins.request import CONNECT, Answer, Request, answered, connected
+from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve import work as doing
 from macvfast.serve.calls import Requests
 from macvfast.serve.hosts import Hosts
@@ -20,7 +20,7 @@ from macvfast.serve.request import Plain
 from macvfast.serve.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.unit.machine import Machine
@@ -104,6 +104,43 @@ def test_what_the_next_engine_has_answered_with_meanwhile_stays(machine: Machine
     old.take_back(asked())
     old.close()
     assert endpoints(machine) == 1
+
+
+# Together.
+
+
+def test_of_requests_that_come_together_each_is_answered_with_its_own_and_a_refused_one_stops_no_other(
+    machine: Machine, begun: Callable[[], Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begun()
+    held, may_go_on, together = threading.Event(), threading.Event(), SimpleQueue[int]()
+
+    def connect(host: Host, requests: Sequence[Request]) -> Sequence[Answer | None]:
+        together.put(len(requests))
+        held.set()
+        assert may_go_on.wait(20)
+        return connected(host, requests)
+
+    monkeypatch.setattr(doing, "connected", connect)
+    paths = [f"/run/netns/pod-{number}" for number in range(6)]
+    for number in range(len(paths)):
+        machine.world.give(f"/proc/self/fd/{100 + number}")
+    answers = [SimpleQueue[Answer]() for _ in paths]
+    for number, (path, answer) in enumerate(zip(paths, answers, strict=True)):
+        network = "nothing" if number == 3 else "lan"
+        endpoint = EndpointRequest(network=network, sandbox=f"pod-{number}")
+        netns = OpenNetns(100 + number, path)
+        work.begin(Request(CONNECT, f"{number:032x}", None, None, endpoint, netns, Plain()), answer.put)
+        assert held.wait(20)
+    may_go_on.set()
+    said = [answer.get(timeout=60).said for answer in answers]
+    assert [together.get(timeout=60), together.get(timeout=60)] == [1, 5]
+    assert said[3]["error"]["code"] == "network-not-found"  # type: ignore[index]
+    made = [one["endpoint"]["sandbox"] for one in said if "endpoint" in one]  # type: ignore[index]
+    assert made == [f"pod-{number}" for number in (0, 1, 2, 4, 5)]
+    assert [machine.host.made_for(f"{number:032x}") is not None for number in range(6)] == [
+        number != 3 for number in range(6)
+    ]
 
 
 # Turns.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from macvfast.errors import MacvfastError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -101,26 +101,37 @@ class Queue(Generic[A, T]):
 
     def call(self, asked: A, kind: Hashable = None, about: Hashable | None = None) -> T:
         """Carry out a call, alone or with others. Returns its result."""
-        call: QueuedCall[A, T] = QueuedCall(asked, kind, about)
+        (call,) = self.call_all([(asked, about)], kind)
+        return call.outcome()
+
+    def call_all(self, asked: Iterable[tuple[A, Hashable | None]], kind: Hashable = None) -> list[QueuedCall[A, T]]:
+        """Carry out several calls of this thread, each with what it is about, together and with others. Returns them in
+        their order, ended.
+        """
+        calls: list[QueuedCall[A, T]] = [QueuedCall(one, kind, about) for one, about in asked]
         if threading.get_ident() in self._at_work:
             # This thread itself is carrying out a batch: waiting for that batch would never end.
-            self._do([call])
-            return call.outcome()
+            for call in calls:
+                self._do([call])
+            return calls
         try:
             with self._mutex:
-                self._waiting.append(call)
+                self._waiting += calls
                 self._begin()
-            call.wait()
-            if call.leads:
-                self._lead(call)
+            # In this order they wait in the queue, too: the first that has not ended is the first to lead.
+            for call in calls:
+                call.wait()
+                if call.leads:
+                    self._lead(call)
+                self._leave([call])
         finally:
             try:
-                self._leave(call)
+                self._leave(calls)
             except BaseException:
                 # Interrupted: nobody else would carry out the rest of the batch.
-                self._leave(call)
+                self._leave(calls)
                 raise
-        return call.outcome()
+        return calls
 
     def pass_on(self, call: QueuedCall[A, T]) -> None:
         """Let the next batch begin, while this one, whose first call is given, is still waited for."""
@@ -153,15 +164,17 @@ class Queue(Generic[A, T]):
         # In one step: no call may be in both lists, or in neither.
         call.batch, self._waiting = batch, rest
 
-    def _leave(self, call: QueuedCall[A, T]) -> None:
-        """Leave the queue, done or interrupted. The rest of its batch waits again."""
+    def _leave(self, calls: Sequence[QueuedCall[A, T]]) -> None:
+        """Leave the queue, done or interrupted. The rest of their batches waits again."""
         with self._mutex:
-            call.gone = True
-            left = [one for one in call.batch if one is not call and not one.ended and not one.gone]
-            call.batch, self._waiting = (), [*left, *self._waiting]
-            if call in self._waiting:
-                self._waiting.remove(call)
-            self._pass_on(call)
+            for call in calls:
+                call.gone = True
+            for call in calls:
+                left = [one for one in call.batch if not one.ended and not one.gone]
+                call.batch, self._waiting = (), [*left, *self._waiting]
+                if call in self._waiting:
+                    self._waiting.remove(call)
+                self._pass_on(call)
 
     def _pass_on(self, call: QueuedCall[A, T]) -> None:
         if self._leader is call:

@@ -25,6 +25,7 @@ from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
 from macvfast.errors import MacvfastError, NamespaceChanged, PoolExhausted, SandboxBusy, StateUnusable
 from macvfast.outcomes import Outcomes
+from macvfast.requests import PluginRequest
 from macvfast.state import home
 from macvfast.state.lookup import one_sandbox
 from macvfast.system import limits
@@ -167,25 +168,28 @@ class Engine:
         self, request: EndpointRequest, request_id: str | None = None, attachment: Attachment | None = None
     ) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
-
-        def asked() -> AttachRequest:
-            return replace(self._sandboxes.connecting(request), request_id=request_id, attachment=attachment)
-
+        asked = PluginRequest(request, request_id, attachment)
         try:
-            made = self._together.connect(asked, request.sandbox)
+            made = self._together.connect(asked)
         except NamespaceChanged:
             if attachment is None:
                 raise
             # It has another namespace than before: what it had in that one goes first.
             self._together.remove(request.sandbox, force=True).result()
-            made = self._together.connect(asked, request.sandbox)
+            made = self._together.connect(asked)
         except PoolExhausted:
             if attachment is None or not self._make_room():
                 raise
-            made = self._together.connect(asked, request.sandbox)
+            made = self._together.connect(asked)
         if made.packed6 is not None and request.netns is not None and self._store.origin is not None:
             self._await_address(made, made.packed6, GivenNetns.of(request.netns))
         return made
+
+    def connect_each(self, requests: Sequence[PluginRequest]) -> list[Endpoint | MacvfastError]:
+        """Create an endpoint for each, as one batch; what was made, or why it was not. Where `connect` would remove
+        something first, or wait for an IPv6 address, this does not.
+        """
+        return self._together.connect_each(requests)
 
     def _await_address(self, made: Endpoint, address: bytes, given: GivenNetns) -> None:
         """Wait while duplicates of a new IPv6 address are looked for, but not longer than the reference plugins."""

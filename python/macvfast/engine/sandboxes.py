@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from macvfast.engine.detach import Detacher
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Endpoint, Sandbox
-    from macvfast.requests import OpenNetns
+    from macvfast.requests import OpenNetns, PluginRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
 
@@ -57,21 +57,38 @@ class Sandboxes:
 
     # Connecting.
 
-    def connecting(self, request: EndpointRequest) -> AttachRequest:
-        """The request to connect one sandbox, which exists unless it stands for a given namespace.
-
-        Raises:
-            what refuses it.
+    def connecting(self, requests: Sequence[PluginRequest]) -> list[AttachRequest | MacvfastError]:
+        """For each, the request to connect one sandbox, which exists unless it stands for a given namespace; or what
+        refuses it.
         """
+        found: list[AttachRequest | MacvfastError] = []
+        networks: dict[str, str] = {}
         with self._store.reading() as records:
-            network = one_network(records, self._store, request.network)
-        request = _on(network.id, request)
-        given = None if request.netns is None else GivenNetns.of(request.netns)
-        with self._store.reading() as records:
-            if given is None:
-                return AttachRequest(one_sandbox(records, self._store, request.sandbox), (request,))
-            there = self._there(records, records.sandboxes_named([request.sandbox]), request)
-        return AttachRequest(there or _new(request), (request,), given)
+            named = records.sandboxes_named([one.endpoint.sandbox for one in requests])
+            for one in requests:
+                try:
+                    key = one.endpoint.network
+                    if key not in networks:
+                        networks[key] = one_network(records, self._store, key).id
+                    found.append(self._connecting(records, named, one, networks[key]))
+                except MacvfastError as error:
+                    found.append(error)
+        return found
+
+    def _connecting(
+        self, records: Records, named: dict[str, Sandbox], asked: PluginRequest, network: str
+    ) -> AttachRequest:
+        request = _on(network, asked.endpoint)
+        if request.netns is None:
+            return AttachRequest(
+                one_sandbox(records, self._store, request.sandbox), (request,),
+                request_id=asked.id, attachment=asked.attachment,
+            )  # fmt: skip
+        there = self._there(records, named, request)
+        return AttachRequest(
+            there or _new(request), (request,), GivenNetns.of(request.netns),
+            request_id=asked.id, attachment=asked.attachment,
+        )  # fmt: skip
 
     def connect_many(
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | OpenNetns | None = None, *,

@@ -14,6 +14,7 @@ from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import MacvfastError, NamespaceChanged, UndoFailed
 from macvfast.model import Sandbox
 from macvfast.outcomes import Outcome
+from macvfast.requests import PluginRequest
 from macvfast.state.lookup import one_sandbox
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from macvfast.model import Endpoint
     from macvfast.state.store import Store
 
-    Asked = Callable[[], Attempt]
+    Asked = PluginRequest | Callable[[], Attempt]
     Gone = Outcome[str]
 
 
@@ -39,6 +40,13 @@ class _Leaving(NamedTuple):
     force: bool = False
     # Gets the outcome where nobody waits for the kernel: the first one counts.
     early: SimpleQueue[Gone] | None = None
+
+
+def _made(call: QueuedCall[Asked, Attempt]) -> Endpoint | MacvfastError:
+    try:
+        return call.outcome().made.endpoints[0].endpoint
+    except MacvfastError as error:
+        return error
 
 
 class Together:
@@ -69,15 +77,15 @@ class Together:
                 one.let_go()
             raise
 
-    def connect(self, asked: Callable[[], AttachRequest], sandbox: str) -> Endpoint:
-        """Make one endpoint of a sandbox.
-
-        Args:
-            asked: gives what is asked for, when its turn has come.
-            sandbox: what the sandbox is called here.
-        """
-        attempt = self._making.call(lambda: Attempt(asked()), about=sandbox)
+    def connect(self, asked: PluginRequest) -> Endpoint:
+        """Make one endpoint of a sandbox."""
+        attempt = self._making.call(asked, about=asked.endpoint.sandbox)
         return attempt.made.endpoints[0].endpoint
+
+    def connect_each(self, asked: Sequence[PluginRequest]) -> list[Endpoint | MacvfastError]:
+        """Make an endpoint each of several sandboxes; what each is, or why it was not made."""
+        calls = self._making.call_all([(one, one.endpoint.sandbox) for one in asked])
+        return [_made(call) for call in calls]
 
     def disconnect(self, network: str, sandbox: str, ifname: str | None) -> Gone:
         """Take a sandbox off a network; `ifname`: which link of it."""
@@ -121,12 +129,17 @@ class Together:
         with self._unfinished.taken_up():
             begun: list[tuple[QueuedCall[Asked, Attempt], Attempt]] = []
             ids: set[str] = set()
+            asked = [call.asked for call in calls if isinstance(call.asked, PluginRequest)]
+            connecting = iter(self._boxes.connecting(asked) if asked else ())
             for call in calls:
-                try:
+                if isinstance(call.asked, PluginRequest):
+                    request = next(connecting)
+                    if isinstance(request, MacvfastError):
+                        call.fail(request)
+                        continue
+                    attempt = Attempt(request)
+                else:
                     attempt = call.asked()
-                except MacvfastError as error:
-                    call.fail(error)
-                    continue
                 box = attempt.request.sandbox
                 if isinstance(box, Sandbox):
                     if box.id in ids:

@@ -12,10 +12,13 @@ from macvfast.host.opened import Opened, key_of
 from macvfast.state import lookup
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from macvfast.checks import Several
+    from macvfast.errors import MacvfastError
     from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
     from macvfast.outcomes import Outcomes, Scaled
-    from macvfast.requests import EndpointRequest, OpenNetns
+    from macvfast.requests import EndpointRequest, OpenNetns, PluginRequest
     from macvfast.system.progress import Tell
 
 
@@ -52,6 +55,17 @@ class OfEndpoints(Opened):
         request = to_connect(network, sandbox, ip=ip, ip6=ip6, mac=mac, netns=netns)
         plain("attachment", attachment, macvfast.Attachment, NoneType)
         return self._parts.engine.connect(request, request_id, attachment)
+
+    def connect_each(self, requests: Sequence[PluginRequest]) -> list[Endpoint | MacvfastError]:
+        """Connect sandboxes for several requests of plugins in one batch. Returns what was made, or why it was not, in
+        their order.
+        """
+        return self._parts.engine.connect_each(requests)
+
+    def known_requests(self, ids: Collection[str]) -> set[str]:
+        """Those of these ids of requests for which something is made or was."""
+        with self._store.reading() as records:
+            return records.known_requests(ids)
 
     def made_for(self, request_id: str) -> Endpoint | None:
         """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""

@@ -18,7 +18,7 @@ from macvfast.errors import (
 )
 from macvfast.model import Sandbox
 from macvfast.plan import endpoints
-from macvfast.requests import NetworkRequest
+from macvfast.requests import NetworkRequest, PluginRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +72,9 @@ class OnDemand(Protocol):
 
     def find(self, host: Host) -> str | NetworkRequest:
         """Its name, if it is there; else the request that makes it."""
+
+    def ready(self, host: Host) -> Network | None:
+        """The network, if it is there as it is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,41 @@ def answered(host: Host, request: Request) -> Answer:
         time.sleep(_LOOK_S)
 
 
+def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
+    """Do what several requests ask for that connect, as one batch. None for each that was not done: `answered` does it,
+    or says why not.
+    """
+    known = host.known_requests([one.id for one in requests])
+    networks: dict[OnDemand | str, str | None] = {}
+    wanted: dict[str, PluginRequest] = {}
+    for one in requests:
+        key = one.network or one.endpoint.network
+        if key not in networks:
+            networks[key] = _ready_network(host, one)
+        network = networks[key]
+        if network is not None and one.netns is not None and one.id not in known:
+            endpoint = replace(one.endpoint, network=network, netns=one.netns)
+            wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
+    made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))
+    return [_answer_of(one, made.get(one.id)) for one in requests]
+
+
+def _answer_of(request: Request, made: Endpoint | MacvfastError | None) -> Answer | None:
+    return None if made is None or isinstance(made, MacvfastError) else Answer(request.words.made(made), request)
+
+
+def _ready_network(host: Host, request: Request) -> str | None:
+    """The network of a request that is connected with others; None: it is to be made, or has IPv6, whose addresses are
+    waited for.
+    """
+    try:
+        wanted = request.network
+        found = _network(host, request.endpoint.network) if wanted is None else wanted.ready(host)
+    except MacvfastError:
+        return None
+    return None if found is None or found.ipv6 else found.id
+
+
 def undo(host: Host, request: Request) -> None:
     """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
     try:
@@ -146,7 +184,7 @@ def _connect(host: Host, request: Request) -> Answer:
         return there
     endpoint = request.endpoint
     if request.network is None:
-        _network(host, request)
+        _network(host, request.endpoint.network)
     else:
         endpoint = replace(endpoint, network=request.network.ensure(host))
     if request.netns is None:
@@ -195,7 +233,7 @@ def _check(host: Host, request: Request) -> Answer:
 def _status(host: Host, request: Request) -> Answer:
     network: str | Network | NetworkRequest | None = None
     try:
-        network = _network(host, request) if request.network is None else request.network.find(host)
+        network = _network(host, request.endpoint.network) if request.network is None else request.network.find(host)
         host.refuse_unready(network, needs_address=request.needs_address)
     except SandboxBusy:
         # What is being changed is not waited for, and will be there.
@@ -222,11 +260,11 @@ def _take_away(host: Host, sandbox: Sandbox, endpoint: Endpoint) -> None:
 # By the beginning of an id, what is gone would be taken for something else.
 
 
-def _network(host: Host, request: Request) -> Network:
+def _network(host: Host, key: str) -> Network:
     """The network of exactly that id or name. Raises as `Host.network`."""
-    network = host.network(request.endpoint.network)
-    if request.endpoint.network not in (network.id, network.name):
-        raise NetworkNotFound(request.endpoint.network)
+    network = host.network(key)
+    if key not in (network.id, network.name):
+        raise NetworkNotFound(key)
     return network
 
 
@@ -249,5 +287,5 @@ def _the_endpoint(host: Host, request: Request) -> tuple[Sandbox, Endpoint]:
         if not isinstance(there, Sandbox) or not there.endpoints:
             raise SandboxNotFound(request.endpoint.sandbox)
         return there, endpoints.only(there.endpoints)
-    network, sandbox = _network(host, request), _sandbox(host, request)
+    network, sandbox = _network(host, request.endpoint.network), _sandbox(host, request)
     return sandbox, endpoints.only(endpoints.attached(network, sandbox, request.endpoint.ifname))

@@ -12,6 +12,7 @@ from macvfast.requests.commands import parse_size as parse_size
 from macvfast.requests.endpoints import GW_PRIORITY as GW_PRIORITY
 from macvfast.requests.endpoints import EndpointRequest as EndpointRequest
 from macvfast.requests.endpoints import OpenNetns as OpenNetns
+from macvfast.requests.endpoints import PluginRequest as PluginRequest
 from macvfast.requests.endpoints import SandboxRequest as SandboxRequest
 from macvfast.requests.endpoints import is_gw_priority as is_gw_priority
 from macvfast.requests.networks import NetworkRequest as NetworkRequest

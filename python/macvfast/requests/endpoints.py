@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import NoneType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.checks import named, plain, several, texts
 from macvfast.errors import ArgumentInvalid, OptionInvalid, RouteInvalid
@@ -12,7 +12,7 @@ from macvfast.model import Address, Route, check_name, is_ifname, parse_address,
 from macvfast.requests.networks import refuse_mtu
 
 if TYPE_CHECKING:
-    from macvfast.model import Network, Sandbox
+    from macvfast.model import Attachment, Network, Sandbox
     from macvfast.requests.commands import OwnFiles
 
 # The kernel has no part in it: as large as a number that a person types.
@@ -210,3 +210,17 @@ def _refuse_ifname(name: str) -> None:
         raise OptionInvalid("ifname", name, "it is 1 to 15 bytes, without white space, `/`, `:` and `%`", [_IFNAME])
     if name in ("lo", "all", "default"):
         raise OptionInvalid("ifname", name, "every namespace has something of that name", [_IFNAME])
+
+
+class PluginRequest(NamedTuple):
+    """One endpoint, as a plugin's request asks for it.
+
+    Attributes:
+        endpoint: the sandbox exists, or stands for the namespace that is given.
+        id: by which what was made for it is found; None: it is not.
+        attachment: what the engine calls it.
+    """
+
+    endpoint: EndpointRequest
+    id: str | None = None
+    attachment: Attachment | None = None

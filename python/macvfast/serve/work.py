@@ -1,4 +1,4 @@
-"""Requests, done by threads that share one Host for each origin: its queue does as one batch what waits together."""
+"""Requests: what connects is done as a batch, by one thread; all else by threads that share one Host of each engine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.errors import MacvfastError, RequestInvalid
-from macvfast.plugins.request import CONNECT, STATUS, Answer, answered, undo
+from macvfast.plugins.request import CONNECT, STATUS, Answer, answered, connected, undo
+from macvfast.serve.batches import Batches
 from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
 from macvfast.serve.turns import Turns
@@ -18,7 +21,7 @@ from macvfast.state.store import DEFAULT_DIR
 from macvfast.system import configured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from macvfast.host import Host
@@ -31,8 +34,24 @@ _THREADS = 32
 # What only looks, every few seconds, waits behind none of it.
 _LOOKING_THREADS = 2
 
+# Requests that are done together, at most.
+_BATCH = 64
+
 # The form of a sandbox's id.
 _AN_ID = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+
+
+class _Waiting(NamedTuple):
+    """A request, whether its caller still waits, and how its answer is said."""
+
+    request: Request
+    is_wanted: Callable[[], bool]
+    say: Callable[[Answer, str], None]
+
+
+def _keys(request: Request) -> list[Key]:
+    """What only one is done about at a time, where the sandbox is given by its name."""
+    return [("request", request.id), ("sandbox", request.endpoint.sandbox)]
 
 
 class Work:
@@ -47,6 +66,7 @@ class Work:
         self._counted = counted
         self._state_dir = os.path.abspath(configured.directory("state_dir", DEFAULT_DIR))
         self._hosts = Hosts(self._state_dir)
+        self._batches = Batches(self._connect, _BATCH)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
         self._looking = ThreadPoolExecutor(_LOOKING_THREADS, "macvfast-look")
@@ -55,6 +75,7 @@ class Work:
     def close(self) -> None:
         """Finish what was begun."""
         self._turns.wait()
+        self._batches.close()
         self._making.shutdown()
         self._others.shutdown()
         self._looking.shutdown()
@@ -69,15 +90,48 @@ class Work:
         pool = self._making if request.kind == CONNECT else self._others
         begun = self._counted.begin()
 
-        def work() -> None:
-            answer, outcome = self._answered(request) if is_wanted() else (Answer({}), FAILED)
+        def say(answer: Answer, outcome: str) -> None:
             self._counted.end(request.kind, outcome, begun)
             done(answer)
 
         if request.kind == STATUS:
-            self._looking.submit(self._run, [], work)
+            self._looking.submit(self._run, [], lambda: say(*self._answered(request)))
+            return
+        one = _Waiting(request, is_wanted, say)
+        if request.kind == CONNECT and request.netns is not None and not _AN_ID.match(request.endpoint.sandbox):
+            self._turns.take(_keys(request), lambda: self._batches.add(one))
         else:
-            self._in_turn(request, pool, work)
+            self._in_turn(request, pool, lambda: self._alone(one))
+
+    def _connect(self, waiting: Sequence[_Waiting]) -> None:
+        """Do what connects as one batch for each engine; what that does not do is done alone."""
+        for _, some in groupby(waiting, lambda one: (one.request.origin, one.request.state_dir)):
+            these = [one for one in some if self._still_wanted(one)]
+            if not these:
+                continue
+            answers: Sequence[Answer | None] = [None] * len(these)
+            try:
+                with self._host(these[0].request) as host:
+                    answers = connected(host, [one.request for one in these])
+            except Exception as error:  # noqa: BLE001 - told when it is done alone
+                if not isinstance(error, MacvfastError):
+                    sys.excepthook(*sys.exc_info())
+            for one, answer in zip(these, answers, strict=True):
+                keys = _keys(one.request)
+                if answer is None:
+                    self._making.submit(self._run, keys, partial(self._alone, one))
+                else:
+                    self._run(keys, partial(one.say, answer, OK))
+
+    def _still_wanted(self, one: _Waiting) -> bool:
+        """Whether it is; else its turn ends."""
+        if one.is_wanted():
+            return True
+        self._run(_keys(one.request), partial(one.say, Answer({}), FAILED))
+        return False
+
+    def _alone(self, one: _Waiting) -> None:
+        one.say(*(self._answered(one.request) if one.is_wanted() else (Answer({}), FAILED)))
 
     def take_back(self, request: Request) -> None:
         """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
@@ -91,7 +145,7 @@ class Work:
             keys = [("request", request.id), ("id", sandbox)]
             self._turns.take(keys, lambda: pool.submit(self._by_name, request, keys, pool, work))
         else:
-            keys = [("request", request.id), ("sandbox", sandbox)]
+            keys = _keys(request)
             self._turns.take(keys, lambda: pool.submit(self._run, keys, work))
 
     def _by_name(self, request: Request, keys: list[Key], pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:

@@ -113,6 +113,11 @@ class Wanted:
         found, name = self._made(host)
         return name if found is not None else self.request(name, _link(host, self))
 
+    def ready(self, host: Host) -> Network | None:
+        """The network that was made for it, if that is as it is wanted."""
+        found = self._made(host)[0]
+        return found if found is not None and _label(found, WHOLE) == self.whole else None
+
     def ensure(self, host: Host, *, ahead: bool = False) -> str:
         """Have the network there, made or changed where it is not as it is wanted; its name.
 

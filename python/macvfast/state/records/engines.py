@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from macvfast.model import ENGINE, Attachment, HeldAddresses
@@ -9,7 +10,7 @@ from macvfast.state.records.networks import Unsettled
 from macvfast.state.records.sandboxes import THE_ENDPOINT, SandboxRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from macvfast.model import Endpoint, Sandbox
 
@@ -121,6 +122,14 @@ class EngineRecords(SandboxRecords):
             f"INSERT OR REPLACE INTO request SELECT number, ?, 0 FROM endpoint WHERE {THE_ENDPOINT}",
             (request_id, endpoint.sandbox_id, endpoint.position),
         )
+
+    def known_requests(self, ids: Collection[str]) -> set[str]:
+        """Those of these ids that are recorded with an endpoint, settled or not."""
+        given = (json.dumps([*ids]),)
+        return {
+            id_
+            for (id_,) in self._db.execute("SELECT id FROM request WHERE id IN (SELECT value FROM json_each(?))", given)
+        }
 
     def made_for(self, request_id: str) -> Endpoint | None:
         """The settled endpoint that was made for a request."""
