@@ -118,7 +118,16 @@ class Bench:
 
     def _both_right(self, operation: Operation, cidrs: list[Cidr], theirs: Answer, ours: Answer) -> bool:
         """Whether both refused, each for one of several reasons that there are."""
-        if not isinstance(operation, Create) or not (theirs.refused and ours.refused):
+        if not (theirs.refused and ours.refused):
+            return False
+        if isinstance(operation, Connect):
+            # From 25.0 on, no address is taken before all that are asked for were found in a subnet.
+            first = is_at_least(self.release, "26.1") and (theirs.refused, ours.refused) == ("outside", "taken")
+            known = self._networks.get(operation.network)
+            asked = [place for place in (operation.ip, operation.ip6) if place is not None]
+            subnets = known.create.subnets if known is not None else ()
+            return first and not all(any(subnet.holds(place) for subnet in subnets) for place in asked)
+        if not isinstance(operation, Create):
             return False
         reasons = {mistake for subnet in operation.subnets for mistake in subnet.mistakes}
         if operation.network in self._networks:

@@ -44,6 +44,9 @@ ENGINE_SAYS = (
     ("No available addresses on this pool", "taken"),
     ("does not belong to any of this network's subnets", "outside"),
     # From 25.0 on.
+    ("no available addresses on this pool", "taken"),
+    ("invalid gateway", "gateway"),
+    ("invalid auxiliary address", "aux"),
     ("no configured subnet or ip-range contain", "outside"),
     ("invalid subnet", "subnet"),
     ("invalid ip-range", "range"),

@@ -23,7 +23,7 @@ from macvfast.errors import (
     SubnetTaken,
 )
 from macvfast.model import parse_mac
-from macvfast.options import MODES
+from macvfast.options import MODES, OPTIONS
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
 from macvfast.plugins.fields import Fields, Unfit
@@ -46,6 +46,9 @@ OURS = ("host-local", "macvfast")
 
 # Keys that only a configuration of the reference plugins has.
 _REFERENCE = ("master", "mode", "ipam", "vlan", "driver", "linkInContainer")
+
+# What their `bcqueuelen` is here.
+_QUEUE = next(option.key for option in OPTIONS.values() if "bcqueuelen" in option.also)
 
 # How often a network is looked for that others change at the same time.
 _TRIES = 5
@@ -239,7 +242,7 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     addresses = addressing.settled([*addressing.ranges(ipam)] if kind else [])
     return Wanted(
         conf=name, driver=driver, mode=mode, link=conf.text("master"), vlan=conf.number("vlan", most=4094) or None,
-        link_options=(("bc_queue_len", queue),) if queue else (),
+        link_options=((_QUEUE, queue),) if queue else (),
         **addresses._asdict(), directory=directory if kind else None,
     )  # fmt: skip
 
