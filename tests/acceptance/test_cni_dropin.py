@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import netns
-from tests.acceptance.test_cni import Runtime
+from tests.acceptance.test_cni import Runtime, links, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +60,88 @@ def by_reference(node: Runtime, command: str, **fields: object) -> dict[str, Any
     return found
 
 
+def seen(container: Netns) -> dict[str, object]:
+    """What a container has: its link, addresses, and routes, but for what the two choose differently on purpose."""
+    (link,) = container.ip_json("-details", "address", "show", "dev", "net1")
+    data = link["linkinfo"]["info_data"]
+    routes = [*container.ip_json("route", "show"), *container.ip_json("-6", "route", "show")]
+    return {
+        "kind": (link["linkinfo"]["info_kind"], data["mode"], link["mtu"], "UP" in link["flags"]),
+        "addresses": sorted((one["local"], one["prefixlen"]) for one in link["addr_info"] if one["scope"] == "global"),
+        "routes": sorted(
+            (one["dst"], one.get("gateway", ""), one.get("metric", 0)) for one in routes if one["dst"] != "fe80::/64"
+        ),
+    }
+
+
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the MACs, as ours are made of the addresses, and without `dns` where that is empty."""
+    found = result | {"interfaces": [{**one, "mac": None} for one in result["interfaces"]]}
+    return {key: value for key, value in found.items() if key != "dns" or value}
+
+
 def of(node: Runtime, container: Netns, id_: str) -> None:
     """Have the runtime call for a container."""
     node.variables |= {"CNI_CONTAINERID": id_, "CNI_NETNS": str(container.path)}
+
+
+RANGE = {"subnet": SUBNET, "rangeStart": "172.16.87.20", "rangeEnd": "172.16.87.29", "gateway": "172.16.87.9"}
+SIX = {"subnet": "fd00:87::/64"}
+EVERYWHERE = [{"dst": "0.0.0.0/0"}]
+CONFS: dict[str, dict[str, Any]] = {
+    "no routes": {"ranges": [[{"subnet": SUBNET}]]},
+    "a default route": {"ranges": [[RANGE]], "routes": EVERYWHERE},
+    "the old form": {**RANGE, "routes": [{"dst": "10.9.0.0/16", "gw": "172.16.87.5"}, *EVERYWHERE]},
+    "two families": {"ranges": [[SIX], [RANGE]], "routes": [*EVERYWHERE, {"dst": "::/0"}]},
+    "two subnets": {"ranges": [[{"subnet": "10.88.0.0/16"}, RANGE]], "routes": EVERYWHERE},
+}  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("ipam", CONFS.values(), ids=CONFS)
+def test_a_configuration_of_macvlan_gives_what_macvlan_gives(
+    node: Runtime, containers: list[Netns], ipam: dict[str, Any]
+) -> None:
+    """Three containers, the first of which goes before the third comes: addresses go on in one order."""
+    node.conf = node.conf | {"ipam": node.conf["ipam"] | {"ranges": None} | ipam}
+    story = []
+    for call in (by_reference, Runtime.ok):
+        node.conf = node.conf | {"type": "macvlan" if call is by_reference else "macvfast"}
+        found: list[object] = []
+        results: list[dict[str, Any]] = []
+        for number, container in enumerate(containers[:3]):
+            of(node, container, f"id{number}")
+            if number == 2:
+                of(node, containers[0], "id0")
+                assert call(node, "DEL", prevResult=results[0]) == {}
+                assert links(containers[0]) == ["lo"]
+                of(node, container, "id2")
+            results.append(call(node, "ADD"))
+            found += [comparable(results[-1]), seen(container)]
+            assert call(node, "CHECK", prevResult=results[-1]) == {}
+        for number in (1, 2):
+            of(node, containers[number], f"id{number}")
+            assert call(node, "DEL", prevResult=results[number]) == {}
+            assert links(containers[number]) == ["lo"]
+        story.append(found)
+        for path in Path(node.conf["ipam"]["dataDir"]).glob("*/*"):
+            path.unlink()
+    assert story[0] == story[1]
+    assert recorded(node.lan) == []
+
+
+def test_the_name_servers_of_a_file_come_back_where_the_configuration_has_none(node: Runtime, tmp_path: Path) -> None:
+    """The reference plugin passes over what host-local reads."""
+    text = "# x\nsearch example.com  lan\nnameserver 192.0.2.53\nnameserver\noptions ndots:2\n;nameserver 192.0.2.54\n"
+    (tmp_path / "resolv.conf").write_text(text)
+    ipam = node.conf["ipam"] | {"resolvConf": str(tmp_path / "resolv.conf")}
+    node.conf = node.conf | {"type": "macvfast", "ipam": ipam}
+    found = {"nameservers": ["192.0.2.53"], "search": ["example.com", "lan"], "options": ["ndots:2"]}
+    assert node.ok("ADD")["dns"] == found
+    node.ok("DEL")
+    assert node.ok("ADD", dns={"domain": "lan"})["dns"] == {"domain": "lan"}
+    node.ok("DEL")
+    assert node.code("ADD", ipam=ipam | {"resolvConf": str(tmp_path / "none")}) == 5
 
 
 @BOTH

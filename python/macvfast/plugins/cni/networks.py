@@ -107,6 +107,11 @@ class Wanted:
             labels=((CONF, self.conf), (FIXED, self.fixed)),
         )  # fmt: skip
 
+    @property
+    def begins_with_ipv6(self) -> bool:
+        """Whether the first range is of IPv6; results have the addresses in the order of the ranges."""
+        return ":" in "".join(self.subnets[:1])
+
     def find(self, host: Host) -> str | NetworkRequest:
         """The name of the network, if it is there; else the request that makes it.
 

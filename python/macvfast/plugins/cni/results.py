@@ -72,6 +72,8 @@ class Words:
              **({"gateway": str(gateway)} if gateway is not None else {}), "interface": 0}
             for one, gateway in _addresses(endpoint)
         ]  # fmt: skip
+        if self._meant is not None and self._meant.network.begins_with_ipv6:
+            ips.reverse()
         result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
         routes = [*_routes(endpoint, full=full)] if self._meant is None else self._meant.routes
         if routes:
