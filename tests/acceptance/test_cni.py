@@ -134,6 +134,26 @@ def test_an_attachment_that_goes_leaves_the_default_route_to_the_next_one_of_the
     assert foreign.can_ping("172.16.86.1")
 
 
+def test_what_the_runtime_no_longer_has_is_freed(either: Runtime, foreign: Netns) -> None:
+    either.conf = CONF | {"cniVersion": "1.1.0"}
+    either.ok("ADD")
+    kept = {"containerID": either.variables["CNI_CONTAINERID"], "ifname": "net1"}
+    either.variables["CNI_IFNAME"] = "net2"
+    either.ok("ADD", name="others")
+    either.variables |= {"CNI_CONTAINERID": "lost", "CNI_IFNAME": "net3"}
+    either.ok("ADD")
+    for name in ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"):
+        del either.variables[name]
+    assert either.ok("GC") == {}
+    assert links(foreign) == ["lo", "net1", "net2", "net3"]
+    assert either.ok("GC", **{"cni.dev/valid-attachments": [kept]}) == {}
+    assert links(foreign) == ["lo", "net1", "net2"]
+    assert either.code("GC", **{"cni.dev/valid-attachments": [{"containerID": "x"}]}) == 7
+    assert either.ok("GC", **{"cni.dev/valid-attachments": None}) == {}
+    assert links(foreign) == ["lo", "net2"]
+    assert len(recorded(either.lan)) == 1
+
+
 def test_whether_it_could_attach_is_seen_at_the_parent(either: Runtime, told: Lan) -> None:
     either.conf = CONF | {"cniVersion": "1.1.0"}
     assert either.ok("STATUS") == {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from macvfast import errors
+from macvfast.outcomes import Outcome, Outcomes
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.conf import LONGEST, VERSIONS, Conf
 from macvfast.plugins.cni.refusals import CODES, Refused
@@ -240,6 +242,40 @@ def test_detaching_always_succeeds_and_says_what_is_left(
     assert request.endpoint == EndpointRequest(network="", sandbox=request.endpoint.sandbox)
     assert request.words.failed(error) == {"status": 0, "result": None}
     assert capsys.readouterr().err.startswith(logged)
+
+
+# What a runtime no longer has.
+
+
+def test_what_is_not_in_the_list_goes_and_nothing_of_other_configurations(machine: Machine) -> None:
+    machine.world.give("/proc/self/fd/0")
+    for container, conf in (("one", "pods"), ("two", "pods"), ("three", "pods"), ("four", "others")):
+        request = read({"CNI_CONTAINERID": container, "CNI_IFNAME": container}, CONF | {"name": conf})
+        answered(machine.host, replace(request, id=container))
+
+    def left(**fields: object) -> list[str]:
+        request = read({"CNI_COMMAND": "GC"}, NEW | fields)
+        said = answered(machine.host, request).said if isinstance(request, Request) else request
+        assert said == {"status": 0, "result": None}
+        return [one.container for one in machine.host.attachments()]
+
+    assert left() == ["four", "one", "three", "two"]
+    valid = [{"containerID": "one", "ifname": "one"}, {"containerID": "two", "ifname": "other"}]
+    assert left(**{"cni.dev/valid-attachments": valid}) == ["four", "one"]
+    assert left(**{"cni.dev/attachments": None}) == ["four"]
+    machine.assert_pools_are_true()
+
+
+def test_what_cannot_be_freed_stops_no_other_and_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = errors.RemovalUnfinished("sandbox", "x", "it is held", "rm x")
+    done = Outcomes((Outcome("net1 of container one in pods", error=held), Outcome("another", value=True)))
+    monkeypatch.setattr(type(machine.host), "detach", lambda *_, **__: done)
+    request = read({"CNI_COMMAND": "GC"}, NEW | {"cni.dev/valid-attachments": []})
+    with pytest.raises(errors.SomeFailed) as caught:
+        answered(machine.host, request)
+    said = request.words.failed(caught.value)
+    assert said["status"] == 1
+    assert "net1 of container one in pods" in said["result"]["details"]
 
 
 # Whether it could be done.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from macvfast.outcomes import Difference
     from macvfast.requests import EndpointRequest, OpenNetns
 
-CONNECT, DISCONNECT, CHECK, STATUS = "connect", "disconnect", "check", "status"
+CONNECT, DISCONNECT, CHECK, STATUS, COLLECT = "connect", "disconnect", "check", "status", "collect"
 
 # What is gone already.
 _GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
@@ -77,12 +77,20 @@ class OnDemand(Protocol):
         """The network, if it is there as it is wanted."""
 
 
+class Kept(NamedTuple):
+    """Those attachments of a configuration that its engine still has."""
+
+    conf: str
+    attachments: frozenset[Attachment]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be done with one attachment of a sandbox to a network; or whether one could be made.
+    """What is to be done with one attachment of a sandbox to a network, or with all that an engine no longer has; or
+    whether one could be made.
 
     Attributes:
-        kind: CONNECT, DISCONNECT, CHECK or STATUS.
+        kind: CONNECT, DISCONNECT, CHECK, STATUS or COLLECT.
         id: of the request, by which one that is repeated is known.
         origin: the engine that it is for; None: a person's.
         state_dir: where its sender has the state; None: wherever the server has it.
@@ -91,6 +99,7 @@ class Request:
         words: how it is answered.
         attachment: what it is about, where the engine knows it so; else what `endpoint` says.
         needs_address: of STATUS, whether a network without a free address counts as unready.
+        kept: of COLLECT, which attachments of a configuration stay.
         network: where it is made when it is first needed; else what `endpoint` says.
         absent: called where what is to go is not known.
     """
@@ -104,6 +113,7 @@ class Request:
     words: Words = field(compare=False, repr=False)
     attachment: Attachment | None = None
     needs_address: bool = False
+    kept: Kept | None = None
     network: OnDemand | None = None
     absent: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
@@ -246,7 +256,15 @@ def _status(host: Host, request: Request) -> Answer:
     return Answer(request.words.ready())
 
 
-_KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check, STATUS: _status}
+def _collect(host: Host, request: Request) -> Answer:
+    """Remove what an engine no longer has, as far as possible, and then say what failed."""
+    kept = request.kept or Kept("", frozenset())
+    gone = [one for one in host.attachments(kept.conf) if one not in kept.attachments]
+    host.detach(gone).raise_if_any()
+    return Answer(request.words.gone(found=bool(gone)))
+
+
+_KINDS = {CONNECT: _connect, DISCONNECT: _disconnect, CHECK: _check, STATUS: _status, COLLECT: _collect}
 
 
 def _take_away(host: Host, sandbox: Sandbox, endpoint: Endpoint) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast import __version__
 from macvfast.cli.commands import ALIASES, COMMANDS
-from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, STATUS
+from macvfast.plugins.request import CHECK, COLLECT, CONNECT, DISCONNECT, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ _OTHER = "other"
 _KINDS = (_OTHER, *COMMANDS)
 
 
-_REQUESTS = (CONNECT, DISCONNECT, CHECK, STATUS)
+_REQUESTS = (CONNECT, DISCONNECT, CHECK, STATUS, COLLECT)
 _OUTCOMES = OK, FAILED = "ok", "failed"
 
 

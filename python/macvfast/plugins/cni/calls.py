@@ -15,7 +15,7 @@ from macvfast.plugins.cni import networks
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
 from macvfast.plugins.cni.results import Words, failed
-from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, STATUS, Request
+from macvfast.plugins.request import CHECK, COLLECT, CONNECT, DISCONNECT, STATUS, Kept, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ def read(call: Call) -> Request | Said:
         version = conf.version if conf.version in VERSIONS else NEWEST
         if command in _KINDS:
             _check_names(call.environment)
-        elif command != _STATUS:
+        elif command not in (_STATUS, _GC):
             raise Refused(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
         conf.check_version(command)
         if command == _STATUS:
             return _status(call, conf)
+        if command == _GC:
+            return _collection(call, conf)
         return _request(call, conf, _KINDS[command])
     except Refused as error:
         return failed(version, error)
@@ -152,6 +154,15 @@ def _status(call: Call, conf: Conf) -> Request:
     exhaustion = conf.flag("statusOnExhaustion")
     words = Words(call.environment, conf, None)
     return Request(STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion, network=wanted)
+
+
+def _collection(call: Call, conf: Conf) -> Request | Said:
+    """That all goes which the runtime no longer has. Nothing, where it does not say what it has."""
+    valid, words = conf.valid_attachments(), Words(call.environment, conf, None)
+    if valid is None:
+        return words.gone(found=False)
+    kept = Kept(conf.name, frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid))
+    return Request(COLLECT, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, kept=kept)
 
 
 def _arguments(text: str) -> dict[str, str]:
