@@ -9,35 +9,35 @@ CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
-        origin TEXT, gw_priority INTEGER DEFAULT 0, UNIQUE (sandbox, position)
+        origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1392387391,1822427266,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',942988206,1822427266,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',2052649717,527098404,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',571021135,1803871261,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1469346665,2015512398,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1901047704,2015512398,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1012135377,1690343739,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',519598004,1209737304,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 1094817321/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 1533154558/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'4fac435ae78cc31d','made');
+INSERT INTO "intent" VALUES(4,'9732969c24b5a10e','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1094817321,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1533154558,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "network" VALUES(1,'72b17aeebf309c9928e4aabe4495d73b233c95afa9c31c26b5aa3e193271ca43','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T14:37:18.984089+00:00',NULL,NULL);
-INSERT INTO "network" VALUES(2,'16805bf5b3a15ceae3b04da442d2acf80177d98198c0259514773442da60b270','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T14:37:18.986097+00:00',1,NULL);
+INSERT INTO "network" VALUES(1,'9720974e9e765faf465adcdb2edfa093142527c55fb1d4fcc2a6c56c9893a4f9','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T14:44:24.113293+00:00',NULL,NULL);
+INSERT INTO "network" VALUES(2,'6d9c66fef1ce9965fb8ef91ee16190c76b29855327c9655183a7e4f43998e8ea','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T14:44:24.125117+00:00',1,NULL);
 CREATE TABLE own_files (
         sandbox INTEGER PRIMARY KEY REFERENCES sandbox ON DELETE CASCADE, wanted TEXT NOT NULL
     ) STRICT;
@@ -71,9 +71,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'ce8a5234a69525e66d0cc43d6bc0441f1b1cffdeaae8e595c3b5800f8e33f121','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T14:37:18.988610+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'b5af26fc2455fdb56e2e18783775c018a8c66c3e8fd4672fdb004b521bbcab7c','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T14:37:18.994050+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'1ba00c4af065f7d1f5243afb05d4ac020a05885c4f17b21e1193faf6232e78e4','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T14:37:18.996562+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'88ddfcbeab39905f63543a730d271b5c4c66ece3171c2ec7de6b1c240cfe3fa2','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T14:44:24.141211+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'497b4aee9b1ab5ac672693cb2331ce4261ab2b84936e2e0b27d8108a4f111f0d','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T14:44:24.165733+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'f12b70dd3cf0628b171618518121f1017b4648e6bb5ff9c34506d2481f272295','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T14:44:24.185520+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,

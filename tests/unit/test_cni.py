@@ -220,7 +220,7 @@ def test_what_a_reboot_has_ended_is_detached(machine: Machine) -> None:
 
 def test_each_code_is_on_the_page_and_no_other() -> None:
     """They never change: what is there stays."""
-    known = {code for _, code in CODES} | {1, 2, 3, 4, 5, 6, 50, 51, 999, 108}
+    known = {code for _, code in CODES} | {1, 2, 3, 4, 5, 6, 50, 51, 999, 108, 110}
     known |= {int(one) for one in re.findall(r": u32 = (\d+);", CLIENT.read_text(encoding="utf-8"))}
     rows = re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(map(int, rows)) == sorted(known)

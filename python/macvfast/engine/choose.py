@@ -19,6 +19,7 @@ from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
 from macvfast.errors import (
+    AddressInvalid,
     AlreadyConnected,
     MacTaken,
     MacvfastError,
@@ -211,6 +212,9 @@ class Chooser:
         sandbox, endpoints = draft.making.sandbox, draft.making.endpoints
         # On a network twice only if the request names its link.
         twice = request.ifname is not None
+        if request.elsewhere and network.subnets:
+            why = f"network `{network.name}` has subnets, and gives its endpoints addresses from these alone"
+            raise AddressInvalid(str(request.elsewhere[0]), why)
         if not twice and any(one.network.id == network.id for one in endpoints):
             raise AlreadyConnected(sandbox.name, network.name, "the network is named twice")
         if request.ifname in place.names:
@@ -230,8 +234,9 @@ class Chooser:
             ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
             routes=request.routes, origin=self._store.origin, gw_priority=request.gw_priority,
+            elsewhere=request.elsewhere,
         )  # fmt: skip
-        ready = sandbox.made or self._uses.suits(draft.making.namespace, network)
+        ready = sandbox.made or self._uses.suits(draft.making.namespace, network, endpoint)
         held = plan.held_by(network, endpoint, place.holders)
         endpoints.append(MakingEndpoint(network, endpoint, held, ready))
         if (endpoint.routes or siblings) and not network.as_reference:
@@ -256,7 +261,8 @@ class Chooser:
             clash = partial(self._clash, records, network)
         taken = pools.take(Wish(request.ip, request.ip6, sandbox.name, frozenset(never), clash))
         try:
-            mac = request.mac or self._mac(records, network, (sandbox, request.ifname), taken)
+            ipv4 = next((one.ip.packed for one in request.elsewhere if one.version == 4), taken.packed)
+            mac = request.mac or self._mac(records, network, (sandbox, request.ifname), ipv4)
             # Of an automatic address it was looked at already.
             if network.has_own_macs and (request.mac or request.ip or taken.packed is None):
                 if mac in own:
@@ -284,15 +290,15 @@ class Chooser:
             parent = self._kernel.link(name)
             self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
 
-    def _mac(self, records: Records, network: Network, what: tuple[Sandbox, str | None], taken: Taken) -> bytes:
+    def _mac(self, records: Records, network: Network, what: tuple[Sandbox, str | None], ipv4: bytes | None) -> bytes:
         """`02:42:` and the IPv4 address; without one, a keyed 46-bit hash of network, sandbox and, if the request names
         it, the name of the link.
         """
         if not network.has_own_macs:
             link = self._kernel.link(network.link)
             return bytes(6) if link is None else link.mac
-        if taken.packed is not None:
-            return _PREFIX + taken.packed
+        if ipv4 is not None:
+            return _PREFIX + ipv4
         key = records.host("mac_key")
         if key is None:
             key = secrets.token_hex(16)

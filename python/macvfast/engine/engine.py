@@ -181,8 +181,8 @@ class Engine:
             if attachment is None or not self._make_room():
                 raise
             made = self._together.connect(asked)
-        if made.packed6 is not None and request.netns is not None and self._store.origin is not None:
-            self._await_address(made, made.packed6, GivenNetns.of(request.netns))
+        if made.ip6 is not None and request.netns is not None and self._store.origin is not None:
+            self._await_address(made, made.ip6.packed, GivenNetns.of(request.netns))
         return made
 
     def connect_each(self, requests: Sequence[PluginRequest]) -> list[Endpoint | MacvfastError]:

@@ -60,10 +60,10 @@ def link_defaults(kernel: Kernel, namespaces: Iterable[Namespace]) -> dict[int, 
     }
 
 
-def suit(defaults: LinkDefaults, network: Network) -> bool:
-    """Whether new links have the settings that the network's endpoints need."""
+def suit(defaults: LinkDefaults, network: Network, endpoint: Endpoint) -> bool:
+    """Whether new links have the settings that an endpoint of the network needs."""
     if network.as_reference:
-        return not network.subnets
+        return not endpoint.addresses
     return all(defaults.get(name) in (value, None) for name, value in plan.link_sysctls("default", network))
 
 
@@ -109,10 +109,10 @@ class NamespaceUses:
         found = self._defaults.get(namespace.cookie)
         return found if isinstance(found, MacvfastError) else None
 
-    def suits(self, namespace: Namespace, network: Network) -> bool:
-        """Whether new links in a namespace that macvfast did not create have the settings that the network needs."""
+    def suits(self, namespace: Namespace, network: Network, endpoint: Endpoint) -> bool:
+        """Whether new links in a namespace that macvfast did not create have the settings that an endpoint needs."""
         defaults = self._defaults.get(namespace.cookie)
-        return isinstance(defaults, dict) and suit(defaults, network)
+        return isinstance(defaults, dict) and suit(defaults, network, endpoint)
 
     def of(self, records: Records, namespace: Namespace, sandbox: Sandbox) -> NamespaceUse:
         """What is in use in a sandbox's namespace: by the record and, if macvfast did not create it, by the kernel."""

@@ -228,7 +228,7 @@ class Repairer:
             if isinstance(found, MacvfastError):
                 one.errors[id(step)] = found
                 continue
-            ready = sandbox.made or suit(found, step.network)
+            ready = sandbox.made or suit(found, step.network, step.endpoint)
             endpoint = MakingEndpoint(step.network, step.endpoint, dict.fromkeys(step.held), ready)
             items.append((one, step, Making(sandbox, one.held, [endpoint], sysctls=one.sysctls)))
         self._maker.make([item for _, _, item in items])

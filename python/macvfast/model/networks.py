@@ -117,38 +117,43 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HasAddresses:
-    """What has at most one address of each family.
+    """What has at most one address of each family; or addresses that something else keeps, in no pool (`elsewhere`).
 
-    They are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
+    The first are kept as packed bytes beside the subnets they are from; objects are made when they are asked for.
     """
 
     packed: bytes | None = None
     packed6: bytes | None = None
     subnet: Subnet | None = None
     subnet6: Subnet | None = None
+    elsewhere: tuple[Interface, ...] = ()
 
     @property
     def ip(self) -> IPv4Interface | None:
         """Its IPv4 address with the prefix length."""
         if self.packed is None or self.subnet is None:
-            return None
+            return next((one for one in self.elsewhere if isinstance(one, IPv4Interface)), None)
         return IPv4Interface((self.packed, self.subnet.cidr.prefixlen))
 
     @property
     def ip6(self) -> IPv6Interface | None:
         """Its IPv6 address with the prefix length."""
         if self.packed6 is None or self.subnet6 is None:
-            return None
+            return next((one for one in self.elsewhere if isinstance(one, IPv6Interface)), None)
         return IPv6Interface((self.packed6, self.subnet6.cidr.prefixlen))
 
     @property
     def addresses(self) -> tuple[Interface, ...]:
         """Its addresses with prefix lengths, IPv4 first."""
-        return tuple(address for address in (self.ip, self.ip6) if address is not None)
+        return self.elsewhere or tuple(address for address in (self.ip, self.ip6) if address is not None)
 
     @property
     def placed(self) -> tuple[tuple[bytes, Subnet], ...]:
-        """Its addresses as packed bytes, each with the subnet it is from, IPv4 first."""
+        """Its addresses as packed bytes, each with the subnet it is from, IPv4 first. One that something else keeps is
+        from a subnet of no network.
+        """
+        if self.elsewhere:
+            return tuple((one.ip.packed, Subnet(one.network)) for one in self.elsewhere)
         both = ((self.packed, self.subnet), (self.packed6, self.subnet6))
         return tuple((packed, subnet) for packed, subnet in both if packed is not None and subnet is not None)
 

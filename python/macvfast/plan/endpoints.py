@@ -58,14 +58,14 @@ def _reference_route(endpoint: Endpoint, route: Route) -> AddRoute:
 IPV6_DEFAULTS = tuple(f"net/ipv6/conf/default/{name}" for name in ("disable_ipv6", "accept_ra", "autoconf"))
 
 
-def link_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
+def link_sysctls(scope: str, network: Network, endpoint: Endpoint | None = None) -> tuple[tuple[str, str], ...]:
     """IPv6 off where the network has none; router advertisements only where it wants them. Where the reference plugins
     decide: what is needed for IPv6, and that neighbours learn of addresses.
 
-    `scope` is `default`, for the links that will be made, or the name of one link.
+    `scope` is `default`, for the links that will be made, or the name of the link of an endpoint.
     """
     if network.as_reference:
-        return _reference_sysctls(scope, network)
+        return () if endpoint is None else _reference_sysctls(scope, endpoint)
     if not network.usable_subnets(6):
         return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
     advertised = "1" if takes_advertisements(network) else "0"
@@ -76,10 +76,10 @@ def link_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _reference_sysctls(scope: str, network: Network) -> tuple[tuple[str, str], ...]:
-    if scope == "default" or not network.subnets:
+def _reference_sysctls(scope: str, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    if not endpoint.addresses:
         return ()
-    with_ipv6 = (scope, "lo") if network.usable_subnets(6) else ()
+    with_ipv6 = (scope, "lo") if endpoint.ip6 is not None else ()
     return (
         *((f"net/ipv6/conf/{one}/disable_ipv6", "0") for one in with_ipv6),
         (f"net/ipv4/conf/{scope}/arp_notify", "1"),
@@ -134,7 +134,7 @@ def plan_endpoint(network: Network, endpoint: Endpoint, parent: int, *, ready: b
             configure += [*taken_over, *default_routes(network, endpoint, family)]
     return EndpointPlan(
         link=link,
-        link_sysctls=() if ready else link_sysctls(endpoint.ifname, network),
+        link_sysctls=() if ready else link_sysctls(endpoint.ifname, network, endpoint),
         configure=tuple(configure),
     )
 

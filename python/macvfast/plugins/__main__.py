@@ -13,7 +13,7 @@ from macvfast.errors import MacvfastError
 from macvfast.host import Host
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.conf import LONGEST
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.request import NotKept, Request, answered
 
 if TYPE_CHECKING:
     from macvfast.plugins.request import Said
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def main(id_: str, netns: str | None = None) -> int:
     """Do the call of the environment and standard input; the exit status."""
     environment = {_text(name): _text(value) for name, value in os.environb.items() if name.startswith(b"CNI_")}
-    request = calls.read(calls.Call(id_, environment, _input(), None if netns is None else int(netns)))
+    descriptor = None if netns is None else int(netns)
+    if descriptor is not None:
+        # A program that is started here, and stays, would keep the namespace alive.
+        os.set_inheritable(descriptor, False)
+    request = calls.read(calls.Call(id_, environment, _input(), descriptor))
     said = _said(request) if isinstance(request, Request) else request
     if said["result"] is not None:
         sys.stdout.write(json.dumps(said["result"], separators=(",", ":")) + "\n")
@@ -47,6 +51,8 @@ def _said(request: Request) -> Said:
     try:
         with Host.open(origin=request.origin) as host:
             return answered(host, request).said
+    except NotKept as error:
+        return error.said
     except MacvfastError as error:
         return request.words.failed(error)
     except Exception as error:  # noqa: BLE001 - the runtime is told in its words

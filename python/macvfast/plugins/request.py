@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from macvfast.errors import (
     AlreadyConnected,
     EndpointNotFound,
+    Incomplete,
     MacvfastError,
     NetworkNotFound,
     ParentNotFound,
@@ -84,6 +85,40 @@ class Kept(NamedTuple):
     attachments: frozenset[Attachment]
 
 
+class NotKept(Exception):
+    """A keeper has not done its part: what the caller is answered."""
+
+    def __init__(self, said: Said) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+class Keeper(Protocol):
+    """Who keeps the addresses of an attachment, where the pools of its network do not.
+
+    Attributes:
+        by_caller: whether programs are executed for it, as by the caller. The server does no such request.
+    """
+
+    by_caller: bool
+
+    def give(self, request: Request) -> Request:
+        """The request with the addresses that the attachment gets. Where this fails, nothing is kept.
+
+        Raises:
+            NotKept, MacvfastError
+        """
+
+    def take_back(self) -> None:
+        """Free what was given, and is not used: as far as that can be done."""
+
+    def release(self) -> None:
+        """Free what was given; nothing where that is free. Raises as `give`."""
+
+    def ask(self, kind: str) -> None:
+        """Ask it for its part of a request of another kind. Raises as `give`, where that is not as it should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is to be done with one attachment of a sandbox to a network, or with all that an engine no longer has; or
@@ -102,6 +137,7 @@ class Request:
         kept: of COLLECT, which attachments of a configuration stay.
         network: where it is made when it is first needed; else what `endpoint` says.
         absent: called where what is to go is not known.
+        keeper: of its addresses, if that is not the network.
     """
 
     kind: str
@@ -116,6 +152,7 @@ class Request:
     kept: Kept | None = None
     network: OnDemand | None = None
     absent: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    keeper: Keeper | None = field(default=None, compare=False, repr=False)
 
 
 class Answer(NamedTuple):
@@ -126,6 +163,39 @@ class Answer(NamedTuple):
 
 
 def answered(host: Host, request: Request) -> Answer:
+    """Do a request.
+
+    Raises:
+        MacvfastError: it is not done.
+        NotKept: the keeper of its addresses has not done its part.
+    """
+    keeper = request.keeper
+    if keeper is None:
+        return _patiently(host, request)
+    if request.kind == CONNECT:
+        given = keeper.give(request)
+        try:
+            return _patiently(host, given)
+        except BaseException:
+            keeper.take_back()
+            raise
+    if request.kind != DISCONNECT:
+        try:
+            return _patiently(host, request)
+        finally:
+            # Whatever became of our part.
+            keeper.ask(request.kind)
+    try:
+        answer = _patiently(host, request)
+    except Incomplete:
+        # It is recorded to go, and nobody will ask again.
+        keeper.release()
+        raise
+    keeper.release()
+    return answer
+
+
+def _patiently(host: Host, request: Request) -> Answer:
     """Do a request. While another process makes or removes what it is about, this waits: that may be a server that does
     the same request, or takes it back.
 
@@ -156,7 +226,7 @@ def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
         if key not in networks:
             networks[key] = _ready_network(host, one)
         network = networks[key]
-        if network is not None and one.netns is not None and one.id not in known:
+        if network is not None and one.netns is not None and one.keeper is None and one.id not in known:
             endpoint = replace(one.endpoint, network=network, netns=one.netns)
             wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
     made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface, IPv6Interface
 from types import NoneType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from macvfast.model import Address, Route, check_name, is_ifname, parse_address,
 from macvfast.requests.networks import refuse_mtu
 
 if TYPE_CHECKING:
-    from macvfast.model import Attachment, Network, Sandbox
+    from macvfast.model import Attachment, Interface, Network, Sandbox
     from macvfast.requests.commands import OwnFiles
 
 # The kernel has no part in it: as large as a number that a person types.
@@ -48,6 +49,8 @@ class EndpointRequest:
         netns: a namespace that macvfast did not create, by its path, or open; the sandbox stands for it. None: the
             sandbox's own.
         labels: values by key, of the sandbox if it is created with the endpoint.
+        elsewhere: addresses that something else keeps, with the lengths of their prefixes. The network then has no
+            subnets, and the endpoint these addresses alone.
 
     Raises:
         ArgumentInvalid, AddressInvalid, MacInvalid, OptionInvalid, RouteInvalid
@@ -64,6 +67,7 @@ class EndpointRequest:
     netns: str | OpenNetns | None = None
     labels: tuple[tuple[str, str], ...] = ()
     gw_priority: int | None = 0
+    elsewhere: tuple[Interface, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no endpoint can have."""
@@ -77,10 +81,7 @@ class EndpointRequest:
         if self.ifname is not None:
             _refuse_ifname(self.ifname)
         refuse_mtu(self.mtu)
-        if self.ip is not None:
-            parse_address(self.ip, 4)
-        if self.ip6 is not None:
-            parse_address(self.ip6, 6)
+        self._check_addresses()
         if self.mac is not None:
             parse_mac(self.mac)
         if self.netns is not None:
@@ -94,6 +95,23 @@ class EndpointRequest:
                     raise RouteInvalid(str(route), "the same destination is given twice with one metric")
                 if route.is_default and self.gw_priority is None:
                     raise RouteInvalid(str(route), "without a gw_priority, an endpoint has no default route")
+
+    def _check_addresses(self) -> None:
+        """Refuse addresses that no link can have; of those that something else keeps, IPv4 comes first."""
+        if self.ip is not None:
+            parse_address(self.ip, 4)
+        if self.ip6 is not None:
+            parse_address(self.ip6, 6)
+        if not self.elsewhere:
+            return
+        given = several("elsewhere", self.elsewhere, IPv4Interface, IPv6Interface)
+        for one in given:
+            parse_address(str(one.ip), one.version)
+        if self.ip is not None or self.ip6 is not None:
+            raise ArgumentInvalid("elsewhere", given, "the network is asked for an address, too")
+        if len({one.ip for one in given}) < len(given):
+            raise ArgumentInvalid("elsewhere", given, "an address is given twice")
+        object.__setattr__(self, "elsewhere", tuple(sorted(given, key=lambda one: one.version)))
 
     @classmethod
     def of(

@@ -54,7 +54,11 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
     state_dir = fields.take("state_dir", str)
     if kind == CNI:
         made = calls.read(_call(fields, id_, descriptors))
-        return replace(made, state_dir=state_dir) if isinstance(made, Request) else made
+        if not isinstance(made, Request):
+            return made
+        if made.keeper is not None and made.keeper.by_caller:
+            raise RequestInvalid("the IPAM plugin that it names is executed by its caller")
+        return replace(made, state_dir=state_dir)
     origin = fields.take("origin", str)
     network, sandbox, ifname = fields.need("network", str), fields.need("sandbox", str), fields.take("ifname", str)
     if not network:

@@ -87,7 +87,7 @@ class ConfigureLink:
         """The settings that are written before: all that the link needs while it is down; and IPv6, if it gets an IPv6
         address, in case somebody disabled it.
         """
-        sysctls = plan.link_sysctls(self.endpoint.ifname, self.network)
+        sysctls = plan.link_sysctls(self.endpoint.ifname, self.network, self.endpoint)
         if any(isinstance(step, plan.SetUp) for step in self.steps):
             return sysctls
         gets_ipv6 = any(isinstance(step, plan.AddAddress) and len(step.address) == 16 for step in self.steps)

@@ -6,13 +6,14 @@ import os
 import re
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_interface
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
-from macvfast.model import ENGINE, Attachment, parse_mac
+from macvfast.model import ENGINE, Attachment
 from macvfast.plugins.cni import networks
+from macvfast.plugins.cni.asked import Asked
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
+from macvfast.plugins.cni.ipam import keeper_of
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, BAD_NETNS, Refused, refused
 from macvfast.plugins.cni.results import Words, failed
 from macvfast.plugins.request import CHECK, COLLECT, CONNECT, DISCONNECT, STATUS, Kept, Request
@@ -21,7 +22,6 @@ from macvfast.requests import EndpointRequest, OpenNetns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from macvfast.model import Address
     from macvfast.plugins.request import Said
 
 ORIGIN = ENGINE
@@ -120,19 +120,21 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
         # Whatever the network is called by now.
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
         absent = partial(networks.let_go, conf, container, ifname)
-        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent)
+        keeper = keeper_of(conf, environment, words)
+        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent, keeper=keeper)
     if call.netns is None:
         raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
     if _is_own(call.netns) and environment.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
         raise Refused(BAD_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
-    wanted = _wanted(conf, _arguments(environment.get("CNI_ARGS", "")))
+    asked = Asked(conf, environment.get("CNI_ARGS", ""))
+    keeper = keeper_of(conf, environment, words, asked)
+    wanted = {} if meant is None else {**meant.endpoint}
+    wanted |= {} if asked.mac is None else {"mac": asked.mac}
+    wanted |= asked.addresses() if keeper is None else {}
+    named, network = (_network(conf), None) if meant is None else ("", meant.network)
+    endpoint = EndpointRequest(network=named, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])
-    if meant is None:
-        endpoint = EndpointRequest(network=_network(conf), sandbox=attachment.sandbox, ifname=ifname, **wanted)
-        return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment)
-    wanted = {**meant.endpoint, **wanted}
-    endpoint = EndpointRequest(network="", sandbox=attachment.sandbox, ifname=ifname, **wanted)
-    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=meant.network)
+    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=network, keeper=keeper)
 
 
 def _network(conf: Conf) -> str:
@@ -153,7 +155,10 @@ def _status(call: Call, conf: Conf) -> Request:
     endpoint = EndpointRequest(network=_network(conf) if wanted is None else "")
     exhaustion = conf.flag("statusOnExhaustion")
     words = Words(call.environment, conf, None)
-    return Request(STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion, network=wanted)
+    keeper = keeper_of(conf, call.environment, words)
+    return Request(
+        STATUS, call.id, ORIGIN, None, endpoint, None, words, needs_address=exhaustion, network=wanted, keeper=keeper
+    )
 
 
 def _collection(call: Call, conf: Conf) -> Request | Said:
@@ -162,48 +167,5 @@ def _collection(call: Call, conf: Conf) -> Request | Said:
     if valid is None:
         return words.gone(found=False)
     kept = Kept(conf.name, frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid))
-    return Request(COLLECT, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, kept=kept)
-
-
-def _arguments(text: str) -> dict[str, str]:
-    """What CNI_ARGS asks for (`IP=10.1.2.3;MAC=…`)."""
-    pairs = [pair.partition("=") for pair in text.split(";") if pair]
-    found = {name: value for name, _, value in pairs}
-    if any(not equals for _, equals, _ in pairs):
-        raise Refused(BAD_ENVIRONMENT, "CNI_ARGS is not `NAME=VALUE;…`", text)
-    if found.get("IgnoreUnknown", "").lower() not in ("1", "true"):
-        unknown = sorted(found.keys() - {"IP", "MAC", "IgnoreUnknown"})
-        if unknown:
-            raise Refused(BAD_ENVIRONMENT, f"unknown args [{' '.join(unknown)}]", "IgnoreUnknown=1 passes over them")
-    return found
-
-
-def _wanted(conf: Conf, arguments: Mapping[str, str]) -> dict[str, Any]:
-    """The addresses that are asked for: in `runtimeConfig`, else in `args.cni`, else in CNI_ARGS."""
-    wanted: dict[str, Any] = {}
-    places = (conf.runtime(), conf.object("args", "cni"))
-    ips = next((place["ips"] for place in places if place.get("ips")), None)
-    if ips is None:
-        ips = [arguments["IP"]] if arguments.get("IP") else []
-    if not isinstance(ips, list) or not all(isinstance(one, str) for one in ips):
-        raise Refused(BAD_CONFIG, "`ips` is not a list of text")
-    for text in ips:
-        address = _address(text)
-        key = "ip" if address.version == 4 else "ip6"
-        if key in wanted:
-            raise Refused(BAD_CONFIG, f"two addresses of IPv{address.version} are asked for", text)
-        wanted[key] = address
-    mac = next((place["mac"] for place in places if place.get("mac")), arguments.get("MAC"))
-    if mac is not None:
-        if not isinstance(mac, str):
-            raise Refused(BAD_CONFIG, "`mac` is not text")
-        wanted["mac"] = parse_mac(mac)
-    return wanted
-
-
-def _address(text: str) -> Address:
-    """An address, with or without the length of its prefix."""
-    try:
-        return ip_interface(text).ip
-    except ValueError:
-        raise Refused(BAD_CONFIG, f"`{text}` is not an IP address") from None
+    keeper = keeper_of(conf, call.environment, words)
+    return Request(COLLECT, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, kept=kept, keeper=keeper)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from macvfast.plugins.cni.refusals import BAD_CONFIG, INCOMPATIBLE, IO, NOT_JSON, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = VERSIONS[-1]
@@ -24,10 +27,11 @@ _IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z", re.ASCII)
 
 
 class Conf:
-    """The configuration of a network, as a runtime gives it to a plugin."""
+    """The configuration of a network, as a runtime gives it to a plugin: `raw` is its text, `said` what that says."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
+    def __init__(self, said: dict[str, Any], raw: str = "") -> None:
         self.said = said
+        self.raw = raw
         for name in ("name", "cniVersion"):
             if not isinstance(said.get(name) or "", str):
                 raise Refused(NOT_JSON, f"`{name}` is not text")
@@ -52,7 +56,7 @@ class Conf:
             said = {}
         if not isinstance(said, dict):
             raise Refused(NOT_JSON, "the configuration is not a JSON object")
-        return cls(said)
+        return cls(said, text)
 
     def check_version(self, command: str) -> None:
         """Refuse a version that is not ours, or does not have the command."""
@@ -113,14 +117,25 @@ class Conf:
 
     def dns(self) -> dict[str, Any]:
         """The fields of `dns` that the specification has, without those that are empty."""
-        said = self.object("dns")
-        for name in ("nameservers", "search", "options"):
-            some = said.get(name) or []
-            if not isinstance(some, list) or not all(isinstance(one, str) for one in some):
-                raise Refused(BAD_CONFIG, f"`{name}` of `dns` is not a list of text")
-        if not isinstance(said.get("domain") or "", str):
-            raise Refused(BAD_CONFIG, "`domain` of `dns` is not text")
-        return {name: said[name] for name in ("nameservers", "domain", "search", "options") if said.get(name)}
+        return dns_of(self.said)
+
+
+def dns_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `dns` in a configuration or a result, without those that are empty.
+
+    Raises:
+        Refused
+    """
+    dns = said.get("dns") or {}
+    if not isinstance(dns, dict):
+        raise Refused(BAD_CONFIG, "`dns` is not an object")
+    for name in ("nameservers", "search", "options"):
+        some = dns.get(name) or []
+        if not isinstance(some, list) or not all(isinstance(one, str) for one in some):
+            raise Refused(BAD_CONFIG, f"`{name}` of `dns` is not a list of text")
+    if not isinstance(dns.get("domain") or "", str):
+        raise Refused(BAD_CONFIG, "`domain` of `dns` is not text")
+    return {name: dns[name] for name in ("nameservers", "domain", "search", "options") if dns.get(name)}
 
 
 def check_identifier(where: str, text: str, code: int) -> None:

@@ -64,7 +64,7 @@ class Wanted:
         link: of the home namespace; empty: that of its default route, when the network is made.
         vlan: the sub-interface of it that is the parent.
         subnets, gateways, ip_ranges: as of NetworkRequest, a gateway for each subnet; none: its endpoints have no
-            addresses.
+            addresses, or such as something else keeps.
         directory: where host-local keeps what it has given in this network; None: nothing is looked for.
     """
 
@@ -103,6 +103,7 @@ class Wanted:
             parent=link if self.vlan is None else f"{link}.{self.vlan}",
             # A passthru link has its parent to itself.
             share_parent=self.mode != "passthru", order="next",
+            ipv4=None if self.subnets else False, ipv6=None if self.subnets else False,
             subnets=self.subnets, gateways=self.gateways, ip_ranges=self.ip_ranges, gateway_automatic=False,
             labels=((CONF, self.conf), (FIXED, self.fixed)),
         )  # fmt: skip
@@ -210,6 +211,9 @@ def read(conf: Conf) -> Meant:
     fields = Fields(conf.said)
     try:
         ipam = fields.fields("ipam")
+        if ipam.text("type") not in OURS:
+            # Others have words of their own for the rest.
+            ipam = Fields({})
         routes = [*addressing.routes(ipam)]
         mac = fields.text("mac")
         endpoint: dict[str, Any] = {
@@ -236,19 +240,17 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     driver, mode = _driver(conf)
     ipam = conf.fields("ipam")
     kind = ipam.text("type")
-    if kind and kind not in OURS:
-        raise Refused(UNSUPPORTED, f"`ipam.type` {kind} is not supported", f"known are {', '.join(OURS)}")
     if not kind and ipam.names():
         raise Unfit("`ipam` has no `type`; it is empty where containers get no addresses")
     queue = conf.number("bcqueuelen", most=0xFFFF_FFFF)
     if queue and driver != "macvlan":
         raise Unfit("`bcqueuelen` belongs to macvlan")
     directory = f"{ipam.text('dataDir') or hostlocal.DEFAULT_DIR}/{name}"
-    addresses = addressing.settled([*addressing.ranges(ipam)] if kind else [])
+    addresses = addressing.settled([*addressing.ranges(ipam)] if kind in OURS else [])
     return Wanted(
         conf=name, driver=driver, mode=mode, link=conf.text("master"), vlan=conf.number("vlan", most=4094) or None,
         link_options=((_QUEUE, queue),) if queue else (),
-        **addresses._asdict(), directory=directory if kind else None,
+        **addresses._asdict(), directory=directory if kind in OURS else None,
     )  # fmt: skip
 
 

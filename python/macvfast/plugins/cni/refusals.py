@@ -16,6 +16,7 @@ INCOMPATIBLE, UNSUPPORTED, UNKNOWN_CONTAINER, BAD_ENVIRONMENT, IO, NOT_JSON, BAD
 NOT_AVAILABLE, LIMITED = 50, 51
 INTERNAL = 999
 DIFFERS = 108
+DELEGATE = 110
 
 # The code of an error, by the first class that it is of.
 CODES: tuple[tuple[type[MacvfastError] | tuple[type[MacvfastError], ...], int], ...] = (

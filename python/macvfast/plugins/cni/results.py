@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from macvfast import errors
@@ -11,18 +12,21 @@ from macvfast.plugins.cni.conf import NEWEST
 from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, LIMITED, NOT_AVAILABLE, Refused, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.model import Address, Endpoint, Sandbox
     from macvfast.outcomes import Difference
     from macvfast.plugins.cni.conf import Conf
+    from macvfast.plugins.cni.given import Given
     from macvfast.plugins.cni.networks import Meant
     from macvfast.plugins.request import Said
 
 
 # The versions whose addresses have a version, and whose results have `dns`, empty or not.
 _OLD = ("0.3.1", "0.4.0")
+# What routes have in versions before 1.1.0.
+_PLAIN = ("dst", "gw")
 
 
 def done(result: Said | None = None) -> Said:
@@ -54,12 +58,19 @@ class Words:
         self._netns = environment.get("CNI_NETNS", "")
         self._command = command = environment["CNI_COMMAND"]
         self._inode = inode
+        self._given: Given | None = None
         # Read before anything is made: a configuration that is refused has no effect.
         self._dns = conf.dns() if command == "ADD" else {}
         self._meant = meant
         if meant is not None:
             self._dns = self._dns or {**meant.dns}
         self._kept = _kept_addresses(conf) if command == "CHECK" else set()
+
+    def with_(self, given: Given) -> Words:
+        """The words for an attachment whose addresses something else keeps."""
+        words = copy(self)
+        words._given = given  # noqa: SLF001
+        return words
 
     def made(self, endpoint: Endpoint) -> Said:
         """What ADD prints."""
@@ -70,15 +81,24 @@ class Words:
         ips = [
             {**({"version": str(one.ip.version)} if old else {}), "address": str(one),
              **({"gateway": str(gateway)} if gateway is not None else {}), "interface": 0}
-            for one, gateway in _addresses(endpoint)
+            for one, gateway in (_addresses(endpoint) if self._given is None else self._given.addresses)
         ]  # fmt: skip
         if self._meant is not None and self._meant.network.begins_with_ipv6:
             ips.reverse()
         result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
-        routes = [*_routes(endpoint, full=full)] if self._meant is None else self._meant.routes
+        routes = [*self._routes(endpoint)]
+        if not full:
+            routes = [{key: value for key, value in one.items() if key in _PLAIN} for one in routes]
         if routes:
             result["routes"] = routes
-        return done({**result, "dns": self._dns} if self._dns or old else result)
+        dns = self._dns or (self._given.dns if self._given is not None else {})
+        return done({**result, "dns": dns} if dns or old else result)
+
+    def _routes(self, endpoint: Endpoint) -> Iterable[Mapping[str, Any]]:
+        """As whoever gave them says them."""
+        if self._given is not None:
+            return self._given.said_routes
+        return _routes(endpoint) if self._meant is None else self._meant.routes
 
     def gone(self, *, found: bool) -> Said:  # noqa: ARG002
         """What is gone already is gone."""
@@ -90,15 +110,17 @@ class Words:
         if self._inode != sandbox.inode:
             found.insert(0, "it is attached to another network namespace")
         found += [
-            f"prevResult does not have the address {one}"
-            for one, _ in _addresses(endpoint)
-            if str(one) not in self._kept
+            f"prevResult does not have the address {one}" for one in endpoint.addresses if str(one) not in self._kept
         ]
         if found:
             return failed(
                 self._conf.version, Refused(DIFFERS, f"`{self._ifname}` is not as it was attached", "; ".join(found))
             )
         return done()
+
+    def refused(self, error: Refused) -> Said:
+        """Why another plugin has not done its part."""
+        return failed(self._conf.version, error)
 
     def failed(self, error: MacvfastError) -> Said:
         """Why it is not done."""
@@ -145,17 +167,13 @@ def _addresses(endpoint: Endpoint) -> Iterator[tuple[Any, Address | None]]:
             yield one, gateway
 
 
-def _routes(endpoint: Endpoint, *, full: bool) -> Iterator[Said]:
-    """The default routes of the network, where the endpoint has none of its own, and the endpoint's; `full`: with what
-    versions before 1.1.0 do not have.
-    """
+def _routes(endpoint: Endpoint) -> Iterator[Mapping[str, Any]]:
+    """The default routes of the network, where the endpoint has none of its own, and the endpoint's."""
     own = {str(one.destination) for one in endpoint.routes}
     for destination, gateway in (("0.0.0.0/0", endpoint.gateway), ("::/0", endpoint.gateway6)):
         if gateway is not None and destination not in own:
             yield {"dst": destination, "gw": str(gateway)}
     for route in endpoint.routes:
         said: Said = {"dst": str(route.destination), **({} if route.via is None else {"gw": str(route.via)})}
-        if full:
-            more = {"mtu": route.mtu, "advmss": route.advmss, "priority": route.metric}
-            said |= {name: value for name, value in more.items() if value is not None}
-        yield said
+        more = {"mtu": route.mtu, "advmss": route.advmss, "priority": route.metric}
+        yield said | {name: value for name, value in more.items() if value is not None}

@@ -67,15 +67,17 @@ _SANDBOX_INDEXES = (
 
 # Format 5.
 _GW_PRIORITY = "gw_priority INTEGER DEFAULT 0"
+# Format 6.
+_ELSEWHERE = "elsewhere TEXT"
 
 # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them. An MTU or
 # routes of its own are what its request asked for; NULL and an empty list: those of the network. Without a gw_priority,
-# it never holds the default route.
+# it never holds the default route. Addresses that something else keeps, and that are in no pool, are in `elsewhere`.
 _ENDPOINT = f"""CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
-        origin TEXT, {_GW_PRIORITY}, UNIQUE (sandbox, position)
+        origin TEXT, {_GW_PRIORITY}, {_ELSEWHERE}, UNIQUE (sandbox, position)
     ) STRICT"""
 _ENDPOINT_INDEXES = (
     "CREATE INDEX endpoint_by_network ON endpoint (network)",
@@ -105,7 +107,7 @@ _ATTACHMENT = """CREATE TABLE attachment (
 _ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) WHERE network IS NOT NULL"
 
 # As they were before format 5.
-_ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY},", "")
+_ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
 
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
 # to a changed one are made anew: SQLite has their references follow what is renamed.
@@ -128,12 +130,13 @@ _POOLS = (
     *(f"DROP TABLE old_{name}" for name in reversed(_RENAMED)),
 )
 
-# Format 5: columns, each added where its table's text has it, too.
-_COLUMNS = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
+# Formats 5 and 6: columns, each added where its table's text has it, too.
+_PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
+_ATTACHMENTS = (_ATTACHMENT, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _COLUMNS, 5: (_ATTACHMENT, _ATTACHMENT_INDEX)}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _PRIORITIES, 5: _ATTACHMENTS}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
