@@ -193,47 +193,53 @@ def run_and_remove(world: World, count: int, served: bool) -> Sample:
 def memory(world: World, requests: int, commands: int) -> Sample:
     """Of a server and its children, when they have done so many requests and so many commands."""
     names = [f"s-{number}" for number in range(CALLERS)]
-    _create(world, names)
+    with open_host(world) as host:
+        for name in names:
+            host.create_sandbox(name)
     with server_of(world) as server:
         for _ in range(commands):
             run(MACVFAST, "network", "ls", environment=_environment(world))
         each = requests // CALLERS
-        _ask(world, [[("disconnect" if turn % 2 else "connect", name) for turn in range(each)] for name in names])
+        kinds = [("connect", "disconnect")[turn % 2] for turn in range(each)]
+        _ask(world, [[_request(kind, name) for kind in kinds] for name in names])
         world.check_gone([])
         return Sample(server.memory_mib())
 
 
 def requests(world: World, count: int, callers: int) -> Sample:
-    """So many endpoints in namespaces that are there, each asked for by one request; each caller has one that waits."""
+    """So many endpoints in given namespaces, each asked for by one request; each caller has one that waits."""
     names = [f"s-{number}" for number in range(count)]
-    _create(world, names)
+    with open_host(world):
+        pass
+    for name in names:
+        world.namespace(name)
+    connects = [_request("connect", name, given=str(world.pins / name)) for name in names]
     with server_of(world):
         # The engine opens the state, and starts its threads.
-        _ask(world, [[(kind, name) for kind in ("connect", "disconnect")] for name in names[:callers]])
+        _ask(world, [[connects[number], _request("disconnect", names[number])] for number in range(callers)])
         begun = time.perf_counter()
-        _ask(world, [[("connect", name) for name in names[number::callers]] for number in range(callers)])
+        _ask(world, [connects[number::callers] for number in range(callers)])
         taken = time.perf_counter() - begun
         world.check_each(names)
-        _remove(world, names)
+        _ask(world, [[_request("disconnect", name) for name in names[number::CALLERS]] for number in range(CALLERS)])
     return timed_sample(taken, count)
 
 
-def _create(world: World, names: Sequence[str]) -> None:
-    with open_host(world) as host:
-        for name in names:
-            host.create_sandbox(name)
+def _request(kind: str, sandbox: str, *, given: str | None = None) -> Said:
+    there = {} if given is None else {"given": given, "netns": given}
+    return request(kind, sandbox, network=NETWORK, **there)
 
 
-def _ask(world: World, deeds: Sequence[Sequence[tuple[str, str]]]) -> None:
-    """Have each of several callers ask for its deeds, a kind and a sandbox each, one after the other. One thread is
-    all of the callers, so that they cost the engine little.
+def _ask(world: World, deeds: Sequence[Sequence[Said]]) -> None:
+    """Have each of several callers send its requests, one after the other. One thread is all of the callers, so that
+    they cost the engine little.
     """
     path = str(world.directory / "run" / "request.sock")
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         for some in filter(None, deeds):
             caller = stack.enter_context(Caller(path))
             left = iter(some)
-            caller.send(_request(next(left)))
+            caller.send(next(left))
             selector.register(caller.socket, selectors.EVENT_READ, (caller, left))
         while selector.get_map():
             for key, _ in selector.select():
@@ -243,9 +249,4 @@ def _ask(world: World, deeds: Sequence[Sequence[tuple[str, str]]]) -> None:
                 if (deed := next(left, None)) is None:
                     selector.unregister(caller.socket)
                 else:
-                    caller.send(_request(deed))
-
-
-def _request(deed: tuple[str, str]) -> Said:
-    kind, sandbox = deed
-    return request(kind, sandbox, network=NETWORK)
+                    caller.send(deed)
