@@ -140,8 +140,10 @@ class Torture:
             "worker": lambda: workers(self.lan),
             "caller": lambda: [one.pid for one in callers],
         }[victim]()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.chance.choice(pids), signal.SIGKILL)
+        # A server that has just started may have no worker yet.
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.chance.choice(pids), signal.SIGKILL)
         return victim
 
     def hear(self, deed: Deed, caller: subprocess.Popen[Any]) -> None:
