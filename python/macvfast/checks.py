@@ -43,7 +43,8 @@ def several(name: str, values: Iterable[T], *kinds: type) -> tuple[T, ...]:
     found = _items(name, values)
     for position, item in enumerate(found):
         if not isinstance(item, kinds):
-            raise ArgumentInvalid(name, item, f"each item is of type {_named(kinds)}", position)
+            reason = f"each item is of type {_named(kinds)}"
+            raise ArgumentInvalid(name, item, reason, position, _hints(name, item, kinds))
     return found
 
 
@@ -90,7 +91,7 @@ def plain(name: str, value: object, *kinds: type) -> None:
         ArgumentInvalid
     """
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise ArgumentInvalid(name, value, f"it is of type {_named(kinds)}")
+        raise ArgumentInvalid(name, value, f"it is of type {_named(kinds)}", hints=_hints(name, value, kinds))
 
 
 def _items(name: str, values: Iterable[T]) -> tuple[T, ...]:
@@ -99,6 +100,14 @@ def _items(name: str, values: Iterable[T]) -> tuple[T, ...]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ArgumentInvalid(name, values, "a list is meant, even of a single item")
     return tuple(values)
+
+
+def _hints(name: str, value: object, kinds: tuple[type, ...]) -> list[str]:
+    """What makes a value of the kind from a text, where something does; or else what says more."""
+    kind = kinds[0]
+    if isinstance(value, str) and hasattr(kind, "of"):
+        return [f"{kind.__name__}.of({value!r})"]
+    return [f"`help(macvfast.Host)` says what `{name}` takes"]
 
 
 def _named(kinds: tuple[type, ...]) -> str:

@@ -136,7 +136,7 @@ OPTIONS: Mapping[str, Option] = {
             help="link of this host; a missing NAME.VID is created",
             also=(
                 "host_iface", "host_if", "host_interface", "parent_iface", "iface", "interface", "dev", "device",
-                "link", "lower", "master", "nic",
+                "link", "lower", "master", "nic", "interface_name", "macvlan",
             ),
         ),
         Option(

@@ -85,6 +85,8 @@ def by_others(host: Host) -> Iterator[Callable[[], object]]:
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], labels=["ab"])  # type: ignore[list-item]
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], labels={1: "b"})  # type: ignore[arg-type]
     yield lambda: host.create_sandbox("3", endpoints=["lan"])  # type: ignore[list-item]
+    yield lambda: host.run("web", ["ip", "address"])  # type: ignore[arg-type]
+    yield lambda: host.start("1", ["ip", "address"])  # type: ignore[arg-type]
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], mtu="1500")  # type: ignore[arg-type]
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], mtu=True)
     yield lambda: host.create_network("n", subnets=["10.9.0.0/24"], internal="false")  # type: ignore[arg-type]
@@ -111,6 +113,23 @@ def test_what_is_not_of_the_type_that_is_meant_is_refused_with_nothing_changed(
             wrong()
         assert isinstance(caught.value, InvalidConfig)
         assert machine.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda host: host.create_sandbox("3", endpoints=["lan"]), "EndpointRequest.of('lan')"),
+        (lambda host: host.run("web", ["ip", "address"]), 'CommandRequest(argv=["ip", "address"])'),
+        (lambda host: host.stop_many(["1"], wait_s="10"), "`help(macvfast.Host)` says what `wait_s` takes"),
+        (lambda host: host.remove_many("1"), "sandboxes=['1']"),
+    ],
+)
+def test_the_hint_of_a_wrong_type_is_what_to_write(
+    machine: Machine, wrong: Callable[[Host], object], hint: str
+) -> None:
+    with pytest.raises(ArgumentInvalid) as caught:
+        wrong(machine.host)
+    assert caught.value.hints == (hint,)
 
 
 def test_every_iterable_of_items_is_a_list() -> None:

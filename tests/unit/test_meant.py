@@ -170,6 +170,28 @@ def test_the_commands_of_ip_have_theirs_here(line: str) -> None:
         ("netns delete web", "`macvfast rm SANDBOX`"),
         ("netns exec web ip address", "`macvfast exec SANDBOX COMMAND`"),
         ("container exists web", "`macvfast inspect SANDBOX` shows a sandbox"),
+        ("generate systemd web", "`macvfast run -d --restart=always …`"),
+        ("kube play x.yaml", "`macvfast scale` makes many sandboxes alike"),
+        ("unshare ip address", "`macvfast exec SANDBOX COMMAND`"),
+        ("pids web", "`macvfast exec SANDBOX ps aux`"),
+        ("identify 1", "`macvfast ps -a` lists the sandboxes"),
+        ("set web 5", "`macvfast network connect --pid PID NETWORK SANDBOX`"),
+        ("monitor", "`macvfast metrics` counts what there is"),
+        ("-v", "`macvfast --version`"),
+        ("rm -fa", "`macvfast rm -f $(macvfast ps -aq)` removes all"),
+        ("stop -a", "`macvfast stop $(macvfast ps -q)` ends all"),
+        ("run --replace --name web true", "`macvfast rm -f NAME` before"),
+        ("run --pod p true", "one sandbox holds several commands"),
+        ("create --netns=/run/netns/x --name x", "`macvfast network connect --netns PATH NETWORK SANDBOX`"),
+        ("network create --route 10.2.0.0/16,10.0.0.1 lab", "in Python, `EndpointRequest(routes=…)`"),
+        (
+            "run --net lan:ip=10.0.0.7,mac=02:00:00:00:00:05 true",
+            "--net name=lan,ip=10.0.0.7,mac-address=02:00:00:00:00:05",
+        ),
+        (
+            "run --net lan:ip6=fd00::7,interface_name=lan0 true",
+            "--net name=lan,ip6=fd00::7,driver-opt=com.docker.network.endpoint.ifname=lan0",
+        ),
         ("delete web", "`macvfast rm SANDBOX` removes a sandbox"),
         ("ls", "`macvfast ps -a` lists sandboxes"),
         ("help", "`macvfast --help`, and"),
@@ -177,6 +199,27 @@ def test_the_commands_of_ip_have_theirs_here(line: str) -> None:
 )
 def test_a_word_that_is_no_command_has_a_hint_that_works(host: FakeHost, line: str, hint: str) -> None:
     assert hints(line, host)[0].startswith(hint)
+
+
+def test_a_namespace_of_others_is_connected_by_its_path(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = "/run/netns/theirs"
+    monkeypatch.setattr("macvfast.cli.meant.os.path.exists", lambda path: path == there)
+    host.refusals["connect"] = SandboxNotFound("theirs")
+    said = hints("network connect lan theirs", host)
+    assert said[0] == f"`macvfast network connect --netns={there} lan theirs` connects a namespace of others"
+    host.refusals["connect"] = SandboxNotFound("absent")
+    assert hints("network connect lan absent", host) == ["`macvfast ps -a` lists them"]
+    host.outcomes = {"theirs": SandboxNotFound("theirs")}
+    assert hints("rm theirs", host) == ["`macvfast ps -a` lists them"]
+
+
+def test_several_networks_are_several_options(host: FakeHost) -> None:
+    host.refusals["run"] = NetworkNotFound("lan,other")
+    assert hints("run --net lan,other true", host)[0] == "--net=lan --net=other"
+
+
+def test_what_podman_says_of_a_name_server_changes_nothing_here() -> None:
+    assert typed("network create --disable-dns --subnet=10.1.0.0/24 lab", FakeHost()).status == 0
 
 
 def test_a_name_behind_a_group_is_looked_up_in_the_state_that_is_typed(host: FakeHost) -> None:
@@ -203,6 +246,12 @@ def test_a_name_behind_a_group_is_looked_up_in_the_state_that_is_typed(host: Fak
         ("--mtu", "-o mtu=BYTES"),
         ("--parent --subnet=10.1.0.0/24", "-o parent=LINK"),
         ("-d ipvlan -o bc_queue_len=3", "-d macvlan -o bc_queue_len=3"),
+        ("--interface-name eth0", "-o parent=eth0"),
+        ("--macvlan eth0", "-o parent=eth0"),
+        ("parent=eth0", "-o parent=eth0"),
+        ("dev eth1", "-o parent=eth1"),
+        ("vlan=50 -o parent=eth1", "-o parent=eth1.50"),
+        ("mode vepa", "-o macvlan_mode=vepa"),
         ("-d ipvlan -o bcqueuelen=3,bclim=2", "-d macvlan -o bc_queue_len=3 -o bclim=2"),
     ],
 )

@@ -58,6 +58,11 @@ _BY_NAME = "the list is in the order of names, not of time"
 _DETACHED = "`start` and `restart` run a command detached"
 _SYSTEMD = "systemd-run -p … macvfast run …"
 
+_NO_SERVER = "macvfast runs no name server"
+_ROUTES = "in Python, `EndpointRequest(routes=…)` gives a sandbox routes of its own"
+_SEVERAL = "one sandbox holds several commands: `macvfast exec -d SANDBOX COMMAND` starts another"
+_GIVEN = "`macvfast network connect --netns PATH NETWORK SANDBOX` connects one that is there"
+_NAMED = "it is for those that are named"
 _STREAMS = "the command has the streams of its caller, as -d, -i and -t say"
 _ORDER = "-o ipam_order=next allocates in another order"
 
@@ -68,6 +73,10 @@ _NETWORK_CREATE = (
     Refused(("--config-from",), _NO_CONFIG),
     Refused(("--ipam-driver",), _OWN_IPAM, _ORDER, ("default",)),
     Refused(("--ipam-opt",), _OWN_IPAM, _ORDER),
+    # Of Podman.
+    _flags(("--disable-dns",), "", harmless=("true", "false")),
+    Refused(("--dns",), _NO_SERVER, "--dns ADDRESS with `macvfast run` or `create`"),
+    Refused(("--route",), "a network has no routes but those of its subnets", _ROUTES),
 )
 
 _NETWORK_CONNECT = (
@@ -76,6 +85,10 @@ _NETWORK_CONNECT = (
 )
 
 _RUN = (
+    # Of Podman.
+    _flags(("--replace",), "a name is taken until its sandbox is removed", "`macvfast rm -f NAME` before"),
+    Refused(("--pod",), _NAMESPACES, _SEVERAL),
+    Refused(("--netns",), "it gets a namespace that is made for it", _GIVEN),
     Refused(("-p", "--publish", "--expose"), _OWN_ADDRESS, "leave it out"),
     _flags(("-P", "--publish-all"), _OWN_ADDRESS, "leave it out"),
     Refused(("--link", "--network-alias", "--net-alias"), _NO_NAMES, _HOSTS_FILE),
@@ -136,6 +149,7 @@ _PS = (
 )
 
 _RM = (
+    _flags(("-a", "--all"), _NAMED, "`macvfast rm -f $(macvfast ps -aq)` removes all"),
     _flags(("-l", "--link"), _NO_NAMES, "`macvfast network disconnect NETWORK SANDBOX` takes a sandbox off a network"),
     # There are no volumes that could stay.
     _flags(("-v", "--volumes"), "", harmless=("true", "false")),
@@ -166,7 +180,10 @@ _LOGS = (
     _flags(("--details",), "no log driver adds anything to a line"),
 )
 
-_ROOT = (Refused(("-n",), "it is `ip`'s, for a namespace", "`macvfast exec SANDBOX ip …` runs `ip` in a sandbox"),)
+_ROOT = (
+    Refused(("-n",), "it is `ip`'s, for a namespace", "`macvfast exec SANDBOX ip …` runs `ip` in a sandbox"),
+    _flags(("-v",), "it is another program's word for its version", "`macvfast --version`"),
+)
 
 # By the path of the command.
 _REFUSED = {
@@ -179,8 +196,8 @@ _REFUSED = {
     "ps": _PS,
     "rm": _RM,
     "start": _START,
-    "stop": _STOP,
-    "restart": _STOP,
+    "stop": (*_STOP, _flags(("-a", "--all"), _NAMED, "`macvfast stop $(macvfast ps -q)` ends all")),
+    "restart": (*_STOP, _flags(("-a", "--all"), _NAMED, "`macvfast restart $(macvfast ps -q)` restarts all")),
     "inspect": _INSPECT,
     "logs": _LOGS,
 }
@@ -209,6 +226,8 @@ _NO_VOLUMES = "a command sees this host's files, or those of `macvfast run --roo
 _ONE_HOST = "every network belongs to this host alone: `macvfast network ls`"
 _NAME = "a name stays: `macvfast create --name NEW` makes another sandbox, `macvfast rm OLD` removes the old one"
 _PAUSED = "`macvfast stop SANDBOX` and `macvfast start SANDBOX` end a command and run it again"
+_WATCHED = "`macvfast metrics` counts what there is, and `macvfast ps` shows it"
+_KEPT = "`macvfast run -d --restart=always …`, and once `macvfast service install`, keep a command running"
 _ENDED = "`macvfast logs -f SANDBOX` ends with the command; `macvfast ps -a` shows its exit status"
 _PROCESSES = "`macvfast exec SANDBOX ps aux` shows the processes in it"
 
@@ -218,7 +237,7 @@ _COMMANDS = {
     "container": "the commands have no `container` before them: `macvfast ps`, `macvfast rm`",
     "cp": "a command sees this host's files: `cp` copies them",
     "diff": "a command changes this host's files themselves, or those of its --rootfs",
-    "events": "`macvfast metrics` counts what there is, and `macvfast ps` shows it",
+    "events": _WATCHED,
     "info": "`macvfast status`",
     "ip": "`macvfast exec SANDBOX ip address` runs it in a sandbox",
     "kill": "`macvfast stop -t 0 SANDBOX` kills its command",
@@ -256,7 +275,14 @@ _OTHERS = {
     **dict.fromkeys(("list", "ls"), _LIST),
     **dict.fromkeys(("exists", "show", "container exists"), _SHOW),
     "help": "`macvfast --help`, and `--help` behind each command",
-    "pod": "one sandbox holds several commands: `macvfast exec -d SANDBOX COMMAND` starts another",
+    "pod": _SEVERAL,
+    **dict.fromkeys(("generate", "generate systemd", "quadlet"), _KEPT),
+    **dict.fromkeys(("kube", "play"), "`macvfast scale` makes many sandboxes alike; a shell script makes others"),
+    "unshare": "`macvfast exec SANDBOX COMMAND` runs a command in a sandbox",
+    "pids": _PROCESSES,
+    "identify": "`macvfast ps -a` lists the sandboxes",
+    **dict.fromkeys(("monitor", "netns monitor"), _WATCHED),
+    "set": _JOIN,
     **{word: f"`macvfast exec SANDBOX ip {word}` runs it in a sandbox" for word in ("address", "addr", "route")},
     **dict.fromkeys(("link", "link add"), "`macvfast network connect NETWORK SANDBOX` gives a sandbox a link"),
     **dict.fromkeys(("link del", "link delete"), "`macvfast network disconnect NETWORK SANDBOX` removes a link"),

@@ -135,6 +135,8 @@ class Line:
             Usage
         """
         if isinstance(self.command, Group):
+            if not (self.help or self.version):
+                self._refuse_all()
             return
         self._typed = list(self._rest)
         interspersed = self.context.allow_interspersed_args
@@ -301,15 +303,18 @@ class Line:
 
     def _as_option(self, name: str, value: str | None) -> list[str]:
         """What `--parent=eth0` is here, `-o parent=eth0`; or the option that is spelled nearly so."""
-        found: list[str] = []
-        if self.name.endswith(" network create"):
-            from macvfast.options import MODES  # noqa: PLC0415 - only a mistake needs it
-            from macvfast.spellings import meant_as_option  # noqa: PLC0415
-
-            driver = next((one for one in self._given("driver") if one in MODES), "macvlan")
-            given = dict(text.partition("=")[::2] for text in self._given("opt"))
-            found = meant_as_option(driver, name[2:], value or next(iter(self._rest), ""), given)
+        found = self._meant_as_option(name[2:], value or next(iter(self._rest), ""))
         return found or did_you_mean(name, self.spellings)
+
+    def _meant_as_option(self, name: str, value: str) -> list[str]:
+        if not self.name.endswith(" network create"):
+            return []
+        from macvfast.options import MODES  # noqa: PLC0415 - only a mistake needs it
+        from macvfast.spellings import meant_as_option  # noqa: PLC0415
+
+        driver = next((one for one in self._given("driver") if one in MODES), "macvlan")
+        given = dict(text.partition("=")[::2] for text in self._given("opt"))
+        return meant_as_option(driver, name, value, given)
 
     def _given(self, parameter: str) -> list[str]:
         """All values of an option of the command, those behind the word that is read, too."""
@@ -353,7 +358,15 @@ class Line:
         more = self.arguments[len(known)]
         instead = self.command.declared.instead.replace("{}", more)
         extra = f"`{more}` is one too many"
-        return self._wrong(f"`{self.name}` takes {taken}", extra, instead)
+        return self._wrong(f"`{self.name}` takes {taken}", extra, instead, *self._without_dashes())
+
+    def _without_dashes(self) -> list[str]:
+        """What `parent=eth0` or `dev eth0` is among the arguments: `-o parent=eth0`."""
+        found: list[str] = []
+        for word, following in pairwise([*self.arguments, ""]):
+            key, equals, value = word.partition("=")
+            found = found or self._meant_as_option(key, value if equals else following)
+        return found
 
     def _with_shell(self) -> str:
         """The line as it was typed, with a shell as its command."""

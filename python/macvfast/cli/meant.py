@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,9 @@ class Meant:
         return did_you_mean(word, line.command.list_commands(line.context)) if word.isalpha() else []
 
     def _network(self, key: str) -> list[str]:
+        if "," in key:
+            # As Podman takes several.
+            return [" ".join(f"--net={name}" for name in key.split(","))]
         if key not in self._names("sandboxes"):
             return did_you_mean(key, self._names("networks"))
         arguments = self._line.arguments
@@ -106,6 +110,10 @@ class Meant:
 
     def _sandbox(self, key: str) -> list[str]:
         if key not in self._names("networks"):
+            theirs = f"/run/netns/{key}"
+            if self._path == "network connect" and "/" not in key and os.path.exists(theirs):
+                network = self._line.arguments[0]
+                return [f"`macvfast network connect --netns={theirs} {network} {key}` connects a namespace of others"]
             return did_you_mean(key, self._names("sandboxes"))
         return [_other(key, "network", _FOR_A_NETWORK.get(self._path))]
 

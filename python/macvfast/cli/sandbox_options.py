@@ -176,11 +176,21 @@ def _network(call: Call, text: str) -> dict[str, str]:
             raise call.wrong(f"`{key}` of `--net {text}` is not taken", refused.why, refused.instead)
         if key not in ("name", *_OF_AN_ENDPOINT) or not value:
             keys = ", ".join(f"{known}=…" for known in ("name", *_OF_AN_ENDPOINT))
-            raise call.wrong(f"option `--net` cannot be `{text}`", f"`{part}` is none of {keys}")
+            raise call.wrong(f"option `--net` cannot be `{text}`", f"`{part}` is none of {keys}", _of_podman(text))
         found[key] = value
     if "name" not in found:
         raise call.wrong(f"option `--net` cannot be `{text}`", "it names no network", f"--net name=NETWORK,{text}")
     return found
+
+
+def _of_podman(text: str) -> str:
+    """What Podman's long form of a network is here, `lab:ip=10.0.0.7,mac=…`; empty: it is none."""
+    name, _, options = text.partition(":")
+    if "=" in name or "=" not in options:
+        return ""
+    words = {"mac": "mac-address", "interface_name": f"driver-opt={IFNAME}"}
+    pairs = (part.partition("=") for part in options.split(","))
+    return f"--net {','.join([f'name={name}', *(f'{words.get(key, key)}={value}' for key, _, value in pairs)])}"
 
 
 def own_files_of(hostname: str | None, hosts: Sequence[str], **resolver: Sequence[str]) -> OwnFiles:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.checks import plain, several
 from macvfast.engine.parts import remove_ended
+from macvfast.errors import ArgumentInvalid
 from macvfast.host.opened import Opened, key_of
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ class OfSandboxes(Opened):
             UndoFailed: the sandbox still exists.
             Also as `create_sandbox`.
         """
+        _check(request)
         return self._parts.run(request, _sandbox(name, endpoints, request.argv, labels, own_files))
 
     def start(self, sandbox: str | Sandbox, request: CommandRequest) -> None:
         """Start a command in a sandbox, as `run`. Raises as that and `sandbox`; SandboxRunning, NamespaceChanged."""
+        _check(request)
         self._parts.commands.start(key_of(sandbox), request, lambda: self._parts.kernel)
 
     def start_many(self, sandboxes: Several[str]) -> Outcomes[str]:
@@ -143,3 +146,11 @@ def _sandbox(
     return SandboxRequest(
         name=name, endpoints=endpoints, command=command, labels=labels, own_files=own_files,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _check(request: object) -> None:
+    from macvfast.requests import CommandRequest  # noqa: PLC0415 - a listing needs no requests
+
+    if not isinstance(request, CommandRequest):
+        hint = 'CommandRequest(argv=["ip", "address"])'
+        raise ArgumentInvalid("request", request, "it is of type CommandRequest", hints=[hint])
