@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.engine import attachments
+from macvfast.engine import settle as settling
 from macvfast.errors import (
     AddressTaken,
     AlreadyConnected,
     ArgumentInvalid,
+    KernelRefused,
     MadeByEngine,
     NetworkInUse,
     PoolExhausted,
     SandboxBusy,
+    SomeFailed,
 )
 from macvfast.host import Host
 from macvfast.model import Attachment, Sandbox
-from macvfast.requests import EndpointRequest
+from macvfast.plugins.cni import calls
+from macvfast.plugins.request import Request, answered
+from macvfast.requests import EndpointRequest, NetworkRequest
+from macvfast.state import lookup, records
 from tests.netns import wait_until
 from tests.unit.fake_kernel import Crash, FakeKernel, FakeLink, FaultyStore
 from tests.unit.machine import GATEWAY6
@@ -310,6 +319,96 @@ def test_addresses_of_an_attachment_are_the_engines_to_take_back(machine: Machin
     with pytest.raises(MadeByEngine):
         machine.host.detach([NET1])
     assert cni.attachments() == [NET1]
+
+
+# What a runtime does not have any more.
+
+
+def collect(host: Host, **fields: object) -> object:
+    conf = {"cniVersion": "1.1.0", "name": "pods", "type": "macvfast", "network": "lan"} | fields
+    request = calls.read(calls.Call("b" * 32, {"CNI_COMMAND": "GC", "CNI_PATH": "/opt"}, json.dumps(conf), None))
+    return answered(host, request).said if isinstance(request, Request) else request
+
+
+def valid(*attachments: Attachment) -> list[dict[str, str]]:
+    return [{"containerID": one.container, "ifname": one.ifname} for one in attachments]
+
+
+OTHERS = Attachment("other", NET1.container, "net7")
+
+
+@pytest.mark.parametrize(
+    ("fields", "stay"),
+    [
+        ({"cni.dev/valid-attachments": valid(NET2)}, [NET2]), ({"cni.dev/valid-attachments": []}, []),
+        ({"cni.dev/valid-attachments": None}, []), ({}, [NET1, NET2]),
+        # The older key counts where the newer one is missing, and only there.
+        ({"cni.dev/attachments": valid(NET1)}, [NET1]),
+        ({"cni.dev/attachments": [], "cni.dev/valid-attachments": valid(NET1, NET2)}, [NET1, NET2]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_gc_of_cni_leaves_what_is_in_its_list_and_what_another_configuration_has(
+    machine: Machine, cni: Host, fields: dict[str, object], stay: list[Attachment]
+) -> None:
+    for one in (NET1, OTHERS):
+        attach(cni, one)
+    cni.hold("lan", NET2)
+    assert collect(cni, **fields) == {"status": 0, "result": None}
+    assert cni.attachments() == [OTHERS, *stay]
+    machine.assert_record_is_true()
+
+
+def test_gc_of_cni_goes_on_after_what_cannot_be_detached_and_says_it(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [attach(cni, one) for one in (NET1, NET2, OTHERS)]
+    machine.world.give("/srv/other")
+    attach(cni, Attachment("pods", "c3", "net1"), "/srv/other")
+    delete = FakeKernel.delete_links
+
+    def refused(kernel: FakeKernel, wanted: Any) -> object:
+        outcomes = delete(kernel, [one for one in wanted if one[0].cookie != boxes[0].cookie])
+        return [KernelRefused("delete", 5) if one[0].cookie == boxes[0].cookie else outcomes[0] for one in wanted]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeKernel, "delete_links", refused)
+        with pytest.raises(SomeFailed) as failed:
+            collect(cni, **{"cni.dev/valid-attachments": None})
+    assert [name for name, _ in failed.value.failures] == [str(NET1), str(NET2)]
+    machine.mend()
+    assert cni.attachments() == [OTHERS]
+    machine.assert_record_is_true()
+
+
+@pytest.mark.parametrize("by", ["GC", "gc"])
+def test_a_network_of_a_configuration_is_removed_when_it_has_been_unused_for_an_hour(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    def later(hours: float) -> None:
+        for module in (lookup, attachments):
+            monkeypatch.setattr(module, "now", lambda: records.now() + timedelta(hours=hours))
+        if by == "gc":
+            machine.host.gc()
+        else:
+            collect(cni, **{"cni.dev/valid-attachments": valid(NET1)})
+
+    for name, vid in (("cni-pods", 50), ("mine", 51)):
+        labels = (("cni.conf", "pods"),)
+        request = NetworkRequest(name=name, subnets=(f"10.{vid}.0.0/24",), parent=f"eth1.{vid}", labels=labels)
+        (cni if name == "cni-pods" else machine.host).create_network(request)
+    later(0.9)
+    attach(cni, NET1, network="cni-pods")
+    later(2)
+    assert [one.name for one in cni.networks()] == ["cni-pods", "lan", "mine", "other"]
+    monkeypatch.setattr(settling, "now", lambda: records.now() + timedelta(hours=2))
+    cni.detach([NET1])
+    later(2.9)
+    assert [one.name for one in cni.networks()] == ["cni-pods", "lan", "mine", "other"]
+    later(3.1)
+    assert [one.name for one in cni.networks()] == ["lan", "mine", "other"]
+    assert machine.world.home.named("eth1.50") is None
+    assert by == "GC" or machine.host.gc() == []
 
 
 # Freed.

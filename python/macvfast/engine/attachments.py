@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
 from macvfast.engine.removal import RemovalOptions
-from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine
+from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
-from macvfast.model import ENGINE, HeldAddresses
+from macvfast.model import ENGINE, KEPT_S, HeldAddresses
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
 from macvfast.state.lookup import one_network, refuse_another
+from macvfast.state.records import now
 from macvfast.system import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.sandboxes import Sandboxes
     from macvfast.engine.together import Together
     from macvfast.engine.unfinished import UnfinishedWork
@@ -94,16 +97,17 @@ class Attachments:
         with limits.share(), self._unfinished.taken_up():
             return self._sandboxes.remove(ids, RemovalOptions(force=True, any_origin=any_origin))[1]
 
-    def _let_go(self, held: Sequence[HeldAddresses]) -> None:
+    def _let_go(self, going: Sequence[HeldAddresses]) -> None:
         """Free addresses that attachments have without a link."""
-        for chunk in limits.chunks(held, _CHUNK):
+        for chunk in limits.chunks(going, _CHUNK):
             with self._unfinished.taken_up(), self._store.writing() as records:
                 pools = Pools(records)
                 # As they are by now.
-                still = [now for one in chunk if (now := records.held(one.attachment)) is not None]
+                still = [held for one in chunk if (held := records.held(one.attachment)) is not None]
                 for one in still:
                     pools.of(records.network_of(one)).give_back(one.placed)
                 records.let_go(still)
+                records.note_unused([records.network_of(one) for one in still], now())
                 pools.save()
 
     # Addresses without a link.
@@ -146,6 +150,20 @@ class Attachments:
         return freed + [
             Freed(kind="attachment", name=_name(one), reason=_OTHER_BOOT, error=error)
             for one, error in self._end_other_boots()
+        ]
+
+    def remove_unused(self, remover: NetworkRemover) -> list[Freed]:
+        """Remove the engine's networks on which nothing has been for a time."""
+        until = now() - timedelta(seconds=KEPT_S)
+        with self._store.reading() as records:
+            of_engine = [one for one in records.unused_networks() if one.origin == ENGINE]
+            unused = [one for one in of_engine if records.unused_since(one) <= until]
+        outcomes = remover.remove_many([one.id for one in unused], any_origin=True)
+        return [
+            Freed(kind="network", name=one.name, reason="no container has been on it for an hour", error=outcome.error)
+            for one, outcome in zip(unused, outcomes, strict=True)
+            # One that is used again by now stays.
+            if not isinstance(outcome.error, NetworkInUse)
         ]
 
     def ending(self) -> list[Step]:

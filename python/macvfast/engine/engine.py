@@ -346,6 +346,7 @@ class Engine:
         """
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished) + self._attachments.free()
+            freed += self._attachments.remove_unused(self._remover)
             reservations.end_without_file(self._store)
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it

@@ -49,9 +49,11 @@ class NetworkRemover:
         self._parents = Parents(kernel)
         self._on_note = on_note
 
-    def remove_many(self, asked: Sequence[str], progress: Progress | None = None) -> Outcomes[str]:
+    def remove_many(
+        self, asked: Sequence[str], progress: Progress | None = None, *, any_origin: bool = False
+    ) -> Outcomes[str]:
         """Remove networks without endpoints; one outcome per key, in the order asked. A network that is named twice is
-        removed once.
+        removed once. `any_origin`: also what an engine made for which the state is not open.
         """
         with self._store.reading() as records:
             ids = {key: there[0].id if len(there := records.network(key)) == 1 else key for key in asked}
@@ -62,16 +64,16 @@ class NetworkRemover:
         todo = list(first.values())
         outcomes: dict[str, Outcome[str]] = {}
         for chunk in limits.chunks(todo, chunk_of(len(todo))):
-            self._remove(chunk, outcomes)
+            self._remove(chunk, outcomes, any_origin=any_origin)
             if progress is not None:
                 progress.step(len(chunk))
         return Outcomes(tuple(replace(outcomes[first[ids[key]]], name=key) for key in asked))
 
-    def _remove(self, todo: Sequence[str], outcomes: dict[str, Outcome[str]]) -> None:
+    def _remove(self, todo: Sequence[str], outcomes: dict[str, Outcome[str]], *, any_origin: bool) -> None:
         """Remove the networks of a chunk, and add the outcome of each."""
         try:
             with self._store.writing() as records:
-                going, intent = self._begin_removal(records, todo, outcomes)
+                going, intent = self._begin_removal(records, todo, outcomes, any_origin=any_origin)
         except MacvfastError as error:
             outcomes |= {key: Outcome(key, error=error) for key in todo}
             return
@@ -83,7 +85,7 @@ class NetworkRemover:
         outcomes |= {key: _removed(key, network, failure) for key, network in going.items()}
 
     def _begin_removal(
-        self, records: Records, todo: Sequence[str], outcomes: dict[str, Outcome[str]]
+        self, records: Records, todo: Sequence[str], outcomes: dict[str, Outcome[str]], *, any_origin: bool
     ) -> tuple[dict[str, Network], int]:
         """Record which networks are being removed."""
         going: dict[str, Network] = {}
@@ -91,7 +93,8 @@ class NetworkRemover:
         for key in todo:
             try:
                 network = one_network(records, self._store, key)
-                refuse_another(self._store, network)
+                if not any_origin:
+                    refuse_another(self._store, network)
                 if sandboxes := records.occupants(network.id):
                     raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
                 if held := records.held_on(network.id):

@@ -19,6 +19,7 @@ from macvfast.kernel.namespaces import close_all, find_again
 from macvfast.model import mac_text
 from macvfast.outcomes import NamespaceKept
 from macvfast.plan import commands
+from macvfast.state.records import now
 from macvfast.system import limits, log
 
 if TYPE_CHECKING:
@@ -290,6 +291,9 @@ class Settler:
                 self._release(records, chunk)
                 records.delete_endpoints(endpoint for one in chunk if not one.whole for _, endpoint in one.leaving)
                 records.delete_sandboxes(one.sandbox.id for one in chunk if one.whole)
+                records.note_unused(
+                    {network.id: network for one in chunk for network, _ in one.leaving}.values(), now()
+                )
                 records.forget_missing_links(one.sandbox.id for one in chunk if one.noted)
                 records.delete_unused_intents(
                     {one.intent for one in chunk}.union(*(one.earlier_intents for one in chunk))

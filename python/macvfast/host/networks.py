@@ -168,7 +168,13 @@ class OfNetworks(Opened):
         return self._parts.engine.remove_networks(several("names", names, str), progress)
 
     def prune_networks(
-        self, fits: Callable[[Network], bool] = lambda _: True, *, progress: Tell | None = None
+        self, fits: Callable[[Network], bool] = lambda _: True, *, unused_s: float = 0, progress: Tell | None = None
     ) -> Outcomes[str]:
-        """Remove all networks without endpoints that fit; networks of engines are skipped."""
-        return self.remove_networks(lookup.prunable(self._store, fits), progress=progress)
+        """Remove all networks without endpoints that fit; networks of engines are skipped.
+
+        Args:
+            fits: says of each whether it fits.
+            unused_s: for how many seconds there has been no endpoint on it; known of networks of engines.
+            progress: as of `connect_many`.
+        """
+        return self.remove_networks(lookup.prunable(self._store, fits, unused_s), progress=progress)

@@ -13,6 +13,7 @@ from macvfast.model.addresses import mac_text as mac_text
 from macvfast.model.addresses import parse_address as parse_address
 from macvfast.model.addresses import parse_mac as parse_mac
 from macvfast.model.attachments import ENGINE as ENGINE
+from macvfast.model.attachments import KEPT_S as KEPT_S
 from macvfast.model.attachments import Attachment as Attachment
 from macvfast.model.attachments import HeldAddresses as HeldAddresses
 from macvfast.model.names import IFNAME_MAX as IFNAME_MAX

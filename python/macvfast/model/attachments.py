@@ -10,6 +10,9 @@ from macvfast.model.networks import HasAddresses
 # The engine that has attachments.
 ENGINE = "cni"
 
+# For how many seconds its networks are kept when nothing is on them any more.
+KEPT_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

@@ -17,7 +17,7 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
 )
-from macvfast.model import Sandbox
+from macvfast.model import KEPT_S, Sandbox
 from macvfast.plan import endpoints
 from macvfast.requests import NetworkRequest, PluginRequest
 
@@ -79,10 +79,15 @@ class OnDemand(Protocol):
 
 
 class Kept(NamedTuple):
-    """Those attachments of a configuration that its engine still has."""
+    """Those attachments of a configuration that its engine still has.
+
+    Attributes:
+        has_made: says whether a network was made for the configuration.
+    """
 
     conf: str
     attachments: frozenset[Attachment]
+    has_made: Callable[[Network], bool] = lambda _: False
 
 
 class NotKept(Exception):
@@ -295,12 +300,13 @@ def _made_before(host: Host, request: Request) -> Answer | None:
 def _disconnect(host: Host, request: Request) -> Answer:
     if request.attachment is not None:
         # What the kernel still has to do is done behind the answer, by a server; without one, before this process ends.
-        return Answer(request.words.gone(found=host.detach([request.attachment], wait=False)[0].result()))
+        found = host.detach([request.attachment], wait=False)[0].result()
+        if not found and request.absent is not None:
+            request.absent()
+        return Answer(request.words.gone(found=found))
     try:
         _take_away(host, *_the_endpoint(host, request))
     except _GONE:
-        if request.absent is not None:
-            request.absent()
         return Answer(request.words.gone(found=False))
     return Answer(request.words.gone(found=True))
 
@@ -327,10 +333,14 @@ def _status(host: Host, request: Request) -> Answer:
 
 
 def _collect(host: Host, request: Request) -> Answer:
-    """Remove what an engine no longer has, as far as possible, and then say what failed."""
+    """Remove what an engine no longer has, and networks that have long been unused, as far as possible; and then say
+    what failed.
+    """
     kept = request.kept or Kept("", frozenset())
     gone = [one for one in host.attachments(kept.conf) if one not in kept.attachments]
-    host.detach(gone).raise_if_any()
+    outcomes = host.detach(gone)
+    host.prune_networks(kept.has_made, unused_s=KEPT_S)
+    outcomes.raise_if_any()
     return Answer(request.words.gone(found=bool(gone)))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import MadeByEngine, NameAmbiguous, NetworkNotFound, SandboxBusy, SandboxNotFound
-from macvfast.state.records import RESTORED
+from macvfast.state.records import RESTORED, now
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -177,8 +178,11 @@ def refuse_another(store: Store, *things: Network | Sandbox | Endpoint) -> None:
             raise MadeByEngine(type(thing).__name__.lower(), name, thing.origin)
 
 
-def prunable(store: Store, fits: Callable[[Network], bool]) -> list[str]:
-    """The names of the networks without endpoints that fit, those of other engines left out."""
+def prunable(store: Store, fits: Callable[[Network], bool], unused_s: float = 0) -> list[str]:
+    """The names of the networks without endpoints that fit, those of other engines left out; `unused_s`: for how long
+    they have been without.
+    """
+    until = now() - timedelta(seconds=unused_s)
     with store.reading() as records:
-        unused = records.unused_networks()
+        unused = [one for one in records.unused_networks() if not unused_s or records.unused_since(one) <= until]
     return [network.name for network in unused if not is_of_another(network, store) and fits(network)]

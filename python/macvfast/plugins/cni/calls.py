@@ -166,6 +166,7 @@ def _collection(call: Call, conf: Conf) -> Request | Said:
     valid, words = conf.valid_attachments(), Words(call.environment, conf, None)
     if valid is None:
         return words.gone(found=False)
-    kept = Kept(conf.name, frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid))
+    attachments = frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid)
+    kept = Kept(conf.name, attachments, partial(networks.is_of, conf.name))
     keeper = keeper_of(conf, call.environment, words)
     return Request(COLLECT, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, kept=kept, keeper=keeper)

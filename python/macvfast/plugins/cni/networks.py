@@ -11,6 +11,7 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import (
@@ -22,7 +23,7 @@ from macvfast.errors import (
     SandboxBusy,
     SubnetTaken,
 )
-from macvfast.model import parse_mac
+from macvfast.model import ENGINE, parse_mac
 from macvfast.options import MODES, OPTIONS
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
@@ -315,6 +316,12 @@ def _label(network: Network, key: str) -> str | None:
     return dict(network.labels).get(key)
 
 
+def is_of(conf: str, network: Network) -> bool:
+    """Whether a network was made for the configuration of that name."""
+    # A person may give such a label, too.
+    return network.origin == ENGINE and _label(network, CONF) == conf
+
+
 def _remove_unused(host: Host, wanted: Wanted) -> bool:
     """Remove networks that were made for the same configuration as it was before, and that nobody uses."""
-    return any(outcome.ok for outcome in host.prune_networks(lambda one: _label(one, CONF) == wanted.conf))
+    return any(outcome.ok for outcome in host.prune_networks(partial(is_of, wanted.conf)))

@@ -6,13 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from macvfast.model import ENGINE, Attachment, HeldAddresses
-from macvfast.state.records.networks import Unsettled
+from macvfast.state.records import checked
+from macvfast.state.records.networks import Unsettled, unused_key
 from macvfast.state.records.sandboxes import THE_ENDPOINT, SandboxRecords
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
 
-    from macvfast.model import Endpoint, Sandbox
+    from macvfast.model import Endpoint, Network, Sandbox
 
 _THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ?"
 _ADDED = "INSERT INTO attachment VALUES (NULL, ?, ?, ?, {}) ON CONFLICT (conf, container, ifname) DO NOTHING"
@@ -108,6 +110,23 @@ class EngineRecords(SandboxRecords):
                 attachment=Attachment(*key), network_id=network.id, network=network.name, boot_id=boot_id,
                 packed=ip, packed6=ip6, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
             )  # fmt: skip
+
+    def note_unused(self, networks: Iterable[Network], now: datetime) -> None:
+        """Note since when networks of engines are unused: those of these on which nobody is by now."""
+        for network in networks:
+            if network.origin is not None:
+                self._db.execute(
+                    "INSERT INTO host SELECT ?1, ?2 FROM network n WHERE n.id = ?3"
+                    " AND NOT EXISTS (SELECT 1 FROM endpoint WHERE network = n.number)"
+                    " AND NOT EXISTS (SELECT 1 FROM attachment WHERE network = n.number)"
+                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    (unused_key(network.id), now.isoformat(), network.id),
+                )
+
+    def unused_since(self, network: Network) -> datetime:
+        """Since when nobody is on a network that is unused; of a person's, since it was made."""
+        row = self._db.execute("SELECT value FROM host WHERE key = ?", (unused_key(network.id),)).fetchone()
+        return network.created_at if row is None else checked.moment(row[0])
 
     def let_go(self, held: Iterable[HeldAddresses]) -> None:
         """Forget what attachments have without a sandbox; the caller releases their addresses."""

@@ -122,6 +122,7 @@ class NetworkRecords(PoolRecords):
     def delete_network(self, network_id: str) -> None:
         """Forget a network and its subnets; their pools stay."""
         self._db.execute("DELETE FROM network WHERE id = ?", (network_id,))
+        self._db.execute("DELETE FROM host WHERE key = ?", (unused_key(network_id),))
 
     def networks(self, **columns: object) -> Iterator[Network]:
         """Networks by name, as people count: all, or those that have these values."""
@@ -250,6 +251,11 @@ def _read(row: tuple[object, ...], subnets: tuple[Subnet, ...]) -> Network:
 def text_pairs(text: str) -> tuple[tuple[str, str], ...]:
     """Labels or options, as they are stored."""
     return () if text == "[]" else tuple((key, value) for key, value in json.loads(text))
+
+
+def unused_key(network_id: str) -> str:
+    """Of what is known of this host, since when a network is unused."""
+    return f"unused {network_id}"
 
 
 def having(columns: Iterable[str]) -> str:
