@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.errors import ParentNotFound, ParentTaken, PoolExhausted, StateProblem, SubnetTaken
+from macvfast.model import Attachment
 from macvfast.plugins.cni import hostlocal, networks
 from macvfast.plugins.cni.conf import Conf
 from macvfast.plugins.cni.refusals import Refused
-from macvfast.requests import EndpointRequest
-from tests.unit.fake_kernel import FakeLink
+from macvfast.plugins.request import CONNECT, Request, answered
+from macvfast.requests import EndpointRequest, OpenNetns
+from macvfast.serve.request import Plain
+from tests.unit.fake_kernel import Crash, FakeLink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +39,10 @@ def host(machine: Machine) -> Host:
 
 def attach(machine: Machine, network: str, sandbox: str, **fields: Any) -> Endpoint:
     """Attach a container."""
-    machine.world.give(f"/run/netns/{sandbox}")
-    return machine.host.connect(
-        EndpointRequest(network=network, sandbox=sandbox, **fields), netns=f"/run/netns/{sandbox}"
-    )
+    path, attachment = f"/run/netns/{sandbox}", Attachment("pods", sandbox, "net1")
+    machine.world.give(path)
+    request = EndpointRequest(network=network, sandbox=attachment.sandbox, **fields)
+    return machine.host.connect(request, netns=path, attachment=attachment)
 
 
 def wanted(directory: Path | None = None, **fields: Any) -> networks.Wanted:
@@ -212,8 +215,11 @@ def test_what_host_local_has_given_is_given_to_nobody_as_long_as_its_file_is_the
     with pytest.raises(PoolExhausted):
         attach(machine, name, "two")
     kept[1].unlink()
+    assert str(attach(machine, name, "two").ip) == "10.20.0.3/24", "looked at before the pool is said to be full"
+    kept[0].unlink()
     host.gc()
-    assert str(attach(machine, name, "two").ip) == "10.20.0.3/24"
+    (usage,) = host.usage(name)
+    assert (usage.reservations, usage.automatic_free) == ((), 1)
 
 
 def test_addresses_go_on_after_the_last_that_host_local_gave(machine: Machine, host: Host, tmp_path: Path) -> None:
@@ -248,3 +254,51 @@ def test_a_network_whose_files_cannot_be_read_is_not_used(host: Host, tmp_path: 
     with pytest.raises(StateProblem, match="Not a directory"):
         wanted(tmp_path).ensure(host)
     assert "cni-pods" not in {one.name for one in host.networks()}
+
+
+def test_what_was_killed_in_the_middle_is_made_whole_by_the_next_container(
+    machine: Machine, host: Host, tmp_path: Path
+) -> None:
+    """Wherever it was: no address of host-local's is given by a network that was only half made."""
+    file(tmp_path, "10.20.0.2")
+    step = 0
+    while True:
+        step += 1
+        machine.faults.arm(crash_at=step)
+        try:
+            wanted(tmp_path, name="pods", vlan=step).ensure(machine.host)
+        except Crash:
+            machine.restart()
+            machine.host._store.origin = "cni"
+            # As whoever finds it unfinished does.
+            machine.mend()
+        else:
+            break
+        name = wanted(tmp_path, name="pods", vlan=step).ensure(machine.host)
+        assert str(attach(machine, name, f"c{step}").ip) == "10.20.0.3/24", step
+    assert step > 5
+    assert host is not machine.host
+
+
+def test_a_network_that_goes_before_the_container_is_attached_is_made_again(
+    machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gc` removes one that nobody has used for long."""
+    wanted().ensure(host)
+    connect, times = type(host).connect, []
+
+    def connect_late(self: Host, *arguments: Any, **named: Any) -> Endpoint:
+        times.append(1)
+        if len(times) == 1:
+            self.remove_networks(["cni-pods"]).raise_if_any()
+        return connect(self, *arguments, **named)
+
+    monkeypatch.setattr(type(host), "connect", connect_late)
+    machine.world.give("/proc/self/fd/0")
+    endpoint, netns = EndpointRequest(network="", sandbox="box"), OpenNetns(0, "/run/netns/box")
+    request = Request(
+        CONNECT, "a" * 32, "cni", None, endpoint, netns, Plain(), Attachment("pods", "box", "net1"),
+        network=wanted(),
+    )  # fmt: skip
+    said: Any = answered(host, request).said
+    assert (said["endpoint"]["network"], len(times)) == ("cni-pods", 2)

@@ -267,15 +267,25 @@ def undo(host: Host, request: Request) -> None:
 def _connect(host: Host, request: Request) -> Answer:
     if (there := _made_before(host, request)) is not None:
         return there
-    endpoint = request.endpoint
     if request.network is None:
         _network(host, request.endpoint.network)
-    else:
-        endpoint = replace(endpoint, network=request.network.ensure(host))
     if request.netns is None:
         _sandbox(host, request)
-    made = host.connect(endpoint, netns=request.netns, request_id=request.id, attachment=request.attachment)
+    try:
+        made = _made_now(host, request)
+    except NetworkNotFound:
+        if request.network is None:
+            raise
+        # It was removed, unused as it was, after it was looked at.
+        made = _made_now(host, request)
     return Answer(request.words.made(made), request)
+
+
+def _made_now(host: Host, request: Request) -> Endpoint:
+    wanted, endpoint = request.network, request.endpoint
+    if wanted is not None:
+        endpoint = replace(endpoint, network=wanted.ensure(host))
+    return host.connect(endpoint, netns=request.netns, request_id=request.id, attachment=request.attachment)
 
 
 def _made_before(host: Host, request: Request) -> Answer | None:
