@@ -247,3 +247,22 @@ def test_status_tells_of_the_parent_before_the_network_is_made_and_after(node: R
     assert node.ok("STATUS") == {}
     full = node.conf["ipam"] | {"ranges": [[{"subnet": SUBNET, "rangeEnd": "172.16.87.2"}]]}
     assert node.ok("STATUS", ipam=full, statusOnExhaustion=True) == {}
+
+
+def test_gc_frees_what_the_old_plugin_has_left_behind(node: Runtime, containers: list[Netns]) -> None:
+    """It has no GC itself: after a crash, an address stays taken for good."""
+    for number in range(3):
+        of(node, containers[number], f"id{number}")
+        by_reference(node, "ADD")
+    kept = Path(node.conf["ipam"]["dataDir"]) / "pods"
+    node.conf = node.conf | {"cniVersion": "1.1.0", "type": "macvfast"}
+
+    def files() -> list[str]:
+        return sorted(path.name for path in kept.iterdir() if path.name not in ("lock", "last_reserved_ip.0"))
+
+    assert node.ok("GC") == {}
+    assert len(files()) == 3, "the runtime does not say what it has"
+    node.ok("GC", **{"cni.dev/valid-attachments": [{"containerID": "id1", "ifname": "net1"}]})
+    assert files() == ["172.16.87.3"]
+    node.ok("GC", **{"cni.dev/valid-attachments": None})
+    assert files() == []

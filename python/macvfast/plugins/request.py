@@ -141,7 +141,7 @@ class Request:
         needs_address: of STATUS, whether a network without a free address counts as unready.
         kept: of COLLECT, which attachments of a configuration stay.
         network: where it is made when it is first needed; else what `endpoint` says.
-        absent: called where what is to go is not known.
+        absent: has go what only others know: called where what is to go is not known here, and by COLLECT.
         keeper: of its addresses, if that is not the network.
     """
 
@@ -350,6 +350,8 @@ def _collect(host: Host, request: Request) -> Answer:
     gone = [one for one in host.attachments(kept.conf) if one not in kept.attachments]
     outcomes = host.detach(gone)
     host.prune_networks(kept.has_made, unused_s=KEPT_S)
+    if request.absent is not None:
+        request.absent()
     outcomes.raise_if_any()
     return Answer(request.words.gone(found=bool(gone)))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
 from macvfast.model import ENGINE, Attachment
-from macvfast.plugins.cni import networks
+from macvfast.plugins.cni import hostlocal, networks
 from macvfast.plugins.cni.asked import Asked
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.ipam import keeper_of
@@ -119,7 +119,7 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
     if kind != CONNECT:
         # Whatever the network is called by now.
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
-        absent = partial(networks.let_go, conf, container, ifname)
+        absent = partial(networks.let_go, conf, partial(hostlocal.release, container=container, ifname=ifname))
         keeper = keeper_of(conf, environment, words)
         return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent, keeper=keeper)
     if call.netns is None:
@@ -169,4 +169,8 @@ def _collection(call: Call, conf: Conf) -> Request | Said:
     attachments = frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid)
     kept = Kept(conf.name, attachments, partial(networks.is_of, conf.name))
     keeper = keeper_of(conf, call.environment, words)
-    return Request(COLLECT, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, kept=kept, keeper=keeper)
+    absent = partial(networks.let_go, conf, partial(hostlocal.collect, valid=valid))
+    endpoint = EndpointRequest(network="")
+    return Request(
+        COLLECT, call.id, ORIGIN, None, endpoint, None, words, kept=kept, keeper=keeper, absent=absent
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from macvfast.errors import StateProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from macvfast.model import Address
 
@@ -43,17 +43,12 @@ def kept_in(directory: str) -> Kept:
     Raises:
         StateProblem: it cannot be read.
     """
-    files: dict[Address, str] = {}
     last: list[Address] = []
     for name, path in _files(directory):
         if name.startswith(_LAST):
             with suppress(ValueError):
                 last.append(ip_address(_text(path).strip()))
-        else:
-            # What is no address, such as its lock, keeps none.
-            with suppress(ValueError):
-                files[ip_address(name)] = path
-    return Kept(files, tuple(last))
+    return Kept(dict(_kept(directory)), tuple(last))
 
 
 def release(directory: str, container: str, ifname: str) -> None:
@@ -63,14 +58,32 @@ def release(directory: str, container: str, ifname: str) -> None:
     Raises:
         StateProblem: it cannot be read, or not be deleted.
     """
-    of_link, of_container = [], []
-    for _, path in _files(directory):
-        words = _text(path).split()
-        if words == [container, ifname]:
-            of_link.append(path)
-        elif words == [container]:
-            of_container.append(path)
-    for path in of_link or of_container:
+    owners = {path: _text(path).split() for _, path in _kept(directory)}
+    of_link = [path for path, owner in owners.items() if owner == [container, ifname]]
+    _delete(of_link or [path for path, owner in owners.items() if owner == [container]])
+
+
+def collect(directory: str, valid: Collection[tuple[str, str]]) -> None:
+    """Delete the files of containers, each with its link, that a runtime does not have any more.
+
+    Raises:
+        StateProblem: one cannot be read, or not be deleted.
+    """
+    still = {*valid, *((container,) for container, _ in valid)}
+    owners = {path: tuple(_text(path).split()) for _, path in _kept(directory)}
+    # A file that is being written has nothing yet.
+    _delete(path for path, owner in owners.items() if len(owner) in (1, 2) and owner not in still)
+
+
+def _kept(directory: str) -> Iterator[tuple[Address, str]]:
+    """Each address that is kept, and its file; other files, such as the lock, keep none."""
+    for name, path in _files(directory):
+        with suppress(ValueError):
+            yield ip_address(name), path
+
+
+def _delete(paths: Iterable[str]) -> None:
+    for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:

@@ -31,7 +31,7 @@ from macvfast.plugins.fields import Fields, Unfit
 from macvfast.requests import NetworkRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from macvfast.host import Host
     from macvfast.model import Network
@@ -226,13 +226,13 @@ def read(conf: Conf) -> Meant:
         raise Refused(BAD_CONFIG, str(error)) from None
 
 
-def let_go(conf: Conf, container: str, ifname: str) -> None:
-    """Have host-local's file go of what it gave to a container that macvfast does not know; what is wrong with the
-    configuration, or with its files, is nothing to a container that goes.
+def let_go(conf: Conf, release: Callable[[str], None]) -> None:
+    """Have files of host-local's go, by what deletes them in its directory; what is wrong with the configuration, or
+    with its files, is nothing to containers that go.
     """
     with suppress(Refused, MacvfastError):
         if is_meant(conf) and (directory := read(conf).network.directory) is not None:
-            hostlocal.release(directory, container, ifname)
+            release(directory)
 
 
 def _network_of(name: str, conf: Fields) -> Wanted:
