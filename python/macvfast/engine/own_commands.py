@@ -232,7 +232,8 @@ def _without_command(directory: Path) -> str | None:
     try:
         status = keeper.read_status(directory)
     except StateUnusable:
-        return "does not run"
+        # Power that goes leaves both files of a new command so, unless it has a policy: then both are on the disk.
+        return None
     if status is None or status.restarts is None:
         return None
     return "runs, and could not be started again" if state.active else "does not run"
