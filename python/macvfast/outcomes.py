@@ -347,7 +347,8 @@ class Map:
 @dataclass(frozen=True, slots=True)
 class SubnetUsage:
     """One subnet. `own` are the addresses in it that the host itself has on the parent; `reservations` those that are
-    in use without an endpoint, each with what for and by whom, in words.
+    in use without an endpoint, each with what for and by whom, in words. `held` are those in use by attachments without
+    an endpoint, each with its attachment, in words.
 
     `automatic_size` and `automatic_free` count where automatic allocation takes place; `automatic_run` is the longest
     run of free addresses there.
@@ -361,6 +362,7 @@ class SubnetUsage:
     automatic_run: int
     map: Map
     reservations: tuple[tuple[Address, str], ...] = ()
+    held: tuple[tuple[Address, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
+    from macvfast.model import HeldAddresses
     from macvfast.outcomes import Note, ServerStatus, SubnetUsage
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 
@@ -138,6 +139,7 @@ class FakeHost:
         self.made: Sequence[MadeParent] = ()
         # What the kernel says of sub-interfaces that others made.
         self.vlans: dict[str, tuple[str, int]] = {}
+        self.held_addresses: list[HeldAddresses] = []
         self._networks = networks
         self._sandboxes = sandboxes
         self._server = server
@@ -182,6 +184,9 @@ class FakeHost:
     def endpoints(self, on: Network) -> list[Endpoint]:
         self._note("endpoints", on.name)
         return [one for box in self._sandboxes for one in box.endpoints if one.network_id == on.id]
+
+    def held(self, on: Network) -> list[HeldAddresses]:
+        return [one for one in self.held_addresses if one.network_id == on.id]
 
     def usage(self, on: Network) -> list[SubnetUsage]:
         taken = {int(address.ip) for one in self.endpoints(on) for address in one.addresses}

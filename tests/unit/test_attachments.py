@@ -6,11 +6,13 @@ import json
 import threading
 from contextlib import suppress
 from datetime import timedelta
+from ipaddress import ip_address
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.cli.show.maps import usage_json, usage_text
 from macvfast.engine import attachments
 from macvfast.engine import settle as settling
 from macvfast.errors import (
@@ -308,7 +310,12 @@ def test_a_network_of_which_an_attachment_has_addresses_stays(machine: Machine, 
     with pytest.raises(NetworkInUse, match="net1 of container"):
         cni.remove_networks(["lan"]).raise_if_any()
     assert [one.name for one in cni.prune_networks()] == ["other"]
-    assert sum(one.total.in_use for one in cni.usage("lan")) == 2
+    assert [(one.total.in_use, *one.held) for one in cni.usage("lan")] == [
+        (1, (ip_address("172.16.86.2"), str(NET1))), (1, (ip_address("2001:db8:86::2"), str(NET1))),
+    ]  # fmt: skip
+    shown = usage_text(cni.network("lan"), cni.usage("lan")[0])
+    assert "  held:      172.16.86.2, net1 of container 0123456789abcdef in pods\n" in shown
+    assert usage_json(cni.network("lan"), cni.usage("lan")[0])["Held"] == {"172.16.86.2": str(NET1)}
     cni.detach([NET1])
     cni.remove_networks(["lan"]).raise_if_any()
     machine.assert_record_is_true()

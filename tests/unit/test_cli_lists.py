@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from macvfast.model import Attachment, HeldAddresses
 from tests.unit.cli_bed import DUAL, DUAL_BOX, EXITED, RUNNING, FakeHost, endpoint, network, sandbox, typed
 
 HOSTILE = network("lab", id="cc" * 32, labels=(("a\x1b[31m", "b\nc\x9b"),), parent="eth0")
@@ -144,6 +145,38 @@ def test_inspect_names_the_engine_of_network_and_endpoints() -> None:
     assert (shown["Origin"], shown["Containers"]["5d" * 32]["Origin"]) == ("podman", "podman")
     assert "Origin" not in mine
     assert typed("network inspect -f {{.Origin}}. pod pub_net", host).out == "podman.\n.\n"
+
+
+POD = Attachment("pods", "0123456789abcdef" * 4, "net1")
+
+
+def test_what_an_engine_knows_a_sandbox_by_is_shown_in_a_column_that_is_there_only_then() -> None:
+    box = sandbox("box", origin="cni", attachment=POD)
+    host = FakeHost(networks=[network()], sandboxes=[box])
+    (title, line) = typed("ps --all-origins", host).out.splitlines()
+    assert (title.split()[-1], line.split()[-1]) == ("ATTACHMENT", "pods/0123456789ab/net1")
+    assert typed("ps --all-origins --no-trunc --format {{.Attachment}}", host).out == f"{POD.path}\n"
+    (shown,) = [json.loads(one) for one in typed("ps --all-origins --format json", host).out.splitlines()]
+    assert shown["Attachment"] == "pods/0123456789ab/net1"
+    mine = typed("ps -a --format json", FakeHost(networks=[network()], sandboxes=[RUNNING])).out
+    assert "Attachment" not in json.loads(mine)
+    (inspected,) = json.loads(typed("inspect box", host).out)
+    assert inspected["Attachment"] == {"Conf": "pods", "ContainerID": POD.container, "Ifname": "net1"}
+
+
+def test_inspect_shows_what_attachments_hold_of_a_network_without_an_endpoint() -> None:
+    net = network()
+    host = FakeHost(networks=[net])
+    host.held_addresses = [
+        HeldAddresses(
+            attachment=POD, network_id=net.id, network=net.name, boot_id="b", packed=bytes([172, 16, 86, 9]),
+            subnet=net.subnets[0],
+        )
+    ]  # fmt: skip
+    (shown,) = json.loads(typed("network inspect pub_net", host).out)
+    assert shown["Held"] == {POD.path: {"IPv4Address": "172.16.86.9/24", "IPv6Address": ""}}
+    host.held_addresses = []
+    assert "Held" not in json.loads(typed("network inspect pub_net", host).out)[0]
 
 
 # Filters.

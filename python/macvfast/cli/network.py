@@ -113,7 +113,9 @@ def inspect(
 
         def look(key: str) -> Object:
             network = host.network(key)
-            return inspected(network, host.endpoints(network), host.usage(network) if counted else ())
+            return inspected(
+                network, host.endpoints(network), host.usage(network) if counted else (), host.held(network)
+            )
 
         return inspection.show(call.out, keys, look, (NotFound, Conflict))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import own_addresses
@@ -12,8 +14,9 @@ from macvfast.kernel.netlink import Kernel
 from macvfast.state import home, lookup
 
 if TYPE_CHECKING:
-    from macvfast.model import Network
+    from macvfast.model import Address, Network
     from macvfast.outcomes import SubnetUsage
+    from macvfast.state.records import PoolRow, Records
     from macvfast.state.store import Store
 
 
@@ -35,6 +38,14 @@ def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[S
             own = ()
     with store.reading() as records:
         return [
-            fullness(row.subnet, records.taken(row.pool, row.subnet), records.kept(row.pool), own)
+            replace(
+                fullness(row.subnet, records.taken(row.pool, row.subnet), records.kept(row.pool), own),
+                held=_held(records, row),
+            )
             for row in records.pools(found.id)
         ]
+
+
+def _held(records: Records, row: PoolRow) -> tuple[tuple[Address, str], ...]:
+    held = ((ip_address(packed), str(attachment)) for packed, attachment in records.held_in(row.pool).items())
+    return tuple(sorted((one for one in held if one[0] in row.subnet.cidr), key=lambda one: int(one[0])))

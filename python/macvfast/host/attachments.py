@@ -30,6 +30,10 @@ class OfAttachments(Opened):
         with self._store.reading() as records:
             return records.attachments(conf)
 
+    def held(self, network: str | Network) -> list[HeldAddresses]:
+        """What attachments have of a network without an endpoint, by attachment. Raises as `network`."""
+        return lookup.held_of(self._store, network)
+
     def detach(self, attachments: Several[Attachment], *, wait: bool = True) -> Outcomes[bool]:
         """Remove attachments with all that they have. One outcome for each, in order: whether it was there. One that
         cannot be removed stops no other.

@@ -43,6 +43,11 @@ class Attachment:
         whole = json.dumps([self.conf, self.container, self.ifname]).encode()
         return f"{ENGINE}-{self.container[:12]}-{sha256(whole).hexdigest()[:16]}"
 
+    @property
+    def path(self) -> str:
+        """All three, as lists show it: `pods/0123456789ab/eth0`."""
+        return f"{self.conf}/{self.container}/{self.ifname}"
+
     def __str__(self) -> str:
         return f"{self.ifname} of container {self.container} in {self.conf}"
 

@@ -61,6 +61,13 @@ def endpoints_of(store: Store, network: str | Network) -> list[Endpoint]:
         return records.endpoints_on(found.id, shown=True)
 
 
+def held_of(store: Store, network: str | Network) -> list[HeldAddresses]:
+    """What attachments have of a network without an endpoint; otherwise as `endpoints_of`."""
+    with store.reading() as records:
+        found = one_network(records, store, network) if isinstance(network, str) else network
+        return records.held_on(found.id)
+
+
 def attached(store: Store, attachment: Attachment) -> Sandbox | HeldAddresses | None:
     """What an attachment has: the sandbox that stands for it, settled, or addresses alone; None: nothing.
 

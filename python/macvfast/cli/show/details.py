@@ -9,17 +9,19 @@ from macvfast.cli.show.text import Object, rfc3339
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from macvfast.model import Endpoint, SandboxDetails
+    from macvfast.model import Endpoint, Sandbox, SandboxDetails
 
 # Docker's keys in Docker's order, then ours.
 INSPECTED = (
     "Id", "Created", "Path", "Args", "State", "Name", "RestartCount", "HostConfig", "Config", "NetworkSettings",
-    "Origin",
+    "Origin", "Attachment",
 )  # fmt: skip
 
 
 def inspected(found: SandboxDetails) -> Object:
-    """A sandbox as Docker's `inspect` prints a container. What an engine made has its Origin too."""
+    """A sandbox as Docker's `inspect` prints a container. What an engine made has its Origin too, and what
+    the engine knows it by.
+    """
     sandbox = found.sandbox
     policy, _, most = found.restart.partition(":")
     known = {
@@ -60,7 +62,15 @@ def inspected(found: SandboxDetails) -> Object:
         ),
         "NetworkSettings": Object({"SandboxKey": sandbox.path, "Networks": _networks(sandbox.endpoints)}),
     }
-    return Object(known | ({"Origin": sandbox.origin} if sandbox.origin else {}), {"Origin": sandbox.origin or ""})
+    return Object(known | _of_engine(sandbox), {"Origin": sandbox.origin or "", "Attachment": Object({})})
+
+
+def _of_engine(sandbox: Sandbox) -> dict[str, object]:
+    """What an engine made, and what that knows it by."""
+    found: dict[str, object] = {"Origin": sandbox.origin} if sandbox.origin else {}
+    if (known := sandbox.attachment) is not None:
+        found["Attachment"] = Object({"Conf": known.conf, "ContainerID": known.container, "Ifname": known.ifname})
+    return found
 
 
 def _networks(endpoints: Iterable[Endpoint]) -> dict[str, Object]:

@@ -25,7 +25,8 @@ class Shape(NamedTuple, Generic[T]):
 
     Attributes:
         fields: of an item's JSON object: what each name gives of an item. `ID` is shortened where it is shown so.
-        extra: further fields that a template can name; `Origin` is in the object too, where there is one.
+        extra: further fields that a template can name; `Origin` and `Attachment` are in the object too, where there is
+            one.
         columns: of the table, by the field that each shows.
     """
 
@@ -76,17 +77,19 @@ class Listing(Generic[T]):
             out.table(list(shape.columns.values()), rows)
 
     def _object(self, item: T) -> dict[str, Any]:
-        """An item's JSON object. Docker's have no `Origin`, nor has what a person made."""
-        values = self._values([*self._shape.fields, "Origin"], item)
-        if not values["Origin"]:
-            del values["Origin"]
-        return values
+        """An item's JSON object. Docker's have no `Origin` or `Attachment`, nor has what a person made."""
+        rare = [name for name in ("Origin", "Attachment") if name in self._known]
+        values = self._values([*self._shape.fields, *rare], item)
+        return {name: value for name, value in values.items() if value or name not in rare}
 
     def _values(self, names: Iterable[str], item: T) -> dict[str, Any]:
         """An item's fields of those names."""
         values: dict[str, Any] = {name: self._known[name](item) for name in names}
         if "ID" in values and not self._whole:
             values["ID"] = values["ID"][:SHORT_ID]
+        if values.get("Attachment") and not self._whole:
+            conf, container, ifname = values["Attachment"].split("/")
+            values["Attachment"] = f"{conf}/{container[:SHORT_ID]}/{ifname}"
         return values
 
     def _show_templates(self, out: Output, items: Iterable[T]) -> None:

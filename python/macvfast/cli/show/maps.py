@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Cells of a row: with an IPv4 address before them they fill 80 columns; IPv6 addresses are longer.
 _CELLS = {4: 64, 6: 32}
 
-# Reservations that people are shown; programs get all.
+# Reservations, and what attachments hold, that people are shown; programs get all.
 _RESERVATIONS = 8
 
 LEGEND = "# in use   g gateway   a aux address   h host   r reserved   . free   - free, but only given with --ip"
@@ -36,6 +36,7 @@ def usage_json(network: Network, one: SubnetUsage) -> dict[str, object]:
         "HostAddresses": [str(address) for address in one.own],
         "Reserved": one.total.reserved,
         "Reservations": {str(address): role for address, role in one.reservations},
+        **({"Held": {str(address): by for address, by in one.held}} if one.held else {}),
         "Free": one.total.free,
         "Automatic": {
             "Ranges": list(subnet.ranges) or [str(subnet.cidr)],
@@ -68,9 +69,10 @@ def usage_text(network: Network, one: SubnetUsage) -> str:
         lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
     if one.own:
         lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
-    lines += [f"  reserved:  {address}, {escape(role)}" for address, role in one.reservations[:_RESERVATIONS]]
-    if (more := len(one.reservations) - _RESERVATIONS) > 0:
-        lines.append(f"  reserved:  {count_text(more)} more")
+    for title, some in (("reserved:", one.reservations), ("held:", one.held)):
+        lines += [f"  {title:<10} {address}, {escape(words)}" for address, words in some[:_RESERVATIONS]]
+        if (more := len(some) - _RESERVATIONS) > 0:
+            lines.append(f"  {title:<10} {count_text(more)} more")
     return "\n".join([*lines, "", *_map(one.map), ""])
 
 

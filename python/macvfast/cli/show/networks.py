@@ -11,7 +11,7 @@ from macvfast.cli.show.text import Object, addresses_json, count_text, created_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.model import Endpoint, Network, Subnet
+    from macvfast.model import Endpoint, HeldAddresses, Network, Subnet
     from macvfast.outcomes import SubnetUsage
     from macvfast.usage import NetworkUsage
 
@@ -71,13 +71,16 @@ LISTED: Shape[NetworkUsage] = Shape(
 INSPECTED = (
     "Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable", "Ingress",
     "ConfigFrom", "ConfigOnly", "Containers", "Options", "Labels", "Status",
-    "Origin", "ID",
+    "Held", "Origin", "ID",
 )  # fmt: skip
 
 
-def inspected(network: Network, endpoints: Sequence[Endpoint], usage: Sequence[SubnetUsage]) -> Object:
+def inspected(
+    network: Network, endpoints: Sequence[Endpoint], usage: Sequence[SubnetUsage], held: Sequence[HeldAddresses] = ()
+) -> Object:
     """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name. What an
-    engine made has its Origin too. Names that Go's templates have for fields are not in the JSON.
+    engine made has its Origin too, and `Held` is what attachments have without an endpoint. Names that Go's templates
+    have for fields are not in the JSON.
     """
     ordered = sorted(network.subnets, key=lambda subnet: subnet.version)
     fields = {
@@ -100,9 +103,14 @@ def inspected(network: Network, endpoints: Sequence[Endpoint], usage: Sequence[S
         "Status": Object(
             {"IPAM": Object({"Subnets": dict(sorted((str(one.subnet.cidr), _status(one)) for one in usage))})}
         ),
+        **({"Held": {one.attachment.path: Object(_addresses(one)) for one in held}} if held else {}),
         **_origin(network),
     }
-    return Object(fields, {"ID": network.id, "Origin": ""})
+    return Object(fields, {"ID": network.id, "Origin": "", "Held": {}})
+
+
+def _addresses(one: HeldAddresses) -> dict[str, str]:
+    return {"IPv4Address": str(one.ip or ""), "IPv6Address": str(one.ip6 or "")}
 
 
 # Docker's counts are of 64 bits, and stop there.

@@ -49,6 +49,8 @@ LISTED: Shape[Sandbox] = Shape(
         "Label": lambda sandbox: dict(sandbox.labels),
         "Status": _status,
         "Origin": lambda sandbox: sandbox.origin or "",
+        # What its engine knows it by.
+        "Attachment": lambda sandbox: "" if sandbox.attachment is None else sandbox.attachment.path,
     },
     columns={
         "ID": Column("SANDBOX ID", goes=1),
@@ -58,5 +60,6 @@ LISTED: Shape[Sandbox] = Shape(
         "Command": Column("COMMAND", fold=" ", goes=2),
         "Status": Column("STATUS"),
         "Origin": Column("ORIGIN", rare=True),
+        "Attachment": Column("ATTACHMENT", fold="/", rare=True, goes=3),
     },
 )
