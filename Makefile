@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
-TESTERS := hypothesis prometheus-client pyroute2 pytest pytest-timeout
+TESTERS := container-runtime-interface-api hypothesis prometheus-client pyroute2 pytest pytest-timeout
 ENGINES := tests/parity/test_rows.py tests/parity/test_random.py tests/parity/test_mistakes.py \
   tests/unit/test_docker_page.py -k 'engine_does_as or every_answer or docker_says or option_of_docker'
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock

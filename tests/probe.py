@@ -105,6 +105,13 @@ def _command(command: str, package: str) -> Feature:
     return Feature(command, found is not None, found or f"Debian package {package}", expected=True)
 
 
+def _cni_plugins() -> Feature:
+    present = os.access("/usr/lib/cni/macvlan", os.X_OK)
+    return Feature(
+        "cni-plugins", present, "" if present else "Debian package containernetworking-plugins", expected=True
+    )
+
+
 def _systemd() -> Feature:
     """What `tests/systemd.py` needs: the program, and cgroups that can be made."""
     made = "mount -t cgroup2 none /mnt; mkdir /mnt/probe-$$; rmdir /mnt/probe-$$"
@@ -128,7 +135,7 @@ def features() -> dict[str, Feature]:
     """Everything that `needs` can name, asked of this machine once."""
     found = [_root(), _namespaces(), *(_link(kind, arguments) for kind, arguments in LINKS.items()), _ipv6()]
     found += [_command(command, package) for command, package in COMMANDS.items()]
-    found += [_docker_engine(), _systemd(), _vm()]
+    found += [_docker_engine(), _cni_plugins(), _systemd(), _vm()]
     return {feature.name: feature for feature in found}
 
 

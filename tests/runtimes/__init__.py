@@ -1,0 +1,1 @@
+"""Real container runtimes that call macvfast as their plugin."""
