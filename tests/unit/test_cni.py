@@ -322,3 +322,21 @@ def test_a_look_waits_for_nobody(machine: Machine, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(type(machine.host), "refuse_unready", refuse)
     monkeypatch.setattr(type(machine.host._store), "writing", None)
     assert status(machine) == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "ipam", "held"),
+    [
+        ("macvfast", "macvfast", "macvfast", False), ("macvfast", "macvlan", "macvfast", True),
+        ("macvlan", "macvlan", "macvfast", False), ("host-local", "bridge", "host-local", True),
+        ("macvfast", "macvfast", "host-local", False), ("", "bridge", "macvfast", False),
+        ("macvfast", "bridge", "static", False),
+    ],
+)  # fmt: skip
+def test_by_the_name_that_it_is_called_by_it_is_a_plugin_or_the_ipam_plugin_of_one(
+    program: str, kind: str, ipam: str, held: bool
+) -> None:
+    """Installed as `macvlan`, too, it is called by either name, of the same configuration."""
+    conf = CONF | {"type": kind, "ipam": {"type": ipam, "subnet": "10.0.0.0/8"}}
+    said = calls.read(calls.Call("a" * 32, ENVIRONMENT, json.dumps(conf), 0, program))
+    assert (isinstance(said, Request) and said.act is not None) == held

@@ -74,6 +74,9 @@ def refuse_parent(link: LinkFacts, links: Links, request: NetworkRequest | Netwo
         ParentUnusable: `lo`, no Ethernet link, a port of something, itself a macvlan or ipvlan, claimed by links that
             are not ours.
     """
+    if link.loopback and request.origin is not None:
+        # An engine's network there has addresses for links that something else makes, and makes none itself.
+        return
     if link.loopback:
         raise ParentUnusable(
             link.ifname,

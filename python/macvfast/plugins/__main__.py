@@ -1,5 +1,7 @@
-"""A plugin's call, done without a server: `python -m macvfast.plugins ID [NETNS]`, as `rust/client` executes it. NETNS
-is a descriptor of the namespace that CNI_NETNS names; without it, that could not be opened.
+"""A plugin's call, done without a server: `python -m macvfast.plugins ID PROGRAM [NETNS]`, as `rust/client` has it.
+
+PROGRAM is the name that it was called by. NETNS is a descriptor of the namespace that CNI_NETNS names; without it, that
+could not be opened.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
     from macvfast.plugins.request import Said
 
 
-def main(id_: str, netns: str | None = None) -> int:
+def main(id_: str, program: str, netns: str | None = None) -> int:
     """Do the call of the environment and standard input; the exit status."""
     environment = {_text(name): _text(value) for name, value in os.environb.items() if name.startswith(b"CNI_")}
     descriptor = None if netns is None else int(netns)
     if descriptor is not None:
         # A program that is started here, and stays, would keep the namespace alive.
         os.set_inheritable(descriptor, False)
-    request = calls.read(calls.Call(id_, environment, _input(), descriptor))
+    request = calls.read(calls.Call(id_, environment, _input(), descriptor, program))
     said = _said(request) if isinstance(request, Request) else request
     if said["result"] is not None:
         sys.stdout.write(json.dumps(said["result"], separators=(",", ":")) + "\n")

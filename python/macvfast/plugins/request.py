@@ -143,6 +143,7 @@ class Request:
         network: where it is made when it is first needed; else what `endpoint` says.
         absent: has go what only others know: called where what is to go is not known here, and by COLLECT.
         keeper: of its addresses, if that is not the network.
+        act: what is done in the place of all else; its answer.
     """
 
     kind: str
@@ -158,6 +159,7 @@ class Request:
     network: OnDemand | None = None
     absent: Callable[[], None] | None = field(default=None, compare=False, repr=False)
     keeper: Keeper | None = field(default=None, compare=False, repr=False)
+    act: Callable[[Host], Said] | None = field(default=None, compare=False, repr=False)
 
 
 class Answer(NamedTuple):
@@ -210,7 +212,7 @@ def _patiently(host: Host, request: Request) -> Answer:
     begun = time.monotonic()
     while True:
         try:
-            return _KINDS[request.kind](host, request)
+            return _KINDS[request.kind](host, request) if request.act is None else Answer(request.act(host))
         except (SandboxBusy, AlreadyConnected) as error:
             if time.monotonic() > begun + (_BUSY_S if isinstance(error, SandboxBusy) else _TAKEN_BACK_S):
                 raise

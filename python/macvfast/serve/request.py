@@ -77,10 +77,12 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
 def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> calls.Call:
     """A call of the plugin, with all that its process has got."""
     environment, text = fields.need("environment", dict), fields.take("input", str, shown=False)
+    # Earlier releases do not say it.
+    program = fields.take("program", str) or ""
     fields.end()
     if not all(isinstance(value, str) for value in environment.values()):
         raise RequestInvalid("`environment` has what is not text")
-    return calls.Call(id_, environment, text, descriptors[0] if descriptors else None)
+    return calls.Call(id_, environment, text, descriptors[0] if descriptors else None, program)
 
 
 class _Fields:

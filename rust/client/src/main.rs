@@ -46,7 +46,7 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
     // Before anything is opened, which would take the place of one that is closed.
     let mut streams = streams::given(&words);
     if plugin::is_called(&words) {
-        return plugin::run(streams.digits().contains('0'));
+        return plugin::run(&program, streams.digits().contains('0'));
     }
     if plugin::is_asked_what_it_is(&program, &words) {
         return plugin::about();

@@ -82,13 +82,13 @@ pub fn about() -> c_int {
 }
 
 /// Does the call; the exit status. `has_input`: standard input was not closed.
-pub fn run(has_input: bool) -> c_int {
+pub fn run(program: &OsStr, has_input: bool) -> c_int {
     if env::var_os(COMMAND).is_some_and(|command| command == VERSION) {
         let known = VERSIONS.join("\",\"");
         let line = format!("{{\"cniVersion\":\"{NEWEST}\",\"supportedVersions\":[\"{known}\"]}}");
         return if say(line.as_bytes()) { 0 } else { FAILED };
     }
-    Call::read(has_input).map_or_else(
+    Call::read(program, has_input).map_or_else(
         |error| fail(IO_FAILURE, "the call cannot be read", &error.to_string()),
         |call| {
             call.ask_server()
@@ -101,6 +101,8 @@ pub fn run(has_input: bool) -> c_int {
 struct Call {
     /// By which a call that is done once more is known.
     id: String,
+    /// The name that this program is called by: of the network's type, or of that of its IPAM.
+    program: OsString,
     /// The configuration; one that is too long is cut. None: it cannot be read, which is said when all else is right.
     input: Option<Vec<u8>>,
     /// The namespace; None: it cannot be opened.
@@ -108,7 +110,7 @@ struct Call {
 }
 
 impl Call {
-    fn read(has_input: bool) -> io::Result<Self> {
+    fn read(program: &OsStr, has_input: bool) -> io::Result<Self> {
         let mut random = [0; 16];
         getrandom(&mut random, GetRandomFlags::empty())?;
         let id = random.iter().fold(String::new(), |mut id, byte| {
@@ -126,6 +128,10 @@ impl Call {
         let netns = env::var_os(NETNS).and_then(|path| open(path, flags, Mode::empty()).ok());
         Ok(Self {
             id,
+            program: Path::new(program)
+                .file_name()
+                .unwrap_or_default()
+                .to_owned(),
             input: read.then_some(input),
             netns,
         })
@@ -160,7 +166,11 @@ impl Call {
 
     /// The request, as `python/macvfast/serve/request.py` reads it.
     fn body(&self) -> String {
-        let mut body = format!("{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\"", self.id);
+        let mut body = format!(
+            "{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\",\"program\":",
+            self.id
+        );
+        push_text(&mut body, self.program.as_bytes());
         if let Some(input) = &self.input {
             body.push_str(",\"input\":");
             push_text(&mut body, input);
@@ -222,6 +232,7 @@ impl Call {
             .chain(["-I", "-m", "macvfast.plugins", &self.id].map(OsStr::new))
             .map(OsStr::to_owned)
             .collect();
+        words.push(self.program.clone());
         if let Some(netns) = &self.netns {
             fcntl_setfd(netns, FdFlags::empty())?;
             words.push(netns.as_raw_fd().to_string().into());

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
 from macvfast.model import ENGINE, Attachment
-from macvfast.plugins.cni import hostlocal, networks
+from macvfast.plugins.cni import holding, hostlocal, networks
 from macvfast.plugins.cni.asked import Asked
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
 from macvfast.plugins.cni.ipam import keeper_of
@@ -50,12 +50,14 @@ class Call:
         environment: the variables whose names begin with CNI_.
         input: the configuration; one that is longer than LONGEST may be cut. None: it cannot be read.
         netns: a descriptor of the namespace that CNI_NETNS names; None: it could not be opened.
+        program: the name that the plugin was called by; empty: by that of the configuration's type.
     """
 
     id: str
     environment: Mapping[str, str]
     input: str | None
     netns: int | None
+    program: str = ""
 
 
 def read(call: Call) -> Request | Said:
@@ -72,10 +74,12 @@ def read(call: Call) -> Request | Said:
         elif command not in (_STATUS, _GC):
             raise Refused(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
         conf.check_version(command)
-        if command == _STATUS:
-            return _status(call, conf)
         if command == _GC:
             return _collection(call, conf)
+        if holding.is_meant(conf, call.program):
+            return _holding(call, conf, command)
+        if command == _STATUS:
+            return _status(call, conf)
         return _request(call, conf, _KINDS[command])
     except Refused as error:
         return failed(version, error)
@@ -137,6 +141,26 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
     return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=network, keeper=keeper)
 
 
+def _holding(call: Call, conf: Conf, command: str) -> Request:
+    """A request of another plugin, whose IPAM plugin this is."""
+    environment = call.environment
+    words = Words(environment, conf, None)
+    if command == _STATUS:
+        ready = partial(holding.Pool.of(conf).is_ready, words)
+        return Request(STATUS, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, act=ready)
+    container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
+    attachment = Attachment(conf.name, container, ifname)
+    endpoint, kind = EndpointRequest(network="", sandbox=attachment.sandbox), _KINDS[command]
+    if kind == DISCONNECT:
+        absent = partial(holding.let_go, conf, partial(hostlocal.release, container=container, ifname=ifname))
+        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent)
+    act = partial(holding.check, words, attachment)
+    if kind == CONNECT:
+        asked = Asked(conf, environment.get("CNI_ARGS", "")).addresses()
+        act = partial(holding.Pool.of(conf).hold, words, attachment, asked)
+    return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, act=act)
+
+
 def _network(conf: Conf) -> str:
     network = conf.text("network")
     if not network:
@@ -169,7 +193,8 @@ def _collection(call: Call, conf: Conf) -> Request | Said:
     attachments = frozenset(Attachment(conf.name, container, ifname) for container, ifname in valid)
     kept = Kept(conf.name, attachments, partial(networks.is_of, conf.name))
     keeper = keeper_of(conf, call.environment, words)
-    absent = partial(networks.let_go, conf, partial(hostlocal.collect, valid=valid))
+    let_go = holding.let_go if holding.is_meant(conf, call.program) else networks.let_go
+    absent = partial(let_go, conf, partial(hostlocal.collect, valid=valid))
     endpoint = EndpointRequest(network="")
     return Request(
         COLLECT, call.id, ORIGIN, None, endpoint, None, words, kept=kept, keeper=keeper, absent=absent

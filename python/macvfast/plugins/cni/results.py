@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.errors import MacvfastError
-    from macvfast.model import Address, Endpoint, Sandbox
+    from macvfast.model import Address, Endpoint, HeldAddresses, Sandbox
+    from macvfast.model.networks import HasAddresses
     from macvfast.outcomes import Difference
     from macvfast.plugins.cni.conf import Conf
     from macvfast.plugins.cni.given import Given
@@ -74,24 +75,37 @@ class Words:
 
     def made(self, endpoint: Endpoint) -> Said:
         """What ADD prints."""
-        old, full = self._conf.version in _OLD, self._conf.version == NEWEST
         interface: Said = {"name": endpoint.ifname, "mac": mac_text(endpoint.mac), "sandbox": self._netns}
-        if full and endpoint.mtu is not None:
+        if self._conf.version == NEWEST and endpoint.mtu is not None:
             interface["mtu"] = endpoint.mtu
+        addresses = [*(_addresses(endpoint) if self._given is None else self._given.addresses)]
+        if self._meant is not None and self._meant.network.begins_with_ipv6:
+            addresses.reverse()
+        dns = self._dns or (self._given.dns if self._given is not None else {})
+        return self._result(addresses, self._routes(endpoint), dns, interface)
+
+    def held(self, held: HeldAddresses, routes: Iterable[Said], dns: Mapping[str, Any]) -> Said:
+        """What ADD of an IPAM plugin prints."""
+        return self._result(_addresses(held), routes, dns, None)
+
+    def _result(
+        self, addresses: Iterable[tuple[Any, Address | None]], routes: Iterable[Mapping[str, Any]],
+        dns: Mapping[str, Any], interface: Said | None,
+    ) -> Said:  # fmt: skip
+        old, full = self._conf.version in _OLD, self._conf.version == NEWEST
         ips = [
             {**({"version": str(one.ip.version)} if old else {}), "address": str(one),
-             **({"gateway": str(gateway)} if gateway is not None else {}), "interface": 0}
-            for one, gateway in (_addresses(endpoint) if self._given is None else self._given.addresses)
+             **({"gateway": str(gateway)} if gateway is not None else {}),
+             **({"interface": 0} if interface is not None else {})}
+            for one, gateway in addresses
         ]  # fmt: skip
-        if self._meant is not None and self._meant.network.begins_with_ipv6:
-            ips.reverse()
         result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
-        routes = [*self._routes(endpoint)]
+        if interface is None:
+            del result["interfaces"]
         if not full:
             routes = [{key: value for key, value in one.items() if key in _PLAIN} for one in routes]
-        if routes:
+        if routes := [*routes]:
             result["routes"] = routes
-        dns = self._dns or (self._given.dns if self._given is not None else {})
         return done({**result, "dns": dns} if dns or old else result)
 
     def _routes(self, endpoint: Endpoint) -> Iterable[Mapping[str, Any]]:
@@ -109,13 +123,20 @@ class Words:
         found = [str(one) for one in differences]
         if self._inode != sandbox.inode:
             found.insert(0, "it is attached to another network namespace")
-        found += [
-            f"prevResult does not have the address {one}" for one in endpoint.addresses if str(one) not in self._kept
+        return self._told(found + self._forgotten(endpoint))
+
+    def still_held(self, held: HeldAddresses) -> Said:
+        """What CHECK of an IPAM plugin finds."""
+        return self._told(self._forgotten(held))
+
+    def _forgotten(self, attached: HasAddresses) -> list[str]:
+        return [
+            f"prevResult does not have the address {one}" for one in attached.addresses if str(one) not in self._kept
         ]
+
+    def _told(self, found: Sequence[str]) -> Said:
         if found:
-            return failed(
-                self._conf.version, Refused(DIFFERS, f"`{self._ifname}` is not as it was attached", "; ".join(found))
-            )
+            return self.refused(Refused(DIFFERS, f"`{self._ifname}` is not as it was attached", "; ".join(found)))
         return done()
 
     def refused(self, error: Refused) -> Said:
@@ -160,7 +181,7 @@ def _kept_addresses(conf: Conf) -> set[str]:
     return {str(one.get("address")) for one in ips if isinstance(one, dict)}
 
 
-def _addresses(endpoint: Endpoint) -> Iterator[tuple[Any, Address | None]]:
+def _addresses(endpoint: HasAddresses) -> Iterator[tuple[Any, Address | None]]:
     """Each address with its prefix length, and the gateway of its family."""
     for one, gateway in ((endpoint.ip, endpoint.gateway), (endpoint.ip6, endpoint.gateway6)):
         if one is not None:
