@@ -206,6 +206,8 @@ def test_networks_are_imported_before_a_container_is_attached(
     done = lan.attempt("network", "import", "cni", str(tmp_path / "net.d"))
     assert (done.returncode, done.stdout.strip()) == (0, "cni-pods")
     assert "20-odd.conf: not imported: mode is `odd`" in done.stderr
+    assert "No such file" in lan.refused("network", "import", "cni", "/nowhere")
+    assert "is not JSON" in lan.refused("network", "import", "cni", __file__)
     lan.host.environment = {}
     of(node, between, "between")
     taken = by_reference(node, "ADD")["ips"][0]["address"]

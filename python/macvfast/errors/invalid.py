@@ -310,6 +310,7 @@ class UserNotTrusted(InvalidConfig, code="user-not-trusted"):
 class ImportSourceInvalid(InvalidConfig, code="import-source-invalid"):
     source: str
     reason: str
+    hints: InitVar[Sequence[str]] = ()
     _text = "networks cannot be read from `{source}`"
     _hint = "`docker network inspect NETWORK... > FILE` makes a file; --socket PATH names an Engine's socket"
 

@@ -69,7 +69,11 @@ def _make(call: Call, wanted: Sequence[Wanted]) -> int:
 
 
 def _found(path: Path) -> Iterator[tuple[str, Wanted | str]]:
-    """The networks that configurations mean, or why there is none, each with what it is found by."""
+    """The networks that configurations mean, or why there is none, each with what it is found by.
+
+    Raises:
+        ImportSourceInvalid: the file or directory that was named cannot be read. Of those in a directory, others can.
+    """
     for file in _files(path):
         try:
             for said in _plugins(Fields(_parsed(file))):
@@ -79,6 +83,8 @@ def _found(path: Path) -> Iterator[tuple[str, Wanted | str]]:
         except Refused as error:
             yield str(file), ": ".join(filter(None, (error.message, error.details)))
         except (Unfit, MacvfastError) as error:
+            if isinstance(error, ImportSourceInvalid) and file == path:
+                raise
             yield str(file), str(error)
 
 
@@ -87,7 +93,7 @@ def _files(path: Path) -> list[Path]:
     try:
         return sorted(one for one in path.iterdir() if one.suffix in _ENDINGS) if path.is_dir() else [path]
     except OSError as error:
-        raise ImportSourceInvalid(str(path), error.strerror or str(error)) from None
+        raise _unreadable(str(path), error.strerror or str(error)) from None
 
 
 def _parsed(file: Path) -> object:
@@ -96,13 +102,17 @@ def _parsed(file: Path) -> object:
         with file.open("rb") as opened:
             data = opened.read(LONGEST + 1)
         if len(data) > LONGEST:
-            raise ImportSourceInvalid(str(file), f"it has more than {LONGEST} bytes")
+            raise _unreadable(str(file), f"it has more than {LONGEST} bytes")
         parsed: object = json.loads(data)
     except OSError as error:
-        raise ImportSourceInvalid(str(file), error.strerror or str(error)) from None
+        raise _unreadable(str(file), error.strerror or str(error)) from None
     except (ValueError, RecursionError):
-        raise ImportSourceInvalid(str(file), "it is not JSON") from None
+        raise _unreadable(str(file), "it is not JSON") from None
     return parsed
+
+
+def _unreadable(source: str, reason: str) -> ImportSourceInvalid:
+    return ImportSourceInvalid(source, reason, hints=["`ls /etc/cni/net.d` lists the configurations of most runtimes"])
 
 
 def _plugins(whole: Fields) -> Iterator[dict[str, object]]:
