@@ -164,10 +164,10 @@ def test_subnets_and_addresses_may_be_objects(machine: Machine) -> None:
 def test_what_is_refused_is_named_with_its_place() -> None:
     with pytest.raises(ArgumentInvalid) as caught:
         several("sandboxes", ["a", 7], str)
-    assert str(caught.value) == "item 1 of `sandboxes` cannot be 7: each item is of type str"
+    assert caught.value.line == "item 1 of `sandboxes` cannot be 7: each item is of type str"
     with pytest.raises(ArgumentInvalid) as caught:
         several("sandboxes", "12", str)
-    assert (str(caught.value), caught.value.hints) == (
+    assert (caught.value.line, caught.value.hints) == (
         "`sandboxes` cannot be '12': a list is meant, even of a single item",
         ("sandboxes=['12']",),
     )

@@ -584,9 +584,8 @@ def _shown(attributes: dict[str, object]) -> str:
 @pytest.mark.parametrize(("error", "shown"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES])
 def test_every_error_says_what_failed_why_and_what_to_type(error: MacvfastError, shown: str) -> None:
     assert as_shown(error) == shown
-    causes = error.causes if len(error.causes) > 1 else ()
-    first = error.message if causes else f"{error.message}: {error.causes[0]}"
-    assert str(error).splitlines() == [first, *(f"  caused by: {cause}" for cause in causes)]
+    assert str(error).splitlines() == [error.message, *(f"  caused by: {cause}" for cause in error.causes)]
+    assert error.line == ": ".join([error.message, *error.causes])
     assert error.__notes__ == [f"hint: {hint}" for hint in error.hints]
 
 

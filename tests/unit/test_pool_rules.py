@@ -396,4 +396,4 @@ def test_every_refusal_is_one_of_macvfasts() -> None:
         with pytest.raises(MacvfastError) as refused:
             ask()
         assert refused.value.code
-        assert "\n" not in str(refused.value)
+        assert "\n" not in refused.value.line

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # empty.
 Template = str | tuple[str, ...]
 
-# What stands between an error and each of several causes, as on the command line.
+# What stands between an error and each of its causes, as on the command line.
 _CAUSED_BY = "\n  caused by: "
 
 # How many values a list in a message shows, and how many lines a message has at most.
@@ -147,8 +147,13 @@ class MacvfastError(Exception):
         MacvfastError.__init__(self, self._get_text(), causes=self._get_causes(), hints=self._get_hints())
 
     def __str__(self) -> str:
-        """What failed and why: one line, or, of several causes, a line for each."""
-        return (": " if len(self.causes) == 1 else _CAUSED_BY).join((self.message, *self.causes))
+        """What failed, and below it a line for each cause."""
+        return _CAUSED_BY.join((self.message, *self.causes))
+
+    @property
+    def line(self) -> str:
+        """What failed and why, on one line."""
+        return ": ".join((self.message, *self.causes))
 
     def __reduce__(self) -> tuple[object, ...]:
         # By default pickle calls the class with `args`, the message alone; most classes take more than that.

@@ -82,7 +82,7 @@ def convert(network: object, position: int = 1, *, automatic_gateways: bool = Tr
         automatic_gateways = automatic_gateways and "Status" not in fields.names()
         converted.request = _request(converted, fields, automatic_gateways=automatic_gateways)
     except (Unfit, MacvfastError) as error:
-        converted.why_not = str(error)
+        converted.why_not = error.line if isinstance(error, MacvfastError) else str(error)
     return converted
 
 

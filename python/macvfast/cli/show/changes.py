@@ -29,7 +29,7 @@ def difference_json(one: Difference) -> dict[str, object]:
 def step_json(step: Step, *, dry_run: bool) -> dict[str, object]:
     """A step of `restore`, planned or tried."""
     status = "planned" if dry_run else "failed" if step.error is not None else "done"
-    error = None if step.error is None else {"Code": step.error.code, "Message": str(step.error)}
+    error = None if step.error is None else {"Code": step.error.code, "Message": step.error.line}
     return difference_json(step.mends) | {"Action": step.action, "Status": status, "Error": error}
 
 
