@@ -15,6 +15,7 @@ import pytest
 from macvfast.cli.show.output import problem_text
 from macvfast.engine import commands
 from macvfast.engine.own_commands import OwnCommands
+from macvfast.engine.sandbox_directories import SandboxDirectories
 from macvfast.errors import CommandNotStarted, SandboxNotFound, SandboxRestarting
 from macvfast.model import SandboxState
 from macvfast.process import keeper
@@ -24,7 +25,7 @@ from tests import netns
 from tests.acceptance.support import another_boot, check_error, lose_everything, programs, ps, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from macvfast.host import Host
@@ -329,38 +330,109 @@ def test_exec_that_is_too_late_is_told_of_the_pause_by_the_keeper(lan: Lan, monk
     assert lan.api(join) == "web"
 
 
-@pytest.mark.parametrize("script", ["exec sleep 1000", "exit 0"], ids=["running", "ended"])
-def test_exec_that_comes_with_the_removal_starts_nothing(
-    lan: Lan, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+class Removal:
+    """`rm -f web` at a moment of another verb, which runs in this process."""
+
+    def __init__(self, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+        # By which `programs` knows what is started from here.
+        monkeypatch.setenv("MACVFAST_STATE_DIR", str(lan.state_dir))
+        self._lan = lan
+        self._patch = monkeypatch
+        self._thread = threading.Thread(target=lan.macvfast, args=("rm", "-f", "web"))
+
+    def comes_before_the_lock(self) -> None:
+        """It is done before the verb takes the keeper's lock."""
+        really = SandboxDirectories.hold
+
+        def late(directories: SandboxDirectories, sandbox: Sandbox) -> int:
+            self._thread.start()
+            self._thread.join()
+            return really(directories, sandbox)
+
+        self._patch.setattr(SandboxDirectories, "hold", late)
+
+    def comes_before_the_start(self, *, waited_for: bool) -> None:
+        """It begins when the verb has all that it starts the command with."""
+        really = commands._open
+
+        def late(sandbox: Sandbox, kernel: Callable[[], Kernel]) -> Namespace:
+            namespace = really(sandbox, kernel)
+            self._thread.start()
+            # Of one that holds the lock it waits for the start, and then ends what was started.
+            self._thread.join(None if waited_for else 0.5)
+            return namespace
+
+        self._patch.setattr(commands, "_open", late)
+
+    def leaves_nothing(self) -> None:
+        """There is no trace of the sandbox."""
+        self._thread.join()
+        assert programs(self._lan) == []
+        assert (self._lan.macvfast("ps", "-aq"), os.listdir(self._lan.state_dir / "sandboxes")) == ("", [])
+
+
+def _join(host: Host) -> str:
+    try:
+        host.start("web", CommandRequest(argv=("sleep", "1000"), detach=True, join=True))
+    except SandboxNotFound:
+        return "not found"
+    return "started"
+
+
+def _start(host: Host) -> str:
+    (outcome,) = host.start_many(["web"])
+    return "started" if outcome.ok else type(outcome.error).__name__
+
+
+def test_exec_beside_a_command_that_is_removed_starts_nothing(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong: it makes the directory again, and its command runs in a namespace that nobody knows."""
-    lan.macvfast("run", "-d", "--name=web", "sh", "-c", script)
-    _wait_for_state(lan, "running" if "sleep" in script else "exited")
-    really = commands._open
+    _run(lan, "no", "exec sleep 1000")
+    removal = Removal(lan, monkeypatch)
+    removal.comes_before_the_start(waited_for=True)
+    assert lan.api(_join) == "not found"
+    removal.leaves_nothing()
 
-    def late(sandbox: Sandbox, kernel: Callable[[], Kernel]) -> Namespace:
-        namespace = really(sandbox, kernel)
-        remover = threading.Thread(target=lan.macvfast, args=("rm", "-f", "web"))
-        remover.start()
-        # One without the lock is removed before it starts; whoever has it starts, and is ended.
-        remover.join(0.5)
-        removers.append(remover)
-        return namespace
 
-    removers: list[threading.Thread] = []
-    monkeypatch.setattr(commands, "_open", late)
+@pytest.mark.parametrize(("verb", "refusal"), [(_join, "not found"), (_start, "SandboxNotFound")])
+def test_what_starts_after_a_removal_starts_nothing(
+    lan: Lan, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Host], str], refusal: str
+) -> None:
+    """Wrong: it takes the lock of a sandbox that it has looked up before, and looks no more."""
+    lan.macvfast("run", "--name=web", "true")
+    removal = Removal(lan, monkeypatch)
+    removal.comes_before_the_lock()
+    assert lan.api(verb) == refusal
+    removal.leaves_nothing()
 
-    def start(host: Host) -> str:
-        try:
-            host.start("web", CommandRequest(argv=("sleep", "1000"), detach=True, join=True))
-        except SandboxNotFound:
-            return "not found"
-        return "started"
 
-    assert lan.api(start) == ("not found" if "sleep" in script else "started")
-    removers[0].join()
-    assert programs(lan) == []
-    assert (lan.macvfast("ps", "-aq"), os.listdir(lan.state_dir / "sandboxes")) == ("", [])
+@pytest.mark.parametrize("verb", [_join, _start])
+def test_what_starts_before_a_removal_is_ended_by_it(
+    lan: Lan, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Host], str]
+) -> None:
+    """Wrong: it opens the namespace first, and takes the lock when the removal is done with both."""
+    _run(lan, "no", "exec sleep 1000")
+    lan.macvfast("stop", "-t0", "web")
+    removal = Removal(lan, monkeypatch)
+    removal.comes_before_the_start(waited_for=False)
+    assert lan.api(verb) == "started"
+    removal.leaves_nothing()
+
+
+def test_a_removal_deletes_the_lock_before_anything_else(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong: a keeper that has waited for it takes it, between the end of the command and that of its directory."""
+    _run(lan, "always", "exec sleep 1000")
+    directory = _directory(lan)
+    left: list[set[str]] = []
+    really = SandboxDirectories.unlink
+
+    def look(directories: SandboxDirectories, sandboxes: Iterable[Sandbox]) -> None:
+        left.append(set(os.listdir(directory)))
+        really(directories, sandboxes)
+
+    monkeypatch.setattr(SandboxDirectories, "unlink", look)
+    lan.api(lambda host: host.remove_many(["web"], force=True).raise_if_any())
+    assert "status" in left[0]
+    assert "lock" not in left[0]
 
 
 def test_exec_beside_rm_leaves_no_keeper_that_nobody_knows(lan: Lan) -> None:
