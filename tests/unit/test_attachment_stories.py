@@ -20,8 +20,6 @@ from tests.unit.machine import Machine, make_networks
 from tests.unit.test_attachments import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from macvfast.host import Host
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -166,7 +164,7 @@ class Story:
         )
         return cookie is None or named or (has is not None and has[0] is None) or has == (cookie, boot)
 
-    def expected(self, name: str, *arguments: Any) -> Mapping[Attachment, Has]:
+    def expected(self, name: str, *arguments: Any) -> dict[Attachment, Has]:
         boot, model = self.machine.world.boot, dict(self.model)
         living = {netns.cookie for netns in self.machine.world.given.values()}
         match name, arguments:
