@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from benches.measure import Sample
 
 CNI = Path("/usr/lib/cni/macvlan")
+# Of the network that it attaches to.
+NAME = "n1"
 NETAVARK = Path("/usr/lib/podman/netavark")
 
 
@@ -131,7 +133,7 @@ class Cni:
         self.pool = world.directory / "cni"
         self.configuration = json.dumps(
             {
-                "cniVersion": "1.0.0", "name": "n1", "type": "macvlan", "master": PARENT, "mode": "bridge",
+                "cniVersion": "1.0.0", "name": NAME, "type": "macvlan", "master": PARENT, "mode": "bridge",
                 "ipam": {
                     "type": "host-local", "dataDir": str(self.pool), "routes": [{"dst": "0.0.0.0/0"}],
                     "ranges": [[{"subnet": SUBNET, "gateway": GATEWAY}]],
@@ -140,7 +142,7 @@ class Cni:
         )  # fmt: skip
         fill_each(world, fill)
         # Noted as host-local itself does.
-        directory = self.pool / "n1"
+        directory = self.pool / NAME
         directory.mkdir(parents=True)
         for n in range(fill):
             (directory / address(n)).write_text(f"f-{n}\r\neth0", encoding="ascii")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benches.measure import BenchFailed, timed_sample
-from benches.ours import MACVFAST, NETWORK, make_sure, open_host
-from benches.peers import CNI, Cni
+from benches.ours import MACVFAST, make_sure
+from benches.peers import CNI, NAME, Cni
 from benches.served import server_of
 from benches.world import must
+from macvfast import Host
 from macvfast.system import configured, units
 from macvfast.system.configured import Places
 
@@ -135,10 +136,8 @@ def _plugin(world: World, stack: ExitStack, fill: int, served: bool | None) -> P
     if served is None:
         file.write_text(Cni(world, fill).configuration, encoding="ascii")
         return Plugin(CNI, file)
-    with open_host(world) as host:
-        if fill:
-            make_sure(host.connect_many(NETWORK, [f"f-{number}" for number in range(fill)]), fill)
-    conf = {"cniVersion": "1.0.0", "name": "n1", "type": "macvfast", "network": NETWORK}
+    # Only the type differs.
+    conf = json.loads(Cni(world, 0).configuration) | {"type": "macvfast"}
     file.write_text(json.dumps(conf), encoding="ascii")
     # A plugin knows nothing but what root's file says: this world has an /etc of its own.
     configured.FILE.parent.mkdir(exist_ok=True)
@@ -147,7 +146,20 @@ def _plugin(world: World, stack: ExitStack, fill: int, served: bool | None) -> P
     configured.FILE.write_text(text, encoding="utf-8")
     if served:
         stack.enter_context(server_of(world))
-    return Plugin(MACVFAST, file)
+    plugin = Plugin(MACVFAST, file)
+    if fill:
+        _fill(world, plugin, fill)
+    return plugin
+
+
+def _fill(world: World, plugin: Plugin, count: int) -> None:
+    """Have that many others in the plugin's network, which its first call makes."""
+    first = world.namespace("filler")
+    for action in ("ADD", "DEL"):
+        plugin.done(action, "filler", first)
+    _settle(world, 0)
+    with Host.open(str(world.directory / "state"), origin="cni") as host:
+        make_sure(host.connect_many(f"cni-{NAME}", [f"f-{number}" for number in range(count)]), count)
 
 
 def _settle(world: World, total: int) -> None:
