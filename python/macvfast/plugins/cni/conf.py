@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,14 @@ LONGEST = 1 << 20
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z", re.ASCII)
 
 
+# Of such a length are configurations that come again and again.
+_SHORT = 1 << 14
+
+
 class Conf:
-    """The configuration of a network, as a runtime gives it to a plugin: `raw` is its text, `said` what that says."""
+    """The configuration of a network, as a runtime gives it to a plugin: `raw` is its text, `said` what that says. It
+    is never changed: several calls may have the same.
+    """
 
     def __init__(self, said: dict[str, Any], raw: str = "") -> None:
         self.said = said
@@ -48,15 +55,7 @@ class Conf:
             raise Refused(IO, "the configuration cannot be read")
         if len(text) > LONGEST:
             raise Refused(IO, "the configuration is too long", f"it may have {LONGEST} bytes")
-        try:
-            said = json.loads(text, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise Refused(NOT_JSON, "the configuration is not JSON", str(error)) from None
-        if said is None:
-            said = {}
-        if not isinstance(said, dict):
-            raise Refused(NOT_JSON, "the configuration is not a JSON object")
-        return cls(said, text)
+        return _read_once(text) if len(text) <= _SHORT else _read(text)
 
     def check_version(self, command: str) -> None:
         """Refuse a version that is not ours, or does not have the command."""
@@ -162,3 +161,19 @@ def _in_small_letters(said: Any) -> Any:
 def _no_constant(word: str) -> None:
     """Refuse what Python would read and write, and JSON does not have."""
     raise ValueError(f"`{word}` is not a value of JSON")
+
+
+def _read(text: str) -> Conf:
+    try:
+        said = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused(NOT_JSON, "the configuration is not JSON", str(error)) from None
+    if said is None:
+        said = {}
+    if not isinstance(said, dict):
+        raise Refused(NOT_JSON, "the configuration is not a JSON object")
+    return Conf(said, text)
+
+
+# Containers of one network are attached by the same text, but for what a runtime adds.
+_read_once = functools.lru_cache(64)(_read)

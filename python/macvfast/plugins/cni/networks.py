@@ -7,6 +7,7 @@ Where more has changed, there is another network, whose name ends with what says
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from contextlib import suppress
@@ -202,8 +203,9 @@ def is_meant(conf: Conf) -> bool:
     return said.get("type") in MODES or any(said.get(key) is not None for key in _REFERENCE)
 
 
+@functools.lru_cache(64)
 def read(conf: Conf) -> Meant:
-    """What a configuration means.
+    """What a configuration means; of the same one, found out once.
 
     Raises:
         Refused: it has something wrong, or what macvfast cannot do.
