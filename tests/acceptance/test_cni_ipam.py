@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.acceptance.serving import COMMAND
 from tests.acceptance.test_cni import Runtime, links, recorded
 
 if TYPE_CHECKING:
@@ -162,6 +163,30 @@ def test_a_plugin_that_does_not_keep_an_address_any_more_fails_the_check(runtime
     assert runtime.ok("DEL") == {}
 
 
+def test_gc_and_status_are_passed_on_to_a_plugin_that_has_them(runtime: Runtime, plugin: Plugin) -> None:
+    runtime.conf["cniVersion"] = "1.1.0"
+    plugin.answers("VERSION", {"cniVersion": "1.1.0", "supportedVersions": ["1.0.0", "1.1.0"]})
+    assert runtime.ok("STATUS") == {}
+    assert runtime.ok("GC", **{"cni.dev/valid-attachments": []}) == {}
+    assert plugin.commands == ["VERSION", "STATUS", "VERSION", "GC"]
+    plugin.answers("STATUS", {"code": 51, "msg": "no server"}, fails=True)
+    assert runtime.code("STATUS") == 51
+    plugin.answers("VERSION", {"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]})
+    assert runtime.ok("STATUS") == {}
+    assert plugin.commands == ["VERSION", "STATUS", "VERSION"]
+
+
+def test_what_a_plugin_keeps_is_freed_by_gc_though_its_own_fails(
+    runtime: Runtime, foreign: Netns, plugin: Plugin
+) -> None:
+    runtime.ok("ADD")
+    runtime.conf["cniVersion"] = "1.1.0"
+    plugin.answers("VERSION", {"cniVersion": "1.1.0", "supportedVersions": ["1.1.0"]})
+    plugin.answers("GC", {"code": 5, "msg": "disk"}, fails=True)
+    assert runtime.code("GC", **{"cni.dev/valid-attachments": None}) == 5
+    assert (links(foreign), recorded(runtime.lan)) == (["lo"], [])
+
+
 def test_a_plugin_that_is_not_there_is_named(runtime: Runtime, plugin: Plugin) -> None:
     plugin.program.unlink()
     done = runtime.call("ADD")
@@ -207,3 +232,64 @@ def test_the_configuration_itself_has_the_addresses(runtime: Runtime, foreign: N
     assert addresses(foreign) == ["172.16.86.61/24"]
     runtime.ok("DEL")
     assert runtime.code("ADD", runtimeConfig={"ips": ["172.16.86.61"]}) == 7
+
+
+ADDRESS, SECOND = {"address": "172.16.86.50/24", "gateway": "172.16.86.1"}, {"address": "172.16.86.51/24"}
+SIX = {"address": "2001:db8:86::50/64", "gateway": "2001:db8:86::1"}
+EVERYWHERE = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+# What `static` is given: its configuration, what else that has, and CNI_ARGS.
+CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"addresses": [ADDRESS]}, {}, ""),
+    ({"addresses": [ADDRESS, SECOND, SIX], "routes": EVERYWHERE}, {}, ""),
+    ({"addresses": [SIX, ADDRESS], "routes": [{"dst": "192.0.2.0/24", "gw": "172.16.86.9"}]}, {}, ""),
+    ({"addresses": [ADDRESS], "routes": [{"dst": "172.16.86.0/24"}, *EVERYWHERE[:1]]}, {}, ""),
+    ({"addresses": [ADDRESS], "routes": EVERYWHERE}, {"cniVersion": "0.3.1", "dns": {"search": ["lab"]}}, ""),
+    ({"addresses": [SECOND], "routes": EVERYWHERE[:1]}, {}, ""),
+    ({"addresses": [ADDRESS]}, {"runtimeConfig": {"ips": ["10.1.2.3/16"], "portMappings": [{"hostPort": 80}]}}, ""),
+    ({"addresses": [ADDRESS]}, {"args": {"cni": {"ips": ["10.1.2.3/16", "10.1.2.4/16"]}}}, ""),
+    ({"addresses": [ADDRESS]}, {}, "IgnoreUnknown=1;IP=172.16.86.60/24,10.1.2.3/16;GATEWAY=10.1.0.1"),
+    ({"routes": EVERYWHERE}, {}, "IgnoreUnknown=1;IP=172.16.86.60/24;GATEWAY=172.16.86.1"),
+    ({}, {}, ""), ({"addresses": [{"address": "172.16.86.50"}]}, {}, ""), ({"addresses": [{}]}, {}, ""),
+    ({"addresses": [ADDRESS]}, {"runtimeConfig": {"ips": ["10.1.2.3"]}}, ""), ({"addresses": "x"}, {}, ""),
+    ({"addresses": [ADDRESS], "routes": [{"dst": "x"}]}, {}, ""), ({"addresses": [{"address": 5}]}, {}, ""),
+    ({"addresses": [ADDRESS | {"gateway": "x"}]}, {}, ""), ({}, {}, "IgnoreUnknown=1;IP=172.16.86.60"),
+]  # fmt: skip
+
+
+def seen(container: Netns) -> list[object]:
+    """The addresses and routes of the link, without what the kernel makes of its MAC."""
+    (link,) = container.ip_json("address", "show", "dev", "net1")
+    keys = ("local", "prefixlen", "broadcast", "scope", "secondary")
+    there = [{key: one.get(key) for key in keys} for one in link["addr_info"] if one["scope"] == "global"]
+    kept = ("dst", "gateway", "scope", "metric", "protocol", "prefsrc")
+    shown = [one for family in ("-4", "-6") for one in container.ip_json(family, "route", "show", "dev", "net1")]
+    return [there, [{key: one.get(key) for key in kept} for one in shown if not one["dst"].startswith("fe80")]]
+
+
+@pytest.mark.skipif(not (REFERENCE / "static").exists(), reason="Debian's containernetworking-plugins is missing")
+@pytest.mark.parametrize("runtime", ["with a server"], indirect=True)
+def test_static_is_what_the_reference_plugins_make_of_it(runtime: Runtime, foreign: Netns) -> None:
+    def made(program: Path, fields: dict[str, Any]) -> list[object]:
+        """The result and the end state; nothing where it is refused."""
+        conf = json.dumps(runtime.conf | {"type": "macvlan"} | fields)
+        runtime.lan.host.attempt(*runtime.line("DEL")[:-1], program, stdin=conf)
+        done = runtime.lan.host.attempt(*runtime.line("ADD")[:-1], program, stdin=conf)
+        if done.returncode:
+            assert set(json.loads(done.stdout)) >= {"code", "msg"}
+            return []
+        result = json.loads(done.stdout)
+        del result["interfaces"][0]["mac"]
+        state = seen(foreign)
+        runtime.lan.host.run(*runtime.line("DEL")[:-1], program, stdin=conf)
+        # Of 1.0.0 on, an empty object says no more than none.
+        return [{key: value for key, value in result.items() if key != "dns" or value}, *state]
+
+    runtime.variables["CNI_PATH"] = str(REFERENCE)
+    done = 0
+    for ipam, others, arguments in CASES:
+        runtime.variables["CNI_ARGS"] = arguments
+        fields = others | {"ipam": {"type": "static"} | ipam}
+        theirs, ours = (made(program, fields) for program in (REFERENCE / "macvlan", Path(COMMAND)))
+        assert ours == theirs, (fields, arguments)
+        done += bool(ours)
+    assert (done, recorded(runtime.lan)) == (10, [])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from macvfast.errors import MacInvalid
+from macvfast.plugins.cni import networks
 from macvfast.plugins.cni.asked import Asked
 from macvfast.plugins.cni.conf import Conf
 from macvfast.plugins.cni.refusals import BAD_CONFIG, BAD_ENVIRONMENT, Refused
@@ -92,3 +93,26 @@ def test_what_is_not_of_that_form_is_refused(said: dict[str, Any], arguments: st
 def test_a_mac_that_no_link_can_have_is_refused() -> None:
     with pytest.raises(MacInvalid):
         asked({}, "MAC=ff:ff:ff:ff:ff:ff")
+
+
+def test_the_dns_of_a_runtime_takes_the_place_of_the_configurations_field_by_field() -> None:
+    """As containerd has it: with the names of Go's fields, and nulls."""
+    own = {"nameservers": ["192.0.2.1"], "search": ["lab"], "domain": "lab"}
+    dns = {"Servers": ["192.0.2.9"], "Searches": None, "Options": ["ndots:2"]}
+    found = Conf({"name": "pods", "dns": own, "runtimeConfig": {"dns": dns}}).dns()
+    assert found == own | {"nameservers": ["192.0.2.9"], "options": ["ndots:2"]}
+    for wrong in ("x", {"Servers": "x"}, {"servers": [5]}):
+        with pytest.raises(Refused):
+            Conf({"name": "pods", "runtimeConfig": {"dns": wrong}}).dns()
+
+
+def test_ranges_that_a_runtime_asks_for_are_before_those_of_the_configuration() -> None:
+    six = [{"subnet": "2001:db8::/64"}]
+    said = {"name": "pods", "type": "macvlan", "ipam": {"type": "host-local", "subnet": "10.0.0.0/24"}}
+    found = networks.read(Conf(said | {"runtimeConfig": {"ipRanges": [six]}})).network
+    assert sorted(found.subnets) == ["10.0.0.0/24", "2001:db8::/64"]
+    alone = {"name": "pods", "type": "macvlan", "ipam": {"type": "host-local"}, "runtimeConfig": {"IPRanges": [six]}}
+    assert [*networks.read(Conf(alone)).network.subnets] == ["2001:db8::/64"]
+    for wrong in ("x", [5], [[5]], {"a": 1}):
+        with pytest.raises(Refused):
+            networks.read(Conf(said | {"runtimeConfig": {"ipRanges": wrong}}))

@@ -21,6 +21,9 @@ _SINCE = {"CHECK": (0, 4, 0), "GC": (1, 1, 0), "STATUS": (1, 1, 0)}
 # Where a runtime says which attachments it still has. libcni writes the older key, too.
 _VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
 
+# The fields of `dns` as runtimes have them, and as the specification does.
+_RUNTIME_DNS = {"servers": "nameservers", "searches": "search", "options": "options"}
+
 # The longest configuration.
 LONGEST = 1 << 20
 
@@ -32,12 +35,15 @@ _SHORT = 1 << 14
 
 
 class Conf:
-    """The configuration of a network, as a runtime gives it to a plugin: `raw` is its text, `said` what that says. It
-    is never changed: several calls may have the same.
+    """The configuration of a network, as a runtime gives it to a plugin. It is never changed: several calls have one.
+
+    Attributes:
+        said: what it says, with the ranges that the runtime asks for before its own.
+        raw: its text.
     """
 
     def __init__(self, said: dict[str, Any], raw: str = "") -> None:
-        self.said = said
+        self.said = _with_ranges(said)
         self.raw = raw
         for name in ("name", "cniVersion"):
             if not isinstance(said.get(name) or "", str):
@@ -115,8 +121,26 @@ class Conf:
         return frozenset(found)
 
     def dns(self) -> dict[str, Any]:
-        """The fields of `dns` that the specification has, without those that are empty."""
-        return dns_of(self.said)
+        """The fields of `dns` that the specification has, without those that are empty: each as the runtime has it, or
+        else the configuration.
+        """
+        said, asked = self.object("dns"), self.runtime().get("dns") or {}
+        if not isinstance(asked, dict):
+            raise Refused(BAD_CONFIG, "`dns` of `runtimeConfig` is not an object")
+        said |= {ours: asked[theirs] for theirs, ours in _RUNTIME_DNS.items() if asked.get(theirs)}
+        return dns_of({"dns": said})
+
+
+def _with_ranges(said: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the ranges of `runtimeConfig` before those of `ipam`, as host-local has them."""
+    runtime, ipam = said.get("runtimeConfig"), said.get("ipam")
+    if not isinstance(runtime, dict) or not isinstance(ipam, dict):
+        return said
+    asked = next((value for key, value in runtime.items() if key.lower() == "ipranges" and value), None)
+    own = ipam.get("ranges") or []
+    if asked is None or not isinstance(own, list):
+        return said
+    return said | {"ipam": ipam | {"ranges": [*asked, *own] if isinstance(asked, list) else asked}}
 
 
 def dns_of(said: Mapping[str, Any]) -> dict[str, Any]:
