@@ -22,7 +22,7 @@ from tests.acceptance.test_state import small  # noqa: F401 - a fixture
 from tests.torture import SEED, sized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.netns import Lan
@@ -91,7 +91,7 @@ def test_whatever_is_killed_a_runtime_that_goes_on_leaves_nothing(containers: li
     print(f"seed {SEED}")
     chance, some, lan = random.Random(SEED), containers[:4], containers[0].lan
     if served:
-        lan.serve()
+        lan.be_served()
     elif lan.server is not None:
         pytest.skip("the bed has a server")
     for _ in range(sized(8, 500)):
@@ -99,13 +99,11 @@ def test_whatever_is_killed_a_runtime_that_goes_on_leaves_nothing(containers: li
         callers = [one.start("ADD" if one.result is None else "DEL", *killed(chance, served=served)) for one in chosen]
         if served and chance.random() < 0.5:
             select.select([], [], [], chance.uniform(0, LATEST_S))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chance.choice((server_of, engine_of))(lan), signal.SIGKILL)
+            kill(lan, chance.choice((server_of, engine_of)))
         for one, caller in zip(chosen, callers, strict=True):
             hear(one, *caller.communicate(timeout=120), caller.returncode)
-        if lan.server is not None and lan.server.poll() is not None:
-            lan.server.communicate()
-            lan.serve()
+        if lan.server is not None and lan.server.returncode is not None:
+            lan.be_served()
         there = [one.result for one in some if one.result is not None]
         assert len(set(addresses(there))) == len(there)
         assert [links(one.namespace) for one in some] == [
@@ -118,6 +116,14 @@ def test_whatever_is_killed_a_runtime_that_goes_on_leaves_nothing(containers: li
         one.ok("DEL")
     netns.wait_until(lambda: used(lan) == 0, what="the end of all removals")
     assert_free(lan, containers)
+
+
+def kill(lan: Lan, which: Callable[[Lan], int]) -> None:
+    """Kill the server, or its engine, and wait for the end of a server."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(which(lan), signal.SIGKILL)
+    if which is server_of and lan.server is not None:
+        lan.server.communicate()
 
 
 def killed(chance: random.Random, *, served: bool) -> tuple[str, ...]:
