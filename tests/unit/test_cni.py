@@ -194,6 +194,10 @@ def test_an_older_version_has_the_version_of_each_address(machine: Machine) -> N
         assert (request.kind, request.origin, request.netns) == (CONNECT, "cni", OpenNetns(0, "/run/netns/box"))
         results[version] = answered(machine.host, request).said["result"]
     newest: Any = results["1.1.0"]
+    parent = machine.world.home.named("eth0")
+    assert parent is not None
+    # What came with 1.1.0 is not in older ones.
+    assert newest["interfaces"][0].pop("mtu") == parent.mtu
     assert results["1.0.0"] == newest | {"cniVersion": "1.0.0"}
     assert newest["ips"] == [
         {"address": "172.16.86.2/24", "gateway": "172.16.86.1", "interface": 0},

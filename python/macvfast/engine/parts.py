@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from macvfast.engine.service import Wanted
     from macvfast.engine.states import States
     from macvfast.kernel.netlink import Kernel
-    from macvfast.model import Network, Sandbox
+    from macvfast.model import Endpoint, Network, Sandbox
     from macvfast.outcomes import Freed, Note, Status, SubnetUsage
     from macvfast.requests import CommandRequest, NetworkRequest, SandboxRequest
 
@@ -133,6 +133,18 @@ class Parts:
         from macvfast.engine.fullness import usage  # noqa: PLC0415
 
         return usage(self.store, self.given_kernel, network)
+
+    def link_mtu(self, endpoint: Endpoint) -> int | None:
+        """The MTU of an endpoint's link, as far as the record and the parent say it."""
+        from macvfast.state import lookup  # noqa: PLC0415
+
+        if endpoint.mtu is not None:
+            return endpoint.mtu
+        network = lookup.network(self.store, endpoint.network_id)
+        if network.mtu is not None:
+            return network.mtu
+        parent = self.kernel.link(network.link)
+        return None if parent is None else parent.mtu
 
     def refuse_unready(self, network: str | NetworkRequest, *, needs_address: bool) -> None:
         """Refuse where no endpoint could be made on a network; needs no capability."""

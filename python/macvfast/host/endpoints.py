@@ -67,6 +67,12 @@ class OfEndpoints(Opened):
         with self._store.reading() as records:
             return records.known_requests(ids)
 
+    def link_mtu(self, endpoint: Endpoint) -> int | None:
+        """The MTU of an endpoint's link: its own, else that of its network, else that which the parent has now; None:
+        the parent is not there. Raises as `network`.
+        """
+        return self._parts.link_mtu(endpoint)
+
     def made_for(self, request_id: str) -> Endpoint | None:
         """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""
         return lookup.made_for(self._store, request_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from macvfast.errors import (
@@ -46,8 +47,8 @@ Said = dict[str, object]
 class Words(Protocol):
     """How a request is answered."""
 
-    def made(self, endpoint: Endpoint) -> Said:
-        """The endpoint that there is now."""
+    def made(self, endpoint: Endpoint, mtu: Callable[[], int | None]) -> Said:
+        """The endpoint that there is now; `mtu` looks up which its link has."""
 
     def gone(self, *, found: bool) -> Said:
         """There is no such endpoint any more; `found`: there was one."""
@@ -237,11 +238,15 @@ def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
             endpoint = replace(one.endpoint, network=network, netns=one.netns)
             wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
     made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))
-    return [_answer_of(one, made.get(one.id)) for one in requests]
+    return [_answer_of(host, one, made.get(one.id)) for one in requests]
 
 
-def _answer_of(request: Request, made: Endpoint | MacvfastError | None) -> Answer | None:
-    return None if made is None or isinstance(made, MacvfastError) else Answer(request.words.made(made), request)
+def _answer_of(host: Host, request: Request, made: Endpoint | MacvfastError | None) -> Answer | None:
+    return None if made is None or isinstance(made, MacvfastError) else Answer(_made(host, request, made), request)
+
+
+def _made(host: Host, request: Request, endpoint: Endpoint) -> Said:
+    return request.words.made(endpoint, partial(host.link_mtu, endpoint))
 
 
 def _ready_network(host: Host, request: Request) -> str | None:
@@ -280,7 +285,7 @@ def _connect(host: Host, request: Request) -> Answer:
             raise
         # It was removed, unused as it was, after it was looked at.
         made = _made_now(host, request)
-    return Answer(request.words.made(made), request)
+    return Answer(_made(host, request, made), request)
 
 
 def _made_now(host: Host, request: Request) -> Endpoint:
@@ -306,7 +311,7 @@ def _made_before(host: Host, request: Request) -> Answer | None:
         or asked.ifname not in (None, made.ifname)
     ):
         raise RequestInvalid("its id is that of another request")
-    return Answer(request.words.made(made))
+    return Answer(_made(host, request, made))
 
 
 def _disconnect(host: Host, request: Request) -> Answer:

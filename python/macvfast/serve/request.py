@@ -15,7 +15,7 @@ from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.model import Endpoint, Sandbox
@@ -158,7 +158,7 @@ class Plain:
     """How a request that came as such is answered (`macvfast.plugins.request.Words`)."""
 
     @staticmethod
-    def made(endpoint: Endpoint) -> Said:
+    def made(endpoint: Endpoint, mtu: Callable[[], int | None]) -> Said:  # noqa: ARG004
         """The endpoint that there is now."""
         shown = {
             "network": endpoint.network, "network_id": endpoint.network_id, "sandbox": endpoint.sandbox,

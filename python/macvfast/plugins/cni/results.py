@@ -12,7 +12,7 @@ from macvfast.plugins.cni.conf import NEWEST
 from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, LIMITED, NOT_AVAILABLE, Refused, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.model import Address, Endpoint, HeldAddresses, Sandbox
@@ -73,11 +73,11 @@ class Words:
         words._given = given  # noqa: SLF001
         return words
 
-    def made(self, endpoint: Endpoint) -> Said:
+    def made(self, endpoint: Endpoint, mtu: Callable[[], int | None]) -> Said:
         """What ADD prints."""
         interface: Said = {"name": endpoint.ifname, "mac": mac_text(endpoint.mac), "sandbox": self._netns}
-        if self._conf.version == NEWEST and endpoint.mtu is not None:
-            interface["mtu"] = endpoint.mtu
+        if self._conf.version == NEWEST and (size := mtu()) is not None:
+            interface["mtu"] = size
         addresses = [*(_addresses(endpoint) if self._given is None else self._given.addresses)]
         if self._meant is not None and self._meant.network.begins_with_ipv6:
             addresses.reverse()
