@@ -134,6 +134,34 @@ def test_an_attachment_that_goes_leaves_the_default_route_to_the_next_one_of_the
     assert foreign.can_ping("172.16.86.1")
 
 
+def test_what_is_detached_is_attached_again_at_once(either: Runtime, foreign: Netns) -> None:
+    """The kernel is not done with the link when DEL is answered; and nerdctl calls DEL before each ADD, without a
+    namespace.
+    """
+    for _ in range(5):
+        path = either.variables.pop("CNI_NETNS")
+        either.ok("DEL")
+        either.variables["CNI_NETNS"] = path
+        result = either.ok("ADD")
+        assert links(foreign) == ["lo", "net1"]
+        assert either.ok("CHECK", prevResult=result) == {}
+        assert either.ok("DEL") == {}
+        assert links(foreign) == ["lo"]
+        assert either.ok("DEL") == {}
+
+
+def test_the_only_address_of_a_network_goes_from_one_container_to_the_next(either: Runtime, told: Lan) -> None:
+    """It is free only when the kernel is done with the link: whoever asks at once waits for that."""
+    told.macvfast("network", "update", "-o", "share_parent=true", "pub_net")
+    shared = ("-o", "parent=eth0", "-o", "share_parent=true")
+    told.macvfast("network", "create", *shared, "--subnet=10.50.0.0/30", "small")
+    either.conf = CONF | {"network": "small"}
+    for number in range(6):
+        either.variables["CNI_CONTAINERID"] = f"box{number}"
+        assert either.ok("ADD")["ips"][0]["address"] == "10.50.0.2/30"
+        assert either.ok("DEL") == {}
+
+
 def test_what_the_runtime_no_longer_has_is_freed(either: Runtime, foreign: Netns) -> None:
     either.conf = CONF | {"cniVersion": "1.1.0"}
     either.ok("ADD")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from macvfast.errors import HostClosed
 from macvfast.host import Host
-from macvfast.plugins.request import CONNECT, Answer, Request, answered, connected
+from macvfast.plugins.request import CONNECT, DISCONNECT, STATUS, Answer, Request, answered, connected
 from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve import work as doing
 from macvfast.serve.calls import Requests
@@ -171,6 +172,24 @@ def test_one_sandbox_by_its_id_and_by_its_name_or_one_request_is_never_two_thing
     answer_of(work, asked())
     answers.get(timeout=60)
     assert not at_once.is_set()
+
+
+def test_a_look_waits_behind_no_other_request(begun: Callable[[], Work], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kubelet asks every five seconds, and takes a node that does not answer out of service."""
+    work, going_on, answers = begun(), threading.Event(), SimpleQueue[Answer]()
+
+    def slowly(host: Host, request: Request) -> Answer:
+        assert request.kind == STATUS or going_on.wait(60)
+        return answered(host, request)
+
+    monkeypatch.setattr(doing, "answered", slowly)
+    removals = [replace(asked(id_=f"{n:032x}", sandbox=f"box{n}"), kind=DISCONNECT) for n in range(100)]
+    for one in removals:
+        work.begin(one, answers.put)
+    assert answer_of(work, replace(asked(), kind=STATUS)).said == {}
+    assert answers.empty()
+    going_on.set()
+    assert [answers.get(timeout=60).said for _ in removals] == [{"found": False}] * 100
 
 
 # Hosts.
