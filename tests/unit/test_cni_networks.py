@@ -86,6 +86,27 @@ def test_each_wrong_value_is_named(fields: dict[str, Any], code: int, said: str)
     assert (refused.value.code, said in refused.value.message) == (code, True), refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({"driver": "ipvlan"}, True), ({"driver": "ipvlan", "ipam": {}}, False),
+        ({"mode": "l3", "master": None}, False),
+        ({"ipam": {}}, True), ({"driver": "ipvlan", "ipam": {}, "prevResult": None}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_ipvlan_takes_of_another_plugin_is_not_passed_over(fields: dict[str, Any], taken: bool) -> None:
+    """Catches a container that is attached without the addresses that it has by the result."""
+    before = {"prevResult": {"cniVersion": "1.0.0", "ips": [{"address": "10.20.0.7/24"}]}}
+    conf = Conf.of(json.dumps(CONF | before | fields))
+    if taken:
+        assert networks.to_attach(conf) is not None
+    else:
+        with pytest.raises(Refused, match="prevResult") as refused:
+            networks.to_attach(conf)
+        assert refused.value.code == 2
+
+
 @pytest.mark.parametrize("subnet", ["10.20.0.1/24", "10.20.0.0", "10.20.0.0/31", "x"])
 def test_a_subnet_that_host_local_refuses_is_refused(host: Host, subnet: str) -> None:
     with pytest.raises(Refused) as refused:

@@ -117,7 +117,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
 def _request(call: Call, conf: Conf, kind: str) -> Request:
     environment = call.environment
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
-    meant = networks.read(conf) if kind == CONNECT and networks.is_meant(conf) else None
+    meant = networks.to_attach(conf) if kind == CONNECT else None
     words = Words(environment, conf, None if call.netns is None else os.fstat(call.netns).st_ino, meant)
     attachment = Attachment(conf.name, container, ifname)
     if kind != CONNECT:

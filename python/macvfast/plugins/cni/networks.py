@@ -228,6 +228,22 @@ def read(conf: Conf) -> Meant:
         raise Refused(BAD_CONFIG, str(error)) from None
 
 
+def to_attach(conf: Conf) -> Meant | None:
+    """What a configuration means to ADD; None: it names a network of macvfast.
+
+    Raises:
+        Refused, InvalidConfig: as `read`; and where ipvlan would take its link or addresses from the plugin before it.
+    """
+    if not is_meant(conf):
+        return None
+    meant = read(conf)
+    chained = meant.network.driver == "ipvlan" and bool(conf.object("prevResult"))
+    if chained and not (meant.network.link and conf.object("ipam")):
+        why = "`master` and `ipam` say what ipvlan otherwise takes from the plugin before it"
+        raise Refused(UNSUPPORTED, "`prevResult` is not supported in place of `master` and `ipam`", why)
+    return meant
+
+
 def let_go(conf: Conf, release: Callable[[str], None]) -> None:
     """Have files of host-local's go, by what deletes them in its directory; what is wrong with the configuration, or
     with its files, is nothing to containers that go.
