@@ -30,6 +30,10 @@ def typed_lines(chance: random.Random, count: int) -> list[tuple[list[str], str]
     known = [command for path, command in application.commands().items() if path not in LEFT_OUT]
     common = [one for one in app.application().params if one.is_eager]
     lines = [test_odd_words.line(chance.choice(known), common, chance) for _ in range(count)]
+    for number, words in enumerate(lines):
+        # Where none is given, the name is an id: lists would be sorted by what is random.
+        if words[0] in ("create", "run"):
+            words.insert(1, f"--name=o{number}")
     return [(words, chance.choice(("", "y\n", "n\n"))) for words in lines]
 
 
