@@ -54,6 +54,7 @@ test-served: build $(VENV)/.tools  ## the tests of commands once more, with a se
 parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
+	@$(BIN)/python -m tests.cni $(CNI_ARGS)
 
 engines: build $(VENV)/.tools  ## the examples of tests/parity, and random operations, on the Docker Engines of later Debians; builds their roots once
 	@tools/need engines

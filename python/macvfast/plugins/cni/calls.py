@@ -134,7 +134,9 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
     keeper = keeper_of(conf, environment, words, asked)
     wanted = {} if meant is None else {**meant.endpoint}
     wanted |= {} if asked.mac is None else {"mac": asked.mac}
-    wanted |= asked.addresses() if keeper is None else {}
+    # Where `ipam` is empty, `macvlan` has nobody whom it could ask for one.
+    gives = keeper is None and (meant is None or bool(meant.network.subnets))
+    wanted |= asked.addresses() if gives else {}
     named, network = (_network(conf), None) if meant is None else ("", meant.network)
     endpoint = EndpointRequest(network=named, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])

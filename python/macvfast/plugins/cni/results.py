@@ -99,9 +99,11 @@ class Words:
              **({"interface": 0} if interface is not None else {})}
             for one, gateway in addresses
         ]  # fmt: skip
-        result: Said = {"cniVersion": self._conf.version, "interfaces": [interface], "ips": ips}
-        if interface is None:
-            del result["interfaces"]
+        result: Said = {"cniVersion": self._conf.version}
+        if interface is not None:
+            result["interfaces"] = [interface]
+        if ips:
+            result["ips"] = ips
         if not full:
             routes = [{key: value for key, value in one.items() if key in _PLAIN} for one in routes]
         if routes := [*routes]:

@@ -1,0 +1,120 @@
+"""The reference plugins and ours, each on a host of its own: called as a runtime calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from macvfast.system.configured import FILE, Places
+from macvfast.system.units import client
+from tests.netns import MACVFAST, Lan, Netns, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Conf = dict[str, Any]
+
+# Where Debian has the reference plugins; of another release, in the root that `tools/engine-roots` has built.
+REFERENCE = Path(os.environ.get("MACVFAST_CNI", "/usr/lib/cni"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a plugin answers: a result, or an error with its code; None: nothing is printed, and that is right."""
+
+    status: int
+    said: Any
+
+    @property
+    def code(self) -> int | None:
+        """The code of the error; None: there is none."""
+        return None if self.status == 0 else int(self.said["code"])
+
+
+@dataclass
+class Side:
+    """One host with plugins and containers.
+
+    Attributes:
+        lan: the host.
+        plugins: the folder with the programs; by their names.
+        data: the folder of host-local.
+        containers: by the numbers that stories call them by.
+        detects: whether duplicates of IPv6 addresses are looked for there, which takes a second each time.
+    """
+
+    name: str
+    lan: Lan
+    plugins: Path
+    data: Path
+    containers: dict[int, Netns] = field(default_factory=dict)
+    detects: bool = False
+
+    def container(self, number: int) -> Netns:
+        """A container's namespace, made when it is first spoken of."""
+        if number not in self.containers:
+            made = self.containers[number] = Netns.make(f"{self.name}{number}")
+            if not self.detects:
+                made.run("sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0")
+        return self.containers[number]
+
+    def call(self, command: str, conf: Conf, where: tuple[int, str], variables: dict[str, str]) -> Answer:
+        """Call the plugin of a configuration for a container and a link in it."""
+        number, ifname = where
+        environment = {
+            "CNI_COMMAND": command, "CNI_CONTAINERID": f"container-{number}", "CNI_IFNAME": ifname,
+            "CNI_NETNS": str(self.container(number).path), "CNI_PATH": str(self.plugins),
+        } | variables  # fmt: skip
+        words = ["env", *(f"{name}={value}" for name, value in environment.items()), self.plugins / conf["type"]]
+        done = self.lan.host.attempt(*words, stdin=json.dumps(self._own(conf)))
+        assert done.returncode in (0, 1), (self.name, done.stdout, done.stderr)
+        said = json.loads(done.stdout) if done.stdout.strip() else None
+        return Answer(done.returncode, said)
+
+    def _own(self, conf: Conf) -> Conf:
+        """The configuration with this side's folder for reservations."""
+        ipam = conf.get("ipam")
+        return conf | {"ipam": ipam | {"dataDir": str(self.data)}} if ipam else conf
+
+    def clear(self) -> None:
+        """Take the containers away, and the networks that were made for them."""
+        for container in self.containers.values():
+            container.remove()
+        self.containers.clear()
+        if self.plugins != REFERENCE:
+            # DEL is answered before all is gone.
+            words = ("gc", "--origin", "cni", "--force")
+            wait_until(lambda: self.lan.attempt(*words).returncode == 0, what="the end of the networks")
+
+
+@contextmanager
+def both(directory: Path) -> Iterator[tuple[Side, Side]]:
+    """Their side and ours, with a server, where the client has the names of the reference plugins."""
+    lans = []
+    FILE.parent.mkdir(exist_ok=True)
+    try:
+        for name in ("theirs", "ours"):
+            (directory / name).mkdir()
+            lans.append(Lan(directory / name, directory / name / "netns"))
+        theirs, ours = lans
+        places = Places(sys.executable, str(ours.state_dir), str(ours.run_dir), str(ours.netns_dir))
+        FILE.write_text(client(places), encoding="utf-8")
+        ours.serve()
+        plugins = directory / "plugins"
+        plugins.mkdir()
+        for name in ("macvlan", "ipvlan"):
+            (plugins / name).symlink_to(MACVFAST)
+        yield (
+            Side("theirs", theirs, REFERENCE, directory / "theirs" / "data"),
+            Side("ours", ours, plugins, directory / "ours" / "data"),
+        )
+    finally:
+        for lan in lans:
+            lan.remove()
+        shutil.rmtree(FILE.parent)
