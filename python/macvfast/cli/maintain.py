@@ -23,7 +23,7 @@ DIFFERENT = 7
 It restores parents that macvfast created, namespaces, links, addresses and routes, after a reboot, a crash or manual
 changes. It neither changes nor removes what macvfast did not create; if that is in the way, it is named, and the exit
 status is then 3. A second run has nothing to do. Commands are not started again. Sandboxes of `run --rm` whose command
-has ended are removed.
+has ended are removed. What containers of CNI had before is released.
 
 With --wait, it waits for parents that are missing or down, or whose MTU is too small, and then creates what needs
 them.""",
@@ -86,7 +86,9 @@ def _engine(call: Call, param: Any, value: str | None) -> str | None:
     "gc",
     details="""\
 It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command
-has ended or never started, and what interrupted commands left unfinished.
+has ended or never started, and what interrupted commands left unfinished. Of CNI, it releases what containers had
+before the host was started again, what has neither link nor namespace any more, and networks that have been unused for
+an hour.
 
 With --origin, it also removes all networks, sandboxes and endpoints that an engine made. This is for an engine that was
 uninstalled: no other command removes them. Containers that still run lose their links.""",
