@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
-from benches import groups
+from benches import groups, plugins
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -30,6 +30,7 @@ COLOURS = {
     groups.OURS: "#2f81f7", groups.IN_CALLS: "#7ab8ff", groups.SCALE: "#7a6ff0", groups.FLOOR: GREY,
     groups.IP: "#d0750f", groups.IP_IPV6: "#d0750f", groups.PYROUTE2: "#b0539e", groups.CNI: "#d64545",
     groups.NETNS_CNI: "#d64545", groups.NETAVARK: "#2d9d63", groups.MAKING: "#2f81f7",
+    plugins.SERVED: "#2f81f7", plugins.REFERENCE: "#d64545",
     groups.CHECK: GREY, groups.RESTORE: "#b0539e", groups.RESTORE_ALL: "#d0750f", groups.GC: "#2d9d63",
 }  # fmt: skip
 # Of whole commands: the sides, who does them, and in whose colour.
@@ -168,6 +169,18 @@ def given(results: Mapping[str, Result]) -> Any:
     return figure
 
 
+def attachments(results: Mapping[str, Result]) -> Any:
+    """Calls of CNI plugins: what each costs against how many attachments there are."""
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+    for axes, action in zip(both, ("ADD", "DEL"), strict=True):
+        _style_axes(axes, f"One CNI {action} beside N attachments", "N", logarithmic=False)
+        prefix = f"cni-{action.lower()}"
+        _lines(axes, {label: _by_count(results, prefix, label) for label in (plugins.SERVED, plugins.REFERENCE)})
+        axes.set_ylim(bottom=0)
+    both[0].set_ylabel("ms")
+    return figure
+
+
 def growth(results: Mapping[str, Result]) -> Any:
     """The cost of the n-th, with what is there already."""
     figure, both = plt.subplots(1, 2, figsize=(12, 4.2))
@@ -256,14 +269,14 @@ def one_command(results: Mapping[str, Result]) -> Any:
 
 FIGURES: dict[str, Callable[[Mapping[str, Result]], Any]] = {
     "first-screen": first_screen, "one-command": one_command, "creation": creation, "links": links, "removal": removal,
-    "given": given, "growth": growth, "allocator": allocator,
+    "given": given, "attachments": attachments, "growth": growth, "allocator": allocator,
 }  # fmt: skip
 
 
 # Of which families of groups a plot needs one at least.
 NEEDED = {
     "first-screen": ("sandboxes-", "removal-"), "one-command": ("served-ls", "run"), "creation": ("sandboxes-",),
-    "links": ("links-",), "removal": ("delete-", "removal-"), "given": ("given-",),
+    "links": ("links-",), "removal": ("delete-", "removal-"), "given": ("given-",), "attachments": ("cni-add-",),
     "growth": ("links-", "sandboxes-"), "allocator": ("allocator",),
 }  # fmt: skip
 

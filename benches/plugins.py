@@ -25,8 +25,13 @@ def groups(size: Size) -> list[Group]:
 
 def _calls(size: Size, action: str, fill: int) -> Group:
     sides = [
-        Side(label, runtime.one_by_one, {"action": action, "fill": fill, "items": size.plugin_calls, "served": served})
-        for label, served in ((SERVED, True), (ALONE, False), (REFERENCE, None))
+        Side(label, runtime.one_by_one, {"action": action, "fill": fill, "items": items, "served": served})
+        for label, items, served in (
+            (SERVED, size.plugin_calls, True),
+            # Each starts Python.
+            (ALONE, size.calls, False),
+            (REFERENCE, size.slow, None),
+        )
     ]
     held = f", {fill:,} attachments there" if fill else ""
     work = f"one CNI {action}{held}"

@@ -125,6 +125,7 @@ PLOTS = {
     "links": "Cost of one link in one namespace against the number made at once",
     "removal": "Cost of one removal against the number removed at once",
     "given": "Cost of one endpoint that shares its namespace against their number",
+    "attachments": "Cost of one call of a CNI plugin against the number of attachments there",
     "growth": "Cost of the n-th link and of the n-th sandbox",
     "allocator": "Cost of one address at several fills of the pool",
 }
