@@ -1,4 +1,8 @@
-"""What is wrong with a call is said as the reference plugins say it: the same code, and the same first words."""
+"""What is wrong with a call is said as the reference plugins say it: the same code, and the same first words.
+
+These are those of Debian 12, 1.1.1. Of 1.9.1 the same cases were compared, with GC and STATUS of 1.1.0: it looks at the
+container's id and the link's name first, before what is missing, and at all else in the same order.
+"""
 
 from __future__ import annotations
 
