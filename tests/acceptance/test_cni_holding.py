@@ -32,9 +32,9 @@ class Main(Runtime):
     def line(self, command: str, *before: str) -> list[str]:
         return [*super().line(command, *before)[:-1], str(REFERENCE / self.conf["type"])]
 
-    def ipam(self, command: str, **fields: object) -> dict[str, Any]:
+    def ipam(self, command: str, *before: str, **fields: object) -> dict[str, Any]:
         """Call the IPAM plugin itself, as the reference plugin does; what it prints."""
-        line = super().line(command)[:-1]
+        line = super().line(command, *before)[:-1]
         program = Path(self.variables["CNI_PATH"]) / self.conf["ipam"]["type"]
         done = self.lan.host.attempt(*line, program, stdin=json.dumps(self.conf | fields))
         found: dict[str, Any] = json.loads(done.stdout or "{}")
@@ -156,3 +156,16 @@ def test_a_full_pool_is_an_error_and_what_a_runtime_no_longer_has_is_freed(main:
     assert give(3, 4, 5) == [one, three, 102]
     assert main.ipam("GC", **{"cni.dev/valid-attachments": None}) == {}
     assert give(6) == [one]
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize("main", ["with a server"], indirect=True)
+def test_what_the_server_holds_is_held_once_more_without_it_where_the_connection_breaks(main: Main) -> None:
+    """Catches addresses that nobody knows of, and an answer that they are taken."""
+    lost = ("strace", "-qq", "-f", "-o", "/dev/null", "-e", "inject=recvmsg:error=ECONNRESET:when=1")
+    for _ in range(4):
+        assert "ips" in main.ipam("ADD", *lost)
+        assert main.ipam("DEL") == {}
+    for number in range(3):
+        main.variables["CNI_CONTAINERID"] = f"c{number}"
+        assert "ips" in main.ipam("ADD")

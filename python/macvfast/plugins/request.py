@@ -213,7 +213,9 @@ def _patiently(host: Host, request: Request) -> Answer:
     begun = time.monotonic()
     while True:
         try:
-            return _KINDS[request.kind](host, request) if request.act is None else Answer(request.act(host))
+            if request.act is None:
+                return _KINDS[request.kind](host, request)
+            return Answer(request.act(host), request if request.kind == CONNECT else None)
         except (SandboxBusy, AlreadyConnected) as error:
             if time.monotonic() > begun + (_BUSY_S if isinstance(error, SandboxBusy) else _TAKEN_BACK_S):
                 raise
@@ -263,6 +265,9 @@ def _ready_network(host: Host, request: Request) -> str | None:
 
 def undo(host: Host, request: Request) -> None:
     """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
+    if request.act is not None and request.attachment is not None:
+        host.detach([request.attachment])[0].result()
+        return
     try:
         there = host.take_back(request.id)
         if there is not None:
