@@ -21,7 +21,7 @@ ORDER = (
     "network disconnect",
     "network connect", "ipam show", "logs", "status", "metrics", "check", "gc", "restore", "state backup",
     "state load", "state adopt", "stop", "start", "restart", "rm", "run", "scale", "network rm", "network prune",
-    "network import docker", "service install", "service uninstall", "completion", "serve",
+    "network import cni", "network import docker", "service install", "service uninstall", "completion", "serve",
 )  # fmt: skip
 # What is typed before one, and what is not to be had here.
 BEFORE = {
@@ -31,6 +31,7 @@ BEFORE = {
 }
 WANTING = {
     "run": "standard input is not a terminal",
+    "network import cni": "networks cannot be read from",
     "network import docker": "networks cannot be read from",
     "service install": "other users could change what root runs",
 }
