@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.errors import ParentNotFound, ParentTaken, PoolExhausted, StateProblem, SubnetTaken
-from macvfast.model import Attachment
-from macvfast.plugins.cni import hostlocal, networks
+from macvfast.model import Attachment, Route
+from macvfast.plugins.cni import addressing, hostlocal, networks
 from macvfast.plugins.cni.conf import Conf
 from macvfast.plugins.cni.refusals import Refused
+from macvfast.plugins.fields import Fields
 from macvfast.plugins.request import CONNECT, Request, answered
 from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve.request import Plain
@@ -323,3 +324,11 @@ def test_a_network_that_goes_before_the_container_is_attached_is_made_again(
     )  # fmt: skip
     said: Any = answered(host, request).said
     assert (said["endpoint"]["network"], len(times)) == ("cni-pods", 2)
+
+
+def test_a_route_is_made_with_each_of_its_numbers() -> None:
+    """As later releases of the reference plugins do it; 0 is none."""
+    said = {"dst": "192.0.2.0/24", "priority": 7, "mtu": 1400, "advmss": 1300, "table": 1000, "scope": 200}
+    found = [*addressing.routes(Fields({"routes": [said, {"dst": "0.0.0.0/0", "table": 0, "scope": 0}]}))]
+    wanted = Route.of("192.0.2.0/24", metric=7, mtu=1400, advmss=1300, table=1000, scope=200)
+    assert found == [(wanted, said), (Route.of("0.0.0.0/0"), {"dst": "0.0.0.0/0"})]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from macvfast.plugins.fields import Fields
     from macvfast.plugins.request import Said
 
-# The main table of routes, and the scope of those that lead anywhere (linux/rtnetlink.h).
-_MAIN_TABLE, _UNIVERSE = 254, 0
+# The numbers of a route, with what `Route` calls them; 0 is none.
+_ROUTE_NUMBERS = {"priority": "metric", "mtu": "mtu", "advmss": "advmss", "table": "table", "scope": "scope"}
 
 # Of a file of resolv.conf's kind.
 _LONGEST = 1 << 16
@@ -133,15 +133,10 @@ def routes(ipam: Fields) -> Iterator[tuple[Route, Said]]:
         destination, gateway = fields.text("dst"), fields.text("gw")
         if not destination:
             raise Unfit(f"{fields.name('dst')} is missing")
-        for key, usual in (("table", _MAIN_TABLE), ("scope", _UNIVERSE)):
-            if fields.number(key, most=0xFFFF_FFFF) not in (0, usual):
-                raise Refused(UNSUPPORTED, f"`{fields.name(key)}` is not supported", "routes are in the main table")
-        numbers = {key: fields.number(key, most=0xFFFF_FFFF) or None for key in ("priority", "mtu", "advmss")}
-        route = Route.of(
-            destination, gateway or None, metric=numbers["priority"], mtu=numbers["mtu"], advmss=numbers["advmss"]
-        )
+        numbers = {key: fields.number(key, most=0xFFFF_FFFF) or None for key in _ROUTE_NUMBERS}
+        given = {ours: numbers[key] for key, ours in _ROUTE_NUMBERS.items()}
         said = {"dst": destination, "gw": gateway, **numbers}
-        yield route, {key: value for key, value in said.items() if value}
+        yield Route.of(destination, gateway or None, **given), {key: value for key, value in said.items() if value}
 
 
 def dns(ipam: Fields) -> dict[str, Any]:
