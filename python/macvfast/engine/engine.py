@@ -33,6 +33,7 @@ from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from threading import Thread
 
     from macvfast.engine.attachments import Attachments
     from macvfast.engine.collect import Collector
@@ -169,6 +170,7 @@ class Engine:
     ) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
         asked = PluginRequest(request, request_id, attachment)
+        leaving = self._together.removals()
         try:
             made = self._together.connect(asked)
         except NamespaceChanged:
@@ -178,7 +180,7 @@ class Engine:
             self._together.remove(request.sandbox, force=True).result()
             made = self._together.connect(asked)
         except PoolExhausted:
-            if attachment is None or not self._make_room():
+            if attachment is None or not self._make_room(leaving):
                 raise
             made = self._together.connect(asked)
         if made.ip6 is not None and request.netns is not None and self._store.origin is not None:
@@ -212,18 +214,21 @@ class Engine:
 
     def hold(self, network: str, attachment: Attachment, ip: Address | None, ip6: Address | None) -> HeldAddresses:
         """Give an attachment addresses for a link that something else makes."""
+        leaving = self._together.removals()
         try:
             return self._attachments.hold(network, attachment, ip, ip6)
         except PoolExhausted:
-            if not self._make_room():
+            if not self._make_room(leaving):
                 raise
         return self._attachments.hold(network, attachment, ip, ip6)
 
-    def _make_room(self) -> bool:
-        """Free what no container has any more. Returns whether there was any."""
+    def _make_room(self, leaving: Sequence[Thread]) -> bool:
+        """Wait for what leaves, and free what no container has any more. Returns whether there was any of these."""
+        for one in leaving:
+            one.join()
         with self._changing_many():
             freed = [one for one in self._attachments.free() if one.error is None]
-            return reservations.end_without_file(self._store) or bool(freed)
+            return reservations.end_without_file(self._store) or bool(freed or leaving)
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,

@@ -61,6 +61,8 @@ class Together:
         self._unfinished = unfinished
         self._making: Queue[Asked, Attempt] = Queue(self._make, CHUNK)
         self._going: Queue[_Leaving, Gone] = Queue(self._take_away, CHUNK)
+        # What goes on after `begin_removal` was answered.
+        self._removals: dict[threading.Thread, None] = {}
 
     def create(self, request: AttachRequest) -> Attempt:
         """Create a sandbox with its endpoints."""
@@ -104,6 +106,7 @@ class Together:
         asked = _Leaving(sandbox, force=True, early=answer)
 
         def remove() -> None:
+            self._removals[threading.current_thread()] = None
             try:
                 answer.put(self._go(asked))
             except MacvfastError as error:
@@ -111,6 +114,8 @@ class Together:
             except BaseException as error:
                 answer.put(Outcome(sandbox, error=MacvfastError("macvfast has failed", causes=[repr(error)])))
                 raise
+            finally:
+                del self._removals[threading.current_thread()]
 
         try:
             threading.Thread(target=remove, name="macvfast-remove").start()
@@ -118,6 +123,10 @@ class Together:
             # No further thread can be started.
             return self.remove(sandbox, force=True)
         return answer.get()
+
+    def removals(self) -> list[threading.Thread]:
+        """The threads that do the rest of what `begin_removal` began. Until they end, its addresses are taken."""
+        return list(self._removals)
 
     def _go(self, asked: _Leaving) -> Gone:
         kind = (asked.network, asked.ifname, asked.force, asked.early is None)
