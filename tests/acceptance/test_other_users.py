@@ -129,6 +129,8 @@ def forge(lan: Lan, id_: str, pid: int, *, uid: int = 0, keeper: str = "") -> No
     directory = lan.state_dir / "sandboxes" / id_
     directory.mkdir(parents=True, mode=0o700, exist_ok=True)
     directory.parent.chmod(0o700)
+    # Each keeper leaves it behind; without it a sandbox is being removed.
+    (directory / "lock").touch(mode=0o600)
     process = f"{pid} {start_time(pid)}"
     status = directory / "status"
     status.unlink(missing_ok=True)
