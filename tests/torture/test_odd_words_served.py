@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ pytestmark = [pytest.mark.needs("root", "netns", "veth", "ip", "macvlan"), pytes
 LEFT_OUT = test_odd_words.LEFT_OUT | {"state adopt", "state backup", "state load", "status", "metrics", "completion"}
 
 
+# As Docker's templates show it.
+_TIME = re.compile(r"\b\d{4}-\d\d-\d\d [\d:.]+ \+0000 UTC")
+
+
 def typed_lines(chance: random.Random, count: int) -> list[tuple[list[str], str]]:
     """Command lines, and what is answered to a question."""
     known = [command for path, command in application.commands().items() if path not in LEFT_OUT]
@@ -45,7 +50,7 @@ def seen(directory: Path, lines: list[tuple[list[str], str]], *, served: bool) -
         lan.macvfast("create", "--name=box", "--net=lan")
         for words, answer in lines:
             done = lan.host.attempt(netns.MACVFAST, *words, stdin=answer)
-            said = f"{shlex.join(words)}\n{done.returncode}\n{done.stdout}{done.stderr}"
+            said = f"{shlex.join(words)}\n{done.returncode}\n{_TIME.sub('<time>', done.stdout + done.stderr)}"
             found.append(f"{masked(said).replace(str(directory), '<directory>')}\n{shown(lan, directory)}")
         if served:
             were_served(lan, len(lines))
