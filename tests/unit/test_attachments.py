@@ -489,3 +489,32 @@ def test_what_nobody_has_is_freed_before_a_pool_is_called_exhausted(machine: Mac
             cni.hold("tiny", NET2)
         assert cni.attachments() == [NET2]
     machine.assert_pools_are_true()
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_who_needs_the_address_of_what_leaves_waits_for_it(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch, *, link: bool
+) -> None:
+    """A runtime was told that it is gone."""
+    machine.world.add_home(FakeLink(4, "eth2", mac=b"\x52\x54\x00\x00\x00\x04"))
+    machine.host.create_network("tiny", subnets=["10.8.0.0/30"], gateways=["10.8.0.1"], parent="eth2")
+    attach(cni, NET1, network="tiny")
+    done = threading.Event()
+    delete = FakeKernel.delete_links
+
+    def slowly(kernel: FakeKernel, wanted: object) -> object:
+        outcome = delete(kernel, wanted)  # type: ignore[arg-type]
+        assert done.wait(60)
+        return outcome
+
+    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    assert cni.detach([NET1], wait=False)[0].result()
+    ending = threading.Timer(0.2, done.set)
+    ending.start()
+    if link:
+        attach(cni, NET2, network="tiny")
+    else:
+        cni.hold("tiny", NET2)
+    ending.join()
+    assert cni.attachments() == [NET2]
+    machine.assert_pools_are_true()
