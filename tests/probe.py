@@ -112,6 +112,13 @@ def _cni_plugins() -> Feature:
     )
 
 
+def _yaml() -> Feature:
+    """The interpreter of the system that reads YAML; the venv has no module for that."""
+    done = subprocess.run(["/usr/bin/python3", "-c", "import yaml"], capture_output=True, check=False)
+    present = done.returncode == 0
+    return Feature("yaml", present, "" if present else "Debian package python3-yaml", expected=True)
+
+
 def _systemd() -> Feature:
     """What `tests/systemd.py` needs: the program, and cgroups that can be made."""
     made = "mount -t cgroup2 none /mnt; mkdir /mnt/probe-$$; rmdir /mnt/probe-$$"
@@ -135,7 +142,7 @@ def features() -> dict[str, Feature]:
     """Everything that `needs` can name, asked of this machine once."""
     found = [_root(), _namespaces(), *(_link(kind, arguments) for kind, arguments in LINKS.items()), _ipv6()]
     found += [_command(command, package) for command, package in COMMANDS.items()]
-    found += [_docker_engine(), _cni_plugins(), _systemd(), _vm()]
+    found += [_docker_engine(), _cni_plugins(), _yaml(), _systemd(), _vm()]
     return {feature.name: feature for feature in found}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import netns
-from tests.acceptance.test_cni import Runtime, links, recorded
+from tests.acceptance.test_cni import Runtime, end_of_all, links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,7 @@ def test_a_configuration_of_macvlan_gives_what_macvlan_gives(
         for path in Path(node.conf["ipam"]["dataDir"]).glob("*/*"):
             path.unlink()
     assert story[0] == story[1]
-    assert recorded(node.lan) == []
+    end_of_all(node.lan)
 
 
 def test_the_name_servers_of_a_file_come_back_where_the_configuration_has_none(node: Runtime, tmp_path: Path) -> None:
