@@ -211,6 +211,15 @@ class Containerd:
         asked = cri.ExecSyncRequest(container_id=container, cmd=[*command], timeout=CALL_S)
         return str(self._api.ExecSync(asked, timeout=CALL_S).stdout.decode())
 
+    def destroy(self, pod: str) -> None:
+        """End the network namespace of a pod with all that runs in it, without the runtime's doing."""
+        for name in (*self._containers(pod), pod):
+            self.ctr("--namespace", "k8s.io", "task", "kill", "--all", "--signal=SIGKILL", name)
+        spec = json.loads(self.ctr("--namespace", "k8s.io", "container", "info", pod))["Spec"]
+        (path,) = [one["path"] for one in spec["linux"]["namespaces"] if one["type"] == "network"]
+        self._lan.host.run(*self._inside, "umount", path)
+        self._lan.host.run(*self._inside, "rm", path)
+
     def remove_pod(self, pod: str) -> None:
         """Stop and remove a pod."""
         self._api.StopPodSandbox(cri.StopPodSandboxRequest(pod_sandbox_id=pod), timeout=CALL_S)

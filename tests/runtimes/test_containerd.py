@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,28 @@ def test_a_runtime_that_is_killed_finds_its_pod_again_and_its_address_is_freed_w
     assert "inet 172.16.86.2/24" in runtime.exec(pod, "/bin/ip", "address", "show", "eth0")
     runtime.remove_pod(pod)
     wait_until(lambda: recorded(lan) == [], what="no attachment")
+    assert lan.macvfast("check") == ""
+
+
+def test_eight_pods_that_start_and_end_at_once_get_an_address_each_and_leave_none(
+    lan: Lan, runtime: Containerd
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        pods = list(threads.map(runtime.run_pod, [f"pod{number}" for number in range(8)]))
+        assert sorted(map(runtime.address, pods)) == recorded(lan) == [f"172.16.86.{last}" for last in range(2, 10)]
+        assert lan.macvfast("check") == ""
+        list(threads.map(runtime.remove_pod, pods))
+    wait_until(lambda: recorded(lan) == [], what="no attachment")
+    assert lan.macvfast("check") == ""
+
+
+def test_a_pod_whose_namespace_was_destroyed_is_stopped_and_its_address_freed(lan: Lan, runtime: Containerd) -> None:
+    pod, other = runtime.run_pod("web"), runtime.run_pod("other")
+    runtime.destroy(pod)
+    assert recorded(lan) == ["172.16.86.2", "172.16.86.3"]
+    runtime.remove_pod(pod)
+    wait_until(lambda: recorded(lan) == ["172.16.86.3"], what="the address of the pod that was destroyed")
+    assert runtime.pods() == [other]
     assert lan.macvfast("check") == ""
 
 
