@@ -14,7 +14,7 @@ from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
 from macvfast.model import ENGINE, KEPT_S, HeldAddresses
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
-from macvfast.state.lookup import one_network, refuse_another
+from macvfast.state.lookup import attached, one_network, refuse_another
 from macvfast.state.records import now
 from macvfast.system import limits
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # Attachments without a link that are released in one transaction.
 _CHUNK = 256
+
+# Why an attachment is refused.
+_THERE, _HELD = "its link is there already", "it has addresses already"
 
 # Why an attachment is freed.
 _OTHER_BOOT = "the host has started again since its container had it"
@@ -110,6 +113,27 @@ class Attachments:
                 records.note_unused([records.network_of(one) for one in still], now())
                 pools.save()
 
+    # What there is already.
+
+    def refuse_attached(self, attachment: Attachment, netns: str) -> None:
+        """Refuse an attachment that has a link in the namespace at a path, or addresses alone.
+
+        Raises:
+            AlreadyConnected, NamespaceInvalid
+            SandboxBusy: it is being made or removed.
+        """
+        there = attached(self._store, attachment)
+        if isinstance(there, HeldAddresses):
+            raise AlreadyConnected(str(attachment), there.network, _HELD)
+        if there is None or not there.endpoints:
+            return
+        (found,) = self._kernel.open_namespaces([netns])
+        if isinstance(found, MacvfastError):
+            raise found
+        close_all([found])
+        if (there.cookie, there.boot_id) == (found.cookie, self._kernel.boot_id()):
+            raise AlreadyConnected(there.name, there.endpoints[0].network, _THERE)
+
     # Addresses without a link.
 
     def hold(
@@ -125,7 +149,7 @@ class Attachments:
             found = one_network(records, self._store, network)
             refuse_another(self._store, found)
             if records.attached_id(attachment) is not None or records.held(attachment) is not None:
-                raise AlreadyConnected(str(attachment), found.name, "it has addresses already")
+                raise AlreadyConnected(str(attachment), found.name, _HELD)
             pools = Pools(records)
             own = own_addresses(self._kernel, found.link)
             taken = pools.of(found, own).take(Wish(ip, ip6, str(attachment)))

@@ -212,6 +212,10 @@ class Engine:
         """Remove attachments, and what they have. One outcome for each: whether it was there."""
         return self._attachments.detach(attachments, wait=wait)
 
+    def refuse_attached(self, attachment: Attachment, netns: OpenNetns) -> None:
+        """Refuse an attachment that has a link in that namespace, or addresses alone."""
+        self._attachments.refuse_attached(attachment, GivenNetns.of(netns).opened)
+
     def hold(self, network: str, attachment: Attachment, ip: Address | None, ip6: Address | None) -> HeldAddresses:
         """Give an attachment addresses for a link that something else makes."""
         leaving = self._together.removals()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from macvfast.checks import Several
     from macvfast.model import Address, Attachment, HeldAddresses, Network, Sandbox
     from macvfast.outcomes import Outcomes
+    from macvfast.requests import OpenNetns
 
 
 class OfAttachments(Opened):
@@ -24,6 +25,16 @@ class OfAttachments(Opened):
         SandboxBusy.
         """
         return lookup.attached(self._store, attachment)
+
+    def refuse_attached(self, attachment: Attachment, netns: OpenNetns) -> None:
+        """Refuse an attachment that has a link in that namespace, or addresses alone: `connect` would.
+
+        Raises:
+            AlreadyConnected: it has.
+            NamespaceInvalid: that is no network namespace.
+            SandboxBusy: it is being made or removed.
+        """
+        self._parts.engine.refuse_attached(attachment, netns)
 
     def attachments(self, conf: str | None = None) -> list[Attachment]:
         """All attachments, or those of one configuration, sorted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from macvfast.errors import (
     AlreadyConnected,
@@ -42,6 +42,7 @@ _TAKEN_BACK_S = 1.0
 _LOOK_S = 0.05
 
 Said = dict[str, object]
+T = TypeVar("T")
 
 
 class Words(Protocol):
@@ -181,6 +182,9 @@ def answered(host: Host, request: Request) -> Answer:
     if keeper is None:
         return _patiently(host, request)
     if request.kind == CONNECT:
+        if keeper.by_caller:
+            # Asked once more, it would give the same again, or refuse; and then free what the container has.
+            _waiting(host, partial(_refuse_attached, host, request))
         given = keeper.give(request)
         try:
             return _patiently(host, given)
@@ -203,9 +207,25 @@ def answered(host: Host, request: Request) -> Answer:
     return answer
 
 
+def _refuse_attached(host: Host, request: Request) -> None:
+    if request.attachment is not None and request.netns is not None:
+        host.refuse_attached(request.attachment, request.netns)
+
+
 def _patiently(host: Host, request: Request) -> Answer:
-    """Do a request. While another process makes or removes what it is about, this waits: that may be a server that does
-    the same request, or takes it back.
+    """Do a request. Raises as `_waiting`."""
+    return _waiting(host, partial(_once, host, request))
+
+
+def _once(host: Host, request: Request) -> Answer:
+    if request.act is None:
+        return _KINDS[request.kind](host, request)
+    return Answer(request.act(host), request if request.kind == CONNECT else None)
+
+
+def _waiting(host: Host, do: Callable[[], T]) -> T:
+    """Do something about what a request is about. While another process makes or removes that, this waits: that may be
+    a server that does the same request, or takes it back.
 
     Raises:
         MacvfastError: it is not done.
@@ -213,9 +233,7 @@ def _patiently(host: Host, request: Request) -> Answer:
     begun = time.monotonic()
     while True:
         try:
-            if request.act is None:
-                return _KINDS[request.kind](host, request)
-            return Answer(request.act(host), request if request.kind == CONNECT else None)
+            return do()
         except (SandboxBusy, AlreadyConnected) as error:
             if time.monotonic() > begun + (_BUSY_S if isinstance(error, SandboxBusy) else _TAKEN_BACK_S):
                 raise

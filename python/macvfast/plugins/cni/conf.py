@@ -24,6 +24,9 @@ _VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
 # The fields of `dns` as runtimes have them, and as the specification does.
 _RUNTIME_DNS = {"servers": "nameservers", "searches": "search", "options": "options"}
 
+# The types of `ipam` whose addresses are ours, and the one whose addresses the configuration has.
+OURS, STATIC = ("host-local", "macvfast"), "static"
+
 # The longest configuration.
 LONGEST = 1 << 20
 
@@ -99,6 +102,15 @@ class Conf:
             if not isinstance(said, dict):
                 raise Refused(BAD_CONFIG, f"`{name}` is not an object")
         return dict(said)
+
+    def delegate(self) -> str | None:
+        """The IPAM plugin of others that keeps the addresses; None: there is none."""
+        kind = self.object("ipam").get("type")
+        if not kind or kind in (*OURS, STATIC):
+            return None
+        if not isinstance(kind, str):
+            raise Refused(BAD_CONFIG, "`type` of `ipam` is not text")
+        return kind
 
     def runtime(self) -> dict[str, Any]:
         """`runtimeConfig`, with all keys in small letters: runtimes write some as the fields of their own types are

@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from macvfast.plugins.cni.conf import NEWEST
+from macvfast.plugins.cni.conf import NEWEST, STATIC
 from macvfast.plugins.cni.delegates import Delegate
 from macvfast.plugins.cni.given import Given, interface_of
-from macvfast.plugins.cni.networks import OURS
 from macvfast.plugins.cni.refusals import BAD_CONFIG, INTERNAL, Refused
 from macvfast.plugins.request import CHECK, COLLECT, STATUS, NotKept
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from macvfast.plugins.cni.conf import Conf
     from macvfast.plugins.cni.results import Words
     from macvfast.plugins.request import Keeper, Request
-
-# The type whose addresses the configuration has.
-_STATIC = "static"
 
 # What an IPAM plugin is called for, beside ADD and DEL; and what versions before 1.1.0 do not have.
 _COMMANDS = {CHECK: "CHECK", STATUS: "STATUS", COLLECT: "GC"}
@@ -44,14 +40,10 @@ def keeper_of(conf: Conf, environment: Mapping[str, str], words: Words, asked: A
     Raises:
         Refused, RouteInvalid: what it says can be given to nobody.
     """
-    kind = conf.object("ipam").get("type")
-    if not kind or kind in OURS:
-        return None
-    if not isinstance(kind, str):
-        raise Refused(BAD_CONFIG, "`type` of `ipam` is not text")
-    if kind != _STATIC:
-        return Delegated(Delegate(kind, conf.raw, environment.get("CNI_PATH", "")), words)
-    return None if asked is None else Static(_static(conf.object("ipam"), asked), words)
+    if (delegate := conf.delegate()) is not None:
+        return Delegated(Delegate(delegate, conf.raw, environment.get("CNI_PATH", "")), words)
+    said = conf.object("ipam")
+    return Static(_static(said, asked), words) if asked is not None and said.get("type") == STATIC else None
 
 
 def _static(said: dict[str, Any], asked: Asked) -> Given:

@@ -27,6 +27,7 @@ from macvfast.errors import (
 from macvfast.model import ENGINE, parse_mac
 from macvfast.options import MODES, OPTIONS
 from macvfast.plugins.cni import addressing, hostlocal
+from macvfast.plugins.cni.conf import OURS
 from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
 from macvfast.plugins.fields import Fields, Unfit
 from macvfast.requests import NetworkRequest
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 # Labels of a network: the name of its configuration, what of that cannot change, and all of it. The last one is there
 # when all that belongs to the network is.
 CONF, FIXED, WHOLE = "cni.conf", "cni.fixed", "cni.whole"
-
-# IPAM plugins whose addresses macvfast gives itself.
-OURS = ("host-local", "macvfast")
 
 # Keys that only a configuration of the reference plugins has.
 _REFERENCE = ("master", "mode", "ipam", "vlan", "driver", "linkInContainer")

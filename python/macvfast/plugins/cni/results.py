@@ -147,7 +147,7 @@ class Words:
 
     def failed(self, error: MacvfastError) -> Said:
         """Why it is not done."""
-        if self._command == "DEL":
+        if self._command == "DEL" and (isinstance(error, errors.Incomplete) or self._conf.delegate() is None):
             return self._not_gone(error)
         if self._command == "STATUS":
             return self.unready(error, hurts=False)
@@ -164,8 +164,9 @@ class Words:
         return failed(self._conf.version, Refused(code, why.message, why.details))
 
     def _not_gone(self, error: MacvfastError) -> Said:
-        """A runtime that is told of a failure keeps a container that is dead. What is recorded to be removed is removed
-        by the next change; the rest is said to whoever reads the log, and GC frees it.
+        """A runtime that is told of a failure keeps a container that is dead: it is only told where a program of others
+        has the address. What is recorded to be removed is removed by the next change; the rest is said to whoever reads
+        the log, and GC frees it.
         """
         if not isinstance(error, errors.Incomplete):
             sys.stderr.write(f"macvfast: DEL of `{self._ifname}`, network `{self._conf.name}`: {error}\n")
