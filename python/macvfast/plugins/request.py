@@ -93,7 +93,7 @@ class Kept(NamedTuple):
 
 
 class NotKept(Exception):
-    """A keeper has not done its part: what the caller is answered."""
+    """What others keep was not given, or cannot be read: what the caller is answered."""
 
     def __init__(self, said: Said) -> None:
         super().__init__(said)
@@ -145,6 +145,7 @@ class Request:
         network: where it is made when it is first needed; else what `endpoint` says.
         absent: has go what only others know: called where what is to go is not known here, and by COLLECT.
         keeper: of its addresses, if that is not the network.
+        reads: of CONNECT, reads the files that its answer needs; each time anew, and before anything is made.
         act: what is done in the place of all else; its answer.
     """
 
@@ -161,6 +162,7 @@ class Request:
     network: OnDemand | None = None
     absent: Callable[[], None] | None = field(default=None, compare=False, repr=False)
     keeper: Keeper | None = field(default=None, compare=False, repr=False)
+    reads: Callable[[], None] | None = field(default=None, compare=False, repr=False)
     act: Callable[[Host], Said] | None = field(default=None, compare=False, repr=False)
 
 
@@ -176,7 +178,7 @@ def answered(host: Host, request: Request) -> Answer:
 
     Raises:
         MacvfastError: it is not done.
-        NotKept: the keeper of its addresses has not done its part.
+        NotKept: the keeper of its addresses has not done its part, or a file cannot be read.
     """
     keeper = request.keeper
     if keeper is None:
@@ -254,7 +256,8 @@ def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
         if key not in networks:
             networks[key] = _ready_network(host, one)
         network = networks[key]
-        if network is not None and one.netns is not None and one.keeper is None and one.id not in known:
+        alone = one.keeper is not None or one.reads is not None
+        if network is not None and one.netns is not None and not alone and one.id not in known:
             endpoint = replace(one.endpoint, network=network, netns=one.netns)
             wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
     made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))
@@ -295,6 +298,8 @@ def undo(host: Host, request: Request) -> None:
 
 
 def _connect(host: Host, request: Request) -> Answer:
+    if request.reads is not None:
+        request.reads()
     if (there := _made_before(host, request)) is not None:
         return there
     if request.network is None:

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.errors import MacvfastError, RequestInvalid
-from macvfast.plugins.request import CONNECT, STATUS, Answer, answered, connected, undo
+from macvfast.plugins.request import CONNECT, STATUS, Answer, NotKept, answered, connected, undo
 from macvfast.serve.batches import Batches
 from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
@@ -170,6 +170,8 @@ class Work:
         try:
             with self._host(request) as host:
                 return answered(host, request), OK
+        except NotKept as error:
+            return Answer(error.said), FAILED
         except MacvfastError as error:
             return Answer(request.words.failed(error)), FAILED
         except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on

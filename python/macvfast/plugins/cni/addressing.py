@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,19 +141,17 @@ def routes(ipam: Fields) -> Iterator[tuple[Route, Said]]:
         yield Route.of(destination, gateway or None, **given), {key: value for key, value in said.items() if value}
 
 
-def dns(ipam: Fields) -> dict[str, Any]:
-    """What the file of `resolvConf` says, in the words of a result; empty where none is named.
+def dns(path: str) -> dict[str, Any]:
+    """What the file of `resolvConf` says now, in the words of a result; empty where none is named.
 
     Raises:
         Refused: it cannot be read.
     """
-    path = ipam.text("resolvConf")
     if not path:
         return {}
     found: dict[str, Any] = {"nameservers": [], "domain": "", "search": [], "options": []}
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read(_LONGEST).splitlines()
+        lines = _regular(path).splitlines()
     except (OSError, ValueError) as error:
         raise Refused(IO, f"`resolvConf` {path} cannot be read", str(error)) from None
     for line in lines:
@@ -163,3 +163,14 @@ def dns(ipam: Fields) -> dict[str, Any]:
         elif word in ("search", "options"):
             found[word] += values
     return {key: value for key, value in found.items() if value}
+
+
+def _regular(path: str) -> str:
+    """The text of a regular file. Of another, such as a pipe, nobody may ever write what is read."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", errors="replace") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a regular file")
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} bytes")
+    return text

@@ -140,7 +140,10 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
     named, network = (_network(conf), None) if meant is None else ("", meant.network)
     endpoint = EndpointRequest(network=named, sandbox=attachment.sandbox, ifname=ifname, **wanted)
     netns = OpenNetns(call.netns, environment["CNI_NETNS"])
-    return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=network, keeper=keeper)
+    reads = words.read_dns if meant is not None and meant.resolv_conf else None
+    return Request(
+        kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, network=network, keeper=keeper, reads=reads
+    )  # fmt: skip
 
 
 def _holding(call: Call, conf: Conf, command: str) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError, NetworkNotFound
 from macvfast.model import HeldAddresses
@@ -39,13 +39,14 @@ class Pool:
     Attributes:
         named: a network of macvfast; empty: the one that is made for the configuration.
         wanted: that one.
-        routes, dns: of the result.
+        routes: of the result.
+        resolv_conf: the file with the name servers of the result; empty: none.
     """
 
     named: str
     wanted: Wanted | None
     routes: Sequence[Said]
-    dns: Mapping[str, Any]
+    resolv_conf: str
 
     @classmethod
     def of(cls, conf: Conf) -> Pool:
@@ -59,17 +60,18 @@ class Pool:
             ipam = fields.fields("ipam")
             named = ipam.text("network")
             routes = [said for _, said in addressing.routes(ipam)]
-            return cls(named, None if named else _wanted(conf.name, fields), routes, addressing.dns(ipam))
+            return cls(named, None if named else _wanted(conf.name, fields), routes, ipam.text("resolvConf"))
         except Unfit as error:
             raise Refused(BAD_CONFIG, str(error)) from None
 
     def hold(self, words: Words, attachment: Attachment, asked: Mapping[str, Address], host: Host) -> Said:
-        """Hold addresses for an attachment: its answer. Raises as `Host.hold`."""
+        """Hold addresses for an attachment: its answer. Raises as `Host.hold`, and as `Words.dns_of`."""
+        dns = words.dns_of(self.resolv_conf)
         network = self.named if self.wanted is None else self.wanted.ensure(host)
         if host.network(network).name != network:
             # By the beginning of an id, another one would be taken.
             raise NetworkNotFound(network)
-        return words.held(host.hold(network, attachment, **asked), self.routes, self.dns)
+        return words.held(host.hold(network, attachment, **asked), self.routes, dns)
 
     def is_ready(self, words: Words, host: Host) -> Said:
         """Whether the network of the addresses is as it should be; that none is free is another matter."""

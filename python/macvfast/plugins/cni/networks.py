@@ -177,13 +177,14 @@ class Meant:
         network: to which a container is attached.
         endpoint: what its endpoint has, by the names of EndpointRequest.
         routes: as they come back in the result.
-        dns: the same, where the configuration has no `dns` itself.
+        resolv_conf: the file with the name servers of the result, where the configuration has no `dns` itself; empty:
+            none.
     """
 
     network: Wanted
     endpoint: Mapping[str, Any]
     routes: Sequence[Said]
-    dns: Mapping[str, Any]
+    resolv_conf: str
 
 
 def _digest(*values: object) -> str:
@@ -221,7 +222,8 @@ def read(conf: Conf) -> Meant:
             "mtu": fields.number("mtu", most=0xFFFF) or None, "routes": tuple(route for route, _ in routes),
             "mac": parse_mac(mac) if mac else None,
         }  # fmt: skip
-        return Meant(_network_of(conf.name, fields), endpoint, [said for _, said in routes], addressing.dns(ipam))
+        network = _network_of(conf.name, fields)
+        return Meant(network, endpoint, [said for _, said in routes], ipam.text("resolvConf"))
     except Unfit as error:
         raise Refused(BAD_CONFIG, str(error)) from None
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast import errors
 from macvfast.model import mac_text
+from macvfast.plugins.cni import addressing
 from macvfast.plugins.cni.conf import NEWEST
 from macvfast.plugins.cni.refusals import BAD_CONFIG, DIFFERS, LIMITED, NOT_AVAILABLE, Refused, refused
+from macvfast.plugins.request import NotKept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,8 +65,6 @@ class Words:
         # Read before anything is made: a configuration that is refused has no effect.
         self._dns = conf.dns() if command == "ADD" else {}
         self._meant = meant
-        if meant is not None:
-            self._dns = self._dns or {**meant.dns}
         self._kept = _kept_addresses(conf) if command == "CHECK" else set()
 
     def with_(self, given: Given) -> Words:
@@ -72,6 +72,24 @@ class Words:
         words = copy(self)
         words._given = given  # noqa: SLF001
         return words
+
+    def read_dns(self) -> None:
+        """Have the name servers of the file that the configuration names, where it says none itself. Raises as
+        `dns_of`.
+        """
+        found = self.dns_of("" if self._meant is None else self._meant.resolv_conf)
+        self._dns = self._dns or found
+
+    def dns_of(self, path: str) -> dict[str, Any]:
+        """What a file of name servers says now.
+
+        Raises:
+            NotKept: it cannot be read.
+        """
+        try:
+            return addressing.dns(path)
+        except Refused as error:
+            raise NotKept(self.refused(error)) from None
 
     def made(self, endpoint: Endpoint, mtu: Callable[[], int | None]) -> Said:
         """What ADD prints."""

@@ -1,0 +1,108 @@
+"""Calls of CNI whose configurations name no network: what they read, and what they ask of the host."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast.plugins.cni import calls
+from macvfast.plugins.request import NotKept, Request, answered, connected
+from tests.unit.fake_kernel import FakeLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.machine import Machine
+
+IPAM = {"type": "host-local", "ranges": [[{"subnet": "10.20.0.0/30"}]]}
+CONF = {"cniVersion": "1.1.0", "name": "pods", "type": "macvfast", "master": "eth5", "ipam": IPAM}
+
+
+@pytest.fixture(autouse=True)
+def _given(machine: Machine) -> None:
+    """A link without networks, and a namespace to attach."""
+    machine.world.add_home(FakeLink(5, "eth5", mac=b"\x52\x54\x00\x00\x00\x05"))
+    machine.host._store.origin = "cni"
+    machine.world.give("/proc/self/fd/0")
+
+
+def read(command: str, conf: dict[str, Any], *, container: str = "c1", id_: str = "a" * 32, program: str = "") -> Any:
+    """What a call becomes; its namespace is this process's standard input."""
+    environment = {"CNI_COMMAND": command, "CNI_PATH": "/opt/cni/bin"}
+    if command not in ("STATUS", "GC"):
+        environment |= {"CNI_CONTAINERID": container, "CNI_NETNS": "/run/netns/box", "CNI_IFNAME": "net1"}
+    return calls.read(calls.Call(id_, environment, json.dumps(conf), 0, program))
+
+
+def done(machine: Machine, command: str, conf: dict[str, Any], **named: str) -> Any:
+    """The result of a call; where it fails, its code."""
+    said = read(command, conf, **named)
+    try:
+        found: Any = answered(machine.host, said).said if isinstance(said, Request) else said
+    except NotKept as error:
+        found = error.said
+    return found["result"]["code"] if found["status"] else found["result"]
+
+
+# The file of name servers.
+
+
+def held_by(conf: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of another plugin, whose IPAM plugin this is."""
+    return conf | {"type": "bridge"}
+
+
+@pytest.mark.parametrize("program", ["", "host-local"])
+def test_a_file_of_name_servers_is_read_anew_by_each_container(machine: Machine, tmp_path: Path, program: str) -> None:
+    path = tmp_path / "resolv.conf"
+    conf = CONF | {"ipam": IPAM | {"resolvConf": str(path)}}
+    conf = held_by(conf) if program else conf
+    for server in ("192.0.2.1", "192.0.2.2"):
+        path.write_text(f"nameserver {server}\n")
+        request = read("ADD", conf, program=program)
+        path.write_text("nameserver 192.0.2.99\n" if server == "192.0.2.2" else f"nameserver {server}\n")
+        found: Any = answered(machine.host, request).said["result"]
+        assert found["dns"] == {"nameservers": ["192.0.2.99" if server == "192.0.2.2" else server]}
+        done(machine, "DEL", conf, program=program)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def long(path: Path) -> None:
+    path.write_text("#" * (1 << 16) + "\nnameserver 192.0.2.1\n")
+
+
+@pytest.mark.parametrize("make", [pipe, long, os.mkdir, lambda _: None], ids=["pipe", "long", "directory", "missing"])
+@pytest.mark.parametrize("program", ["", "host-local"])
+def test_what_is_no_file_of_name_servers_stops_the_container_alone(
+    machine: Machine, tmp_path: Path, make: Callable[[Path], None], program: str
+) -> None:
+    """Catches a file that is opened where calls are read, for all callers; and addresses that stay given."""
+    path = tmp_path / "resolv.conf"
+    make(path)
+    conf = CONF | {"ipam": IPAM | {"resolvConf": str(path)}}
+    conf = held_by(conf) if program else conf
+    assert done(machine, "ADD", conf, program=program) == 5
+    assert machine.host.attachments() == []
+    request = read("ADD", conf)
+    assert connected(machine.host, [request]) == [None], "it is done alone, and says why"
+
+
+@pytest.mark.parametrize("program", ["", "host-local"])
+def test_what_host_local_has_given_goes_whatever_became_of_the_name_servers(
+    machine: Machine, tmp_path: Path, program: str
+) -> None:
+    conf = CONF | {"ipam": IPAM | {"resolvConf": str(tmp_path / "none"), "dataDir": str(tmp_path)}}
+    conf = held_by(conf) if program else conf
+    (tmp_path / "pods").mkdir()
+    for command, more in (("DEL", {}), ("GC", {"cni.dev/valid-attachments": []})):
+        kept = tmp_path / "pods" / "10.20.0.2"
+        kept.write_text("c1\r\nnet1")
+        done(machine, command, conf | more, program=program)
+        assert not kept.exists(), command
