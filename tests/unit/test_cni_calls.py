@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast import errors
 from macvfast.plugins.cni import calls
 from macvfast.plugins.request import NotKept, Request, answered, connected
 from tests.unit.fake_kernel import FakeLink
@@ -45,6 +46,8 @@ def done(machine: Machine, command: str, conf: dict[str, Any], **named: str) -> 
         found: Any = answered(machine.host, said).said if isinstance(said, Request) else said
     except NotKept as error:
         found = error.said
+    except errors.MacvfastError as error:
+        found = said.words.failed(error)
     return found["result"]["code"] if found["status"] else found["result"]
 
 
@@ -101,8 +104,48 @@ def test_what_host_local_has_given_goes_whatever_became_of_the_name_servers(
     conf = CONF | {"ipam": IPAM | {"resolvConf": str(tmp_path / "none"), "dataDir": str(tmp_path)}}
     conf = held_by(conf) if program else conf
     (tmp_path / "pods").mkdir()
-    for command, more in (("DEL", {}), ("GC", {"cni.dev/valid-attachments": []})):
+    ends: list[tuple[str, dict[str, Any]]] = [("DEL", {}), ("GC", {"cni.dev/valid-attachments": []})]
+    for command, more in ends:
         kept = tmp_path / "pods" / "10.20.0.2"
         kept.write_text("c1\r\nnet1")
         done(machine, command, conf | more, program=program)
         assert not kept.exists(), command
+
+
+# Whether something could be attached.
+
+
+@pytest.mark.parametrize("program", ["", "host-local"])
+@pytest.mark.parametrize("own", [{}, {"ranges": IPAM["ranges"]}], ids=["no ranges", "ranges"])
+def test_a_node_whose_ranges_come_with_each_container_is_ready(
+    machine: Machine, own: dict[str, Any], program: str
+) -> None:
+    """A runtime gives STATUS no `runtimeConfig`."""
+    conf = CONF | {"capabilities": {"ipRanges": True}, "ipam": {"type": "host-local"} | own}
+    conf = held_by(conf) if program else conf
+    given = {"runtimeConfig": {"ipRanges": [[{"subnet": "fd00:20::/64" if own else "10.30.0.0/24"}]]}}
+    assert done(machine, "STATUS", conf, program=program) is None
+    if program or not own:
+        assert done(machine, "ADD", conf | given, program=program)["ips"]
+    assert done(machine, "STATUS", conf, program=program) is None
+    macvlan = conf | {"type": "macvlan", "master": "eth9"}
+    assert done(machine, "STATUS", macvlan, program=program) == 50
+
+
+def test_a_look_as_ipam_plugin_waits_for_nobody(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that wait would stop STATUS for all who ask."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.SandboxBusy("network", "lan", "restored")
+
+    monkeypatch.setattr(type(machine.host), "refuse_unready", refuse)
+    monkeypatch.setattr(type(machine.host._store), "writing", None)
+    assert done(machine, "STATUS", held_by(CONF), program="host-local") is None
+
+
+@pytest.mark.parametrize("program", ["", "host-local"])
+def test_a_pool_that_is_full_counts_where_the_configuration_says_so(machine: Machine, program: str) -> None:
+    conf = held_by(CONF) if program else CONF
+    assert done(machine, "ADD", conf, program=program)["ips"]
+    assert done(machine, "STATUS", conf, program=program) is None
+    assert done(machine, "STATUS", conf | {"statusOnExhaustion": True}, program=program) == 50

@@ -151,7 +151,7 @@ def _holding(call: Call, conf: Conf, command: str) -> Request:
     environment = call.environment
     words = Words(environment, conf, None)
     if command == _STATUS:
-        ready = partial(holding.Pool.of(conf).is_ready, words)
+        ready = partial(holding.Pool.of(conf.ahead).is_ready, words, conf.flag("statusOnExhaustion"))
         return Request(STATUS, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, act=ready)
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
     attachment = Attachment(conf.name, container, ifname)
@@ -180,7 +180,7 @@ def _is_own(netns: int) -> bool:
 
 def _status(call: Call, conf: Conf) -> Request:
     """Whether an ADD could be done; whether it would find an address only where the configuration asks for that."""
-    wanted = networks.read(conf).network if networks.is_meant(conf) else None
+    wanted = networks.read(conf.ahead).network if networks.is_meant(conf) else None
     endpoint = EndpointRequest(network=_network(conf) if wanted is None else "")
     exhaustion = conf.flag("statusOnExhaustion")
     words = Words(call.environment, conf, None)

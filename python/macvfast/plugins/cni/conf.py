@@ -132,6 +132,15 @@ class Conf:
             raise Refused(BAD_CONFIG, f"`{key}` has an entry without `containerID` or `ifname`")
         return frozenset(found)
 
+    @functools.cached_property
+    def ahead(self) -> Conf:
+        """What it says before there is a container, as STATUS has it: nothing of its addresses, where the runtime gives
+        each container's ranges with ADD.
+        """
+        ipam = self.object("ipam")
+        waits = self.object("capabilities").get("ipRanges") and not self.runtime().get("ipranges")
+        return Conf(self.said | {"ipam": {}}, self.raw) if waits and not ipam.get("network") else self
+
     def dns(self) -> dict[str, Any]:
         """The fields of `dns` that the specification has, without those that are empty: each as the runtime has it, or
         else the configuration.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, NetworkNotFound
+from macvfast.errors import MacvfastError, NetworkNotFound, SandboxBusy
 from macvfast.model import HeldAddresses
 from macvfast.options import MODES
 from macvfast.plugins.cni import addressing, hostlocal
@@ -73,10 +73,12 @@ class Pool:
             raise NetworkNotFound(network)
         return words.held(host.hold(network, attachment, **asked), self.routes, dns)
 
-    def is_ready(self, words: Words, host: Host) -> Said:
-        """Whether the network of the addresses is as it should be; that none is free is another matter."""
+    def is_ready(self, words: Words, needs_address: bool, host: Host) -> Said:
+        """Whether the network of the addresses is as it should be, and, if that is asked for, has a free one."""
         network = self.named if self.wanted is None else self.wanted.find(host)
-        host.refuse_unready(network, needs_address=False)
+        # What is being changed is not waited for, and will be there.
+        with suppress(SandboxBusy):
+            host.refuse_unready(network, needs_address=needs_address)
         return words.ready()
 
 
@@ -104,6 +106,6 @@ def _wanted(name: str, conf: Fields) -> Wanted:
     driver, link = (kind, conf.text("master")) if kind in MODES else ("macvlan", _NOWHERE)
     return Wanted(
         conf=name, driver=driver, mode=MODES[driver][0], link=link, vlan=None, link_options=(),
-        **addressing.settled([*addressing.ranges(ipam)])._asdict(),
+        **addressing.settled([*addressing.ranges(ipam)] if ipam.names() else [])._asdict(),
         directory=f"{ipam.text('dataDir') or hostlocal.DEFAULT_DIR}/{name}",
     )  # fmt: skip
