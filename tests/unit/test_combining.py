@@ -102,6 +102,26 @@ def test_two_about_the_same_and_two_of_different_kinds_are_not_done_together() -
     assert held.batches == [[0], [1, 3, 4], [2, 5], [6], [7]]
 
 
+def test_of_several_calls_of_one_thread_any_may_lead_the_next_batch() -> None:
+    """One that was left for a later batch comes before one that waits for its turn. Catches a thread that waits for the
+    one, while it is to work for the other.
+    """
+    batches: list[list[int]] = []
+
+    def do(calls: Sequence[QueuedCall[int, int]]) -> None:
+        batches.append([call.asked for call in calls])
+        for call in calls:
+            if call.asked != 3 or len(batches) > 1:
+                call.end(call.asked + 1)
+
+    queue: Queue[int, int] = Queue(do, most=10)
+    threads = Threads()
+    asked = [(1, "a"), (2, "a"), (3, "b")]
+    threads.call("several", lambda: [one.outcome() for one in queue.call_all(asked)])
+    assert threads.join() == {"several": [2, 3, 4]}
+    assert batches == [[1, 3], [3, 2]]
+
+
 def test_several_calls_of_one_thread_are_done_at_once_and_with_those_of_others() -> None:
     held = Held()
     held.ask(0)
@@ -178,12 +198,12 @@ def test_who_is_interrupted_while_it_waits_goes_and_the_others_are_done(
     held = Held()
     wait = QueuedCall.wait
 
-    def interrupted(call: QueuedCall[int, int]) -> None:
+    def interrupted(call: QueuedCall[int, int]) -> QueuedCall[int, int]:
         if call.asked == 1:
             if leads:
                 wait(call)
             raise KeyboardInterrupt
-        wait(call)
+        return wait(call)
 
     monkeypatch.setattr(combining.QueuedCall, "wait", interrupted)
     held.ask(0)

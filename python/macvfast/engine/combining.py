@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from macvfast.errors import MacvfastError
@@ -28,9 +29,10 @@ class QueuedCall(Generic[A, T]):
         kind: only calls of one kind are carried out together.
         about: of calls about the same thing, only one is carried out at a time; None: nothing that another call can
             name.
+        news: of its caller: gets the call when it has ended, and before that, if its thread is to carry out a batch.
     """
 
-    def __init__(self, asked: A, kind: Hashable, about: Hashable | None) -> None:
+    def __init__(self, asked: A, kind: Hashable, about: Hashable | None, news: SimpleQueue[QueuedCall[A, T]]) -> None:
         self.asked = asked
         self.kind = kind
         self.about = about
@@ -42,31 +44,30 @@ class QueuedCall(Generic[A, T]):
         self.leads = False
         self.batch: Sequence[QueuedCall[A, T]] = ()
         self.gone = False
-        self._wake = threading.Lock()
-        self._wake.acquire()
+        self._news = news
 
     def end(self, result: T) -> None:
         """The call is done, and its caller continues. The first outcome counts."""
         if not self.ended:
             self._results = [result]
             self.ended = True
-            self._wake.release()
+            self._news.put(self)
 
     def fail(self, error: MacvfastError) -> None:
         """The call was refused."""
         if not self.ended:
             self._error = error
             self.ended = True
-            self._wake.release()
+            self._news.put(self)
 
     def lead(self) -> None:
         """Have its thread carry out the next batch."""
         self.leads = True
-        self._wake.release()
+        self._news.put(self)
 
-    def wait(self) -> None:
-        """Wait until it has ended, or leads."""
-        self._wake.acquire()
+    def wait(self) -> QueuedCall[A, T]:
+        """Wait until one of the calls of its caller has ended, or leads, and give that."""
+        return self._news.get()
 
     def outcome(self) -> T:
         """Return its result, or raise its error."""
@@ -108,7 +109,8 @@ class Queue(Generic[A, T]):
         """Carry out several calls of this thread, each with what it is about, together and with others. Returns them in
         their order, ended.
         """
-        calls: list[QueuedCall[A, T]] = [QueuedCall(one, kind, about) for one, about in asked]
+        news: SimpleQueue[QueuedCall[A, T]] = SimpleQueue()
+        calls = [QueuedCall(one, kind, about, news) for one, about in asked]
         if threading.get_ident() in self._at_work:
             # This thread itself is carrying out a batch: waiting for that batch would never end.
             for call in calls:
@@ -118,12 +120,12 @@ class Queue(Generic[A, T]):
             with self._mutex:
                 self._waiting += calls
                 self._begin()
-            # In this order they wait in the queue, too: the first that has not ended is the first to lead.
-            for call in calls:
-                call.wait()
-                if call.leads:
+            while [call for call in calls if not call.ended]:
+                # Any of them may be the next that is to lead.
+                call = calls[0].wait()
+                if not call.ended:
                     self._lead(call)
-                self._leave([call])
+                    self._leave([call])
         finally:
             try:
                 self._leave(calls)
