@@ -112,6 +112,17 @@ def test_what_host_local_has_given_goes_whatever_became_of_the_name_servers(
         assert not kept.exists(), command
 
 
+# What an IPAM plugin of ours alone would heed.
+
+
+def test_the_addresses_of_another_plugin_are_of_the_network_that_is_named(machine: Machine) -> None:
+    machine.host.create_network("pub", parent="eth5", subnets=["10.9.0.0/24"])
+    conf = held_by(CONF) | {"ipam": {"type": "macvfast", "network": "pub"}}
+    assert done(machine, "ADD", conf, program="macvfast")["ips"][0]["address"] == "10.9.0.2/24"
+    refused = conf | {"ipam": IPAM | {"type": "macvfast", "domain": "x"}}
+    assert done(machine, "ADD", refused, program="macvfast", container="c2") == 2
+
+
 # Whether something could be attached.
 
 

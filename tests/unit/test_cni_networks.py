@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.unit.machine import Machine
 
 RANGE = {"subnet": "10.20.0.0/24"}
+SIX = {"subnet": "fd00:20::/64"}
 IPAM = {"type": "host-local", "ranges": [[RANGE]]}
 CONF = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "master": "eth5", "ipam": IPAM}
 
@@ -78,6 +79,8 @@ def ipam(*ranges: dict[str, Any], **fields: Any) -> dict[str, Any]:
         ({"ipam": {"type": "host-local", "ranges": [[RANGE]], "subnet": "10.21.0.0/24"}}, 2, "two sets of IPv4"),
         ({"ipam": {"type": "host-local", "ranges": [RANGE]}}, 7, "ipam.ranges[0] is an object where a list is meant"),
         (ipam(RANGE, RANGE | {"gateway": "10.20.0.9"}), 2, "two gateways of 10.20.0.0/24"),
+        ({"ipam": {"type": "macvfast", "network": "lan"}}, 2, "`network` of `ipam`"),
+        ({"ipam": {"type": "macvfast", "ranges": [[RANGE]], "domain": "x"}}, 2, "`domain` of `ipam`"),
     ],
     ids=str,
 )  # fmt: skip
@@ -174,6 +177,34 @@ def test_what_may_change_changes_and_what_may_not_makes_another_network(machine:
     assert wanted(**changed).ensure(host) == first, "each is known by its configuration"
     assert wanted(**changed, mode="private").ensure(host) == second
     machine.assert_pools_are_true()
+
+
+@pytest.mark.parametrize(
+    "other", [[[RANGE | {"rangeStart": "10.20.0.100"}]], [[RANGE], [SIX | {"rangeEnd": "fd00:20::9"}]]]
+)
+@pytest.mark.parametrize("own", [[[RANGE]], [[RANGE | {"rangeStart": "10.20.0.50"}]]], ids=["all", "some"])
+def test_ranges_that_change_while_a_network_is_made_are_those_of_its_label(
+    host: Host, monkeypatch: pytest.MonkeyPatch, own: Any, other: Any
+) -> None:
+    """Two configurations of one name at once: catches one whose containers get addresses of the other's ranges."""
+    sets = {"own": own, "other": other}
+    if len(other) > 1:
+        sets["own"] = [*own, [SIX]]
+    mine, theirs = (wanted(ipam={"type": "host-local", "ranges": sets[key]}) for key in ("own", "other"))
+    reserve, times = type(host).reserve, []
+
+    def reserve_late(self: Host, *arguments: Any, **named: Any) -> None:
+        reserve(self, *arguments, **named)
+        times.append(1)
+        if len(times) == 1:
+            theirs.ensure(host)
+
+    monkeypatch.setattr(type(host), "reserve", reserve_late)
+    network = host.network(mine.ensure(host))
+    assert dict(network.labels)[networks.WHOLE] == mine.whole
+    ranges = [one for subnet in network.subnets for one in subnet.ranges]
+    assert ranges == [*mine.ip_ranges]
+    assert mine.ensure(host) == theirs.ensure(host) == "cni-pods"
 
 
 def test_configurations_of_several_names_share_the_pool_of_a_subnet(machine: Machine, host: Host) -> None:

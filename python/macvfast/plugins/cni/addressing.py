@@ -79,6 +79,13 @@ def _refuse_two_gateways(ranges: Sequence[Range]) -> None:
             raise Refused(UNSUPPORTED, f"`ipam.ranges` has two gateways of {one.subnet}", "a subnet has one")
 
 
+def refuse_domain(ipam: Fields) -> None:
+    """Refuse what a configuration of ours says and nobody would heed; host-local's own may have any key."""
+    if ipam.text("type") == "macvfast" and ipam.values().get("domain") is not None:
+        why = "networks share the addresses of a subnet where they share a parent"
+        raise Refused(UNSUPPORTED, "`domain` of `ipam` is not supported", why)
+
+
 # As host-local completes them.
 
 

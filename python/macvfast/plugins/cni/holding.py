@@ -59,6 +59,7 @@ class Pool:
         try:
             ipam = fields.fields("ipam")
             named = ipam.text("network")
+            addressing.refuse_domain(ipam)
             routes = [said for _, said in addressing.routes(ipam)]
             return cls(named, None if named else _wanted(conf.name, fields), routes, ipam.text("resolvConf"))
         except Unfit as error:

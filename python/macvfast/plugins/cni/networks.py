@@ -13,6 +13,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import (
@@ -151,9 +152,8 @@ class Wanted:
                 if not tries_left or not _remove_unused(host, self):
                     raise
             else:
-                if not ahead:
-                    host.update_network(name, labels={WHOLE: self.whole})
-                return name
+                if ahead or _is_now_whole(host, self, name):
+                    return name
         raise SandboxBusy("network", f"cni-{self.conf}", "changed")
 
     def _made(self, host: Host) -> tuple[Network | None, str]:
@@ -261,6 +261,10 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     kind = ipam.text("type")
     if not kind and ipam.names():
         raise Unfit("`ipam` has no `type`; it is empty where containers get no addresses")
+    if kind == "macvfast" and ipam.text("network"):
+        why = "`network` beside `type`, without `master`, names a network of macvfast"
+        raise Refused(UNSUPPORTED, "`network` of `ipam` is not supported where macvfast makes the links", why)
+    addressing.refuse_domain(ipam)
     queue = conf.number("bcqueuelen", most=0xFFFF_FFFF)
     if queue and driver != "macvlan":
         raise Unfit("`bcqueuelen` belongs to macvlan")
@@ -313,6 +317,19 @@ def _make(host: Host, wanted: Wanted, name: str) -> None:
     kept = hostlocal.Kept({}, ()) if wanted.directory is None else hostlocal.kept_in(wanted.directory)
     host.ensure_network(request)
     host.reserve(name, kept.files, last=kept.last)
+
+
+def _is_now_whole(host: Host, wanted: Wanted, name: str) -> bool:
+    """Say of a network that it is as it is wanted, and have its ranges so in the same step: another configuration of
+    that name may have changed them meanwhile. False: it has more, and is not said to be so.
+    """
+    done = host.update_network(name, labels={WHOLE: wanted.whole}, ip_ranges=wanted.ip_ranges)
+    begins = [ip_address(one.partition("-")[0]) for one in wanted.ip_ranges]
+    # Those of a subnet of which none are wanted stay.
+    if all(any(first in one.cidr for first in begins) for one in done.subnets if one.ranges):
+        return True
+    host.update_network(name, labels={WHOLE: None})
+    return False
 
 
 def _link(host: Host, wanted: Wanted) -> str:
