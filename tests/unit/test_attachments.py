@@ -63,8 +63,8 @@ def opened(machine: Machine) -> Host:
     return Host(store, FakeKernel(machine.world, machine.faults), str(machine.world.pins_dir))
 
 
-def attach(host: Host, attachment: Attachment, netns: str = POD, *, network: str = "lan") -> Sandbox:
-    endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=attachment.ifname)
+def attach(host: Host, attachment: Attachment, netns: str = POD, *, network: str = "lan", **wanted: Any) -> Sandbox:
+    endpoint = EndpointRequest(network=network, sandbox=attachment.sandbox, ifname=attachment.ifname, **wanted)
     host.connect(endpoint, netns=netns, attachment=attachment)
     return has(host, attachment)
 
@@ -491,14 +491,27 @@ def test_what_nobody_has_is_freed_before_a_pool_is_called_exhausted(machine: Mac
     machine.assert_pools_are_true()
 
 
-@pytest.mark.parametrize("link", [True, False])
-def test_who_needs_the_address_of_what_leaves_waits_for_it(
-    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch, *, link: bool
+@pytest.mark.parametrize(
+    ("link", "mode", "wanted"),
+    [
+        (True, "bridge", {}),
+        (False, "bridge", {}),
+        (True, "bridge", {"ip": ip_address("10.8.0.2")}),
+        (False, "bridge", {"ip": ip_address("10.8.0.2")}),
+        (True, "bridge", {"mac": b"\2\0\0\0\0\7"}),
+        (True, "passthru", {}),
+    ],
+    ids=str,
+)
+def test_who_needs_what_leaves_still_has_waits_for_it(
+    machine: Machine, cni: Host, monkeypatch: pytest.MonkeyPatch, link: bool, mode: str, wanted: dict[str, Any]
 ) -> None:
-    """A runtime was told that it is gone."""
+    """A runtime was told that it is gone: its address, its MAC, and the one place of a passthru network."""
     machine.world.add_home(FakeLink(4, "eth2", mac=b"\x52\x54\x00\x00\x00\x04"))
-    machine.host.create_network("tiny", subnets=["10.8.0.0/30"], gateways=["10.8.0.1"], parent="eth2")
-    attach(cni, NET1, network="tiny")
+    # Of some, only the pool is full.
+    subnet = "10.8.0.0/29" if wanted or mode == "passthru" else "10.8.0.0/30"
+    machine.host.create_network("tiny", subnets=[subnet], gateways=["10.8.0.1"], parent="eth2", mode=mode)
+    attach(cni, NET1, network="tiny", **wanted)
     done = threading.Event()
     delete = FakeKernel.delete_links
 
@@ -512,9 +525,9 @@ def test_who_needs_the_address_of_what_leaves_waits_for_it(
     ending = threading.Timer(0.2, done.set)
     ending.start()
     if link:
-        attach(cni, NET2, network="tiny")
+        attach(cni, NET2, network="tiny", **wanted)
     else:
-        cni.hold("tiny", NET2)
+        cni.hold("tiny", NET2, **wanted)
     ending.join()
     assert cni.attachments() == [NET2]
     machine.assert_pools_are_true()

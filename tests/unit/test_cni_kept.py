@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,6 +90,29 @@ def test_an_attachment_whose_namespace_is_another_by_now_is_asked_for_once_more(
     machine.world.give(f"/proc/self/fd/{netns}")
     answered(cni, request("ADD", netns))
     assert asked == ["ADD", "ADD"]
+
+
+def test_a_program_is_told_to_free_what_the_record_does_not_have_any_more(
+    cni: Host, netns: int, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may give it to the next container at once, which would be refused."""
+    answered(cni, request("ADD", netns))
+    delete, call, left = FakeKernel.delete_links, Delegate.call, list[int]()
+
+    def slowly(kernel: FakeKernel, wanted: Any) -> Any:
+        outcome = delete(kernel, wanted)
+        time.sleep(0.1)
+        return outcome
+
+    def look(delegate: Delegate, command: str) -> dict[str, Any]:
+        with cni._store.reading() as records:
+            left.append(len(records.intents()))
+        return call(delegate, command)
+
+    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    monkeypatch.setattr(Delegate, "call", look)
+    answered(cni, request("DEL", netns))
+    assert (asked, left) == (["ADD", "DEL"], [0])
 
 
 @pytest.mark.parametrize(("ipam", "status"), [("others", 1), ("static", 0), ("host-local", 0)])

@@ -23,7 +23,16 @@ from macvfast.engine.sandboxes import Sandboxes
 from macvfast.engine.states import States
 from macvfast.engine.together import Together
 from macvfast.engine.unfinished import UnfinishedWork
-from macvfast.errors import MacvfastError, NamespaceChanged, PoolExhausted, SandboxBusy, StateUnusable
+from macvfast.errors import (
+    AddressTaken,
+    MacTaken,
+    MacvfastError,
+    NamespaceChanged,
+    PassthruOccupied,
+    PoolExhausted,
+    SandboxBusy,
+    StateUnusable,
+)
 from macvfast.outcomes import Outcomes
 from macvfast.requests import PluginRequest
 from macvfast.state import home
@@ -57,6 +66,8 @@ if TYPE_CHECKING:
 
 # How long `ensure_network` waits for others that are changing the same network.
 ENSURE_WAIT_S = 10.0
+# What is refused where something else has what is asked for: that may be leaving.
+_OCCUPIED = (PoolExhausted, AddressTaken, MacTaken, PassthruOccupied)
 # How long the detection of duplicates of an IPv6 address is waited for. It takes 1 to 2 s (RFC 4862, section 5.4).
 DETECTION_S = 10.0
 
@@ -172,20 +183,24 @@ class Engine:
         asked = PluginRequest(request, request_id, attachment)
         leaving = self._together.removals()
         try:
-            made = self._together.connect(asked)
-        except NamespaceChanged:
-            if attachment is None:
+            made = self._connect(asked)
+        except _OCCUPIED as error:
+            if attachment is None or not self._make_room(leaving, error):
                 raise
-            # It has another namespace than before: what it had in that one goes first.
-            self._together.remove(request.sandbox, force=True).result()
-            made = self._together.connect(asked)
-        except PoolExhausted:
-            if attachment is None or not self._make_room(leaving):
-                raise
-            made = self._together.connect(asked)
+            made = self._connect(asked)
         if made.ip6 is not None and request.netns is not None and self._store.origin is not None:
             self._await_address(made, made.ip6.packed, GivenNetns.of(request.netns))
         return made
+
+    def _connect(self, asked: PluginRequest) -> Endpoint:
+        try:
+            return self._together.connect(asked)
+        except NamespaceChanged:
+            if asked.attachment is None:
+                raise
+            # It has another namespace than before: what it had in that one goes first.
+            self._together.remove(asked.endpoint.sandbox, force=True).result()
+            return self._together.connect(asked)
 
     def connect_each(self, requests: Sequence[PluginRequest]) -> list[Endpoint | MacvfastError]:
         """Create an endpoint for each, as one batch; what was made, or why it was not. Where `connect` would remove
@@ -221,15 +236,19 @@ class Engine:
         leaving = self._together.removals()
         try:
             return self._attachments.hold(network, attachment, ip, ip6)
-        except PoolExhausted:
-            if not self._make_room(leaving):
+        except _OCCUPIED as error:
+            if not self._make_room(leaving, error):
                 raise
         return self._attachments.hold(network, attachment, ip, ip6)
 
-    def _make_room(self, leaving: Sequence[Thread]) -> bool:
-        """Wait for what leaves, and free what no container has any more. Returns whether there was any of these."""
+    def _make_room(self, leaving: Sequence[Thread], error: MacvfastError) -> bool:
+        """Wait for what leaves, and for a pool, free what no container has any more. Returns whether there was any of
+        these.
+        """
         for one in leaving:
             one.join()
+        if not isinstance(error, PoolExhausted):
+            return bool(leaving)
         with self._changing_many():
             freed = [one for one in self._attachments.free() if one.error is None]
             return reservations.end_without_file(self._store) or bool(freed or leaving)

@@ -35,11 +35,12 @@ CONNECT, DISCONNECT, CHECK, STATUS, COLLECT = "connect", "disconnect", "check", 
 # What is gone already.
 _GONE = (NetworkNotFound, SandboxNotFound, EndpointNotFound)
 
-# How long to wait for another process that is making or removing what is to go, and how often it is looked at.
+# How long to wait for another process that is making or removing what is to go, and how long before it is looked at
+# again: at first, and at the most.
 _BUSY_S = 60.0
+_LOOK_S, _LOOK_AGAIN_S = 0.005, 0.05
 # How long what is connected already may be what a server has just made for the same request: it is found then, or goes.
 _TAKEN_BACK_S = 1.0
-_LOOK_S = 0.05
 
 Said = dict[str, object]
 T = TypeVar("T")
@@ -232,7 +233,7 @@ def _waiting(host: Host, do: Callable[[], T]) -> T:
     Raises:
         MacvfastError: it is not done.
     """
-    begun = time.monotonic()
+    begun, look_s = time.monotonic(), _LOOK_S
     while True:
         try:
             return do()
@@ -241,7 +242,8 @@ def _waiting(host: Host, do: Callable[[], T]) -> T:
                 raise
         # What a process left that died is finished, or undone, before any change: this is one.
         host.remove_networks([])
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
+        look_s = min(2 * look_s, _LOOK_AGAIN_S)
 
 
 def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
@@ -345,7 +347,9 @@ def _made_before(host: Host, request: Request) -> Answer | None:
 def _disconnect(host: Host, request: Request) -> Answer:
     if request.attachment is not None:
         # What the kernel still has to do is done behind the answer, by a server; without one, before this process ends.
-        found = host.detach([request.attachment], wait=False)[0].result()
+        # Where others keep the addresses, they give them to the next one at once.
+        wait = request.keeper is not None and request.keeper.by_caller
+        found = host.detach([request.attachment], wait=wait)[0].result()
         if not found and request.absent is not None:
             request.absent()
         return Answer(request.words.gone(found=found))
