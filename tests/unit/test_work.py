@@ -144,6 +144,26 @@ def test_of_requests_that_come_together_each_is_answered_with_its_own_and_a_refu
     ]
 
 
+def test_where_no_further_thread_can_be_started_each_of_a_batch_is_answered(
+    machine: Machine, begun: Callable[[], Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made, and what is done alone, by a thread that there is."""
+    work = begun()
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    answers: dict[str, SimpleQueue[Answer]] = {"lan": SimpleQueue(), "nothing": SimpleQueue()}
+    for number, (network, answer) in enumerate(answers.items()):
+        machine.world.give(f"/proc/self/fd/{100 + number}")
+        endpoint = EndpointRequest(network=network, sandbox=f"pod-{number}")
+        netns = OpenNetns(100 + number, f"/run/netns/pod-{number}")
+        work.begin(Request(CONNECT, f"{number:032x}", None, None, endpoint, netns, Plain()), answer.put)
+    assert "endpoint" in answers["lan"].get(timeout=60).said
+    assert answers["nothing"].get(timeout=60).said["error"]["code"] == "network-not-found"  # type: ignore[index]
+
+
 # Turns.
 
 

@@ -68,6 +68,8 @@ class Work:
         self._hosts = Hosts(self._state_dir)
         self._batches = Batches(self._connect, _BATCH)
         self._making = ThreadPoolExecutor(_THREADS, "macvfast-make")
+        # One of its threads is there from the beginning.
+        self._making.submit(int)
         self._others = ThreadPoolExecutor(_THREADS, "macvfast-wait")
         self._looking = ThreadPoolExecutor(_LOOKING_THREADS, "macvfast-look")
         self._turns = Turns()
@@ -116,12 +118,15 @@ class Work:
             except Exception as error:  # noqa: BLE001 - told when it is done alone
                 if not isinstance(error, MacvfastError):
                     sys.excepthook(*sys.exc_info())
-            for one, answer in zip(these, answers, strict=True):
-                keys = _keys(one.request)
+            both = [*zip(these, answers, strict=True)]
+            for one, answer in both:
+                if answer is not None:
+                    self._run(_keys(one.request), partial(one.say, answer, OK))
+            for one, answer in both:
                 if answer is None:
-                    self._making.submit(self._run, keys, partial(self._alone, one))
-                else:
-                    self._run(keys, partial(one.say, answer, OK))
+                    # Where no further thread can be started, one that there is does it.
+                    with suppress(RuntimeError):
+                        self._making.submit(self._run, _keys(one.request), partial(self._alone, one))
 
     def _still_wanted(self, one: _Waiting) -> bool:
         """Whether it is; else its turn ends."""
