@@ -395,9 +395,34 @@ def test_a_plugin_of_others_is_left_alone_and_nothing_is_written(tmp_path: Path,
     taken.unlink()
     service.install(places(tmp_path / "state"), 1, str(root), plugins)
     taken.write_bytes(there)
+    # What was ours is another program's now: it stays, and keeps nobody from the rest.
+    assert service.install(places(tmp_path / "state"), 1, str(root))[-1] == taken.with_name("macvfast")
+    assert taken not in service.uninstall(str(root))
+    assert os.listdir(taken.parent) == ["macvlan"]
+    assert taken.read_bytes() == there
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("target", ["/nowhere", "/bin/true"])
+def test_a_link_in_a_plugins_place_is_not_replaced(tmp_path: Path, target: str) -> None:
+    """Of a system that is not running it cannot be said here where it leads."""
+    link = tmp_path / "root/opt/cni/bin/macvfast"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
     with pytest.raises(PluginTaken):
-        service.uninstall(str(root))
-    assert (taken.with_name("macvfast")).exists()
+        service.install(places(tmp_path / "state"), 1, str(tmp_path / "root"), ["/opt/cni/bin/macvfast"])
+    assert os.readlink(link) == target
+
+
+@pytest.mark.usefixtures("program")
+def test_a_directory_that_leads_out_of_the_root_gets_no_plugin(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "root/opt/cni").mkdir(parents=True)
+    (tmp_path / "root/opt/cni/bin").symlink_to(tmp_path / "outside")
+    with pytest.raises(ServiceUnwritable, match="macvfast"):
+        service.install(places(tmp_path / "state"), 1, str(tmp_path / "root"), ["/opt/cni/bin/macvfast"])
+    assert os.listdir(tmp_path / "outside") == []
+    assert not (tmp_path / "root/etc").exists()
 
 
 def test_what_is_no_native_program_becomes_no_plugin(tmp_path: Path, program: Path) -> None:

@@ -52,7 +52,7 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
         if "\n" in path:
             raise OptionInvalid(name, path, "it has a line break", ["rename that directory, or give another one"])
     _refuse_other(_client(root))
-    plugins = sorted({*plugins, *units.plugins_of(_text(_client(root)))})
+    plugins = sorted({*plugins, *_recorded(root)})
     texts = {_client(root): units.client(places, plugins)}
     if root is not None or systemd_runs():
         texts |= {
@@ -64,7 +64,8 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
         _refuse_other(file)
     copies = [_within(root, path) for path in plugins]
     for path in copies:
-        _refuse_other_program(path)
+        if not _is_ours(path, root):
+            raise PluginTaken(str(path))
     if root is None:
         _refuse_unsafe([*texts, *copies], places)
     program = _program() if copies else b""
@@ -109,9 +110,7 @@ def uninstall(root: str | None = None) -> list[Path]:
     paths = list(_files(root))
     for path in paths:
         _refuse_other(path)
-    copies = [_within(root, path) for path in units.plugins_of(_text(_client(root)))]
-    for path in copies:
-        _refuse_other_program(path)
+    copies = [_within(root, path) for path in _recorded(root)]
     # Before the file that names them.
     paths = [*copies, *paths]
     for path in paths:
@@ -210,13 +209,24 @@ def _refuse_other(path: Path) -> None:
         raise ServiceTaken(str(path))
 
 
-def _refuse_other_program(path: Path) -> None:
-    """Refuse to replace or delete a plugin that is not a copy of the native program."""
+def _recorded(root: str | None) -> list[str]:
+    """The plugins that the clients' file names, without those in whose place another program has been put since."""
+    named = units.plugins_of(_text(_client(root)))
+    return [path for path in named if _is_ours(_within(root, path), root)]
+
+
+def _is_ours(path: Path, root: str | None) -> bool:
+    """Whether a plugin is a copy of the native program, or missing. A link is somebody else's, wherever it leads.
+
+    Raises:
+        ServiceUnwritable: its directory leads out of the root directory.
+    """
+    if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root or "/")):
+        raise ServiceUnwritable(str(path), f"its directory leads out of {root}")
     try:
-        if not native.is_a_copy(native.read(path)):
-            raise PluginTaken(str(path))
+        return not path.is_symlink() and native.is_a_copy(native.read(path))
     except FileNotFoundError:
-        return
+        return True
     except OSError as error:
         raise _failed("read the service", path, error) from None
 
