@@ -439,6 +439,20 @@ def test_gc_frees_what_another_boot_left_and_restore_makes_none_of_it_again(mach
     machine.assert_record_is_true()
 
 
+def test_gc_of_all_that_cni_made_frees_addresses_without_a_link_before_their_network(
+    machine: Machine, cni: Host
+) -> None:
+    cni.create_network("pods", subnets=["10.8.0.0/24"], parent="eth0.7")
+    cni.hold("pods", NET1)
+    attach(cni, NET2, network="pods")
+    assert machine.host.gc() == []
+    assert [(one.kind, one.error) for one in machine.host.gc(origin="cni")] == [
+        ("attachment", None), ("sandbox", None), ("network", None),
+    ]  # fmt: skip
+    assert (cni.attachments(), [one.name for one in cni.networks()]) == ([], ["lan", "other"])
+    machine.assert_record_is_true()
+
+
 def test_gc_frees_an_attachment_whose_link_and_namespace_are_gone(machine: Machine, cni: Host) -> None:
     attach(cni, NET1)
     cni.hold("lan", NET2)

@@ -163,6 +163,15 @@ class Attachments:
 
     # Freed.
 
+    def let_go_all(self) -> list[Freed]:
+        """Free all addresses that attachments have without a link, where the state is open for their engine."""
+        if self._store.origin != ENGINE:
+            return []
+        with self._store.reading() as records:
+            held = records.all_held()
+        self._let_go(held)
+        return [Freed(kind="attachment", name=_name(one), reason=f"{ENGINE} made it") for one in held]
+
     def free(self) -> list[Freed]:
         """Free what no container has any more: what another boot left, and attachments whose MACs their parents no
         longer list, and whose namespaces are nowhere. That a path is missing says nothing: it may lead to the namespace

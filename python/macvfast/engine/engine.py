@@ -370,7 +370,7 @@ class Engine:
 
     def gc(self, *, all_of_origin: bool = False) -> list[Freed]:
         """Remove what nobody owns any more. `all_of_origin`: also remove everything of the engine for which the state
-        is open: first its sandboxes, then its endpoints of other sandboxes, then its networks.
+        is open: first what its attachments hold, then its sandboxes, its endpoints of others, and its networks.
         """
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished) + self._attachments.free()
@@ -379,6 +379,7 @@ class Engine:
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 
+                freed += self._attachments.let_go_all()
                 freed += remove_all(self._store, self._detacher, self._remover)
             return freed
 
