@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from macvfast.errors import HostClosed
 from macvfast.host import Host
+from macvfast.plugins.cni import calls
 from macvfast.plugins.request import CONNECT, DISCONNECT, STATUS, Answer, Request, answered, connected
 from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve import work as doing
@@ -105,6 +107,30 @@ def test_what_the_next_engine_has_answered_with_meanwhile_stays(machine: Machine
     old.take_back(asked())
     old.close()
     assert endpoints(machine) == 1
+
+
+def removal(state_dir: str | None) -> Request:
+    conf = json.dumps({"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "network": "lan"})
+    environment = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "box", "CNI_IFNAME": "net1", "CNI_PATH": "/opt"}
+    read = calls.read(calls.Call(ID, environment, conf, None))
+    assert isinstance(read, Request)
+    return replace(read, state_dir=state_dir)
+
+
+def test_what_the_server_cannot_do_is_answered_in_no_words_of_a_plugin(
+    machine: Machine, begun: Callable[[], Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken for done: DEL ends with 0. So the plugin does it without the server."""
+    work = begun()
+    assert answer_of(work, removal(machine.state_dir)).said["status"] == 0
+    elsewhere = answer_of(work, removal("/var/lib/other")).said
+    assert elsewhere["error"]["code"] == "request-invalid"  # type: ignore[index]
+
+    def crash(*_: object) -> Answer:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doing, "answered", crash)
+    assert [*answer_of(work, removal(machine.state_dir)).said] == ["error"]
 
 
 # Together.

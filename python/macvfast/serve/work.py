@@ -16,6 +16,7 @@ from macvfast.plugins.request import CONNECT, STATUS, Answer, NotKept, answered,
 from macvfast.serve.batches import Batches
 from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
+from macvfast.serve.request import Plain
 from macvfast.serve.turns import Turns
 from macvfast.state.store import DEFAULT_DIR
 from macvfast.system import configured
@@ -171,8 +172,12 @@ class Work:
     # What is done.
 
     def _answered(self, request: Request) -> tuple[Answer, str]:
-        """The answer, and whether it is one to what was asked."""
+        """The answer, and whether it is one to what was asked. Where the server cannot do it, no answer in the words of
+        the request: a plugin then does it without a server.
+        """
         try:
+            if (problem := self._elsewhere(request)) is not None:
+                return Answer(Plain.failed(problem)), FAILED
             with self._host(request) as host:
                 return answered(host, request), OK
         except NotKept as error:
@@ -181,12 +186,18 @@ class Work:
             return Answer(request.words.failed(error)), FAILED
         except Exception as error:  # noqa: BLE001 - the caller is told, and the others go on
             sys.excepthook(*sys.exc_info())
-            return Answer(request.words.failed(MacvfastError("the server has failed", causes=[repr(error)]))), FAILED
+            return Answer(Plain.failed(MacvfastError("the server has failed", causes=[repr(error)]))), FAILED
+
+    def _elsewhere(self, request: Request) -> RequestInvalid | None:
+        """Why a request is not for this server: it is about another state directory."""
+        if request.state_dir in (None, self._state_dir):
+            return None
+        return RequestInvalid(f"the server's state is in {self._state_dir}")
 
     def _host(self, request: Request) -> AbstractContextManager[Host]:
         """The host of the origin; of another state directory than this one's, none."""
-        if request.state_dir not in (None, self._state_dir):
-            raise RequestInvalid(f"the server's state is in {self._state_dir}")
+        if (problem := self._elsewhere(request)) is not None:
+            raise problem
         return self._hosts.of(request.origin)
 
     def _undo(self, request: Request) -> None:
