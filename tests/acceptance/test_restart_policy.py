@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -246,6 +247,27 @@ def test_of_many_services_that_restore_starts_at_the_same_time_each_runs_once(la
             netns.wait_until(lambda name=name: lan.macvfast("logs", name).count("\n") == 1, what="two lines")  # type: ignore[misc]
             assert lan.macvfast("logs", name).split("\n") == [f"{name} {address} "] * 2
         lan.macvfast("rm", "-f", *names)
+
+
+@pytest.mark.parametrize("restore", ["macvfast restore", "on a thread"])
+def test_restore_starts_services_although_sigchld_is_ignored(lan: Lan, tmp_path: Path, restore: str) -> None:
+    """Wrong: the signal's action is changed with what works on the main thread only, or not, and how a keeper has
+    started its command is lost.
+    """
+    for name in ("one", "two"):
+        lan.macvfast("run", "-d", "--restart=always", f"--name={name}", "sleep", "99")
+    lose_everything(lan)
+    on_a_thread = (
+        "import threading; from macvfast.cli import main;"
+        "thread = threading.Thread(target=main, args=[['restore']]); thread.start(); thread.join()"
+    )
+    line = [netns.MACVFAST, "restore"] if restore == "macvfast restore" else [sys.executable, "-c", on_a_thread]
+    with another_boot(tmp_path):
+        done = lan.host.attempt("env", "--ignore-signal=CHLD", *line)
+        assert (done.returncode, done.stderr) == (0, "")
+        shown = lan.macvfast("ps", "--format={{.Names}} {{.State}}").splitlines()
+        assert sorted(shown) == ["one running", "two running"]
+        lan.macvfast("rm", "-f", "one", "two")
 
 
 def test_a_service_whose_command_is_damaged_is_seen_while_it_runs(lan: Lan) -> None:

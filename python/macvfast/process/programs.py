@@ -105,9 +105,7 @@ class ThisProcess:
 
     def start(self, program: Program, lock: list[int]) -> tuple[int, str]:
         """As Starter has it."""
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Inherited from this process's parent. The kernel would discard the exit status.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        keep_exit_statuses()
         environment = self.environment()
         reader, writer = os.pipe()
         with open(reader, encoding="utf-8", errors="replace") as pipe:
@@ -131,6 +129,18 @@ class ThisProcess:
         if environment.get("LC_CTYPE") == "C.UTF-8" and not _was_given(b"LC_CTYPE="):
             del environment["LC_CTYPE"]
         return environment
+
+
+def keep_exit_statuses() -> None:
+    """Have the kernel keep the exit statuses of this process's children. It discards them while SIGCHLD is ignored,
+    which a process inherits.
+    """
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        return
+    from ctypes import CDLL, c_int  # noqa: PLC0415 - seldom needed
+
+    # Python's own `signal` works on the main thread only, and services are started on several.
+    CDLL(None).signal(c_int(signal.SIGCHLD), None)
 
 
 def environment_here() -> dict[str, str]:

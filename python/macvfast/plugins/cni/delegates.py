@@ -17,7 +17,7 @@ from typing import Any
 
 from macvfast.errors import escape
 from macvfast.plugins.cni.refusals import DELEGATE, Refused
-from macvfast.process.programs import starter
+from macvfast.process.programs import keep_exit_statuses, starter
 from macvfast.system import limits
 
 # How long one call of a plugin may take, and how much it may answer.
@@ -77,9 +77,7 @@ class Delegate:
     def _run(self, command: str) -> tuple[int, bytes]:
         """Its exit status, and what it wrote to standard output. Its standard error is this process's."""
         program = self._program()
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Inherited from the caller. The kernel would discard the exit status.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        keep_exit_statuses()
         with ExitStack() as stack:
             given = stack.enter_context(open(os.memfd_create("conf"), "w+b"))
             given.write(self.conf.encode(errors="surrogateescape"))
