@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.netns import Lan, Netns
 
-pytestmark = pytest.mark.needs("macvlan", "strace")
+pytestmark = pytest.mark.needs("macvlan", "strace", "cni-plugins")
 
 PAGE = Path(__file__).parents[2] / "docs/cni.md"
 REFERENCE = Path("/usr/lib/cni")

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 REFERENCE = Path("/usr/lib/cni/macvlan")
 
-pytestmark = [
-    pytest.mark.needs("macvlan"),
-    pytest.mark.skipif(not REFERENCE.exists(), reason="containernetworking-plugins is not installed"),
-]
+pytestmark = pytest.mark.needs("macvlan", "cni-plugins")
 
 # Of both plugins; each passes over the other's fields.
 CONF: dict[str, Any] = {

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 REFERENCE = Path("/usr/lib/cni")
 
-pytestmark = [
-    pytest.mark.needs("macvlan"),
-    pytest.mark.skipif(not (REFERENCE / "bridge").exists(), reason="Debian's containernetworking-plugins is missing"),
-]
+pytestmark = pytest.mark.needs("macvlan", "cni-plugins")
 
 SUBNET = "172.16.86.0/24"
 RANGE = {"subnet": SUBNET, "rangeStart": "172.16.86.60", "rangeEnd": "172.16.86.62", "gateway": "172.16.86.1"}

@@ -196,7 +196,7 @@ def test_a_plugin_that_is_not_there_is_named(runtime: Runtime, plugin: Plugin) -
     )  # fmt: skip
 
 
-@pytest.mark.skipif(not (REFERENCE / "host-local").exists(), reason="Debian's containernetworking-plugins is missing")
+@pytest.mark.needs("cni-plugins")
 def test_the_reference_plugin_keeps_addresses_for_us(runtime: Runtime, foreign: Netns, tmp_path: Path) -> None:
     """Under another name than that for which our own pools stand."""
     (tmp_path / "files").symlink_to(REFERENCE / "host-local")
@@ -266,7 +266,7 @@ def seen(container: Netns) -> list[object]:
     return [there, [{key: one.get(key) for key in kept} for one in shown if not one["dst"].startswith("fe80")]]
 
 
-@pytest.mark.skipif(not (REFERENCE / "static").exists(), reason="Debian's containernetworking-plugins is missing")
+@pytest.mark.needs("cni-plugins")
 @pytest.mark.parametrize("runtime", ["with a server"], indirect=True)
 def test_static_is_what_the_reference_plugins_make_of_it(runtime: Runtime, foreign: Netns) -> None:
     def made(program: Path, fields: dict[str, Any]) -> list[object]:

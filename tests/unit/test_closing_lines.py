@@ -25,6 +25,7 @@ class Item:
 @pytest.fixture
 def _without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "release", lambda: "not unpacked: tools/docker-engine")
+    monkeypatch.setattr(probe, "_is_debian_12", lambda: True)
     feature = probe._docker_engine()
     monkeypatch.setattr(probe, "features", lambda: {"docker-engine": feature})
 
@@ -52,6 +53,7 @@ def test_elsewhere_the_last_lines_count_it_with_what_unpacks_one(monkeypatch: py
     )
     conftest.pytest_terminal_summary(cast("pytest.TerminalReporter", reporter))
     assert lines[:2] == [
-        f"not run: 2: needs docker-engine: not {engine.RELEASE}: not unpacked: tools/docker-engine",
+        f"not run: 2: needs docker-engine: release {engine.RELEASE}, that of Debian {engine.SUITE}; here: "
+        "not unpacked: tools/docker-engine",
         "not run: 1: no bash",
     ]
