@@ -10,7 +10,7 @@ import pytest
 
 from macvfast import errors
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import NotKept, Request, answered, connected
+from macvfast.plugins.request import NotKept, Request, answered, connected, undo
 from tests.unit.fake_kernel import FakeLink
 
 if TYPE_CHECKING:
@@ -121,6 +121,51 @@ def test_the_addresses_of_another_plugin_are_of_the_network_that_is_named(machin
     assert done(machine, "ADD", conf, program="macvfast")["ips"][0]["address"] == "10.9.0.2/24"
     refused = conf | {"ipam": IPAM | {"type": "macvfast", "domain": "x"}}
     assert done(machine, "ADD", refused, program="macvfast", container="c2") == 2
+
+
+# An IPAM plugin's ADD that is asked for again.
+
+
+def addresses(found: Any) -> list[str]:
+    return [one["address"] for one in found["ips"]]
+
+
+def held(machine: Machine) -> int:
+    (usage,) = machine.host.usage("cni-pods")
+    return len(usage.held)
+
+
+WIDE = {"type": "host-local", "ranges": [[{"subnet": "10.20.0.0/24"}]]}
+
+
+def test_addresses_whose_answer_is_lost_are_given_again_and_not_taken_back_then(machine: Machine) -> None:
+    """By a plugin whose server has died; or, where that lives, taken back by it, unless they were asked for again."""
+    conf = held_by(CONF) | {"ipam": WIDE}
+    lost = answered(machine.host, read("ADD", conf, program="host-local")).made
+    assert lost is not None
+    first = done(machine, "ADD", conf, program="host-local")
+    assert (addresses(first), held(machine)) == (["10.20.0.2/24"], 1)
+    undo(machine.host, lost)
+    assert held(machine) == 1
+    assert done(machine, "ADD", conf, program="host-local", id_="b" * 32) == 107, "that is another request"
+    done(machine, "DEL", conf, program="host-local")
+    lost = answered(machine.host, read("ADD", conf, program="host-local")).made
+    assert lost is not None
+    undo(machine.host, lost)
+    assert held(machine) == 0
+    machine.assert_record_is_true()
+
+
+@pytest.mark.parametrize("program", ["", "host-local"])
+def test_what_was_held_in_another_boot_makes_way_for_the_container(machine: Machine, program: str) -> None:
+    conf = CONF | {"ipam": WIDE}
+    assert done(machine, "ADD", held_by(conf), program="host-local")["ips"]
+    with machine.host._store.writing() as records:
+        records._db.execute("UPDATE attachment SET boot_id = 'another'")
+    found = done(machine, "ADD", held_by(conf) if program else conf, program=program, id_="b" * 32)
+    assert found["ips"]
+    assert len(machine.host.attachments()) == 1
+    machine.assert_record_is_true()
 
 
 # Whether something could be attached.

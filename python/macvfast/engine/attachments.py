@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
-from macvfast.engine.removal import RemovalOptions
+from macvfast.engine.removal import RemovalOptions, held_now, let_go
 from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
@@ -106,11 +106,7 @@ class Attachments:
             with self._unfinished.taken_up(), self._store.writing() as records:
                 pools = Pools(records)
                 # As they are by now.
-                still = [held for one in chunk if (held := records.held(one.attachment)) is not None]
-                for one in still:
-                    pools.of(records.network_of(one)).give_back(one.placed)
-                records.let_go(still)
-                records.note_unused([records.network_of(one) for one in still], now())
+                let_go(records, pools, [held for one in chunk if (held := records.held(one.attachment)) is not None])
                 pools.save()
 
     # What there is already.
@@ -124,6 +120,8 @@ class Attachments:
         """
         there = attached(self._store, attachment)
         if isinstance(there, HeldAddresses):
+            if there.boot_id != self._kernel.boot_id():
+                return
             raise AlreadyConnected(str(attachment), there.network, _HELD)
         if there is None or not there.endpoints:
             return
@@ -137,27 +135,38 @@ class Attachments:
     # Addresses without a link.
 
     def hold(
-        self, network: str, attachment: Attachment, ip: Address | None = None, ip6: Address | None = None
+        self,
+        network: str,
+        attachment: Attachment,
+        asked: Sequence[Address | None],
+        request_id: str | None,
     ) -> HeldAddresses:
-        """Give an attachment one address of each family that a network has, for a link that something else makes.
+        """Give an attachment one address of each family that a network has, for a link that something else makes. What
+        it has since another boot goes; what was made for the same request is given once more.
 
         Raises:
-            AlreadyConnected: it has some, or an endpoint.
+            AlreadyConnected: it has some since this boot, or an endpoint.
             PoolExhausted, AddressTaken, AddressOutsideSubnet, and as `one_network`
         """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = one_network(records, self._store, network)
             refuse_another(self._store, found)
-            if records.attached_id(attachment) is not None or records.held(attachment) is not None:
-                raise AlreadyConnected(str(attachment), found.name, _HELD)
             pools = Pools(records)
+            there = held_now(records, pools, attachment, self._kernel.boot_id())
+            if there is not None and request_id is not None and records.take_held_for(request_id) == there:
+                return there
+            if there is not None or records.attached_id(attachment) is not None:
+                raise AlreadyConnected(str(attachment), found.name, _HELD)
             own = own_addresses(self._kernel, found.link)
+            ip, ip6 = asked
             taken = pools.of(found, own).take(Wish(ip, ip6, str(attachment)))
             held = HeldAddresses(
                 attachment=attachment, network_id=found.id, network=found.name, boot_id=self._kernel.boot_id(),
                 packed=taken.packed, packed6=taken.packed6, subnet=taken.subnet, subnet6=taken.subnet6,
             )  # fmt: skip
             records.hold(held)
+            if request_id is not None:
+                records.note_held_for(request_id, attachment)
             pools.save()
             return held
 

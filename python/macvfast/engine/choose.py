@@ -18,6 +18,7 @@ from macvfast.engine.carriers import own_addresses, parent_of
 from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
+from macvfast.engine.removal import held_now
 from macvfast.errors import (
     AddressInvalid,
     AlreadyConnected,
@@ -138,7 +139,8 @@ class Chooser:
             for one in request.endpoints:
                 self._endpoint(records, draft, self._network(noted, one.network), one)
             making, attachment = draft.making, request.attachment
-            if attachment is not None and records.held(attachment) is not None:
+            boot_id = self._kernel.boot_id()
+            if attachment is not None and held_now(records, noted.pools, attachment, boot_id) is not None:
                 raise AlreadyConnected(str(attachment), making.endpoints[0].network.name, "it has addresses already")
             noted.intent = noted.intent or records.begin(self._store.owner(), MADE)
             if making.new and not records.add_sandbox(making.sandbox, noted.intent):

@@ -231,15 +231,17 @@ class Engine:
         """Refuse an attachment that has a link in that namespace, or addresses alone."""
         self._attachments.refuse_attached(attachment, GivenNetns.of(netns).opened)
 
-    def hold(self, network: str, attachment: Attachment, ip: Address | None, ip6: Address | None) -> HeldAddresses:
+    def hold(
+        self, network: str, attachment: Attachment, asked: Sequence[Address | None], request_id: str | None
+    ) -> HeldAddresses:
         """Give an attachment addresses for a link that something else makes."""
         leaving = self._together.removals()
         try:
-            return self._attachments.hold(network, attachment, ip, ip6)
+            return self._attachments.hold(network, attachment, asked, request_id)
         except _OCCUPIED as error:
             if not self._make_room(leaving, error):
                 raise
-        return self._attachments.hold(network, attachment, ip, ip6)
+        return self._attachments.hold(network, attachment, asked, request_id)
 
     def _make_room(self, leaving: Sequence[Thread], error: MacvfastError) -> bool:
         """Wait for what leaves, and for a pool, free what no container has any more. Returns whether there was any of

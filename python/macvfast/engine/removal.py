@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from macvfast import plan
 from macvfast.errors import MacvfastError, RemovalUnfinished
+from macvfast.state.records import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.ipam import Pools
+    from macvfast.model import Attachment, Endpoint, HeldAddresses, Network, Sandbox
     from macvfast.plan import LinkFacts
+    from macvfast.state.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +157,26 @@ class Removal:
             kind = "sandbox" if self.whole else "endpoint of sandbox"
             reason = str(error) if self.route_error is None else f"{self.route_error}; and then {error}"
             self.error = RemovalUnfinished(kind, self.sandbox.name, reason, self.again)
+
+
+# Addresses without a link.
+
+
+def held_now(records: Records, pools: Pools, attachment: Attachment, boot_id: str) -> HeldAddresses | None:
+    """What an attachment has without a link, since this boot. What it has since another one goes; the caller saves the
+    pools.
+    """
+    held = records.held(attachment)
+    if held is not None and held.boot_id != boot_id:
+        let_go(records, pools, [held])
+        return None
+    return held
+
+
+def let_go(records: Records, pools: Pools, going: Sequence[HeldAddresses]) -> None:
+    """Free addresses that attachments have without a link; the caller saves the pools."""
+    networks = [records.network_of(one) for one in going]
+    for one, network in zip(going, networks, strict=True):
+        pools.of(network).give_back(one.placed)
+    records.let_go(going)
+    records.note_unused(networks, now())

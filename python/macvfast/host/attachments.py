@@ -59,18 +59,19 @@ class OfAttachments(Opened):
 
     def hold(
         self, network: str | Network, attachment: Attachment, *, ip: str | Address | None = None,
-        ip6: str | Address | None = None,
+        ip6: str | Address | None = None, request_id: str | None = None,
     ) -> HeldAddresses:  # fmt: skip
         """Give an attachment one address of each family that a network has, for a link that something else makes;
         `detach` takes them back.
 
         Args:
             ip, ip6: the addresses; None: automatic.
+            request_id: the same once more gives what the attachment has, and is not taken back then.
 
         Raises:
-            AlreadyConnected: the attachment has addresses, or an endpoint.
+            AlreadyConnected: the attachment has addresses since this boot, or an endpoint.
             NetworkNotFound, NameAmbiguous, SandboxBusy, PoolExhausted, AddressTaken, AddressOutsideSubnet
         """
         plain("attachment", attachment, macvfast.Attachment)
         asked = [None if one is None else parse_address(str(one), version) for one, version in ((ip, 4), (ip6, 6))]
-        return self._parts.engine.hold(key_of(network), attachment, *asked)
+        return self._parts.engine.hold(key_of(network), attachment, asked, request_id)

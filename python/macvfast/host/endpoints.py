@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from macvfast.checks import Several
     from macvfast.errors import MacvfastError
-    from macvfast.model import Address, Attachment, Endpoint, Network, Sandbox
+    from macvfast.model import Address, Attachment, Endpoint, HeldAddresses, Network, Sandbox
     from macvfast.outcomes import Outcomes, Scaled
     from macvfast.requests import EndpointRequest, OpenNetns, PluginRequest
     from macvfast.system.progress import Tell
@@ -77,8 +77,10 @@ class OfEndpoints(Opened):
         """What `connect` created with that `request_id`; waits for who is still at it. It is not taken back then."""
         return lookup.made_for(self._store, request_id)
 
-    def take_back(self, request_id: str) -> Endpoint | None:
-        """What `made_for` would find, unless it ever did: for the caller to remove, and not found again."""
+    def take_back(self, request_id: str) -> Endpoint | HeldAddresses | None:
+        """What `connect` or `hold` did with that `request_id`, unless it was asked for again: for the caller to remove,
+        and not found again.
+        """
         return lookup.take_back(self._store, request_id)
 
     def connect_many(

@@ -18,7 +18,7 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
 )
-from macvfast.model import KEPT_S, Sandbox
+from macvfast.model import KEPT_S, HeldAddresses, Sandbox
 from macvfast.plan import endpoints
 from macvfast.requests import NetworkRequest, PluginRequest
 
@@ -288,12 +288,11 @@ def _ready_network(host: Host, request: Request) -> str | None:
 
 def undo(host: Host, request: Request) -> None:
     """Remove what a request has made, if that is still there: nobody knows of it, unless it was asked for again."""
-    if request.act is not None and request.attachment is not None:
-        host.detach([request.attachment])[0].result()
-        return
     try:
         there = host.take_back(request.id)
-        if there is not None:
+        if isinstance(there, HeldAddresses):
+            host.detach([there.attachment])[0].result()
+        elif there is not None:
             _take_away(host, host.sandbox(there.sandbox_id), there)
     except _GONE:
         pass

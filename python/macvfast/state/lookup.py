@@ -106,11 +106,13 @@ def made_for(store: Store, request_id: str) -> Endpoint | None:
         return records.made_for(request_id)
 
 
-def take_back(store: Store, request_id: str) -> Endpoint | None:
-    """The settled endpoint that was made for a plugin's request, which nobody finds by that request any more; None
-    where `made_for` has found it.
+def take_back(store: Store, request_id: str) -> Endpoint | HeldAddresses | None:
+    """The settled endpoint that was made for a plugin's request, or the addresses that are held for it, which nobody
+    finds by that request any more; None where somebody has.
     """
     with store.writing() as records:
+        if (held := records.take_held_for(request_id)) is not None:
+            return held
         found = records.made_for(request_id)
         return found if records.forget_request(request_id) else None
 

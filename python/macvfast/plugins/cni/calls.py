@@ -162,7 +162,7 @@ def _holding(call: Call, conf: Conf, command: str) -> Request:
     act = partial(holding.check, words, attachment)
     if kind == CONNECT:
         asked = Asked(conf, environment.get("CNI_ARGS", "")).addresses()
-        act = partial(holding.Pool.of(conf).hold, words, attachment, asked)
+        act = partial(holding.Pool.of(conf).hold, words, (call.id, attachment), asked)
     return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, act=act)
 
 

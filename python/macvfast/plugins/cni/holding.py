@@ -65,14 +65,17 @@ class Pool:
         except Unfit as error:
             raise Refused(BAD_CONFIG, str(error)) from None
 
-    def hold(self, words: Words, attachment: Attachment, asked: Mapping[str, Address], host: Host) -> Said:
-        """Hold addresses for an attachment: its answer. Raises as `Host.hold`, and as `Words.dns_of`."""
+    def hold(self, words: Words, request: tuple[str, Attachment], asked: Mapping[str, Address], host: Host) -> Said:
+        """Hold addresses for the id of a request and its attachment: the answer. Raises as `Host.hold`, and as
+        `Words.dns_of`.
+        """
         dns = words.dns_of(self.resolv_conf)
         network = self.named if self.wanted is None else self.wanted.ensure(host)
         if host.network(network).name != network:
             # By the beginning of an id, another one would be taken.
             raise NetworkNotFound(network)
-        return words.held(host.hold(network, attachment, **asked), self.routes, dns)
+        id_, attachment = request
+        return words.held(host.hold(network, attachment, request_id=id_, **asked), self.routes, dns)
 
     def is_ready(self, words: Words, needs_address: bool, host: Host) -> Said:
         """Whether the network of the addresses is as it should be, and, if that is asked for, has a free one."""

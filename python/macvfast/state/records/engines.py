@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ?"
 _ADDED = "INSERT INTO attachment VALUES (NULL, ?, ?, ?, {}) ON CONFLICT (conf, container, ifname) DO NOTHING"
+# The key of the note for which request an attachment has addresses without a sandbox.
+_NOTE = "'held ' || number"
 _HELD = "SELECT conf, container, ifname, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {}"
 
 
@@ -131,9 +133,23 @@ class EngineRecords(SandboxRecords):
     def let_go(self, held: Iterable[HeldAddresses]) -> None:
         """Forget what attachments have without a sandbox; the caller releases their addresses."""
         keys = [_key(one.attachment) for one in held]
+        noted = f"SELECT {_NOTE} FROM attachment WHERE {_THE_ATTACHMENT}"
+        self._db.executemany(f"DELETE FROM host WHERE key IN ({noted})", keys)
         self._db.executemany(f"DELETE FROM attachment WHERE network IS NOT NULL AND {_THE_ATTACHMENT}", keys)
 
     # Requests.
+
+    def note_held_for(self, request_id: str, attachment: Attachment) -> None:
+        """Note the request that addresses without a sandbox are held for."""
+        noted = f"SELECT {_NOTE}, ? FROM attachment WHERE {_THE_ATTACHMENT}"
+        self._db.execute(f"INSERT OR REPLACE INTO host {noted}", (request_id, *_key(attachment)))
+
+    def take_held_for(self, request_id: str) -> HeldAddresses | None:
+        """The addresses that are held for a request; the next one with its id does not find them."""
+        found = next(self._held(f"{_NOTE} IN (SELECT key FROM host WHERE value = ?)", (request_id,)), None)
+        if found is not None:
+            self._db.execute("DELETE FROM host WHERE key LIKE 'held %' AND value = ?", (request_id,))
+        return found
 
     def note_request(self, request_id: str, endpoint: Endpoint) -> None:
         """Note the request that an endpoint is made for."""
