@@ -116,6 +116,18 @@ def test_a_directory_of_the_sandbox_that_cannot_be_used_is_no_running_command(la
     assert lan.macvfast("rm", "box") == "box"
 
 
+@pytest.mark.parametrize("detach", [[], ["-d"]], ids=["attached", "detached"])
+def test_a_sandbox_that_is_there_is_not_said_to_be_gone(lan: Lan, detach: list[str]) -> None:
+    """Wrong: a lock that somebody has deleted is a sandbox that was removed."""
+    id_ = lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
+    directory = lan.state_dir / "sandboxes" / id_
+    (directory / "lock").unlink()
+    said = check_error(lan.attempt("exec", *detach, "box", "true"), 125)
+    assert f"the state in `{directory}` cannot be used" in said
+    assert "its lock is gone, though its command runs" in said
+    assert lan.macvfast("rm", "-f", "box") == "box"
+
+
 def test_exec_on_a_terminal_is_a_shell_inside(lan: Lan) -> None:
     lan.macvfast("run", "-d", "--name=box", "sleep", "1000")
     with at_terminal(lan, "exec", "-it", "box", "/bin/sh") as terminal:

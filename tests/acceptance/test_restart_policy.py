@@ -406,6 +406,15 @@ def _start(host: Host) -> str:
     return "started" if outcome.ok else type(outcome.error).__name__
 
 
+def test_a_refusal_of_a_start_deletes_nothing_of_a_recorded_sandbox(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong: whatever says "not found" while the lock is held is taken for the removal of the sandbox."""
+    lan.macvfast("run", "-d", "--name=web", "echo", "kept")
+    netns.wait_until(lambda: ps(lan, "web")["State"] == "exited", what="its end")
+    monkeypatch.setattr(commands, "_open", mock.Mock(side_effect=SandboxNotFound("another")))
+    assert lan.api(_start) == "SandboxNotFound"
+    assert lan.macvfast("logs", "web") == "kept"
+
+
 def test_exec_beside_a_command_that_is_removed_starts_nothing(lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong: it makes the directory again, and its command runs in a namespace that nobody knows."""
     _run(lan, "no", "exec sleep 1000")

@@ -14,6 +14,7 @@ from macvfast.errors import (
     SandboxNotFound,
     SandboxRestarting,
     SandboxRunning,
+    StateUnusable,
     UndoFailed,
 )
 from macvfast.kernel.namespaces import open_recorded
@@ -120,7 +121,13 @@ class Commands:
         """
         with ExitStack() as stack:
             take_lock = None
-            if sandbox.state is not SandboxState.RUNNING:
+            directory = self._store.sandbox_dir(sandbox.id)
+            if sandbox.state is SandboxState.RUNNING:
+                if not keeper.has_run(directory):
+                    # A removal deletes the lock too, when it is recorded.
+                    self._recorded(sandbox)
+                    raise StateUnusable(str(directory), "its lock is gone, though its command runs")
+            else:
                 # Where another process has just begun a command, this one joins that.
                 with suppress(SandboxRunning):
                     sandbox, lock = stack.enter_context(self._held(sandbox))
@@ -171,16 +178,20 @@ class Commands:
         """
         lock = _Lock(self._directories.hold(sandbox))
         try:
-            with self._store.reading() as records:
-                recorded = lookup.one_sandbox(records, self._store, sandbox.id, shown=True)
+            try:
+                recorded = self._recorded(sandbox)
+            except SandboxNotFound:
+                # The lock may have made its directory again.
+                self._directories.remove([sandbox])
+                raise
             yield recorded, lock
-        except SandboxNotFound:
-            # The lock may have made its directory again.
-            self._directories.remove([sandbox])
-            raise
         finally:
             if (descriptor := lock.take()) is not None:
                 os.close(descriptor)
+
+    def _recorded(self, sandbox: Sandbox) -> Sandbox:
+        with self._store.reading() as records:
+            return lookup.one_sandbox(records, self._store, sandbox.id, shown=True)
 
     def _launch(
         self, sandbox: Sandbox, request: CommandRequest, place: Place,
