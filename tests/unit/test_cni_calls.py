@@ -205,3 +205,32 @@ def test_a_pool_that_is_full_counts_where_the_configuration_says_so(machine: Mac
     assert done(machine, "ADD", conf, program=program)["ips"]
     assert done(machine, "STATUS", conf, program=program) is None
     assert done(machine, "STATUS", conf | {"statusOnExhaustion": True}, program=program) == 50
+
+
+@pytest.mark.parametrize("lost", ["namespace", "boot", "file"])
+def test_a_pool_that_the_next_container_makes_room_in_is_not_full(machine: Machine, tmp_path: Path, lost: str) -> None:
+    """No container comes to a node that is not ready: nobody would ever make that room."""
+    conf = CONF | {"ipam": IPAM | {"dataDir": str(tmp_path)}, "statusOnExhaustion": True}
+    kept = tmp_path / "pods" / "10.20.0.2"
+    if lost == "file":
+        kept.parent.mkdir()
+        kept.write_text("old\r\nnet1")
+        assert done(machine, "ADD", conf) == 102
+    else:
+        assert done(machine, "ADD", conf)["ips"]
+    assert done(machine, "STATUS", conf) == 50
+    if lost == "file":
+        kept.unlink()
+    else:
+        machine.world.let_go(machine.world.given.pop("/proc/self/fd/0"))
+        machine.world.dying.clear()
+    if lost == "boot":
+        machine.world.reboot()
+        machine.restart()
+        machine.host._store.origin = "cni"
+        machine.world.add_home(FakeLink(5, "eth5", mac=b"\x52\x54\x00\x00\x00\x05"))
+    assert done(machine, "STATUS", conf) is None
+    if lost != "boot":
+        machine.world.give("/proc/self/fd/0")
+        assert done(machine, "ADD", conf, container="c2", id_="b" * 32)["ips"]
+        assert done(machine, "STATUS", conf) == 50

@@ -234,14 +234,8 @@ class Attachments:
         """The sandboxes of this boot whose links and namespaces are gone. One without a MAC of its own is none: nothing
         shows whether its link is there.
         """
-        with self._store.reading() as records:
-            # Read before the parents are: what was made by then is listed there.
-            macs = records.attached_macs(self._kernel.boot_id())
-        carriers = Carriers(self._store, self._kernel)
-        carried = {link: carriers.macs(link) for link in {link for _, link, _ in macs}}
-        missing = [number for number, link, mac in macs if isinstance(there := carried[link], set) and mac not in there]
         gone: list[Sandbox] = []
-        for numbers in limits.chunks(missing, CHUNK, each=2):
+        for numbers in limits.chunks(unlisted(self._store, self._kernel), CHUNK, each=2):
             with self._store.reading() as records:
                 settled = self._observer.settled(records, records.sandboxes_numbered(numbers, shown=False))
             # One that was set down, or has another MAC, is still there.
@@ -249,6 +243,18 @@ class Attachments:
             close_all([place.namespace for place in places])
             gone += [one.sandbox for one, place in zip(settled, places, strict=True) if place.for_good]
         return gone
+
+
+def unlisted(store: Store, kernel: Kernel, link: str | None = None) -> list[int]:
+    """The numbers of the sandboxes of this boot that stand for attachments, and whose MACs their parents no longer
+    list; `link`: on that parent alone, and nothing is noted.
+    """
+    with store.reading() as records:
+        # Read before the parents are: what was made by then is listed there.
+        macs = [one for one in records.attached_macs(kernel.boot_id()) if link in (None, one[1])]
+    carriers = Carriers(store, kernel, notes=link is None)
+    carried = {parent: carriers.macs(parent) for parent in {parent for _, parent, _ in macs}}
+    return [number for number, parent, mac in macs if isinstance(there := carried[parent], set) and mac not in there]
 
 
 def _step(of: Sandbox | HeldAddresses) -> Step:

@@ -6,6 +6,8 @@ import os
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
+from macvfast.engine import reservations
+from macvfast.engine.attachments import unlisted
 from macvfast.engine.carriers import parent_of
 from macvfast.engine.fullness import usage
 from macvfast.engine.parents import Parents
@@ -49,9 +51,23 @@ def refuse_unready(store: Store, kernel: Kernel | None, wanted: str | NetworkReq
 
 
 def _refuse_full(store: Store, kernel: Kernel | None, network: Network) -> None:
-    """Refuse a network that has no address to give of a family of which it gives some."""
+    """Refuse a network that has no address to give of a family of which it gives some, and where the next endpoint of
+    an engine would free none before.
+    """
     free = {one.subnet.cidr: one.automatic_free for one in usage(store, kernel, network)}
     for version in (4, 6):
         subnets = [one.cidr for one in network.usable_subnets(version)]
-        if subnets and not any(free[one] for one in subnets):
+        if subnets and not any(free[one] for one in subnets) and not _has_dead(store, kernel, network):
             raise PoolExhausted([str(one) for one in subnets], network.name, f"IPv{version}")
+
+
+def _has_dead(store: Store, kernel: Kernel | None, network: Network) -> bool:
+    """Whether something seems to have an address that no container has any more. Only an attempt frees it: where nobody
+    makes one as long as this says no, it would stay for ever. A link that was set down seems so, too.
+    """
+    with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
+        boot_id = looked_at.boot_id()
+        with store.reading() as records:
+            if records.attached_before(boot_id) or records.held_before(boot_id):
+                return True
+        return bool(unlisted(store, looked_at, network.link) or reservations.without_file(store))

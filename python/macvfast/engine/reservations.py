@@ -49,12 +49,17 @@ def reserve(store: Store, key: str, files: Mapping[Address, str], last: Iterable
 
 def end_without_file(store: Store) -> bool:
     """End the reservations whose files are gone; whether there were any."""
-    with store.reading() as records:
-        gone = [(pool, address) for pool, address, path in records.reserved_as(_OF_FILE) if _is_gone(path)]
+    gone = without_file(store)
     if gone:
         with store.writing() as records:
             records.end_reservations(gone)
     return bool(gone)
+
+
+def without_file(store: Store) -> list[tuple[int, bytes]]:
+    """The reservations whose files are gone: pool and address."""
+    with store.reading() as records:
+        return [(pool, address) for pool, address, path in records.reserved_as(_OF_FILE) if _is_gone(path)]
 
 
 def _is_gone(path: str) -> bool:
