@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -118,6 +119,11 @@ class ThisProcess:
                     # waits for this lock, is done.
                     while lock:
                         os.close(lock.pop())
+            except OSError as error:
+                # posix_spawn(3) takes no descriptor that the limit of the program does not allow.
+                if error.errno != errno.EBADF:
+                    raise
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
             finally:
                 os.close(writer)
             said = report_of(pipe)
