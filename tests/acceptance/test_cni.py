@@ -282,6 +282,8 @@ def test_a_container_has_several_attachments_and_each_is_its_own(either: Runtime
     assert links(foreign) == ["lo", "net1"]
     either.variables["CNI_IFNAME"] = "net1"
     either.ok("CHECK", prevResult=first)
+    # The other goes behind the answer.
+    netns.wait_until(lambda: len(recorded(either.lan)) == 1, what="one attachment")
     # An engine's own: a person takes none of it away by mistake.
     (sandbox,) = recorded(either.lan)
     assert "cni" in either.lan.attempt("rm", "-f", sandbox).stderr
