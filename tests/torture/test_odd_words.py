@@ -79,8 +79,9 @@ class Bed:
         self.machine.host.connect_many("lan", ["box", "there"]).raise_if_any()
         self.directory = directory
 
-    def open(self, state_dir: str | None, *, make: bool) -> Host:  # noqa: ARG002 - it is made in any case
-        """What `Host.open` does, on the machine's kernel."""
+    def open(self, state_dir: str | None, *, make: bool, origin: str | None = None) -> Host:
+        """What `Host.open` does, on the machine's kernel; the state is made in any case."""
+        del make
         faults = Faults()
         # Wherever it is said to be, below the test's own directory: the one of the machine itself is not to be written
         # in.
@@ -88,6 +89,7 @@ class Bed:
             self.machine.state_dir if state_dir is None else str(self.directory / "said" / state_dir.replace("/", "_"))
         )
         store = FaultyStore(place, faults)
+        store.origin = origin
         return Host(store, FakeKernel(self.machine.world, faults), str(self.machine.world.pins_dir))
 
     def type(self, words: Sequence[str], answer: str) -> tuple[int, str]:
