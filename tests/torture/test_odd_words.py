@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import random
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,9 @@ def test_odd_command_lines_end_as_documented_and_refusals_change_nothing(
     print(f"seed {SEED}")
     chance = random.Random(SEED)
 
-    def not_started(*_: object) -> None:
+    def not_started(_: object, place: launch.Place) -> None:
+        if place.lock is not None:
+            os.close(place.lock)
         raise CommandNotStarted("it", "this machine starts nothing")
 
     monkeypatch.setattr(launch, "launch", not_started)

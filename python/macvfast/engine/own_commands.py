@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # How often it is looked whether a keeper has started its command.
 _LOOK_S = 0.005
+# How often a command is started that others start and stop at the same time.
+_TRIES = 5
 
 
 class OwnCommands:
@@ -189,13 +191,16 @@ class OwnCommands:
         if sandbox.state is SandboxState.RUNNING:
             # A guest, which `exec` started.
             raise SandboxRunning(sandbox.name)
-        try:
-            return self._commands.start_kept(sandbox, self._kernel, wanted)
-        except SandboxRunning:
-            # Another process may have started it in the meantime.
-            if not self._comes_up(sandbox):
-                raise
-            return True
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return self._commands.start_kept(sandbox, self._kernel, wanted)
+            except SandboxRunning:
+                # Another process may have started it in the meantime, and a third may have stopped it again.
+                if self._comes_up(sandbox):
+                    return True
+                if not tries_left or not keeper.is_absent(self._store.sandbox_dir(sandbox.id)):
+                    raise
+        return False
 
     def _comes_up(self, sandbox: Sandbox) -> bool:
         """Whether a keeper that holds the lock gets the sandbox's own command to run."""
