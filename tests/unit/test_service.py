@@ -415,6 +415,21 @@ def test_a_link_in_a_plugins_place_is_not_replaced(tmp_path: Path, target: str) 
 
 
 @pytest.mark.usefixtures("program")
+def test_a_directory_that_cannot_be_made_leaves_nothing_that_names_it(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with pytest.raises(ServiceUnwritable, match="yyy"):
+        service.install(places(tmp_path / "state"), 1, str(root), [f"/opt/{'y' * 300}/macvfast"])
+    assert not [*root.rglob("client.conf"), *root.rglob("*.service")]
+    # One that was recorded, and that has become a file, keeps nobody from the rest.
+    service.install(places(tmp_path / "state"), 1, str(root), ["/opt/cni/macvfast"])
+    (root / "opt/cni/macvfast").unlink()
+    (root / "opt/cni").rmdir()
+    (root / "opt/cni").write_text("a file")
+    assert service.install(places(tmp_path / "state"), 1, str(root))[-1].name == units.SERVER
+    assert root / "opt/cni/macvfast" not in service.uninstall(str(root))
+
+
+@pytest.mark.usefixtures("program")
 def test_a_directory_that_leads_out_of_the_root_gets_no_plugin(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "root/opt/cni").mkdir(parents=True)

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,9 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
     if root is None:
         _refuse_unsafe([*texts, *copies], places)
     program = _program() if copies else b""
+    # Before anything is written: a directory that cannot be made leaves nothing behind that names it.
+    for file in (*texts, *copies):
+        _make_parent(file)
     # systemd warns of a unit that others cannot read, and obeys one that they can write.
     _write({file: os.fsencode(text) for file, text in texts.items()}, 0o644)
     _write(dict.fromkeys(copies, program), 0o755)
@@ -78,11 +82,17 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
 def _write(contents: Mapping[Path, bytes], mode: int) -> None:
     for file, content in contents.items():
         try:
-            _make_directories(file.parent)
             durable.replace(file, content, mode)
             _enable(file)
         except OSError as error:
             raise _failed("install the service", file, error) from None
+
+
+def _make_parent(file: Path) -> None:
+    try:
+        _make_directories(file.parent)
+    except OSError as error:
+        raise _failed("install the service", file, error) from None
 
 
 def _program() -> bytes:
@@ -210,9 +220,15 @@ def _refuse_other(path: Path) -> None:
 
 
 def _recorded(root: str | None) -> list[str]:
-    """The plugins that the clients' file names, without those in whose place another program has been put since."""
-    named = units.plugins_of(_text(_client(root)))
-    return [path for path in named if _is_ours(_within(root, path), root)]
+    """The plugins that the clients' file names, without those in whose place, or in that of whose directory, something
+    else has been put since.
+    """
+    found = []
+    for path in units.plugins_of(_text(_client(root))):
+        with suppress(ServiceUnwritable):
+            if _is_ours(_within(root, path), root):
+                found.append(path)
+    return found
 
 
 def _is_ours(path: Path, root: str | None) -> bool:
