@@ -64,6 +64,21 @@ def _wait_for_state(lan: Lan, state: str) -> None:
     netns.wait_until(lambda: ps(lan, "web")["State"] == state, what=f"state {state}")
 
 
+def _at_the_same_time(call: Callable[..., object], lines: Iterable[Iterable[str]]) -> None:
+    threads = [threading.Thread(target=call, args=tuple(line)) for line in lines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _remove_all(lan: Lan) -> None:
+    """Remove the sandbox, whatever has become of it, and see that nothing goes on behind."""
+    lan.attempt("rm", "-f", "web")
+    netns.wait_until(lambda: programs(lan) == [], what="the end of all keepers")
+    assert os.listdir(lan.state_dir / "sandboxes") == []
+
+
 def test_a_command_that_ends_is_run_again_in_the_same_sandbox(lan: Lan) -> None:
     lan.macvfast("network", "create", "--subnet=10.9.0.0/24", "-o", "parent=eth0", "lan")
     _run(lan, "always", 'echo "$0 $SECRET $(pwd) $(hostname -I)"', "--net=lan", "-w/tmp", "-e", "SECRET=x")
@@ -473,14 +488,8 @@ def test_exec_beside_rm_leaves_no_keeper_that_nobody_knows(lan: Lan) -> None:
         else:
             lan.macvfast("create", "--name=web")
         words = (*[("exec", "-d", "web", "sleep", "1000")] * 3, ("rm", "-f", "web"))
-        verbs = [threading.Thread(target=lan.attempt, args=one) for one in words]
-        for verb in verbs:
-            verb.start()
-        for verb in verbs:
-            verb.join()
-        lan.attempt("rm", "-f", "web")
-        netns.wait_until(lambda: programs(lan) == [], what="the end of all keepers")
-        assert os.listdir(lan.state_dir / "sandboxes") == []
+        _at_the_same_time(lan.attempt, words)
+        _remove_all(lan)
 
 
 def test_whatever_is_killed_and_whenever_force_ends_it_and_restore_starts_it(lan: Lan) -> None:
@@ -504,11 +513,7 @@ def test_whatever_is_killed_and_whenever_force_ends_it_and_restore_starts_it(lan
 def test_stop_and_start_at_the_same_time_leave_one_of_the_two(lan: Lan) -> None:
     _run(lan, "always", "echo run; exec sleep 1000")
     for _ in range(5):
-        verbs = [threading.Thread(target=lan.macvfast, args=(verb, "web")) for verb in ("stop", "start", "restart")]
-        for verb in verbs:
-            verb.start()
-        for verb in verbs:
-            verb.join()
+        _at_the_same_time(lan.macvfast, [(verb, "web") for verb in ("stop", "start", "restart")])
         assert ps(lan, "web")["State"] in ("running", "exited")
     lan.macvfast("stop", "-t0", "web")
     netns.wait_until(lambda: programs(lan) == [], what="the end of everything")
@@ -519,14 +524,8 @@ def test_rm_beside_starts_leaves_no_keeper_that_nobody_knows(lan: Lan) -> None:
     for _ in range(8):
         _run(lan, "always", "exit 1")
         words = (("restart", "web"), ("rm", "-f", "web"), ("restore",), ("start", "web"))
-        verbs = [threading.Thread(target=lan.attempt, args=one) for one in words]
-        for verb in verbs:
-            verb.start()
-        for verb in verbs:
-            verb.join()
-        lan.attempt("rm", "-f", "web")
-        netns.wait_until(lambda: programs(lan) == [], what="the end of all keepers")
-        assert os.listdir(lan.state_dir / "sandboxes") == []
+        _at_the_same_time(lan.attempt, words)
+        _remove_all(lan)
 
 
 def test_a_keeper_whose_sandbox_is_gone_ends_with_its_command(lan: Lan) -> None:

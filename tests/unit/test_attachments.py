@@ -57,6 +57,20 @@ def cni(machine: Machine) -> Iterator[Host]:
         yield host
 
 
+def until_released(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have the kernel delete links at once, and say so only when this is set."""
+    released = threading.Event()
+    delete = FakeKernel.delete_links
+
+    def slowly(kernel: FakeKernel, wanted: object) -> object:
+        outcome = delete(kernel, wanted)  # type: ignore[arg-type]
+        assert released.wait(60)
+        return outcome
+
+    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    return released
+
+
 def opened(machine: Machine) -> Host:
     store = FaultyStore(machine.state_dir, machine.faults)
     store.origin = "cni"
@@ -237,15 +251,7 @@ def test_who_does_not_wait_is_answered_while_the_kernel_still_has_the_link(
 ) -> None:
     """Its name is gone, its address is taken; the rest is finished behind it, at the latest by `close`."""
     box = attach(cni, NET1)
-    done = threading.Event()
-    delete = FakeKernel.delete_links
-
-    def slowly(kernel: FakeKernel, wanted: object) -> object:
-        outcome = delete(kernel, wanted)  # type: ignore[arg-type]
-        assert done.wait(60)
-        return outcome
-
-    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    done = until_released(monkeypatch)
     assert cni.detach([NET1], wait=False)[0].result()
     assert names(machine.world.given[POD]) == []
     assert machine.addresses_in_use()["eth0 172.16.86.0/24"] == 4
@@ -526,15 +532,7 @@ def test_who_needs_what_leaves_still_has_waits_for_it(
     subnet = "10.8.0.0/29" if wanted or mode == "passthru" else "10.8.0.0/30"
     machine.host.create_network("tiny", subnets=[subnet], gateways=["10.8.0.1"], parent="eth2", mode=mode)
     attach(cni, NET1, network="tiny", **wanted)
-    done = threading.Event()
-    delete = FakeKernel.delete_links
-
-    def slowly(kernel: FakeKernel, wanted: object) -> object:
-        outcome = delete(kernel, wanted)  # type: ignore[arg-type]
-        assert done.wait(60)
-        return outcome
-
-    monkeypatch.setattr(FakeKernel, "delete_links", slowly)
+    done = until_released(monkeypatch)
     assert cni.detach([NET1], wait=False)[0].result()
     ending = threading.Timer(0.2, done.set)
     ending.start()
