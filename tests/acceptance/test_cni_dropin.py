@@ -197,6 +197,7 @@ def test_networks_are_imported_before_a_container_is_attached(
     files = {"10-pods.conflist": listed, "20-odd.conf": {**node.conf, "mode": "odd"}, "notes.txt": {}}
     for name, what in files.items():
         (tmp_path / "net.d" / name).write_text(json.dumps(what))
+    (tmp_path / "net.d/30-broken.conf").write_text("{")
     environment = {"MACVFAST_STATE_DIR": str(lan.state_dir)}
     lan.host.environment = environment
     shown = lan.macvfast("network", "import", "cni", "--dry-run", str(tmp_path / "net.d"))
@@ -206,6 +207,8 @@ def test_networks_are_imported_before_a_container_is_attached(
     done = lan.attempt("network", "import", "cni", str(tmp_path / "net.d"))
     assert (done.returncode, done.stdout.strip()) == (0, "cni-pods")
     assert "20-odd.conf: not imported: mode is `odd`" in done.stderr
+    (broken,) = [line for line in done.stderr.splitlines() if "30-broken.conf" in line]
+    assert broken.endswith("it is not JSON")
     assert "No such file" in lan.refused("network", "import", "cni", "/nowhere")
     assert "is not JSON" in lan.refused("network", "import", "cni", __file__)
     lan.host.environment = {}

@@ -82,10 +82,12 @@ def _found(path: Path) -> Iterator[tuple[str, Wanted | str]]:
                     yield str(file), networks.read(conf).network
         except Refused as error:
             yield str(file), ": ".join(filter(None, (error.message, error.details)))
-        except (Unfit, MacvfastError) as error:
+        except Unfit as error:
+            yield str(file), str(error)
+        except MacvfastError as error:
             if isinstance(error, ImportSourceInvalid) and file == path:
                 raise
-            yield str(file), str(error)
+            yield str(file), error.line
 
 
 def _files(path: Path) -> list[Path]:
