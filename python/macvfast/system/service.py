@@ -53,8 +53,9 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
         if "\n" in path:
             raise OptionInvalid(name, path, "it has a line break", ["rename that directory, or give another one"])
     _refuse_other(_client(root))
-    plugins = sorted({*plugins, *_recorded(root)})
-    texts = {_client(root): units.client(places, plugins)}
+    recorded = _recorded(root)
+    names = sorted({*plugins, *recorded})
+    texts = {_client(root): units.client(places, names)}
     if root is not None or systemd_runs():
         texts |= {
             _unit(root, units.RESTORE): units.restore(places, wait_s),
@@ -63,8 +64,8 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
         }
     for file in texts:
         _refuse_other(file)
-    copies = [_within(root, path) for path in plugins]
-    for path in copies:
+    copies = [_within(root, path) for path in names]
+    for path in (_within(root, name) for name in names if name not in recorded):
         if not _is_ours(path, root):
             raise PluginTaken(str(path))
     if root is None:
