@@ -20,6 +20,7 @@ from benches.world import must
 from macvfast import Host
 from macvfast.system import configured, units
 from macvfast.system.configured import Places
+from tests.netns import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,7 +165,4 @@ def _fill(world: World, plugin: Plugin, count: int) -> None:
 
 def _settle(world: World, total: int) -> None:
     """Wait, off the clock, for what goes on behind an answer."""
-    deadline = time.monotonic() + 60
-    while world.filter_size() != total:
-        must(time.monotonic() < deadline, f"the parent holds {world.filter_size()} MACs, not {total}")
-        time.sleep(0.01)
+    wait_until(lambda: world.filter_size() == total, timeout_s=60, what=f"{total} MACs on the parent")
