@@ -83,10 +83,6 @@ def either(request: pytest.FixtureRequest, runtime: Runtime) -> Runtime:
     return runtime
 
 
-def links(container: Netns) -> list[str]:
-    return sorted(link["ifname"] for link in container.ip_json("link", "show"))
-
-
 def recorded(lan: Lan) -> list[str]:
     return [one["ID"] for one in support.listed(lan, "ps", "-a", "--all-origins")]
 
@@ -115,7 +111,7 @@ def test_a_container_is_attached_checked_and_detached(either: Runtime, foreign: 
     foreign.run("ip", "address", "flush", "dev", "net1")
     assert either.code("CHECK", prevResult=result) == 108
     assert either.ok("DEL", prevResult=result) == {}
-    assert links(foreign) == ["lo"]
+    assert foreign.link_names() == ["lo"]
     assert either.ok("DEL") == {}
     assert either.code("CHECK", prevResult=result) == 3
     end_of_all(either.lan)
@@ -143,10 +139,10 @@ def test_what_is_detached_is_attached_again_at_once(either: Runtime, foreign: Ne
         either.ok("DEL")
         either.variables["CNI_NETNS"] = path
         result = either.ok("ADD")
-        assert links(foreign) == ["lo", "net1"]
+        assert foreign.link_names() == ["lo", "net1"]
         assert either.ok("CHECK", prevResult=result) == {}
         assert either.ok("DEL") == {}
-        assert links(foreign) == ["lo"]
+        assert foreign.link_names() == ["lo"]
         assert either.ok("DEL") == {}
 
 
@@ -173,12 +169,12 @@ def test_what_the_runtime_no_longer_has_is_freed(either: Runtime, foreign: Netns
     for name in ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"):
         del either.variables[name]
     assert either.ok("GC") == {}
-    assert links(foreign) == ["lo", "net1", "net2", "net3"]
+    assert foreign.link_names() == ["lo", "net1", "net2", "net3"]
     assert either.ok("GC", **{"cni.dev/valid-attachments": [kept]}) == {}
-    assert links(foreign) == ["lo", "net1", "net2"]
+    assert foreign.link_names() == ["lo", "net1", "net2"]
     assert either.code("GC", **{"cni.dev/valid-attachments": [{"containerID": "x"}]}) == 7
     assert either.ok("GC", **{"cni.dev/valid-attachments": None}) == {}
-    assert links(foreign) == ["lo", "net2"]
+    assert foreign.link_names() == ["lo", "net2"]
     assert len(recorded(either.lan)) == 1
 
 
@@ -204,7 +200,7 @@ def test_what_is_wrong_with_the_dns_that_comes_back_is_said_before_anything_is_a
 ) -> None:
     assert either.code("ADD", dns="192.0.2.1") == 7
     assert either.code("ADD", dns={"nameservers": [float("nan")]}) == 6
-    assert (links(foreign), recorded(either.lan)) == (["lo"], [])
+    assert (foreign.link_names(), recorded(either.lan)) == (["lo"], [])
     assert either.ok("ADD", dns={"nameservers": ["192.0.2.1"]})["dns"] == {"nameservers": ["192.0.2.1"]}
 
 
@@ -238,7 +234,7 @@ def test_both_ways_answer_the_same(runtime: Runtime, foreign: Netns) -> None:
         calls += [runtime.call("ADD", **fields) for fields in ODD]
         calls += [runtime.call("GC"), runtime.call("EAT")]
         calls += [lan.host.attempt(*runtime.line("ADD"), stdin=text) for text in ("", "[", "[]", '{"name":"\ud7ff"}')]
-        assert links(foreign) == ["lo"]
+        assert foreign.link_names() == ["lo"]
         return [(one.returncode, one.stdout + one.stderr) for one in calls]
 
     served = story()
@@ -276,10 +272,10 @@ def test_a_container_has_several_attachments_and_each_is_its_own(either: Runtime
     first = either.ok("ADD")
     either.variables["CNI_IFNAME"] = "net2"
     second = either.ok("ADD")
-    assert links(foreign) == ["lo", "net1", "net2"]
+    assert foreign.link_names() == ["lo", "net1", "net2"]
     assert first["ips"] != second["ips"]
     either.ok("DEL")
-    assert links(foreign) == ["lo", "net1"]
+    assert foreign.link_names() == ["lo", "net1"]
     either.variables["CNI_IFNAME"] = "net1"
     either.ok("CHECK", prevResult=first)
     # The other goes behind the answer.
@@ -401,11 +397,11 @@ def test_what_the_server_has_done_is_answered_once_more_without_it(runtime: Runt
     lost = ("strace", "-qq", "-f", "-o", "/dev/null", "-e", "inject=recvmsg:error=ECONNRESET:when=1")
     for _ in range(5):
         result = runtime.ok("ADD", *lost)
-        assert links(foreign) == ["lo", "net1"]
+        assert foreign.link_names() == ["lo", "net1"]
         runtime.ok("CHECK", prevResult=result)
         assert len(recorded(runtime.lan)) == 1
         runtime.ok("DEL", *lost)
-        assert links(foreign) == ["lo"]
+        assert foreign.link_names() == ["lo"]
     assert runtime.lan.macvfast("check") == ""
 
 
@@ -425,7 +421,7 @@ def test_what_a_plugin_had_begun_that_was_killed_is_detached(runtime: Runtime, f
         f"inject=fdatasync,sendto,sendmsg:signal=KILL:when={step}",
     )
     runtime.ok("DEL")
-    assert links(foreign) == ["lo"]
+    assert foreign.link_names() == ["lo"]
     end_of_all(runtime.lan)
     assert runtime.lan.macvfast("check") == ""
 
@@ -444,7 +440,7 @@ def test_a_server_that_is_killed_before_it_answers_is_done_without(runtime: Runt
     os.kill(engine, signal.SIGKILL)
     out, err = typed.communicate(timeout=60)
     assert (typed.returncode, err) == (0, ""), out
-    assert links(foreign) == ["lo", "net1"]
+    assert foreign.link_names() == ["lo", "net1"]
     runtime.ok("CHECK", prevResult=json.loads(out))
     runtime.ok("DEL")
 
@@ -499,7 +495,7 @@ def test_what_says_that_it_is_a_server_and_is_none_is_not_believed(
         netns.wait_until((lan.run_dir / "request.sock").exists, what="the socket")
         if python == sys.executable:
             runtime.ok("ADD")
-            assert links(foreign) == ["lo", "net1"]
+            assert foreign.link_names() == ["lo", "net1"]
         else:
             assert runtime.code("ADD") == 109
         liar.communicate(timeout=30)

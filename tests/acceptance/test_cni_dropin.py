@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import netns
-from tests.acceptance.test_cni import Runtime, end_of_all, links
+from tests.acceptance.test_cni import Runtime, end_of_all
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("macvlan", "strace", "cni-plugins")
 
 PAGE = Path(__file__).parents[2] / "docs/cni.md"
-REFERENCE = Path("/usr/lib/cni")
+REFERENCE = CNI_DIRECTORY
 
 SUBNET = "172.16.87.0/24"
 
@@ -114,7 +115,7 @@ def test_a_configuration_of_macvlan_gives_what_macvlan_gives(
             if number == 2:
                 of(node, containers[0], "id0")
                 assert call(node, "DEL", prevResult=results[0]) == {}
-                assert links(containers[0]) == ["lo"]
+                assert containers[0].link_names() == ["lo"]
                 of(node, container, "id2")
             results.append(call(node, "ADD"))
             found += [comparable(results[-1]), seen(container)]
@@ -122,7 +123,7 @@ def test_a_configuration_of_macvlan_gives_what_macvlan_gives(
         for number in (1, 2):
             of(node, containers[number], f"id{number}")
             assert call(node, "DEL", prevResult=results[number]) == {}
-            assert links(containers[number]) == ["lo"]
+            assert containers[number].link_names() == ["lo"]
         story.append(found)
         for path in Path(node.conf["ipam"]["dataDir"]).glob("*/*"):
             path.unlink()

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.acceptance.serving import COMMAND
 from tests.acceptance.test_cni import either, runtime  # noqa: F401 - fixtures
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.acceptance.test_cni import Runtime
 
-REFERENCE = Path("/usr/lib/cni/macvlan")
+REFERENCE = CNI_DIRECTORY / "macvlan"
 
 pytestmark = pytest.mark.needs("macvlan", "cni-plugins")
 

@@ -10,12 +10,13 @@ import pytest
 
 from tests.acceptance import support
 from tests.acceptance.serving import COMMAND
-from tests.acceptance.test_cni import Runtime, links, recorded
+from tests.acceptance.test_cni import Runtime, recorded
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from tests.netns import Lan, Netns
 
-REFERENCE = Path("/usr/lib/cni")
+REFERENCE = CNI_DIRECTORY
 
 pytestmark = pytest.mark.needs("macvlan", "cni-plugins")
 
@@ -72,7 +73,7 @@ def test_the_plugin_macvlan_has_its_addresses_from_us(main: Main, foreign: Netns
     assert main.ok("CHECK", prevResult=result) == {}
     assert main.lan.macvfast("check") == ""
     assert main.ok("DEL", prevResult=result) == {}
-    assert links(foreign) == ["lo"]
+    assert foreign.link_names() == ["lo"]
     assert main.ok("DEL") == {}
     assert main.code("CHECK", prevResult=result) != 0
 

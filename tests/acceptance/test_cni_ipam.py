@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.acceptance.serving import COMMAND
-from tests.acceptance.test_cni import Runtime, links, recorded
+from tests.acceptance.test_cni import Runtime, recorded
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from tests.netns import Lan, Netns
 
 pytestmark = pytest.mark.needs("macvlan")
 
-REFERENCE = Path("/usr/lib/cni")
+REFERENCE = CNI_DIRECTORY
 
 # Notes what it is given, and answers what it is told to.
 NOTING = """#!/bin/sh
@@ -113,7 +114,7 @@ def test_a_container_gets_what_a_plugin_of_others_gives(runtime: Runtime, foreig
     assert plugin.commands == ["CHECK"]
     assert runtime.ok("DEL", prevResult=kept) == {}
     assert plugin.commands == ["DEL"]
-    assert (links(foreign), recorded(runtime.lan)) == (["lo"], [])
+    assert (foreign.link_names(), recorded(runtime.lan)) == (["lo"], [])
 
 
 def test_a_plugin_is_given_what_the_runtime_gives(runtime: Runtime, plugin: Plugin) -> None:
@@ -139,7 +140,7 @@ def test_where_a_plugin_refuses_nothing_is_made_and_it_may_clear_up(
         plugin.answers("ADD", said)
         assert runtime.call("ADD").returncode == 1
         assert plugin.commands == ["ADD", "DEL"]
-    assert (links(foreign), recorded(runtime.lan)) == (["lo"], [])
+    assert (foreign.link_names(), recorded(runtime.lan)) == (["lo"], [])
 
 
 def test_what_a_plugin_gave_is_freed_where_the_link_cannot_be_made(
@@ -184,7 +185,7 @@ def test_what_a_plugin_keeps_is_freed_by_gc_though_its_own_fails(
     plugin.answers("VERSION", {"cniVersion": "1.1.0", "supportedVersions": ["1.1.0"]})
     plugin.answers("GC", {"code": 5, "msg": "disk"}, fails=True)
     assert runtime.code("GC", **{"cni.dev/valid-attachments": None}) == 5
-    assert (links(foreign), recorded(runtime.lan)) == (["lo"], [])
+    assert (foreign.link_names(), recorded(runtime.lan)) == (["lo"], [])
 
 
 def test_a_plugin_that_is_not_there_is_named(runtime: Runtime, plugin: Plugin) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests import netns
 from tests.acceptance import support
 from tests.acceptance.serving import engine_of
-from tests.acceptance.test_cni import CONF, Runtime, end_of_all, links, recorded
+from tests.acceptance.test_cni import CONF, Runtime, end_of_all, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,12 +70,12 @@ def test_a_path_that_is_used_again_is_another_container(either: Runtime, contain
     container.remove()
     subprocess.run(["ip", "netns", "add", container.name], check=True)
     result = either.ok("ADD")
-    assert links(container) == ["lo", "net1"]
+    assert container.link_names() == ["lo", "net1"]
     assert either.ok("CHECK", prevResult=result) == {}
     assert either.code("ADD") == 107
     assert len(recorded(either.lan)) == 1
     either.ok("DEL")
-    assert links(container) == ["lo"]
+    assert container.link_names() == ["lo"]
 
 
 def test_an_attachment_that_is_given_another_namespace_leaves_the_first(
@@ -86,7 +86,7 @@ def test_an_attachment_that_is_given_another_namespace_leaves_the_first(
     either.ok("ADD")
     either.variables["CNI_NETNS"] = str(foreign.path)
     either.ok("ADD")
-    assert (links(container), links(foreign)) == (["lo"], ["lo", "net1"])
+    assert (container.link_names(), foreign.link_names()) == (["lo"], ["lo", "net1"])
     either.ok("DEL")
 
 
@@ -104,7 +104,7 @@ def test_gc_frees_what_a_container_had_that_ended_untold_and_nothing_that_lives(
     netns.wait_until(lambda: on_parent(either.lan) == [])
     assert "net1 of container 0123456789abcdef in pods" in either.lan.macvfast("gc")
     assert len(recorded(either.lan)) == 1
-    assert links(foreign) == ["lo", "net1"]
+    assert foreign.link_names() == ["lo", "net1"]
     either.ok("DEL")
 
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_killed_behind_its_answer_leaves_the_rest_to_the_next_c
         runtime.ok("DEL")
         time.sleep(chance.random() * 0.03)
         os.kill(engine, signal.SIGKILL)
-        assert links(foreign) == ["lo"]
+        assert foreign.link_names() == ["lo"]
         again = runtime.ok("ADD")
         assert again["interfaces"] == result["interfaces"] or again["ips"] != result["ips"]
         runtime.ok("DEL")
@@ -178,5 +178,5 @@ def test_plugins_that_are_killed_anywhere_leave_nothing_that_gc_does_not_free(
 
     # What a server was still doing for who was killed, it takes back itself.
     netns.wait_until(is_all_collected)
-    netns.wait_until(lambda: links(container) == ["lo"])
+    netns.wait_until(lambda: container.link_names() == ["lo"])
     assert lan.macvfast("check") == ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from macvfast.system.configured import FILE, Places
 from macvfast.system.units import client
 from tests.netns import MACVFAST, Lan, Netns, wait_until
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Conf = dict[str, Any]
 
 # Where Debian has the reference plugins; of another release, in the root that `tools/engine-roots` has built.
-REFERENCE = Path(os.environ.get("MACVFAST_CNI", "/usr/lib/cni"))
+REFERENCE = Path(os.environ.get("MACVFAST_CNI", CNI_DIRECTORY))
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,20 @@ class Said(NamedTuple):
         return str(self.body["message"]) if self.status >= 400 else ""
 
 
+def busybox_layer() -> bytes:
+    """The files of an image with nothing but busybox, as a tar archive."""
+    busybox = shutil.which("busybox", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    assert busybox is not None
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(busybox, "bin/busybox")
+        for name in ("sh", "ip", "ping", "sleep", "cat"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname, link.mode = tarfile.SYMTYPE, "busybox", 0o777
+            archive.addfile(link)
+    return packed.getvalue()
+
+
 class EngineUnusable(Exception):
     """The Engine is unpacked, but does not come up on this machine."""
 
@@ -176,17 +190,8 @@ class Engine:
 
     def _load_image(self) -> None:
         """An image with nothing but busybox."""
-        busybox = shutil.which("busybox", path="/usr/bin:/bin:/usr/sbin:/sbin")
-        assert busybox is not None
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(busybox, "bin/busybox")
-            for name in ("sh", "ip", "ping", "sleep", "cat"):
-                link = tarfile.TarInfo(f"bin/{name}")
-                link.type, link.linkname, link.mode = tarfile.SYMTYPE, "busybox", 0o777
-                archive.addfile(link)
         with contextlib.closing(_UnixConnection(self.directory / "docker.sock")) as connection:
-            connection.request("POST", f"{API}/images/create?fromSrc=-&repo=alpine", packed.getvalue())
+            connection.request("POST", f"{API}/images/create?fromSrc=-&repo=alpine", busybox_layer())
             answer = connection.getresponse()
             said = answer.read()
         assert answer.status == 200, said

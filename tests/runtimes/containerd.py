@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import tarfile
@@ -23,7 +22,8 @@ from cri_api.v1.api_pb2_grpc import RuntimeServiceStub
 
 from tests.acceptance.serving import COMMAND
 from tests.netns import wait_until
-from tests.parity.engine import UNPACKED
+from tests.parity.engine import UNPACKED, busybox_layer
+from tests.probe import CNI_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ mount -t tmpfs none /opt
 mkdir -p /opt/cni/bin /etc/cni/net.d
 mount --bind {directory}/net.d /etc/cni/net.d
 cp {plugin} /opt/cni/bin/macvfast
-cp /usr/lib/cni/loopback /opt/cni/bin/
+cp {reference}/loopback /opt/cni/bin/
 echo ready
 exec sleep infinity
 """
@@ -82,7 +82,9 @@ class Containerd:
 
     def __enter__(self) -> Self:
         """Start it, with the image of pods."""
-        script = _PLACES.format(directory=shlex.quote(str(self._directory)), plugin=shlex.quote(COMMAND))
+        script = _PLACES.format(
+            directory=shlex.quote(str(self._directory)), plugin=shlex.quote(COMMAND), reference=CNI_DIRECTORY
+        )
         self._places = self._lan.host.start("unshare", "--mount", "--propagation=private", "sh", "-ec", script)
         assert self._places.stdout is not None
         assert self._places.stdout.readline() == "ready\n"
@@ -228,14 +230,8 @@ class Containerd:
 
 def _write_image(path: Path) -> None:
     """An image with nothing but busybox, as `docker save` writes one."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as archive:
-        archive.add(str(shutil.which("busybox")), "bin/busybox")
-        for name in ("sh", "ip", "ping", "sleep", "cat"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname, link.mode = tarfile.SYMTYPE, "busybox", 0o777
-            archive.addfile(link)
-    digest = hashlib.sha256(layer.getvalue()).hexdigest()
+    layer = busybox_layer()
+    digest = hashlib.sha256(layer).hexdigest()
     configuration = {
         "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64", "os": "linux",
         "config": {"Cmd": ["/bin/sleep", "86400"], "Env": ["PATH=/bin"]},
@@ -243,7 +239,7 @@ def _write_image(path: Path) -> None:
     }  # fmt: skip
     manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
     files = {
-        "layer.tar": layer.getvalue(), "config.json": json.dumps(configuration).encode(),
+        "layer.tar": layer, "config.json": json.dumps(configuration).encode(),
         "manifest.json": json.dumps(manifest).encode(),
     }  # fmt: skip
     with tarfile.open(path, "w") as archive:

@@ -17,7 +17,7 @@ from tests import netns
 from tests.acceptance import support
 from tests.acceptance.conftest import told  # noqa: F401 - a fixture
 from tests.acceptance.serving import COMMAND, engine_of, server_of
-from tests.acceptance.test_cni import Runtime, links, recorded
+from tests.acceptance.test_cni import Runtime, recorded
 from tests.acceptance.test_state import small  # noqa: F401 - a fixture
 from tests.torture import SEED, sized
 
@@ -69,7 +69,9 @@ def containers(told: Lan) -> Iterator[list[Container]]:  # noqa: F811
 
 def assert_free(lan: Lan, containers: Sequence[Container]) -> None:
     """Nothing is attached, and nothing is left of what was."""
-    assert {one.namespace.name: links(one.namespace) for one in containers if links(one.namespace) != ["lo"]} == {}
+    assert {
+        one.namespace.name: one.namespace.link_names() for one in containers if one.namespace.link_names() != ["lo"]
+    } == {}
     assert recorded(lan) == []
     assert lan.macvfast("check") == ""
     assert used(lan) == 0
@@ -106,7 +108,7 @@ def test_whatever_is_killed_a_runtime_that_goes_on_leaves_nothing(containers: li
             lan.be_served()
         there = [one.result for one in some if one.result is not None]
         assert len(set(addresses(there))) == len(there)
-        assert [links(one.namespace) for one in some] == [
+        assert [one.namespace.link_names() for one in some] == [
             ["lo"] if one.result is None else ["lo", "net1"] for one in some
         ]
         for one in some:
@@ -167,7 +169,7 @@ def test_of_many_at_once_each_has_an_address_of_its_own_until_none_is_left(
         # A runtime detaches what failed, too.
         callers = [one.start("DEL") for one in containers]
         assert [(caller.communicate(timeout=120), caller.returncode) for caller in callers] == [(("", ""), 0)] * 32
-        assert [links(one.namespace) for one in containers] == [["lo"]] * 32
+        assert [one.namespace.link_names() for one in containers] == [["lo"]] * 32
         # The kernel is not done with all of them: who comes now waits for that, and is not refused.
         containers[0].ok("ADD")
         containers[0].ok("DEL")
@@ -201,7 +203,7 @@ def test_on_a_full_disk_nothing_is_half_attached_and_the_room_that_comes_is_enou
     assert one.ok("CHECK", prevResult=result) == {}
     one.variables["CNI_IFNAME"] = "net2"
     assert one.code("ADD") == 5
-    assert links(one.namespace) == ["lo", "net1"]
+    assert one.namespace.link_names() == ["lo", "net1"]
     one.variables["CNI_IFNAME"] = "net1"
     done = one.call("DEL")
     assert (done.returncode, done.stdout) == (0, "")
@@ -240,6 +242,6 @@ def test_where_run_is_read_only_it_is_done_without_a_server(containers: list[Con
     line = one.line("ADD", "unshare", "--mount", "sh", "-ec", f"{read_only}; exec {COMMAND}")[:-1]
     done = one.lan.host.attempt(*line, stdin=json.dumps(one.conf))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert links(one.namespace) == ["lo", "net1"]
+    assert one.namespace.link_names() == ["lo", "net1"]
     one.ok("DEL")
     assert_free(one.lan, containers)
