@@ -64,7 +64,9 @@ class Sandboxes:
         found: list[AttachRequest | MacvfastError] = []
         networks: dict[str, str] = {}
         with self._store.reading() as records:
-            named = records.sandboxes_named([one.endpoint.sandbox for one in requests])
+            named = records.sandboxes_named(
+                [one.endpoint.sandbox for one in requests if one.endpoint.netns is not None]
+            )
             for one in requests:
                 try:
                     key = one.endpoint.network
@@ -79,16 +81,13 @@ class Sandboxes:
         self, records: Records, named: dict[str, Sandbox], asked: PluginRequest, network: str
     ) -> AttachRequest:
         request = _on(network, asked.endpoint)
+        sandbox: Sandbox | NewSandbox
         if request.netns is None:
-            return AttachRequest(
-                one_sandbox(records, self._store, request.sandbox), (request,),
-                request_id=asked.id, attachment=asked.attachment,
-            )  # fmt: skip
-        there = self._there(records, named, request)
-        return AttachRequest(
-            there or _new(request), (request,), GivenNetns.of(request.netns),
-            request_id=asked.id, attachment=asked.attachment,
-        )  # fmt: skip
+            sandbox, given = one_sandbox(records, self._store, request.sandbox), None
+        else:
+            sandbox = self._there(records, named, request) or _new(request)
+            given = GivenNetns.of(request.netns)
+        return AttachRequest(sandbox, (request,), given, request_id=asked.id, attachment=asked.attachment)
 
     def connect_many(
         self, network: str, sandboxes: Iterable[str | EndpointRequest], netns: str | OpenNetns | None = None, *,
