@@ -151,8 +151,11 @@ def _holding(call: Call, conf: Conf, command: str) -> Request:
     environment = call.environment
     words = Words(environment, conf, None)
     if command == _STATUS:
-        ready = partial(holding.Pool.of(conf.ahead).is_ready, words, conf.flag("statusOnExhaustion"))
-        return Request(STATUS, call.id, ORIGIN, None, EndpointRequest(network=""), None, words, act=ready)
+        pool = holding.Pool.of(conf.ahead)
+        return Request(
+            STATUS, call.id, ORIGIN, None, EndpointRequest(network=pool.named), None, words,
+            needs_address=conf.flag("statusOnExhaustion"), network=pool.wanted,
+        )  # fmt: skip
     container, ifname = environment["CNI_CONTAINERID"], environment["CNI_IFNAME"]
     attachment = Attachment(conf.name, container, ifname)
     endpoint, kind = EndpointRequest(network="", sandbox=attachment.sandbox), _KINDS[command]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from macvfast.errors import MacvfastError, NetworkNotFound, SandboxBusy
+from macvfast.errors import MacvfastError, NetworkNotFound
 from macvfast.model import HeldAddresses
 from macvfast.options import MODES
 from macvfast.plugins.cni import addressing, hostlocal
@@ -76,14 +76,6 @@ class Pool:
             raise NetworkNotFound(network)
         id_, attachment = request
         return words.held(host.hold(network, attachment, request_id=id_, **asked), self.routes, dns)
-
-    def is_ready(self, words: Words, needs_address: bool, host: Host) -> Said:
-        """Whether the network of the addresses is as it should be, and, if that is asked for, has a free one."""
-        network = self.named if self.wanted is None else self.wanted.find(host)
-        # What is being changed is not waited for, and will be there.
-        with suppress(SandboxBusy):
-            host.refuse_unready(network, needs_address=needs_address)
-        return words.ready()
 
 
 def check(words: Words, attachment: Attachment, host: Host) -> Said:
