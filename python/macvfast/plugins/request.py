@@ -254,12 +254,12 @@ def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
     networks: dict[OnDemand | str, str | None] = {}
     wanted: dict[str, PluginRequest] = {}
     for one in requests:
+        if one.keeper is not None or one.reads is not None or one.netns is None or one.id in known:
+            continue
         key = one.network or one.endpoint.network
         if key not in networks:
             networks[key] = _ready_network(host, one)
-        network = networks[key]
-        alone = one.keeper is not None or one.reads is not None
-        if network is not None and one.netns is not None and not alone and one.id not in known:
+        if (network := networks[key]) is not None:
             endpoint = replace(one.endpoint, network=network, netns=one.netns)
             wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
     made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))

@@ -7,7 +7,6 @@ Where more has changed, there is another network, whose name ends with what says
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from macvfast.errors import (
     MacvfastError,
@@ -202,7 +202,10 @@ def is_meant(conf: Conf) -> bool:
     return said.get("type") in MODES or any(said.get(key) is not None for key in _REFERENCE)
 
 
-@functools.lru_cache(64)
+# For as long as the configuration is kept.
+_MEANT: WeakKeyDictionary[Conf, Meant] = WeakKeyDictionary()
+
+
 def read(conf: Conf) -> Meant:
     """What a configuration means; of the same one, found out once.
 
@@ -210,6 +213,13 @@ def read(conf: Conf) -> Meant:
         Refused: it has something wrong, or what macvfast cannot do.
         InvalidConfig
     """
+    found = _MEANT.get(conf)
+    if found is None:
+        found = _MEANT[conf] = _read(conf)
+    return found
+
+
+def _read(conf: Conf) -> Meant:
     fields = Fields(conf.said)
     try:
         ipam = fields.fields("ipam")
