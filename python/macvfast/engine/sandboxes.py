@@ -64,9 +64,8 @@ class Sandboxes:
         found: list[AttachRequest | MacvfastError] = []
         networks: dict[str, str] = {}
         with self._store.reading() as records:
-            named = records.sandboxes_named(
-                [one.endpoint.sandbox for one in requests if one.endpoint.netns is not None]
-            )
+            given = [one.endpoint.sandbox for one in requests if one.endpoint.netns is not None]
+            named = records.sandboxes_named(given) if given else {}
             for one in requests:
                 try:
                     key = one.endpoint.network
