@@ -367,6 +367,29 @@ def test_a_file_that_was_cut_off_is_reported_and_left_as_it_is(tmp_path: Path, k
     assert file.read_bytes() == whole[:kept]
 
 
+def test_room_that_comes_while_a_state_is_opened_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else is on the file system may make room between SQLite's error and the look at what explains it."""
+    with closing(Store(str(tmp_path))) as mine:
+        note(mine, "before")
+    opened = connections.Connections._open
+    left = [2]
+
+    def without_room(self: connections.Connections, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
+        if not left[0]:
+            return opened(self, kind)
+        left[0] -= 1
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    monkeypatch.setattr(connections.Connections, "_open", without_room)
+    assert noted(tmp_path, "before") == ["1"]
+    assert left == [0]
+    left[0] = 1000
+    with pytest.raises(StateUnusable):
+        Store(str(tmp_path))
+
+
 def test_a_file_that_is_gone_while_its_log_is_there_is_not_made_anew(tmp_path: Path) -> None:
     """SQLite would delete the log, and with it all that was not yet written into the file."""
     in_a_process(ONE_OF_TWO_IS_CLOSED, tmp_path)

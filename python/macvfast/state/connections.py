@@ -22,6 +22,11 @@ BUSY_S = 30.0
 # How long a fork waits for the transactions of other threads.
 _FORK_WAIT_S = 10.0
 
+# What SQLite says where there is no room.
+_ROOMLESS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+# How often to try once more where there is room when that is looked at.
+_TRIES = 5
+
 # Files to which this forked process has connections that its parent was using.
 _remains: list[Path] = []
 
@@ -245,21 +250,25 @@ class Connections:
         return connection
 
     def _open_or_alone(self) -> sqlite3.Connection:
-        try:
-            return self._open(sqlite3.Connection)
-        except sqlite3.OperationalError as error:
-            if not self._is_full(error):
-                raise
+        """Open the file; alone where there is no room for what connections share (`state.db-shm`), which even a reader
+        needs. What else is on the file system may have made room meanwhile: then as always, a few times.
+        """
+        for _ in range(_TRIES):
             try:
-                return self._open(_Alone)
-            except sqlite3.OperationalError:
-                raise error from None
+                return self._open(sqlite3.Connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _ROOMLESS:
+                    raise
+                if directory.trouble(self._file.parent) == directory.FULL:
+                    return self._open_alone(error)
+        return self._open(sqlite3.Connection)
 
-    def _is_full(self, error: sqlite3.Error) -> bool:
-        """Whether there is no room for the file that connections share (`state.db-shm`), which even a reader needs."""
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-            return False
-        return directory.trouble(self._file.parent) == directory.FULL
+    def _open_alone(self, error: sqlite3.OperationalError) -> sqlite3.Connection:
+        """Open the file alone; if that fails, the error is that of opening it as always."""
+        try:
+            return self._open(_Alone)
+        except sqlite3.OperationalError:
+            raise error from None
 
     def _open(self, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
         # Never made here: `directory.prepare` does that.

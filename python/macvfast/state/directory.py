@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # What `trouble` gives for a full file system.
 FULL = "its file system is full"
 
+# The least, in bytes, that SQLite adds to the files beside a state (walformat.html, 1.4): with less there is no room.
+_LEAST = 32 * 1024
+
 # The size of the header of every SQLite file (fileformat2.html).
 _HEADER = 100
 
@@ -144,6 +147,6 @@ def trouble(directory: Path) -> str | None:
         return error.strerror
     if found.f_flag & os.ST_RDONLY:
         return "its file system is read-only"
-    if not found.f_bavail:
+    if found.f_bavail * found.f_frsize < _LEAST:
         return FULL
     return None
