@@ -248,7 +248,7 @@ pub fn text_of(errno: Errno) -> String {
 }
 
 /// The error of the C library's call that has just failed.
-pub fn last_error() -> Errno {
+fn last_error() -> Errno {
     let error = std::io::Error::last_os_error();
     Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
 }
