@@ -81,8 +81,9 @@ class Parents:
     def by_default(self) -> str | None:
         """The link of the home namespace's default route, of IPv4 before IPv6."""
         routes = sorted(self._kernel.routes(default_only=True), key=lambda one: (one.family, one.metric))
-        links = self.links().by_index
-        return next((links[one.ifindex].ifname for one in routes if one.ifindex in links), None)
+        # One after the other: hardly ever is there more than one, and a host may have thousands of links.
+        links = (self._kernel.link(one.ifindex) for one in routes if one.ifindex is not None)
+        return next((link.ifname for link in links if link is not None), None)
 
     def find(self, request: NetworkRequest, network_id: str, links: plan.Links) -> Parent:
         """The parent that a request names, or what has to be created for it.
