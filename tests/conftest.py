@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from tests import netns, probe
+from tests.acceptance.serving import told_by_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +154,27 @@ def lan(tmp_path: Path) -> Iterator[netns.Lan]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def told(lan: netns.Lan) -> Iterator[netns.Lan]:
+    """A bed of which only root's file says where everything is."""
+    kept = lan.host.environment
+    with told_by_file(lan):
+        lan.host.environment = {}
+        yield lan
+        lan.host.environment = kept
+
+
+@pytest.fixture(params=["with a server", "without"])
+def either_way(request: pytest.FixtureRequest, told: netns.Lan) -> netns.Lan:
+    """The same with a server that does requests, and without one."""
+    if request.param == "with a server":
+        if told.server is None:
+            told.serve()
+    elif told.server is not None:
+        pytest.skip("the bed has a server")
+    return told
 
 
 @pytest.fixture

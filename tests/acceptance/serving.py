@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from macvfast.system.configured import FILE, Places
+from macvfast.system.units import client
 from tests import netns
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tests.netns import Lan
 
@@ -34,6 +38,18 @@ class Typed:
     def seen(self) -> tuple[int, str, str]:
         """What its caller sees."""
         return self.status, self.out, self.err
+
+
+@contextlib.contextmanager
+def told_by_file(lan: Lan) -> Iterator[None]:
+    """Within this, root's file says where everything of a bed is."""
+    places = Places(sys.executable, str(lan.state_dir), str(lan.run_dir), str(lan.netns_dir))
+    FILE.parent.mkdir(exist_ok=True)
+    try:
+        FILE.write_text(client(places), encoding="utf-8")
+        yield
+    finally:
+        shutil.rmtree(FILE.parent)
 
 
 def same_both_ways(lan: Lan, *words: str, stdin: str = "") -> Typed:

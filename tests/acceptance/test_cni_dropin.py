@@ -28,17 +28,15 @@ SUBNET = "172.16.87.0/24"
 
 
 @pytest.fixture
-def node(told: Lan, foreign: Netns, tmp_path: Path, request: pytest.FixtureRequest) -> Runtime:
+def node(told: Lan, foreign: Netns, tmp_path: Path) -> Runtime:
     """A runtime with a configuration of the plugin `macvlan`, and host-local's directory in a place of the test's."""
-    if getattr(request, "param", None) == "with a server" and told.server is None:
-        told.serve()
     found = Runtime(told, foreign)
     ipam = {"type": "host-local", "dataDir": str(tmp_path / "kept"), "ranges": [[{"subnet": SUBNET}]]}
     found.conf = {"cniVersion": "1.0.0", "name": "pods", "type": "macvlan", "master": "eth0", "ipam": ipam}
     return found
 
 
-BOTH = pytest.mark.parametrize("node", ["with a server", "without"], indirect=True)
+BOTH = pytest.mark.usefixtures("either_way")
 
 
 @pytest.fixture

@@ -39,14 +39,10 @@ class Main(Runtime):
         return found
 
 
-@pytest.fixture(params=["with a server", "without"])
-def main(request: pytest.FixtureRequest, told: Lan, foreign: Netns, tmp_path: Path) -> Main:
+@pytest.fixture
+def main(either_way: Lan, foreign: Netns, tmp_path: Path) -> Main:
     """One whose configuration is the plugin `macvlan`'s."""
-    if request.param == "with a server" and told.server is None:
-        told.serve()
-    elif request.param == "without" and told.server is not None:
-        pytest.skip("the bed has a server")
-    main = Main(told, foreign)
+    main = Main(either_way, foreign)
     (tmp_path / "bin").mkdir()
     for name in ("macvfast", "host-local"):
         (tmp_path / "bin" / name).symlink_to(COMMAND)

@@ -66,14 +66,10 @@ class Plugin:
         return found
 
 
-@pytest.fixture(params=["with a server", "without"])
-def runtime(request: pytest.FixtureRequest, told: Lan, foreign: Netns) -> Runtime:
+@pytest.fixture
+def runtime(either_way: Lan, foreign: Netns) -> Runtime:
     """A runtime whose networks are made of configurations, with a server and without one."""
-    if request.param == "with a server" and told.server is None:
-        told.serve()
-    elif request.param == "without" and told.server is not None:
-        pytest.skip("the bed has a server")
-    runtime = Runtime(told, foreign)
+    runtime = Runtime(either_way, foreign)
     runtime.conf = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "master": "eth0"}
     return runtime
 

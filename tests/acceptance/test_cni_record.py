@@ -25,14 +25,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("macvlan", "strace")
 
 
-@pytest.fixture(params=["with a server", "without"])
-def either(request: pytest.FixtureRequest, told: Lan, container: Netns) -> Runtime:
+@pytest.fixture
+def either(either_way: Lan, container: Netns) -> Runtime:
     """What calls the plugin for a container that the test ends, with a server and without one."""
-    if request.param == "without" and told.server is not None:
-        pytest.skip("the bed has a server")
-    if request.param != "without" and told.server is None:
-        told.serve()
-    return begun(told, container)
+    return begun(either_way, container)
 
 
 @pytest.fixture

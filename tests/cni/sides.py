@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from macvfast.system.configured import FILE, Places
-from macvfast.system.units import client
+from tests.acceptance.serving import told_by_file
 from tests.netns import MACVFAST, Lan, Netns, wait_until
 from tests.probe import CNI_DIRECTORY
 
@@ -98,24 +95,21 @@ class Side:
 def both(directory: Path) -> Iterator[tuple[Side, Side]]:
     """Their side and ours, with a server, where the client has the names of the reference plugins."""
     lans = []
-    FILE.parent.mkdir(exist_ok=True)
     try:
         for name in ("theirs", "ours"):
             (directory / name).mkdir()
             lans.append(Lan(directory / name, directory / name / "netns"))
         theirs, ours = lans
-        places = Places(sys.executable, str(ours.state_dir), str(ours.run_dir), str(ours.netns_dir))
-        FILE.write_text(client(places), encoding="utf-8")
-        ours.serve()
         plugins = directory / "plugins"
         plugins.mkdir()
         for name in ("macvlan", "ipvlan"):
             (plugins / name).symlink_to(MACVFAST)
-        yield (
-            Side("theirs", theirs, REFERENCE, directory / "theirs" / "data"),
-            Side("ours", ours, plugins, directory / "ours" / "data"),
-        )
+        with told_by_file(ours):
+            ours.serve()
+            yield (
+                Side("theirs", theirs, REFERENCE, directory / "theirs" / "data"),
+                Side("ours", ours, plugins, directory / "ours" / "data"),
+            )
     finally:
         for lan in lans:
             lan.remove()
-        shutil.rmtree(FILE.parent)

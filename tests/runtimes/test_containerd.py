@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.system.configured import FILE, Places
-from macvfast.system.units import client
 from tests.acceptance import support
 from tests.netns import wait_until
 from tests.runtimes.containerd import IMAGE, Containerd
@@ -35,23 +32,15 @@ PLUGIN: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["with a server", "without"])
-def runtime(request: pytest.FixtureRequest, lan: Lan) -> Iterator[Containerd]:
-    """A containerd whose network is macvfast's, with a server and without one."""
-    if request.param == "without" and lan.server is not None:
-        pytest.skip("the bed has a server")
-    FILE.parent.mkdir(exist_ok=True)
-    places = Places(sys.executable, str(lan.state_dir), str(lan.run_dir), str(lan.netns_dir))
-    FILE.write_text(client(places), encoding="utf-8")
-    if request.param == "with a server" and lan.server is None:
-        lan.serve()
+@pytest.fixture
+def runtime(either_way: Lan) -> Iterator[Containerd]:
+    """A containerd whose network is macvfast's."""
     # Short: sockets of shims have long names.
     directory = Path(tempfile.mkdtemp(prefix="ctrd-"))
     try:
-        with Containerd(lan, directory, PLUGIN) as made:
+        with Containerd(either_way, directory, PLUGIN) as made:
             yield made
     finally:
-        shutil.rmtree(FILE.parent)
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -15,7 +15,6 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.conftest import told  # noqa: F401 - a fixture
 from tests.acceptance.serving import COMMAND, engine_of, server_of
 from tests.acceptance.test_cni import Runtime, recorded
 from tests.acceptance.test_state import small  # noqa: F401 - a fixture
@@ -55,7 +54,7 @@ class Container(Runtime):
 
 
 @pytest.fixture
-def containers(told: Lan) -> Iterator[list[Container]]:  # noqa: F811
+def containers(told: Lan) -> Iterator[list[Container]]:
     """Containers, and a network with room for 13 of them."""
     told.macvfast("network", "create", "--subnet=172.16.86.0/28", "-o", "parent=eth0", "pub_net")
     made: list[Container] = []
@@ -182,8 +181,10 @@ def test_of_many_at_once_each_has_an_address_of_its_own_until_none_is_left(
 
 @pytest.fixture(params=[True, False], ids=["with a server", "without"])
 def cramped(
-    request: pytest.FixtureRequest, small: Path, told: Lan,  # noqa: F811
-) -> Iterator[tuple[Container, Path]]:  # fmt: skip
+    request: pytest.FixtureRequest,
+    small: Path,  # noqa: F811
+    told: Lan,
+) -> Iterator[tuple[Container, Path]]:
     """A container, and the file system of the state, which is full or read-only before long."""
     support.create_pub_net(told)
     if request.param and told.server is None:
