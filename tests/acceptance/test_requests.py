@@ -205,7 +205,7 @@ def test_a_server_that_is_asked_to_stop_answers_what_was_asked(served: Lan) -> N
 HANDED_OVER = """
 import fcntl, os, socket, sys
 opened = []
-for name in ("command.sock", "request.sock"):
+for name in ("request.sock", "command.sock"):
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     one.bind(os.path.join(sys.argv[1], name))
     one.listen()
@@ -223,7 +223,8 @@ def test_sockets_that_systemd_has_opened_are_served_and_stay(lan: Lan) -> None:
         pytest.skip("another server does the commands")
     lan.run_dir.mkdir(mode=0o700)
     lan.server = lan.host.start(sys.executable, "-c", HANDED_OVER, lan.run_dir, netns.MACVFAST)
-    netns.wait_until((lan.run_dir / "request.sock").exists, what="the sockets")
+    # The last of the two: the other one listens by then.
+    netns.wait_until((lan.run_dir / "command.sock").exists, what="the sockets")
     assert ask(lan, request("disconnect", "nothing")) == [{"found": False}]
     lan.server.terminate()
     assert (*lan.server.communicate(timeout=60), lan.server.returncode) == ("", "", 0)

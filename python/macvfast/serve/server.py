@@ -68,9 +68,10 @@ class Server:
     def __init__(
         self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int, Requests], None]
     ) -> None:
-        self._listener = directory.listener(server.COMMANDS)
         self._requests = directory.listener("request.sock")
         self._asked = directory.listener(server.STATUS)
+        # Last: whoever sees it may use the others.
+        self._listener = directory.listener(server.COMMANDS)
         for one in (self._listener, self._asked):
             one.setblocking(False)
         self._lock = directory.lock
