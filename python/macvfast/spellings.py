@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Other words for the VLAN that is part of the name of a parent here.
 _VLAN = ("vlan", "vlan_id", "vlanid", "vid", "tag")
 
+# Other words for the driver, which is typed with `-d` here.
+_DRIVER = ("driver", "type", "kind")
+
 # Options of Docker's that are flags here: the flags for `true` and for any other value.
 _FLAGS = {
     "com.docker.network.enable_ipv4": ("--ipv4", "--no-ipv4"),
@@ -38,19 +41,21 @@ def meant(driver: str, key: str, value: str, given: Mapping[str, str]) -> list[s
     if not all(key in keys and value and "," not in value for key, value in pieces):
         return []
     known = [(keys[key], value) for key, value in pieces]
-    having = next((name for name in (driver, *MODES) if all(_takes(name, key, value) for key, value in known)), None)
+    named = next((value for key, value in known if key in _DRIVER), None)
+    drivers = (driver, *MODES) if named is None else [name for name in MODES if name == named]
+    having = next((name for name in drivers if all(_takes(name, key, value) for key, value in known)), None)
     if having is None:
         return []
     parent = next((value for key, value in known if key == "parent"), given.get("parent", "eth0"))
     vid = next((value for key, value in known if key in _VLAN), None)
     if vid is not None and not is_vid(vid):
         return [f"a VLAN id is {VID_MIN} to {VID_MAX}: `-o parent={parent}.VID`"]
-    typed = [] if having == driver else [f"-d {having}"]
+    typed = [] if having == driver and named is None else [f"-d {having}"]
     typed += [] if vid is None else [f"-o parent={parent}.{vid}"]
     for key, value in known:
         if key == "parent":
             typed += [f"-o parent={value}"] if vid is None else []
-        elif key not in _VLAN:
+        elif key not in (*_VLAN, *_DRIVER):
             typed.append(f"-o {having}_mode={value}" if _is_mode(key) else f"-o {key}={value}")
     return [f"did you mean `{' '.join(typed)}`?"]
 
@@ -79,7 +84,7 @@ def goes_on(key: str, value: str) -> bool:
 def _keys() -> dict[str, str]:
     """The key that each word stands for, which is a key here or in other programs."""
     keys = {word: key for key, one in OPTIONS.items() for word in (key, *one.also)}
-    return keys | {word: word for word in (*_VLAN, "mode")}
+    return keys | {word: word for word in (*_VLAN, *_DRIVER, "mode")}
 
 
 def _pieces(key: str, value: str) -> Sequence[tuple[str, str]]:
@@ -96,7 +101,7 @@ def _takes(driver: str, key: str, value: str) -> bool:
     """Whether a driver has an option; of a mode, whether it has that mode or no driver has it."""
     if _is_mode(key):
         return value in MODES[driver] or not any(value in modes for modes in MODES.values())
-    return key in _VLAN or driver in OPTIONS[key].drivers
+    return key in (*_VLAN, *_DRIVER) or driver in OPTIONS[key].drivers
 
 
 def _is_value(option: Option, value: str) -> bool:

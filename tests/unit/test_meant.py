@@ -253,6 +253,11 @@ def test_a_name_behind_a_group_is_looked_up_in_the_state_that_is_typed(host: Fak
         ("vlan=50 -o parent=eth1", "-o parent=eth1.50"),
         ("mode vepa", "-o macvlan_mode=vepa"),
         ("-d ipvlan -o bcqueuelen=3,bclim=2", "-d macvlan -o bc_queue_len=3 -o bclim=2"),
+        ("--type macvlan", "-d macvlan"),
+        ("--type=ipvlan -o parent=eth1", "-d ipvlan"),
+        ("-d ipvlan -o type=macvlan,mode=vepa", "-d macvlan -o macvlan_mode=vepa"),
+        ("-o driver=ipvlan", "-d ipvlan"),
+        ("type ipvlan", "-d ipvlan"),
     ],
 )
 def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> None:
@@ -272,6 +277,11 @@ def test_an_option_of_the_driver_is_typed_behind_o(given: str, typed_: str) -> N
 )
 def test_no_hint_has_a_vlan_id_that_is_refused_next(given: str, hint: str) -> None:
     assert hints(f"network create -o {given} lab", FakeHost()) == [hint]
+
+
+def test_a_driver_that_is_none_is_no_hint() -> None:
+    for given in ("--type=bridge", "-o type=bridge", "--type", "-o type=ipvlan,bclim=2"):
+        assert not [one for one in hints(f"network create {given} lab", FakeHost()) if "-d " in one], given
 
 
 def test_options_that_no_driver_has_together_are_no_hint() -> None:
