@@ -258,6 +258,18 @@ def test_uninstalling_stops_the_server_and_is_then_over(here: Path, monkeypatch:
         ]  # fmt: skip
 
 
+def test_a_service_that_is_not_uninstalled_is_not_stopped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = told(here, monkeypatch)
+    unit = install(here / "state", 1)
+    unit.write_text("[Service]\n")
+    with pytest.raises(ServiceTaken):
+        Host.uninstall_service()
+    assert said() == []
+    unit.unlink()
+    Host.uninstall_service()
+    assert len(said()) == 2
+
+
 def test_what_systemd_says_when_it_refuses_is_shown(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told(here, monkeypatch, status=5)
     with Host(Store(str(here / "state"))) as host, pytest.raises(SystemdRefused) as refusal:

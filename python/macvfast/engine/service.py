@@ -61,6 +61,8 @@ def uninstall(root: str | None) -> list[Path]:
     """
     told = root is None and service.systemd_runs() and service.installed()
     if told:
+        # What is refused is refused before anything is stopped.
+        service.ours()
         # As above.
         systemd.tell("--no-block", "stop", units.SOCKET, units.SERVER)
     files = service.uninstall(root)

@@ -112,18 +112,27 @@ def _program() -> bytes:
     return content
 
 
+def ours(root: str | None = None) -> list[Path]:
+    """The files that `uninstall` deletes, whether or not they are there.
+
+    Raises:
+        ServiceTaken: one of them is another program's.
+        ServiceUnwritable, PermissionNeeded
+    """
+    paths = list(_files(root))
+    for path in paths:
+        _refuse_other(path)
+    # Before the file that names them.
+    return [*(_within(root, path) for path in _recorded(root)), *paths]
+
+
 def uninstall(root: str | None = None) -> list[Path]:
     """Disable the units and delete all files; what is missing already is no matter. Gives the files.
 
     Raises:
         ServiceTaken, ServiceUnwritable, PermissionNeeded
     """
-    paths = list(_files(root))
-    for path in paths:
-        _refuse_other(path)
-    copies = [_within(root, path) for path in _recorded(root)]
-    # Before the file that names them.
-    paths = [*copies, *paths]
+    paths = ours(root)
     for path in paths:
         try:
             if (link := _link(path)) is not None:
