@@ -101,7 +101,8 @@ def test_commands_that_end_together_have_one_process_remove_their_sandboxes(
 
     wait_until(all_gone, 60, "the end of all sandboxes")
     assert set(seen.values()) <= {"all"}
-    assert most <= 1
+    # One that has unlocked the queue may still be there when the next begins.
+    assert most <= 2
     for process in processes:
         out, error = process.communicate(timeout=60)
         assert (process.returncode, error) == (0 if detach else 1, ""), out
