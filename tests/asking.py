@@ -7,6 +7,7 @@ of its own, or `and-leave`, at once and without waiting for an answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -109,7 +110,9 @@ def _main(path: str, how: str) -> None:
     else:
         callers = [Caller(path) for _ in requests]
         for caller, one in zip(callers, requests, strict=True):
-            caller.send(one)
+            # A server that stops reads no more: there is no answer then.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                caller.send(one)
         for caller in callers:
             if how == "at-once":
                 answers.append(caller.receive())
