@@ -387,7 +387,11 @@ class Lan:
 
     def serve(self, *before: str) -> subprocess.Popen[str]:
         """Start a server, which does the commands that are typed from then on; `before`: by which command."""
-        self.server = self.host.start(*before, MACVFAST, "serve")
+        return self.serve_with(before=before)
+
+    def serve_with(self, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """The same, with options of `serve`."""
+        self.server = self.host.start(*before, MACVFAST, "serve", *options)
         wait_until((self.run_dir / "command.sock").exists, what="the server's socket")
         return self.server
 

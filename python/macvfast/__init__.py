@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Endpoint,
         HeldAddresses,
         Network,
+        NotedEndpoint,
         Route,
         Sandbox,
         SandboxDetails,
@@ -72,8 +73,8 @@ _HOMES = {
     "host": ("Host",),
     "ipam": ("Addresses", "Pool"),
     "model": (
-        "Attachment", "Endpoint", "HeldAddresses", "Network", "Route", "Sandbox", "SandboxDetails", "SandboxState",
-        "Subnet",
+        "Attachment", "Endpoint", "HeldAddresses", "Network", "NotedEndpoint", "Route", "Sandbox", "SandboxDetails",
+        "SandboxState", "Subnet",
     ),
     "outcomes": (
         "Adoption", "Block", "Calls", "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded",
@@ -92,9 +93,10 @@ __all__ = [
     "Addresses", "Adoption", "Attachment", "Block", "Calls", "CommandRequest", "Difference", "Endpoint",
     "EndpointRequest", "FilesUnseen", "Freed", "HeldAddresses", "Host", "Link", "LinkKept", "LinkNeeded",
     "LinkUnlikeName", "MacvfastError", "Map", "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest",
-    "NetworkUsage", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "PluginRequest", "Pool", "PoolUsage",
-    "Replacement", "Route", "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState", "Scaled", "ServerStatus",
-    "StartedByHand", "Status", "Step", "Subnet", "SubnetUsage", "Topology", "UpdateRequest", "__version__",
+    "NetworkUsage", "NotedEndpoint", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "PluginRequest",
+    "Pool", "PoolUsage", "Replacement", "Route", "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState",
+    "Scaled", "ServerStatus", "StartedByHand", "Status", "Step", "Subnet", "SubnetUsage", "Topology",
+    "UpdateRequest", "__version__",
 ]  # fmt: skip
 
 

@@ -51,10 +51,10 @@ def _hold_standard_streams() -> None:
     os.close(null)
 
 
-def _serve() -> int:
+def _serve(docker: str | None) -> int:
     from macvfast.serve.warm import serve  # noqa: PLC0415 - one command needs it
 
-    return serve(main)
+    return serve(main, docker)
 
 
 if __name__ == "__main__":

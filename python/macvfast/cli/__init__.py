@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def main(argv: Sequence[str] | None = None, serve: Callable[[], int] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, serve: Callable[[str | None], int] | None = None) -> int:
     """Run a command line, and return its exit status.
 
     Args:

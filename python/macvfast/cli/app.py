@@ -72,7 +72,7 @@ def run(
     words: Sequence[str],
     opener: Opener | None = None,
     out: Output | None = None,
-    serve: Callable[[], int] | None = None,
+    serve: Callable[[str | None], int] | None = None,
 ) -> int:
     """Run a command line, and return its exit status.
 

@@ -44,7 +44,9 @@ class Session:
         state_dir, verbose: the options that all commands have.
     """
 
-    def __init__(self, out: Output, opener: Opener | None = None, serve: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, out: Output, opener: Opener | None = None, serve: Callable[[str | None], int] | None = None
+    ) -> None:
         self.out = out
         self.opener = opener
         self.serve = serve

@@ -301,15 +301,22 @@ class Chooser:
             return bytes(6) if link is None else link.mac
         if ipv4 is not None:
             return _PREFIX + ipv4
-        key = records.host("mac_key")
-        if key is None:
-            key = secrets.token_hex(16)
-            records.set_host("mac_key", key)
         sandbox, ifname = what
-        hashed = "/".join(filter(None, (network.id, sandbox.id, ifname)))
-        digest = blake2b(hashed.encode(), key=bytes.fromhex(key), digest_size=6).digest()
-        # IEEE 802c: local (bit 1) and individual (bit 0 clear).
-        return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
+        return derived_mac(records, (network.id, sandbox.id, ifname), None)
+
+
+def derived_mac(records: Records, what: Iterable[str | None], ipv4: bytes | None) -> bytes:
+    """`02:42:` and the IPv4 address; without one, a keyed 46-bit hash of what there is of some texts."""
+    if ipv4 is not None:
+        return _PREFIX + ipv4
+    key = records.host("mac_key")
+    if key is None:
+        key = secrets.token_hex(16)
+        records.set_host("mac_key", key)
+    hashed = "/".join(filter(None, what))
+    digest = blake2b(hashed.encode(), key=bytes.fromhex(key), digest_size=6).digest()
+    # IEEE 802c: local (bit 1) and individual (bit 0 clear).
+    return bytes([digest[0] & 0xFC | 0x02]) + digest[1:]
 
 
 def _exists(records: Records, asked: AttachRequest, name: str) -> MacvfastError | None:

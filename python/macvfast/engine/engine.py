@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 
     from macvfast.engine.attachments import Attachments
     from macvfast.engine.collect import Collector
+    from macvfast.engine.docker_pools import DockerPools
     from macvfast.engine.making import Attempt
+    from macvfast.engine.noted import NotedEndpoints
     from macvfast.engine.restore import Restorer
     from macvfast.engine.sandbox_directories import SandboxDirectories
     from macvfast.engine.unfinished import Finished
@@ -350,7 +352,7 @@ class Engine:
     def plan(self) -> Plan:
         """What `restore` would do now. Changes nothing."""
         home.is_here(self._store, self._kernel)
-        steps = self._collector.left_behind() + self._attachments.ending()
+        steps = self._collector.left_behind() + self._attachments.ending() + self.noted.ending()
         plan = self._restorer.plan()
         going = {step.mends.sandbox for step in steps}
         todo = (*self._unfinished.steps(), *plan.steps)
@@ -366,6 +368,7 @@ class Engine:
         with self._changing_many(mending=True) as finished:
             # First: a sandbox that is left behind is not created again.
             steps = self._collector.remove_left_behind() + self._attachments.end_other_boots()
+            steps += self.noted.end_other_boots()
             steps += self._directories.clear(self._kernel.boot_id())
             done = self._restorer.restore(finished, wait_s, start)
             return replace(done, steps=(*steps, *done.steps))
@@ -375,13 +378,13 @@ class Engine:
         is open: first what its attachments hold, then its sandboxes, its endpoints of others, and its networks.
         """
         with self._changing_many(mending=True) as finished:
-            freed = self._collector.collect(finished) + self._attachments.free()
+            freed = self._collector.collect(finished) + self._attachments.free() + self.noted.free_other_boots()
             freed += self._attachments.remove_unused(self._remover)
             reservations.end_without_file(self._store)
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 
-                freed += self._attachments.let_go_all()
+                freed += self._attachments.let_go_all() + self.noted.free_all()
                 freed += remove_all(self._store, self._detacher, self._remover)
             return freed
 
@@ -390,6 +393,20 @@ class Engine:
         from macvfast.engine.attachments import Attachments  # noqa: PLC0415
 
         return Attachments(self._store, self._kernel, self._sandboxes, self._together, self._unfinished)
+
+    @cached_property
+    def noted(self) -> NotedEndpoints:
+        """Endpoints that engines have announced."""
+        from macvfast.engine.noted import NotedEndpoints  # noqa: PLC0415
+
+        return NotedEndpoints(self._store, self._kernel, self._unfinished)
+
+    @cached_property
+    def docker_pools(self) -> DockerPools:
+        """The pools that Docker has requested."""
+        from macvfast.engine.docker_pools import DockerPools  # noqa: PLC0415
+
+        return DockerPools(self._store, self._kernel, self._unfinished)
 
     @cached_property
     def _collector(self) -> Collector:

@@ -99,6 +99,9 @@ class NetworkRemover:
                     raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
                 if held := records.held_on(network.id):
                     raise NetworkInUse(network.name, [str(one.attachment) for one in held], [ENGINE])
+                if noted := records.noted_on(network.id):
+                    origins = [network.origin] if network.origin else []
+                    raise NetworkInUse(network.name, [f"endpoint {one.id[:12]}" for one in noted], origins)
                 refuse_unsettled("parent", network.link, records.made_parent_intent(network.link), self._store)
             except MacvfastError as error:
                 outcomes[key] = Outcome(key, error=error)

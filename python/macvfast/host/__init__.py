@@ -5,13 +5,15 @@ which makes all changes, is loaded when it is first used: a listing needs only t
 """
 
 from macvfast.host.attachments import OfAttachments
+from macvfast.host.docker_pools import OfDockerPools
 from macvfast.host.endpoints import OfEndpoints
 from macvfast.host.networks import OfNetworks
+from macvfast.host.noted import OfNoted
 from macvfast.host.sandboxes import OfSandboxes
 from macvfast.host.upkeep import Upkeep
 
 
-class Host(OfNetworks, OfSandboxes, OfEndpoints, OfAttachments, Upkeep):
+class Host(OfNetworks, OfSandboxes, OfEndpoints, OfAttachments, OfNoted, OfDockerPools, Upkeep):
     """The networks and sandboxes of one state directory. A context manager; safe from several threads.
 
     The network namespace in which the kernel is first needed is the home namespace: its links are the parents. Networks

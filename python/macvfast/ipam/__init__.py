@@ -4,12 +4,12 @@ The door to the native allocator. The rules within one subnet (reserved ends, ip
 live there, in `rust/ipam`; here is what concerns several subnets (`subnets`) and several networks (`pools`).
 """
 
-from macvfast._core import Addresses, Pool
+from macvfast._core import Addresses, Pool, Source
 from macvfast.ipam.fullness import fullness
 from macvfast.ipam.pools import NetworkPools, Pools, Taken, Wish
 from macvfast.ipam.subnets import DefaultSubnets, OnParent, settle_subnets
 
 __all__ = [
-    "Addresses", "DefaultSubnets", "NetworkPools", "OnParent", "Pool", "Pools", "Taken", "Wish", "fullness",
-    "settle_subnets",
+    "Addresses", "DefaultSubnets", "NetworkPools", "OnParent", "Pool", "Pools", "Source", "Taken", "Wish",
+    "fullness", "settle_subnets",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from macvfast.model import Address, Cidr, Network, Subnet
-    from macvfast.state.records import PoolRow, Records
+    from macvfast.state.records import DockerPool, PoolRow, Records
 
 
 class Pools:
@@ -44,6 +44,10 @@ class Pools:
     def pool(self, row: PoolRow) -> SharedPool:
         """The pool of a network's subnet, as it is in this transaction by now."""
         return self._pool(row.pool, row.subnet.cidr, row.used)
+
+    def docker_pool(self, row: DockerPool) -> SharedPool:
+        """A pool that Docker has requested, as it is in this transaction by now."""
+        return self._pool(row.pool, row.cidr, row.used)
 
     def neighbour(self, link: str, cidr: Cidr) -> SharedPool | None:
         """The pool of a subnet that a network on that parent has already."""

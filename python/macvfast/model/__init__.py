@@ -29,6 +29,7 @@ from macvfast.model.names import natural as natural
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network
 from macvfast.model.networks import Subnet as Subnet
+from macvfast.model.noted import NotedEndpoint as NotedEndpoint
 from macvfast.model.sandboxes import Endpoint as Endpoint
 from macvfast.model.sandboxes import Sandbox as Sandbox
 from macvfast.model.sandboxes import SandboxDetails as SandboxDetails

@@ -66,7 +66,7 @@ def link_sysctls(scope: str, network: Network, endpoint: Endpoint | None = None)
     """
     if network.as_reference:
         return () if endpoint is None else _reference_sysctls(scope, endpoint)
-    if not network.usable_subnets(6):
+    if not network.usable_subnets(6) and (endpoint is None or endpoint.ip6 is None):
         return ((f"net/ipv6/conf/{scope}/disable_ipv6", "1"),)
     advertised = "1" if takes_advertisements(network) else "0"
     return (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from macvfast.errors import RunDirectoryUnusable, ServerRunning
 from macvfast.system import server, trusted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
     from types import TracebackType
 
 # Connections that wait to be taken.
@@ -63,13 +64,31 @@ class RunDirectory:
 
     def listener(self, name: str) -> socket.socket:
         """The socket of that name: systemd's, where it has started this process for it, or a new one."""
-        if os.environ.get("LISTEN_PID") == str(os.getpid()):
-            for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
-                found = socket.socket(fileno=_HANDED_OVER + number)
-                if os.path.basename(str(found.getsockname())) == name:
-                    return found
-                found.detach()
-        path = self.path / name
+        return _handed_over(lambda path: os.path.basename(path) == name) or self._new(self.path / name)
+
+    def elsewhere(self, path: str) -> socket.socket:
+        """The socket at a path that others have chosen: systemd's, or a new one. Its directory is made where it is
+        missing (0755).
+
+        Raises:
+            RunDirectoryUnusable: something else answers there, or it cannot be made.
+        """
+        found = _handed_over(lambda there: there == path)
+        if found is not None:
+            return found
+        place = Path(path)
+        try:
+            for one in (*reversed(place.parent.parents), place.parent):
+                trusted.make_directory(one, 0o755)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
+                there.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return self._new(place)
+        except OSError as error:
+            raise RunDirectoryUnusable(str(place.parent), error.strerror or str(error)) from None
+        raise RunDirectoryUnusable(str(place.parent), f"another program answers at {place.name}")
+
+    def _new(self, path: Path) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
@@ -77,9 +96,21 @@ class RunDirectory:
             listener.bind(str(path))
         except OSError as error:
             listener.close()
-            raise RunDirectoryUnusable(str(self.path), error.strerror or str(error)) from None
+            raise RunDirectoryUnusable(str(path.parent), error.strerror or str(error)) from None
         finally:
             os.umask(before)
         self._sockets.append(path)
         listener.listen(_BACKLOG)
         return listener
+
+
+def _handed_over(is_it: Callable[[str], bool]) -> socket.socket | None:
+    """The socket that systemd has handed over, by its path."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        found = socket.socket(fileno=_HANDED_OVER + number)
+        if is_it(str(found.getsockname())):
+            return found
+        found.detach()
+    return None

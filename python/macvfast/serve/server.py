@@ -62,14 +62,18 @@ class Server:
     Args:
         directory: where clients connect.
         main: does the command line of `sys.argv`.
-        engine: does requests: those who connect to a socket, until a descriptor can be read; and counts them.
+        engine: does requests: those who connect to a socket, until a descriptor can be read; and counts them. The last
+            socket is Docker's.
+        docker: the path of Docker's socket; None: there is none.
     """
 
     def __init__(
-        self, directory: RunDirectory, main: Callable[[], int], engine: Callable[[socket.socket, int, Requests], None]
-    ) -> None:
+        self, directory: RunDirectory, main: Callable[[], int],
+        engine: Callable[[socket.socket, int, Requests, socket.socket | None], None], docker: str | None = None,
+    ) -> None:  # fmt: skip
         self._requests = directory.listener("request.sock")
         self._asked = directory.listener(server.STATUS)
+        self._docker = None if docker is None else directory.elsewhere(docker)
         # Last: whoever sees it may use the others.
         self._listener = directory.listener(server.COMMANDS)
         for one in (self._listener, self._asked):
@@ -155,12 +159,18 @@ class Server:
         if not self._stopping:
             self._stopping = True
             self._told_at = time.monotonic()
-            self._requests.close()
+            self._close_requests()
             os.close(self._pipes.held)
         elif time.monotonic() - self._told_at > _SAME_S:
             for pid in filter(None, (*self._busy, self._engine)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def _close_requests(self) -> None:
+        """Leave the sockets of requests to others."""
+        self._requests.close()
+        if self._docker is not None:
+            self._docker.close()
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
@@ -190,7 +200,7 @@ class Server:
             self._listener.close()
             for end in (self._pipes.taken, self._pipes.heard):
                 os.close(end)
-            self._serve_requests(self._requests, self._pipes.lifeline, self._counted)
+            self._serve_requests(self._requests, self._pipes.lifeline, self._counted, self._docker)
         except BaseException:  # noqa: BLE001 - shown, and another one is started
             sys.excepthook(*sys.exc_info())
             os._exit(1)
@@ -223,7 +233,7 @@ class Server:
         """In the worker: wait for a command line, run it, and end."""
         try:
             self._become_child()
-            self._requests.close()
+            self._close_requests()
             while True:
                 ready, _, _ = select.select([self._listener.fileno(), self._pipes.lifeline], [], [])
                 if self._pipes.lifeline in ready:

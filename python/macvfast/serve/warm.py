@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 _LATER = ("engine.engine", "engine.parts", "engine.restore", "host", "kernel.netlink", "process.launch")
 
 
-def serve(main: Callable[[], int]) -> int:
+def serve(main: Callable[[], int], docker: str | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit status.
 
     Args:
         main: does the command line of `sys.argv`; its exit status.
+        docker: the path of Docker's socket; None: Docker is not served.
 
     Raises:
         ServerRunning, RunDirectoryUnusable
@@ -36,7 +37,7 @@ def serve(main: Callable[[], int]) -> int:
             Line(app.application()).find(path.split())
         for name in _LATER:
             import_module(f"macvfast.{name}")
-        Server(directory, main, engine.serve).serve()
+        Server(directory, main, engine.serve, docker).serve()
     return 0
 
 

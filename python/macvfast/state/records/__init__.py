@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.state.records import checked
-from macvfast.state.records.engines import EngineRecords
+from macvfast.state.records.docker import DockerPool, DockerRecords
 from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
 from macvfast.state.records.pools import Kept, PoolRow, kept_by
 from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
@@ -20,6 +20,7 @@ __all__ = [
     "REMOVED",
     "RESTORED",
     "SCHEMA",
+    "DockerPool",
     "Kept",
     "ParentLink",
     "PoolRow",
@@ -40,7 +41,7 @@ class ParentLink(NamedTuple):
     mac: bytes
 
 
-class Records(EngineRecords):
+class Records(DockerRecords):
     """The tables within one transaction. Made by `Store`; not to be kept beyond it."""
 
     # The host.
@@ -117,6 +118,7 @@ class Records(EngineRecords):
         self.own_files([sandbox.id for sandbox in self.sandboxes()])
         self.attachments()
         self.all_held()
+        self.all_noted()
         self.made_parents()
         self.intents()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 # PRAGMA user_version of the file that SCHEMA makes.
-FORMAT = 6
+FORMAT = 7
 
 # `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
 _NETWORK = """CREATE TABLE network (
@@ -106,6 +106,24 @@ _ATTACHMENT = """CREATE TABLE attachment (
     ) STRICT"""
 _ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) WHERE network IS NOT NULL"
 
+# What an engine has announced (format 7): an endpoint with the engine's own id, the addresses that the engine keeps, as
+# JSON, and the link that was made for it in the home namespace, from where the engine moves it.
+_NOTED = """CREATE TABLE noted_endpoint (
+        id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
+        boot_id TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID"""
+_NOTED_INDEX = "CREATE INDEX noted_endpoint_by_network ON noted_endpoint (network)"
+
+# The pools that Docker has requested, by the ids that it knows them by, and the addresses that it has in them, packed:
+# since which epoch, which is a run of dockerd.
+_DOCKER_POOL = """CREATE TABLE docker_pool (
+        id TEXT PRIMARY KEY, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID"""
+_DOCKER_ADDRESS = """CREATE TABLE docker_address (
+        pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
+        PRIMARY KEY (pool, address)
+    ) STRICT, WITHOUT ROWID"""
+
 # As they were before format 5.
 _ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
 
@@ -133,10 +151,12 @@ _POOLS = (
 # Formats 5 and 6: columns, each added where its table's text has it, too.
 _PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
 _ATTACHMENTS = (_ATTACHMENT, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
+# Format 7: what engines other than CNI need.
+_ENGINES = (_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS)
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
-_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _PRIORITIES, 5: _ATTACHMENTS}
+_STEPS = {1: (_OWN_FILES,), 2: _POOLS, 3: (_REQUEST,), 4: _PRIORITIES, 5: _ATTACHMENTS, 6: _ENGINES}
 
 SCHEMA = (
     # What is known of this host: its boot, its home namespace, its machine, the key of its MACs, the indexes of
@@ -153,7 +173,7 @@ SCHEMA = (
     ) STRICT, WITHOUT ROWID""",
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
     *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES, _REQUEST),
-    *(_ATTACHMENT, _ATTACHMENT_INDEX),
+    *(_ATTACHMENT, _ATTACHMENT_INDEX, _NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.

@@ -1,0 +1,110 @@
+"""Calls of Docker: which there are, what they mean, and what is to be done for them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from macvfast.errors import InvalidConfig
+from macvfast.plugins.docker import endpoints, ipam, networks
+from macvfast.plugins.docker.answers import IPAM, NETWORK, Call, Refused, Todo, Words, said_of
+from macvfast.plugins.fields import Fields, Unfit
+from macvfast.plugins.request import CONNECT, DISCONNECT, NotKept, Request
+from macvfast.requests import EndpointRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from macvfast.host import Host
+    from macvfast.plugins.request import Said
+
+_ACTIVATE = "Plugin.Activate"
+_IMPLEMENTS: Said = {"Implements": ["NetworkDriver", "IpamDriver"]}
+
+# Networks are of one host, and their containers reach all that is on the LAN; Docker is told which gateways are needed.
+_CAPABILITIES: Said = {"Scope": "local", "ConnectivityScope": "global", "GwAllocChecker": True}
+
+
+def _nothing(_: Fields, __: Call) -> Said:
+    return {}
+
+
+# What is read of each call: its answer, or what is to be done for it.
+_METHODS: Mapping[str, Callable[[Fields, Call], Said | Todo]] = {
+    "NetworkDriver.GetCapabilities": lambda _, __: _CAPABILITIES,
+    "NetworkDriver.GwAllocCheck": networks.gateways,
+    "NetworkDriver.CreateNetwork": networks.create,
+    "NetworkDriver.DeleteNetwork": networks.delete,
+    "NetworkDriver.CreateEndpoint": endpoints.create,
+    "NetworkDriver.DeleteEndpoint": endpoints.delete,
+    "NetworkDriver.EndpointOperInfo": lambda _, __: {"Value": {}},
+    "NetworkDriver.Join": endpoints.join,
+    "NetworkDriver.Leave": endpoints.leave,
+    # Nothing of a LAN is published or discovered.
+    "NetworkDriver.ProgramExternalConnectivity": _nothing,
+    "NetworkDriver.RevokeExternalConnectivity": _nothing,
+    "NetworkDriver.DiscoverNew": _nothing,
+    "NetworkDriver.DiscoverDelete": _nothing,
+    "IpamDriver.GetCapabilities": ipam.capabilities,
+    "IpamDriver.GetDefaultAddressSpaces": ipam.address_spaces,
+    "IpamDriver.RequestPool": ipam.request_pool,
+    "IpamDriver.ReleasePool": ipam.release_pool,
+    "IpamDriver.RequestAddress": ipam.request_address,
+    "IpamDriver.ReleaseAddress": ipam.release_address,
+}
+
+
+class Answer(NamedTuple):
+    """A call that is answered: its HTTP status, and what is said."""
+
+    status: int
+    said: Said
+
+
+OK, BAD, UNKNOWN = 200, 400, 404
+
+
+def refusal(method: str, text: str) -> Said:
+    """An error, in the words of the driver that a method is of."""
+    return {_key(method): text}
+
+
+def _key(method: str) -> str:
+    return IPAM if method.startswith("IpamDriver.") else NETWORK
+
+
+def read(call: Call) -> Request | Answer:
+    """What a call asks to be done; or its answer, where nothing is."""
+    key = _key(call.method)
+    if call.method == _ACTIVATE:
+        return Answer(OK, _IMPLEMENTS)
+    method = _METHODS.get(call.method)
+    if method is None:
+        # Older releases of Docker take this for what a driver need not do.
+        return Answer(UNKNOWN, {key: f"macvfast has no {call.method}"})
+    try:
+        meant = method(Fields(_parsed(call.body)), call)
+    except (Unfit, Refused) as error:
+        return Answer(OK, {key: str(error)})
+    except InvalidConfig as error:
+        return Answer(OK, {key: said_of(error)})
+    if not isinstance(meant, Todo):
+        return Answer(OK, meant)
+    kind = CONNECT if meant.makes else DISCONNECT
+    # No sandbox has this name: it says what calls are about.
+    about = EndpointRequest(network="", sandbox=f"docker {meant.about}")
+    return Request(kind, call.id, "docker", None, about, None, Words(key), act=lambda host: _done(meant, host, key))
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        raise Unfit("it is not JSON") from None
+
+
+def _done(meant: Todo, host: Host, key: str) -> Said:
+    try:
+        return meant.act(host)
+    except Refused as error:
+        raise NotKept({key: str(error)}) from None

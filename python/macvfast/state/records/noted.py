@@ -1,0 +1,72 @@
+"""Rows of endpoints that engines have announced, and whose links they move themselves or have made later."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING
+
+from macvfast.model import NotedEndpoint
+from macvfast.state.records import checked
+from macvfast.state.records.engines import EngineRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NOTED = "SELECT id, network, mac, addresses, boot_id, ifname, ifindex, path FROM noted_endpoint WHERE {} ORDER BY id"
+_OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+
+
+class NotedRecords(EngineRecords):
+    """The table noted_endpoint."""
+
+    def note_endpoint(self, noted: NotedEndpoint) -> None:
+        """Insert an endpoint that an engine has announced, or store what became of it."""
+        self._db.execute("DELETE FROM noted_endpoint WHERE id = ?", (noted.id,))
+        self._db.execute(
+            "INSERT INTO noted_endpoint SELECT ?, number, ?, ?, ?, ?, ?, ? FROM network WHERE id = ?",
+            (
+                noted.id, noted.mac, json.dumps([str(one) for one in noted.addresses]), noted.boot_id, noted.ifname,
+                noted.ifindex, noted.path, noted.network_id,
+            ),
+        )  # fmt: skip
+
+    def noted(self, id_: str) -> NotedEndpoint | None:
+        """The one with an engine's id."""
+        return next(self._noted("id = ?", (id_,)), None)
+
+    def noted_on(self, network_id: str) -> list[NotedEndpoint]:
+        """Those of a network, by id."""
+        return list(self._noted(_OF_NETWORK, (network_id,)))
+
+    def all_noted(self) -> list[NotedEndpoint]:
+        """Those of all networks, by id."""
+        return list(self._noted("TRUE", ()))
+
+    def noted_before(self, boot_id: str) -> list[NotedEndpoint]:
+        """Those that were announced in other boots than this."""
+        return list(self._noted("boot_id != ?", (boot_id,)))
+
+    def noted_mac(self, link: str, mac: bytes, but: str) -> str | None:
+        """The id of one on a parent that has a MAC, and is not the one with the id `but`."""
+        row = self._db.execute(
+            "SELECT e.id FROM noted_endpoint e JOIN network n ON n.number = e.network"
+            " WHERE n.link = ? AND e.mac = ? AND e.id != ?",
+            (link, mac, but),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def forget_noted(self, id_: str) -> None:
+        """Delete one."""
+        self._db.execute("DELETE FROM noted_endpoint WHERE id = ?", (id_,))
+
+    def _noted(self, where: str, values: Sequence[object]) -> Iterator[NotedEndpoint]:
+        for id_, number, mac, addresses, boot_id, ifname, ifindex, path in self._db.execute(
+            _NOTED.format(where), tuple(values)
+        ).fetchall():
+            network = self.network_by_number(number)
+            yield NotedEndpoint(
+                id=id_, network_id=network.id, network=network.name, mac=mac,
+                addresses=tuple(ip_interface(one) for one in json.loads(addresses)), boot_id=boot_id,
+                ifname=checked.link(ifname) if ifname else "", ifindex=ifindex, path=path,
+            )  # fmt: skip

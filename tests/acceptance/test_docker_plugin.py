@@ -1,0 +1,124 @@
+"""Docker's plugin, asked as dockerd asks it: what it answers, and what is in the kernel then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.docker_calls import Dockerd, an_id
+from tests.netns import Netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.acceptance.docker_calls import Endpoint, Said
+    from tests.netns import Lan
+
+SUBNET, GATEWAY = "172.16.86.0/24", "172.16.86.1"
+
+
+@pytest.fixture
+def dockerd(lan: Lan) -> Iterator[Dockerd]:
+    with Dockerd(lan) as made:
+        yield made
+
+
+@pytest.fixture
+def container() -> Iterator[Netns]:
+    made = Netns.make("container")
+    yield made
+    made.remove()
+
+
+def move_as_dockerd(lan: Lan, said: Said, endpoint: Endpoint, container: Netns) -> None:
+    """What dockerd does with a link that the answer to Join names."""
+    link = said["InterfaceName"]["SrcName"]
+    assert said["InterfaceName"]["DstPrefix"] == "eth"
+    lan.run("ip", "link", "set", link, "netns", container.name)
+    container.ip_batch(
+        f"link set {link} name eth0", f"link set eth0 address {endpoint.mac}",
+        f"address add {endpoint.address} dev eth0", "link set eth0 up", f"route add default via {said['Gateway']}",
+    )  # fmt: skip
+
+
+def links_of_ours(lan: Lan) -> list[str]:
+    return [one["ifname"] for one in lan.host.ip_json("link", "show", "type", "macvlan")]
+
+
+def test_a_container_of_docker_20_10_gets_a_link_that_dockerd_moves(
+    lan: Lan, dockerd: Dockerd, container: Netns
+) -> None:
+    """Before the namespace is there, dockerd takes the link by its name; and brings it back when the container ends."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    assert endpoint.address == "172.16.86.2/24"
+    assert endpoint.mac == "02:42:ac:10:56:02"
+    said = endpoint.join("/run/docker/netns/none-yet")
+    assert said["Gateway"] == GATEWAY
+    (link,) = links_of_ours(lan)
+    (shown,) = lan.host.ip_json("address", "show", link)
+    assert "UP" not in shown["flags"], "the host would answer for it"
+    move_as_dockerd(lan, said, endpoint, container)
+    assert lan.router.can_ping("172.16.86.2")
+    assert lan.macvfast("check") == ""
+    endpoint.leave()
+    assert lan.router.can_ping("172.16.86.2"), "dockerd takes the link back after this"
+    container.ip_batch("link set eth0 down", f"link set eth0 name {link}")
+    container.run("ip", "link", "set", link, "netns", lan.host.name)
+    endpoint.delete()
+    assert links_of_ours(lan) == []
+    network.remove()
+    assert lan.macvfast("network", "ls", "-q") == ""
+    assert lan.macvfast("check") == ""
+
+
+def test_a_container_of_docker_28_gets_its_link_in_place(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    """Dockerd makes the namespace before Join, and sets the default route alone."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint("172.16.86.10")
+    said = endpoint.join(container.path)
+    assert "InterfaceName" not in said
+    assert links_of_ours(lan) == []
+    container.run("ip", "route", "add", "default", "via", said["Gateway"])
+    assert container.link_names() == ["eth0", "lo"]
+    assert lan.router.can_ping("172.16.86.10")
+    assert lan.macvfast("check") == ""
+    endpoint.leave()
+    assert container.link_names() == ["lo"]
+    endpoint.delete()
+    network.remove()
+    assert lan.macvfast("ps", "-q", "--all-origins") == ""
+    assert lan.macvfast("check") == ""
+
+
+def test_what_docker_asks_twice_is_done_once(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    """An answer may get lost where the server ends."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    again = {"Address": endpoint.address, "AddressIPv6": "", "MacAddress": ""}
+    said = endpoint.done("CreateEndpoint", Interface=again, Options={})
+    assert said["Interface"]["MacAddress"] == endpoint.mac
+    first, second = (endpoint.join("/run/docker/netns/none-yet") for _ in range(2))
+    assert first == second
+    assert len(links_of_ours(lan)) == 1
+    for _ in range(2):
+        endpoint.leave()
+        endpoint.done("DeleteEndpoint")
+    assert links_of_ours(lan) == []
+    in_place = network.create_endpoint("172.16.86.20")
+    for _ in range(2):
+        in_place.join(container.path)
+        assert container_links(container) == ["eth0"]
+    network.remove()
+    network.remove()
+
+
+def container_links(container: Netns) -> list[str]:
+    return [name for name in container.link_names() if name != "lo"]
+
+
+def test_a_network_that_is_unknown_is_named(dockerd: Dockerd) -> None:
+    ids = {"NetworkID": an_id(), "EndpointID": an_id()}
+    why = dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface={}, Options={})
+    assert "macvfast has no record of network" in why
