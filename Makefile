@@ -15,6 +15,8 @@ CHECKERS := import-linter mypy ruff
 TESTERS := container-runtime-interface-api hypothesis prometheus-client pyroute2 pytest pytest-timeout
 ENGINES := tests/parity/test_rows.py tests/parity/test_random.py tests/parity/test_mistakes.py \
   tests/unit/test_docker_page.py -k 'engine_does_as or every_answer or docker_says or option_of_docker'
+# The Debians whose engines are run.
+SUITES := bookworm trixie forky
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
 SAY := printf '==> %s\n'
 
@@ -56,11 +58,14 @@ parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Do
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
 	@$(BIN)/python -m tests.cni $(CNI_ARGS)
 
-engines: build $(VENV)/.tools  ## the examples of tests/parity, and random operations, on the Docker Engines of later Debians; builds their roots once
+engines: build $(VENV)/.tools  ## real containers by the Docker Engines and Podmans of three Debians, whose roots it builds once (SUITES='trixie')
 	@tools/need engines
-	@tools/engine-roots
-	@for suite in trixie forky; do $(SAY) "Docker Engine of $$suite"; \
+	@tools/engine-roots $(SUITES)
+	@$(SAY) 'the examples of tests/parity, and random operations'
+	@for suite in $(filter-out bookworm,$(SUITES)); do $(SAY) "Docker Engine of $$suite"; \
 	  MACVFAST_ENGINE=$$suite $(BIN)/python -m pytest $(ENGINES) $(PYTEST_ARGS); done
+	@$(SAY) 'containers of engines'
+	@MACVFAST_ENGINES='$(SUITES)' $(BIN)/python -m pytest tests/engines $(PYTEST_ARGS)
 
 torture: build $(VENV)/.tools  ## tests/torture in its long form: 1,000 kills and the like; MACVFAST_TORTURE_SEED=… to repeat one
 	@tools/need test
