@@ -648,7 +648,12 @@ class FakeKernel(Kernel):
                 if not self._bring_up(link):
                     return FakeRefusal(errno.EADDRINUSE)
             case SetOptions():
-                link.attributes = list((dict(link.attributes) | dict(_shown(kernel_attributes(step.options)))).items())
+                told = {
+                    key: value
+                    for key, value in _shown(kernel_attributes(step.options))
+                    if key not in self.world.ignored
+                }
+                link.attributes = list((dict(link.attributes) | told).items())
             case AddRoute():
                 return self._route(netns, link, step)
             case DeleteRoute(gone):

@@ -201,6 +201,24 @@ def test_a_host_that_boots_an_older_kernel_is_told_so_by_restore(machine: Machin
     assert [type(error) for error in failed] == [KernelFeatureMissing]
 
 
+def test_a_link_that_an_older_macvfast_made_without_it_is_no_success_of_restore(machine: Machine, told: Option) -> None:
+    """It believed the kernel."""
+    assert told.attribute is not None
+    machine.host.create_network(of_sample(told, VALUES[told.key][0]))
+    machine.host.connect_many("lan", ["box"]).raise_if_any()
+    machine.world.ignored = {told.attribute.number}
+    for netns in machine.world.living():
+        for link in netns.links.values():
+            link.attributes = []
+    for _ in range(2):
+        (step,) = machine.host.restore().steps
+        assert isinstance(step.error, KernelFeatureMissing)
+        assert f"create the network without -o {told.key}" in step.error.hints
+    machine.world.ignored = set()
+    assert [step.error for step in machine.host.restore().steps] == [None]
+    assert machine.host.check() == []
+
+
 def test_verbose_shows_it_in_the_word_of_ip(told: Option) -> None:
     """Of a link that is made, and of one that is there."""
     assert told.attribute is not None

@@ -14,10 +14,11 @@ from macvfast import plan
 from macvfast.engine.make import Maker
 from macvfast.engine.making import Making, MakingEndpoint
 from macvfast.engine.namespace_use import link_defaults, suit
-from macvfast.errors import MacTaken, MacvfastError
+from macvfast.errors import KernelFeatureMissing, MacTaken, MacvfastError
 from macvfast.kernel.namespaces import Sysctls, clear_leftover, close_all, make_each
 from macvfast.kernel.refusals import configure_refused
 from macvfast.model import mac_text
+from macvfast.options import ignored
 from macvfast.outcomes import Step
 from macvfast.plan import commands
 from macvfast.plan.drift.namespaces import NamespaceState
@@ -255,7 +256,22 @@ class Repairer:
                 where, parent = f"sandbox `{one.drift.recorded.sandbox.name}`", step.network.link
                 mac = step.endpoint.mac
                 one.errors[id(step)] = configure_refused(refusal, where=where, mac=mac, parent=parent)
+        self._refuse_ignored([(one, step) for one, step in ready if id(step) not in one.errors])
         log.change(lambda: _completed(ready))
+
+    def _refuse_ignored(self, done: Sequence[tuple[_Repair, ConfigureLink]]) -> None:
+        """Name options that the kernel does not know: it says nothing of them, and `check` would differ for ever. An
+        older macvfast believed that a link had what it was created with.
+        """
+        given = [(one, step) for one, step in done if any(isinstance(each, plan.SetOptions) for each in step.steps)]
+        links = self._kernel.links_at([(one.held, step.endpoint.ifindex) for one, step in given])
+        for (one, step), link in zip(given, links, strict=True):
+            if link is not None and (found := ignored(step.network.options, link.attributes)) is not None:
+                option, since = found
+                operation = (
+                    f"give link `{step.endpoint.ifname}` its options in sandbox `{one.drift.recorded.sandbox.name}`"
+                )
+                one.errors[id(step)] = KernelFeatureMissing(operation, 0, option, step.network.driver, since)
 
 
 def _deleted(going: Sequence[tuple[_Repair, Sequence[MakeLink]]], names: Mapping[int, str]) -> Iterator[str]:
