@@ -124,12 +124,13 @@ class Story:
             assert not refused
 
     def hold(self, one: Attachment) -> None:
+        there = one in self.model and not self.is_of_another_boot(one)
         try:
             self.cni.hold("other", one)
         except AlreadyConnected:
-            assert one in self.model
+            assert there
         else:
-            assert one not in self.model
+            assert not there
 
     def delete(self, one: Attachment, wait: bool) -> None:
         found = self.cni.detach([one], wait=wait or self.killed_at is not None)[0].result()
@@ -162,7 +163,12 @@ class Story:
         named = any(
             other.ifname == one.ifname and self.model[other] == (cookie, boot) for other in self.model if other != one
         )
-        return cookie is None or named or (has is not None and has[0] is None) or has == (cookie, boot)
+        return cookie is None or named or has in ((None, boot), (cookie, boot))
+
+    def is_of_another_boot(self, one: Attachment) -> bool:
+        """Whether it has addresses alone, since another boot: they give way to whatever is asked for."""
+        cookie, boot = self.model.get(one, (None, self.machine.world.boot))
+        return cookie is None and boot != self.machine.world.boot
 
     def expected(self, name: str, *arguments: Any) -> dict[Attachment, Has]:
         boot, model = self.machine.world.boot, dict(self.model)
@@ -174,7 +180,8 @@ class Story:
                 elif self.gives_way(one, path):
                     del model[one]
             case "hold", (one,):
-                model.setdefault(one, (None, boot))
+                if one not in model or self.is_of_another_boot(one):
+                    model[one] = None, boot
             case "delete", (one, _):
                 model.pop(one, None)
             case "collect", (conf, kept):

@@ -208,6 +208,23 @@ def test_an_attachment_of_another_boot_is_released_before_it_is_made_again(machi
     machine.assert_record_is_true()
 
 
+def test_a_container_whose_namespace_has_the_path_of_one_before_the_boot_is_attached(
+    machine: Machine, cni: Host
+) -> None:
+    """The link of a person's endpoint comes back there, and has its name; that of a container does not."""
+    attach(cni, NET1)
+    machine.host.connect(EndpointRequest(network="lan", sandbox="kept", ifname="net2"), netns=POD)
+    cni.close()
+    machine.world.reboot()
+    machine.restart()
+    machine.world.give(POD)
+    with opened(machine) as cni:
+        attach(cni, Attachment("pods", "another", "net1"))
+        with pytest.raises(AlreadyConnected):
+            attach(cni, Attachment("pods", "another", "net2"))
+    assert names(machine.world.given[POD]) == ["net1"]
+
+
 # Detached.
 
 

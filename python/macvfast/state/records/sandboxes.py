@@ -344,10 +344,12 @@ class SandboxRecords(NetworkRecords):
         return dict(rows)
 
     def awaited_ifnames(self, path: str, boot_id: str) -> set[str]:
-        """The names of links that are to come back into a given namespace since a boot other than that."""
+        """The names of links that are to come back into a given namespace since a boot other than that. Those of an
+        engine do not.
+        """
         rows = self._db.execute(
             "SELECT e.ifname FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
-            " WHERE NOT s.made AND s.path = ? AND s.boot_id != ?",
+            " WHERE NOT s.made AND s.path = ? AND s.boot_id != ? AND s.origin IS NULL",
             (path, boot_id),
         )
         return {ifname for (ifname,) in rows}
