@@ -2,9 +2,9 @@ BEGIN TRANSACTION;
 CREATE TABLE attachment (
         number INTEGER PRIMARY KEY, conf TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
         sandbox INTEGER UNIQUE REFERENCES sandbox ON DELETE CASCADE, network INTEGER REFERENCES network, ip BLOB,
-        ip6 BLOB, boot_id TEXT, UNIQUE (conf, container, ifname)
+        ip6 BLOB, boot_id TEXT, origin TEXT NOT NULL DEFAULT 'cni', owner TEXT NOT NULL DEFAULT '', UNIQUE (conf, container, ifname)
     ) STRICT;
-INSERT INTO "attachment" VALUES(1,'pods','0123456789abcdef','eth0',2,NULL,NULL,NULL,NULL);
+INSERT INTO "attachment" VALUES(1,'pods','0123456789abcdef','eth0',2,NULL,NULL,NULL,NULL,'cni','');
 CREATE TABLE docker_address (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
         PRIMARY KEY (pool, address)
@@ -18,33 +18,33 @@ CREATE TABLE endpoint (
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',408956453,409705750,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',631333502,409705750,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1793950839,123446392,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',772738949,1912171478,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1730716717,153686571,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',495392105,153686571,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1436113870,308872604,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',731935192,997801631,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 1559865683/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 1320594054/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'32f7da1946b37174','made');
+INSERT INTO "intent" VALUES(4,'f5165829295787d2','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1559865683,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1320594054,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "network" VALUES(1,'ea8cb04d80931a40618302acef176489c971af7962c7756abea33fe4c39715c2','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T18:21:42.975973+00:00',NULL,NULL);
-INSERT INTO "network" VALUES(2,'c9e468bca5cee9fe428a73fd890f8d40b56fdda73cccd76da4a0e0ab4d206456','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T18:21:42.991196+00:00',1,NULL);
+INSERT INTO "network" VALUES(1,'d96fa95f0391058fdc2b810cdb20bcb1c5729b518e34a96b184e9e0eb3ec9cb1','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T18:39:26.995162+00:00',NULL,NULL);
+INSERT INTO "network" VALUES(2,'ae593d85f377f8c84d88d4a23c61918dfd7fb51d05a4cf18dcdba8124e5037f7','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T18:39:27.014982+00:00',1,NULL);
 CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
         boot_id TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
@@ -68,6 +68,10 @@ CREATE TABLE pool (
 INSERT INTO "pool" VALUES(1,'link:eth0','172.16.86.0/24','7');
 INSERT INTO "pool" VALUES(2,'link:eth0','2001:db8:86::/64','6');
 INSERT INTO "pool" VALUES(3,'link:eth1.50','10.0.0.0/8','3');
+CREATE TABLE remembered (
+        number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE, container TEXT NOT
+        NULL, owner TEXT NOT NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, UNIQUE (network, container)
+    ) STRICT;
 CREATE TABLE request (
         endpoint INTEGER PRIMARY KEY REFERENCES endpoint ON DELETE CASCADE, id TEXT NOT NULL UNIQUE,
         again INTEGER NOT NULL DEFAULT 0
@@ -82,9 +86,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'78086da0798c37f5251c718296c2c6ea88c3e025a112fa2b86776d4b8e7fdf9a','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T18:21:43.003404+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'71456b75d05eebdfc7b82b067d911b6cd37a5a8c0f269f37047eb66594d1f4e8','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T18:21:43.047618+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'b1593b6acbb9581f32f4ccb31848de05ddada2c8cc410f51f4adb356e1afd665','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T18:21:43.199662+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'cd6baff6a2e59b83ea575e573bbfd4600ab52b6690209540182a9fa15cb053ba','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T18:39:27.051361+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'cadd2faa1ccaf38ece834881a842df1cb8463bada2b1de1e3fe3095bfd5c7863','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T18:39:27.092930+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'7e1f0b2446507b8a2d70cac044712e46ac51ffeeaf5162c86f2950965e89837c','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T18:39:27.128794+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,

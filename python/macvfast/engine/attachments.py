@@ -12,7 +12,7 @@ from macvfast.engine.removal import RemovalOptions, held_now, let_go
 from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
-from macvfast.model import ENGINE, KEPT_S, HeldAddresses
+from macvfast.model import KEPT_S, ON_DEMAND, HeldAddresses
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
 from macvfast.state.lookup import attached, one_network, refuse_another
 from macvfast.state.records import now
@@ -71,8 +71,9 @@ class Attachments:
                 elif (addresses := records.held(one)) is not None:
                     held.append(addresses)
         if held:
-            if self._store.origin != ENGINE:
-                raise MadeByEngine("attachment", str(held[0].attachment), ENGINE)
+            for one in (addresses.attachment for addresses in held):
+                if self._store.origin != one.origin:
+                    raise MadeByEngine("attachment", str(one), one.origin)
             self._let_go(held)
         errors = self._remove(boxes, wait=wait)
         there = {*boxes, *(one.attachment for one in held)}
@@ -173,13 +174,11 @@ class Attachments:
     # Freed.
 
     def let_go_all(self) -> list[Freed]:
-        """Free all addresses that attachments have without a link, where the state is open for their engine."""
-        if self._store.origin != ENGINE:
-            return []
+        """Free all addresses that attachments have without a link, of the engine for which the state is open."""
         with self._store.reading() as records:
-            held = records.all_held()
+            held = [one for one in records.all_held() if one.attachment.origin == self._store.origin]
         self._let_go(held)
-        return [Freed(kind="attachment", name=_name(one), reason=f"{ENGINE} made it") for one in held]
+        return [Freed(kind="attachment", name=_name(one), reason=f"{one.attachment.origin} made it") for one in held]
 
     def free(self) -> list[Freed]:
         """Free what no container has any more: what another boot left, and attachments whose MACs their parents no
@@ -195,10 +194,10 @@ class Attachments:
         ]
 
     def remove_unused(self, remover: NetworkRemover) -> list[Freed]:
-        """Remove the engine's networks on which nothing has been for a time."""
+        """Remove networks that are made on demand, and on which nothing has been for a time."""
         until = now() - timedelta(seconds=KEPT_S)
         with self._store.reading() as records:
-            of_engine = [one for one in records.unused_networks() if one.origin == ENGINE]
+            of_engine = [one for one in records.unused_networks() if one.origin == ON_DEMAND]
             unused = [one for one in of_engine if records.unused_since(one) <= until]
         outcomes = remover.remove_many([one.id for one in unused], any_origin=True)
         return [

@@ -11,7 +11,7 @@ from macvfast.engine.observe import Observer
 from macvfast.engine.removal import RemovalOptions
 from macvfast.errors import RemovalUnfinished
 from macvfast.kernel.namespaces import close_all
-from macvfast.model import ENGINE, SandboxState, natural
+from macvfast.model import SandboxState, natural
 from macvfast.outcomes import Difference, Freed, Step
 from macvfast.process import autoremove, keeper
 
@@ -71,7 +71,7 @@ class Collector:
         boot_id = self._kernel.boot_id()
         for page in self._observer.sandboxes():
             # Whether attachments are orphans, other things decide (`attachments`).
-            given = [one.sandbox for one in page if not one.sandbox.made and one.sandbox.origin != ENGINE]
+            given = [one.sandbox for one in page if not one.sandbox.made and one.sandbox.origin is None]
             places = self._observer.locate(given)
             close_all([place.namespace for place in places])
             gone = {sandbox.id for sandbox, place in zip(given, places, strict=True) if place.for_good}

@@ -15,7 +15,6 @@ from macvfast import plan
 from macvfast.engine.parents import Parents
 from macvfast.errors import KernelRefused, MacvfastError, NetworkInUse, RemovalUnfinished
 from macvfast.ipam import Pools
-from macvfast.model import ENGINE
 from macvfast.outcomes import LinkNeeded, Outcome, Outcomes
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
 from macvfast.state.records import REMOVED
@@ -98,7 +97,8 @@ class NetworkRemover:
                 if sandboxes := records.occupants(network.id):
                     raise NetworkInUse(network.name, sandboxes, records.origins_on(network.id))
                 if held := records.held_on(network.id):
-                    raise NetworkInUse(network.name, [str(one.attachment) for one in held], [ENGINE])
+                    origins = sorted({one.attachment.origin for one in held})
+                    raise NetworkInUse(network.name, [str(one.attachment) for one in held], origins)
                 if noted := records.noted_on(network.id):
                     origins = [network.origin] if network.origin else []
                     raise NetworkInUse(network.name, [f"endpoint {one.id[:12]}" for one in noted], origins)

@@ -11,7 +11,6 @@ from macvfast import plan
 from macvfast.engine.escapes import Escape, Escapes, moved_from
 from macvfast.errors import InvalidConfig, MacvfastError
 from macvfast.kernel.namespaces import close_all, find_again, is_free, is_of
-from macvfast.model import ENGINE
 from macvfast.plan.drift.namespaces import (
     FoundSandbox,
     NamespaceContents,
@@ -113,7 +112,7 @@ class Observer:
 
     def _ended_with_boot(self, sandbox: Sandbox) -> bool:
         """Whether it stood for an attachment, whose container ended with another boot: it is never made again."""
-        return sandbox.origin == ENGINE and not sandbox.made and sandbox.boot_id != self._kernel.boot_id()
+        return sandbox.origin is not None and not sandbox.made and sandbox.boot_id != self._kernel.boot_id()
 
     def settled(self, records: Records, sandboxes: Sequence[Sandbox]) -> list[RecordedSandbox]:
         """The sandboxes of these that nobody is changing, with their settled endpoints."""

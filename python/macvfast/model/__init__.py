@@ -12,8 +12,8 @@ from macvfast.model.addresses import Route as Route
 from macvfast.model.addresses import mac_text as mac_text
 from macvfast.model.addresses import parse_address as parse_address
 from macvfast.model.addresses import parse_mac as parse_mac
-from macvfast.model.attachments import ENGINE as ENGINE
 from macvfast.model.attachments import KEPT_S as KEPT_S
+from macvfast.model.attachments import ON_DEMAND as ON_DEMAND
 from macvfast.model.attachments import Attachment as Attachment
 from macvfast.model.attachments import HeldAddresses as HeldAddresses
 from macvfast.model.names import IFNAME_MAX as IFNAME_MAX
@@ -26,6 +26,7 @@ from macvfast.model.names import is_ifname as is_ifname
 from macvfast.model.names import is_name as is_name
 from macvfast.model.names import is_vid as is_vid
 from macvfast.model.names import natural as natural
+from macvfast.model.networks import PODMAN_ID as PODMAN_ID
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network
 from macvfast.model.networks import Subnet as Subnet

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from macvfast.checks import plain
+from macvfast.model.names import check_origin
 from macvfast.model.networks import HasAddresses
 
-# The engine that has attachments.
-ENGINE = "cni"
-
-# For how many seconds its networks are kept when nothing is on them any more.
-KEPT_S = 3600.0
+# The engine whose networks are made when they are first needed, and for how many seconds they are kept when nothing is
+# on them any more.
+ON_DEMAND, KEPT_S = "cni", 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What an engine knows a link of a container by. `conf` is the name of the network's configuration.
+    """What an engine knows a link of a container by.
 
     `str` of it is a few words for people.
 
+    Attributes:
+        conf: the name of the network's configuration, or the engine's id of the network.
+        origin: the engine.
+        owner: what stays the same where a container is made anew, and gets another id: its name; empty: nothing.
+
     Raises:
-        ArgumentInvalid
+        ArgumentInvalid, OptionInvalid
     """
 
     conf: str
     container: str
     ifname: str
+    origin: str = ON_DEMAND
+    owner: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse other types."""
-        for name in ("conf", "container", "ifname"):
+        """Refuse other types, and engines that there are not."""
+        for name in ("conf", "container", "ifname", "origin", "owner"):
             plain(name, getattr(self, name), str)
+        check_origin(self.origin)
 
     @property
     def sandbox(self) -> str:
@@ -41,7 +48,7 @@ class Attachment:
         from hashlib import sha256  # noqa: PLC0415
 
         whole = json.dumps([self.conf, self.container, self.ifname]).encode()
-        return f"{ENGINE}-{self.container[:12]}-{sha256(whole).hexdigest()[:16]}"
+        return f"{self.origin}-{self.container[:12]}-{sha256(whole).hexdigest()[:16]}"
 
     @property
     def path(self) -> str:

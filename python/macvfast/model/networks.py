@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from macvfast.model.addresses import Address, Cidr, Interface
 
 
+# The label of a network that Podman has, with the id by which Podman knows it.
+PODMAN_ID = "podman.id"
+
+
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """One subnet of a network, with what was settled for it.

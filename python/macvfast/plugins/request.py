@@ -385,7 +385,7 @@ def _collect(host: Host, request: Request) -> Answer:
     what failed.
     """
     kept = request.kept or Kept("", frozenset())
-    gone = [one for one in host.attachments(kept.conf) if one not in kept.attachments]
+    gone = [one for one in host.attachments(kept.conf) if one.origin == request.origin and one not in kept.attachments]
     outcomes = host.detach(gone)
     host.prune_networks(kept.has_made, unused_s=KEPT_S)
     if request.absent is not None:

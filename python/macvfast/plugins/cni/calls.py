@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
-from macvfast.model import ENGINE, Attachment
+from macvfast.model import ON_DEMAND, Attachment
 from macvfast.plugins.cni import holding, hostlocal, networks
 from macvfast.plugins.cni.asked import Asked
 from macvfast.plugins.cni.conf import NEWEST, VERSIONS, Conf, check_identifier
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from macvfast.plugins.request import Said
 
-ORIGIN = ENGINE
+ORIGIN = ON_DEMAND
 
 _KINDS = {"ADD": CONNECT, "DEL": DISCONNECT, "CHECK": CHECK}
 _STATUS, _GC = "STATUS", "GC"

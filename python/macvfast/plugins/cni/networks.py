@@ -25,7 +25,7 @@ from macvfast.errors import (
     SandboxBusy,
     SubnetTaken,
 )
-from macvfast.model import ENGINE, parse_mac
+from macvfast.model import ON_DEMAND, parse_mac
 from macvfast.options import MODES, OPTIONS
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.conf import OURS
@@ -364,7 +364,7 @@ def _label(network: Network, key: str) -> str | None:
 def is_of(conf: str, network: Network) -> bool:
     """Whether a network was made for the configuration of that name."""
     # A person may give such a label, too.
-    return network.origin == ENGINE and _label(network, CONF) == conf
+    return network.origin == ON_DEMAND and _label(network, CONF) == conf
 
 
 def _remove_unused(host: Host, wanted: Wanted) -> bool:

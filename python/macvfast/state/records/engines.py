@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from macvfast.model import ENGINE, Attachment, HeldAddresses
+from macvfast.model import Attachment, HeldAddresses
 from macvfast.state.records import checked
 from macvfast.state.records.networks import Unsettled, unused_key
-from macvfast.state.records.sandboxes import THE_ENDPOINT, SandboxRecords
+from macvfast.state.records.sandboxes import ATTACHMENT, THE_ENDPOINT, SandboxRecords
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from macvfast.model import Endpoint, Network, Sandbox
 
-_THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ?"
-_ADDED = "INSERT INTO attachment VALUES (NULL, ?, ?, ?, {}) ON CONFLICT (conf, container, ifname) DO NOTHING"
+_THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ? AND origin = ?"
+_ADDED = (
+    "INSERT INTO attachment (conf, container, ifname, origin, owner, sandbox, network, ip, ip6, boot_id)"
+    " VALUES (?, ?, ?, ?, ?, {}) ON CONFLICT DO NOTHING"
+)
 # The key of the note for which request an attachment has addresses without a sandbox.
 _NOTE = "'held ' || number"
-_HELD = "SELECT conf, container, ifname, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {}"
+_HELD = f"SELECT {ATTACHMENT}, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {{}}"
 
 
 class EngineRecords(SandboxRecords):
@@ -31,7 +34,7 @@ class EngineRecords(SandboxRecords):
     def add_attachment(self, attachment: Attachment, sandbox_id: str) -> bool:
         """Insert the attachment that a new sandbox stands for; it goes with the sandbox. False: it is there already."""
         statement = _ADDED.format("(SELECT number FROM sandbox WHERE id = ?), NULL, NULL, NULL, NULL")
-        return self._db.execute(statement, (*_key(attachment), sandbox_id)).rowcount == 1
+        return self._db.execute(statement, (*_key(attachment), attachment.owner, sandbox_id)).rowcount == 1
 
     def attached_sandbox(self, attachment: Attachment) -> Sandbox | None:
         """The sandbox that stands for an attachment, settled or not."""
@@ -39,20 +42,20 @@ class EngineRecords(SandboxRecords):
         for one in self._where(of_row, _key(attachment)):
             return one
         # Before format 6, its name alone said what it stands for.
-        return next(self.sandboxes(name=attachment.sandbox, origin=ENGINE), None)
+        return next(self.sandboxes(name=attachment.sandbox, origin=attachment.origin), None)
 
     def attached_id(self, attachment: Attachment) -> str | None:
         """The id of that sandbox."""
         of_row = f"number = (SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT})"
         row = self._db.execute(f"SELECT id FROM sandbox WHERE {of_row}", _key(attachment)).fetchone()
         if row is None:
-            named = (attachment.sandbox, ENGINE)
+            named = (attachment.sandbox, attachment.origin)
             row = self._db.execute("SELECT id FROM sandbox WHERE name = ? AND origin = ?", named).fetchone()
         return None if row is None else str(row[0])
 
     def attached_before(self, boot_id: str) -> list[Sandbox]:
         """The sandboxes that have stood for attachments since another boot."""
-        return list(self._where("origin = ? AND NOT made AND boot_id != ?", (ENGINE, boot_id)))
+        return list(self._where("origin IS NOT NULL AND NOT made AND boot_id != ?", (boot_id,)))
 
     def attached_macs(self, boot_id: str) -> list[tuple[int, str, bytes]]:
         """The parent and the MAC of each endpoint with one of its own, of the sandboxes that stand for attachments in
@@ -60,16 +63,15 @@ class EngineRecords(SandboxRecords):
         """
         return self._db.execute(
             "SELECT s.number, n.link, e.mac FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
-            " JOIN network n ON n.number = e.network WHERE s.origin = ? AND NOT s.made AND s.boot_id = ?"
+            " JOIN network n ON n.number = e.network WHERE s.origin IS NOT NULL AND NOT s.made AND s.boot_id = ?"
             " AND n.driver = 'macvlan' AND n.mode != 'passthru'",
-            (ENGINE, boot_id),
+            (boot_id,),
         ).fetchall()
 
     def attachments(self, conf: str | None = None) -> list[Attachment]:
         """All attachments, or those of a configuration, sorted."""
         rows = self._db.execute(
-            "SELECT conf, container, ifname FROM attachment WHERE ?1 IS NULL OR conf = ?1"
-            " ORDER BY conf, container, ifname",
+            f"SELECT {ATTACHMENT} FROM attachment WHERE ?1 IS NULL OR conf = ?1 ORDER BY conf, container, ifname",
             (conf,),
         )
         return [Attachment(*row) for row in rows]
@@ -77,7 +79,8 @@ class EngineRecords(SandboxRecords):
     def hold(self, held: HeldAddresses) -> bool:
         """Insert an attachment that has addresses and no sandbox. False: it is there already."""
         statement = _ADDED.format("NULL, (SELECT number FROM network WHERE id = ?), ?, ?, ?")
-        values = (*_key(held.attachment), held.network_id, held.packed, held.packed6, held.boot_id)
+        given = (held.network_id, held.packed, held.packed6, held.boot_id)
+        values = (*_key(held.attachment), held.attachment.owner, *given)
         return self._db.execute(statement, values).rowcount == 1
 
     def held(self, attachment: Attachment) -> HeldAddresses | None:
@@ -192,5 +195,5 @@ class EngineRecords(SandboxRecords):
         return self._db.execute("DELETE FROM request WHERE id = ? AND NOT again", (request_id,)).rowcount > 0
 
 
-def _key(attachment: Attachment) -> tuple[str, str, str]:
-    return attachment.conf, attachment.container, attachment.ifname
+def _key(attachment: Attachment) -> tuple[str, str, str, str]:
+    return attachment.conf, attachment.container, attachment.ifname, attachment.origin

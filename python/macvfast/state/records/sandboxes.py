@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 from typing import TYPE_CHECKING, cast
 
 from macvfast.errors import MacvfastError
-from macvfast.model import ENGINE, Attachment, Endpoint, Route, Sandbox, natural
+from macvfast.model import Attachment, Endpoint, Route, Sandbox, natural
 from macvfast.state.records import checked
 from macvfast.state.records.networks import REMOVED, SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
@@ -30,6 +30,9 @@ _OF_OTHERS = "{0} IS NOT NULL AND {0} IS NOT ?"
 _GIVEN = "(SELECT value FROM json_each(?))"
 # A sandbox may be on one network twice: an endpoint is known by its position.
 THE_ENDPOINT = f"{_OF_SANDBOX} AND position = ?"
+
+# The columns of an attachment, in the order of its fields.
+ATTACHMENT = "conf, container, ifname, origin, owner"
 
 # What can be asked for of a sandbox's own files.
 _OWN_FILES = ("hostname", "hosts", "dns", "dns_search", "dns_options")
@@ -114,7 +117,7 @@ class SandboxRecords(NetworkRecords):
     def _sandboxes(self, rows: Sequence[Sequence[object]], *, shown: bool) -> Iterator[Sandbox]:
         numbers = json.dumps([row[0] for row in rows])
         # Few have one: what else there is costs nothing more.
-        attachments = self._attachments(numbers) if any(row[-1] == ENGINE for row in rows) else {}
+        attachments = self._attachments(numbers) if any(row[-1] is not None for row in rows) else {}
         endpoints: dict[str, list[Endpoint]] = {}
         for endpoint in self._ordered(f"e.sandbox IN {_GIVEN}", (numbers,), shown=shown):
             endpoints.setdefault(endpoint.sandbox_id, []).append(endpoint)
@@ -129,9 +132,7 @@ class SandboxRecords(NetworkRecords):
 
     def _attachments(self, numbers: str) -> dict[int, Attachment]:
         """What the sandboxes of these numbers, in JSON, stand for, where that is an attachment."""
-        rows = self._db.execute(
-            f"SELECT sandbox, conf, container, ifname FROM attachment WHERE sandbox IN {_GIVEN}", (numbers,)
-        )
+        rows = self._db.execute(f"SELECT sandbox, {ATTACHMENT} FROM attachment WHERE sandbox IN {_GIVEN}", (numbers,))
         return {number: Attachment(*key) for number, *key in rows}
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:

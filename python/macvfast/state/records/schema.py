@@ -69,6 +69,9 @@ _SANDBOX_INDEXES = (
 _GW_PRIORITY = "gw_priority INTEGER DEFAULT 0"
 # Format 6.
 _ELSEWHERE = "elsewhere TEXT"
+# Format 7.
+_ORIGIN = "origin TEXT NOT NULL DEFAULT 'cni'"
+_OWNER = "owner TEXT NOT NULL DEFAULT ''"
 
 # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them. An MTU or
 # routes of its own are what its request asked for; NULL and an empty list: those of the network. Without a gw_priority,
@@ -98,11 +101,11 @@ _REQUEST = """CREATE TABLE request (
     ) STRICT"""
 
 # What an engine knows a link of a container by, with the sandbox that stands for it; or, where something else makes the
-# link, with what it has of a network since which boot.
-_ATTACHMENT = """CREATE TABLE attachment (
+# link, with what it has of a network since which boot. `origin` is the engine; `owner` what the container is called.
+_ATTACHMENT = f"""CREATE TABLE attachment (
         number INTEGER PRIMARY KEY, conf TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
         sandbox INTEGER UNIQUE REFERENCES sandbox ON DELETE CASCADE, network INTEGER REFERENCES network, ip BLOB,
-        ip6 BLOB, boot_id TEXT, UNIQUE (conf, container, ifname)
+        ip6 BLOB, boot_id TEXT, {_ORIGIN}, {_OWNER}, UNIQUE (conf, container, ifname)
     ) STRICT"""
 _ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) WHERE network IS NOT NULL"
 
@@ -124,7 +127,15 @@ _DOCKER_ADDRESS = """CREATE TABLE docker_address (
         PRIMARY KEY (pool, address)
     ) STRICT, WITHOUT ROWID"""
 
-# As they were before format 5.
+# What a container had of a network that it may come back to, oldest first by number: its own addresses and MAC, which
+# others get when nothing else is left.
+_REMEMBERED = """CREATE TABLE remembered (
+        number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE, container TEXT NOT
+        NULL, owner TEXT NOT NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, UNIQUE (network, container)
+    ) STRICT"""
+
+# As they were before formats 7 and 5.
+_ATTACHMENT_6 = _ATTACHMENT.replace(f" {_ORIGIN}, {_OWNER},", "")
 _ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
 
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
@@ -150,9 +161,12 @@ _POOLS = (
 
 # Formats 5 and 6: columns, each added where its table's text has it, too.
 _PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
-_ATTACHMENTS = (_ATTACHMENT, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
+_ATTACHMENTS = (_ATTACHMENT_6, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
 # Format 7: what engines other than CNI need.
-_ENGINES = (_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS)
+_ENGINES = (
+    *(f"ALTER TABLE attachment ADD COLUMN {one}" for one in (_ORIGIN, _OWNER)), _REMEMBERED,
+    *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
+)  # fmt: skip
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
 # their files stays.
@@ -173,7 +187,7 @@ SCHEMA = (
     ) STRICT, WITHOUT ROWID""",
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
     *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES, _REQUEST),
-    *(_ATTACHMENT, _ATTACHMENT_INDEX, _NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
+    *(_ATTACHMENT, _ATTACHMENT_INDEX, _REMEMBERED, _NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.
