@@ -12,7 +12,7 @@ import pytest
 from macvfast.errors import AlreadyConnected, StateBusy
 from macvfast.host import Host
 from macvfast.model import Attachment
-from macvfast.plugins import __main__ as plugin
+from macvfast.plugins import alone
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.delegates import Delegate
 from macvfast.plugins.request import Request, answered
@@ -127,5 +127,5 @@ def test_a_removal_that_fails_is_told_where_a_program_of_others_still_has_the_ad
 
     monkeypatch.setattr(Host, "open", fail if opening else lambda *_, **__: cni)
     monkeypatch.setattr(Host, "detach", fail)
-    assert plugin._said(request("DEL", netns, ipam))["status"] == status
+    assert alone._said(request("DEL", netns, ipam))["status"] == status
     assert asked == []

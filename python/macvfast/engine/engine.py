@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from macvfast.engine import reservations
 from macvfast.engine.attach import Attacher
 from macvfast.engine.detach import Detacher
+from macvfast.engine.forgotten import remove_forgotten
 from macvfast.engine.making import AttachRequest, GivenNetns, NewSandbox
 from macvfast.engine.network_removal import NetworkRemover
 from macvfast.engine.networks import Networks
@@ -161,6 +162,11 @@ class Engine:
             removed = self._remover.remove_many(keys, progress)
             progress.end()
             return finished.count_networks(removed)
+
+    def remove_forgotten(self) -> list[Freed]:
+        """Remove networks that their engine no longer has, and that nobody is on."""
+        with self._unfinished.taken_up():
+            return remove_forgotten(self._store, self._remover)
 
     # Sandboxes.
 
@@ -380,6 +386,7 @@ class Engine:
         with self._changing_many(mending=True) as finished:
             freed = self._collector.collect(finished) + self._attachments.free() + self.noted.free_other_boots()
             freed += self._attachments.remove_unused(self._remover)
+            freed += remove_forgotten(self._store, self._remover)
             reservations.end_without_file(self._store)
             if all_of_origin:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it

@@ -178,3 +178,9 @@ class OfNetworks(Opened):
             progress: as of `connect_many`.
         """
         return self.remove_networks(lookup.prunable(self._store, fits, unused_s), progress=progress)
+
+    def remove_forgotten(self) -> bool:
+        """Remove networks that their engine no longer has, and that nobody is on; as `gc` does. Whether one was
+        removed.
+        """
+        return any(one.error is None for one in self._parts.engine.remove_forgotten())

@@ -57,6 +57,10 @@ class Fields:
         """A list of objects."""
         return _several(self._get(key, list, []), self.name(key))
 
+    def listed(self, key: str) -> list[str]:
+        """A list of texts."""
+        return [_text(one, f"{self.name(key)}[{index}]") for index, one in enumerate(self._get(key, list, []))]
+
     def nested(self, key: str) -> list[list[Fields]]:
         """A list of lists of objects."""
         named = [(one, f"{self.name(key)}[{index}]") for index, one in enumerate(self._get(key, list, []))]

@@ -11,6 +11,7 @@ from macvfast.cli.show.output import problem_fields
 from macvfast.errors import RequestInvalid
 from macvfast.model import Route, mac_text, parse_address, parse_mac
 from macvfast.plugins.cni import calls
+from macvfast.plugins.podman import calls as podman
 from macvfast.plugins.request import CHECK, CONNECT, DISCONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 # This release's protocol, and the one before it where there is one.
 PROTOCOLS = (1,)
 
-# A call of a plugin, in the words of its engine.
-CNI = "cni"
+# Calls of plugins, in the words of their engines.
+CNI, PODMAN = "cni", podman.ORIGIN
 
 T = TypeVar("T")
 
@@ -47,13 +48,13 @@ def read(body: bytes, descriptors: Sequence[int]) -> Request | Said:
     if fields.need("protocol", int) not in PROTOCOLS:
         raise RequestInvalid(f"the server speaks protocol {' and '.join(map(str, PROTOCOLS))}")
     kind, id_ = fields.need("kind", str), fields.need("id", str)
-    if kind not in (CONNECT, DISCONNECT, CHECK, CNI):
+    if kind not in (CONNECT, DISCONNECT, CHECK, CNI, PODMAN):
         raise RequestInvalid("its kind is none that the server knows")
     if not _ID.match(id_):
         raise RequestInvalid("its id is not 32 hex digits")
     state_dir = fields.take("state_dir", str)
-    if kind == CNI:
-        made = calls.read(_call(fields, id_, descriptors))
+    if kind in (CNI, PODMAN):
+        made = calls.read(_call(fields, id_, descriptors)) if kind == CNI else _of_podman(fields, id_, descriptors)
         if not isinstance(made, Request):
             return made
         if made.keeper is not None and made.keeper.by_caller:
@@ -83,6 +84,16 @@ def _call(fields: _Fields, id_: str, descriptors: Sequence[int]) -> calls.Call:
     if not all(isinstance(value, str) for value in environment.values()):
         raise RequestInvalid("`environment` has what is not text")
     return calls.Call(id_, environment, text, descriptors[0] if descriptors else None, program)
+
+
+def _of_podman(fields: _Fields, id_: str, descriptors: Sequence[int]) -> Request | Said:
+    """The request of a call of Podman's, or its answer."""
+    text = fields.take("input", str, shown=False)
+    words = _Fields(fields.need("call", dict), "`call`")
+    fields.end()
+    verb, path = words.need("verb", str), words.take("netns", str)
+    words.end()
+    return podman.read(podman.Call(id_, verb, text, path or "", descriptors[0] if descriptors else None))
 
 
 class _Fields:

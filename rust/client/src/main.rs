@@ -10,7 +10,8 @@
 //!     └── no server: becomes Python, which does the same
 //! ```
 //!
-//! A container engine calls it as a plugin, by a variable and without words (`plugin.rs`).
+//! A container engine calls it as a plugin: by a variable and without words (`plugin.rs`), or from a directory of plugins
+//! (`netavark.rs`).
 //!
 //! Nothing needs the server. Until it is told to go on, a worker does nothing, and Python may still be executed; after
 //! that, there is no second try.
@@ -20,6 +21,7 @@
 mod configured;
 mod fitting;
 mod message;
+mod netavark;
 mod plugin;
 mod python;
 mod session;
@@ -47,6 +49,9 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
     let mut streams = streams::given(&words);
     if plugin::is_called(&words) {
         return plugin::run(&program, streams.digits().contains('0'));
+    }
+    if let Some(words) = netavark::called(&program, &words) {
+        return netavark::run(words, streams.digits().contains('0'));
     }
     if plugin::is_asked_what_it_is(&program, &words) {
         return plugin::about();

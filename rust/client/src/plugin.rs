@@ -1,4 +1,5 @@
-//! A call of a plugin: done by the server, or by Python, where there is none or the connection breaks.
+//! A call of a plugin, as runtimes of CNI and netavark make them: done by the server, or by Python, where there is none or
+//! the connection breaks.
 //!
 //! Both get the same id, so that what the server has done already is answered from the record
 //! (`python/macvfast/plugins`). Only root's file says where they are: a runtime's environment is not a person's.
@@ -19,7 +20,7 @@ use rustix::io::{fcntl_setfd, Errno, FdFlags};
 use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::rand::{getrandom, GetRandomFlags};
 
-use crate::{configured, fitting, message, session, starting};
+use crate::{configured, fitting, message, netavark, session, starting};
 
 /// Set where a runtime of the Container Network Interface calls.
 const COMMAND: &str = "CNI_COMMAND";
@@ -88,21 +89,97 @@ pub fn run(program: &OsStr, has_input: bool) -> c_int {
         let line = format!("{{\"cniVersion\":\"{NEWEST}\",\"supportedVersions\":[\"{known}\"]}}");
         return if say(line.as_bytes()) { 0 } else { FAILED };
     }
-    Call::read(program, has_input).map_or_else(
-        |error| fail(IO_FAILURE, "the call cannot be read", &error.to_string()),
-        |call| {
-            call.ask_server()
-                .map_or_else(|| call.become_python(), |answer| answer.tell())
-        },
-    )
+    let program = Path::new(program).file_name().unwrap_or_default();
+    done(Engine::Cni(program.to_owned()), has_input)
 }
 
-/// What the runtime gives.
+/// Does a call of an engine; the exit status.
+pub fn done(engine: Engine, has_input: bool) -> c_int {
+    match Call::read(engine, has_input) {
+        Ok(call) => call
+            .ask_server()
+            .map_or_else(|| call.become_python(), |answer| answer.tell()),
+        Err((engine, error)) => {
+            engine.fail(IO_FAILURE, "the call cannot be read", &error.to_string())
+        }
+    }
+}
+
+/// Who calls, and with which words.
+pub enum Engine {
+    /// A runtime of CNI, by this name of the program: of the network's type, or of that of its IPAM.
+    Cni(OsString),
+    /// netavark, or Podman itself.
+    Podman(netavark::Words),
+}
+
+impl Engine {
+    /// The path of the namespace that the call is about.
+    fn netns(&self) -> Option<OsString> {
+        match self {
+            Self::Cni(_) => env::var_os(NETNS),
+            Self::Podman(words) => words.netns.clone(),
+        }
+    }
+
+    /// The module of Python that does a call, and what it is given after the id.
+    fn python(&self) -> (&'static str, Vec<OsString>) {
+        match self {
+            Self::Cni(program) => ("macvfast.plugins", vec![program.clone()]),
+            Self::Podman(words) => {
+                let netns = words.netns.clone().unwrap_or_default();
+                ("macvfast.plugins.podman", vec![words.verb.into(), netns])
+            }
+        }
+    }
+
+    /// Adds the fields that only calls of this engine have.
+    fn push_fields(&self, body: &mut String) {
+        let (key, mut texts) = match self {
+            Self::Cni(program) => {
+                body.push_str(",\"program\":");
+                push_text(body, program.as_bytes());
+                let given = env::vars_os();
+                let of_cni = given.filter(|(name, _)| name.as_bytes().starts_with(VARIABLES));
+                ("environment", of_cni.collect::<Vec<_>>())
+            }
+            Self::Podman(words) => {
+                let mut texts = vec![("verb".into(), words.verb.into())];
+                texts.extend(words.netns.clone().map(|path| ("netns".into(), path)));
+                ("call", texts)
+            }
+        };
+        let _ = write!(body, ",\"{key}\":{{");
+        for (number, (name, value)) in texts.drain(..).enumerate() {
+            body.push_str(if number == 0 { "" } else { "," });
+            push_text(body, name.as_bytes());
+            body.push(':');
+            push_text(body, value.as_bytes());
+        }
+        body.push('}');
+    }
+
+    /// Says why a call is not done; the exit status.
+    fn fail(&self, code: u32, message: &str, details: &str) -> c_int {
+        match self {
+            Self::Cni(_) => fail(code, message, details),
+            Self::Podman(_) => {
+                // With any other key beside it, Podman shows none.
+                let mut error = String::from("{\"error\":");
+                push_text(&mut error, format!("{message}: {details}").as_bytes());
+                error.push('}');
+                say(error.as_bytes());
+                FAILED
+            }
+        }
+    }
+}
+
+/// What the engine gives.
 struct Call {
     /// By which a call that is done once more is known.
     id: String,
-    /// The name that this program is called by: of the network's type, or of that of its IPAM.
-    program: OsString,
+    engine: Engine,
     /// The configuration; one that is too long is cut. None: it cannot be read, which is said when all else is right.
     input: Option<Vec<u8>>,
     /// The namespace; None: it cannot be opened.
@@ -110,9 +187,11 @@ struct Call {
 }
 
 impl Call {
-    fn read(program: &OsStr, has_input: bool) -> io::Result<Self> {
+    fn read(engine: Engine, has_input: bool) -> Result<Self, (Engine, Errno)> {
         let mut random = [0; 16];
-        getrandom(&mut random, GetRandomFlags::empty())?;
+        if let Err(error) = getrandom(&mut random, GetRandomFlags::empty()) {
+            return Err((engine, error));
+        }
         let id = random.iter().fold(String::new(), |mut id, byte| {
             let _ = write!(id, "{byte:02x}");
             id
@@ -125,13 +204,12 @@ impl Call {
                 .is_ok();
         // Whatever is there: a pipe is not waited for, and a terminal not taken.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let netns = env::var_os(NETNS).and_then(|path| open(path, flags, Mode::empty()).ok());
+        let netns = engine
+            .netns()
+            .and_then(|path| open(path, flags, Mode::empty()).ok());
         Ok(Self {
             id,
-            program: Path::new(program)
-                .file_name()
-                .unwrap_or_default()
-                .to_owned(),
+            engine,
             input: read.then_some(input),
             netns,
         })
@@ -166,11 +244,14 @@ impl Call {
 
     /// The request, as `python/macvfast/serve/request.py` reads it.
     fn body(&self) -> String {
+        let kind = match self.engine {
+            Engine::Cni(_) => "cni",
+            Engine::Podman(_) => "podman",
+        };
         let mut body = format!(
-            "{{\"protocol\":1,\"kind\":\"cni\",\"id\":\"{}\",\"program\":",
+            "{{\"protocol\":1,\"kind\":\"{kind}\",\"id\":\"{}\"",
             self.id
         );
-        push_text(&mut body, self.program.as_bytes());
         if let Some(input) = &self.input {
             body.push_str(",\"input\":");
             push_text(&mut body, input);
@@ -179,25 +260,15 @@ impl Call {
             body.push_str(",\"state_dir\":");
             push_text(&mut body, state.as_os_str().as_bytes());
         }
-        body.push_str(",\"environment\":{");
-        let mut separator = "";
-        for (name, value) in env::vars_os() {
-            if name.as_bytes().starts_with(VARIABLES) {
-                body.push_str(separator);
-                push_text(&mut body, name.as_bytes());
-                body.push(':');
-                push_text(&mut body, value.as_bytes());
-                separator = ",";
-            }
-        }
-        body.push_str("}}");
+        self.engine.push_fields(&mut body);
+        body.push('}');
         body
     }
 
     /// Becomes Python, which does the call; returns only where it cannot.
     fn become_python(&self) -> c_int {
         let Some(python) = configured::path("python") else {
-            return fail(
+            return self.engine.fail(
                 NOT_INSTALLED,
                 "macvfast is not installed here",
                 "/etc/macvfast/client.conf names no Python: `macvfast service install` writes it",
@@ -205,7 +276,7 @@ impl Call {
         };
         self.hand_over(&python).map_or_else(
             |error| {
-                fail(
+                self.engine.fail(
                     NOT_INSTALLED,
                     "macvfast cannot be executed",
                     &format!("{}: {error}", python.display()),
@@ -227,12 +298,13 @@ impl Call {
             None => File::options().write(true).open("/dev/null")?,
         };
         rustix::stdio::dup2_stdin(&stdin)?;
+        let (module, given) = self.engine.python();
         let mut words: Vec<OsString> = [python.as_os_str()]
             .into_iter()
-            .chain(["-I", "-m", "macvfast.plugins", &self.id].map(OsStr::new))
+            .chain(["-I", "-m", module, &self.id].map(OsStr::new))
             .map(OsStr::to_owned)
+            .chain(given)
             .collect();
-        words.push(self.program.clone());
         if let Some(netns) = &self.netns {
             fcntl_setfd(netns, FdFlags::empty())?;
             words.push(netns.as_raw_fd().to_string().into());
@@ -311,7 +383,7 @@ fn fail(code: u32, message: &str, details: &str) -> c_int {
 }
 
 /// Writes a line to standard output; false: it cannot be written.
-fn say(line: &[u8]) -> bool {
+pub fn say(line: &[u8]) -> bool {
     let mut out = io::stdout();
     out.write_all(line).is_ok() && out.write_all(b"\n").is_ok() && out.flush().is_ok()
 }

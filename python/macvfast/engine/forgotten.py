@@ -1,0 +1,35 @@
+"""Networks that Podman no longer has: it never says that one has been removed, and its files do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from macvfast.errors import NetworkInUse
+from macvfast.model import PODMAN_ID
+from macvfast.outcomes import Freed
+
+if TYPE_CHECKING:
+    from macvfast.engine.network_removal import NetworkRemover
+    from macvfast.state.store import Store
+
+
+def remove_forgotten(store: Store, remover: NetworkRemover) -> list[Freed]:
+    """Remove the networks that Podman no longer has, and that nobody is on. One that Podman is only just making is made
+    again when a container comes to it.
+    """
+    from macvfast.system import podman  # noqa: PLC0415 - most calls do not need what reads its files
+
+    with store.reading() as records:
+        unused = [(one, id_) for one in records.unused_networks() if (id_ := dict(one.labels).get(PODMAN_ID))]
+    unused = [(one, id_) for one, id_ in unused if one.origin == "podman"]
+    known = podman.network_ids() if unused else None
+    if known is None:
+        return []
+    going = [one for one, id_ in unused if id_ not in known]
+    outcomes = remover.remove_many([one.id for one in going], any_origin=True)
+    return [
+        Freed(kind="network", name=one.name, reason="podman does not have it any more", error=outcome.error)
+        for one, outcome in zip(going, outcomes, strict=True)
+        # One that is used again by now stays.
+        if not isinstance(outcome.error, NetworkInUse)
+    ]
