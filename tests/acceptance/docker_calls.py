@@ -52,6 +52,16 @@ class Dockerd:
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
 
+    def restart_server(self) -> None:
+        """Kill the server, and start another."""
+        assert self.lan.server is not None
+        self.lan.server.kill()
+        self.lan.server.communicate()
+        # Its children end with it; what they have not answered they never will.
+        wait_until(lambda: not self._answers(), 20, "the end of the server")
+        self.lan.serve_with(f"--docker={self.socket}")
+        wait_until(self._answers, 60, "the plugin's first answer")
+
     def end(self) -> None:
         """End dockerd."""
         if self._process is not None:

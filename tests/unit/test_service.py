@@ -457,3 +457,20 @@ def test_what_is_no_native_program_becomes_no_plugin(tmp_path: Path, program: Pa
     with pytest.raises(PluginMissing):
         service.install(places(tmp_path / "state"), 1, str(tmp_path / "root"), ["/opt/cni/bin/macvfast"])
     assert not (tmp_path / "root").exists()
+
+
+def test_the_socket_of_docker_is_there_before_docker_and_stays_until_all_is_uninstalled(tmp_path: Path) -> None:
+    """One that nobody answers would cost each start of dockerd a minute."""
+    root = str(tmp_path / "root")
+    files = service.install(places(tmp_path / "state"), 1, root, docker=True)
+    path = next(path for path in files if path.name == units.DOCKER)
+    unit = text_of(path)
+    assert unit["Before"] == "docker.service"
+    assert unit["ListenStream"] == "/run/docker/plugins/macvfast.sock"
+    assert (path.parent / "sockets.target.wants" / units.DOCKER).resolve() == path
+    for again in (files, service.install(places(tmp_path / "state"), 1, root)):
+        server = text_of(next(path for path in again if path.name == units.SERVER))
+        assert shlex.split(server["ExecStart"])[-2:] == ["serve", "--docker"]
+    assert path in service.uninstall(root)
+    assert not path.exists()
+    assert not (path.parent / "sockets.target.wants" / units.DOCKER).is_symlink()

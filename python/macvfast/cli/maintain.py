@@ -12,6 +12,7 @@ from macvfast.errors import ORIGINS, RestoreIncomplete, StepFailed, escape
 
 if TYPE_CHECKING:
     from macvfast.host import Host
+    from macvfast.outcomes import Freed
 
 DIFFERENT = 7
 
@@ -88,7 +89,8 @@ def _engine(call: Call, param: Any, value: str | None) -> str | None:
 It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command
 has ended or never started, and what interrupted commands left unfinished. Of CNI, it releases what containers had
 before the host was started again, what has neither link nor namespace any more, and networks that have been unused for
-an hour.
+an hour. Docker is asked, on its socket (that of DOCKER_HOST, or /var/run/docker.sock), which networks and endpoints it
+has, and the others that macvfast made for it are removed.
 
 With --origin, it also removes all networks, sandboxes and endpoints that an engine made. This is for an engine that was
 uninstalled: no other command removes them. Containers that still run lose their links.""",
@@ -113,12 +115,28 @@ def gc(
             if not call.out.agrees(warning, f"macvfast gc --origin {origin} -f"):
                 return 0
         freed = host.gc(origin=origin)
+        of_docker = any(one.origin == "docker" for one in host.networks())
+    if of_docker:
+        freed += _forgotten_by_docker(call)
     for one in freed:
         if one.error is None:
             call.out.line(escape(f"{one.kind} {one.name}: {one.reason}"))
         else:
             call.out.problem(one.error)
     return max((one.error.exit_status for one in freed if one.error is not None), default=0)
+
+
+def _forgotten_by_docker(call: Call) -> list[Freed]:
+    """What Docker does not have any more, freed; where it does not answer, that is said."""
+    from macvfast.plugins.docker import api, collecting  # noqa: PLC0415 - where Docker has networks
+
+    try:
+        path = api.socket_path()
+        with call.host(origin="docker") as host:
+            return collecting.collect(host, path)
+    except api.NoAnswer as error:
+        call.out.aside(f"Docker was not asked what it has: {escape(str(error))}\n")
+        return []
 
 
 def _made_by(host: Host, origin: str) -> str:

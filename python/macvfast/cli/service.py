@@ -43,7 +43,9 @@ journalctl -u macvfast-restore -u macvfast.
 this machine uses them unless its options or environment say otherwise. Without systemd, it is all that is written.
 
 With --cni, container runtimes find macvfast as a plugin of the Container Network Interface. Each later
-`service install` replaces such copies, too: run it after an upgrade.""",
+`service install` replaces such copies, too: run it after an upgrade.
+
+With --docker, the server is Docker's network driver `macvfast`: its socket is there before docker.service starts.""",
     example="macvfast service install --now --cni",
 )
 def install(
@@ -60,6 +62,7 @@ def install(
         list[str],
         repeated("--cni-as NAME,...", f"And under these names: {', '.join(_NAMES)}.", callback=_names),
     ],
+    docker: Annotated[bool, option("--docker", "Have the server be Docker's plugin, too.")] = False,
     root: Root = None,
 ) -> int:
     """Install systemd units that restore at boot and run the server, and print all files."""
@@ -68,7 +71,7 @@ def install(
         directory = os.path.abspath(cni or _PLUGINS)
         plugins = [os.path.join(directory, name) for name in dict.fromkeys(["macvfast", *cni_as])]
     with call.host() as host:
-        files = host.install_service(int(wait or WAIT_S), root, now=now, plugins=plugins)
+        files = host.install_service(int(wait or WAIT_S), root, now=now, plugins=plugins, docker=docker)
     call.out.lines(escape(str(file)) for file in files)
     return 0
 

@@ -10,6 +10,7 @@ from macvfast.cli.commands import command
 from macvfast.cli.parameters import TextForm
 from macvfast.cli.show.text import rfc3339
 from macvfast.errors import escape
+from macvfast.plugins.docker import api
 
 if TYPE_CHECKING:
     from macvfast.outcomes import ServerStatus
@@ -26,13 +27,18 @@ def status(call: Call, *, form: TextForm = "") -> int:
     """Show the server, where the state is, and how much is recorded."""
     with call.host() as host:
         found = host.status()
+    crashing = api.crashing_release()
     counts = {"Networks": found.networks, "Sandboxes": found.sandboxes, "Endpoints": found.endpoints}
     if form == "json":
         shown = None if found.server is None else _server_json(found.server)
-        call.out.json_document({"Server": shown, "StateDirectory": found.state_dir, **counts})
+        call.out.json_document(
+            {"Server": shown, "StateDirectory": found.state_dir, **counts, "CrashingDocker": crashing}
+        )
         return 0
     server = "none" if found.server is None else _server_text(found.server)
     rows = {"Server": server, "State directory": escape(found.state_dir), **counts}
+    if crashing is not None:
+        rows["Docker"] = f"{escape(crashing)} crashes with network drivers that are not its own: 29.0.3 does not"
     call.out.lines(f"{f'{name}:':<17}{value}" for name, value in rows.items())
     return 0
 

@@ -57,8 +57,9 @@ class Upkeep(Opened):
         return self._parts.status()
 
     def install_service(
-        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Several[str] = ()
-    ) -> list[Path]:
+        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Several[str] = (),
+        docker: bool = False,
+    ) -> list[Path]:  # fmt: skip
         """Write and enable systemd units, and return all files. One unit restores this state at boot, before
         network-online.target; the others are the server.
 
@@ -68,13 +69,14 @@ class Upkeep(Opened):
             now: start the server immediately, not only from the next boot on.
             plugins: paths of copies of the native program, which container runtimes call. Copies that were written
                 earlier are written again.
+            docker: be a plugin of Docker, too.
 
         Raises:
             PluginTaken, PluginMissing, ServiceTaken, ServiceUnsafe, ServiceUnwritable, PermissionNeeded, SystemdRefused
         """
         from macvfast.engine.service import Wanted  # noqa: PLC0415
 
-        return self._parts.install_service(Wanted(wait_s, root, now, [*several("plugins", plugins, str)]))
+        return self._parts.install_service(Wanted(wait_s, root, now, [*several("plugins", plugins, str)], docker))
 
     @staticmethod
     def uninstall_service(root: str | None = None) -> list[Path]:

@@ -34,7 +34,9 @@ def systemd_runs() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def install(places: Places, wait_s: int, root: str | None = None, plugins: Collection[str] = ()) -> list[Path]:
+def install(
+    places: Places, wait_s: int, root: str | None = None, plugins: Collection[str] = (), *, docker: bool = False
+) -> list[Path]:
     """Write all files, replacing earlier ones of ours, and enable the units. They take effect at the next boot. Units
     are left out on a machine where systemd does not run. Gives the files.
 
@@ -44,6 +46,7 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
         root: the root directory of a system that is not running; None: this system.
         plugins: where copies of the native program are to be, beside those that there are already, which are written
             anew.
+        docker: whether the server is a plugin of Docker, too; it stays so until all is uninstalled.
 
     Raises:
         OptionInvalid: a path has a line break, which the clients' file cannot tell.
@@ -57,11 +60,14 @@ def install(places: Places, wait_s: int, root: str | None = None, plugins: Colle
     names = sorted({*plugins, *recorded})
     texts = {_client(root): units.client(places, names)}
     if root is not None or systemd_runs():
+        docker = docker or serves_docker(root)
         texts |= {
             _unit(root, units.RESTORE): units.restore(places, wait_s),
             _unit(root, units.SOCKET): units.listening(places),
-            _unit(root, units.SERVER): units.server(places),
+            _unit(root, units.SERVER): units.server(places, docker=docker),
         }
+        if docker:
+            texts[_unit(root, units.DOCKER)] = units.docker()
     for file in texts:
         _refuse_other(file)
     copies = [_within(root, path) for path in names]
@@ -148,9 +154,16 @@ def installed() -> bool:
     return _unit(None, units.SOCKET).exists()
 
 
+def serves_docker(root: str | None = None) -> bool:
+    """Whether a system has the unit of Docker's socket."""
+    return _unit(root, units.DOCKER).exists()
+
+
 def _files(root: str | None) -> Iterator[Path]:
     yield _client(root)
     yield from (_unit(root, name) for name in (units.RESTORE, units.SOCKET, units.SERVER))
+    if serves_docker(root):
+        yield _unit(root, units.DOCKER)
 
 
 def _client(root: str | None) -> Path:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from macvfast.system.configured import Places
 
 RESTORE, SOCKET, SERVER = "macvfast-restore.service", "macvfast.socket", "macvfast.service"
+DOCKER = "macvfast-docker.socket"
+
+# Where a Docker Engine looks for its plugin.
+DOCKER_PLUGIN = "/run/docker/plugins/macvfast.sock"
 
 # Every file begins so, and no other is replaced or removed.
 MARK = "# Written by `macvfast service install`; `macvfast service uninstall` takes it away."
 
 # Where each is enabled: the target of every normal boot; all sockets. The server is started by its socket.
-WANTED_BY = {RESTORE: "multi-user.target.wants", SOCKET: "sockets.target.wants"}
+WANTED_BY = {RESTORE: "multi-user.target.wants", SOCKET: "sockets.target.wants", DOCKER: "sockets.target.wants"}
 
 _RESTORE = """\
 {mark}
@@ -58,6 +62,24 @@ ListenStream={run_dir}/request.sock
 SocketMode=0600
 DirectoryMode=0700
 RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+"""
+
+_DOCKER = """\
+{mark}
+[Unit]
+Description=Where Docker finds its network driver macvfast
+# A start of dockerd waits a minute for a driver of its networks that is not there.
+Before=docker.service
+
+[Socket]
+ListenStream={socket}
+SocketMode=0600
+DirectoryMode=0755
+RemoveOnStop=yes
+Service={service}
 
 [Install]
 WantedBy=sockets.target
@@ -110,10 +132,16 @@ def listening(places: Places) -> str:
     return _SOCKET.format(mark=MARK, run_dir=_escaped(places.run_dir))
 
 
-def server(places: Places) -> str:
-    """The server, which lets go of commands that still run after `_STOP_S`."""
+def docker() -> str:
+    """The socket that starts the server for the first call of Docker."""
+    return _DOCKER.format(mark=MARK, socket=DOCKER_PLUGIN, service=SERVER)
+
+
+def server(places: Places, *, docker: bool = False) -> str:
+    """The server, which lets go of commands that still run after `_STOP_S`; `docker`: it serves Docker, too."""
+    words = ["serve", "--docker"] if docker else ["serve"]
     run_dir = f'"{_escaped(f"MACVFAST_RUN_DIR={places.run_dir}")}"'
-    return _SERVER.format(mark=MARK, run_dir=run_dir, command=_command("serve"), stop_s=_STOP_S)
+    return _SERVER.format(mark=MARK, run_dir=run_dir, command=_command(*words), stop_s=_STOP_S)
 
 
 def client(places: Places, plugins: Iterable[str] = ()) -> str:

@@ -7,12 +7,7 @@ import os
 import sys
 
 from macvfast.errors import ImportSourceInvalid
-
-DEFAULT_SOCKET = "/var/run/docker.sock"
-_TIMEOUT_S = 30
-
-# More than the networks of any Engine take.
-_MOST_BYTES = 64 << 20
+from macvfast.plugins.docker import api
 
 
 def read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
@@ -28,10 +23,10 @@ def read(path: str | None, socket: str | None) -> tuple[list[object], bool]:
             # A process can be started without a standard input.
             if sys.stdin is None:
                 raise ImportSourceInvalid(path, "standard input is closed")
-            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+            data = sys.stdin.buffer.read(api.MOST_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(_MOST_BYTES + 1)
+                data = file.read(api.MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ImportSourceInvalid(path, getattr(error, "strerror", None) or str(error)) from None
     return _listed(path, data), True
@@ -46,8 +41,8 @@ def _listed(source: str, data: bytes) -> list[object]:
 
 
 def _parsed(source: str, data: bytes) -> object:
-    if len(data) > _MOST_BYTES:
-        raise ImportSourceInvalid(source, f"it has more than {_MOST_BYTES >> 20} MiB")
+    if len(data) > api.MOST_BYTES:
+        raise ImportSourceInvalid(source, f"it has more than {api.MOST_BYTES >> 20} MiB")
     try:
         parsed: object = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -59,10 +54,10 @@ def _parsed(source: str, data: bytes) -> object:
 
 
 def _default_socket() -> str:
-    given = os.environ.get("DOCKER_HOST", "")
-    if given and not given.startswith("unix://"):
-        raise ImportSourceInvalid(given, "DOCKER_HOST is not a socket of this host")
-    return given.removeprefix("unix://") or DEFAULT_SOCKET
+    try:
+        return api.socket_path()
+    except api.NoAnswer as error:
+        raise ImportSourceInvalid(os.environ["DOCKER_HOST"], str(error)) from None
 
 
 def _of_engine(path: str) -> tuple[list[object], bool]:
@@ -87,24 +82,7 @@ def _get(path: str, what: str, absent: bytes | None = None) -> bytes:
     Raises:
         ImportSourceInvalid: there is none that answers.
     """
-    import http.client  # noqa: PLC0415
-    import socket  # noqa: PLC0415
-
-    connection = http.client.HTTPConnection("docker", timeout=_TIMEOUT_S)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(_TIMEOUT_S)
     try:
-        connection.sock.connect(path)
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        data = answer.read(_MOST_BYTES + 1)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImportSourceInvalid(path, f"no Docker Engine answers there: {reason}") from None
-    finally:
-        connection.close()
-    if answer.status == http.client.NOT_FOUND and absent is not None:
-        return absent
-    if answer.status != http.client.OK:
-        raise ImportSourceInvalid(path, f"the Engine said {answer.status} to {what}")
-    return data
+        return api.get(path, what, absent)
+    except api.NoAnswer as error:
+        raise ImportSourceInvalid(path, str(error)) from None

@@ -1,0 +1,276 @@
+"""Docker's plugin where things go wrong: callers that harm, what ends in the middle, what Docker never says."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.docker_calls import Dockerd, an_id
+from tests.netns import Netns, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.netns import Lan
+
+SUBNET, GATEWAY = "172.16.86.0/24", "172.16.86.1"
+GENERIC = "com.docker.network.generic"
+# An Engine that has these networks with these endpoints: what `gc` asks.
+ENGINE = """\
+import json, socketserver, sys
+from http.server import BaseHTTPRequestHandler
+
+networks = json.loads(sys.argv[2])
+
+class Handler(BaseHTTPRequestHandler):
+    def address_string(self):
+        return ""
+
+    def do_GET(self):
+        id_ = self.path.rpartition("/")[2]
+        said = {"Id": id_, "Containers": {str(n): {"EndpointID": e} for n, e in enumerate(networks.get(id_, []))}}
+        if self.path == "/networks":
+            said = [{"Id": one, "Driver": "macvfast"} for one in networks]
+        if self.path == "/version":
+            said = {"Version": "29.0.1"}
+        body = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+socketserver.UnixStreamServer(sys.argv[1], Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def dockerd(lan: Lan) -> Iterator[Dockerd]:
+    with Dockerd(lan) as made:
+        yield made
+
+
+@pytest.fixture
+def container() -> Iterator[Netns]:
+    made = Netns.make("container")
+    yield made
+    made.remove()
+
+
+def links(lan: Lan) -> list[str]:
+    return [one["ifname"] for one in lan.host.ip_json("link", "show", "type", "macvlan")]
+
+
+# Callers.
+
+
+def test_what_is_no_call_is_refused_at_once(lan: Lan, dockerd: Dockerd) -> None:
+    begin = b"POST /NetworkDriver.Join HTTP/1.1\r\n"
+
+    def said(sent: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.settimeout(20)
+            made.connect(str(dockerd.socket))
+            made.sendall(sent)
+            return made.recv(4096)
+
+    for sent, status in (
+        (b"garbage\r\n\r\n", b"400"),
+        (b"GET /Plugin.Activate HTTP/1.1\r\n\r\n", b"501"),
+        (begin + b"Content-Length: 99999999\r\n\r\n", b"413"),
+        (begin + b"Content-Length: -1\r\n\r\n", b"411"),
+        (begin + b"Transfer-Encoding: chunked\r\n\r\n", b"411"),
+        (begin + b"X: y\r\n" * 200 + b"\r\n", b"431"),
+        (b"POST /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
+    ):
+        assert status in lan.host.call(partial(said, sent)).split(b"\r\n")[0], sent[:60]
+    assert dockerd.done("NetworkDriver.GetCapabilities")["Scope"] == "local"
+    assert dockerd.post("NetworkDriver.AllocateNetwork", b"{}")[0] == 404
+
+
+def test_a_slow_caller_is_left_and_keeps_nobody_waiting(lan: Lan, dockerd: Dockerd) -> None:
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.settimeout(20)
+        slow.connect(str(dockerd.socket))
+        slow.sendall(b"POST /NetworkDriver.Join HTTP/1.1\r\n")
+        assert dockerd.done("NetworkDriver.GetCapabilities")["Scope"] == "local"
+        # Whatever else it is answered, it is closed.
+        while slow.recv(4096):
+            pass
+    assert lan.host.ip_json("link", "show", "eth0")
+
+
+def test_each_wrong_field_is_named(dockerd: Dockerd) -> None:
+    for method, fields, why in (
+        ("NetworkDriver.CreateNetwork", {"NetworkID": 7}, "NetworkID is a number where a text is meant"),
+        ("NetworkDriver.CreateNetwork", {"NetworkID": "x"}, "where an id is meant"),
+        ("NetworkDriver.CreateNetwork", {"NetworkID": "ab" * 32, "Options": {GENERIC: {"parnt": "eth0"}}}, "parent"),
+        ("NetworkDriver.CreateNetwork", {"NetworkID": "ab" * 32, "IPv4Data": [{"Pool": "ten"}]}, "IPv4Data[0].Pool"),
+        ("NetworkDriver.Join", {"NetworkID": "ab" * 32, "EndpointID": "cd" * 32, "SandboxKey": "x"}, "absolute path"),
+        ("NetworkDriver.CreateEndpoint", {"NetworkID": "ab" * 32, "EndpointID": "cd" * 32,
+                                          "Options": {"macvfast.nam": "web"}}, "macvfast.name"),
+        ("IpamDriver.RequestPool", {"Pool": "172.16.86.1/24"}, "has host bits set"),
+        ("IpamDriver.RequestPool", {"Pool": SUBNET, "Options": {"dmain": "a"}}, "domain and parent"),
+        ("IpamDriver.RequestAddress", {"PoolID": "none"}, "there is no pool none"),
+        ("IpamDriver.RequestAddress", {"PoolID": "none", "Address": "x"}, "does not appear to be an IPv4"),
+    ):  # fmt: skip
+        assert why in dockerd.refused(method, **fields), method
+    status, said = dockerd.post("NetworkDriver.Join", b"{")
+    assert (status, [*said.values()]) == (200, ["it is not JSON"])
+
+
+# What ends.
+
+
+def test_a_server_that_is_killed_in_the_middle_is_forgotten_by_nobody(
+    lan: Lan, dockerd: Dockerd, container: Netns
+) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    in_place, moved = network.create_endpoint(), network.create_endpoint()
+    in_place.join(container.path)
+    moved.join("/run/docker/netns/none-yet")
+    dockerd.restart_server()
+    assert links(lan) == [moved.join("/run/docker/netns/none-yet")["InterfaceName"]["SrcName"]]
+    assert lan.router.can_ping("172.16.86.2")
+    for one in (in_place, moved):
+        one.leave()
+        one.delete()
+    network.remove()
+    assert links(lan) == []
+    assert container.link_names() == ["lo"]
+    assert lan.macvfast("check") == ""
+
+
+def test_an_address_is_requested_again_in_another_run_of_dockerd_and_not_in_the_same(dockerd: Dockerd) -> None:
+    """Dockerd keeps no account of its own: without that, `--ip` of a held address would pass."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    held = network.request_address("172.16.86.9")
+    wanted = {"PoolID": network.pools[4], "Address": "172.16.86.9"}
+    assert "taken" in dockerd.refused("IpamDriver.RequestAddress", **wanted)
+    dockerd.start()
+    pool = dockerd.done(
+        "IpamDriver.RequestPool", AddressSpace="macvfast", Pool=SUBNET, SubPool="", Options={}, V6=False
+    )
+    wanted["PoolID"] = pool["PoolID"]
+    assert dockerd.done("IpamDriver.RequestAddress", **wanted)["Address"] == held
+    assert "taken" in dockerd.refused("IpamDriver.RequestAddress", **wanted)
+
+
+def test_a_link_whose_namespace_ended_goes_with_its_endpoint(lan: Lan, dockerd: Dockerd) -> None:
+    """Dockerd that was killed brings no link back."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    link = endpoint.join("/run/docker/netns/none-yet")["InterfaceName"]["SrcName"]
+    gone = Netns.make("gone")
+    lan.run("ip", "link", "set", link, "netns", gone.name)
+    gone.remove()
+    endpoint.leave()
+    endpoint.delete()
+    assert lan.api(lambda host: host.noted_endpoints()) == []
+
+
+def test_a_link_that_dockerd_did_not_bring_back_is_found_where_it_is(
+    lan: Lan, dockerd: Dockerd, foreign: Netns
+) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    link = endpoint.join("/run/docker/netns/none-yet")["InterfaceName"]["SrcName"]
+    lan.run("ip", "link", "set", link, "netns", foreign.name)
+    foreign.ip_batch(f"link set {link} name eth0", "link set eth0 up")
+    endpoint.leave()
+    endpoint.delete()
+    assert "eth0" not in foreign.link_names()
+
+
+# What Docker never says.
+
+
+def test_what_docker_does_not_have_any_more_is_freed_by_gc(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    """An endpoint that was refused half-way, and a network that went while the server was dead."""
+    kept, gone = dockerd.create_network(SUBNET, GATEWAY, parent="eth0", share_parent="true"), an_id()
+    there, refused = kept.create_endpoint(), kept.create_endpoint()
+    there.join(container.path)
+    refused.join("/run/docker/netns/none-yet")
+    generic = {GENERIC: {"parent": "eth0", "share_parent": "true"}}
+    dockerd.done("NetworkDriver.CreateNetwork", NetworkID=gone, Options=generic, IPv4Data=[], IPv6Data=[])
+    path = lan.run_dir / "docker.sock"
+    said = lan.host.attempt("env", f"DOCKER_HOST=unix://{path}", sys.executable, "-m", "macvfast", "gc")
+    assert (said.returncode, said.stdout) == (0, "")
+    assert "Docker was not asked" in said.stderr
+    with engine(path, {kept.id: [there.id]}):
+        said = lan.host.attempt("env", f"DOCKER_HOST=unix://{path}", sys.executable, "-m", "macvfast", "gc")
+        assert said.returncode == 0, said.stderr
+        status = lan.host.attempt("env", f"DOCKER_HOST=unix://{path}", sys.executable, "-m", "macvfast", "status")
+    assert f"endpoint {refused.id[:12]} on docker-{kept.id[:12]}" in said.stdout
+    assert f"network docker-{gone[:12]}" in said.stdout
+    assert links(lan) == []
+    assert lan.router.can_ping("172.16.86.2")
+    assert "29.0.1 crashes" in status.stdout
+
+
+def test_endpoints_of_another_boot_are_no_difference_and_go(lan: Lan, dockerd: Dockerd) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    lan.api(_age)
+    assert lan.macvfast("check") == ""
+    assert endpoint.id[:12] in lan.macvfast("restore")
+    assert lan.macvfast("restore") == ""
+    assert lan.api(lambda host: host.noted_endpoints()) == []
+
+
+def test_gc_of_an_engine_that_is_gone_for_good_removes_all_that_it_had(
+    lan: Lan, dockerd: Dockerd, container: Netns
+) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    network.create_endpoint().join(container.path)
+    network.create_endpoint().join("/run/docker/netns/none-yet")
+    assert "MadeByEngine" not in lan.refused("network", "rm", f"docker-{network.id[:12]}")
+    lan.macvfast("gc", "--origin", "docker", "--force")
+    assert links(lan) == []
+    assert container.link_names() == ["lo"]
+    assert lan.macvfast("network", "ls", "-q") == ""
+
+
+# Whose MAC.
+
+
+def test_a_name_keeps_its_mac_whatever_its_address_is(dockerd: Dockerd) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    options = {"macvfast.name": "web"}
+    first = network.create_endpoint(**options)
+    assert not first.mac.startswith("02:42")
+    first.delete()
+    second = network.create_endpoint("172.16.86.77", **options)
+    assert second.mac == first.mac
+    asked = {"Address": network.request_address(), "AddressIPv6": "", "MacAddress": ""}
+    ids = {"NetworkID": network.id, "EndpointID": an_id()}
+    assert first.mac in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=asked, Options=options)
+
+
+def _age(host: object) -> None:
+    with host._store.writing() as records:  # type: ignore[attr-defined]
+        records._db.execute("UPDATE noted_endpoint SET boot_id = 'another'")
+
+
+class engine:  # noqa: N801
+    """An Engine that says which networks and endpoints it has."""
+
+    def __init__(self, path: Path, networks: dict[str, list[str]]) -> None:
+        self._path = path
+        command = [sys.executable, "-c", ENGINE, str(path), json.dumps(networks)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def __enter__(self) -> None:
+        wait_until(self._path.exists, what="an Engine")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.unlink(self._path)
