@@ -66,7 +66,7 @@ hint: or remove `lab` first: `macvfast network rm lab`""",
         docker="Pool overlaps with other one on this address space",
         macvfast="""\
 error: subnet `172.16.0.0/16` is taken
-  caused by: it overlaps `172.16.86.0/24` of network `lab` on the same parent
+  caused by: it overlaps `172.16.86.0/24` of network `lab` on the same LAN
 
 hint: give another --subnet, or remove `lab` first: `macvfast network rm lab`""",
         before=(_create("--subnet=172.16.86.0/24 -o parent=eth0 -o share_parent=true lab"),),

@@ -18,33 +18,33 @@ CREATE TABLE endpoint (
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1730716717,153686571,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',495392105,153686571,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1436113870,308872604,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',731935192,997801631,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',1559830589,674887742,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1959557631,674887742,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',895596410,1099934727,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',44668415,1977504634,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 1320594054/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 863354020/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'f5165829295787d2','made');
+INSERT INTO "intent" VALUES(4,'a25046f955892f1b','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1320594054,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,863354020,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
-    ) STRICT;
-INSERT INTO "network" VALUES(1,'d96fa95f0391058fdc2b810cdb20bcb1c5729b518e34a96b184e9e0eb3ec9cb1','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T18:39:26.995162+00:00',NULL,NULL);
-INSERT INTO "network" VALUES(2,'ae593d85f377f8c84d88d4a23c61918dfd7fb51d05a4cf18dcdba8124e5037f7','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T18:39:27.014982+00:00',1,NULL);
+    , domain TEXT) STRICT;
+INSERT INTO "network" VALUES(1,'b19bf4776e4a89fee268a2ee4c39dfb7f99dfbbeaeb9ae6bab2c94e2f37c9c5c','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T18:48:26.863352+00:00',NULL,NULL,NULL);
+INSERT INTO "network" VALUES(2,'76220ebf66c1408095cda0051dcf533ecc71e0c0a468b39c588e975e9fe114ad','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T18:48:26.869104+00:00',1,NULL,'docker:lab');
 CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
         boot_id TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
@@ -67,7 +67,7 @@ CREATE TABLE pool (
     ) STRICT;
 INSERT INTO "pool" VALUES(1,'link:eth0','172.16.86.0/24','7');
 INSERT INTO "pool" VALUES(2,'link:eth0','2001:db8:86::/64','6');
-INSERT INTO "pool" VALUES(3,'link:eth1.50','10.0.0.0/8','3');
+INSERT INTO "pool" VALUES(3,'docker:lab','10.0.0.0/8','3');
 CREATE TABLE remembered (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE, container TEXT NOT
         NULL, owner TEXT NOT NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, UNIQUE (network, container)
@@ -86,9 +86,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'cd6baff6a2e59b83ea575e573bbfd4600ab52b6690209540182a9fa15cb053ba','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T18:39:27.051361+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'cadd2faa1ccaf38ece834881a842df1cb8463bada2b1de1e3fe3095bfd5c7863','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T18:39:27.092930+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'7e1f0b2446507b8a2d70cac044712e46ac51ffeeaf5162c86f2950965e89837c','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T18:39:27.128794+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'4417025d87b55f8c589df0032e70e17db499c7dc7eb9b0842838f761a2cfd99b','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T18:48:26.904609+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'327ae2ec924963e4c14ff8c2b2aff7e890e4ff4da4aaeac109e344958321087e','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T18:48:26.935628+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'4799d8a76eacf810c0ef8bb71296eff228155e47007456a6cb6bd9a624463261','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T18:48:26.951064+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,

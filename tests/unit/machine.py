@@ -97,7 +97,7 @@ class Machine:
             rows = {}
             for network in records.networks():
                 for row in records.pools(network.id):
-                    key = (network.link, row.subnet.cidr)
+                    key = (network.domain, row.subnet.cidr)
                     rows[key] = row
                     kept.setdefault(key, set()).update(never_given(row.subnet))
                     used.setdefault(key, []).extend(

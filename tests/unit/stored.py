@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from macvfast.model import Attachment
-from macvfast.requests import EndpointRequest, OwnFiles
+from macvfast.requests import EndpointRequest, NetworkRequest, OwnFiles
 from macvfast.state.records import FORMAT
 from tests.unit.fake_kernel import Crash
 from tests.unit.machine import Machine
@@ -21,6 +21,8 @@ from tests.unit.machine import Machine
 DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
+# Recorded from format 7 on.
+DOMAIN = "docker:lab"
 # Recorded from format 6 on.
 ATTACHMENT = Attachment("pods", "0123456789abcdef", "eth0")
 # Recorded from format 5 on.
@@ -44,7 +46,11 @@ def tell_the_story(machine: Machine) -> None:
         gateways=["172.16.86.1", "2001:db8:86::1"], aux={"printer": "172.16.86.130", "nas": "2001:db8:86::9"},
         parent="eth0", mtu=1400, labels={"tier": "web"},
     )  # fmt: skip
-    host.create_network("vlan", subnets=["10.0.0.0/8"], parent="eth1.50", mode="private", internal=True, order="next")
+    vlan = NetworkRequest(
+        name="vlan", subnets=("10.0.0.0/8",), parent="eth1.50", mode="private", internal=True, order="next",
+        domain=DOMAIN,
+    )  # fmt: skip
+    host.create_network(vlan)
     both = [
         EndpointRequest(network="lan"),
         EndpointRequest(network="vlan", mac=bytes.fromhex("024200000001"), gw_priority=GW_PRIORITY),

@@ -119,8 +119,17 @@ def test_the_addresses_of_another_plugin_are_of_the_network_that_is_named(machin
     machine.host.create_network("pub", parent="eth5", subnets=["10.9.0.0/24"])
     conf = held_by(CONF) | {"ipam": {"type": "macvfast", "network": "pub"}}
     assert done(machine, "ADD", conf, program="macvfast")["ips"][0]["address"] == "10.9.0.2/24"
-    refused = conf | {"ipam": IPAM | {"type": "macvfast", "domain": "x"}}
+    refused = conf | {"ipam": conf["ipam"] | {"domain": "x"}}
     assert done(machine, "ADD", refused, program="macvfast", container="c2") == 2
+
+
+def test_the_addresses_of_another_plugin_may_be_in_a_domain_of_their_own(machine: Machine) -> None:
+    """Two bridges with the same subnet."""
+    for number, domain in enumerate(("x", "y", "x")):
+        ipam = {"type": "macvfast", "ranges": [[{"subnet": "10.20.0.0/24"}]], "domain": domain}
+        conf = held_by(CONF) | {"name": f"pods{number}", "ipam": ipam}
+        given = done(machine, "ADD", conf, program="macvfast", container=f"c{number}")
+        assert given["ips"][0]["address"].endswith(".3/24" if number == 2 else ".2/24")
 
 
 # An IPAM plugin's ADD that is asked for again.

@@ -80,7 +80,8 @@ def ipam(*ranges: dict[str, Any], **fields: Any) -> dict[str, Any]:
         ({"ipam": {"type": "host-local", "ranges": [RANGE]}}, 7, "ipam.ranges[0] is an object where a list is meant"),
         (ipam(RANGE, RANGE | {"gateway": "10.20.0.9"}), 2, "two gateways of 10.20.0.0/24"),
         ({"ipam": {"type": "macvfast", "network": "lan"}}, 2, "`network` of `ipam`"),
-        ({"ipam": {"type": "macvfast", "ranges": [[RANGE]], "domain": "x"}}, 2, "`domain` of `ipam`"),
+        ({"ipam": {"type": "macvfast", "ranges": [[RANGE]], "domain": "../x"}}, 7, "ipam.domain is `../x`"),
+        ({"ipam": {"type": "macvfast", "ranges": [[RANGE]], "domain": 5}}, 7, "ipam.domain is a number"),
     ],
     ids=str,
 )  # fmt: skip
@@ -211,6 +212,27 @@ def test_configurations_of_several_names_share_the_pool_of_a_subnet(machine: Mac
     names = [wanted(name=name).ensure(host) for name in ("pods", "jobs")]
     assert names == ["cni-pods", "cni-jobs"]
     assert [str(attach(machine, name, name).ip) for name in names] == ["10.20.0.2/24", "10.20.0.3/24"]
+
+
+def test_configurations_in_domains_of_their_own_give_the_same_addresses(machine: Machine, host: Host) -> None:
+    """On one parent; and one that names host-local may have any key, and has the domain of the parent."""
+    names = []
+    for kind, domain in (("macvfast", "a"), ("macvfast", "b"), ("host-local", "b")):
+        of = {"type": kind, "ranges": [[RANGE]], "domain": domain}
+        names.append(wanted(name=f"{kind}-{domain}", ipam=of).ensure(host))
+    assert [host.network(name).domain for name in names] == ["cni:a", "cni:b", "link:eth5"]
+    given = [attach(machine, name, name) for name in names]
+    assert [str(one.ip) for one in given] == ["10.20.0.2/24", "10.20.0.2/24", "10.20.0.3/24"]
+    assert len({one.mac for one in given}) == 3
+
+
+def test_another_domain_is_another_network(machine: Machine, host: Host) -> None:
+    """And what was made without one is known as before."""
+    made = wanted().ensure(host)
+    attach(machine, made, "one")
+    in_domain = wanted(ipam={"type": "macvfast", "ranges": [[RANGE]], "domain": "a"})
+    assert in_domain.ensure(host).startswith("cni-pods-")
+    assert wanted().fixed == dict(host.network(made).labels)["cni.fixed"] == "4c075159"
 
 
 def test_a_network_that_nobody_uses_makes_room_for_what_its_configuration_is_now(machine: Machine, host: Host) -> None:

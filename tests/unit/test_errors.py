@@ -262,7 +262,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
     (
         errors.SubnetTaken("10.0.0.0/24", "10.0.0.0/16", "dmz"),
         "subnet `10.0.0.0/24` is taken\n"
-        "  caused by: it overlaps `10.0.0.0/16` of network `dmz` on the same parent\n"
+        "  caused by: it overlaps `10.0.0.0/16` of network `dmz` on the same LAN\n"
         "hint: give another --subnet, or remove `dmz` first: `macvfast network rm dmz`",
     ),
     (

@@ -93,6 +93,19 @@ def test_networks_are_found_as_they_were_recorded(machine: Machine) -> None:
     assert (made.link, made.kind, made.base, made.vid) == ("eth1.50", "vlan", "eth1", 50)
 
 
+def test_the_layer_2_domain_of_a_network_is_found_as_it_was_recorded(machine: Stored) -> None:
+    """Before format 7, that of its parent."""
+    lan, vlan = machine.host.networks()
+    assert (lan.own_domain, lan.domain) == (None, "link:eth0")
+    assert vlan.domain == (stored.DOMAIN if machine.was >= 7 else "link:eth1.50")
+    assert sorted({domain for domain, _ in pools_of(machine)}) == sorted({lan.domain, vlan.domain})
+
+
+def pools_of(machine: Machine) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(machine.host._store.path)) as connection:
+        return connection.execute("SELECT domain, cidr FROM pool").fetchall()
+
+
 def test_sandboxes_are_found_as_they_were_recorded(machine: Machine) -> None:
     box, guest = machine.host.sandboxes()
     assert (box.name, box.made, box.command, box.labels) == ("box", True, ("sh", "-c", "ü"), (("a", "b=c"),))

@@ -251,20 +251,24 @@ class Chooser:
         self, records: Records, draft: _Draft, where: tuple[Network, NetworkPools], request: EndpointRequest
     ) -> tuple[Taken, bytes]:
         """Take addresses and a MAC. An automatic address is skipped if something on the parent has its MAC, if it is
-        the gateway of one of the request's own routes, or if its MAC was given to the sandbox itself on this parent.
+        the gateway of one of the request's own routes, or if its MAC was given to the sandbox itself on this parent. In
+        a layer-2 domain of its own, an address that is in use on the parent is free: its endpoint gets another MAC.
         """
         network, pools = where
         sandbox = draft.making.sandbox
         own = {one.endpoint.mac for one in draft.making.endpoints if one.network.link == network.link}
         never = {route.via.packed for route in request.routes if route.via is not None}
         clash = None
-        if network.has_own_macs and request.mac is None:
+        if network.has_own_macs and request.mac is None and network.own_domain is None:
             never |= {mac.removeprefix(_PREFIX) for mac in own}
             clash = partial(self._clash, records, network)
         taken = pools.take(Wish(request.ip, request.ip6, sandbox.name, frozenset(never), clash))
         try:
             ipv4 = next((one.ip.packed for one in request.elsewhere if one.version == 4), taken.packed)
             mac = request.mac or self._mac(records, network, (sandbox, request.ifname), ipv4)
+            apart = network.own_domain is not None and network.has_own_macs and request.mac is None
+            if apart and (mac in own or self._refusal(records, network, mac) is not None):
+                mac = self._mac(records, network, (sandbox, request.ifname), None)
             # Of an automatic address it was looked at already.
             if network.has_own_macs and (request.mac or request.ip or taken.packed is None):
                 if mac in own:

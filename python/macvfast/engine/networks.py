@@ -21,7 +21,7 @@ from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
 from macvfast.ipam import DefaultSubnets, OnParent, Pools, settle_subnets
 from macvfast.kernel.refusals import without_ipv6
-from macvfast.model import Network
+from macvfast.model import Network, domain_of
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
 from macvfast.plan import desired
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
@@ -191,7 +191,7 @@ class Networks:
                     # During the transaction, nobody else chooses one.
                     defaults = defaults or DefaultSubnets([*records.all_subnets(), *item.near])
                     network = _settle(item, _with_default_subnet(item, defaults), parent, pools)
-                elif sharing is not None:
+                elif sharing is not None or item.asked.domain is not None:
                     # An address that was free may have been taken in the meantime.
                     network = _settle(item, item.asked, parent, pools)
                 with pools.changing(network):
@@ -321,7 +321,7 @@ def _change(records: Records, recorded: Network, request: NetworkRequest, link: 
     # What it keeps now is no reason against what it is to keep.
     pools.take_out(recorded)
     host = replace(host, chosen=desired.chosen_gateways(recorded))
-    subnets = settle_subnets(request, host, partial(pools.neighbour, recorded.link))
+    subnets = settle_subnets(request, host, partial(pools.neighbour, recorded.domain))
     wanted = _network(request, subnets, recorded.id, link)
     found = desired.changes(recorded, wanted)
     desired.refuse_fixed(recorded, found)
@@ -371,7 +371,8 @@ def _with_default_subnet(item: _New, defaults: DefaultSubnets) -> NetworkRequest
 
 def _settle(item: _New, request: NetworkRequest, parent: Parent, pools: Pools) -> Network:
     """Decide what the network is going to be."""
-    subnets = settle_subnets(request, item.host, partial(pools.neighbour, parent.name))
+    domain = domain_of(parent.name, request.domain)
+    subnets = settle_subnets(request, item.host, partial(pools.neighbour, domain))
     network = _network(request, subnets, item.id_, parent.name)
     plan.refuse_mtu(network, parent.name, parent.mtu)
     item.network = network
@@ -387,5 +388,5 @@ def _network(request: NetworkRequest, subnets: tuple[Subnet, ...], id_: str, lin
         ipv6=has_ipv6 and request.ipv6 is not False, ipv6_ra=request.ipv6_ra,
         internal=request.internal, mtu=request.mtu, share_parent=request.share_parent, order=request.order,
         labels=request.labels, options=request.options or (), created_at=now(),
-        origin=request.origin,
+        origin=request.origin, own_domain=request.domain,
     )  # fmt: skip

@@ -174,7 +174,7 @@ class SubnetTaken(Conflict, code="subnet-taken"):
     other: str
     network: str
     _text = "subnet `{subnet}` is taken"
-    _cause = "it overlaps `{other}` of network `{network}` on the same parent"
+    _cause = "it overlaps `{other}` of network `{network}` on the same LAN"
     _hint = "give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"
 
 

@@ -1,6 +1,6 @@
 """The pools of one transaction: what networks take from them and give back, and what they keep.
 
-A pool belongs to one subnet of a layer-2 domain. Networks that have the same subnet on one parent share it: each
+A pool belongs to one subnet of a layer-2 domain. Networks that have the same subnet in one domain share it: each
 address is given once, what one network keeps none gives, and each gives automatically from its own ip-ranges.
 """
 
@@ -30,8 +30,8 @@ class Pools:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._open: dict[int, SharedPool] = {}
-        # The subnets on each parent.
-        self._on: dict[str, DomainSubnets] = {}
+        # The subnets in each layer-2 domain.
+        self._in: dict[str, DomainSubnets] = {}
         self._networks: dict[str, NetworkPools] = {}
 
     def of(self, network: Network, own: Iterable[Address] = ()) -> NetworkPools:
@@ -49,9 +49,9 @@ class Pools:
         """A pool that Docker has requested, as it is in this transaction by now."""
         return self._pool(row.pool, row.cidr, row.used)
 
-    def neighbour(self, link: str, cidr: Cidr) -> SharedPool | None:
-        """The pool of a subnet that a network on that parent has already."""
-        there = self.records.pool_of(link, cidr)
+    def neighbour(self, domain: str, cidr: Cidr) -> SharedPool | None:
+        """The pool of a subnet that a network in that layer-2 domain has already."""
+        there = self.records.pool_of(domain, cidr)
         return None if there is None else self._pool(there[0], cidr, there[1])
 
     def _pool(self, number: int, cidr: Cidr, used: int | None) -> SharedPool:
@@ -74,17 +74,18 @@ class Pools:
         """Within this, the network is recorded, anew or as it is from now on; then its pools keep what it keeps.
 
         Raises:
-            SubnetTaken: a subnet overlaps that of another network on the parent without being the same.
+            SubnetTaken: a subnet overlaps that of another network in its domain without being the same.
             AddressTaken: an endpoint has an address that it is to keep. Nothing was changed.
         """
-        subnets = self._on.get(network.link)
+        domain = network.domain
+        subnets = self._in.get(domain)
         if subnets is None:
-            subnets = self._on[network.link] = DomainSubnets(self.records.subnets_on(network.link))
+            subnets = self._in[domain] = DomainSubnets(self.records.subnets_in(domain))
         for subnet in network.subnets:
             other = subnets.overlapping(subnet.cidr)
             if other is not None and other != subnet.cidr:
-                raise SubnetTaken(str(subnet.cidr), str(other), self.records.network_with(network.link, other))
-            there = self.neighbour(network.link, subnet.cidr)
+                raise SubnetTaken(str(subnet.cidr), str(other), self.records.network_with(domain, other))
+            there = self.neighbour(domain, subnet.cidr)
             if there is not None:
                 there.refuse_held(_kept(network, subnet))
         yield

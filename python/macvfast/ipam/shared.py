@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SharedPool:
-    """The addresses of one subnet, which all networks that have it on one parent share.
+    """The addresses of one subnet, which all networks that have it in one layer-2 domain share.
 
     What they keep and who has an address is read once, when it is first asked for, and followed from then on: it costs
     no more where many networks change in one transaction. To take an address and to release it needs neither.

@@ -116,7 +116,7 @@ def settle_subnets(
     Args:
         request: the network.
         host: what the host has on its parent; None: nothing.
-        neighbours: gives the pool of a subnet that another network on the parent has, too.
+        neighbours: gives the pool of a subnet that another network in its layer-2 domain has, too.
 
     Raises:
         SubnetInvalid, SubnetsOverlap, RangeInvalid, GatewayInvalid, AuxAddressInvalid, OptionInvalid

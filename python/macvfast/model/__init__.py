@@ -20,8 +20,10 @@ from macvfast.model.names import IFNAME_MAX as IFNAME_MAX
 from macvfast.model.names import RESERVED_NETWORKS as RESERVED_NETWORKS
 from macvfast.model.names import VID_MAX as VID_MAX
 from macvfast.model.names import VID_MIN as VID_MIN
+from macvfast.model.names import check_domain as check_domain
 from macvfast.model.names import check_name as check_name
 from macvfast.model.names import check_origin as check_origin
+from macvfast.model.names import is_domain as is_domain
 from macvfast.model.names import is_ifname as is_ifname
 from macvfast.model.names import is_name as is_name
 from macvfast.model.names import is_vid as is_vid
@@ -30,6 +32,7 @@ from macvfast.model.networks import PODMAN_ID as PODMAN_ID
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network
 from macvfast.model.networks import Subnet as Subnet
+from macvfast.model.networks import domain_of as domain_of
 from macvfast.model.noted import NotedEndpoint as NotedEndpoint
 from macvfast.model.sandboxes import Endpoint as Endpoint
 from macvfast.model.sandboxes import Sandbox as Sandbox

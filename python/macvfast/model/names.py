@@ -56,6 +56,22 @@ def check_origin(origin: str | None) -> None:
         raise OptionInvalid("origin", str(origin), f"it is one of {', '.join(ORIGINS)}", ORIGINS)
 
 
+def check_domain(domain: str | None) -> None:
+    """Refuse what is no layer-2 domain that an engine has named: `ENGINE:NAME`.
+
+    Raises:
+        OptionInvalid
+    """
+    if domain is not None and not is_domain(domain):
+        raise OptionInvalid("domain", domain, "it is the name of an engine, a colon, and a name as networks have")
+
+
+def is_domain(text: str) -> bool:
+    """Whether a layer-2 domain that an engine has named could be called so."""
+    engine, colon, name = text.partition(":")
+    return engine in ORIGINS and bool(colon) and is_name(name)
+
+
 def is_name(text: str) -> bool:
     """Whether a network or sandbox could be called so."""
     return _NAME.match(text) is not None

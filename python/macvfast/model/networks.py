@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 PODMAN_ID = "podman.id"
 
 
+def domain_of(link: str, own: str | None) -> str:
+    """The layer-2 domain of a network: its own, else that of its parent, by the link's own name.
+
+    >>> domain_of("eth0.50", None), domain_of("eth0.50", "docker:lab")
+    ('link:eth0.50', 'docker:lab')
+    """
+    return f"link:{link}" if own is None else own
+
+
 @dataclass(frozen=True, slots=True)
 class Subnet:
     """One subnet of a network, with what was settled for it.
@@ -58,7 +67,8 @@ class Subnet:
 class Network:
     """A network as it is recorded. `link` is the parent link's own name, `parent` what the user called it.
 
-    `origin` is the engine that made it, one of ORIGINS; None: it was made with macvfast itself.
+    `origin` is the engine that made it, one of ORIGINS; None: it was made with macvfast itself. `own_domain` is the
+    layer-2 domain that an engine has named for it.
     """
 
     id: str
@@ -79,6 +89,12 @@ class Network:
     options: tuple[tuple[str, str], ...]
     created_at: datetime
     origin: str | None = None
+    own_domain: str | None = None
+
+    @property
+    def domain(self) -> str:
+        """The layer-2 domain, within which no address is given twice: its own, or that of its parent."""
+        return domain_of(self.link, self.own_domain)
 
     def usable_subnets(self, version: int) -> tuple[Subnet, ...]:
         """The subnets of a family that endpoints get addresses from, in the order they were given."""

@@ -66,6 +66,7 @@ def as_request(network: Network) -> NetworkRequest:
         labels=network.labels,
         options=network.options,
         origin=network.origin,
+        domain=network.own_domain,
     )
 
 
@@ -128,6 +129,7 @@ def changes(recorded: Network, wanted: Network) -> list[Change]:
 def _of_network(recorded: Network, wanted: Network) -> Iterator[Change]:
     differ = [
         ("origin", _or_none(recorded.origin), _or_none(wanted.origin)),
+        ("domain", _or_none(recorded.own_domain), _or_none(wanted.own_domain)),
         ("driver", recorded.driver, wanted.driver),
         ("mode", recorded.mode, wanted.mode),
         ("ipvlan_flag", _or_none(recorded.flag), _or_none(wanted.flag)),

@@ -11,6 +11,7 @@ from macvfast.checks import named, pairs, pairs_or_none, plain, texts
 from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown
 from macvfast.model import (
     RESERVED_NETWORKS,
+    check_domain,
     check_name,
     check_origin,
     is_ifname,
@@ -52,6 +53,8 @@ class NetworkRequest:
         internal: no default route, no automatic gateway.
         options: what was given with `-o`, for `inspect`; None: derived from the values above.
         origin: the engine that it is for, one of ORIGINS; None: that for which the Host is open, if any.
+        domain: a layer-2 domain that an engine has named, `ENGINE:NAME`: an address is given once in it; None: that of
+            the parent.
 
     Raises:
         ArgumentInvalid, NameInvalid, NameReserved, OptionUnknown, OptionInvalid
@@ -78,6 +81,7 @@ class NetworkRequest:
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] | None = None
     origin: str | None = None
+    domain: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid values, and fill in the driver's defaults."""
@@ -88,6 +92,7 @@ class NetworkRequest:
         if self.driver not in MODES:
             raise _unknown_driver(self.driver)
         check_origin(self.origin)
+        check_domain(self.domain)
         self._settle_options()
         object.__setattr__(self, "mode", self.mode or MODES[self.driver][0])
         if self.driver == "ipvlan":
@@ -124,7 +129,7 @@ class NetworkRequest:
     def _check_types(self) -> None:
         for key in ("name", "driver", "order"):
             plain(key, getattr(self, key), str)
-        for key in ("parent", "mode", "flag", "origin"):
+        for key in ("parent", "mode", "flag", "origin", "domain"):
             plain(key, getattr(self, key), str, NoneType)
         plain("mtu", self.mtu, int, NoneType)
         for key in ("ipv4", "ipv6", "ipv6_ra"):

@@ -91,7 +91,9 @@ def inspected(
         "Driver": network.driver,
         "EnableIPv4": _has(network, 4),
         "EnableIPv6": network.ipv6,
-        "IPAM": Object({"Driver": "default", "Options": {}, "Config": [_config(subnet) for subnet in ordered]}),
+        "IPAM": Object(
+            {"Driver": "default", "Options": _domain(network), "Config": [_config(subnet) for subnet in ordered]}
+        ),
         "Internal": network.internal,
         "Attachable": False,
         "Ingress": False,
@@ -107,6 +109,11 @@ def inspected(
         **_origin(network),
     }
     return Object(fields, {"ID": network.id, "Origin": "", "Held": {}})
+
+
+def _domain(network: Network) -> dict[str, str]:
+    """The layer-2 domain of its own, as `--ipam-opt` names it to Docker."""
+    return {} if network.own_domain is None else {"domain": network.own_domain.partition(":")[2]}
 
 
 def _addresses(one: HeldAddresses) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from macvfast.model import Route
+from macvfast.model import Route, is_name
 from macvfast.plugins.cni.refusals import BAD_CONFIG, IO, UNSUPPORTED, Refused
 from macvfast.plugins.fields import Unfit
 
@@ -79,11 +79,17 @@ def _refuse_two_gateways(ranges: Sequence[Range]) -> None:
             raise Refused(UNSUPPORTED, f"`ipam.ranges` has two gateways of {one.subnet}", "a subnet has one")
 
 
-def refuse_domain(ipam: Fields) -> None:
-    """Refuse what a configuration of ours says and nobody would heed; host-local's own may have any key."""
-    if ipam.text("type") == "macvfast" and ipam.values().get("domain") is not None:
-        why = "networks share the addresses of a subnet where they share a parent"
-        raise Refused(UNSUPPORTED, "`domain` of `ipam` is not supported", why)
+def domain(ipam: Fields) -> str | None:
+    """The layer-2 domain that a configuration of ours names, within which an address is given once; None: that of the
+    parent. host-local's own may have any key.
+
+    Raises:
+        Unfit
+    """
+    name = ipam.text("domain") if ipam.text("type") == "macvfast" else ""
+    if name and not is_name(name):
+        raise Unfit(f"{ipam.name('domain')} is `{name}`, which cannot be a name")
+    return f"cni:{name}" if name else None
 
 
 # As host-local completes them.

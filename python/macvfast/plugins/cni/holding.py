@@ -11,7 +11,7 @@ from macvfast.model import HeldAddresses
 from macvfast.options import MODES
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.networks import Wanted
-from macvfast.plugins.cni.refusals import BAD_CONFIG, UNKNOWN_CONTAINER, Refused
+from macvfast.plugins.cni.refusals import BAD_CONFIG, UNKNOWN_CONTAINER, UNSUPPORTED, Refused
 from macvfast.plugins.fields import Fields, Unfit
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Pool:
         try:
             ipam = fields.fields("ipam")
             named = ipam.text("network")
-            addressing.refuse_domain(ipam)
+            if named and addressing.domain(ipam) is not None:
+                why = "the addresses of the network that is named are in the domain that it has"
+                raise Refused(UNSUPPORTED, "`domain` of `ipam` is not supported beside `network`", why)
             routes = [said for _, said in addressing.routes(ipam)]
             return cls(named, None if named else _wanted(conf.name, fields), routes, ipam.text("resolvConf"))
         except Unfit as error:
@@ -103,5 +105,5 @@ def _wanted(name: str, conf: Fields) -> Wanted:
     return Wanted(
         conf=name, driver=driver, mode=MODES[driver][0], link=link, vlan=None, link_options=(),
         **addressing.settled([*addressing.ranges(ipam)] if ipam.names() else [])._asdict(),
-        directory=f"{ipam.text('dataDir') or hostlocal.DEFAULT_DIR}/{name}",
+        directory=f"{ipam.text('dataDir') or hostlocal.DEFAULT_DIR}/{name}", domain=addressing.domain(ipam),
     )  # fmt: skip

@@ -67,6 +67,7 @@ class Wanted:
         subnets, gateways, ip_ranges: as of NetworkRequest, a gateway for each subnet; none: its endpoints have no
             addresses, or such as something else keeps.
         directory: where host-local keeps what it has given in this network; None: nothing is looked for.
+        domain: as of NetworkRequest.
     """
 
     conf: str
@@ -79,6 +80,7 @@ class Wanted:
     gateways: tuple[str, ...]
     ip_ranges: tuple[str, ...]
     directory: str | None
+    domain: str | None = None
 
     @property
     def whole(self) -> str:
@@ -91,7 +93,8 @@ class Wanted:
         return _digest(self._fixed())[:8]
 
     def _fixed(self) -> Sequence[object]:
-        return [self.driver, self.mode, self.link, self.vlan, self.link_options, self.subnets, self.gateways]
+        own = [] if self.domain is None else [self.domain]
+        return [self.driver, self.mode, self.link, self.vlan, self.link_options, self.subnets, self.gateways, *own]
 
     def request(self, name: str, link: str) -> NetworkRequest:
         """The request for it, by that name and on that link.
@@ -101,6 +104,7 @@ class Wanted:
         """
         return NetworkRequest(
             name=name, driver=self.driver, mode=self.mode, link_options=self.link_options, origin="cni",
+            domain=self.domain,
             parent=link if self.vlan is None else f"{link}.{self.vlan}",
             # A passthru link has its parent to itself.
             share_parent=self.mode != "passthru", order="next",
@@ -274,7 +278,6 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     if kind == "macvfast" and ipam.text("network"):
         why = "`network` beside `type`, without `master`, names a network of macvfast"
         raise Refused(UNSUPPORTED, "`network` of `ipam` is not supported where macvfast makes the links", why)
-    addressing.refuse_domain(ipam)
     queue = conf.number("bcqueuelen", most=0xFFFF_FFFF)
     if queue and driver != "macvlan":
         raise Unfit("`bcqueuelen` belongs to macvlan")
@@ -283,7 +286,7 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     return Wanted(
         conf=name, driver=driver, mode=mode, link=conf.text("master"), vlan=conf.number("vlan", most=4094) or None,
         link_options=((_QUEUE, queue),) if queue else (),
-        **addresses._asdict(), directory=directory if kind in OURS else None,
+        **addresses._asdict(), directory=directory if kind in OURS else None, domain=addressing.domain(ipam),
     )  # fmt: skip
 
 
@@ -313,6 +316,7 @@ def described(wanted: Wanted) -> str:
     on = parent if wanted.vlan is None else f"VLAN {wanted.vlan} on {parent}"
     words = [f"cni-{wanted.conf}: {wanted.driver} {wanted.mode} on {on}", *wanted.subnets]
     words += [f"ip-range {one}" for one in wanted.ip_ranges]
+    words += [] if wanted.domain is None else [f"domain {wanted.domain}"]
     if wanted.directory is not None:
         words.append(f"taken in {wanted.directory}: {len(hostlocal.kept_in(wanted.directory).files)}")
     return ", ".join(words)

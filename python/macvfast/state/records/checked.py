@@ -14,7 +14,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from macvfast.model import is_ifname, is_name
+from macvfast.model import is_domain, is_ifname, is_name
 
 if TYPE_CHECKING:
     from macvfast.model import Endpoint, Network, Sandbox
@@ -44,6 +44,8 @@ def network(one: Network) -> Network:
     _check("the id of a network", one.id, _ID.match(one.id))
     _check("the name of a network", one.name, is_name(one.name))
     _check(f"the parent of network {one.name}", one.link, is_ifname(one.link))
+    if one.own_domain is not None:
+        _check(f"the domain of network {one.name}", one.own_domain, is_domain(one.own_domain))
     return one
 
 

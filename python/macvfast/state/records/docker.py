@@ -59,10 +59,6 @@ class DockerRecords(NotedRecords):
         id_, pool, domain, cidr, ranges, used = row
         return DockerPool(id_, pool, domain, ip_network(cidr), tuple(json.loads(ranges)), int(used))
 
-    def subnets_in(self, domain: str) -> list[Cidr]:
-        """The subnets of the pools of a domain."""
-        return [ip_network(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool WHERE domain = ?", (domain,))]
-
     def delete_docker_pool(self, id_: str) -> None:
         """Forget a pool of Docker's; what nobody else has of its domain goes with it."""
         found = self.docker_pool(id_)

@@ -21,7 +21,7 @@ SHOWN = "NOT EXISTS (SELECT 1 FROM intent i WHERE i.id = {}.intent AND i.doing =
 
 _NETWORK = (
     "number, id, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share_parent, ipam_order,"
-    " labels, options, created_at, origin"
+    " labels, options, created_at, origin, domain"
 )
 
 # The networks of which attachments have addresses alone.
@@ -92,12 +92,12 @@ class NetworkRecords(PoolRecords):
     def add_network(self, network: Network, intent: int | None) -> None:
         """Insert a network with its subnets, and the pools of those that have none yet."""
         number = self._db.execute(
-            "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO network VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 network.id, network.name, network.driver, network.mode, network.flag, network.parent, network.link,
                 network.ipv6, _WISHES[network.ipv6_ra], network.internal, network.mtu, network.share_parent,
                 network.order, json.dumps(network.labels), json.dumps(network.options),
-                network.created_at.isoformat(), intent, network.origin,
+                network.created_at.isoformat(), intent, network.origin, network.own_domain,
             ),
         ).lastrowid  # fmt: skip
         self.add_subnets(cast("int", number), network)
@@ -237,14 +237,14 @@ class NetworkRecords(PoolRecords):
 def _read(row: tuple[object, ...], subnets: tuple[Subnet, ...]) -> Network:
     """The network of a row, checked: an operation reads it a dozen times."""
     (_, id_, name, driver, mode, flag, parent, link, ipv6, ipv6_ra, internal, mtu, share, order, labels,
-     options, at, origin) = row  # fmt: skip
+     options, at, origin, domain) = row  # fmt: skip
     return checked.network(Network(
         id=str(id_), name=str(name), driver=str(driver), mode=str(mode), flag=cast("str | None", flag),
         parent=cast("str | None", parent), link=str(link), subnets=subnets,
         ipv6=bool(ipv6), ipv6_ra=_WISHED[cast("int", ipv6_ra)],
         internal=bool(internal), mtu=cast("int | None", mtu), share_parent=bool(share), order=str(order),
         labels=text_pairs(str(labels)), options=text_pairs(str(options)),
-        created_at=checked.moment(str(at)), origin=cast("str | None", origin),
+        created_at=checked.moment(str(at)), origin=cast("str | None", origin), own_domain=cast("str | None", domain),
     ))  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class PoolRecords:
     def add_subnets(self, number: int, network: Network) -> None:
         """Insert the subnets of a network, each with the pool of its domain, which is made where there is none."""
         for position, subnet in enumerate(network.subnets):
-            key = (domain(network.link), str(subnet.cidr))
+            key = (network.domain, str(subnet.cidr))
             self._db.execute("INSERT INTO pool VALUES (NULL, ?, ?, '0') ON CONFLICT (domain, cidr) DO NOTHING", key)
             self._db.execute(
                 "INSERT INTO subnet SELECT NULL, ?3, ?4, number, ?5, ?6, ?7, ?8, '0' FROM pool"
@@ -133,27 +133,27 @@ class PoolRecords:
 
     # What a pool is.
 
-    def pool_of(self, link: str, cidr: Cidr) -> tuple[int, int] | None:
-        """The pool of a subnet on a parent, and how many of its addresses are in use."""
+    def pool_of(self, domain: str, cidr: Cidr) -> tuple[int, int] | None:
+        """The pool of a subnet in a layer-2 domain, and how many of its addresses are in use."""
         row = self._db.execute(
-            "SELECT number, used FROM pool WHERE domain = ? AND cidr = ?", (domain(link), str(cidr))
+            "SELECT number, used FROM pool WHERE domain = ? AND cidr = ?", (domain, str(cidr))
         ).fetchone()
         return None if row is None else (row[0], int(row[1]))
 
-    def subnets_on(self, link: str) -> list[Cidr]:
-        """The subnets of the networks on a parent, each once."""
-        return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool WHERE domain = ?", (domain(link),))]
+    def subnets_in(self, domain: str) -> list[Cidr]:
+        """The subnets of the networks in a layer-2 domain, each once."""
+        return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool WHERE domain = ?", (domain,))]
 
     def all_subnets(self) -> list[Cidr]:
-        """The subnets of all networks; one that networks on several parents have may be there several times."""
+        """The subnets of all networks; one that networks in several domains have may be there several times."""
         return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool")]
 
-    def network_with(self, link: str, cidr: Cidr) -> str:
-        """The first network, by name, that has a subnet on a parent."""
+    def network_with(self, domain: str, cidr: Cidr) -> str:
+        """The first network, by name, that has a subnet in a layer-2 domain."""
         row = self._db.execute(
             "SELECT min(n.name) FROM pool p JOIN subnet s ON s.pool = p.number JOIN network n ON n.number = s.network"
             " WHERE p.domain = ? AND p.cidr = ?",
-            (domain(link), str(cidr)),
+            (domain, str(cidr)),
         ).fetchone()
         return str(row[0])
 
@@ -319,11 +319,6 @@ class _Pages(NamedTuple):
 def _cidr(text: str) -> Cidr:
     """A subnet; many networks may have the same."""
     return ip_network(text)
-
-
-def domain(link: str) -> str:
-    """The layer-2 domain of a parent, by the link's own name."""
-    return f"link:{link}"
 
 
 def unpacked(packed: bytes) -> Address:

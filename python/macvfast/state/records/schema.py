@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 # PRAGMA user_version of the file that SCHEMA makes.
 FORMAT = 7
 
-# `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself.
-_NETWORK = """CREATE TABLE network (
+# Format 7: as SQLite adds a column behind a last one.
+_DOMAIN = ", domain TEXT"
+
+# `origin` names the plugin that made a row; NULL: a person or a program that uses macvfast itself. `domain` is a
+# layer-2 domain of its own; NULL: that of its parent.
+_NETWORK = f"""CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
-    ) STRICT"""
+    {_DOMAIN}) STRICT"""
 _NETWORK_INDEXES = (
     "CREATE INDEX network_by_link ON network (link)",
     "CREATE INDEX network_by_intent ON network (intent)",
 )
 
-# A subnet within one layer-2 domain, whose addresses are each given once: `link:NAME` is the domain of a parent.
+# A subnet within one layer-2 domain, whose addresses are each given once: `link:NAME` is the domain of a parent,
+# `ENGINE:NAME` one that an engine has named.
 # Counts reach 2^120, past SQLite's integers: text.
 _POOL = """CREATE TABLE pool (
         number INTEGER PRIMARY KEY, domain TEXT NOT NULL, cidr TEXT NOT NULL, used TEXT NOT NULL,
@@ -136,6 +141,7 @@ _REMEMBERED = """CREATE TABLE remembered (
 
 # As they were before formats 7 and 5.
 _ATTACHMENT_6 = _ATTACHMENT.replace(f" {_ORIGIN}, {_OWNER},", "")
+_NETWORK_6 = _NETWORK.replace(_DOMAIN, "")
 _ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
 
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
@@ -144,7 +150,7 @@ _RENAMED = ("network", "subnet", "page", "sandbox", "own_files", "endpoint")
 _POOLS = (
     *(f"DROP INDEX {statement.split()[2]}" for statement in (*_NETWORK_INDEXES, *_SANDBOX_INDEXES, *_ENDPOINT_INDEXES)),
     *(f"ALTER TABLE {name} RENAME TO old_{name}" for name in _RENAMED),
-    *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
+    *(_NETWORK_6, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
     *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT_4, *_ENDPOINT_INDEXES, _OWN_FILES),
     "INSERT INTO network SELECT *, NULL FROM old_network",
     """INSERT INTO pool SELECT s.id, 'link:' || n.link, s.cidr, s.used
@@ -159,13 +165,13 @@ _POOLS = (
     *(f"DROP TABLE old_{name}" for name in reversed(_RENAMED)),
 )
 
-# Formats 5 and 6: columns, each added where its table's text has it, too.
+# Formats 5 to 7: columns, each added where its table's text has it, too.
 _PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
 _ATTACHMENTS = (_ATTACHMENT_6, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
 # Format 7: what engines other than CNI need.
 _ENGINES = (
     *(f"ALTER TABLE attachment ADD COLUMN {one}" for one in (_ORIGIN, _OWNER)), _REMEMBERED,
-    *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
+    f"ALTER TABLE network ADD COLUMN {_DOMAIN[2:]}", *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
 )  # fmt: skip
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
