@@ -13,8 +13,8 @@ BIN := $(VENV)/bin
 DIST := dist
 CHECKERS := import-linter mypy ruff
 TESTERS := container-runtime-interface-api hypothesis prometheus-client pyroute2 pytest pytest-timeout
-ENGINES := tests/parity/test_rows.py tests/parity/test_random.py tests/parity/test_mistakes.py \
-  tests/unit/test_docker_page.py -k 'engine_does_as or every_answer or docker_says or option_of_docker'
+ENGINES := tests/parity/test_rows.py tests/parity/test_random.py tests/parity/test_mistakes.py tests/parity/test_plugin.py \
+  tests/unit/test_docker_page.py -k 'engine_does_as or every_answer or docker_says or option_of_docker or ipam_driver'
 # The Debians whose engines are run.
 SUITES := bookworm trixie forky
 RUST := $(shell find rust -name target -prune -o \( -type f -o -type d \) -print) Cargo.toml Cargo.lock
@@ -56,6 +56,7 @@ test-served: build $(VENV)/.tools  ## the tests of commands once more, with a se
 parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
+	@$(BIN)/python -m tests.parity --plugin --operations 1000
 	@$(BIN)/python -m tests.cni $(CNI_ARGS)
 
 engines: build $(VENV)/.tools  ## real containers by the Docker Engines and Podmans of three Debians, whose roots it builds once (SUITES='trixie')

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from macvfast.ipam import Addresses, Pool
     from macvfast.model import (
         Attachment,
+        DockerAddress,
+        DockerPool,
         Endpoint,
         HeldAddresses,
         Network,
@@ -73,8 +75,8 @@ _HOMES = {
     "host": ("Host",),
     "ipam": ("Addresses", "Pool"),
     "model": (
-        "Attachment", "Endpoint", "HeldAddresses", "Network", "NotedEndpoint", "Route", "Sandbox", "SandboxDetails",
-        "SandboxState", "Subnet",
+        "Attachment", "DockerAddress", "DockerPool", "Endpoint", "HeldAddresses", "Network", "NotedEndpoint", "Route",
+        "Sandbox", "SandboxDetails", "SandboxState", "Subnet",
     ),
     "outcomes": (
         "Adoption", "Block", "Calls", "Difference", "FilesUnseen", "Freed", "LinkKept", "LinkNeeded",
@@ -90,12 +92,12 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Addresses", "Adoption", "Attachment", "Block", "Calls", "CommandRequest", "Difference", "Endpoint",
-    "EndpointRequest", "FilesUnseen", "Freed", "HeldAddresses", "Host", "Link", "LinkKept", "LinkNeeded",
-    "LinkUnlikeName", "MacvfastError", "Map", "NamespaceKept", "Network", "NetworkOnLink", "NetworkRequest",
-    "NetworkUsage", "NotedEndpoint", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan", "PluginRequest",
-    "Pool", "PoolUsage", "Replacement", "Route", "Sandbox", "SandboxDetails", "SandboxRequest", "SandboxState",
-    "Scaled", "ServerStatus", "StartedByHand", "Status", "Step", "Subnet", "SubnetUsage", "Topology",
+    "Addresses", "Adoption", "Attachment", "Block", "Calls", "CommandRequest", "Difference", "DockerAddress",
+    "DockerPool", "Endpoint", "EndpointRequest", "FilesUnseen", "Freed", "HeldAddresses", "Host", "Link", "LinkKept",
+    "LinkNeeded", "LinkUnlikeName", "MacvfastError", "Map", "NamespaceKept", "Network", "NetworkOnLink",
+    "NetworkRequest", "NetworkUsage", "NotedEndpoint", "OpenNetns", "Outcome", "Outcomes", "OwnFiles", "Plan",
+    "PluginRequest", "Pool", "PoolUsage", "Replacement", "Route", "Sandbox", "SandboxDetails", "SandboxRequest",
+    "SandboxState", "Scaled", "ServerStatus", "StartedByHand", "Status", "Step", "Subnet", "SubnetUsage", "Topology",
     "UpdateRequest", "__version__",
 ]  # fmt: skip
 

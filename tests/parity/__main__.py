@@ -13,7 +13,8 @@ from pathlib import Path
 from tests import netns, probe
 from tests.parity.compare import Bench, script, shrink
 from tests.parity.engine import RELEASE, Engine
-from tests.parity.operations import BLOCKS, BOXES, PARENTS, Chance, blocks_of
+from tests.parity.operations import BLOCKS, BOXES, PARENTS, VERSIONS, Chance, blocks_of
+from tests.parity.plugin import ONE_SUBNET, PLUGIN_BOXES, PLUGIN_PARENTS, PluginSide
 from tests.parity.sides import EngineSide, MacvfastSide
 
 # Operations of one case, on average: afterwards both sides are emptied.
@@ -25,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parity", description="macvfast beside a Docker Engine")
     parser.add_argument("--operations", type=int, default=10_000, help="how many at least (10000)")
     parser.add_argument("--seed", type=int, help="of the random cases; without it, another each time")
+    parser.add_argument("--plugin", action="store_true", help="the Engine itself, with macvfast as its IPAM driver")
     wanted = parser.parse_args()
     seed = secrets.randbelow(10**9) if wanted.seed is None else wanted.seed
     print(f"seed {seed}: python -m tests.parity --operations {wanted.operations} --seed {seed}", flush=True)
@@ -32,6 +34,8 @@ def main() -> int:
         print(f"error: no Docker Engine to compare with: {needed.detail}", file=sys.stderr)
         return 1
     netns.isolate()
+    if wanted.plugin:
+        return compare_plugin(seed, wanted.operations)
     with tempfile.TemporaryDirectory() as directory, Engine(Path(directory) / "engine", PARENTS, BOXES) as engine:
         macvfast = MacvfastSide(Path(directory) / "macvfast", PARENTS, BOXES)
         try:
@@ -40,12 +44,24 @@ def main() -> int:
             macvfast.close()
 
 
-def compare(bench: Bench, seed: int, operations: int) -> int:
-    """Random cases until that many operations; the exit status."""
+def compare_plugin(seed: int, operations: int) -> int:
+    """The same, of the Engine with its own IPAM and with macvfast's."""
+    parents, boxes = (*PARENTS, *PLUGIN_PARENTS), (*BOXES, *PLUGIN_BOXES)
+    with tempfile.TemporaryDirectory() as directory, Engine(Path(directory) / "engine", parents, boxes) as engine:
+        plugin = PluginSide(engine)
+        plugin.start()
+        try:
+            return compare(Bench(EngineSide(engine), plugin, RELEASE), seed, operations, ONE_SUBNET)
+        finally:
+            plugin.stop()
+
+
+def compare(bench: Bench, seed: int, operations: int, versions: tuple[tuple[int, ...], ...] = VERSIONS) -> int:
+    """Random cases until that many operations; the exit status. `versions`: as of Chance."""
     dice = random.Random(seed)
     begun = time.monotonic()
     while bench.operations < operations and bench.base < BLOCKS - 1000:
-        case = Chance(dice).case(dice.randint(LENGTH // 2, LENGTH * 3 // 2))
+        case = Chance(dice, versions).case(dice.randint(LENGTH // 2, LENGTH * 3 // 2))
         wrong = bench.run(case)
         if wrong is not None:
             print(f"a difference that docs/docker.md does not list:\n{wrong}\nshrinking ...", flush=True)

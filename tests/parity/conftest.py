@@ -8,6 +8,7 @@ import pytest
 
 from tests.parity.engine import Engine, EngineUnusable
 from tests.parity.operations import BOXES, PARENTS
+from tests.parity.plugin import PLUGIN_BOXES, PLUGIN_PARENTS
 from tests.parity.sides import EngineSide, MacvfastSide
 from tests.probe import IN_CI
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="package")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A Docker Engine with idle containers."""
-    made = Engine(tmp_path_factory.mktemp("engine", numbered=True), PARENTS, BOXES)
+    made = Engine(
+        tmp_path_factory.mktemp("engine", numbered=True), (*PARENTS, *PLUGIN_PARENTS), (*BOXES, *PLUGIN_BOXES)
+    )
     try:
         made.__enter__()
     except EngineUnusable as error:

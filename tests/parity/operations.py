@@ -24,6 +24,10 @@ _FIRST = {4: 10 << 24, 6: 0xFD << 120}
 BLOCKS = 90 * 256
 
 
+# Of the subnets of a network.
+VERSIONS: tuple[tuple[int, ...], ...] = ((4,), (4,), (4, 6), (4, 4), (6, 4, 4), (4, 6, 6))
+
+
 @dataclass(frozen=True)
 class Place:
     """An address: an offset in a block."""
@@ -190,8 +194,10 @@ class Chance:
     bits, and host parts that read as an IPv4 address in IPv6.
     """
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, versions: tuple[tuple[int, ...], ...] = VERSIONS) -> None:
+        """`versions`: of the subnets of a network, one of these."""
         self._dice = dice
+        self._versions = versions
         self._blocks = 0
         # What there should be, so that few operations are about what is not.
         self._networks: dict[str, Create] = {}
@@ -228,7 +234,7 @@ class Chance:
         dice = self._dice
         while True:
             name, parent = dice.choice(["n0", "n1", "n2"]), dice.choice(PARENTS)
-            versions = dice.choice([(4,), (4,), (4, 6), (4, 4), (6, 4, 4), (4, 6, 6)])
+            versions = dice.choice(self._versions)
             subnets = [self._subnet(version) for version in versions]
             taken = [one for other in self._networks.values() for one in other.subnets if one.version == versions[0]]
             if taken and dice.random() < 0.08:

@@ -43,6 +43,12 @@ ENGINE_SAYS = (
     # Where the whole subnet is full, of an address that was asked for.
     ("No available addresses on this pool", "taken"),
     ("does not belong to any of this network's subnets", "outside"),
+    # What macvfast says as its IPAM driver.
+    ("Docker has the pool", "overlap"),
+    ("is not a usable ip-range", "range"),
+    ("no free IPv", "full"),
+    ("no free address", "full"),
+    ("remote: address", "taken"),
     # From 25.0 on.
     ("no available addresses on this pool", "taken"),
     ("invalid gateway", "gateway"),
@@ -170,6 +176,8 @@ class EngineSide(Side):
     """The Engine: networks by the docker command, which groups the flags, the rest by its API, which is quicker."""
 
     name = "docker"
+    # The IPAM driver of its networks.
+    ipam = "default"
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -205,7 +213,7 @@ class EngineSide(Side):
             "EnableIPv6": ipv6,
             "Internal": internal,
             "Options": {"parent": parent},
-            "IPAM": {"Driver": "default", "Config": configs},
+            "IPAM": {"Driver": self.ipam, "Config": configs},
         }
         return self._answer("POST", "/networks/create", body)
 
@@ -250,7 +258,7 @@ class EngineSide(Side):
 
     def _networks(self) -> list[str]:
         found = self._engine.call("GET", '/networks?filters={"type":["custom"]}').body
-        return [one["Id"] for one in found]
+        return [one["Id"] for one in found if one["IPAM"]["Driver"] == self.ipam]
 
 
 def engine_refusal(message: str) -> Answer:

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import tempfile
 from contextlib import closing
+from ipaddress import ip_network
 from pathlib import Path
 
 from macvfast.model import Attachment
@@ -22,7 +23,7 @@ DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
 # Recorded from format 7 on.
-DOMAIN = "docker:lab"
+DOMAIN, EPOCH = "docker:lab", "17/4711"
 # Recorded from format 6 on.
 ATTACHMENT = Attachment("pods", "0123456789abcdef", "eth0")
 # Recorded from format 5 on.
@@ -58,6 +59,8 @@ def tell_the_story(machine: Machine) -> None:
     host.create_sandbox("box", endpoints=both, command=["sh", "-c", "ü"], labels={"a": "b=c"}, own_files=OWN_FILES)
     machine.world.give(GIVEN)
     host.connect("lan", "guest", ip="172.16.86.200", netns=GIVEN, request_id=REQUEST, attachment=ATTACHMENT)
+    pool, _ = host.request_pool(DOMAIN, ip_network("192.0.2.0/24"), epoch=EPOCH)
+    host.request_address(pool, None, EPOCH)
     # The process dies as it makes the link: it is noted, and not settled.
     machine.faults.arm(crash_at=1, only="make a link")
     try:

@@ -39,6 +39,19 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         "hint: leave --subnet=10.1.0.0/16 out, or give --ip-range=10.1.0.0/16 in its place",
     ),
     (
+        errors.PoolUnknown("ab12"),
+        "there is no pool ab12\n"
+        "  caused by: Docker has not requested it, or it was freed since\n"
+        "hint: remove the network with `docker network rm`, and create it again",
+    ),
+    (
+        errors.PoolTaken("10.1.0.0/16", "10.0.0.0/8", "docker:lab"),
+        "subnet `10.1.0.0/16` is taken\n"
+        "  caused by: Docker has the pool `10.0.0.0/8` in the domain `docker:lab` already\n"
+        "hint: `docker network ls` shows its networks; `--ipam-opt domain=NAME` is another domain; what Docker no "
+        "longer knows, `macvfast gc` frees",
+    ),
+    (
         errors.SubnetMissing("eth0 needs one", ["--subnet=172.16.86.0/24"]),
         "a subnet is missing\n  caused by: eth0 needs one\nhint: --subnet=172.16.86.0/24",
     ),

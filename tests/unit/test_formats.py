@@ -98,7 +98,16 @@ def test_the_layer_2_domain_of_a_network_is_found_as_it_was_recorded(machine: St
     lan, vlan = machine.host.networks()
     assert (lan.own_domain, lan.domain) == (None, "link:eth0")
     assert vlan.domain == (stored.DOMAIN if machine.was >= 7 else "link:eth1.50")
-    assert sorted({domain for domain, _ in pools_of(machine)}) == sorted({lan.domain, vlan.domain})
+    assert {lan.domain, vlan.domain} <= {domain for domain, _ in pools_of(machine)}
+
+
+def test_what_docker_has_is_found_as_it_was_recorded(machine: Stored) -> None:
+    """Before format 7 nothing."""
+    found = [
+        (pool.domain, str(pool.cidr), [(str(one.address), one.epoch) for one in some])
+        for pool, some in machine.host.docker_pools()
+    ]
+    assert found == ([(stored.DOMAIN, "192.0.2.0/24", [("192.0.2.1", stored.EPOCH)])] if machine.was >= 7 else [])
 
 
 def pools_of(machine: Machine) -> list[tuple[str, str]]:

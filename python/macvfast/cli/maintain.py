@@ -89,8 +89,8 @@ def _engine(call: Call, param: Any, value: str | None) -> str | None:
 It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxes of `macvfast run --rm` whose command
 has ended or never started, and what interrupted commands left unfinished. Of CNI, it releases what containers had
 before the host was started again, what has neither link nor namespace any more, and networks that have been unused for
-an hour. Docker is asked, on its socket (that of DOCKER_HOST, or /var/run/docker.sock), which networks and endpoints it
-has, and the others that macvfast made for it are removed.
+an hour. Docker is asked, on its socket (that of DOCKER_HOST, or /var/run/docker.sock), which networks, endpoints and
+addresses it has, and the others that macvfast has for it are freed.
 
 With --origin, it also removes all networks, sandboxes and endpoints that an engine made. This is for an engine that was
 uninstalled: no other command removes them. Containers that still run lose their links.""",
@@ -115,7 +115,7 @@ def gc(
             if not call.out.agrees(warning, f"macvfast gc --origin {origin} -f"):
                 return 0
         freed = host.gc(origin=origin)
-        of_docker = any(one.origin == "docker" for one in host.networks())
+        of_docker = any(one.origin == "docker" for one in host.networks()) or bool(host.docker_pools())
     if of_docker:
         freed += _forgotten_by_docker(call)
     for one in freed:

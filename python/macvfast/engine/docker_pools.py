@@ -1,7 +1,8 @@
 """Pools that Docker requests, and their addresses: as its IPAM driver.
 
-A pool is of a domain: within one, a subnet is one pool, however often Docker requests it. An address is requested again
-after a start of dockerd: in a later epoch, once. Within one epoch, it is taken.
+Docker has a subnet of a layer-2 domain once, and no two that overlap: as with its own IPAM. When it has started, it
+says again what it has: that is a later epoch, in which each pool and each address that is recorded may be requested
+once more. It then is claimed; what is claimed is taken.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ import secrets
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
-from macvfast.errors import AddressOutsideSubnet, AddressTaken, PoolExhausted, RequestInvalid, SubnetTaken
-from macvfast.ipam import DefaultSubnets, Pools, Source
+from macvfast import plan
+from macvfast.engine.parents import HomeAddresses
+from macvfast.errors import AddressOutsideSubnet, AddressTaken, PoolExhausted, PoolTaken, PoolUnknown
+from macvfast.ipam import DefaultSubnets, Pool, Pools, Source
+from macvfast.ipam.subnets import DomainSubnets
+from macvfast.model import DockerAddress, DockerPool, domain_of
+from macvfast.outcomes import Freed
+from macvfast.state.records import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from macvfast.engine.unfinished import UnfinishedWork
+    from macvfast.ipam.shared import SharedPool
     from macvfast.kernel.netlink import Kernel
     from macvfast.model import Address, Cidr, Interface
-    from macvfast.state.records import DockerPool, Records
+    from macvfast.state.records import DockerPoolRow, Records
     from macvfast.state.store import Store
 
 
@@ -31,87 +40,188 @@ class DockerPools:
         self._kernel = kernel
         self._unfinished = unfinished
 
-    def request(self, domain: str, cidr: Cidr | None, ranges: Iterable[str]) -> tuple[str, Cidr]:
+    # Pools.
+
+    def request(self, domain: str, cidr: Cidr | None, ranges: Iterable[str], epoch: str) -> tuple[str, Cidr]:
         """A pool of a subnet in a domain; None: the first free one of Docker's default subnets. Returns its id.
 
         Raises:
-            SubnetTaken: it overlaps another of the domain without being the same.
+            PoolTaken, SubnetTaken: it overlaps another of the domain.
             RangeInvalid, SubnetInvalid, PoolExhausted
         """
         with self._unfinished.taken_up(), self._store.writing() as records:
             if cidr is None:
-                cidr = _default(records)
-            for other in records.subnets_in(domain):
-                if other != cidr and other.version == cidr.version and other.overlaps(cidr):
-                    raise SubnetTaken(str(cidr), str(other), domain)
-            kept = tuple(ranges)
-            Source(cidr, ip_range=kept, order="lowest", begin=0, avoid=())
-            id_ = secrets.token_hex(16)
+                near = HomeAddresses(self._kernel).subnets(plan.Links(self._kernel.links()))
+                cidr = _default(records, near)
+            wanted = DockerPool(secrets.token_hex(16), domain, cidr, tuple(ranges), epoch, now())
+            there = records.docker_pool_of(domain, cidr)
+            if there is not None:
+                if there.said.epoch == epoch or there.said.ranges != wanted.ranges:
+                    raise PoolTaken(str(cidr), str(cidr), domain)
+                records.claim_docker_pool(there.said.id, epoch, wanted.at)
+                return there.said.id, cidr
+            # What has something wrong is refused here.
+            Pool(cidr, ip_range=wanted.ranges or None)
             pools = Pools(records)
-            pools.docker_pool(records.add_docker_pool(id_, domain, cidr, kept))
+            other = DomainSubnets(records.subnets_in(domain)).overlapping(cidr)
+            if other is not None and other != cidr:
+                raise pools.taken(cidr, other, domain)
+            pools.docker_pool(records.add_docker_pool(wanted))
             pools.save()
-            return id_, cidr
+            return wanted.id, cidr
+
+    def domain_of_parent(self, name: str) -> str:
+        """The layer-2 domain of a link, by any of its names; of one that is going to be made, by that name."""
+        link = self._kernel.link(name)
+        return domain_of(name if link is None else link.ifname, None)
 
     def release(self, id_: str) -> None:
-        """Forget a pool; one that is unknown stays so."""
+        """Forget a pool, with what Docker has in it; one that is unknown stays so."""
         with self._unfinished.taken_up(), self._store.writing() as records:
-            records.delete_docker_pool(id_)
+            found = records.docker_pool(id_)
+            if found is not None:
+                _release(records, found, [one.address for one in records.docker_addresses(found.number)])
+                records.delete_docker_pool(found)
 
-    def request_address(self, id_: str, wanted: Address | None, epoch: str) -> Interface:
-        """An address of a pool; None: the lowest one that is free.
+    # Addresses.
+
+    def request_address(self, id_: str, wanted: Address | None, epoch: str, *, gateway: bool = False) -> Interface:
+        """An address of a pool; None: the lowest one that is free; as a gateway, that which others on the domain have,
+        or the host itself by the parent. Of IPv6 none is chosen, since routers advertise themselves: the first address
+        of the subnet, which nobody has, stands for that.
 
         Args:
             id_: of the pool.
+            wanted: the address.
             epoch: of the caller: an address that it has from an earlier one is given once more.
+            gateway: whether it is for a gateway: of one domain, several networks may have the same.
 
         Raises:
-            RequestInvalid: the pool is unknown.
-            AddressTaken, AddressOutsideSubnet, PoolExhausted
+            PoolUnknown, AddressTaken, AddressOutsideSubnet, PoolExhausted
         """
-        own = {one for some in self._kernel.own_addresses().values() for one in some}
+        own = self._own_addresses()
         with self._unfinished.taken_up(), self._store.writing() as records:
-            found = _known(records, id_)
-            pools = Pools(records)
-            bits = pools.docker_pool(found).bits
-            if wanted is None:
-                avoided = [one for one in map(ip_address, own) if one in found.cidr]
-                source = Source(found.cidr, ip_range=found.ranges, order="lowest", begin=0, avoid=avoided)
-                address = bits.allocate(source)
+            found = records.docker_pool(id_)
+            if found is None:
+                raise PoolUnknown(id_)
+            cidr, pools = found.said.cidr, Pools(records)
+            pool = pools.docker_pool(found)
+            none = cidr.network_address if gateway and cidr.version == 6 and cidr.num_addresses > 2 else None
+            if wanted is None and gateway:
+                wanted = self._gateway(found, pool, own)
+            if wanted is None and none is not None:
+                wanted = none
+            elif wanted is None:
+                avoided = [one for one in own if one in cidr]
+                source = Source(cidr, ip_range=found.said.ranges, order="lowest", begin=0, avoid=avoided)
+                wanted = pool.bits.allocate(source)
+            elif wanted not in cidr:
+                raise AddressOutsideSubnet(str(wanted), [str(cidr)], found.said.domain)
             else:
-                address = wanted
-                if address not in found.cidr:
-                    raise AddressOutsideSubnet(str(address), [str(found.cidr)], found.domain)
-                before = records.docker_epoch(found.pool, address)
-                if before == epoch or (before is None and address in bits):
-                    raise AddressTaken(str(address))
-                if before is None:
-                    if address.packed in own:
-                        raise AddressTaken(str(address), "this host's own")
-                    bits.reserve(address)
-            records.set_docker_address(found.pool, address, epoch)
+                before = records.docker_epoch(found.number, wanted)
+                if before == epoch or (before is None and not _take(pool, cidr, wanted, own, gateway=gateway)):
+                    raise _taken(records, found, pool, wanted)
+            records.set_docker_address(found.number, DockerAddress(wanted, epoch, now(), gateway))
             pools.save()
-            return ip_interface(f"{address}/{found.cidr.prefixlen}")
+            return ip_interface(f"{wanted}/{cidr.prefixlen}")
 
     def release_address(self, id_: str, address: Address) -> None:
         """Free an address; one that is free, or of an unknown pool, stays so."""
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
-            if found is None or not records.delete_docker_address(found.pool, address):
-                return
-            pools = Pools(records)
-            pools.docker_pool(found).bits.release(address)
-            pools.save()
+            if found is not None:
+                _release(records, found, [address])
+
+    # What Docker no longer has.
+
+    def free_all(self) -> list[Freed]:
+        """Free all that Docker has, where the state is open for Docker."""
+        if self._store.origin != "docker":
+            return []
+        return [Freed(kind="address", name=one, reason="docker made it") for one in self.free([], [], now())]
+
+    def free(self, known: Collection[tuple[str, Address]], pools: Collection[str], until: datetime) -> list[str]:
+        """Free what Docker no longer knows, and has not requested since a time. Returns what was freed, in words.
+
+        Args:
+            known: the addresses that it knows, each with the id of the pool; gateways are known with their pools.
+            pools: the ids of the pools that it knows.
+            until: when it was not asked yet what it knows.
+        """
+        freed: list[str] = []
+        with self._unfinished.taken_up(), self._store.writing() as records:
+            for row in records.docker_pools():
+                has = records.docker_addresses(row.number)
+                if row.said.id not in pools and max([row.said.at, *(one.at for one in has)]) <= until:
+                    _release(records, row, [one.address for one in has])
+                    records.delete_docker_pool(row)
+                    freed.append(f"pool {row.said.cidr} of {row.said.domain}")
+                    continue
+                going = [
+                    one.address
+                    for one in has
+                    if one.at <= until and not one.gateway and (row.said.id, one.address) not in known
+                ]
+                _release(records, row, going)
+                freed += [f"{one} of {row.said.domain}" for one in going]
+        return freed
+
+    def _own_addresses(self) -> set[Address]:
+        return {ip_address(packed) for some in self._kernel.own_addresses().values() for packed in some}
+
+    def _gateway(self, found: DockerPoolRow, pool: SharedPool, own: Collection[Address]) -> Address | None:
+        """The gateway that goes without saying: of another network of the domain, or of the host's own default route by
+        the link that is the domain.
+        """
+        if (there := pool.gateway()) is not None:
+            return there[0]
+        kind, _, name = found.said.domain.partition(":")
+        link = self._kernel.link(name) if kind == "link" else None
+        if link is None or found.said.cidr.version == 6:
+            return None
+        routes = self._kernel.routes(default_only=True)
+        routers = (ip_address(one.gateway) for one in routes if one.gateway is not None and one.ifindex == link.ifindex)
+        return next((one for one in routers if one in found.said.cidr and one not in own), None)
 
 
-def _known(records: Records, id_: str) -> DockerPool:
-    found = records.docker_pool(id_)
-    if found is None:
-        raise RequestInvalid(f"there is no pool {id_}")
-    return found
+def _take(pool: SharedPool, cidr: Cidr, wanted: Address, own: Collection[Address], *, gateway: bool) -> bool:
+    """Take an address; or have it that Docker has a gateway, too, which networks keep. False: it is taken."""
+    if wanted in own:
+        raise AddressTaken(str(wanted), "this host's own")
+    if wanted not in pool.bits:
+        pool.bits.reserve(wanted)
+        return True
+    kept = pool.kept.get(wanted, {})
+    return gateway and bool(kept) and None not in kept and Pool(cidr).role(wanted) is None
 
 
-def _default(records: Records) -> Cidr:
-    text = DefaultSubnets(records.all_subnets()).first()
+def _taken(records: Records, found: DockerPoolRow, pool: SharedPool, wanted: Address) -> AddressTaken:
+    if records.docker_epoch(found.number, wanted) is not None:
+        return AddressTaken(str(wanted), "Docker has it already")
+    role = Pool(found.said.cidr).role(wanted)
+    if role is not None:
+        return AddressTaken(str(wanted), f"the {role} of {found.said.cidr}")
+    for network, one in pool.kept.get(wanted, {}).items():
+        return AddressTaken(str(wanted), f"the {one}" if network is None else f"the {one} of network `{network}`")
+    return AddressTaken(str(wanted), pool.holder_text(wanted))
+
+
+def _release(records: Records, found: DockerPoolRow, addresses: Iterable[Address]) -> None:
+    """Free what Docker has of some addresses, and nobody else keeps."""
+    going = [one for one in addresses if records.delete_docker_address(found.number, one)]
+    if going:
+        pools = Pools(records)
+        # It is read what is kept without them.
+        pool = pools.docker_pool(found)
+        for one in going:
+            if one not in pool.kept and Pool(found.said.cidr).role(one) is None:
+                pool.bits.release(one)
+        pools.save()
+
+
+def _default(records: Records, near: Iterable[Cidr]) -> Cidr:
+    """The first of Docker's default subnets that overlaps none that is recorded, nor one near this host."""
+    text = DefaultSubnets([*records.all_subnets(), *near]).first()
     if text is None:
         raise PoolExhausted(["172.16.0.0/12", "192.168.0.0/16"])
     return ip_network(text)

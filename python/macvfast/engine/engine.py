@@ -392,6 +392,7 @@ class Engine:
                 from macvfast.engine.collect import remove_all  # noqa: PLC0415 - no other operation needs it
 
                 freed += self._attachments.let_go_all() + self.noted.free_all()
+                freed += self.docker_pools.free_all()
                 freed += remove_all(self._store, self._detacher, self._remover)
             return freed
 

@@ -178,6 +178,20 @@ class SubnetTaken(Conflict, code="subnet-taken"):
     _hint = "give another --subnet, or remove `{network}` first: `macvfast network rm {network}`"
 
 
+class PoolTaken(Conflict, code="pool-taken"):
+    """Docker has requested a pool of a subnet that overlaps it, in the same layer-2 domain."""
+
+    subnet: str
+    other: str
+    domain: str
+    _text = "subnet `{subnet}` is taken"
+    _cause = "Docker has the pool `{other}` in the domain `{domain}` already"
+    _hint = (
+        "`docker network ls` shows its networks; `--ipam-opt domain=NAME` is another domain; what Docker no longer"
+        " knows, `macvfast gc` frees"
+    )
+
+
 class AddressTaken(Conflict, code="address-taken"):
     address: str
     holder: str | None = None

@@ -29,6 +29,15 @@ class SandboxNotFound(NotFound, code="sandbox-not-found"):
     _hint = "`macvfast ps -a` lists them"
 
 
+class PoolUnknown(NotFound, code="pool-unknown"):
+    """Docker speaks of a pool that it has not requested, or that was freed."""
+
+    pool: str
+    _text = "there is no pool {pool}"
+    _cause = "Docker has not requested it, or it was freed since"
+    _hint = "remove the network with `docker network rm`, and create it again"
+
+
 class NothingToStart(NotFound, code="nothing-to-start"):
     """`start` runs a sandbox's own command again, which only `run` gives it."""
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from macvfast._core import Pool, Source
-from macvfast.errors import AddressOutsideSubnet, AddressTaken, MacvfastError, PoolExhausted, SubnetTaken
+from macvfast.errors import AddressOutsideSubnet, AddressTaken, MacvfastError, PoolExhausted, PoolTaken, SubnetTaken
 from macvfast.ipam.shared import SharedPool
 from macvfast.ipam.subnets import DomainSubnets
 from macvfast.state.records import Kept, kept_by
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from macvfast.model import Address, Cidr, Network, Subnet
-    from macvfast.state.records import DockerPool, PoolRow, Records
+    from macvfast.state.records import DockerPoolRow, PoolRow, Records
 
 
 class Pools:
@@ -45,9 +45,16 @@ class Pools:
         """The pool of a network's subnet, as it is in this transaction by now."""
         return self._pool(row.pool, row.subnet.cidr, row.used)
 
-    def docker_pool(self, row: DockerPool) -> SharedPool:
+    def docker_pool(self, row: DockerPoolRow) -> SharedPool:
         """A pool that Docker has requested, as it is in this transaction by now."""
-        return self._pool(row.pool, row.cidr, row.used)
+        return self._pool(row.number, row.said.cidr, row.used)
+
+    def taken(self, cidr: Cidr, other: Cidr, domain: str) -> MacvfastError:
+        """The refusal of a subnet that overlaps another in a layer-2 domain."""
+        network = self.records.network_with(domain, other)
+        if network is None:
+            return PoolTaken(str(cidr), str(other), domain)
+        return SubnetTaken(str(cidr), str(other), network)
 
     def neighbour(self, domain: str, cidr: Cidr) -> SharedPool | None:
         """The pool of a subnet that a network in that layer-2 domain has already."""
@@ -84,7 +91,7 @@ class Pools:
         for subnet in network.subnets:
             other = subnets.overlapping(subnet.cidr)
             if other is not None and other != subnet.cidr:
-                raise SubnetTaken(str(subnet.cidr), str(other), self.records.network_with(domain, other))
+                raise self.taken(subnet.cidr, other, domain)
             there = self.neighbour(domain, subnet.cidr)
             if there is not None:
                 there.refuse_held(_kept(network, subnet))

@@ -16,6 +16,8 @@ from macvfast.model.attachments import KEPT_S as KEPT_S
 from macvfast.model.attachments import ON_DEMAND as ON_DEMAND
 from macvfast.model.attachments import Attachment as Attachment
 from macvfast.model.attachments import HeldAddresses as HeldAddresses
+from macvfast.model.docker import DockerAddress as DockerAddress
+from macvfast.model.docker import DockerPool as DockerPool
 from macvfast.model.names import IFNAME_MAX as IFNAME_MAX
 from macvfast.model.names import RESERVED_NETWORKS as RESERVED_NETWORKS
 from macvfast.model.names import VID_MAX as VID_MAX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.plugins.fields import Fields, Unfit
 
@@ -85,6 +85,50 @@ def endpoints(path: str) -> dict[str, set[str]]:
     except Unfit as error:
         raise NoAnswer(f"of its networks, {error}") from None
     return found
+
+
+class Used(NamedTuple):
+    """What a network of an Engine has of an IPAM driver.
+
+    Attributes:
+        pools: its subnets, each with its range, as they were given; empty: none.
+        addresses: of aux addresses and containers, and of gateways that were given.
+        options: of the IPAM driver.
+    """
+
+    pools: list[tuple[str, str]]
+    addresses: set[str]
+    options: dict[str, str]
+
+
+def ipam(path: str) -> list[Used]:
+    """What the networks of an Engine have whose IPAM driver is macvfast.
+
+    Raises:
+        NoAnswer
+    """
+    found: list[Used] = []
+    try:
+        for one in _list(_parsed(get(path, "/networks"))):
+            id_ = one.text("Id")
+            if "macvfast" in one.fields("IPAM").text("Driver") and id_.isalnum() and id_.isascii():
+                network = Fields(_parsed(get(path, f"/networks/{id_}", absent=b"{}")))
+                found.append(_used(network.fields("IPAM"), network.fields("Containers")))
+    except Unfit as error:
+        raise NoAnswer(f"of its networks, {error}") from None
+    return found
+
+
+def _used(said: Fields, containers: Fields) -> Used:
+    used = Used([], set(), dict(said.fields("Options").texts()))
+    for one in said.several("Config"):
+        used.pools.append((one.text("Subnet"), one.text("IPRange")))
+        used.addresses.add(one.text("Gateway"))
+        used.addresses.update(address for _, address in one.fields("AuxiliaryAddresses").texts())
+    for name in containers.names():
+        one = containers.fields(name)
+        used.addresses.update(one.text(key).partition("/")[0] for key in ("IPv4Address", "IPv6Address"))
+    return used
 
 
 def _endpoints_of(containers: Fields) -> Iterator[str]:

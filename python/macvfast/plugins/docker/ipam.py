@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from macvfast.model import is_ifname, is_name
 from macvfast.plugins.docker.answers import Refused, Todo
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from macvfast.host import Host
     from macvfast.model import Address, Cidr
-    from macvfast.plugins.docker.answers import Call
+    from macvfast.plugins.docker.answers import Call, Peer
     from macvfast.plugins.fields import Fields
     from macvfast.plugins.request import Said
 
 # Options of `--ipam-opt`: either names the domain within which no address is given twice.
 _DOMAINS = ("domain", "parent")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}\Z", re.ASCII)
+# The address space, and the domain of pools for which neither option is given.
+_SPACE = "macvfast"
+
+# What an address is for, in the options of its request.
+_KIND, _GATEWAY = "RequestAddressType", "com.docker.network.gateway"
 
 
 def capabilities(_: Fields, __: Call) -> Said:
@@ -29,31 +35,39 @@ def capabilities(_: Fields, __: Call) -> Said:
 
 def address_spaces(_: Fields, __: Call) -> Said:
     """The names of the address spaces; there are no global ones."""
-    return {"LocalDefaultAddressSpace": "macvfast", "GlobalDefaultAddressSpace": "macvfast-global"}
+    return {"LocalDefaultAddressSpace": _SPACE, "GlobalDefaultAddressSpace": "macvfast-global"}
 
 
-def request_pool(fields: Fields, _: Call) -> Todo:
+def request_pool(fields: Fields, call: Call) -> Todo:
     """RequestPool."""
     pool, part = fields.text("Pool"), fields.text("SubPool")
-    domain = _domain(fields.text("AddressSpace"), fields.fields("Options"))
+    domain, parent = domain_of(dict(fields.fields("Options").texts()), fields.text("AddressSpace"))
     cidr = _cidr(pool, "Pool") if pool else None
     if cidr is None and (part or fields.flag("V6")):
         raise Refused("give the subnet, too: --subnet")
-    return Todo(domain, makes=True, act=partial(_request_pool, domain, cidr, part))
+    ranges = (part,) if part else ()
+    return Todo(domain or parent, makes=True, act=partial(_request_pool, (domain, parent), cidr, ranges, call.peer))
 
 
-def _domain(space: str, options: Fields) -> str:
-    given = dict(options.texts())
+def domain_of(given: Mapping[str, str], space: str = "") -> tuple[str, str]:
+    """The domain that options of `--ipam-opt` name, or else the parent whose domain it is.
+
+    Raises:
+        Refused
+    """
     unknown = [key for key in given if key not in _DOMAINS]
     if unknown:
         raise Refused(f"--ipam-opt `{unknown[0]}` is unknown: {' and '.join(_DOMAINS)} are all that macvfast has")
-    names = list(dict.fromkeys(given.values()))
-    if len(names) > 1:
-        raise Refused("--ipam-opt domain and --ipam-opt parent both name the domain: give one of them")
-    name = names[0] if names else space or "macvfast"
-    if not _NAME.match(name):
-        raise Refused(f"`{name}` is no name of a domain: letters, digits, `_`, `.`, `@` and `-`, 128 at most")
-    return f"docker:{name}"
+    if len(given) > 1:
+        raise Refused("--ipam-opt domain and --ipam-opt parent both say which domain it is: give one of them")
+    if (parent := given.get("parent")) is not None:
+        if not is_ifname(parent):
+            raise Refused(f"--ipam-opt parent: `{parent}` cannot be the name of a link")
+        return "", parent
+    name = given.get("domain", space or _SPACE)
+    if not is_name(name):
+        raise Refused(f"`{name}` is no name of a domain: 1 to 128 of A-Z a-z 0-9 _ . -, a letter or digit first")
+    return f"docker:{name}", ""
 
 
 def _cidr(text: str, where: str) -> Cidr:
@@ -63,8 +77,9 @@ def _cidr(text: str, where: str) -> Cidr:
         raise Refused(f"{where}: {error}") from None
 
 
-def _request_pool(domain: str, cidr: Cidr | None, part: str, host: Host) -> Said:
-    id_, found = host.request_pool(domain, cidr, ip_ranges=[part] if part else [])
+def _request_pool(where: tuple[str, str], cidr: Cidr | None, ranges: tuple[str, ...], peer: Peer, host: Host) -> Said:
+    domain = where[0] or host.domain_of_parent(where[1])
+    id_, found = host.request_pool(domain, cidr, ip_ranges=ranges, epoch=peer.epoch)
     return {"PoolID": id_, "Pool": str(found), "Data": {}}
 
 
@@ -83,7 +98,8 @@ def request_address(fields: Fields, call: Call) -> Todo:
     """RequestAddress: of a gateway, of an aux address, or for a container."""
     id_, wanted = fields.text("PoolID"), fields.text("Address")
     address = _address(wanted) if wanted else None
-    return Todo(id_, makes=True, act=partial(_request_address, id_, address, call.peer.epoch))
+    gateway = fields.fields("Options").text(_KIND) == _GATEWAY
+    return Todo(id_, makes=True, act=partial(_request_address, id_, address, call.peer.epoch, gateway))
 
 
 def _address(text: str) -> Address:
@@ -93,8 +109,8 @@ def _address(text: str) -> Address:
         raise Refused(f"Address: {error}") from None
 
 
-def _request_address(id_: str, address: Address | None, epoch: str, host: Host) -> Said:
-    return {"Address": str(host.request_address(id_, address, epoch)), "Data": {}}
+def _request_address(id_: str, address: Address | None, epoch: str, gateway: bool, host: Host) -> Said:
+    return {"Address": str(host.request_address(id_, address, epoch, gateway=gateway)), "Data": {}}
 
 
 def release_address(fields: Fields, _: Call) -> Todo:

@@ -70,9 +70,12 @@ class Given:
         """
         pool, gateway = fields.text("Pool"), fields.text("Gateway")
         try:
-            return cls(ip_network(pool), ip_interface(gateway).ip if gateway else None)
+            cidr, address = ip_network(pool), ip_interface(gateway).ip if gateway else None
         except ValueError as error:
             raise Refused(f"{fields.name('Pool')}: {error}") from None
+        # Which stands for none: see `ipam.request_address`.
+        none = cidr.version == 6 and cidr.num_addresses > 2 and address == cidr.network_address
+        return cls(cidr, None if none else address)
 
 
 def _options(fields: Fields) -> tuple[dict[str, str], bool]:

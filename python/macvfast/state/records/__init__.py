@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.state.records import checked
-from macvfast.state.records.docker import DockerPool, DockerRecords
+from macvfast.state.records.docker import DockerPoolRow, DockerRecords
 from macvfast.state.records.networks import MADE, REMOVED, RESTORED, Unsettled
 from macvfast.state.records.pools import Kept, PoolRow, kept_by
 from macvfast.state.records.schema import FORMAT, SCHEMA, TABLES, format_of, make_tables, migrate
@@ -20,7 +20,7 @@ __all__ = [
     "REMOVED",
     "RESTORED",
     "SCHEMA",
-    "DockerPool",
+    "DockerPoolRow",
     "Kept",
     "ParentLink",
     "PoolRow",
@@ -119,6 +119,8 @@ class Records(DockerRecords):
         self.attachments()
         self.all_held()
         self.all_noted()
+        for pool in self.docker_pools():
+            self.docker_addresses(pool.number)
         self.made_parents()
         self.intents()
 

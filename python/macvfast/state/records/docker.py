@@ -4,72 +4,91 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from macvfast.model import DockerAddress, DockerPool
+from macvfast.state.records import checked
 from macvfast.state.records.noted import NotedRecords
+from macvfast.state.records.pools import unpacked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
     from macvfast.model import Address, Cidr
 
+_POOLS = (
+    "SELECT d.id, p.number, p.domain, p.cidr, d.ranges, p.used, d.epoch, d.at FROM docker_pool d"
+    " JOIN pool p ON p.number = d.pool WHERE {} ORDER BY p.domain, p.number"
+)
 
-class DockerPool(NamedTuple):
-    """A pool that Docker has requested.
 
-    Attributes:
-        id: by which Docker knows it.
-        pool: the number of the pool of its domain.
-        domain: within which no address is given twice.
-        ranges: those of automatic allocation; none: all of the subnet.
-        used: how many addresses of the pool are in use; None: nothing is stored of it yet.
+class DockerPoolRow(NamedTuple):
+    """A pool that Docker has requested, with the number of the pool of its domain, and how many of its addresses are in
+    use; None: it is new, and nothing is stored of it.
     """
 
-    id: str
-    pool: int
-    domain: str
-    cidr: Cidr
-    ranges: tuple[str, ...]
+    said: DockerPool
+    number: int
     used: int | None
 
 
 class DockerRecords(NotedRecords):
     """The tables docker_pool and docker_address."""
 
-    def add_docker_pool(self, id_: str, domain: str, cidr: Cidr, ranges: tuple[str, ...]) -> DockerPool:
-        """Insert a pool that Docker requests, and the pool of its domain where there is none: of a new one, nothing is
-        stored yet.
-        """
-        key = (domain, str(cidr))
-        added = self._db.execute("INSERT INTO pool VALUES (NULL, ?, ?, '0') ON CONFLICT (domain, cidr) DO NOTHING", key)
+    def add_docker_pool(self, pool: DockerPool) -> DockerPoolRow:
+        """Insert a pool that Docker requests, and the pool of its domain where there is none."""
+        there = self.pool_of(pool.domain, pool.cidr)
+        if there is None:
+            values = (pool.domain, str(pool.cidr))
+            number, used = self._db.execute("INSERT INTO pool VALUES (NULL, ?, ?, '0')", values).lastrowid, None
+        else:
+            number, used = there
         self._db.execute(
-            "INSERT INTO docker_pool SELECT ?, number, ? FROM pool WHERE domain = ? AND cidr = ?",
-            (id_, json.dumps(ranges), *key),
+            "INSERT INTO docker_pool VALUES (?, ?, ?, ?, ?)",
+            (pool.id, number, json.dumps(pool.ranges), pool.epoch, pool.at.isoformat()),
         )
-        row = self._db.execute("SELECT number, used FROM pool WHERE domain = ? AND cidr = ?", key).fetchone()
-        return DockerPool(id_, row[0], domain, cidr, ranges, None if added.rowcount else int(row[1]))
+        return DockerPoolRow(pool, cast("int", number), used)
 
-    def docker_pool(self, id_: str) -> DockerPool | None:
+    def docker_pool(self, id_: str) -> DockerPoolRow | None:
         """The pool that Docker knows by an id."""
-        row = self._db.execute(
-            "SELECT d.id, p.number, p.domain, p.cidr, d.ranges, p.used FROM docker_pool d"
-            " JOIN pool p ON p.number = d.pool WHERE d.id = ?",
-            (id_,),
-        ).fetchone()
-        if row is None:
-            return None
-        id_, pool, domain, cidr, ranges, used = row
-        return DockerPool(id_, pool, domain, ip_network(cidr), tuple(json.loads(ranges)), int(used))
+        return next(self._docker_pools("d.id = ?", id_), None)
 
-    def delete_docker_pool(self, id_: str) -> None:
-        """Forget a pool of Docker's; what nobody else has of its domain goes with it."""
-        found = self.docker_pool(id_)
-        if found is None:
-            return
-        self._db.execute("DELETE FROM docker_pool WHERE id = ?", (id_,))
-        self._db.execute(
-            "DELETE FROM pool WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM docker_pool WHERE pool = ?1)"
-            " AND NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)",
-            (found.pool,),
+    def docker_pools(self) -> list[DockerPoolRow]:
+        """All pools of Docker's."""
+        return list(self._docker_pools("?", 1))
+
+    def docker_pool_of(self, domain: str, cidr: Cidr) -> DockerPoolRow | None:
+        """The pool of Docker's that is of a subnet in a domain: it has one at most."""
+        found = (one for one in self._docker_pools("p.domain = ?", domain) if one.said.cidr == cidr)
+        return next(found, None)
+
+    def _docker_pools(self, where: str, value: object) -> Iterator[DockerPoolRow]:
+        for id_, number, domain, cidr, ranges, used, epoch, at in self._db.execute(_POOLS.format(where), (value,)):
+            said = DockerPool(id_, domain, ip_network(cidr), tuple(json.loads(ranges)), epoch, checked.moment(at))
+            yield DockerPoolRow(said, number, int(used))
+
+    def claim_docker_pool(self, id_: str, epoch: str, now: datetime) -> None:
+        """Note that Docker has said again, in a later epoch, that it has a pool."""
+        self._db.execute("UPDATE docker_pool SET epoch = ?, at = ? WHERE id = ?", (epoch, now.isoformat(), id_))
+
+    def delete_docker_pool(self, row: DockerPoolRow) -> None:
+        """Forget a pool of Docker's; the pool of its domain goes with it if no network has it."""
+        self._db.execute("DELETE FROM docker_pool WHERE id = ?", (row.said.id,))
+        unused = "NOT EXISTS (SELECT 1 FROM subnet WHERE pool = ?1)"
+        self._db.execute(f"DELETE FROM pool WHERE number = ?1 AND {unused}", (row.number,))
+
+    # Addresses.
+
+    def docker_addresses(self, pool: int) -> list[DockerAddress]:
+        """What Docker has in a pool, by address."""
+        rows = self._db.execute(
+            "SELECT address, epoch, at, gateway FROM docker_address WHERE pool = ? ORDER BY address", (pool,)
         )
+        return [
+            DockerAddress(unpacked(address), epoch, checked.moment(at), bool(gateway))
+            for address, epoch, at, gateway in rows
+        ]
 
     def docker_epoch(self, pool: int, address: Address) -> str | None:
         """The epoch in which Docker has requested an address that it has; None: it has it not."""
@@ -78,9 +97,10 @@ class DockerRecords(NotedRecords):
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def set_docker_address(self, pool: int, address: Address, epoch: str) -> None:
-        """Note that Docker has an address since an epoch."""
-        self._db.execute("INSERT OR REPLACE INTO docker_address VALUES (?, ?, ?)", (pool, address.packed, epoch))
+    def set_docker_address(self, pool: int, one: DockerAddress) -> None:
+        """Note that Docker has an address, or has said so again."""
+        values = (pool, one.address.packed, one.epoch, one.at.isoformat(), one.gateway)
+        self._db.execute("INSERT OR REPLACE INTO docker_address VALUES (?, ?, ?, ?, ?)", values)
 
     def delete_docker_address(self, pool: int, address: Address) -> bool:
         """Docker has it no more; whether it had it."""

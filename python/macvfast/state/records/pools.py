@@ -148,22 +148,24 @@ class PoolRecords:
         """The subnets of all networks; one that networks in several domains have may be there several times."""
         return [_cidr(cidr) for (cidr,) in self._db.execute("SELECT cidr FROM pool")]
 
-    def network_with(self, domain: str, cidr: Cidr) -> str:
-        """The first network, by name, that has a subnet in a layer-2 domain."""
+    def network_with(self, domain: str, cidr: Cidr) -> str | None:
+        """The first network, by name, that has a subnet in a layer-2 domain; None: only Docker has it."""
         row = self._db.execute(
             "SELECT min(n.name) FROM pool p JOIN subnet s ON s.pool = p.number JOIN network n ON n.number = s.network"
             " WHERE p.domain = ? AND p.cidr = ?",
             (domain, str(cidr)),
         ).fetchone()
-        return str(row[0])
+        found: str | None = row[0]
+        return found
 
     def delete_pool(self, pool: int) -> None:
         """Forget a pool that no network has any more."""
         self._db.execute("DELETE FROM pool WHERE number = ?", (pool,))
 
     def is_shared(self, pool: int) -> bool:
-        """Whether several networks have a pool."""
-        return len(self._db.execute("SELECT 1 FROM subnet WHERE pool = ? LIMIT 2", (pool,)).fetchall()) > 1
+        """Whether several networks have a pool, or Docker beside one."""
+        both = "SELECT 1 FROM subnet WHERE pool = ?1 UNION ALL SELECT 1 FROM docker_pool WHERE pool = ?1 LIMIT 2"
+        return len(self._db.execute(both, (pool,)).fetchall()) > 1
 
     def kept(self, pool: int) -> list[Kept]:
         """What is in use in a pool without an endpoint, but for the subnet's own ends: the gateways and aux addresses
@@ -188,6 +190,11 @@ class PoolRecords:
         for (pool,) in reserved:
             still = (one for one in self._reservations(pool) if not one.is_over(self._began))
             found[pool] += (Kept(one.address, str(one), None) for one in still)
+        docker = self._db.execute(
+            "SELECT pool, address FROM docker_address WHERE pool IN (SELECT value FROM json_each(?))", given
+        )
+        for pool, address in docker:
+            found[pool].append(Kept(unpacked(address), "address that Docker has", None))
         return found
 
     def over(self, pool: int) -> list[Address]:

@@ -1,0 +1,247 @@
+"""The pools and addresses that Docker requests: as with its own IPAM, and once more after each of its starts."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+import pytest
+
+from macvfast.errors import (
+    AddressOutsideSubnet,
+    AddressTaken,
+    MacvfastError,
+    PoolExhausted,
+    PoolTaken,
+    PoolUnknown,
+    RangeInvalid,
+    SubnetTaken,
+)
+from macvfast.requests import EndpointRequest
+from tests.golden import GoldenPool
+
+if TYPE_CHECKING:
+    from macvfast.host import Host
+    from tests.unit.machine import Machine
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+SUBNET = ip_network("10.77.0.0/28")
+LAB = "docker:lab"
+
+
+@pytest.fixture
+def host(machine: Machine) -> Host:
+    machine.host.remove_networks(["lan", "other"]).raise_if_any()
+    return machine.host
+
+
+def given(host: Host, pool: str, address: str | None = None, epoch: str = "1", *, gateway: bool = False) -> str:
+    wanted = None if address is None else ip_address(address)
+    return str(host.request_address(pool, wanted, epoch, gateway=gateway).ip)
+
+
+def has(host: Host) -> dict[str, list[str]]:
+    """What Docker has, by subnet."""
+    return {str(pool.cidr): [str(one.address) for one in some] for pool, some in host.docker_pools()}
+
+
+# As Docker's own IPAM.
+
+
+def test_a_subnet_is_there_once_in_a_domain_and_none_overlaps_it(host: Host) -> None:
+    host.request_pool(LAB, SUBNET, epoch="1")
+    for cidr in (SUBNET, ip_network("10.77.0.0/16"), ip_network("10.77.0.8/30")):
+        with pytest.raises(PoolTaken, match="domain `docker:lab`"):
+            host.request_pool(LAB, cidr, epoch="1")
+    host.request_pool("docker:other", SUBNET, epoch="1")
+    host.request_pool(LAB, ip_network("10.77.0.16/28"), epoch="1")
+    assert len(host.docker_pools()) == 3
+
+
+def test_what_is_no_range_of_the_subnet_is_refused_with_nothing_noted(host: Host) -> None:
+    with pytest.raises(RangeInvalid):
+        host.request_pool(LAB, SUBNET, ip_ranges=["10.78.0.0/30"], epoch="1")
+    assert host.docker_pools() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_requests_are_answered_as_a_slow_pool_would(host: Host, seed: int) -> None:
+    dice = random.Random(seed)
+    low = dice.randrange(12)
+    ranges = dice.choice([[], [f"10.77.0.{low}-10.77.0.{min(15, low + dice.randrange(4))}"]])
+    bounds = [(low, min(15, low + 3))] if ranges else []
+    if ranges:
+        first, last = (int(ip_address(one)) - int(SUBNET[0]) for one in ranges[0].split("-"))
+        bounds = [(first, last)]
+    pool, _ = host.request_pool(LAB, SUBNET, ip_ranges=ranges, epoch="1")
+    golden = GoldenPool(SUBNET, bounds)
+    for _ in range(60):
+        ordinal = dice.randrange(16)
+        chance = dice.random()
+        if chance < 0.4:
+            expected = golden.allocate_many(1)
+            if expected is None:
+                with pytest.raises(PoolExhausted):
+                    given(host, pool)
+            else:
+                assert given(host, pool) == str(SUBNET[expected[0]])
+        elif chance < 0.6:
+            if golden.reserve(ordinal):
+                assert given(host, pool, str(SUBNET[ordinal])) == str(SUBNET[ordinal])
+            else:
+                with pytest.raises(AddressTaken):
+                    given(host, pool, str(SUBNET[ordinal]))
+        else:
+            host.release_address(pool, SUBNET[ordinal])
+            if ordinal not in golden.roles:
+                golden.release(ordinal)
+    taken = {str(SUBNET[one]) for one in golden.used - set(golden.roles)}
+    assert set(has(host)[str(SUBNET)]) == taken
+
+
+def test_an_address_outside_is_refused_and_so_is_one_of_no_pool(host: Host) -> None:
+    pool, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    with pytest.raises(AddressOutsideSubnet):
+        given(host, pool, "10.78.0.1")
+    with pytest.raises(PoolUnknown):
+        given(host, "ab")
+    host.release_address("ab", ip_address("10.77.0.1"))
+    host.release_pool("ab")
+
+
+def test_a_pool_goes_with_all_that_docker_has_in_it(host: Host) -> None:
+    pool, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    given(host, pool)
+    host.release_pool(pool)
+    host.release_pool(pool)
+    again, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    assert given(host, again) == "10.77.0.1"
+
+
+# What Docker says again after a start.
+
+
+def test_in_a_later_epoch_each_pool_and_address_is_given_once_more_and_then_taken(host: Host) -> None:
+    """Wrong: `--ip` of an address that is held passes for one that is said again."""
+    pool, _ = host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="1")
+    first = given(host, pool)
+    assert host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="2") == (pool, SUBNET)
+    with pytest.raises(PoolTaken):
+        host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="2")
+    # A new container comes before the one that is there is said again.
+    assert given(host, pool, epoch="2") == "10.77.0.9"
+    assert given(host, pool, first, epoch="2") == first
+    for address in (first, "10.77.0.9"):
+        with pytest.raises(AddressTaken, match="Docker has it already"):
+            given(host, pool, address, epoch="2")
+    # The same run of dockerd, whatever ended between it and the record.
+    with pytest.raises(AddressTaken):
+        given(host, pool, first, epoch="2")
+
+
+def test_a_pool_of_other_ranges_is_not_one_that_is_said_again(host: Host) -> None:
+    host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="1")
+    with pytest.raises(PoolTaken):
+        host.request_pool(LAB, SUBNET, epoch="2")
+
+
+def test_what_is_recorded_is_there_when_the_server_starts_again(machine: Machine, host: Host) -> None:
+    pool, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    given(host, pool)
+    machine.restart()
+    assert has(machine.host) == {str(SUBNET): ["10.77.0.1"]}
+    assert given(machine.host, pool, epoch="1") == "10.77.0.2"
+    with pytest.raises(AddressTaken):
+        given(machine.host, pool, "10.77.0.1", epoch="1")
+
+
+def test_no_gateway_of_ipv6_is_chosen_and_what_stands_for_it_is_only_said_again(host: Host) -> None:
+    six = ip_network("fd00:77::/64")
+    pool, _ = host.request_pool(LAB, six, epoch="1")
+    assert given(host, pool, gateway=True) == "fd00:77::"
+    assert given(host, pool) == "fd00:77::1"
+    assert given(host, pool, "fd00:77::", epoch="2", gateway=True) == "fd00:77::"
+    with pytest.raises(AddressTaken):
+        given(host, pool, "fd00:77::", epoch="2", gateway=True)
+    host.release_address(pool, six[0])
+    with pytest.raises(AddressTaken, match="anycast"):
+        given(host, pool, "fd00:77::", epoch="2", gateway=True)
+    host.release_pool(pool)
+
+
+# What Docker no longer knows.
+
+
+def test_what_docker_does_not_know_is_freed_and_what_it_has_just_requested_stays(host: Host) -> None:
+    kept, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    gone, _ = host.request_pool("docker:gone", SUBNET, epoch="1")
+    for pool in (kept, kept, gone):
+        given(host, pool)
+    then = datetime.now(UTC)
+    assert host.free_docker([], [], then - timedelta(seconds=60)) == []
+    late = given(host, kept)
+    known = [(kept, ip_address("10.77.0.2"))]
+    assert host.free_docker(known, [kept], then) == ["pool 10.77.0.0/28 of docker:gone", "10.77.0.1 of docker:lab"]
+    assert has(host) == {str(SUBNET): ["10.77.0.2", late]}
+    # A gateway stays as long as its pool, and an address that was just requested keeps that.
+    assert given(host, kept, "10.77.0.14", gateway=True) == "10.77.0.14"
+    assert host.free_docker([], [], then) == ["10.77.0.2 of docker:lab"]
+    assert has(host) == {str(SUBNET): [late, "10.77.0.14"]}
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    assert host.free_docker([], [kept], soon) == [f"{late} of docker:lab"]
+    assert has(host) == {str(SUBNET): ["10.77.0.14"]}
+
+
+# Beside macvfast's own networks, on the domain of a parent.
+
+
+def test_on_the_domain_of_a_parent_docker_and_networks_of_ours_give_each_address_once(
+    machine: Machine, host: Host
+) -> None:
+    domain = host.domain_of_parent("eth0")
+    assert domain == "link:eth0"
+    host.create_network("pub", parent="eth0", subnets=[str(SUBNET)], aux={"nas": "10.77.0.3"})
+    pool, _ = host.request_pool(domain, SUBNET, epoch="1")
+    # One gateway for all; what a network keeps otherwise, nobody else has.
+    assert given(host, pool, gateway=True) == "10.77.0.1"
+    with pytest.raises(AddressTaken, match="the aux address `nas` of network `pub`"):
+        given(host, pool, "10.77.0.3")
+    assert given(host, pool) == "10.77.0.2"
+    made = host.create_sandbox("one", endpoints=[EndpointRequest(network="pub")])
+    assert str(made.endpoints[0].ip) == "10.77.0.4/28"
+    with pytest.raises(AddressTaken, match="held by sandbox `one`"):
+        given(host, pool, "10.77.0.4")
+    with pytest.raises(AddressTaken, match="the address that Docker has"):
+        host.create_sandbox("two", endpoints=[EndpointRequest.of("pub", ip="10.77.0.2")])
+    with pytest.raises(SubnetTaken):
+        host.request_pool(domain, ip_network("10.77.0.0/24"), epoch="1")
+    # Each of them may go first.
+    host.release_address(pool, ip_address("10.77.0.1"))
+    assert machine.host.usage("pub")[0].subnet.gateway == ip_address("10.77.0.1")
+    with pytest.raises(AddressTaken):
+        given(host, pool, "10.77.0.1")
+    host.remove_many(["one"]).raise_if_any()
+    host.remove_networks(["pub"]).raise_if_any()
+    assert given(host, pool) == "10.77.0.1"
+    host.create_network("pub", parent="eth0", subnets=[str(SUBNET)], gateways=["10.77.0.14"])
+    with pytest.raises(MacvfastError):
+        host.create_network("part", parent="eth1", subnets=["10.77.0.0/30"], ip_ranges=["10.88.0.0/30"])
+    host.release_pool(pool)
+    assert host.docker_pools() == []
+    taken = host.create_sandbox("three", endpoints=[EndpointRequest(network="pub")])
+    assert str(taken.endpoints[0].ip) == "10.77.0.1/28"
+    machine.assert_record_is_true()
+
+
+def test_a_network_that_overlaps_what_docker_alone_has_on_its_parent_is_refused(host: Host) -> None:
+    host.request_pool(host.domain_of_parent("eth0"), SUBNET, epoch="1")
+    with pytest.raises(PoolTaken):
+        host.create_network("pub", parent="eth0", subnets=["10.77.0.0/16"])
+
+
+def test_an_automatic_gateway_on_a_domain_of_dockers_own_is_the_lowest_address_of_the_range(host: Host) -> None:
+    pool, _ = host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="1")
+    assert given(host, pool, gateway=True) == "10.77.0.8"
