@@ -205,33 +205,45 @@ def test_an_update_of_other_types_is_refused(asked: dict[str, Any]) -> None:
 CIDRS = ("10.1.0.0/24", "10.2.0.0/30", "10.3.0.8/31", "10.4.0.1/32", "2001:db8:1::/64", "2001:db8:2::/126")
 
 
-def some(draw: st.DrawFn, cidr: str, most: int) -> list[str]:
+def some(cidr: str) -> st.SearchStrategy[list[str]]:
     """Addresses of a subnet that nothing else needs."""
     network = ip_network(cidr)
     free = [str(network[n]) for n in range(2, min(network.num_addresses - 1, 12))]
-    return draw(st.lists(st.sampled_from(free), unique=True, max_size=most)) if free else []
+    return st.lists(st.sampled_from(free), unique=True, max_size=4) if free else st.builds(list)
+
+
+# Made once: to make them for each request takes longer than to draw from them.
+SUBNETS = st.lists(st.sampled_from(CIDRS), unique=True, min_size=1)
+PLACES = {cidr: some(cidr) for cidr in CIDRS}
+HALVES = {
+    cidr: f"{cidr.rpartition('/')[0]}/{ip_network(cidr).prefixlen + 1}"
+    for cidr in CIDRS if ip_network(cidr).num_addresses > 8
+}  # fmt: skip
+LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"))
+# What is one of two, a bit for each: nine of a network, and whether each subnet has a gateway that is given.
+SWITCHES = 9 + len(CIDRS)
+BITS = st.integers(0, (1 << SWITCHES) - 1)
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> NetworkRequest:
     """Requests for networks of any kind on one parent, or on none."""
-    cidrs = draw(st.lists(st.sampled_from(CIDRS), unique=True, min_size=1))
-    places = {cidr: some(draw, cidr, 4) for cidr in cidrs}
-    with_gateway = draw(st.sets(st.sampled_from(cidrs)))
-    given_gateways = tuple(place.pop() for cidr, place in places.items() if place and cidr in with_gateway)
+    cidrs, bits = draw(SUBNETS), draw(BITS)
+    automatic, internal, no_parent, mode, mtu, order, shared, no_ipv6, driver, *has_gateway = (
+        bits >> place & 1 for place in range(SWITCHES)
+    )
+    places = {cidr: draw(PLACES[cidr]) for cidr in cidrs}
+    chosen = zip(places.values(), has_gateway, strict=False)
+    given_gateways = tuple(place.pop() for place, has in chosen if place and has)
     aux = tuple((f"aux-{address}", address) for place in places.values() for address in place)
-    with_range = draw(st.sets(st.sampled_from(cidrs)))
-    ranges = tuple(f"{cidr.rpartition('/')[0]}/{ip_network(cidr).prefixlen + 1}"
-                   for cidr in cidrs if ip_network(cidr).num_addresses > 8 and cidr in with_range)  # fmt: skip
-    driver = draw(st.sampled_from(["macvlan", "ipvlan"]))
+    half = draw(SUBNETS)
+    ranges = tuple(HALVES[cidr] for cidr in cidrs if cidr in HALVES and cidr in half)
     return NetworkRequest(
-        name="any", driver=driver, subnets=tuple(cidrs), ip_ranges=ranges, gateways=given_gateways, aux=aux,
-        gateway_automatic=draw(st.booleans()), parent=draw(st.sampled_from(["eth0", None])),
-        mode=draw(st.sampled_from(["vepa", "bridge"] if driver == "macvlan" else ["l2", "l3"])),
-        mtu=draw(st.sampled_from([None, 1400])), order=draw(st.sampled_from(["lowest", "next"])),
-        share_parent=draw(st.booleans()), internal=draw(st.booleans()),
-        ipv6=draw(st.sampled_from([None, False])) if any("." in cidr for cidr in cidrs) else None,
-        labels=tuple(draw(st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"))).items()),
+        name="any", driver=("macvlan", "ipvlan")[driver], subnets=tuple(cidrs), ip_ranges=ranges,
+        gateways=given_gateways, aux=aux, gateway_automatic=bool(automatic), parent=("eth0", None)[no_parent],
+        mode=(("vepa", "bridge"), ("l2", "l3"))[driver][mode], mtu=(None, 1400)[mtu],
+        order=("lowest", "next")[order], share_parent=bool(shared), internal=bool(internal),
+        ipv6=False if no_ipv6 and any("." in cidr for cidr in cidrs) else None, labels=tuple(draw(LABELS).items()),
     )  # fmt: skip
 
 
