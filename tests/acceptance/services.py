@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests import netns
+from tests.acceptance.serving import state_of
 from tests.acceptance.support import ps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.netns import Lan
@@ -37,3 +43,24 @@ def process(lan: Lan, which: str) -> int:
 
 def wait_for_state(lan: Lan, state: str) -> None:
     netns.wait_until(lambda: ps(lan, "web")["State"] == state, what=f"state {state}")
+
+
+@contextlib.contextmanager
+def pause(lan: Lan) -> Iterator[None]:
+    """Within this, the command waits until it is run again, however long this takes: its keeper is stopped."""
+    while True:
+        wait_for_state(lan, "restarting")
+        keeper = process(lan, "keeper")
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            netns.wait_until(partial(_is_stopped, keeper), what="that the keeper is stopped")
+            # It may have begun the next run just before.
+            if ps(lan, "web")["State"] == "restarting":
+                yield
+                return
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    return state_of(pid) == "T"
