@@ -107,7 +107,7 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def wait_until(condition: Callable[[], T], timeout_s: float = 10, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], timeout_s: float = 60, what: str = "the condition") -> T:
     """Ask `condition` until its answer is true, and return that answer.
 
     Raises:
@@ -166,7 +166,7 @@ class Frames:
                     self._lines.append(line.rstrip())
                 self._changed.notify_all()
 
-    def so_far(self, timeout_s: float = 10) -> list[str]:
+    def so_far(self, timeout_s: float = 60) -> list[str]:
         """Every frame that was sent before this call: a sentinel sent after them has come through."""
         with self._changed:
             before = self._sentinels
@@ -176,7 +176,7 @@ class Frames:
                 raise TimeoutError("the sentinel frame did not arrive")
             return list(self._lines)
 
-    def wait_for(self, text: str, timeout_s: float = 10) -> str:
+    def wait_for(self, text: str, timeout_s: float = 60) -> str:
         """The first frame whose line holds `text`."""
 
         def found() -> str | None:
@@ -296,7 +296,7 @@ class Netns:
         """The names of the links in here, sorted."""
         return sorted(link["ifname"] for link in self.ip_json("link", "show"))
 
-    def can_ping(self, address: str, count: int = 1, timeout_s: int = 1) -> bool:
+    def can_ping(self, address: str, count: int = 1, timeout_s: int = 10) -> bool:
         """Whether an echo request to `address` is answered within `timeout_s`."""
         return self.attempt("ping", "-n", "-c", str(count), "-W", str(timeout_s), address).returncode == 0
 

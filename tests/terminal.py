@@ -120,7 +120,7 @@ class Terminal:
         self.screen += data.decode(errors="replace")
         return bool(data)
 
-    def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: str | re.Pattern[str], timeout_s: float = 60) -> re.Match[str]:
         """Wait until what came since the last match matches `pattern`, and go on after it. `^` is where that begins.
 
         Raises:
@@ -149,7 +149,7 @@ class Terminal:
         self.wait_for("# ")
         return self.screen[start:end].replace("\r\n", "\n")
 
-    def wait(self, timeout_s: float = 30) -> int:
+    def wait(self, timeout_s: float = 60) -> int:
         """Wait for the command's end, as long as it shows something within `timeout_s`; its exit status. What it still
         shows is on `screen`.
         """

@@ -49,9 +49,9 @@ def test_in_private_mode_sandboxes_reach_the_router_and_do_not_hear_each_other(l
     mac = link_of(lan, "first")["address"]
     heard = lan.sandbox("second").frames("eth0", f"ether src {mac}", sent_by=(lan.router, "lan0"))
     with heard as frames:
-        assert not lan.sandbox("first").can_ping(SECOND)
+        assert not lan.sandbox("first").can_ping(SECOND, timeout_s=1)
         # A broadcast is not heard either.
-        assert not lan.sandbox("first").can_ping("172.16.86.99")
+        assert not lan.sandbox("first").can_ping("172.16.86.99", timeout_s=1)
         assert frames.so_far() == []
     assert lan.sandbox("first").can_ping("172.16.86.1")
     assert lan.sandbox("second").can_ping("172.16.86.1")
@@ -61,14 +61,14 @@ def test_in_private_mode_sandboxes_reach_the_router_and_do_not_hear_each_other(l
 def test_in_private_mode_not_even_a_reflecting_switch_introduces_them(lan: Lan) -> None:
     two_sandboxes(lan, "private")
     reflect(lan)
-    assert not lan.sandbox("first").can_ping(SECOND)
+    assert not lan.sandbox("first").can_ping(SECOND, timeout_s=1)
 
 
 def test_in_vepa_mode_frames_between_sandboxes_leave_by_the_parent(lan: Lan) -> None:
     two_sandboxes(lan, "vepa")
     introduce(lan)
     with lan.frames_at_router("icmp") as frames:
-        assert not lan.sandbox("first").can_ping(SECOND)
+        assert not lan.sandbox("first").can_ping(SECOND, timeout_s=1)
         (request,) = frames.so_far()
         assert f"{FIRST} > {SECOND}: ICMP echo request" in request
 
@@ -76,7 +76,7 @@ def test_in_vepa_mode_frames_between_sandboxes_leave_by_the_parent(lan: Lan) -> 
 @pytest.mark.needs("bridge")
 def test_in_vepa_mode_a_reflecting_switch_brings_them_together(lan: Lan) -> None:
     two_sandboxes(lan, "vepa")
-    assert not lan.sandbox("first").can_ping(SECOND)
+    assert not lan.sandbox("first").can_ping(SECOND, timeout_s=1)
     reflect(lan)
     assert lan.sandbox("first").can_ping(SECOND, count=3)
 

@@ -133,7 +133,7 @@ def test_force_on_the_sandbox_of_an_open_terminal_ends_that_too(lan: Lan) -> Non
 def ping_is_answered(lan: Lan, address: str) -> bool:
     """Whether something on the LAN has an address: what a neighbour asks for anew."""
     lan.router.attempt("ip", "neigh", "flush", "all")
-    return lan.router.can_ping(address)
+    return lan.router.can_ping(address, timeout_s=2)
 
 
 def test_a_link_is_deleted_though_a_process_from_outside_holds_its_namespace_and_is_named(lan: Lan) -> None:

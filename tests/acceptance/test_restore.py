@@ -402,7 +402,7 @@ def _with_number(inode: int) -> Netns:
         return others.pop() if others[-1].inode == inode else None
 
     try:
-        found = netns.wait_until(again, what="that the number is used again")
+        found = netns.wait_until(again, timeout_s=10, what="that the number is used again")
         assert found is not None
         return found
     finally:

@@ -29,7 +29,7 @@ CLONE_NEWNET = 0x40000000
 PROGRAM = Path(os.environ.get("MACVFAST_INIT") or Path(macvfast.__file__).with_name("macvfast-init"))
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 10) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 60) -> T:
     """Ask `condition` until its answer is true, and return that answer."""
     end = time.monotonic() + timeout_s
     while not (answer := condition()):
@@ -254,7 +254,7 @@ class Bed:
         return [part for word in words for part in ("--after", word)]
 
 
-def read_line(process: subprocess.Popen[bytes], timeout_s: float = 10) -> str:
+def read_line(process: subprocess.Popen[bytes], timeout_s: float = 60) -> str:
     """The next line of a process's output, from an unbuffered pipe."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()

@@ -115,15 +115,6 @@ def mac_of(number: int) -> bytes:
     return bytes([2, 0x42, 10, 0, *divmod(number, 256)])
 
 
-def until(done: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Whether `done` comes to hold within a bound."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-    return True
-
-
 @pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthru"])
 def test_a_macvlan_is_born_whole_in_the_other_namespace(host: Place, sandbox: Place, mode: str) -> None:
     batch = _core.Batch()
@@ -546,7 +537,7 @@ def test_the_filter_shows_a_dying_namespace_and_then_no_longer(host: Place) -> N
     run_ip("netns", "del", name)
     assert host.netlink.filter_macs(PARENT) == {mac_of(1)}
     other.close()
-    assert until(lambda: host.netlink.filter_macs(PARENT) == set())
+    netns.wait_until(lambda: host.netlink.filter_macs(PARENT) == set(), what="the end of the links")
 
 
 def test_a_filter_of_a_thousand_macs_is_read_whole(host: Place, sandbox: Place) -> None:

@@ -125,4 +125,4 @@ def advertising(lan: Lan, directory: Path) -> Iterator[None]:
 
 def reach(netns: Netns, targets: Sequence[str]) -> list[str]:
     """Those of the addresses that answer a ping."""
-    return [target for target in targets if netns.can_ping(target)]
+    return [target for target in targets if netns.can_ping(target, timeout_s=2)]

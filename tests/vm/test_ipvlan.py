@@ -86,7 +86,7 @@ def test_with_the_flag_vepa_frames_between_endpoints_leave_by_the_parent(lan: La
     mac = link(other, "eth0")["address"]
     one.run("ip", "neigh", "add", "172.16.86.3", "lladdr", mac, "dev", "eth0")
     with lan.frames_at_router("icmp") as frames:
-        assert not one.can_ping("172.16.86.3")
+        assert not one.can_ping("172.16.86.3", timeout_s=1)
         assert "172.16.86.2 > 172.16.86.3: ICMP echo request" in frames.wait_for("echo request")
 
 

@@ -51,7 +51,7 @@ def test_the_frames_of_the_guides_two_tenants_leave_eth0_with_their_tags(lan: La
         for vid, request in zip(tenants, requests, strict=True):
             assert f"vlan {vid}, p 0" in request
             assert f"192.168.{vid}.2 > 192.168.{vid}.1" in request
-    assert not lan.sandbox("macvlan_test5").can_ping("192.168.60.2"), "nobody routes between the tenants"
+    assert not lan.sandbox("macvlan_test5").can_ping("192.168.60.2", timeout_s=1), "nobody routes between the tenants"
 
 
 def test_the_first_and_the_last_vlan_are_made_and_go_with_their_networks(lan: Lan) -> None:
