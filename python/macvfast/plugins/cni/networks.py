@@ -203,7 +203,8 @@ def is_meant(conf: Conf) -> bool:
     said = conf.said
     if said.get("network") is not None:
         return False
-    return said.get("type") in MODES or any(said.get(key) is not None for key in _REFERENCE)
+    # Of any type: whoever reads it refuses what is no text.
+    return said.get("type") in [*MODES] or any(said.get(key) is not None for key in _REFERENCE)
 
 
 # For as long as the configuration is kept.

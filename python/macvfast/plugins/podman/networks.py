@@ -221,11 +221,17 @@ def _parent(fields: Fields, options: Mapping[str, str]) -> str | None:
     vlan = options.get(VLAN)
     if vlan is None:
         return parent
-    if not (vlan.isascii() and vlan.isdigit() and 1 <= int(vlan) <= 4094):
+    if _number(vlan, 4094) is None:
         raise Unfit(f"-o vlan is `{vlan}`, where a number of 1 to 4094 is meant")
     if parent is None:
         raise Unfit(f"-o vlan={vlan} needs a parent: -o parent=eth0")
     return f"{parent}.{int(vlan)}"
+
+
+def _number(text: str, most: int) -> int | None:
+    """The number of 1 to `most` that a text is. One of thousands of digits is none that Python reads."""
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    return int(text) if digits and 1 <= int(text) <= most else None
 
 
 def _switch(options: Mapping[str, str], key: str) -> bool:
@@ -238,7 +244,7 @@ def _switch(options: Mapping[str, str], key: str) -> bool:
 def _defaults(options: Mapping[str, str]) -> tuple[int | None, int | None]:
     """The priority of the default route among those of a container, and its metric where one is given."""
     text = options.get(METRIC)
-    if text is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) < 1 << 31):
+    if text is not None and _number(text, (1 << 31) - 1) is None:
         raise Unfit(f"-o metric is `{text}`, where a number of 1 to {(1 << 31) - 1} is meant")
     if _switch(options, NO_DEFAULT_ROUTE):
         return None, None
@@ -270,12 +276,14 @@ def _subnets(fields: Fields) -> Iterator[_Subnet]:
         lease = one.fields("lease_range")
         first, last = lease.text("start_ip"), lease.text("end_ip")
         ends = [first or str(parsed.network_address), last or str(parsed.broadcast_address)]
-        for end in ends:
+        gateway = one.text("gateway") or None
+        for key, address in (("lease_range", ends[0]), ("lease_range", ends[1]), ("gateway", gateway)):
             try:
-                ip_address(end)
+                if address is not None:
+                    ip_address(address)
             except ValueError as error:
-                raise Unfit(f"{one.name('lease_range')}: {error}") from None
-        yield _Subnet(str(parsed), parsed, one.text("gateway") or None, "-".join(ends) if first or last else None)
+                raise Unfit(f"{one.name(key)}: {error}") from None
+        yield _Subnet(str(parsed), parsed, gateway, "-".join(ends) if first or last else None)
 
 
 def _first_is_gateway(driver: str, options: Mapping[str, str], parent: str | None) -> bool:
