@@ -17,8 +17,8 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 
-# Per call of interest what it is, what of it is looked at (all, or only those on the state's own files), and the
-# errors it can end with.
+# Per call of interest what it is, what of it is looked at (all, or only those on the state's own files, without the one
+# that connections share: it is opened again), and the errors it can end with.
 CALLS = {
     "netlink": ("sendto,sendmsg", False, ("ENOBUFS", "EPERM")),
     "sync": ("fdatasync,fsync", True, ("EIO", "ENOSPC")),
@@ -40,7 +40,7 @@ def strace(bed: Lan, call: str, error: str, number: int) -> list[str]:
     """The words before a command whose call of that number, and each after it of the same process, is refused."""
     names, files, _ = CALLS[call]
     known = names.split(",")
-    paths = [word for end in ("", "-wal", "-shm") for word in ("-P", str(bed.state_dir / f"state.db{end}"))]
+    paths = [word for end in ("", "-wal") for word in ("-P", str(bed.state_dir / f"state.db{end}"))]
     injected = [word for name in known for word in ("-e", f"inject={name}:error={error}:when={number}")]
     return ["strace", "-f", "-qq", "-o", "/dev/null", *(paths if files else []), "-e", f"trace={names}", *injected]
 
