@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from macvfast.model import DockerAddress, DockerPool
+from macvfast import model
 from macvfast.state.records import checked
 from macvfast.state.records.noted import NotedRecords
 from macvfast.state.records.pools import unpacked
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from macvfast.model import Address, Cidr
+    from macvfast.model import Address, Cidr, DockerAddress, DockerPool
 
 _POOLS = (
     "SELECT d.id, p.number, p.domain, p.cidr, d.ranges, p.used, d.epoch, d.at FROM docker_pool d"
@@ -65,7 +65,7 @@ class DockerRecords(NotedRecords):
 
     def _docker_pools(self, where: str, value: object) -> Iterator[DockerPoolRow]:
         for id_, number, domain, cidr, ranges, used, epoch, at in self._db.execute(_POOLS.format(where), (value,)):
-            said = DockerPool(id_, domain, ip_network(cidr), tuple(json.loads(ranges)), epoch, checked.moment(at))
+            said = model.DockerPool(id_, domain, ip_network(cidr), tuple(json.loads(ranges)), epoch, checked.moment(at))
             yield DockerPoolRow(said, number, int(used))
 
     def claim_docker_pool(self, id_: str, epoch: str, now: datetime) -> None:
@@ -86,7 +86,7 @@ class DockerRecords(NotedRecords):
             "SELECT address, epoch, at, gateway FROM docker_address WHERE pool = ? ORDER BY address", (pool,)
         )
         return [
-            DockerAddress(unpacked(address), epoch, checked.moment(at), bool(gateway))
+            model.DockerAddress(unpacked(address), epoch, checked.moment(at), bool(gateway))
             for address, epoch, at, gateway in rows
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from macvfast.model import Attachment, HeldAddresses
+from macvfast import model
 from macvfast.state.records import checked
 from macvfast.state.records.networks import Unsettled, unused_key
 from macvfast.state.records.sandboxes import ATTACHMENT, THE_ENDPOINT, SandboxRecords
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, HeldAddresses, Network, Sandbox
 
 _THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ? AND origin = ?"
 _ADDED = (
@@ -74,7 +74,7 @@ class EngineRecords(SandboxRecords):
             f"SELECT {ATTACHMENT} FROM attachment WHERE ?1 IS NULL OR conf = ?1 ORDER BY conf, container, ifname",
             (conf,),
         )
-        return [Attachment(*row) for row in rows]
+        return [model.Attachment(*row) for row in rows]
 
     def hold(self, held: HeldAddresses) -> bool:
         """Insert an attachment that has addresses and no sandbox. False: it is there already."""
@@ -111,8 +111,8 @@ class EngineRecords(SandboxRecords):
     def _held(self, where: str, values: Sequence[object]) -> Iterator[HeldAddresses]:
         for *key, number, ip, ip6, boot_id in self._db.execute(_HELD.format(where), tuple(values)):
             network = self.network_by_number(number)
-            yield HeldAddresses(
-                attachment=Attachment(*key), network_id=network.id, network=network.name, boot_id=boot_id,
+            yield model.HeldAddresses(
+                attachment=model.Attachment(*key), network_id=network.id, network=network.name, boot_id=boot_id,
                 packed=ip, packed6=ip6, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
             )  # fmt: skip
 

@@ -6,12 +6,14 @@ import json
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from macvfast.model import NotedEndpoint
+from macvfast import model
 from macvfast.state.records import checked
 from macvfast.state.records.engines import EngineRecords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from macvfast.model import NotedEndpoint
 
 _NOTED = "SELECT id, network, mac, addresses, boot_id, ifname, ifindex, path FROM noted_endpoint WHERE {} ORDER BY id"
 _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
@@ -65,7 +67,7 @@ class NotedRecords(EngineRecords):
             _NOTED.format(where), tuple(values)
         ).fetchall():
             network = self.network_by_number(number)
-            yield NotedEndpoint(
+            yield model.NotedEndpoint(
                 id=id_, network_id=network.id, network=network.name, mac=mac,
                 addresses=tuple(ip_interface(one) for one in json.loads(addresses)), boot_id=boot_id,
                 ifname=checked.link(ifname) if ifname else "", ifindex=ifindex, path=path,

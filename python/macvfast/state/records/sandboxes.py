@@ -6,14 +6,16 @@ import json
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, cast
 
+from macvfast import model
 from macvfast.errors import MacvfastError
-from macvfast.model import Attachment, Endpoint, Route, Sandbox, natural
+from macvfast.model import Endpoint, Route, Sandbox, natural
 from macvfast.state.records import checked
 from macvfast.state.records.networks import REMOVED, SHOWN, NetworkRecords, Unsettled, having, is_prefix, text_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from macvfast.model import Attachment
     from macvfast.requests import OwnFiles
 
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at, origin"
@@ -133,7 +135,7 @@ class SandboxRecords(NetworkRecords):
     def _attachments(self, numbers: str) -> dict[int, Attachment]:
         """What the sandboxes of these numbers, in JSON, stand for, where that is an attachment."""
         rows = self._db.execute(f"SELECT sandbox, {ATTACHMENT} FROM attachment WHERE sandbox IN {_GIVEN}", (numbers,))
-        return {number: Attachment(*key) for number, *key in rows}
+        return {number: model.Attachment(*key) for number, *key in rows}
 
     def sandbox(self, key: str, *, shown: bool = False) -> list[Sandbox]:
         """The sandbox of that id or name, or else all whose id begins with it."""
