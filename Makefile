@@ -53,11 +53,12 @@ test-served: build $(VENV)/.tools  ## the tests of commands once more, with a se
 	@tools/need test
 	@MACVFAST_TEST_SERVED=1 $(BIN)/python -m pytest $(or $(PYTEST_ARGS),tests/acceptance tests/guide)
 
-parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7')
+parity: build $(VENV)/.tools  ## 10,000 random operations, the same by a real Docker Engine (PARITY_ARGS='--seed 7'), and of CNI by two releases
 	@tools/need test
 	@$(BIN)/python -m tests.parity $(PARITY_ARGS)
 	@$(BIN)/python -m tests.parity --plugin --operations 1000
 	@$(BIN)/python -m tests.cni $(CNI_ARGS)
+	@MACVFAST_CNI=$$(tools/cni-plugins) $(BIN)/python -m tests.cni $(CNI_ARGS)
 
 engines: build $(VENV)/.tools  ## real containers by the Docker Engines and Podmans of three Debians, whose roots it builds once (SUITES='trixie')
 	@tools/need engines

@@ -392,7 +392,7 @@ class Lan:
     def serve_with(self, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """The same, with options of `serve`."""
         self.server = self.host.start(*before, MACVFAST, "serve", *options)
-        wait_until((self.run_dir / "command.sock").exists, what="the server's socket")
+        wait_until((self.run_dir / "command.sock").exists, 60, "the server's socket")
         return self.server
 
     def be_served(self) -> None:

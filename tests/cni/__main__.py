@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests import netns
 from tests.cni import sides
+from tests.cni.chance import Chance
 from tests.cni.compare import Bench
-from tests.cni.stories import Chance
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     netns.isolate()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as directory, sides.both(Path(directory)) as both:
-        bench, chance = Bench(*both), Chance(random.Random(seed))
+        bench, chance = Bench(*both), Chance(random.Random(seed), sides.supported())
         for _ in range(wanted.stories):
             if wrong := bench.run(chance.story(12)):
                 print(f"a difference that docs/cni.md does not list:\n{wrong}")

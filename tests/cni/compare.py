@@ -39,7 +39,8 @@ class Bench:
         # Nothing is known of its network from the story before.
         self._number += 1
         story = replace(story, conf=story.conf | {"name": f"{story.conf['name']}-{self._number}"})
-        self.theirs.detects = self.ours.detects = story.detects
+        for side in (self.theirs, self.ours):
+            side.detects, side.ids = story.detects, story.ids
         told = (_Told(self.theirs, story), _Told(self.ours, story))
         try:
             for number, step in enumerate(story.steps):
@@ -52,12 +53,17 @@ class Bench:
         return ""
 
     def _step(self, told: tuple[_Told, _Told], step: Step) -> list[str]:
+        if step.verb == "DEL" and "CNI_NETNS" in step.variables:
+            wrong = self._call(told, step, "nothing was said of its namespace")
+            for one in told:
+                one.forget(step.where[0])
+            return wrong
         if step.verb not in TAMPERING:
             return self._call(told, step)
         for one in told:
             one.container(step).attempt("sh", "-c", TAMPERING[step.verb].format(step.where[1]))
-        wrong = self._call(told, Step("CHECK", step.where), step.verb)
-        wrong += self._call(told, Step("DEL", step.where), step.verb)
+        wrong = self._call(told, replace(step, verb="CHECK"), step.verb)
+        wrong += self._call(told, replace(step, verb="DEL"), step.verb)
         for one in told:
             one.forget(step.where[0])
         return wrong
@@ -77,7 +83,7 @@ class Bench:
                     said[f"left/{called}"] = "nothing" if one.links(step) == before[at] else "a link"
                 one.take_back(step, failed=failed[at])
                 both.append(said)
-        elif step.verb == "DEL" and after:
+        elif step.verb == "GC" or (step.verb == "DEL" and after):
             # Of what somebody else did, what is left of links says all.
             both = [values[at] | {f"left/{called}": str(one.links(step))} for at, one in enumerate(told)]
         else:
@@ -113,10 +119,10 @@ class _Told:
 
     def call(self, step: Step, called: str) -> Flat:
         """What is answered."""
-        conf = self.story.conf | step.fields
+        conf = self.story.conf
         if step.verb in ("CHECK", "DEL") and step.where in self._kept:
-            conf |= {"prevResult": self._kept[step.where]}
-        answer = self._side.call(step.verb, conf, step.where, step.variables)
+            conf = conf | {"prevResult": self._kept[step.where]}
+        answer = self._side.call(replace(step, fields=conf | step.fields))
         values: Flat = {f"outcome/{called}": "failed" if answer.status else "ok"}
         if answer.status:
             return values | {f"code/{called}": str(answer.code)}
@@ -139,7 +145,7 @@ class _Told:
         before it.
         """
         if not failed or step.where not in self._kept:
-            self.call(replace(step, verb="DEL"), "DEL")
+            self.call(Step("DEL", step.where, fields=step.fields), "DEL")
             self._kept.pop(step.where, None)
 
     def forget(self, number: int) -> None:
@@ -157,7 +163,9 @@ class _Told:
         for (_, ifname), result in self._kept.items():
             for at, one in enumerate(result.get("ips", ())):
                 address = re.escape(one["address"].partition("/")[0])
-                text = re.sub(rf"(?<![0-9a-f:.]){address}(?![0-9a-f:.])", f"address-{ifname}-{at}", text)
+                # As it is in JSON, and with no backslash that the replacement would mean something by.
+                word = f"address-{json.dumps(ifname)[1:-1]}-{at}".replace("\\", "\\\\")
+                text = re.sub(rf"(?<![0-9a-f:.]){address}(?![0-9a-f:.])", word, text)
         found: Flat = json.loads(text)
         return found
 
@@ -169,11 +177,10 @@ class _Told:
 
 
 def _called(story: Story, step: Step) -> str:
-    """What a call is called: its verb, and what of its configuration the plugins differ about."""
-    ipam = story.conf["ipam"]
-    if step.verb == "CHECK" and any("gw" not in one and "/0" not in one["dst"] for one in ipam.get("routes", ())):
+    """What a call is called: its verb, and what of it the plugins differ about."""
+    if step.named:
+        return f"{step.verb} {step.named}"
+    routes = story.conf["ipam"].get("routes", ())
+    if step.verb == "CHECK" and any("gw" not in one and "/0" not in one["dst"] for one in routes):
         return "CHECK of a route without gateway"
-    asked = step.variables.get("CNI_ARGS", "").rpartition("=")[2]
-    if step.verb == "ADD" and asked and "rangeStart" in str(ipam):
-        return "ADD outside of the range"
     return step.verb

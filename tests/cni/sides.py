@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from macvfast.plugins.cni.conf import VERSIONS
 from tests.acceptance.serving import told_by_file
 from tests.netns import MACVFAST, Lan, Netns, wait_until
 from tests.probe import CNI_DIRECTORY
@@ -16,10 +19,31 @@ from tests.probe import CNI_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.cni.stories import Step
+
 Conf = dict[str, Any]
 
-# Where Debian has the reference plugins; of another release, in the root that `tools/engine-roots` has built.
+# The reference plugins: those of Debian 12, or of another release, in the folder that `tools/cni-plugins` has printed.
 REFERENCE = Path(os.environ.get("MACVFAST_CNI", CNI_DIRECTORY))
+RELEASES = ("1.1.1", "1.9.1")
+
+
+@functools.cache
+def release() -> str:
+    """Which of the two the reference plugins are; Debian's do not say it, but which versions of configurations they
+    know.
+    """
+    return RELEASES["1.1.0" in supported()]
+
+
+@functools.cache
+def supported() -> list[str]:
+    """The versions of configurations that both sides know; none, where the reference plugins are not there."""
+    if not (REFERENCE / "macvlan").exists():
+        return []
+    asked = subprocess.run([REFERENCE / "macvlan"], env={"CNI_COMMAND": "VERSION"}, capture_output=True, check=True)
+    versions: list[str] = json.loads(asked.stdout)["supportedVersions"]
+    return [one for one in versions if one in VERSIONS]
 
 
 @dataclass(frozen=True)
@@ -45,6 +69,7 @@ class Side:
         data: the folder of host-local.
         containers: by the numbers that stories call them by.
         detects: whether duplicates of IPv6 addresses are looked for there, which takes a second each time.
+        ids: what containers are called, with the place of a number.
     """
 
     name: str
@@ -53,6 +78,7 @@ class Side:
     data: Path
     containers: dict[int, Netns] = field(default_factory=dict)
     detects: bool = False
+    ids: str = "container-{}"
 
     def container(self, number: int) -> Netns:
         """A container's namespace, made when it is first spoken of."""
@@ -62,15 +88,19 @@ class Side:
                 made.run("sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0")
         return self.containers[number]
 
-    def call(self, command: str, conf: Conf, where: tuple[int, str], variables: dict[str, str]) -> Answer:
-        """Call the plugin of a configuration for a container and a link in it."""
-        number, ifname = where
-        environment = {
-            "CNI_COMMAND": command, "CNI_CONTAINERID": f"container-{number}", "CNI_IFNAME": ifname,
+    def call(self, step: Step) -> Answer:
+        """Call the plugin that the fields of a step are the configuration of."""
+        number, ifname = step.where
+        environment: dict[str, str | None] = {
+            "CNI_COMMAND": step.verb, "CNI_CONTAINERID": self.ids.format(number), "CNI_IFNAME": ifname,
             "CNI_NETNS": str(self.container(number).path), "CNI_PATH": str(self.plugins),
-        } | variables  # fmt: skip
-        words = ["env", *(f"{name}={value}" for name, value in environment.items()), self.plugins / conf["type"]]
-        done = self.lan.host.attempt(*words, stdin=json.dumps(self._own(conf)))
+        }  # fmt: skip
+        if step.verb in ("GC", "STATUS"):
+            environment |= dict.fromkeys(("CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS"))
+        environment |= step.variables
+        given = [f"{name}={value}" for name, value in environment.items() if value is not None]
+        text = json.dumps(self._own(step.fields)) if step.text is None else step.text
+        done = self.lan.host.attempt("env", *given, self.plugins / step.fields["type"], stdin=text)
         assert done.returncode in (0, 1), (self.name, done.stdout, done.stderr)
         said = json.loads(done.stdout) if done.stdout.strip() else None
         return Answer(done.returncode, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from tests.netns import wait_until
@@ -36,7 +37,7 @@ def end_state(container: Netns, ifname: str) -> Flat:
             state |= _flat(f"route/{_LINK_LOCAL.sub('link-local', key)}", route)
     for one in container.ip_json("neighbour", "show", "nud", "permanent"):
         state |= _flat(f"neighbour/{one['dst']}", one)
-    settings = container.attempt("sh", "-c", _SETTINGS.format(ifname)).stdout.splitlines()
+    settings = container.attempt("sh", "-c", _SETTINGS.format(shlex.quote(ifname))).stdout.splitlines()
     return state | {f"setting/{name}": value for name, _, value in (line.partition(":") for line in settings)}
 
 

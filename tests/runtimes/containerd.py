@@ -6,24 +6,18 @@ for plugins and their configurations, are in a mount namespace that ends with it
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import shlex
 import signal
 import subprocess
-import tarfile
 from typing import TYPE_CHECKING, Any, Self
-
-import grpc
-from cri_api.v1 import api_pb2 as cri
-from cri_api.v1.api_pb2_grpc import RuntimeServiceStub
 
 from tests.acceptance.serving import COMMAND
 from tests.netns import wait_until
-from tests.parity.engine import UNPACKED, busybox_layer
+from tests.parity.engine import UNPACKED
 from tests.probe import CNI_DIRECTORY
+from tests.runtimes.pods import Pods, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +28,6 @@ if TYPE_CHECKING:
 # What sandboxes of pods run, by the name that containerd 1.6 has for it.
 IMAGE = "registry.k8s.io/pause:3.6"
 READY_S = 60
-# A pod's: containerd asks runc, and a busy machine takes its time.
-CALL_S = 60
 
 # Where a runtime looks for plugins and configurations. `loopback` is the reference one, which each pod gets. A process
 # holds the mount namespace when containerd is killed.
@@ -58,7 +50,7 @@ version = 2
 """
 
 
-class Containerd:
+class Containerd(Pods):
     """A running containerd. A context manager, which takes away what it runs.
 
     Args:
@@ -68,17 +60,16 @@ class Containerd:
     """
 
     def __init__(self, lan: Lan, directory: Path, plugin: Mapping[str, Any]) -> None:
+        super().__init__(directory / "containerd.sock", IMAGE, directory)
         self._lan = lan
         self._directory = directory
-        self._socket = directory / "containerd.sock"
         self._places: subprocess.Popen[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel: grpc.Channel | None = None
         network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "macvfast", **plugin}]}
         (directory / "net.d").mkdir(parents=True)
         (directory / "net.d/10-pods.conflist").write_text(json.dumps(network), encoding="utf-8")
         (directory / "config.toml").write_text(_CONFIGURATION, encoding="utf-8")
-        _write_image(directory / "image.tar")
+        write_image(directory / "image.tar", IMAGE)
 
     def __enter__(self) -> Self:
         """Start it, with the image of pods."""
@@ -122,11 +113,7 @@ class Containerd:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._directory / "log").read_text(errors="replace")[-2000:]
-        try:
-            self.pods()
-        except grpc.RpcError:
-            return False
-        return True
+        return self.answers()
 
     def kill(self, number: signal.Signals) -> None:
         """End it by a signal; what it has started goes on."""
@@ -134,9 +121,7 @@ class Containerd:
             self._process.send_signal(number)
             self._process.wait(READY_S)
             self._process = None
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self.hang_up()
 
     def _forget(self) -> None:
         """Remove all pods and containers."""
@@ -157,93 +142,11 @@ class Containerd:
         assert done.returncode == 0, (done.stdout, done.stderr)
         return done.stdout
 
-    # Pods.
-
-    @property
-    def _api(self) -> RuntimeServiceStub:
-        if self._channel is None:
-            self._channel = grpc.insecure_channel(f"unix://{self._socket}")
-        return RuntimeServiceStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def pods(self) -> list[str]:
-        """The ids of all pods."""
-        return [one.id for one in self._api.ListPodSandbox(cri.ListPodSandboxRequest(), timeout=CALL_S).items]
-
-    def network_ready(self) -> bool:
-        """What kubelet asks every five seconds."""
-        said = self._api.Status(cri.StatusRequest(), timeout=CALL_S).status.conditions
-        return any(one.status for one in said if one.type == "NetworkReady")
-
-    def run_pod(self, name: str, annotations: Mapping[str, str] | None = None) -> str:
-        """Start a pod with one container that does nothing; its id."""
-        config = self._pod(name, annotations)
-        made = self._api.RunPodSandbox(cri.RunPodSandboxRequest(config=config), timeout=CALL_S)
-        self._api.CreateContainer(
-            cri.CreateContainerRequest(
-                pod_sandbox_id=made.pod_sandbox_id, sandbox_config=config,
-                config=cri.ContainerConfig(
-                    metadata=cri.ContainerMetadata(name="main"), image=cri.ImageSpec(image=IMAGE),
-                    command=["/bin/sleep", "86400"],
-                ),
-            ),
-            timeout=CALL_S,
-        )  # fmt: skip
-        (container,) = self._containers(made.pod_sandbox_id)
-        self._api.StartContainer(cri.StartContainerRequest(container_id=container), timeout=CALL_S)
-        return str(made.pod_sandbox_id)
-
-    def _pod(self, name: str, annotations: Mapping[str, str] | None) -> cri.PodSandboxConfig:
-        return cri.PodSandboxConfig(
-            metadata=cri.PodSandboxMetadata(name=name, uid=name, namespace="default"),
-            log_directory=str(self._directory), annotations=annotations or {},
-        )  # fmt: skip
-
-    def _containers(self, pod: str) -> list[str]:
-        asked = cri.ListContainersRequest(filter=cri.ContainerFilter(pod_sandbox_id=pod))
-        return [one.id for one in self._api.ListContainers(asked, timeout=CALL_S).containers]
-
-    def address(self, pod: str) -> str:
-        """The address that the runtime says that a pod has."""
-        asked = cri.PodSandboxStatusRequest(pod_sandbox_id=pod)
-        return str(self._api.PodSandboxStatus(asked, timeout=CALL_S).status.network.ip)
-
-    def exec(self, pod: str, *command: str) -> str:
-        """The output of a command in a pod's container, whatever its exit status."""
-        (container,) = self._containers(pod)
-        asked = cri.ExecSyncRequest(container_id=container, cmd=[*command], timeout=CALL_S)
-        return str(self._api.ExecSync(asked, timeout=CALL_S).stdout.decode())
-
     def destroy(self, pod: str) -> None:
         """End the network namespace of a pod with all that runs in it, without the runtime's doing."""
-        for name in (*self._containers(pod), pod):
+        for name in (*self.containers(pod), pod):
             self.ctr("--namespace", "k8s.io", "task", "kill", "--all", "--signal=SIGKILL", name)
         spec = json.loads(self.ctr("--namespace", "k8s.io", "container", "info", pod))["Spec"]
         (path,) = [one["path"] for one in spec["linux"]["namespaces"] if one["type"] == "network"]
         self._lan.host.run(*self._inside, "umount", path)
         self._lan.host.run(*self._inside, "rm", path)
-
-    def remove_pod(self, pod: str) -> None:
-        """Stop and remove a pod."""
-        self._api.StopPodSandbox(cri.StopPodSandboxRequest(pod_sandbox_id=pod), timeout=CALL_S)
-        self._api.RemovePodSandbox(cri.RemovePodSandboxRequest(pod_sandbox_id=pod), timeout=CALL_S)
-
-
-def _write_image(path: Path) -> None:
-    """An image with nothing but busybox, as `docker save` writes one."""
-    layer = busybox_layer()
-    digest = hashlib.sha256(layer).hexdigest()
-    configuration = {
-        "architecture": "amd64" if os.uname().machine == "x86_64" else "arm64", "os": "linux",
-        "config": {"Cmd": ["/bin/sleep", "86400"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-    }  # fmt: skip
-    manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
-    files = {
-        "layer.tar": layer, "config.json": json.dumps(configuration).encode(),
-        "manifest.json": json.dumps(manifest).encode(),
-    }  # fmt: skip
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
