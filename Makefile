@@ -66,6 +66,8 @@ engines: build $(VENV)/.tools  ## real containers by the Docker Engines and Podm
 	@$(SAY) 'the examples of tests/parity, and random operations'
 	@for suite in $(filter-out bookworm,$(SUITES)); do $(SAY) "Docker Engine of $$suite"; \
 	  MACVFAST_ENGINE=$$suite $(BIN)/python -m pytest $(ENGINES) $(PYTEST_ARGS); done
+	@$(SAY) 'plugins of CNI, release 1.9.1'
+	@MACVFAST_CNI=$$(tools/cni-plugins) $(BIN)/python -m pytest tests/acceptance/test_cni_reference.py $(PYTEST_ARGS)
 	@$(SAY) 'containers of engines'
 	@MACVFAST_ENGINES='$(SUITES)' $(BIN)/python -m pytest tests/engines $(PYTEST_ARGS)
 

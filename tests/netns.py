@@ -409,10 +409,17 @@ class Lan:
 
     def calls_served(self) -> int:
         """How many command lines the server has done."""
+        return self._served("calls")
+
+    def requests_served(self) -> int:
+        """How many requests of plugins the server has done."""
+        return self._served("requests")
+
+    def _served(self, what: str) -> int:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(str(self.run_dir / "status.sock"))
             with connection.makefile("rb") as said:
-                return sum(sum(one["counts"]) for one in json.load(said)["calls"])
+                return sum(sum(one["counts"]) for one in json.load(said)[what])
 
     def add_parent(
         self, ifname: str, far_ifname: str, address: str | None = None, far_address: str | None = None

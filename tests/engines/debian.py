@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from macvfast.system.configured import FILE, Places
+from macvfast.system.units import client
 from tests.engines.roots import CHECKOUT, ROOTS
-from tests.netns import Netns, wait_until
+from tests.netns import MACVFAST, Netns, wait_until
 from tests.parity.engine import busybox_layer
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Sequence
 
     from tests.netns import Lan
@@ -75,12 +77,16 @@ class Debian:
         one_tree: whether its cgroups are one tree, as they are on most machines, and not those of this machine.
     """
 
+    # What `macvfast serve` says for it.
+    served: tuple[str, ...] = ()
+
     def __init__(self, suite: str, lan: Lan, *, one_tree: bool = False) -> None:
         self.suite = suite
         self.lan = lan
         self.directory = lan.state_dir.parent
         self._outside = lan.host
         self._one_tree = one_tree
+        self.server: int | None = None
         self._disk = self.directory / DISK
         self._holder: subprocess.Popen[str] | None = None
         self._started: list[subprocess.Popen[bytes]] = []
@@ -153,6 +159,21 @@ class Debian:
             if link.get("linkinfo", {}).get("info_kind") in {"macvlan", "macvtap", "ipvlan"}:
                 self._outside.run("ip", "link", "delete", link["ifname"])
         self.boot()
+
+    # macvfast in it.
+
+    def serve(self) -> None:
+        """Start macvfast's server in it, and tell plugins where all is."""
+        places = Places(sys.executable, *map(str, (self.lan.state_dir, self.lan.run_dir, self.lan.netns_dir)))
+        self.write(str(FILE), client(places))
+        self.server = self.spawn(str(MACVFAST), "serve", *self.served)
+        wait_until((self.lan.run_dir / "command.sock").exists, 60, "the server's socket")
+
+    def kill_server(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End macvfast's server."""
+        assert self.server is not None
+        self.end(self.server, number)
+        self.server = None
 
     # What is typed in it.
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
-from macvfast.system.configured import FILE, Places
-from macvfast.system.units import client
 from tests.engines.debian import IMAGE_FILE, Debian
-from tests.netns import MACVFAST, Netns, wait_until
+from tests.netns import Netns
 
 if TYPE_CHECKING:
     import subprocess
@@ -29,13 +25,10 @@ class Engine(Debian):
     words: tuple[str, ...] = ()
     # What `network create` says to have the addresses from macvfast, too.
     ipam: tuple[str, ...] = ()
-    # What `macvfast serve` says for it.
-    served: tuple[str, ...] = ()
 
     def __init__(self, suite: str, lan: Lan, *, one_tree: bool, driver: bool) -> None:
         super().__init__(suite, lan, one_tree=one_tree)
         self._driver = driver
-        self.server: int | None = None
 
     @property
     def name(self) -> str:
@@ -120,7 +113,7 @@ class Engine(Debian):
         """The networks of macvfast's driver, by the names that the engine has for them."""
         return sorted(self("network", "ls", "--filter=driver=macvfast", "--format={{.Name}}").split())
 
-    # macvfast in it.
+    # What macvfast has of it.
 
     def recorded_name(self, network: str) -> str:
         """The name by which macvfast knows a network of the engine."""
@@ -128,16 +121,3 @@ class Engine(Debian):
 
     def tidied(self) -> None:
         """Have macvfast notice what the engine does not tell it."""
-
-    def serve(self) -> None:
-        """Start macvfast's server in it, and tell plugins where all is."""
-        places = Places(sys.executable, *map(str, (self.lan.state_dir, self.lan.run_dir, self.lan.netns_dir)))
-        self.write(str(FILE), client(places))
-        self.server = self.spawn(str(MACVFAST), "serve", *self.served)
-        wait_until((self.lan.run_dir / "command.sock").exists, 60, "the server's socket")
-
-    def kill_server(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """End macvfast's server."""
-        assert self.server is not None
-        self.end(self.server, number)
-        self.server = None
