@@ -14,7 +14,7 @@ import pytest
 
 from tests import netns
 from tests.acceptance import support
-from tests.acceptance.serving import engine_of
+from tests.acceptance.serving import COMMAND, engine_of
 from tests.acceptance.test_cni import CONF, Runtime, end_of_all, recorded
 
 if TYPE_CHECKING:
@@ -102,6 +102,24 @@ def test_gc_frees_what_a_container_had_that_ended_untold_and_nothing_that_lives(
     assert len(recorded(either.lan)) == 1
     assert foreign.link_names() == ["lo", "net1"]
     either.ok("DEL")
+
+
+def test_who_does_not_see_the_processes_of_the_host_frees_nothing_that_may_live(told: Lan, foreign: Netns) -> None:
+    """Wrong: in a container's pid namespace nothing leads to the namespace of a process outside, and its parent lists
+    no MAC of a link that is down.
+    """
+    runtime = begun(told, foreign)
+    inside = foreign.start("sleep", "1000")
+    netns.wait_until(lambda: os.stat(f"/proc/{inside.pid}/ns/net").st_ino == foreign.inode)
+    runtime.variables["CNI_NETNS"] = f"/proc/{inside.pid}/ns/net"
+    runtime.ok("ADD")
+    foreign.run("ip", "link", "set", "net1", "down")
+    hidden = ("unshare", "--pid", "--fork", "--mount-proc", "sh", "-ec", f'umount {foreign.path}; exec "$0" gc')
+    assert told.host.run(*hidden, COMMAND) == ""
+    assert (len(recorded(told)), foreign.link_names()) == (1, ["lo", "net1"])
+    runtime.ok("DEL")
+    inside.kill()
+    inside.communicate()
 
 
 def test_what_ended_untold_is_freed_before_a_pool_is_exhausted(

@@ -415,8 +415,8 @@ def test_another_namespace_with_the_inode_number_of_ours_is_not_taken_for_it(lan
     before = shown(lan, "box")
     other = in_its_place(lan, "box")
     try:
-        assert holders.find({other.inode})[other.inode], "who looks for the number finds the other one"
-        assert lan.api(lambda host: namespaces.find_again(host._parts.kernel, [host.sandbox("box")])) == {}
+        assert holders.find({other.inode}).holders[other.inode], "who looks for the number finds the other one"
+        assert lan.api(lambda host: namespaces.find_again(host._parts.kernel, [host.sandbox("box")]).by_id) == {}
         assert "its namespace is gone" in lan.attempt("check").stdout
         lan.macvfast("restore")
         assert lan.sandbox("box").inode != other.inode

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceInvalid, NamespaceNameTaken, StateUnusable
-from macvfast.kernel.holders import Holder, Search
+from macvfast.kernel.holders import Found, Holder, Search
 from macvfast.kernel.look import vlans_of
 from macvfast.kernel.netlink import Kernel
 from macvfast.kernel.protocol import id_of
@@ -743,7 +743,7 @@ class FakeKernel(Kernel):
     def is_of_home(self, namespace: Namespace) -> bool:
         return self._netns(namespace).trusted
 
-    def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
+    def holders(self, inodes: Collection[int], *, quick: bool = False, patient: bool = False) -> Found:  # noqa: ARG002
         self.faults.step("look who holds a namespace")
         # What others gave is seen at once, by where it is mounted; what holds ours are descriptors.
         found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
@@ -753,7 +753,7 @@ class FakeKernel(Kernel):
         for netns in [] if quick else self.world.living():
             if id(netns) not in pinned:
                 found.get(netns.inode, []).append(Holder(f"/proc/7/fd/{netns.cookie}", "process 7 (sleep)"))
-        return found
+        return Found(found, complete=not quick)
 
     def namespaces(self) -> Search:
         self.faults.step("look for namespaces")

@@ -238,7 +238,7 @@ class Attachments:
             with self._store.reading() as records:
                 settled = self._observer.settled(records, records.sandboxes_numbered(numbers, shown=False))
             # One that was set down, or has another MAC, is still there.
-            places = self._observer.locate([one.sandbox for one in settled])
+            places = self._observer.locate([one.sandbox for one in settled], patient=True)
             close_all([place.namespace for place in places])
             gone += [one.sandbox for one, place in zip(settled, places, strict=True) if place.for_good]
         return gone

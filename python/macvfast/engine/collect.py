@@ -72,7 +72,7 @@ class Collector:
         for page in self._observer.sandboxes():
             # Whether attachments are orphans, other things decide (`attachments`).
             given = [one.sandbox for one in page if not one.sandbox.made and one.sandbox.origin is None]
-            places = self._observer.locate(given)
+            places = self._observer.locate(given, patient=True)
             close_all([place.namespace for place in places])
             gone = {sandbox.id for sandbox, place in zip(given, places, strict=True) if place.for_good}
             for one in page:

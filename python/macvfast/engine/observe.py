@@ -200,8 +200,12 @@ class Observer:
 
     # Namespaces.
 
-    def locate(self, sandboxes: Sequence[Sandbox]) -> list[LocatedNamespace]:
-        """Where the namespaces of sandboxes are. The caller closes them; sandboxes with the same path share one."""
+    def locate(self, sandboxes: Sequence[Sandbox], *, patient: bool = False) -> list[LocatedNamespace]:
+        """Where the namespaces of sandboxes are. The caller closes them; sandboxes with the same path share one.
+
+        Args:
+            patient: look for what is missing until it is known to be gone, and not for a second.
+        """
         boot_id = self._kernel.boot_id()
         paths = list(dict.fromkeys(one.path for one in sandboxes))
         opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
@@ -209,13 +213,17 @@ class Observer:
         alive: dict[str, Namespace | MacvfastError] = {}
         try:
             missing = [one for one in sandboxes if one.boot_id == boot_id and not is_of(opened[one.path], one)]
-            alive = find_again(self._kernel, missing)
+            alive, complete = find_again(self._kernel, missing, patient=patient)
             for one in sandboxes:
                 there = opened[one.path]
                 if one.boot_id == boot_id and is_of(there, one):
                     places.append(LocatedNamespace(NamespaceState.PRESENT, there))
                 else:
-                    places.append((self._made if one.made else self._given)(one, there, alive.get(one.id)))
+                    place = (self._made if one.made else self._given)(one, there, alive.get(one.id))
+                    if one.boot_id == boot_id and place.for_good and not complete:
+                        # What is missing may be where nobody can look from here.
+                        place = LocatedNamespace(place.state, reason=f"{place.reason}, where all processes are seen")
+                    places.append(place)
         except BaseException:
             close_all([*opened.values(), *alive.values(), *(place.namespace for place in places)])
             raise

@@ -166,7 +166,7 @@ class Repairer:
     def _pinned(self, settling: Sequence[tuple[_Repair, GiveNamespace]]) -> Iterator[str]:
         done = [(one, step.state) for one, step in settling if one.error is None]
         again = {one.held.inode for one, state in done if state is NamespaceState.UNPINNED}
-        holders = self._kernel.holders(again) if again else {}
+        holders = self._kernel.holders(again).holders if again else {}
         for one, state in done:
             path = one.drift.recorded.sandbox.path
             if state is NamespaceState.GONE:

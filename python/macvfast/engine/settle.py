@@ -197,7 +197,8 @@ class Settler:
     def _delete_found(self, unsure: Sequence[Removal]) -> bool:
         """Delete links in namespaces that were not at their paths, and are found now. Returns whether one was found."""
         todo = [one for one in unsure if one.dies]
-        found = find_again(self._kernel, [one.sandbox for one in todo], search=self._options.patient) if todo else {}
+        sandboxes = [one.sandbox for one in todo]
+        found = find_again(self._kernel, sandboxes, search=self._options.patient).by_id if todo else {}
         try:
             held = []
             for one in todo:
@@ -228,7 +229,7 @@ class Settler:
 
     def _shown(self, names: Sequence[tuple[Removal, str]]) -> Iterator[str]:
         """The commands that do so, by way of what holds the namespaces; where only a socket does, a comment."""
-        holders = self._kernel.holders({one.sandbox.inode for one, _ in names})
+        holders = self._kernel.holders({one.sandbox.inode for one, _ in names}).holders
         for one, ifname in names:
             path = next((holder.path for holder in holders[one.sandbox.inode]), None)
             if path is None:
@@ -273,7 +274,7 @@ class Settler:
         """Report which namespaces something else keeps alive, and what that is, if it can be seen."""
         kept = [one for one in self._all if one.kept and one.error is None]
         if kept and self._options.patient:
-            holders = self._kernel.holders({kept[0].sandbox.inode})[kept[0].sandbox.inode]
+            holders = self._kernel.holders({kept[0].sandbox.inode}).holders[kept[0].sandbox.inode]
             names = tuple(one.sandbox.name for one in kept)
             self._directories.note(NamespaceKept(names, tuple(one.what for one in holders)))
         for one in kept:

@@ -14,7 +14,7 @@ from macvfast.system.machine import boot_id, machine_id
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from macvfast.kernel.holders import Holder, Search
+    from macvfast.kernel.holders import Found, Search
     from macvfast.kernel.protocol import Namespace
     from macvfast.kernel.watch import LinkWatch
     from macvfast.plan import LinkFacts
@@ -61,11 +61,12 @@ class HostFacts:
             os.close(owner)
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
-    def holders(self, inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
+    def holders(self, inodes: Collection[int], *, quick: bool = False, patient: bool = False) -> Found:
         """What keeps namespaces with those inode numbers alive, as far as a second's look at threads and descriptors of
-        the host shows; `quick`: only at what is mounted here, and at where each process is.
+        the host shows, or (`patient`) one of half a minute; `quick`: only at what is mounted here, and at where each
+        process is.
         """
-        return holders.find(inodes, quick=quick)
+        return holders.find(inodes, quick=quick, patient=patient)
 
     def namespaces(self) -> Search:
         """A path to each network namespace that something holds, as far as a second's look shows."""

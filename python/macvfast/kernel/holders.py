@@ -21,8 +21,13 @@ _NAMESPACE = re.compile(r"net:\[(\d+)\]\Z", re.ASCII)
 # What most descriptors are, and no namespace is.
 _NO_FILES = ("socket:[", "pipe:[", "anon_inode:")
 
+# Of the first pid namespace of a kernel, by inode number (PROC_PID_INIT_INO of <linux/proc_ns.h>).
+_FIRST_PIDS = 0xEFFFFFFC
+
 # How long threads and descriptors are looked at, however many there are: anybody may open hundreds of thousands.
 LOOK_S = 1.0
+# The same for who frees what is held by nothing: what was not looked at may hold it.
+PATIENT_S = 30.0
 
 
 class Holder(NamedTuple):
@@ -41,6 +46,15 @@ class _Candidate(NamedTuple):
     pid: str = ""
 
 
+class Found(NamedTuple):
+    """What holds each of the namespaces that were asked for, by inode number. `complete`: all was looked at that can be
+    seen on this host; not in the pid namespace of a container, which shows its own processes alone.
+    """
+
+    holders: dict[int, list[Holder]]
+    complete: bool
+
+
 class Search(NamedTuple):
     """A path to each namespace that was found, and whether everything was looked at."""
 
@@ -48,25 +62,26 @@ class Search(NamedTuple):
     complete: bool
 
 
-def find(inodes: Collection[int], *, quick: bool = False) -> dict[int, list[Holder]]:
+def find(inodes: Collection[int], *, quick: bool = False, patient: bool = False) -> Found:
     """What holds each of the namespaces, as far as /proc shows it; descriptors of this process left out.
 
     A socket that was opened inside and taken elsewhere is nowhere to be seen. Cost: a look at every thread and every
-    descriptor of the host, for `LOOK_S` at most; `quick`: only at what is mounted here, and at where each process is.
+    descriptor of the host, for `LOOK_S` at most, or (`patient`) for `PATIENT_S`; `quick`: only at what is mounted here,
+    and at where each process is.
     """
     found: dict[int, list[Holder]] = {inode: [] for inode in inodes}
-    scan = _Scan()
+    scan = _Scan(PATIENT_S if patient else LOOK_S)
     for one in scan.plain() if quick else scan.everything():
         if one.inode in found and not _known(found[one.inode], one):
             found[one.inode].append(Holder(one.path, one.what + (_process(one.pid) if one.pid else "")))
-    return found
+    return Found(found, complete=not quick and scan.complete and _inode("/proc/self/ns/pid") == _FIRST_PIDS)
 
 
 def namespaces() -> Search:
     """A path to each namespace that something holds. Cost: as of `find`."""
     found: dict[int, str] = {}
     device, _ = _identity("/proc/self/ns/net")
-    scan = _Scan()
+    scan = _Scan(LOOK_S)
     for one in scan.everything():
         # Most of what is open is no namespace.
         if one.inode and one.inode not in found and _identity(one.path)[0] == device:
@@ -82,9 +97,9 @@ def _known(holders: Collection[Holder], one: _Candidate) -> bool:
 class _Scan:
     """One look at this host: what takes long comes last, and is given up in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_s: float) -> None:
         self.complete = True
-        self._until = time.monotonic() + LOOK_S
+        self._until = time.monotonic() + look_s
         self._pids = sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int)
 
     def plain(self) -> Iterator[_Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from macvfast.errors import InvalidConfig, MacvfastError, NamespaceChanged
 
@@ -43,31 +43,45 @@ def open_recorded(
     found = [_checked(one, opened.get(one.path)) for one in sandboxes]
     changed = [one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged)]
     lost = [one for one in changed if not one.made or one.id in anywhere]
-    again = find_again(kernel, lost, search=search)
+    again = find_again(kernel, lost, search=search).by_id
     return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
 
 
+class FoundAgain(NamedTuple):
+    """Namespaces of sandboxes, by sandbox id; an error where one is that cannot be opened. `complete`: those that are
+    missing are gone, as far as anything shows it.
+    """
+
+    by_id: dict[str, Namespace | MacvfastError]
+    complete: bool
+
+
 def find_again(
-    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True
-) -> dict[str, Namespace | MacvfastError]:
-    """The namespaces of sandboxes that exist elsewhere than at their paths, by sandbox id, opened by way of what holds
-    them; an error where that cannot be opened; nothing for those that are gone.
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True, patient: bool = False
+) -> FoundAgain:
+    """The namespaces of sandboxes that exist elsewhere than at their paths, opened by way of what holds them.
 
     Found by inode number, which no two living namespaces share, and checked by cookie. Cost: that of Kernel.holders,
     where there are sandboxes.
 
     Args:
         search: whether threads and descriptors are looked at as well, and not only mounts and processes.
+        patient: however long that takes.
     """
     boot_id = kernel.boot_id()
     known = [one for one in sandboxes if one.boot_id == boot_id and one.inode]
     cookies = {one.cookie for one in known}
     found: dict[int, Namespace] = {}
     refused: dict[int, MacvfastError] = {}
+    complete = True
     # Where it is most likely to be, before every descriptor of the host is looked at.
     for quick in (True, False) if search else (True,):
         inodes = {one.inode for one in known if one.cookie not in found}
-        for inode, holders in (kernel.holders(inodes, quick=quick) if inodes else {}).items():
+        if not inodes:
+            break
+        looked = kernel.holders(inodes, quick=quick, patient=patient)
+        complete = looked.complete
+        for inode, holders in looked.holders.items():
             opened = _first(kernel, holders)
             if isinstance(opened, MacvfastError):
                 refused[inode] = opened
@@ -75,11 +89,12 @@ def find_again(
                 found[opened.cookie] = opened
             else:
                 close_all([opened])
-    return {
+    by_id = {
         one.id: found.get(one.cookie) or refused[one.inode]
         for one in known
         if one.cookie in found or one.inode in refused
     }
+    return FoundAgain(by_id, complete)
 
 
 def _first(kernel: Kernel, holders: Sequence[Holder]) -> Namespace | MacvfastError | None:
