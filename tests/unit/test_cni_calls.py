@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from macvfast import errors
+from macvfast.engine.attachments import Attachments
 from macvfast.plugins.cni import calls
 from macvfast.plugins.request import NotKept, Request, answered, connected, undo
+from macvfast.state.owners import Held, Owners
+from macvfast.state.records import REMOVED
 from tests.unit.fake_kernel import FakeLink
 
 if TYPE_CHECKING:
@@ -243,3 +247,29 @@ def test_a_pool_that_the_next_container_makes_room_in_is_not_full(machine: Machi
         machine.world.give("/proc/self/fd/0")
         assert done(machine, "ADD", conf, container="c2", id_="b" * 32)["ips"]
         assert done(machine, "STATUS", conf) == 50
+
+
+def test_a_container_waits_for_an_address_that_another_process_is_giving_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong: only removals of the same process are waited for, and a plugin beside a server finds no room."""
+    conf, program = held_by(CONF), "host-local"
+    assert done(machine, "ADD", conf, program=program)["ips"]
+    store = machine.host._store
+    owners, held = Owners(store.directory / "owners"), Held()
+    owners.take(held)
+    with store.writing() as records:
+        going = records.begin(held.token, REMOVED)
+    look, looks = Attachments._removals, count()
+
+    def ends_after_a_look(self: Attachments) -> set[int]:
+        if next(looks) == 1:
+            with store.writing() as records:
+                records.settle(going)
+            owners.give_up(held)
+            assert done(machine, "DEL", conf, program=program) is None
+        return look(self)
+
+    monkeypatch.setattr(Attachments, "_removals", ends_after_a_look)
+    assert done(machine, "ADD", conf, program=program, container="c2", id_="b" * 32)["ips"]
+    assert next(looks) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
 from macvfast.engine.removal import RemovalOptions, held_now, let_go
+from macvfast.engine.settle import GIVE_UP_S
 from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
 from macvfast.model import KEPT_S, ON_DEMAND, HeldAddresses
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
 from macvfast.state.lookup import attached, one_network, refuse_another
-from macvfast.state.records import now
+from macvfast.state.records import REMOVED, now
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 # Attachments without a link that are released in one transaction.
 _CHUNK = 256
+
+# How often a removal is looked at that another process is at.
+_LOOK_S = 0.01
 
 # Why an attachment is refused.
 _THERE, _HELD = "its link is there already", "it has addresses already"
@@ -206,6 +211,22 @@ class Attachments:
             # One that is used again by now stays.
             if not isinstance(outcome.error, NetworkInUse)
         ]
+
+    def await_removals(self) -> bool:
+        """Wait until the removals have ended that other processes are at, too, but not longer than those wait. Returns
+        whether there was one.
+        """
+        begun = self._removals()
+        until = time.monotonic() + GIVE_UP_S
+        while begun & self._removals() and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        return bool(begun)
+
+    def _removals(self) -> set[int]:
+        """The intents of all removals that go on."""
+        with self._store.reading() as records:
+            owners = {id_: one.owner for id_, one in records.intents().items() if one.doing == REMOVED}
+        return {id_ for id_, owner in owners.items() if self._store.owner_lives(owner)}
 
     def ending(self) -> list[Step]:
         """The steps that would free what another boot left."""

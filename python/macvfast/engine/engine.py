@@ -252,16 +252,19 @@ class Engine:
         return self._attachments.hold(network, attachment, asked, request_id)
 
     def _make_room(self, leaving: Sequence[Thread], error: MacvfastError) -> bool:
-        """Wait for what leaves, and for a pool, free what no container has any more. Returns whether there was any of
-        these.
+        """Wait for what leaves, and for a pool, free what no container has any more. Returns whether something may have
+        changed by that.
         """
         for one in leaving:
             one.join()
+        leaves = self._attachments.await_removals() or bool(leaving)
         if not isinstance(error, PoolExhausted):
-            return bool(leaving)
+            return leaves
         with self._changing_many():
-            freed = [one for one in self._attachments.free() if one.error is None]
-            return reservations.end_without_file(self._store) or bool(freed or leaving)
+            self._attachments.free()
+            reservations.end_without_file(self._store)
+        # Others may have given something back since it was called exhausted.
+        return True
 
     def connect_many(
         self, network: str, sandboxes: Sequence[str | EndpointRequest], netns: str | OpenNetns | None,

@@ -47,13 +47,12 @@ def reserve(store: Store, key: str, files: Mapping[Address, str], last: Iterable
         pools.save()
 
 
-def end_without_file(store: Store) -> bool:
-    """End the reservations whose files are gone; whether there were any."""
+def end_without_file(store: Store) -> None:
+    """End the reservations whose files are gone."""
     gone = without_file(store)
     if gone:
         with store.writing() as records:
             records.end_reservations(gone)
-    return bool(gone)
 
 
 def without_file(store: Store) -> list[tuple[int, bytes]]:
