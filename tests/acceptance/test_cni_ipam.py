@@ -4,12 +4,17 @@ configuration itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import netns
 from tests.acceptance.serving import COMMAND
 from tests.acceptance.test_cni import Runtime, recorded
 from tests.probe import CNI_DIRECTORY
@@ -21,8 +26,14 @@ pytestmark = pytest.mark.needs("macvlan")
 
 REFERENCE = CNI_DIRECTORY
 
-# Notes what it is given, and answers what it is told to.
+# Notes what it is given, and by whom, and answers what it is told to. A pipe keeps it until somebody has written to it.
 NOTING = """#!/bin/sh
+echo "$PPID" >"{0}/parent"
+umask >"{0}/umask"
+if [ -p "{0}/$CNI_COMMAND.keeps" ]; then
+    echo "$CNI_COMMAND begins" >>"{0}/commands"
+    cat "{0}/$CNI_COMMAND.keeps" >/dev/null
+fi
 cat >"{0}/$CNI_COMMAND.conf"
 env | grep ^CNI_ | sort >"{0}/$CNI_COMMAND.env"
 echo "$CNI_COMMAND" >>"{0}/commands"
@@ -57,13 +68,28 @@ class Plugin:
         (self.folder / f"{command}.answer").write_text(json.dumps(said), encoding="utf-8")
         (self.folder / f"{command}.fails").touch() if fails else (self.folder / f"{command}.fails").unlink(True)
 
+    def keeps(self, command: str) -> Path:
+        """A pipe that keeps it, when it is called for a command, until somebody has written to it."""
+        pipe = self.folder / f"{command}.keeps"
+        os.mkfifo(pipe)
+        return pipe
+
+    def noted(self) -> list[str]:
+        """What it was called for since it was last asked for `commands`."""
+        noted = self.folder / "commands"
+        return noted.read_text(encoding="ascii").splitlines() if noted.exists() else []
+
     @property
     def commands(self) -> list[str]:
-        """What it was called for since the last look."""
-        noted = self.folder / "commands"
-        found = noted.read_text(encoding="ascii").split() if noted.exists() else []
-        noted.unlink(missing_ok=True)
+        """The same, forgotten now."""
+        found = self.noted()
+        (self.folder / "commands").unlink(missing_ok=True)
         return found
+
+    @property
+    def parent(self) -> int:
+        """The process that executed it last."""
+        return int((self.folder / "parent").read_text(encoding="ascii"))
 
 
 @pytest.fixture
@@ -119,6 +145,107 @@ def test_a_plugin_is_given_what_the_runtime_gives(runtime: Runtime, plugin: Plug
     assert json.loads((plugin.folder / "ADD.conf").read_text(encoding="utf-8")) == runtime.conf
     lines = (plugin.folder / "ADD.env").read_text(encoding="utf-8").splitlines()
     assert lines == sorted(f"{name}={value}" for name, value in (runtime.variables | {"CNI_COMMAND": "ADD"}).items())
+    runtime.ok("DEL")
+
+
+def begun(runtime: Runtime, command: str, *before: str) -> subprocess.Popen[str]:
+    """A call that nobody waits for yet."""
+    typed = runtime.lan.host.start(*runtime.line(command, *before))
+    assert typed.stdin is not None
+    typed.stdin.write(json.dumps(runtime.conf))
+    typed.stdin.close()
+    typed.stdin = None
+    return typed
+
+
+def ended(typed: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = typed.communicate(timeout=60)
+    return typed.returncode, out, err
+
+
+def waits(typed: subprocess.Popen[str]) -> bool:
+    """Whether a call has not ended after a time in which it could have."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        typed.wait(0.5)
+    return typed.poll() is None
+
+
+def test_the_program_is_executed_by_a_worker_of_the_server_that_is_as_the_caller(
+    runtime: Runtime, plugin: Plugin, tmp_path: Path
+) -> None:
+    """Wrong: a Python of its own for each call; the server's own umask, or what its environment says of the state."""
+    plugin.keeps("ADD")
+    elsewhere = f"MACVFAST_STATE_DIR={tmp_path}/none"
+    typed = begun(runtime, "ADD", elsewhere, "sh", "-c", 'umask 0027; exec "$0"')
+    netns.wait_until(lambda: plugin.noted() == ["ADD begins"])
+    words = Path(f"/proc/{plugin.parent}/cmdline").read_text(encoding="utf-8").split("\0")
+    assert ("serve" in words) is (runtime.lan.server is not None), words
+    (plugin.folder / "ADD.keeps").write_text("go on", encoding="ascii")
+    status, _, err = ended(typed)
+    assert (status, err) == (0, "")
+    assert (plugin.folder / "umask").read_text(encoding="ascii") == "0027\n"
+    assert len(recorded(runtime.lan)) == 1
+    runtime.ok("DEL")
+
+
+def test_two_calls_for_one_attachment_are_done_one_after_the_other(
+    runtime: Runtime, foreign: Netns, plugin: Plugin
+) -> None:
+    """Wrong: the second ADD is given the same address, is refused its link, and has the plugin free what the container
+    has.
+    """
+    pipe = plugin.keeps("ADD")
+    first = begun(runtime, "ADD")
+    netns.wait_until(lambda: plugin.noted() == ["ADD begins"])
+    second = begun(runtime, "ADD")
+    assert waits(second)
+    # Another attachment waits for neither.
+    runtime.variables["CNI_CONTAINERID"] = "another"
+    runtime.ok("DEL")
+    pipe.write_text("go on", encoding="ascii")
+    assert ended(first)[0] == 0
+    status, out, err = ended(second)
+    assert (status, json.loads(out)["code"], err) == (1, 107, "")
+    assert plugin.commands == ["ADD begins", "DEL", "ADD"]
+    assert foreign.link_names() == ["lo", "net1"]
+    runtime.variables["CNI_CONTAINERID"] = "0123456789abcdef"
+    runtime.ok("DEL")
+
+
+@pytest.mark.parametrize("whom", ["the caller", "who executes it"])
+def test_what_a_plugin_gives_after_a_kill_is_freed_by_the_del_that_follows(
+    runtime: Runtime, foreign: Netns, plugin: Plugin, whom: str
+) -> None:
+    """Wrong: DEL comes before the program that goes on, and what that gives stays for ever."""
+    pipe = plugin.keeps("ADD")
+    typed = begun(runtime, "ADD")
+    netns.wait_until(lambda: plugin.noted() == ["ADD begins"])
+    os.kill(typed.pid if whom == "the caller" else plugin.parent, signal.SIGKILL)
+    typed.wait(60)
+    following = begun(runtime, "DEL")
+    assert waits(following)
+    pipe.write_text("go on", encoding="ascii")
+    assert ended(following) == (0, "", "")
+    status, out, err = ended(typed)
+    if whom != "the caller" and runtime.lan.server is not None:
+        assert (status, json.loads(out)["code"], err) == (1, 11, "")
+    else:
+        assert (status, out, err) == (-signal.SIGKILL, "", "")
+    assert plugin.commands == ["ADD begins", "ADD", "DEL"]
+    assert (foreign.link_names(), recorded(runtime.lan)) == (["lo"], [])
+
+
+def test_a_caller_whose_files_the_server_does_not_see_executes_it_itself(
+    runtime: Runtime, foreign: Netns, plugin: Plugin
+) -> None:
+    """As in a container of a runtime's own: its CNI_PATH leads elsewhere here."""
+    plugin.keeps("ADD")
+    typed = begun(runtime, "ADD", "unshare", "--mount")
+    netns.wait_until(lambda: plugin.noted() == ["ADD begins"])
+    assert plugin.parent == typed.pid
+    (plugin.folder / "ADD.keeps").write_text("go on", encoding="ascii")
+    assert ended(typed)[0] == 0
+    assert foreign.link_names() == ["lo", "net1"]
     runtime.ok("DEL")
 
 

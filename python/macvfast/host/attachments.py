@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from macvfast.model import Address, Attachment, HeldAddresses, Network, Sandbox
     from macvfast.outcomes import Outcomes
     from macvfast.requests import OpenNetns
+    from macvfast.state.turns import Turn
 
 
 class OfAttachments(Opened):
@@ -35,6 +36,17 @@ class OfAttachments(Opened):
             SandboxBusy: it is being made or removed.
         """
         self._parts.engine.refuse_attached(attachment, netns)
+
+    def take_turn(self, attachment: Attachment) -> Turn:
+        """Have what several processes do about an attachment be done one after the other, also what is not recorded:
+        the others are refused until the turn is given up, as at the end of a `with`. Programs that this process starts
+        meanwhile have it, too: where this process is killed, they still do.
+
+        Raises:
+            SandboxBusy: another process has it.
+            StateUnusable
+        """
+        return self._store.take_turn("attachment", attachment.path)
 
     def attachments(self, conf: str | None = None) -> list[Attachment]:
         """All attachments, or those of one configuration, sorted."""

@@ -184,6 +184,15 @@ def answered(host: Host, request: Request) -> Answer:
     keeper = request.keeper
     if keeper is None:
         return _patiently(host, request)
+    if not keeper.by_caller or request.attachment is None:
+        return _kept_elsewhere(host, request, keeper)
+    # Programs give and free for as long as nothing of it is recorded.
+    with _waiting(host, partial(host.take_turn, request.attachment)):
+        return _kept_elsewhere(host, request, keeper)
+
+
+def _kept_elsewhere(host: Host, request: Request, keeper: Keeper) -> Answer:
+    """Do a request about what others keep. Raises as `answered`."""
     if request.kind == CONNECT:
         if keeper.by_caller:
             # Asked once more, it would give the same again, or refuse; and then free what the container has.

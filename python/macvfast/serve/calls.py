@@ -32,9 +32,11 @@ _DEPTH = 3
 # Of the options that may stand before it, the one that has its value as the next word.
 _WITH_VALUE = "--state-dir"
 
-# What has no name of its own: help, completion, what is no command.
-_OTHER = "other"
-_KINDS = (_OTHER, *COMMANDS)
+# What has no name of its own: help, completion, what is no command. And calls of plugins that are no requests.
+_OTHER, _PLUGIN = "other", "plugin"
+_KINDS = (_OTHER, _PLUGIN, *COMMANDS)
+# The number of such a call.
+PLUGIN = 1 + _KINDS.index(_PLUGIN)
 
 
 _REQUESTS = (CONNECT, DISCONNECT, CHECK, STATUS, COLLECT)

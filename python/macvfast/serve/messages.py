@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 # Client and worker have the same.
 PROTOCOL = "1"
 
-# From the client: its command line; go on; the program could not be started (errno); it has ended (wait status).
-HELLO, GO, FAILED, ENDED = b"H", b"G", b"F", b"X"
+# From the client: its command line; a plugin's call; go on; the program could not be started (errno); it has ended
+# (wait status).
+HELLO, CALL, GO, FAILED, ENDED = b"H", b"C", b"G", b"F", b"X"
 # From the worker: it listens; it waits for GO; it does not serve this caller (why); the command has ended (exit
 # status); become a program; start a program.
 LISTENS, READY, REFUSED, STATUS, BECOME, START = b"L", b"R", b"N", b"E", b"B", b"S"
 
-# What stands for a lock among the digits of streams, and the command that is given one.
-LOCK = "L"
+# What stands for one more descriptor among the digits of streams: the lock of the command that has one, or the
+# namespace of a plugin's call, where that could be opened.
+OTHER = "L"
 _LOCKED = b"__remove-ended"
 
 _HEADER = struct.Struct("<cI")
@@ -99,12 +101,13 @@ class Hello(NamedTuple):
         version: of the client.
         python: the Python that the client would execute.
         umask: of the caller.
-        streams: which of its standard streams are open, as the digits of their numbers. LOCK after them: the command
-            has a lock, too, which the worker alone holds from GO on.
+        streams: which of its standard streams are open, as the digits of their numbers. OTHER after them: there is
+            another descriptor, which the worker alone holds from GO on; the last word stands for its number.
         words: the command line, without the program's name.
         environment: the variables, `NAME=value` each.
         directory: a descriptor of the working directory.
-        fds: descriptors of the open streams, in order, and of the lock.
+        fds: descriptors of the open streams, in order, and the other one.
+        is_call: the words are those of a plugin's call (`macvfast.plugins.__main__`).
     """
 
     version: str
@@ -115,6 +118,7 @@ class Hello(NamedTuple):
     environment: Sequence[bytes]
     directory: int
     fds: Sequence[int]
+    is_call: bool = False
 
     @classmethod
     def of(cls, message: Message) -> Hello:
@@ -123,7 +127,7 @@ class Hello(NamedTuple):
         Raises:
             Malformed
         """
-        if message.kind != HELLO or not message.body.endswith(b"\0"):
+        if message.kind not in (HELLO, CALL) or not message.body.endswith(b"\0"):
             raise Malformed("no hello")
         protocol, version, python, umask, streams, count, *rest = message.body[:-1].split(b"\0")
         try:
@@ -133,8 +137,12 @@ class Hello(NamedTuple):
         except ValueError as error:
             raise Malformed(str(error)) from None
         directory, *fds = message.fds or (-1,)
-        wanted = LOCK if rest[:number][:1] == [_LOCKED] else ""
+        is_call = message.kind == CALL
+        wanted = f"{OTHER}?" if is_call else OTHER if rest[:number][:1] == [_LOCKED] else ""
         fitting = re.fullmatch(f"0?1?2?{wanted}", shown) and len(fds) == len(shown) and number <= len(rest)
         if directory < 0 or not fitting:
             raise Malformed("its parts do not fit together")
-        return cls(os.fsdecode(version), os.fsdecode(python), mode, shown, rest[:number], rest[number:], directory, fds)
+        words, variables = rest[:number], rest[number:]
+        return cls(
+            os.fsdecode(version), os.fsdecode(python), mode, shown, words, variables, directory, fds, is_call
+        )  # fmt: skip

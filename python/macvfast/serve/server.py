@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from macvfast import __version__
 from macvfast.process.programs import PASSED_ON
 from macvfast.serve import worker
-from macvfast.serve.calls import TAKEN, WORD_SIZE, Calls, Requests, kind_of, said
+from macvfast.serve.calls import PLUGIN, TAKEN, WORD_SIZE, Calls, Requests, kind_of, said
 from macvfast.serve.peer import Standing
 from macvfast.system import server
 
@@ -61,14 +61,14 @@ class Server:
 
     Args:
         directory: where clients connect.
-        main: does the command line of `sys.argv`.
+        main: does the command line of `sys.argv`, or (True) the call of a plugin whose words are there.
         engine: does requests: those who connect to a socket, until a descriptor can be read; and counts them. The last
             socket is Docker's.
         docker: the path of Docker's socket; None: there is none.
     """
 
     def __init__(
-        self, directory: RunDirectory, main: Callable[[], int],
+        self, directory: RunDirectory, main: Callable[[bool], int],
         engine: Callable[[socket.socket, int, Requests, socket.socket | None], None], docker: str | None = None,
     ) -> None:  # fmt: skip
         self._requests = directory.listener("request.sock")
@@ -256,9 +256,9 @@ class Server:
         finally:
             os._exit(0)
 
-    def _begin(self) -> int:
-        """In the worker: say which command has begun, and do it; its exit status."""
+    def _begin(self, is_call: bool) -> int:
+        """In the worker: say which command has begun, and do it, or the call of a plugin; its exit status."""
         with suppress(OSError):
-            os.write(self._pipes.taken, said(kind_of(sys.argv[1:])))
+            os.write(self._pipes.taken, said(PLUGIN if is_call else kind_of(sys.argv[1:])))
         os.close(self._pipes.taken)
-        return self._main()
+        return self._main(is_call)

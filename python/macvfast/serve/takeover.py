@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from macvfast.serve.messages import LOCK
+from macvfast.serve.messages import OTHER
 from macvfast.serve.terminal import CallersScreen, CallersTerminal
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 def take_over(hello: Hello, caller: int) -> None:
     """Take over all of it; the descriptors are closed, or have become this process's own. The last word of a
-    command with a lock is the number of its descriptor, which is another one here.
+    command with another descriptor is its number, which is another one here.
 
     Args:
         hello: what the caller has said.
@@ -36,11 +36,11 @@ def take_over(hello: Hello, caller: int) -> None:
             os.environb[name] = value
     time.tzset()
     given = dict(zip(hello.streams, hello.fds, strict=True))
-    lock = given.pop(LOCK, None)
+    other = given.pop(OTHER, None)
     _streams({int(digit): fd for digit, fd in given.items()}, caller)
     sys.argv = ["macvfast", *map(os.fsdecode, hello.words)]
-    if lock is not None:
-        sys.argv[-1] = str(lock)
+    if other is not None:
+        sys.argv[-1] = str(other)
 
 
 def _streams(given: dict[int, int], caller: int) -> None:

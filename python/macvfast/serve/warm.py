@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from macvfast.cli import app
 from macvfast.cli.commands import COMMANDS
 from macvfast.cli.line import Line
+from macvfast.plugins.__main__ import main as call
 from macvfast.serve import engine
 from macvfast.serve.directory import RunDirectory
 from macvfast.serve.server import Server
@@ -37,8 +39,13 @@ def serve(main: Callable[[], int], docker: str | None = None) -> int:
             Line(app.application()).find(path.split())
         for name in _LATER:
             import_module(f"macvfast.{name}")
-        Server(directory, main, engine.serve, docker).serve()
+        Server(directory, partial(_done, main), engine.serve, docker).serve()
     return 0
+
+
+def _done(main: Callable[[], int], is_call: bool) -> int:
+    """Do the command line of `sys.argv`, or the call of a plugin; the exit status."""
+    return call(*sys.argv[1:]) if is_call else main()
 
 
 def _begin_anew_where_told() -> None:

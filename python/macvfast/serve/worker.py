@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.process import programs
@@ -42,14 +43,14 @@ class Installation(NamedTuple):
         return cls(version, os.path.realpath(os.path.dirname(python)), os.path.realpath(python))
 
 
-def serve(connection: socket.socket, standing: Standing, own: Installation, main: Callable[[], int]) -> None:
-    """Do a caller's command line, where it may be served; else leave it to the caller.
+def serve(connection: socket.socket, standing: Standing, own: Installation, main: Callable[[bool], int]) -> None:
+    """Do a caller's command line, or the call of a plugin, where it may be served; else leave it to the caller.
 
     Args:
         connection: to the caller.
         standing: of this server.
         own: that of this server.
-        main: does the command line of `sys.argv`.
+        main: does the command line of `sys.argv`, or (True) the call of a plugin whose words are there.
     """
     # It ends a worker whose caller says too little.
     signal.alarm(_WITHIN_S)
@@ -81,7 +82,7 @@ def serve(connection: socket.socket, standing: Standing, own: Installation, main
     signal.alarm(0)
     caller = Caller(connection)
     programs.start_by(caller)
-    caller.end(_status(main))
+    caller.end(_status(partial(main, hello.is_call)))
 
 
 def _why_not(connection: socket.socket, standing: Standing, taken_at: float) -> str | None:

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from macvfast.errors import HostClosed, HostForked, StateCorrupt, StateMissing, StateUnusable
+from macvfast.errors import HostClosed, HostForked, SandboxBusy, StateCorrupt, StateMissing, StateUnusable
 from macvfast.model import check_origin
 from macvfast.state.connections import BUSY_S, Connections, image, refuse_remains
 from macvfast.state.directory import is_empty, prepare
 from macvfast.state.failures import Failures
 from macvfast.state.owners import Held, Owners
 from macvfast.state.records import FORMAT, Records, database, format_of, make_tables, migrate
+from macvfast.state.turns import Turn
 from macvfast.system import configured, forks
 
 if TYPE_CHECKING:
@@ -230,6 +231,18 @@ class Store:
     def sandbox_dir(self, sandbox_id: str) -> Path:
         """Where a sandbox's command keeps its status, lock and log."""
         return self.directory / "sandboxes" / sandbox_id
+
+    def take_turn(self, kind: str, name: str) -> Turn:
+        """Take the turn of a thing; who inherits its descriptor has it, too.
+
+        Raises:
+            SandboxBusy: another process has it.
+        """
+        with self._failures.of_system():
+            turn = Turn.take(self.directory, f"{kind} {name}")
+        if turn is None:
+            raise SandboxBusy(kind, name, "made or removed")
+        return turn
 
     # Forks.
 

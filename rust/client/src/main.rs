@@ -32,6 +32,8 @@ mod streams;
 use std::ffi::{c_char, c_int, CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use session::Ended;
+
 /// The program, entered without Rust's own start, which would open closed standard streams and ignore SIGPIPE: what the
 /// caller has set up is Python's, or the keeper's.
 ///
@@ -48,10 +50,10 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
     // Before anything is opened, which would take the place of one that is closed.
     let mut streams = streams::given(&words);
     if plugin::is_called(&words) {
-        return plugin::run(&program, streams.digits().contains('0'));
+        return plugin::run(&program, streams);
     }
     if let Some(words) = netavark::called(&program, &words) {
-        return netavark::run(words, streams.digits().contains('0'));
+        return netavark::run(words, streams);
     }
     if plugin::is_asked_what_it_is(&program, &words) {
         return plugin::about();
@@ -60,9 +62,10 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
     let session = python
         .as_deref()
         .filter(|_| fitting::may_be_served(&words))
-        .and_then(|python| session::open(&words, &streams, python));
-    if let Some(status) = session.and_then(|session| session.go(&mut streams)) {
-        return status;
+        .and_then(|python| session::open(message::HELLO, &words, &streams, python));
+    match session.and_then(|session| session.go(&mut streams)) {
+        Some(Ended::With(status)) => status,
+        Some(Ended::WithServer) => session::say_lost(&words),
+        None => python::execute(python.as_deref(), &words),
     }
-    python::execute(python.as_deref(), &words)
 }

@@ -17,8 +17,10 @@ use rustix::net::{
 /// The protocol's number: client and worker have the same.
 pub const PROTOCOL: &str = "1";
 
-/// From the client: its command line; go on; the program could not be started (errno); it has ended (wait status).
+/// From the client: its command line; a plugin's call; go on; the program could not be started (errno); it has ended (wait
+/// status).
 pub const HELLO: u8 = b'H';
+pub const CALL: u8 = b'C';
 pub const GO: u8 = b'G';
 pub const FAILED: u8 = b'F';
 pub const ENDED: u8 = b'X';

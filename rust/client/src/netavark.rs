@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::plugin::{self, Engine};
+use crate::streams::Streams;
 
 /// The last part of the path of each directory in which Podman looks for plugins.
 const DIRECTORY: &[u8] = b"netavark";
@@ -34,12 +35,12 @@ pub fn called(program: &OsStr, words: &[OsString]) -> Option<Words> {
     (directory.as_bytes() == DIRECTORY).then_some(Words { verb, netns })
 }
 
-/// Does the call; the exit status. `has_input`: standard input was not closed.
-pub fn run(words: Words, has_input: bool) -> c_int {
+/// Does the call; the exit status.
+pub fn run(words: Words, streams: Streams) -> c_int {
     if words.verb == INFO {
         let version = env!("CARGO_PKG_VERSION");
         let line = format!("{{\"version\":\"{version}\",\"api_version\":\"{API}\"}}");
         return c_int::from(!plugin::say(line.as_bytes()));
     }
-    plugin::done(Engine::Podman(words), has_input)
+    plugin::done(Engine::Podman(words), streams)
 }

@@ -1,5 +1,6 @@
 //! A call of a plugin, as runtimes of CNI and netavark make them: done by the server, or by Python, where there is none or
-//! the connection breaks.
+//! the connection breaks. A call that has programs of others executed, as this process would, is done by a worker of the
+//! server, which is as this process.
 //!
 //! Both get the same id, so that what the server has done already is answered from the record
 //! (`python/macvfast/plugins`). Only root's file says where they are: a runtime's environment is not a person's.
@@ -20,7 +21,9 @@ use rustix::io::{fcntl_setfd, Errno, FdFlags};
 use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::rand::{getrandom, GetRandomFlags};
 
-use crate::{configured, fitting, message, netavark, session, starting};
+use crate::session::{self, Ended};
+use crate::streams::Streams;
+use crate::{configured, fitting, message, netavark, starting};
 
 /// Set where a runtime of the Container Network Interface calls.
 const COMMAND: &str = "CNI_COMMAND";
@@ -47,13 +50,16 @@ const LONGEST: u64 = 1 << 20;
 const READ_WITHIN: Duration = Duration::from_secs(2);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
-/// How an answer to a call begins; any other says that the server does not do it.
+/// The answer to a call that a worker is to do. How the answer to one begins that was done; any other says that the server
+/// does not do it.
+const BY_WORKER: &[u8] = b"{\"worker\":true}";
 const STATUS: &[u8] = b"{\"status\":";
 const RESULT: &[u8] = b",\"result\":";
 
 /// Exit status, and codes of errors (docs/cni.md): of the specification, and of our own.
 const FAILED: c_int = 1;
 const IO_FAILURE: u32 = 5;
+const TRY_AGAIN: u32 = 11;
 const NOT_INSTALLED: u32 = 109;
 
 /// Whether a runtime calls this program: it sets the variable, and gives no words. A command line that a plugin or a hook
@@ -82,23 +88,28 @@ pub fn about() -> c_int {
     0
 }
 
-/// Does the call; the exit status. `has_input`: standard input was not closed.
-pub fn run(program: &OsStr, has_input: bool) -> c_int {
+/// Does the call; the exit status.
+pub fn run(program: &OsStr, streams: Streams) -> c_int {
     if env::var_os(COMMAND).is_some_and(|command| command == VERSION) {
         let known = VERSIONS.join("\",\"");
         let line = format!("{{\"cniVersion\":\"{NEWEST}\",\"supportedVersions\":[\"{known}\"]}}");
         return if say(line.as_bytes()) { 0 } else { FAILED };
     }
     let program = Path::new(program).file_name().unwrap_or_default();
-    done(Engine::Cni(program.to_owned()), has_input)
+    done(Engine::Cni(program.to_owned()), streams)
 }
 
 /// Does a call of an engine; the exit status.
-pub fn done(engine: Engine, has_input: bool) -> c_int {
-    match Call::read(engine, has_input) {
-        Ok(call) => call
-            .ask_server()
-            .map_or_else(|| call.become_python(), |answer| answer.tell()),
+pub fn done(engine: Engine, streams: Streams) -> c_int {
+    match Call::read(engine, streams.digits().contains('0')) {
+        Ok(call) => {
+            let done = match call.ask_server() {
+                Some(Said::Done(answer)) => Some(answer.tell()),
+                Some(Said::ByWorker) => call.by_worker(streams),
+                None => None,
+            };
+            done.unwrap_or_else(|| call.become_python())
+        }
         Err((engine, error)) => {
             engine.fail(IO_FAILURE, "the call cannot be read", &error.to_string())
         }
@@ -215,8 +226,8 @@ impl Call {
         })
     }
 
-    /// The server's answer; None: it does not do it, or was lost.
-    fn ask_server(&self) -> Option<Answer> {
+    /// What the server says; None: it does not do it, or was lost.
+    fn ask_server(&self) -> Option<Said> {
         let (socket, _) = session::connected(fitting::request_socket()?)?;
         let until = Instant::now() + READ_WITHIN;
         set_socket_timeout(&socket, Timeout::Send, Some(READ_WITHIN)).ok()?;
@@ -236,10 +247,12 @@ impl Call {
         if u64::from(length) > LONGEST {
             return None;
         }
-        Answer::of(
-            &message::exactly(socket.as_fd(), usize::try_from(length).ok()?, &mut unused)
-                .ok()??,
-        )
+        let body =
+            message::exactly(socket.as_fd(), usize::try_from(length).ok()?, &mut unused).ok()??;
+        if body == BY_WORKER {
+            return Some(Said::ByWorker);
+        }
+        Answer::of(&body).map(Said::Done)
     }
 
     /// The request, as `python/macvfast/serve/request.py` reads it.
@@ -265,6 +278,34 @@ impl Call {
         body
     }
 
+    /// Has a worker do it; the exit status. None: it has not begun.
+    fn by_worker(&self, streams: Streams) -> Option<c_int> {
+        let Engine::Cni(program) = &self.engine else {
+            return None;
+        };
+        let python = configured::path("python")?;
+        self.stand_ready().ok()?;
+        let mut words = vec![OsString::from(&self.id), program.clone()];
+        let netns = self
+            .netns
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose()
+            .ok()?;
+        // The worker has another number for it.
+        words.extend(netns.iter().map(|_| OsString::from("-")));
+        let mut streams = streams.with(netns, self.input.is_some());
+        let session = session::open(message::CALL, &words, &streams, &python)?;
+        Some(match session.go(&mut streams)? {
+            Ended::With(status) => status,
+            Ended::WithServer => self.engine.fail(
+                TRY_AGAIN,
+                "the call may be unfinished",
+                "the server that did it has ended",
+            ),
+        })
+    }
+
     /// Becomes Python, which does the call; returns only where it cannot.
     fn become_python(&self) -> c_int {
         let Some(python) = configured::path("python") else {
@@ -286,7 +327,8 @@ impl Call {
         )
     }
 
-    fn hand_over(&self, python: &Path) -> io::Result<std::convert::Infallible> {
+    /// Gives whoever does it instead of this process the input and the environment.
+    fn stand_ready(&self) -> io::Result<()> {
         let stdin = match &self.input {
             Some(input) => {
                 let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
@@ -298,6 +340,16 @@ impl Call {
             None => File::options().write(true).open("/dev/null")?,
         };
         rustix::stdio::dup2_stdin(&stdin)?;
+        for (name, _) in env::vars_os() {
+            if name.as_bytes().starts_with(OURS) {
+                env::remove_var(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, python: &Path) -> io::Result<std::convert::Infallible> {
+        self.stand_ready()?;
         let (module, given) = self.engine.python();
         let mut words: Vec<OsString> = [python.as_os_str()]
             .into_iter()
@@ -308,11 +360,6 @@ impl Call {
         if let Some(netns) = &self.netns {
             fcntl_setfd(netns, FdFlags::empty())?;
             words.push(netns.as_raw_fd().to_string().into());
-        }
-        for (name, _) in env::vars_os() {
-            if name.as_bytes().starts_with(OURS) {
-                env::remove_var(name);
-            }
         }
         let line = words
             .iter()
@@ -343,6 +390,13 @@ fn is_unread(socket: &OwnedFd) -> bool {
 }
 
 /// What the server says of a call.
+enum Said {
+    Done(Answer),
+    /// A worker is to do it.
+    ByWorker,
+}
+
+/// How a call was done.
 struct Answer {
     status: c_int,
     /// What is printed: JSON.

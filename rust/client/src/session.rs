@@ -63,10 +63,16 @@ impl Worker {
     }
 }
 
+/// How a command that was begun has ended.
+pub enum Ended {
+    /// With an exit status.
+    With(c_int),
+    /// With the server, whatever was done of it.
+    WithServer,
+}
+
 /// A worker that is ready.
 pub struct Session {
-    /// The first word of the command line.
-    command: String,
     socket: OwnedFd,
     worker: Worker,
     signals: Signals,
@@ -78,8 +84,8 @@ pub struct Session {
     child: Option<(Child, OwnedFd)>,
 }
 
-/// Asks the server for a worker; None where there is none, or it does not serve this process.
-pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Session> {
+/// Asks the server for a worker; None where there is none, or it does not serve this process. `kind`: HELLO or CALL.
+pub fn open(kind: u8, words: &[OsString], streams: &Streams, python: &Path) -> Option<Session> {
     let (socket, until) = connected(fitting::socket()?)?;
     limit(&socket, until)?;
     // Where nobody takes this connection, what was sent would keep the streams open after this process has ended.
@@ -97,7 +103,7 @@ pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Sess
     let mut fds = vec![here.as_fd()];
     fds.extend(streams.fds());
     limit(&socket, until)?;
-    message::send_message(socket.as_fd(), message::HELLO, &hello, &fds).ok()?;
+    message::send_message(socket.as_fd(), kind, &hello, &fds).ok()?;
     limit(&socket, until)?;
     let ready = message::receive(&socket).ok()??;
     let worker = Worker::of(ready)?;
@@ -105,9 +111,6 @@ pub fn open(words: &[OsString], streams: &Streams, python: &Path) -> Option<Sess
     set_socket_timeout(&socket, Timeout::Send, None).ok()?;
     let signals = Signals::take().ok()?;
     Some(Session {
-        command: words.first().map_or_else(String::new, |word| {
-            word.to_string_lossy().escape_debug().to_string()
-        }),
         socket,
         worker,
         signals,
@@ -174,14 +177,14 @@ fn hello(words: &[OsString], streams: &Streams, python: &Path) -> Vec<u8> {
 }
 
 impl Session {
-    /// Has the worker do the command, and passes on to it what comes meanwhile; the exit status. None: the worker was
-    /// not told to go on. After that, there is no second try.
-    pub fn go(mut self, streams: &mut Streams) -> Option<c_int> {
+    /// Has the worker do the command, and passes on to it what comes meanwhile, until it ends. None: the worker was not
+    /// told to go on. After that, there is no second try.
+    pub fn go(mut self, streams: &mut Streams) -> Option<Ended> {
         if message::send_message(self.socket.as_fd(), message::GO, &[], &[]).is_err() {
             return None;
         }
         // From here on it is held for as long as the worker holds it.
-        streams.let_go_of_lock();
+        streams.let_go_of_other();
         loop {
             let [message, signal, child] = self.wait();
             if signal {
@@ -196,7 +199,7 @@ impl Session {
             match message::receive(&self.socket) {
                 Ok(Some(message)) => {
                     if let Some(status) = self.obey(message) {
-                        return Some(status);
+                        return Some(Ended::With(status));
                     }
                 }
                 _ => return Some(self.lost()),
@@ -300,15 +303,22 @@ impl Session {
     }
 
     /// The worker is gone without a word: ended by a signal that was passed on, as this process is then, or lost.
-    fn lost(&self) -> c_int {
+    fn lost(&self) -> Ended {
         if let Some(signal) = self.ending {
             self.signals.obey(signal);
         }
-        let command = &self.command;
-        python::say(&format!(
-            "error: `macvfast {command}` may be unfinished\n  caused by: the server that did it has ended\n\n\
-             hint: `macvfast restore` finishes what was begun, and `macvfast check` shows what differs"
-        ));
-        c_int::from(SERVER_LOST)
+        Ended::WithServer
     }
+}
+
+/// Says that a command has ended with the server; the exit status.
+pub fn say_lost(words: &[OsString]) -> c_int {
+    let command = words.first().map_or_else(String::new, |word| {
+        word.to_string_lossy().escape_debug().to_string()
+    });
+    python::say(&format!(
+        "error: `macvfast {command}` may be unfinished\n  caused by: the server that did it has ended\n\n\
+         hint: `macvfast restore` finishes what was begun, and `macvfast check` shows what differs"
+    ));
+    c_int::from(SERVER_LOST)
 }

@@ -1,4 +1,5 @@
-//! The descriptors that the caller gave: standard streams, and one command's lock.
+//! The descriptors that a worker is given: standard streams, and another one: one command's lock, or the namespace of a
+//! plugin's call.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -14,14 +15,14 @@ const LOCKED: &str = "__remove-ended";
 /// Which of them are open.
 pub struct Streams {
     open: Vec<(char, BorrowedFd<'static>)>,
-    lock: Option<OwnedFd>,
+    other: Option<OwnedFd>,
     /// What is in the place of the others until this process becomes another.
     _held: Vec<OwnedFd>,
 }
 
 /// Finds them, and holds the places of streams that are closed: nothing else is to get their numbers.
 pub fn given(words: &[OsString]) -> Streams {
-    let lock = words
+    let other = words
         .first()
         .filter(|word| *word == LOCKED)
         .and_then(|_| inherited(LOCK));
@@ -33,7 +34,7 @@ pub fn given(words: &[OsString]) -> Streams {
     let held = (open.len()..all.len()).map_while(|_| null()).collect();
     Streams {
         open,
-        lock,
+        other,
         _held: held,
     }
 }
@@ -54,24 +55,31 @@ fn null() -> Option<OwnedFd> {
 }
 
 impl Streams {
-    /// The digits of the open ones; `L` stands for the lock.
+    /// The digits of the open ones; `L` stands for the other one.
     pub fn digits(&self) -> String {
-        let lock = self.lock.iter().map(|_| 'L');
+        let other = self.other.iter().map(|_| 'L');
         self.open
             .iter()
             .map(|(digit, _)| *digit)
-            .chain(lock)
+            .chain(other)
             .collect()
     }
 
-    /// The open ones, in order; the lock is the last.
+    /// The open ones, in order; the other one is the last.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let lock = self.lock.iter().map(AsFd::as_fd);
-        self.open.iter().map(|(_, fd)| fd.as_fd()).chain(lock)
+        let other = self.other.iter().map(AsFd::as_fd);
+        self.open.iter().map(|(_, fd)| fd.as_fd()).chain(other)
     }
 
-    /// Leaves the lock to the worker that has got it.
-    pub fn let_go_of_lock(&mut self) {
-        self.lock = None;
+    /// Leaves the other one to the worker that has got it.
+    pub fn let_go_of_other(&mut self) {
+        self.other = None;
+    }
+
+    /// The same with another one; `has_input`: standard input is something that can be read.
+    pub fn with(mut self, other: Option<OwnedFd>, has_input: bool) -> Self {
+        self.open.retain(|(digit, _)| has_input || *digit != '0');
+        self.other = other;
+        self
     }
 }
