@@ -15,7 +15,8 @@ from macvfast.plugins.cni import calls
 from macvfast.plugins.request import NotKept, Request, answered, connected, undo
 from macvfast.state.owners import Held, Owners
 from macvfast.state.records import REMOVED
-from tests.unit.fake_kernel import FakeLink
+from tests.netns import wait_until
+from tests.unit.fake_kernel import FakeKernel, FakeLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,3 +274,23 @@ def test_a_container_waits_for_an_address_that_another_process_is_giving_back(
     monkeypatch.setattr(Attachments, "_removals", ends_after_a_look)
     assert done(machine, "ADD", conf, program=program, container="c2", id_="b" * 32)["ips"]
     assert next(looks) == 2
+
+
+def test_a_container_whose_path_leads_nowhere_here_is_found_by_what_its_plugin_has_opened(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the plugin is called in a chroot. Wrong: each DEL looks through all processes of the host."""
+    searches: list[object] = []
+    find = FakeKernel.holders
+
+    def holders(self: FakeKernel, *asked: Any, **how: Any) -> Any:
+        searches.append(asked)
+        return find(self, *asked, **how)
+
+    monkeypatch.setattr(FakeKernel, "holders", holders)
+    assert done(machine, "ADD", CONF)["ips"]
+    before = len(searches)
+    assert done(machine, "DEL", CONF) is None
+    wait_until(lambda: machine.host.attachments() == [])
+    assert len(searches) == before
+    machine.assert_record_is_true()

@@ -60,10 +60,11 @@ class Attachments:
 
     # Detached.
 
-    def detach(self, attachments: Sequence[Attachment], *, wait: bool) -> Outcomes[bool]:
+    def detach(self, attachments: Sequence[Attachment], *, wait: bool, place: str | None = None) -> Outcomes[bool]:
         """Remove attachments. One outcome for each: whether it was there.
 
         Args:
+            place: where the namespace of a single one may be, too.
             wait: for the kernel. Otherwise the removal of a single one is answered when it is durable and its link is
                 gone from the namespace; a thread of its own finishes it.
         """
@@ -80,7 +81,7 @@ class Attachments:
                 if self._store.origin != one.origin:
                     raise MadeByEngine("attachment", str(one), one.origin)
             self._let_go(held)
-        errors = self._remove(boxes, wait=wait)
+        errors = self._remove(boxes, wait=wait, place=place)
         there = {*boxes, *(one.attachment for one in held)}
         return Outcomes(
             tuple(
@@ -91,12 +92,14 @@ class Attachments:
             )
         )
 
-    def _remove(self, boxes: dict[Attachment, str], *, wait: bool) -> dict[str, MacvfastError]:
+    def _remove(self, boxes: dict[Attachment, str], *, wait: bool, place: str | None) -> dict[str, MacvfastError]:
         """Remove the sandboxes that stand for attachments; the errors by id."""
         ids = list(dict.fromkeys(boxes.values()))
         if len(ids) == 1:
             together = self._together
-            outcome = together.remove(ids[0], force=True) if wait else together.begin_removal(ids[0])
+            outcome = (
+                together.remove(ids[0], force=True, place=place) if wait else together.begin_removal(ids[0], place)
+            )
             error = outcome.error
             return {} if error is None else {ids[0]: error}
         return self._remove_many(ids) if ids else {}

@@ -231,9 +231,11 @@ class Engine:
 
     # Attachments of engines.
 
-    def detach(self, attachments: Sequence[Attachment], *, wait: bool) -> Outcomes[bool]:
+    def detach(
+        self, attachments: Sequence[Attachment], *, wait: bool, netns: OpenNetns | None = None
+    ) -> Outcomes[bool]:
         """Remove attachments, and what they have. One outcome for each: whether it was there."""
-        return self._attachments.detach(attachments, wait=wait)
+        return self._attachments.detach(attachments, wait=wait, place=None if netns is None else netns.opened)
 
     def refuse_attached(self, attachment: Attachment, netns: OpenNetns) -> None:
         """Refuse an attachment that has a link in that namespace, or addresses alone."""

@@ -45,7 +45,7 @@ class GivenNetns:
             raise NamespaceInvalid(given, "its path is not UTF-8") from None
         except OSError as error:
             raise NamespaceInvalid(given, f"there is no current directory: {error.strerror}") from None
-        return cls(path, path if isinstance(netns, str) else f"/proc/self/fd/{netns.descriptor}")
+        return cls(path, path if isinstance(netns, str) else netns.opened)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ class Releaser:
             # or is named by that.
             stay = {one.sandbox.id for one in todo if not one.whole}
             boxes = [one.sandbox for one in todo]
-            opened = open_recorded(self._kernel, boxes, search=options.patient, anywhere=stay)
+            opened = open_recorded(
+                self._kernel, boxes, search=options.patient, anywhere=stay, places=options.places
+            )  # fmt: skip
             held: list[tuple[Removal, Namespace]] = []
             for one, namespace in zip(todo, opened, strict=True):
                 if not isinstance(namespace, MacvfastError):

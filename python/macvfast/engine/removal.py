@@ -28,6 +28,7 @@ class RemovalOptions:
             this operation has released.
         undoing: this operation itself created what it removes, and not completely.
         any_origin: also remove what an engine created.
+        places: where namespaces are, too, that others made, and that are not at their paths.
         on_progress: called repeatedly, with the number of further removals that are complete.
         on_let_go: called when everything is released and only waited for.
         on_vanished: called, on any thread, with sandboxes in namespaces that others made whose links are gone from
@@ -39,6 +40,7 @@ class RemovalOptions:
     patient: bool = True
     undoing: bool = False
     any_origin: bool = False
+    places: Sequence[str] = ()
     on_progress: Callable[[int], None] = lambda _: None
     on_let_go: Callable[[], None] = lambda: None
     on_vanished: Callable[[Sequence[Sandbox]], None] | None = None

@@ -40,6 +40,8 @@ class _Leaving(NamedTuple):
     force: bool = False
     # Gets the outcome where nobody waits for the kernel: the first one counts.
     early: SimpleQueue[Gone] | None = None
+    # Where its namespace may be beside its path.
+    place: str | None = None
 
 
 def _made(call: QueuedCall[Asked, Attempt]) -> Endpoint | MacvfastError:
@@ -93,17 +95,17 @@ class Together:
         """Take a sandbox off a network; `ifname`: which link of it."""
         return self._go(_Leaving(sandbox, network, ifname))
 
-    def remove(self, sandbox: str, *, force: bool) -> Gone:
-        """Remove a sandbox with all its endpoints."""
-        return self._go(_Leaving(sandbox, force=force))
+    def remove(self, sandbox: str, *, force: bool, place: str | None = None) -> Gone:
+        """Remove a sandbox with all its endpoints; `place`: a path at which its namespace may be, too."""
+        return self._go(_Leaving(sandbox, force=force, place=place))
 
-    def begin_removal(self, sandbox: str) -> Gone:
+    def begin_removal(self, sandbox: str, place: str | None = None) -> Gone:
         """Remove a sandbox that stands for a namespace which others made, by its id and by force. Returns when this is
         durable and its links are gone from the namespace; a thread of its own does the rest, and `Store.close` waits
-        for it.
+        for it. `place`: as of `remove`.
         """
         answer: SimpleQueue[Gone] = SimpleQueue()
-        asked = _Leaving(sandbox, force=True, early=answer)
+        asked = _Leaving(sandbox, force=True, early=answer, place=place)
 
         def remove() -> None:
             self._removals[threading.current_thread()] = None
@@ -121,7 +123,7 @@ class Together:
             threading.Thread(target=remove, name="macvfast-remove").start()
         except RuntimeError:
             # No further thread can be started.
-            return self.remove(sandbox, force=True)
+            return self.remove(sandbox, force=True, place=place)
         return answer.get()
 
     def removals(self) -> list[threading.Thread]:
@@ -222,6 +224,7 @@ class Together:
             else:
                 options = RemovalOptions(
                     force=first.asked.force,
+                    places=[call.asked.place for call in these.values() if call.asked.place is not None],
                     on_let_go=lambda: self._going.pass_on(first),
                     on_gone=gone,
                     on_vanished=None if first.asked.early is None else vanished,

@@ -57,7 +57,9 @@ class OfAttachments(Opened):
         """What attachments have of a network without an endpoint, by attachment. Raises as `network`."""
         return lookup.held_of(self._store, network)
 
-    def detach(self, attachments: Several[Attachment], *, wait: bool = True) -> Outcomes[bool]:
+    def detach(
+        self, attachments: Several[Attachment], *, wait: bool = True, netns: OpenNetns | None = None
+    ) -> Outcomes[bool]:
         """Remove attachments with all that they have. One outcome for each, in order: whether it was there. One that
         cannot be removed stops no other.
 
@@ -65,9 +67,11 @@ class OfAttachments(Opened):
             wait: until the kernel has released their links, and their addresses are free. Otherwise the removal of a
                 single one is answered when it is durable and the link is gone from its namespace; `close` waits for the
                 rest.
+            netns: where the namespace of a single one may be, if its path does not lead there from here; another one is
+                left alone.
         """
         asked = several("attachments", attachments, macvfast.Attachment)
-        return self._parts.engine.detach(asked, wait=wait)
+        return self._parts.engine.detach(asked, wait=wait, netns=netns)
 
     def hold(
         self, network: str | Network, attachment: Attachment, *, ip: str | Address | None = None,

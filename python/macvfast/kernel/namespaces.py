@@ -22,8 +22,9 @@ Sysctls = tuple[tuple[str, str], ...]
 
 
 def open_recorded(
-    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True, anywhere: Container[str] = ()
-) -> list[Namespace | MacvfastError]:
+    kernel: Kernel, sandboxes: Sequence[Sandbox], *, search: bool = True, anywhere: Container[str] = (),
+    places: Sequence[str] = (),
+) -> list[Namespace | MacvfastError]:  # fmt: skip
     """The namespace of each sandbox; NamespaceChanged where it is not at its path. One that others made is found
     wherever it is: its path may have been that of a process.
 
@@ -32,6 +33,7 @@ def open_recorded(
 
     Args:
         anywhere: the ids of sandboxes whose own namespaces are looked for elsewhere, too.
+        places: paths to be looked at before all others of this host.
     """
     boot_id = kernel.boot_id()
     paths = list({one.path: None for one in sandboxes if one.boot_id == boot_id})
@@ -43,8 +45,20 @@ def open_recorded(
     found = [_checked(one, opened.get(one.path)) for one in sandboxes]
     changed = [one for one, got in zip(sandboxes, found, strict=True) if isinstance(got, NamespaceChanged)]
     lost = [one for one in changed if not one.made or one.id in anywhere]
-    again = find_again(kernel, lost, search=search).by_id
+    again = _found_at(kernel, lost, places) if lost and places else {}
+    again |= find_again(kernel, [one for one in lost if one.id not in again], search=search).by_id
     return [again.get(one.id, got) for one, got in zip(sandboxes, found, strict=True)]
+
+
+def _found_at(kernel: Kernel, lost: Sequence[Sandbox], places: Sequence[str]) -> dict[str, Namespace | MacvfastError]:
+    """Those of the namespaces that are at these paths, by sandbox id."""
+    found: dict[str, Namespace | MacvfastError] = {}
+    for namespace in kernel.open_namespaces(places):
+        these = [one.id for one in lost if one.boot_id == kernel.boot_id() and is_of(namespace, one)]
+        found |= dict.fromkeys(these, namespace)
+        if not these:
+            close_all([namespace])
+    return found
 
 
 class FoundAgain(NamedTuple):

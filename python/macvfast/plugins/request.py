@@ -357,7 +357,7 @@ def _disconnect(host: Host, request: Request) -> Answer:
         # What the kernel still has to do is done behind the answer, by a server; without one, before this process ends.
         # Where others keep the addresses, they give them to the next one at once.
         wait = request.keeper is not None and request.keeper.by_caller
-        found = host.detach([request.attachment], wait=wait)[0].result()
+        found = host.detach([request.attachment], wait=wait, netns=request.netns)[0].result()
         if not found and request.absent is not None:
             request.absent()
         return Answer(request.words.gone(found=found))

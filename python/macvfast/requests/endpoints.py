@@ -184,6 +184,11 @@ class OpenNetns:
         plain("descriptor", self.descriptor, int)
         plain("path", self.path, str)
 
+    @property
+    def opened(self) -> str:
+        """What leads there while it is open."""
+        return f"/proc/self/fd/{self.descriptor}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRequest:

@@ -125,7 +125,8 @@ def _request(call: Call, conf: Conf, kind: str) -> Request:
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
         absent = partial(networks.let_go, conf, partial(hostlocal.release, container=container, ifname=ifname))
         keeper = keeper_of(conf, environment, words)
-        return Request(kind, call.id, ORIGIN, None, endpoint, None, words, attachment, absent=absent, keeper=keeper)
+        netns = None if call.netns is None else OpenNetns(call.netns, environment.get("CNI_NETNS", ""))
+        return Request(kind, call.id, ORIGIN, None, endpoint, netns, words, attachment, absent=absent, keeper=keeper)
     if call.netns is None:
         raise Refused(BAD_NETNS, "the network namespace cannot be opened", environment["CNI_NETNS"])
     if _is_own(call.netns) and environment.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
