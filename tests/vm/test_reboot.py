@@ -1,4 +1,6 @@
-"""A reboot of a real kernel: the power goes right after commands have answered, and `restore` starts the services."""
+"""A reboot of a real kernel: the power goes right after commands and plugins have answered, and `restore` starts the
+services, and frees what containers had.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,18 @@ chmod 0700 /var/lib/macvfast
 ip link add eth0 type dummy
 ip link set eth0 up
 macvfast=.venv/bin/macvfast
+# A runtime of CNI: `cni VERB CONTAINER`.
+ip link add eth1 type dummy
+ip link set eth1 up
+mkdir -p /etc/macvfast
+printf '%s\\n' "python=$PWD/.venv/bin/python" state_dir=/var/lib/macvfast >/etc/macvfast/client.conf
+cni() {
+  ip netns add $2
+  CNI_COMMAND=$1 CNI_CONTAINERID=$2 CNI_NETNS=/run/netns/$2 CNI_IFNAME=net1 CNI_PATH=/opt/cni/bin $macvfast <<'END'
+{"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "master": "eth1",
+ "ipam": {"type": "host-local", "subnet": "10.8.0.0/29"}}
+END
+}
 """
 
 FIRST = """
@@ -35,6 +49,7 @@ done
 $macvfast run -d --restart=unless-stopped --name stopped --net lan sleep 1000
 $macvfast stop -t0 stopped
 $macvfast run -d --restart=always --name last --net lan sh -c 'echo up; exec sleep 1000'
+for container in a b c; do cni ADD $container; done
 echo "before: $(cat /proc/sys/kernel/random/boot_id)"
 stty raw <&1  # waits for the output to have gone out
 echo b >/proc/sysrq-trigger
@@ -42,10 +57,14 @@ while :; do :; done
 """
 
 SECOND = """
+cni ADD a
+ip netns exec a ip -brief address show net1
 $macvfast restore
 $macvfast ps -a --format '{{.Names}} {{.State}}'
 $macvfast check && echo "nothing differs"
 $macvfast exec last ip -brief address show eth0
+for container in d e f g; do cni ADD $container; done | grep -c '"address"'
+cni ADD h || echo "no further address"
 """
 
 
@@ -74,3 +93,8 @@ def test_after_the_power_went_services_run_again_as_their_policies_say(tmp_path:
     ):
         assert line in shown.splitlines(), shown
     assert "10.9.0.7/24" in shown
+    # Each container had its address, and what none has any more is free: one of five is the first one's.
+    assert first.stdout.count('"address":"10.8.0.') == 3
+    assert "net1@eth1" in shown
+    assert ["4", "no further address"] == [one for one in shown.splitlines() if one in ("4", "no further address")]
+    assert '"code":102' in shown
