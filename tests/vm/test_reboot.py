@@ -96,5 +96,5 @@ def test_after_the_power_went_services_run_again_as_their_policies_say(tmp_path:
     # Each container had its address, and what none has any more is free: one of five is the first one's.
     assert first.stdout.count('"address":"10.8.0.') == 3
     assert "net1@eth1" in shown
-    assert ["4", "no further address"] == [one for one in shown.splitlines() if one in ("4", "no further address")]
+    assert [one for one in shown.splitlines() if one in ("4", "no further address")] == ["4", "no further address"]
     assert '"code":102' in shown

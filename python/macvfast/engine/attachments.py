@@ -21,7 +21,7 @@ from macvfast.state.records import REMOVED, now
 from macvfast.system import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from macvfast.engine.network_removal import NetworkRemover
     from macvfast.engine.sandboxes import Sandboxes
@@ -257,15 +257,14 @@ class Attachments:
         """The sandboxes of this boot whose links and namespaces are gone. One without a MAC of its own is none: nothing
         shows whether its link is there.
         """
-        gone: list[Sandbox] = []
+        # One that was set down, or has another MAC, is still there.
+        return self._observer.gone(self._unlisted())
+
+    def _unlisted(self) -> Iterator[list[Sandbox]]:
         for numbers in limits.chunks(unlisted(self._store, self._kernel), CHUNK, each=2):
             with self._store.reading() as records:
                 settled = self._observer.settled(records, records.sandboxes_numbered(numbers, shown=False))
-            # One that was set down, or has another MAC, is still there.
-            places = self._observer.locate([one.sandbox for one in settled], patient=True)
-            close_all([place.namespace for place in places])
-            gone += [one.sandbox for one, place in zip(settled, places, strict=True) if place.for_good]
-        return gone
+            yield [one.sandbox for one in settled]
 
 
 def unlisted(store: Store, kernel: Kernel, link: str | None = None) -> list[int]:

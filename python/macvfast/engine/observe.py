@@ -24,7 +24,7 @@ from macvfast.state.records import MADE, REMOVED
 from macvfast.system import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from macvfast.kernel.netlink import Kernel
     from macvfast.kernel.protocol import Namespace
@@ -230,6 +230,24 @@ class Observer:
         used = {id(place.namespace) for place in places}
         close_all([one for one in [*opened.values(), *alive.values()] if id(one) not in used])
         return places
+
+    def gone(self, given: Iterable[Sequence[Sandbox]]) -> list[Sandbox]:
+        """Those sandboxes whose namespaces, which others made in this boot, are gone. Cost: of each part the opening of
+        its paths, and one look at all that holds namespaces on this host for as long as it takes.
+        """
+        left: list[Sandbox] = []
+        for some in given:
+            paths = list({one.path: None for one in some})
+            opened = dict(zip(paths, self._kernel.open_namespaces(paths), strict=True)) if paths else {}
+            for one in some:
+                there = opened[one.path]
+                # What is there and cannot be opened may be it.
+                if isinstance(there, InvalidConfig) or not (isinstance(there, MacvfastError) or is_of(there, one)):
+                    left.append(one)
+            close_all(list(opened.values()))
+        alive, complete = find_again(self._kernel, left, patient=True)
+        close_all(list(alive.values()))
+        return [one for one in left if complete and one.id not in alive]
 
     @staticmethod
     def _made(
