@@ -202,6 +202,13 @@ def test_networks_are_imported_before_a_container_is_attached(
     shown = lan.macvfast("network", "import", "cni", "--dry-run", str(tmp_path / "net.d"))
     directory = f"{node.conf['ipam']['dataDir']}/pods"
     assert shown == f"cni-pods: macvlan bridge on eth0, {SUBNET}, taken in {directory}: 1"
+    # What could not be made is named as when it is made.
+    (tmp_path / "parent.conf").write_text(json.dumps(node.conf | {"name": "parent", "master": "eth9"}))
+    shown, made = (
+        lan.refused("network", "import", "cni", *dry, str(tmp_path / "parent.conf")) for dry in (["--dry-run"], [])
+    )
+    assert shown == made
+    assert "eth9" in shown
     assert lan.macvfast("network", "ls", "-q") == ""
     done = lan.attempt("network", "import", "cni", str(tmp_path / "net.d"))
     assert (done.returncode, done.stdout.strip()) == (0, "cni-pods")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
-from macvfast.engine.removal import RemovalOptions, held_now, let_go
+from macvfast.engine.removal import HELD, RemovalOptions, held_now, let_go
 from macvfast.engine.settle import GIVE_UP_S
 from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
@@ -38,7 +38,7 @@ _CHUNK = 256
 _LOOK_S = 0.01
 
 # Why an attachment is refused.
-_THERE, _HELD = "its link is there already", "it has addresses already"
+_THERE = "its link is there already"
 
 # Why an attachment is freed.
 _OTHER_BOOT = "the host has started again since its container had it"
@@ -102,9 +102,11 @@ class Attachments:
             )
             error = outcome.error
             return {} if error is None else {ids[0]: error}
-        return self._remove_many(ids) if ids else {}
+        return self._remove_many(ids)
 
     def _remove_many(self, ids: Sequence[str], *, any_origin: bool = False) -> dict[str, MacvfastError]:
+        if not ids:
+            return {}
         # Descriptors first: an operation that waits for them stops no other.
         with limits.share(), self._unfinished.taken_up():
             return self._sandboxes.remove(ids, RemovalOptions(force=True, any_origin=any_origin))[1]
@@ -131,7 +133,7 @@ class Attachments:
         if isinstance(there, HeldAddresses):
             if there.boot_id != self._kernel.boot_id():
                 return
-            raise AlreadyConnected(str(attachment), there.network, _HELD)
+            raise AlreadyConnected(str(attachment), there.network, HELD)
         if there is None or not there.endpoints:
             return
         (found,) = self._kernel.open_namespaces([netns])
@@ -165,7 +167,7 @@ class Attachments:
             if there is not None and request_id is not None and records.take_held_for(request_id) == there:
                 return there
             if there is not None or records.attached_id(attachment) is not None:
-                raise AlreadyConnected(str(attachment), found.name, _HELD)
+                raise AlreadyConnected(str(attachment), found.name, HELD)
             own = own_addresses(self._kernel, found.link)
             ip, ip6 = asked
             taken = pools.of(found, own).take(Wish(ip, ip6, str(attachment)))
@@ -194,7 +196,7 @@ class Attachments:
         elsewhere.
         """
         boxes = self._vanished()
-        errors = self._remove_many([box.id for box in boxes], any_origin=True) if boxes else {}
+        errors = self._remove_many([box.id for box in boxes], any_origin=True)
         freed = [Freed(kind="attachment", name=_name(box), reason=_GONE, error=errors.get(box.id)) for box in boxes]
         return freed + [
             Freed(kind="attachment", name=_name(one), reason=_OTHER_BOOT, error=error)
@@ -242,9 +244,8 @@ class Attachments:
 
     def _end_other_boots(self) -> list[tuple[Sandbox | HeldAddresses, MacvfastError | None]]:
         boxes, held = self._of_other_boots()
-        errors = self._remove_many([box.id for box in boxes], any_origin=True) if boxes else {}
-        if held:
-            self._let_go(held)
+        errors = self._remove_many([box.id for box in boxes], any_origin=True)
+        self._let_go(held)
         return [*((box, errors.get(box.id)) for box in boxes), *((one, None) for one in held)]
 
     def _of_other_boots(self) -> tuple[list[Sandbox], list[HeldAddresses]]:

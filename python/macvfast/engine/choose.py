@@ -18,7 +18,7 @@ from macvfast.engine.carriers import own_addresses, parent_of
 from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
-from macvfast.engine.removal import held_now
+from macvfast.engine.removal import HELD, held_now
 from macvfast.errors import (
     AddressInvalid,
     AlreadyConnected,
@@ -141,7 +141,7 @@ class Chooser:
             making, attachment = draft.making, request.attachment
             boot_id = self._kernel.boot_id()
             if attachment is not None and held_now(records, noted.pools, attachment, boot_id) is not None:
-                raise AlreadyConnected(str(attachment), making.endpoints[0].network.name, "it has addresses already")
+                raise AlreadyConnected(str(attachment), making.endpoints[0].network.name, HELD)
             noted.intent = noted.intent or records.begin(self._store.owner(), MADE)
             if making.new and not records.add_sandbox(making.sandbox, noted.intent):
                 raise _exists(records, request, making.sandbox.name) or SandboxExists(making.sandbox.name)

@@ -35,7 +35,7 @@ def refuse_unready(store: Store, kernel: Kernel | None, wanted: str | NetworkReq
         ParentUnusable, OptionInvalid: of a request.
         StateUnusable: it cannot be written.
     """
-    if not os.access(store.directory, os.W_OK):
+    if store.directory.exists() and not os.access(store.directory, os.W_OK):
         raise StateUnusable(str(store.directory), "it cannot be written: its file system is read-only")
     with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
         home.refuse_other(store, looked_at)
@@ -46,11 +46,11 @@ def refuse_unready(store: Store, kernel: Kernel | None, wanted: str | NetworkReq
         with store.reading() as records:
             network = lookup.one_network(records, store, wanted)
             parent_of(records, looked_at, network)
-    if needs_address:
-        _refuse_full(store, kernel, network)
+        if needs_address:
+            _refuse_full(store, looked_at, network)
 
 
-def _refuse_full(store: Store, kernel: Kernel | None, network: Network) -> None:
+def _refuse_full(store: Store, kernel: Kernel, network: Network) -> None:
     """Refuse a network that has no address to give of a family of which it gives some, and where the next endpoint of
     an engine would free none before.
     """
@@ -61,13 +61,12 @@ def _refuse_full(store: Store, kernel: Kernel | None, network: Network) -> None:
             raise PoolExhausted([str(one) for one in subnets], network.name, f"IPv{version}")
 
 
-def _has_dead(store: Store, kernel: Kernel | None, network: Network) -> bool:
+def _has_dead(store: Store, kernel: Kernel, network: Network) -> bool:
     """Whether something seems to have an address that no container has any more. Only an attempt frees it: where nobody
     makes one as long as this says no, it would stay for ever. A link that was set down seems so, too.
     """
-    with nullcontext(kernel) if kernel is not None else closing(Kernel(changes=False)) as looked_at:
-        boot_id = looked_at.boot_id()
-        with store.reading() as records:
-            if records.attached_before(boot_id) or records.held_before(boot_id):
-                return True
-        return bool(unlisted(store, looked_at, network.link) or reservations.without_file(store))
+    boot_id = kernel.boot_id()
+    with store.reading() as records:
+        if records.attached_before(boot_id) or records.held_before(boot_id):
+            return True
+    return bool(unlisted(store, kernel, network.link) or reservations.without_file(store))

@@ -163,6 +163,9 @@ class Removal:
 
 # Addresses without a link.
 
+# Why an attachment is refused that has some.
+HELD = "it has addresses already"
+
 
 def held_now(records: Records, pools: Pools, attachment: Attachment, boot_id: str) -> HeldAddresses | None:
     """What an attachment has without a link, since this boot. What it has since another one goes; the caller saves the
@@ -181,4 +184,4 @@ def let_go(records: Records, pools: Pools, going: Sequence[HeldAddresses]) -> No
     for one, network in zip(going, networks, strict=True):
         pools.of(network).give_back(one.placed)
     records.let_go(going)
-    records.note_unused(networks, now())
+    records.note_unused({one.id: one for one in networks}.values(), now())

@@ -101,11 +101,11 @@ def _ranges(subnets: Sequence[Subnet], given: Sequence[str]) -> tuple[str, ...]:
     """The ip-ranges where those given replace all of the subnets that contain them; none given: none any more."""
     if not given:
         return ()
-    stay = [subnet for subnet in subnets if not any(_begins_in(subnet, text) for text in given)]
+    stay = [subnet for subnet in subnets if not any(begins_in(subnet, text) for text in given)]
     return (*(text for subnet in stay for text in subnet.ranges), *given)
 
 
-def _begins_in(subnet: Subnet, ip_range: str) -> bool:
+def begins_in(subnet: Subnet, ip_range: str) -> bool:
     """Whether the subnet contains the first address of an ip-range; all else about it is checked later."""
     first = ip_range.partition("-")[0].partition("/")[0].strip()
     try:

@@ -50,10 +50,22 @@ def cni(
             call.out.aside(f"{escape(name)}: not imported: {escape(one)}\n")
         else:
             wanted.append(one)
-    if dry_run:
-        call.out.lines(map(networks.described, wanted))
-        return 0
-    return _make(call, wanted)
+    return _show(call, wanted) if dry_run else _make(call, wanted)
+
+
+def _show(call: Call, wanted: Sequence[Wanted]) -> int:
+    """Show the networks, and why some could not be made."""
+    outcomes: list[Outcome[str]] = []
+    with call.host(dry_run=True, origin="cni") as host:
+        for one in wanted:
+            try:
+                found = one.find(host)
+                if not isinstance(found, str):
+                    host.refuse_unready(found)
+                outcomes.append(Outcome(networks.described(one), value=one.conf))
+            except MacvfastError as error:
+                outcomes.append(Outcome(one.conf, error=error))
+    return call.report(Outcomes(tuple(outcomes)))
 
 
 def _make(call: Call, wanted: Sequence[Wanted]) -> int:

@@ -29,9 +29,10 @@ ORIGIN = ON_DEMAND
 _KINDS = {"ADD": CONNECT, "DEL": DISCONNECT, "CHECK": CHECK}
 _STATUS, _GC = "STATUS", "GC"
 
-# What must be in the environment for which commands, in the order in which the reference library names it.
+# What must be in the environment for which commands, in the order in which the reference library names it; None: for
+# whatever is to be done.
 _NEEDED = {
-    "CNI_COMMAND": (),
+    "CNI_COMMAND": None,
     "CNI_CONTAINERID": ("ADD", "CHECK", "DEL"),
     "CNI_NETNS": ("ADD", "CHECK"),
     "CNI_IFNAME": ("ADD", "CHECK", "DEL"),
@@ -90,11 +91,8 @@ def read(call: Call) -> Request | Said:
 def _command(environment: Mapping[str, str]) -> str:
     """The command of a call whose environment has all that this needs."""
     command = environment.get("CNI_COMMAND", "")
-    missing = [
-        name
-        for name, commands in _NEEDED.items()
-        if not environment.get(name) and (command in commands or name == "CNI_COMMAND")
-    ]
+    needed = (name for name, commands in _NEEDED.items() if commands is None or command in commands)
+    missing = [name for name in needed if not environment.get(name)]
     if missing:
         raise Refused(BAD_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
     return command

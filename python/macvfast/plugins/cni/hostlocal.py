@@ -43,12 +43,14 @@ def kept_in(directory: str) -> Kept:
     Raises:
         StateProblem: it cannot be read.
     """
-    last: list[Address] = []
+    kept, last = Kept({}, ()), []
     for name, path in _files(directory):
-        if name.startswith(_LAST):
-            with suppress(ValueError):
+        with suppress(ValueError):
+            if name.startswith(_LAST):
                 last.append(ip_address(_text(path).strip()))
-    return Kept(dict(_kept(directory)), tuple(last))
+            else:
+                kept.files[ip_address(name)] = path
+    return kept._replace(last=tuple(last))
 
 
 def release(directory: str, container: str, ifname: str) -> None:

@@ -12,7 +12,6 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -27,6 +26,7 @@ from macvfast.errors import (
 )
 from macvfast.model import ON_DEMAND, parse_mac
 from macvfast.options import MODES, OPTIONS
+from macvfast.plan.desired import begins_in
 from macvfast.plugins.cni import addressing, hostlocal
 from macvfast.plugins.cni.conf import OURS
 from macvfast.plugins.cni.refusals import BAD_CONFIG, UNSUPPORTED, Refused
@@ -339,9 +339,8 @@ def _is_now_whole(host: Host, wanted: Wanted, name: str) -> bool:
     that name may have changed them meanwhile. False: it has more, and is not said to be so.
     """
     done = host.update_network(name, labels={WHOLE: wanted.whole}, ip_ranges=wanted.ip_ranges)
-    begins = [ip_address(one.partition("-")[0]) for one in wanted.ip_ranges]
     # Those of a subnet of which none are wanted stay.
-    if all(any(first in one.cidr for first in begins) for one in done.subnets if one.ranges):
+    if all(any(begins_in(one, text) for text in wanted.ip_ranges) for one in done.subnets if one.ranges):
         return True
     host.update_network(name, labels={WHOLE: None})
     return False

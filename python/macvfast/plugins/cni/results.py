@@ -210,12 +210,7 @@ def _addresses(endpoint: HasAddresses) -> Iterator[tuple[Any, Address | None]]:
 
 
 def _routes(endpoint: Endpoint) -> Iterator[Mapping[str, Any]]:
-    """The default routes of the network, where the endpoint has none of its own, and the endpoint's."""
-    own = {str(one.destination) for one in endpoint.routes}
+    """The default routes of a network that the configuration names; it gives the endpoint no others."""
     for destination, gateway in (("0.0.0.0/0", endpoint.gateway), ("::/0", endpoint.gateway6)):
-        if gateway is not None and destination not in own:
+        if gateway is not None:
             yield {"dst": destination, "gw": str(gateway)}
-    for route in endpoint.routes:
-        said: Said = {"dst": str(route.destination), **({} if route.via is None else {"gw": str(route.via)})}
-        more = {"mtu": route.mtu, "advmss": route.advmss, "priority": route.metric}
-        yield said | {name: value for name, value in more.items() if value is not None}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ? AND origin = ?"
 _ADDED = (
     "INSERT INTO attachment (conf, container, ifname, origin, owner, sandbox, network, ip, ip6, boot_id)"
-    " VALUES (?, ?, ?, ?, ?, {}) ON CONFLICT DO NOTHING"
+    " VALUES (?, ?, ?, ?, ?, {})"
 )
 # The key of the note for which request an attachment has addresses without a sandbox.
 _NOTE = "'held ' || number"
@@ -31,27 +31,30 @@ class EngineRecords(SandboxRecords):
 
     # Attachments.
 
-    def add_attachment(self, attachment: Attachment, sandbox_id: str) -> bool:
-        """Insert the attachment that a new sandbox stands for; it goes with the sandbox. False: it is there already."""
+    def add_attachment(self, attachment: Attachment, sandbox_id: str) -> None:
+        """Insert the attachment that a new sandbox stands for; it goes with the sandbox."""
         statement = _ADDED.format("(SELECT number FROM sandbox WHERE id = ?), NULL, NULL, NULL, NULL")
-        return self._db.execute(statement, (*_key(attachment), attachment.owner, sandbox_id)).rowcount == 1
+        self._db.execute(statement, (*_key(attachment), attachment.owner, sandbox_id))
 
     def attached_sandbox(self, attachment: Attachment) -> Sandbox | None:
         """The sandbox that stands for an attachment, settled or not."""
-        of_row = f"number = (SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT})"
-        for one in self._where(of_row, _key(attachment)):
-            return one
-        # Before format 6, its name alone said what it stands for.
-        return next(self.sandboxes(name=attachment.sandbox, origin=attachment.origin), None)
+        return next(self._where("number = ?", (self._standing_for(attachment),)), None)
 
     def attached_id(self, attachment: Attachment) -> str | None:
         """The id of that sandbox."""
-        of_row = f"number = (SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT})"
-        row = self._db.execute(f"SELECT id FROM sandbox WHERE {of_row}", _key(attachment)).fetchone()
-        if row is None:
-            named = (attachment.sandbox, attachment.origin)
-            row = self._db.execute("SELECT id FROM sandbox WHERE name = ? AND origin = ?", named).fetchone()
+        number = self._standing_for(attachment)
+        row = self._db.execute("SELECT id FROM sandbox WHERE number = ?", (number,)).fetchone()
         return None if row is None else str(row[0])
+
+    def _standing_for(self, attachment: Attachment) -> int | None:
+        """The number of that sandbox."""
+        of_row = f"SELECT sandbox FROM attachment WHERE {_THE_ATTACHMENT}"
+        row = self._db.execute(of_row, _key(attachment)).fetchone()
+        if row is None or row[0] is None:
+            # Before format 6, its name alone said what it stands for.
+            named = (attachment.sandbox, attachment.origin)
+            row = self._db.execute("SELECT number FROM sandbox WHERE name = ? AND origin = ?", named).fetchone()
+        return None if row is None else int(row[0])
 
     def attached_before(self, boot_id: str) -> list[Sandbox]:
         """The sandboxes that have stood for attachments since another boot."""
@@ -76,12 +79,11 @@ class EngineRecords(SandboxRecords):
         )
         return [model.Attachment(*row) for row in rows]
 
-    def hold(self, held: HeldAddresses) -> bool:
-        """Insert an attachment that has addresses and no sandbox. False: it is there already."""
+    def hold(self, held: HeldAddresses) -> None:
+        """Insert an attachment that has addresses and no sandbox."""
         statement = _ADDED.format("NULL, (SELECT number FROM network WHERE id = ?), ?, ?, ?")
         given = (held.network_id, held.packed, held.packed6, held.boot_id)
-        values = (*_key(held.attachment), held.attachment.owner, *given)
-        return self._db.execute(statement, values).rowcount == 1
+        self._db.execute(statement, (*_key(held.attachment), held.attachment.owner, *given))
 
     def held(self, attachment: Attachment) -> HeldAddresses | None:
         """The addresses that an attachment has without a sandbox."""
