@@ -69,5 +69,5 @@ def test_where_no_cargo_is_there_the_programs_are_built_with_the_one_that_maturi
     monkeypatch.setenv("PATH", str(tmp_path))
     fetched = SimpleNamespace(setup_rust=lambda: {"PATH": str(cargo.parent)})
     monkeypatch.setitem(sys.modules, "puccinialin", fetched)
-    assert build_backend._build_programs() == {"built": Path("/built")}
+    assert build_backend._build_programs() == {"macvfast": Path("/built"), "macvfast-init": Path("/built")}
     assert shutil.which("cargo") == str(cargo)
