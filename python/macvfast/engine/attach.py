@@ -107,6 +107,8 @@ class Attacher:
     def _chunk(self, call: Call, attempts: Sequence[Attempt], *, second: bool = False) -> Chunk:
         """The attempts, with the settings of links in new namespaces: those that the first network needs."""
         chunk = Chunk(call, attempts, second=second)
+        if not (call.full or any(one.request.fresh for one in chunk.good)):
+            return chunk
         with self._store.reading() as records:
             call.full.refuse(records, chunk.good, self._netns_dir)
             known: dict[str, Sysctls] = {}

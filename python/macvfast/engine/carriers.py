@@ -141,4 +141,9 @@ def own_addresses(kernel: Kernel, link: str) -> tuple[Address, ...]:
     however many links there are.
     """
     found = kernel.link(link)
-    return () if found is None else tuple(ip_address(packed) for packed, _ in kernel.addresses(found.ifindex))
+    return () if found is None else addresses_of(kernel, found)
+
+
+def addresses_of(kernel: Kernel, link: LinkFacts) -> tuple[Address, ...]:
+    """The addresses of a link of the home namespace."""
+    return tuple(ip_address(packed) for packed, _ in kernel.addresses(link.ifindex))

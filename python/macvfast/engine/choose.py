@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.carriers import own_addresses, parent_of
+from macvfast.engine.carriers import addresses_of, parent_of
 from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
@@ -168,7 +168,7 @@ class Chooser:
             if found is None:
                 parent = parent_of(records, self._kernel, network)
                 records.record_parent_link(network.link, ParentLink(parent.ifindex, parent.mac), self._kernel.boot_id())
-                found = network, noted.pools.of(network, own_addresses(self._kernel, network.link))
+                found = network, noted.pools.of(network, addresses_of(self._kernel, parent))
             known[key] = known[network.id] = found
         return found
 

@@ -80,6 +80,10 @@ class FullPools:
     def __init__(self) -> None:
         self._found: dict[EndpointRequest, tuple[PoolExhausted, str, list[PoolRow]]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._found)
+
     def note(self, records: Records, attempts: Sequence[Attempt]) -> None:
         """Note the pools that have refused an attempt, within the transaction that has."""
         errors = {_like(one): one.error for one in attempts if isinstance(one.error, PoolExhausted)}

@@ -109,8 +109,11 @@ class UnfinishedWork:
         `mending`: the change is about unfinished work, so the host may be searched for it.
         """
         with self._store.operation():
-            home.claim(self._store, self._kernel)
-            found = self._look()
+            with self._store.reading() as records:
+                claimed, owners = home.is_claimed(records, self._store, self._kernel), _owners(records)
+            if not claimed:
+                home.claim(self._store, self._kernel)
+            found = self._left_by(owners)
             if found.intents:
                 self._finish(found, patient=mending)
         # As another operation: this one may be about what the first could not finish.
@@ -130,13 +133,17 @@ class UnfinishedWork:
     # Looking.
 
     def _look(self) -> _Left:
-        """What operations left that have ended without settling it.
+        """What operations left that have ended without settling it."""
+        with self._store.reading() as records:
+            owners = _owners(records)
+        return self._left_by(owners)
 
-        Intents are read twice: an operation may have settled its intents, and ended, between the first read and the
+    def _left_by(self, owners: Iterable[str]) -> _Left:
+        """The same, of some that had intents.
+
+        Intents are read again: an operation may have settled its intents, and ended, between the first read and the
         look at its lock.
         """
-        with self._store.reading() as records:
-            owners = {one.owner for one in records.intents().values()}
         ended = {token for token in owners if not self._store.owner_lives(token)}
         if not ended:
             return _Left()
@@ -165,6 +172,11 @@ class UnfinishedWork:
                 if doing == RESTORED:
                     # What was being restored stays: whatever was done for it is known by its recorded identity.
                     records.settle(intent)
+
+
+def _owners(records: Records) -> set[str]:
+    """The tokens of all operations that have intents."""
+    return {one.owner for one in records.intents().values()}
 
 
 def _gone(found: Iterable[tuple[Network | Sandbox, str]], left: Container[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from macvfast.checks import plain
@@ -13,7 +14,7 @@ from macvfast.state.store import DEFAULT_NETNS_DIR, Store
 from macvfast.system import configured, limits, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from macvfast.kernel.netlink import Kernel
     from macvfast.outcomes import Note
@@ -52,6 +53,14 @@ class Opened:
     def use_all_descriptors() -> None:
         """Raise the soft limit of open files (RLIMIT_NOFILE) to the hard one; commands start with the old one."""
         limits.raise_soft_limit()
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Within this, all that this thread reads of the state is as of one moment, and one look at the file; nothing
+        can be changed by it.
+        """
+        with self._store.reading():
+            yield
 
     def close(self) -> None:
         """Close the state and the sockets; again, or in a forked child, do nothing."""

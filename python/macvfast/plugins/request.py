@@ -259,18 +259,19 @@ def connected(host: Host, requests: Sequence[Request]) -> list[Answer | None]:
     """Do what several requests ask for that connect, as one batch. None for each that was not done: `answered` does it,
     or says why not.
     """
-    known = host.known_requests([one.id for one in requests])
     networks: dict[OnDemand | str, str | None] = {}
     wanted: dict[str, PluginRequest] = {}
-    for one in requests:
-        if one.keeper is not None or one.reads is not None or one.netns is None or one.id in known:
-            continue
-        key = one.network or one.endpoint.network
-        if key not in networks:
-            networks[key] = _ready_network(host, one)
-        if (network := networks[key]) is not None:
-            endpoint = replace(one.endpoint, network=network, netns=one.netns)
-            wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
+    with host.at_one_moment():
+        known = host.known_requests([one.id for one in requests])
+        for one in requests:
+            if one.keeper is not None or one.reads is not None or one.netns is None or one.id in known:
+                continue
+            key = one.network or one.endpoint.network
+            if key not in networks:
+                networks[key] = _ready_network(host, one)
+            if (network := networks[key]) is not None:
+                endpoint = replace(one.endpoint, network=network, netns=one.netns)
+                wanted[one.id] = PluginRequest(endpoint, one.id, one.attachment)
     made = dict(zip(wanted, host.connect_each([*wanted.values()]), strict=True))
     return [_answer_of(host, one, made.get(one.id)) for one in requests]
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,8 +91,11 @@ class Contents:
 
     def __init__(self) -> None:
         self._resolvers: dict[OwnFiles, str] = {}
-        # Nothing can be mounted over what this host does not have, and `ip netns exec` complains.
-        self._missing = {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
+
+    @cached_property
+    def _missing(self) -> set[str]:
+        """Nothing can be mounted over what this host does not have, and `ip netns exec` complains."""
+        return {f"etc/{file}" for file in _FILES if not os.path.exists(f"/etc/{file}")}
 
     def of(self, sandbox: Sandbox, wanted: OwnFiles) -> dict[str, str]:
         """The contents of a sandbox's files, by their names in its directory; `wanted` is what was asked for."""

@@ -78,6 +78,11 @@ class Connections:
         """Whether this process is a child of the one that opened them."""
         return self._process != forks.here()
 
+    def transaction(self) -> sqlite3.Connection | None:
+        """The connection that this thread uses, if it is in a transaction."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        return connection if connection is not None and connection.in_transaction else None
+
     @contextmanager
     def mine(self) -> Iterator[sqlite3.Connection]:
         """The connection that this thread uses already, or an idle one, or a new one."""
@@ -174,7 +179,8 @@ class Connections:
         """Put a connection into `had`, where it is found if this is interrupted."""
         me = threading.get_ident()
         with self.lock:
-            self.changed.wait_for(lambda: not self._forking)
+            if self._forking:
+                self.changed.wait_for(lambda: not self._forking)
             if self._idle and not new:
                 # An interruption between the two drops it, which closes it.
                 had.append(self._idle.pop())

@@ -63,16 +63,18 @@ def refuse_other(store: Store, kernel: Kernel) -> None:
         _refuse_other(store, kernel, _Noted.of(records))
 
 
-def claim(store: Store, kernel: Kernel) -> None:
-    """Before a change, refuse a state of another machine or namespace; in a new boot, note the new one.
+def is_claimed(records: Records, store: Store, kernel: Kernel) -> bool:
+    """Before a change, refuse a state of another machine or namespace. False: this boot is new, and to be claimed.
 
     Raises:
         HomeNamespaceOther, StateForeign
     """
-    with store.reading() as records:
-        noted = _Noted.of(records)
-    if _refuse_other(store, kernel, noted) and (noted.machine is not None or kernel.machine_id() is None):
-        return
+    noted = _Noted.of(records)
+    return _refuse_other(store, kernel, noted) and (noted.machine is not None or kernel.machine_id() is None)
+
+
+def claim(store: Store, kernel: Kernel) -> None:
+    """Note a new boot. Raises as `is_claimed`."""
     with store.writing() as records:
         # Another process may have noted it meanwhile.
         _refuse_other(store, kernel, _Noted.of(records))

@@ -13,6 +13,7 @@ import shlex
 import sys
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,8 +75,7 @@ class Owners:
         Args:
             held: filled step by step, so that `give_up` can end what an interruption leaves.
         """
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        for name in os.listdir(self._directory):
+        for name in self._names():
             self._sweep(name)
         while not held.locked:
             held.token = os.urandom(8).hex()
@@ -86,13 +86,21 @@ class Owners:
                 if os.fstat(held.file.fileno()).st_nlink:
                     # The content is for people only: on a full disk, the lock still counts.
                     with suppress(OSError):
-                        held.file.write("\n".join(map(str, _myself())).encode(errors="replace"))
+                        held.file.write(f"{os.getpid()}\n{_typed()}\n{_clock(None)}".encode(errors="replace"))
                     held.locked = True
                 else:
                     held.file.close()
             except BaseException:
                 self.give_up(held)
                 raise
+
+    def _names(self) -> list[str]:
+        """The names of all files; the directory is made where it is missing."""
+        try:
+            return os.listdir(self._directory)
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            return []
 
     def _sweep(self, name: str) -> None:
         """Delete the file of a dead operation. Under a shared lock, which keeps an owner from locking the file, and
@@ -168,10 +176,16 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _myself() -> Owner:
-    first, *rest = sys.argv or [""]
+def _typed() -> str:
+    """What was typed to start this process."""
+    return _line(tuple(sys.argv) or ("",))
+
+
+@lru_cache(1)
+def _line(words: tuple[str, ...]) -> str:
+    first, *rest = words
     name = "macvfast" if first.endswith("macvfast/__main__.py") else os.path.basename(first)
-    return Owner(os.getpid(), shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " "), _clock(None))
+    return shlex.join([name, *rest])[:_COMMAND_CHARS].replace("\n", " ")
 
 
 def _running(pid: int) -> Owner:

@@ -125,13 +125,14 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Records]:
-        """A consistent view of the state, without waiting; within `writing`, the view of that transaction."""
-        with self._failures.of_database(), self._connection() as connection:
-            if connection.in_transaction:
-                yield Records(connection)
-                return
-            with database.view(connection):
-                yield Records(connection)
+        """A consistent view of the state, without waiting; within `reading` or `writing`, the view of that."""
+        self.check_open()
+        if (within := self._connections.transaction()) is not None:
+            # What fails is translated around that one.
+            yield Records(within)
+            return
+        with self._failures.of_database(), self._connections.mine() as connection, database.view(connection):
+            yield Records(connection)
 
     @contextmanager
     def writing(self) -> Iterator[Records]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 
-_forks = [0]
+# Its pid, and how many forks lead to it: pids repeat in other pid namespaces. Noted: one change asks for it some thirty
+# times.
+_here = [(os.getpid(), 0)]
 
 
 def _count() -> None:
-    _forks[0] += 1
+    _here[0] = (os.getpid(), _here[0][1] + 1)
 
 
 os.register_at_fork(after_in_child=_count)
 
 
 def here() -> tuple[int, int]:
-    """An identity of this process: its pid, and how many forks lead to it, for pids repeat in other pid namespaces."""
-    return os.getpid(), _forks[0]
+    """An identity of this process."""
+    return _here[0]

@@ -130,7 +130,9 @@ class NetworkRecords(PoolRecords):
 
     def _networks(self, where: str = "TRUE", values: Sequence[object] = ()) -> Iterator[Network]:
         rows = self._db.execute(f"SELECT {_NETWORK} FROM network WHERE {where}", tuple(values)).fetchall()
-        for row in sorted(rows, key=lambda row: natural(row[2])):
+        if len(rows) > 1:
+            rows.sort(key=lambda row: natural(row[2]))
+        for row in rows:
             yield self._network(row)
 
     def network_order(self) -> list[int]:
