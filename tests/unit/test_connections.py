@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +18,7 @@ from macvfast.serve import connections
 from macvfast.serve.connections import Connections
 from macvfast.serve.work import Work
 from tests.asking import Caller, request
+from tests.netns import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,13 +60,16 @@ def maker() -> Maker:
 
 
 class Clock:
-    """Stands until it is set."""
+    """Goes on by a little with each look at it, and further where it is set."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        # Apart from it: two threads change them.
+        self._looks = 0
 
     def monotonic(self) -> float:
-        return self.now
+        self._looks += 1
+        return self.now + self._looks / 100
 
 
 @pytest.fixture
@@ -107,6 +114,11 @@ def path(
     thread.join()
 
 
+def unread(caller: Caller) -> int:
+    """How many bytes of answers a caller has not read."""
+    return int.from_bytes(ioctl(caller.socket, FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_a_request_is_wanted_until_its_caller_has_closed_the_connection(path: str, maker: Maker) -> None:
     """One that only says that it will ask for nothing more hears the answer."""
     maker.may_begin.clear()
@@ -144,9 +156,11 @@ def test_whoever_asks_again_before_it_has_read_its_answer_is_refused(
         caller.send(said)
         assert select.select([caller.socket], [], [], 60)[0]
         maker.begins.clear()
+        answer = unread(caller)
         for _ in range(100):
             caller.send(request("connect", "box"))
         if reads:
+            wait_until(lambda: unread(caller) > answer, timeout_s=60, what="the refusal")
             assert caller.receive() == {"endpoint": ""}
             refused = caller.receive()
             assert refused is not None

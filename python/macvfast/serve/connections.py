@@ -100,6 +100,9 @@ class Connection:
             if self._wanted is None and not self._body:
                 if self.unread():
                     raise RequestInvalid("it was sent before the last answer was read")
+                if self.made is not None and self.was_reset():
+                    # What was not read is thrown away by then.
+                    raise ConnectionResetError
                 self.made = None
                 self.until = time.monotonic() + _ARRIVES_S
             if flags & socket.MSG_CTRUNC or len(self._descriptors) > 1:
@@ -124,12 +127,22 @@ class Connection:
         if not data:
             raise EOFError
 
+    def answer(self, answer: Answer) -> None:
+        """Have an answer to send."""
+        body = json.dumps(answer.said, separators=(",", ":")).encode()
+        self.sending = _LENGTH.pack(len(body)) + body
+        self.made = answer.made
+        self.until = time.monotonic() + _READ_S
+
     def send(self) -> bool:
         """Send what can be sent now of the answer; whether that is all.
 
         Raises:
             OSError: the other side has gone.
         """
+        if not self.sending:
+            # Nothing is sent even so to one that has gone, which may well have read all.
+            return True
         with suppress(BlockingIOError):
             self.sending = self.sending[self.socket.send(self.sending, socket.MSG_NOSIGNAL) :]
         return not self.sending
@@ -171,7 +184,7 @@ class Connections:
         self._work = work
         self._open: set[Connection] = set()
         self._stopping = False
-        self._done: deque[tuple[Connection, Answer]] = deque()
+        self._done: deque[Connection] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = DefaultSelector()
         listener.setblocking(False)
@@ -259,20 +272,23 @@ class Connections:
         self._work.begin(request, lambda answer: self._hear(one, answer, end), lambda: not one.has_gone())
 
     def _hear(self, one: Connection, answer: Answer, end: Callable[[], None]) -> None:
-        """On another thread: have it answered."""
+        """On another thread: answer it. Nobody else uses the connection until this thread says that it has."""
         end()
-        self._done.append((one, answer))
+        one.answer(answer)
+        with suppress(OSError):
+            one.send()
+        self._done.append(one)
         os.eventfd_write(self._wake, 1)
 
     def _answer(self) -> None:
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         while self._done:
-            one, answer = self._done.popleft()
+            one = self._done.popleft()
             one.busy = False
             one.last = self._stopping
             self._selector.register(one.socket, EVENT_READ, partial(self._read, one))
-            self._say(one, answer)
+            self._send(one)
 
     def _refuse(self, one: Connection, error: MacvfastError) -> None:
         one.last = True
@@ -280,10 +296,7 @@ class Connections:
         self._say(one, Answer(problem_fields(error), one.made))
 
     def _say(self, one: Connection, answer: Answer) -> None:
-        body = json.dumps(answer.said, separators=(",", ":")).encode()
-        one.sending = _LENGTH.pack(len(body)) + body
-        one.made = answer.made
-        one.until = time.monotonic() + _READ_S
+        one.answer(answer)
         self._send(one)
 
     def _send(self, one: Connection) -> None:
