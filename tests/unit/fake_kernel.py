@@ -182,6 +182,10 @@ class FakeNamespace:
     def cookie(self) -> int:
         return self.netns.cookie
 
+    @property
+    def sysctls(self) -> Sequence[str | None]:
+        return ()
+
     def close(self) -> None:
         if self.open:
             self.open = False
@@ -487,7 +491,7 @@ class FakeKernel(Kernel):
             one.netns.sysctls.update(sysctls)
         return list(made)
 
-    def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
+    def open_namespaces(self, paths: Sequence[str], sysctls: Sequence[str] = ()) -> list[Namespace | MacvfastError]:  # noqa: ARG002
         return [self._open_namespace(path) for path in paths]
 
     def reopen(self, namespace: Namespace) -> Namespace | MacvfastError:

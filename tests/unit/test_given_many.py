@@ -119,8 +119,8 @@ def test_a_given_namespace_is_looked_at_once_whatever_comes_to_be_at_its_path(
     open_namespaces = FakeKernel.open_namespaces
     later = []
 
-    def changes(kernel: FakeKernel, paths: list[str]) -> list[Namespace | MacvfastError]:
-        opened = open_namespaces(kernel, paths)
+    def changes(kernel: FakeKernel, paths: list[str], sysctls: Sequence[str]) -> list[Namespace | MacvfastError]:
+        opened = open_namespaces(kernel, paths, sysctls)
         later.append(machine.world.give("/run/theirs/0"))
         return opened
 

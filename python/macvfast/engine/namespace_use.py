@@ -53,10 +53,16 @@ LinkDefaults: TypeAlias = dict[str, str | None]
 def link_defaults(kernel: Kernel, namespaces: Iterable[Namespace]) -> dict[int, LinkDefaults | MacvfastError]:
     """The settings of new links in namespaces that macvfast did not create, by their cookies."""
     each = {one.cookie: one for one in namespaces}
-    values = kernel.read_sysctls(list(each.values()), plan.IPV6_DEFAULTS) if each else []
+    # Of those that were given they are read where these are opened.
+    known: dict[int, Sequence[str | None] | MacvfastError] = {
+        cookie: one.sysctls for cookie, one in each.items() if one.sysctls
+    }
+    if unread := [one for cookie, one in each.items() if cookie not in known]:
+        values = kernel.read_sysctls(unread, plan.IPV6_DEFAULTS)
+        known |= zip((one.cookie for one in unread), values, strict=True)
     return {
         cookie: found if isinstance(found, MacvfastError) else dict(zip(plan.IPV6_DEFAULTS, found, strict=True))
-        for cookie, found in zip(each, values, strict=True)
+        for cookie, found in known.items()
     }
 
 

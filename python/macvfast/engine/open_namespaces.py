@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from macvfast import plan
 from macvfast.engine.chunk import Task
 from macvfast.engine.making import NewSandbox, Opened
 from macvfast.errors import MacvfastError, NamespaceChanged, NamespaceInvalid
@@ -59,7 +60,7 @@ class Opener:
         known: dict[str, Namespace | MacvfastError] = dict(chunk.call.shared)
         paths = list({given.opened: None for _, given in asked if given.opened not in known})
         if paths:
-            known |= zip(paths, self._kernel.open_namespaces(paths), strict=True)
+            known |= zip(paths, self._kernel.open_namespaces(paths, plan.IPV6_DEFAULTS), strict=True)
         found = [self._checked(one.request, given, known[given.opened]) for one, given in asked]
         self._hold(chunk, [one for one, _ in asked], found)
         held = {id(one) for one in found}
@@ -71,7 +72,7 @@ class Opener:
         Raises:
             NamespaceInvalid, KernelRefused, PermissionNeeded
         """
-        (opened,) = self._kernel.open_namespaces([given.opened])
+        (opened,) = self._kernel.open_namespaces([given.opened], plan.IPV6_DEFAULTS)
         found = self._suitable(given, opened)
         if isinstance(found, MacvfastError):
             close_all([opened])

@@ -140,16 +140,16 @@ class Kernel(HostFacts):
                 raise explained(one.operation or "make a network namespace", one, None, "CAP_SYS_ADMIN")
         return namespaces
 
-    def open_namespaces(self, paths: Sequence[str]) -> list[Namespace | MacvfastError]:
-        """The namespaces at the paths, or for each why there is none: NamespaceInvalid, KernelRefused,
-        PermissionNeeded. Some 20 µs each.
+    def open_namespaces(self, paths: Sequence[str], sysctls: Sequence[str] = ()) -> list[Namespace | MacvfastError]:
+        """The namespaces at the paths, with the values of sysctls in each, or for each why there is none:
+        NamespaceInvalid, KernelRefused, PermissionNeeded. Some 20 µs each.
         """
         return [
             PermissionNeeded(one.operation, "CAP_SYS_PTRACE")
             # Of a process of another user (ptrace_may_access).
             if isinstance(one, PermissionNeeded) and path.startswith("/proc/")
             else one
-            for one, path in zip(_core.open_namespaces(list(paths)), paths, strict=True)
+            for one, path in zip(_core.open_namespaces(list(paths), list(sysctls)), paths, strict=True)
         ]
 
     def reopen(self, namespace: Namespace) -> Namespace | MacvfastError:

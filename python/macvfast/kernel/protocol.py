@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Ids that macvfast gives to namespaces begin here: far above those that the kernel gives automatically.
 _FIRST_ID = 1 << 30
@@ -22,4 +25,6 @@ class Namespace(Protocol):
     def inode(self) -> int: ...
     @property
     def cookie(self) -> int: ...
+    @property
+    def sysctls(self) -> Sequence[str | None]: ...
     def close(self) -> None: ...

@@ -25,6 +25,8 @@ pub struct Namespace {
     cookie: u64,
     #[pyo3(get)]
     netlink: Py<Netlink>,
+    #[pyo3(get)]
+    sysctls: Vec<Option<String>>,
 }
 
 impl Namespace {
@@ -35,6 +37,7 @@ impl Namespace {
             inode: namespace.inode,
             cookie,
             netlink: Py::new(py, Netlink::from(namespace.socket))?,
+            sysctls: namespace.sysctls,
         })
     }
 
@@ -95,10 +98,23 @@ fn told(py: Python<'_>, error: netlink::Error) -> PyResult<Py<PyBaseException>> 
     }
 }
 
+fn parse_names(names: &[String]) -> PyResult<Vec<Sysctl>> {
+    names
+        .iter()
+        .map(|name| Sysctl::new(name, "").map_err(from_request))
+        .collect()
+}
+
 #[pyfunction]
-pub fn open_namespaces<'py>(py: Python<'py>, paths: Vec<PathBuf>) -> PyResult<Bound<'py, PyList>> {
+#[pyo3(signature = (paths, sysctls=Vec::new()), text_signature = "(paths, sysctls=())")]
+pub fn open_namespaces<'py>(
+    py: Python<'py>,
+    paths: Vec<PathBuf>,
+    sysctls: Vec<String>,
+) -> PyResult<Bound<'py, PyList>> {
+    let sysctls = parse_names(&sysctls)?;
     let opened = PyList::empty(py);
-    for result in py.detach(|| netns::open_all(&paths)) {
+    for result in py.detach(|| netns::open_all(&paths, &sysctls)) {
         match result {
             Ok(namespace) => opened.append(Bound::new(py, Namespace::new(py, namespace)?)?)?,
             Err(error) => opened.append(told(py, error)?)?,
@@ -171,10 +187,7 @@ pub fn read_sysctls<'py>(
     namespaces: Vec<PyRef<'py, Namespace>>,
     names: Vec<String>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let names: Vec<_> = names
-        .iter()
-        .map(|name| Sysctl::new(name, "").map_err(from_request))
-        .collect::<PyResult<_>>()?;
+    let names = parse_names(&names)?;
     let held = namespaces
         .iter()
         .map(|namespace| namespace.descriptor())
