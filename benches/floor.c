@@ -9,7 +9,7 @@
  *   floor remove DIRECTORY PARENT                 every pin in the directory, until the parent holds no MAC of theirs
  *
  * NETNS and DIRECTORY are paths, PARENT is a link's index in the namespace that this is started in. Number N is
- * namespace `f-N`, address 10.20.0.2 + N of a /16, MAC 02:42: and the address. Prints {"seconds": S, "marks": [[DONE, S], ...]}.
+ * namespace `f-N`, in one namespace link `eth` and N less the first, address 10.20.0.2 + N of a /16, MAC 02:42: and the address. Prints {"seconds": S, "marks": [[DONE, S], ...]}.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -243,7 +243,7 @@ static int links(const char *netns, int parent, int first, int count)
 		for (int j = 0; j < size; j++) {
 			int number = first + i * LINKS_PER_SEND + j;
 			char name[IFNAMSIZ];
-			snprintf(name, sizeof name, "eth%d", number);
+			snprintf(name, sizeof name, "eth%d", number - first);
 			put_link(&born[i], name, number, parent, netns_fd);
 			put_address(&addressed[i], number);
 			if (i == 0 && j == 0)

@@ -204,8 +204,8 @@ def cni_removal(world: World, fill: int, items: int) -> Sample:
 # netavark.
 
 
-def _netavark(action: str, name: str, number: int) -> None:
-    """Run it as podman does, which has chosen the address before."""
+def netavark_configuration(name: str, number: int) -> str:
+    """What podman gives to it; it has chosen the address before."""
     configuration: dict[str, Any] = {
         "container_id": name, "container_name": name,
         "networks": {"n1": {"interface_name": "eth0", "static_ips": [address(number)]}},
@@ -217,12 +217,17 @@ def _netavark(action: str, name: str, number: int) -> None:
             }
         },
     }  # fmt: skip
-    run(NETAVARK, action, f"/run/netns/{name}", stdin=json.dumps(configuration))
+    return json.dumps(configuration)
+
+
+def _netavark(action: str, name: str, number: int) -> None:
+    """Run it as podman does."""
+    run(NETAVARK, action, f"/run/netns/{name}", stdin=netavark_configuration(name, number))
 
 
 def netavark_endpoints(world: World, fill: int, items: int) -> Sample:
     """Set-up in namespaces that are there."""
-    names = _for_netavark(world, fill, items)
+    names = for_netavark(world, fill, items)
     clock = Clock()
     with clock.running():
         for n, name in enumerate(names):
@@ -233,7 +238,7 @@ def netavark_endpoints(world: World, fill: int, items: int) -> Sample:
 
 def netavark_removal(world: World, fill: int, items: int) -> Sample:
     """Teardown, then `ip netns del`."""
-    names = _for_netavark(world, fill, items)
+    names = for_netavark(world, fill, items)
     for n, name in enumerate(names):
         _netavark("setup", name, fill + n)
     world.check_each(names, total=fill + items)
@@ -246,7 +251,8 @@ def netavark_removal(world: World, fill: int, items: int) -> Sample:
     return timed_sample(clock.seconds, items)
 
 
-def _for_netavark(world: World, fill: int, items: int) -> Sequence[str]:
+def for_netavark(world: World, fill: int, items: int) -> Sequence[str]:
+    """The names of namespaces that are there, and `fill` others with links."""
     if not NETAVARK.exists():
         raise NotThere("Debian package netavark is not installed")
     fill_each(world, fill)

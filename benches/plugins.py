@@ -1,4 +1,4 @@
-"""The comparisons of plugins: macvfast's, with a server and without one, and the reference plugins."""
+"""The comparisons of plugins: macvfast's, with a server and without one, the reference plugins, and netavark."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from benches.groups import Size
 
 SERVED, ALONE, REFERENCE = "macvfast, served", "macvfast, no server", "macvlan + host-local"
+NETAVARK, FLOOR = "netavark", "a program in C, no record"
 NOTHING = "/bin/true"
 
 # That call a plugin at once.
@@ -19,8 +20,8 @@ PROCESSES = 16
 
 def groups(size: Size) -> list[Group]:
     """All of them."""
-    calls = [_calls(size, action, fill) for action in ("ADD", "DEL") for fill in size.held]
-    return [*calls, _crowd(size)]
+    calls = [_calls(size, action, fill) for action in ("ADD", "DEL", "CHECK") for fill in size.held]
+    return [*calls, *(_status(size, fill) for fill in size.held), _crowd(size)]
 
 
 def _calls(size: Size, action: str, fill: int) -> Group:
@@ -33,14 +34,38 @@ def _calls(size: Size, action: str, fill: int) -> Group:
             (REFERENCE, size.slow, None),
         )
     ]
-    held = f", {fill:,} attachments there" if fill else ""
-    work = f"one CNI {action}{held}"
+    work = f"one CNI {action}{_beside(fill)}"
     goals = [
-        Goal(f"{work}, with a server", SERVED, REFERENCE, times_faster=3 if action == "ADD" else 5),
+        Goal(f"{work}, with a server", SERVED, REFERENCE, times_faster={"ADD": 3, "DEL": 5, "CHECK": 0}[action]),
         Goal(work, ALONE, REFERENCE),
     ]
+    if action != "CHECK":
+        sides.append(
+            Side(NETAVARK, runtime.netavark, {"action": action, "fill": fill, "items": size.slow},
+                 "set-up and teardown, as podman calls it")
+        )  # fmt: skip
+        goals.append(Goal(f"{work}, with a server", SERVED, NETAVARK, times_faster=0))
+    if action == "ADD":
+        sides.append(
+            Side(FLOOR, runtime.bare, {"fill": fill, "items": size.plugin_calls}, "a process for each link")
+        )  # fmt: skip
+        goals.append(Goal(f"{work}, with a server", SERVED, FLOOR))
     name = f"cni-{action.lower()}-{fill}"
     return Group(name, work, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
+
+
+def _beside(fill: int) -> str:
+    return f", {fill:,} attachments there" if fill else ""
+
+
+def _status(size: Size, fill: int) -> Group:
+    sides = [
+        Side(SERVED, runtime.status, {"fill": fill, "items": size.plugin_calls}),
+        Side(NOTHING, runtime.nothing, {"items": size.plugin_calls}, "what starting a process costs the caller"),
+    ]
+    work = f"one CNI STATUS{_beside(fill)}"
+    goals = [Goal(f"{work}, with a server", SERVED, NOTHING)]
+    return Group(f"cni-status-{fill}", work, sides, size.slow_rounds, unit="ms", goals=goals, warm_up=False)
 
 
 def _crowd(size: Size) -> Group:

@@ -1,5 +1,5 @@
 """Calls of CNI plugins, as a container runtime makes them: one at a time, and by many processes at once. macvfast's own
-plugin, with a server and without, and the reference plugins.
+plugin, with a server and without, and the reference plugins; netavark, and a bare program, called in the same way.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from benches.floor import fill_each
 from benches.measure import BenchFailed, timed_sample
 from benches.ours import MACVFAST, make_sure
-from benches.peers import CNI, NAME, Cni
+from benches.peers import CNI, NAME, NETAVARK, Cni, for_netavark, netavark_configuration
 from benches.served import server_of
-from benches.world import must
+from benches.world import FLOOR, must
 from macvfast import Host
 from macvfast.system import configured, units
 from macvfast.system.configured import Places
 from tests.netns import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benches.measure import Sample
     from benches.world import World
@@ -34,28 +35,46 @@ _WARMED = 4
 
 
 class Plugin(NamedTuple):
-    """A program that is called, and the file with its configuration."""
+    """A program that is called, and the file with its configuration; what it answers is written to another file."""
 
     program: Path
     configuration: Path
+    answer: Path = Path(os.devnull)
 
     def call(self, action: str, container: str, netns: Path) -> int:
-        """Start one call; its process. What it answers is not read, as by a runtime that does not need it."""
+        """Start one call; its process."""
         environment = {
             "CNI_COMMAND": action, "CNI_CONTAINERID": container, "CNI_NETNS": str(netns), "CNI_IFNAME": "eth0",
             "CNI_PATH": str(CNI.parent), "PATH": os.environ["PATH"],
         }  # fmt: skip
         streams = [
             (os.POSIX_SPAWN_OPEN, 0, str(self.configuration), os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(self.answer), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
         return os.posix_spawn(self.program, [str(self.program)], environment, file_actions=streams)
 
     def done(self, action: str, container: str, netns: Path) -> None:
         """One call that must succeed."""
-        _, status = os.waitpid(self.call(action, container, netns), 0)
-        if status:
-            raise BenchFailed(f"{action} by {self.program}: exit status {os.waitstatus_to_exitcode(status)}")
+        _end(self.call(action, container, netns), f"{action} by {self.program}")
+
+    def adding(self, directory: Path, name: str) -> Plugin:
+        """The same, whose answer to ADD is kept."""
+        return self._replace(answer=directory / f"{name}.result")
+
+    def checking(self, directory: Path, name: str) -> Plugin:
+        """The same, with that answer in its configuration, as CHECK has it."""
+        conf = json.loads(self.configuration.read_bytes())
+        result = json.loads((directory / f"{name}.result").read_bytes())
+        file = directory / f"{name}.conf"
+        file.write_text(json.dumps(conf | {"prevResult": result}), encoding="ascii")
+        return self._replace(configuration=file)
+
+
+def _end(process: int, what: str) -> None:
+    """Wait for a program that must succeed."""
+    _, status = os.waitpid(process, 0)
+    if status:
+        raise BenchFailed(f"{what}: exit status {os.waitstatus_to_exitcode(status)}")
 
 
 def one_by_one(world: World, action: str, fill: int, items: int, served: bool | None) -> Sample:
@@ -69,18 +88,88 @@ def one_by_one(world: World, action: str, fill: int, items: int, served: bool | 
             plugin.done("DEL", "warm", paths["warm"])
         seconds = 0.0
         for name in names:
+            adds = plugin.adding(world.directory, name)
             begun = time.perf_counter()
-            plugin.done("ADD", name, paths[name])
+            adds.done("ADD", name, paths[name])
             seconds += (time.perf_counter() - begun) if action == "ADD" else 0
         _settle(world, fill + items)
         world.check_each(names, total=fill + items)
-        if action == "DEL":
+        if action != "ADD":
+            calls = {
+                name: plugin.checking(world.directory, name) if action == "CHECK" else plugin for name in names
+            }  # fmt: skip
             begun = time.perf_counter()
-            for name in names:
-                plugin.done("DEL", name, paths[name])
+            for name, called in calls.items():
+                called.done(action, name, paths[name])
             seconds = time.perf_counter() - begun
+        if action == "DEL":
             _settle(world, fill)
     return timed_sample(seconds, items, unit_s=MS)
+
+
+def status(world: World, fill: int, items: int) -> Sample:
+    """Calls of STATUS one after the other, with a server and `fill` attachments there."""
+    with ExitStack() as stack:
+        plugin = _plugin(world, stack, fill, served=True)
+        conf = json.loads(plugin.configuration.read_bytes()) | {"cniVersion": "1.1.0"}
+        plugin.configuration.write_text(json.dumps(conf), encoding="ascii")
+        plugin.done("STATUS", "none", world.pins)
+        begun = time.perf_counter()
+        for _ in range(items):
+            plugin.done("STATUS", "none", world.pins)
+        seconds = time.perf_counter() - begun
+    return timed_sample(seconds, items, unit_s=MS)
+
+
+def nothing(world: World, items: int) -> Sample:
+    """What starting a process costs the same caller: `/bin/true`."""
+    plugin = Plugin(Path("/bin/true"), Path(os.devnull))
+    begun = time.perf_counter()
+    for _ in range(items):
+        plugin.done("ADD", "nothing", world.pins)
+    return timed_sample(time.perf_counter() - begun, items, unit_s=MS)
+
+
+def bare(world: World, fill: int, items: int) -> Sample:
+    """The floor of an ADD: a program that makes one link in a namespace that is there, and records nothing."""
+    fill_each(world, fill)
+    names = [f"c-{number}" for number in range(items)]
+    paths = [world.namespace(name) for name in names]
+    streams = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    begun = time.perf_counter()
+    for number, path in enumerate(paths):
+        words = [str(FLOOR), "links", str(path), str(world.parent_index), str(fill + number), "1"]
+        _end(os.posix_spawn(FLOOR, words, {}, file_actions=streams), "the floor's program")
+    seconds = time.perf_counter() - begun
+    world.check_each(names, total=fill + items)
+    return timed_sample(seconds, items, unit_s=MS)
+
+
+def netavark(world: World, action: str, fill: int, items: int) -> Sample:
+    """Set-up and teardown by netavark, one after the other; its caller has chosen the addresses."""
+    calls = {}
+    for number, name in enumerate(for_netavark(world, fill, items)):
+        calls[name] = file = world.directory / f"{name}.conf"
+        file.write_text(netavark_configuration(name, fill + number), encoding="ascii")
+    seconds = {doing: _netavark_each(world, doing, calls) for doing in ("setup",)}
+    world.check_each([*calls], total=fill + items)
+    if action == "DEL":
+        seconds["teardown"] = _netavark_each(world, "teardown", calls)
+        _settle(world, fill)
+    return timed_sample(seconds["setup" if action == "ADD" else "teardown"], items, unit_s=MS)
+
+
+def _netavark_each(world: World, doing: str, calls: Mapping[str, Path]) -> float:
+    """The seconds that all calls take."""
+    begun = time.perf_counter()
+    for name, file in calls.items():
+        words = [str(NETAVARK), doing, str(world.pins / name)]
+        streams = [
+            (os.POSIX_SPAWN_OPEN, 0, str(file), os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ]
+        _end(os.posix_spawn(NETAVARK, words, {"PATH": os.environ["PATH"]}, file_actions=streams), f"netavark {doing}")
+    return time.perf_counter() - begun
 
 
 def at_once(world: World, processes: int, each: int, served: bool | None) -> Sample:
