@@ -46,6 +46,12 @@ def links_of_ours(lan: Lan) -> list[str]:
     return [one["ifname"] for one in lan.host.ip_json("link", "show", "type", "macvlan")]
 
 
+def shown_on_the_network(lan: Lan) -> str:
+    """The addresses and MACs of what is on the only network, as it is inspected."""
+    form = "{{range .Containers}}{{.IPv4Address}} {{.MacAddress}}{{println}}{{end}}"
+    return lan.macvfast("network", "inspect", "-f", form, lan.macvfast("network", "ls", "-q")).strip()
+
+
 def test_a_container_of_docker_20_10_gets_a_link_that_dockerd_moves(
     lan: Lan, dockerd: Dockerd, container: Netns
 ) -> None:
@@ -60,6 +66,7 @@ def test_a_container_of_docker_20_10_gets_a_link_that_dockerd_moves(
     (shown,) = lan.host.ip_json("address", "show", link)
     assert "UP" not in shown["flags"], "the host would answer for it"
     move_as_dockerd(lan, said, endpoint, container)
+    assert shown_on_the_network(lan) == "172.16.86.2/24 02:42:ac:10:56:02"
     assert lan.router.can_ping("172.16.86.2")
     assert lan.macvfast("check") == ""
     endpoint.leave()
@@ -82,6 +89,7 @@ def test_a_container_of_docker_28_gets_its_link_in_place(lan: Lan, dockerd: Dock
     assert links_of_ours(lan) == []
     container.run("ip", "route", "add", "default", "via", said["Gateway"])
     assert container.link_names() == ["eth0", "lo"]
+    assert shown_on_the_network(lan) == f"172.16.86.10/24 {endpoint.mac}"
     assert lan.router.can_ping("172.16.86.10")
     assert lan.macvfast("check") == ""
     endpoint.leave()

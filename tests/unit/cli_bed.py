@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
-    from macvfast.model import HeldAddresses
+    from macvfast.model import HeldAddresses, NotedEndpoint
     from macvfast.outcomes import Note, ServerStatus, SubnetUsage
     from macvfast.requests import CommandRequest, EndpointRequest, NetworkRequest, OwnFiles, UpdateRequest
 
@@ -140,6 +140,7 @@ class FakeHost:
         # What the kernel says of sub-interfaces that others made.
         self.vlans: dict[str, tuple[str, int]] = {}
         self.held_addresses: list[HeldAddresses] = []
+        self.noted: list[NotedEndpoint] = []
         self._networks = networks
         self._sandboxes = sandboxes
         self._server = server
@@ -187,6 +188,9 @@ class FakeHost:
 
     def held(self, on: Network) -> list[HeldAddresses]:
         return [one for one in self.held_addresses if one.network_id == on.id]
+
+    def noted_endpoints(self, on: Network) -> list[NotedEndpoint]:
+        return [one for one in self.noted if one.network_id == on.id]
 
     def usage(self, on: Network) -> list[SubnetUsage]:
         taken = {int(address.ip) for one in self.endpoints(on) for address in one.addresses}

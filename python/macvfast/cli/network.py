@@ -114,8 +114,9 @@ def inspect(
         def look(key: str) -> Object:
             network = host.network(key)
             return inspected(
-                network, host.endpoints(network), host.usage(network) if counted else (), host.held(network)
-            )
+                network, host.endpoints(network), host.usage(network) if counted else (), host.held(network),
+                host.noted_endpoints(network),
+            )  # fmt: skip
 
         return inspection.show(call.out, keys, look, (NotFound, Conflict))
 

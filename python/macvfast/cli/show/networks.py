@@ -11,7 +11,7 @@ from macvfast.cli.show.text import Object, addresses_json, count_text, created_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from macvfast.model import Endpoint, HeldAddresses, Network, Subnet
+    from macvfast.model import Endpoint, HeldAddresses, Network, NotedEndpoint, Subnet
     from macvfast.outcomes import SubnetUsage
     from macvfast.usage import NetworkUsage
 
@@ -76,11 +76,12 @@ INSPECTED = (
 
 
 def inspected(
-    network: Network, endpoints: Sequence[Endpoint], usage: Sequence[SubnetUsage], held: Sequence[HeldAddresses] = ()
-) -> Object:
-    """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name. What an
-    engine made has its Origin too, and `Held` is what attachments have without an endpoint. Names that Go's templates
-    have for fields are not in the JSON.
+    network: Network, endpoints: Sequence[Endpoint], usage: Sequence[SubnetUsage], held: Sequence[HeldAddresses] = (),
+    noted: Sequence[NotedEndpoint] = (),
+) -> Object:  # fmt: skip
+    """A network as Docker's `network inspect` prints it; its Containers are the sandboxes, by sandbox name, then the
+    endpoints whose links an engine moves. What an engine made has its Origin too, and `Held` is what attachments have
+    without an endpoint. Names that Go's templates have for fields are not in the JSON.
     """
     ordered = sorted(network.subnets, key=lambda subnet: subnet.version)
     fields = {
@@ -99,7 +100,7 @@ def inspected(
         "Ingress": False,
         "ConfigFrom": Object({"Network": ""}),
         "ConfigOnly": False,
-        "Containers": _containers(endpoints),
+        "Containers": _containers(endpoints) | _noted(noted, endpoints),
         "Options": _sorted(network.options),
         "Labels": _sorted(network.labels),
         "Status": Object(
@@ -164,6 +165,29 @@ def _config(subnet: Subnet) -> Object:
 def _sorted(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """By key, as Docker prints a map: what two ways give in another order is shown the same."""
     return dict(sorted(pairs))
+
+
+def _noted(noted: Iterable[NotedEndpoint], endpoints: Iterable[Endpoint]) -> dict[str, object]:
+    """Endpoints that have no sandbox, keyed as Docker does it where there is no container."""
+    shown = {address for endpoint in endpoints for address in (endpoint.ip, endpoint.ip6)}
+    return {
+        f"ep-{one.id}": Object(
+            {
+                "Name": "",
+                "EndpointID": one.id,
+                "MacAddress": one.mac.hex(":") if one.mac else "",
+                "IPv4Address": _of_version(one, 4),
+                "IPv6Address": _of_version(one, 6),
+            },
+            {"Routes": [], "GwPriority": 0, "Origin": ""},
+        )
+        for one in noted
+        if shown.isdisjoint(one.addresses)
+    }
+
+
+def _of_version(noted: NotedEndpoint, version: int) -> str:
+    return next((str(address) for address in noted.addresses if address.version == version), "")
 
 
 def _container(endpoint: Endpoint) -> Object:
