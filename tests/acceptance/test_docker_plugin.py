@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,3 +131,14 @@ def test_a_network_that_is_unknown_is_named(dockerd: Dockerd) -> None:
     ids = {"NetworkID": an_id(), "EndpointID": an_id()}
     why = dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface={}, Options={})
     assert "macvfast has no record of network" in why
+
+
+def test_inspect_shows_what_dockerd_moves_and_what_is_in_place(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    in_place, moved = network.create_endpoint(), network.create_endpoint()
+    in_place.join(container.path)
+    moved.join("/run/docker/netns/none-yet")
+    (shown,) = json.loads(lan.macvfast("network", "inspect", f"docker-{network.id[:12]}"))
+    both = {(one["IPv4Address"], one["MacAddress"]) for one in shown["Containers"].values()}
+    assert both == {(one.address, one.mac) for one in (in_place, moved)}
+    assert shown["Containers"][f"ep-{moved.id}"]["EndpointID"] == moved.id

@@ -44,3 +44,19 @@ def test_a_network_without_a_subnet_is_named_and_the_others_are_taken_over(lan: 
     ]
     assert lan.macvfast("network", "import", "docker", "--apply", f"{tmp_path}/networks") == "lan"
     assert [(one["Name"], one["Driver"]) for one in listed(lan, "network", "ls")] == [("lan", "macvlan")]
+
+
+def test_a_network_of_docker_becomes_one_with_macvfast_as_its_driver(lan: Lan, tmp_path: Path) -> None:
+    ipvlan = {**LAN, "Name": "l3", "Driver": "ipvlan", "EnableIPv6": True, "Options": {"parent": "eth1"}}
+    ipvlan["IPAM"] = {"Driver": "default", "Config": [{"Subnet": "fd00:1::/64"}]}
+    (tmp_path / "networks").write_text(json.dumps([LAN, ipvlan]))
+    with unchanged(lan):
+        shown = lan.macvfast("network", "import", "docker", "--as-plugin", f"{tmp_path}/networks").splitlines()
+    create = "docker network create -d macvfast --ipam-driver macvfast"
+    assert shown == [
+        "docker network rm l3",
+        f"{create} --subnet=fd00:1::/64 -o parent=eth1 --ipv6 -o driver=ipvlan l3",
+        "docker network rm lan",
+        f"{create} --subnet=192.168.1.0/24 --gateway=192.168.1.1 -o parent=eth0 lan",
+    ]
+    lan.refused("network", "import", "docker", "--as-plugin", "--apply", f"{tmp_path}/networks", status=2)

@@ -8,7 +8,7 @@ from macvfast.cli.call import Call
 from macvfast.cli.commands import command
 from macvfast.cli.importing.converting import convert_all
 from macvfast.cli.importing.reading import read
-from macvfast.cli.importing.script import lines, remarks
+from macvfast.cli.importing.script import lines, plugin_lines, remarks
 from macvfast.cli.parameters import argument, option
 from macvfast.errors import MacvfastError, NetworkExists, escape
 from macvfast.outcomes import Outcome, Outcomes
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     details="""\
 It reads the output of `docker network inspect` from FILE (`-`: standard input), or otherwise asks the Engine. It prints
 a shell script, which also names what cannot be imported. The networks stay in Docker: remove them there before macvfast
-uses their parents.""",
+uses their parents.
+
+With --as-plugin, the script is one of Docker's own commands: it removes each network, which no container may be on, and
+creates it with macvfast as its driver (docs/docker-plugin.md).""",
     example="macvfast network import docker",
 )
 def docker(
@@ -37,13 +40,22 @@ def docker(
         option("--socket PATH", "The Engine's socket (default: that of DOCKER_HOST, or /var/run/docker.sock)."),
     ] = None,
     apply: Annotated[bool, option("--apply", "Create the networks, and print their names.")] = False,
+    as_plugin: Annotated[
+        bool, option("--as-plugin", "Print what makes them networks of Docker's with macvfast as the driver.")
+    ] = False,
 ) -> int:
     """Import Docker's macvlan and ipvlan networks: print the commands or, with --apply, create them."""
     if file is not None and socket is not None:
         both = "a FILE and `--socket` cannot be given together"
         raise call.wrong(both, "both say where the networks are read", "give one of them")
+    if apply and as_plugin:
+        both = "`--apply` and `--as-plugin` cannot be given together"
+        raise call.wrong(both, "what Docker is to do is only printed", "give one of them")
     networks, gateways = read(file, socket)
     converted = convert_all(networks, automatic_gateways=gateways)
+    if as_plugin:
+        call.out.lines(line for one in converted for line in plugin_lines(one))
+        return 0
     if apply:
         return _apply(call, converted)
     with call.host() as host:

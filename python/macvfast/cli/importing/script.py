@@ -25,6 +25,28 @@ def lines(one: Converted, there: set[str]) -> Iterator[str]:
     yield " ".join(map(_quoted, ["macvfast", "network", "create", *flags(one.request)]))
 
 
+def plugin_lines(one: Converted) -> Iterator[str]:
+    """What makes of one of Docker's networks the same with macvfast as its driver, as lines of a shell script. Docker
+    has to be asked for both: it keeps no two networks of a name.
+    """
+    for remark in remarks(one):
+        yield f"# {remark}"
+    if one.request is None:
+        return
+    yield " ".join(map(_quoted, ["docker", "network", "rm", one.name]))
+    yield " ".join(map(_quoted, ["docker", "network", "create", *_plugin_flags(one.request)]))
+
+
+def _plugin_flags(request: NetworkRequest) -> list[str]:
+    """What is typed after `docker network create` for a request: what only macvfast's command has is an option."""
+    words = [word for word in flags(request) if word not in ("--gateway=none", "--no-ipv6")][2:-1]
+    ipv6 = request.ipv6 is not False and any(":" in subnet for subnet in request.subnets)
+    words += ["--ipv6"] if ipv6 else []
+    words += [] if request.driver == "macvlan" else ["-o", f"driver={request.driver}"]
+    words += [] if request.gateway_automatic or request.gateways else ["-o", "gateway=none"]
+    return ["-d", "macvfast", "--ipam-driver", "macvfast", *words, request.name]
+
+
 def _quoted(word: str) -> str:
     """A word as a shell reads it back; what a terminal would act on is written as an escape of bash, zsh and POSIX."""
     from shlex import quote  # noqa: PLC0415

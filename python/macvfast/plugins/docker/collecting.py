@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
-from macvfast.model import Attachment
 from macvfast.outcomes import Freed
 from macvfast.plugins.docker import api, ipam, networks
 from macvfast.plugins.docker.answers import Refused
@@ -104,7 +103,7 @@ def _freed(host: Host, network: Network, network_id: str, id_: str) -> Freed:
     error = None
     try:
         if id_:
-            host.detach([Attachment(network_id, id_, "")])[0].result()
+            host.detach([networks.attachment_of(network_id, id_)])[0].result()
             host.forget_endpoint(id_)
         else:
             networks.remove(host, network_id)

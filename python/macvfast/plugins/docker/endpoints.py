@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.errors import NamespaceInvalid
-from macvfast.model import Attachment, mac_text, parse_mac
+from macvfast.model import mac_text, parse_mac
 from macvfast.plugins.docker import networks
 from macvfast.plugins.docker.answers import Refused, Todo
 from macvfast.requests import EndpointRequest, OpenNetns
@@ -111,7 +111,7 @@ def _join(network_id: str, id_: str, key: str, pid: int, host: Host) -> Said:
 
 def _made_in_place(host: Host, network_id: str, noted: NotedEndpoint, path: str) -> bool:
     """Make the link in the container's namespace; False: there is none yet."""
-    attachment = Attachment(network_id, noted.id, "")
+    attachment = networks.attachment_of(network_id, noted.id)
     with _opened(path) as descriptor:
         if descriptor is None:
             return False
@@ -161,7 +161,7 @@ def leave(fields: Fields, _: Call) -> Todo:
 
 
 def _leave(network_id: str, id_: str, host: Host) -> Said:
-    host.detach([Attachment(network_id, id_, "")])[0].result()
+    host.detach([networks.attachment_of(network_id, id_)])[0].result()
     return {}
 
 

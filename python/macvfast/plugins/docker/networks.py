@@ -13,6 +13,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip
 from typing import TYPE_CHECKING
 
 from macvfast.errors import NetworkNotFound
+from macvfast.model import Attachment
 from macvfast.plugins.docker.answers import Refused, Todo
 from macvfast.requests import NetworkRequest
 
@@ -52,6 +53,11 @@ def id_of(fields: Fields, key: str) -> str:
 def name_of(network_id: str) -> str:
     """What a network of Docker's is called here."""
     return f"docker-{network_id[:12]}"
+
+
+def attachment_of(network_id: str, endpoint_id: str) -> Attachment:
+    """What an endpoint is that has a link in place. Docker has no other name for the link than the endpoint's id."""
+    return Attachment(network_id, endpoint_id, "", origin="docker")
 
 
 @dataclass(frozen=True, slots=True)
