@@ -101,9 +101,12 @@ class Dockerd:
     # The orders in which dockerd calls.
 
     def create_network(
-        self, subnet: str, gateway: str | None = None, *, ipam: dict[str, str] | None = None, **options: str
-    ) -> Network:
-        """`docker network create -d macvfast --ipam-driver macvfast --subnet … -o …`."""
+        self, subnet: str, gateway: str | None = None, *, ipam: dict[str, str] | None = None, old: bool = False,
+        **options: str,
+    ) -> Network:  # fmt: skip
+        """`docker network create -d macvfast --ipam-driver macvfast --subnet … -o …`; `old`: before Docker 28, which
+        asks for a gateway in any case.
+        """
         pool = self.done("IpamDriver.RequestPool", AddressSpace="macvfast", Pool=subnet, SubPool="",
                          Options=ipam or {}, V6=":" in subnet)  # fmt: skip
         version = 6 if ":" in subnet else 4
@@ -111,7 +114,9 @@ class Dockerd:
         id_ = an_id()
         made = Network(self, id_, {version: pool["PoolID"]})
         generic = {"com.docker.network.generic": options, "com.docker.network.internal": False}
-        skipped = self.done("NetworkDriver.GwAllocCheck", Options=generic)
+        skipped = {"SkipIPv4": False, "SkipIPv6": False}
+        if not old:
+            skipped = self.done("NetworkDriver.GwAllocCheck", Options=generic)
         if gateway is not None or not skipped["SkipIPv6" if version == 6 else "SkipIPv4"]:
             wanted = {"RequestAddressType": "com.docker.network.gateway"}
             data["Gateway"] = made.request_address(gateway, version, wanted)
@@ -143,12 +148,14 @@ class Network:
 
     def create_endpoint(self, address: str | None = None, mac: str = "", **options: object) -> Endpoint:
         """What comes before a container is there."""
-        return self.announce(self.request_address(address), mac, **options)
+        version = 4 if 4 in self.pools else 6
+        return self.announce(self.request_address(address, version), mac, **options)
 
     def announce(self, given: str, mac: str = "", **options: object) -> Endpoint:
         """CreateEndpoint with an address that was requested."""
         id_ = an_id()
-        asked = {"Address": given, "AddressIPv6": "", "MacAddress": mac}
+        both = {"Address": "", "AddressIPv6": given} if ":" in given else {"Address": given, "AddressIPv6": ""}
+        asked = both | {"MacAddress": mac}
         said = self.dockerd.done(
             "NetworkDriver.CreateEndpoint", NetworkID=self.id, EndpointID=id_, Interface=asked, Options=options
         )

@@ -215,10 +215,22 @@ def test_what_docker_does_not_have_any_more_is_freed_by_gc(lan: Lan, dockerd: Do
     assert "29.0.1 crashes" in status.stdout
 
 
+def test_a_link_that_stays_in_the_hosts_namespace_is_found_by_check(lan: Lan, dockerd: Dockerd) -> None:
+    """Dockerd has put it back, and was killed before it said so."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    link = endpoint.join("/run/docker/netns/none-yet")["InterfaceName"]["SrcName"]
+    assert lan.macvfast("check") == "", "a container may be about to have it"
+    lan.api(partial(_note, since="2026-01-01T00:00:00+00:00"))
+    found = lan.attempt("check")
+    assert found.returncode == 7
+    assert f"link {link} of endpoint {endpoint.id[:12]}" in found.stdout
+
+
 def test_endpoints_of_another_boot_are_no_difference_and_go(lan: Lan, dockerd: Dockerd) -> None:
     network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
     endpoint = network.create_endpoint()
-    lan.api(_age)
+    lan.api(partial(_note, boot_id="another"))
     assert lan.macvfast("check") == ""
     assert endpoint.id[:12] in lan.macvfast("restore")
     assert lan.macvfast("restore") == ""
@@ -254,9 +266,10 @@ def test_a_name_keeps_its_mac_whatever_its_address_is(dockerd: Dockerd) -> None:
     assert first.mac in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=asked, Options=options)
 
 
-def _age(host: object) -> None:
+def _note(host: object, **columns: str) -> None:
+    ((name, value),) = columns.items()
     with host._store.writing() as records:  # type: ignore[attr-defined]
-        records._db.execute("UPDATE noted_endpoint SET boot_id = 'another'")
+        records._db.execute(f"UPDATE noted_endpoint SET {name} = ?", (value,))
 
 
 class engine:  # noqa: N801

@@ -142,3 +142,19 @@ def test_inspect_shows_what_dockerd_moves_and_what_is_in_place(lan: Lan, dockerd
     both = {(one["IPv4Address"], one["MacAddress"]) for one in shown["Containers"].values()}
     assert both == {(one.address, one.mac) for one in (in_place, moved)}
     assert shown["Containers"][f"ep-{moved.id}"]["EndpointID"] == moved.id
+
+
+def test_no_gateway_of_ipv6_is_chosen_and_hides_the_routers(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    """Docker before 28 has one chosen in any case, and says it again when it has started."""
+    network = dockerd.create_network("fd00:86::/64", old=True, parent="eth0")
+    endpoint = network.create_endpoint()
+    assert endpoint.address == "fd00:86::1/64"
+    assert "GatewayIPv6" not in endpoint.join(container.path)
+    lan.router.ip_batch("address add fd00:86::99/64 dev lan0 nodad")
+    assert lan.router.can_ping("fd00:86::1")
+    dockerd.start()
+    wanted = {"RequestAddressType": "com.docker.network.gateway"}
+    assert network.request_address("fd00:86::", 6, wanted) == "fd00:86::/64"
+    endpoint.leave()
+    endpoint.delete()
+    network.remove()

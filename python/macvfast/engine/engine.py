@@ -370,7 +370,7 @@ class Engine:
         steps += [step for step in todo if step.mends.sandbox not in going]
         steps += [one.step for one in self._directories.left(self._kernel.boot_id())]
         remaining = [one for one in plan.remaining if one.sandbox is None or one.sandbox not in going]
-        return replace(plan, steps=tuple(steps), remaining=tuple(remaining))
+        return replace(plan, steps=tuple(steps), remaining=(*remaining, *self.noted.left_behind()))
 
     def restore(self, wait_s: float | None, start: Callable[[Collection[str]], list[Step]]) -> Plan:
         """Create what is recorded and missing, and remove what is left behind. `start` starts the commands that are to

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from macvfast import plan
@@ -35,7 +36,7 @@ from macvfast.model import NotedEndpoint, mac_text
 from macvfast.options import kernel_attributes
 from macvfast.outcomes import Difference, Freed, Step
 from macvfast.state.lookup import one_network, refuse_another
-from macvfast.state.records import ParentLink
+from macvfast.state.records import ParentLink, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +55,10 @@ _INDEX_TRIES = 4
 # How long the kernel may take to end a namespace with a link of ours in it.
 _ENDS_S = 2.0
 _LOOK_S = 0.02
+
+# How long an engine may take to move a link that was made for it: a container is being started meanwhile.
+_MOVES_WITHIN = timedelta(seconds=60)
+_ASK = "`macvfast gc` removes it if Docker does not have the endpoint any more"
 
 # Why one is freed.
 _OTHER_BOOT = "the host has started again since its container had it"
@@ -102,7 +107,7 @@ class NotedEndpoints:
                 return there
             noted = NotedEndpoint(
                 id=id_, network_id=found.id, network=found.name, addresses=tuple(addresses), boot_id=boot_id,
-                mac=self._mac(records, found, mac, (id_, owner), addresses),
+                since=now(), mac=self._mac(records, found, mac, (id_, owner), addresses),
             )  # fmt: skip
             records.note_endpoint(noted)
             return noted
@@ -169,7 +174,7 @@ class NotedEndpoints:
             parent = parent_of(records, self._kernel, network)
             plan.refuse_parent_mtu(network, parent.ifname, parent.mtu)
             ifindex = noted.ifindex or new_ifindex()
-            noted = replace(noted, ifname=lent_name(id_), ifindex=ifindex, path=path)
+            noted = replace(noted, ifname=lent_name(id_), ifindex=ifindex, path=path, since=now())
             records.note_endpoint(noted)
         return noted, network, parent
 
@@ -261,6 +266,27 @@ class NotedEndpoints:
         if error is not None:
             raise error
         return True
+
+    # Compared.
+
+    def left_behind(self) -> list[Difference]:
+        """Links in the home namespace that no engine has moved for a time, or that one has put back and then never
+        mentioned again.
+        """
+        with self._store.reading() as records:
+            lent = [
+                (one, records.network(one.network_id)[0].driver)
+                for one in records.all_noted()
+                if one.ifindex and one.boot_id == self._kernel.boot_id() and one.since + _MOVES_WITHIN < now()
+            ]
+        return [
+            Difference(
+                kind="left-behind", network=one.network, obstacle=_ASK,
+                found=f"link {link.ifname} of endpoint {one.id[:12]} is in this namespace, where no container is",
+            )
+            for one, driver in lent
+            if (link := self._kernel.link(one.ifindex)) is not None and link.kind == driver
+        ]  # fmt: skip
 
     # Freed.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from macvfast.model.addresses import Interface
 
 
@@ -23,6 +25,7 @@ class NotedEndpoint:
         ifname, ifindex: of a link that was made for it in the home namespace, and that the engine moves from there;
             empty and 0: there is none.
         path: where the engine has, or will have, the namespace of the container.
+        since: when that link was made, or else when the endpoint was announced.
     """
 
     id: str
@@ -31,6 +34,7 @@ class NotedEndpoint:
     mac: bytes | None
     addresses: tuple[Interface, ...]
     boot_id: str
+    since: datetime
     ifname: str = ""
     ifindex: int = 0
     path: str = ""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from macvfast.model import NotedEndpoint
 
-_NOTED = "SELECT id, network, mac, addresses, boot_id, ifname, ifindex, path FROM noted_endpoint WHERE {} ORDER BY id"
+_NOTED = (
+    "SELECT id, network, mac, addresses, boot_id, since, ifname, ifindex, path FROM noted_endpoint WHERE {} ORDER BY id"
+)
 _OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
 
 
@@ -26,10 +28,10 @@ class NotedRecords(EngineRecords):
         """Insert an endpoint that an engine has announced, or store what became of it."""
         self._db.execute("DELETE FROM noted_endpoint WHERE id = ?", (noted.id,))
         self._db.execute(
-            "INSERT INTO noted_endpoint SELECT ?, number, ?, ?, ?, ?, ?, ? FROM network WHERE id = ?",
+            "INSERT INTO noted_endpoint SELECT ?, number, ?, ?, ?, ?, ?, ?, ? FROM network WHERE id = ?",
             (
-                noted.id, noted.mac, json.dumps([str(one) for one in noted.addresses]), noted.boot_id, noted.ifname,
-                noted.ifindex, noted.path, noted.network_id,
+                noted.id, noted.mac, json.dumps([str(one) for one in noted.addresses]), noted.boot_id,
+                noted.since.isoformat(), noted.ifname, noted.ifindex, noted.path, noted.network_id,
             ),
         )  # fmt: skip
 
@@ -63,12 +65,12 @@ class NotedRecords(EngineRecords):
         self._db.execute("DELETE FROM noted_endpoint WHERE id = ?", (id_,))
 
     def _noted(self, where: str, values: Sequence[object]) -> Iterator[NotedEndpoint]:
-        for id_, number, mac, addresses, boot_id, ifname, ifindex, path in self._db.execute(
+        for id_, number, mac, addresses, boot_id, since, ifname, ifindex, path in self._db.execute(
             _NOTED.format(where), tuple(values)
         ).fetchall():
             network = self.network_by_number(number)
             yield model.NotedEndpoint(
                 id=id_, network_id=network.id, network=network.name, mac=mac,
                 addresses=tuple(ip_interface(one) for one in json.loads(addresses)), boot_id=boot_id,
-                ifname=checked.link(ifname) if ifname else "", ifindex=ifindex, path=path,
+                since=checked.moment(since), ifname=checked.link(ifname) if ifname else "", ifindex=ifindex, path=path,
             )  # fmt: skip

@@ -118,7 +118,7 @@ _ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) 
 # JSON, and the link that was made for it in the home namespace, from where the engine moves it.
 _NOTED = """CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
-        boot_id TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
+        boot_id TEXT NOT NULL, since TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
     ) STRICT, WITHOUT ROWID"""
 _NOTED_INDEX = "CREATE INDEX noted_endpoint_by_network ON noted_endpoint (network)"
 
