@@ -126,3 +126,10 @@ def test_a_container_is_reached_from_the_lan_and_leaves_nothing(host: Host) -> N
     host.docker("network", "rm", "lan")
     assert host.macvfast("network", "ls", "-q") == ""
     assert host.macvfast("check") == ""
+    # Docker's own driver, with addresses from macvfast alone.
+    host.docker(
+        "network", "create", "-d", "macvlan", "--ipam-driver", "macvfast", "--subnet", "172.16.86.0/24",
+        "--gateway", "172.16.86.1", "-o", "parent=eth0", "own",
+    )  # fmt: skip
+    host.docker("run", "--rm", "--network", "own", "alpine", "ping", "-c", "1", "-W", "5", "172.16.86.1")
+    host.docker("network", "rm", "own")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -126,6 +128,28 @@ def test_each_wrong_field_is_named(dockerd: Dockerd) -> None:
     assert (status, [*said.values()]) == (200, ["it is not JSON"])
 
 
+def test_a_dockerd_of_another_network_namespace_is_refused_with_the_reason(lan: Lan, dockerd: Dockerd) -> None:
+    """Rootless Docker: a link of this host would be in no namespace of its own."""
+    call = json.dumps(["Plugin.Activate", "", {}])
+    command = (sys.executable, "-m", "tests.acceptance.docker_calls", str(dockerd.socket))
+    status, said = json.loads(lan.router.run(*command, stdin=f"{call}\n"))
+    assert status == 403
+    assert "rootless Docker" in said["Err"]
+
+
+def test_what_takes_too_long_is_answered_in_time_and_found_when_it_is_asked_for_again(
+    lan: Lan, dockerd: Dockerd
+) -> None:
+    """Dockerd waits for ever."""
+    fields = {"NetworkID": an_id(), "Options": {GENERIC: {"parent": "eth0"}}, "IPv4Data": [], "IPv6Data": []}
+    lan.macvfast("network", "ls")
+    with closing(sqlite3.connect(lan.state_dir / "state.db", isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        assert "has not done it in time" in dockerd.refused("NetworkDriver.CreateNetwork", **fields)
+    dockerd.done("NetworkDriver.CreateNetwork", **fields)
+    assert len(lan.macvfast("network", "ls", "-q").split()) == 1
+
+
 # What ends.
 
 
@@ -225,6 +249,19 @@ def test_a_link_that_stays_in_the_hosts_namespace_is_found_by_check(lan: Lan, do
     found = lan.attempt("check")
     assert found.returncode == 7
     assert f"link {link} of endpoint {endpoint.id[:12]}" in found.stdout
+
+
+def test_no_link_of_a_container_is_made_again_but_by_docker(lan: Lan, dockerd: Dockerd, container: Netns) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    endpoint.join(container.path)
+    container.run("ip", "link", "delete", "eth0")
+    assert "Docker has it made again" in lan.attempt("check").stdout
+    assert lan.attempt("restore").returncode == 3
+    assert container.link_names() == ["lo"]
+    endpoint.leave()
+    endpoint.delete()
+    assert lan.macvfast("check") == ""
 
 
 def test_endpoints_of_another_boot_are_no_difference_and_go(lan: Lan, dockerd: Dockerd) -> None:

@@ -158,3 +158,24 @@ def test_no_gateway_of_ipv6_is_chosen_and_hides_the_routers(lan: Lan, dockerd: D
     endpoint.leave()
     endpoint.delete()
     network.remove()
+
+
+def test_the_same_subnet_on_two_parents_is_two_pools_where_their_domains_differ(
+    lan: Lan, dockerd: Dockerd, container: Netns
+) -> None:
+    lan.add_parent("eth1", "lan1")
+    red = dockerd.create_network(SUBNET, GATEWAY, ipam={"domain": "red"}, parent="eth0")
+    blue = dockerd.create_network(SUBNET, GATEWAY, ipam={"domain": "blue"}, parent="eth1")
+    first, second = red.create_endpoint(), blue.create_endpoint()
+    assert first.address == second.address == "172.16.86.2/24"
+    first.join(container.path)
+    assert lan.router.can_ping("172.16.86.2")
+
+
+def test_the_address_of_the_host_itself_is_nobodys(dockerd: Dockerd) -> None:
+    """Docker's own IPAM gives it to a container."""
+    # 249 is the gateway, 250 the host's.
+    network = dockerd.create_network("172.16.86.248/30", parent="eth0")
+    wanted = {"PoolID": network.pools[4], "Address": "172.16.86.250"}
+    assert "this host's own" in dockerd.refused("IpamDriver.RequestAddress", **wanted)
+    assert "no free IPv4 address" in dockerd.refused("IpamDriver.RequestAddress", **wanted | {"Address": ""})

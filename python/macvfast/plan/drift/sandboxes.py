@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from macvfast.plan.drift.namespaces import FoundSandbox, RecordedSandbox
 
 
+# Why no link of a container of Docker's is made again: Docker would not know of it.
+_DOCKERS = "Docker has it made again when it starts the container again"
+
+
 @dataclass(frozen=True, slots=True)
 class GiveNamespace:
     """Give a sandbox its namespace back: a new one, pinned; the one that is alive, pinned again; or the one that
@@ -179,6 +183,8 @@ class _Comparison:
     def _make(self, mends: Difference, *, replaces: bool = False) -> bool:
         """Note that the link is to be made, or what is in the way; whether it is to be made."""
         network, endpoint, parent, contents = self.network, self.endpoint, self.parent, self.found.contents
+        if self.drift.recorded.sandbox.origin == "docker":
+            return self._block(mends, _DOCKERS)
         refused = parent.refuses(network)
         if refused is not None:
             why, waits = refused
