@@ -45,10 +45,11 @@ class Dockerd:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def start(self) -> None:
-        """Start dockerd, again where it runs."""
+    def start(self, mounts: str = "") -> None:
+        """Start dockerd, again where it runs; `mounts`: in a mount namespace of its own, where this is mounted."""
         self.end()
-        command = self.lan.host.command(sys.executable, "-m", __name__, str(self.socket))
+        apart = ("unshare", "--mount", "--propagation=private", "sh", "-ec", f'{mounts}\nexec "$@"', "sh")
+        command = self.lan.host.command(*(apart if mounts else ()), sys.executable, "-m", __name__, str(self.socket))
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
 

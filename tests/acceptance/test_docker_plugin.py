@@ -12,6 +12,7 @@ from tests.netns import Netns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.acceptance.docker_calls import Endpoint, Said
     from tests.netns import Lan
@@ -179,3 +180,19 @@ def test_the_address_of_the_host_itself_is_nobodys(dockerd: Dockerd) -> None:
     wanted = {"PoolID": network.pools[4], "Address": "172.16.86.250"}
     assert "this host's own" in dockerd.refused("IpamDriver.RequestAddress", **wanted)
     assert "no free IPv4 address" in dockerd.refused("IpamDriver.RequestAddress", **wanted | {"Address": ""})
+
+
+def test_the_namespace_is_looked_for_where_dockerd_has_it(
+    lan: Lan, dockerd: Dockerd, container: Netns, tmp_path: Path
+) -> None:
+    """Dockerd may have a mount namespace of its own: here, there is an ordinary file at that path."""
+    key = tmp_path / "key"
+    key.touch()
+    dockerd.start(f"mount --bind {container.path} {key}")
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    endpoint = network.create_endpoint()
+    assert "InterfaceName" not in endpoint.join(key)
+    assert lan.router.can_ping("172.16.86.2")
+    endpoint.leave()
+    endpoint.delete()
+    assert container.link_names() == ["lo"]

@@ -9,45 +9,45 @@ CREATE TABLE docker_address (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
         at TEXT NOT NULL, gateway INTEGER NOT NULL, PRIMARY KEY (pool, address)
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_address" VALUES(4,X'C0000201','17/4711','2026-11-27T19:09:51.566721+00:00',0);
+INSERT INTO "docker_address" VALUES(4,X'C0000201','17/4711','2026-11-27T19:25:44.993193+00:00',0);
 CREATE TABLE docker_pool (
         id TEXT PRIMARY KEY, pool INTEGER NOT NULL UNIQUE REFERENCES pool, ranges TEXT NOT NULL, epoch TEXT NOT NULL,
         at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_pool" VALUES('432353fc7796fe732044c574f187c497',4,'[]','17/4711','2026-11-27T19:09:51.545572+00:00');
+INSERT INTO "docker_pool" VALUES('96382a455f17620277e83c700bb85287',4,'[]','17/4711','2026-11-27T19:25:44.983155+00:00');
 CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',820941882,1680843458,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',871131950,1680843458,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1304610006,693733414,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',1634185593,439575866,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',984608341,1953894975,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',776658932,1953894975,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',590820459,1848987707,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',1508553509,146537316,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 1891062301/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 666034416/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'0d3e452355dc2315','made');
+INSERT INTO "intent" VALUES(4,'8de62cbc3a0a4ad9','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1891062301,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,666034416,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     , domain TEXT) STRICT;
-INSERT INTO "network" VALUES(1,'2817fdd39d6e2d9e1496fee62c312d68c02510528c065bc36b46b40567275eb1','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T19:09:51.434914+00:00',NULL,NULL,NULL);
-INSERT INTO "network" VALUES(2,'fa99b49db8ee54980471568462a159b4da54c307c7fd8867bbf4b8eed85d9940','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T19:09:51.445329+00:00',1,NULL,'docker:lab');
+INSERT INTO "network" VALUES(1,'a0064a9154af09f7a1fc40c0af4fa2acd81b2f4e3f3f7361a204c4bfe6354ae5','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T19:25:44.887003+00:00',NULL,NULL,NULL);
+INSERT INTO "network" VALUES(2,'22e3f8aef3374637cfc3af5b31d438b793af4dda55da22851cd58ffd11c33833','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T19:25:44.909250+00:00',1,NULL,'docker:lab');
 CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
         boot_id TEXT NOT NULL, since TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
@@ -91,9 +91,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'9c9a08cee91a93ecd1f514d785b963c9be283f0221e91c8bbf465eff7c08bc20','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T19:09:51.469702+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'868a499efd1ed2b1632ceb58d1f85ffb0c40f575571fb8d88c312df6aeb90e07','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T19:09:51.511541+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'ee8de6c1d59d781683fb727852c7bd133cb4356172f5ee32eaa3c0e41271ba31','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T19:09:51.574759+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'3ce2063e2d815d548ef3f0f3a4b8e09e0bdd0355d97d0f5bfe17f24887047efc','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T19:25:44.924866+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'05e9e6e9cbacb3df1c21c94f773a62efa78c3cff20d010824ab76f9933af02de','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T19:25:44.956250+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'c788490783394c57b02b4cbcaaefcf9345eb2a47b2c883a3ba3b68cc888d8941','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T19:25:45.000470+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,
