@@ -15,10 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from macvfast.cli.importing import reading, script
+from macvfast.cli.importing import script
 from macvfast.cli.importing.converting import convert
 from macvfast.cli.importing.script import flags
 from macvfast.errors import ParentNotFound
+from macvfast.plugins.docker import api
 from tests.asked import network_request
 from tests.unit.cli_bed import FakeHost, Said, network, typed
 
@@ -287,7 +288,7 @@ def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(api, "MOST_BYTES", 1 << 20)
     assert "it has more than 1 MiB" in typed("network import docker /dev/zero").err
 
 
