@@ -303,9 +303,10 @@ class FakeHost:
         return Status("/var/lib/macvfast", *counts, self._server)
 
     def install_service(
-        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Sequence[str] = ()
-    ) -> list[Path]:
-        self._note("install_service", wait_s, root, now, *plugins)
+        self, wait_s: int, root: str | None = None, *, now: bool = False, plugins: Sequence[str] = (),
+        docker: bool = False,
+    ) -> list[Path]:  # fmt: skip
+        self._note("install_service", wait_s, root, now, *plugins, *(["docker"] if docker else []))
         return [Path("/etc/macvfast/client.conf"), Path("/etc/systemd/system/macvfast-restore.service")]
 
     def start(self, key: str, request: CommandRequest) -> None:
