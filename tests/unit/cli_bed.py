@@ -171,6 +171,9 @@ class FakeHost:
         self._note("update_network", key, request)
         return network(key)
 
+    def docker_pools(self) -> list[object]:
+        return []
+
     def networks(self) -> list[Network]:
         self._note("networks")
         return list(self._networks)
