@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import fcntl
+import importlib
 import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import macvfast
 from macvfast.errors import HostClosed, HostForked, StateUnusable
 from macvfast.state import directory as state_directory
 from macvfast.state.owners import Held, Owners
@@ -177,6 +181,22 @@ def test_children_that_are_forked_while_threads_open_the_state_can_open_it(tmp_p
         for thread in threads:
             thread.join()
     assert statuses == [0] * 15
+
+
+def test_a_child_that_is_forked_while_a_thread_loads_a_module_can_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules are loaded when they are first used: a child that has the lock of one would wait for ever."""
+    (tmp_path / "slow.py").write_text("import builtins, time\nbuiltins.begun.set()\ntime.sleep(0.1)\n")
+    monkeypatch.setattr(macvfast, "__path__", [str(tmp_path)])
+    begun = threading.Event()
+    monkeypatch.setattr(builtins, "begun", begun, raising=False)
+    thread = threading.Thread(target=importlib.import_module, args=("macvfast.slow",))
+    thread.start()
+    assert begun.wait(30)
+    assert forked(lambda: importlib.import_module("macvfast.slow")) == 0
+    thread.join()
+    del sys.modules["macvfast.slow"]
 
 
 def test_a_child_that_is_forked_while_a_thread_makes_a_state_can_open_one(tmp_path: Path) -> None:
