@@ -47,8 +47,10 @@ class Container(Runtime):
         """Start a call that nobody waits for yet."""
         caller = self.lan.host.start(*self.line(command, *before))
         assert caller.stdin is not None
-        caller.stdin.write(json.dumps(self.conf))
-        caller.stdin.close()
+        # It may have been killed before it has read that.
+        with contextlib.suppress(BrokenPipeError):
+            caller.stdin.write(json.dumps(self.conf))
+            caller.stdin.close()
         caller.stdin = None
         return caller
 
