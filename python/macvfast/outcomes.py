@@ -348,7 +348,8 @@ class Map:
 class SubnetUsage:
     """One subnet. `own` are the addresses in it that the host itself has on the parent; `reservations` those that are
     in use without an endpoint, each with what for and by whom, in words. `held` are those in use by attachments without
-    an endpoint, each with its attachment, in words.
+    an endpoint, each with its attachment, in words. `remembered` are free, and given to others when nothing else is
+    left: each with the container that had it.
 
     `automatic_size` and `automatic_free` count where automatic allocation takes place; `automatic_run` is the longest
     run of free addresses there.
@@ -363,6 +364,7 @@ class SubnetUsage:
     map: Map
     reservations: tuple[tuple[Address, str], ...] = ()
     held: tuple[tuple[Address, str], ...] = ()
+    remembered: tuple[tuple[Address, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from macvfast.engine.making import AttachRequest, Attempt, Opened
     from macvfast.ipam import NetworkPools, Taken
     from macvfast.kernel.netlink import Kernel
+    from macvfast.model import Attachment, Remembered
     from macvfast.requests import EndpointRequest
     from macvfast.state.records import Records
     from macvfast.state.store import Store
@@ -72,6 +73,8 @@ class _Draft:
         """`siblings`: the existing endpoints of the sandbox; `position`: the position of its next one."""
         self.making = making
         self.place = place
+        # What the engine calls the one endpoint that is made.
+        self.attachment: Attachment | None = None
         self.siblings = siblings
         self.position = position
         self.begun: list[tuple[NetworkPools, Taken]] = []
@@ -135,6 +138,7 @@ class Chooser:
     def _item(self, noted: _Noted, item: Opened) -> Making:
         records, request = noted.records, item.attempt.request
         draft = self._draft(records, item)
+        draft.attachment = request.attachment
         try:
             for one in request.endpoints:
                 self._endpoint(records, draft, self._network(noted, one.network), one)
@@ -153,6 +157,9 @@ class Chooser:
         if attachment is not None and making.new:
             records.add_attachment(attachment, making.sandbox.id)
         for chosen in making.endpoints:
+            noted.pools.of(chosen.network).forget_remembered(chosen.endpoint.placed)
+            if attachment is not None and attachment.is_remembered:
+                records.forget_remembered(chosen.network.id, attachment.container)
             records.add_endpoint(chosen.endpoint, noted.intent)
             if request.request_id is not None:
                 records.note_request(request.request_id, chosen.endpoint)
@@ -262,11 +269,14 @@ class Chooser:
         if network.has_own_macs and request.mac is None and network.own_domain is None:
             never |= {mac.removeprefix(_PREFIX) for mac in own}
             clash = partial(self._clash, records, network)
-        taken = pools.take(Wish(request.ip, request.ip6, sandbox.name, frozenset(never), clash))
+        before = self._remembered(records, draft, network)
+        prefers = () if before is None else tuple(before.addresses)
+        taken = pools.take(Wish(request.ip, request.ip6, sandbox.name, frozenset(never), prefers, clash))
         try:
             ipv4 = next((one.ip.packed for one in request.elsewhere if one.version == 4), taken.packed)
-            mac = request.mac or self._mac(records, network, (sandbox, request.ifname), ipv4)
-            apart = network.own_domain is not None and network.has_own_macs and request.mac is None
+            wished = request.mac or self._mac_before(records, network, before, (taken, own))
+            mac = wished or self._mac(records, network, (sandbox, request.ifname), ipv4)
+            apart = network.own_domain is not None and network.has_own_macs and wished is None
             if apart and (mac in own or self._refusal(records, network, mac) is not None):
                 mac = self._mac(records, network, (sandbox, request.ifname), None)
             # Of an automatic address it was looked at already.
@@ -279,6 +289,24 @@ class Chooser:
             pools.take_back(taken)
             raise
         return taken, mac
+
+    def _remembered(self, records: Records, draft: _Draft, network: Network) -> Remembered | None:
+        """What the container had of the network before."""
+        attachment = draft.attachment
+        if attachment is None or not attachment.is_remembered:
+            return None
+        return records.remembered(attachment, network.id)
+
+    def _mac_before(
+        self, records: Records, network: Network, before: Remembered | None, now: tuple[Taken, set[bytes]]
+    ) -> bytes | None:
+        """The MAC that the container had, if it has the same address, and nothing has that MAC. `now`: what it gets,
+        and the MACs that it has on the parent otherwise.
+        """
+        taken, own = now
+        if before is None or before.packed != taken.packed or not network.has_own_macs or before.mac in own:
+            return None
+        return before.mac if self._refusal(records, network, before.mac) is None else None
 
     def _clash(self, records: Records, network: Network, packed: bytes) -> MacTaken | None:
         return self._refusal(records, network, _PREFIX + packed)

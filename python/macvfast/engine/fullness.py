@@ -41,9 +41,15 @@ def usage(store: Store, kernel: Kernel | None, network: str | Network) -> list[S
             replace(
                 fullness(row.subnet, records.taken(row.pool, row.subnet), records.kept(row.pool), own),
                 held=_held(records, row),
+                remembered=_remembered(records, row),
             )
             for row in records.pools(found.id)
         ]
+
+
+def _remembered(records: Records, row: PoolRow) -> tuple[tuple[Address, str], ...]:
+    both = ((ip_address(packed), str(one)) for one in records.remembered_in(row.pool) for packed in one.addresses)
+    return tuple(sorted((one for one in both if one[0] in row.subnet.cidr), key=lambda one: int(one[0])))
 
 
 def _held(records: Records, row: PoolRow) -> tuple[tuple[Address, str], ...]:

@@ -316,6 +316,8 @@ class Settler:
             recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
             for endpoint in recorded:
                 pools.of(records.network_of(endpoint)).give_back(endpoint.placed)
+                if one.whole and one.sandbox.attachment is not None and one.sandbox.attachment.is_remembered:
+                    records.remember(one.sandbox.attachment, endpoint)
         pools.save()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast._core import Pool, Source
@@ -161,6 +162,7 @@ class Wish:
         ip, ip6: the address of each family; None: an automatic one.
         sandbox: the name of its sandbox.
         never: addresses that it does not get automatically, packed.
+        prefers: addresses that it gets in the place of automatic ones, if they are free, packed.
         clash: says of an IPv4 address why no endpoint can have it that has its MAC from it; None: this one has not.
     """
 
@@ -168,6 +170,7 @@ class Wish:
     ip6: Address | None = None
     sandbox: str = ""
     never: frozenset[bytes] = frozenset()
+    prefers: tuple[bytes, ...] = ()
     clash: Callable[[bytes], MacvfastError | None] | None = None
 
 
@@ -208,6 +211,13 @@ class NetworkPools:
         for source, ordinal in taken.before:
             source.go_on(ordinal)
 
+    def forget_remembered(self, placed: Iterable[tuple[bytes, Subnet]]) -> None:
+        """Have addresses remembered for nobody, which somebody has now."""
+        for packed, subnet in placed:
+            for share in self._shares[subnet.version]:
+                if share.subnet.first == subnet.first:
+                    share.forget(packed)
+
     def save(self) -> None:
         """Write with which addresses it goes on; the pools themselves are `Pools.save`'s matter."""
         for shares in self._shares.values():
@@ -225,6 +235,8 @@ class NetworkPools:
                     share.reserve(wanted, wish.sandbox)
                     return wanted.packed, share.subnet, ()
             raise AddressOutsideSubnet(str(wanted), [str(share.subnet.cidr) for share in shares], self._network.name)
+        if (given := _first(shares, lambda share: share.prefer(wish))) is not None:
+            return given
         for share in shares:
             before = (share.source, share.source.next)
             try:
@@ -233,6 +245,9 @@ class NetworkPools:
                 continue
         if not shares:
             return None, None, ()
+        # What is kept for those who may come back goes when nothing else is left.
+        if (given := _first(shares, lambda share: share.give_remembered(wish))) is not None:
+            return given
         for share in reversed(shares):
             if (why := share.why_passed(wish)) is not None:
                 raise why
@@ -246,6 +261,13 @@ class NetworkPools:
             free_outside=any(share.has_free() for share in shares),
             all_kept=not any(share.could_give for share in shares),
         )
+
+
+def _first(
+    shares: Iterable[_Share], give: Callable[[_Share], bytes | None]
+) -> tuple[bytes, Subnet, tuple[tuple[Source, int], ...]] | None:
+    """What the first share gives that gives something, with its subnet; in the order `next`, nothing goes on."""
+    return next(((packed, share.subnet, ()) for share in shares if (packed := give(share)) is not None), None)
 
 
 class _Share:
@@ -277,8 +299,15 @@ class _Share:
             ip_range=self.subnet.ranges,
             order=self._network.order,
             begin=self._row.next,
-            avoid=self.own,
+            avoid=[*self.own, *map(ip_address, self.remembered)],
         )
+
+    @cached_property
+    def remembered(self) -> list[bytes]:
+        """The addresses in the subnet that are remembered for containers which had them, oldest first."""
+        rows = self._pools.records.remembered_in(self._row.pool)
+        both = (packed for row in rows for packed in row.addresses)
+        return [packed for packed in both if ip_address(packed) in self.subnet.cidr]
 
     @cached_property
     def could_give(self) -> bool:
@@ -317,6 +346,38 @@ class _Share:
                 pool.bits.release(int.from_bytes(one))
         pool.given[packed] = (wish.sandbox, self._network.name)
         return packed
+
+    def prefer(self, wish: Wish) -> bytes | None:
+        """Give an endpoint one of those that it prefers; None: none is free, or it cannot have it."""
+        return next((one for one in wish.prefers if self._give(one, wish)), None)
+
+    def give_remembered(self, wish: Wish) -> bytes | None:
+        """Give an endpoint the one that has been remembered longest, of those that are given automatically."""
+        return next(
+            (
+                one
+                for one in self.remembered
+                if any(first <= int.from_bytes(one) <= last for first, last in self.source.ranges)
+                and self._give(one, wish)
+            ),
+            None,
+        )
+
+    def _give(self, packed: bytes, wish: Wish) -> bool:
+        """Give an endpoint an address of this subnet that is free, and that it can have; False: it is none."""
+        address = ip_address(packed)
+        if address not in self.subnet.cidr or address in self.pool.bits or address in self._host:
+            return False
+        if packed in wish.never or self._clash(wish, packed) is not None:
+            return False
+        self.pool.bits.reserve(address)
+        self.pool.given[packed] = (wish.sandbox, self._network.name)
+        return True
+
+    def forget(self, packed: bytes) -> None:
+        """Have an address remembered for nobody."""
+        if packed in self.remembered:
+            self._pools.records.forget_address(self._row.pool, packed)
 
     def why_passed(self, wish: Wish) -> MacvfastError | None:
         """Why the endpoint cannot have the last address that was passed over, of those that this network gives."""

@@ -42,13 +42,14 @@ if TYPE_CHECKING:
     from macvfast.model.attachments import ON_DEMAND as ON_DEMAND
     from macvfast.model.attachments import Attachment as Attachment
     from macvfast.model.attachments import HeldAddresses as HeldAddresses
+    from macvfast.model.attachments import Remembered as Remembered
     from macvfast.model.docker import DockerAddress as DockerAddress
     from macvfast.model.docker import DockerPool as DockerPool
     from macvfast.model.noted import NotedEndpoint as NotedEndpoint
 
 # What only engines have, by the module that has it: it would take two milliseconds of each start.
 _OF_ENGINES = {
-    "attachments": ("KEPT_S", "ON_DEMAND", "Attachment", "HeldAddresses"),
+    "attachments": ("KEPT_S", "ON_DEMAND", "Attachment", "HeldAddresses", "Remembered"),
     "docker": ("DockerAddress", "DockerPool"),
     "noted": ("NotedEndpoint",),
 }

@@ -51,12 +51,40 @@ class Attachment:
         return f"{self.origin}-{self.container[:12]}-{sha256(whole).hexdigest()[:16]}"
 
     @property
+    def is_remembered(self) -> bool:
+        """Whether what it has is kept for its container when it goes: of an engine that names one by the same id again,
+        or where the caller says a name.
+        """
+        return self.origin == "podman" or bool(self.owner)
+
+    @property
     def path(self) -> str:
         """All three, as lists show it: `pods/0123456789ab/eth0`."""
         return f"{self.conf}/{self.container}/{self.ifname}"
 
     def __str__(self) -> str:
         return f"{self.ifname} of container {self.container} in {self.conf}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a container had of a network when it went, and gets again if nobody else has it by then. Addresses are
+    packed.
+    """
+
+    container: str
+    owner: str
+    mac: bytes
+    packed: bytes | None
+    packed6: bytes | None
+
+    @property
+    def addresses(self) -> list[bytes]:
+        """Its addresses."""
+        return [one for one in (self.packed, self.packed6) if one is not None]
+
+    def __str__(self) -> str:
+        return f"of container {self.owner or self.container[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

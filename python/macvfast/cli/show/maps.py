@@ -8,7 +8,7 @@ from macvfast.cli.show.text import count_text
 from macvfast.errors import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from macvfast.model import Address, Network
     from macvfast.outcomes import Block, Map, SubnetUsage
@@ -20,6 +20,7 @@ _CELLS = {4: 64, 6: 32}
 _RESERVATIONS = 8
 
 LEGEND = "# in use   g gateway   a aux address   h host   r reserved   . free   - free, but only given with --ip"
+LEGEND_OF_REMEMBERED = "m free, and remembered for a container that had it"
 _LEGEND_OF_MANY = "1-9 tenths in use"
 
 
@@ -37,6 +38,7 @@ def usage_json(network: Network, one: SubnetUsage) -> dict[str, object]:
         "Reserved": one.total.reserved,
         "Reservations": {str(address): role for address, role in one.reservations},
         **({"Held": {str(address): by for address, by in one.held}} if one.held else {}),
+        **({"Remembered": {str(address): of for address, of in one.remembered}} if one.remembered else {}),
         "Free": one.total.free,
         "Automatic": {
             "Ranges": list(subnet.ranges) or [str(subnet.cidr)],
@@ -69,23 +71,37 @@ def usage_text(network: Network, one: SubnetUsage) -> str:
         lines.append(f"  aux:       {', '.join(escape(f'{name}={address}') for name, address in subnet.aux)}")
     if one.own:
         lines.append(f"  host:      {', '.join(map(str, one.own))} on {network.link}")
-    for title, some in (("reserved:", one.reservations), ("held:", one.held)):
+    for title, some in (("reserved:", one.reservations), ("held:", one.held), ("remembered:", one.remembered)):
         lines += [f"  {title:<10} {address}, {escape(words)}" for address, words in some[:_RESERVATIONS]]
         if (more := len(some) - _RESERVATIONS) > 0:
             lines.append(f"  {title:<10} {count_text(more)} more")
-    return "\n".join([*lines, "", *_map(one.map), ""])
+    return "\n".join([*lines, "", *_map(one.map, {int(address) for address, _ in one.remembered}), ""])
 
 
-def _map(shown: Map) -> Iterator[str]:
+def _map(shown: Map, remembered: set[int]) -> Iterator[str]:
     """The map with the first address of each row, and what its cells mean."""
     width = _CELLS[shown.part.version]
     starts = range(0, len(shown.blocks), width)
     labels = [str(_at(shown, start)) for start in starts]
     margin = max(map(len, labels)) + 1
+
+    def some(start: int) -> Sequence[Block]:
+        return shown.blocks[start : start + width]
+
     for label, start in zip(labels, starts, strict=True):
-        yield f"{label:<{margin}}{''.join(cell(block) for block in shown.blocks[start : start + width])}"
+        cells = (_free_or(cell(block), shown, start + at, remembered) for at, block in enumerate(some(start)))
+        yield f"{label:<{margin}}{''.join(cells)}"
     yield ""
     yield from _legend(shown.block_size)
+    if remembered and shown.block_size == 1:
+        yield LEGEND_OF_REMEMBERED
+
+
+def _free_or(character: str, shown: Map, index: int, remembered: set[int]) -> str:
+    """The character of a cell, with what is remembered among what is free, where a cell is one address."""
+    if not remembered or shown.block_size > 1 or int(_at(shown, index)) not in remembered:
+        return character
+    return "m" if character in ".-" else character
 
 
 def _legend(block_size: int) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from macvfast.model import Attachment, Endpoint, HeldAddresses, Network, Sandbox
+    from macvfast.model import Attachment, Endpoint, HeldAddresses, Network, Remembered, Sandbox
 
 _THE_ATTACHMENT = "conf = ? AND container = ? AND ifname = ? AND origin = ?"
 _ADDED = (
@@ -24,10 +24,13 @@ _ADDED = (
 # The key of the note for which request an attachment has addresses without a sandbox.
 _NOTE = "'held ' || number"
 _HELD = f"SELECT {ATTACHMENT}, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {{}}"
+_REMEMBERED = "container, owner, mac, ip, ip6"
+# What is remembered of a network, at the most; then what was remembered first is forgotten.
+_REMEMBERED_MAX = 1024
 
 
 class EngineRecords(SandboxRecords):
-    """The tables attachment and request."""
+    """The tables attachment, remembered and request."""
 
     # Attachments.
 
@@ -141,6 +144,55 @@ class EngineRecords(SandboxRecords):
         noted = f"SELECT {_NOTE} FROM attachment WHERE {_THE_ATTACHMENT}"
         self._db.executemany(f"DELETE FROM host WHERE key IN ({noted})", keys)
         self._db.executemany(f"DELETE FROM attachment WHERE network IS NOT NULL AND {_THE_ATTACHMENT}", keys)
+
+    # What is remembered.
+
+    def remember(self, attachment: Attachment, endpoint: Endpoint) -> None:
+        """Remember what an attachment has, in the place of what is remembered of it already."""
+        values = (attachment.container, attachment.owner, endpoint.mac, endpoint.packed, endpoint.packed6)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO remembered (network, {_REMEMBERED}) SELECT number, ?, ?, ?, ?, ?"
+            " FROM network WHERE id = ?",
+            (*values, endpoint.network_id),
+        )
+        of_network = "network = (SELECT number FROM network WHERE id = ?1)"
+        self._db.execute(
+            f"DELETE FROM remembered WHERE {of_network} AND number <= (SELECT number FROM remembered"
+            f" WHERE {of_network} ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            (endpoint.network_id, _REMEMBERED_MAX),
+        )
+
+    def remembered(self, attachment: Attachment, network_id: str) -> Remembered | None:
+        """What is remembered of an attachment in a network: by its container, or else by the name of that."""
+        row = self._db.execute(
+            f"SELECT {_REMEMBERED} FROM remembered WHERE network = (SELECT number FROM network WHERE id = ?3)"
+            " AND (container = ?1 OR owner = ?2 AND owner != '') ORDER BY container = ?1 DESC, number DESC LIMIT 1",
+            (attachment.container, attachment.owner, network_id),
+        ).fetchone()
+        return None if row is None else model.Remembered(*row)
+
+    def remembered_in(self, pool: int) -> list[Remembered]:
+        """What is remembered in the networks of a pool, oldest first."""
+        rows = self._db.execute(
+            f"SELECT {_REMEMBERED} FROM remembered WHERE network IN (SELECT network FROM subnet WHERE pool = ?)"
+            " ORDER BY number",
+            (pool,),
+        )
+        return [model.Remembered(*row) for row in rows]
+
+    def forget_remembered(self, network_id: str, container: str) -> None:
+        """Forget what is remembered of a container in a network."""
+        self._db.execute(
+            "DELETE FROM remembered WHERE network = (SELECT number FROM network WHERE id = ?) AND container = ?",
+            (network_id, container),
+        )
+
+    def forget_address(self, pool: int, packed: bytes) -> None:
+        """Forget whoever is remembered with an address of a pool."""
+        self._db.execute(
+            "DELETE FROM remembered WHERE ?2 IN (ip, ip6) AND network IN (SELECT network FROM subnet WHERE pool = ?1)",
+            (pool, packed),
+        )
 
     # Requests.
 
