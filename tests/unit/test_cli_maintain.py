@@ -173,6 +173,9 @@ def test_the_service_is_installed_with_its_wait_and_prints_its_files() -> None:
 @pytest.mark.parametrize(
     ("words", "plugins"),
     [
+        ("--podman", ("/usr/local/libexec/netavark/macvfast",)),
+        ("--podman=/usr/lib/netavark", ("/usr/lib/netavark/macvfast",)),
+        ("--cni --podman", ("/opt/cni/bin/macvfast", "/usr/local/libexec/netavark/macvfast")),
         ("--cni", ("/opt/cni/bin/macvfast",)),
         ("--cni=/srv/cni/", ("/srv/cni/macvfast",)),
         ("--cni-as macvlan,host-local", ("/opt/cni/bin/macvfast", "/opt/cni/bin/macvlan", "/opt/cni/bin/host-local")),
@@ -192,6 +195,14 @@ def test_a_plugin_has_no_name_whose_configuration_it_does_not_read() -> None:
     said = typed("service install --cni-as=macvlan,bridge", host)
     assert said.status == 2
     assert "option `--cni-as` cannot be `bridge`" in said.err
+    assert host.calls == []
+
+
+def test_podmans_plugin_is_in_a_directory_by_which_it_knows_its_caller() -> None:
+    host = FakeHost()
+    said = typed("service install --podman=/usr/local/bin", host)
+    assert said.status == 2
+    assert "such a directory is called netavark" in said.err
     assert host.calls == []
 
 

@@ -16,11 +16,22 @@ from macvfast.errors import escape
 _PLUGINS = "/opt/cni/bin"
 _NAMES = ("macvlan", "ipvlan", "host-local")
 
+# Where Podman looks for plugins of netavark first; by the last part of it, the plugin knows who calls.
+_NETAVARK = "/usr/local/libexec/netavark"
+
 Root = Annotated[str | None, option("--root DIR", "Root directory of another system that is not running.")]
 
 
 def _directory(value: str | None) -> str | None:
     return value if value is None else value or _PLUGINS
+
+
+def _netavark(call: Call, param: typer.CallbackParam, value: str | None) -> str | None:
+    if value is None or not value:
+        return value if value is None else _NETAVARK
+    if os.path.basename(os.path.abspath(value)) != "netavark":
+        raise cannot_be(call, param, value, "such a directory is called netavark", f"--podman={_NETAVARK}")
+    return value
 
 
 def _names(call: Call, param: typer.CallbackParam, value: list[str]) -> list[str]:
@@ -43,7 +54,8 @@ journalctl -u macvfast-restore -u macvfast.
 this machine uses them unless its options or environment say otherwise. Without systemd, it is all that is written.
 
 With --cni, container runtimes find macvfast as a plugin of the Container Network Interface. Each later
-`service install` replaces such copies, too: run it after an upgrade.
+`service install` replaces such copies, too: run it after an upgrade. With --podman, Podman finds it as a plugin of
+netavark: `podman network create -d macvfast`.
 
 With --docker, the server is Docker's network driver `macvfast`: its socket is there before docker.service starts.""",
     example="macvfast service install --now --cni",
@@ -63,6 +75,10 @@ def install(
         repeated("--cni-as NAME,...", f"And under these names: {', '.join(_NAMES)}.", callback=_names),
     ],
     docker: Annotated[bool, option("--docker", "Have the server be Docker's plugin, too.")] = False,
+    podman: Annotated[
+        str | None,
+        option("--podman [=DIR]", f"Also put Podman's plugin there (default: {_NETAVARK}).", callback=_netavark),
+    ] = None,
     root: Root = None,
 ) -> int:
     """Install systemd units that restore at boot and run the server, and print all files."""
@@ -70,6 +86,8 @@ def install(
     if cni is not None or cni_as:
         directory = os.path.abspath(cni or _PLUGINS)
         plugins = [os.path.join(directory, name) for name in dict.fromkeys(["macvfast", *cni_as])]
+    if podman is not None:
+        plugins.append(os.path.join(os.path.abspath(podman), "macvfast"))
     with call.host() as host:
         files = host.install_service(int(wait or WAIT_S), root, now=now, plugins=plugins, docker=docker)
     call.out.lines(escape(str(file)) for file in files)
