@@ -165,3 +165,32 @@ def test_a_pod_shares_one_address(podman: Podman) -> None:
     assert "172.16.86.2" in json.dumps(said)
     podman("pod", "rm", "--force", "--time=0", "pair")
     wait_until(lambda: not judge.attachments(podman), what="the end of the pod's attachment")
+
+
+def seen(podman: Podman, container: str) -> dict[str, object]:
+    """What a container has of its network, as programs in it see that; not the MAC and the indexes."""
+    netns = podman.namespace(container)
+    addresses = [
+        (link["ifname"], link["mtu"], one["local"], one["prefixlen"])
+        for link in netns.ip_json("-4", "address", "show")
+        for one in link["addr_info"]
+        if link["link_type"] != "loopback"
+    ]
+    routes = sorted((one["dst"], one.get("gateway"), one["dev"]) for one in netns.ip_json("-4", "route", "show"))
+    files = {name: podman.exec(container, "cat", f"/etc/{name}") for name in ("resolv.conf", "hostname")}
+    hosts = [line.split() for line in podman.exec(container, "cat", "/etc/hosts").splitlines() if container in line]
+    return {"addresses": addresses, "routes": routes, "hosts": hosts, **files}
+
+
+def test_a_container_sees_what_it_sees_on_podmans_own_macvlan(podman: Podman) -> None:
+    route = ("--route=10.20.0.0/16,172.16.86.7,7", "-o", "mtu=1400", "-o", "mode=private")
+    run = ("--ip=172.16.86.9", "--hostname=web.lab", "--add-host=printer:172.16.86.7", "--dns=172.16.86.1")
+    sides = {}
+    for driver, more in (("macvlan", ("--disable-dns",)), ("macvfast", ())):
+        podman("network", "create", "-d", driver, *more, *LAN, *route, "n")
+        podman.container("web", "n", *run)
+        sides[driver] = seen(podman, "web")
+        podman("rm", "--force", "--time=0", "web")
+        podman("network", "rm", "n")
+        podman.lan.macvfast("gc")
+    assert sides["macvfast"] == sides["macvlan"]

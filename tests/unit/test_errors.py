@@ -310,7 +310,7 @@ EXAMPLES: list[tuple[MacvfastError, str]] = [
         errors.MadeByEngine("network", "pod", "podman"),
         "network `pod` belongs to podman\n"
         "  caused by: podman made it, and changes and removes it itself\n"
-        "hint: `podman network rm pod`\n"
+        "hint: `podman network rm pod`, then `macvfast gc`\n"
         "hint: if podman is gone for good: `macvfast gc --origin podman` removes all that it made",
     ),
     (

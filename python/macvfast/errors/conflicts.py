@@ -73,7 +73,7 @@ ORIGINS = ("cni", "podman", "docker")
 
 # What a command of an engine removes; {}: the name.
 _ENGINES = {
-    ("network", "podman"): "`podman network rm {}`",
+    ("network", "podman"): "`podman network rm {}`, then `macvfast gc`",
     ("network", "docker"): "`docker network rm {}`",
     ("sandbox", "podman"): "`podman ps -a` shows the container, and `podman rm` removes it",
     ("sandbox", "docker"): "`docker ps -a` shows the container, and `docker rm` removes it",
@@ -94,7 +94,8 @@ class MadeByEngine(Conflict, code="made-by-engine"):
     def _get_hints(self) -> Sequence[str]:
         known = _ENGINES.get((self.kind, self.origin), "the container runtime removes it, by the CNI command DEL")
         gone = f"if {self.origin} is gone for good: `macvfast gc --origin {self.origin}` removes all that it made"
-        return [known.format(self.name), gone]
+        # In the record, the engine is part of the name.
+        return [known.format(self.name.removeprefix(f"{self.origin}-")), gone]
 
 
 class EndpointOfEngine(Conflict, code="endpoint-of-engine"):

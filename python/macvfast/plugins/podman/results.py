@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import errors
@@ -55,7 +56,7 @@ class Words:
             network: as it is recorded.
             gives: macvfast gives the addresses, and not Podman.
         """
-        theirs = {str(one.get("subnet")): one for one in _subnets(said)}
+        theirs = {str(ip_network(str(one.get("subnet")))): one for one in _subnets(said)}
         subnets = [
             {**theirs.get(str(one.cidr), {}), "subnet": str(one.cidr),
              **({} if one.gateway is None else {"gateway": str(one.gateway)})}

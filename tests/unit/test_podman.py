@@ -1,0 +1,131 @@
+"""What Podman says of its networks, read; and what Podman keeps in files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from macvfast.plugins.podman import networks
+from macvfast.plugins.podman.__main__ import is_of_a_user
+from macvfast.system import podman
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from macvfast.plugins.podman.networks import Meant
+
+
+def read(*subnets: str, options: dict[str, str] | None = None, **fields: Any) -> Meant:
+    said = {
+        "name": "lan", "id": "7a" * 32, "subnets": [{"subnet": one} for one in subnets],
+        "options": {"parent": "eth0"} if options is None else options, **fields,
+    }  # fmt: skip
+    return networks.read(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "driver", "mode", "parent"),
+    [
+        ({"parent": "eth0"}, "macvlan", "bridge", "eth0"),
+        ({"parent": "eth0", "mode": "vepa"}, "macvlan", "vepa", "eth0"),
+        ({"parent": "eth0", "mode": "l3"}, "ipvlan", "l3", "eth0"),
+        ({"parent": "eth0", "ipvlan_flag": "vepa"}, "ipvlan", "l2", "eth0"),
+        ({"parent": "eth0", "driver": "ipvlan", "mode": "l3s"}, "ipvlan", "l3s", "eth0"),
+        ({"parent": "eth0", "vlan": "50"}, "macvlan", "bridge", "eth0.50"),
+        ({}, "macvlan", "bridge", None),
+    ],
+    ids=str,
+)
+def test_options_of_podman_are_options_of_a_network(
+    options: dict[str, str], driver: str, mode: str, parent: str | None
+) -> None:
+    request = read("172.16.86.0/24", options=options).network.request
+    assert (request.driver, request.mode, request.parent) == (driver, mode, parent)
+    assert request.share_parent == (parent is not None)
+
+
+def test_a_passthru_network_has_its_parent_alone_and_another_one_may() -> None:
+    assert not read("172.16.86.0/24", options={"parent": "eth0", "mode": "passthru"}).network.request.share_parent
+    alone = {"parent": "eth0", "share_parent": "false"}
+    assert not read("172.16.86.0/24", options=alone).network.request.share_parent
+
+
+def test_the_link_that_podman_calls_the_interface_is_the_parent() -> None:
+    assert read("172.16.86.0/24", options={}, network_interface="eth7").network.request.parent == "eth7"
+
+
+@pytest.mark.parametrize(
+    ("subnet", "options", "gateways"),
+    [
+        # That of this host's default route, or the first address: macvfast chooses it.
+        ("172.16.86.0/24", {"parent": "eth0"}, ()),
+        # What Podman shows in any case, where macvfast itself would choose none.
+        ("2001:db8::/64", {"parent": "eth0"}, ("2001:db8::1",)),
+        ("172.16.86.6/31", {"parent": "eth0"}, ("172.16.86.7",)),
+        ("172.16.86.6/32", {"parent": "eth0"}, ("172.16.86.6",)),
+        ("172.16.86.0/24", {}, ("172.16.86.1",)),
+        ("172.16.86.0/24", {"parent": "eth0", "mode": "l3"}, ("172.16.86.1",)),
+        ("2001:db8::/64", {"parent": "eth0", "gateway": "none"}, ()),
+    ],
+    ids=str,
+)
+def test_a_subnet_without_a_gateway_gets_the_one_that_podman_would_show(
+    subnet: str, options: dict[str, str], gateways: tuple[str, ...]
+) -> None:
+    request = read(subnet, options=options).network.request
+    assert request.gateways == gateways
+    assert request.gateway_automatic == (options.get("gateway") != "none")
+    assert read(subnet, options=options, internal=True).network.request.gateways == ()
+
+
+def test_a_metric_is_that_of_the_default_route_and_the_lowest_one_comes_first() -> None:
+    def of(metric: str) -> Meant:
+        subnets = [{"subnet": "172.16.86.0/24", "gateway": "172.16.86.1"}]
+        return read(subnets=subnets, options={"parent": "eth0", "metric": metric})
+
+    low, high = of("50"), of("200")
+    assert (low.gw_priority or 0) > 0 > (high.gw_priority or 0)
+    (route,) = low.routes
+    assert (str(route.destination), str(route.via), route.metric) == ("0.0.0.0/0", "172.16.86.1", 50)
+
+
+def test_only_a_user_of_its_own_is_rootless() -> None:
+    assert is_of_a_user("         0       1000          1\n         1     100000      65536\n")
+    assert not is_of_a_user("         0          0 4294967295\n")
+    # A container of a whole system.
+    assert not is_of_a_user("         0     100000      65536\n")
+    assert not is_of_a_user("")
+
+
+# Its files.
+
+
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text, encoding="utf-8")
+
+
+def test_networks_are_found_where_podman_keeps_them(tmp_path: Path) -> None:
+    assert podman.network_ids(str(tmp_path)) is None
+    write(tmp_path, "etc/containers/networks/lan.json", json.dumps({"name": "lan", "id": "7a"}))
+    write(tmp_path, "etc/containers/networks/netavark.lock", "")
+    assert podman.network_ids(str(tmp_path)) == frozenset({"7a"})
+
+
+def test_the_directory_is_the_one_that_the_last_configuration_names(tmp_path: Path) -> None:
+    write(tmp_path, "usr/share/containers/containers.conf", '[network]\nnetwork_config_dir = "/srv/first"\n')
+    write(tmp_path, "etc/containers/containers.conf", "[network]\n# network_config_dir\n[engine]\n")
+    write(tmp_path, "srv/first/lan.json", '{"id": "1"}')
+    assert podman.network_ids(str(tmp_path)) == frozenset({"1"})
+    write(tmp_path, "etc/containers/containers.conf.d/9.conf", '[network]\nnetwork_config_dir = "/srv/second"\n')
+    write(tmp_path, "srv/second/lan.json", '{"id": "2"}')
+    assert podman.network_ids(str(tmp_path)) == frozenset({"2"})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 5}', "{}", '{"name": "lan"}'])
+def test_where_a_file_is_none_of_podmans_nobody_can_tell(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "etc/containers/networks/lan.json", json.dumps({"id": "7a"}))
+    write(tmp_path, "etc/containers/networks/odd.json", text)
+    assert podman.network_ids(str(tmp_path)) is None
