@@ -303,11 +303,11 @@ class _Share:
         )
 
     @cached_property
-    def remembered(self) -> list[bytes]:
+    def remembered(self) -> dict[bytes, None]:
         """The addresses in the subnet that are remembered for containers which had them, oldest first."""
         rows = self._pools.records.remembered_in(self._row.pool)
         both = (packed for row in rows for packed in row.addresses)
-        return [packed for packed in both if ip_address(packed) in self.subnet.cidr]
+        return dict.fromkeys(packed for packed in both if ip_address(packed) in self.subnet.cidr)
 
     @cached_property
     def could_give(self) -> bool:
