@@ -112,6 +112,7 @@ class _Told:
         self.story = story
         self._side = side
         self._kept: dict[tuple[int, str], Any] = {}
+        self._attached: set[tuple[int, str]] = set()
 
     def container(self, step: Step) -> Netns:
         """The namespace that a step is about."""
@@ -126,7 +127,10 @@ class _Told:
         values: Flat = {f"outcome/{called}": "failed" if answer.status else "ok"}
         if answer.status:
             return values | {f"code/{called}": str(answer.code)}
+        if step.verb == "DEL":
+            self._attached.discard(step.where)
         if step.verb == "ADD":
+            self._attached.add(step.where)
             self._kept[step.where] = answer.said
             shown = json.dumps(answer.said).replace(str(self.container(step).path), "CNI_NETNS")
             values |= flat("result", json.loads(shown))
@@ -144,7 +148,7 @@ class _Told:
         """Remove what an ADD has left that failed, here or on the other side, as a runtime does. Not what was there
         before it.
         """
-        if not failed or step.where not in self._kept:
+        if not failed or step.where not in self._attached:
             self.call(Step("DEL", step.where, fields=step.fields), "DEL")
             self._kept.pop(step.where, None)
 
