@@ -36,9 +36,10 @@ class Engine(Debian):
         return self.words[0]
 
     def booted(self) -> None:
-        """Start macvfast, if asked, then the engine; import the image once."""
+        """Start macvfast, if asked, as at boot, then the engine; import the image once."""
         if self._driver:
             self.serve()
+            self.lan.macvfast("restore")
         self.start()
         if self.attempt(*self.words, "image", "inspect", IMAGE).returncode != 0:
             self("import", f"{self.directory}/{IMAGE_FILE}", IMAGE)
@@ -70,9 +71,7 @@ class Engine(Debian):
 
     def container(self, name: str, network: str, *options: str) -> str:
         """Run a container that sleeps; the id of it."""
-        # As first process of a container, sleep ends by no other signal.
-        fixed = ("--detach", "--stop-signal=KILL", "--name", name, f"--network={network}")
-        return self("run", *fixed, *options, IMAGE, "sleep", "2147483647")
+        return self("run", *_sleeping(name, network, *options))
 
     def exec(self, name: str, *command: str) -> str:
         """Run a command in a container; its standard output."""
@@ -92,11 +91,12 @@ class Engine(Debian):
         """Create a network of macvfast's driver."""
         self("network", "create", "-d", "macvfast", *self.ipam, *options, name)
 
-    def create_refused(self, name: str, network: str, *options: str) -> str:
-        """A container that cannot start for want of its network, and is removed again; what the engine says."""
-        said = self.refused("run", "--detach", "--name", name, f"--network={network}", *options, IMAGE, "sleep", "9")
-        self("rm", "--force", name)
-        return said
+    def start_refused(self, name: str, network: str, *options: str) -> str:
+        """Run a container that may be refused, and is then removed again; what the engine says then. Empty: it runs."""
+        done = self.tried("run", *_sleeping(name, network, *options))
+        if done.returncode:
+            self("rm", "--force", name)
+        return done.stderr if done.returncode else ""
 
     # What it says.
 
@@ -121,3 +121,9 @@ class Engine(Debian):
 
     def tidied(self) -> None:
         """Have macvfast notice what the engine does not tell it."""
+
+
+def _sleeping(name: str, network: str, *options: str) -> tuple[str, ...]:
+    # As first process of a container, sleep ends by no other signal.
+    fixed = ("--detach", "--stop-signal=KILL", "--name", name, f"--network={network}")
+    return (*fixed, *options, IMAGE, "sleep", "2147483647")
