@@ -105,7 +105,7 @@ def test_a_container_that_outlives_its_engine_keeps_its_link(restoring: Docker) 
 
 
 def test_without_the_server_a_start_fails_and_a_removal_does_not(docker: Docker) -> None:
-    """Both cost what Docker waits for its driver. What the removal could not say `check` finds, and `gc` frees."""
+    """Both cost what Docker waits for its driver. What the removal could not say is freed by `gc`."""
     docker.network("n", *LAN)
     docker.container("web", "n")
     docker.kill_server(signal.SIGTERM)
@@ -113,7 +113,9 @@ def test_without_the_server_a_start_fails_and_a_removal_does_not(docker: Docker)
     docker("rm", "--force", "web")
     docker.serve()
     docker.container("third", "n")
-    assert docker.lan.attempt("check").returncode == 7
+    # Of a link that Docker moves, Docker alone knows whether it is still in use.
+    made_in_place = version(docker.suite, "docker.io") >= (28,)
+    assert docker.lan.attempt("check").returncode == (7 if made_in_place else 0)
     docker.lan.macvfast("gc")
     agreed(docker, "third", "n")
     assert len(judge.recorded(docker, "n")) == 1
