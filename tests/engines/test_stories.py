@@ -6,6 +6,7 @@ Each story begins on an engine that runs already and has nothing, and ends so.
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -189,3 +190,31 @@ def test_the_server_is_killed_between_any_two_steps(engine: Engine) -> None:
     agreed(engine, "web", "n")
     killed()
     engine("rm", "--force", "web")
+
+
+def test_options_of_links_reach_the_kernel_and_labels_stay_the_engines(engine: Engine) -> None:
+    options = ("-o", "macvlan_mode=private", "-o", "bc_queue_len=500", "--label=owner=me")
+    engine.network("n", *LAN, *options)
+    engine.container("web", "n")
+    agreed(engine, "web", "n")
+    (link,) = [one for one in engine.namespace("web").ip_json("link", "show") if one["ifname"] != "lo"]
+    data = link["linkinfo"]["info_data"]
+    assert (data["mode"], data["bcqueuelen"]) == ("private", 500)
+    assert engine("network", "ls", "--quiet", "--filter=label=owner=me")
+
+
+def test_a_network_without_a_way_out(engine: Engine) -> None:
+    engine.network("n", LAN[0], *LAN[2:], "--internal")
+    engine.container("web", "n")
+    agreed(engine, "web", "n")
+    assert "default" not in engine.exec("web", "ip", "route")
+
+
+def test_many_at_once(engine: Engine) -> None:
+    engine.network("n", *LAN)
+    names = [f"c{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(lambda name: engine.container(name, "n"), names))
+    assert len({judge.shown(engine, name, "n").ipv4 for name in names}) == len(names)
+    assert sorted(judge.shown(engine, name, "n") for name in names) == sorted(judge.recorded(engine, "n"))
+    agreed(engine, "c0", "n")
