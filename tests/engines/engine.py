@@ -91,7 +91,7 @@ class Engine(Debian):
         """Create a network of macvfast's driver."""
         self("network", "create", "-d", "macvfast", *self.ipam, *options, name)
 
-    def start_refused(self, name: str, network: str, *options: str) -> str:
+    def create_refused(self, name: str, network: str, *options: str) -> str:
         """Run a container that may be refused, and is then removed again; what the engine says then. Empty: it runs."""
         done = self.tried("run", *_sleeping(name, network, *options))
         if done.returncode:

@@ -109,7 +109,7 @@ def test_without_the_server_a_start_fails_and_a_removal_does_not(docker: Docker)
     docker.network("n", *LAN)
     docker.container("web", "n")
     docker.kill_server(signal.SIGTERM)
-    assert docker.start_refused("other", "n")
+    assert docker.create_refused("other", "n")
     docker("rm", "--force", "web")
     docker.serve()
     docker.container("third", "n")
@@ -136,7 +136,7 @@ def test_addresses_alone_for_dockers_own_driver(docker: Docker) -> None:
     docker("network", "create", "-d", "macvlan", *docker.ipam, *LAN, "n")
     docker.container("web", "n")
     docker.container("other", "n", "--ip=172.16.86.77")
-    assert docker.start_refused("third", "n", "--ip=172.16.86.2")
+    assert docker.create_refused("third", "n", "--ip=172.16.86.2")
     shown = [judge.shown(docker, name, "n").ipv4 for name in ("web", "other")]
     assert shown == ["172.16.86.2/24", "172.16.86.77/24"]
     assert docker.lan.router.can_ping("172.16.86.2", timeout_s=5)

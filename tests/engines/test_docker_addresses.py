@@ -46,7 +46,7 @@ def test_an_address_is_given_once_whatever_becomes_of_dockerd_and_the_server(lan
                     docker("start", name)
             assert (address(docker, "web"), address(docker, "db")) == ("172.16.86.2", "172.16.86.9")
             # Not one that is said again: nobody has that to say.
-            assert "taken" in docker.start_refused("thief", "lan", "--ip=172.16.86.9")
+            assert "taken" in docker.create_refused("thief", "lan", "--ip=172.16.86.9")
             docker.container("new", "lan")
             assert address(docker, "new") == "172.16.86.3"
             docker("rm", "--force", "new")

@@ -71,7 +71,7 @@ def test_an_address_and_a_mac_are_those_that_are_asked_for(engine: Engine) -> No
     engine.container("web", "n", "--ip=172.16.86.77", "--mac-address=02:00:00:00:00:07")
     (link,) = agreed(engine, "web", "n")
     assert link == judge.Link("02:00:00:00:00:07", "172.16.86.77/24", "")
-    assert engine.start_refused("other", "n", "--ip=172.16.86.77")
+    assert engine.create_refused("other", "n", "--ip=172.16.86.77")
     engine.container("third", "n")
     assert agreed(engine, "third", "n")[0].ipv4 == "172.16.86.2/24"
 
@@ -151,7 +151,7 @@ def test_a_pool_that_is_full_is_named_and_goes_on_when_something_is_free(engine:
     engine.network("n", *LAN, "--ip-range=172.16.86.8/30")
     # Podman leaves out the first address of what it makes of the range.
     held = 0
-    while held < 5 and not (said := engine.start_refused(f"c{held}", "n")):
+    while held < 5 and not (said := engine.create_refused(f"c{held}", "n")):
         held += 1
     assert held in {3, 4}
     assert "172.16.86." in said
