@@ -180,8 +180,19 @@ def later() -> dict[str, Story]:
     }
 
 
+def inside() -> dict[str, Story]:
+    """On a link of the container, which release 1.1.1 does not know; each of two containers has one of that name."""
+    both = (ADD, CHECK, ADD, Step("ADD", (1, "net1")), Step("CHECK", (1, "net1")), DEL, DEL, Step("DEL", (1, "net1")))
+    changes: tuple[Conf, ...] = (
+        {}, {"mode": "private"}, {"mode": "vepa"}, {"mode": "passthru"}, {"mtu": 1400}, {"mtu": 9000}, {"ipam": {}},
+        {"master": "none"}, {"mac": "02:00:5e:00:00:01"},
+    )  # fmt: skip
+    of = CONF | {"master": "up0", "linkInContainer": True}
+    return {f"on a link of the container: {change}": Story(of | change, both, has_link=True) for change in changes}
+
+
 if "1.1.0" in sides.supported():
-    STORIES |= later()
+    STORIES |= later() | inside()
 
 
 @pytest.mark.parametrize("name", STORIES)

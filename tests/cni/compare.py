@@ -40,7 +40,7 @@ class Bench:
         self._number += 1
         story = replace(story, conf=story.conf | {"name": f"{story.conf['name']}-{self._number}"})
         for side in (self.theirs, self.ours):
-            side.detects, side.ids = story.detects, story.ids
+            side.detects, side.ids, side.has_link = story.detects, story.ids, story.has_link
         told = (_Told(self.theirs, story), _Told(self.ours, story))
         try:
             for number, step in enumerate(story.steps):

@@ -70,6 +70,7 @@ class Side:
         containers: by the numbers that stories call them by.
         detects: whether duplicates of IPv6 addresses are looked for there, which takes a second each time.
         ids: what containers are called, with the place of a number.
+        has_link: whether a container has a link `up0` already.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Side:
     containers: dict[int, Netns] = field(default_factory=dict)
     detects: bool = False
     ids: str = "container-{}"
+    has_link: bool = False
 
     def container(self, number: int) -> Netns:
         """A container's namespace, made when it is first spoken of."""
@@ -86,6 +88,9 @@ class Side:
             made = self.containers[number] = Netns.make(f"{self.name}{number}")
             if not self.detects:
                 made.run("sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0")
+            if self.has_link:
+                ends = ("address 02:00:00:00:01:00 type veth", "peer name far-up0 address 02:00:00:00:02:00")
+                made.ip_batch(f"link add up0 {' '.join(ends)}", "link set up0 up", "link set far-up0 up")
         return self.containers[number]
 
     def call(self, step: Step) -> Answer:

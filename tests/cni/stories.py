@@ -46,9 +46,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Story:
-    """A configuration, and what is done with it in order; `detects` is as of Side, `ids` the containers' ids with the
-    place of a number. `exact`: it gives the same addresses; otherwise, calls in it may fail that have a part in which
-    is the next one.
+    """A configuration, and what is done with it in order; `detects` and `has_link` are as of Side, `ids` the
+    containers' ids with the place of a number. `exact`: it gives the same addresses; otherwise, calls in it may fail
+    that have a part in which is the next one.
     """
 
     conf: Conf
@@ -56,3 +56,4 @@ class Story:
     detects: bool = False
     exact: bool = True
     ids: str = "container-{}"
+    has_link: bool = False

@@ -69,7 +69,9 @@ def ipam(*ranges: dict[str, Any], **fields: Any) -> dict[str, Any]:
         ({"vlan": 4095}, 7, "vlan"),
         ({"vlan": "5"}, 7, "vlan is a text where a number is meant"), ({"vlan": True}, 7, "vlan"),
         ({"bcqueuelen": -1}, 7, "bcqueuelen"), ({"bcqueuelen": 5, "mode": "l2"}, 7, "bcqueuelen"),
-        ({"linkInContainer": True}, 2, "linkInContainer"), ({"linkInContainer": "yes"}, 7, "linkInContainer"),
+        ({"linkInContainer": True, "master": ""}, 2, "linkInContainer"),
+        ({"linkInContainer": True, "vlan": 5}, 2, "linkInContainer"),
+        ({"linkInContainer": "yes"}, 7, "linkInContainer"),
         ({"ipam": {"ranges": []}}, 7, "`ipam` has no `type`"), ({"ipam": []}, 7, "ipam is a list"),
         (ipam(), 7, "empty set"), ({"ipam": {"type": "host-local"}}, 7, "neither"),
         (ipam({}), 7, "ipam.ranges[0][0].subnet is missing"),
@@ -385,3 +387,18 @@ def test_a_route_is_made_with_each_of_its_numbers() -> None:
     found = [*addressing.routes(Fields({"routes": [said, {"dst": "0.0.0.0/0", "table": 0, "scope": 0}]}))]
     wanted = Route.of("192.0.2.0/24", metric=7, mtu=1400, advmss=1300, table=1000, scope=200)
     assert found == [(wanted, said), (Route.of("0.0.0.0/0"), {"dst": "0.0.0.0/0"})]
+
+
+def test_a_network_on_links_of_the_containers_is_in_no_others_way(machine: Machine, host: Host) -> None:
+    """Whatever its driver is, and what the host's own link of that name carries."""
+    inside: dict[str, Any] = {"master": "eth0", "linkInContainer": True}
+    names = [
+        wanted(name=f"in-{mode}", mode=mode, **inside).ensure(host) for mode in ("bridge", "l2", "passthru", "private")
+    ]
+    found = [host.network(name) for name in names]
+    assert {(one.link, one.parent, one.inside) for one in found} == {("lo", "eth0", True)}
+    assert [one.domain for one in found] == ["cni:in-bridge", "cni:in-l2", "cni:in-passthru", "cni:in-private"]
+    assert wanted(name="in-bridge", mode="bridge", **inside).ensure(host) == "cni-in-bridge"
+    assert wanted(name="in-bridge", mode="bridge", master="eth5").ensure(host).startswith("cni-in-bridge-")
+    assert host.check() == []
+    assert machine.host.restore().remaining == ()

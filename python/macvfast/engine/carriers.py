@@ -18,6 +18,7 @@ from macvfast.state.records import ParentLink
 
 if TYPE_CHECKING:
     from macvfast.kernel.netlink import Kernel
+    from macvfast.kernel.protocol import Namespace
     from macvfast.model import Address, Network
     from macvfast.plan import LinkFacts
     from macvfast.state.records import Records
@@ -31,6 +32,19 @@ class Away(NamedTuple):
 
     path: str
     ifname: str
+
+
+def parent_inside(kernel: Kernel, network: Network, namespace: Namespace) -> LinkFacts:
+    """The link of a sandbox's own namespace on which its endpoint on a network is created.
+
+    Raises:
+        ParentNotFound
+    """
+    link = kernel.link(str(network.parent), namespace)
+    if link is None:
+        why = f"network `{network.name}` needs it in the namespace of its sandbox"
+        raise ParentNotFound(str(network.parent), why, hints=["the plugin before this one makes it there"])
+    return link
 
 
 def parent_of(records: Records, kernel: Kernel, network: Network) -> LinkFacts:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.carriers import addresses_of, parent_of
+from macvfast.engine.carriers import addresses_of, parent_inside, parent_of
 from macvfast.engine.make import new_ifindex
 from macvfast.engine.making import Making, MakingEndpoint, NewSandbox
 from macvfast.engine.namespace_use import NamespaceUse, NamespaceUses
@@ -231,7 +231,8 @@ class Chooser:
         if request.mtu is not None:
             parent = parent_of(records, self._kernel, network)
             plan.refuse_own_mtu(network, request.mtu, parent.ifname, parent.mtu)
-        occupants = records.occupants(network.id) if network.mode == "passthru" else []
+        # Of parents in namespaces of sandboxes, the kernel says which has one already.
+        occupants = records.occupants(network.id) if network.mode == "passthru" and not network.inside else []
         siblings = [*draft.siblings, *draft.making.pairs]
         others = [pair for pair in siblings if not (twice and pair[0].id == network.id)]
         plan.refuse_endpoint(network, request.mac, occupants, others, sandbox.name)
@@ -275,10 +276,10 @@ class Chooser:
         try:
             ipv4 = next((one.ip.packed for one in request.elsewhere if one.version == 4), taken.packed)
             wished = request.mac or self._mac_before(records, network, before, (taken, own))
-            mac = wished or self._mac(records, network, (sandbox, request.ifname), ipv4)
+            mac = wished or self._mac(records, network, (draft.making, request.ifname), ipv4)
             apart = network.own_domain is not None and network.has_own_macs and wished is None
             if apart and (mac in own or self._refusal(records, network, mac) is not None):
-                mac = self._mac(records, network, (sandbox, request.ifname), None)
+                mac = self._mac(records, network, (draft.making, request.ifname), None)
             # Of an automatic address it was looked at already.
             if network.has_own_macs and (request.mac or request.ip or taken.packed is None):
                 if mac in own:
@@ -312,7 +313,11 @@ class Chooser:
         return self._refusal(records, network, _PREFIX + packed)
 
     def _refusal(self, records: Records, network: Network, mac: bytes) -> MacTaken | None:
-        """That something has the MAC on the network's parent already."""
+        """That something has the MAC on the network's parent already; of one in the sandbox's namespace, the kernel
+        says it.
+        """
+        if network.inside:
+            return None
         recorded = records.mac_holder(network.link, mac)
         if recorded is not None:
             return _mac_taken(mac, f"sandbox `{recorded}`", network)
@@ -324,17 +329,19 @@ class Chooser:
             parent = self._kernel.link(name)
             self._strange[name] = set() if parent is None else self._kernel.filter_macs(parent.ifindex)
 
-    def _mac(self, records: Records, network: Network, what: tuple[Sandbox, str | None], ipv4: bytes | None) -> bytes:
+    def _mac(self, records: Records, network: Network, what: tuple[Making, str | None], ipv4: bytes | None) -> bytes:
         """`02:42:` and the IPv4 address; without one, a keyed 46-bit hash of network, sandbox and, if the request names
         it, the name of the link.
         """
         if not network.has_own_macs:
+            if network.inside:
+                return parent_inside(self._kernel, network, what[0].namespace).mac
             link = self._kernel.link(network.link)
             return bytes(6) if link is None else link.mac
         if ipv4 is not None:
             return _PREFIX + ipv4
-        sandbox, ifname = what
-        return derived_mac(records, (network.id, sandbox.id, ifname), None)
+        making, ifname = what
+        return derived_mac(records, (network.id, making.sandbox.id, ifname), None)
 
 
 def derived_mac(records: Records, what: Iterable[str | None], ipv4: bytes | None) -> bytes:

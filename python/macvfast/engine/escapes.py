@@ -115,7 +115,7 @@ class Escapes:
         indexes = {one.ifindex for _, one in missing}
         found = {ifindex: (self._path_of(link), link) for ifindex, link in moved.items() if ifindex in indexes}
         strange, unseen = self._strange(missing, found.keys())
-        if strange or hidden or any(not network.has_own_macs for network, _ in missing):
+        if strange or hidden or any(not network.lists_macs for network, _ in missing):
             for path, link, _ in self._search():
                 if link.ifindex in indexes:
                     found.setdefault(link.ifindex, (path, link))
@@ -123,12 +123,12 @@ class Escapes:
         verdicts: dict[int, Escape | Away | MacvfastError] = {}
         for network, endpoint in missing:
             macs = strange.get(network.link, set())
-            if network.link in unseen and network.has_own_macs:
+            if network.link in unseen and network.lists_macs:
                 verdicts[endpoint.ifindex] = unseen[network.link]
             elif endpoint.ifindex in found:
                 path, link = found[endpoint.ifindex]
                 verdicts[endpoint.ifindex] = _escape(network.link, {link.mac}, [(path, link)])
-            elif macs and network.has_own_macs:
+            elif macs and network.lists_macs:
                 where = [(path, link) for path, link, _ in self._seen or () if link.mac in macs]
                 verdicts[endpoint.ifindex] = _escape(network.link, macs, where)
         return verdicts
@@ -143,7 +143,7 @@ class Escapes:
         home = plan.Links(self._kernel.links())
         strange: dict[str, set[bytes]] = {}
         unseen: dict[str, Away | MacvfastError] = {}
-        for parent in {network.link for network, one in missing if network.has_own_macs and one.ifindex not in found}:
+        for parent in {network.link for network, one in missing if network.lists_macs and one.ifindex not in found}:
             carried = self._carriers.macs(parent)
             if isinstance(carried, Away | MacvfastError):
                 unseen[parent] = carried

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from macvfast import plan
-from macvfast.engine.carriers import parent_of
+from macvfast.engine.carriers import parent_inside, parent_of
 from macvfast.errors import MacTaken, MacvfastError
 from macvfast.kernel.refusals import configure_refused, link_refused, option_ignored, without_ipv6
 from macvfast.model import mac_text
@@ -72,8 +72,14 @@ class Maker:
         for item in items:
             one = item.endpoints[turn]
             try:
-                parent = self.refuse(one.network, one.endpoint, parents.get(one.network.link))
-                parents[one.network.link] = parent
+                if one.network.inside:
+                    parent = parent_inside(self._kernel, one.network, item.namespace)
+                    if one.endpoint.mtu is not None:
+                        plan.refuse_own_mtu(one.network, one.endpoint.mtu, parent.ifname, parent.mtu)
+                    self.refuse(one.network, one.endpoint, parent)
+                else:
+                    parent = self.refuse(one.network, one.endpoint, parents.get(one.network.link))
+                    parents[one.network.link] = parent
                 ready.append((item, one.planned(parent.ifindex)))
             except MacvfastError as error:
                 item.error = error

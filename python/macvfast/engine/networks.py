@@ -21,7 +21,7 @@ from macvfast.engine.parents import HomeAddresses, Parent, Parents
 from macvfast.errors import MacvfastError, NetworkExists, ParentNotFound, SubnetMissing, UndoFailed
 from macvfast.ipam import DefaultSubnets, OnParent, Pools, settle_subnets
 from macvfast.kernel.refusals import without_ipv6
-from macvfast.model import Network, domain_of
+from macvfast.model import LOOPBACK, Network, domain_of
 from macvfast.outcomes import LinkUnlikeName, Outcome, Outcomes
 from macvfast.plan import desired
 from macvfast.state.lookup import one_network, refuse_another, refuse_unsettled
@@ -287,7 +287,8 @@ class Networks:
             if records.network_named(request.name) is None:
                 return None
         home = HomeAddresses(self._kernel)
-        link = None if request.parent is None else self._kernel.link(request.parent)
+        name = LOOPBACK if request.inside else request.parent
+        link = None if name is None else self._kernel.link(name)
         parent = Parent(request.parent or "" if link is None else link.ifname, link=link)
         if request.wants_subnet:
             home.refuse_without_subnet(request, parent)
@@ -300,7 +301,7 @@ class Networks:
             refuse_another(self._store, recorded)
             if request.wants_subnet:
                 request = replace(request, subnets=tuple(str(subnet.cidr) for subnet in recorded.subnets))
-            known = request.parent in (None, recorded.parent)
+            known = request.parent is None or (request.parent, request.inside) == (recorded.parent, recorded.inside)
             return _change(records, recorded, request, recorded.link if known else parent.name, host)
 
     def update(self, key: str, update: UpdateRequest) -> Network:

@@ -17,7 +17,7 @@ from macvfast import plan
 from macvfast.engine.make import new_ifindex
 from macvfast.errors import Conflict, KernelRefused, MacvfastError, SubnetMissing
 from macvfast.ipam import OnParent
-from macvfast.model import MadeParent, natural
+from macvfast.model import LOOPBACK, MadeParent, natural
 from macvfast.outcomes import LinkKept
 from macvfast.plan import commands
 from macvfast.system import log
@@ -93,6 +93,8 @@ class Parents:
         """
         if request.parent is None:
             return Parent(f"dm-{network_id[:12]}")
+        if request.inside:
+            return Parent(LOOPBACK, link=self._kernel.link(LOOPBACK))
         link = self._kernel.link(request.parent)
         if link is not None:
             plan.refuse_parent(link, links, request)

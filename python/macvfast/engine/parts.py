@@ -143,8 +143,19 @@ class Parts:
         network = lookup.network(self.store, endpoint.network_id)
         if network.mtu is not None:
             return network.mtu
-        parent = self.kernel.link(network.link)
-        return None if parent is None else parent.mtu
+        if network.inside:
+            with self.store.reading() as records:
+                path = lookup.one_sandbox(records, self.store, endpoint.sandbox_id).path
+            (there,) = self.kernel.open_namespaces([path])
+            if isinstance(there, MacvfastError):
+                return None
+            try:
+                link = self.kernel.link(endpoint.ifindex, there)
+            finally:
+                there.close()
+        else:
+            link = self.kernel.link(network.link)
+        return None if link is None else link.mtu
 
     def refuse_unready(self, network: str | NetworkRequest, *, needs_address: bool) -> None:
         """Refuse where no endpoint could be made on a network; needs no capability."""

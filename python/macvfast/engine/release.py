@@ -113,7 +113,7 @@ class Releaser:
         for (one, _, (network, endpoint)), link in zip(wanted, links, strict=True):
             if link is None or not plan.ExpectedLink.of(network, endpoint).is_(link):
                 one.missing.add(endpoint.ifindex)
-            elif network.has_own_macs and link.mac != endpoint.mac:
+            elif network.lists_macs and link.mac != endpoint.mac:
                 one.changed_macs.add((network.link, link.mac))
         for one, namespace in held:
             if one.missing and one.half_made:
@@ -163,7 +163,7 @@ class Releaser:
                 (network, endpoint)
                 for network, endpoint in one.leaving
                 if endpoint.ifindex not in one.missing
-                and not (one.dies and network.has_own_macs and self._shown(one, network, endpoint, carried))
+                and not (one.dies and network.lists_macs and self._shown(one, network, endpoint, carried))
             ]
             links = [plan.ExpectedLink.of(network, endpoint) for network, endpoint in leaving]
             one.deleted = {endpoint.ifindex for _, endpoint in leaving}

@@ -143,7 +143,7 @@ class Removal:
             recorded = {
                 (network.link, one.mac)
                 for network, one in (self.remaining if self.lingers else ())
-                if network.has_own_macs and one.ifindex not in self.missing
+                if network.lists_macs and one.ifindex not in self.missing
             }
             self._awaited = (recorded | (self.changed_macs if recorded else set())) - self.passed_over
         return self._awaited

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from macvfast.kernel.protocol import Namespace
     from macvfast.kernel.refusals import Refusal
+    from macvfast.plan import AddLink
 
     _Refused = list[tuple[int, Refusal | MacvfastError]]
     _Wanted = Sequence[tuple[_Where, Sequence[ExpectedLink]]]
@@ -38,6 +39,20 @@ def native(namespace: Namespace) -> _core.Namespace:
 def new_group() -> int:
     """A link group that nothing else is in: 31 random bits, not 0."""
     return secrets.randbelow((1 << 31) - 2) + 1
+
+
+def add_link(batch: _core.Batch, step: AddLink, netns: _core.Namespace | None) -> None:
+    """Have a batch make a link in a namespace; None: in that which the batch is sent in."""
+    if step.driver == "macvlan":
+        batch.add_macvlan(
+            step.ifname, step.ifindex, step.parent, step.mode, mac=step.mac, mtu=step.mtu, group=step.group,
+            netns=netns, up=step.up, attributes=step.attributes,
+        )  # fmt: skip
+    else:
+        batch.add_ipvlan(
+            step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge", mtu=step.mtu, group=step.group,
+            netns=netns, up=step.up,
+        )  # fmt: skip
 
 
 def send(what: str, netlink: _core.Netlink, batch: _core.Batch) -> dict[int, _core.Refusal]:

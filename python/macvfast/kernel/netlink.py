@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import _core
 from macvfast.errors import KernelRefused, MacvfastError, NamespaceNameTaken, PermissionNeeded
-from macvfast.kernel.batches import Settings, delete_by_ids, delete_in, native, new_group, send, send_each
+from macvfast.kernel.batches import Settings, add_link, delete_by_ids, delete_in, native, new_group, send, send_each
 from macvfast.kernel.facts import HostFacts
 from macvfast.kernel.look import by_name, vlans_of
 from macvfast.kernel.protocol import id_of
@@ -234,19 +234,11 @@ class Kernel(HostFacts):
         Returns:
             One outcome per link, and what `configure` gives for `then`; None where it did not come to that.
         """
+        if any(step.inside for _, step in steps):
+            return [self._add_one(namespace, step) for namespace, step in steps], None
         batch = _core.Batch()
         for namespace, step in steps:
-            if step.driver == "macvlan":
-                batch.add_macvlan(
-                    step.ifname, step.ifindex, step.parent, step.mode,
-                    mac=step.mac, mtu=step.mtu, group=step.group, netns=native(namespace), up=step.up,
-                    attributes=step.attributes,
-                )  # fmt: skip
-            else:
-                batch.add_ipvlan(
-                    step.ifname, step.ifindex, step.parent, step.mode, step.flag or "bridge",
-                    mtu=step.mtu, group=step.group, netns=native(namespace), up=step.up,
-                )  # fmt: skip
+            add_link(batch, step, native(namespace))
         settings = Settings(then)
         started = time.perf_counter()
         refused, configured = _core.send_then((self._home, batch), settings.sends)
@@ -257,6 +249,13 @@ class Kernel(HostFacts):
             log.batch("make links", len(batch), len(refused), started)
         outcomes: list[Refusal | None] = [refused.get(position) for position in range(len(steps))]
         return outcomes, None if configured is None or not then else settings.outcomes(configured)
+
+    def _add_one(self, namespace: Namespace, step: AddLink) -> Refusal | None:
+        """Make one link from the home namespace or, where its parent is in its own, from that."""
+        batch = _core.Batch()
+        where = native(namespace)
+        add_link(batch, step, None if step.inside else where)
+        return send("make a link", where.netlink if step.inside else self._home, batch).get(0)
 
     def configure(self, steps: Sequence[tuple[Namespace, Sequence[Configure]]]) -> list[Refusal | None]:
         """Configure links, in few sends per namespace; the first refusal of each entry."""

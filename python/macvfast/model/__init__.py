@@ -27,6 +27,7 @@ from macvfast.model.names import is_ifname as is_ifname
 from macvfast.model.names import is_name as is_name
 from macvfast.model.names import is_vid as is_vid
 from macvfast.model.names import natural as natural
+from macvfast.model.networks import LOOPBACK as LOOPBACK
 from macvfast.model.networks import PODMAN_ID as PODMAN_ID
 from macvfast.model.networks import MadeParent as MadeParent
 from macvfast.model.networks import Network as Network

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 PODMAN_ID = "podman.id"
 
 
+# The loopback link of the home namespace: networks of engines on it have no link there.
+LOOPBACK = "lo"
+
+
 def domain_of(link: str, own: str | None) -> str:
     """The layer-2 domain of a network: its own, else that of its parent, by the link's own name.
 
@@ -130,9 +134,21 @@ class Network:
         return self.origin == "cni"
 
     @property
+    def inside(self) -> bool:
+        """Whether the parent of each endpoint is in its own namespace, by the name `parent`: an engine's network that
+        says so is on the loopback link of the home namespace, on which there is nothing.
+        """
+        return self.link == LOOPBACK and self.parent not in (None, LOOPBACK)
+
+    @property
     def has_own_macs(self) -> bool:
-        """Whether each endpoint has a MAC of its own, which the parent's filter list then shows."""
+        """Whether each endpoint has a MAC of its own."""
         return self.driver == "macvlan" and self.mode != "passthru"
+
+    @property
+    def lists_macs(self) -> bool:
+        """Whether the filter list of the parent shows these MACs: that of one in the home namespace can be read."""
+        return self.has_own_macs and not self.inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

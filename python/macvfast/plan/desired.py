@@ -67,6 +67,7 @@ def as_request(network: Network) -> NetworkRequest:
         options=network.options,
         origin=network.origin,
         domain=network.own_domain,
+        inside=network.inside,
     )
 
 
@@ -178,6 +179,8 @@ def _of_subnet(recorded: Subnet, wanted: Subnet) -> Iterator[Change]:
 
 
 def _parent(network: Network) -> str:
+    if network.inside:
+        return f"{network.parent} of the sandbox"
     return "none" if network.parent is None else network.link
 
 

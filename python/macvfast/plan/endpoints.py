@@ -118,6 +118,7 @@ def plan_endpoint(network: Network, endpoint: Endpoint, parent: int, *, ready: b
         group=endpoint.group,
         up=ready,
         attributes=kernel_attributes(network.options),
+        inside=network.inside,
     )
     configure: list[Configure] = [] if ready else [SetUp(endpoint.ifindex)]
     usual = network.as_reference

@@ -217,6 +217,9 @@ def refuse_company(parent: str, request: NetworkRequest, sharing: Iterable[Netwo
         ParentTaken
     """
     for other in sharing:
+        if request.inside or other.inside:
+            # Their parents are in the namespaces of their sandboxes.
+            continue
         _refuse_neighbour(parent, request, other)
 
 

@@ -18,7 +18,9 @@ MAIN_TABLE = 254
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """Make an endpoint's link in its namespace, complete, in one message. `attributes` are as in Batch.add_macvlan."""
+    """Make an endpoint's link in its namespace, complete, in one message. `attributes` are as in Batch.add_macvlan;
+    `inside`: the parent is in that namespace, too.
+    """
 
     driver: str
     mode: str
@@ -31,6 +33,7 @@ class AddLink:
     group: int
     up: bool
     attributes: tuple[tuple[int, int], ...] = ()
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from macvfast.checks import named, pairs, pairs_or_none, plain, texts
 from macvfast.errors import NameReserved, OptionInvalid, OptionUnknown
 from macvfast.model import (
+    LOOPBACK,
     RESERVED_NETWORKS,
     check_domain,
     check_name,
@@ -39,6 +40,7 @@ class NetworkRequest:
             each belongs to the subnet that contains it.
         gateway_automatic: whether an IPv4 subnet without a gateway of its own gets one (`--gateway none`: False).
         parent: an existing link, or `NAME.VID` to be made; None: a dummy link, local to the host.
+        inside: whether the parent is a link of each sandbox's own namespace, by that name; of an engine's network.
         mode: of the driver; None: its first ("bridge", "l2").
         flag: ipvlan's; None: "bridge".
         mtu: bytes; None: the parent's.
@@ -82,6 +84,7 @@ class NetworkRequest:
     options: tuple[tuple[str, str], ...] | None = None
     origin: str | None = None
     domain: str | None = None
+    inside: bool = False
 
     def __post_init__(self) -> None:
         """Refuse invalid values, and fill in the driver's defaults."""
@@ -110,6 +113,8 @@ class NetworkRequest:
         if self.share_parent and self.mode == "passthru":
             why = "a passthru network has its parent to itself"
             raise OptionInvalid("share_parent", "true", why, ["leave out -o share_parent, or -o macvlan_mode=passthru"])
+        if self.inside and (self.parent in (None, LOOPBACK) or self.origin is None):
+            raise OptionInvalid("parent", str(self.parent), "no link of that name is in the namespace of a sandbox")
         if self.parent is not None and not is_ifname(self.parent):
             base, _, vid = self.parent.replace("/", ":").partition(":")
             hints = [f"did you mean `-o parent={base}.{vid}`?"] if is_ifname(base) and is_vid(vid) else []
@@ -134,7 +139,7 @@ class NetworkRequest:
         plain("mtu", self.mtu, int, NoneType)
         for key in ("ipv4", "ipv6", "ipv6_ra"):
             plain(key, getattr(self, key), bool, NoneType)
-        for key in ("gateway_automatic", "share_parent", "internal"):
+        for key in ("gateway_automatic", "share_parent", "internal", "inside"):
             plain(key, getattr(self, key), bool)
         # What is no tuple of texts yet becomes one: all that comes later relies on it.
         for key, kinds in (("subnets", _CIDRS), ("ip_ranges", _CIDRS), ("gateways", _ADDRESSES)):

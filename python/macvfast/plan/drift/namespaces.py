@@ -113,7 +113,7 @@ def unmendable(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Pa
     if link.ifname != endpoint.ifname:
         return f"is called {link.ifname}"
     # While its parent is away there is nothing to compare with, and nothing to make it on.
-    if parent.ifindex is not None and link.parent != parent.ifindex:
+    if parent.ifindex is not None and link.parent != parent.ifindex and not network.inside:
         return f"is on another link than {network.link}"
     if network.has_own_macs and link.mac != endpoint.mac:
         return f"has MAC {mac_text(link.mac)}, not {mac_text(endpoint.mac)}"

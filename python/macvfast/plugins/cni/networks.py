@@ -67,7 +67,7 @@ class Wanted:
         subnets, gateways, ip_ranges: as of NetworkRequest, a gateway for each subnet; none: its endpoints have no
             addresses, or such as something else keeps.
         directory: where host-local keeps what it has given in this network; None: nothing is looked for.
-        domain: as of NetworkRequest.
+        domain, inside: as of NetworkRequest.
     """
 
     conf: str
@@ -81,6 +81,7 @@ class Wanted:
     ip_ranges: tuple[str, ...]
     directory: str | None
     domain: str | None = None
+    inside: bool = False
 
     @property
     def whole(self) -> str:
@@ -93,7 +94,7 @@ class Wanted:
         return _digest(self._fixed())[:8]
 
     def _fixed(self) -> Sequence[object]:
-        own = [] if self.domain is None else [self.domain]
+        own = ([] if self.domain is None else [self.domain]) + (["inside"] if self.inside else [])
         return [self.driver, self.mode, self.link, self.vlan, self.link_options, self.subnets, self.gateways, *own]
 
     def request(self, name: str, link: str) -> NetworkRequest:
@@ -104,7 +105,7 @@ class Wanted:
         """
         return NetworkRequest(
             name=name, driver=self.driver, mode=self.mode, link_options=self.link_options, origin="cni",
-            domain=self.domain,
+            domain=self.domain, inside=self.inside,
             parent=link if self.vlan is None else f"{link}.{self.vlan}",
             # A passthru link has its parent to itself.
             share_parent=self.mode != "passthru", order="next",
@@ -269,8 +270,10 @@ def let_go(conf: Conf, release: Callable[[str], None]) -> None:
 
 
 def _network_of(name: str, conf: Fields) -> Wanted:
-    if conf.flag("linkInContainer"):
-        raise Refused(UNSUPPORTED, "`linkInContainer` is not supported", "the parent must be a link of the host")
+    inside = conf.flag("linkInContainer")
+    if inside and (not conf.text("master") or conf.number("vlan", most=4094)):
+        why = "`master` is the name of a link that is in the container already"
+        raise Refused(UNSUPPORTED, "`linkInContainer` is not supported without `master`, or with `vlan`", why)
     driver, mode = _driver(conf)
     ipam = conf.fields("ipam")
     kind = ipam.text("type")
@@ -287,7 +290,8 @@ def _network_of(name: str, conf: Fields) -> Wanted:
     return Wanted(
         conf=name, driver=driver, mode=mode, link=conf.text("master"), vlan=conf.number("vlan", most=4094) or None,
         link_options=((_QUEUE, queue),) if queue else (),
-        **addresses._asdict(), directory=directory if kind in OURS else None, domain=addressing.domain(ipam),
+        **addresses._asdict(), directory=directory if kind in OURS else None, inside=inside,
+        domain=addressing.domain(ipam) or (f"cni:{name}" if inside else None),
     )  # fmt: skip
 
 
@@ -314,6 +318,7 @@ def described(wanted: Wanted) -> str:
         StateProblem
     """
     parent = wanted.link or "the link of the default route"
+    parent += " of the container" if wanted.inside else ""
     on = parent if wanted.vlan is None else f"VLAN {wanted.vlan} on {parent}"
     words = [f"cni-{wanted.conf}: {wanted.driver} {wanted.mode} on {on}", *wanted.subnets]
     words += [f"ip-range {one}" for one in wanted.ip_ranges]

@@ -70,7 +70,7 @@ class EngineRecords(SandboxRecords):
         return self._db.execute(
             "SELECT s.number, n.link, e.mac FROM sandbox s JOIN endpoint e ON e.sandbox = s.number"
             " JOIN network n ON n.number = e.network WHERE s.origin IS NOT NULL AND NOT s.made AND s.boot_id = ?"
-            " AND n.driver = 'macvlan' AND n.mode != 'passthru'",
+            " AND n.driver = 'macvlan' AND n.mode != 'passthru' AND n.link != 'lo'",
             (boot_id,),
         ).fetchall()
 
