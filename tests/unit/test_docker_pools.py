@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from macvfast.errors import (
     RangeInvalid,
     SubnetTaken,
 )
-from macvfast.requests import EndpointRequest
+from macvfast.requests import EndpointRequest, NetworkRequest
 from tests.golden import GoldenPool
 
 if TYPE_CHECKING:
@@ -193,6 +194,34 @@ def test_what_docker_does_not_know_is_freed_and_what_it_has_just_requested_stays
     soon = datetime.now(UTC) + timedelta(seconds=60)
     assert host.free_docker([], [kept], soon) == [f"{late} of docker:lab"]
     assert has(host) == {str(SUBNET): ["10.77.0.14"]}
+
+
+def test_an_address_that_is_given_back_stays_taken_while_its_link_may_be_there(host: Host) -> None:
+    """Docker gives it back whatever became of the endpoint. Wrong: the next container has it beside a living one."""
+    host.create_network(NetworkRequest(name="plain", parent="eth1", subnets=("10.78.0.0/24",)))
+    lab, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    other, _ = host.request_pool("docker:other", SUBNET, epoch="1")
+    address = ip_interface("10.77.0.1/28")
+    for pool in (lab, other):
+        assert given(host, pool) == str(address.ip)
+    noted = host.note_endpoint("plain", "ab" * 32, [address])
+    with host._store.writing() as records:
+        records.note_endpoint(replace(noted, ifname="mv-0", ifindex=77, path="/nowhere"))
+    # One of the two is free; which of them has the link, no call says.
+    host.release_address(other, address.ip)
+    assert given(host, other) == str(address.ip)
+    host.release_address(other, address.ip)
+    host.release_address(lab, address.ip)
+    with pytest.raises(AddressTaken):
+        given(host, lab, str(address.ip))
+    assert given(host, lab) == "10.77.0.2"
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    known = [(lab, ip_address("10.77.0.2"))]
+    assert host.free_docker(known, [lab, other], soon) == []
+    with host._store.writing() as records:
+        records.forget_noted(noted.id)
+    assert host.free_docker(known, [lab, other], soon) == ["10.77.0.1 of docker:lab"]
+    assert given(host, lab, str(address.ip)) == str(address.ip)
 
 
 # Beside macvfast's own networks, on the domain of a parent.

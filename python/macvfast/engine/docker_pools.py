@@ -126,10 +126,12 @@ class DockerPools:
             return ip_interface(f"{wanted}/{cidr.prefixlen}")
 
     def release_address(self, id_: str, address: Address) -> None:
-        """Free an address; one that is free, or of an unknown pool, stays so."""
+        """Free an address; one that is free, or of an unknown pool, stays so. Where the link of its endpoint may be
+        there, it stays taken until `free`: Docker gives it back whatever became of the endpoint.
+        """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
-            if found is not None:
+            if found is not None and not records.may_be_linked(address, self._kernel.boot_id()):
                 _release(records, found, [address])
 
     # What Docker no longer has.
@@ -160,7 +162,10 @@ class DockerPools:
                 going = [
                     one.address
                     for one in has
-                    if one.at <= until and not one.gateway and (row.said.id, one.address) not in known
+                    if one.at <= until
+                    and not one.gateway
+                    and (row.said.id, one.address) not in known
+                    and not records.may_be_linked(one.address, self._kernel.boot_id())
                 ]
                 _release(records, row, going)
                 freed += [f"{one} of {row.said.domain}" for one in going]

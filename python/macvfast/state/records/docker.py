@@ -106,3 +106,16 @@ class DockerRecords(NotedRecords):
         """Docker has it no more; whether it had it."""
         key = (pool, address.packed)
         return self._db.execute("DELETE FROM docker_address WHERE pool = ? AND address = ?", key).rowcount == 1
+
+    def may_be_linked(self, address: Address, boot_id: str) -> bool:
+        """Whether an endpoint whose address Docker gives back may still have its link: as many links with that address
+        are recorded as there are pools in which Docker has it. No call says of which pool an endpoint's address is.
+        """
+        (links, pools) = self._db.execute(
+            "SELECT (SELECT count(*) FROM noted_endpoint n, json_each(n.addresses) a"
+            " WHERE n.ifindex != 0 AND n.boot_id = ?2 AND a.value LIKE ?1)"
+            " + (SELECT count(*) FROM attachment t JOIN endpoint e ON e.sandbox = t.sandbox, json_each(e.elsewhere) a"
+            " WHERE t.origin = 'docker' AND a.value LIKE ?1), (SELECT count(*) FROM docker_address WHERE address = ?3)",
+            (f"{address}/%", boot_id, address.packed),
+        ).fetchone()
+        return bool(links >= pools)
