@@ -90,7 +90,8 @@ It removes sandboxes whose namespace (--netns, --pid) no longer exists, sandboxe
 has ended or never started, and what interrupted commands left unfinished. Of CNI, it releases what containers had
 before the host was started again, what has neither link nor namespace any more, and networks that have been unused for
 an hour. Docker is asked, on its socket (that of DOCKER_HOST, or /var/run/docker.sock), which networks, endpoints and
-addresses it has, and the others that macvfast has for it are freed.
+addresses it has, and the others that macvfast has for it are freed, if they are a minute old. An Engine that has none
+of the networks may be another one than Docker's: then nothing is freed, and that is said.
 
 With --origin, it also removes all networks, sandboxes and endpoints that an engine made. This is for an engine that was
 uninstalled: no other command removes them. Containers that still run lose their links.""",
@@ -127,7 +128,7 @@ def gc(
 
 
 def _forgotten_by_docker(call: Call) -> list[Freed]:
-    """What Docker does not have any more, freed; where it does not answer, that is said."""
+    """What Docker does not have any more, freed; where it does not answer, or another Engine does, that is said."""
     from macvfast.plugins.docker import api, collecting  # noqa: PLC0415 - where Docker has networks
 
     try:
@@ -136,7 +137,12 @@ def _forgotten_by_docker(call: Call) -> list[Freed]:
             return collecting.collect(host, path)
     except api.NoAnswer as error:
         call.out.aside(f"Docker was not asked what it has: {escape(str(error))}\n")
-        return []
+    except api.Stranger as error:
+        call.out.aside(
+            f"Nothing of Docker's was freed: {escape(str(error))}. DOCKER_HOST names another Engine; if Docker has "
+            "really removed them all, `macvfast gc --origin docker` frees what is left.\n"
+        )
+    return []
 
 
 def _made_by(host: Host, origin: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.plugins.fields import Fields, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
+
+    from macvfast.model import Address
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 
@@ -23,8 +26,16 @@ MOST_BYTES = 64 << 20
 _CRASHING = ("29.0.0", "29.0.1", "29.0.2")
 
 
+# IPAM drivers of Engines and of Podman, which answers as one. A plugin's name is that of its socket.
+_OWN_IPAM = ("", "default", "null", "none", "host-local", "dhcp")
+
+
 class NoAnswer(Exception):
     """There is no Engine, or it says what no Engine says: the text is why."""
+
+
+class Stranger(Exception):
+    """An Engine, or what answers as one, that has nothing of what macvfast has for Docker: the text says so."""
 
 
 def socket_path() -> str:
@@ -68,23 +79,22 @@ def get(path: str, what: str, absent: bytes | None = None, timeout_s: float = _T
     return data
 
 
-def endpoints(path: str) -> dict[str, set[str]]:
-    """The ids of all networks of an Engine; each of macvfast's driver with the ids of its endpoints.
+def endpoints(path: str, ids: Collection[str]) -> dict[str, set[str]]:
+    """Those of the networks with these ids that an Engine has, each with the ids of its endpoints.
 
     Raises:
         NoAnswer
     """
-    found: dict[str, set[str]] = {}
     try:
-        for one in _list(_parsed(get(path, "/networks"))):
-            id_ = one.text("Id")
-            found[id_] = set()
-            if "macvfast" in one.text("Driver") and id_.isalnum() and id_.isascii():
-                network = Fields(_parsed(get(path, f"/networks/{id_}", absent=b"{}")))
-                found[id_] = set(_endpoints_of(network.fields("Containers")))
+        there = {one.text("Id") for one in _list(_parsed(get(path, "/networks")))}
+        return {id_: _endpoints_of(_network(path, id_).fields("Containers")) for id_ in ids if id_ in there}
     except Unfit as error:
         raise NoAnswer(f"of its networks, {error}") from None
-    return found
+
+
+def _network(path: str, id_: str) -> Fields:
+    """What an Engine says of one; nothing: it has just gone."""
+    return Fields(_parsed(get(path, f"/networks/{id_}", absent=b"{}")))
 
 
 class Used(NamedTuple):
@@ -97,12 +107,12 @@ class Used(NamedTuple):
     """
 
     pools: list[tuple[str, str]]
-    addresses: set[str]
+    addresses: set[Address]
     options: dict[str, str]
 
 
 def ipam(path: str) -> list[Used]:
-    """What the networks of an Engine have whose IPAM driver is macvfast.
+    """What the networks of an Engine have whose IPAM driver is a plugin, such as macvfast.
 
     Raises:
         NoAnswer
@@ -111,31 +121,31 @@ def ipam(path: str) -> list[Used]:
     try:
         for one in _list(_parsed(get(path, "/networks"))):
             id_ = one.text("Id")
-            if "macvfast" in one.fields("IPAM").text("Driver") and id_.isalnum() and id_.isascii():
-                network = Fields(_parsed(get(path, f"/networks/{id_}", absent=b"{}")))
+            if one.fields("IPAM").text("Driver") not in _OWN_IPAM and id_.isalnum() and id_.isascii():
+                network = _network(path, id_)
                 found.append(_used(network.fields("IPAM"), network.fields("Containers")))
-    except Unfit as error:
+    except (Unfit, ValueError) as error:
         raise NoAnswer(f"of its networks, {error}") from None
     return found
 
 
 def _used(said: Fields, containers: Fields) -> Used:
-    used = Used([], set(), dict(said.fields("Options").texts()))
+    pools: list[tuple[str, str]] = []
+    addresses: set[str] = set()
     for one in said.several("Config"):
-        used.pools.append((one.text("Subnet"), one.text("IPRange")))
-        used.addresses.add(one.text("Gateway"))
-        used.addresses.update(address for _, address in one.fields("AuxiliaryAddresses").texts())
+        pools.append((one.text("Subnet"), one.text("IPRange")))
+        addresses.add(one.text("Gateway"))
+        addresses.update(address for _, address in one.fields("AuxiliaryAddresses").texts())
     for name in containers.names():
         one = containers.fields(name)
-        used.addresses.update(one.text(key).partition("/")[0] for key in ("IPv4Address", "IPv6Address"))
-    return used
+        addresses.update(one.text(key) for key in ("IPv4Address", "IPv6Address"))
+    parsed = {ip_address(one.partition("/")[0]) for one in addresses if one}
+    return Used(pools, parsed, dict(said.fields("Options").texts()))
 
 
-def _endpoints_of(containers: Fields) -> Iterator[str]:
-    for name in containers.names():
-        id_ = containers.fields(name).text("EndpointID")
-        # One that no container has joined yet is named by its id.
-        yield id_ or name.removeprefix("ep-")
+def _endpoints_of(containers: Fields) -> set[str]:
+    # One that no container has joined yet is named by its id.
+    return {containers.fields(name).text("EndpointID") or name.removeprefix("ep-") for name in containers.names()}
 
 
 def crashing_release() -> str | None:

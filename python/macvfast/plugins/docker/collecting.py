@@ -4,9 +4,8 @@ where that is not there.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
@@ -15,22 +14,21 @@ from macvfast.plugins.docker import api, ipam, networks
 from macvfast.plugins.docker.answers import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from macvfast.host import Host
     from macvfast.model import Address, DockerPool, Network
 
-# Docker lists an endpoint a moment after its driver has made it: what is missing is looked for once more.
-_AGAIN_S = 1.0
-
-# What Docker has requested in the last minute may belong to what it does not list yet.
+# Docker lists a network, an endpoint and an address after its driver has made it: what is as young as that stays.
 YOUNG_S = 60.0
 
 _GONE = "Docker does not have it any more"
 
 
 def collect(host: Host, path: str) -> list[Freed]:
-    """Free the networks and endpoints of a host that an Engine does not have; what was freed.
+    """Free what a host has for Docker, and an Engine has not; what was freed. What is younger than YOUNG_S stays.
+
+    Only of an Engine that has some of it: another one, or Podman, may answer there, and has nothing of it.
 
     Args:
         host: open for Docker.
@@ -38,18 +36,22 @@ def collect(host: Host, path: str) -> list[Freed]:
 
     Raises:
         NoAnswer: the Engine does not answer, and nothing was freed.
+        Stranger: it has nothing of it, and nothing was freed.
     """
     # Before Docker is asked: what is made meanwhile stays.
+    until = _young_from(YOUNG_S)
     recorded = {dict(one.labels).get(networks.ID, ""): one for one in host.networks() if one.origin == "docker"}
-    missing = set(_missing(host, recorded, api.endpoints(path)))
-    if missing:
-        time.sleep(_AGAIN_S)
-        missing &= set(_missing(host, recorded, api.endpoints(path)))
-    freed = [_freed(host, recorded[network_id], network_id, id_) for network_id, id_ in sorted(missing)]
-    return freed + pools(host, path)
+    there = api.endpoints(path, recorded.keys())
+    has_pools = [pool for pool, _ in host.docker_pools()]
+    used = api.ipam(path) if has_pools else []
+    if not there and not any(_is_of(host, pool, one) for pool in has_pools for one in used):
+        raise api.Stranger(f"the Engine at {path} has none of the networks that macvfast has for Docker")
+    missing = sorted(_missing(host, recorded, there, until))
+    freed = [_freed(host, recorded[network_id], network_id, id_) for network_id, id_ in missing]
+    return freed + _free_pools(host, used, until)
 
 
-def pools(host: Host, path: str, young_s: float = YOUNG_S) -> list[Freed]:
+def pools(host: Host, path: str, young_s: float) -> list[Freed]:
     """Free the pools and addresses that an Engine does not have; what was freed.
 
     Args:
@@ -60,17 +62,22 @@ def pools(host: Host, path: str, young_s: float = YOUNG_S) -> list[Freed]:
     Raises:
         NoAnswer: the Engine does not answer, and nothing was freed.
     """
-    until = datetime.now(UTC) - timedelta(seconds=young_s)
-    if not host.docker_pools():
-        return []
-    used = api.ipam(path)
+    until = _young_from(young_s)
+    return _free_pools(host, api.ipam(path), until)
+
+
+def _young_from(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def _free_pools(host: Host, used: Sequence[api.Used], until: datetime) -> list[Freed]:
     ids: set[str] = set()
     known: set[tuple[str, Address]] = set()
     for pool, addresses in host.docker_pools():
         for one in used:
             if _is_of(host, pool, one):
                 ids.add(pool.id)
-                known |= {(pool.id, has.address) for has in addresses if _has(one, has.address)}
+                known |= {(pool.id, has.address) for has in addresses if has.address in one.addresses}
     return [Freed(kind="address", name=one, reason=_GONE) for one in host.free_docker(known, ids, until)]
 
 
@@ -85,18 +92,18 @@ def _is_of(host: Host, pool: DockerPool, used: api.Used) -> bool:
         return False
 
 
-def _has(used: api.Used, address: Address) -> bool:
-    return any(one and ip_address(one) == address for one in used.addresses)
-
-
-def _missing(host: Host, recorded: dict[str, Network], there: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
+def _missing(
+    host: Host, recorded: dict[str, Network], there: dict[str, set[str]], until: datetime
+) -> Iterator[tuple[str, str]]:
     """The networks, and the endpoints of others, that Docker does not have, by its ids; of a network, no endpoint."""
     for id_, network in recorded.items():
         if id_ not in there:
-            yield id_, ""
+            if network.created_at <= until:
+                yield id_, ""
             continue
-        known = {one.id for one in host.noted_endpoints(network)} | {one.container for one in host.attachments(id_)}
-        yield from ((id_, one) for one in known - there[id_])
+        since = dict.fromkeys((one.container for one in host.attachments(id_)), until)
+        since |= {one.id: one.since for one in host.noted_endpoints(network)}
+        yield from ((id_, one) for one in since.keys() - there[id_] if since[one] <= until)
 
 
 def _freed(host: Host, network: Network, network_id: str, id_: str) -> Freed:
