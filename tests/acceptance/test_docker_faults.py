@@ -123,8 +123,10 @@ def test_each_wrong_field_is_named(dockerd: Dockerd) -> None:
         ("NetworkDriver.Join", {"NetworkID": "ab" * 32, "EndpointID": "cd" * 32, "SandboxKey": "x"}, "absolute path"),
         ("NetworkDriver.CreateEndpoint", {"NetworkID": "ab" * 32, "EndpointID": "cd" * 32,
                                           "Options": {"macvfast.nam": "web"}}, "macvfast.name"),
-        ("IpamDriver.RequestPool", {"Pool": "172.16.86.1/24"}, "has host bits set"),
-        ("IpamDriver.RequestPool", {"Pool": SUBNET, "Options": {"dmain": "a"}}, "domain and parent"),
+        ("IpamDriver.RequestPool", {"Pool": SUBNET}, "AddressSpace is missing"),
+        ("IpamDriver.ReleasePool", {}, "PoolID is missing"),
+        ("IpamDriver.RequestPool", {"AddressSpace": "macvfast", "Pool": "172.16.86.1/24"}, "has host bits set"),
+        ("IpamDriver.RequestPool", {"AddressSpace": "macvfast", "Options": {"dmain": "a"}}, "domain and parent"),
         ("IpamDriver.RequestAddress", {"PoolID": "none"}, "there is no pool none"),
         ("IpamDriver.RequestAddress", {"PoolID": "none", "Address": "x"}, "does not appear to be an IPv4"),
     ):  # fmt: skip

@@ -50,7 +50,9 @@ _NOT_HERE = (
     "dockerd has another user or network namespace than macvfast: rootless Docker cannot have macvlan networks of this "
     "host, since its containers are not on links of this host's namespace"
 )
-_BUSY = f"more than {_MOST} calls at a time"
+_BUSY = f"more than {_MOST} calls at a time, or more than there are threads for"
+_INCOMPLETE = "the call has not arrived in time"
+_FAILED = "macvfast has failed: `journalctl -u macvfast` says how"
 
 
 class Front:
@@ -104,15 +106,13 @@ class Front:
             full = self._open >= _MOST
             self._open += not full
         if full:
-            with opened, suppress(OSError):
-                opened.setblocking(False)
-                opened.send(_plain(HTTPStatus.SERVICE_UNAVAILABLE, calls.refusal("", _BUSY)))
+            _refuse(opened)
             return
         try:
             threading.Thread(target=self._handle, args=(opened,), name="macvfast-docker-call").start()
         except RuntimeError:
             # No further thread can be started: one that ends makes room.
-            opened.close()
+            _refuse(opened)
             self._end()
             time.sleep(_AGAIN_S)
 
@@ -172,10 +172,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile = io.BytesIO()
 
     def handle(self) -> None:
-        """Read and answer one request."""
+        """Read and answer one request. What is not answered, dockerd would repeat."""
         self.close_connection = True
-        with suppress(TimeoutError):
+        status, why = HTTPStatus.REQUEST_TIMEOUT, _INCOMPLETE
+        try:
             self.handle_one_request()
+        except ConnectionError:
+            return
+        except Exception:  # noqa: BLE001 - shown, and the caller is told
+            sys.excepthook(*sys.exc_info())
+            status, why = HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED
+        # Whoever has sent nothing, and is gone, wants no answer.
+        if not self.wfile.tell() and getattr(self, "raw_requestline", None) != b"":
+            self.wfile.write(_plain(status, calls.refusal("", why)))
 
     def finish(self) -> None:
         """Send the answer."""
@@ -238,6 +247,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing of each call."""
+
+
+def _refuse(opened: socket.socket) -> None:
+    """Answer a call that is not read, since too many are."""
+    with opened, suppress(OSError):
+        opened.setblocking(False)
+        opened.send(_plain(HTTPStatus.SERVICE_UNAVAILABLE, calls.refusal("", _BUSY)))
 
 
 def _plain(status: HTTPStatus, said: Said) -> bytes:

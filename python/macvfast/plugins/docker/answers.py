@@ -45,7 +45,7 @@ class Call(NamedTuple):
     Attributes:
         id: a random one.
         method: such as `NetworkDriver.Join`.
-        body: as it came; empty: no fields.
+        body: as it came.
         peer: who calls.
     """
 

@@ -54,6 +54,14 @@ _METHODS: Mapping[str, Callable[[Fields, Call], Said | Todo]] = {
 }
 
 
+# What dockerd sends without a body. Any other call that comes without one has lost it: once a connection has broken,
+# dockerd repeats its call, and sends the body no more.
+_WITHOUT_BODY = frozenset(
+    ("NetworkDriver.GetCapabilities", "IpamDriver.GetCapabilities", "IpamDriver.GetDefaultAddressSpaces")
+)
+_NO_BODY = "the call came without its body, as Docker repeats one whose connection has broken: do it again"
+
+
 class Answer(NamedTuple):
     """A call that is answered: its HTTP status, and what is said."""
 
@@ -83,7 +91,7 @@ def read(call: Call) -> Request | Answer:
         # Older releases of Docker take this for what a driver need not do.
         return Answer(UNKNOWN, {key: f"macvfast has no {call.method}"})
     try:
-        meant = method(Fields(_parsed(call.body)), call)
+        meant = method(Fields(_parsed(call)), call)
     except (Unfit, Refused) as error:
         return Answer(OK, {key: str(error)})
     except InvalidConfig as error:
@@ -96,9 +104,13 @@ def read(call: Call) -> Request | Answer:
     return Request(kind, call.id, "docker", None, about, None, Words(key), act=lambda host: _done(meant, host, key))
 
 
-def _parsed(body: bytes) -> object:
+def _parsed(call: Call) -> object:
+    if not call.body.strip():
+        if call.method in _WITHOUT_BODY:
+            return {}
+        raise Refused(_NO_BODY)
     try:
-        return json.loads(body) if body.strip() else {}
+        return json.loads(call.body)
     except (ValueError, RecursionError):
         raise Unfit("it is not JSON") from None
 

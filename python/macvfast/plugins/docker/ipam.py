@@ -41,7 +41,7 @@ def address_spaces(_: Fields, __: Call) -> Said:
 def request_pool(fields: Fields, call: Call) -> Todo:
     """RequestPool."""
     pool, part = fields.text("Pool"), fields.text("SubPool")
-    domain, parent = domain_of(dict(fields.fields("Options").texts()), fields.text("AddressSpace"))
+    domain, parent = domain_of(dict(fields.fields("Options").texts()), _given(fields, "AddressSpace"))
     cidr = _cidr(pool, "Pool") if pool else None
     if cidr is None and (part or fields.flag("V6")):
         raise Refused("give the subnet, too: --subnet")
@@ -70,6 +70,18 @@ def domain_of(given: Mapping[str, str], space: str = "") -> tuple[str, str]:
     return f"docker:{name}", ""
 
 
+def _given(fields: Fields, key: str) -> str:
+    """A text that no call is without.
+
+    Raises:
+        Unfit, Refused
+    """
+    text = fields.text(key)
+    if not text:
+        raise Refused(f"{fields.name(key)} is missing")
+    return text
+
+
 def _cidr(text: str, where: str) -> Cidr:
     try:
         return ip_network(text)
@@ -85,7 +97,7 @@ def _request_pool(where: tuple[str, str], cidr: Cidr | None, ranges: tuple[str, 
 
 def release_pool(fields: Fields, _: Call) -> Todo:
     """ReleasePool: Docker forgets it whatever is answered."""
-    id_ = fields.text("PoolID")
+    id_ = _given(fields, "PoolID")
     return Todo(id_, makes=False, act=partial(_release_pool, id_))
 
 
@@ -96,7 +108,7 @@ def _release_pool(id_: str, host: Host) -> Said:
 
 def request_address(fields: Fields, call: Call) -> Todo:
     """RequestAddress: of a gateway, of an aux address, or for a container."""
-    id_, wanted = fields.text("PoolID"), fields.text("Address")
+    id_, wanted = _given(fields, "PoolID"), fields.text("Address")
     address = _address(wanted) if wanted else None
     gateway = fields.fields("Options").text(_KIND) == _GATEWAY
     return Todo(id_, makes=True, act=partial(_request_address, id_, address, call.peer.epoch, gateway))
@@ -115,7 +127,7 @@ def _request_address(id_: str, address: Address | None, epoch: str, gateway: boo
 
 def release_address(fields: Fields, _: Call) -> Todo:
     """ReleaseAddress."""
-    id_, address = fields.text("PoolID"), _address(fields.text("Address"))
+    id_, address = _given(fields, "PoolID"), _address(_given(fields, "Address"))
     return Todo(id_, makes=False, act=partial(_release_address, id_, address))
 
 
