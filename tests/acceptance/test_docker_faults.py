@@ -220,6 +220,30 @@ def test_a_link_that_dockerd_did_not_bring_back_is_found_where_it_is(
     assert "eth0" not in foreign.link_names()
 
 
+def test_an_endpoint_whose_answer_got_lost_is_in_nobodys_way(dockerd: Dockerd, container: Netns) -> None:
+    """Dockerd gives its address back, and says no more of it: the next container gets the same address."""
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    lost = network.create_endpoint()
+    network.release_address(lost.address)
+    with_link = network.create_endpoint()
+    assert (with_link.address, with_link.mac) == (lost.address, lost.mac)
+    with_link.join("/run/docker/netns/none-yet")
+    in_place = network.create_endpoint(mac="02:00:00:00:00:09")
+    in_place.join(container.path)
+    gone = {"NetworkID": network.id, "EndpointID": lost.id, "SandboxKey": str(container.path)}
+    assert "was not created" in dockerd.refused("NetworkDriver.Join", **gone, Options={})
+    # What has a link keeps what it has.
+    ids = {"NetworkID": network.id, "EndpointID": an_id()}
+    for asked, why in (
+        ((with_link.address, ""), f"that of endpoint {with_link.id[:12]}"),
+        ((in_place.address, ""), f"that of endpoint {in_place.id[:12]}"),
+        (("172.16.86.99/24", with_link.mac), f"MAC {with_link.mac} is taken: `{with_link.id[:12]}` on"),
+        (("172.16.86.99/24", in_place.mac), f"MAC {in_place.mac} is taken"),
+    ):
+        interface = {"Address": asked[0], "AddressIPv6": "", "MacAddress": asked[1]}
+        assert why in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=interface, Options={})
+
+
 # What Docker never says.
 
 
@@ -344,6 +368,7 @@ def test_a_name_keeps_its_mac_whatever_its_address_is(dockerd: Dockerd) -> None:
     first.delete()
     second = network.create_endpoint("172.16.86.77", **options)
     assert second.mac == first.mac
+    second.join("/run/docker/netns/none-yet")
     asked = {"Address": network.request_address(), "AddressIPv6": "", "MacAddress": ""}
     ids = {"NetworkID": network.id, "EndpointID": an_id()}
     assert first.mac in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=asked, Options=options)

@@ -77,7 +77,8 @@ class NotedEndpoints:
     def note(
         self, network: str, id_: str, addresses: Sequence[Interface], mac: bytes | None, owner: str | None
     ) -> NotedEndpoint:
-        """Note an endpoint. The same once more is found; what another boot left of it goes.
+        """Note an endpoint. The same once more is found; what another boot left of it goes, and so do others of the
+        network with one of its addresses, or its MAC, that have no link: the engine has never heard of them.
 
         Args:
             network: name or id.
@@ -88,7 +89,8 @@ class NotedEndpoints:
 
         Raises:
             AlreadyConnected: another one has that id.
-            MacInvalid, MacTaken, AddressTaken, ParentNotFound, and as `one_network`
+            MacInvalid, ParentNotFound, and as `one_network`
+            MacTaken, AddressTaken: another one with a link has it, or the host itself.
         """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = one_network(records, self._store, network)
@@ -107,29 +109,11 @@ class NotedEndpoints:
                 return there
             noted = NotedEndpoint(
                 id=id_, network_id=found.id, network=found.name, addresses=tuple(addresses), boot_id=boot_id,
-                since=now(), mac=self._mac(records, found, mac, (id_, owner), addresses),
+                since=now(), mac=_new_mac(records, found, mac, (id_, owner), addresses),
             )  # fmt: skip
+            _make_way(records, found, noted)
             records.note_endpoint(noted)
             return noted
-
-    def _mac(
-        self, records: Records, network: Network, given: bytes | None, what: tuple[str, str | None],
-        addresses: Sequence[Interface],
-    ) -> bytes | None:  # fmt: skip
-        """The MAC of a new endpoint: see `note`."""
-        if not network.has_own_macs:
-            if given is not None:
-                kind = "passthru" if network.mode == "passthru" else "ipvlan"
-                why = f"on {kind} network `{network.name}` an endpoint has its parent's MAC"
-                raise MacInvalid(mac_text(given), why)
-            return None
-        id_, owner = what
-        ipv4 = next((one.ip.packed for one in addresses if one.version == 4), None)
-        mac = given or derived_mac(records, (network.id, owner or id_), None if owner else ipv4)
-        holder = records.mac_holder(network.link, mac) or records.noted_mac(network.link, mac, id_)
-        if holder is not None:
-            raise MacTaken(mac_text(mac), f"`{holder}` on parent `{network.link}`")
-        return mac
 
     # Lent.
 
@@ -327,6 +311,45 @@ class NotedEndpoints:
                 error = failed
             freed.append(Freed(kind="endpoint", name=_name(one), reason=f"{network.origin} made it", error=error))
         return freed
+
+
+def _new_mac(
+    records: Records, network: Network, given: bytes | None, what: tuple[str, str | None],
+    addresses: Sequence[Interface],
+) -> bytes | None:  # fmt: skip
+    """The MAC of a new endpoint: see `NotedEndpoints.note`."""
+    if not network.has_own_macs:
+        if given is not None:
+            kind = "passthru" if network.mode == "passthru" else "ipvlan"
+            why = f"on {kind} network `{network.name}` an endpoint has its parent's MAC"
+            raise MacInvalid(mac_text(given), why)
+        return None
+    id_, owner = what
+    ipv4 = next((one.ip.packed for one in addresses if one.version == 4), None)
+    return given or derived_mac(records, (network.id, owner or id_), None if owner else ipv4)
+
+
+def _make_way(records: Records, network: Network, noted: NotedEndpoint) -> None:
+    """Forget what has no link, and is in the way of a new endpoint: its answer got lost, and the engine, which has
+    given its address back, does not say that it is gone.
+
+    Raises:
+        AddressTaken, MacTaken: what has a link has it.
+    """
+    for other, linked in records.noted_beside(noted):
+        if not linked:
+            records.forget_noted(other.id)
+            continue
+        theirs = {one.ip for one in other.addresses}
+        for one in noted.addresses:
+            if one.ip in theirs:
+                raise AddressTaken(str(one.ip), f"that of endpoint {other.id[:12]} on the network")
+    if noted.mac is None:
+        return
+    link = network.link
+    holder = records.mac_holder(link, noted.mac) or (records.noted_mac(link, noted.mac, noted.id) or "")[:12]
+    if holder:
+        raise MacTaken(mac_text(noted.mac), f"`{holder}` on parent `{link}`")
 
 
 def _step(one: NotedEndpoint) -> Step:

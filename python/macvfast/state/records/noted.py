@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _NOTED = (
     "SELECT id, network, mac, addresses, boot_id, since, ifname, ifindex, path FROM noted_endpoint WHERE {} ORDER BY id"
 )
-_OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?)"
+_OF_NETWORK = "network = (SELECT number FROM network WHERE id = ?1)"
+# An address without the length of its prefix.
+_IP = "substr({0}.value, 1, instr({0}.value, '/'))"
 
 
 class NotedRecords(EngineRecords):
@@ -30,8 +32,8 @@ class NotedRecords(EngineRecords):
         self._db.execute(
             "INSERT INTO noted_endpoint SELECT ?, number, ?, ?, ?, ?, ?, ?, ? FROM network WHERE id = ?",
             (
-                noted.id, noted.mac, json.dumps([str(one) for one in noted.addresses]), noted.boot_id,
-                noted.since.isoformat(), noted.ifname, noted.ifindex, noted.path, noted.network_id,
+                noted.id, noted.mac, _texts(noted), noted.boot_id, noted.since.isoformat(), noted.ifname, noted.ifindex,
+                noted.path, noted.network_id,
             ),
         )  # fmt: skip
 
@@ -50,6 +52,17 @@ class NotedRecords(EngineRecords):
     def noted_before(self, boot_id: str) -> list[NotedEndpoint]:
         """Those that were announced in other boots than this."""
         return list(self._noted("boot_id != ?", (boot_id,)))
+
+    def noted_beside(self, noted: NotedEndpoint) -> list[tuple[NotedEndpoint, bool]]:
+        """The others of its network with one of its addresses, or its MAC; each with whether it may have a link."""
+        rows = self._db.execute(
+            "SELECT e.id, e.boot_id = ?4 AND e.ifindex != 0"
+            " OR EXISTS (SELECT 1 FROM attachment t WHERE t.container = e.id AND t.sandbox IS NOT NULL)"
+            f" FROM noted_endpoint e WHERE e.{_OF_NETWORK} AND e.id != ?2 AND (e.mac = ?3 OR EXISTS ("
+            f"SELECT 1 FROM json_each(e.addresses) a JOIN json_each(?5) b ON {_IP.format('a')} = {_IP.format('b')}))",
+            (noted.network_id, noted.id, noted.mac, noted.boot_id, _texts(noted)),
+        ).fetchall()
+        return [(one, bool(linked)) for id_, linked in rows if (one := self.noted(id_)) is not None]
 
     def noted_mac(self, link: str, mac: bytes, but: str) -> str | None:
         """The id of one on a parent that has a MAC, and is not the one with the id `but`."""
@@ -74,3 +87,7 @@ class NotedRecords(EngineRecords):
                 addresses=tuple(ip_interface(one) for one in json.loads(addresses)), boot_id=boot_id,
                 since=checked.moment(since), ifname=checked.link(ifname) if ifname else "", ifindex=ifindex, path=path,
             )  # fmt: skip
+
+
+def _texts(noted: NotedEndpoint) -> str:
+    return json.dumps([str(one) for one in noted.addresses])
