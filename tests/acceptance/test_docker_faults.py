@@ -244,6 +244,38 @@ def test_an_endpoint_whose_answer_got_lost_is_in_nobodys_way(dockerd: Dockerd, c
         assert why in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=interface, Options={})
 
 
+def test_no_endpoint_gets_an_address_that_none_can_have(dockerd: Dockerd) -> None:
+    network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
+    ids = {"NetworkID": network.id, "EndpointID": an_id()}
+    for address, why in (
+        ("172.16.86.255", "the broadcast address"),
+        ("172.16.86.0", "the network address"),
+        (GATEWAY, "the gateway of"),
+        ("172.16.87.2", f"outside network `docker-{network.id[:12]}`"),
+        ("224.0.0.5", "no container can have"),
+    ):
+        interface = {"Address": f"{address}/24", "AddressIPv6": "", "MacAddress": ""}
+        assert why in dockerd.refused("NetworkDriver.CreateEndpoint", **ids, Interface=interface, Options={})
+
+
+def test_a_network_is_created_twice_with_the_same_and_not_with_another_subnet(lan: Lan, dockerd: Dockerd) -> None:
+    fields = {"NetworkID": an_id(), "Options": {GENERIC: {"parent": "eth0"}}, "IPv6Data": []}
+    data = {"AddressSpace": "macvfast", "Pool": SUBNET, "Gateway": f"{GATEWAY}/24"}
+    outside = [data | {"Gateway": "172.16.87.1/24"}]
+    assert "172.16.87.1 is outside" in dockerd.refused("NetworkDriver.CreateNetwork", **fields, IPv4Data=outside)
+    for _ in range(2):
+        dockerd.done("NetworkDriver.CreateNetwork", **fields, IPv4Data=[data])
+    name = f"docker-{str(fields['NetworkID'])[:12]}"
+    before = lan.macvfast("network", "inspect", name)
+    other = [{"AddressSpace": "macvfast", "Pool": "10.9.0.0/24"}]
+    refused = dockerd.refused("NetworkDriver.CreateNetwork", **fields, IPv4Data=other)
+    assert f"its subnets are {SUBNET} with gateway {GATEWAY}, and not 10.9.0.0/24" in refused
+    assert "`docker network rm` removes it" in refused
+    fields["Options"] = {GENERIC: {"parent": "eth0", "mode": "private"}}
+    assert "mode" in dockerd.refused("NetworkDriver.CreateNetwork", **fields, IPv4Data=[data])
+    assert lan.macvfast("network", "inspect", name) == before
+
+
 # What Docker never says.
 
 

@@ -78,6 +78,8 @@ def _owner(options: Fields) -> str | None:
 def _create(network_id: str, announced: _Announced, host: Host) -> Said:
     network = networks.find(host, network_id)
     id_, addresses, mac, owner = announced
+    for one in addresses:
+        networks.refuse_address(network, one)
     noted = host.note_endpoint(network, id_, addresses, mac=mac, owner=owner)
     # What was given must not come back.
     return {"Interface": {"MacAddress": mac_text(noted.mac)} if mac is None and noted.mac is not None else {}}

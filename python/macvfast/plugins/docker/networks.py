@@ -12,7 +12,7 @@ from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
-from macvfast.errors import NetworkNotFound
+from macvfast.errors import AddressOutsideSubnet, AddressTaken, NetworkDiffers, NetworkNotFound
 from macvfast.model import Attachment
 from macvfast.plugins.docker.answers import Refused, Todo
 from macvfast.requests import NetworkRequest
@@ -79,6 +79,8 @@ class Given:
             cidr, address = ip_network(pool), ip_interface(gateway).ip if gateway else None
         except ValueError as error:
             raise Refused(f"{fields.name('Pool')}: {error}") from None
+        if address is not None and address not in cidr:
+            raise Refused(f"{fields.name('Gateway')}: {address} is outside {cidr}")
         # Which stands for none: see `ipam.request_address`.
         none = cidr.version == 6 and cidr.num_addresses > 2 and address == cidr.network_address
         return cls(cidr, None if none else address)
@@ -129,12 +131,30 @@ def create(fields: Fields, _: Call) -> Todo:
     # A gateway that nothing leads to is only reserved.
     kept = [(str(one.cidr), str(one.gateway) if one.gateway and leads_out else None) for one in given]
     labels = ((ID, id_), (SUBNETS, json.dumps(kept)))
-    return Todo(id_, makes=True, act=partial(_create, replace(request, labels=labels)))
+    return Todo(id_, makes=True, act=partial(_create, id_, replace(request, labels=labels)))
 
 
-def _create(request: NetworkRequest, host: Host) -> Said:
-    host.ensure_network(request)
+def _create(id_: str, request: NetworkRequest, host: Host) -> Said:
+    labels = dict(request.labels)
+    try:
+        there = dict(find(host, id_).labels)
+    except Refused:
+        there = labels
+    try:
+        if there.get(SUBNETS) != labels[SUBNETS]:
+            was, wanted = _told(there.get(SUBNETS, "[]")), _told(labels[SUBNETS])
+            raise NetworkDiffers(request.name, [f"its subnets are {was}, and not {wanted}"])
+        host.ensure_network(request)
+    except NetworkDiffers as error:
+        # Its hint is about networks that macvfast's own command removes.
+        raise Refused(f"{error.line} (hint: `docker network rm` removes it)") from None
     return {}
+
+
+def _told(kept: str) -> str:
+    """Subnets as they are kept, in words."""
+    some = [f"{cidr} with gateway {gateway}" if gateway else str(cidr) for cidr, gateway in json.loads(kept)]
+    return ", ".join(some) or "none"
 
 
 def delete(fields: Fields, _: Call) -> Todo:
@@ -189,6 +209,29 @@ def gateway_of(network: Network, addresses: Sequence[Interface], version: int) -
         if gateway is not None and any(one.version == version == cidr.version and one.ip in cidr for one in addresses):
             return gateway
     return None
+
+
+def refuse_address(network: Network, wanted: Interface) -> None:
+    """Refuse an address that no endpoint of a network can have.
+
+    Raises:
+        AddressOutsideSubnet, AddressTaken, Refused
+    """
+    kept = [(cidr, gateway) for cidr, gateway in _kept(network) if cidr.version == wanted.version]
+    address = wanted.ip
+    if address.is_multicast or address.is_unspecified or address.is_loopback:
+        raise Refused(f"{address} is an address that no container can have")
+    within = [(cidr, gateway) for cidr, gateway in kept if address in cidr]
+    if not within:
+        raise AddressOutsideSubnet(str(address), [str(cidr) for cidr, _ in kept], network.name)
+    for cidr, gateway in within:
+        if address == gateway:
+            raise AddressTaken(str(address), f"the gateway of {cidr}")
+        if cidr.num_addresses > 2:
+            if address == cidr.network_address:
+                raise AddressTaken(str(address), f"the network address of {cidr}")
+            if cidr.version == 4 and address == cidr.broadcast_address:
+                raise AddressTaken(str(address), f"the broadcast address of {cidr}")
 
 
 def _kept(network: Network) -> Iterator[tuple[Cidr, Address | None]]:
