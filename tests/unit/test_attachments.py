@@ -29,7 +29,8 @@ from macvfast.errors import (
 from macvfast.host import Host
 from macvfast.model import Attachment, Sandbox
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import Request
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.state import lookup, records
 from tests.netns import wait_until

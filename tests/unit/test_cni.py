@@ -15,7 +15,8 @@ from macvfast.outcomes import Outcome, Outcomes
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.conf import LONGEST, VERSIONS, Conf
 from macvfast.plugins.cni.refusals import CODES, Refused
-from macvfast.plugins.request import CONNECT, Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import CONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 from tests.netns import wait_until
 from tests.unit.machine import GATEWAY6

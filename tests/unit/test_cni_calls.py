@@ -12,7 +12,9 @@ import pytest
 from macvfast import errors
 from macvfast.engine.attachments import Attachments
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import NotKept, Request, answered, connected, undo
+from macvfast.plugins.doing import answered
+from macvfast.plugins.kinds import connected, undo
+from macvfast.plugins.request import NotKept, Request
 from macvfast.state.owners import Held, Owners
 from macvfast.state.records import REMOVED
 from tests.netns import wait_until

@@ -15,7 +15,8 @@ from macvfast.model import Attachment
 from macvfast.plugins import alone
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.delegates import Delegate
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import Request
 from tests.unit.fake_kernel import FakeKernel, FaultyStore
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from macvfast.model import Attachment, Route
 from macvfast.plugins.cni import addressing, hostlocal, networks
 from macvfast.plugins.cni.conf import Conf
 from macvfast.plugins.cni.refusals import Refused
+from macvfast.plugins.doing import answered
 from macvfast.plugins.fields import Fields
-from macvfast.plugins.request import CONNECT, Request, answered
+from macvfast.plugins.request import CONNECT, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve.request import Plain
 from tests.unit.fake_kernel import Crash, FakeLink

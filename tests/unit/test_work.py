@@ -14,7 +14,9 @@ import pytest
 from macvfast.errors import HostClosed
 from macvfast.host import Host
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import CONNECT, DISCONNECT, STATUS, Answer, Request, answered, connected
+from macvfast.plugins.doing import answered
+from macvfast.plugins.kinds import connected
+from macvfast.plugins.request import CONNECT, DISCONNECT, STATUS, Answer, Request
 from macvfast.requests import EndpointRequest, OpenNetns
 from macvfast.serve import work as doing
 from macvfast.serve.calls import Requests

@@ -10,7 +10,8 @@ import pytest
 
 from macvfast.host import Host
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import Request
 from macvfast.state.store import Store
 from tests.vm.support import kind, link, router_vlan
 

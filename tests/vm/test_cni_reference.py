@@ -11,7 +11,8 @@ import pytest
 from macvfast.errors import MacvfastError
 from macvfast.host import Host
 from macvfast.plugins.cni import calls
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import Request
 from macvfast.state.store import Store
 from tests.cni import sides
 from tests.cni.compare import Bench

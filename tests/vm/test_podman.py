@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.host import Host
+from macvfast.plugins.doing import answered
 from macvfast.plugins.podman import calls
-from macvfast.plugins.request import Request, answered
+from macvfast.plugins.request import Request
 from macvfast.state.store import Store
 from tests.vm.support import kind, link, router_vlan
 

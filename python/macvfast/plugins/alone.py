@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from macvfast.errors import MacvfastError
 from macvfast.host import Host
-from macvfast.plugins.request import NotKept, Request, answered
+from macvfast.plugins.doing import answered
+from macvfast.plugins.request import NotKept, Request
 
 if TYPE_CHECKING:
     from macvfast.plugins.request import Said

@@ -12,7 +12,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from macvfast.errors import MacvfastError, RequestInvalid
-from macvfast.plugins.request import CONNECT, STATUS, Answer, NotKept, answered, connected, undo
+from macvfast.plugins.doing import answered
+from macvfast.plugins.kinds import connected, undo
+from macvfast.plugins.request import CONNECT, STATUS, Answer, NotKept
 from macvfast.serve.batches import Batches
 from macvfast.serve.calls import FAILED, OK
 from macvfast.serve.hosts import Hosts
