@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.errors import AlreadyConnected, StateBusy
+from macvfast.errors import AlreadyConnected, Incomplete, LinkEscaped, StateBusy, UndoFailed
 from macvfast.host import Host
 from macvfast.model import Attachment
 from macvfast.plugins import alone
 from macvfast.plugins.cni import calls
 from macvfast.plugins.cni.delegates import Delegate
+from macvfast.plugins.cni.refusals import TRY_AGAIN
 from macvfast.plugins.doing import answered
 from macvfast.plugins.request import Request
 from tests.unit.fake_kernel import FakeKernel, FaultyStore
@@ -22,6 +23,7 @@ from tests.unit.fake_kernel import FakeKernel, FaultyStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.fake_kernel import FakeNetns
     from tests.unit.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -53,8 +55,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the program is called for."""
     commands: list[str] = []
 
-    def call(_: Delegate, command: str) -> dict[str, Any]:
-        commands.append(command)
+    def call(_: Delegate, command: str, about: dict[str, str] | None = None) -> dict[str, Any]:
+        commands.append(command if not about else f"{command} {about['CNI_CONTAINERID']} {about['CNI_IFNAME']}")
+        if command == "VERSION":
+            return {"supportedVersions": ["1.0.0"]}
         return {"cniVersion": "1.0.0", "ips": [{"address": "172.16.86.50/24"}]} if command == "ADD" else {}
 
     monkeypatch.setattr(Delegate, "call", call)
@@ -62,7 +66,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def request(command: str, netns: int, ipam: str = "others") -> Request:
-    conf = {"cniVersion": "1.0.0", "name": "pods", "type": "macvfast", "master": "eth1", "ipam": {"type": ipam}}
+    conf: dict[str, object] = {
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "type": "macvfast",
+        "master": "eth1",
+        "ipam": {"type": ipam},
+    }
+    if command == "GC":
+        conf |= {"cniVersion": "1.1.0", "cni.dev/valid-attachments": []}
     environment = {
         "CNI_COMMAND": command, "CNI_CONTAINERID": NET1.container, "CNI_IFNAME": NET1.ifname, "CNI_PATH": "/opt",
         "CNI_NETNS": "/run/netns/pod", "CNI_NETNS_OVERRIDE": "1",
@@ -105,7 +117,7 @@ def test_a_program_is_told_to_free_what_the_record_does_not_have_any_more(
         time.sleep(0.1)
         return outcome
 
-    def look(delegate: Delegate, command: str) -> dict[str, Any]:
+    def look(delegate: Delegate, command: str, _: object = None) -> dict[str, Any]:
         with cni._store.reading() as records:
             left.append(len(records.intents()))
         return call(delegate, command)
@@ -130,3 +142,63 @@ def test_a_removal_that_fails_is_told_where_a_program_of_others_still_has_the_ad
     monkeypatch.setattr(Host, "detach", fail)
     assert alone._said(request("DEL", netns, ipam))["status"] == status
     assert asked == []
+
+
+def moved_away(machine: Machine, netns: int) -> FakeNetns:
+    """A container's owner has moved its link to another namespace of theirs."""
+    there = machine.world.give("/run/netns/theirs")
+    there.trusted = False
+    here = machine.world.given[f"/proc/self/fd/{netns}"]
+    there.links.update(here.links)
+    here.links.clear()
+    here.moved_to.append(there)
+    return there
+
+
+def test_a_program_keeps_the_address_of_a_link_that_was_moved_away(
+    machine: Machine, cni: Host, netns: int, asked: list[str]
+) -> None:
+    """Catches one that frees an address which a container goes on to use: the next one would get it."""
+    answered(cni, request("ADD", netns))
+    there = moved_away(machine, netns)
+    for _ in range(2):
+        going = request("DEL", netns)
+        with pytest.raises(LinkEscaped) as failed:
+            answered(cni, going)
+        said = going.words.failed(failed.value)
+        assert (said["status"], said["result"]["code"]) == (1, TRY_AGAIN)  # type: ignore[index]
+    assert asked == ["ADD"]
+    there.links.clear()
+    assert answered(cni, request("DEL", netns)).said["status"] == 0
+    assert asked == ["ADD", "DEL"]
+
+
+@pytest.mark.parametrize(("failure", "freed"), [(True, ["ADD"]), (False, ["ADD", "DEL"])], ids=["undo fails", "undone"])
+def test_a_program_keeps_the_address_of_a_link_whose_undo_failed(
+    cni: Host, netns: int, asked: list[str], monkeypatch: pytest.MonkeyPatch, failure: bool, freed: list[str]
+) -> None:
+    first = StateBusy("/var/lib/macvfast", 30.0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise UndoFailed(first, ["its link is there"]) if failure else first
+
+    monkeypatch.setattr(Host, "connect", fail)
+    with pytest.raises(UndoFailed if failure else StateBusy):
+        answered(cni, request("ADD", netns))
+    assert asked == freed
+
+
+def test_what_the_runtime_no_longer_has_is_freed_by_a_program_that_has_no_gc(
+    machine: Machine, cni: Host, netns: int, asked: list[str]
+) -> None:
+    answered(cni, request("ADD", netns))
+    answered(cni, request("GC", netns))
+    assert asked == ["ADD", "VERSION", f"DEL {NET1.container} {NET1.ifname}"]
+    assert cni.attachments() == []
+    answered(cni, request("ADD", netns))
+    there = moved_away(machine, netns)
+    asked.clear()
+    with pytest.raises(Incomplete):
+        answered(cni, request("GC", netns))
+    assert "DEL" not in " ".join(asked)
+    there.links.clear()

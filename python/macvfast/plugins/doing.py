@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from macvfast.errors import AlreadyConnected, Incomplete, SandboxBusy
 from macvfast.plugins import kinds
-from macvfast.plugins.request import CONNECT, DISCONNECT
+from macvfast.plugins.request import COLLECT, CONNECT, DISCONNECT, NotKept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from macvfast.host import Host
+    from macvfast.model import Attachment
     from macvfast.plugins.request import Answer, Keeper, Request
 
 # How long to wait for another process that is making or removing what is to go, and how long before it is looked at
@@ -52,23 +54,51 @@ def _kept_elsewhere(host: Host, request: Request, keeper: Keeper) -> Answer:
         given = keeper.give(request)
         try:
             return _patiently(host, given)
+        except Incomplete:
+            # The link may be there, with the address.
+            raise
         except BaseException:
             keeper.take_back()
             raise
-    if request.kind != DISCONNECT:
-        try:
-            return _patiently(host, request)
-        finally:
-            # Whatever became of our part.
-            keeper.ask(request.kind)
-    try:
+    if request.kind == DISCONNECT:
+        # Where this fails, Incomplete too, the link may be there, with the address.
         answer = _patiently(host, request)
-    except Incomplete:
-        # It is recorded to go, and nobody will ask again.
         keeper.release()
-        raise
-    keeper.release()
-    return answer
+        return answer
+    going = kinds.abandoned(host, request) if request.kind == COLLECT else []
+    try:
+        return _patiently(host, request)
+    finally:
+        # Whatever became of our part.
+        if request.kind != COLLECT or (keeper.collects() and not any(_may_be_there(host, one) for one in going)):
+            keeper.ask(request.kind)
+        else:
+            _release_each(host, keeper, going)
+
+
+def _release_each(host: Host, keeper: Keeper, going: Sequence[Attachment]) -> None:
+    """Have what attachments had freed, where they are gone: that fails, if at all, when all are done. Raises as
+    `Keeper.release`.
+    """
+    failure: NotKept | None = None
+    for one in going:
+        # Whoever has its turn has called the keeper, or does.
+        with suppress(SandboxBusy), host.take_turn(one):
+            if not _may_be_there(host, one):
+                try:
+                    keeper.release(one)
+                except NotKept as error:
+                    failure = error
+    if failure is not None:
+        raise failure
+
+
+def _may_be_there(host: Host, attachment: Attachment) -> bool:
+    """Whether an attachment has something, or its removal is unfinished."""
+    try:
+        return host.attached(attachment) is not None
+    except SandboxBusy:
+        return True
 
 
 def _refuse_attached(host: Host, request: Request) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from macvfast.host import Host
-    from macvfast.model import Endpoint, Network
+    from macvfast.model import Attachment, Endpoint, Network
     from macvfast.plugins.request import OnDemand, Request, Said
 
 # What is gone already.
@@ -177,12 +177,18 @@ def _status(host: Host, request: Request) -> Answer:
     return Answer(request.words.ready())
 
 
+def abandoned(host: Host, request: Request) -> list[Attachment]:
+    """The attachments that are here and that the engine of a COLLECT no longer has."""
+    kept = request.kept or Kept("", frozenset())
+    return [one for one in host.attachments(kept.conf) if one.origin == request.origin and one not in kept.attachments]
+
+
 def _collect(host: Host, request: Request) -> Answer:
     """Remove what an engine no longer has, and networks that have long been unused, as far as possible; and then say
     what failed.
     """
     kept = request.kept or Kept("", frozenset())
-    gone = [one for one in host.attachments(kept.conf) if one.origin == request.origin and one not in kept.attachments]
+    gone = abandoned(host, request)
     outcomes = host.detach(gone)
     host.prune_networks(kept.has_made, unused_s=KEPT_S)
     if request.absent is not None:

@@ -93,8 +93,11 @@ class Keeper(Protocol):
     def take_back(self) -> None:
         """Free what was given, and is not used: as far as that can be done."""
 
-    def release(self) -> None:
-        """Free what was given; nothing where that is free. Raises as `give`."""
+    def release(self, other: Attachment | None = None) -> None:
+        """Free what was given, or what another attachment was given; nothing where that is free. Raises as `give`."""
+
+    def collects(self) -> bool:
+        """Whether it frees what is left itself, where it is asked to. Raises as `give`."""
 
     def ask(self, kind: str) -> None:
         """Ask it for its part of a request of another kind. Raises as `give`, where that is not as it should be."""

@@ -13,12 +13,15 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from stat import S_ISREG
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from macvfast.errors import escape
 from macvfast.plugins.cni.refusals import DELEGATE, Refused
 from macvfast.process.programs import keep_exit_statuses, starter
 from macvfast.system import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # How long one call of a plugin may take, and how much it may answer.
 TIME_S = 60.0
@@ -45,13 +48,14 @@ class Delegate:
     conf: str
     path: str
 
-    def call(self, command: str) -> dict[str, Any]:
-        """Execute it for a command; its result, empty where it says nothing.
+    def call(self, command: str, about: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Execute it for a command; its result, empty where it says nothing. `about`: variables that take the place of
+        those that its process has.
 
         Raises:
             Refused: it is not there, has failed, or has not answered in time; its own error, where it gives one.
         """
-        status, said = self._run(command)
+        status, said = self._run({**(about or {}), "CNI_COMMAND": command})
         if status == 0:
             return self._object(said) if said.strip() else {}
         raise self._error(status, said)
@@ -74,7 +78,7 @@ class Delegate:
                     return program
         raise Refused(DELEGATE, f'failed to find plugin "{self.name}" in path [{" ".join(directories)}]')
 
-    def _run(self, command: str) -> tuple[int, bytes]:
+    def _run(self, variables: Mapping[str, str]) -> tuple[int, bytes]:
         """Its exit status, and what it wrote to standard output. Its standard error is this process's."""
         program = self._program()
         keep_exit_statuses()
@@ -87,7 +91,7 @@ class Delegate:
             with limits.soft_limit_restored(), open(writer, "wb", buffering=0):
                 try:
                     pid = os.posix_spawn(
-                        program, [program], starter().environment() | {"CNI_COMMAND": command},
+                        program, [program], {**starter().environment(), **variables},
                         file_actions=[(os.POSIX_SPAWN_DUP2, given.fileno(), 0), (os.POSIX_SPAWN_DUP2, writer, 1)],
                         setpgroup=0, setsigdef=_IGNORED_HERE,
                     )  # fmt: skip

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from macvfast.model import Attachment
     from macvfast.plugins.cni.asked import Asked
     from macvfast.plugins.cni.conf import Conf
     from macvfast.plugins.cni.results import Words
@@ -79,8 +80,12 @@ class Static:
     def take_back(self) -> None:
         """Nobody has noted them."""
 
-    def release(self) -> None:
+    def release(self, other: Attachment | None = None) -> None:
         """Nobody has noted them."""
+
+    def collects(self) -> bool:
+        """Nothing is left."""
+        return True
 
     def ask(self, kind: str) -> None:
         """Nobody is to be asked."""
@@ -109,10 +114,18 @@ class Delegated:
         with suppress(Refused):
             self._delegate.call("DEL")
 
-    def release(self) -> None:
-        """Have it free what it has given."""
+    def release(self, other: Attachment | None = None) -> None:
+        """Have it free what it has given; of another attachment, as the runtime would whose namespace is gone."""
+        about = {} if other is None else {
+            "CNI_CONTAINERID": other.container, "CNI_IFNAME": other.ifname, "CNI_NETNS": "",
+        }  # fmt: skip
         with self._answering():
-            self._delegate.call("DEL")
+            self._delegate.call("DEL", about)
+
+    def collects(self) -> bool:
+        """Whether it has GC."""
+        with self._answering():
+            return self._delegate.allows(NEWEST)
 
     def ask(self, kind: str) -> None:
         """Call it, too."""

@@ -165,7 +165,7 @@ class Words:
 
     def failed(self, error: MacvfastError) -> Said:
         """Why it is not done."""
-        if self._command == "DEL" and (isinstance(error, errors.Incomplete) or self._conf.delegate() is None):
+        if self._command == "DEL" and self._conf.delegate() is None:
             return self._not_gone(error)
         if self._command == "STATUS":
             return self.unready(error, hurts=False)
