@@ -20,7 +20,9 @@ from macvfast.errors import (
     RangeInvalid,
     SubnetTaken,
 )
+from macvfast.plugins.docker import endpoints
 from macvfast.requests import EndpointRequest, NetworkRequest
+from macvfast.state.records.pools import PoolRecords
 from tests.golden import GoldenPool
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("hasty")
 
 SUBNET = ip_network("10.77.0.0/28")
+SUBNET6 = ip_network("fd00:77::/64")
 LAB = "docker:lab"
 
 
@@ -196,32 +199,74 @@ def test_what_docker_does_not_know_is_freed_and_what_it_has_just_requested_stays
     assert has(host) == {str(SUBNET): ["10.77.0.14"]}
 
 
-def test_an_address_that_is_given_back_stays_taken_while_its_link_may_be_there(host: Host) -> None:
+def test_an_address_stays_taken_while_the_link_of_its_endpoint_could_not_be_removed(host: Host) -> None:
     """Docker gives it back whatever became of the endpoint. Wrong: the next container has it beside a living one."""
     host.create_network(NetworkRequest(name="plain", parent="eth1", subnets=("10.78.0.0/24",)))
     lab, _ = host.request_pool(LAB, SUBNET, epoch="1")
-    other, _ = host.request_pool("docker:other", SUBNET, epoch="1")
-    address = ip_interface("10.77.0.1/28")
-    for pool in (lab, other):
-        assert given(host, pool) == str(address.ip)
-    noted = host.note_endpoint("plain", "ab" * 32, [address])
-    with host._store.writing() as records:
-        records.note_endpoint(replace(noted, ifname="mv-0", ifindex=77, path="/nowhere"))
-    # One of the two is free; which of them has the link, no call says.
-    host.release_address(other, address.ip)
-    assert given(host, other) == str(address.ip)
-    host.release_address(other, address.ip)
-    host.release_address(lab, address.ip)
-    with pytest.raises(AddressTaken):
-        given(host, lab, str(address.ip))
+    six, _ = host.request_pool(LAB, SUBNET6, epoch="1")
+    alike, _ = host.request_pool("docker:alike", ip_network("10.77.0.0/24"), epoch="1")
+    addresses = [ip_interface("10.77.0.1/28"), ip_interface("fd00:77::1/64")]
+    assert [given(host, pool) for pool in (lab, six, alike)] == ["10.77.0.1", "fd00:77::1", "10.77.0.1"]
+    noted = host.note_endpoint("plain", "ab" * 32, addresses)
+    host.keep_linked("cd" * 32)
+    host.keep_linked(noted.id)
+    for pool, one in ((lab, addresses[0]), (six, addresses[1])):
+        host.release_address(pool, one.ip)
+        for epoch in ("1", "2"):
+            with pytest.raises(AddressTaken, match="endpoint abababababab, whose link could not be removed"):
+                given(host, pool, str(one.ip), epoch)
+    # One of another subnet is not what the endpoint has.
+    host.release_address(alike, addresses[0].ip)
+    assert given(host, alike) == "10.77.0.1"
     assert given(host, lab) == "10.77.0.2"
     soon = datetime.now(UTC) + timedelta(seconds=60)
-    known = [(lab, ip_address("10.77.0.2"))]
-    assert host.free_docker(known, [lab, other], soon) == []
+    known = [(lab, ip_address("10.77.0.2")), (alike, ip_address("10.77.0.1"))]
+    assert host.free_docker(known, [lab, six, alike], soon) == []
+    assert host.forget_endpoint(noted.id)
+    assert host.free_docker(known, [lab, six, alike], soon) == ["10.77.0.1 of docker:lab", "fd00:77::1 of docker:lab"]
+    assert given(host, lab, "10.77.0.1") == "10.77.0.1"
+
+
+def test_an_address_of_dockers_own_ipam_on_a_living_link_keeps_none_of_ours(host: Host) -> None:
+    """Wrong: a container of another domain with the same address has it stay taken for ever."""
+    host.create_network(NetworkRequest(name="plain", parent="eth1", subnets=("10.78.0.0/24",)))
+    noted = host.note_endpoint("plain", "ab" * 32, [ip_interface("10.77.0.1/28")])
     with host._store.writing() as records:
-        records.forget_noted(noted.id)
-    assert host.free_docker(known, [lab, other], soon) == ["10.77.0.1 of docker:lab"]
-    assert given(host, lab, str(address.ip)) == str(address.ip)
+        records.note_endpoint(replace(noted, ifname="mv-0", ifindex=77, path="/nowhere"))
+    lab, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    for _ in range(2):
+        assert given(host, lab) == "10.77.0.1"
+        host.release_address(lab, ip_address("10.77.0.1"))
+
+
+def test_an_endpoint_that_cannot_be_removed_keeps_its_addresses(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.create_network(NetworkRequest(name="plain", parent="eth1", subnets=("10.78.0.0/24",)))
+    lab, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    address = ip_interface(f"{given(host, lab)}/28")
+    noted = host.note_endpoint("plain", "ab" * 32, [address])
+
+    def fail(*_: object, **__: object) -> None:
+        raise MacvfastError("its link is nowhere")
+
+    for name, do in (("detach", endpoints._leave), ("forget_endpoint", endpoints._delete)):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(host), name, fail)
+            with pytest.raises(MacvfastError, match="nowhere"):
+                do("cd" * 32, noted.id, host)
+        host.release_address(lab, address.ip)
+        assert has(host)[str(SUBNET)] == [str(address.ip)]
+    endpoints._delete("cd" * 32, noted.id, host)
+    host.release_address(lab, address.ip)
+    assert has(host)[str(SUBNET)] == []
+
+
+def test_to_free_an_address_what_else_docker_has_is_not_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong: it costs the more, the more addresses Docker has."""
+    lab, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    monkeypatch.delattr(PoolRecords, "kept_in")
+    assert given(host, lab) == "10.77.0.1"
+    host.release_address(lab, ip_address("10.77.0.1"))
+    assert given(host, lab) == "10.77.0.1"
 
 
 # Beside macvfast's own networks, on the domain of a parent.

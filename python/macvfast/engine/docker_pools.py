@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from macvfast.state.store import Store
 
 
+_GC = "`macvfast gc` removes what Docker does not have any more"
+
+
 class DockerPools:
     """Gives pools and addresses to Docker, and takes them back."""
 
@@ -119,20 +122,31 @@ class DockerPools:
                 raise AddressOutsideSubnet(str(wanted), [str(cidr)], found.said.domain)
             else:
                 before = records.docker_epoch(found.number, wanted)
-                if before == epoch or (before is None and not _take(pool, cidr, wanted, own, gateway=gateway)):
+                linked = records.linked(found.number, wanted)
+                if (
+                    linked is not None
+                    or before == epoch
+                    or (before is None and not _take(pool, cidr, wanted, own, gateway=gateway))
+                ):
                     raise _taken(records, found, pool, wanted)
             records.set_docker_address(found.number, DockerAddress(wanted, epoch, now(), gateway))
             pools.save()
             return ip_interface(f"{wanted}/{cidr.prefixlen}")
 
     def release_address(self, id_: str, address: Address) -> None:
-        """Free an address; one that is free, or of an unknown pool, stays so. Where the link of its endpoint may be
-        there, it stays taken until `free`: Docker gives it back whatever became of the endpoint.
+        """Free an address; one that is free, or of an unknown pool, stays so. Where the link of an endpoint may be
+        there with it, it stays taken until `free`: Docker gives it back whatever became of the endpoint.
         """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
-            if found is not None and not records.may_be_linked(address, self._kernel.boot_id()):
+            if found is not None and records.linked(found.number, address) is None:
                 _release(records, found, [address])
+
+    def keep_linked(self, endpoint: str) -> None:
+        """Have the addresses of a noted endpoint stay taken as long as it is recorded: its link may be there."""
+        with self._unfinished.taken_up(), self._store.writing() as records:
+            if (noted := records.noted(endpoint)) is not None:
+                records.note_linked(endpoint, noted.addresses)
 
     # What Docker no longer has.
 
@@ -165,7 +179,7 @@ class DockerPools:
                     if one.at <= until
                     and not one.gateway
                     and (row.said.id, one.address) not in known
-                    and not records.may_be_linked(one.address, self._kernel.boot_id())
+                    and records.linked(row.number, one.address) is None
                 ]
                 _release(records, row, going)
                 freed += [f"{one} of {row.said.domain}" for one in going]
@@ -201,6 +215,10 @@ def _take(pool: SharedPool, cidr: Cidr, wanted: Address, own: Collection[Address
 
 
 def _taken(records: Records, found: DockerPoolRow, pool: SharedPool, wanted: Address) -> AddressTaken:
+    if (linked := records.linked(found.number, wanted)) is not None:
+        return AddressTaken(
+            str(wanted), f"that of endpoint {linked[:12]}, whose link could not be removed", hints=[_GC]
+        )
     if records.docker_epoch(found.number, wanted) is not None:
         return AddressTaken(str(wanted), "Docker has it already")
     role = Pool(found.said.cidr).role(wanted)
@@ -216,10 +234,9 @@ def _release(records: Records, found: DockerPoolRow, addresses: Iterable[Address
     going = [one for one in addresses if records.delete_docker_address(found.number, one)]
     if going:
         pools = Pools(records)
-        # It is read what is kept without them.
-        pool = pools.docker_pool(found)
+        pool, kept = pools.docker_pool(found), records.kept_by_others(found.number, going)
         for one in going:
-            if one not in pool.kept and Pool(found.said.cidr).role(one) is None:
+            if one not in kept and Pool(found.said.cidr).role(one) is None:
                 pool.bits.release(one)
         pools.save()
 

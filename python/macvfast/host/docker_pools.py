@@ -63,10 +63,17 @@ class OfDockerPools(Opened):
         return self._parts.engine.docker_pools.request_address(pool_id, address, epoch, gateway=gateway)
 
     def release_address(self, pool_id: str, address: Address) -> None:
-        """Free an address of a pool; one that is free stays so."""
+        """Free an address of a pool; one that is free stays so, and one that is kept (`keep_linked`) stays taken."""
         plain("pool_id", pool_id, str)
         plain("address", address, IPv4Address, IPv6Address)
         self._parts.engine.docker_pools.release_address(pool_id, address)
+
+    def keep_linked(self, endpoint_id: str) -> None:
+        """Keep the addresses that Docker has for a noted endpoint, whose link could not be removed: they stay taken as
+        long as it, or its link in place, is recorded, and then until `free_docker`, or Docker, frees them.
+        """
+        plain("endpoint_id", endpoint_id, str)
+        self._parts.engine.docker_pools.keep_linked(endpoint_id)
 
     def domain_of_parent(self, name: str) -> str:
         """The layer-2 domain of a link that is a parent, or is going to be one, by any of its names."""

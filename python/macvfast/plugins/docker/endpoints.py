@@ -8,11 +8,11 @@ back when the container has left.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from macvfast.errors import NamespaceInvalid
+from macvfast.errors import MacvfastError, NamespaceInvalid
 from macvfast.model import mac_text, parse_mac
 from macvfast.plugins.docker import networks
 from macvfast.plugins.docker.answers import Refused, Todo
@@ -163,8 +163,20 @@ def leave(fields: Fields, _: Call) -> Todo:
 
 
 def _leave(network_id: str, id_: str, host: Host) -> Said:
-    host.detach([networks.attachment_of(network_id, id_)])[0].result()
+    with _kept_where_it_fails(host, id_):
+        host.detach([networks.attachment_of(network_id, id_)])[0].result()
     return {}
+
+
+@contextmanager
+def _kept_where_it_fails(host: Host, id_: str) -> Iterator[None]:
+    """Have an endpoint's addresses stay taken if it cannot be removed: Docker gives them back all the same."""
+    try:
+        yield
+    except Exception:
+        with suppress(MacvfastError):
+            host.keep_linked(id_)
+        raise
 
 
 def delete(fields: Fields, _: Call) -> Todo:
@@ -175,5 +187,6 @@ def delete(fields: Fields, _: Call) -> Todo:
 
 def _delete(network_id: str, id_: str, host: Host) -> Said:
     _leave(network_id, id_, host)
-    host.forget_endpoint(id_)
+    with _kept_where_it_fails(host, id_):
+        host.forget_endpoint(id_)
     return {}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from macvfast import model
 from macvfast.state.records import checked
 from macvfast.state.records.noted import NotedRecords
-from macvfast.state.records.pools import unpacked
+from macvfast.state.records.pools import kept_in_row, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
 
-    from macvfast.model import Address, Cidr, DockerAddress, DockerPool
+    from macvfast.model import Address, Cidr, DockerAddress, DockerPool, Interface
 
 _POOLS = (
     "SELECT d.id, p.number, p.domain, p.cidr, d.ranges, p.used, d.epoch, d.at FROM docker_pool d"
@@ -60,11 +60,10 @@ class DockerRecords(NotedRecords):
 
     def docker_pool_of(self, domain: str, cidr: Cidr) -> DockerPoolRow | None:
         """The pool of Docker's that is of a subnet in a domain: it has one at most."""
-        found = (one for one in self._docker_pools("p.domain = ?", domain) if one.said.cidr == cidr)
-        return next(found, None)
+        return next(self._docker_pools("p.domain = ? AND p.cidr = ?", domain, str(cidr)), None)
 
-    def _docker_pools(self, where: str, value: object) -> Iterator[DockerPoolRow]:
-        for id_, number, domain, cidr, ranges, used, epoch, at in self._db.execute(_POOLS.format(where), (value,)):
+    def _docker_pools(self, where: str, *values: object) -> Iterator[DockerPoolRow]:
+        for id_, number, domain, cidr, ranges, used, epoch, at in self._db.execute(_POOLS.format(where), values):
             said = model.DockerPool(id_, domain, ip_network(cidr), tuple(json.loads(ranges)), epoch, checked.moment(at))
             yield DockerPoolRow(said, number, int(used))
 
@@ -100,22 +99,39 @@ class DockerRecords(NotedRecords):
     def set_docker_address(self, pool: int, one: DockerAddress) -> None:
         """Note that Docker has an address, or has said so again."""
         values = (pool, one.address.packed, one.epoch, one.at.isoformat(), one.gateway)
-        self._db.execute("INSERT OR REPLACE INTO docker_address VALUES (?, ?, ?, ?, ?)", values)
+        self._db.execute("INSERT OR REPLACE INTO docker_address VALUES (?, ?, ?, ?, ?, NULL)", values)
 
     def delete_docker_address(self, pool: int, address: Address) -> bool:
         """Docker has it no more; whether it had it."""
         key = (pool, address.packed)
         return self._db.execute("DELETE FROM docker_address WHERE pool = ? AND address = ?", key).rowcount == 1
 
-    def may_be_linked(self, address: Address, boot_id: str) -> bool:
-        """Whether an endpoint whose address Docker gives back may still have its link: as many links with that address
-        are recorded as there are pools in which Docker has it. No call says of which pool an endpoint's address is.
+    def note_linked(self, endpoint: str, addresses: Iterable[Interface]) -> None:
+        """Note that an endpoint's link may be there with addresses, in every pool of Docker's of their subnets: no call
+        says of which it has them.
         """
-        (links, pools) = self._db.execute(
-            "SELECT (SELECT count(*) FROM noted_endpoint n, json_each(n.addresses) a"
-            " WHERE n.ifindex != 0 AND n.boot_id = ?2 AND a.value LIKE ?1)"
-            " + (SELECT count(*) FROM attachment t JOIN endpoint e ON e.sandbox = t.sandbox, json_each(e.elsewhere) a"
-            " WHERE t.origin = 'docker' AND a.value LIKE ?1), (SELECT count(*) FROM docker_address WHERE address = ?3)",
-            (f"{address}/%", boot_id, address.packed),
+        of_subnet = "pool IN (SELECT d.pool FROM docker_pool d JOIN pool p ON p.number = d.pool WHERE p.cidr = ?)"
+        self._db.executemany(
+            f"UPDATE docker_address SET linked = ? WHERE address = ? AND {of_subnet}",
+            [(endpoint, one.ip.packed, str(one.network)) for one in addresses],
+        )
+
+    def linked(self, pool: int, address: Address) -> str | None:
+        """The id of the endpoint whose link may be there with an address of Docker's, as long as it is recorded."""
+        row = self._db.execute(
+            "SELECT linked FROM docker_address WHERE pool = ? AND address = ? AND linked IS NOT NULL"
+            " AND (EXISTS (SELECT 1 FROM noted_endpoint WHERE id = linked)"
+            " OR EXISTS (SELECT 1 FROM attachment WHERE origin = 'docker' AND container = linked))",
+            (pool, address.packed),
         ).fetchone()
-        return bool(links >= pools)
+        return None if row is None else str(row[0])
+
+    def kept_by_others(self, pool: int, addresses: Collection[Address]) -> set[Address]:
+        """Those of some addresses that networks keep, or that are reserved: what Docker has is not read."""
+        rows = self._db.execute("SELECT gateway, aux FROM subnet WHERE pool = ?", (pool,))
+        kept = {one.address for gateway, aux in rows for one in kept_in_row(gateway, aux)}
+        return kept.intersection(addresses) | {one for one in addresses if self._is_reserved(pool, one)}
+
+    def _is_reserved(self, pool: int, address: Address) -> bool:
+        found = "SELECT 1 FROM reservation WHERE pool = ? AND address = ?"
+        return self._db.execute(found, (pool, address.packed)).fetchone() is not None

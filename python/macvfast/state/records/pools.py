@@ -72,6 +72,11 @@ def kept_by(network: str, gateway: Address | None, aux: Iterable[tuple[str, Addr
         yield Kept(address, f"aux address `{name}`", network)
 
 
+def kept_in_row(gateway: str | None, aux: str) -> Iterator[Kept]:
+    """What a row of the table subnet says that its network keeps."""
+    return kept_by("", None if gateway is None else ip_address(gateway), _aux(aux))
+
+
 class PoolRecords:
     """The tables pool, page, subnet and reservation."""
 
