@@ -139,7 +139,7 @@ class NotedEndpoints:
                     return noted
                 step = _link(found, noted, parent)
                 (refusal,), _ = self._kernel.add_links([(home, step)])
-                if refusal is None:
+                if refusal is None or (refusal.unknown and self._is_made(step)):
                     return noted
                 clash = not refusal.unknown and refusal.errno in (errno.EEXIST, errno.EBUSY) and there is not None
                 self._forget_link(noted)
@@ -161,6 +161,14 @@ class NotedEndpoints:
             noted = replace(noted, ifname=lent_name(id_), ifindex=ifindex, path=path, since=now())
             records.note_endpoint(noted)
         return noted, network, parent
+
+    def _is_made(self, step: plan.AddLink) -> bool:
+        """Whether a link is there although the kernel's answer was lost. Where this cannot be known, either, it stays
+        recorded.
+        """
+        link = self._kernel.link(step.ifindex)
+        expected = plan.ExpectedLink(step.ifindex, step.driver)
+        return link is not None and expected.is_(link) and link.ifname == step.ifname
 
     def _forget_link(self, noted: NotedEndpoint) -> None:
         """There is none."""
