@@ -173,14 +173,18 @@ def test_a_link_whose_namespace_ended_goes_with_its_endpoint(lan: Lan, dockerd: 
     assert lan.api(lambda host: host.noted_endpoints()) == []
 
 
+@pytest.mark.parametrize("changed", ["set eth0 up", "set eth0 address 02:00:00:00:00:77", "set eth0 mtu 1400"])
 def test_a_link_that_dockerd_did_not_bring_back_is_found_where_it_is(
-    lan: Lan, dockerd: Dockerd, foreign: Netns
+    lan: Lan, dockerd: Dockerd, foreign: Netns, changed: str
 ) -> None:
+    """Set down, or with another MAC, it is not on its parent's list. Wrong: it is set up again, with an address that
+    another container has by then.
+    """
     network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
     endpoint = network.create_endpoint()
     link = endpoint.join("/run/docker/netns/none-yet")["InterfaceName"]["SrcName"]
     lan.run("ip", "link", "set", link, "netns", foreign.name)
-    foreign.ip_batch(f"link set {link} name eth0", "link set eth0 up")
+    foreign.ip_batch(f"link set {link} name eth0", f"link {changed}")
     endpoint.leave()
     endpoint.delete()
     assert "eth0" not in foreign.link_names()

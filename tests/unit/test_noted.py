@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from macvfast.errors import KernelRefused
+from macvfast.engine import noted as module
+from macvfast.errors import KernelRefused, LinkEscaped
+from macvfast.kernel.holders import Search
 from macvfast.requests import NetworkRequest
 from tests.unit.fake_kernel import FakeKernel, FakeRefusal
 
@@ -82,3 +84,21 @@ def test_a_link_that_cannot_be_looked_for_stays_recorded(
     noted = host.noted_endpoint(ID)
     assert noted is not None
     assert noted.ifindex
+
+
+def test_a_link_without_a_mac_of_its_own_is_not_gone_where_not_all_was_looked_at(
+    host: Host, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.note_endpoint("flat", ID, [])
+    del machine.world.home.links[host.lend_link("flat", ID, "/later").ifindex]
+    monkeypatch.setattr(module, "_ENDS_S", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeKernel, "namespaces", lambda _: Search([], complete=False))
+        with pytest.raises(LinkEscaped, match="not all namespaces could be looked at"):
+            host.forget_endpoint(ID)
+        patched.setattr(FakeKernel, "namespaces", lambda _: Search(["/gone"], complete=True))
+        with pytest.raises(LinkEscaped):
+            host.forget_endpoint(ID)
+    assert host.noted_endpoint(ID) is not None
+    host.forget_endpoint(ID)
+    assert host.noted_endpoint(ID) is None

@@ -192,7 +192,8 @@ class NotedEndpoints:
         """Delete the link of a noted endpoint, wherever it is, and forget the endpoint. Returns whether it was there.
 
         Raises:
-            LinkEscaped: its parent still has its MAC, and the link is nowhere to be found.
+            LinkEscaped: its parent still has its MAC, and the link is nowhere to be found; or it has no MAC of its own,
+                and not all namespaces could be looked at.
             KernelRefused, PermissionNeeded
         """
         with self._store.reading() as records:
@@ -220,31 +221,40 @@ class NotedEndpoints:
         if self._deleted_at(noted.path, expected):
             return
         deadline = time.monotonic() + _ENDS_S
-        while self._may_be_there(noted, network):
-            # Its namespace may be about to end, or have another path by now.
-            if any(self._deleted_at(path, expected) for path in self._kernel.namespaces().paths):
-                return
-            if not network.has_own_macs:
+        while True:
+            # Its namespace may be about to end, or have another path by now. Whoever has that can set the link down and
+            # give it another MAC: the parent does not say that it is gone.
+            found = self._deleted_anywhere(expected)
+            if found or (self._is_seen_no_more(noted, network) if network.has_own_macs else found is False):
                 return
             if time.monotonic() > deadline:
-                macs = [mac_text(noted.mac or b"")]
+                macs = [] if noted.mac is None else [mac_text(noted.mac)]
                 raise LinkEscaped(f"endpoint {noted.id[:12]}", network.link, macs, [], "macvfast gc")
             time.sleep(_LOOK_S)
 
-    def _may_be_there(self, noted: NotedEndpoint, network: Network) -> bool:
-        """Whether the link may still be somewhere: the parent says so by its MAC, where it has one."""
-        if noted.mac is None:
-            return True
-        carried = Carriers(self._store, self._kernel).macs(network.link)
-        return not isinstance(carried, set) or noted.mac in carried
+    def _deleted_anywhere(self, expected: plan.ExpectedLink) -> bool | None:
+        """Delete the link in any namespace; whether it was there; None: not all of them could be looked at."""
+        search = self._kernel.namespaces()
+        whole = search.complete
+        for path in search.paths:
+            deleted = self._deleted_at(path, expected)
+            if deleted:
+                return True
+            whole = whole and deleted is not None
+        return False if whole else None
 
-    def _deleted_at(self, path: str, expected: plan.ExpectedLink) -> bool:
-        """Delete the link in the namespace at a path; whether it was there."""
+    def _is_seen_no_more(self, noted: NotedEndpoint, network: Network) -> bool:
+        """Whether the parent no longer has the MAC of a link."""
+        carried = Carriers(self._store, self._kernel).macs(network.link)
+        return isinstance(carried, set) and noted.mac not in carried
+
+    def _deleted_at(self, path: str, expected: plan.ExpectedLink) -> bool | None:
+        """Delete the link in the namespace at a path; whether it was there; None: the path leads nowhere."""
         if not path:
-            return False
+            return None
         (opened,) = self._kernel.open_namespaces([path])
         if isinstance(opened, MacvfastError):
-            return False
+            return None
         try:
             return self._deleted(opened, expected)
         finally:

@@ -78,9 +78,12 @@ class LinkEscaped(Incomplete, code="link-escaped"):
 
     def _get_causes(self) -> Sequence[str]:
         known = [f"link `{ifname}` with MAC {mac} of {_namespace(path)}" for path, ifname, mac in self.found]
+        unknown = "not all namespaces could be looked at, and it has no MAC of its own"
+        if self.macs:
+            unknown = f"nothing that is known has MAC {', '.join(self.macs)} there"
         return [
             f"its link on `{self.parent}` is no longer in its namespace, and may still have its address",
-            f"{', '.join(known)} may be it" if known else f"nothing that is known has MAC {', '.join(self.macs)} there",
+            f"{', '.join(known)} may be it" if known else unknown,
             "its address stays taken",
         ]
 
