@@ -124,6 +124,28 @@ def test_the_directory_is_the_one_that_the_last_configuration_names(tmp_path: Pa
     assert podman.network_ids(str(tmp_path)) == frozenset({"2"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# caf\xe9\n", b"[network", b"network = 5\n", b'[network]\nnetwork_config_dir = "~/networks"\n',
+        b"[network]\nnetwork_config_dir = 5\n", None,
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("file", ["etc/containers/containers.conf.d/1.conf", "usr/share/containers/containers.conf"])
+def test_where_a_configuration_is_not_understood_nobody_can_tell(tmp_path: Path, file: str, text: bytes | None) -> None:
+    """Otherwise networks that are in another directory would be taken for removed."""
+    write(tmp_path, "etc/containers/networks/lan.json", json.dumps({"id": "7a"}))
+    write(tmp_path, file, '[network]\nnetwork_config_dir = ""\n')
+    assert podman.network_ids(str(tmp_path)) == frozenset({"7a"})
+    (tmp_path / file).unlink()
+    if text is None:
+        (tmp_path / file).mkdir()
+    else:
+        (tmp_path / file).write_bytes(text)
+    assert podman.network_ids(str(tmp_path)) is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 5}', "{}", '{"name": "lan"}'])
 def test_where_a_file_is_none_of_podmans_nobody_can_tell(tmp_path: Path, text: str) -> None:
     write(tmp_path, "etc/containers/networks/lan.json", json.dumps({"id": "7a"}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 
 # Where its configuration is, the last one that names a directory first; and the directory where none does.
@@ -20,13 +19,12 @@ _LONGEST = 1 << 20
 
 
 def network_ids(root: str = "/") -> frozenset[str] | None:
-    """The ids of all networks that Podman has; None: nobody can tell, as its directory is missing, or has a file that
-    cannot be read, or is none of Podman's.
+    """The ids of all networks that Podman has; None: nobody can tell, as its directory is missing or not known, or has
+    a file that cannot be read, or is none of Podman's.
     """
-    directory = Path(_network_directory(root))
     ids = set()
     try:
-        for file in directory.iterdir():
+        for file in _network_directory(root).iterdir():
             if file.suffix == ".json":
                 ids.add(_id_of(file))
     except (OSError, ValueError, RecursionError):
@@ -43,15 +41,28 @@ def _id_of(file: Path) -> str:
     raise ValueError(f"{file} has no id")
 
 
-def _network_directory(root: str) -> str:
-    for pattern in _CONFIGURED:
-        for file in sorted(Path(root).glob(pattern), reverse=True):
-            with suppress(OSError, ValueError, RecursionError):
-                network = tomllib.loads(_read(file).decode()).get("network")
-                named = network.get("network_config_dir") if isinstance(network, dict) else None
-                if isinstance(named, str) and named.startswith("/"):
-                    return os.path.join(root, named.lstrip("/"))
-    return os.path.join(root, _DIRECTORY.lstrip("/"))
+def _network_directory(root: str) -> Path:
+    """Where its networks are. Raises OSError, ValueError, RecursionError: a configuration is there and cannot be read,
+    or not understood, and may name any directory.
+    """
+    named = [
+        directory
+        for pattern in _CONFIGURED
+        for file in sorted(Path(root).glob(pattern), reverse=True)
+        if (directory := _directory_in(file)) is not None
+    ]
+    return Path(root, (named[0] if named else _DIRECTORY).lstrip("/"))
+
+
+def _directory_in(file: Path) -> str | None:
+    """The directory that a configuration names. Raises as `_network_directory`."""
+    network = tomllib.loads(_read(file).decode()).get("network", {})
+    if not isinstance(network, dict):
+        raise ValueError(f"network of {file} is no table")  # noqa: TRY004 - of a file, not of a caller
+    named = network.get("network_config_dir", "")
+    if not isinstance(named, str) or (named and not named.startswith("/")):
+        raise ValueError(f"{file} names no directory")
+    return named or None
 
 
 def _read(path: Path) -> bytes:
