@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.cli.show.maps import usage_json, usage_text
-from macvfast.errors import AddressTaken, PoolExhausted
+from macvfast.errors import AddressTaken, MacvfastError, PoolExhausted, StateCorrupt
 from macvfast.host import Host
 from macvfast.model import Attachment, Sandbox, mac_text
 from macvfast.requests import EndpointRequest
 from macvfast.state.records import engines
-from tests.unit.fake_kernel import FakeKernel, FaultyStore
+from tests.unit.fake_kernel import Crash, FakeKernel, FaultyStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def start(machine: Machine, host: Host, one: Attachment, **wanted: Any) -> Endpo
     path = f"/run/netns/{one.sandbox}"
     if path not in machine.world.given:
         machine.world.give(path)
-    endpoint = EndpointRequest(network="few", sandbox=one.sandbox, ifname="eth0", **wanted)
+    endpoint = EndpointRequest(**{"network": "few", "sandbox": one.sandbox, "ifname": "eth0", **wanted})
     host.connect(endpoint, netns=path, attachment=one)
     found = host.attached(one)
     assert isinstance(found, Sandbox)
@@ -158,6 +158,82 @@ def test_remembered_addresses_count_as_free_and_are_shown(machine: Machine, podm
     text = usage_text(network, usage)
     assert "remembered: 172.16.86.2, of container web" in text
     assert "rgm#...r" in text
+
+
+def test_a_start_that_fails_leaves_what_is_remembered(machine: Machine, podman: Host) -> None:
+    """Otherwise the next container has the address before this one is started again."""
+    first, second = container(1), container(2)
+    cycle(machine, podman, first)
+    cycle(machine, podman, second)
+    before = remembered(podman)
+    for asked in ({}, {"ip": podman.usage("few")[0].subnet.cidr[3]}):
+        machine.faults.arm(fail_at=1, only="make a link")
+        with pytest.raises(MacvfastError):
+            start(machine, podman, first, **asked)
+        assert remembered(podman) == before
+    assert last(start(machine, podman, container(3))) == 4
+    assert last(start(machine, podman, first)) == 2
+
+
+def test_a_start_that_is_killed_leaves_what_is_remembered(machine: Machine, podman: Host) -> None:
+    first = container(1)
+    cycle(machine, podman, first)
+    before = remembered(podman)
+    machine.faults.arm(crash_at=1, only="make a link")
+    with pytest.raises(Crash):
+        start(machine, podman, first)
+    machine.world.process_ends()
+    machine.restart()
+    with opened(machine) as after:
+        after.remove_networks([])
+        assert remembered(after) == before
+
+
+def test_an_address_that_others_have_is_forgotten_and_nothing_else(machine: Machine, podman: Host) -> None:
+    subnets = ["172.16.87.0/29", "2001:db8:87::/64"]
+    podman.create_network("both", subnets=subnets, parent="eth1.7")
+    first, mac = container(1), bytes.fromhex("0200deadbeef")
+    before = start(machine, podman, first, network="both", mac=mac)
+    stop(machine, podman, first)
+    assert before.ip is not None
+    stranger = container(2)
+    start(machine, podman, stranger, network="both", ip=before.ip.ip)
+    again = start(machine, podman, first, network="both")
+    assert (again.ip == before.ip, again.ip6, mac_text(again.mac)) == (False, before.ip6, mac_text(mac))
+
+
+@pytest.mark.parametrize("wrong", ["mac = x'02'", "ip = x'0102'", "ip6 = x'01020304'"])
+def test_what_macvfast_did_not_remember_is_said_to_be_so(machine: Machine, podman: Host, wrong: str) -> None:
+    cycle(machine, podman, container(1))
+    with podman._store.writing() as records:
+        records._db.execute(f"UPDATE remembered SET {wrong}")
+    with pytest.raises(StateCorrupt):
+        start(machine, podman, container(2))
+
+
+def test_what_is_remembered_is_not_read_for_an_address_that_is_asked_for(
+    machine: Machine, podman: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle(machine, podman, container(1))
+    asked = podman.usage("few")[0].subnet.cidr[5]
+    monkeypatch.setattr(engines.EngineRecords, "remembered_in", None)
+    assert last(start(machine, podman, container(2), ip=asked)) == 5
+
+
+def test_engines_may_call_their_links_the_same(machine: Machine, podman: Host) -> None:
+    """A configuration of CNI's may have any name, and a container any id."""
+    start(machine, podman, container(1))
+    theirs = Attachment("net", container(1).container, "eth0", "cni")
+    with opened(machine) as cni:
+        cni._store.origin = "cni"
+        cni.create_network("pods", subnets=["172.16.87.0/29"], parent="eth1.7")
+        cni.hold("pods", theirs)
+        assert set(cni.attachments()) == {container(1), theirs}
+
+
+def remembered(host: Host) -> list[tuple[object, ...]]:
+    with host._store.reading() as records:
+        return records._db.execute("SELECT * FROM remembered ORDER BY number").fetchall()
 
 
 def test_no_more_is_remembered_than_is_of_use(machine: Machine, podman: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,7 @@ class Attacher:
             going = self._begin_undo(records, chunk)
             for one in made:
                 self._maker.learn(records, one)
+            _forget(records, chunk.good)
             records.settle(chunk.intent)
         self._directories.refresh(one.sandbox.id for one in made if not one.new)
         if going:
@@ -267,6 +268,14 @@ class Attacher:
         for attempt in chunk.attempts:
             if attempt.making is not None and attempt.error is not None:
                 _note_failure(attempt, failures.get(attempt.making.sandbox.id))
+
+
+def _forget(records: Records, made: Sequence[Attempt]) -> None:
+    """Have what is made remembered no longer: neither of its container, nor of others that had its addresses."""
+    if records.remembers():
+        for one in made:
+            for endpoint in one.made.endpoints:
+                records.forget_given(endpoint.endpoint, one.request.attachment)
 
 
 def _another_address_may_do(attempt: Attempt) -> bool:

@@ -157,9 +157,6 @@ class Chooser:
         if attachment is not None and making.new:
             records.add_attachment(attachment, making.sandbox.id)
         for chosen in making.endpoints:
-            noted.pools.of(chosen.network).forget_remembered(chosen.endpoint.placed)
-            if attachment is not None and attachment.is_remembered:
-                records.forget_remembered(chosen.network.id, attachment.container)
             records.add_endpoint(chosen.endpoint, noted.intent)
             if request.request_id is not None:
                 records.note_request(request.request_id, chosen.endpoint)
@@ -301,11 +298,14 @@ class Chooser:
     def _mac_before(
         self, records: Records, network: Network, before: Remembered | None, now: tuple[Taken, set[bytes]]
     ) -> bytes | None:
-        """The MAC that the container had, if it has the same address, and nothing has that MAC. `now`: what it gets,
-        and the MACs that it has on the parent otherwise.
+        """The MAC that the container had, if it fits the address that it gets, and nothing has that MAC. `now`: what it
+        gets, and the MACs that it has on the parent otherwise.
         """
         taken, own = now
-        if before is None or before.packed != taken.packed or not network.has_own_macs or before.mac in own:
+        if before is None or not network.has_own_macs or before.mac in own:
+            return None
+        # Made of an address that somebody else has had since, it is that one's.
+        if before.packed != taken.packed and (before.packed is not None or before.mac.startswith(_PREFIX)):
             return None
         return before.mac if self._refusal(records, network, before.mac) is None else None
 

@@ -316,8 +316,10 @@ class Settler:
             recorded = one.sandbox.endpoints if one.whole else [endpoint for _, endpoint in one.leaving]
             for endpoint in recorded:
                 pools.of(records.network_of(endpoint)).give_back(endpoint.placed)
-                if one.whole and one.sandbox.attachment is not None and one.sandbox.attachment.is_remembered:
-                    records.remember(one.sandbox.attachment, endpoint)
+                attachment = one.sandbox.attachment if one.whole and not one.half_made else None
+                # Of one that never was, what its container had before is remembered still.
+                if attachment is not None and attachment.is_remembered:
+                    records.remember(attachment, endpoint)
         pools.save()
 
 

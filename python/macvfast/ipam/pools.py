@@ -211,13 +211,6 @@ class NetworkPools:
         for source, ordinal in taken.before:
             source.go_on(ordinal)
 
-    def forget_remembered(self, placed: Iterable[tuple[bytes, Subnet]]) -> None:
-        """Have addresses remembered for nobody, which somebody has now."""
-        for packed, subnet in placed:
-            for share in self._shares[subnet.version]:
-                if share.subnet.first == subnet.first:
-                    share.forget(packed)
-
     def save(self) -> None:
         """Write with which addresses it goes on; the pools themselves are `Pools.save`'s matter."""
         for shares in self._shares.values():
@@ -306,8 +299,9 @@ class _Share:
     def remembered(self) -> dict[bytes, None]:
         """The addresses in the subnet that are remembered for containers which had them, oldest first."""
         rows = self._pools.records.remembered_in(self._row.pool)
-        both = (packed for row in rows for packed in row.addresses)
-        return dict.fromkeys(packed for packed in both if ip_address(packed) in self.subnet.cidr)
+        of_family = (row.packed if self.subnet.version == 4 else row.packed6 for row in rows)
+        first, last = self.subnet.cidr.network_address.packed, self.subnet.cidr.broadcast_address.packed
+        return dict.fromkeys(packed for packed in of_family if packed is not None and first <= packed <= last)
 
     @cached_property
     def could_give(self) -> bool:
@@ -373,11 +367,6 @@ class _Share:
         self.pool.bits.reserve(address)
         self.pool.given[packed] = (wish.sandbox, self._network.name)
         return True
-
-    def forget(self, packed: bytes) -> None:
-        """Have an address remembered for nobody."""
-        if packed in self.remembered:
-            self._pools.records.forget_address(self._row.pool, packed)
 
     def why_passed(self, wish: Wish) -> MacvfastError | None:
         """Why the endpoint cannot have the last address that was passed over, of those that this network gives."""

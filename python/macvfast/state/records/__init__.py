@@ -118,6 +118,7 @@ class Records(DockerRecords):
         self.own_files([sandbox.id for sandbox in self.sandboxes()])
         self.attachments()
         self.all_held()
+        self.all_remembered()
         self.all_noted()
         for pool in self.docker_pools():
             self.docker_addresses(pool.number)

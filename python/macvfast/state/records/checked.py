@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from macvfast.model import is_domain, is_ifname, is_name
 
 if TYPE_CHECKING:
-    from macvfast.model import Endpoint, Network, Sandbox
+    from macvfast.model import Endpoint, Network, Remembered, Sandbox
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _TOKEN = re.compile(r"[0-9a-f]{16}\Z")
@@ -46,6 +46,14 @@ def network(one: Network) -> Network:
     _check(f"the parent of network {one.name}", one.link, is_ifname(one.link))
     if one.own_domain is not None:
         _check(f"the domain of network {one.name}", one.own_domain, is_domain(one.own_domain))
+    return one
+
+
+def remembered(one: Remembered) -> Remembered:
+    """What a container had, as long as a MAC and addresses are."""
+    for what, packed, length in (("MAC", one.mac, 6), ("address", one.packed, 4), ("address", one.packed6, 16)):
+        if packed is not None:
+            _check(f"the {what} that is remembered {one}", packed.hex(), len(packed) == length)
     return one
 
 

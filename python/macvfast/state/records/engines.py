@@ -25,6 +25,11 @@ _ADDED = (
 _NOTE = "'held ' || number"
 _HELD = f"SELECT {ATTACHMENT}, network, ip, ip6, boot_id FROM attachment WHERE network IS NOT NULL AND {{}}"
 _REMEMBERED = "container, owner, mac, ip, ip6"
+# The networks that have a pool with one; an address in two of them is of that pool.
+_BESIDE = (
+    "SELECT b.network FROM network n JOIN subnet a ON a.network = n.number JOIN subnet b ON b.pool = a.pool"
+    " WHERE n.id = ?"
+)
 # What is remembered of a network, at the most; then what was remembered first is forgotten.
 _REMEMBERED_MAX = 1024
 
@@ -162,6 +167,10 @@ class EngineRecords(SandboxRecords):
             (endpoint.network_id, _REMEMBERED_MAX),
         )
 
+    def remembers(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._db.execute("SELECT 1 FROM remembered LIMIT 1").fetchone() is not None
+
     def remembered(self, attachment: Attachment, network_id: str) -> Remembered | None:
         """What is remembered of an attachment in a network: by its container, or else by the name of that."""
         row = self._db.execute(
@@ -169,7 +178,7 @@ class EngineRecords(SandboxRecords):
             " AND (container = ?1 OR owner = ?2 AND owner != '') ORDER BY container = ?1 DESC, number DESC LIMIT 1",
             (attachment.container, attachment.owner, network_id),
         ).fetchone()
-        return None if row is None else model.Remembered(*row)
+        return None if row is None else checked.remembered(model.Remembered(*row))
 
     def remembered_in(self, pool: int) -> list[Remembered]:
         """What is remembered in the networks of a pool, oldest first."""
@@ -178,21 +187,28 @@ class EngineRecords(SandboxRecords):
             " ORDER BY number",
             (pool,),
         )
-        return [model.Remembered(*row) for row in rows]
+        return [checked.remembered(model.Remembered(*row)) for row in rows]
 
-    def forget_remembered(self, network_id: str, container: str) -> None:
-        """Forget what is remembered of a container in a network."""
-        self._db.execute(
-            "DELETE FROM remembered WHERE network = (SELECT number FROM network WHERE id = ?) AND container = ?",
-            (network_id, container),
-        )
+    def all_remembered(self) -> list[Remembered]:
+        """What is remembered in all networks, oldest first."""
+        rows = self._db.execute(f"SELECT {_REMEMBERED} FROM remembered ORDER BY number")
+        return [checked.remembered(model.Remembered(*row)) for row in rows]
 
-    def forget_address(self, pool: int, packed: bytes) -> None:
-        """Forget whoever is remembered with an address of a pool."""
-        self._db.execute(
-            "DELETE FROM remembered WHERE ?2 IN (ip, ip6) AND network IN (SELECT network FROM subnet WHERE pool = ?1)",
-            (pool, packed),
-        )
+    def forget_given(self, endpoint: Endpoint, attachment: Attachment | None) -> None:
+        """Forget what is remembered of a container that has an endpoint of the network again, and that others had its
+        addresses; what else they had stays.
+        """
+        if attachment is not None and attachment.is_remembered:
+            self._db.execute(
+                "DELETE FROM remembered WHERE network = (SELECT number FROM network WHERE id = ?) AND container = ?",
+                (endpoint.network_id, attachment.container),
+            )
+        for column, other, packed in (("ip", "ip6", endpoint.packed), ("ip6", "ip", endpoint.packed6)):
+            if packed is not None:
+                whose = f"{column} = ? AND network IN ({_BESIDE})"
+                given = (packed, endpoint.network_id)
+                self._db.execute(f"DELETE FROM remembered WHERE {other} IS NULL AND {whose}", given)
+                self._db.execute(f"UPDATE remembered SET {column} = NULL WHERE {whose}", given)
 
     # Requests.
 

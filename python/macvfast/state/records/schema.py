@@ -110,7 +110,7 @@ _REQUEST = """CREATE TABLE request (
 _ATTACHMENT = f"""CREATE TABLE attachment (
         number INTEGER PRIMARY KEY, conf TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
         sandbox INTEGER UNIQUE REFERENCES sandbox ON DELETE CASCADE, network INTEGER REFERENCES network, ip BLOB,
-        ip6 BLOB, boot_id TEXT, {_ORIGIN}, {_OWNER}, UNIQUE (conf, container, ifname)
+        ip6 BLOB, boot_id TEXT, {_ORIGIN}, {_OWNER}, UNIQUE (conf, container, ifname, origin)
     ) STRICT"""
 _ATTACHMENT_INDEX = "CREATE INDEX attachment_by_network ON attachment (network) WHERE network IS NOT NULL"
 
@@ -141,8 +141,14 @@ _REMEMBERED = """CREATE TABLE remembered (
         NULL, owner TEXT NOT NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, UNIQUE (network, container)
     ) STRICT"""
 
+_REMEMBERED_INDEXES = (
+    "CREATE INDEX remembered_by_network ON remembered (network)",
+    "CREATE INDEX remembered_by_ip ON remembered (ip)",
+    "CREATE INDEX remembered_by_ip6 ON remembered (ip6)",
+)
+
 # As they were before formats 7 and 5.
-_ATTACHMENT_6 = _ATTACHMENT.replace(f" {_ORIGIN}, {_OWNER},", "")
+_ATTACHMENT_6 = _ATTACHMENT.replace(f" {_ORIGIN}, {_OWNER},", "").replace("ifname, origin)", "ifname)")
 _NETWORK_6 = _NETWORK.replace(_DOMAIN, "")
 _ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
 
@@ -167,12 +173,15 @@ _POOLS = (
     *(f"DROP TABLE old_{name}" for name in reversed(_RENAMED)),
 )
 
-# Formats 5 to 7: columns, each added where its table's text has it, too.
+# Formats 5 to 7: columns, each added where its table's text has it, too. An attachment keeps its number: notes have it.
+# which notes have.
 _PRIORITIES = (f"ALTER TABLE endpoint ADD COLUMN {_GW_PRIORITY}",)
 _ATTACHMENTS = (_ATTACHMENT_6, _ATTACHMENT_INDEX, f"ALTER TABLE endpoint ADD COLUMN {_ELSEWHERE}")
 # Format 7: what engines other than CNI need.
 _ENGINES = (
-    *(f"ALTER TABLE attachment ADD COLUMN {one}" for one in (_ORIGIN, _OWNER)), _REMEMBERED,
+    *("DROP INDEX attachment_by_network", "ALTER TABLE attachment RENAME TO old_attachment"),
+    *(_ATTACHMENT, _ATTACHMENT_INDEX, "INSERT INTO attachment SELECT *, 'cni', '' FROM old_attachment"),
+    *("DROP TABLE old_attachment", _REMEMBERED, *_REMEMBERED_INDEXES),
     f"ALTER TABLE network ADD COLUMN {_DOMAIN[2:]}", *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
 )  # fmt: skip
 
@@ -195,7 +204,16 @@ SCHEMA = (
     ) STRICT, WITHOUT ROWID""",
     *(_NETWORK, *_NETWORK_INDEXES, _POOL, _PAGE, _RESERVATION, _SUBNET, _SUBNET_INDEX),
     *(_SANDBOX, *_SANDBOX_INDEXES, _ENDPOINT, *_ENDPOINT_INDEXES, _OWN_FILES, _REQUEST),
-    *(_ATTACHMENT, _ATTACHMENT_INDEX, _REMEMBERED, _NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
+    *(
+        _ATTACHMENT,
+        _ATTACHMENT_INDEX,
+        _REMEMBERED,
+        *_REMEMBERED_INDEXES,
+        _NOTED,
+        _NOTED_INDEX,
+        _DOCKER_POOL,
+        _DOCKER_ADDRESS,
+    ),
 )
 
 # What refers to another comes after it; a file may have them in any order, as a dump of it makes them.
