@@ -100,7 +100,9 @@ class Keeper(Protocol):
         """Whether it frees what is left itself, where it is asked to. Raises as `give`."""
 
     def ask(self, kind: str) -> None:
-        """Ask it for its part of a request of another kind. Raises as `give`, where that is not as it should be."""
+        """Ask it for its part of a request of another kind; for that of COLLECT only where it `collects`. Raises as
+        `give`, where that is not as it should be.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from macvfast.plugins.cni.results import Words
     from macvfast.plugins.request import Keeper, Request
 
-# What an IPAM plugin is called for, beside ADD and DEL; and what versions before 1.1.0 do not have.
+# What an IPAM plugin is called for, beside ADD and DEL. Versions before 1.1.0 have the first alone.
 _COMMANDS = {CHECK: "CHECK", STATUS: "STATUS", COLLECT: "GC"}
-_LATER = ("STATUS", "GC")
 
 
 def keeper_of(conf: Conf, environment: Mapping[str, str], words: Words, asked: Asked | None = None) -> Keeper | None:
@@ -131,7 +130,7 @@ class Delegated:
         """Call it, too."""
         command = _COMMANDS[kind]
         with self._answering():
-            if command not in _LATER or self._delegate.allows(NEWEST):
+            if kind != STATUS or self._delegate.allows(NEWEST):
                 self._delegate.call(command)
 
     @contextmanager
