@@ -30,6 +30,9 @@ const COMMAND: &str = "CNI_COMMAND";
 const NETNS: &str = "CNI_NETNS";
 const VARIABLES: &[u8] = b"CNI_";
 
+/// What is not done again where it may have been done.
+const ADD: &str = "ADD";
+
 /// What needs neither a configuration nor a server: runtimes ask before each call.
 const VERSION: &str = "VERSION";
 
@@ -278,7 +281,8 @@ impl Call {
         body
     }
 
-    /// Has a worker do it; the exit status. None: it has not begun.
+    /// Has a worker do it, and prints what that has said when it has ended; the exit status. None: it has not begun, or
+    /// was lost, and can be done again.
     fn by_worker(&self, streams: Streams) -> Option<c_int> {
         let Engine::Cni(program) = &self.engine else {
             return None;
@@ -294,16 +298,24 @@ impl Call {
             .ok()?;
         // The worker has another number for it.
         words.extend(netns.iter().map(|_| OsString::from("-")));
-        let mut streams = streams.with(netns, self.input.is_some());
+        let mut output = File::from(memfd_create("output", MemfdFlags::CLOEXEC).ok()?);
+        let mut streams = streams.with(netns, output.try_clone().ok()?, self.input.is_some());
         let session = session::open(message::CALL, &words, &streams, &python)?;
-        Some(match session.go(&mut streams)? {
-            Ended::With(status) => status,
-            Ended::WithServer => self.engine.fail(
-                TRY_AGAIN,
-                "the call may be unfinished",
-                "the server that did it has ended",
-            ),
-        })
+        match session.go(&mut streams)? {
+            Ended::With(status) => Some(if pass_on(&mut output).is_ok() {
+                status
+            } else {
+                FAILED
+            }),
+            Ended::WithServer if env::var_os(COMMAND).is_some_and(|command| command == ADD) => {
+                Some(self.engine.fail(
+                    TRY_AGAIN,
+                    "the call may be unfinished",
+                    "the server that did it has ended",
+                ))
+            }
+            Ended::WithServer => None,
+        }
     }
 
     /// Becomes Python, which does the call; returns only where it cannot.
@@ -367,6 +379,16 @@ impl Call {
             .collect::<Result<Vec<_>, _>>()?;
         Err(starting::execute(&line).into())
     }
+}
+
+/// Prints what a file has.
+fn pass_on(output: &mut File) -> io::Result<()> {
+    output.rewind()?;
+    let mut said = Vec::new();
+    output.read_to_end(&mut said)?;
+    let mut out = io::stdout();
+    out.write_all(&said)?;
+    out.flush()
 }
 
 /// Waits for the beginning of an answer; false: there was none until then.

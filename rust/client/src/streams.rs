@@ -1,7 +1,8 @@
 //! The descriptors that a worker is given: standard streams, and another one: one command's lock, or the namespace of a
-//! plugin's call.
+//! plugin's call, whose standard output is a file of this process.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{open, Mode, OFlags};
@@ -16,6 +17,8 @@ const LOCKED: &str = "__remove-ended";
 pub struct Streams {
     open: Vec<(char, BorrowedFd<'static>)>,
     other: Option<OwnedFd>,
+    /// Given in the place of standard output.
+    output: Option<File>,
     /// What is in the place of the others until this process becomes another.
     _held: Vec<OwnedFd>,
 }
@@ -35,6 +38,7 @@ pub fn given(words: &[OsString]) -> Streams {
     Streams {
         open,
         other,
+        output: None,
         _held: held,
     }
 }
@@ -66,9 +70,13 @@ impl Streams {
     }
 
     /// The open ones, in order; the other one is the last.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub fn fds<'a>(&'a self) -> impl Iterator<Item = BorrowedFd<'a>> {
         let other = self.other.iter().map(AsFd::as_fd);
-        self.open.iter().map(|(_, fd)| fd.as_fd()).chain(other)
+        let stream = |(digit, fd): &'a (char, BorrowedFd<'static>)| match &self.output {
+            Some(output) if *digit == '1' => output.as_fd(),
+            _ => fd.as_fd(),
+        };
+        self.open.iter().map(stream).chain(other)
     }
 
     /// Leaves the other one to the worker that has got it.
@@ -76,10 +84,12 @@ impl Streams {
         self.other = None;
     }
 
-    /// The same with another one; `has_input`: standard input is something that can be read.
-    pub fn with(mut self, other: Option<OwnedFd>, has_input: bool) -> Self {
+    /// The same with another one, and a file in the place of standard output; `has_input`: standard input is something
+    /// that can be read.
+    pub fn with(mut self, other: Option<OwnedFd>, output: File, has_input: bool) -> Self {
         self.open.retain(|(digit, _)| has_input || *digit != '0');
         self.other = other;
+        self.output = Some(output);
         self
     }
 }
