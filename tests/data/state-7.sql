@@ -9,45 +9,45 @@ CREATE TABLE docker_address (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
         at TEXT NOT NULL, gateway INTEGER NOT NULL, linked TEXT, PRIMARY KEY (pool, address)
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_address" VALUES(4,X'C0000201','17/4711','2026-11-27T20:02:27.023485+00:00',0,NULL);
+INSERT INTO "docker_address" VALUES(4,X'C0000201','boot-1/17/4711','2026-11-27T20:03:54.534548+00:00',0,NULL);
 CREATE TABLE docker_pool (
         id TEXT PRIMARY KEY, pool INTEGER NOT NULL UNIQUE REFERENCES pool, ranges TEXT NOT NULL, epoch TEXT NOT NULL,
         at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_pool" VALUES('b0f1d76dc91572709821888c754063e9',4,'[]','17/4711','2026-11-27T20:02:27.022097+00:00');
+INSERT INTO "docker_pool" VALUES('241bf7030b4e8fa4c768ac7d2014a029',4,'[]','boot-1/17/4711','2026-11-27T20:03:54.524031+00:00');
 CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',283431630,1272320444,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',736905661,1272320444,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',1915617107,1398499169,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',258997658,1176496687,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',131780158,622787303,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1891029921,622787303,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',892049134,1874487201,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',2045459977,1319308790,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 1273577995/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 826719022/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'7d3e1107dd27c101','made');
+INSERT INTO "intent" VALUES(4,'f72b37ddb0bff197','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1273577995,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,826719022,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     , domain TEXT) STRICT;
-INSERT INTO "network" VALUES(1,'890f8c6ecbd736686a5fc9aae20e85d7624431164ffb8e00561681d1a7e9f74e','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T20:02:26.999437+00:00',NULL,NULL,NULL);
-INSERT INTO "network" VALUES(2,'d1bcb8e1bd1ecda21d67ca3b9c48b40efd18429ea284d4c44e3b49c007932b56','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T20:02:27.004181+00:00',1,NULL,'docker:lab');
+INSERT INTO "network" VALUES(1,'a301e076d1e86a3cb395511c12dbe5bb2c1fa15e2a52f134470c099f6f75e913','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T20:03:54.474959+00:00',NULL,NULL,NULL);
+INSERT INTO "network" VALUES(2,'1649834ae2360bce2d3562689ecc04506e190e47999b64490e5f19642472de5c','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T20:03:54.484510+00:00',1,NULL,'docker:lab');
 CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
         boot_id TEXT NOT NULL, since TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
@@ -91,9 +91,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'5e40ac4408f380fa5e6871297a9c2bd90f561a9fe7ecf8bcb8076e5697a6fbe8','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T20:02:27.007655+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'fbfdd822974e2cc34e6e75cbd16e8bfb3fef4551f6081dce24a67b0f83422fbe','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T20:02:27.015694+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'67d78bd1819d54eff09e88e24aa645cd81d6285006d7f652f348f1794100afb9','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T20:02:27.024880+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'38add7a9ba02b709910d86fe74f7c9f58f10f211636f2ecf3690c1ebb466a7fb','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T20:03:54.494962+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'de6a12febbef02148a828538a94a49bbb629d3b2459162fe0d8546e670a91a45','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T20:03:54.508365+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'e2e49f0db4321fb65ed00371a6db99cffcc099c2bf94541f0041bb797a551551','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T20:03:54.538769+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,

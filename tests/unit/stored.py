@@ -23,7 +23,7 @@ DIRECTORY = Path(__file__).parents[1] / "data"
 PINS = "/run/netns"
 GIVEN = "/srv/theirs"
 # Recorded from format 7 on.
-DOMAIN, EPOCH = "docker:lab", "17/4711"
+DOMAIN, EPOCH = "docker:lab", "boot-1/17/4711"
 # Recorded from format 6 on.
 ATTACHMENT = Attachment("pods", "0123456789abcdef", "eth0")
 # Recorded from format 5 on.

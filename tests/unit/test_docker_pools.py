@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,9 +21,11 @@ from macvfast.errors import (
     RangeInvalid,
     SubnetTaken,
 )
+from macvfast.model import epoch_of
 from macvfast.plugins.docker import endpoints
 from macvfast.requests import EndpointRequest, NetworkRequest
 from macvfast.state.records.pools import PoolRecords
+from macvfast.system.processes import process_of
 from tests.golden import GoldenPool
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("hasty")
 SUBNET = ip_network("10.77.0.0/28")
 SUBNET6 = ip_network("fd00:77::/64")
 LAB = "docker:lab"
+BOOT = "boot-1"
 
 
 @pytest.fixture
@@ -139,7 +143,7 @@ def test_in_a_later_epoch_each_pool_and_address_is_given_once_more_and_then_take
     assert given(host, pool, epoch="2") == "10.77.0.9"
     assert given(host, pool, first, epoch="2") == first
     for address in (first, "10.77.0.9"):
-        with pytest.raises(AddressTaken, match="Docker has it already"):
+        with pytest.raises(AddressTaken, match="it is Docker's already"):
             given(host, pool, address, epoch="2")
     # The same run of dockerd, whatever ended between it and the record.
     with pytest.raises(AddressTaken):
@@ -150,6 +154,25 @@ def test_a_pool_of_other_ranges_is_not_one_that_is_said_again(host: Host) -> Non
     host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="1")
     with pytest.raises(PoolTaken):
         host.request_pool(LAB, SUBNET, epoch="2")
+
+
+def test_what_another_dockerd_has_that_runs_is_not_claimed(host: Host) -> None:
+    """Wrong: a second dockerd takes the first one's addresses over, and its containers have them twice."""
+    mine = process_of(os.getpid())
+    runs = epoch_of(BOOT, mine.pid, mine.start_time)
+    pool, _ = host.request_pool(LAB, SUBNET, epoch=runs)
+    first = given(host, pool, epoch=runs)
+    with pytest.raises(PoolTaken):
+        host.request_pool(LAB, SUBNET, epoch="2")
+    with pytest.raises(AddressTaken, match="it is Docker's already"):
+        given(host, pool, first, epoch="2")
+    # Another process had that pid, or the host was started again since.
+    for gone in (
+        epoch_of(BOOT, mine.pid, mine.start_time + 1), epoch_of("other", mine.pid, mine.start_time),
+    ):  # fmt: skip
+        other, _ = host.request_pool(f"docker:{len(host.docker_pools())}", SUBNET, epoch=gone)
+        assert given(host, other, epoch=gone) == first
+        assert given(host, other, first, epoch=runs) == first
 
 
 def test_what_is_recorded_is_there_when_the_server_starts_again(machine: Machine, host: Host) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,8 @@ from macvfast.plugins.docker import calls
 from macvfast.plugins.docker.answers import Call, Peer
 from macvfast.plugins.request import Answer, Request
 from macvfast.serve import docker
+from macvfast.system.machine import boot_id
+from macvfast.system.processes import Process, process_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +47,9 @@ class Plugin:
         with closing(socket.socket(socket.AF_UNIX)) as made:
             made.settimeout(20)
             made.connect(str(self.path))
-            made.sendall(sent)
+            # What is refused unread may be closed by now.
+            with suppress(BrokenPipeError):
+                made.sendall(sent)
             found = b""
             while more := made.recv(4096):
                 found += more
@@ -85,7 +89,7 @@ def test_a_call_that_has_lost_its_body_is_refused(method: str, body: bytes) -> N
     """Dockerd repeats a call whose connection has broken without the body. Wrong: a pool is given that nobody asked
     for, and a network gets no gateway.
     """
-    said = calls.read(Call("0" * 32, method, body, Peer(1, 1)))
+    said = calls.read(Call("0" * 32, method, body, Peer(1, 1, "boot-1")))
     assert not isinstance(said, Request)
     errors = [text for key, text in said.said.items() if key in ("Err", "Error")]
     assert (errors == []) is (method in MAY_BE_EMPTY)
@@ -121,3 +125,20 @@ def test_a_call_for_which_there_is_no_thread_is_answered(plugin: Plugin, monkeyp
 
     monkeypatch.setattr(threading, "Thread", NoThread)
     assert b" 503 " in plugin.said(b"")
+
+
+def test_a_run_of_dockerd_is_known_by_its_process_and_boot(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong: after a boot, or where its start cannot be read, another dockerd passes for the same."""
+    seen: list[str] = []
+
+    def read(call: Call) -> calls.Answer:
+        seen.append(call.peer.epoch)
+        return calls.Answer(calls.OK, {})
+
+    monkeypatch.setattr(calls, "read", read)
+    mine = process_of(os.getpid())
+    assert plugin.post("IpamDriver.RequestPool") == {}
+    assert seen == [f"{boot_id()}/{mine.pid}/{mine.start_time}"]
+    monkeypatch.setattr(docker, "process_of", lambda pid: Process(pid, 0))
+    assert "cannot see the process of dockerd" in plugin.post("IpamDriver.RequestPool")["Error"]
+    assert len(seen) == 1

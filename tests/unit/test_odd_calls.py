@@ -126,7 +126,7 @@ def test_podman_is_answered(verb: str) -> None:
 @pytest.mark.parametrize("method", DOCKER)
 def test_docker_is_answered(method: str) -> None:
     for text in odd(DOCKER[method]):
-        said = docker.read(Call("0" * 32, method, text.encode(), Peer(1, 1)))
+        said = docker.read(Call("0" * 32, method, text.encode(), Peer(1, 1, "boot-1")))
         assert isinstance(said, Request) or said.status == docker.OK, text
 
 

@@ -2,7 +2,7 @@
 
 Docker has a subnet of a layer-2 domain once, and no two that overlap: as with its own IPAM. When it has started, it
 says again what it has: that is a later epoch, in which each pool and each address that is recorded may be requested
-once more. It then is claimed; what is claimed is taken.
+once more, as long as the dockerd that had it runs no more. It then is claimed; what is claimed is taken.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from macvfast.engine.parents import HomeAddresses
 from macvfast.errors import AddressOutsideSubnet, AddressTaken, PoolExhausted, PoolTaken, PoolUnknown
 from macvfast.ipam import DefaultSubnets, Pool, Pools, Source
 from macvfast.ipam.subnets import DomainSubnets
-from macvfast.model import DockerAddress, DockerPool, domain_of
+from macvfast.model import DockerAddress, DockerPool, domain_of, process_in
 from macvfast.outcomes import Freed
 from macvfast.state.records import now
+from macvfast.system.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -59,7 +60,7 @@ class DockerPools:
             wanted = DockerPool(secrets.token_hex(16), domain, cidr, tuple(ranges), epoch, now())
             there = records.docker_pool_of(domain, cidr)
             if there is not None:
-                if there.said.epoch == epoch or there.said.ranges != wanted.ranges:
+                if there.said.ranges != wanted.ranges or not self._may_claim(there.said.epoch, epoch):
                     raise PoolTaken(str(cidr), str(cidr), domain)
                 records.claim_docker_pool(there.said.id, epoch, wanted.at)
                 return there.said.id, cidr
@@ -120,18 +121,32 @@ class DockerPools:
                 wanted = pool.bits.allocate(source)
             elif wanted not in cidr:
                 raise AddressOutsideSubnet(str(wanted), [str(cidr)], found.said.domain)
-            else:
-                before = records.docker_epoch(found.number, wanted)
-                linked = records.linked(found.number, wanted)
-                if (
-                    linked is not None
-                    or before == epoch
-                    or (before is None and not _take(pool, cidr, wanted, own, gateway=gateway))
-                ):
-                    raise _taken(records, found, pool, wanted)
+            elif not self._claims(records, found, wanted, epoch):
+                _take(pool, found, wanted, own, gateway=gateway)
             records.set_docker_address(found.number, DockerAddress(wanted, epoch, now(), gateway))
             pools.save()
             return ip_interface(f"{wanted}/{cidr.prefixlen}")
+
+    def _claims(self, records: Records, found: DockerPoolRow, wanted: Address, epoch: str) -> bool:
+        """Whether Docker has an address from an earlier epoch, and may have it once more.
+
+        Raises:
+            AddressTaken: it has it in this one.
+        """
+        before = records.docker_epoch(found.number, wanted)
+        if before is None:
+            return False
+        if (linked := records.linked(found.number, wanted)) is not None:
+            holder = f"that of endpoint {linked[:12]}, whose link could not be removed"
+            raise AddressTaken(str(wanted), holder, hints=[_GC])
+        if not self._may_claim(before, epoch):
+            raise AddressTaken(str(wanted), "Docker's already")
+        return True
+
+    def _may_claim(self, before: str, epoch: str) -> bool:
+        """Whether what was requested in an epoch may be requested again in another: its dockerd runs no more."""
+        process = process_in(before, self._kernel.boot_id())
+        return before != epoch and (process is None or not Process(*process).alive())
 
     def release_address(self, id_: str, address: Address) -> None:
         """Free an address; one that is free, or of an unknown pool, stays so. Where the link of an endpoint may be
@@ -203,30 +218,26 @@ class DockerPools:
         return next((one for one in routers if one in found.said.cidr and one not in own), None)
 
 
-def _take(pool: SharedPool, cidr: Cidr, wanted: Address, own: Collection[Address], *, gateway: bool) -> bool:
-    """Take an address; or have it that Docker has a gateway, too, which networks keep. False: it is taken."""
+def _take(pool: SharedPool, found: DockerPoolRow, wanted: Address, own: Collection[Address], *, gateway: bool) -> None:
+    """Take an address; or have it that Docker has a gateway, too, which networks keep.
+
+    Raises:
+        AddressTaken
+    """
     if wanted in own:
         raise AddressTaken(str(wanted), "this host's own")
     if wanted not in pool.bits:
         pool.bits.reserve(wanted)
-        return True
+        return
+    cidr = found.said.cidr
+    if (role := Pool(cidr).role(wanted)) is not None:
+        raise AddressTaken(str(wanted), f"the {role} of {cidr}")
     kept = pool.kept.get(wanted, {})
-    return gateway and bool(kept) and None not in kept and Pool(cidr).role(wanted) is None
-
-
-def _taken(records: Records, found: DockerPoolRow, pool: SharedPool, wanted: Address) -> AddressTaken:
-    if (linked := records.linked(found.number, wanted)) is not None:
-        return AddressTaken(
-            str(wanted), f"that of endpoint {linked[:12]}, whose link could not be removed", hints=[_GC]
-        )
-    if records.docker_epoch(found.number, wanted) is not None:
-        return AddressTaken(str(wanted), "Docker has it already")
-    role = Pool(found.said.cidr).role(wanted)
-    if role is not None:
-        return AddressTaken(str(wanted), f"the {role} of {found.said.cidr}")
-    for network, one in pool.kept.get(wanted, {}).items():
-        return AddressTaken(str(wanted), f"the {one}" if network is None else f"the {one} of network `{network}`")
-    return AddressTaken(str(wanted), pool.holder_text(wanted))
+    if gateway and kept and None not in kept:
+        return
+    for network, one in kept.items():
+        raise AddressTaken(str(wanted), f"the {one}" if network is None else f"the {one} of network `{network}`")
+    raise AddressTaken(str(wanted), pool.holder_text(wanted))
 
 
 def _release(records: Records, found: DockerPoolRow, addresses: Iterable[Address]) -> None:

@@ -46,12 +46,14 @@ if TYPE_CHECKING:
     from macvfast.model.attachments import Remembered as Remembered
     from macvfast.model.docker import DockerAddress as DockerAddress
     from macvfast.model.docker import DockerPool as DockerPool
+    from macvfast.model.docker import epoch_of as epoch_of
+    from macvfast.model.docker import process_in as process_in
     from macvfast.model.noted import NotedEndpoint as NotedEndpoint
 
 # What only engines have, by the module that has it: it would take two milliseconds of each start.
 _OF_ENGINES = {
     "attachments": ("KEPT_S", "ON_DEMAND", "Attachment", "HeldAddresses", "Remembered"),
-    "docker": ("DockerAddress", "DockerPool"),
+    "docker": ("DockerAddress", "DockerPool", "epoch_of", "process_in"),
     "noted": ("NotedEndpoint",),
 }
 

@@ -11,6 +11,24 @@ if TYPE_CHECKING:
     from macvfast.model.addresses import Address, Cidr
 
 
+def epoch_of(boot_id: str, pid: int, start_time: int) -> str:
+    """What a run of dockerd is called: by its process, whose pid alone may be used again, as may its start time after
+    another boot.
+    """
+    return f"{boot_id}/{pid}/{start_time}"
+
+
+def process_in(epoch: str, boot_id: str) -> tuple[int, int] | None:
+    """The pid and start time of the run of dockerd of an epoch; None: it is of another boot than this.
+
+    >>> process_in(epoch_of("c0ffee", 17, 4711), "c0ffee"), process_in(epoch_of("c0ffee", 17, 4711), "beef")
+    ((17, 4711), None)
+    """
+    boot, _, process = epoch.partition("/")
+    pid, _, start_time = process.partition("/")
+    return (int(pid), int(start_time)) if boot == boot_id and pid.isdecimal() and start_time.isdecimal() else None
+
+
 @dataclass(frozen=True, slots=True)
 class DockerPool:
     """A pool that Docker has requested.

@@ -22,6 +22,7 @@ from macvfast.plugins.docker import calls
 from macvfast.plugins.docker.answers import Call, Peer
 from macvfast.plugins.request import Request
 from macvfast.serve.peer import caller_of, may_ask
+from macvfast.system.machine import boot_id
 from macvfast.system.processes import process_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _NOT_HERE = (
     "dockerd has another user or network namespace than macvfast: rootless Docker cannot have macvlan networks of this "
     "host, since its containers are not on links of this host's namespace"
 )
+_NOT_SEEN = "macvfast cannot see the process of dockerd in its /proc: it cannot tell one run of dockerd from another"
 _BUSY = f"more than {_MOST} calls at a time, or more than there are threads for"
 _INCOMPLETE = "the call has not arrived in time"
 _FAILED = "macvfast has failed: `journalctl -u macvfast` says how"
@@ -201,8 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif not may_ask(self.connection):
             self._say(HTTPStatus.FORBIDDEN, calls.refusal(method, _NOT_HERE))
         else:
-            pid = caller_of(self.connection)
-            peer = Peer(pid, process_of(pid).start_time)
+            process = process_of(caller_of(self.connection))
+            if not process.start_time:
+                self._say(HTTPStatus.FORBIDDEN, calls.refusal(method, _NOT_SEEN))
+                return
+            peer = Peer(process.pid, process.start_time, boot_id())
             found = calls.read(Call(os.urandom(16).hex(), method, body, peer))
             if isinstance(found, Request):
                 self._say(HTTPStatus.OK, self._done(found, method))

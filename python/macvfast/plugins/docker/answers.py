@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from macvfast.model import epoch_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -27,16 +29,18 @@ class Peer(NamedTuple):
 
     Attributes:
         pid: its process.
-        started: when that was started, in clock ticks since boot: a pid alone may be used again.
+        started: when that was started, in clock ticks since boot.
+        boot_id: of this boot.
     """
 
     pid: int
     started: int
+    boot_id: str
 
     @property
     def epoch(self) -> str:
         """This run of dockerd."""
-        return f"{self.pid}/{self.started}"
+        return epoch_of(self.boot_id, self.pid, self.started)
 
 
 class Call(NamedTuple):
