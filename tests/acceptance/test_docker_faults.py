@@ -68,6 +68,10 @@ def test_what_is_no_call_is_refused_at_once(lan: Lan, dockerd: Dockerd) -> None:
     assert dockerd.post("NetworkDriver.AllocateNetwork", b"{}")[0] == 404
 
 
+def test_a_directory_that_is_made_for_the_socket_is_as_dockerd_makes_it(dockerd: Dockerd) -> None:
+    assert dockerd.socket.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_slow_caller_is_left_and_keeps_nobody_waiting(lan: Lan, dockerd: Dockerd) -> None:
     with socket.socket(socket.AF_UNIX) as slow:
         slow.settimeout(20)

@@ -467,6 +467,7 @@ def test_the_socket_of_docker_is_there_before_docker_and_stays_until_all_is_unin
     unit = text_of(path)
     assert unit["Before"] == "docker.service"
     assert unit["ListenStream"] == "/run/docker/plugins/macvfast.sock"
+    assert unit["DirectoryMode"] == "0700", "dockerd's own mode of /run/docker"
     assert (path.parent / "sockets.target.wants" / units.DOCKER).resolve() == path
     for again in (files, service.install(places(tmp_path / "state"), 1, root)):
         server = text_of(next(path for path in again if path.name == units.SERVER))

@@ -68,7 +68,7 @@ class RunDirectory:
 
     def elsewhere(self, path: str) -> socket.socket:
         """The socket at a path that others have chosen: systemd's, or a new one. Its directory is made where it is
-        missing (0755).
+        missing (0700: dockerd makes /run/docker like that).
 
         Raises:
             RunDirectoryUnusable: something else answers there, or it cannot be made.
@@ -79,7 +79,7 @@ class RunDirectory:
         place = Path(path)
         try:
             for one in (*reversed(place.parent.parents), place.parent):
-                trusted.make_directory(one, 0o755)
+                trusted.make_directory(one, 0o700)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
                 there.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):

@@ -77,7 +77,8 @@ Before=docker.service
 [Socket]
 ListenStream={socket}
 SocketMode=0600
-DirectoryMode=0755
+# As dockerd makes /run/docker.
+DirectoryMode=0700
 RemoveOnStop=yes
 Service={service}
 
