@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import netns
+from tests.acceptance.serving import COMMAND
 from tests.acceptance.test_cni import Runtime, recorded
 from tests.netns import wait_until
 
@@ -126,3 +127,27 @@ def test_a_container_that_is_gone_has_its_address_freed(node: Runtime, far: Netn
     wait_until(lambda: recorded(node.lan) == [], what="the end of the removal")
     (usage,) = node.lan.api(lambda host: host.usage("cni-pods"))
     assert usage.total.free == 256 - 2 - 1
+
+
+def test_its_parent_is_known_by_its_index_whatever_it_is_called(node: Runtime, foreign: Netns, far: Netns) -> None:
+    """Wrong: the owner of the container gives its name to another link, and `restore` makes the link there."""
+    node.ok("ADD")
+    far.run("ip", "link", "add", "far9", "type", "veth", "peer", "name", "up9", "netns", foreign.name)
+    foreign.ip_batch("link del eth0", "link set up0 down", "link set up0 name old", "link set up9 name up0")
+    foreign.ip_batch("link set up0 up", "link set old up")
+    node.lan.macvfast("restore")
+    (link,) = foreign.ip_json("link", "show", "eth0")
+    assert link["link"] == "old"
+    assert node.lan.macvfast("check") == ""
+    # Another one with its index, on another parent.
+    foreign.ip_batch(
+        "link del eth0",
+        f"link add link up0 index {link['ifindex']} name eth0 address {link['address']} type macvlan mode bridge",
+    )
+    done = node.lan.host.attempt(COMMAND, "check")
+    assert "is on another link than up0" in done.stdout
+    foreign.ip_batch("link del old", "link del eth0")
+    done = node.lan.host.attempt(COMMAND, "restore")
+    assert "on which it was, is gone" in done.stdout + done.stderr
+    assert sorted(foreign.link_names()) == ["lo", "up0"]
+    node.ok("DEL")

@@ -34,16 +34,21 @@ class Away(NamedTuple):
     ifname: str
 
 
-def parent_inside(kernel: Kernel, network: Network, namespace: Namespace) -> LinkFacts:
-    """The link of a sandbox's own namespace on which its endpoint on a network is created.
+def parent_inside(kernel: Kernel, network: Network, namespace: Namespace, index: int | None = None) -> LinkFacts:
+    """The link of a sandbox's own namespace on which its endpoint on a network is created. `index`: that which it was
+    created on before; the owner of the namespace may have given its name to another.
 
     Raises:
         ParentNotFound
     """
-    link = kernel.link(str(network.parent), namespace)
+    name = str(network.parent)
+    link = kernel.link(name if index is None else index, namespace)
     if link is None:
+        if index is not None:
+            why = f"the link of that index, {index}, is gone from the namespace of the sandbox"
+            raise ParentNotFound(name, why, hints=["the container is to be attached anew, by its runtime"])
         why = f"network `{network.name}` needs it in the namespace of its sandbox"
-        raise ParentNotFound(str(network.parent), why, hints=["the plugin before this one makes it there"])
+        raise ParentNotFound(name, why, hints=["the plugin before this one makes it there"])
     return link
 
 

@@ -233,6 +233,7 @@ class Chooser:
         siblings = [*draft.siblings, *draft.making.pairs]
         others = [pair for pair in siblings if not (twice and pair[0].id == network.id)]
         plan.refuse_endpoint(network, request.mac, occupants, others, sandbox.name)
+        inside = parent_inside(self._kernel, network, draft.making.namespace) if network.inside else None
         taken, mac = self._taken(records, draft, where, request)
         draft.begun.append((pools, taken))
         endpoint = Endpoint(
@@ -241,7 +242,7 @@ class Chooser:
             ifindex=new_ifindex(self._random), group=self._group, mac=mac, packed=taken.packed,
             packed6=taken.packed6, mtu=request.mtu, subnet=taken.subnet, subnet6=taken.subnet6,
             routes=request.routes, origin=self._store.origin, gw_priority=request.gw_priority,
-            elsewhere=request.elsewhere,
+            elsewhere=request.elsewhere, parent_inside=None if inside is None else inside.ifindex,
         )  # fmt: skip
         ready = sandbox.made or self._uses.suits(draft.making.namespace, network, endpoint)
         held = plan.held_by(network, endpoint, place.holders)

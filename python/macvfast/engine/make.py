@@ -73,7 +73,7 @@ class Maker:
             one = item.endpoints[turn]
             try:
                 if one.network.inside:
-                    parent = parent_inside(self._kernel, one.network, item.namespace)
+                    parent = parent_inside(self._kernel, one.network, item.namespace, one.endpoint.parent_inside)
                     if one.endpoint.mtu is not None:
                         plan.refuse_own_mtu(one.network, one.endpoint.mtu, parent.ifname, parent.mtu)
                     self.refuse(one.network, one.endpoint, parent)

@@ -23,7 +23,8 @@ class Endpoint(HasAddresses):
     `position` counts the sandbox's endpoints in the order of connection. `mtu` is its own; None: the network's.
     `routes` are its own, beside those to its subnets; a default route among them is in the place of the network's.
     Of several endpoints that could hold the default route of a family, the one with the highest `gw_priority` does, and
-    of those the one that was connected first; None: it never does. `origin` is as of Network.
+    of those the one that was connected first; None: it never does. `origin` is as of Network. `parent_inside`
+    is the index of its parent in the sandbox's own namespace, where the network has it there; else None.
     """
 
     network_id: str
@@ -39,6 +40,7 @@ class Endpoint(HasAddresses):
     routes: tuple[Route, ...] = ()
     origin: str | None = None
     gw_priority: int | None = 0
+    parent_inside: int | None = None
 
     @property
     def id(self) -> str:

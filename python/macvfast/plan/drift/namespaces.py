@@ -113,15 +113,16 @@ def unmendable(network: Network, endpoint: Endpoint, link: LinkFacts, parent: Pa
     if link.ifname != endpoint.ifname:
         return f"is called {link.ifname}"
     # While its parent is away there is nothing to compare with, and nothing to make it on.
-    if parent.ifindex is not None and link.parent != parent.ifindex and not network.inside:
-        return f"is on another link than {network.link}"
+    wanted = endpoint.parent_inside if network.inside else parent.ifindex
+    if wanted is not None and link.parent != wanted:
+        return f"is on another link than {network.parent if network.inside else network.link}"
     if network.has_own_macs and link.mac != endpoint.mac:
         return f"has MAC {mac_text(link.mac)}, not {mac_text(endpoint.mac)}"
     if link.mode is not None and link.mode != network.mode:
         return f"has mode {link.mode}"
-    wanted = endpoint.mtu or network.mtu
-    if wanted is not None and link.mtu != wanted:
-        return f"has an MTU of {link.mtu}, not {wanted}"
+    mtu = endpoint.mtu or network.mtu
+    if mtu is not None and link.mtu != mtu:
+        return f"has an MTU of {link.mtu}, not {mtu}"
     if link.mtu < plan.needed_mtu(network, endpoint.mtu):
         # The kernel took IPv6 from it for good, and not for as long as its parent's MTU is too small.
         return f"has an MTU of {link.mtu}, too small for IPv6"

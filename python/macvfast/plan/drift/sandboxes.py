@@ -189,6 +189,8 @@ class _Comparison:
         if refused is not None:
             why, waits = refused
             return self._block(mends, why, waits=waits)
+        if network.inside and endpoint.parent_inside not in (None, *contents.links):
+            return self._block(mends, f"link {endpoint.parent_inside} of its namespace, on which it was, is gone")
         if contents.has_strange(endpoint.ifname):
             return self._block(mends, f"a link {endpoint.ifname} that macvfast did not make is there")
         for address in endpoint.addresses:

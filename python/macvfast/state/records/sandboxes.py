@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SANDBOX = "number, id, name, path, made, cookie, inode, boot_id, labels, command, auto_remove, created_at, origin"
 _ENDPOINT = (
     "e.network, s.id, s.name, e.position, e.ifname, e.ifindex, e.link_group, e.mac, e.ip, e.ip6, e.mtu, e.routes,"
-    " e.origin, e.gw_priority, e.elsewhere"
+    " e.origin, e.gw_priority, e.elsewhere, e.parent_inside"
     " FROM endpoint e JOIN sandbox s ON s.number = e.sandbox"
 )
 _OF_SANDBOX = "sandbox = (SELECT number FROM sandbox WHERE id = ?)"
@@ -243,12 +243,13 @@ class SandboxRecords(NetworkRecords):
         """Insert an endpoint that is about to be made."""
         self._db.execute(
             "INSERT INTO endpoint SELECT NULL, s.number, n.number, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-            " ?15 FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
+            " ?15, ?16 FROM sandbox s, network n WHERE s.id = ?1 AND n.id = ?2",
             (
                 endpoint.sandbox_id, endpoint.network_id, endpoint.position, endpoint.ifname, endpoint.ifindex,
                 endpoint.group, endpoint.mac, endpoint.packed, endpoint.packed6, intent,
                 endpoint.mtu, _routes_text(endpoint.routes) if endpoint.routes else "[]", endpoint.origin,
                 endpoint.gw_priority, _json([*map(str, endpoint.elsewhere)]) if endpoint.elsewhere else None,
+                endpoint.parent_inside,
             ),
         )  # fmt: skip
 
@@ -307,7 +308,7 @@ class SandboxRecords(NetworkRecords):
         for row in rows:
             (
                 number, sandbox_id, sandbox, position, ifname, ifindex, group, mac, ip, ip6, mtu, routes, origin, first,
-                elsewhere,
+                elsewhere, inside,
             ) = row  # fmt: skip
             network = self.network_by_number(number)
             yield checked.endpoint(Endpoint(
@@ -316,6 +317,7 @@ class SandboxRecords(NetworkRecords):
                 mtu=mtu, subnet=network.subnet_of(ip), subnet6=network.subnet_of(ip6),
                 routes=() if routes == "[]" else _routes(routes), origin=origin, gw_priority=first,
                 elsewhere=() if elsewhere is None else tuple(ip_interface(str(one)) for one in json.loads(elsewhere)),
+                parent_inside=inside,
             ))  # fmt: skip
 
     def endpoints_on(self, network_id: str, *, shown: bool = False) -> list[Endpoint]:

@@ -75,17 +75,19 @@ _GW_PRIORITY = "gw_priority INTEGER DEFAULT 0"
 # Format 6.
 _ELSEWHERE = "elsewhere TEXT"
 # Format 7.
+_PARENT_INSIDE = "parent_inside INTEGER"
 _ORIGIN = "origin TEXT NOT NULL DEFAULT 'cni'"
 _OWNER = "owner TEXT NOT NULL DEFAULT ''"
 
 # Addresses as packed bytes; their prefix lengths and gateways are those of the subnets that contain them. An MTU or
 # routes of its own are what its request asked for; NULL and an empty list: those of the network. Without a gw_priority,
 # it never holds the default route. Addresses that something else keeps, and that are in no pool, are in `elsewhere`.
+# `parent_inside` is the index of a parent in the sandbox's own namespace.
 _ENDPOINT = f"""CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
-        origin TEXT, {_GW_PRIORITY}, {_ELSEWHERE}, UNIQUE (sandbox, position)
+        origin TEXT, {_GW_PRIORITY}, {_ELSEWHERE}, {_PARENT_INSIDE}, UNIQUE (sandbox, position)
     ) STRICT"""
 _ENDPOINT_INDEXES = (
     "CREATE INDEX endpoint_by_network ON endpoint (network)",
@@ -150,7 +152,7 @@ _REMEMBERED_INDEXES = (
 # As they were before formats 7 and 5.
 _ATTACHMENT_6 = _ATTACHMENT.replace(f" {_ORIGIN}, {_OWNER},", "").replace("ifname, origin)", "ifname)")
 _NETWORK_6 = _NETWORK.replace(_DOMAIN, "")
-_ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE},", "")
+_ENDPOINT_4 = _ENDPOINT.replace(f" {_GW_PRIORITY}, {_ELSEWHERE}, {_PARENT_INSIDE},", "")
 
 # Format 3: a pool belongs to a subnet of a layer-2 domain, and no longer to one network's subnet. All tables that refer
 # to a changed one are made anew: SQLite has their references follow what is renamed.
@@ -182,7 +184,8 @@ _ENGINES = (
     *("DROP INDEX attachment_by_network", "ALTER TABLE attachment RENAME TO old_attachment"),
     *(_ATTACHMENT, _ATTACHMENT_INDEX, "INSERT INTO attachment SELECT *, 'cni', '' FROM old_attachment"),
     *("DROP TABLE old_attachment", _REMEMBERED, *_REMEMBERED_INDEXES),
-    f"ALTER TABLE network ADD COLUMN {_DOMAIN[2:]}", *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
+    f"ALTER TABLE network ADD COLUMN {_DOMAIN[2:]}", f"ALTER TABLE endpoint ADD COLUMN {_PARENT_INSIDE}",
+    *(_NOTED, _NOTED_INDEX, _DOCKER_POOL, _DOCKER_ADDRESS),
 )  # fmt: skip
 
 # What makes a file of each format one of the next. Of sandboxes of format 1 nobody knows what was asked for: what is in
