@@ -114,7 +114,7 @@ def test_a_dockerd_of_another_network_namespace_is_refused_with_the_reason(lan: 
     assert "rootless Docker" in said["Err"]
 
 
-def test_what_takes_too_long_is_answered_in_time_and_found_when_it_is_asked_for_again(
+def test_what_takes_too_long_is_answered_in_time_and_done_when_it_is_asked_for_again(
     lan: Lan, dockerd: Dockerd
 ) -> None:
     """Dockerd waits for ever."""

@@ -7,47 +7,48 @@ CREATE TABLE attachment (
 INSERT INTO "attachment" VALUES(1,'pods','0123456789abcdef','eth0',2,NULL,NULL,NULL,NULL,'cni','');
 CREATE TABLE docker_address (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
-        at TEXT NOT NULL, gateway INTEGER NOT NULL, linked TEXT, PRIMARY KEY (pool, address)
+        at TEXT NOT NULL, gateway INTEGER NOT NULL, given TEXT NOT NULL, linked TEXT,
+        PRIMARY KEY (pool, address)
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_address" VALUES(4,X'C0000201','boot-1/17/4711','2026-11-27T20:03:54.534548+00:00',0,NULL);
+INSERT INTO "docker_address" VALUES(4,X'C0000201','boot-1/17/4711','2026-11-27T20:08:18.993815+00:00',0,'boot-1/17/4711',NULL);
 CREATE TABLE docker_pool (
         id TEXT PRIMARY KEY, pool INTEGER NOT NULL UNIQUE REFERENCES pool, ranges TEXT NOT NULL, epoch TEXT NOT NULL,
-        at TEXT NOT NULL
+        at TEXT NOT NULL, given TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "docker_pool" VALUES('241bf7030b4e8fa4c768ac7d2014a029',4,'[]','boot-1/17/4711','2026-11-27T20:03:54.524031+00:00');
+INSERT INTO "docker_pool" VALUES('772fca9dfa06471b32e357be9a6f92e1',4,'[]','boot-1/17/4711','2026-11-27T20:08:18.988328+00:00','boot-1/17/4711');
 CREATE TABLE endpoint (
         number INTEGER PRIMARY KEY, sandbox INTEGER NOT NULL REFERENCES sandbox, network INTEGER NOT NULL REFERENCES
         network, position INTEGER NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, link_group INTEGER NOT
         NULL, mac BLOB NOT NULL, ip BLOB, ip6 BLOB, intent INTEGER, mtu INTEGER, routes TEXT NOT NULL DEFAULT '[]',
         origin TEXT, gw_priority INTEGER DEFAULT 0, elsewhere TEXT, parent_inside INTEGER, UNIQUE (sandbox, position)
     ) STRICT;
-INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',131780158,622787303,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL,NULL);
-INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1891029921,622787303,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL,NULL);
-INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',892049134,1874487201,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL,NULL);
-INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',2045459977,1319308790,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL,NULL);
+INSERT INTO "endpoint" VALUES(1,1,1,0,'eth0',324131782,248278715,X'0242AC105680',X'AC105680',X'20010DB8008600000000000000000002',2,NULL,'[]',NULL,0,NULL,NULL);
+INSERT INTO "endpoint" VALUES(2,1,2,1,'eth1',1665005502,248278715,X'024200000001',X'0A000001',NULL,2,NULL,'[]',NULL,-7,NULL,NULL);
+INSERT INTO "endpoint" VALUES(3,2,1,0,'eth0',689218305,1757677509,X'0242AC1056C8',X'AC1056C8',X'20010DB8008600000000000000000003',3,NULL,'[]',NULL,0,NULL,NULL);
+INSERT INTO "endpoint" VALUES(4,3,1,0,'eth0',475126848,762545822,X'0242AC105681',X'AC105681',X'20010DB8008600000000000000000004',4,NULL,'[]',NULL,0,NULL,NULL);
 CREATE TABLE host (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO "host" VALUES('boot_id','boot-1');
 INSERT INTO "host" VALUES('home_cookie','1');
 INSERT INTO "host" VALUES('machine','machine-1');
 INSERT INTO "host" VALUES('parent eth0','boot-1 2/525400000002');
-INSERT INTO "host" VALUES('parent eth1.50','boot-1 826719022/020000000001');
+INSERT INTO "host" VALUES('parent eth1.50','boot-1 1864268254/020000000001');
 CREATE TABLE intent (
         id INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, doing TEXT NOT NULL
     ) STRICT;
-INSERT INTO "intent" VALUES(4,'f72b37ddb0bff197','made');
+INSERT INTO "intent" VALUES(4,'bf55548009afaefb','made');
 CREATE TABLE made_parent (
         link TEXT PRIMARY KEY, kind TEXT NOT NULL, base TEXT, vid INTEGER,
         ifindex INTEGER NOT NULL, boot_id TEXT NOT NULL, intent INTEGER
     ) STRICT, WITHOUT ROWID;
-INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,826719022,'boot-1',1);
+INSERT INTO "made_parent" VALUES('eth1.50','vlan','eth1',50,1864268254,'boot-1',1);
 CREATE TABLE network (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL,
         mode TEXT NOT NULL, flag TEXT, parent TEXT, link TEXT NOT NULL, ipv6 INTEGER NOT NULL, ipv6_ra INTEGER NOT
         NULL, internal INTEGER NOT NULL, mtu INTEGER, share_parent INTEGER NOT NULL, ipam_order TEXT NOT NULL,
         labels TEXT NOT NULL, options TEXT NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     , domain TEXT) STRICT;
-INSERT INTO "network" VALUES(1,'a301e076d1e86a3cb395511c12dbe5bb2c1fa15e2a52f134470c099f6f75e913','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T20:03:54.474959+00:00',NULL,NULL,NULL);
-INSERT INTO "network" VALUES(2,'1649834ae2360bce2d3562689ecc04506e190e47999b64490e5f19642472de5c','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T20:03:54.484510+00:00',1,NULL,'docker:lab');
+INSERT INTO "network" VALUES(1,'2f72bacf996bc1ebf48b72c9a49182a68bcbf126b4adcda08b3d532e8956a97f','lan','macvlan','bridge',NULL,'eth0','eth0',1,1,0,1400,0,'lowest','[["tier", "web"]]','[["parent", "eth0"], ["mtu", "1400"]]','2026-11-27T20:08:18.935781+00:00',NULL,NULL,NULL);
+INSERT INTO "network" VALUES(2,'96eb4c9f0c156b729978637d3ffa8d93343e3602bcc5cf9a9de07ab3c8900420','vlan','macvlan','private',NULL,'eth1.50','eth1.50',0,1,1,NULL,0,'next','[]','[["parent", "eth1.50"], ["macvlan_mode", "private"], ["ipam_order", "next"]]','2026-11-27T20:08:18.939181+00:00',1,NULL,'docker:lab');
 CREATE TABLE noted_endpoint (
         id TEXT PRIMARY KEY, network INTEGER NOT NULL REFERENCES network, mac BLOB, addresses TEXT NOT NULL,
         boot_id TEXT NOT NULL, since TEXT NOT NULL, ifname TEXT NOT NULL, ifindex INTEGER NOT NULL, path TEXT NOT NULL
@@ -91,9 +92,9 @@ CREATE TABLE sandbox (
         made INTEGER NOT NULL, cookie INTEGER NOT NULL, inode INTEGER NOT NULL, boot_id TEXT NOT NULL, labels TEXT NOT
         NULL, command TEXT NOT NULL, auto_remove INTEGER NOT NULL, created_at TEXT NOT NULL, intent INTEGER, origin TEXT
     ) STRICT;
-INSERT INTO "sandbox" VALUES(1,'38add7a9ba02b709910d86fe74f7c9f58f10f211636f2ecf3690c1ebb466a7fb','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T20:03:54.494962+00:00',2,NULL);
-INSERT INTO "sandbox" VALUES(2,'de6a12febbef02148a828538a94a49bbb629d3b2459162fe0d8546e670a91a45','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T20:03:54.508365+00:00',3,NULL);
-INSERT INTO "sandbox" VALUES(3,'e2e49f0db4321fb65ed00371a6db99cffcc099c2bf94541f0041bb797a551551','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T20:03:54.538769+00:00',4,NULL);
+INSERT INTO "sandbox" VALUES(1,'587575f00839f63e3a7b67530ce92e289f4058a887361e43735a7c09443afe0e','box','/run/netns/box',1,2,4026000002,'boot-1','[["a", "b=c"]]','["sh", "-c", "\u00fc"]',0,'2026-11-27T20:08:18.950986+00:00',2,NULL);
+INSERT INTO "sandbox" VALUES(2,'77aed7ac15f9c6364440eff445f0250cf14c6f79aeeb6947ebc24851b0f3635a','guest','/srv/theirs',0,3,4026000003,'boot-1','[]','[]',0,'2026-11-27T20:08:18.967293+00:00',3,NULL);
+INSERT INTO "sandbox" VALUES(3,'2c10de0dacc6621b721d31815edd738c508b49b234b6aa4878397fc9a0d54067','half','/run/netns/half',1,4,4026000004,'boot-1','[]','[]',0,'2026-11-27T20:08:18.998784+00:00',4,NULL);
 CREATE TABLE subnet (
         number INTEGER PRIMARY KEY, network INTEGER NOT NULL REFERENCES network ON DELETE CASCADE,
         position INTEGER NOT NULL, pool INTEGER NOT NULL REFERENCES pool, ranges TEXT NOT NULL, gateway TEXT,

@@ -150,6 +150,21 @@ def test_in_a_later_epoch_each_pool_and_address_is_given_once_more_and_then_take
         given(host, pool, first, epoch="2")
 
 
+def test_what_docker_had_in_an_earlier_run_is_not_taken_back(host: Host) -> None:
+    """Its answer was not waited for: a container may have it nevertheless."""
+    pool, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    first = given(host, pool)
+    assert host.request_pool(LAB, SUBNET, epoch="2") == (pool, SUBNET)
+    assert given(host, pool, first, epoch="2") == first
+    second = given(host, pool, epoch="2")
+    for one in (first, second):
+        host.release_address(pool, ip_address(one), epoch="2")
+    host.release_pool(pool, epoch="2")
+    assert has(host) == {str(SUBNET): [first]}
+    host.release_pool(pool, epoch="1")
+    assert has(host) == {}
+
+
 def test_a_pool_of_other_ranges_is_not_one_that_is_said_again(host: Host) -> None:
     host.request_pool(LAB, SUBNET, ip_ranges=["10.77.0.8/29"], epoch="1")
     with pytest.raises(PoolTaken):

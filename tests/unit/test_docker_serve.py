@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from macvfast.host import Host
+    from tests.unit.machine import Machine
+
 
 class Plugin:
     """A front whose work is done by `act`."""
@@ -29,7 +32,6 @@ class Plugin:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.act: Callable[[Request, Callable[[], bool]], dict[str, object]] = lambda _, __: {}
-        self.ended: list[str] = []
 
     def begin(
         self, request: Request, done: Callable[[Answer], None], is_wanted: Callable[[], bool] = lambda: True
@@ -38,7 +40,6 @@ class Plugin:
 
         def run() -> None:
             done(Answer(self.act(request, is_wanted)))
-            self.ended.append(request.id)
 
         threading.Thread(target=run).start()
 
@@ -131,7 +132,7 @@ def test_a_run_of_dockerd_is_known_by_its_process_and_boot(plugin: Plugin, monke
     """Wrong: after a boot, or where its start cannot be read, another dockerd passes for the same."""
     seen: list[str] = []
 
-    def read(call: Call) -> calls.Answer:
+    def read(call: Call, _: object) -> calls.Answer:
         seen.append(call.peer.epoch)
         return calls.Answer(calls.OK, {})
 
@@ -142,3 +143,83 @@ def test_a_run_of_dockerd_is_known_by_its_process_and_boot(plugin: Plugin, monke
     monkeypatch.setattr(docker, "process_of", lambda pid: Process(pid, 0))
     assert "cannot see the process of dockerd" in plugin.post("IpamDriver.RequestPool")["Error"]
     assert len(seen) == 1
+
+
+ID = "ab" * 32
+SUBNET = "10.77.0.0/28"
+GENERIC = "com.docker.network.generic"
+DATA = [{"Pool": SUBNET}]
+NETWORK: dict[str, Any] = {"NetworkID": ID, "Options": {GENERIC: {"parent": "eth1"}}, "IPv4Data": DATA, "IPv6Data": []}
+POOL = {"AddressSpace": "macvfast", "Pool": SUBNET, "SubPool": "", "Options": {}, "V6": False}
+
+
+class Late:
+    """Does the next call of a plugin when that was answered already."""
+
+    def __init__(self, plugin: Plugin, host: Host) -> None:
+        self.plugin = plugin
+        self.host = host
+        self.wanted: list[bool] = []
+
+    def __call__(self, method: str, **fields: object) -> str:
+        answered, ended = threading.Event(), threading.Event()
+
+        def act(request: Request, is_wanted: Callable[[], bool]) -> dict[str, object]:
+            answered.wait(20)
+            self.wanted.append(is_wanted())
+            try:
+                return self.now(request, is_wanted)
+            finally:
+                ended.set()
+
+        self.plugin.act = act
+        said = self.plugin.post(method, **fields)
+        answered.set()
+        assert ended.wait(20)
+        self.plugin.act = self.now
+        return str(said.get("Err") or said.get("Error"))
+
+    def now(self, request: Request, _: object) -> dict[str, object]:
+        assert request.act is not None
+        return request.act(self.host)
+
+
+@pytest.fixture
+def late(plugin: Plugin, machine: Machine) -> Late:
+    machine.host.remove_networks(["lan", "other"]).raise_if_any()
+    machine.host._store.origin = "docker"
+    made = Late(plugin, machine.host)
+    plugin.act = made.now
+    return made
+
+
+def test_what_is_done_too_late_is_taken_back(plugin: Plugin, late: Late) -> None:
+    """Docker takes it for not done, and mentions it no more. Wrong: the address stays taken, in the same run of dockerd
+    for ever.
+    """
+    assert "takes back" in late("IpamDriver.RequestPool", **POOL)
+    assert late.host.docker_pools() == []
+    pool = plugin.post("IpamDriver.RequestPool", **POOL)["PoolID"]
+    address = {"PoolID": pool, "Address": "10.77.0.3", "Options": {}}
+    assert "takes back" in late("IpamDriver.RequestAddress", **address)
+    assert [some for _, some in late.host.docker_pools()] == [[]]
+    assert plugin.post("IpamDriver.RequestAddress", **address)["Address"] == "10.77.0.3/28"
+    assert "takes back" in late("NetworkDriver.CreateNetwork", **NETWORK)
+    assert [*late.host.networks()] == []
+    assert plugin.post("NetworkDriver.CreateNetwork", **NETWORK) == {}
+    endpoint = {"NetworkID": ID, "EndpointID": "cd" * 32, "Interface": {"Address": "10.77.0.3/28"}}
+    assert "takes back" in late("NetworkDriver.CreateEndpoint", **endpoint)
+    assert late.host.noted_endpoints() == []
+    assert plugin.post("NetworkDriver.CreateEndpoint", **endpoint)["Interface"]["MacAddress"]
+    assert late.wanted == [False] * 4, "what has not begun yet is not done"
+
+
+def test_what_docker_gives_back_goes_however_late_it_is(plugin: Plugin, late: Late) -> None:
+    """Docker takes it for gone, whatever is answered."""
+    pool = plugin.post("IpamDriver.RequestPool", **POOL)["PoolID"]
+    plugin.post("IpamDriver.RequestAddress", PoolID=pool, Address="10.77.0.3")
+    assert "goes on" in late("IpamDriver.ReleaseAddress", PoolID=pool, Address="10.77.0.3")
+    assert [some for _, some in late.host.docker_pools()] == [[]]
+    assert "goes on" in late("IpamDriver.ReleasePool", PoolID=pool)
+    assert late.host.docker_pools() == []
+    assert late.wanted == [True] * 2

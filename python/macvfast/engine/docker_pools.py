@@ -79,11 +79,13 @@ class DockerPools:
         link = self._kernel.link(name)
         return domain_of(name if link is None else link.ifname, None)
 
-    def release(self, id_: str) -> None:
-        """Forget a pool, with what Docker has in it; one that is unknown stays so."""
+    def release(self, id_: str, epoch: str | None = None) -> None:
+        """Forget a pool, with what Docker has in it; one that is unknown stays so, and with an epoch one that was there
+        before.
+        """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
-            if found is not None:
+            if found is not None and (epoch is None or records.was_given(found.number, None, epoch)):
                 _release(records, found, [one.address for one in records.docker_addresses(found.number)])
                 records.delete_docker_pool(found)
 
@@ -148,13 +150,16 @@ class DockerPools:
         process = process_in(before, self._kernel.boot_id())
         return before != epoch and (process is None or not Process(*process).alive())
 
-    def release_address(self, id_: str, address: Address) -> None:
-        """Free an address; one that is free, or of an unknown pool, stays so. Where the link of an endpoint may be
-        there with it, it stays taken until `free`: Docker gives it back whatever became of the endpoint.
+    def release_address(self, id_: str, address: Address, epoch: str | None = None) -> None:
+        """Free an address; one that is free, or of an unknown pool, stays so, and with an epoch one that Docker had
+        before. Where the link of an endpoint may be there with it, it stays taken until `free`: Docker gives it back
+        whatever became of the endpoint.
         """
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
-            if found is not None and records.linked(found.number, address) is None:
+            if found is None or (epoch is not None and not records.was_given(found.number, address, epoch)):
+                return
+            if records.linked(found.number, address) is None:
                 _release(records, found, [address])
 
     def keep_linked(self, endpoint: str) -> None:

@@ -41,10 +41,13 @@ class OfDockerPools(Opened):
         plain("cidr", cidr, IPv4Network, IPv6Network, NoneType)
         return self._parts.engine.docker_pools.request(domain, cidr, texts("ip_ranges", ip_ranges), epoch)
 
-    def release_pool(self, pool_id: str) -> None:
-        """Release a pool, with the addresses that Docker has in it alone; one that is unknown stays so."""
+    def release_pool(self, pool_id: str, *, epoch: str | None = None) -> None:
+        """Release a pool, with the addresses that Docker has in it alone; one that is unknown stays so. `epoch`: only
+        if it was requested first in that one.
+        """
         plain("pool_id", pool_id, str)
-        self._parts.engine.docker_pools.release(pool_id)
+        plain("epoch", epoch, str, NoneType)
+        self._parts.engine.docker_pools.release(pool_id, epoch)
 
     def request_address(self, pool_id: str, address: Address | None, epoch: str, *, gateway: bool = False) -> Interface:
         """An address of a pool; None: the lowest that is free, and that the host itself has not.
@@ -62,11 +65,14 @@ class OfDockerPools(Opened):
         plain("epoch", epoch, str)
         return self._parts.engine.docker_pools.request_address(pool_id, address, epoch, gateway=gateway)
 
-    def release_address(self, pool_id: str, address: Address) -> None:
-        """Free an address of a pool; one that is free stays so, and one that is kept (`keep_linked`) stays taken."""
+    def release_address(self, pool_id: str, address: Address, *, epoch: str | None = None) -> None:
+        """Free an address of a pool; one that is free stays so, and one that is kept (`keep_linked`) stays taken.
+        `epoch`: only if it was requested first in that one.
+        """
         plain("pool_id", pool_id, str)
         plain("address", address, IPv4Address, IPv6Address)
-        self._parts.engine.docker_pools.release_address(pool_id, address)
+        plain("epoch", epoch, str, NoneType)
+        self._parts.engine.docker_pools.release_address(pool_id, address, epoch)
 
     def keep_linked(self, endpoint_id: str) -> None:
         """Keep the addresses that Docker has for a noted endpoint, whose link could not be removed: they stay taken as

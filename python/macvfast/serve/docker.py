@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from macvfast import __version__
 from macvfast.plugins.docker import calls
 from macvfast.plugins.docker.answers import Call, Peer
-from macvfast.plugins.request import Request
+from macvfast.plugins.request import CONNECT, Request
 from macvfast.serve.peer import caller_of, may_ask
 from macvfast.system.machine import boot_id
 from macvfast.system.processes import process_of
@@ -42,11 +42,14 @@ _LONGEST = 1 << 20
 _ARRIVES_S = 3.0
 _DONE_S = 5.0
 _TAKEN_S = 1.5
+# How long an answer may be on its way once what it says is kept.
+_SAID_S = 0.5
 
 # How long to wait where no descriptor or thread is left for a connection.
 _AGAIN_S = 0.05
 
-_TOO_LATE = "macvfast has not done it in time: it goes on, and what it makes is found when it is asked for again"
+_TOO_LATE = "macvfast has not done it in time, and takes back what it makes of it later: do it again"
+_GOES_ON = "macvfast has not done it in time, and goes on with it"
 _NOT_HERE = (
     "dockerd has another user or network namespace than macvfast: rootless Docker cannot have macvlan networks of this "
     "host, since its containers are not on links of this host's namespace"
@@ -157,6 +160,30 @@ class _Timed(io.RawIOBase):
         return self._socket.recv_into(buffer)
 
 
+class _Patience:
+    """Whether a call is still waited for, or its answer is kept: whichever comes first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: bool | None = None
+
+    def lasts(self) -> bool:
+        """Whether it is waited for."""
+        return self._kept is not False
+
+    def keep(self) -> bool:
+        """Have the answer kept; False: nobody waits for it any more."""
+        with self._lock:
+            self._kept = self._kept is not False
+            return self._kept
+
+    def end(self) -> bool:
+        """Wait no longer; False: the answer is kept, and comes."""
+        with self._lock:
+            self._kept = self._kept is True
+            return not self._kept
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers the one call of a connection. Lines and headers are bounded by the base class."""
 
@@ -208,9 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._say(HTTPStatus.FORBIDDEN, calls.refusal(method, _NOT_SEEN))
                 return
             peer = Peer(process.pid, process.start_time, boot_id())
-            found = calls.read(Call(os.urandom(16).hex(), method, body, peer))
+            patience = _Patience()
+            found = calls.read(Call(os.urandom(16).hex(), method, body, peer), patience.keep)
             if isinstance(found, Request):
-                self._say(HTTPStatus.OK, self._done(found, method))
+                self._say(HTTPStatus.OK, self._done(found, method, patience))
             else:
                 self._say(found.status, found.said)
 
@@ -224,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         return body if len(body) == int(length) else HTTPStatus.BAD_REQUEST
 
-    def _done(self, request: Request, method: str) -> Said:
+    def _done(self, request: Request, method: str, patience: _Patience) -> Said:
         """What becomes of a request, or that it takes too long."""
         ended = threading.Event()
         answers: list[Said] = []
@@ -233,9 +261,11 @@ class _Handler(BaseHTTPRequestHandler):
             answers.append(answer.said)
             ended.set()
 
-        self._work.begin(request, done)
-        if not ended.wait(_DONE_S):
-            return calls.refusal(method, _TOO_LATE)
+        # Docker takes what it gives back for gone, whatever is answered: that is done in any case.
+        makes = request.kind == CONNECT
+        self._work.begin(request, done, patience.lasts if makes else lambda: True)
+        if not ended.wait(_DONE_S) and (patience.end() or not ended.wait(_SAID_S)):
+            return calls.refusal(method, _TOO_LATE if makes else _GOES_ON)
         (said,) = answers
         # What the server itself has to say has other words.
         error = said.get("error")

@@ -67,11 +67,14 @@ class Todo:
         about: what only one call is done about at a time: an id of Docker's.
         makes: whether it makes something, and does not only remove.
         act: does it; its answer.
+        undo: takes back what it has made, by its answer, which Docker has not waited for; None: nothing is left that
+            Docker does not mention again.
     """
 
     about: str
     makes: bool
     act: Callable[[Host], Said] = field(compare=False, repr=False)
+    undo: Callable[[Said, Host], None] | None = field(default=None, compare=False, repr=False)
 
 
 class Words:

@@ -81,8 +81,12 @@ def _key(method: str) -> str:
     return IPAM if method.startswith("IpamDriver.") else NETWORK
 
 
-def read(call: Call) -> Request | Answer:
-    """What a call asks to be done; or its answer, where nothing is."""
+def read(call: Call, keep: Callable[[], bool] = lambda: True) -> Request | Answer:
+    """What a call asks to be done; or its answer, where nothing is.
+
+    Args:
+        keep: asked once when it is done: whether its answer is still waited for. Otherwise it is taken back.
+    """
     key = _key(call.method)
     if call.method == _ACTIVATE:
         return Answer(OK, _IMPLEMENTS)
@@ -101,7 +105,14 @@ def read(call: Call) -> Request | Answer:
     kind = CONNECT if meant.makes else DISCONNECT
     # No sandbox has this name: it says what calls are about.
     about = EndpointRequest(network="", sandbox=f"docker {meant.about}")
-    return Request(kind, call.id, "docker", None, about, None, Words(key), act=lambda host: _done(meant, host, key))
+
+    def act(host: Host) -> Said:
+        try:
+            return _done(meant, host, keep)
+        except Refused as error:
+            raise NotKept({key: str(error)}) from None
+
+    return Request(kind, call.id, "docker", None, about, None, Words(key), act=act)
 
 
 def _parsed(call: Call) -> object:
@@ -115,8 +126,8 @@ def _parsed(call: Call) -> object:
         raise Unfit("it is not JSON") from None
 
 
-def _done(meant: Todo, host: Host, key: str) -> Said:
-    try:
-        return meant.act(host)
-    except Refused as error:
-        raise NotKept({key: str(error)}) from None
+def _done(meant: Todo, host: Host, keep: Callable[[], bool]) -> Said:
+    said = meant.act(host)
+    if not keep() and meant.undo is not None:
+        meant.undo(said, host)
+    return said

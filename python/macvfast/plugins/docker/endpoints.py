@@ -60,7 +60,8 @@ def create(fields: Fields, _: Call) -> Todo:
         id_, [one for one in both if one is not None], parse_mac(mac) if mac else None,
         _owner(fields.fields("Options")),
     )  # fmt: skip
-    return Todo(id_, makes=True, act=partial(_create, network_id, announced))
+    act = partial(_create, network_id, announced)
+    return Todo(id_, makes=True, act=act, undo=lambda _, host: _forget_unlinked(network_id, id_, host))
 
 
 def _owner(options: Fields) -> str | None:
@@ -83,6 +84,13 @@ def _create(network_id: str, announced: _Announced, host: Host) -> Said:
     noted = host.note_endpoint(network, id_, addresses, mac=mac, owner=owner)
     # What was given must not come back.
     return {"Interface": {"MacAddress": mac_text(noted.mac)} if mac is None and noted.mac is not None else {}}
+
+
+def _forget_unlinked(network_id: str, id_: str, host: Host) -> None:
+    """Forget an endpoint, unless it was announced before, and has a link."""
+    noted = host.noted_endpoint(id_)
+    if noted is not None and not noted.ifindex and host.attached(networks.attachment_of(network_id, id_)) is None:
+        host.forget_endpoint(id_)
 
 
 def join(fields: Fields, call: Call) -> Todo:

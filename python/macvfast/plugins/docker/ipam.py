@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast.model import is_ifname, is_name
@@ -46,7 +46,10 @@ def request_pool(fields: Fields, call: Call) -> Todo:
     if cidr is None and (part or fields.flag("V6")):
         raise Refused("give the subnet, too: --subnet")
     ranges = (part,) if part else ()
-    return Todo(domain or parent, makes=True, act=partial(_request_pool, (domain, parent), cidr, ranges, call.peer))
+    return Todo(
+        domain or parent, makes=True, act=partial(_request_pool, (domain, parent), cidr, ranges, call.peer),
+        undo=lambda said, host: host.release_pool(str(said["PoolID"]), epoch=call.peer.epoch),
+    )  # fmt: skip
 
 
 def domain_of(given: Mapping[str, str], space: str = "") -> tuple[str, str]:
@@ -111,7 +114,11 @@ def request_address(fields: Fields, call: Call) -> Todo:
     id_, wanted = _given(fields, "PoolID"), fields.text("Address")
     address = _address(wanted) if wanted else None
     gateway = fields.fields("Options").text(_KIND) == _GATEWAY
-    return Todo(id_, makes=True, act=partial(_request_address, id_, address, call.peer.epoch, gateway))
+    epoch = call.peer.epoch
+    return Todo(
+        id_, makes=True, act=partial(_request_address, id_, address, epoch, gateway),
+        undo=lambda said, host: host.release_address(id_, ip_interface(str(said["Address"])).ip, epoch=epoch),
+    )  # fmt: skip
 
 
 def _address(text: str) -> Address:

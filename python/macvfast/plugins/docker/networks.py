@@ -131,7 +131,8 @@ def create(fields: Fields, _: Call) -> Todo:
     # A gateway that nothing leads to is only reserved.
     kept = [(str(one.cidr), str(one.gateway) if one.gateway and leads_out else None) for one in given]
     labels = ((ID, id_), (SUBNETS, json.dumps(kept)))
-    return Todo(id_, makes=True, act=partial(_create, id_, replace(request, labels=labels)))
+    act = partial(_create, id_, replace(request, labels=labels))
+    return Todo(id_, makes=True, act=act, undo=lambda _, host: _remove_unused(host, id_))
 
 
 def _create(id_: str, request: NetworkRequest, host: Host) -> Said:
@@ -183,6 +184,11 @@ def remove(host: Host, id_: str) -> bool:
         host.forget_endpoint(one.id)
     host.remove_networks([network.id])[0].result()
     return True
+
+
+def _remove_unused(host: Host, id_: str) -> None:
+    if not host.attachments(id_) and not host.noted_endpoints(find(host, id_)):
+        remove(host, id_)
 
 
 def find(host: Host, id_: str) -> Network:

@@ -45,7 +45,7 @@ class DockerRecords(NotedRecords):
         else:
             number, used = there
         self._db.execute(
-            "INSERT INTO docker_pool VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO docker_pool VALUES (?1, ?2, ?3, ?4, ?5, ?4)",
             (pool.id, number, json.dumps(pool.ranges), pool.epoch, pool.at.isoformat()),
         )
         return DockerPoolRow(pool, cast("int", number), used)
@@ -99,7 +99,21 @@ class DockerRecords(NotedRecords):
     def set_docker_address(self, pool: int, one: DockerAddress) -> None:
         """Note that Docker has an address, or has said so again."""
         values = (pool, one.address.packed, one.epoch, one.at.isoformat(), one.gateway)
-        self._db.execute("INSERT OR REPLACE INTO docker_address VALUES (?, ?, ?, ?, ?, NULL)", values)
+        self._db.execute(
+            "INSERT INTO docker_address VALUES (?1, ?2, ?3, ?4, ?5, ?3, NULL) ON CONFLICT DO UPDATE"
+            " SET epoch = excluded.epoch, at = excluded.at, gateway = excluded.gateway, linked = NULL",
+            values,
+        )
+
+    def was_given(self, pool: int, address: Address | None, epoch: str) -> bool:
+        """Whether an address that Docker has, or with None the pool, was requested first in an epoch."""
+        of_pool, of_address = (
+            "docker_pool WHERE pool = ?1 AND ?2 IS NULL",
+            "docker_address WHERE (pool, address) = (?1, ?2)",
+        )
+        found = f"SELECT 1 FROM {of_pool if address is None else of_address} AND given = ?3"
+        packed = None if address is None else address.packed
+        return self._db.execute(found, (pool, packed, epoch)).fetchone() is not None
 
     def delete_docker_address(self, pool: int, address: Address) -> bool:
         """Docker has it no more; whether it had it."""

@@ -125,15 +125,17 @@ _NOTED = """CREATE TABLE noted_endpoint (
 _NOTED_INDEX = "CREATE INDEX noted_endpoint_by_network ON noted_endpoint (network)"
 
 # The pools that Docker has requested, by the ids that it knows them by, and the addresses that it has in them, packed:
-# in which epoch it has said so last, which is a run of dockerd, and when. A gateway stays as long as its pool. `linked`
-# is the engine's id of an endpoint whose link may be there with the address, as it could not be removed.
+# in which epoch it has said so last, which is a run of dockerd, and when; `given`: in which one first. A gateway stays
+# as long as its pool. `linked` is the engine's id of an endpoint whose link may be there with the address, as it could
+# not be removed.
 _DOCKER_POOL = """CREATE TABLE docker_pool (
         id TEXT PRIMARY KEY, pool INTEGER NOT NULL UNIQUE REFERENCES pool, ranges TEXT NOT NULL, epoch TEXT NOT NULL,
-        at TEXT NOT NULL
+        at TEXT NOT NULL, given TEXT NOT NULL
     ) STRICT, WITHOUT ROWID"""
 _DOCKER_ADDRESS = """CREATE TABLE docker_address (
         pool INTEGER NOT NULL REFERENCES pool ON DELETE CASCADE, address BLOB NOT NULL, epoch TEXT NOT NULL,
-        at TEXT NOT NULL, gateway INTEGER NOT NULL, linked TEXT, PRIMARY KEY (pool, address)
+        at TEXT NOT NULL, gateway INTEGER NOT NULL, given TEXT NOT NULL, linked TEXT,
+        PRIMARY KEY (pool, address)
     ) STRICT, WITHOUT ROWID"""
 
 # What a container had of a network that it may come back to, oldest first by number: its own addresses and MAC, which
