@@ -11,6 +11,7 @@ import pytest
 
 from macvfast import errors
 from macvfast.engine.attachments import Attachments
+from macvfast.model import Sandbox
 from macvfast.plugins.cni import calls
 from macvfast.plugins.doing import answered
 from macvfast.plugins.kinds import connected, undo
@@ -256,26 +257,55 @@ def test_a_container_waits_for_an_address_that_another_process_is_giving_back(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wrong: only removals of the same process are waited for, and a plugin beside a server finds no room."""
-    conf, program = held_by(CONF), "host-local"
-    assert done(machine, "ADD", conf, program=program)["ips"]
+    assert done(machine, "ADD", CONF)["ips"]
     store = machine.host._store
-    owners, held = Owners(store.directory / "owners"), Held()
-    owners.take(held)
-    with store.writing() as records:
-        going = records.begin(held.token, REMOVED)
+    going, owners, held = begun_elsewhere(machine)
+    # That of another container.
+    machine.world.give("/proc/self/fd/0")
     look, looks = Attachments._removals, count()
 
-    def ends_after_a_look(self: Attachments) -> set[int]:
+    def ends_after_a_look(self: Attachments, *about: Any) -> set[int]:
         if next(looks) == 1:
             with store.writing() as records:
                 records.settle(going)
             owners.give_up(held)
-            assert done(machine, "DEL", conf, program=program) is None
-        return look(self)
+            machine.host.detach(machine.host.attachments()).raise_if_any()
+        return look(self, *about)
 
     monkeypatch.setattr(Attachments, "_removals", ends_after_a_look)
-    assert done(machine, "ADD", conf, program=program, container="c2", id_="b" * 32)["ips"]
+    assert done(machine, "ADD", CONF, container="c2", id_="b" * 32)["ips"]
     assert next(looks) == 2
+
+
+def begun_elsewhere(machine: Machine) -> tuple[int, Owners, Held]:
+    """The intent of another process, which removes the one attachment, and what keeps that process alive."""
+    store = machine.host._store
+    owners, held = Owners(store.directory / "owners"), Held()
+    owners.take(held)
+    box = machine.host.attached(machine.host.attachments()[0])
+    assert isinstance(box, Sandbox)
+    with store.writing() as records:
+        going = records.begin(held.token, REMOVED)
+        records.begin_endpoint_removal(box.endpoints[0], going)
+    return going, owners, held
+
+
+def test_what_gives_back_nothing_that_is_wanted_is_not_waited_for(machine: Machine) -> None:
+    """Wrong: a container with an address that another one has waits 10 s for the removals of all networks."""
+    (given,) = done(machine, "ADD", CONF)["ips"]
+    going, owners, held = begun_elsewhere(machine)
+    address = given["address"].partition("/")[0]
+    removals = machine.host._parts.engine._attachments._removals
+    full = errors.PoolExhausted(["10.20.0.0/30"])
+    for refusal, found in (
+        (errors.AddressTaken(address), {going}), (errors.AddressTaken("10.20.0.9"), set()), (full, {going}),
+        (errors.MacTaken("02:42:0a:14:00:02", "x"), {going}), (errors.MacTaken("02:42:0a:14:00:09", "x"), set()),
+    ):  # fmt: skip
+        assert removals("cni-pods", refusal) == found, refusal
+    # On another parent, with other pools.
+    assert removals("lan", full) == set()
+    owners.give_up(held)
+    assert removals("cni-pods", full) == set()
 
 
 def test_a_container_whose_path_leads_nowhere_here_is_found_by_what_its_plugin_has_opened(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from macvfast.engine.carriers import Carriers, own_addresses
 from macvfast.engine.observe import CHUNK, Observer
 from macvfast.engine.removal import HELD, RemovalOptions, held_now, let_go
 from macvfast.engine.settle import GIVE_UP_S
-from macvfast.errors import AlreadyConnected, MacvfastError, MadeByEngine, NetworkInUse
+from macvfast.errors import AddressTaken, AlreadyConnected, MacTaken, MacvfastError, MadeByEngine, NetworkInUse
 from macvfast.ipam import Pools, Wish
 from macvfast.kernel.namespaces import close_all
-from macvfast.model import KEPT_S, ON_DEMAND, HeldAddresses
+from macvfast.model import KEPT_S, ON_DEMAND, HeldAddresses, parse_mac
 from macvfast.outcomes import Difference, Freed, Outcome, Outcomes, Step
 from macvfast.state.lookup import attached, one_network, refuse_another
-from macvfast.state.records import REMOVED, now
+from macvfast.state.records import now
 from macvfast.system import limits
 
 if TYPE_CHECKING:
@@ -217,21 +218,30 @@ class Attachments:
             if not isinstance(outcome.error, NetworkInUse)
         ]
 
-    def await_removals(self) -> bool:
-        """Wait until the removals have ended that other processes are at, too, but not longer than those wait. Returns
-        whether there was one.
+    def await_removals(self, network: str, error: MacvfastError) -> bool:
+        """Wait until the removals have ended, also those that other processes are at, which give back what a network
+        was refused by an error; but not longer than those wait. Returns whether there was one.
         """
-        begun = self._removals()
+        begun = self._removals(network, error)
         until = time.monotonic() + GIVE_UP_S
-        while begun & self._removals() and time.monotonic() < until:
+        while begun & self._removals(network, error) and time.monotonic() < until:
             time.sleep(_LOOK_S)
         return bool(begun)
 
-    def _removals(self) -> set[int]:
-        """The intents of all removals that go on."""
+    def _removals(self, network: str, error: MacvfastError) -> set[int]:
+        """The intents of the removals that go on, of endpoints with the address or MAC of the error, or that share
+        pools or the parent with the network.
+        """
+        address = ip_address(error.address).packed if isinstance(error, AddressTaken) else None
+        mac = parse_mac(error.mac) if isinstance(error, MacTaken) else None
         with self._store.reading() as records:
-            owners = {id_: one.owner for id_, one in records.intents().items() if one.doing == REMOVED}
-        return {id_ for id_, owner in owners.items() if self._store.owner_lives(owner)}
+            try:
+                about = one_network(records, self._store, network)
+            except MacvfastError:
+                # It has gone.
+                return set()
+            going, owners = records.leaving(about.id, address, mac), records.intents()
+        return {one for one in going if self._store.owner_lives(owners[one].owner)}
 
     def ending(self) -> list[Step]:
         """The steps that would free what another boot left."""

@@ -43,7 +43,6 @@ from macvfast.system.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from threading import Thread
 
     from macvfast.engine.attachments import Attachments
     from macvfast.engine.collect import Collector
@@ -189,11 +188,11 @@ class Engine:
     ) -> Endpoint:
         """Create one endpoint of a sandbox that exists, or that stands for a given namespace."""
         asked = PluginRequest(request, request_id, attachment)
-        leaving = self._together.removals()
+        leaving = bool(self._together.removals())
         try:
             made = self._connect(asked)
         except _OCCUPIED as error:
-            if attachment is None or not self._make_room(leaving, error):
+            if attachment is None or not self._make_room(request.network, error, leaves=leaving):
                 raise
             made = self._connect(asked)
         if made.ip6 is not None and request.netns is not None and self._store.origin is not None:
@@ -245,21 +244,19 @@ class Engine:
         self, network: str, attachment: Attachment, asked: Sequence[Address | None], request_id: str | None
     ) -> HeldAddresses:
         """Give an attachment addresses for a link that something else makes."""
-        leaving = self._together.removals()
+        leaving = bool(self._together.removals())
         try:
             return self._attachments.hold(network, attachment, asked, request_id)
         except _OCCUPIED as error:
-            if not self._make_room(leaving, error):
+            if not self._make_room(network, error, leaves=leaving):
                 raise
         return self._attachments.hold(network, attachment, asked, request_id)
 
-    def _make_room(self, leaving: Sequence[Thread], error: MacvfastError) -> bool:
-        """Wait for what leaves, and for a pool, free what no container has any more. Returns whether something may have
-        changed by that.
+    def _make_room(self, network: str, error: MacvfastError, *, leaves: bool) -> bool:
+        """Wait for what leaves a network that has refused something, and for a pool, free what no container has any
+        more. Returns whether something may have changed by that, or before: `leaves`.
         """
-        for one in leaving:
-            one.join()
-        leaves = self._attachments.await_removals() or bool(leaving)
+        leaves = self._attachments.await_removals(network, error) or leaves
         if not isinstance(error, PoolExhausted):
             return leaves
         with self._changing_many():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from macvfast import model
 from macvfast.state.records import checked
-from macvfast.state.records.networks import Unsettled, unused_key
+from macvfast.state.records.networks import REMOVED, Unsettled, unused_key
 from macvfast.state.records.sandboxes import ATTACHMENT, THE_ENDPOINT, SandboxRecords
 
 if TYPE_CHECKING:
@@ -63,6 +63,25 @@ class EngineRecords(SandboxRecords):
             named = (attachment.sandbox, attachment.origin)
             row = self._db.execute("SELECT number FROM sandbox WHERE name = ? AND origin = ?", named).fetchone()
         return None if row is None else int(row[0])
+
+    def leaving(self, network_id: str, address: bytes | None, mac: bytes | None) -> set[int]:
+        """The intents of removals of endpoints that share the parent or a pool with a network's; `address`, `mac`: of
+        those that have it.
+        """
+        rows = self._db.execute(
+            "WITH going (intent, endpoint) AS ("
+            "SELECT i.id, e.number FROM intent i JOIN endpoint e ON e.intent = i.id WHERE i.doing = ?4 UNION"
+            " SELECT i.id, e.number FROM intent i JOIN sandbox s ON s.intent = i.id JOIN endpoint e"
+            " ON e.sandbox = s.number WHERE i.doing = ?4),"
+            " near (number) AS ("
+            "SELECT o.number FROM network n JOIN network o ON o.link = n.link WHERE n.id = ?1 UNION"
+            " SELECT o.network FROM network n JOIN subnet t ON t.network = n.number JOIN subnet o ON o.pool = t.pool"
+            " WHERE n.id = ?1)"
+            " SELECT g.intent FROM going g JOIN endpoint e ON e.number = g.endpoint WHERE e.network IN near"
+            " AND (?2 IS NULL OR e.ip = ?2 OR e.ip6 = ?2) AND (?3 IS NULL OR e.mac = ?3)",
+            (network_id, address, mac, REMOVED),
+        )
+        return {int(intent) for (intent,) in rows}
 
     def attached_before(self, boot_id: str) -> list[Sandbox]:
         """The sandboxes that have stood for attachments since another boot."""
