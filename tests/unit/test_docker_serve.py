@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.errors import MacvfastError
 from macvfast.plugins.docker import calls
 from macvfast.plugins.docker.answers import Call, Peer
 from macvfast.plugins.request import Answer, Request
 from macvfast.serve import docker
+from macvfast.serve.request import Plain
 from macvfast.system.machine import boot_id
 from macvfast.system.processes import Process, process_of
 
@@ -114,6 +116,13 @@ def test_what_fails_is_answered(plugin: Plugin, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(calls, "read", fail)
     assert "has failed" in plugin.post("IpamDriver.RequestPool")["Err"]
     assert len(shown) == 1
+
+
+def test_what_the_server_itself_has_to_say_is_said_in_words(plugin: Plugin) -> None:
+    error = MacvfastError("the server has failed", causes=["KeyError(7)"], hints=["say so"])
+    plugin.act = lambda _, __: Plain.failed(error)
+    said = plugin.post("IpamDriver.ReleasePool", PoolID="x")
+    assert said == {"Error": "the server has failed: KeyError(7) (hint: say so)"}
 
 
 def test_a_call_for_which_there_is_no_thread_is_answered(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from macvfast import __version__
 from macvfast.plugins.docker import calls
-from macvfast.plugins.docker.answers import Call, Peer
+from macvfast.plugins.docker.answers import Call, Peer, line_of
 from macvfast.plugins.request import CONNECT, Request
 from macvfast.serve.peer import caller_of, may_ask
 from macvfast.system.machine import boot_id
@@ -269,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         (said,) = answers
         # What the server itself has to say has other words.
         error = said.get("error")
-        return said if error is None else calls.refusal(method, str(error))
+        return calls.refusal(method, line_of(error)) if isinstance(error, dict) else said
 
     def _say(self, status: int, said: Said) -> None:
         body = json.dumps(said, separators=(",", ":")).encode()

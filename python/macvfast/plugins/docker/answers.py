@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from macvfast.model import epoch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from macvfast.errors import MacvfastError
     from macvfast.host import Host
@@ -122,5 +122,17 @@ def said_of(error: MacvfastError) -> str:
     >>> said_of(NetworkNotFound("lab"))  # doctest: +ELLIPSIS
     'there is no network `lab`...'
     """
-    hints = "; ".join(error.hints)
-    return f"{error.line} (hint: {hints})" if hints else error.line
+    return _one_line(error.line, error.hints)
+
+
+def line_of(error: Mapping[str, Any]) -> str:
+    """The same of an error as the server itself says it.
+
+    >>> line_of({"error": "server-failed", "message": "the server has failed", "causes": ["x"], "hints": ["try"]})
+    'the server has failed: x (hint: try)'
+    """
+    return _one_line(": ".join((error["message"], *error["causes"])), error["hints"])
+
+
+def _one_line(line: str, hints: Sequence[str]) -> str:
+    return f"{line} (hint: {'; '.join(hints)})" if hints else line
