@@ -19,6 +19,7 @@ from macvfast.errors import (
     PoolTaken,
     PoolUnknown,
     RangeInvalid,
+    SubnetInvalid,
     SubnetTaken,
 )
 from macvfast.model import epoch_of
@@ -67,6 +68,13 @@ def test_a_subnet_is_there_once_in_a_domain_and_none_overlaps_it(host: Host) -> 
     host.request_pool("docker:other", SUBNET, epoch="1")
     host.request_pool(LAB, ip_network("10.77.0.16/28"), epoch="1")
     assert len(host.docker_pools()) == 3
+
+
+@pytest.mark.parametrize("cidr", ["127.0.0.0/8", "224.0.0.0/8", "0.0.0.0/0", "::1/128", "ff02::/16"])
+def test_what_no_endpoint_can_have_is_refused_as_for_a_network(host: Host, cidr: str) -> None:
+    with pytest.raises(SubnetInvalid, match="addresses, which no endpoint can have"):
+        host.request_pool(LAB, ip_network(cidr), epoch="1")
+    assert host.docker_pools() == []
 
 
 def test_what_is_no_range_of_the_subnet_is_refused_with_nothing_noted(host: Host) -> None:

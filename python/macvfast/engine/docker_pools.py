@@ -15,7 +15,7 @@ from macvfast import plan
 from macvfast.engine.parents import HomeAddresses
 from macvfast.errors import AddressOutsideSubnet, AddressTaken, PoolExhausted, PoolTaken, PoolUnknown
 from macvfast.ipam import DefaultSubnets, Pool, Pools, Source
-from macvfast.ipam.subnets import DomainSubnets
+from macvfast.ipam.subnets import DomainSubnets, refuse_unfit
 from macvfast.model import DockerAddress, DockerPool, domain_of, process_in
 from macvfast.outcomes import Freed
 from macvfast.state.records import now
@@ -64,7 +64,8 @@ class DockerPools:
                     raise PoolTaken(str(cidr), str(cidr), domain)
                 records.claim_docker_pool(there.said.id, epoch, wanted.at)
                 return there.said.id, cidr
-            # What has something wrong is refused here.
+            refuse_unfit(cidr)
+            # What else has something wrong is refused here.
             Pool(cidr, ip_range=wanted.ranges or None)
             pools = Pools(records)
             other = DomainSubnets(records.subnets_in(domain)).overlapping(cidr)

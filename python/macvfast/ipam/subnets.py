@@ -156,16 +156,23 @@ def _cidrs(request: NetworkRequest) -> list[Cidr]:
     cidrs = [Pool(text).subnet for text in request.subnets]
     before = DomainSubnets()
     for index, cidr in enumerate(cidrs):
-        for text, what in _NOT_FOR_LINKS:
-            never = ip_network(text)
-            if type(cidr) is type(never) and cidr.overlaps(never):
-                raise SubnetInvalid(
-                    request.subnets[index], f"{text} is for {what} addresses, which no endpoint can have"
-                )
+        refuse_unfit(cidr, request.subnets[index])
         if (other := before.overlapping(cidr)) is not None:
             raise SubnetsOverlap(str(cidr), str(other))
         before.add(cidr)
     return cidrs
+
+
+def refuse_unfit(cidr: Cidr, typed: str | None = None) -> None:
+    """Refuse a subnet that has addresses which no endpoint can have; `typed`: what it was typed as.
+
+    Raises:
+        SubnetInvalid
+    """
+    for text, what in _NOT_FOR_LINKS:
+        never = ip_network(text)
+        if type(cidr) is type(never) and cidr.overlaps(never):
+            raise SubnetInvalid(typed or str(cidr), f"{text} is for {what} addresses, which no endpoint can have")
 
 
 def _stray_gateway(cidrs: Sequence[Cidr], text: str, reason: str) -> GatewayInvalid:
