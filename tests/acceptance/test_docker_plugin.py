@@ -176,7 +176,7 @@ def test_the_same_subnet_on_two_parents_is_two_pools_where_their_domains_differ(
 def test_the_address_of_the_host_itself_is_nobodys(dockerd: Dockerd) -> None:
     """Docker's own IPAM gives it to a container."""
     # 249 is the gateway, 250 the host's.
-    network = dockerd.create_network("172.16.86.248/30", parent="eth0")
+    network = dockerd.create_network("172.16.86.248/30", ipam={"parent": "eth0"}, parent="eth0")
     wanted = {"PoolID": network.pools[4], "Address": "172.16.86.250"}
     assert "this host's own" in dockerd.refused("IpamDriver.RequestAddress", **wanted)
     assert "no free IPv4 address" in dockerd.refused("IpamDriver.RequestAddress", **wanted | {"Address": ""})

@@ -77,6 +77,23 @@ def test_what_no_endpoint_can_have_is_refused_as_for_a_network(host: Host, cidr:
     assert host.docker_pools() == []
 
 
+def test_of_this_host_its_own_addresses_on_the_link_of_the_domain_count(machine: Machine, host: Host) -> None:
+    """Wrong: an address of the host on another LAN is refused; none is chosen where it is not known which LAN it is."""
+    for name, address in (("eth0", "10.77.0.1"), ("eth1", "10.77.0.2")):
+        link = machine.world.home.named(name)
+        assert link is not None
+        link.addresses = [(ip_address(address).packed, 28)]
+    eth0, _ = host.request_pool("link:eth0", SUBNET, epoch="1")
+    eth1, _ = host.request_pool("link:eth1", SUBNET, epoch="1")
+    named, _ = host.request_pool(LAB, SUBNET, epoch="1")
+    for pool, own, first in ((eth0, "10.77.0.1", "10.77.0.2"), (eth1, "10.77.0.2", "10.77.0.1")):
+        with pytest.raises(AddressTaken, match="this host's own"):
+            given(host, pool, own)
+        assert [given(host, pool), given(host, pool)] == [first, "10.77.0.3"]
+    assert given(host, named) == "10.77.0.3"
+    assert given(host, named, "10.77.0.1") == "10.77.0.1"
+
+
 def test_what_is_no_range_of_the_subnet_is_refused_with_nothing_noted(host: Host) -> None:
     with pytest.raises(RangeInvalid):
         host.request_pool(LAB, SUBNET, ip_ranges=["10.78.0.0/30"], epoch="1")
@@ -120,7 +137,7 @@ def test_random_requests_are_answered_as_a_slow_pool_would(host: Host, seed: int
 
 def test_an_address_outside_is_refused_and_so_is_one_of_no_pool(host: Host) -> None:
     pool, _ = host.request_pool(LAB, SUBNET, epoch="1")
-    with pytest.raises(AddressOutsideSubnet):
+    with pytest.raises(AddressOutsideSubnet, match="is outside the pool"):
         given(host, pool, "10.78.0.1")
     with pytest.raises(PoolUnknown):
         given(host, "ab")

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 from macvfast import plan
+from macvfast.engine.carriers import own_addresses
 from macvfast.engine.parents import HomeAddresses
 from macvfast.errors import AddressOutsideSubnet, AddressTaken, PoolExhausted, PoolTaken, PoolUnknown
 from macvfast.ipam import DefaultSubnets, Pool, Pools, Source
@@ -106,26 +107,25 @@ class DockerPools:
         Raises:
             PoolUnknown, AddressTaken, AddressOutsideSubnet, PoolExhausted
         """
-        own = self._own_addresses()
         with self._unfinished.taken_up(), self._store.writing() as records:
             found = records.docker_pool(id_)
             if found is None:
                 raise PoolUnknown(id_)
-            cidr, pools = found.said.cidr, Pools(records)
+            cidr, pools, own = found.said.cidr, Pools(records), self._own_addresses(found.said.domain)
             pool = pools.docker_pool(found)
             none = cidr.network_address if gateway and cidr.version == 6 and cidr.num_addresses > 2 else None
             if wanted is None and gateway:
-                wanted = self._gateway(found, pool, own)
+                wanted = self._gateway(found, pool, own or ())
             if wanted is None and none is not None:
                 wanted = none
             elif wanted is None:
-                avoided = [one for one in own if one in cidr]
+                avoided = [one for one in (self._all_own_addresses() if own is None else own) if one in cidr]
                 source = Source(cidr, ip_range=found.said.ranges, order="lowest", begin=0, avoid=avoided)
                 wanted = pool.bits.allocate(source)
             elif wanted not in cidr:
-                raise AddressOutsideSubnet(str(wanted), [str(cidr)], found.said.domain)
+                raise AddressOutsideSubnet(str(wanted), [str(cidr)])
             elif not self._claims(records, found, wanted, epoch):
-                _take(pool, found, wanted, own, gateway=gateway)
+                _take(pool, found, wanted, own or (), gateway=gateway)
             records.set_docker_address(found.number, DockerAddress(wanted, epoch, now(), gateway))
             pools.save()
             return ip_interface(f"{wanted}/{cidr.prefixlen}")
@@ -206,7 +206,12 @@ class DockerPools:
                 freed += [f"{one} of {row.said.domain}" for one in going]
         return freed
 
-    def _own_addresses(self) -> set[Address]:
+    def _own_addresses(self, domain: str) -> tuple[Address, ...] | None:
+        """What the host itself has on the link whose domain it is; None: which link that is, is not known."""
+        kind, _, name = domain.partition(":")
+        return own_addresses(self._kernel, name) if kind == "link" else None
+
+    def _all_own_addresses(self) -> set[Address]:
         return {ip_address(packed) for some in self._kernel.own_addresses().values() for packed in some}
 
     def _gateway(self, found: DockerPoolRow, pool: SharedPool, own: Collection[Address]) -> Address | None:
