@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.netns import wait_until
 
 if TYPE_CHECKING:
+    from macvfast.host import Host
     from tests.netns import Lan
 
 Said = dict[str, Any]
@@ -23,6 +24,14 @@ Said = dict[str, Any]
 def an_id() -> str:
     """One of Docker's ids."""
     return os.urandom(32).hex()
+
+
+def age(host: Host) -> None:
+    """Have all that Docker has be old enough for `gc`."""
+    with host._store.writing() as records:
+        for column in ("noted_endpoint.since", "network.created_at", "docker_pool.at", "docker_address.at"):
+            table, _, name = column.partition(".")
+            records._db.execute(f"UPDATE {table} SET {name} = '2026-01-01T00:00:00+00:00'")
 
 
 class Dockerd:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.docker_calls import Dockerd, an_id
+from tests.acceptance.docker_calls import Dockerd, age, an_id
 from tests.netns import Netns, wait_until
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_what_docker_does_not_have_any_more_is_freed_by_gc(lan: Lan, dockerd: Do
     assert "Docker was not asked" in said.stderr
     with engine(path, {kept.id: [there.id]}):
         assert _gc(lan, path).stdout == "", "Docker may be about to list what is as young as that"
-        lan.api(_age)
+        lan.api(age)
         said = _gc(lan, path)
         assert said.returncode == 0, said.stderr
         status = lan.host.attempt("env", f"DOCKER_HOST=unix://{path}", sys.executable, "-m", "macvfast", "status")
@@ -98,7 +98,7 @@ def test_gc_believes_no_engine_that_has_nothing_of_dockers(lan: Lan, dockerd: Do
     """
     network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
     network.create_endpoint().join(container.path)
-    lan.api(_age)
+    lan.api(age)
     path = lan.run_dir / "docker.sock"
     with engine(path, {an_id(): []}):
         said = _gc(lan, path)
@@ -117,7 +117,7 @@ def test_gc_asks_of_networks_by_their_ids_whatever_the_driver_is_called(
     network = dockerd.create_network(SUBNET, GATEWAY, parent="eth0")
     endpoint = network.create_endpoint()
     endpoint.join(container.path)
-    lan.api(_age)
+    lan.api(age)
     path = lan.run_dir / "docker.sock"
     said = {"Subnet": SUBNET, "Gateway": GATEWAY}
     with engine(path, {network.id: [endpoint.id]}, driver="lan", config=[said]):
@@ -127,14 +127,6 @@ def test_gc_asks_of_networks_by_their_ids_whatever_the_driver_is_called(
     assert (refused.returncode, refused.stdout) == (0, "")
     assert "Docker was not asked what it has: of its networks, 'none' does not appear" in refused.stderr
     assert lan.router.can_ping("172.16.86.2")
-
-
-def _age(host: object) -> None:
-    """Have all that Docker has be old."""
-    with host._store.writing() as records:  # type: ignore[attr-defined]
-        for column in ("noted_endpoint.since", "network.created_at", "docker_pool.at", "docker_address.at"):
-            table, _, name = column.partition(".")
-            records._db.execute(f"UPDATE {table} SET {name} = '2026-01-01T00:00:00+00:00'")
 
 
 def _gc(lan: Lan, path: Path) -> subprocess.CompletedProcess[str]:
