@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from macvfast.cli.show.maps import usage_json, usage_text
-from macvfast.errors import AddressTaken, MacvfastError, PoolExhausted, StateCorrupt
+from macvfast.engine import release
+from macvfast.errors import AddressTaken, MacvfastError, NamespaceChanged, PoolExhausted, StateCorrupt
 from macvfast.host import Host
 from macvfast.model import Attachment, Sandbox, mac_text
 from macvfast.requests import EndpointRequest
@@ -229,6 +230,17 @@ def test_engines_may_call_their_links_the_same(machine: Machine, podman: Host) -
         cni.create_network("pods", subnets=["172.16.87.0/29"], parent="eth1.7")
         cni.hold("pods", theirs)
         assert set(cni.attachments()) == {container(1), theirs}
+
+
+def test_a_link_that_nobody_has_looked_for_is_not_said_to_be_gone(
+    machine: Machine, podman: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a namespace that lives on may not be visible here."""
+    one = container(1)
+    start(machine, podman, one)
+    changed = NamespaceChanged(one.sandbox, "/run/netns/x", "it is another one")
+    monkeypatch.setattr(release, "open_recorded", lambda _, boxes, **__: [changed for _ in boxes])
+    assert podman.detach([one], wait=False)[0].error is not None
 
 
 def remembered(host: Host) -> list[tuple[object, ...]]:

@@ -79,7 +79,8 @@ class Detacher:
         for some in _parts(stays, limits.at_once(CHUNK, 2)):
             self._releaser.let_go(some, options)
             if options.on_vanished is not None:
-                options.on_vanished([one.sandbox for one in some if one.error is None])
+                # Where its namespace was not found, nobody knows yet.
+                options.on_vanished([one.sandbox for one in some if one.error is None and not one.unsure])
         settler.add(stays)
         options.on_let_go()
         settler.wait()
