@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from macvfast.errors import SandboxBusy
+from macvfast.host import Host
+from macvfast.model import PODMAN_ID
 from macvfast.plugins.podman import networks
 from macvfast.plugins.podman.__main__ import is_of_a_user
 from macvfast.system import podman
+from tests.unit.fake_kernel import FakeKernel, FaultyStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from macvfast.model import Network
     from macvfast.plugins.podman.networks import Meant
+    from tests.unit.machine import Machine
 
 
 def read(*subnets: str, options: dict[str, str] | None = None, **fields: Any) -> Meant:
-    said = {
+    said: dict[str, Any] = {
         "name": "lan", "id": "7a" * 32, "subnets": [{"subnet": one} for one in subnets],
         "options": {"parent": "eth0"} if options is None else options, **fields,
     }  # fmt: skip
@@ -97,6 +104,102 @@ def test_only_a_user_of_its_own_is_rootless() -> None:
     # A container of a whole system.
     assert not is_of_a_user("         0     100000      65536\n")
     assert not is_of_a_user("")
+
+
+# Its networks here.
+
+PARENT = {"parent": "eth1.50"}
+
+
+@pytest.fixture
+def host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host that is open for Podman, which has no networks any more."""
+    monkeypatch.setattr(podman, "network_ids", frozenset)
+    store = FaultyStore(machine.state_dir, machine.faults)
+    store.origin = "podman"
+    with Host(store, FakeKernel(machine.world, machine.faults), str(machine.world.pins_dir)) as opened:
+        yield opened
+
+
+def names(host: Host) -> list[str]:
+    return [one.name for one in host.networks() if one.origin == "podman"]
+
+
+def test_who_looks_for_a_network_changes_nothing(host: Host) -> None:
+    """Several containers' networks are looked for as of one moment, in which nothing can be changed."""
+    read("172.16.87.0/24", options=PARENT, id="1" * 64).network.make(host)
+    wanted = read("172.16.87.0/24", options=PARENT).network
+    with host.at_one_moment():
+        assert wanted.ready(host) is None
+        wanted.find(host)
+    assert names(host) == ["podman-lan"]
+    assert wanted.make(host).name == "podman-lan"
+    assert names(host) == ["podman-lan"]
+
+
+def with_range(**options: str) -> networks.Wanted:
+    subnet = {"subnet": "172.16.87.0/24", "lease_range": {"start_ip": "172.16.87.128", "end_ip": "172.16.87.191"}}
+    return read(subnets=[subnet], options=PARENT | options).network
+
+
+@pytest.fixture
+def killed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process was killed as it made a network with a range."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Host, "update_network", fails_with(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            with_range().make(host)
+    assert names(host) == ["podman-lan"]
+
+
+def fails_with(error: BaseException) -> Callable[..., Network]:
+    def fail(*_: object, **__: object) -> Network:
+        raise error
+
+    return fail
+
+
+@pytest.mark.usefixtures("killed")
+def test_a_network_that_a_killed_process_left_is_in_nobodys_way(host: Host) -> None:
+    made = with_range(mtu="1400").make(host)
+    assert (made.mtu, dict(made.labels)) == (1400, {PODMAN_ID: "7a" * 32})
+
+
+@pytest.mark.usefixtures("killed")
+def test_a_network_that_a_killed_process_left_is_made_complete(host: Host) -> None:
+    before = host.network("podman-lan").id
+    assert with_range().make(host).id == before
+
+
+@pytest.mark.usefixtures("killed")
+def test_gc_removes_a_network_that_a_killed_process_left(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podman, "network_ids", lambda: None)
+    host.gc()
+    assert names(host) == []
+
+
+def test_a_network_that_is_taken_for_forgotten_as_it_is_made_is_made_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update, forgotten = Host.update_network, [True]
+
+    def once(self: Host, *args: Any, **kwargs: Any) -> Network:
+        if forgotten and forgotten.pop():
+            self.remove_forgotten()
+        return update(self, *args, **kwargs)
+
+    monkeypatch.setattr(Host, "update_network", once)
+    assert str(with_range().make(host).subnets[0].ranges) == "('172.16.87.128-172.16.87.191',)"
+
+
+def test_a_network_that_was_there_before_stays_where_it_cannot_be_changed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.create_network("podman-lan", subnets=["172.16.87.0/24"], share_parent=True, parent="eth1.50")
+    monkeypatch.setattr(Host, "update_network", fails_with(SandboxBusy("network", "podman-lan", "changed")))
+    with pytest.raises(SandboxBusy):
+        with_range().make(host)
+    assert names(host) == ["podman-lan"]
 
 
 # Its files.

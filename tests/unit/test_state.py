@@ -56,6 +56,17 @@ def in_a_process(code: str, *arguments: object) -> None:
 # A look at what nobody has made.
 
 
+def test_nothing_can_be_changed_within_a_view_of_the_state(tmp_path: Path) -> None:
+    """It would be no damage of the file, and a mistake of a program."""
+    with (
+        closing(Store(str(tmp_path))) as store,
+        store.reading(),
+        pytest.raises(RuntimeError, match="within a view"),
+        store.writing(),
+    ):
+        pass
+
+
 def test_a_look_makes_no_state_and_shows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MACVFAST_STATE_DIR", raising=False)
     monkeypatch.setattr(store, "DEFAULT_DIR", str(tmp_path / "state"))

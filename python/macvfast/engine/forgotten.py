@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
 
 def remove_forgotten(store: Store, remover: NetworkRemover) -> list[Freed]:
-    """Remove the networks that Podman no longer has, and that nobody is on. One that Podman is only just making is made
-    again when a container comes to it.
+    """Remove the networks that Podman no longer has, and that nobody is on; those without its id, too, which processes
+    left that were killed as they made them. One that Podman is only just making is made again: at once by who makes it,
+    or when a container comes to it.
     """
     from macvfast.system import podman  # noqa: PLC0415 - most calls do not need what reads its files
 
     with store.reading() as records:
-        unused = [(one, id_) for one in records.unused_networks() if (id_ := dict(one.labels).get(PODMAN_ID))]
-    unused = [(one, id_) for one, id_ in unused if one.origin == "podman"]
-    known = podman.network_ids() if unused else None
-    if known is None:
+        unused = [one for one in records.unused_networks() if one.origin == "podman"]
+    labelled = {one.id: id_ for one in unused if (id_ := dict(one.labels).get(PODMAN_ID)) is not None}
+    known = podman.network_ids() if labelled else None
+    going = [one for one in unused if one.id not in labelled or (known is not None and labelled[one.id] not in known)]
+    if not going:
         return []
-    going = [one for one, id_ in unused if id_ not in known]
     outcomes = remover.remove_many([one.id for one in going], any_origin=True)
     return [
         Freed(kind="network", name=one.name, reason="podman does not have it any more", error=outcome.error)

@@ -141,8 +141,11 @@ class Store:
         Raises:
             StateBusy: others were writing for longer than BUSY_S.
             StateNewer: a later macvfast has changed the file's format since it was opened.
+            RuntimeError: this thread is within `reading` or `writing` already, of which the change would be a part.
         """
         self.check_open()
+        if self._connections.transaction() is not None:
+            raise RuntimeError("nothing can be changed within a view of the state, or within another change")
         with self._failures.of_database(), self._connections.writer() as connection:
             self._failures.refuse_newer(connection)
             yield Records(connection)

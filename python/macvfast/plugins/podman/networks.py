@@ -78,8 +78,15 @@ class Wanted:
             found, name = self._made(host)
             if found is not None:
                 return found
+            if name != self.request.name and host.remove_forgotten():
+                # Podman has no second network of that name: it may get the plain one.
+                _, name = self._made(host)
             try:
                 return self._make(host, name)
+            except NetworkNotFound:
+                # Another process took it for forgotten.
+                if not tries_left:
+                    raise
             except (SubnetTaken, ParentTaken, NetworkDiffers):
                 # What stands in its way may be what Podman no longer has.
                 if not tries_left or not host.remove_forgotten():
@@ -87,29 +94,26 @@ class Wanted:
         raise SandboxBusy("network", self.request.name, "changed")
 
     def _make(self, host: Host, name: str) -> Network:
-        # Until it has the label, it is no network of Podman's.
+        # Until it has the label, it is no network of Podman's, and gc takes it for one that a process left which died.
         labels = {PODMAN_ID: self.id}
         if not self.ip_ranges:
             return host.ensure_network(replace(self.request, name=name, labels=tuple(labels.items())))
-        host.ensure_network(replace(self.request, name=name))
+        was_there = _network(host, name) is not None
+        made = host.ensure_network(replace(self.request, name=name))
         try:
-            return host.update_network(name, ip_ranges=self.ip_ranges, labels=labels)
+            return host.update_network(made.id, ip_ranges=self.ip_ranges, labels=labels)
         except MacvfastError:
-            host.remove_networks([name])
+            if not was_there:
+                host.remove_networks([made.id])
             raise
 
     def _made(self, host: Host) -> tuple[Network | None, str]:
         """The network, and its name; else the name that it would get: a longer one where the plain one is that of
-        another network that Podman has, or had.
+        another network that Podman has, or had. Nothing is changed.
         """
         plain = self.request.name
         first = _network(host, plain)
         their_id = None if first is None else dict(first.labels).get(PODMAN_ID)
-        if first is not None and their_id is not None and their_id != self.id:
-            # Podman has no second network of that name.
-            host.remove_forgotten()
-            first = _network(host, plain)
-            their_id = None if first is None else dict(first.labels).get(PODMAN_ID)
         if first is None or their_id is None:
             return None, plain
         if their_id == self.id:
