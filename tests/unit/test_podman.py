@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from macvfast.errors import SandboxBusy
 from macvfast.host import Host
 from macvfast.model import PODMAN_ID
-from macvfast.plugins.podman import networks
+from macvfast.plugins.podman import calls, networks
 from macvfast.plugins.podman.__main__ import is_of_a_user
+from macvfast.plugins.request import Request
+from macvfast.requests import OpenNetns
 from macvfast.system import podman
 from tests.unit.fake_kernel import FakeKernel, FaultyStore
 
@@ -200,6 +203,18 @@ def test_a_network_that_was_there_before_stays_where_it_cannot_be_changed(
     with pytest.raises(SandboxBusy):
         with_range().make(host)
     assert names(host) == ["podman-lan"]
+
+
+def test_what_is_torn_down_is_where_its_descriptor_says() -> None:
+    """Its path may not be visible to a server."""
+    said = {"container_id": "3f" * 32, "network": {"id": "7a" * 32}, "network_options": {"interface_name": "eth0"}}
+    netns = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        request = calls.read(calls.Call("1" * 32, calls.TEARDOWN, json.dumps(said), "/run/netns/x", netns))
+        assert isinstance(request, Request)
+        assert request.netns == OpenNetns(netns, "/run/netns/x")
+    finally:
+        os.close(netns)
 
 
 # Its files.

@@ -100,7 +100,8 @@ def _attachment(call: Call, fields: Fields) -> Request:
     if call.verb == TEARDOWN:
         # Whatever has become of the network's options.
         endpoint = EndpointRequest(network="", sandbox=attachment.sandbox)
-        return Request(DISCONNECT, call.id, ORIGIN, None, endpoint, None, Words(going=True), attachment)
+        netns = None if call.netns is None else OpenNetns(call.netns, call.path)
+        return Request(DISCONNECT, call.id, ORIGIN, None, endpoint, netns, Words(going=True), attachment)
     meant = networks.read(network.values())
     if call.netns is None:
         raise Unfit(f"the network namespace {call.path or 'that is missing'} cannot be opened")
