@@ -190,7 +190,10 @@ class Late:
 
     def now(self, request: Request, _: object) -> dict[str, object]:
         assert request.act is not None
-        return request.act(self.host)
+        try:
+            return request.act(self.host)
+        except MacvfastError as error:
+            return dict(request.words.failed(error))
 
 
 @pytest.fixture
@@ -221,6 +224,34 @@ def test_what_is_done_too_late_is_taken_back(plugin: Plugin, late: Late) -> None
     assert late.host.noted_endpoints() == []
     assert plugin.post("NetworkDriver.CreateEndpoint", **endpoint)["Interface"]["MacAddress"]
     assert late.wanted == [False] * 4, "what has not begun yet is not done"
+
+
+@pytest.mark.parametrize("method", ["Leave", "DeleteEndpoint"])
+def test_an_address_stays_taken_while_its_endpoint_is_still_being_removed(
+    plugin: Plugin, late: Late, method: str
+) -> None:
+    """Docker gives it back once it has waited for the endpoint in vain."""
+    pool = plugin.post("IpamDriver.RequestPool", **POOL)["PoolID"]
+    address = {"PoolID": pool, "Address": "10.77.0.3"}
+    plugin.post("IpamDriver.RequestAddress", **address)
+    plugin.post("NetworkDriver.CreateNetwork", **NETWORK)
+    ids = {"NetworkID": ID, "EndpointID": "cd" * 32}
+    plugin.post("NetworkDriver.CreateEndpoint", **ids, Interface={"Address": "10.77.0.3/28"})
+    removing = threading.Event()
+
+    def act(request: Request, wanted: object) -> dict[str, object]:
+        if request.endpoint.sandbox == f"docker {ids['EndpointID']}":
+            removing.wait(20)
+        return late.now(request, wanted)
+
+    plugin.act = act
+    assert "goes on" in plugin.post(f"NetworkDriver.{method}", **ids)["Err"]
+    plugin.post("IpamDriver.ReleaseAddress", **address)
+    assert "whose link could not be removed" in plugin.post("IpamDriver.RequestAddress", **address)["Error"]
+    removing.set()
+    plugin.post("NetworkDriver.DeleteEndpoint", **ids)
+    plugin.post("IpamDriver.ReleaseAddress", **address)
+    assert [some for _, some in late.host.docker_pools()] == [[]]
 
 
 def test_what_docker_gives_back_goes_however_late_it_is(plugin: Plugin, late: Late) -> None:

@@ -115,6 +115,23 @@ def read(call: Call, keep: Callable[[], bool] = lambda: True) -> Request | Answe
     return Request(kind, call.id, "docker", None, about, None, Words(key), act=act)
 
 
+def late(call: Call) -> Request | None:
+    """What is to be done at once where a call is not done in time; None: nothing. An endpoint's addresses, which Docker
+    gives back next, stay taken while its link may be there.
+    """
+    if call.method not in ("NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint"):
+        return None
+    id_ = Fields(_parsed(call)).text("EndpointID")
+
+    def act(host: Host) -> Said:
+        host.keep_linked(id_)
+        return {}
+
+    # It waits for nothing that is done about the endpoint itself.
+    about = EndpointRequest(network="", sandbox=f"docker late {call.id}")
+    return Request(DISCONNECT, f"{call.id} late", "docker", None, about, None, Words(NETWORK), act=act)
+
+
 def _parsed(call: Call) -> object:
     if not call.body.strip():
         if call.method in _WITHOUT_BODY:
