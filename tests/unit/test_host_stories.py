@@ -36,6 +36,7 @@ from macvfast.errors import (
     SandboxBusy,
     SandboxNotFound,
 )
+from macvfast.kernel.holders import Found
 from macvfast.model import Route, natural
 from macvfast.outcomes import NamespaceKept
 from macvfast.requests import EndpointRequest, NetworkRequest, OpenNetns
@@ -457,7 +458,9 @@ def test_a_link_that_is_deleted_where_no_path_leads_is_told_as_a_comment(
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     netns = machine.world.pins[box.path]
     machine.world.enter(netns)
-    monkeypatch.setattr(FakeKernel, "holders", lambda _, inodes, **__: {inode: [] for inode in inodes})
+    monkeypatch.setattr(
+        FakeKernel, "holders", lambda _, inodes, **__: Found({one: [] for one in inodes}, complete=True)
+    )
     with caplog.at_level("INFO", logger="macvfast"):
         machine.host.remove_many(["x"]).raise_if_any()
     assert netns.links == {}
@@ -667,7 +670,7 @@ def test_a_disconnected_address_is_kept_while_its_link_lives_on_where_nothing_le
     box = machine.host.create_sandbox("x", endpoints=ON_LAN)
     holder = hold(machine, box)
     FakeKernel(machine.world, Faults()).unpin([box.path])
-    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
+    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: Found({}, complete=True))
     with pytest.raises(Incomplete, match=r"still on `eth0`: a link outside this namespace has it"):
         machine.host.disconnect("lan", "x")
     assert machine.addresses_in_use()[f"eth0 {LAN}"] == 4
@@ -871,7 +874,7 @@ def test_a_renamed_parent_is_looked_at_by_its_index(machine: Machine, monkeypatc
     machine.world.enter(netns)
     with monkeypatch.context() as patch:
         patch.setattr(FakeKernel, "give_ids", lambda _, those: [None for _ in those])
-        patch.setattr(FakeKernel, "holders", lambda *_, **__: {})
+        patch.setattr(FakeKernel, "holders", lambda *_, **__: Found({}, complete=True))
         (outcome,) = machine.host.remove_many(["x"])
     assert isinstance(outcome.error, MacRemains)
     assert machine.addresses() != {}, "its MAC is still on the link that was eth0"
@@ -886,7 +889,7 @@ def test_what_stands_on_a_parent_and_on_its_successor_is_looked_for_on_both(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeKernel, "give_ids", lambda _, those: [None for _ in those])
-    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: {})
+    monkeypatch.setattr(FakeKernel, "holders", lambda *_, **__: Found({}, complete=True))
     machine.host.create_sandbox("x", endpoints=ON_LAN)
     machine.world.home.links[2].ifname = "old"
     machine.world.add_home(FakeLink(44, "eth0", mac=b"\x52\x54\x00\x00\x00\x44"))
