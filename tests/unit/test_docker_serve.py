@@ -8,6 +8,7 @@ import socket
 import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -22,6 +23,7 @@ from macvfast.system.processes import Process, process_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from macvfast.host import Host
@@ -68,8 +70,7 @@ class Plugin:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
-    monkeypatch.setattr(docker, "_ARRIVES_S", 0.3)
-    monkeypatch.setattr(docker, "_DONE_S", 0.3)
+    monkeypatch.setattr(docker, "_ARRIVES_S", 1.0)
     made = Plugin(tmp_path / "socket")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(made.path))
@@ -162,6 +163,11 @@ NETWORK: dict[str, Any] = {"NetworkID": ID, "Options": {GENERIC: {"parent": "eth
 POOL = {"AddressSpace": "macvfast", "Pool": SUBNET, "SubPool": "", "Options": {}, "V6": False}
 
 
+def impatient() -> AbstractContextManager[object]:
+    """Nothing is done in time."""
+    return patch.object(docker, "_DONE_S", 0.1)
+
+
 class Late:
     """Does the next call of a plugin when that was answered already."""
 
@@ -182,7 +188,8 @@ class Late:
                 ended.set()
 
         self.plugin.act = act
-        said = self.plugin.post(method, **fields)
+        with impatient():
+            said = self.plugin.post(method, **fields)
         answered.set()
         assert ended.wait(20)
         self.plugin.act = self.now
@@ -245,7 +252,8 @@ def test_an_address_stays_taken_while_its_endpoint_is_still_being_removed(
         return late.now(request, wanted)
 
     plugin.act = act
-    assert "goes on" in plugin.post(f"NetworkDriver.{method}", **ids)["Err"]
+    with impatient():
+        assert "goes on" in plugin.post(f"NetworkDriver.{method}", **ids)["Err"]
     plugin.post("IpamDriver.ReleaseAddress", **address)
     assert "whose link could not be removed" in plugin.post("IpamDriver.RequestAddress", **address)["Error"]
     removing.set()
