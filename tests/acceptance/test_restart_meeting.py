@@ -15,7 +15,7 @@ import pytest
 from macvfast.engine import commands
 from macvfast.engine.own_commands import OwnCommands
 from macvfast.engine.sandbox_directories import SandboxDirectories
-from macvfast.errors import SandboxNotFound
+from macvfast.errors import CommandNotStarted, SandboxNotFound
 from macvfast.requests import CommandRequest
 from macvfast.system.processes import process_of
 from tests import netns
@@ -95,6 +95,8 @@ def _join(host: Host) -> str:
         host.start("web", CommandRequest(argv=("sleep", "1000"), detach=True, join=True))
     except SandboxNotFound:
         return "not found"
+    except CommandNotStarted as error:
+        return type(error).__name__
     return "started"
 
 
@@ -142,7 +144,8 @@ def test_what_starts_before_a_removal_is_ended_by_it(
     lan.macvfast("stop", "-t0", "web")
     removal = Removal(lan, monkeypatch)
     removal.comes_before_the_start(waited_for=False)
-    assert lan.api(verb) == "started"
+    # The removal may be so quick that its pid 1 is ended before it is known to have started.
+    assert lan.api(verb) in ("started", "CommandNotStarted")
     removal.leaves_nothing()
 
 

@@ -127,4 +127,5 @@ def test_status_says_what_the_server_does() -> None:
     }  # fmt: skip
     assert json.loads(typed("status --format json", FakeHost()).out) == {
         "Server": None, "StateDirectory": "/var/lib/macvfast", "Networks": 0, "Sandboxes": 0, "Endpoints": 0,
+        "CrashingDocker": None,
     }  # fmt: skip

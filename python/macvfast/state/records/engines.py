@@ -200,7 +200,9 @@ class EngineRecords(SandboxRecords):
         return None if row is None else checked.remembered(model.Remembered(*row))
 
     def remembered_in(self, pool: int) -> list[Remembered]:
-        """What is remembered in the networks of a pool, oldest first."""
+        """What is remembered in the networks of a pool, oldest first. They are not looked up where nothing is."""
+        if not self.remembers():
+            return []
         rows = self._db.execute(
             f"SELECT {_REMEMBERED} FROM remembered WHERE network IN (SELECT network FROM subnet WHERE pool = ?)"
             " ORDER BY number",
