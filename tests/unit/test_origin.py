@@ -146,7 +146,7 @@ def test_gc_of_an_origin_removes_all_that_it_made_and_nothing_else(machine: Mach
         ("sandbox", "guest", "podman made it", None),
         ("endpoint", "mine on pod", "podman made it", None),
         ("network", "pod", "podman made it", None),
-        ("network", "empty", "podman made it", None),
+        ("network", "empty", "podman does not have it any more", None),
     }
     assert [one.name for one in machine.host.networks()] == ["free", "lan", "other", "other-engine"]
     (mine,) = machine.host.sandboxes()
