@@ -35,6 +35,12 @@ def test_no_name_of_the_package_loads_a_library_of_the_command_line(program: str
     assert loaded_by(program).isdisjoint({"asyncio", "msgspec", "pyroute2", "rich", "typer"})
 
 
+def test_what_a_list_of_networks_needs_loads_no_cryptography() -> None:
+    """OpenSSL takes some 4 ms of each command that opens the state."""
+    program = "import macvfast.host, macvfast.cli.network, macvfast.engine.pool_usage, macvfast.kernel.look"
+    assert loaded_by(program).isdisjoint({"_hashlib", "secrets"})
+
+
 def test_a_name_is_loaded_when_it_is_first_used() -> None:
     loaded = loaded_by("import macvfast\nmacvfast.Network")
     assert "macvfast.model" in loaded

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import struct
 from typing import TYPE_CHECKING, Self
@@ -37,8 +36,11 @@ class Turn:
         Raises:
             OSError
         """
+        # Slow to load, and hardly any call takes a turn.
+        from hashlib import sha256  # noqa: PLC0415
+
         # Two things of one place wait for each other, and nothing more.
-        place = int.from_bytes(hashlib.sha256(about.encode()).digest()[:7], "big")
+        place = int.from_bytes(sha256(about.encode()).digest()[:7], "big")
         descriptor = os.open(directory / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(descriptor, fcntl.F_WRLCK, place)
