@@ -149,7 +149,7 @@ impl Engine {
 
     /// Adds the fields that only calls of this engine have.
     fn push_fields(&self, body: &mut String) {
-        let (key, mut texts) = match self {
+        let (key, texts) = match self {
             Self::Cni(program) => {
                 body.push_str(",\"program\":");
                 push_text(body, program.as_bytes());
@@ -164,7 +164,7 @@ impl Engine {
             }
         };
         let _ = write!(body, ",\"{key}\":{{");
-        for (number, (name, value)) in texts.drain(..).enumerate() {
+        for (number, (name, value)) in texts.into_iter().enumerate() {
             body.push_str(if number == 0 { "" } else { "," });
             push_text(body, name.as_bytes());
             body.push(':');

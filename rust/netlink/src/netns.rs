@@ -166,11 +166,7 @@ fn open_inside(
         errno => Error::system(Operation::EnterNamespace, errno),
     })?;
     let socket = Socket::open()?;
-    let values = if sysctls.is_empty() {
-        Vec::new()
-    } else {
-        procfs.read_all(sysctls)?
-    };
+    let values = procfs.read_all(sysctls)?;
     with_inode(fd, socket, values)
 }
 

@@ -69,6 +69,9 @@ impl Procfs {
 
     /// The values of sysctls in the calling thread's namespace; None for one that this kernel does not have.
     pub(crate) fn read_all(&mut self, sysctls: &[Sysctl]) -> Result<Vec<Option<String>>, Error> {
+        if sysctls.is_empty() {
+            return Ok(Vec::new());
+        }
         let directory = self.directory()?;
         sysctls
             .iter()
